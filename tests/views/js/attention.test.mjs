@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { rowsWithin, shareFound } from "../../../transformer_lab/views/heads/between.js";
-import { lineScene } from "../../../transformer_lab/views/heads/line_scene.js";
+import { lineScene } from "../../../transformer_lab/views/heads/lines.js";
 import { longLines } from "../../../transformer_lab/views/heads/long_lines.js";
 
 import { HeadWeights, largest, pooled, shownRow, softmaxRow, strongestEdges } from "../../../transformer_lab/views/shared/attention.js";

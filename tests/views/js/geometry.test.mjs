@@ -3,8 +3,7 @@ import { test } from "node:test";
 
 import { niceTicks, nearest } from "../../../transformer_lab/views/shared/ticks.js";
 import { scaleEnd, windowFrom } from "../../../transformer_lab/views/heads/scale.js";
-import { leaning, leaningHeight, textOf } from "../../../transformer_lab/views/shared/column_names.js";
-import { axisStep, cellAt, frameOf, tilesOf } from "../../../transformer_lab/views/shared/map_frame.js";
+import { axisStep, cellAt, frameOf, leaning, leaningHeight, textOf, tilesOf } from "../../../transformer_lab/views/shared/map_frame.js";
 import { besides, columnLines, withGaps } from "../../../transformer_lab/views/heads/lines.js";
 
 test("lines between the same two tokens lie side by side, within their row", () => {

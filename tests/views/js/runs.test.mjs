@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { passedHalf, scoresFrom, StepModel } from "../../../transformer_lab/views/runs/scrubber.js";
-import { nearestStop } from "../../../transformer_lab/views/shared/slider.js";
+import { nearestStop } from "../../../transformer_lab/views/shared/controls.js";
 
 test("where scores stand in their bytes", () => {
   const measures = { encoder: ["a", "b"], decoder: ["b", "c"] };

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { medianOf } from "../../../transformer_lab/views/residual/viewer.js";
+import { medianOf } from "../../../transformer_lab/views/residual/view.js";
 import { lensColumns, LensBlock } from "../../../transformer_lab/views/residual/lens.js";
 import { fallingParts, partColour } from "../../../transformer_lab/views/why/waterfall.js";
 import { largestBySize, WhyCell } from "../../../transformer_lab/views/why/cell.js";

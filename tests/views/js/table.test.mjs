@@ -2,10 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { asked } from "../../../transformer_lab/views/explorer/query.js";
-import {
-  columnsOf, csvOf, decimals, effectText, fallsFirst, onThisText, rowsOf, searched, sorted, valueOf,
-} from "../../../transformer_lab/views/explorer/table_rows.js";
+import { asked, columnsOf, csvOf, decimals, effectText, fallsFirst, onThisText, rowsOf, searched, sorted, valueOf } from "../../../transformer_lab/views/explorer/table_rows.js";
 
 // Written by tests/heads/test_table.py: a table, what Python finds in it, and its CSV.
 const given = process.env.TL_TABLE ? JSON.parse(readFileSync(process.env.TL_TABLE, "utf-8")) : null;

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { duration, figures } from "../../../transformer_lab/views/runs/training.js";
-import { lineScene } from "../../../transformer_lab/views/heads/line_scene.js";
+import { lineScene } from "../../../transformer_lab/views/heads/lines.js";
 import { whyNotBetween } from "../../../transformer_lab/views/heads/between.js";
 import { fixed, short, changeText } from "../../../transformer_lab/views/shared/messages.js";
 import { betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, headTag, keySentence, querySentence, spreadSentence } from "../../../transformer_lab/views/shared/map_sentences.js";

@@ -14,11 +14,7 @@ export function mostOf(vectors) {
   return most;
 }
 
-/**
- * How the cells of a strip lie.
- * @param {number} count
- * @param {number} width in pixels
- */
+/** How the cells of a strip lie. @param {number} count @param {number} width in pixels */
 export function stripLayout(count, width) {
   const cell = Math.max(NARROWEST, Math.min(WIDEST, width / Math.max(1, count)));
   const across = Math.max(1, Math.min(count, Math.floor(width / cell + 1e-6)));
@@ -26,12 +22,7 @@ export function stripLayout(count, width) {
 }
 
 export class Strip {
-  /**
-   * @param {Float32Array} values
-   * @param {string} name
-   * @param {(at: number | null, strip: Strip) => void} hover
-   * @param {boolean} inTable
-   */
+  /** @param {Float32Array} values @param {string} name @param {(at: number | null, strip: Strip) => void} hover @param {boolean} inTable */
   constructor(values, name, hover, inTable) {
     this.values = values;
     this.name = name;

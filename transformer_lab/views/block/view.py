@@ -154,7 +154,7 @@ class BlockView(Travelling):
         self.set_trait("_walk", walk.info)
         self._walk_data = walk.data
 
-    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         kind, layer, head, position = self._read(name)
         walk = self._data.walk(kind, layer, head, position)
         return walk.info, [walk.data]

@@ -4,14 +4,13 @@ import { drawPoints } from "../marks/points.js";
 import { Answers } from "../shared/answers.js";
 import { colourTable, entry, headColour } from "../shared/colours.js";
 import { putAnew, radioGroup } from "../shared/controls.js";
-import { element } from "../shared/dom.js";
+import { element, hearPointer, picturePart, taken } from "../shared/dom.js";
 import { numbersOf } from "../shared/files.js";
 import { linked } from "../shared/linked.js";
 import { messages } from "../shared/messages.js";
 import { mounted } from "../shared/mounted.js";
 import { floatsOf } from "../shared/shell.js";
 import cloudMessages from "./messages.json" with { type: "json" };
-import { hearPointer, picturePart, taken } from "../shared/parts.js";
 import { BaseViewer } from "../shared/viewer.js";
 
 const sayCloud = messages(cloudMessages);

@@ -130,7 +130,7 @@ class CloudView(SelectionView):
         parts = (one.queries, one.keys, one.values, one.outputs, one.pattern)
         return info, [pack_floats(torch.cat([x.flatten() for x in parts]))]
 
-    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         _, kind, layer, head = name.split("/")
         info, buffers = self._block(kind, int(layer), int(head))
         return info, buffers

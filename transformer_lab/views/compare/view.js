@@ -1,6 +1,398 @@
-// The module of CompareView.
+// Two traces on one pair of axes: every head by how much it differs, both maps, and the difference.
 
 import { mounted } from "../shared/mounted.js";
-import { CompareViewer } from "./viewer.js";
+import { aliveTexts } from "./alive.js";
+import { AskRow } from "../pages/ask_row.js";
+import { carriesModel } from "../pages/page_model.js";
+import { numbersOf } from "../shared/files.js";
+import { bytesOf, typed } from "../shared/codecs.js";
+import { colourTable } from "../shared/colours.js";
+import compareMessages from "./messages.json" with { type: "json" };
+import { radioGroup } from "../shared/controls.js";
+import { element, legendPart, moveOf, panelPart, picturePart, tableParts, taken, tokenElement, within } from "../shared/dom.js";
+import { headStepper } from "../heads/controls.js";
+import { Pointed } from "../shared/linked.js";
+import { NumberMap } from "../shared/number_map.js";
+import { floatsOf, linearLegend } from "../shared/shell.js";
+import { messages, short } from "../shared/messages.js";
+import { Answers } from "../shared/answers.js";
+import { BaseViewer } from "../shared/viewer.js";
+
+const sayCompare = messages(compareMessages);
+const NO_MOVE = 5e-4; // a change of a weight below this is none
+const KEPT_HEADS = 96;
+const GRID_WIDTH = 300; // px, of the small map of every head
+
+const withMinus = (value, text) => (value < 0 ? `−${text(-value)}` : text(value));
+
+export class CompareViewer extends BaseViewer {
+  constructor(given, root, signal) {
+    const model = aliveTexts(given, signal);
+    super(model, root, signal, { part: () => `layer-${this.shown.layer}-head-${this.shown.head}` }, carriesModel(given) ? new AskRow(model, signal) : null);
+    /** @type {Answers<{name: string, maps: Float32Array}>} */
+    this.answers = new Answers(this.shell, {
+      most: KEPT_HEADS, working: "Fetching the head …", names: ({ name }) => [name], show: (found) => this.#show(found),
+      read: (_, bytes, name) => ({ name, maps: typed(Float32Array, bytes) }), here: (name) => this.#here(name),
+      failed: (name, error) => `Layer ${name.split("/")[1]}, head ${name.split("/")[2]} cannot be shown: ${error.message}`,
+    });
+    this.pointed = new Pointed(model, signal, () => this.shell.redraw());
+    this.#build();
+    this.shell.watch(["selected"]);
+    this.answers.follow(["layer", "head", "kind"], () => this.wanted);
+    this.shell.watch(["_kinds"], () => {
+      this.answers.known.clear(); // these are other texts
+      this.tabled = null;
+      this.open();
+    });
+  }
+
+  get kindName() {
+    return this.model.get("kind");
+  }
+
+  /** By what name the chosen head is asked for. */
+  get wanted() {
+    return `${this.kindName}/${this.layer}/${this.head}`;
+  }
+
+  get names() {
+    return this.model.get("_names");
+  }
+
+  get hover() {
+    return this.pointed.spot;
+  }
+
+  get selected() {
+    const pair = this.model.get("selected");
+    return pair && { query: pair[0], key: pair[1] };
+  }
+
+  get moved() {
+    const all = typed(Float32Array, bytesOf(this.model.get("_moved")));
+    return all.subarray(this.kind.moved, this.kind.moved + this.kind.layers * this.kind.heads);
+  }
+
+  // ---- building -----------------------------------------------------------------------------
+
+  #build() {
+    const { signal, names } = this;
+    this.grid = picturePart("grid", "tl-map");
+    this.gridMap = new NumberMap(this.grid, {
+      hover: (at) => this.#gridAt(at), pick: (at) => at.row !== null && at.column !== null && this.shell.set({ layer: at.row, head: at.column }),
+    }, signal);
+    this.gridLine = element("p", { class: "tl-number-line", "data-part": "grid-line" });
+    this.sides = [["first", names[0]], ["second", names[1]], ["difference", `${names[1]} − ${names[0]}`]].map(([part, name]) => {
+      const drawn = picturePart(part, "tl-map");
+      const map = new NumberMap(drawn, { hover: (at) => this.pointed.at(at && { query: at.row, key: at.column }), pick: (at) => this.#pick(at) }, signal);
+      return { part, name, canvas: drawn, map, figure: element("figure", {}, element("figcaption", {}, tokenElement(name)), drawn) };
+    });
+    this.sideBox = element("div", { class: "tl-sides" }, ...this.sides.map(({ figure }) => figure));
+    this.note = element("p", { class: "tl-hint", "data-part": "note" });
+    this.legends = Object.fromEntries(["grid", "weight", "difference"].map((name) => [name, legendPart(`${name}-legend`)]));
+    this.numbers = element("p", { class: "tl-number-line", role: "status", "data-part": "readout" });
+    this.lock = element("span", { class: "tl-lock", "data-part": "lock", hidden: true }, "Locked: Esc or a second click frees it.");
+    this.table = element("table", { class: "tl-table", "data-part": "table" });
+    this.controls = element("div", { class: "tl-controls" });
+    this.mapTitle = element("b", { "data-part": "map-title" });
+    this.root.append(
+      this.shell.header,
+      ...(this.ask ? [this.ask.root] : []),
+      element("p", { class: "tl-hint", "data-part": "stays", hidden: !this.model.get("_note") }, this.model.get("_note") ?? ""),
+      this.controls,
+      this.shell.message,
+      element("div", { class: "tl-answer" }, this.sentence),
+      element(
+        "div",
+        { class: "tl-panels tl-compare" },
+        panelPart("grid", "How much each head differs", "layer ↓, head →; click one", this.grid, this.gridLine, this.legends.grid),
+        element("section", { class: "tl-panel", "aria-label": "Maps" },
+          element("p", { class: "tl-heading" }, this.mapTitle, " ", element("span", { class: "tl-quiet" }, "row looks at column; a click locks")),
+          this.sideBox, this.answers.busy,
+          element("div", { class: "tl-row" }, this.legends.weight, this.legends.difference)),
+      ),
+      element("footer", { class: "tl-foot" }, element("div", { class: "tl-row" }, this.numbers, this.lock),
+        element("details", { class: "tl-details" }, element("summary", {}, "The five largest changes as a table"), this.table)),
+    );
+    this.grid.addEventListener("keydown", (event) => this.#moveHead(event), { signal });
+    for (const { canvas: drawn } of this.sides) drawn.addEventListener("keydown", (event) => this.#movePair(event), { signal });
+    this.freeByEscape();
+  }
+
+  #buildControls() {
+    const kinds = this.model.get("_kinds");
+    if (!this.stepper) {
+      const names = Object.keys(kinds);
+      this.stepper = headStepper(this, (layer, head) => this.shell.set({ layer, head }));
+      this.kinds = names.length > 1 ? radioGroup({
+        label: "Attention", part: "kind", quiet: true, chosen: this.kindName, choices: names.map((value) => ({ value, text: value })),
+        choose: (kind) => this.changeKind(kind),
+      }) : null;
+      this.controls.replaceChildren(this.stepper.root, ...(this.kinds ? [element("span", { class: "tl-kinds" }, this.kinds.root)] : []), this.note);
+    }
+    this.kinds?.set(this.kindName);
+    this.stepper.show();
+  }
+
+  // ---- what the reader does -----------------------------------------------------------------
+
+  #gridAt(at) {
+    this.gridHover = at && at.row !== null && at.column !== null ? at : null;
+    this.shell.redraw();
+  }
+
+  #pick(at) {
+    const now = this.selected;
+    const same = now && now.query === at.row && now.key === at.column;
+    this.shell.set({ selected: same ? null : [at.row, at.column] });
+  }
+
+  #moveHead(event) {
+    const move = moveOf(event);
+    if (!move) return;
+    this.shell.set({ layer: within(this.layer + move[0], this.kind.layers), head: within(this.head + move[1], this.kind.heads) });
+  }
+
+  #movePair(event) {
+    const { queries, keys } = this.kind;
+    const now = this.selected;
+    const start = now ?? this.#largest(1)[0] ?? { query: queries - 1, key: 0 };
+    if (event.key === "Enter" || event.key === " ") {
+      taken(event);
+      if (!now) this.shell.set({ selected: [start.query, start.key] });
+      return;
+    }
+    const move = moveOf(event);
+    if (!move) return;
+    this.pointed.spot = null;
+    const [down, right] = now ? move : [0, 0]; // the first arrow only shows where the cursor stands
+    this.shell.set({ selected: [within((start.query ?? 0) + down, queries), within((start.key ?? 0) + right, keys)] });
+  }
+
+  // ---- the maps of a head ---------------------------------------------------------------------
+
+  /** Get the maps of the chosen head, then draw. */
+  open() {
+    return this.answers.ask(this.wanted);
+  }
+
+  #show({ name, maps }) {
+    const [kind, layer, head] = name.split("/");
+    const size = this.kind.queries * this.kind.keys;
+    this.maps = { first: maps.subarray(0, size), second: maps.subarray(size, 2 * size) };
+    this.shown = { kind, layer: Number(layer), head: Number(head) };
+    this.root.dataset.shown = name;
+  }
+
+  /** What came with the page. */
+  #here(name) {
+    const { kind, model } = this;
+    const size = 2 * kind.queries * kind.keys;
+    const from = kind.maps + (this.layer * kind.heads + this.head) * size;
+    if (bytesOf(model.get("_maps")).byteLength) return { name, maps: floatsOf(model, "_maps").subarray(from, from + size) };
+    return model.get("_first").name === name ? { name, maps: floatsOf(model, "_first_data") } : null;
+  }
+
+  /** The pairs that differ most, in one row or in all. @param {number} count @param {number | null} [row] */
+  #largest(count, row = null) {
+    const { first, second } = this.maps;
+    const { keys } = this.kind;
+    const found = [];
+    for (let i = row === null ? 0 : row * keys; i < (row === null ? first.length : (row + 1) * keys); i++) {
+      const difference = Math.abs(second[i] - first[i]);
+      if (difference >= 0.00005) found.push({ query: Math.floor(i / keys), key: i % keys, difference });
+    }
+    return found.sort((a, b) => b.difference - a.difference).slice(0, count);
+  }
+
+  // ---- drawing ------------------------------------------------------------------------------
+
+  draw() {
+    if (!this.maps || this.shown.kind !== this.kindName) return;
+    this.#buildControls();
+    const { kind, names, shell } = this;
+    this.sequential = colourTable("default", shell.theme);
+    this.diverging = colourTable("diverging", shell.theme);
+    shell.subtitle.textContent = `${kind.layers} ${kind.layers === 1 ? "layer" : "layers"} × ${kind.heads} ${kind.heads === 1 ? "head" : "heads"} · ${names[0]} and ${names[1]}`;
+    this.mapTitle.textContent = sayCompare("head", this.#place);
+    const gaps = [kind.key_parts, kind.query_parts].some((parts) => parts.some((side) => side.includes(-1)));
+    const swapped = kind.key_names.some((name, i) => name.includes("/") && kind.key_parts[0][i] >= 0 && kind.key_parts[1][i] >= 0);
+    this.note.textContent = [
+      swapped ? `“x/y”: x in ${names[0]}, y in ${names[1]}.` : "",
+      gaps ? "Grey rows and columns: a token that only one text has." : "",
+      kind.causal ? "Grey above the diagonal: later tokens, out of reach." : "",
+      kind.nothing ? "Dashed: what goes to no token." : "",
+    ].filter(Boolean).join(" ");
+    this.note.hidden = !this.note.textContent;
+    this.#drawGrid();
+    this.#drawSides();
+    this.#speak();
+  }
+
+  /** Whose head is on view. */
+  get #place() {
+    const { kind, layer, head } = this.shown;
+    return { several: Object.keys(this.model.get("_kinds")).length > 1, kind, layer, head };
+  }
+
+  /** What is said of two tokens; `nothing`: the key is what goes to no token. @param {number} query @param {number} key */
+  #pair(query, key) {
+    const { kind, maps } = this;
+    const [x, y] = [maps.first, maps.second].map((map) => map[query * kind.keys + key]).map((value) => (Number.isNaN(value) ? null : value));
+    const nothing = Boolean(kind.nothing) && key === kind.keys - 1;
+    return { query: kind.query_names[query], key: kind.key_names[key], nothing, later: kind.causal && key > query && !nothing, x, y };
+  }
+
+  /** What the sentence is made of. @param {number | null} query @param {number | null} key */
+  #values(query, key) {
+    const { kind: { keys, heads, query_names: queries }, maps, moved, names: [a, b] } = this;
+    const values = { ...this.#place, a, b };
+    if (query !== null && key !== null) return { ...values, focus: "pair", ...this.#pair(query, key) };
+    const [largest] = this.#largest(1, query);
+    const change = largest?.difference >= NO_MOVE ? sayCompare("pair", { a, b, ...this.#pair(largest.query, largest.key) }) : null;
+    if (query !== null) {
+      const [x, y] = [maps.first, maps.second].map((map) => map.subarray(query * keys, (query + 1) * keys));
+      const only = x.every(Number.isNaN) ? b : y.every(Number.isNaN) ? a : null;
+      return { ...values, focus: "query", change, query: queries[query], only, share: x.reduce((sum, value, i) => sum + Math.abs((y[i] || 0) - (value || 0)), 0) / 2 };
+    }
+    const top = Math.max(...moved);
+    const [best, here] = [moved.indexOf(top), values.layer * heads + values.head];
+    return { ...values, focus: "head", change, share: moved[here], top, best: best === here, best_layer: Math.floor(best / heads), best_head: best % heads };
+  }
+
+  #drawGrid() {
+    const { kind, moved, shell, shown } = this;
+    const most = Math.max(...moved);
+    const end = most > 0.5 ? 1 : most > 0.05 ? Math.ceil(most * 10) / 10 : 0.05;
+    const value = (layer, head) => moved[layer * kind.heads + head];
+    this.gridMap.show({
+      rows: kind.layers, columns: kind.heads, value, low: 0, high: end, table: this.sequential, colours: shell.inks, square: true,
+      write: (v) => short(v),
+    }, Math.max(180, Math.min(GRID_WIDTH, this.grid.parentElement.clientWidth)), 420);
+    this.gridMap.mark(this.gridHover ?? null, { row: shown.layer, column: shown.head });
+    const at = this.gridHover ?? { row: shown.layer, column: shown.head };
+    this.gridLine.replaceChildren(`Layer ${at.row}, head ${at.column}: `, element("b", { "data-part": "moved" }, value(at.row, at.column).toFixed(4)), " of its attention lies elsewhere");
+    this.legends.grid.replaceChildren(...linearLegend(this.sequential, 0, end, "share of attention that lies elsewhere", (v) => short(v)));
+    this.grid.setAttribute("aria-label", `Every head by how much it differs. ${this.gridLine.textContent}. Arrow keys choose a head.`);
+  }
+
+  /** Whether a key comes after a query that cannot look ahead. */
+  #ahead(query, key) {
+    const { causal, nothing, keys } = this.kind;
+    return causal && key > query && !(nothing && key === keys - 1);
+  }
+
+  #drawSides() {
+    const { kind, maps, shell, hover, selected } = this;
+    const room = Math.max(200, this.sideBox.clientWidth);
+    const columns = room >= 660 ? 3 : room >= 480 ? 2 : 1;
+    const each = Math.floor((room - 16 * (columns - 1)) / columns);
+    // Three in a row name their rows once; the first is as much wider as its names are.
+    const once = columns === 3 ? Math.min(0.3 * each, 10 + 7.3 * Math.max(...kind.query_names.map((name) => Array.from(name).length))) : 0;
+    let largest = 0;
+    let extreme = 0;
+    for (let i = 0; i < maps.first.length; i++) {
+      largest = Math.max(largest, maps.first[i] || 0, maps.second[i] || 0);
+      extreme = Math.max(extreme, Math.abs(maps.second[i] - maps.first[i]) || 0);
+    }
+    const end = largest > 0.5 ? 1 : Math.max(0.1, Math.ceil(largest * 10) / 10);
+    const scale = extreme > 0.5 ? 1 : extreme > 0.1 ? Math.ceil(extreme * 10) / 10 : 0.1;
+    const values = { ...maps, difference: Float64Array.from(maps.first, (a, i) => maps.second[i] - a) };
+    const spot = (place) => place && { row: place.query, column: place.key };
+    const show = ({ part, map, figure }, cell) => {
+      const signs = part === "difference";
+      const width = Math.floor(part === "first" ? each + (2 / 3) * once : each - once / 3);
+      figure.style.width = `${width}px`;
+      map.show({
+        rows: kind.queries, columns: kind.keys, square: true, rowNames: kind.query_names, columnNames: kind.key_names, colours: shell.inks,
+        value: (q, k) => (this.#ahead(q, k) ? NaN : values[part][q * kind.keys + k]),
+        low: signs ? -scale : 0, high: signs ? scale : end, table: signs ? this.diverging : this.sequential,
+        write: (value) => (Math.abs(value) < 0.005 ? "" : withMinus(value, short)),
+        hideRowNames: columns === 3 && part !== "first", apart: kind.nothing,
+        cell,
+      }, width, 470);
+      return map.frame.across;
+    };
+    // All in one size, so that rows stand beside rows.
+    const cell = Math.min(...this.sides.map((side) => show(side, undefined)));
+    for (const side of this.sides) {
+      const { canvas, map, name } = side;
+      show(side, cell);
+      map.mark(spot(hover), spot(selected));
+      canvas.setAttribute("aria-label", `${name}: ${kind.queries} queries by ${kind.keys} keys. ${this.text ?? ""} Arrow keys move, Enter locks, Escape frees.`);
+    }
+    this.legends.weight.replaceChildren(...linearLegend(this.sequential, 0, end, "attention weight", (v) => short(v)));
+    this.legends.difference.replaceChildren(...linearLegend(this.diverging, -scale, scale, "difference", (v) => withMinus(v, short)));
+  }
+
+  #speak() {
+    const focus = this.hover ?? this.selected;
+    const inside = focus && (focus.query ?? 0) < this.kind.queries && (focus.key ?? 0) < this.kind.keys ? focus : null;
+    this.text = sayCompare("sentence", this.#values(inside?.query ?? null, inside?.key ?? null));
+    this.say(this.text);
+    this.lock.hidden = !this.selected;
+    this.#readout(inside);
+    this.#fillTable();
+    this.root.dataset.selected = this.selected ? `${this.selected.query ?? ""},${this.selected.key ?? ""}` : "";
+  }
+
+  #readout(spot) {
+    if (!spot || spot.query === null || spot.key === null) {
+      this.numbers.replaceChildren(element("span", { class: "tl-quiet" }, "Hover over a cell for its numbers."));
+      return;
+    }
+    const { names, kind } = this;
+    const at = spot.query * kind.keys + spot.key;
+    const number = (part, value) => element("b", { "data-part": part }, Number.isNaN(value) ? "–" : withMinus(value, (v) => v.toFixed(4)));
+    const [a, b] = [this.maps.first[at], this.maps.second[at]];
+    this.numbers.replaceChildren(
+      tokenElement(kind.query_names[spot.query]), " → ", tokenElement(kind.key_names[spot.key]), ": ",
+      number("number-first", a), " in ", tokenElement(names[0]), ", ", number("number-second", b), " in ", tokenElement(names[1]),
+      ", difference ", number("number-difference", b - a),
+    );
+  }
+
+  #fillTable() {
+    const key = JSON.stringify(this.shown);
+    if (key === this.tabled) return;
+    this.tabled = key;
+    const { kind, names, maps } = this;
+    const rows = this.#largest(5).map(({ query, key: to }) => {
+      const at = query * kind.keys + to;
+      return element("tr", {}, element("th", { scope: "row" }, tokenElement(kind.query_names[query]), " → ", tokenElement(kind.key_names[to])),
+        ...[maps.first[at], maps.second[at], maps.second[at] - maps.first[at]].map((value) => element("td", {}, withMinus(value, (v) => v.toFixed(4)))));
+    });
+    this.table.replaceChildren(
+      element("caption", {}, `${this.mapTitle.textContent}: the largest changes`),
+      ...tableParts(["edge", names[0], names[1], "difference"], rows),
+    );
+  }
+
+  code() {
+    const { query = null, key = null } = this.selected ?? {};
+    const at = query !== null && key !== null ? `; view.selected = (${query}, ${key})` : "";
+    return `view.kind, view.layer, view.head = "${this.kindName}", ${this.layer}, ${this.head}${at}`;
+  }
+
+  fileNumbers() {
+    const { kind, maps, moved, names, selected, shown } = this;
+    const tokens = kind.nothing ? kind.key_names.slice(0, -1) : kind.key_names;
+    const sides = Object.entries({ a: (i) => maps.first[i], b: (i) => maps.second[i], difference: (i) => maps.second[i] - maps.first[i] });
+    const values = { a: names[0], b: names[1] };
+    const cells = sides.map(([name, of]) => [name, [["query", "key"], (q, k) => (this.#ahead(q, k) ? null : of(q * kind.keys + k)), sayCompare("is_map", { name, ...values })]]);
+    const nothing = sides.map(([name, of]) => [`${name}_nothing`, [["query"], (q) => of((q + 1) * kind.keys - 1), sayCompare("is_nothing", { name, ...values })]]);
+    return numbersOf({ query: kind.query_names, key: tokens, layer: [...Array(kind.layers).keys()], head: [...Array(kind.heads).keys()] }, {
+      ...Object.fromEntries([...cells, ...(kind.nothing ? nothing : [])]), moved: [["layer", "head"], moved, sayCompare("is_moved")],
+    }, { chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected: selected && [selected.query, selected.key] } });
+  }
+
+  get title() {
+    return `${super.title} · ${this.mapTitle.textContent}`;
+  }
+
+  pictures() {
+    return [{ canvas: this.grid, title: "How much each head differs" }, ...this.sides.map(({ canvas, name }) => ({ canvas, title: name }))];
+  }
+}
 
 export default mounted(CompareViewer, "compare");

@@ -264,7 +264,7 @@ class CompareView(Travelling):
             for layer in range(self.a.n_layers(kind))
         )
 
-    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         kind, layer, head = name.split("/")
         return {}, [self._head_bytes(kind, int(layer), int(head))]
 

@@ -94,11 +94,7 @@ export class CloudData {
     return point >= 0 && point < this.n ? point : null;
   }
 
-  /**
-   * What points are coloured by: numbers on a scale, or categories.
-   * @param {string} by
-   * @param {number} row
-   */
+  /** What points are coloured by: numbers on a scale, or categories. @param {string} by @param {number} row */
   painted(by, row) {
     const every = (make) => Array.from({ length: this.n }, (_, i) => make(i));
     if (NUMBERS.includes(by)) return { numbers: by === "position" ? this.positions : every((i) => this.norm(row, i)), names: [], places: [] };
@@ -120,11 +116,7 @@ export class CloudData {
 /** The same in both themes. @param {number} i */
 export const categoryColour = (i) => PALETTE.heads[i % PALETTE.heads.length];
 
-/**
- * A colour of a table for each number, between the least and the largest.
- * @param {number[]} numbers
- * @param {Uint8ClampedArray} table
- */
+/** A colour of a table for each number, between the least and the largest. @param {number[]} numbers @param {Uint8ClampedArray} table */
 export function scaled(numbers, table) {
   const [low, high] = extent(numbers);
   return numbers.map((x) => {

@@ -1,6 +1,322 @@
-// The module of EmbeddingView.
+// Vectors as a cloud in their first three principal components, which can be turned.
 
 import { mounted } from "../shared/mounted.js";
-import { EmbeddingViewer } from "./viewer.js";
+import { colourTable } from "../shared/colours.js";
+import { button, radioGroup, slider } from "../shared/controls.js";
+import { element, hearChanges, legendPart, onceAFrame, picturePart, taken, tokenElement } from "../shared/dom.js";
+import { linked } from "../shared/linked.js";
+import { drawsInSpace, plotlyOf } from "../shared/plotly.js";
+import { linearLegend } from "../shared/shell.js";
+import { categoryColour, CloudData, extent, scaled, turned, sayEmbedding } from "./cloud.js";
+import { drawFlat } from "./flat.js";
+import { spaceFigure } from "./space.js";
+import { percentText, sizeText } from "../shared/messages.js";
+import { BaseViewer } from "../shared/viewer.js";
+
+const TURN = 0.15; // radians a key press
+const FIRST_EYE = { x: 1.4, y: 1.4, z: 0.8 };
+const MIDDLE = { x: 0, y: 0, z: -0.12 }; // room for the names of the axes below
+const LISTED_COLOURS = 12;
+const WAYS = {
+  layer: ["This layer", "Components of this layer alone"],
+  paths: ["Paths through the layers", "Components of all layers together"],
+  random: ["A random cloud", "Random directions of the same lengths: what chance shows"],
+};
+
+export class EmbeddingViewer extends BaseViewer {
+  /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
+  constructor(model, root, signal) {
+    super(model, root, signal);
+    this.data = new CloudData(model);
+    this.hovered = null;
+    this.plotly = null;
+    this.drawn = Promise.resolve();
+    const [x, y, z] = model.get("_camera").length === 3 ? model.get("_camera") : [FIRST_EYE.x, FIRST_EYE.y, FIRST_EYE.z];
+    this.eye = { x, y, z };
+    this.redraw = onceAFrame(() => this.draw());
+    this.link = linked(model, signal, (spot) => this.#hear(spot && this.data.pointOf([spot.query, spot.key], model.get("kind"))));
+    this.#build();
+    this.shell.watch(["row", "shows", "colour", "selected", "kind"]);
+    hearChanges(model, ["layer"], () => {
+      const row = Math.min(model.get("layer") + 1, this.data.rows - 1);
+      if (!this.data.own && model.get("row") !== row) this.shell.set({ row });
+    }, signal);
+    signal.addEventListener("abort", () => this.plotly?.purge(this.space));
+  }
+
+  // ---- state --------------------------------------------------------------------------------
+
+  get row() {
+    return Math.min(this.model.get("row"), this.data.rows - 1);
+  }
+
+  get shows() {
+    const shows = this.model.get("shows");
+    return this.data.ways.includes(shows) ? shows : "layer";
+  }
+
+  get colour() {
+    const colour = this.model.get("colour");
+    return this.data.colours.includes(colour) ? colour : "token";
+  }
+
+  get chosen() {
+    return this.data.pointOf(this.model.get("selected"), this.model.get("kind"));
+  }
+
+  /** What is told of: pointed at, or else chosen. */
+  get point() {
+    return this.hovered ?? this.chosen;
+  }
+
+  fileNumbers() {
+    return this.data.forFile(this);
+  }
+
+  code() {
+    const set = [`view.shows = "${this.shows}"`, `view.row = ${this.row}`];
+    return `${set.join("; ")}; view.coordinates()`;
+  }
+
+  // ---- building -----------------------------------------------------------------------------
+
+  #build() {
+    const { root, signal, shell, data } = this;
+    this.ways = radioGroup({
+      label: "Show", part: "shows", chosen: this.shows, choose: (shows) => shell.set({ shows }),
+      choices: data.ways.map((value) => ({ value, text: data.rows === 1 && value === "layer" ? "The embeddings" : WAYS[value][0], name: WAYS[value][1] })),
+    });
+    this.paint = radioGroup({
+      label: "Colour by", part: "colour", chosen: this.colour, choose: (colour) => shell.set({ colour }),
+      choices: data.colours.map((value) => ({ value, text: value })),
+    });
+    this.rowSlider = slider({
+      label: "Layer", part: "row", values: data.where.map((_, i) => i), value: this.row,
+      text: (row) => (row === 0 ? "start" : `after ${row - 1}`), change: (row) => this.#chooseRow(row),
+    });
+    this.space = element("div", { class: "tl-space", role: "application", tabindex: 0, "data-part": "space", hidden: true });
+    this.flat = picturePart("flat", "tl-flat");
+    this.note = element("p", { class: "tl-hint", role: "status", "data-part": "space-note" });
+    this.legend = legendPart();
+    this.shares = element("table", { class: "tl-table", "data-part": "shares" });
+    this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
+    this.front = button("From the front", "front", () => this.#look(FIRST_EYE), "Look from where the view began");
+    root.append(
+      shell.header,
+      element("div", { class: "tl-controls" }, this.ways.root, ...(data.rows > 1 ? [this.rowSlider.root] : []), this.paint.root, this.front),
+      shell.message,
+      element(
+        "div", { class: "tl-panels tl-cloud" },
+        element("section", { class: "tl-panel", "aria-label": "The cloud" }, this.space, this.flat, this.note),
+        element("section", { class: "tl-panel", "aria-label": "What the picture holds" }, this.shares, this.legend),
+      ),
+      element("footer", { class: "tl-foot" }, this.sentence, this.readout),
+    );
+    for (const part of [this.space, this.flat]) part.addEventListener("keydown", (event) => this.#key(event), { signal });
+    this.freeByEscape();
+  }
+
+  // ---- what the reader does -----------------------------------------------------------------
+
+  #chooseRow(row) {
+    const layer = row > 0 && !this.data.own ? { layer: row - 1 } : {};
+    this.shell.set({ row, ...layer });
+  }
+
+  /** @param {number | null} point */
+  #pick(point) {
+    const again = point === null || point === this.chosen;
+    this.shell.set({ selected: again ? null : [this.data.tokenOf(point), null] });
+  }
+
+  #key(event) {
+    /** @type {Record<string, [number, number]>} */
+    const turns = { ArrowLeft: [-TURN, 0], ArrowRight: [TURN, 0], ArrowUp: [0, TURN], ArrowDown: [0, -TURN] };
+    const steps = { PageDown: 1, PageUp: -1, n: 1, p: -1, Home: -Infinity, End: Infinity };
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key in turns) {
+      this.#look(turned(this.eye, ...turns[event.key]));
+    } else if (event.key === "+" || event.key === "-") {
+      this.#look(turned(this.eye, 0, 0, event.key === "+" ? 0.85 : 1 / 0.85));
+    } else if (event.key in steps) {
+      const now = this.chosen;
+      const step = steps[event.key];
+      const to = now === null ? (step < 0 && step !== -Infinity ? this.data.n - 1 : step === Infinity ? this.data.n - 1 : 0) : Math.max(0, Math.min(this.data.n - 1, now + step));
+      this.shell.set({ selected: [this.data.tokenOf(to), null] });
+    } else {
+      return;
+    }
+    taken(event);
+  }
+
+  /** @param {{x: number, y: number, z: number}} eye */
+  #look(eye) {
+    this.eye = eye;
+    if (this.plotly && !this.space.hidden) this.plotly.relayout(this.space, { "scene.camera.eye": eye });
+    this.#keep();
+  }
+
+  #keep() {
+    const { x, y, z } = this.eye;
+    this.root.dataset.eye = [x, y, z].map((v) => v.toFixed(2)).join(" ");
+    this.shell.set({ _camera: [x, y, z] });
+  }
+
+  /** Another view points at a token. @param {number | null} point */
+  #hear(point) {
+    if (point === this.hovered) return;
+    this.hovered = point;
+    this.#tell();
+  }
+
+  #hover(point) {
+    if (point === this.hovered) return;
+    this.hovered = point;
+    this.link.hover(point === null ? null : { query: this.data.tokenOf(point), key: null });
+    this.#tell();
+  }
+
+  // ---- drawing ------------------------------------------------------------------------------
+
+  /** After the first paint: the script that draws in space. */
+  async later() {
+    if (!drawsInSpace()) {
+      this.#flatNote("This browser does not draw in three dimensions (WebGL is off), so two projections stand here.");
+      return;
+    }
+    this.#flatNote("Two projections, until the cloud can be turned …");
+    try {
+      const plotly = await plotlyOf(this.shell.requests);
+      if (this.signal.aborted) return;
+      this.plotly = plotly;
+      this.shell.redraw();
+    } catch (error) {
+      this.#flatNote(`The cloud cannot be turned here (${error.message}), so two projections stand here.`);
+    }
+  }
+
+  #flatNote(text) {
+    this.note.textContent = text;
+  }
+
+  draw() {
+    const { shell, data, shows, row, colour } = this;
+    this.ways.set(shows);
+    this.paint.set(colour);
+    this.rowSlider.set(row, undefined, shows === "random" && data.rows === 1);
+    const table = colourTable("viridis", shell.theme);
+    const painted = data.painted(colour, row);
+    const paints = painted.numbers ? scaled(painted.numbers, table) : painted.places.map((i) => categoryColour(i));
+    const [shares, chance] = data.explained(shows, row);
+    const axes = (shows === "random" ? chance : shares).map((share, i) => `component ${i + 1} (${percentText(share)})`);
+    this.scene = { data, shows, row, chosen: this.chosen, paints, axes, inks: shell.inks };
+    this.#legend(painted, table);
+    this.#table(shares, chance);
+    this.#tell();
+    const box = /** @type {HTMLElement} */ (this.flat.parentElement);
+    if (this.plotly) this.#drawSpace(box);
+    else drawFlat(this.flat, this.scene, Math.max(240, box.clientWidth));
+  }
+
+  #drawSpace(box) {
+    const { plotly, space } = this;
+    const { traces, layout } = spaceFigure(this.scene);
+    const [width, height] = [Math.max(240, box.clientWidth), Math.min(560, Math.max(300, box.clientWidth * 0.75))];
+    const first = space.hidden;
+    if (first) {
+      space.hidden = false;
+      this.flat.hidden = true;
+      this.#flatNote(`Drag or arrow keys turn it, + and − zoom. Click, or Page Up and Page Down, choose a ${this.data.one}.`);
+    }
+    layout.scene.camera = { eye: this.eye, center: MIDDLE };
+    this.drawn = plotly
+      .react(space, traces, { ...layout, width, height }, { displayModeBar: false, responsive: false, scrollZoom: true })
+      .then(() => {
+        if (first) this.#listen();
+        this.root.dataset.space = "1";
+      })
+      .catch((error) => this.#noSpace(error));
+  }
+
+  #noSpace(error) {
+    this.plotly = null;
+    this.space.hidden = true;
+    this.flat.hidden = false;
+    this.#flatNote(`The cloud cannot be turned here (${error.message}), so two projections stand here.`);
+    this.shell.redraw();
+  }
+
+  #listen() {
+    const { space } = this;
+    const pointOf = (event) => {
+      const found = event.points?.[0];
+      if (!found) return null;
+      if (found.curveNumber === 0) return found.pointNumber;
+      return this.chosen;
+    };
+    space.on("plotly_hover", (event) => this.#hover(pointOf(event)));
+    space.on("plotly_unhover", () => this.#hover(null));
+    space.on("plotly_click", (event) => this.#pick(pointOf(event)));
+    space.on("plotly_relayout", (change) => {
+      const eye = change["scene.camera"]?.eye;
+      if (!eye) return;
+      this.eye = { x: eye.x, y: eye.y, z: eye.z };
+      this.#keep();
+    });
+  }
+
+  #legend({ numbers, names }, table) {
+    if (numbers) {
+      const [low, high] = extent(numbers);
+      this.legend.replaceChildren(...linearLegend(table, low, high, this.colour, this.colour === "length" ? sizeText : (x) => String(Math.round(x))));
+      return;
+    }
+    const shown = names.slice(0, LISTED_COLOURS).map((name, i) =>
+      element("li", {}, element("span", { class: "tl-dot", style: `background:${categoryColour(i)}` }), " ", tokenElement(name)));
+    const more = names.length - shown.length;
+    this.legend.replaceChildren(
+      element("span", { class: "tl-quiet" }, `Colour: ${this.colour}`),
+      element("ul", { class: "tl-colours" }, ...shown, ...(more > 0 ? [element("li", { class: "tl-quiet" }, `and ${more} more${names.length > 16 ? " (colours repeat after 16)" : ""}`)] : [])),
+    );
+  }
+
+  /** What components hold, beside chance. */
+  #table(shares, chance) {
+    const sum = (values) => values.reduce((a, b) => a + b, 0);
+    const line = (name, values) => element("tr", {}, element("th", { scope: "row" }, name), ...[...values, sum(values)].map((x) => element("td", {}, percentText(x))));
+    this.shares.replaceChildren(
+      element("caption", {}, "Share of the variance"),
+      element("thead", {}, element("tr", {}, element("td", {}), ...["1st", "2nd", "3rd", "together"].map((name) => element("th", { scope: "col" }, name)))),
+      element("tbody", {}, line(`these ${this.data.one}s`, shares), line("random directions", chance)),
+    );
+  }
+
+  #tell() {
+    const { data, shows, row, point } = this;
+    const [shares, chance] = data.explained(shows, row);
+    const sum = (values) => values.reduce((a, b) => a + b, 0);
+    const [first, second, third] = shares;
+    const [lone, loneAt, loneShare] = (shows === "paths" ? null : data.lone(row)) ?? [null];
+    const text = (chosen) => sayEmbedding("sentence", {
+      shows, where: data.where[row], layers: data.rows - 1, points: data.n, sample: data.sample || null, whole: sum(shares), first, second, third,
+      chance: sum(chance), lone, lone_at: loneAt, lone_share: loneShare, token: chosen === null ? null : data.tokens[chosen],
+      position: data.positions[chosen], norm: data.norm(row, chosen), kept: data.at(shows, row, chosen, 3),
+    });
+    this.sentence.textContent = text(point);
+    this.readout.replaceChildren(element("span", { class: "tl-quiet" }, this.chosen === null ? `Close in this picture does not mean close in the model: see how much of a ${data.one}’s distance is shown.` : `Escape frees the ${data.one}.`));
+    this.root.classList.toggle("tl-locked", this.chosen !== null);
+    this.root.dataset.selected = this.chosen === null ? "" : String(data.tokenOf(this.chosen));
+    this.root.dataset.row = String(row);
+    const label = `A cloud of ${data.n} points. ${text(this.chosen)} Arrow keys turn it, plus and minus zoom, Page Up and Page Down choose a ${data.one}, Escape frees.`;
+    this.space.setAttribute("aria-label", label);
+    this.flat.setAttribute("aria-label", label);
+  }
+
+  pictures() {
+    const canvas = element("canvas");
+    drawFlat(canvas, this.scene, 1000);
+    return [{ canvas, title: WAYS[this.shows][1] }];
+  }
+}
 
 export default mounted(EmbeddingViewer, "embeddings");

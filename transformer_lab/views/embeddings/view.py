@@ -273,8 +273,8 @@ class EmbeddingView(SelectionView):
 
     # -- for the browser ------------------------------------------------------------------------
 
-    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
-        return ({}, [plotly_script()]) if name == "plotly" else super()._named(name)
+    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        return ({}, [plotly_script()]) if name == "plotly" else super()._part_named(name)
 
     def _blocks(self) -> Iterable[Block]:
         yield Block("plotly", {}, [plotly_script()])

@@ -90,12 +90,7 @@ export function toggleCut(edits, place, edge, scope, patterns, tokens) {
   return without.length < edits.length ? without : [...edits, cut];
 }
 
-/**
- * The edges of a head that are cut.
- * @param {Edit[]} edits
- * @param {HeadPlace} place
- * @returns {EdgePlace[]}
- */
+/** The edges of a head that are cut. @param {Edit[]} edits @param {HeadPlace} place @returns {EdgePlace[]} */
 export const cutsOf = (edits, place) =>
   edits.filter((edit) => edit.does === "cut" && reaches(edit, place)).map(({ query, key }) => ({ query, key }));
 

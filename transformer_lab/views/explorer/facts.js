@@ -1,7 +1,7 @@
 // What is known of all heads: what was measured, which comes in messages while Python measures on,
 // what was estimated, and what they score on the text.
 
-import { hearChanges, hearOf } from "../shared/hearing.js";
+import { hearChanges, hearOf } from "../shared/dom.js";
 import { floatsOf } from "../shared/shell.js";
 import { rowsOf } from "./table_rows.js";
 import { sayExplorer, wayOf } from "./prose.js";
@@ -15,11 +15,7 @@ export const FROM_A_TO_B = [
 /** @typedef {Record<string, any>} Effects kind/layer/head -> what happens without the head, with `estimate` where that was not measured */
 
 export class Facts {
-  /**
-   * @param {any} model
-   * @param {AbortSignal} signal
-   * @param {(failed: string) => void} changed
-   */
+  /** @param {any} model @param {AbortSignal} signal @param {(failed: string) => void} changed */
   constructor(model, signal, changed) {
     this.model = model;
     /** @type {Effects} */
@@ -103,7 +99,7 @@ export class Facts {
    * The heads of a kind as rows.
    * @param {import("./state.js").ExplorerState} state
    * @param {string} kind
-   * @param {import("./shares.js").EveryShare | null} [between] what goes from A to B, where it is known
+   * @param {import("./table_face.js").EveryShare | null} [between] what goes from A to B, where it is known
    */
   rows(state, kind, between = null) {
     const { layers, heads, headless } = state.kinds[kind];

@@ -10,10 +10,7 @@ import { headName } from "../shared/map_sentences.js";
 const LEAST_CHANGE = 0.01; // of a probability, or a share: less is nothing to speak of
 const FULL_DOT = 0.05; // where no head changes as much, no dot is full size
 
-/**
- * What single heads do, as far as it is known.
- * @param {import("./state.js").ExplorerState} state
- */
+/** What single heads do, as far as it is known. @param {import("./state.js").ExplorerState} state */
 export function effectsOf(state) {
   const { effects } = state.facts;
   /** @type {Map<string, number>} kind/layer/head -> change */

@@ -17,10 +17,7 @@ import { percentText, quoted, short } from "../shared/messages.js";
  * @property {string} note
  */
 
-/**
- * What is predicted, in words.
- * @param {{kind: string, predicts: boolean}} about
- */
+/** What is predicted, in words. @param {{kind: string, predicts: boolean}} about */
 export function question(about) {
   if (!about.predicts) return "What changes inside";
   if (about.kind === "encoder") return "What stands at the mask";
@@ -28,10 +25,7 @@ export function question(about) {
 }
 
 export class Predictions {
-  /**
-   * @param {(position: number) => void} move
-   * @param {() => void} mask
-   */
+  /** @param {(position: number) => void} move @param {() => void} mask */
   constructor(move, mask) {
     this.chosen = null;
     this.title = element("b", {});

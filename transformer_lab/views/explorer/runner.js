@@ -25,11 +25,7 @@ export const NEEDS_KERNEL = "needs a live kernel (transformer-lab explore, or a 
  */
 
 export class Runner {
-  /**
-   * @param {any} model
-   * @param {AbortSignal} signal
-   * @param {Hears} hears
-   */
+  /** @param {any} model @param {AbortSignal} signal @param {Hears} hears */
   constructor(model, signal, hears) {
     this.model = model;
     this.hears = hears;

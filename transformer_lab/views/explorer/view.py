@@ -322,9 +322,9 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
             return self._standby_part(str(question["part"]))
         return super()._answer(question)
 
-    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         if "|" in name:
-            return super()._named(name)
+            return super()._part_named(name)
         what, _, rest = name.partition("/")
         if what == "effect":
             block = self._effect_block(place_of(rest))

@@ -5,7 +5,7 @@ import { alive } from "./alive.js";
 import { Answer } from "./answer.js";
 import { AskPanel } from "./ask.js";
 import { popover } from "../shared/controls.js";
-import { atMostOnceAFrame, element, onceForAll } from "../shared/dom.js";
+import { atMostOnceAFrame, element, hearChanges, hearOf, onceForAll } from "../shared/dom.js";
 import { headOff, headTouched, sameEdits, Steps, toggleCut, toggleHeads } from "./edits.js";
 import { EditedMaps } from "./maps.js";
 import { EditsPanel } from "./edits_panel.js";
@@ -14,7 +14,6 @@ import { GridMarks } from "./grid.js";
 import { effectsOf, HeadCard } from "./head_card.js";
 import { Facts } from "./facts.js";
 import { Heads } from "../heads/heads.js";
-import { hearChanges, hearOf } from "../shared/hearing.js";
 import { explorerNumbers } from "./numbers.js";
 import { Predictions, question } from "./predictions.js";
 import { sayExplorer } from "./prose.js";
@@ -22,21 +21,16 @@ import { NEEDS_KERNEL, Runner } from "./runner.js";
 import { picture } from "../heads/picture.js";
 import { inPageLine } from "../pages/in_page_line.js";
 import { keepHeight } from "../shared/screen.js";
-import { Shares } from "./shares.js";
 import { Shell } from "../shared/shell.js";
 import { Spans } from "../heads/spans.js";
 import { Strip } from "./strip.js";
-import { TableFace } from "./table_face.js";
+import { Shares, TableFace } from "./table_face.js";
 import { Tools } from "./tools.js";
 import { percentText, quoted, short } from "../shared/messages.js";
 import { Writing } from "./writing.js";
 
 export class ExplorerViewer {
-  /**
-   * @param {any} given
-   * @param {HTMLElement} root
-   * @param {AbortSignal} signal
-   */
+  /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
     const model = alive(given, signal);
     this.model = model;

@@ -1,6 +1,338 @@
-// The module of FlowView.
+// One logit as it comes together. An edge that is clicked is cut, and the prediction answers.
 
 import { mounted } from "../shared/mounted.js";
-import { FlowViewer } from "./viewer.js";
+import { aliveFlows } from "./alive.js";
+import { AskRow } from "../pages/ask_row.js";
+import { carriesModel } from "../pages/page_model.js";
+import { Answers } from "../shared/answers.js";
+import { colourTable, headColour } from "../shared/colours.js";
+import { button, checkbox, putAnew, radioGroup, slider, stepped } from "../shared/controls.js";
+import { element, hearPointer, panelPart, picturePart, tableParts, taken, tokenElement } from "../shared/dom.js";
+import { linked } from "../shared/linked.js";
+import { linearLegend } from "../shared/shell.js";
+import { messages, short, withSign } from "../shared/messages.js";
+import { cutOf, flowName, FlowFound, sameCut, sortedCuts } from "./found.js";
+import { numbersOf } from "../shared/files.js";
+import { FlowPicture } from "./picture.js";
+import flowMessages from "./messages.json" with { type: "json" };
+import { BaseViewer } from "../shared/viewer.js";
+
+const sayFlow = messages(flowMessages);
+const FLOWS = 60; // that are kept
+const STOPS = [0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1];
+const LISTED = 40; // edges of the table
+
+/** @typedef {import("./found.js").Edge} Edge */
+
+export class FlowViewer extends BaseViewer {
+  /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
+  constructor(given, root, signal) {
+    const model = aliveFlows(given, signal);
+    super(model, root, signal, {
+      part: () => `position-${model.get("position")}`, sentence: () => this.sentence.textContent ?? "",
+    }, carriesModel(given) ? new AskRow(model, signal) : null);
+    /** @type {Answers<FlowFound>} */
+    this.answers = new Answers(this.shell, {
+      most: FLOWS,
+      working: "Following the logit …",
+      read: (info, bytes) => new FlowFound(info, bytes, this.layers, this.tokens.length),
+      names: ({ info }) => info.names,
+      show: (found) => this.#show(found),
+      failed: (_, error) => this.#failed(error),
+    });
+    this.refusal = "";
+    /** @type {Map<number, number>} position -> the token that is meant where none is named */
+    this.likeliest = new Map();
+    this.#first();
+    linked(model, signal);
+    this.#build();
+    this.answers.follow(["position", "token", "cuts"], () => this.wanted);
+    this.shell.watch(["threshold", "layer", "head", "selected", "_options", "_circuit"]);
+    this.shell.watch(["_tokens"], () => {
+      this.answers.known.clear(); // it is another text
+      this.likeliest.clear();
+      this.#first();
+    });
+  }
+
+  /** The flow of the first screen. */
+  #first() {
+    const { model, answers } = this;
+    this.#show(answers.keep(new FlowFound(model.get("_flow"), model.get("_flow_data"), this.layers, this.tokens.length)));
+  }
+
+  // ---- state --------------------------------------------------------------------------------
+
+  /** @returns {string[]} */
+  get tokens() {
+    return this.model.get("_tokens");
+  }
+
+  get layers() {
+    return this.kind.layers;
+  }
+
+  get shown() {
+    return this.found.shown(this.model.get("threshold"));
+  }
+
+  get circuit() {
+    const over = this.model.get("_circuit");
+    return over?.sentence ? over : null;
+  }
+
+  /** By what name the flow that is chosen is asked for. */
+  get wanted() {
+    const position = this.model.get("position");
+    const token = this.model.get("token");
+    return flowName(position, token === this.likeliest.get(position) ? null : token, this.model.get("cuts"));
+  }
+
+  get isOver() {
+    return Boolean(this.circuit) && (this.model.get("_options")?.circuit ?? true);
+  }
+
+  /** The edge in focus, of those that are shown or cut. */
+  get focus() {
+    const [query, key] = this.model.get("selected") ?? [null, null];
+    const own = [this.model.get("layer"), this.model.get("head"), query, key];
+    return this.#reachable().find((edge) => sameCut(cutOf(edge), own)) ?? null;
+  }
+
+  /** @returns {Edge[]} */
+  #reachable() {
+    const cuts = this.found.info.cuts.map(([layer, head, query, key]) => ({ layer, head, query, key, value: 0 }));
+    return [...this.found.edges.slice(0, this.shown), ...cuts];
+  }
+
+  get title() {
+    return `${super.title}: flow`;
+  }
+
+  pictures() {
+    return [{ canvas: this.canvas, title: "tokens from left to right, layers from below; dashed: against the logit; grey: what stays at its token; squares: mlps" }];
+  }
+
+  code() {
+    const { token, position, cuts } = this.found.info;
+    if (!cuts.length) return `tl.circuits.token_flow(trace, ${token}, ${position})`;
+    const edits = cuts.map(([layer, head, query, key]) => `tl.knock_out(${layer}, ${head}, query=${query}, key=${key})`);
+    return `with tl.edit(model, ${edits.join(", ")}):\n    tl.circuits.token_flow(tl.trace(model, tokens), ${token}, ${position})`;
+  }
+
+  /** @param {FlowFound} found */
+  #show(found) {
+    if (found !== this.found) this.refusal = "";
+    this.found = found;
+    const { names, position, token } = found.info;
+    if (names.length > 1) this.likeliest.set(position, token);
+  }
+
+  /** What is on view stays, and what was asked for is taken back. @param {Error} error */
+  #failed(error) {
+    const { position, token, cuts } = this.found.info;
+    const saved = this.model.get("_saved");
+    this.refusal = saved && !this.model.get("_live") ? "This page holds the cut of each of its 24 largest edges alone, toward this token; other cuts, tokens and positions need Python." : `This cannot be shown: ${error.message}`;
+    this.shell.set({ position, token, cuts });
+    return this.refusal;
+  }
+
+  // ---- building -----------------------------------------------------------------------------
+
+  #build() {
+    const { root, signal, shell } = this;
+    this.controlBar = element("div", { class: "tl-controls" });
+    this.slider = slider({
+      label: "Threshold", part: "threshold", values: STOPS, value: this.model.get("threshold"),
+      title: "Edges below this share of the largest are left out",
+      text: (share) => `${Math.round(100 * share)} %`, change: (share) => shell.set({ threshold: share }),
+    });
+    this.over = checkbox("The circuit’s heads stand out", "over", (on) => shell.set({ _options: { ...this.model.get("_options"), circuit: on } }));
+    this.note = element("p", { class: "tl-hint", "data-part": "note" });
+    this.canvas = picturePart("flow");
+    this.picture = new FlowPicture(this.canvas);
+    this.box = element("div", { class: "tl-flow-box" }, this.canvas);
+    this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
+    this.legend = element("div", { class: "tl-legend" });
+    this.heads = element("p", { class: "tl-hint tl-flow-heads", "data-part": "heads" });
+    this.table = element("table", { class: "tl-blocks", "data-part": "answers" });
+    this.sum = element("table", { class: "tl-table", "data-part": "sum" });
+    this.list = element("table", { class: "tl-blocks tl-flow-edges", "data-part": "edges" });
+    this.circuitSaid = element("p", { class: "tl-flow-circuit", "data-part": "circuit", hidden: true });
+    root.append(
+      shell.header, ...(this.ask ? [this.ask.root] : []), this.controlBar, this.note, shell.message, this.answers.busy,
+      element("div", { class: "tl-panels tl-flow" },
+        panelPart("flow", "From token to token", "click an edge to cut it; or arrow keys, and Enter", this.box, this.readout, this.heads, this.legend),
+        panelPart("side", "What it answers", "", this.table,
+          element("p", { class: "tl-heading" }, element("b", {}, "What the logit is made of")), this.sum,
+          element("details", { class: "tl-details" }, element("summary", {}, "The edges as a table"), element("div", { class: "tl-flow-list", tabindex: 0, role: "group", "aria-label": "The edges" }, this.list)))),
+      element("footer", { class: "tl-foot" }, this.sentence, this.circuitSaid),
+    );
+    hearPointer(this.canvas, (x, y) => this.picture.hit(x, y), { hover: (edge) => this.#point(edge), pick: (edge) => this.#cut(edge) }, signal);
+    this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
+    this.freeByEscape();
+  }
+
+  #buildControls() {
+    const { shell, model, found, tokens } = this;
+    const { position, token, answers, cuts } = found.info;
+    const controls = [
+      stepped({ label: "After", part: "position", count: tokens.length, chosen: position, text: (at) => `${at} ${tokens[at]}`, choose: (at) => shell.set({ position: at, token: null }) }),
+      radioGroup({ label: "Toward", part: "token", choices: answers.map(([id, name]) => ({ value: id, text: name })), chosen: token, choose: (id) => shell.set({ token: id }) }).root,
+      this.slider.root,
+    ];
+    if (this.circuit) controls.push(this.over.root);
+    if (cuts.length) controls.push(button(cuts.length > 1 ? `Put ${cuts.length} edges back` : "Put the edge back", "restore", () => shell.set({ cuts: [] })));
+    putAnew(this.controlBar, controls);
+    this.slider.set(model.get("threshold"));
+    this.over.set(this.isOver);
+  }
+
+  // ---- what the reader does -----------------------------------------------------------------
+
+  /** @param {Edge} edge */
+  #choose(edge) {
+    this.shell.set({ layer: edge.layer, head: edge.head, selected: [edge.query, edge.key] });
+  }
+
+  /** Cut it, or put it back. @param {Edge} edge */
+  #cut(edge) {
+    const own = cutOf(edge);
+    const cuts = this.model.get("cuts");
+    const without = cuts.filter((cut) => !sameCut(cut, own));
+    this.#choose(edge);
+    this.shell.set({ cuts: without.length < cuts.length ? without : sortedCuts([...cuts, own]) });
+  }
+
+  /** @param {Edge | null} edge */
+  #point(edge) {
+    if (edge === this.pointed) return;
+    this.pointed = edge;
+    this.canvas.style.cursor = edge ? "pointer" : "default";
+    this.picture.draw(edge ?? this.focus);
+    this.#tell();
+  }
+
+  #key(event) {
+    const edges = this.#reachable();
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    const jump = { Home: 0, End: edges.length - 1 }[event.key];
+    const cuts = ["Enter", " ", "x", "X", "Delete"].includes(event.key);
+    if ((step === undefined && jump === undefined && !cuts) || event.ctrlKey || event.metaKey || event.altKey) return;
+    taken(event);
+    if (!edges.length) return;
+    const focus = this.focus;
+    if (cuts) return void (focus && this.#cut(focus));
+    const now = focus ? edges.findIndex((edge) => sameCut(cutOf(edge), cutOf(focus))) : -1;
+    this.#choose(edges[jump ?? (now < 0 ? 0 : (now + (step ?? 0) + edges.length) % edges.length)]);
+  }
+
+  // ---- drawing ------------------------------------------------------------------------------
+
+  fileNumbers() {
+    const { found, layers } = this;
+    const edges = found.edges.slice(0, this.shown);
+    const of = (name, key = name) => [name, [["edge"], edges.map((edge) => edge[key]), sayFlow(`is_${name}`)]];
+    return numbersOf({ after: ["start", ...Array.from({ length: layers }, (_, i) => `layer ${i}`)], position: this.tokens, edge: edges.map((_, i) => i) }, {
+      ...Object.fromEntries([of("layer"), of("head"), of("query"), of("key"), of("carried", "value")]),
+      stream: [["after", "position"], found.stream, sayFlow("is_stream")],
+      stays: [["layer", "position"], found.stays, sayFlow("is_stays")],
+      mlp: [["layer", "position"], found.mlps, sayFlow("is_mlp")],
+    });
+  }
+
+  open() {
+    this.answers.open(this.wanted);
+  }
+
+  draw() {
+    const { model, shell, found, tokens, circuit } = this;
+    const { info } = found;
+    const table = colourTable("diverging", shell.theme);
+    if (this.refusal) shell.say(this.refusal);
+    this.#buildControls();
+    shell.subtitle.textContent = "flow";
+    this.note.textContent = model.get("_note");
+    this.note.hidden = !this.note.textContent;
+    const edges = found.edges.slice(0, this.shown);
+    const above = info.against === null ? "" : ` − “${info.against}”`;
+    this.picture.show({
+      found, edges, least: model.get("threshold") * found.largest, cuts: info.cuts, tokens,
+      layers: this.layers, heads: this.kind.heads, table, inks: shell.inks,
+      inside: this.isOver ? new Set(circuit.heads.map(([layer, head]) => `${layer}.${head}`)) : null,
+      name: `“${info.name}”${above} ${withSign(info.logit)}`,
+    }, Math.max(260, this.box.clientWidth - 6)); // its padding
+    this.pointed = null;
+    this.picture.draw(this.focus);
+    this.#tell();
+    this.#drawSide(edges);
+    const largest = Math.max(...found.stream.map(Math.abs), 1e-9);
+    this.legend.replaceChildren(...linearLegend(table, -largest, largest, "circles: what stands at a token; squares: what an mlp writes", (value) => (value ? withSign(value) : "0")));
+    const heads = [...new Set(edges.map(({ head }) => head))].sort((a, b) => a - b);
+    this.heads.replaceChildren("heads: ", ...heads.flatMap((head) => [element("span", { class: "tl-dot", style: `background:${headColour(head)}` }), `${head} `]),
+      "· dashed: against the logit · grey: what stays at its token", ...(info.cuts.length ? [" · dotted, with a cross: cut"] : []));
+    this.told = this.#told();
+    this.sentence.textContent = this.told;
+    this.circuitSaid.hidden = !circuit;
+    this.circuitSaid.textContent = circuit?.sentence ?? "";
+    this.canvas.setAttribute("aria-label", `${this.told} Arrow keys choose an edge, Enter cuts it or puts it back.`);
+    Object.assign(this.root.dataset, { shown: info.names[0], edges: String(edges.length) });
+  }
+
+  #told() {
+    const { found, tokens } = this;
+    const { info, edges } = found;
+    const shown = this.shown;
+    const best = edges[0];
+    const likeliest = info.answers.reduce((a, b) => (b[3] > a[3] ? b : a));
+    return sayFlow("sentence", {
+      layer: null, ...best, from: tokens[best?.key], to: tokens[best?.query], itself: best?.query === best?.key,
+      token: info.name, against: info.against, at: tokens[info.position], position: info.position, logit: info.logit,
+      shown, n: info.n, rest: info.total - edges.slice(0, shown).reduce((sum, { value }) => sum + value, 0),
+      cuts: info.cuts.length, before: info.before, after: info.after, probability: likeliest[3],
+      answer: likeliest[0] === info.token ? null : likeliest[1],
+    });
+  }
+
+  #tell() {
+    const { tokens, found } = this;
+    const edge = this.pointed ?? this.focus;
+    if (!edge) {
+      this.readout.replaceChildren(element("span", { class: "tl-quiet" }, "Hover over an edge to see what it carries."));
+      return;
+    }
+    const { layer, head, query, key, value } = edge;
+    const isCut = found.info.cuts.some((cut) => sameCut(cut, cutOf(edge)));
+    const what = isCut ? "is cut" : element("b", { "data-part": "number" }, withSign(value));
+    this.readout.replaceChildren(element("span", {}, `Layer ${layer}, head ${head}: `, tokenElement(tokens[key]), ` (${key}) → `, tokenElement(tokens[query]), ` (${query}) `, what, isCut ? "; click to put it back" : "; click to cut it"));
+  }
+
+  /** @param {Edge[]} edges */
+  #drawSide(edges) {
+    const { found, tokens } = this;
+    const { info } = found;
+    const cell = (text) => element("td", {}, text);
+    const changed = info.cuts.length > 0;
+    this.table.replaceChildren(...tableParts(["token", changed ? "before" : "probability", ...(changed ? ["after"] : [])], info.answers.map(([id, name, before, after]) =>
+      element("tr", { class: id === info.token ? "tl-on" : "" }, element("th", { scope: "row" }, tokenElement(name)), cell(short(before)), ...(changed ? [cell(short(after))] : [])))));
+    const total = (values) => values.reduce((sum, value) => sum + value, 0);
+    const rows = [
+      ["embeddings", total(found.stream.slice(0, tokens.length))],
+      ...Array.from({ length: this.layers }, (_, i) => [`mlp of layer ${i}`, total(found.mlps.slice(i * tokens.length, (i + 1) * tokens.length))]).filter(([, value]) => value),
+      ["whatever the text", info.constant],
+      ["the logit", info.logit],
+    ];
+    this.sum.replaceChildren(element("caption", {}, "by the ways through all heads"), element("tbody", {}, ...rows.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), cell(withSign(Number(value)))))));
+    const cuts = info.cuts.map(([layer, at, query, key]) => ({ layer, head: at, query, key, value: 0 }));
+    const line = (edge, isCut) => {
+      const what = `layer ${edge.layer}, head ${edge.head}, ${tokens[edge.key]} ${edge.key} → ${tokens[edge.query]} ${edge.query}`;
+      return element("tr", {}, element("th", { scope: "row" }, `L${edge.layer} H${edge.head}`),
+        element("td", {}, tokenElement(tokens[edge.key]), ` ${edge.key} → `, tokenElement(tokens[edge.query]), ` ${edge.query}`),
+        cell(isCut ? "cut" : withSign(edge.value)),
+        element("td", {}, button(isCut ? "Put back" : "Cut", `cut-${cutOf(edge).join("-")}`, () => this.#cut(edge), `${isCut ? "Put back" : "Cut"}: ${what}`)));
+    };
+    putAnew(this.list, tableParts(["head", "from → to", "carries", "cut"], [...cuts.map((edge) => line(edge, true)), ...edges.slice(0, LISTED).map((edge) => line(edge, false))]));
+  }
+}
 
 export default mounted(FlowViewer, "flow");

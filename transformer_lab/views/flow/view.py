@@ -209,7 +209,7 @@ class FlowView(Travelling):
         """What is on the first screen."""
         self._flow, self._flow_data = block.info, block.data
 
-    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         block = self._data.block(*read_name(name))
         return block.info, [block.data]
 

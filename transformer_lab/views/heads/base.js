@@ -1,10 +1,9 @@
 // What the heads of a short and of a long text have in common: how the panels stand, and what is noted.
 
 import { element, say } from "../shared/dom.js";
-import { Waiting } from "../shared/waiting.js";
+import { Waiting } from "../shared/requests.js";
 import { headStepper, viewControls } from "./controls.js";
-import { SharedPlace } from "./faces.js";
-import { HeadsPanel } from "./heads_panel.js";
+import { HeadsPanel, SharedPlace } from "./heads_panel.js";
 import { Readout } from "./readout.js";
 
 export class HeadsBase {

@@ -10,12 +10,7 @@ import { short } from "../shared/messages.js";
 
 const told = (name, [start, end]) => `${name}=(${start}, ${end})`;
 
-/**
- * Why nothing can be said of two spans together, or "".
- * @param {Span} a
- * @param {Span} b
- * @param {import("./store.js").Kind} kind
- */
+/** Why nothing can be said of two spans together, or "". @param {Span} a @param {Span} b @param {import("./store.js").Kind} kind */
 export function whyNotBetween(a, b, kind) {
   if (kind.causal && b[0] >= a[1] + kind.all_keys - kind.all_queries) {
     return `${told("b", b)} comes after ${told("a", a)}, and no token here attends to a later one; swap the two`;

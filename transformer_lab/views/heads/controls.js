@@ -29,10 +29,7 @@ export function headStepper(state, choose) {
   };
 }
 
-/**
- * What is hidden, what the numbers are, in which colours.
- * @param {import("./state.js").HeadState} state
- */
+/** What is hidden, what the numbers are, in which colours. @param {import("./state.js").HeadState} state */
 export function viewControls(state) {
   const rescaled = "and rescale each row to the same sum";
   const hideFirst = checkbox("without first token", "hide-first", (on) => state.option({ hide_first: on }),

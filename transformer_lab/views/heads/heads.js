@@ -4,12 +4,10 @@
 import { largest } from "../shared/attention.js";
 import { Between, rowsWithin } from "./between.js";
 import { colourTable } from "../shared/colours.js";
-import { atMostOnceAFrame, onceAFrame, onceForAll, say } from "../shared/dom.js";
-import { isLong } from "./lines.js";
+import { atMostOnceAFrame, hearChanges, onceAFrame, onceForAll, say } from "../shared/dom.js";
+import { isLong, MANY_QUERIES } from "./lines.js";
 import { LinesPanel } from "./lines_panel.js";
-import { hearChanges } from "../shared/hearing.js";
 import { Pointed, sameSpot } from "../shared/linked.js";
-import { MANY_QUERIES } from "./line_scene.js";
 import { MapPanel } from "./map_panel.js";
 import { Pins } from "./pins.js";
 import { highest, median, scaleEnd } from "./scale.js";
@@ -33,7 +31,7 @@ export class Heads extends HeadsBase {
   /**
    * @param {import("../shared/shell.js").Shell} shell whose `draw` calls this one's
    * @param {import("./state.js").HeadState} state
-   * @param {import("./maps.js").Maps} maps
+   * @param {import("./store.js").Maps} maps
    * @param {Does} does
    */
   constructor(shell, state, maps, does) {

@@ -4,8 +4,7 @@ import { headColour } from "../shared/colours.js";
 import { radioGroup } from "../shared/controls.js";
 import { element, say } from "../shared/dom.js";
 import { lineFilter } from "./controls.js";
-import { lineScene } from "./line_scene.js";
-import { columnLines, isLong, LineView } from "./lines.js";
+import { columnLines, isLong, lineScene, LineView } from "./lines.js";
 import { Room } from "../shared/room.js";
 
 /**

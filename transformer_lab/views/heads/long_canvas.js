@@ -1,9 +1,8 @@
 // The map of a long text on its canvas: pixels, labels, marks, and the small overview of the whole.
 
 import { packedPalette, paintBlocked, shade } from "../shared/colours.js";
-import { leaning, leaningHeight, LONGEST_NAME, textOf, writeAbove } from "../shared/column_names.js";
 import { fitText, sizedContext } from "../shared/dom.js";
-import { axisStep } from "../shared/map_frame.js";
+import { axisStep, leaning, leaningHeight, LONGEST_NAME, textOf, writeAbove } from "../shared/map_frame.js";
 import { cellsSeen, gathered, levelFor, pixelsOf, wholeSight } from "./zoom.js";
 
 const NAMED_FROM = 11; // pixels a token from which every one is named
@@ -36,12 +35,7 @@ export class LongCanvas {
     this.scene = null;
   }
 
-  /**
-   * Lay out and paint.
-   * @param {LongScene} scene
-   * @param {number} width
-   * @param {number} height
-   */
+  /** Lay out and paint. @param {LongScene} scene @param {number} width @param {number} height */
   show(scene, width, height) {
     this.scene = scene;
     const { size, sight } = scene;

@@ -3,7 +3,7 @@
 
 import { bytesOf, weightOf } from "../shared/codecs.js";
 import { colourTable } from "../shared/colours.js";
-import { atMostOnceAFrame, element, onceForAll } from "../shared/dom.js";
+import { atMostOnceAFrame, element, hearChanges, onceForAll } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { Superseded } from "../shared/requests.js";
 import { hasFixedHeight } from "../shared/screen.js";
@@ -19,16 +19,12 @@ import { HeadStore } from "./store.js";
 import { Thumbnails } from "./thumbnails.js";
 import { wholeSight } from "./zoom.js";
 import { HeadsBase } from "./base.js";
-import { hearChanges } from "../shared/hearing.js";
 
 const HEADS_KEPT = 6;
 const SETTLED = 250; // ms without a move, after which where one looks is told and lines are sought
 
 export class LongHeads extends HeadsBase {
-  /**
-   * @param {import("../shared/shell.js").Shell} shell whose `draw` calls this one's
-   * @param {import("./state.js").HeadState} state
-   */
+  /** @param {import("../shared/shell.js").Shell} shell whose `draw` calls this one's @param {import("./state.js").HeadState} state */
   constructor(shell, state) {
     super(shell, state);
     const { model, signal } = this;

@@ -2,8 +2,7 @@
 
 import { largest } from "../shared/attention.js";
 import { quoted, short } from "../shared/messages.js";
-import { lineScene } from "./line_scene.js";
-import { isLong } from "./lines.js";
+import { isLong, lineScene } from "./lines.js";
 import { wholeSight } from "./zoom.js";
 
 const LINES = 20;

@@ -2,7 +2,7 @@
 
 import { button, menu } from "../shared/controls.js";
 import { element, onceAFrame } from "../shared/dom.js";
-import { legend } from "./legend.js";
+import { legend } from "./scale.js";
 import { LongCanvas } from "./long_canvas.js";
 import { sightWithin, tilesHolding, wholeSight, zoomedSight } from "./zoom.js";
 

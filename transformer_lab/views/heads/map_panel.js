@@ -3,9 +3,8 @@
 import { menu } from "../shared/controls.js";
 import { element, say } from "../shared/dom.js";
 import { HeatMap } from "../shared/heat_map.js";
-import { legend } from "./legend.js";
 import { Room } from "../shared/room.js";
-import { windowFrom } from "./scale.js";
+import { legend, windowFrom } from "./scale.js";
 import { tilesOf } from "../shared/map_frame.js";
 
 const TILES_HEIGHT = 640; // of several maps, where the page may grow

@@ -3,10 +3,7 @@
 import { numbersOf, single } from "../shared/files.js";
 import { gathered } from "./zoom.js";
 
-/**
- * @param {import("./heads.js").Heads} heads
- * @returns {import("../shared/files.js").Numbers}
- */
+/** @param {import("./heads.js").Heads} heads @returns {import("../shared/files.js").Numbers} */
 export function headNumbers(heads) {
   const { state, maps, shown, rowOf, weightsHere } = heads;
   const { kind, hidden, options, valueWeighted, block } = state;

@@ -29,10 +29,7 @@ class Tile {
 }
 
 export class Pins {
-  /**
-   * @param {import("./heads.js").Heads} heads
-   * @param {ConstructorParameters<typeof HeatMap>[1]} on what the pointer does in a map
-   */
+  /** @param {import("./heads.js").Heads} heads @param {ConstructorParameters<typeof HeatMap>[1]} on what the pointer does in a map */
   constructor(heads, on) {
     const { model, signal, root, mapPanel, state } = heads;
     this.heads = heads;

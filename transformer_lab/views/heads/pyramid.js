@@ -140,11 +140,7 @@ export class Pyramid {
 
 /** The same of a small map that is wholly here, such as of sentences: tiles are made of it. */
 export class SmallPyramid {
-  /**
-   * @param {Uint16Array} bits [row, column]
-   * @param {{queries: number, keys: number, tile: number}} size
-   * @param {number} scale
-   */
+  /** @param {Uint16Array} bits [row, column] @param {{queries: number, keys: number, tile: number}} size @param {number} scale */
   constructor(bits, size, scale) {
     this.size = size;
     const level = Math.max(0, Math.ceil(Math.log2(Math.max(size.queries, size.keys) / size.tile)));

@@ -2,7 +2,7 @@
 
 import { largest } from "../shared/attention.js";
 import { element, say, tokenElement } from "../shared/dom.js";
-import { MANY_QUERIES } from "./line_scene.js";
+import { MANY_QUERIES } from "./lines.js";
 import { quoted } from "../shared/messages.js";
 import { betweenChangeSentence, betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, nothingSentence, querySentence, spreadSentence, TO_NOTHING } from "../shared/map_sentences.js";
 
@@ -11,7 +11,7 @@ const SAMPLED_ROWS = 256;
 /**
  * @typedef {object} Scene
  * @property {import("../shared/map_sentences.js").Seen} seen
- * @property {import("./line_scene.js").Spot | null} focus
+ * @property {import("./lines.js").Spot | null} focus
  * @property {boolean} locked whether the focus is the locked selection
  * @property {(query: number) => Float32Array} rowOf as shown
  * @property {boolean} changed whether what is shown is no longer the weight itself
@@ -141,10 +141,7 @@ export class Readout {
   }
 }
 
-/**
- * @param {number} error
- * @param {number} decimals
- */
+/** @param {number} error @param {number} decimals */
 export function howExact(error, decimals) {
   if (error === 0) return ` exact to ${decimals} decimals`;
   if (error < 1e-5) return ` exact to ${decimals} decimals, computed here`;

@@ -1,5 +1,9 @@
 // How far a colour scale reaches, and which part of a map a window shows.
 
+import { entry, legendTicks, signedShade } from "../shared/colours.js";
+import { element } from "../shared/dom.js";
+import { short, changeText } from "../shared/messages.js";
+
 /**
  * The end of the colour scale: 1, or less where no weight comes near it.
  * @param {number} most the largest weight
@@ -36,4 +40,45 @@ export function highest(row) {
 export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)];
+}
+
+/**
+ * @param {Uint8ClampedArray} table
+ * @param {number} end the value at the end of the scale
+ * @param {boolean} valueWeighted
+ * @param {boolean} clipped whether some values lie beyond the end
+ * @param {boolean} [isChange] whether values are changes, on a diverging table
+ * @param {string} [measure] what values are, other than weights
+ * @returns {Node[]}
+ */
+export function legend(table, end, valueWeighted, clipped, isChange = false, measure = "attention weight") {
+  const stops = Array.from({ length: 17 }, (_, i) => entry(table, Math.round((i / 16) * 255)));
+  const decimals = end >= 1 ? 1 : Math.ceil(-Math.log10(end)) + 1;
+  const name = (value) => {
+    if (value === 0) return "0";
+    if (value >= 10) return value.toFixed(0);
+    return short(value, Number.isInteger(value) ? 0 : decimals);
+  };
+  const places = isChange
+    ? [-end, 0, end].map((value) => [value, signedShade(value, end) / 255])
+    : legendTicks(end);
+  const ticks = places.map(([value, place], i, all) =>
+    element(
+      "span",
+      { style: `left:${100 * place}%`, class: i === all.length - 1 ? "tl-last" : "" },
+      isChange ? changeText(value) : name(value),
+    ),
+  );
+  const what = `${isChange ? "change of " : ""}${valueWeighted ? "weight × value length" : measure}`;
+  const cut = clipped ? `; beyond ${name(end)} all look alike` : "";
+  const ramp = `background:linear-gradient(to right, ${stops.join(",")})`;
+  return [
+    element("span", { class: "tl-quiet" }, what + cut),
+    element(
+      "div",
+      { class: "tl-scale" },
+      element("div", { class: "tl-ramp", style: ramp }),
+      element("div", { class: "tl-ticks" }, ...ticks),
+    ),
+  ];
 }

@@ -2,8 +2,7 @@
 // or with Shift and the arrows, or as whole segments.
 
 import { button, menu, radioGroup } from "../shared/controls.js";
-import { element, tokenElement } from "../shared/dom.js";
-import { hearChanges } from "../shared/hearing.js";
+import { element, hearChanges, tokenElement } from "../shared/dom.js";
 import { whyNotBetween } from "./between.js";
 
 const SPAN_NAMES = { a: "A, from", b: "B, to" };
@@ -112,10 +111,7 @@ function indexAt(target, within) {
 }
 
 export class Spans {
-  /**
-   * @param {import("../shared/shell.js").Shell} shell
-   * @param {import("./state.js").HeadState} state
-   */
+  /** @param {import("../shared/shell.js").Shell} shell @param {import("./state.js").HeadState} state */
   constructor(shell, state) {
     this.shell = shell;
     this.state = state;

@@ -139,9 +139,9 @@ class SpanTraits(HeadTraits):
 
     # -- for pages and the browser ------------------------------------------------------------------
 
-    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         if not name.startswith((BETWEEN, EVERY)):
-            return super()._named(name)
+            return super()._part_named(name)
         _, reads, place, spans, hidden = name.split("|")
         heads = self._named_heads(reads)
         a0, a1, b0, b1 = (int(i) for i in spans.split(","))

@@ -70,10 +70,7 @@ export class HeadStore {
     };
   }
 
-  /**
-   * A head that needs no asking, or null.
-   * @returns {HeadWeights | null}
-   */
+  /** A head that needs no asking, or null. @returns {HeadWeights | null} */
   at(kind, layer, head) {
     const name = `${kind}/${layer}/${head}`;
     const shape = this.kind(kind);
@@ -101,13 +98,7 @@ export class HeadStore {
     return found && this.#keep(name, found);
   }
 
-  /**
-   * @param {string} kind
-   * @param {number} layer
-   * @param {number} head
-   * @param {boolean} [urgent]
-   * @returns {Promise<HeadWeights>}
-   */
+  /** @param {string} kind @param {number} layer @param {number} head @param {boolean} [urgent] @returns {Promise<HeadWeights>} */
   async get(kind, layer, head, urgent = true) {
     const here = this.at(kind, layer, head);
     if (here) return here;
@@ -149,4 +140,74 @@ export function reachOf(width, height, queries, keys) {
     while (reach < width && Math.floor((reach * keys) / width) <= last) reach++;
     return reach;
   });
+}
+
+/** @typedef {Omit<HeadMaps, "store"> & {readsBefore?: () => string}} Maps readsBefore: as `reads`, of the weights that a difference is taken from */
+
+export class HeadMaps {
+  /** @param {import("./store.js").HeadStore} store */
+  constructor(store) {
+    this.store = store;
+    this.signed = false; // values are changes, which may lie below 0
+    this.edited = false; // the weights are those after edits
+  }
+
+  /** A head that needs no asking, or null. */
+  at(kind, layer, head) {
+    return this.store.at(kind, layer, head);
+  }
+
+  /** @returns {Promise<any>} */
+  get(kind, layer, head, urgent = true) {
+    return this.store.get(kind, layer, head, urgent);
+  }
+
+  /** A name of the weights on view, as Python has it too; null: Python does not have these. @returns {string | null} */
+  reads() {
+    const { model } = this.store;
+    return model.get("_carried")?.moved ? null : String(model.get("text"));
+  }
+
+  thumbnails(kind) {
+    return this.store.thumbnails(kind);
+  }
+
+  /** The model has other weights now. */
+  forget() {
+    this.store.forget();
+  }
+
+  /**
+   * A head's rows in the map.
+   * @param {any} weights
+   * @param {(weights: any) => (query: number) => Float32Array} shown with what is hidden left out
+   */
+  rows(weights, shown) {
+    return shown(weights);
+  }
+
+  /** What goes to nothing of each row in the map: (query) -> share. */
+  nothing(weights) {
+    return (query) => weights.nothing(query);
+  }
+
+  /** The rows that lines are drawn of. */
+  lineRows(_weights, _shown, rowOf) {
+    return rowOf;
+  }
+
+  /** The weights that lines are drawn of. */
+  lineWeights(weights) {
+    return weights;
+  }
+
+  /** Edges of a head that were cut. @returns {import("./state.js").Spot[]} */
+  cuts(_place) {
+    return [];
+  }
+
+  /** What else must be said of the map. @returns {string[]} */
+  flags(_place) {
+    return [];
+  }
 }

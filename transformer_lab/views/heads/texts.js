@@ -2,8 +2,7 @@
 // distance. A notebook's Python sends the text that is chosen; a saved page holds each as a block.
 
 import { button, menu } from "../shared/controls.js";
-import { element } from "../shared/dom.js";
-import { hearOf } from "../shared/hearing.js";
+import { element, hearOf } from "../shared/dom.js";
 import { Plot, nearestIndex } from "../shared/plot.js";
 import { Superseded } from "../shared/requests.js";
 import { short } from "../shared/messages.js";

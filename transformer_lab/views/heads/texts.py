@@ -101,7 +101,7 @@ class TextTraits(HeadTraits):
 
     # -- for pages and the browser ------------------------------------------------------------------
 
-    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         if name.startswith("profile/") and self._of is not None:
             found = profile(self._of, place_of(name.removeprefix("profile/")))
             return dict(found.info), found.buffers

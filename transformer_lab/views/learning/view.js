@@ -4,7 +4,7 @@
 import { Engine } from "../engine/client.js";
 import { IN_PAGE } from "../engine/in_page.js";
 import { typed } from "../shared/codecs.js";
-import { legend } from "../heads/legend.js";
+import { legend } from "../heads/scale.js";
 import { colourTable, onThemeChange, shade, themeOf } from "../shared/colours.js";
 import { lossSeries, Plot } from "../shared/plot.js";
 import { element, onceAFrame, tokenElement } from "../shared/dom.js";

@@ -2,12 +2,11 @@
 
 import { headColour } from "../shared/colours.js";
 import { button, radioGroup } from "../shared/controls.js";
-import { element, tokenElement } from "../shared/dom.js";
+import { element, tableParts, tokenElement } from "../shared/dom.js";
 import { numbersOf } from "../shared/files.js";
 import { mounted } from "../shared/mounted.js";
 import { fixed, messages, short } from "../shared/messages.js";
 import mixMessages from "./messages.json" with { type: "json" };
-import { tableParts } from "../shared/parts.js";
 import { BaseViewer } from "../shared/viewer.js";
 import { drawBars } from "../marks/bars.js";
 import { drawPoints } from "../marks/points.js";
@@ -17,12 +16,7 @@ const sayMix = messages(mixMessages);
 const SIZES = [1, 4, 16, 64, 256];
 const REACH = 12; // of the sliders, unless a score lies further out
 
-/**
- * softmax(scores / √d) over the words that are not hidden.
- * @param {number[]} scores
- * @param {number} d
- * @param {number[]} hidden
- */
+/** softmax(scores / √d) over the words that are not hidden. @param {number[]} scores @param {number} d @param {number[]} hidden */
 export function weightsOf(scores, d, hidden) {
   const scaled = scores.map((score, i) => (hidden.includes(i) ? -Infinity : score / Math.sqrt(d)));
   const top = Math.max(...scaled);

@@ -1,11 +1,9 @@
 // Where a reader types another text, on a page that carries its model.
 
 import { button } from "../shared/controls.js";
-import { element } from "../shared/dom.js";
-import { hearChanges } from "../shared/hearing.js";
+import { element, hearChanges } from "../shared/dom.js";
 import { inPageLine } from "./in_page_line.js";
-import { Requests, Superseded } from "../shared/requests.js";
-import { Waiting } from "../shared/waiting.js";
+import { Requests, Superseded, Waiting } from "../shared/requests.js";
 
 const LINE_HIGH = 18; // px
 

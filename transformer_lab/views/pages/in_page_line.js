@@ -1,8 +1,7 @@
 // One line, where a page's engine runs in the page itself.
 
 import { IN_PAGE } from "../engine/in_page.js";
-import { element } from "../shared/dom.js";
-import { hearOf } from "../shared/hearing.js";
+import { element, hearOf } from "../shared/dom.js";
 
 /** What a model of a page tells its view then. */
 export const RUNS_IN_PAGE = "in page";

@@ -3,7 +3,7 @@
 // answers again it is told what has been changed meanwhile, and the view is its own again.
 
 import { Engine } from "../engine/client.js";
-import { hearChanges, hearOf } from "../shared/hearing.js";
+import { hearChanges, hearOf } from "../shared/dom.js";
 import { Overlay } from "./overlay.js";
 import { Requests } from "../shared/requests.js";
 

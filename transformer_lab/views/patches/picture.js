@@ -1,10 +1,9 @@
 // The picture with weights over it, large or small, and the patch under the pointer.
 
 import { shade } from "../shared/colours.js";
-import { sizedContext } from "../shared/dom.js";
+import { hearPointer, moveOf, sizedContext, taken } from "../shared/dom.js";
 import { blend, pictureTable } from "../shared/overlay.js";
 import { PALETTE } from "../shared/palette.js";
-import { hearPointer, moveOf, taken } from "../shared/parts.js";
 
 /**
  * @typedef {object} Grid

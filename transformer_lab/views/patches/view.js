@@ -1,6 +1,288 @@
-// The module of PatchView: a picture, what a patch of it looks at, and whether that matters.
+// A picture, what a patch of it looks at in every head, and what changes without one.
 
 import { mounted } from "../shared/mounted.js";
-import { PatchViewer } from "./viewer.js";
+import { legend } from "../heads/scale.js";
+import { bytesOf, weightOf } from "../shared/codecs.js";
+import { entry, shade } from "../shared/colours.js";
+import { radioGroup, slider } from "../shared/controls.js";
+import { element, hearChanges, legendPart, panelPart, picturePart, within } from "../shared/dom.js";
+import { editWords } from "../shared/edit_words.js";
+import { HeadRows } from "../shared/head_rows.js";
+import { linked } from "../shared/linked.js";
+import { blend, pictureTable } from "../shared/overlay.js";
+import { SmallHeads } from "../shared/small_heads.js";
+import { Trials } from "../shared/trials.js";
+import { Waiting } from "../shared/requests.js";
+import { messages, short } from "../shared/messages.js";
+import { greyed, largestPatch, patchPixels, PatchPicture } from "./picture.js";
+import { numbersOf } from "../shared/files.js";
+import patchMessages from "./messages.json" with { type: "json" };
+import { BaseViewer } from "../shared/viewer.js";
+
+const sayPatch = messages(patchMessages);
+const SMALL = 112; // pixels a side of the picture under a small map
+const FADES = Array.from({ length: 21 }, (_, i) => i / 20);
+
+export class PatchViewer extends BaseViewer {
+  /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
+  constructor(model, root, signal) {
+    super(model, root, signal, { part: () => `layer-${model.get("layer")}-head-${model.get("head")}` });
+    /** @type {import("./picture.js").Grid} */
+    this.grid = model.get("_grid");
+    /** @type {number | null} */
+    this.hovered = null;
+    /** @type {number} position whose rows are on view */
+    this.shown = model.get("_rows_of");
+    this.tool = "look";
+    this.link = linked(model, signal, (spot) => this.#hover(spot?.query ?? null, false));
+    this.#build();
+    this.shell.watch(["layer", "head", "fade", "_edits", "_effect", "_every", "_rows"]);
+    hearChanges(model, ["selected"], () => this.#look(), signal);
+  }
+
+  // ---- state --------------------------------------------------------------------------------
+
+  get at() {
+    return { layer: this.model.get("layer"), head: this.model.get("head") };
+  }
+
+  /** The position that was chosen to look from. */
+  get query() {
+    return this.model.get("selected")?.[0] ?? this.grid.first;
+  }
+
+  /** The chosen head's row of what is on view. */
+  get codes() {
+    const { layer, head } = this.at;
+    const keys = this.grid.labels.length;
+    const from = (layer * Math.max(...this.grid.heads) + head) * keys;
+    return this.rows.subarray(from, from + keys);
+  }
+
+  /** The positions to which the chosen head's edge from here is cut. */
+  get cut() {
+    const { layer, head } = this.at;
+    const mine = (edit) => edit.edit === "knock_out" && edit.layer === layer && edit.head === head && edit.query === this.shown;
+    return this.model.get("_edits").filter(mine).map((edit) => edit.key);
+  }
+
+  // ---- building -----------------------------------------------------------------------------
+
+  #build() {
+    const { model, root, shell, signal, grid } = this;
+    this.canvas = picturePart("picture", "tl-shown");
+    this.picture = new PatchPicture(this.canvas, grid, {
+      hover: (position) => this.#hover(position, true),
+      pick: (position) => this.#pick(position),
+      move: (rows, columns) => this.#move(rows, columns),
+      free: () => shell.free("selected"),
+    }, signal);
+    this.cells = element("div", { class: "tl-cells", role: "group", "aria-label": "Positions that are no patch", "data-part": "cells" });
+    const positions = grid.labels.map((_, i) => i);
+    this.others = positions.filter((i) => i < grid.start || i >= grid.start + grid.rows * grid.columns).map((position) => this.#cell(position));
+    this.cells.append(...this.others.map(({ root: cell }) => cell));
+    this.fade = slider({ label: "Weights over the picture", part: "fade", values: FADES, value: model.get("fade"), text: (value) => `${Math.round(100 * value)} %`, change: (fade) => shell.set({ fade }) });
+    this.tools = radioGroup({
+      label: "A click", part: "tool", chosen: this.tool,
+      choices: [{ value: "look", text: "looks from there" }, { value: "cut", text: "cuts the edge to there" }],
+      choose: (tool) => {
+        this.tool = tool;
+        this.tools.set(tool);
+      },
+    });
+    this.legend = legendPart();
+    this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
+    this.waiting = new Waiting(this.busy);
+    this.kept = new HeadRows(model, Uint16Array, shell, this.waiting);
+    this.every = picturePart("heads", "tl-every");
+    this.heads = new SmallHeads(this.every, { heads: grid.heads, aspect: grid.columns / grid.rows, widest: 72 }, { chosen: () => this.at, choose: (layer, head) => shell.set({ layer, head }) }, signal);
+    this.everyBox = element("div", { class: "tl-every-box" }, this.every);
+    this.trials = new Trials(model, shell, this.waiting, {
+      place: () => this.at,
+      name: () => `layer ${this.at.layer}, head ${this.at.head}`,
+      words: (edits) => edits.map((edit) => editWords(edit, grid.labels, grid.labels)).join(" and "),
+      effect: () => model.get("_effect"),
+      heads: grid.heads,
+      every: () => model.get("_every"),
+      size: () => model.get("_every")[this.at.layer]?.[this.at.head] ?? null,
+      unit: () => model.get("_unit"),
+      needs: "A saved page holds what each head alone does; several at once, and cut edges, need the view in a notebook.",
+    });
+    this.note = element("p", { class: "tl-hint", "data-part": "note" }, model.get("_note"));
+    this.note.hidden = !model.get("_note");
+    root.append(
+      shell.header,
+      this.sentence,
+      shell.message,
+      element("div", { class: "tl-overlay" },
+        panelPart("picture", "What it looks at", "hover, click or arrow keys choose who looks",
+          element("div", { class: "tl-map-box" }, this.canvas), this.cells, this.legend, this.fade.root, this.busy,
+          element("p", { class: "tl-heading tl-asked" }, element("b", {}, "Does it matter?")),
+          element("div", { class: "tl-trials" }, this.trials.off, this.trials.undo), this.tools.root, this.trials.effect),
+        panelPart("heads", "Every head", "layer ↓ head →, each to its own largest weight", this.everyBox, element("div", { class: "tl-trials" }, this.trials.try), this.trials.tried)),
+      this.note,
+    );
+  }
+
+  #cell(position) {
+    const swatch = element("span", { class: "tl-swatch" });
+    const weight = element("span", {});
+    const root = element("button", { type: "button", class: "tl-cell", "data-position": position }, swatch, this.grid.labels[position], weight);
+    root.addEventListener("click", () => this.#pick(position));
+    root.addEventListener("pointerenter", () => this.#hover(position, true));
+    root.addEventListener("pointerleave", () => this.#hover(null, true));
+    return { root, swatch, weight, position };
+  }
+
+  async open() {
+    const blob = new Blob([bytesOf(this.model.get("_picture"))], { type: "image/png" });
+    this.image = await createImageBitmap(blob);
+    this.grey = greyed(this.image);
+    this.small = greyed(this.image, SMALL);
+    this.smallImage = await createImageBitmap(blob, { resizeWidth: this.small.width, resizeHeight: this.small.height, resizeQuality: "medium" });
+    this.rows = this.kept.here(this.model.get("_rows_of"));
+    this.shell.draw();
+    this.#look();
+  }
+
+  // ---- what the reader does -----------------------------------------------------------------
+
+  /** @param {number | null} position @param {boolean} tell */
+  #hover(position, tell) {
+    const looking = this.tool === "look" || !tell ? position : null;
+    if (looking === this.hovered) return;
+    this.hovered = looking;
+    if (tell) this.link.hover(looking === null ? null : { query: looking, key: null });
+    this.#look();
+  }
+
+  #pick(position) {
+    if (this.tool === "cut") {
+      this.trials.toggle([{ edit: "knock_out", ...this.at, query: this.query, key: position }]);
+      return;
+    }
+    this.hovered = null;
+    this.shell.set({ selected: [position, null] });
+  }
+
+  #move(down, across) {
+    const { start, rows, columns } = this.grid;
+    const i = this.query - start;
+    const inside = i >= 0 && i < rows * columns;
+    const [row, column] = inside ? [Math.floor(i / columns), i % columns] : [0, 0];
+    // The first arrow only shows where the cursor stands.
+    const to = inside ? [within(row + down, rows), within(column + across, columns)] : [Math.floor(rows / 2), Math.floor(columns / 2)];
+    this.hovered = null;
+    this.shell.set({ selected: [start + to[0] * columns + to[1], null] });
+  }
+
+  /** Show the rows of the position that is meant now; ask for them where they are not here. */
+  async #look() {
+    const position = this.hovered ?? this.query;
+    const rows = await this.kept.ask(position, (why) => {
+      if (this.hovered === null) this.shell.say(`What ${this.grid.labels[position]} looks at cannot be shown: ${why}`);
+    });
+    if (!rows || this.signal.aborted || position !== (this.hovered ?? this.query)) return;
+    [this.shown, this.rows] = [position, rows];
+    this.shell.redraw();
+  }
+
+  // ---- drawing ------------------------------------------------------------------------------
+
+  draw() {
+    if (!this.rows || !this.image) return;
+    const { model, shell, grid, at, codes } = this;
+    const fade = model.get("fade");
+    shell.subtitle.textContent = `${grid.heads.length} layers × ${Math.max(...grid.heads)} heads · ${grid.rows} × ${grid.columns} patches`;
+    const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
+    this.picture.draw({ picture: this.image, grey: this.grey, codes, fade, room: box.clientWidth, query: this.shown, cut: this.cut, inks: shell.inks });
+    const [table, keys, columns] = [pictureTable(), grid.labels.length, Math.max(...grid.heads)];
+    const paint = (context, layer, head, box) => {
+      const from = (layer * columns + head) * keys;
+      blend(context, this.smallImage, this.small, patchPixels(this.rows.subarray(from, from + keys), grid, table), fade, box);
+    };
+    this.heads.draw({
+      paint, room: this.everyBox.clientWidth - 12, every: model.get("_every"), inks: shell.inks,
+      marked: (layer, head) => layer === at.layer && head === at.head, off: (layer, head) => this.trials.isOff({ layer, head }),
+    });
+    const largest = largestPatch(codes, grid);
+    this.#drawCells(codes, largest);
+    this.legend.replaceChildren(...(largest ? legend(pictureTable(), weightOf(largest), false, false) : []));
+    this.fade.set(fade);
+    this.#say(codes);
+    this.trials.draw();
+    const here = this.shown;
+    this.canvas.setAttribute("aria-label", `The picture, ${grid.rows} by ${grid.columns} patches. ${this.sentence.textContent} Arrow keys choose a patch, Escape frees.`);
+    this.every.setAttribute("aria-label", `Every head as a small picture, ${grid.heads.length} layers of up to ${Math.max(...grid.heads)} heads. Chosen: layer ${at.layer}, head ${at.head}. Arrow keys choose another.`);
+    this.root.dataset.query = String(here);
+    this.root.dataset.head = `${at.layer}.${at.head}`;
+  }
+
+  #drawCells(codes, largest) {
+    const table = pictureTable();
+    const cut = new Set(this.cut);
+    this.cells.hidden = !this.others.length;
+    for (const { root, swatch, weight, position } of this.others) {
+      swatch.style.background = entry(table, shade(codes[position], Math.max(largest, 1)));
+      const told = short(weightOf(codes[position]));
+      weight.textContent = told;
+      root.setAttribute("aria-pressed", String(position === this.shown));
+      root.setAttribute("aria-label", `${this.grid.labels[position]}: weight ${told}`);
+      root.classList.toggle("tl-cut", cut.has(position));
+    }
+  }
+
+  #say(codes) {
+    const { grid, model, at } = this;
+    const distance = model.get("_far")[at.layer]?.[at.head] ?? null;
+    let told = sayPatch("sentence", { ...at, ...this.#values(codes), query: grid.labels[this.shown], distance, even: grid.even });
+    const effect = model.get("_effect");
+    if (effect.sentence) told += ` ${this.trials.edited()}: ${effect.sentence}`;
+    this.say(told);
+  }
+
+  /** What is said of a row, as look.py has it. @param {Uint16Array} codes */
+  #values(codes) {
+    const { grid, at } = this;
+    const { labels, start, others } = grid;
+    const weights = Array.from(codes, weightOf);
+    const isPatch = (i) => i >= start && i < start + grid.rows * grid.columns;
+    const sum = (values) => values.reduce((total, x) => total + x, 0);
+    const top = [...codes.keys()].filter((i) => isPatch(i) && codes[i]).sort((a, b) => codes[b] - codes[a] || a - b).slice(0, 3);
+    const [a, b, c] = top.map((i) => sayPatch("patch", { patch: labels[i], weight: weights[i] }));
+    return {
+      n: top.length, a, b, c, others, others_share: sum(weights.filter((_, i) => !isPatch(i))),
+      beyond: grid.padded.includes(at.layer) ? 1 - sum(weights) : 0,
+    };
+  }
+
+  code() {
+    const { layer, head } = this.at;
+    const lines = [`view.layer, view.head, view.selected = ${layer}, ${head}, (${this.query}, None)`];
+    const call = ({ edit, ...values }) => `tl.${edit}(${Object.entries(values).map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(", ")})`;
+    const edits = this.model.get("_edits");
+    if (edits.length) lines.push(`view.edits = [${edits.map(call).join(", ")}]`);
+    return lines.join("\n");
+  }
+
+  fileNumbers() {
+    const { codes, grid: { labels, start, rows, columns } } = this;
+    const place = (at) => (at >= start && at < start + rows * columns ? [Math.floor((at - start) / columns), (at - start) % columns] : []);
+    const found = numbersOf({ key: labels }, {
+      weight: [["key"], (at) => weightOf(codes[at]), sayPatch("is_weight")],
+      row: [["key"], (at) => place(at)[0], sayPatch("is_row")],
+      column: [["key"], (at) => place(at)[1], sayPatch("is_column")],
+    });
+    const lines = labels.map((label, at) => [at, label, ...["row", "column", "weight"].map((name) => found.arrays[name].values[at])]);
+    return { ...found, table: { header: ["key", "key_token", "row", "column", "weight"], rows: lines } };
+  }
+
+  pictures() {
+    return [
+      { canvas: this.canvas, title: `layer ${this.at.layer}, head ${this.at.head}, from ${this.grid.labels[this.shown]}` },
+      { canvas: this.every, title: "every head: layer ↓ head →" },
+    ];
+  }
+}
 
 export default mounted(PatchViewer, "patches");

@@ -4,7 +4,7 @@ import { button, popover } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 
 export class Asking {
-  /** @param {any} model @param {import("../shared/shell.js").Shell} shell @param {import("../shared/waiting.js").Waiting} waiting */
+  /** @param {any} model @param {import("../shared/shell.js").Shell} shell @param {import("../shared/requests.js").Waiting} waiting */
   constructor(model, shell, waiting) {
     this.model = model;
     this.shell = shell;

@@ -16,7 +16,7 @@ export class Measuring {
    * @param {any} model
    * @param {import("./grids.js").Grids} grids
    * @param {import("../shared/shell.js").Shell} shell
-   * @param {import("../shared/waiting.js").Waiting} waiting
+   * @param {import("../shared/requests.js").Waiting} waiting
    */
   constructor(model, grids, shell, waiting) {
     this.model = model;

@@ -1,14 +1,13 @@
 // What changes when the sentence is moved or its words are shuffled: the weights before and after.
 
 import { colourTable } from "../shared/colours.js";
-import { element, tokenElement } from "../shared/dom.js";
+import { element, legendPart, moveOf, picturePart, tokenElement } from "../shared/dom.js";
 import { Pointed } from "../shared/linked.js";
 import { NumberMap } from "../shared/number_map.js";
 import { four, numberLine } from "./parts.js";
 import { linearLegend } from "../shared/shell.js";
 import { short } from "../shared/messages.js";
 import { sayPositions } from "./scheme.js";
-import { legendPart, moveOf, picturePart } from "../shared/parts.js";
 
 export class ChangePanel {
   /** @param {import("../shared/shell.js").Shell} shell @param {AbortSignal} signal */
@@ -55,7 +54,7 @@ export class ChangePanel {
     this.shell.set({ selected: [within(query), within(key)] });
   }
 
-  /** @param {import("./viewer.js").Now} now */
+  /** @param {import("./view.js").Now} now */
   show({ change, facts, state }) {
     this.change = change;
     const { inks, theme } = this.shell;

@@ -1,10 +1,9 @@
 // The controls of a PositionView: the scheme, its sizes, the test, and which head of a model.
 
 import { headColour } from "../shared/colours.js";
-import { button, checkbox, radioGroup } from "../shared/controls.js";
+import { button, checkbox, radioGroup, slider } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { known, SCHEMES } from "./schemes.js";
-import { slider } from "../shared/slider.js";
 
 const D_MODELS = [4, 8, 16, 32, 64, 128, 256, 512];
 const HEADS = [1, 2, 3, 4, 6, 8, 12, 16];
@@ -46,7 +45,7 @@ export class PositionControls {
     this.headBar = element("div", { class: "tl-row" });
   }
 
-  /** @param {import("./viewer.js").Now} now */
+  /** @param {import("./view.js").Now} now */
   show({ state, facts, scheme: shown, change }) {
     const { scheme, own, measured } = facts;
     this.schemes.set(scheme);

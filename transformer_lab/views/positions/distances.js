@@ -1,10 +1,9 @@
 // What the scheme has for each distance between a query and a key: a curve, and as a table.
 
 import { headColour } from "../shared/colours.js";
-import { element } from "../shared/dom.js";
+import { element, moveOf, picturePart, tableParts } from "../shared/dom.js";
 import { nearestIndex, Plot } from "../shared/plot.js";
 import { distanceText, four, heading, numberLine } from "./parts.js";
-import { moveOf, picturePart, tableParts } from "../shared/parts.js";
 
 const stepText = (value) => (value > 0 ? `+${value}` : value < 0 ? `−${-value}` : "0");
 
@@ -40,7 +39,7 @@ export class DistancePanel {
     this.#distanceAt(Math.max(from, Math.min(to, (this.distance ?? -move[1]) + move[1])));
   }
 
-  /** @param {import("./viewer.js").Now} now @param {number} height */
+  /** @param {import("./view.js").Now} now @param {number} height */
   show({ curve, facts, scheme, computed }, height) {
     for (const part of [...this.parts, this.details]) part.hidden = !curve.series.length;
     if (!curve.series.length) return;

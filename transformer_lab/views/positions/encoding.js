@@ -1,12 +1,11 @@
 // The encoding itself as a map, and some of its columns as curves by position.
 
 import { colourTable, headColour } from "../shared/colours.js";
-import { element } from "../shared/dom.js";
+import { element, legendPart, moveOf, picturePart, within } from "../shared/dom.js";
 import { NumberMap } from "../shared/number_map.js";
 import { Plot } from "../shared/plot.js";
 import { distanceText, four, heading, numberLine } from "./parts.js";
 import { linearLegend } from "../shared/shell.js";
-import { legendPart, moveOf, picturePart, within } from "../shared/parts.js";
 
 const unitOf = (scheme) => scheme.unit ?? "dimension";
 
@@ -49,7 +48,7 @@ export class EncodingPanel {
     this.#cellAt({ row: within((now.row ?? 0) + move[0], scene.rows), column: within((now.column ?? 0) + move[1], scene.columns) });
   }
 
-  /** @param {import("./viewer.js").Now} now */
+  /** @param {import("./view.js").Now} now */
   show(now) {
     const { row, column } = this.cell ?? {};
     if (!now.map || row >= now.map.rows || column >= now.map.columns) this.cell = null; // fewer now

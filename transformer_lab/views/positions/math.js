@@ -43,11 +43,7 @@ export function sumOfCosines(distance, speed) {
   return sum;
 }
 
-/**
- * One slope a head. Source: Press et al. 2022.
- * @param {number} heads
- * @returns {number[]}
- */
+/** One slope a head. Source: Press et al. 2022. @param {number} heads @returns {number[]} */
 export function alibiSlopes(heads) {
   const series = (n) => Array.from({ length: n }, (_, i) => Math.fround(2 ** ((-8 * (i + 1)) / n)));
   const lower = 2 ** Math.floor(Math.log2(heads));

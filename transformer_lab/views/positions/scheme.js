@@ -5,7 +5,7 @@ import { alibiSlopes, attention, largestDifference, permutation, putBack } from 
 import { messages } from "../shared/messages.js";
 import positionMessages from "./messages.json" with { type: "json" };
 import { known } from "./schemes.js";
-import { nearestStop } from "../shared/slider.js";
+import { nearestStop } from "../shared/controls.js";
 
 /**
  * @typedef {object} PositionState
@@ -53,18 +53,12 @@ export const positionValues = ({ given, test }, { scheme, own, width, heads, hea
   slope: alibiSlopes(heads)[head], test, shift, largest,
 });
 
-/**
- * The encoding as a map of rows and columns.
- * @param {PositionState} state
- */
+/** The encoding as a map of rows and columns. @param {PositionState} state */
 export function encodingOf(state) {
   return known(state.scheme).encoding(schemeFacts(state), state.length);
 }
 
-/**
- * Distances key − query, and what the scheme has for each.
- * @param {PositionState} state
- */
+/** Distances key − query, and what the scheme has for each. @param {PositionState} state */
 export function byDistance(state) {
   const facts = schemeFacts(state);
   const { length } = state;
@@ -73,10 +67,7 @@ export function byDistance(state) {
   return { x, ...known(state.scheme).byDistance(facts, x, length) };
 }
 
-/**
- * Weights before and after the test.
- * @param {PositionState} state
- */
+/** Weights before and after the test. @param {PositionState} state */
 export function changeOf(state) {
   const facts = schemeFacts(state);
   const found = facts.measured ? measuredChange(state, facts) : randomChange(state, facts);

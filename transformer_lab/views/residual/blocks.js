@@ -2,10 +2,9 @@
 // coloured by direction.
 
 import { entry } from "../shared/colours.js";
-import { element, tokenElement } from "../shared/dom.js";
+import { barPart, element, tableParts, tokenElement } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
 import { around, cosineText, sizeText, SLOT } from "../shared/messages.js";
-import { barPart, tableParts } from "../shared/parts.js";
 
 export class BlockTable {
   /**
@@ -30,7 +29,7 @@ export class BlockTable {
 
   /**
    * @param {object} scene
-   * @param {import("./viewer.js").Profile} scene.profile
+   * @param {import("./view.js").Profile} scene.profile
    * @param {number} scene.longest the length that fills a bar
    * @param {number} scene.largest the share that fills a bar; larger ones are marked
    * @param {string[]} scene.rows names

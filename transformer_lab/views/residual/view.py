@@ -157,7 +157,7 @@ class ResidualView(Travelling):
             self._lens = [block.info for block in found]
             self._lens_data = b"".join(block.data for block in found)
 
-    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         found = self._data.block(name)
         return found.info, [found.data]
 

@@ -164,7 +164,7 @@ class Replay(HeadTraits):
         data = Heads(self._snapshots.at(step), self._batch, self._form or self.heads).data
         return [data.maps(), data.thumbnails()]
 
-    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         if not (name.startswith("step/") and self._snapshots):
             return self.heads.answer(name)
         step = int(name.removeprefix("step/"))

@@ -4,13 +4,12 @@
 import { bytesOf, typed } from "../shared/codecs.js";
 import { headColour } from "../shared/colours.js";
 import { nearest } from "../shared/ticks.js";
-import { button, menu } from "../shared/controls.js";
+import { button, menu, nearestStop, slider } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { lossSeries, Plot } from "../shared/plot.js";
 import { Superseded } from "../shared/requests.js";
 import { messages } from "../shared/messages.js";
 import runMessages from "./messages.json" with { type: "json" };
-import { nearestStop, slider } from "../shared/slider.js";
 import { headTag } from "../shared/map_sentences.js";
 
 const PLAY_EVERY = 160; // ms
@@ -25,9 +24,7 @@ const sayRun = messages(runMessages);
  */
 export const passedHalf = (line) => (line[line.length - 1] - line[0] < 0.1 ? -1 : Array.from(line).findIndex((x) => x >= line[line.length - 1] / 2));
 
-/**
- * The model as a HeadViewer sees it: the maps are those of the step that is shown.
- */
+/** The model as a HeadViewer sees it: the maps are those of the step that is shown. */
 export class StepModel {
   /** @param {any} model */
   constructor(model) {
@@ -83,11 +80,7 @@ export function scoresFrom(measures, kinds, steps, kind, measure) {
 export const heightAbove = (root, heads) => Math.ceil(heads.getBoundingClientRect().top - root.getBoundingClientRect().top - 0.01);
 
 export class Scrubber {
-  /**
-   * @param {import("../shared/shell.js").Shell} shell
-   * @param {any} model
-   * @param {AbortSignal} signal
-   */
+  /** @param {import("../shared/shell.js").Shell} shell @param {any} model @param {AbortSignal} signal */
   constructor(shell, model, signal) {
     this.shell = shell;
     this.model = model;

@@ -2,8 +2,7 @@
 
 import { bytesOf, typed } from "../shared/codecs.js";
 import { nearest } from "../shared/ticks.js";
-import { element } from "../shared/dom.js";
-import { hearChanges } from "../shared/hearing.js";
+import { element, hearChanges } from "../shared/dom.js";
 import { HeadViewer } from "../heads/viewer.js";
 import { heightAbove, Scrubber } from "./scrubber.js";
 import { mounted } from "../shared/mounted.js";
@@ -18,11 +17,7 @@ export function duration(seconds) {
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
-/**
- * The numbers of a status, each with its name.
- * @param {any} status
- * @returns {[string, string][]}
- */
+/** The numbers of a status, each with its name. @param {any} status @returns {[string, string][]} */
 export function figures(status) {
   const rows = /** @type {[string, string][]} */ ([["step", `${status.step ?? 0} of ${status.steps ?? 0}`]]);
   if (typeof status.loss === "number") rows.push(["loss", status.loss.toFixed(3)]);

@@ -1,9 +1,7 @@
 // What a view asks of Python by a name: kept, and shown where no later choice was made meanwhile.
 
-import { element, onceAFrame } from "./dom.js";
-import { hearChanges } from "./hearing.js";
-import { Superseded } from "./requests.js";
-import { Waiting } from "./waiting.js";
+import { element, hearChanges, onceAFrame } from "./dom.js";
+import { Superseded, Waiting } from "./requests.js";
 
 /** @template T */
 export class Answers {

@@ -21,11 +21,7 @@ const KEEP_ROWS = 64;
 
 /** One head's weights. `row(q)` is what query q gives to each key; it is computed when asked for. */
 export class HeadWeights {
-  /**
-   * @param {HeadInfo} info
-   * @param {Uint8Array[]} buffers the weights, or queries then keys; then the value norms
-   * @param {Shape} shape
-   */
+  /** @param {HeadInfo} info @param {Uint8Array[]} buffers the weights, or queries then keys; then the value norms @param {Shape} shape */
   constructor(info, buffers, shape) {
     this.info = info;
     this.shape = shape;

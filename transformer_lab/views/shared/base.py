@@ -256,11 +256,11 @@ class View(anywidget.AnyWidget):
         if question.get("type") == "there":  # whether anybody is
             return {"type": "done"}, []
         if question.get("type") == "block":
-            info, buffers = self._named(str(question.get("name", "")))
+            info, buffers = self._part_named(str(question.get("name", "")))
             return {"type": "block", "info": info}, buffers
         raise ValueError(f"{type(self).__name__} knows no {question.get('type')!r}")
 
-    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         """Info and buffers of a part that is asked for by name."""
         raise ValueError(f"{type(self).__name__} knows no {name[:40]!r}")
 

@@ -36,10 +36,7 @@ export function weightOf(bits) {
   return bits >= WEIGHT_SCALE ? 1 : (bits + 0.5) / WEIGHT_SCALE;
 }
 
-/**
- * A number from its IEEE half-precision bits.
- * @param {number} bits
- */
+/** A number from its IEEE half-precision bits. @param {number} bits */
 export function halfToNumber(bits) {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 0x1f;
@@ -51,10 +48,7 @@ export function halfToNumber(bits) {
 
 let halves = /** @type {Float32Array | null} */ (null);
 
-/**
- * @param {Uint16Array} bits
- * @returns {Float32Array}
- */
+/** @param {Uint16Array} bits @returns {Float32Array} */
 export function halvesToFloats(bits) {
   if (!halves) halves = Float32Array.from({ length: 65536 }, (_, i) => halfToNumber(i));
   const floats = new Float32Array(bits.length);

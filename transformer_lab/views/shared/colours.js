@@ -6,27 +6,17 @@ import { PALETTE } from "./palette.js";
 
 export const COLOUR_MAPS = ["default", "cividis", "viridis"];
 
-/**
- * The colour of a head, the same in both themes. Beyond sixteen heads colours come again: labels tell
- * them apart.
- * @param {number} head
- */
+/** The colour of a head, the same in both themes. Beyond sixteen heads colours come again: labels tell them apart. @param {number} head */
 export const headColour = (head) => PALETTE.heads[head % PALETTE.heads.length];
 
-/**
- * 256 colours as [r, g, b, r, g, b, …].
- * @param {string} hex
- */
+/** 256 colours as [r, g, b, r, g, b, …]. @param {string} hex */
 export function parseTable(hex) {
   const table = new Uint8ClampedArray(hex.length / 2);
   for (let i = 0; i < table.length; i++) table[i] = parseInt(hex.slice(2 * i, 2 * i + 2), 16);
   return table;
 }
 
-/**
- * @param {string} name one of COLOUR_MAPS, or "diverging"
- * @param {Theme} theme
- */
+/** @param {string} name one of COLOUR_MAPS, or "diverging" @param {Theme} theme */
 export function colourTable(name, theme) {
   const { tables } = PALETTE;
   const tone = theme === "dark" ? "dark" : "light";
@@ -71,19 +61,12 @@ export function signedShade(value, largest) {
   return Math.round(127.5 + 127.5 * Math.sign(value) * part);
 }
 
-/**
- * Weights named by a legend: [weight, place 0 … 1 along the scale].
- * @param {number} largest
- * @returns {[number, number][]}
- */
+/** Weights named by a legend: [weight, place 0 … 1 along the scale]. @param {number} largest @returns {[number, number][]} */
 export function legendTicks(largest) {
   return [0, 0.1, 0.3, 0.6, 1].map((share) => [share * largest, Math.sqrt(share)]);
 }
 
-/**
- * The colours of a table as 32-bit pixels.
- * @param {Uint8ClampedArray} table
- */
+/** The colours of a table as 32-bit pixels. @param {Uint8ClampedArray} table */
 export function packedPalette(table) {
   const palette = new Uint32Array(256);
   const bytes = new Uint8ClampedArray(palette.buffer);
@@ -91,11 +74,7 @@ export function packedPalette(table) {
   return palette;
 }
 
-/**
- * Black or white, whichever reads better on an entry of a table.
- * @param {Uint8ClampedArray} table
- * @param {number} at
- */
+/** Black or white, whichever reads better on an entry of a table. @param {Uint8ClampedArray} table @param {number} at */
 export function inkOn(table, at) {
   return luminance(table[3 * at], table[3 * at + 1], table[3 * at + 2]) > 0.18 ? "black" : "white";
 }
@@ -109,11 +88,7 @@ export function luminance(r, g, b) {
   return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
 }
 
-/**
- * The theme that an element stands in, from the background it has been given.
- * @param {Element} element
- * @returns {Theme}
- */
+/** The theme that an element stands in, from the background it has been given. @param {Element} element @returns {Theme} */
 export function themeOf(element) {
   for (let at = element; at; at = at.parentElement) {
     const [r, g, b, alpha = 1] = (getComputedStyle(at).backgroundColor.match(/[\d.]+/g) ?? []).map(Number);

@@ -1,4 +1,5 @@
-// Small helpers for the page. Text from outside reaches it by textContent only.
+// Small helpers for the page: elements, the parts that views are made of, what a pointer and keys mean, drawing.
+// Text from outside reaches it by textContent only.
 
 /**
  * Make an element.
@@ -23,10 +24,7 @@ export function say(place, text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
-/**
- * A token, kept apart from its neighbours' writing direction.
- * @param {string} text
- */
+/** A token, kept apart from its neighbours' writing direction. @param {string} text */
 export function tokenElement(text) {
   const made = document.createElement("bdi");
   made.textContent = text;
@@ -49,10 +47,7 @@ export function afterPaint() {
   });
 }
 
-/**
- * Run a callback once in the next frame, however often it is asked for.
- * @param {() => void} callback
- */
+/** Run a callback once in the next frame, however often it is asked for. @param {() => void} callback */
 export function onceAFrame(callback) {
   let asked = false;
   return () => {
@@ -82,10 +77,7 @@ export function onceForAll(callback) {
   };
 }
 
-/**
- * Run a callback at once, and when it is asked for again before the next frame, once more in it.
- * @param {() => void} callback
- */
+/** Run a callback at once, and when it is asked for again before the next frame, once more in it. @param {() => void} callback */
 export function atMostOnceAFrame(callback) {
   let resting = false;
   let again = false;
@@ -138,12 +130,7 @@ export function showDrawn(canvas, apart) {
   context.drawImage(apart, 0, 0);
 }
 
-/**
- * Text shortened until it fits.
- * @param {CanvasRenderingContext2D} context
- * @param {string} text
- * @param {number} width
- */
+/** Text shortened until it fits. @param {CanvasRenderingContext2D} context @param {string} text @param {number} width */
 export function fitText(context, text, width) {
   if (context.measureText(text).width <= width) return text;
   const characters = Array.from(text);
@@ -155,11 +142,7 @@ export function fitText(context, text, width) {
   return "…";
 }
 
-/**
- * Let the reader keep a file.
- * @param {Blob} blob
- * @param {string} name
- */
+/** Let the reader keep a file. @param {Blob} blob @param {string} name */
 export function download(blob, name) {
   const link = element("a", { download: name, href: URL.createObjectURL(blob) });
   document.body.append(link);
@@ -190,3 +173,81 @@ export async function copyText(text) {
     return done;
   }
 }
+
+/** What is said of what is on view. */
+export const sentencePart = (part = "sentence") => element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": part });
+
+/** A picture that keys work on. @param {string} part @param {string} [look] */
+export const picturePart = (part, look) => element("canvas", { role: "application", tabindex: 0, class: look, "data-part": part });
+
+/** @param {string} part */
+export const legendPart = (part = "legend") => element("div", { class: "tl-legend", "data-part": part });
+
+/** A panel below its title. @param {string} name @param {string} title @param {Node | string} hint @param {...(Node | string)} content */
+export const panelPart = (name, title, hint, ...content) => element("section", { class: `tl-panel tl-panel-${name}`, "aria-label": title },
+  element("p", { class: "tl-heading" }, element("b", {}, title), " ", typeof hint === "string" ? element("span", { class: "tl-quiet" }, hint) : hint), ...content);
+
+/** The head and the body of a table. @param {(string | Node)[]} names @param {Node[]} rows */
+export const tableParts = (names, rows) => [
+  element("thead", {}, element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name)))), element("tbody", {}, ...rows),
+];
+
+/** A share as a bar. @param {number} share 0 … 1 @param {string} look @param {string} [colour] */
+export const barPart = (share, look, colour) => element("span", { class: "tl-stripe", "aria-hidden": "true" },
+  element("span", { class: `tl-fill ${look}`, style: `width:${Math.max(0, Math.min(100, 100 * share)).toFixed(1)}%${colour ? `;background:${colour}` : ""}` }));
+
+/** The place that is nearest to a number. @param {number} at @param {number} count */
+export const within = (at, count) => Math.max(0, Math.min(count - 1, at));
+
+const MOVES = {
+  ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], PageUp: [-10, 0], PageDown: [10, 0], Home: [0, -1e6], End: [0, 1e6],
+};
+
+/** A key is used up: neither the page nor a notebook hears of it. @param {Event} event */
+export function taken(event) {
+  event.preventDefault();
+  event.stopPropagation();
+}
+
+/** How far a key moves a cursor, [down, right]; the key is then used up. Null for other keys. @param {KeyboardEvent} event @returns {[number, number] | null} */
+export function moveOf(event) {
+  const move = MOVES[event.key];
+  if (!move) return null;
+  taken(event);
+  return move;
+}
+
+/**
+ * What a pointer means.
+ * @template T
+ * @param {HTMLElement} target
+ * @param {(x: number, y: number) => T | null} at what lies there, in CSS pixels
+ * @param {{hover?: (spot: T | null) => void, pick?: (spot: T) => void}} on
+ * @param {AbortSignal} [signal]
+ */
+export function hearPointer(target, at, on, signal) {
+  const under = (/** @type {MouseEvent} */ event) => {
+    const { left, top } = target.getBoundingClientRect();
+    return at(event.clientX - left, event.clientY - top);
+  };
+  target.addEventListener("pointermove", (event) => on.hover?.(under(event)), { signal });
+  target.addEventListener("pointerleave", () => on.hover?.(null), { signal });
+  target.addEventListener("click", (event) => {
+    const spot = under(event);
+    if (spot !== null && spot !== undefined) on.pick?.(spot);
+  }, { signal });
+}
+
+/**
+ * @param {any} model
+ * @param {string[]} names of its messages, such as "change:layer"
+ * @param {(...values: any[]) => void} heard
+ * @param {AbortSignal} signal
+ */
+export function hearOf(model, names, heard, signal) {
+  for (const name of names) model.on(name, heard);
+  signal.addEventListener("abort", () => names.forEach((name) => model.off(name, heard)));
+}
+
+/** The same, of traits that change. @param {any} model @param {string[]} traits @param {() => void} heard @param {AbortSignal} signal */
+export const hearChanges = (model, traits, heard, signal) => hearOf(model, traits.map((name) => `change:${name}`), heard, signal);

@@ -43,12 +43,7 @@ export function single(value) {
   return Number(kept.toPrecision(9));
 }
 
-/**
- * Lists in lists of these sizes.
- * @param {number[]} sizes
- * @param {(...places: number[]) => any} value
- * @returns {any[]}
- */
+/** Lists in lists of these sizes. @param {number[]} sizes @param {(...places: number[]) => any} value @returns {any[]} */
 export const nested = ([size, ...more], value) =>
   Array.from({ length: size }, (_, i) => (more.length ? nested(more, (...places) => value(i, ...places)) : value(i)));
 

@@ -10,7 +10,7 @@ export class HeadRows {
    * @param {any} model
    * @param {{new (buffer: ArrayBufferLike, offset?: number, length?: number): any, BYTES_PER_ELEMENT: number}} type of a weight
    * @param {import("./shell.js").Shell} shell
-   * @param {import("./waiting.js").Waiting} waiting
+   * @param {import("./requests.js").Waiting} waiting
    */
   constructor(model, type, shell, waiting) {
     this.model = model;

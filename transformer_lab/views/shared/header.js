@@ -19,12 +19,7 @@ import { hasAddress, linkTo } from "../pages/link.js";
  */
 
 export class Header {
-  /**
-   * @param {any} model
-   * @param {HTMLElement} root
-   * @param {import("./requests.js").Requests} requests
-   * @param {HeaderDoes} does
-   */
+  /** @param {any} model @param {HTMLElement} root @param {import("./requests.js").Requests} requests @param {HeaderDoes} does */
   constructor(model, root, requests, does) {
     this.model = model;
     this.root = root;

@@ -2,12 +2,10 @@
 
 import { pooled } from "./attention.js";
 import { inkOn, packedPalette, paintBlocked, shade, signedShade } from "./colours.js";
-import { leaning, LONGEST_NAME, textOf, writeAbove } from "./column_names.js";
-import { fitText, showDrawn, sizedContext } from "./dom.js";
-import { axisStep, cellAt, fittedFrame, LABEL_FROM, NAMES_FROM } from "./map_frame.js";
+import { fitText, hearPointer, showDrawn, sizedContext } from "./dom.js";
+import { axisStep, cellAt, fittedFrame, LABEL_FROM, leaning, LONGEST_NAME, NAMES_FROM, textOf, writeAbove } from "./map_frame.js";
 import { short, changeText } from "./messages.js";
 import { TO_NOTHING } from "./map_sentences.js";
-import { hearPointer } from "./parts.js";
 
 const NUMBER_FROM = 31; // … and from which its weight is written into a cell
 const NOTHING_FONT = "italic 12px system-ui, sans-serif";

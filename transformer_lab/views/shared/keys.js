@@ -22,11 +22,7 @@ const canHaveFocus = (part) => Boolean(part?.isConnected && !/** @type {any} */ 
 /** Whether a style or a closed box hides it. Asking costs the page a layout. @param {Element} part */
 const isUnseen = (part) => part.checkVisibility?.({ visibilityProperty: true }) === false;
 
-/**
- * Keep the focus of who works in a view within it, and its keys.
- * @param {HTMLElement} root
- * @param {AbortSignal} signal
- */
+/** Keep the focus of who works in a view within it, and its keys. @param {HTMLElement} root @param {AbortSignal} signal */
 export function keepKeys(root, signal) {
   root.tabIndex = -1; // so that a click on plain text leaves the focus here, and not on the notebook
   window.addEventListener("keydown", (event) => {

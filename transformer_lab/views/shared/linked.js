@@ -2,7 +2,7 @@
 // that have the same link. In a rendered notebook each view has a frame of its own; there the page
 // around the frames passes the word on.
 
-import { hearChanges } from "./hearing.js";
+import { hearChanges } from "./dom.js";
 
 const EVENT = "transformer-lab-selection";
 const LINKED = ["kind", "layer", "head", "selected"];

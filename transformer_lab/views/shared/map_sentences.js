@@ -10,10 +10,7 @@ export const TO_NOTHING = "to nothing"; // the column beside a map
 
 const sayMap = messages();
 
-/**
- * How many decimals are right, given how far a weight may be from Python's.
- * @param {number} error
- */
+/** How many decimals are right, given how far a weight may be from Python's. @param {number} error */
 export function decimalsFor(error) {
   return error > 5e-4 ? 2 : error > 5e-5 ? 3 : 4;
 }
@@ -95,12 +92,7 @@ function sayExtreme(message, seen, rowOf, focus) {
   });
 }
 
-/**
- * What one query attends to.
- * @param {Seen} seen
- * @param {number} query
- * @param {Float32Array} row as it is shown
- */
+/** What one query attends to. @param {Seen} seen @param {number} query @param {Float32Array} row as it is shown */
 export function querySentence(seen, query, row) {
   const top = leaders(row);
   const nothing = toNothing(seen, query) || null;
@@ -162,12 +154,7 @@ const spanValues = (name, tokens, [start, end]) => ({ [name]: tokens[start], [`$
 export const nothingSentence = (seen, query, share, isChange = false) =>
   sayOf("nothing", seen, { query: seen.queries[query], share, change: isChange ? share : null, size: Math.abs(share) });
 
-/**
- * Which queries attend to one key.
- * @param {Seen} seen
- * @param {number} key
- * @param {Float32Array} column
- */
+/** Which queries attend to one key. @param {Seen} seen @param {number} key @param {Float32Array} column */
 export const keySentence = (seen, key, column) => sayOf("key", seen, { key: seen.keys[key], ...namedOf(leaders(column), seen.queries) });
 
 /**

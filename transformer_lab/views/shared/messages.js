@@ -24,11 +24,7 @@ export function fixed(x, decimals = 2) {
   return `${x < 0 && whole ? "−" : ""}${digits.slice(0, at)}${decimals ? "." : ""}${digits.slice(at)}`;
 }
 
-/**
- * A weight to two decimals, as ".61"; a weight that rounds to nothing as "<.01".
- * @param {number} x
- * @param {number} [decimals]
- */
+/** A weight to two decimals, as ".61"; a weight that rounds to nothing as "<.01". @param {number} x @param {number} [decimals] */
 export function short(x, decimals = 2) {
   const text = fixed(x, decimals);
   if (x > NOTHING && /^[0.]*$/.test(text)) return `<.${"1".padStart(decimals, "0")}`;

@@ -1,8 +1,7 @@
 // How a view comes to stand on a page; the last line of every view's module.
 
-import { afterPaint, element } from "./dom.js";
+import { afterPaint, element, hearOf } from "./dom.js";
 import { chosenHere, hasAddress, readLink } from "../pages/link.js";
-import { hearOf } from "./hearing.js";
 import { keepKeys, leaveByEscape } from "./keys.js";
 import { Standby } from "../pages/standby.js";
 

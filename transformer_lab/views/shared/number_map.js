@@ -2,9 +2,8 @@
 // numbered axis, a cell under the cursor and a chosen one.
 
 import { inkOn, packedPalette } from "./colours.js";
-import { leaning, leaningHeight, LONGEST_NAME, textOf, writeAbove } from "./column_names.js";
-import { fitText, sizedContext } from "./dom.js";
-import { hearPointer } from "./parts.js";
+import { leaning, leaningHeight, LONGEST_NAME, textOf, writeAbove } from "./map_frame.js";
+import { fitText, hearPointer, sizedContext } from "./dom.js";
 
 const MONO_FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace";
 const SANS_FONT = "system-ui, sans-serif";
@@ -15,12 +14,7 @@ const GAP = 7; // before a last column that is set apart
 
 /** @typedef {{row: number | null, column: number | null}} Cell */
 
-/**
- * Where a value stands on a linear scale, 0 … 255.
- * @param {number} value
- * @param {number} low
- * @param {number} high
- */
+/** Where a value stands on a linear scale, 0 … 255. @param {number} value @param {number} low @param {number} high */
 export function linearShade(value, low, high) {
   const place = (value - low) / (high - low || 1);
   return Math.max(0, Math.min(255, Math.round(255 * place)));

@@ -103,7 +103,7 @@ class OverlayView(SelectionView):
         edits = [edit_from_dict(values) for values in question.get("edits", [])]
         return {"type": "block", "info": self._measured().of(edits).plain()}, []
 
-    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         what, _, at = name.partition("/")
         if what == "rows":
             return {}, [
@@ -113,7 +113,7 @@ class OverlayView(SelectionView):
             self._measured()
             layer = _place("layer", at, len(self._heads())) if at else None
             return {"values": self._every_plain(layer)}, []
-        return super()._named(name)
+        return super()._part_named(name)
 
     def _measured(self) -> Any:
         if self._effects is None:

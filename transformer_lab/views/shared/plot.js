@@ -1,8 +1,7 @@
 // Curves on a canvas, each named at its end.
 
 import { niceTicks, numberText } from "./ticks.js";
-import { sizedContext } from "./dom.js";
-import { hearPointer } from "./parts.js";
+import { hearPointer, sizedContext } from "./dom.js";
 import { headColour } from "./colours.js";
 
 const NAME_HEIGHT = 13; // px
@@ -212,11 +211,7 @@ export const lossSeries = (train, held) => [train, held].map((of, i) => ({
   x: of.filter((_, at) => at % 2 === 0), y: of.filter((_, at) => at % 2 === 1),
 })).filter(({ x }) => x.length);
 
-/**
- * The index of the number nearest to a value, -1 where there is none.
- * @param {ArrayLike<number>} numbers
- * @param {number} value
- */
+/** The index of the number nearest to a value, -1 where there is none. @param {ArrayLike<number>} numbers @param {number} value */
 export function nearestIndex(numbers, value) {
   let best = -1;
   for (let i = 0; i < numbers.length; i++) {

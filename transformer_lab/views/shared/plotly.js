@@ -3,10 +3,7 @@
 
 const LATE_FOR_OTHERS = 5000; // ms; then a view asks for itself, for another's kernel may be busy
 
-/**
- * @param {import("./requests.js").Requests} requests
- * @returns {Promise<any>} Plotly
- */
+/** @param {import("./requests.js").Requests} requests @returns {Promise<any>} Plotly */
 export async function plotlyOf(requests) {
   const place = /** @type {any} */ (window);
   if (place.__tlPlotly) return place.__tlPlotly;

@@ -1,17 +1,14 @@
 // Questions to Python, or to the saved page, which answers the same messages.
 
 import { bytesOf } from "./codecs.js";
-import { hearOf } from "./hearing.js";
+import { hearOf } from "./dom.js";
 
 /**
  * Asks one thing at a time. Of questions of the first rank only the newest waits: a later click
  * wins. Questions of the second rank wait their turn.
  */
 export class Requests {
-  /**
-   * @param {{send: Function, on: Function, off: Function}} model
-   * @param {AbortSignal} signal
-   */
+  /** @param {{send: Function, on: Function, off: Function}} model @param {AbortSignal} signal */
   constructor(model, signal) {
     this.model = model;
     // Others ask the same model: the view's own parts, a second display of it, another window.
@@ -32,11 +29,7 @@ export class Requests {
     hearOf(model, ["msg:custom"], answered, signal);
   }
 
-  /**
-   * @param {object} question
-   * @param {boolean} [urgent]
-   * @returns {Promise<{message: any, buffers: Uint8Array<ArrayBuffer>[]}>}
-   */
+  /** @param {object} question @param {boolean} [urgent] @returns {Promise<{message: any, buffers: Uint8Array<ArrayBuffer>[]}>} */
   ask(question, urgent = true) {
     return new Promise((resolve, reject) => {
       const waiting = { question, resolve, reject };
@@ -80,3 +73,30 @@ export class NotSent extends Error {}
 
 /** A newer question took this one's place. */
 export class Superseded extends Error {}
+
+const SAID_AFTER = 200; // ms
+const SLOW_FROM = 4000;
+
+export class Waiting {
+  /** @param {HTMLElement} place where it is said */
+  constructor(place) {
+    this.place = place;
+  }
+
+  /** @param {string} text */
+  say(text) {
+    this.place.textContent = text;
+    this.place.hidden = !text;
+  }
+
+  /**
+   * @param {string} soon
+   * @param {string} [late]
+   * @returns {() => void} to call when the answer is here; what was said stays until something else is
+   */
+  begin(soon, late) {
+    const timers = [setTimeout(() => this.say(soon), SAID_AFTER)];
+    if (late) timers.push(setTimeout(() => this.say(late), SLOW_FROM));
+    return () => timers.forEach(clearTimeout);
+  }
+}

@@ -2,9 +2,8 @@
 
 import { bytesOf } from "./codecs.js";
 import { entry, onThemeChange, themeOf } from "./colours.js";
-import { element, onceAFrame } from "./dom.js";
+import { element, hearChanges, onceAFrame } from "./dom.js";
 import { Header } from "./header.js";
-import { hearChanges } from "./hearing.js";
 import { PALETTE } from "./palette.js";
 import { Requests } from "./requests.js";
 
@@ -19,9 +18,7 @@ export function inksOf(theme) {
   return { ink, quiet, line, accent, blocked, edited, ground: paper };
 }
 
-/**
- * The frame of a view: a header with its title and actions, a message, the theme.
- */
+/** The frame of a view: a header with its title and actions, a message, the theme. */
 export class Shell {
   /**
    * @param {any} model

@@ -1,8 +1,7 @@
 // Every head, small: layers down, heads across, each painted by its view.
 
-import { sizedContext } from "./dom.js";
+import { hearPointer, moveOf, sizedContext } from "./dom.js";
 import { decimalsOf, sizeOf } from "./edit_words.js";
-import { hearPointer, moveOf } from "./parts.js";
 
 const NAMES = 18; // room for the numbers of layers and heads
 const GAP = 3;

@@ -1,11 +1,6 @@
 // Round numbers along an axis, and the point of a curve that is meant.
 
-/**
- * Round numbers that cover a range.
- * @param {number} low
- * @param {number} high
- * @param {number} count about so many
- */
+/** Round numbers that cover a range. @param {number} low @param {number} high @param {number} count about so many */
 export function niceTicks(low, high, count) {
   const span = high - low || Math.abs(high) || 1;
   const rough = span / Math.max(1, count);
@@ -16,11 +11,7 @@ export function niceTicks(low, high, count) {
   return ticks;
 }
 
-/**
- * The point of a curve nearest to a step.
- * @param {Float32Array} points [step, value, step, value, …], steps rising
- * @param {number} step
- */
+/** The point of a curve nearest to a step. @param {Float32Array} points [step, value, step, value, …], steps rising @param {number} step */
 export function nearest(points, step) {
   let best = -1;
   for (let i = 0; i < points.length / 2; i++) {

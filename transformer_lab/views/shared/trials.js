@@ -26,7 +26,7 @@ export class Trials {
   /**
    * @param {any} model
    * @param {import("./shell.js").Shell} shell
-   * @param {import("./waiting.js").Waiting} waiting
+   * @param {import("./requests.js").Waiting} waiting
    * @param {TrialsDo} does
    */
   constructor(model, shell, waiting, does) {

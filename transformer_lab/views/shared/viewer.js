@@ -1,7 +1,6 @@
 // What viewers have in common: the model, the shell around them, the sentence, a picture to keep.
 
-import { element } from "./dom.js";
-import { sentencePart } from "./parts.js";
+import { element, sentencePart } from "./dom.js";
 import { sheet } from "./sheet.js";
 import { Shell } from "./shell.js";
 

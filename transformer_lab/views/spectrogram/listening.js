@@ -83,10 +83,7 @@ export function listenSentence({ who, word, weights, step, end, next, span }) {
 /** @param {Record<string, any>} edit */
 const butKey = ({ key, ...rest }) => JSON.stringify(Object.entries(rest).sort());
 
-/**
- * Edits that are told together: edges from one word to positions beside each other.
- * @param {Record<string, any>[]} edits
- */
+/** Edits that are told together: edges from one word to positions beside each other. @param {Record<string, any>[]} edits */
 export function together(edits) {
   /** @type {Record<string, any>[][]} */
   const groups = [];

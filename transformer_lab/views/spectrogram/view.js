@@ -1,6 +1,336 @@
-// The module of SpectrogramView: a sound, when each word looks at it, and whether that matters.
+// A sound, when a word of the answer looks at it in every head, and what changes without one.
 
 import { mounted } from "../shared/mounted.js";
-import { SpectrogramViewer } from "./viewer.js";
+import { legend } from "../heads/scale.js";
+import { bytesOf } from "../shared/codecs.js";
+import { button, checkbox, radioGroup, slider } from "../shared/controls.js";
+import { element, hearChanges, legendPart, panelPart, picturePart, within } from "../shared/dom.js";
+import { HeadRows } from "../shared/head_rows.js";
+import { linked } from "../shared/linked.js";
+import { pictureTable } from "../shared/overlay.js";
+import { SmallHeads } from "../shared/small_heads.js";
+import { Trials } from "../shared/trials.js";
+import { Waiting } from "../shared/requests.js";
+import { fixed, quoted, short } from "../shared/messages.js";
+import { numbersOf } from "../shared/files.js";
+import { blendSound, columnPixels, SoundPicture, weightColumns } from "./sound.js";
+import { editsCode, editsWords, halfOf, listenSentence, timeWords, whoWords, saySound } from "./listening.js";
+import { BaseViewer } from "../shared/viewer.js";
+
+const FADES = Array.from({ length: 21 }, (_, i) => i / 20);
+const HINT = "The bar marks the shortest time that holds half of the weight. Drag to choose a time, or use arrow keys, with Shift for a longer one.";
+
+export class SpectrogramViewer extends BaseViewer {
+  /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
+  constructor(model, root, signal) {
+    super(model, root, signal, { part: () => `layer-${model.get("layer")}-head-${model.get("head")}` });
+    /** @type {import("./sound.js").Sound} */
+    this.sound = model.get("_sound");
+    /** @type {number | null} a word that is pointed at */
+    this.hovered = null;
+    /** @type {number | null} a position that is pointed at */
+    this.pointed = null;
+    /** @type {number} word whose rows are on view */
+    this.shown = model.get("_rows_of");
+    this.table = pictureTable();
+    this.link = linked(model, signal, (spot) => {
+      this.pointed = spot?.key ?? null;
+      this.#hover(spot?.query ?? null, false);
+      this.shell.redraw();
+    });
+    this.#build();
+    this.shell.watch(["layer", "head", "mean", "span", "whole", "fade", "_edits", "_effect", "_every", "_rows"]);
+    hearChanges(model, ["selected"], () => this.#look(), signal);
+  }
+
+  // ---- state --------------------------------------------------------------------------------
+
+  get at() {
+    return { layer: this.model.get("layer"), head: this.model.get("head"), mean: this.model.get("mean") };
+  }
+
+  /** The word that was chosen to look. */
+  get query() {
+    return this.model.get("selected")?.[0] ?? this.sound.first;
+  }
+
+  /** Where an edit of what is chosen acts. */
+  get place() {
+    const { layer, head, mean } = this.at;
+    return { ...(mean === "all" ? {} : { layer }), ...(mean ? {} : { head }), kind: "cross" };
+  }
+
+  #row(layer, head) {
+    const { positions, heads } = this.sound;
+    const from = (layer * Math.max(...heads) + head) * positions;
+    return this.rows.subarray(from, from + positions);
+  }
+
+  /** Whether a head is among what is chosen. @param {number} layer @param {number} head */
+  #among(layer, head) {
+    const at = this.at;
+    return at.mean === "all" || (layer === at.layer && (at.mean === "layer" || head === at.head));
+  }
+
+  /** Weights of positions: the chosen head's, or the mean. */
+  get weights() {
+    const { layer, head, mean } = this.at;
+    if (!mean) return Float64Array.from(this.#row(layer, head));
+    const { heads, positions } = this.sound;
+    const total = new Float64Array(positions);
+    let count = 0;
+    heads.forEach((n, at) => {
+      if (mean === "layer" && at !== layer) return;
+      for (let one = 0; one < n; one++, count++) this.#row(at, one).forEach((weight, i) => (total[i] += weight));
+    });
+    return total.map((weight) => weight / Math.max(count, 1));
+  }
+
+  get to() {
+    return this.model.get("whole") ? this.sound.seconds : this.sound.end;
+  }
+
+  /** The time that the cut button means: the chosen one, or that which holds half of the weight. */
+  get #span() {
+    const half = halfOf(this.weights);
+    return this.model.get("span") ?? (half && [half.first, half.last]);
+  }
+
+  /** Edges from the word on view to these positions. */
+  #edges([first, last]) {
+    return Array.from({ length: last - first + 1 }, (_, i) => ({ edit: "knock_out", ...this.place, query: this.shown, key: first + i }));
+  }
+
+  // ---- building -----------------------------------------------------------------------------
+
+  #build() {
+    const { model, root, shell, signal, sound } = this;
+    this.words = radioGroup({
+      label: "Word of the answer", part: "words", chosen: this.query,
+      choices: sound.words.map((text, value) => ({ value, text })),
+      choose: (word) => {
+        this.hovered = null;
+        shell.set({ selected: [word, null] });
+      },
+    });
+    this.words.root.classList.add("tl-words");
+    this.#strip();
+    this.canvas = picturePart("sound", "tl-sound");
+    this.picture = new SoundPicture(this.canvas, sound, {
+      hover: (position) => this.#point(position),
+      choose: (first, last) => shell.set({ span: [first, last] }),
+      move: (by, longer) => this.#move(by, longer),
+      free: () => shell.free("span"),
+    }, signal);
+    this.readout = element("p", { class: "tl-hint", "data-part": "readout" }, HINT);
+    this.means = radioGroup({
+      label: "Weights of", part: "mean", chosen: model.get("mean"),
+      choices: [{ value: "", text: "the head" }, { value: "layer", text: "its layer’s mean" }, { value: "all", text: "the mean of all heads" }],
+      choose: (mean) => shell.set({ mean }),
+    });
+    this.fade = slider({ label: "Weights over the spectrogram", part: "fade", values: FADES, value: model.get("fade"), text: (value) => `${Math.round(100 * value)} %`, change: (fade) => shell.set({ fade }) });
+    this.whole = checkbox(`also the silence up to ${fixed(sound.seconds, 1)} s`, "whole", (on) => shell.set({ whole: on }));
+    this.whole.root.hidden = sound.end >= sound.seconds;
+    this.legend = legendPart();
+    this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
+    this.waiting = new Waiting(this.busy);
+    this.kept = new HeadRows(model, Float32Array, shell, this.waiting);
+    this.every = picturePart("heads", "tl-every");
+    const choose = (layer, head) => shell.set({ layer, head, mean: "" });
+    this.heads = new SmallHeads(this.every, { heads: sound.heads, aspect: 2.2, widest: 150 }, { chosen: () => this.at, choose }, signal);
+    this.everyBox = element("div", { class: "tl-every-box" }, this.every);
+    this.trials = new Trials(model, shell, this.waiting, {
+      place: () => this.place,
+      name: () => ({ "": `layer ${this.at.layer}, head ${this.at.head}`, layer: `all of layer ${this.at.layer}`, all: "all heads" })[this.at.mean],
+      words: (edits) => editsWords(edits, sound.words, sound.step, sound.positions),
+      effect: () => model.get("_effect").at?.[this.shown] ?? {},
+      heads: sound.heads,
+      every: () => model.get("_every")[this.shown] ?? [],
+      size: () => (this.at.mean ? null : model.get("_every")[this.shown]?.[this.at.layer]?.[this.at.head] ?? null),
+      unit: () => `${model.get("_unit")} ${sound.next[this.shown]?.[0]}`,
+      needs: "A saved page holds what each head alone does; more at once, and times that are cut, need the view in a notebook.",
+    });
+    this.cut = button("", "cut", () => this.#cut(), "Cut the edges from this word to this time");
+    this.note = element("p", { class: "tl-hint", "data-part": "note" }, model.get("_note"));
+    this.note.hidden = !model.get("_note");
+    this.matter = element("div", { class: "tl-panel", "data-part": "matter" },
+      element("p", { class: "tl-heading tl-asked" }, element("b", {}, "Does it matter?")),
+      element("div", { class: "tl-trials" }, this.trials.off, this.cut, this.trials.undo), this.trials.effect);
+    const tryEvery = element("div", { class: "tl-trials" }, this.trials.try);
+    this.matter.hidden = tryEvery.hidden = !model.get("_unit");
+    root.append(
+      shell.header,
+      this.words.root, // above what is said of them, which is longer for some: they stay under the pointer
+      this.sentence,
+      shell.message,
+      element("div", { class: "tl-overlay" },
+        panelPart("sound", "When it looks", `the spectrogram that the model hears: light is loud, log-mel ${fixed(sound.low)} … ${fixed(sound.high)}`,
+          element("div", { class: "tl-map-box" }, this.canvas), this.readout, this.means.root, this.legend, element("div", { class: "tl-row" }, this.fade.root, this.whole.root), this.busy, this.matter),
+        panelPart("heads", "Every head", "layer ↓ head →, each to its own largest weight", this.everyBox, tryEvery, this.trials.tried)),
+      this.note,
+    );
+  }
+
+  /** What the strip of words does besides being chosen from: a word under the pointer is previewed. */
+  #strip() {
+    const { root: strip } = this.words;
+    const wordOf = (event) => {
+      const chip = /** @type {HTMLElement} */ (event.target).closest?.("[data-value]");
+      return chip ? Number(/** @type {HTMLElement} */ (chip).dataset.value) : null;
+    };
+    strip.addEventListener("pointerover", (event) => this.#hover(wordOf(event), true), { signal: this.signal });
+    strip.addEventListener("pointerleave", () => this.#hover(null, true), { signal: this.signal });
+    strip.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.shell.free("selected")) event.stopPropagation();
+    }, { signal: this.signal });
+  }
+
+  async open() {
+    this.image = await createImageBitmap(new Blob([bytesOf(this.model.get("_picture"))], { type: "image/png" }));
+    this.rows = this.kept.here(this.model.get("_rows_of"));
+    this.shell.draw();
+    this.#look();
+  }
+
+  // ---- what the reader does -----------------------------------------------------------------
+
+  /** @param {number | null} word @param {boolean} tell */
+  #hover(word, tell) {
+    if (word === this.hovered) return;
+    this.hovered = word;
+    if (tell) this.link.hover(word === null ? null : { query: word, key: null });
+    this.#look();
+  }
+
+  /** @param {number | null} position */
+  #point(position) {
+    if (position === this.pointed) return;
+    this.pointed = position;
+    this.link.hover(position === null ? null : { query: this.shown, key: position });
+    this.shell.redraw();
+  }
+
+  #move(by, longer) {
+    const span = this.#span ?? [0, 0];
+    const inside = (position) => within(position, this.picture.last + 1);
+    // The first arrow only shows where the cursor stands.
+    if (!this.model.get("span")) this.shell.set({ span: [inside(span[0]), inside(longer ? span[1] : span[0])] });
+    else if (longer) this.shell.set({ span: [span[0], Math.max(span[0], inside(span[1] + by))] });
+    else this.shell.set({ span: [inside(span[by < 0 ? 0 : 1] + by), inside(span[by < 0 ? 0 : 1] + by)] });
+  }
+
+  #cut() {
+    const span = this.#span;
+    if (span) this.trials.toggle(this.#edges(span));
+  }
+
+  /** Show the rows of the word that is meant now; ask for them where they are not here. */
+  async #look() {
+    const word = this.hovered ?? this.query;
+    const rows = await this.kept.ask(word, (why) => {
+      if (this.hovered === null) this.shell.say(`When ${quoted(this.sound.words[word])} looks cannot be shown: ${why}`);
+    });
+    if (!rows || this.signal.aborted || word !== (this.hovered ?? this.query)) return;
+    [this.shown, this.rows] = [word, rows];
+    this.shell.redraw();
+  }
+
+  // ---- drawing ------------------------------------------------------------------------------
+
+  draw() {
+    if (!this.rows || !this.image) return;
+    const { model, shell, sound, at, weights, to, table } = this;
+    const [fade, span, half] = [model.get("fade"), model.get("span"), halfOf(weights)];
+    shell.subtitle.textContent = `cross-attention, ${sound.heads.length} layers × ${Math.max(...sound.heads)} heads · ${fixed(sound.end)} s of sound`;
+    this.words.set(this.query);
+    for (const chip of this.words.root.querySelectorAll(".tl-chip")) chip.classList.toggle("tl-previewed", this.hovered !== null && Number(/** @type {HTMLElement} */ (chip).dataset.value) === this.hovered);
+    this.means.set(at.mean);
+    this.whole.set(model.get("whole"));
+    this.fade.set(fade);
+    const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
+    this.picture.draw({ image: this.image, weights, table, fade, room: box.clientWidth, to, half, span, cut: this.#cutPositions(), pointed: this.pointed, inks: shell.inks });
+    const paint = (context, layer, head, where) => {
+      const columns = weightColumns(this.#row(layer, head), to, sound.step, Math.max(1, Math.round(where.w)));
+      blendSound(context, this.image, columnPixels(columns, table), fade, where, sound, to);
+    };
+    this.heads.draw({
+      paint, room: this.everyBox.clientWidth - 12, every: model.get("_every")[this.shown] ?? [], inks: shell.inks,
+      marked: (layer, head) => this.#among(layer, head), off: (layer, head) => this.trials.isOff({ layer, head, kind: "cross" }),
+    });
+    const largest = weights.reduce((a, b) => Math.max(a, b), 0);
+    this.legend.replaceChildren(...(largest ? legend(table, largest, false, false) : []));
+    this.#say(weights);
+    this.#read(weights);
+    const cut = this.#span;
+    this.cut.hidden = !cut;
+    if (cut) this.cut.textContent = `${this.trials.made(this.#edges(cut)) ? "Mend" : "Cut"} ${quoted(sound.words[this.shown])} → ${timeWords(cut[0], cut[1], sound.step)}`;
+    this.trials.draw();
+    this.canvas.setAttribute("aria-label", `The spectrogram, ${fixed(to)} seconds. ${this.sentence.textContent} Arrow keys choose a time, with Shift a longer one, Escape frees.`);
+    this.every.setAttribute("aria-label", `Every head as a small spectrogram, ${sound.heads.length} layers of up to ${Math.max(...sound.heads)} heads. Chosen: layer ${at.layer}, head ${at.head}. Arrow keys choose another.`);
+    this.root.dataset.query = String(this.shown);
+    this.root.dataset.head = `${at.layer}.${at.head}`;
+  }
+
+  /** Positions to which what is chosen has its edge from here cut. */
+  #cutPositions() {
+    const { place, shown } = this;
+    const covers = (edit) => ["layer", "head", "kind"].every((name) => edit[name] == null || edit[name] === place[name]);
+    return this.trials.edits.filter((/** @type {any} */ e) => e.edit === "knock_out" && covers(e) && e.key != null && (e.query ?? shown) === shown).map((/** @type {any} */ e) => e.key);
+  }
+
+  #say(weights) {
+    const { sound, model, shown } = this;
+    const { layer, head, mean } = this.at;
+    let told = listenSentence({
+      who: whoWords(layer, head, mean, sound.heads), word: sound.words[shown], weights, step: sound.step, end: sound.end,
+      next: sound.next[shown] ?? null, span: model.get("span"),
+    });
+    const effect = model.get("_effect").at?.[shown];
+    if (effect) told += ` ${this.trials.edited()}: ${effect.sentence}`;
+    this.say(told);
+  }
+
+  #read(weights) {
+    const { pointed, sound } = this;
+    const told = pointed === null ? HINT : `${timeWords(pointed, pointed, sound.step)}: ${short(weights[pointed], 4)} of the weight`;
+    if (this.readout.textContent !== told) this.readout.textContent = told;
+  }
+
+  code() {
+    const { layer, head, mean } = this.at;
+    const lines = [`view.layer, view.head, view.selected = ${layer}, ${head}, (${this.query}, None)`];
+    if (mean) lines.push(`view.mean = ${JSON.stringify(mean)}`);
+    const span = this.model.get("span");
+    if (span) lines.push(`view.span = (${span.join(", ")})`);
+    if (this.trials.edits.length) lines.push(`view.edits = ${editsCode(this.trials.edits)}`);
+    return lines.join("\n");
+  }
+
+  fileNumbers() {
+    const { layer, head, mean } = this.at;
+    const { sound: { heads, positions, step, hop, bins, frames, low, high }, weights, image } = this;
+    const canvas = new OffscreenCanvas(image.width, image.height);
+    const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    context.drawImage(image, 0, 0);
+    const pixels = context.getImageData(0, 0, image.width, image.height).data;
+    const loud = (band, frame) => low + (pixels[4 * ((bins - 1 - band) * frames + frame)] / 255) * (high - low);
+    const counted = (n, each = 1) => Array.from({ length: n }, (_, i) => i * each);
+    const rows = heads.map((_, at) => counted(Math.max(...heads)).map((one) => this.#row(at, one)));
+    const axes = { seconds: counted(positions, step), frame_seconds: counted(frames, hop), band: counted(bins), layer: counted(heads.length), head: counted(Math.max(...heads)) };
+    return numbersOf(axes, {
+      weight: [["seconds"], weights, saySound("is_weight", { who: whoWords(layer, head, mean, heads) })],
+      every_head: [["layer", "head", "seconds"], (at, one, position) => rows[at][one][position], saySound("is_every_head")],
+      spectrogram: [["band", "frame_seconds"], loud, saySound("is_spectrogram", { shades: true })],
+    });
+  }
+
+  pictures() {
+    const { layer, head, mean } = this.at;
+    return [
+      { canvas: this.canvas, title: `${whoWords(layer, head, mean, this.sound.heads)}, from ${quoted(this.sound.words[this.shown])}` },
+      { canvas: this.every, title: "every head: layer ↓ head →" },
+    ];
+  }
+}
 
 export default mounted(SpectrogramViewer, "spectrogram");

@@ -1,10 +1,9 @@
 // The row that a score competes in, and its way from a dot product to a weight.
 
 import { largest } from "../shared/attention.js";
-import { element, tokenElement } from "../shared/dom.js";
+import { barPart, element, tableParts, tokenElement } from "../shared/dom.js";
 import { fixed, short, withSign } from "../shared/messages.js";
 import { sayWhy } from "./cell.js";
-import { barPart, tableParts } from "../shared/parts.js";
 
 const COMPETITORS = 8;
 
@@ -17,11 +16,7 @@ export class RowPanel {
     this.hint = element("span", { class: "tl-quiet", "data-part": "row-hint" });
   }
 
-  /**
-   * @param {import("./cell.js").WhyCell} cell
-   * @param {string} query the query's token
-   * @param {string[]} keys
-   */
+  /** @param {import("./cell.js").WhyCell} cell @param {string} query the query's token @param {string[]} keys */
   show(cell, query, keys) {
     this.cell = cell;
     this.hint.replaceChildren("what “", tokenElement(query), `” (${cell.info.query}) looks at; choose a key`);

@@ -1,11 +1,10 @@
 // Who wrote what a query and a key carry: both sides as ranked lists, and the two together.
 
-import { element, tokenElement } from "../shared/dom.js";
+import { barPart, element, moveOf, picturePart, tokenElement, within } from "../shared/dom.js";
 import { NumberMap } from "../shared/number_map.js";
 import { partColour } from "./waterfall.js";
 import { fixed, withSign } from "../shared/messages.js";
 import { sayWhy } from "./cell.js";
-import { barPart, moveOf, picturePart, within } from "../shared/parts.js";
 
 const LISTED = 8; // sources of a side; the rest together
 

@@ -1,6 +1,255 @@
-// The module of WhyView.
+// One score: the row that it competes in, its dimensions, and who wrote what query and key carry.
 
 import { mounted } from "../shared/mounted.js";
-import { WhyViewer } from "./viewer.js";
+import { aliveScores } from "./alive.js";
+import { AskRow } from "../pages/ask_row.js";
+import { carriesModel } from "../pages/page_model.js";
+import { Answers } from "../shared/answers.js";
+import { colourTable, headColour } from "../shared/colours.js";
+import { putAnew, radioGroup, stepped } from "../shared/controls.js";
+import { element, moveOf, panelPart, picturePart, tableParts, within } from "../shared/dom.js";
+import { linked } from "../shared/linked.js";
+import { firstCell, largestBySize, sayWhy, WhyCell } from "./cell.js";
+import { RowPanel } from "./row.js";
+import { SourcePanel } from "./sources.js";
+import { Waterfall } from "./waterfall.js";
+import { fixed, withSign } from "../shared/messages.js";
+import { BaseViewer } from "../shared/viewer.js";
+
+const KNOWN = 200; // scores that are kept
+const KINDS = { encoder: "Encoder", decoder: "Decoder", cross: "Cross" };
+
+export class WhyViewer extends BaseViewer {
+  /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
+  constructor(given, root, signal) {
+    const model = aliveScores(given, signal);
+    super(model, root, signal, { part: () => `layer-${model.get("layer")}-head-${model.get("head")}` }, carriesModel(given) ? new AskRow(model, signal) : null);
+    /** @type {number | null} */
+    this.place = null;
+    /** @type {Answers<WhyCell>} */
+    this.answers = new Answers(this.shell, {
+      most: KNOWN,
+      working: "Splitting the score …",
+      read: (info, bytes) => new WhyCell(info, bytes),
+      names: ({ info }) => info.names,
+      show: (cell) => Object.assign(this, { cell, place: null }),
+      failed: (name, error) => {
+        const held = model.get("_held");
+        const [, , layer, head] = name.split("/");
+        return held ? `This page holds ${held} only; what is shown is still the last score of it.` : `Layer ${layer}, head ${head} cannot be shown: ${error.message}`;
+      },
+    });
+    this.cell = this.answers.keep(firstCell(model));
+    this.link = linked(model, signal, (spot) => this.rivals.point(spot));
+    this.#build();
+    this.answers.follow(["kind", "layer", "head", "selected"], () => this.wanted);
+    this.shell.watch(["_options"]);
+    this.shell.watch(["_kinds"], () => {
+      this.answers.known.clear(); // it is another text
+      this.cell = this.answers.keep(firstCell(model));
+      this.place = null;
+    });
+  }
+
+  // ---- state --------------------------------------------------------------------------------
+
+  get options() {
+    return this.model.get("_options") ?? {};
+  }
+
+  /** Whether what lies above the row's mean is on view. */
+  get above() {
+    return Boolean(this.options.above) && this.cell.info.mean !== null;
+  }
+
+  get pairs() {
+    return Boolean(this.options.pairs) && this.cell.info.pairs;
+  }
+
+  /** By what name the score of the present selection is asked for. */
+  get wanted() {
+    const kindName = this.model.get("kind");
+    const { queries, keys } = this.kind;
+    const [query, key] = this.model.get("selected") ?? [null, null];
+    const at = (value, count) => (value === null || value === undefined ? "-" : Math.min(value, count - 1));
+    return ["cell", kindName, this.layer, this.head, at(query, queries), at(key, keys)].join("/");
+  }
+
+  fileNumbers() {
+    return this.cell.forFile(this.kind.key_tokens);
+  }
+
+  code() {
+    const { kind, layer, head, query, key } = this.cell.info;
+    const several = Object.keys(this.model.get("_kinds")).length > 1;
+    const more = [several && `kind="${kind}"`, this.model.get("_batch") && `batch=${this.model.get("_batch")}`, this.above && "above_mean=True"];
+    const call = this.cell.info.sources ? "score_by_source" : "score_by_dimension";
+    return `tl.circuits.${call}(${["trace", layer, head, query, key, ...more.filter(Boolean)].join(", ")})`;
+  }
+
+  // ---- building -----------------------------------------------------------------------------
+
+  #build() {
+    const { root, signal, shell } = this;
+    const quiet = (part) => element("span", { class: "tl-quiet", "data-part": part });
+    this.controlBar = element("div", { class: "tl-controls" });
+    this.note = element("p", { class: "tl-hint", "data-part": "note" });
+    this.rivals = new RowPanel({
+      choose: (query, key) => shell.set({ selected: [query, key] }),
+      hover: (spot) => this.link.hover(spot),
+    });
+    this.sources = new SourcePanel(signal);
+    this.canvas = picturePart("waterfall");
+    this.fall = new Waterfall(this.canvas, (place) => this.#point(place), signal);
+    this.fallHint = quiet("fall-hint");
+    this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
+    this.numbers = element("table", { class: "tl-table", "data-part": "dimensions" });
+    root.append(
+      shell.header, ...(this.ask ? [this.ask.root] : []), this.controlBar, this.note, shell.message, this.answers.busy,
+      element("div", { class: "tl-panels tl-why" },
+        panelPart("row", "Who competes", this.rivals.hint, this.rivals.row, this.rivals.ledger),
+        panelPart("fall", "The score, number by number", this.fallHint, this.canvas, this.readout,
+          element("details", { class: "tl-details" }, element("summary", {}, "Every number as a table"), element("div", { class: "tl-numbers", tabindex: 0, role: "group", "aria-label": "Every number" }, this.numbers))),
+        panelPart("sources", "Who wrote it", this.sources.hint, this.sources.root, this.sources.note)),
+      element("footer", { class: "tl-foot" }, this.sentence),
+    );
+    this.canvas.addEventListener("keydown", (event) => this.#keyFall(event), { signal });
+    this.freeByEscape();
+  }
+
+  #buildControls() {
+    const { shell, model, cell } = this;
+    const names = Object.keys(model.get("_kinds"));
+    const { layers, heads, queries, keys, query_tokens: queryTokens, key_tokens: keyTokens } = this.kind;
+    const { layer, head, query, key } = cell.info;
+    const counted = (count, name, coloured) => Array.from({ length: count }, (_, i) => ({
+      value: i, text: String(i), name: `${name} ${i}`, colour: coloured ? headColour(i) : undefined,
+    }));
+    const group = (label, part, choices, chosen, choose) => radioGroup({ label, part, choices, chosen, choose }).root;
+    const controls = [];
+    if (names.length > 1) {
+      controls.push(group("Attention", "kind", names.map((name) => ({ value: name, text: KINDS[name] ?? name })), model.get("kind"), (name) => this.changeKind(name)));
+    }
+    controls.push(
+      group("Layer", "layer", counted(layers, "Layer"), layer, (value) => shell.set({ layer: value })),
+      group("Head", "head", counted(heads, "Head", true), head, (value) => shell.set({ head: value })),
+      stepped({ label: "Query", part: "query", count: queries, chosen: query, text: (at) => `${at} ${queryTokens[at]}`, choose: (at) => shell.set({ selected: [at, null] }) }),
+      stepped({ label: "Key", part: "key", count: keys, chosen: key, text: (at) => `${at} ${keyTokens[at]}`, choose: (at) => shell.set({ selected: [query, at] }) }),
+    );
+    if (cell.info.mean !== null) {
+      controls.push(group("Split", "split", [
+        { value: "score", text: "the score" },
+        { value: "above", text: "above the row’s mean", name: "What lies above the row’s mean: what all keys share falls away, as in the softmax" },
+      ], this.above ? "above" : "score", (value) => shell.set({ _options: { ...this.options, above: value === "above" } })));
+    }
+    if (cell.info.pairs) {
+      controls.push(group("By", "unit", [
+        { value: "dimension", text: "dimension" },
+        { value: "pair", text: "rotary pair", name: "Rotary pair: two dimensions that turn together" },
+      ], this.pairs ? "pair" : "dimension", (value) => shell.set({ _options: { ...this.options, pairs: value === "pair" } })));
+    }
+    putAnew(this.controlBar, controls);
+  }
+
+  // ---- what the reader does -----------------------------------------------------------------
+
+  #point(place) {
+    if (place === this.place) return;
+    this.place = place;
+    this.fall.mark(place);
+    this.#tell();
+  }
+
+  #keyFall(event) {
+    const by = moveOf(event)?.[1];
+    if (!by) return;
+    const count = this.fall.parts.length;
+    this.#point(within(this.place === null ? (by < 0 ? count - 1 : 0) : this.place + by, count));
+  }
+
+  // ---- drawing ------------------------------------------------------------------------------
+
+  open() {
+    this.answers.open(this.wanted);
+  }
+
+  draw() {
+    const { model, shell, cell } = this;
+    const { kind, layer, head, query, key } = cell.info;
+    this.diverging = colourTable("diverging", shell.theme);
+    this.#buildControls();
+    shell.subtitle.textContent = "why here?";
+    this.note.textContent = model.get("_note");
+    this.note.hidden = !this.note.textContent;
+    const names = model.get("_kinds")[kind];
+    this.tokens = { query: names.query_tokens[query], key: names.key_tokens[key] };
+    this.rivals.show(cell, this.tokens.query, names.key_tokens);
+    this.#drawFall();
+    this.sources.show({ cell, above: this.above, tokens: this.tokens, diverging: this.diverging, colours: shell.inks });
+    this.sentence.textContent = sayWhy("sentence", this.#why());
+    this.canvas.setAttribute("aria-label", `The score as a sum of ${this.fall.parts.length} numbers. ${this.sentence.textContent} Left and right choose a number.`);
+    this.root.dataset.shown = `${kind}/${layer}/${head}/${query}/${key}`;
+    this.root.dataset.above = String(this.above);
+  }
+
+  #why() {
+    const { cell, above, tokens } = this;
+    const { kind, layer, head, weight, scaled, score, mean } = cell.info;
+    const products = cell.productsOf(above);
+    const dimension = largestBySize(products);
+    const [keyPart, keyValue] = cell.best("key", above);
+    const [queryPart, queryValue] = cell.best("query", above);
+    return {
+      several: Object.keys(this.model.get("_kinds")).length > 1, kind, layer, head, query: tokens.query, key: tokens.key,
+      weight, scaled, score, apart: mean === null ? null : scaled - mean, above, dimension, product: products[dimension],
+      key_part: keyPart, key_value: keyValue, query_part: queryPart, query_value: queryValue,
+    };
+  }
+
+  #drawFall() {
+    const { cell, above, pairs, shell } = this;
+    const values = pairs ? cell.byPair(above) : cell.productsOf(above);
+    const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
+    this.drawnAs = { pairs, above };
+    this.fall.show({ values, table: this.diverging, colours: shell.inks, unit: pairs ? "rotary pair" : "dimension" }, Math.max(240, box.clientWidth), 260);
+    this.fallHint.textContent = above ? "q · (key − the row’s mean key) × scale" : "q · k × scale";
+    this.#tell();
+    const k = above ? cell.aboveK : cell.k;
+    const members = pairs ? cell.pairs : [];
+    const rows = this.fall.parts.map(({ index, value, to }) =>
+      element("tr", {}, element("th", { scope: "row" }, pairs ? members[index].join(", ") : String(index)),
+        ...(pairs ? [] : [element("td", {}, fixed(cell.q[index], 3)), element("td", {}, fixed(k[index], 3))]),
+        element("td", {}, withSign(value, 3)), element("td", {}, fixed(to, 3))));
+    const names = pairs ? ["pair", "product", "sum so far"] : ["dimension", "query", above ? "key above mean" : "key", "product", "sum so far"];
+    this.numbers.replaceChildren(...tableParts(names, rows));
+  }
+
+  /** The number under the pointer. */
+  #tell() {
+    const { place, fall, cell } = this;
+    // The options may have changed since: they are drawn in the next frame.
+    const { pairs, above } = this.drawnAs;
+    const part = place === null ? null : fall.parts[place];
+    if (!part) {
+      this.readout.replaceChildren(element("span", { class: "tl-quiet" }, `Bars add up to ${fixed(fall.total, 3)}. Hover over one for its numbers.`));
+      return;
+    }
+    const k = above ? cell.aboveK : cell.k;
+    const how = pairs ? "" : `: ${fixed(cell.q[part.index], 3)} × ${fixed(k[part.index], 3)} × ${cell.info.scale.toFixed(4)}`;
+    this.readout.replaceChildren(
+      element("span", {}, `${pairs ? `Pair ${cell.pairs[part.index].join(", ")}` : `Dimension ${part.index}`}${how} = `, element("b", { "data-part": "number" }, withSign(part.value, 4)), `; so far ${fixed(part.to, 3)}`),
+    );
+  }
+
+  get title() {
+    return `${super.title}: why here?`;
+  }
+
+  pictures() {
+    const parts = [{ canvas: this.canvas, title: `the score, ${this.pairs ? "rotary pair by rotary pair" : "dimension by dimension"}` }];
+    if (this.sources.split) parts.push({ canvas: this.sources.canvas, title: "query’s source (row) × key’s source (column)" });
+    return parts;
+  }
+}
 
 export default mounted(WhyViewer, "why");

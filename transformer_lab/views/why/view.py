@@ -159,7 +159,7 @@ class WhyView(Travelling):
                 names.append(pair)
         return [cell_name(kind, layer, head, *pair) for pair in names]
 
-    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         kind, layer, head, query, key = read_name(name)
         if kind not in self._kinds:
             raise ValueError(f"kind={kind!r} is not in this trace")

@@ -2,10 +2,9 @@
 
 import { entry } from "../shared/colours.js";
 import { niceTicks } from "../shared/ticks.js";
-import { sizedContext } from "../shared/dom.js";
+import { hearPointer, sizedContext } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
 import { fixed } from "../shared/messages.js";
-import { hearPointer } from "../shared/parts.js";
 
 /**
  * Parts in falling order, each with where its bar begins and ends.
