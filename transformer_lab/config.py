@@ -130,10 +130,9 @@ class ModelConfig:
         """The recipe that learns fastest a step: rotary positions, parameter-free RMSNorm (after
         the embedding too), QK-norm, ReLU², zero-initialised output projections, an untied head
         and a logit softcap of 15. Fields that are given win. Source: modded-nanogpt, 2024."""
-        recipe = dict(
-            positions=Rotary(), norm="rms", norm_affine=False, embedding_norm=True, qk_norm=True,
-            activation="relu2", bias=False, zero_init=True, tie_head=False, logit_softcap=15.0,
-        )  # fmt: skip
+        recipe: dict[str, Any] = dict(positions=Rotary(), norm="rms", norm_affine=False)
+        recipe |= dict(embedding_norm=True, qk_norm=True, activation="relu2", bias=False)
+        recipe |= dict(zero_init=True, tie_head=False, logit_softcap=15.0)
         return cls(**{**recipe, **fields_})
 
     @classmethod
@@ -141,11 +140,9 @@ class ModelConfig:
         """The base model of Vaswani et al. 2017 (table 3). The paper states 65 M parameters and about
         37,000 tokens; with 37,000 there are 63.1 M here (every weight, the shared embedding once),
         and 65 M with 40,700."""
-        paper = dict(
-            kind="encoder-decoder", vocab_size=37000, n_layers=6, n_heads=8, d_model=512,
-            d_ff=2048, n_ctx=512, positions=Sinusoidal(), norm_first=False, activation="relu",
-            dropout=0.1,
-        )  # fmt: skip
+        paper: dict[str, Any] = dict(kind="encoder-decoder", vocab_size=37000, n_layers=6)
+        paper |= dict(n_heads=8, d_model=512, d_ff=2048, n_ctx=512, positions=Sinusoidal())
+        paper |= dict(norm_first=False, activation="relu", dropout=0.1)
         return cls(**{**paper, **fields_})
 
     @classmethod

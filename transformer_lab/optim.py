@@ -251,10 +251,8 @@ class Muon(_Uncompiled, torch.optim.Optimizer):
     ):
         _check_precision("precision", precision)
         self.precision = precision
-        defaults = dict(
-            lr=lr, momentum=momentum, momentum_warmup=momentum_warmup,
-            weight_decay=weight_decay, updates=0,
-        )  # fmt: skip
+        defaults: dict[str, Any] = dict(lr=lr, momentum=momentum, momentum_warmup=momentum_warmup)
+        defaults |= dict(weight_decay=weight_decay, updates=0)
         super().__init__(params, defaults)
         for group in self.param_groups:
             for p in group["params"]:

@@ -266,10 +266,8 @@ def head_table(
         for layer in trace.attending(kind)
         for head in range(trace.heads_of(layer, kind))
     )
-    known = {
-        "label": table is not None, "score": table is not None, "effect": effects is not None,
-        "kl": effects is not None and not effects.estimated,
-    }  # fmt: skip
+    known: dict[str, Any] = {"label": table is not None, "score": table is not None}
+    known |= {"effect": effects is not None, "kl": effects is not None and not effects.estimated}
     columns = (*(name for name in FIRST if known.get(name, True)), *scores)
     about = " ".join(filter(None, (about, why)))
     found = HeadTable(rows, columns, about, n_heads=len(rows))
@@ -325,10 +323,8 @@ def _read(model: Any, text: Any, target: Any, given: Mapping[str, Any]) -> tuple
         if text is not None or model.network is None:
             raise ValueError("a Trace has its own text and model; give the trace alone")
         found = model
-        read = dict(
-            tokens=found.tokens, target=found.target, mask=found.mask,
-            target_mask=found.target_mask, **found.given,
-        )  # fmt: skip
+        read: dict[str, Any] = dict(tokens=found.tokens, target=found.target, mask=found.mask)
+        read |= dict(target_mask=found.target_mask, **found.given)
         return found, model.network.module, read
     network_of(model)
     found = traced(model, text, target, keep="maps", **given)

@@ -117,10 +117,9 @@ def train(
         FloatingPointError: if the loss is no longer finite; the model keeps its last good weights.
     """
     check_call(train, dict(locals()), infinite=("clip",))
-    counts = dict(
-        steps=steps, eval_every=eval_every, checkpoint_every=checkpoint_every,
-        snapshot_every=snapshot_every, threads=threads,
-    )  # fmt: skip
+    counts: dict[str, Any] = dict(steps=steps, eval_every=eval_every)
+    counts |= dict(checkpoint_every=checkpoint_every, snapshot_every=snapshot_every)
+    counts |= dict(threads=threads)
     for name, value in counts.items():
         if value is not None and value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value}")

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Room } from "../../../transformer_lab/views/shared/room.js";
+import { Room } from "../../../transformer_lab/views/shared/screen.js";
 
 /** A box in a panel whose sizes are set by hand, and who hears that they have changed. */
 function boxOf(width, height) {

@@ -667,9 +667,8 @@ LOOP = Grader(
 def _theirs(config: Any) -> dict[str, Tensor]:
     """Random weights in the layout of GPT-2's files: names, shapes, and Conv1D's (in, out)."""
     d = config.d_model
-    shapes: dict[str, tuple[int, ...]] = {
-        "wte.weight": (config.vocab_size, d), "wpe.weight": (config.n_ctx, d),
-    }  # fmt: skip
+    shapes: dict[str, tuple[int, ...]] = {"wte.weight": (config.vocab_size, d)}
+    shapes |= {"wpe.weight": (config.n_ctx, d)}
     for i in range(config.n_layers):
         for name, size in (
             ("attn.c_attn", (d, 3 * d)), ("attn.c_proj", (d, d)), ("mlp.c_fc", (d, 4 * d)),

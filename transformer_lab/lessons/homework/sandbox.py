@@ -123,11 +123,9 @@ def do_step(
         places = (
             ["/in/course", "/in/work", "/tmp"] if boxed else [str(given), str(handed_in), box.pop()]
         )
-        allowed = {
-            "memory": limits.memory, "disk": limits.disk, "seconds": int(limits.seconds) + 1,
-            # Outside a box the system would count all that its owner runs.
-            "processes": limits.processes + SPARE if boxed else 0,
-        }  # fmt: skip
+        allowed: dict[str, Any] = {"memory": limits.memory, "disk": limits.disk}
+        allowed |= {"seconds": int(limits.seconds) + 1}
+        allowed |= {"processes": limits.processes + SPARE if boxed else 0}
         command = [sys.executable, str(STEPS), step, assignment, *places, json.dumps(allowed)]
         process = subprocess.Popen(
             [*box, *command], env=_environment(places[-1]), start_new_session=True, pass_fds=files,

@@ -76,10 +76,8 @@ class BlockData:
 
     def _around(self, steps: BlockSteps) -> Around:
         tokens, layers = self.tokens[steps.kind], self.trace.n_layers(steps.kind)
-        known: dict[str, Any] = dict(
-            queries=tokens, keys=tokens, last=steps.layer == layers - 1,
-            here="decoder" not in self.trace.kinds,
-        )  # fmt: skip
+        known: dict[str, Any] = dict(queries=tokens, keys=tokens, last=steps.layer == layers - 1)
+        known |= dict(here="decoder" not in self.trace.kinds)
         if steps.kind == "encoder" and "decoder" in self.trace.kinds:
             return Around(
                 **known, why_no_lens="the encoder of an encoder-decoder predicts no tokens"
@@ -130,11 +128,9 @@ def packed(steps: BlockSteps, stages: list[Stage]) -> Walk:
         one["keys"] = None if stage.keys is None else _table(stage.keys, keys, put)
         one["answers"] = [[name, p, final] for name, p, final in stage.answers]
         described.append(one)
-    info = {
-        "kind": steps.kind, "layer": steps.layer, "head": steps.head, "position": steps.position,
-        "shown": keys, "all": len(steps.weights), "stages": described,
-        "rest": float(steps.weights.sum() - steps.weights[keys].sum()),
-    }  # fmt: skip
+    info: dict[str, Any] = {"kind": steps.kind, "layer": steps.layer, "head": steps.head}
+    info |= {"position": steps.position, "shown": keys, "all": len(steps.weights)}
+    info |= {"stages": described, "rest": float(steps.weights.sum() - steps.weights[keys].sum())}
     return Walk(stages, keys, info, b"".join(data))
 
 

@@ -76,7 +76,8 @@ class CloudView(SelectionView):
         sizes = sizes_of(trace)
         check_places(layer=(layer, sizes[kind]["layers"]), head=(head, sizes[kind]["heads"]))
         for name, size in sizes.items():
-            own = {"query_tokens": trace.query_tokens(name, batch), "key_tokens": trace.key_tokens(name, batch)}  # fmt: skip
+            own: dict[str, Any] = {"query_tokens": trace.query_tokens(name, batch)}
+            own |= {"key_tokens": trace.key_tokens(name, batch)}
             size.update({side: [shown_token(x) for x in tokens] for side, tokens in own.items()})  # pyright: ignore
         super().__init__(**traits_of(trace, batch, title, link, "One head"), _kinds=sizes)
         self.kind, self.head, self.shows, self.colour = kind, head, shows, colour

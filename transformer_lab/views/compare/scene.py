@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..heads.masks import causal_gaps
-from ..marks.scene import Axis, Matrix, Panel, Scene
+from ..marks.scene import Axis, Matrix, Panel, Scene, causal_gaps
 from ..shared.exports import Array, Numbers
 from ..shared.map_sentences import TO_NOTHING
 from ..shared.messages import messages

@@ -238,12 +238,11 @@ class EmbeddingView(SelectionView):
         shares, chance = self.explained()
         lone = self._shares["lone"][self.row]
         tokens, positions = told["tokens"], told["positions"]
-        values: dict[str, Any] = dict(
-            shows=self.shows, where=told["where"][self.row], layers=len(told["where"]) - 1,
-            points=len(tokens), sample=told["sample"] or None, whole=sum(shares),
-            chance=sum(chance), lone=None, token=None,
-            **dict(zip(("first", "second", "third"), shares, strict=True)),
-        )  # fmt: skip
+        values: dict[str, Any] = dict(shows=self.shows, where=told["where"][self.row])
+        values |= dict(layers=len(told["where"]) - 1, points=len(tokens))
+        values |= dict(sample=told["sample"] or None, whole=sum(shares), chance=sum(chance))
+        values |= dict(lone=None, token=None)
+        values |= dict(**dict(zip(("first", "second", "third"), shares, strict=True)))
         if lone is not None and self.shows != "paths":
             at, share = lone
             values |= dict(lone=tokens[at], lone_at=positions[at], lone_share=share)

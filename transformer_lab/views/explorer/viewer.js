@@ -8,7 +8,7 @@ import { popover } from "../shared/controls.js";
 import { atMostOnceAFrame, element, hearChanges, hearOf, onceForAll } from "../shared/dom.js";
 import { headOff, headTouched, sameEdits, Steps, toggleCut, toggleHeads } from "./edits.js";
 import { EditedMaps } from "./maps.js";
-import { EditsPanel } from "./edits_panel.js";
+import { EditsPanel, Tools } from "./edits_panel.js";
 import { ExplorerState } from "./state.js";
 import { GridMarks } from "./grid.js";
 import { effectsOf, HeadCard } from "./head_card.js";
@@ -25,7 +25,6 @@ import { Shell } from "../shared/shell.js";
 import { Spans } from "../heads/spans.js";
 import { Strip } from "./strip.js";
 import { Shares, TableFace } from "./table_face.js";
-import { Tools } from "./tools.js";
 import { percentText, quoted, short } from "../shared/messages.js";
 import { Writing } from "./writing.js";
 

@@ -90,10 +90,10 @@ class Writes(Explored):
 
     def _told(self, both: Written, n: int, options: dict[str, Any]) -> str:
         count, parts = len(both.plain) - both.start, both.parts
-        values: dict[str, Any] = dict(
-            n=count, ended=count < n, seed=options["seed"] if options["temperature"] else None,
-            edited=both.edited is not None, page=False, subject=self._subject(), parts=parts,
-        )  # fmt: skip
+        values: dict[str, Any] = dict(n=count, ended=count < n)
+        values |= dict(seed=options["seed"] if options["temperature"] else None)
+        values |= dict(edited=both.edited is not None, page=False, subject=self._subject())
+        values |= dict(parts=parts)
         if both.edited is not None and parts is not None:
             rest = both.edited[parts:]
             values["rest"] = self.text_model.decode(rest) if rest else None

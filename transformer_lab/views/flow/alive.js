@@ -2,7 +2,7 @@
 
 import { viewOf } from "../pages/page_model.js";
 import { aliveTextPage } from "../pages/text_page.js";
-import { flowName } from "./found.js";
+import { flowName } from "./picture.js";
 
 const FLOW = /^flow\/(\d+)\/(\d+|-)\/(-|\d+\.\d+\.\d+\.\d+(?:\+\d+\.\d+\.\d+\.\d+)*)$/;
 const LONGEST = 256; // tokens that can still be told apart

@@ -117,14 +117,14 @@ class FlowData:
         names = [flow_name(position, flow.token, cuts)]
         if flow.token == self.likeliest(position):
             names.append(flow_name(position, None, cuts))
-        info = {
-            "names": names, "position": position, "token": flow.token, "name": self.name(flow.token),
-            "against": None if flow.against is None else self.name(flow.against), "against_id": flow.against,
-            "logit": flow.logit, "constant": flow.constant, "total": found.total, "n": found.n,
-            "before": found.before, "after": found.after, "edges": len(found.values),
-            "answers": [[i, self.name(i), was, now] for i, was, now in found.answers],
-            "cuts": [list(cut) for cut in cuts],
-        }  # fmt: skip
+        info: dict[str, Any] = {"names": names, "position": position, "token": flow.token}
+        info |= {"name": self.name(flow.token)}
+        info |= {"against": None if flow.against is None else self.name(flow.against)}
+        info |= {"against_id": flow.against, "logit": flow.logit, "constant": flow.constant}
+        info |= {"total": found.total, "n": found.n, "before": found.before, "after": found.after}
+        info |= {"edges": len(found.values)}
+        info |= {"answers": [[i, self.name(i), was, now] for i, was, now in found.answers]}
+        info |= {"cuts": [list(cut) for cut in cuts]}
         parts = [found.places, found.values, flow.stream, flow.stays, flow.mlps]
         return FlowBytes(info, b"".join(pack_floats(part) for part in parts))
 

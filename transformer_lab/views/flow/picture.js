@@ -1,9 +1,62 @@
-// Tokens from left to right, layers from below, and an edge for what a head carries between them.
+// One flow as it is sent, and its picture: tokens from left to right, layers from below, and an edge for what a head carries between them.
 
 import { entry, headColour } from "../shared/colours.js";
 import { fitText, sizedContext } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
-import { cutOf, sameCut } from "./found.js";
+import { bytesOf } from "../shared/codecs.js";
+
+/**
+ * @typedef {object} Edge
+ * @property {number} layer
+ * @property {number} head
+ * @property {number} query
+ * @property {number} key
+ * @property {number} value what it carries toward the logit
+ */
+
+export class FlowFound {
+  /** @param {any} info @param {any} data @param {number} layers @param {number} tokens */
+  constructor(info, data, layers, tokens) {
+    this.info = info;
+    const given = bytesOf(data);
+    const bytes = given.byteOffset % 4 ? given.slice() : given;
+    const flat = new Float32Array(bytes.buffer, bytes.byteOffset, Math.floor(bytes.byteLength / 4));
+    let at = 0;
+    const take = (n) => flat.subarray(at, (at += n));
+    const places = take(4 * info.edges);
+    const values = take(info.edges);
+    /** @type {Edge[]} */
+    this.edges = Array.from(values, (value, i) => {
+      const [layer, head, query, key] = places.subarray(4 * i, 4 * i + 4);
+      return { layer, head, query, key, value };
+    });
+    this.stream = take((layers + 1) * tokens);
+    this.stays = take(layers * tokens);
+    this.mlps = take(layers * tokens);
+    this.largest = Math.abs(values[0] ?? 0);
+  }
+
+  /** How many edges are at least so large a share of the largest. @param {number} threshold */
+  shown(threshold) {
+    const least = threshold * this.largest;
+    return this.edges.filter(({ value }) => Math.abs(value) >= least).length;
+  }
+}
+
+/** @param {{layer: number, head: number, query: number, key: number}} edge */
+export const cutOf = ({ layer, head, query, key }) => [layer, head, query, key];
+
+/** @param {number[]} a @param {number[]} b */
+export const sameCut = (a, b) => a.every((place, i) => place === b[i]);
+
+/** In the order of Python's tuples. @param {number[][]} cuts */
+export const sortedCuts = (cuts) => [...cuts].sort((a, b) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2] || a[3] - b[3]);
+
+/** By what name a flow is asked for. @param {number} position @param {number | null} token @param {number[][]} cuts */
+export function flowName(position, token, cuts) {
+  const told = sortedCuts(cuts).map((cut) => cut.join(".")).join("+") || "-";
+  return `flow/${position}/${token ?? "-"}/${told}`;
+}
 
 const LEFT = 62;
 const RIGHT = 26;
@@ -17,8 +70,8 @@ const STEPS = 28; // parts of a curve that is looked for
 
 /**
  * @typedef {object} FlowScene
- * @property {import("./found.js").FlowFound} found
- * @property {import("./found.js").Edge[]} edges those that are shown, the largest first
+ * @property {import("./picture.js").FlowFound} found
+ * @property {import("./picture.js").Edge[]} edges those that are shown, the largest first
  * @property {number} least the size of the smallest that is shown
  * @property {number[][]} cuts
  * @property {string[]} tokens
@@ -90,7 +143,7 @@ export class FlowPicture {
     return 1 + (WIDEST * Math.abs(value)) / this.most;
   }
 
-  /** @param {import("./found.js").Edge | null} focus */
+  /** @param {import("./picture.js").Edge | null} focus */
   draw(focus) {
     const { scene, width, height } = this;
     const context = sizedContext(this.canvas, width, height);

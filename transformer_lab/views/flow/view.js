@@ -11,9 +11,8 @@ import { element, hearPointer, panelPart, picturePart, tableParts, taken, tokenE
 import { linked } from "../shared/linked.js";
 import { linearLegend } from "../shared/shell.js";
 import { messages, short, withSign } from "../shared/messages.js";
-import { cutOf, flowName, FlowFound, sameCut, sortedCuts } from "./found.js";
 import { numbersOf } from "../shared/files.js";
-import { FlowPicture } from "./picture.js";
+import { cutOf, FlowFound, flowName, FlowPicture, sameCut, sortedCuts } from "./picture.js";
 import flowMessages from "./messages.json" with { type: "json" };
 import { BaseViewer } from "../shared/viewer.js";
 
@@ -22,7 +21,7 @@ const FLOWS = 60; // that are kept
 const STOPS = [0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1];
 const LISTED = 40; // edges of the table
 
-/** @typedef {import("./found.js").Edge} Edge */
+/** @typedef {import("./picture.js").Edge} Edge */
 
 export class FlowViewer extends BaseViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */

@@ -154,10 +154,9 @@ class FlowView(Travelling):
         flow, name, best = found.flow, self._data.name, {"layer": None}
         if len(found.values):
             layer, head, query, key = found.places[0].tolist()
-            best = dict(
-                layer=layer, head=head, query=query, key=key, value=float(found.values[0]),
-                to=tokens[query], itself=query == key, **{"from": tokens[key]},
-            )  # fmt: skip
+            best: dict[str, Any] = dict(layer=layer, head=head, query=query, key=key)
+            best |= dict(value=float(found.values[0]), to=tokens[query], itself=query == key)
+            best |= dict(**{"from": tokens[key]})
         likeliest = max(found.answers, key=lambda answer: answer[2])
         return say(
             "sentence", **best, token=name(flow.token), logit=flow.logit,

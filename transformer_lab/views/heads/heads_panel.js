@@ -2,7 +2,7 @@
 
 import { radioGroup, button } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
-import { Room } from "../shared/room.js";
+import { Room } from "../shared/screen.js";
 
 const KINDS_SHOWN = { encoder: "encoder", decoder: "decoder", cross: "cross" };
 

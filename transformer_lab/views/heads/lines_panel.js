@@ -5,7 +5,7 @@ import { radioGroup } from "../shared/controls.js";
 import { element, say } from "../shared/dom.js";
 import { lineFilter } from "./controls.js";
 import { columnLines, isLong, lineScene, LineView } from "./lines.js";
-import { Room } from "../shared/room.js";
+import { Room } from "../shared/screen.js";
 
 /**
  * @typedef {object} LinesScene

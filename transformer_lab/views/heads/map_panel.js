@@ -3,7 +3,7 @@
 import { menu } from "../shared/controls.js";
 import { element, say } from "../shared/dom.js";
 import { HeatMap } from "../shared/heat_map.js";
-import { Room } from "../shared/room.js";
+import { Room } from "../shared/screen.js";
 import { legend, windowFrom } from "./scale.js";
 import { tilesOf } from "../shared/map_frame.js";
 

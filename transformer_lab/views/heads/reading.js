@@ -2,6 +2,8 @@
 // counterpart of heads/data.py.
 
 import { viewOf } from "../pages/page_model.js";
+import { aliveTextPage } from "../pages/text_page.js";
+import { bytesOf } from "../shared/codecs.js";
 
 export const NO_BYTES = new DataView(new ArrayBuffer(0));
 
@@ -87,3 +89,17 @@ export async function headBlock(ask, kinds, name, edits = []) {
   const { map, norms } = await ask({ ask: "picture", edits, shown: { kind, queries, keys, layer: Number(layer), head: Number(head) } });
   return { type: "block", info: WEIGHTS, buffers: [viewOf(map), viewOf(norms)] };
 }
+
+/** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
+export const aliveHeads = (model, signal) =>
+  aliveTextPage(model, signal, { traits: headTraits, block: headPart, names: ONE_HEAD, wanted: () => !bytesOf(model.get("_maps") ?? NO_BYTES).byteLength });
+
+const about = (ask, { of }) => (question) => ask({ ...question, of });
+
+async function headTraits(ask, [told], page) {
+  const kinds = kindsOf(page.get("_kinds"), told);
+  const place = { kind: page.get("kind"), layer: page.get("layer"), head: page.get("head") };
+  return { _kinds: kinds, ...(await mapTraits(about(ask, told), kinds, place)), a: null, b: null };
+}
+
+const headPart = (ask, [told], name, page) => headBlock(about(ask, told), page.get("_kinds"), name);

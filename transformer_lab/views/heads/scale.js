@@ -1,4 +1,4 @@
-// How far a colour scale reaches, and which part of a map a window shows.
+// What the colours of a map mean, how far their scale reaches, and which part of a map a window shows.
 
 import { entry, legendTicks, signedShade } from "../shared/colours.js";
 import { element } from "../shared/dom.js";

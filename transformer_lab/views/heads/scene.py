@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from ..marks.scene import Axis, Matrix, Panel, Scene, Thumbnails
+from ..marks.scene import Axis, Matrix, Panel, Scene, Thumbnails, causal_gaps
 from ..shared.exports import Array, Numbers
 from ..shared.map_sentences import TO_NOTHING
 from ..shared.messages import short
-from .masks import causal_gaps
 
 NUMBERED = 12  # tokens up to which every weight is written
 COLUMNS = 4  # maps of a layer in a row

@@ -1,6 +1,6 @@
 // The heads of a trace, alone on a page or below a run.
 
-import { aliveHeads } from "./alive.js";
+import { aliveHeads } from "./reading.js";
 import { AskRow } from "../pages/ask_row.js";
 import { carriesModel } from "../pages/page_model.js";
 import { headNumbers, longNumbers } from "./numbers.js";

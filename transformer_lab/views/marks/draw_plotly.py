@@ -169,10 +169,9 @@ def _bars(figure: Any, mark: Bars, theme: str, where: dict[str, int]) -> None:
         hover, extra = "%{x:.4f}", {}
         if mark.shades is not None:
             shades = np.atleast_2d(np.asarray(mark.shades, dtype=float))[group].tolist()
-            marker = dict(
-                color=shades, cmin=-1, cmax=1, colorscale=plots.colour_scale("diverging", theme),
-                line=dict(color=plots.ink("quiet", theme), width=1),
-            )  # fmt: skip
+            marker: dict[str, Any] = dict(color=shades, cmin=-1, cmax=1)
+            marker |= dict(colorscale=plots.colour_scale("diverging", theme))
+            marker |= dict(line=dict(color=plots.ink("quiet", theme), width=1))
             extra, hover = {"text": shades}, f"%{{x:.4f}}, {mark.shade} %{{text:+.3f}}"
         elif mark.text is not None:
             extra = {"text": list(np.atleast_2d(np.asarray(mark.text, dtype=object))[group])}

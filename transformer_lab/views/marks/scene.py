@@ -415,3 +415,11 @@ def as_array(values: Any) -> np.ndarray:
         values = values.detach().cpu()
         values = values.float() if values.dtype.itemsize < 4 else values
     return np.asarray(values)
+
+
+def causal_gaps(weights: Any, ahead: int = 0) -> np.ndarray:
+    """[query, key] in fp32, NaN where a causal query cannot look; `ahead`: keys beyond its own number
+    that it sees."""
+    shown = as_array(weights).astype("f4", copy=True)
+    shown[np.triu(np.ones(shown.shape, dtype=bool), 1 + ahead)] = np.nan
+    return shown

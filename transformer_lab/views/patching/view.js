@@ -11,8 +11,7 @@ import { Waiting } from "../shared/requests.js";
 import { Asking } from "./asking.js";
 import { Grids, sayPatching } from "./grids.js";
 import { Measuring } from "./measuring.js";
-import { Prompts } from "./prompts.js";
-import { Sites } from "./sites.js";
+import { Prompts, Sites } from "./sites.js";
 import { BaseViewer } from "../shared/viewer.js";
 
 const LARGEST_HEAD = 58; // px, of a head's cell

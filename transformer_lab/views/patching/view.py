@@ -133,10 +133,8 @@ class PatchingView(SelectionView):
         clean, pair = desks.runs()[0], desks.pair
         first, second = desks.tokens()
         told = pair.metric
-        shown: dict[str, Any] = dict(
-            clean=first, corrupted=second, columns=desks.columns(), places=desks.places(),
-            aligned=pair.aligned, metric=shown_text(told.told),
-        )  # fmt: skip
+        shown: dict[str, Any] = dict(clean=first, corrupted=second, columns=desks.columns())
+        shown |= dict(places=desks.places(), aligned=pair.aligned, metric=shown_text(told.told))
         with self.hold_sync():
             self._kinds = {pair.kind: sizes_of(clean)[pair.kind]}
             self.selected = None

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..heads.masks import causal_gaps
-from ..marks.scene import Axis, Curve, Curves, Mark, Matrix, Note, Panel, Scene
+from ..marks.scene import Axis, Curve, Curves, Mark, Matrix, Note, Panel, Scene, causal_gaps
 from ..shared.exports import Array, Numbers
 from .schemes import known
 

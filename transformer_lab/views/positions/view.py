@@ -137,13 +137,12 @@ class PositionView(SelectionView):
     def _look_at(self, model: Transformer, tokenizer, text, labels, name) -> dict[str, Any]:
         """Everything that is taken from a model, as traits."""
         config = model.config
-        given: dict[str, Any] = {
-            "name": shown_text(name), "scheme": config.positions.name,
-            "d_model": config.d_model, "n_heads": config.n_heads, "d_head": config.d_head,
-            "n_ctx": config.n_ctx, "layers": config.n_layers, "causal": config.kind == "decoder",
-            "base": getattr(config.positions, "base", None),
-            "halves": getattr(config.positions, "halves", False),
-        }  # fmt: skip
+        given: dict[str, Any] = {"name": shown_text(name), "scheme": config.positions.name}
+        given |= {"d_model": config.d_model, "n_heads": config.n_heads, "d_head": config.d_head}
+        given |= {"n_ctx": config.n_ctx, "layers": config.n_layers}
+        given |= {"causal": config.kind == "decoder"}
+        given |= {"base": getattr(config.positions, "base", None)}
+        given |= {"halves": getattr(config.positions, "halves", False)}
         traits: dict[str, Any] = {}
         self._model_table = known(config.positions.name).table(model, LONGEST_TABLE)
         if self._model_table is not None:

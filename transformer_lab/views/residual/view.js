@@ -11,8 +11,7 @@ import { element, hearChanges, legendPart, onceAFrame, panelPart, picturePart, t
 import { linked } from "../shared/linked.js";
 import { NumberMap } from "../shared/number_map.js";
 import { Waiting } from "../shared/requests.js";
-import { BlockTable } from "./blocks.js";
-import { lensColumns, LensStore, LensTable } from "./lens.js";
+import { BlockTable, lensColumns, LensStore, LensTable } from "./lens.js";
 import { numbersOf } from "../shared/files.js";
 import { around, messages, sizeText, SLOT } from "../shared/messages.js";
 import residualMessages from "./messages.json" with { type: "json" };

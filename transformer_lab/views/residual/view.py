@@ -105,11 +105,10 @@ class ResidualView(Travelling):
         data, kind, token = self._data, self.stream, self.token
         norms, added = of_token(data.norms[kind], token), data.shares[kind]
         layers = len(norms) - 1
-        values: dict[str, Any] = dict(
-            several=len(data.kinds) > 1, kind=kind, position=token, layers=layers, part=None,
-            token=None if token is None else data.tokens[kind][token],
-            first=float(norms[0]), last=float(norms[-1]), **self._final_answer(layers),
-        )  # fmt: skip
+        values: dict[str, Any] = dict(several=len(data.kinds) > 1, kind=kind, position=token)
+        values |= dict(layers=layers, part=None)
+        values |= dict(token=None if token is None else data.tokens[kind][token])
+        values |= dict(first=float(norms[0]), last=float(norms[-1]), **self._final_answer(layers))
         if added is not None:
             share = of_token(added.share, token)
             part, layer = divmod(int(share.argmax()), layers)

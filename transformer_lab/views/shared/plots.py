@@ -218,11 +218,9 @@ def template_of(theme: str) -> str:
 
 def _template(theme: str) -> go.layout.Template:
     colours = palette()[theme]
-    axis = dict(
-        gridcolor=colours["line"], linecolor=colours["line"], zerolinecolor=colours["line"],
-        tickcolor=colours["line"], automargin=True,
-        title=dict(font=dict(color=colours["quiet"]), standoff=8),
-    )  # fmt: skip
+    axis: dict[str, Any] = dict(gridcolor=colours["line"], linecolor=colours["line"])
+    axis |= dict(zerolinecolor=colours["line"], tickcolor=colours["line"], automargin=True)
+    axis |= dict(title=dict(font=dict(color=colours["quiet"]), standoff=8))
     solid = dict(backgroundcolor=colours["panel"], showbackground=True, **axis)
     solid.pop("automargin")
     solid["title"] = dict(font=dict(color=colours["quiet"]))

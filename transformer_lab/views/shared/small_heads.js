@@ -1,7 +1,11 @@
-// Every head, small: layers down, heads across, each painted by its view.
+// Every head, small: layers down, heads across, each painted by its view; the rows that they are painted from, and
+// weights over a picture.
 
 import { hearPointer, moveOf, sizedContext } from "./dom.js";
 import { decimalsOf, sizeOf } from "./edit_words.js";
+import { bytesOf, typed } from "./codecs.js";
+import { Superseded } from "./requests.js";
+import { colourTable } from "./colours.js";
 
 const NAMES = 18; // room for the numbers of layers and heads
 const GAP = 3;
@@ -43,7 +47,7 @@ export class SmallHeads {
 
   /**
    * @param {object} shown
-   * @param {(context: CanvasRenderingContext2D, layer: number, head: number, box: import("./overlay.js").Box) => void} shown.paint
+   * @param {(context: CanvasRenderingContext2D, layer: number, head: number, box: import("./small_heads.js").Box) => void} shown.paint
    * @param {number} shown.room
    * @param {(layer: number, head: number) => boolean} shown.marked whether it is among what is chosen
    * @param {(layer: number, head: number) => boolean} shown.off whether it is switched off
@@ -107,4 +111,86 @@ export class SmallHeads {
       }
     }
   }
+}
+
+const ROWS_KEPT = 96;
+
+export class HeadRows {
+  /**
+   * @param {any} model
+   * @param {{new (buffer: ArrayBufferLike, offset?: number, length?: number): any, BYTES_PER_ELEMENT: number}} type of a weight
+   * @param {import("./shell.js").Shell} shell
+   * @param {import("./requests.js").Waiting} waiting
+   */
+  constructor(model, type, shell, waiting) {
+    this.model = model;
+    this.type = type;
+    this.shell = shell;
+    this.waiting = waiting;
+    /** @type {Map<number, any>} */
+    this.known = new Map();
+  }
+
+  /** Weights [layer, head, key] of a position, or null where they are yet to come. @param {number} position */
+  here(position) {
+    if (position === this.model.get("_rows_of")) return typed(this.type, bytesOf(this.model.get("_rows")));
+    return this.known.get(position) ?? null;
+  }
+
+  /**
+   * The same, asked for where they are not here.
+   * @param {number} position
+   * @param {(why: string) => void} failed
+   * @returns {Promise<any>} null where they did not come, or something newer is asked for
+   */
+  async ask(position, failed) {
+    const here = this.here(position);
+    if (here) return here;
+    const done = this.waiting.begin("Reading what it looks at …");
+    try {
+      const { buffers } = await this.shell.requests.ask({ type: "block", name: `rows/${position}` });
+      const rows = typed(this.type, buffers[0]);
+      if (this.known.size >= ROWS_KEPT) this.known.delete(this.known.keys().next().value);
+      this.known.set(position, rows);
+      this.shell.say("");
+      return rows;
+    } catch (error) {
+      if (!(error instanceof Superseded)) failed(error.message);
+      return null;
+    } finally {
+      done();
+      this.waiting.say("");
+    }
+  }
+}
+
+const OVER = 0.75; // opacity of the largest weight, where the picture is wholly faded
+
+/** The colours of weights on a picture: the same in both themes, since the picture is. */
+export const pictureTable = () => colourTable("viridis", "light");
+
+/** @typedef {{x: number, y: number, w: number, h: number}} Box */
+
+/**
+ * A picture under the colours of weights.
+ * @param {CanvasRenderingContext2D} context
+ * @param {CanvasImageSource} picture
+ * @param {CanvasImageSource | null} grey the same without its colours, where it has some
+ * @param {HTMLCanvasElement} weights
+ * @param {number} fade
+ * @param {Box} box of the weights
+ * @param {Box} [under] of the picture, where that is another
+ */
+export function blend(context, picture, grey, weights, fade, box, under = box) {
+  context.globalAlpha = 1;
+  context.imageSmoothingEnabled = true;
+  context.drawImage(picture, under.x, under.y, under.w, under.h);
+  if (grey) {
+    context.globalAlpha = fade;
+    context.drawImage(grey, under.x, under.y, under.w, under.h);
+  }
+  context.globalAlpha = OVER * fade;
+  context.imageSmoothingEnabled = false;
+  context.drawImage(weights, box.x, box.y, box.w, box.h);
+  context.globalAlpha = 1;
 }

@@ -45,10 +45,8 @@ def hear(
         ValueError: for a trace or a model without a sound, and for what is no sound.
     """
     if isinstance(source, Trace):
-        more = dict(
-            audio=audio, sampling_rate=rate, text=text, target=target, labels=labels,
-            input_features=features, processor=processor,
-        )  # fmt: skip
+        more: dict[str, Any] = dict(audio=audio, sampling_rate=rate, text=text, target=target)
+        more |= dict(labels=labels, input_features=features, processor=processor)
         named = [name for name, value in more.items() if value is not None]
         if named:
             raise ValueError(

@@ -90,10 +90,8 @@ def listen_sentence(seen: Listening) -> str:
     """When one word attends to the sound."""
     weights, step, n = seen.weights, seen.step, len(seen.weights)
     silent = silent_from(seen.end, step, n)
-    values: dict[str, Any] = dict(
-        when=None, span=None, next=None, end=seen.end,
-        silent=held_by(weights, silent, n) if silent < n else None,
-    )  # fmt: skip
+    values: dict[str, Any] = dict(when=None, span=None, next=None, end=seen.end)
+    values |= dict(silent=held_by(weights, silent, n) if silent < n else None)
     found = half_of(weights)
     if found is not None:
         first, last, held = found

@@ -3,7 +3,7 @@
 import { shade } from "../shared/colours.js";
 import { niceTicks, numberText } from "../shared/ticks.js";
 import { sizedContext } from "../shared/dom.js";
-import { blend } from "../shared/overlay.js";
+import { blend } from "../shared/small_heads.js";
 import { PALETTE } from "../shared/palette.js";
 import { short } from "../shared/messages.js";
 
@@ -72,7 +72,7 @@ export function columnPixels(columns, table) {
  * @param {CanvasImageSource} image of all frames
  * @param {HTMLCanvasElement} colours
  * @param {number} fade
- * @param {import("../shared/overlay.js").Box} box
+ * @param {import("../shared/small_heads.js").Box} box
  * @param {Sound} sound
  * @param {number} shown seconds
  */
