@@ -5,8 +5,8 @@ text and every click requests something new, so that no answer is cached. The ti
 the click to the paint of the first predictions that differ from those before. MiniLM's shape (6
 layers, 12 heads, d 384, 30,522 words, no head for predictions) has random weights; there the time ends
 with the paint of the new text's maps. SmolLM2-135M's shape (Hugging Face's Llama with 30 layers, 9
-heads over 3 of keys, d 576, 49,152 words) has random weights in 8 bits. All bars assume two idle
-cores; each row reports the load.
+heads over 3 of keys, d 576, 49,152 words) has random weights in 8 bits; in 32 bits a pass in node takes
+turns with PyTorch's on one thread. All bars assume two idle cores; each row reports the load.
 
 For comparison: Transformer Explainer (Cho et al. 2024, arXiv 2408.04619) runs the whole of GPT-2
 (small, 124 million parameters) in a page. According to its source, the page downloads 63 parts of
@@ -15,16 +15,24 @@ For comparison: Transformer Explainer (Cho et al. 2024, arXiv 2408.04619) runs t
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import statistics
+import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 import transformer_lab as tl
+from transformer_lab.adapters.lookup import network_of
+from transformer_lab.adapters.network import Inputs
 from transformer_lab.tokenizers import WordTokenizer
+from transformer_lab.views.pages.carried import config_of, exported_of
 
 from .browser import launch, megabytes
 from .report import Clock, Row, at_most
@@ -32,6 +40,7 @@ from .report import Clock, Row, at_most
 TOKENS, TURNS, LOADS = 53, 20, 5
 WORDS, READ = 30_522, 12
 LARGE_WORDS, LARGE_READ = 49_152, 14
+PASSES, WARM_UP = 14, 3
 SETTLE = 1500  # ms: by then the page has finished its own measurements of a text
 OPENED = """(() => {
     const look = () => document.querySelector("[data-ready]")
@@ -39,7 +48,8 @@ OPENED = """(() => {
         : setTimeout(look, 5);
     look();
 })();"""
-# Records the first paint after the value of `read` has changed since the user's last action.
+# Records the first paint after the value of `read` has changed since the user's last action: of what
+# changes within a frame that frame's own.
 WATCH = """(name) => {
     const root = document.querySelector(".tl-view-explorer");
     const read = {
@@ -48,10 +58,19 @@ WATCH = """(name) => {
     }[name];
     const acted = () => Object.assign(window, { was: read(), acted: performance.now(), seen: false, painted: 0 });
     for (const act of ["click", "keydown"]) document.addEventListener(act, acted, true);
+    const frame = window.requestAnimationFrame.bind(window);
+    let within = false;
+    window.requestAnimationFrame = (run) => frame((time) => {
+        within = true;
+        setTimeout(() => { within = false; });
+        run(time);
+    });
+    const painted = () => setTimeout(() => { window.painted = performance.now(); });
     new MutationObserver(() => {
         if (window.seen || !read() || read() === window.was) return;
         window.seen = true;
-        requestAnimationFrame(() => setTimeout(() => { window.painted = performance.now(); }));
+        if (within) painted();
+        else frame(painted);
     }).observe(root, { attributes: true, childList: true, subtree: true });
 }"""
 
@@ -91,6 +110,7 @@ def run(options):
             f"MiniLM’s shape, {READ} tokens, from a typed text to its maps", times, 1.5, **common
         )
         yield from of_smollm2(playwright, folder, seed)
+        yield in_32_bits(Path(folder), seed)
 
 
 def of_smollm2(playwright, folder: str, seed: int):
@@ -108,6 +128,45 @@ def of_smollm2(playwright, folder: str, seed: int):
     if memory is not None:
         note = "all processes of the browser, less those of an empty page"
         yield at_most(f"{what}, memory of the page", memory, 500, unit="MB", note=note, **common)
+
+
+def in_32_bits(folder: Path, seed: int) -> Row:
+    """CPU time of a pass of SmolLM2's shape in node, over PyTorch's on one thread."""
+    name = f"SmolLM2-135M’s shape in 32 bits, {LARGE_READ} tokens, a pass in node / in PyTorch"
+    if not shutil.which("node"):
+        return Row(name, "no node on this machine", "", "≤ 1.6", None, 0, seed)
+    model, threads = like_smollm2(seed), torch.get_num_threads()
+    tokens = torch.as_tensor(model.encode(words(0, LARGE_READ))).reshape(1, -1)
+    with Clock() as clock:
+        graph = exported_of(model)
+        config = config_of(network_of(model.model), graph, Inputs(tokens))
+        about = {"config": config, "graph": graph.description(), "tokens": tokens[0].tolist()}
+        (folder / "model.json").write_text(json.dumps(about))
+        weights = {key: x.detach().float().contiguous() for key, x in graph.weights.items()}
+        save_file(weights, folder / "model.safetensors")
+        command = ["node", str(Path(__file__).parent / "one_pass.mjs"), str(folder)]
+        pipe = subprocess.PIPE
+        torch.set_num_threads(1)
+        times = []
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as node, torch.no_grad():
+            assert node.stdin is not None and node.stdout is not None
+            for _ in range(PASSES):
+                started = time.process_time()
+                logits = model.model(tokens).logits[0, -1]
+                seconds = time.process_time() - started
+                print(file=node.stdin, flush=True)
+                told = json.loads(node.stdout.readline())
+                assert abs(told["largest"] - float(logits.max())) < 1e-4
+                times.append((told["seconds"], seconds))
+            node.stdin.close()
+        torch.set_num_threads(threads)
+    times = times[WARM_UP:]
+    ours, theirs = (statistics.median(x[i] for x in times) for i in (0, 1))
+    ratio = statistics.median(a / b for a, b in times)
+    note = (
+        f"{ours:.3f} and {theirs:.3f} CPU s, median of {len(times)}; load {os.getloadavg()[0]:.1f}"
+    )
+    return at_most(name, ratio, 1.6, unit="×", note=note, seconds=clock.cpu, seed=seed)
 
 
 def _weights_of(view) -> str:

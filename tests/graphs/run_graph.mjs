@@ -6,12 +6,15 @@ import path from "node:path";
 
 import { Graph, GraphPass } from "../../transformer_lab/views/engine/graph.js";
 import { matrix } from "../../transformer_lab/views/engine/tensors.js";
-import { Workspace } from "../../transformer_lab/views/engine/workspace.js";
+import { Weights, Workspace } from "../../transformer_lab/views/engine/workspace.js";
 
 const folder = process.argv[2];
 const cases = JSON.parse(fs.readFileSync(path.join(folder, "cases.json"), "utf-8"));
 const base64 = (data) => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("base64");
 const largest = (a, b) => a.reduce((most, x, i) => Math.max(most, Math.abs(x - b[i])), 0);
+
+/** How many numbers of a heap are taken. */
+const used = ({ end, free }) => [...free].reduce((left, [size, places]) => left - size * places.length, end);
 
 /** Weights one after the other in 32 bits. */
 function weightsOf(name, { weights }) {
@@ -20,10 +23,10 @@ function weightsOf(name, { weights }) {
   const found = new Map();
   for (const [weight, { shape }] of Object.entries(weights)) {
     const n = shape.reduce((a, b) => a * b, 1);
-    found.set(weight, { data: new Float32Array(bytes.buffer.slice(at, at + 4 * n)) });
+    found.set(weight, { shape, data: new Float32Array(bytes.buffer.slice(at, at + 4 * n)) });
     at += 4 * n;
   }
-  return (weight) => found.get(weight);
+  return found;
 }
 
 /** What one edit does at attention and in the stream. */
@@ -72,7 +75,7 @@ function readApart(graph, pass) {
 
 const results = cases.map(({ name, description, inputs, edits, wasm }) => {
   try {
-    const graph = new Graph(description, weightsOf(name, description), { on: new Workspace(wasm) });
+    const graph = new Graph(description, new Weights(weightsOf(name, description), new Workspace(wasm)));
     const texts = inputs.map((given) => {
       const plain = graph.run(given);
       const edited = edits.map((edit) => {
@@ -87,16 +90,14 @@ const results = cases.map(({ name, description, inputs, edits, wasm }) => {
       plain.release();
       return { answer: base64(plain.answer.data), edited, grown: grownApart(graph, given, {}, plain), read: readApart(graph, plain) };
     });
-    const again = inputs.map((given) => graph.run(given));
-    const held = graph.on.heap.end;
-    for (const pass of again) pass.release();
+    const held = used(graph.on.heap);
     for (const given of inputs) {
       graph.run(given).release();
       const left = new GraphPass(graph, given).steps(); // whose question another replaced
       for (let i = 0; i < 4; i++) left.next();
       left.return();
     }
-    return { name, texts, compiled: graph.on.heap.compiled, grew: graph.on.heap.end - held };
+    return { name, texts, compiled: graph.on.heap.compiled, grew: used(graph.on.heap) - held };
   } catch (error) {
     return { name, error: error.stack };
   }

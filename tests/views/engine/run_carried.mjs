@@ -5,7 +5,8 @@ import path from "node:path";
 
 import { packedOf } from "../../../transformer_lab/views/engine/client.js";
 import { Desk } from "../../../transformer_lab/views/engine/desk.js";
-import { DamagedModel, readSafetensors, rescaled } from "../../../transformer_lab/views/engine/safetensors.js";
+import { Weights } from "../../../transformer_lab/views/engine/workspace.js";
+import { DamagedModel, readSafetensors } from "../../../transformer_lab/views/engine/safetensors.js";
 
 const folder = process.argv[2];
 const { models, seed } = JSON.parse(fs.readFileSync(path.join(folder, "models.json"), "utf-8"));
@@ -61,7 +62,8 @@ function refusal(info, buffers) {
 const results = models.map(({ name, info, text, damages }) => {
   const buffers = ["about", "weights"].map((part) => new Uint8Array(fs.readFileSync(path.join(folder, `${name}.${part}`))));
   const packed = packedOf(info, buffers);
-  const tensors = Object.fromEntries([...readSafetensors(packed.weights, packed.checksum)].map(([key, { shape, data, scale }]) => [key, numbers(scale ? rescaled(shape, data, scale) : data)]));
+  const weights = new Weights(readSafetensors(packed.weights, packed.checksum));
+  const tensors = Object.fromEntries([...weights.known.keys()].map((key) => [key, numbers(weights.on.numbers(weights.wideAt(key)))]));
   const desk = new Desk();
   last(desk.answer({ ask: "load", ...packed }));
   last(desk.answer({ ask: "read", text }));

@@ -82,9 +82,8 @@ class Asked:
         trace, both = reading.trace, self.model.kind == "encoder-decoder"
         tokens, target = reading.ids.tolist(), reading.target_ids
         told = dict(
-            ids=tokens, target=None if target is None else target.tolist(),
-            tokens=self.model.tokenizer.tokens(tokens),
-            targetTokens=None if target is None else self.model.target_tokenizer.tokens(target),
+            ids=tokens, text=dict(tokens=self.model.tokenizer.tokens(tokens)),
+            target=None if target is None else dict(tokens=self.model.target_tokenizer.tokens(target)),
             positions=runs.positions(reading), position=runs.first_position(reading),
         )  # fmt: skip
         masked = list(options.pop("masked", ()))

@@ -70,12 +70,11 @@ def test_pictures_are_python_s(tmp_path):
     for all_, one, (heads, map_, norms) in zip(found[::2], found[1::2], wanted, strict=True):
         data = heads.data
         near(all_["thumbs"], data.thumbnails(), "u1", 1)
-        near(
-            all_["maps"], data.maps(), "<u2", 15
-        )  # 2.5e-4: both sum in 32 bits, in orders of their own
+        # Within 2.5e-4: both sum in 32 bits, in orders of their own.
+        near(all_["maps"], data.maps(), "<u2", 15)
         near(all_["norms"], data.norms(), "<f4", 1e-4)
         codes = np.frombuffer(np.array(one["map"], "u1").tobytes(), "<u2") / 60_000
-        np.testing.assert_allclose(codes, map_.flatten().numpy(), atol=1e-4)
+        np.testing.assert_allclose(codes, map_.flatten().numpy(), atol=2.5e-4)
         near(one["norms"], norms.numpy().astype("<f4").tobytes(), "<f4", 1e-4)
 
 
@@ -100,7 +99,7 @@ def test_words_for_tokens_are_python_s(tmp_path):
             asked.append(dict(ask="words", ids=ids, old=hint, oldIds=plain))
             words, exact = words_of(model, ids, hint, plain)
             wanted.append(dict(words=words, exact=exact))
-        asked.append(dict(ask="told", text="the cat sat"))
+        asked.append(dict(ask="read", text="the cat sat"))
         trace = runs.read("the cat sat").trace
         wanted.append([trace.special(kind) for kind in trace.kinds if kind != "cross"])
         questions.append((model, asked))

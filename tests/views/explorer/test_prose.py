@@ -71,17 +71,15 @@ def test_what_was_written_and_what_was_not_read(tmp_path):
         for text in ("a b", "a x y", "zz", "a <mask> b", "a [MASK] b"):
             for target in (None, "a q") if kind == "encoder-decoder" else (None,):
                 reading = view._runs.read(text, target)
-                sides = [("text", reading.ids)]
-                if target is not None:
-                    sides.append(("target", reading.target_ids[1:]))
-                told = [
-                    dict(
-                        name=name, unknown=int((ids == tokenizer.unk_id).sum()), count=len(ids),
+                sides = {
+                    name: dict(
+                        tokens=ids.tolist(), unknown=int((ids == tokenizer.unk_id).sum()),
                         sign=tokenizer.tokens([tokenizer.unk_id])[0],
                     )
-                    for name, ids in sides
-                ]  # fmt: skip
-                cases.append(dict(what="unread", given=[text, kind, told]))
+                    for name, ids in (("text", reading.ids), ("target", reading.target_ids))
+                    if ids is not None
+                }  # fmt: skip
+                cases.append(dict(what="unread", given=[text, target, kind, sides]))
                 wanted.append(view._runs.unread(reading))
         if kind == "encoder":
             continue

@@ -3,6 +3,7 @@
 
 import { ANALYSES } from "./analysis_graphs.js";
 import { Graph, GraphPass } from "./graph.js";
+import { Weights } from "./workspace.js";
 
 /**
  * @typedef {import("./graph.js").Description} Description
@@ -14,13 +15,11 @@ import { Graph, GraphPass } from "./graph.js";
 export class Analyses {
   /**
    * @param {Record<string, Description>} described
-   * @param {(weight: string) => import("./workspace.js").Weight} [weightOf]
-   * @param {{on?: import("./workspace.js").Workspace, loaded?: Map<string, any>}} [shared] of a graph over the same weights
+   * @param {Weights} [weights]
    */
-  constructor(described, weightOf = () => ({ data: new Float32Array(0) }), shared = {}) {
+  constructor(described, weights = new Weights(new Map())) {
     this.described = described;
-    this.weightOf = weightOf;
-    this.shared = shared;
+    this.weights = weights;
     /** @type {Map<string, Graph>} made when they are first asked for */
     this.graphs = new Map();
   }
@@ -34,8 +33,7 @@ export class Analyses {
     let graph = this.graphs.get(name);
     if (!graph) {
       if (!Object.hasOwn(this.described, name)) throw new Error(`this page does not carry the graph of ${name}`);
-      graph = new Graph(this.described[name], this.weightOf, this.shared);
-      this.shared = { on: graph.on, loaded: graph.loaded };
+      graph = new Graph(this.described[name], this.weights);
       this.graphs.set(name, graph);
     }
     const { results } = graph.description;

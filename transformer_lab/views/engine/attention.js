@@ -1,10 +1,11 @@
 // Attention: softmax(q·kᵀ/√d + bias)·v. Source: Vaswani et al. 2017, equation 1.
 
 import { stridesAs } from "./strided.js";
-import { dot, matrix, softmax } from "./tensors.js";
+import { matrix, softmax } from "./tensors.js";
 
 /**
  * @typedef {import("./tensors.js").Matrix} Matrix
+ * @typedef {import("./workspace.js").Workspace} Workspace
  *
  * @typedef {object} Call what one attention layer was given
  * @property {"encoder" | "decoder" | "cross"} kind
@@ -30,25 +31,37 @@ import { dot, matrix, softmax } from "./tensors.js";
 const GROUP = 64; // rows of a map that are held at once
 
 /**
- * One head's map: how much each query looks at each key, [query, key]. A query that may look at
+ * Visits the maps of some heads: how much each query looks at each key, [query, key]. A query that may look at
  * nothing has a row of zeros.
+ * @param {Workspace} on
  * @param {Call} call
- * @param {number} head
- * @param {number} [from] the first query, of those in the call
- * @param {number} [to]
+ * @param {number[]} heads
+ * @param {(place: number, head: number, from: number, rows: number) => void} visit rows of a map, at a place of the heap
+ * @param {(call: Call, head: number, row: number, products: Float32Array) => void} [finish] a row of products of a query with all keys
+ * @param {[number, number]} [queries] from the first to the last, of those in the call
  */
-export function patternOf(call, head, from = 0, to = call.query.rows) {
-  const { query, key, dHead, causal } = call;
+function eachMap(on, call, heads, visit, finish = weigh, [first, end] = [0, call.query.rows]) {
+  const { query, key, dHead } = call;
   const n = key.rows;
-  const [q, k] = [head * dHead, keyHead(call, head) * dHead];
-  const map = new Float32Array((to - from) * n);
-  for (let row = from; row < to; row++) {
-    const weights = map.subarray((row - from) * n, (row - from + 1) * n);
-    const seen = causal ? call.start + row + 1 : n;
-    for (let j = 0; j < seen; j++) weights[j] = dot(query.data, row * query.columns + q, key.data, j * key.columns + k, dHead);
-    weigh(call, head, row, weights);
+  const [q, k, map] = [on.of([query.rows, query.columns], query.data), on.of([n, key.columns], key.data), on.tensor([Math.min(GROUP, end - first), n])];
+  for (const head of heads) for (let from = first; from < end; from += GROUP) {
+    const rows = Math.min(GROUP, end - from);
+    on.heap.products.linear(q.at + from * query.columns + head * dHead, query.columns, k.at + keyHead(call, head) * dHead, key.columns, 0, map.at, n, rows, dHead, n);
+    for (let row = 0; row < rows; row++) finish(call, head, from + row, on.heap.f.subarray(map.at + row * n, map.at + (row + 1) * n));
+    visit(map.at, head, from, rows);
   }
-  return map;
+}
+
+/** Maps of some heads, [head, query, key]. @param {Workspace} on @param {Call} call @param {number[]} heads @param {[number, number]} [queries] @param {typeof weigh} [finish] */
+export function patternsOf(on, call, heads, queries = [0, call.query.rows], finish = weigh) {
+  const [n, rows] = [call.key.rows, queries[1] - queries[0]];
+  const maps = new Float32Array(heads.length * rows * n);
+  const before = on.made;
+  on.made = [];
+  eachMap(on, call, heads, (place, head, from, count) => maps.set(on.heap.f.subarray(place, place + count * n), (heads.indexOf(head) * rows + from - queries[0]) * n), finish, queries);
+  on.settle([]);
+  on.made = before;
+  return maps;
 }
 
 /** A query's products with all keys to its row of the map, in place. @param {Call} call @param {number} head @param {number} row @param {Float32Array} weights */
@@ -58,14 +71,11 @@ function weigh(call, head, row, weights) {
   putIn(weights, changesOf(call, head, row), head);
 }
 
-/** What the softmax of a row reads: −∞ where the query may not look. @param {Call} call @param {number} head @param {number} row */
-export function scoresOf(call, head, row) {
-  const { query, key, dHead } = call;
-  const [q, k] = [row * query.columns + head * dHead, keyHead(call, head) * dHead];
-  const scores = Float32Array.from({ length: key.rows }, (_, j) => dot(query.data, q, key.data, j * key.columns + k, dHead));
-  scored(call, head, row, scores);
-  return call.causal ? scores.fill(-Infinity, call.start + row + 1) : scores;
-}
+/** What the softmax of a row reads: −∞ where the query may not look. @param {Workspace} on @param {Call} call @param {number} head @param {number} row */
+export const scoresOf = (on, call, head, row) => patternsOf(on, call, [head], [row, row + 1], (_call, _head, _row, products) => {
+  scored(call, head, row, products);
+  if (call.causal) products.fill(-Infinity, call.start + row + 1);
+});
 
 const changesOf = ({ changes, start }, head, row) => changes.filter((change) => (change.head ?? head) === head && (change.query ?? start + row) === start + row);
 
@@ -116,37 +126,19 @@ export const keyHead = ({ heads, groups }, head) => Math.floor(head / (heads / g
 
 /**
  * What each head gives: for every query the mean of the values, weighted by its map.
- * @param {import("./workspace.js").Workspace} on
+ * @param {Workspace} on
  * @param {Call} call
  * @returns {Matrix} [query, head · dValue]
  */
 export function attendOn(on, call) {
-  const { query, key, value, heads, dHead, dValue } = call;
-  const n = key.rows;
-  const z = matrix(query.rows, heads * dValue);
-  const group = Math.min(GROUP, z.rows);
-  const [q, k, v, map, y] = [[group, dHead], [n, dHead], [dValue, n], [group, n], [group, dValue]].map((shape) => on.tensor(shape).at);
-  const { f, products } = on.heap;
-  const put = (x, column, width, from, to, at) => {
-    for (let i = from; i < to; i++) for (let c = 0, first = i * x.columns + column; c < width; c++) f[at++] = x.data[first + c];
-  };
-  for (let head = 0, last = -1; head < heads; head++) {
-    const own = keyHead(call, head);
-    if (own !== last) {
-      put(key, own * dHead, dHead, 0, n, k);
-      for (let j = 0; j < n; j++) for (let c = 0; c < dValue; c++) f[v + c * n + j] = value.data[j * value.columns + own * dValue + c];
-      last = own;
-    }
-    for (let from = 0; from < z.rows; from += group) {
-      const rows = Math.min(group, z.rows - from);
-      put(query, head * dHead, dHead, from, from + rows, q);
-      products.linear(q, k, 0, map, rows, dHead, n);
-      for (let row = 0; row < rows; row++) weigh(call, head, from + row, f.subarray(map + row * n, map + (row + 1) * n));
-      products.linear(map, v, 0, y, rows, n, dValue);
-      for (let row = 0; row < rows; row++) for (let c = 0, to = (from + row) * z.columns + head * dValue; c < dValue; c++) z.data[to + c] = f[y + row * dValue + c];
-    }
-  }
-  return z;
+  const { query, key, value, heads, dValue } = call;
+  const columns = heads * dValue;
+  const [z, v] = [on.tensor([query.rows, columns]), on.of([value.rows, value.columns], value.data)];
+  const all = Array.from({ length: heads }, (_, head) => head);
+  eachMap(on, call, all, (place, head, from, rows) => {
+    on.heap.products.product(place, key.rows, 1, v.at + keyHead(call, head) * dValue, value.columns, 0, z.at + from * columns + head * dValue, columns, rows, key.rows, dValue);
+  });
+  return matrix(query.rows, columns, on.numbers(z));
 }
 
 /** The values that each head reads: [head, key, dValue]. @param {Call} call */
@@ -166,7 +158,7 @@ export function partOf({ shape, data }, i) {
   return { shape: [1, ...shape.slice(1)], data: data.subarray(i * size, (i + 1) * size) };
 }
 
-/** What is added to scores, as a graph has it. @param {import("./workspace.js").Workspace} on @param {import("./strided.js").Tensor | null} bias @returns {Mask | null} */
+/** What is added to scores, as a graph has it. @param {Workspace} on @param {import("./strided.js").Tensor | null} bias @returns {Mask | null} */
 export function maskOf(on, bias) {
   if (!bias) return null;
   const shape = [...Array(4 - bias.shape.length).fill(1), ...bias.shape].slice(1);
@@ -177,9 +169,9 @@ export function maskOf(on, bias) {
   return { heads, rows, columns, data: on.heap.f.slice(y.at, y.at + heads * rows * columns), bool: bias.type === "bool" };
 }
 
-/** @param {import("./workspace.js").Workspace} on @param {import("./strided.js").Tensor | null} sinks [head], or [batch, head, query or 1, 1] */
+/** @param {Workspace} on @param {import("./strided.js").Tensor | null} sinks [head], or [batch, head, query or 1, 1] @returns {Call["sink"]} */
 export function sinkOf(on, sinks) {
   if (!sinks) return null;
-  const [h, q] = sinks.shape.length === 1 ? [sinks.strides[0], 0] : [sinks.strides[1], sinks.shape[2] > 1 ? sinks.strides[2] : 0];
-  return (head, query) => on.heap.f[sinks.at + head * h + query * q];
+  const [rows, data] = [sinks.shape[2] ?? 1, on.numbers(on.whole(sinks))];
+  return (head, query) => data[head * rows + (rows > 1 ? query : 0)];
 }

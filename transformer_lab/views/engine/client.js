@@ -75,7 +75,7 @@ export class Engine {
     const script = await requests.ask({ type: "block", name: "engine" }, false);
     const engine = Engine.start(new TextDecoder().decode(script.buffers[0]), signal);
     const { message, buffers } = await requests.ask({ type: "block", name: "model" }, false);
-    return { engine, about: await engine.ask({ ask: "load", ...packedOf(message.info, buffers) }) };
+    return { engine, about: await engine.load(packedOf(message.info, buffers)) };
   }
 
   /**
@@ -86,7 +86,12 @@ export class Engine {
   static async of({ engine: script, model }, signal) {
     const engine = Engine.start(await script.parts[0].text(), signal);
     const buffers = await Promise.all(model.parts.map(async (part) => new Uint8Array(await part.arrayBuffer())));
-    return { engine, about: await engine.ask({ ask: "load", ...packedOf(model.info, buffers) }) };
+    return { engine, about: await engine.load(packedOf(model.info, buffers)) };
+  }
+
+  /** A worker that runs is given the weights; one that may yet fail a copy. @param {import("./text_model.js").Packed} packed */
+  load(packed) {
+    return this.ask({ ask: "load", ...packed }, { transfer: this.source === undefined ? [packed.weights.buffer] : [] });
   }
 
   /**
@@ -95,15 +100,16 @@ export class Engine {
    * @param {string} [how.lane] a newer question of a lane replaces the older, which is then `Superseded`
    * @param {boolean} [how.background] whether it lets others go first
    * @param {(part: any) => void} [how.part] is given what there is of an answer before its end
+   * @param {ArrayBufferLike[]} [how.transfer] what the page does without from here on
    * @returns {Promise<any>}
    */
-  ask(question, { lane, background, part = () => {} } = {}) {
+  ask(question, { lane, background, part = () => {}, transfer = [] } = {}) {
     return new Promise((resolve, reject) => {
       if (this.ended) return reject(this.ended);
       const id = ++this.number;
       const message = { id, lane, background, question };
       this.open.set(id, { message, resolve, reject, part });
-      this.worker.postMessage(message);
+      this.worker.postMessage(message, /** @type {any} */ (transfer));
     });
   }
 

@@ -9,7 +9,7 @@ import { blockShares, logitLens, outcome } from "./predictions.js";
 import { score } from "./scores.js";
 import { blockSteps } from "./steps.js";
 import { TextModel } from "./text_model.js";
-import { decode, names, toldOf, words } from "./told.js";
+import { decode, names, textShown, words } from "./told.js";
 import { tokenFlow } from "./written.js";
 
 /** Passes of other texts that are kept, for patches. */
@@ -105,7 +105,7 @@ export class Desk {
 }
 
 /** @type {Record<string, (asked: any, given: any, more?: any) => Generator<any, any>>} */
-const ANSWERS = { load, read, told: toldOf, words, decode, names, predict, map, picture, pictures, stream, lens, score, steps: blockSteps, flow: tokenFlow, effects, changes, write, compute };
+const ANSWERS = { load, read, words, decode, names, predict, map, picture, pictures, stream, lens, score, steps: blockSteps, flow: tokenFlow, effects, changes, write, compute };
 
 /** A model from what a page carries. @param {Desk} desk @param {import("./text_model.js").Packed} packed */
 function* load(desk, packed) {
@@ -138,12 +138,9 @@ function* read(desk, of, { text, target = null, masked = [], ids = null }) {
   desk.readings.set(of, reading);
   return {
     ids: inputs.tokens,
-    target: inputs.target,
-    tokens: model.tokenizer.tokens(inputs.tokens),
-    targetTokens: inputs.target && model.targetTokenizer.tokens(inputs.target),
     positions: model.positions(inputs),
     position: model.firstPosition(inputs),
-    unknown: model.unknown(inputs.tokens),
+    ...textShown(model, inputs, plain),
   };
 }
 

@@ -130,12 +130,12 @@ function rowsPutIn(edit, call, end) {
         "patch maps between texts of the same length",
     );
   }
-  const maps = new Map();
-  const mapOf = (head) => maps.get(head) ?? maps.set(head, edit.source.pattern(call.kind, call.layer, head)).get(head);
+  const heads = edit.head === null ? Array.from({ length: call.heads }, (_, head) => head) : [edit.head];
+  const maps = new Map(heads.map((head) => [head, edit.source.pattern(call.kind, call.layer, head)]));
   return pairsOf(edit, source.query.rows, call.start, end).map(([there, here]) => ({
     head: edit.head,
     query: here,
-    put: (head) => mapOf(head).subarray(there * n, (there + 1) * n),
+    put: (head) => maps.get(head).subarray(there * n, (there + 1) * n),
   }));
 }
 

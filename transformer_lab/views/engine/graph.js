@@ -4,15 +4,13 @@
 import { attendOn, maskOf, sinkOf } from "./attention.js";
 import { OPERATIONS } from "./operations.js";
 import { countOf } from "./strided.js";
-import { rescaled } from "./safetensors.js";
 import { matrix, stacked } from "./tensors.js";
-import { Workspace } from "./workspace.js";
 
 /**
  * @typedef {import("./strided.js").Tensor} Tensor
  * @typedef {import("./tensors.js").Matrix} Matrix
  * @typedef {import("./attention.js").Call} Call
- * @typedef {import("./workspace.js").Weight} Weight
+ * @typedef {import("./workspace.js").Weights} Weights
  *
  * @typedef {object} Description what `Graph.description()` of Python gives
  * @property {number} format
@@ -42,20 +40,14 @@ const NO_HOOKS = { call: (call) => call, heads: (_, z) => z, stream: (_name, _ki
 /** A page that holds a graph which this engine does not run, and why. */
 export class UnknownGraph extends Error {}
 
-/** A graph with its weights, ready to run. */
+/** A graph over weights, ready to run. */
 export class Graph {
-  /**
-   * @param {Description} description
-   * @param {(name: string) => Weight} weightOf
-   * @param {{on?: Workspace, loaded?: Map<string, Tensor>}} [shared] of a graph over the same weights
-   * @throws {UnknownGraph}
-   */
-  constructor(description, weightOf, { on = new Workspace(), loaded = new Map() } = {}) {
+  /** @param {Description} description @param {Weights} loaded @throws {UnknownGraph} */
+  constructor(description, loaded) {
     checkDescription(description);
     this.description = description;
-    this.on = on;
-    /** @type {Map<string, Tensor>} by the name of the weight */
     this.loaded = loaded;
+    this.on = loaded.on;
     const { nodes } = description;
     /** @type {Map<string, any[]>} the nodes that read a result */
     this.readers = new Map(nodes.map(([, name]) => [name, []]));
@@ -67,7 +59,7 @@ export class Graph {
         this.weights.set(name, OPERATIONS.permute(this.on, [this.weights.get(weight.n), order], {}));
       }
       if (operation !== "weight") continue;
-      this.weights.set(name, this.#loaded(weight, weightOf));
+      this.weights.set(name, { ...this.#loaded(weight), type: description.weights[weight].type });
     }
     this.on.made = [];
     const [answer] = Object.values(description.results);
@@ -85,19 +77,14 @@ export class Graph {
     });
   }
 
-  /** Weights of 8 bits stay so where only products and embeddings read them. @param {string} weight @param {(name: string) => Weight} weightOf */
-  #loaded(weight, weightOf) {
-    const { nodes, weights } = this.description;
-    const { shape, type } = weights[weight];
+  /** Only products and embeddings read weights in 8 bits. @param {string} weight */
+  #loaded(weight) {
+    const { nodes } = this.description;
     const asRows = ([operation, name, args], read) =>
       operation === "embedding" ? args[0].n === read : operation === "permute" && this.readers.get(name)?.every(([by, , given]) => ["mm", "addmm"].includes(by) && given[given.length - 1].n === name);
     const names = nodes.filter(([operation, , args]) => operation === "weight" && args[0] === weight).map(([, name]) => name);
-    const { data, scale } = weightOf(weight);
-    const narrow = scale && names.every((name) => this.readers.get(name)?.every((node) => asRows(node, name)));
-    const key = narrow ? `${weight} in 8 bits` : weight;
-    let t = this.loaded.get(key);
-    if (!t) this.loaded.set(key, (t = this.on.constant(shape, type, !scale || narrow ? { data, scale } : { data: rescaled(shape, /** @type {Int8Array} */ (data), scale) })));
-    return t;
+    const narrow = names.every((name) => this.readers.get(name)?.every((node) => asRows(node, name)));
+    return narrow ? this.loaded.at(weight) : this.loaded.wideAt(weight);
   }
 
   /**
@@ -266,7 +253,7 @@ export class GraphPass {
   #update(updates) {
     const { on, loaded } = this.graph;
     if (!updates.length || ![...this.results.values()].every(({ data }) => data.every(Number.isFinite))) return;
-    for (const [name, node] of updates) on.copy(this.#live.get(node), /** @type {Tensor} */ (loaded.get(name)));
+    for (const [name, node] of updates) on.copy(this.#live.get(node), loaded.at(name));
     on.forgetTurned();
   }
 
@@ -353,6 +340,7 @@ export class GraphPass {
   /** @param {string} name */
   #input(name) {
     const given = typeof this.inputs[name] === "function" ? this.inputs[name]() : this.inputs[name];
+    if (given.store) return given; // a view of weights
     if (!Array.isArray(given)) return this.graph.on.of(given.shape, given.data);
     const ids = name === this.graph.description.growth?.input ? given.slice(this.start) : given;
     return this.graph.on.of([1, ids.length], ids, "int");

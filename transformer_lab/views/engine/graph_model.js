@@ -1,9 +1,10 @@
 // A model: its graph over its weights, and what Python tells of it beside.
 
 import { Analyses } from "./analyses.js";
+import { ANALYSES } from "./analysis_graphs.js";
 import { Graph, UnknownGraph } from "./graph.js";
 import { Pass } from "./pass.js";
-import { rescaled } from "./safetensors.js";
+import { Weights } from "./workspace.js";
 
 /**
  * @typedef {import("./tensors.js").Matrix} Matrix
@@ -39,9 +40,9 @@ export class GraphModel {
   constructor(config, description, tensors, analyses = {}) {
     this.config = config;
     checkWeights(description, tensors);
-    this.graph = new Graph(description, (name) => /** @type {any} */ (tensors.get(name)));
-    this.tensors = tensors;
-    this.analyses = new Analyses(analyses, (weight) => /** @type {any} */ (tensors.get(weight)), this.graph);
+    const loaded = new Weights(tensors);
+    this.graph = new Graph(description, loaded);
+    this.analyses = new Analyses({ ...ANALYSES, ...analyses }, loaded);
     this.weights = { head: "logits" in description.results };
     /** @type {Pass[]} the oldest first */
     this.held = [];
@@ -58,21 +59,26 @@ export class GraphModel {
     return this.analyses.steps(name, inputs, wanted);
   }
 
-  /** The same at once. @param {string} name @param {Record<string, any>} inputs */
+  /** The same at once. @param {string} name @param {Record<string, any>} inputs @returns {Record<string, import("./analyses.js").Numbers>} */
   analysis(name, inputs) {
-    return this.analyses.run(name, inputs);
+    return Object.fromEntries(this.analyses.run(name, inputs));
   }
 
-  /** W_O of each head, [head, dValue, d_model]; null where no matrix alone follows the heads. @param {string} kind @param {number} layer @param {number} heads */
-  outputOf(kind, layer, heads) {
+  /**
+   * W_O of heads from one on, [head, dValue, d_model], as an input of a graph over the model's weights; null where no
+   * matrix alone follows the heads.
+   * @param {string} kind @param {number} layer @param {number} heads of the layer @param {number} [first] @param {number} [count]
+   */
+  outputOf(kind, layer, heads, first = 0, count = heads) {
     const view = this.config.w_o[`${kind}/${layer}`];
     if (!view) return null;
-    const kept = this.tensors.get(view.weight);
-    const from = kept.scale ? rescaled(kept.shape, kept.data, kept.scale) : kept.data;
-    const { shape: [rows, columns], strides: [row, column], at } = view;
-    const data = new Float32Array(rows * columns);
-    for (let k = 0, to = 0; k < rows; k++) for (let o = 0; o < columns; o++) data[to++] = from[at + k * row + o * column];
-    return { shape: [heads, rows / heads, columns], data };
+    const { weight, shape: [rows, columns], strides: [row, column], at } = view;
+    const { on, loaded } = this.graph;
+    return () => {
+      const kept = loaded.at(weight);
+      const wide = kept.store.scale ? on.widened(kept) : kept;
+      return on.view(wide, [count, rows / heads, columns], [(rows / heads) * row, row, column], wide.at + at + first * (rows / heads) * row);
+    };
   }
 
   get both() {

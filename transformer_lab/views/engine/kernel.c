@@ -1,56 +1,56 @@
 // Arithmetic for the engine of a page: matrix products y = x·Wᵀ + b, in 32 bits, with weights of 32 or 8
 // bits; and what is done number by number.
-// kernel.js holds the compiled module; tests/views/engine compile this file again and compare.
+// kernel.js holds the compiled module; tests/graphs compile this file again and compare.
 //
 //   clang --target=wasm32 -O3 -msimd128 -fno-builtin -nostdlib -Wl,--no-entry -Wl,--import-memory -Wl,--strip-all
 //     -Wl,-z,stack-size=8192 -Wl,--stack-first -Wl,--initial-memory=65536 -o kernel.wasm kernel.c
 
 #include <wasm_simd128.h>
 
-#define SUM(v) (wasm_f32x4_extract_lane(v, 0) + wasm_f32x4_extract_lane(v, 1) + \
-                wasm_f32x4_extract_lane(v, 2) + wasm_f32x4_extract_lane(v, 3))
 #define FMA(a, x, w) a = wasm_f32x4_add(a, wasm_f32x4_mul(x, w))
 #define ZERO wasm_f32x4_splat(0)
+#define INLINE static inline __attribute__((always_inline))
 
-// Sums over `in` numbers of n rows of x with m rows of w: s[4 · row of w + row of x]. n and m are known
-// where it is compiled, and every number that is read serves several sums.
-static inline __attribute__((always_inline)) void tile(const int n, const int m, const float *x, const float *u, const float *v, int in, float *s) {
-  v128_t a[8] = {ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO};
-  int k = 0;
-  for (; k < (in & ~3); k += 4) {
-    v128_t p = wasm_v128_load(u + k), q = m > 1 ? wasm_v128_load(v + k) : p;
-    for (int i = 0; i < n; i++) {
-      v128_t r = wasm_v128_load(x + (long)i * in + k);
-      FMA(a[i], r, p);
-      if (m > 1) FMA(a[4 + i], r, q);
-    }
-  }
-  for (int i = 0; i < n; i++) {
-    s[i] = SUM(a[i]);
-    if (m > 1) s[4 + i] = SUM(a[4 + i]);
-  }
-  for (; k < in; k++) for (int i = 0; i < n; i++) {
-    s[i] += x[(long)i * in + k] * u[k];
-    if (m > 1) s[4 + i] += x[(long)i * in + k] * v[k];
-  }
+// The sums of four vectors as one.
+INLINE v128_t across(const v128_t *a) {
+  v128_t p = wasm_f32x4_add(wasm_i32x4_shuffle(a[0], a[1], 0, 4, 1, 5), wasm_i32x4_shuffle(a[0], a[1], 2, 6, 3, 7));
+  v128_t q = wasm_f32x4_add(wasm_i32x4_shuffle(a[2], a[3], 0, 4, 1, 5), wasm_i32x4_shuffle(a[2], a[3], 2, 6, 3, 7));
+  return wasm_f32x4_add(wasm_i32x4_shuffle(p, q, 0, 1, 4, 5), wasm_i32x4_shuffle(p, q, 2, 3, 6, 7));
 }
 
-// A column of y, or two, of rows `from` … `to`, times p and q.
-static void columns(int two, const float *x, const float *u, const float *b, float *y, int from, int to, int in, int out, float p, float q) {
-  const float *v = two ? u + in : u;
-  float s[8];
-  for (int r = from; r < to; r += 4) {
-    const float *x0 = x + (long)r * in;
-    int n = to - r < 4 ? to - r : 4;
-    if (n == 4) tile(4, 2, x0, u, v, in, s);
-    else if (n == 3) tile(3, 2, x0, u, v, in, s);
-    else if (n == 2) tile(2, 2, x0, u, v, in, s);
-    else tile(1, 2, x0, u, v, in, s);
+// Of n rows of x, which is known where it is compiled, the sums over `in` numbers with four rows of w.
+INLINE void tile(const int n, const float *x, int xs, const float *const *w, int in, v128_t *sums) {
+  v128_t a[8] = {ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO};
+  const float *w0 = w[0], *w1 = w[1], *w2 = w[2], *w3 = w[3];
+  int k = 0;
+  for (; k < (in & ~3); k += 4) {
+    v128_t p0 = wasm_v128_load(w0 + k), p1 = wasm_v128_load(w1 + k), p2 = wasm_v128_load(w2 + k), p3 = wasm_v128_load(w3 + k);
     for (int i = 0; i < n; i++) {
-      float *to_y = y + (long)(r + i) * out;
-      to_y[0] = s[i] * p + (b ? b[0] : 0);
-      if (two) to_y[1] = s[4 + i] * q + (b ? b[1] : 0);
+      v128_t r = wasm_v128_load(x + (long)i * xs + k);
+      FMA(a[4 * i], r, p0);
+      FMA(a[4 * i + 1], r, p1);
+      FMA(a[4 * i + 2], r, p2);
+      FMA(a[4 * i + 3], r, p3);
     }
+  }
+  for (int i = 0; i < n; i++) sums[i] = across(a + 4 * i);
+  for (; k < in; k++) for (int i = 0; i < n; i++) FMA(sums[i], wasm_f32x4_splat(x[(long)i * xs + k]), wasm_f32x4_make(w0[k], w1[k], w2[k], w3[k]));
+}
+
+INLINE void put(float *y, v128_t v, int n) {
+  if (n >= 4) wasm_v128_store(y, v);
+  else for (int k = 0; k < n; k++) y[k] = ((float *)&v)[k];
+}
+
+// Up to four columns of y, of rows `from` … `to`: the sums times p, plus b.
+static void columns(const float *x, int xs, const float *u, int ws, int left, float *y, int ys, int from, int to, int in, v128_t p, v128_t b) {
+  const float *w[4] = {u, left > 1 ? u + ws : u, left > 2 ? u + 2 * (long)ws : u, left > 3 ? u + 3 * (long)ws : u};
+  v128_t s[2];
+  for (int r = from; r < to; r += 2) {
+    int n = to - r < 2 ? 1 : 2;
+    if (n == 2) tile(2, x + (long)r * xs, xs, w, in, s);
+    else tile(1, x + (long)r * xs, xs, w, in, s);
+    for (int i = 0; i < n; i++) put(y + (long)(r + i) * ys, wasm_f32x4_add(wasm_f32x4_mul(s[i], p), b), left);
   }
 }
 
@@ -60,38 +60,50 @@ static int near(int in) {
   return rows < 4 ? 4 : rows;
 }
 
-// x [rows, in], w [out, in], b [out] or 0, y [rows, out].
+// x [rows, in], w [out, in], y [rows, out], of which rows are xs, ws and ys numbers apart; b [out] or 0.
 __attribute__((export_name("linear")))
-void linear(const float *x, const float *w, const float *b, float *y, int rows, int in, int out) {
-  if (rows == 1) { // rows of w in the place of rows of x
-    float s[8];
-    int o = 0;
-    for (; o + 4 <= out; o += 4) {
-      tile(4, 1, w + (long)o * in, x, x, in, s);
-      for (int i = 0; i < 4; i++) y[o + i] = s[i] + (b ? b[o + i] : 0);
-    }
-    for (; o < out; o++) {
-      tile(1, 1, w + (long)o * in, x, x, in, s);
-      y[o] = s[0] + (b ? b[o] : 0);
-    }
-    return;
-  }
+void linear(const float *x, int xs, const float *w, int ws, const float *b, float *y, int ys, int rows, int in, int out) {
   for (int from = 0, block = near(in); from < rows; from += block)
-    for (int o = 0; o < out; o += 2)
-      columns(o + 1 < out, x, w + (long)o * in, b ? b + o : 0, y + o, from, from + block < rows ? from + block : rows, in, out, 1, 1);
+    for (int o = 0; o < out; o += 4)
+      columns(x, xs, w + (long)o * ws, ws, out - o, y + o, ys, from, from + block < rows ? from + block : rows, in, wasm_f32x4_splat(1), b ? wasm_v128_load(b + o) : ZERO);
+}
+
+// Keeps the compiler from making one slow step of two fast ones.
+INLINE v128_t apart(v128_t v) {
+  __asm__("" : "+r"(v));
+  return v;
+}
+
+static void widen(const signed char *w, float *y, int n) {
+  int k = 0;
+  for (; k < (n & ~7); k += 8) {
+    v128_t q = apart(wasm_i16x8_load8x8(w + k));
+    wasm_v128_store(y + k, wasm_f32x4_convert_i32x4(apart(wasm_i32x4_extend_low_i16x8(q))));
+    wasm_v128_store(y + k + 4, wasm_f32x4_convert_i32x4(apart(wasm_i32x4_extend_high_i16x8(q))));
+  }
+  for (; k < n; k++) y[k] = w[k];
+}
+
+// The same with w in 8 bits, one row after the other, and one scale for each of them; room [4 · in].
+__attribute__((export_name("linear8")))
+void linear8(const float *x, int xs, const signed char *w, const float *scale, const float *b, float *y, int ys, int rows, int in, int out, float *room) {
+  for (int from = 0, block = near(in); from < rows; from += block)
+    for (int o = 0; o < out; o += 4) {
+      widen(w + (long)o * in, room, out - o < 4 ? (out - o) * in : 4 * in);
+      columns(x, xs, room, in, out - o, y + o, ys, from, from + block < rows ? from + block : rows, in, wasm_v128_load(scale + o), b ? wasm_v128_load(b + o) : ZERO);
+    }
 }
 
 // y = x·w + b with w [in, out] as it is, and x with any distance between its rows and its columns.
 __attribute__((export_name("product")))
-void product(const float *x, int row, int column, const float *w, const float *b, float *y, int rows, int in, int out) {
+void product(const float *x, int row, int column, const float *w, int ws, const float *b, float *y, int ys, int rows, int in, int out) {
   for (int o = 0; o < out; o += 8) {
-    int left = out - o < 8 ? out - o : 8;
     v128_t first = b ? wasm_v128_load(b + o) : ZERO, second = b ? wasm_v128_load(b + o + 4) : ZERO;
     for (int r = 0; r < rows; r += 4) {
       int n = rows - r < 4 ? rows - r : 4;
       const float *x0 = x + (long)r * row, *x1 = n > 1 ? x0 + row : x0, *x2 = n > 2 ? x1 + row : x0, *x3 = n > 3 ? x2 + row : x0, *u = w + o;
       v128_t a0 = first, a1 = first, a2 = first, a3 = first, c0 = second, c1 = second, c2 = second, c3 = second;
-      for (int k = 0; k < in; k++, u += out) { // reads up to seven numbers behind w
+      for (int k = 0; k < in; k++, u += ws) { // reads up to seven numbers behind w
         v128_t p = wasm_v128_load(u), q = wasm_v128_load(u + 4), s;
         long at = (long)k * column;
         s = wasm_v128_load32_splat(x0 + at); FMA(a0, s, p); FMA(c0, s, q);
@@ -101,35 +113,11 @@ void product(const float *x, int row, int column, const float *w, const float *b
       }
       v128_t sums[8] = {a0, c0, a1, c1, a2, c2, a3, c3};
       for (int i = 0; i < n; i++) {
-        float *to = y + (long)(r + i) * out + o, *from = (float *)(sums + 2 * i);
-        if (left == 8) { wasm_v128_store(to, sums[2 * i]); wasm_v128_store(to + 4, sums[2 * i + 1]); }
-        else for (int k = 0; k < left; k++) to[k] = from[k];
+        put(y + (long)(r + i) * ys + o, sums[2 * i], out - o);
+        put(y + (long)(r + i) * ys + o + 4, sums[2 * i + 1], out - o - 4);
       }
     }
   }
-}
-
-static void widen(const signed char *w, float *y, int n) {
-  int k = 0;
-  for (; k < (n & ~15); k += 16) {
-    v128_t q = wasm_v128_load(w + k), low = wasm_i16x8_extend_low_i8x16(q), high = wasm_i16x8_extend_high_i8x16(q);
-    wasm_v128_store(y + k, wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(low)));
-    wasm_v128_store(y + k + 4, wasm_f32x4_convert_i32x4(wasm_i32x4_extend_high_i16x8(low)));
-    wasm_v128_store(y + k + 8, wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(high)));
-    wasm_v128_store(y + k + 12, wasm_f32x4_convert_i32x4(wasm_i32x4_extend_high_i16x8(high)));
-  }
-  for (; k < n; k++) y[k] = w[k];
-}
-
-// The same with w in 8 bits and one scale for each of its rows; room [2 · in].
-__attribute__((export_name("linear8")))
-void linear8(const float *x, const signed char *w, const float *scale, const float *b, float *y, int rows, int in, int out, float *room) {
-  for (int from = 0, block = near(in); from < rows; from += block)
-    for (int o = 0; o < out; o += 2) {
-      int two = o + 1 < out;
-      widen(w + (long)o * in, room, two ? 2 * in : in);
-      columns(two, x, room, b ? b + o : 0, y + o, from, from + block < rows ? from + block : rows, in, out, scale[o], two ? scale[o + 1] : 1);
-    }
 }
 
 // ---- number by number -------------------------------------------------------------------------------
@@ -184,7 +172,10 @@ static v128_t map4(int what, v128_t x) {
     case 7: return wasm_f32x4_mul(x, x);
     case 8: return wasm_f32x4_max(x, ZERO);
     case 9: return erf4(x);
-    default: return wasm_f32x4_sqrt(x);
+    case 10: return wasm_f32x4_sqrt(x);
+    case 11: return wasm_f32x4_floor(x);
+    case 12: return wasm_f32x4_nearest(x);
+    default: return wasm_f32x4_abs(x);
   }
 }
 
@@ -194,19 +185,93 @@ void map(int what, const float *x, float *y, int n) {
   for (int i = 0; i < n; i += 4) wasm_v128_store(y + i, map4(what, wasm_v128_load(x + i)));
 }
 
-// y = a ∘ b of n numbers, of which b may be one for all (step 0).
+#define EACH(step, op) { for (; i < (n & ~3); i += 4) wasm_v128_store(y + i, op(wasm_v128_load(a + i), step)); last = op(wasm_v128_load(a + i), step); break; }
+#define ZIP(q) switch (what) { \
+  case 0: EACH(q, wasm_f32x4_add) case 1: EACH(q, wasm_f32x4_sub) case 2: EACH(q, wasm_f32x4_mul) \
+  case 3: EACH(q, wasm_f32x4_div) case 4: EACH(q, wasm_f32x4_max) default: EACH(q, wasm_f32x4_min) }
+
+// y = a ∘ b of n numbers, of which b may be one for all (step 0). The larger and the smaller are NaN where either is.
 __attribute__((export_name("zip")))
 void zip(int what, const float *a, const float *b, int step, float *y, int n) {
-  int whole = n & ~3, i = 0;
-  v128_t q = wasm_v128_load32_splat(b);
-  for (; i < whole; i += 4) {
-    v128_t p = wasm_v128_load(a + i);
-    if (step) q = wasm_v128_load(b + i);
-    v128_t r = what == 0 ? wasm_f32x4_add(p, q) : what == 1 ? wasm_f32x4_sub(p, q) : what == 2 ? wasm_f32x4_mul(p, q) : wasm_f32x4_div(p, q);
-    wasm_v128_store(y + i, r);
+  v128_t one = wasm_v128_load32_splat(b), last = ZERO;
+  int i = 0;
+  if (step) ZIP(wasm_v128_load(b + i)) else ZIP(one)
+  if (i < n) put(y + i, last, n - i);
+}
+
+// ---- run by run -------------------------------------------------------------------------------------
+
+// Four numbers of a run of which n are left; behind its end `rest`.
+INLINE v128_t next(const float *x, int n, float rest) {
+  if (n >= 4) return wasm_v128_load(x);
+  return wasm_f32x4_make(x[0], n > 1 ? x[1] : rest, n > 2 ? x[2] : rest, rest);
+}
+
+// The sum of n numbers less `less`, or of their squares, in 64 bits.
+static double sum(int squares, const float *x, int n, double less) {
+  v128_t s = wasm_f64x2_splat(0), t = s, by = wasm_f64x2_splat(less);
+  for (int i = 0; i < n; i += 4) {
+    v128_t v = next(x + i, n - i, less);
+    v128_t low = wasm_f64x2_sub(wasm_f64x2_promote_low_f32x4(v), by), high = wasm_f64x2_sub(wasm_f64x2_promote_low_f32x4(wasm_i32x4_shuffle(v, v, 2, 3, 2, 3)), by);
+    s = wasm_f64x2_add(s, squares ? wasm_f64x2_mul(low, low) : low);
+    t = wasm_f64x2_add(t, squares ? wasm_f64x2_mul(high, high) : high);
   }
-  for (; i < n; i++) {
-    float p = a[i], v = b[i * step];
-    y[i] = what == 0 ? p + v : what == 1 ? p - v : what == 2 ? p * v : p / v;
+  s = wasm_f64x2_add(s, t);
+  return wasm_f64x2_extract_lane(s, 0) + wasm_f64x2_extract_lane(s, 1);
+}
+
+static float largest(const float *x, int n) {
+  v128_t top = wasm_f32x4_splat(-__builtin_inff());
+  for (int i = 0; i < n; i += 4) top = wasm_f32x4_max(top, next(x + i, n - i, -__builtin_inff()));
+  top = wasm_f32x4_max(top, wasm_i32x4_shuffle(top, top, 2, 3, 0, 1));
+  return wasm_f32x4_extract_lane(wasm_f32x4_max(top, wasm_i32x4_shuffle(top, top, 1, 0, 3, 2)), 0);
+}
+
+// Of each of `rows` runs of n numbers: their sum (0), that of their squares (1), the largest (2).
+__attribute__((export_name("runs")))
+void runs(int what, const float *x, float *y, int rows, int n) {
+  for (int r = 0; r < rows; r++, x += n) y[r] = what == 2 ? largest(x, n) : sum(what, x, n, 0);
+}
+
+// ln x from its exponent, by Halley's method.
+static v128_t ln4(v128_t x) {
+  v128_t l = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(wasm_i32x4_sub(x, wasm_i32x4_splat(127 << 23))), wasm_f32x4_splat(8.2629582e-8f));
+  for (int i = 0; i < 3; i++) {
+    v128_t e = exp4(l), apart = wasm_f32x4_div(wasm_f32x4_sub(x, e), wasm_f32x4_add(x, e));
+    l = wasm_f32x4_add(l, wasm_f32x4_add(apart, apart));
+  }
+  return l;
+}
+
+// The softmax of each run: of −∞ alone NaN (0), or 0 (1); or its logarithm (2).
+__attribute__((export_name("soften")))
+void soften(int what, const float *x, float *y, int rows, int n) {
+  for (int r = 0; r < rows; r++, x += n, y += n) {
+    v128_t top = wasm_f32x4_splat(largest(x, n)), whole = ZERO;
+    for (int i = 0; i < n; i += 4) {
+      v128_t d = wasm_f32x4_sub(next(x + i, n - i, -__builtin_inff()), top);
+      v128_t e = wasm_v128_and(exp4(d), wasm_f32x4_gt(d, wasm_f32x4_splat(-87.3f)));
+      whole = wasm_f32x4_add(whole, e);
+      put(y + i, what == 2 ? d : e, n - i);
+    }
+    v128_t parts[4] = {whole, whole, whole, whole};
+    whole = across(parts);
+    v128_t by = what == 2 ? ln4(whole) : wasm_f32x4_div(wasm_f32x4_splat(1), whole);
+    if (what == 1 && wasm_f32x4_extract_lane(whole, 0) == 0) by = ZERO;
+    for (int i = 0; i < n; i += 4) put(y + i, what == 2 ? wasm_f32x4_sub(wasm_v128_load(y + i), by) : wasm_f32x4_mul(wasm_v128_load(y + i), by), n - i);
+  }
+}
+
+// Layer norm of each run, with weights and biases or without (0); and the means and scales.
+__attribute__((export_name("norm")))
+void norm(const float *x, const float *w, const float *b, float *y, float *means, float *scales, int rows, int n, double eps) {
+  for (int r = 0; r < rows; r++, x += n, y += n) {
+    double mean = sum(0, x, n, 0) / n;
+    v128_t middle = wasm_f32x4_splat(means[r] = mean), by = wasm_f32x4_splat(scales[r] = 1 / __builtin_sqrt(sum(1, x, n, mean) / n + eps));
+    for (int i = 0; i < n; i += 4) {
+      v128_t v = wasm_f32x4_mul(wasm_f32x4_sub(wasm_v128_load(x + i), middle), by);
+      if (w) v = wasm_f32x4_mul(v, wasm_v128_load(w + i));
+      put(y + i, b ? wasm_f32x4_add(v, wasm_v128_load(b + i)) : v, n - i);
+    }
   }
 }

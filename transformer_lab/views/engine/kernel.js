@@ -1,165 +1,22 @@
 // The memory that a model and its activations live in, and the products over it: in WebAssembly where the
 // page may use it, else in JavaScript.
 
-import { dot } from "./tensors.js";
-
-// kernel.c, compiled as it says there.
-const BINARY =
-  "AGFzbQEAAAABNQVgB39/f39/f38AYAt/f39/f39/f399fQBgCX9/f39/f39/fwBgBH9/f38AYAZ/f39/f38AAg8BA2VudgZtZW1vcnkCAAEDBwYAAQICAwQE" +
-  "BQFwAQEBBggBfwFBgMAACwcqBQZsaW5lYXIAAAdwcm9kdWN0AAIHbGluZWFyOAADA21hcAAEA3ppcAAFCphiBq0OBgt/BHsCfwF7A38CfQJAAkAgBEEBRw0A" +
-  "QQAhBwJAIAZBBEgNACAFQQJ0IQggBUEEdCEJIAEgBUEDdCIKaiELIAEgBUEMbCIEaiEMQQAhByAFQXxxIg1BAUghDiABIQ9BBCEQA0AgByERIBAhBwJAAkAg" +
-  "DkUNAP0MAAAAAAAAAAAAAAAAAAAAACISIRMgEiEUIBIhFUEAIRYMAQtBACEWIAAhFyAPIRD9DAAAAAAAAAAAAAAAAAAAAAAiEiETIBIhFCASIRUDQCAVIBf9" +
-  "AAAAIhggEP0AAAD95gH95AEhFSASIBggECAEav0AAAD95gH95AEhEiATIBggECAKav0AAAD95gH95AEhEyAUIBggECAIav0AAAD95gH95AEhFCAXQRBqIRcg" +
-  "EEEQaiEQIBZBBGoiFiANSA0ACwsgEiAT/Q0MDQ4PHB0eHwAAAAAAAAAAIBT9DQABAgMEBQYHHB0eHwAAAAAgFf0NAAECAwQFBgcICQoLHB0eHyASIBP9DQgJ" +
-  "CgsYGRobAAAAAAAAAAAgFP0NAAECAwQFBgcYGRobAAAAACAV/Q0AAQIDBAUGBwgJCgsYGRobIBIgE/0NAAECAxAREhMAAAAAAAAAACAU/Q0AAQIDBAUGBxAR" +
-  "EhMAAAAAIBX9DQABAgMEBQYHCAkKCxAREhMgEiAT/Q0EBQYHFBUWFwAAAAAAAAAAIBT9DQABAgMEBQYHFBUWFwAAAAAgFf0NAAECAwQFBgcICQoLFBUWF/3k" +
-  "Af3kAf3kASEYAkAgFiAFTg0AIAUgFmshGSAAIBZBAnQiGmohECALIBpqIRcgDCAaaiEbIA8gGmohGiAPIAUgFmpBAnRqIRYDQCAb/QkCACAXKgIA/SABIBYq" +
-  "AgD9IAIgGioCAP0gAyAQ/QkCAP3mASISIBgiE/3kASEYIBBBBGohECAWQQRqIRYgF0EEaiEXIBtBBGohGyAaQQRqIRogGUF/aiIZDQALIBIgE/3kASEYCwJA" +
-  "AkAgAkUNACADIBFBAnQiEGogGP0fAyACIBBqKgIAkjgCACADIBBBBHIiF2ogGP0fAiACIBdqKgIAkjgCACADIBBBCHIiEGogGP0fASACIBBqKgIAkjgCACAC" +
-  "IBFBA3IiEEECdGoqAgAhHAwBC0MAAAAAIRwgAyARQQJ0IhBqIBj9HwNDAAAAAJI4AgAgAyAQQQRyaiAY/R8CQwAAAACSOAIAIAMgEEEIcmogGP0fAUMAAAAA" +
-  "kjgCACARQQNyIRALIAMgEEECdGogGP0fACAckjgCACALIAlqIQsgDCAJaiEMIA8gCWohDyAHQQRqIhAgBkwNAAsLIAcgBk4NASAFQQJ0IQggASAHIAVsQQJ0" +
-  "aiEaIAVBfHEiCkF/aiIQQQJ2QQFqIhdB/P///wdxIQ0gF0EDcSEZIBBBDEkhBANAAkACQCAKQQFODQBBACEQ/QwAAAAAAAAAAAAAAAAAAAAAIRgMAQtBACEQ" +
-  "/QwAAAAAAAAAAAAAAAAAAAAAIRgCQCAEDQAgGiEXIA0hFiAAIRsDQCAYIBv9AAAAIBf9AAAA/eYB/eQBIBtBEGr9AAAAIBdBEGr9AAAA/eYB/eQBIBtBIGr9" +
-  "AAAAIBdBIGr9AAAA/eYB/eQBIBtBMGr9AAAAIBdBMGr9AAAA/eYB/eQBIRggF0HAAGohFyAbQcAAaiEbIBBBEGohECAWQXxqIhYNAAsLIBlFDQAgEEECdCEX" +
-  "IBkhGwNAIBggACAXav0AAAAgGiAXav0AAAD95gH95AEhGCAXQRBqIRcgEEEEaiEQIBtBf2oiGw0ACwsgGP0fAyAY/R8CIBj9HwAgGP0fAZKSkiEcAkAgECAF" +
-  "Tg0AIBBBf3MgBWohFgJAIAUgEGtBA3EiG0UNACAQQQJ0IRcDQCAaIBdqKgIAIAAgF2oqAgCUIBySIRwgF0EEaiEXIBBBAWohECAbQX9qIhsNAAsLIBZBA0kN" +
-  "ACAQQQJ0IRcgBSAQayEWA0AgGiAXaiIQQQxqKgIAIAAgF2oiG0EMaioCAJQgEEEIaioCACAbQQhqKgIAlCAQQQRqKgIAIBtBBGoqAgCUIBAqAgAgGyoCAJQg" +
-  "HJKSkpIhHCAXQRBqIRcgFkF8aiIWDQALCwJAAkAgAg0AQwAAAAAhHQwBCyACIAdBAnRqKgIAIR0LIAMgB0ECdGogHCAdkjgCACAaIAhqIRogB0EBaiIHIAZH" +
-  "DQAMAgsLQYCAAiAFQQEgBUEBShtuIRAgBEEBSA0AIAZBAUgNACAQQfz/A3EiEEEEIBAbIQcgBUEDdCEIQQAhFgNAIBYgB2oiCiAEIAogBEgiDRshGSABIRAg" +
-  "AiEXIAMhG0EAIRoDQCAaQQFqIAZIIAAgECAXQQAgAhsgGyAWIBkgBSAGQwAAgD9DAACAPxCBgICAACAQIAhqIRAgF0EIaiEXIBtBCGohGyAaQQJqIhogBkgN" +
-  "AAsgCiEWIA0NAAsLC8cbBRF/C3sBfQZ/CH0jgICAgABBIGshCwJAIAYgBUwNACACIAdBACAAG0ECdCIMaiENIAdBBHQhDkEAIAdrIQ8gBiAFayEQIAEgByAF" +
-  "bEECdGohESABIAcgBUECdCISQQxqbGohEyABIAcgEkEIamxqIRQgASAHIBJBBGpsaiEVIAdBfHEiFkF/aiIXQQJ2QQFqIhJB/v///wdxIRggEkEBcSEZA0AC" +
-  "QAJAIAYgBWsiGkEESA0AAkACQCAWQQFODQBBACEb/QwAAAAAAAAAAAAAAAAAAAAAIhwhHSAcIR4gHCEfIBwhICAcISEgHCEiIBwhIwwBC0EAIRL9DAAAAAAA" +
-  "AAAAAAAAAAAAAAAiHCEdIBwhHiAcIR8gHCEgIBwhISAcISIgHCEjQQAhGwNAIA0gEmr9AAAAIiQgEyASav0AAAAiJf3mASAc/eQBIRwgICACIBJq/QAAACIm" +
-  "ICX95gH95AEhICAkIBQgEmr9AAAAIiX95gEgHf3kASEdICEgJiAl/eYB/eQBISEgJCAVIBJq/QAAACIl/eYBIB795AEhHiAiICYgJf3mAf3kASEiICQgESAS" +
-  "av0AAAAiJf3mASAf/eQBIR8gIyAmICX95gH95AEhIyASQRBqIRIgG0EEaiIbIBZIDQALCyALIB8gHv0NDA0ODxwdHh8AAAAAAAAAACAd/Q0AAQIDBAUGBxwd" +
-  "Hh8AAAAAIBz9DQABAgMEBQYHCAkKCxwdHh8gHyAe/Q0ICQoLGBkaGwAAAAAAAAAAIB39DQABAgMEBQYHGBkaGwAAAAAgHP0NAAECAwQFBgcICQoLGBkaGyAf" +
-  "IB79DQABAgMQERITAAAAAAAAAAAgHf0NAAECAwQFBgcQERITAAAAACAc/Q0AAQIDBAUGBwgJCgsQERITIB8gHv0NBAUGBxQVFhcAAAAAAAAAACAd/Q0AAQID" +
-  "BAUGBxQVFhcAAAAAIBz9DQABAgMEBQYHCAkKCxQVFhf95AH95AH95AEiJv0LBBAgCyAjICL9DQwNDg8cHR4fAAAAAAAAAAAgIf0NAAECAwQFBgccHR4fAAAA" +
-  "ACAg/Q0AAQIDBAUGBwgJCgscHR4fICMgIv0NCAkKCxgZGhsAAAAAAAAAACAh/Q0AAQIDBAUGBxgZGhsAAAAAICD9DQABAgMEBQYHCAkKCxgZGhsgIyAi/Q0A" +
-  "AQIDEBESEwAAAAAAAAAAICH9DQABAgMEBQYHEBESEwAAAAAgIP0NAAECAwQFBgcICQoLEBESEyAjICL9DQQFBgcUFRYXAAAAAAAAAAAgIf0NAAECAwQFBgcU" +
-  "FRYXAAAAACAg/Q0AAQIDBAUGBwgJCgsUFRYX/eQB/eQB/eQBIiT9CwQAAkAgGyAHSA0AICT9HwAhJwwCCyAHIBtrISggAiAbQQJ0IhJqISkgDSASaiEqIBQg" +
-  "EmohKyATIBJqISwgESASaiEtIBEgByAbakECdGohG0EAIRIDQCAtIBJq/QkCACAbIBJqKgIA/SABICsgEmoqAgD9IAIgLCASaioCAP0gAyIcICogEmr9CQIA" +
-  "/eYBIh0gJiIe/eQBISYgHCApIBJq/QkCAP3mASIcICQiH/3kASEkIBJBBGohEiAoQX9qIigNAAsgCyAdIB795AH9CwQQIAsgHCAf/eQBIiT9CwQAICT9HwAh" +
-  "JwwBCwJAAkACQCAaQX5qDgIBAAILAkACQCAWQQFODQBBACEb/QwAAAAAAAAAAAAAAAAAAAAAIhwhHSAcIR4gHCEfIBwhICAcISEMAQtBACES/QwAAAAAAAAA" +
-  "AAAAAAAAAAAAIhwhHSAcIR4gHCEfIBwhICAcISFBACEbA0AgDSASav0AAAAiJCAUIBJq/QAAACIi/eYBIBz95AEhHCAfIAIgEmr9AAAAIiYgIv3mAf3kASEf" +
-  "ICQgFSASav0AAAAiIv3mASAd/eQBIR0gICAmICL95gH95AEhICAkIBEgEmr9AAAAIiL95gEgHv3kASEeICEgJiAi/eYB/eQBISEgEkEQaiESIBtBBGoiGyAW" +
-  "SA0ACwsgCyAe/R8DIB79HwIgHv0fACAe/R8BkpKSIi44AhAgCyAh/R8DICH9HwIgIf0fACAh/R8BkpKSIic4AgAgCyAd/R8DIB39HwIgHf0fACAd/R8BkpKS" +
-  "Ii84AhQgCyAg/R8DICD9HwIgIP0fACAg/R8BkpKSIjA4AgQgCyAc/R8DIBz9HwIgHP0fACAc/R8BkpKSIjE4AhggCyAf/R8DIB/9HwIgH/0fACAf/R8BkpKS" +
-  "IjI4AgggGyAHTg0CIAcgG2shKCACIBtBAnQiEmohKSANIBJqISogFCASaiErIBEgEmohLCARIAcgG2pBAnRqIRtBACESA0AgKyASaioCACIzICogEmoqAgAi" +
-  "NJQgMZIhMSAzICkgEmoqAgAiNZQgMpIhMiAbIBJqKgIAIjMgNJQgL5IhLyAzIDWUIDCSITAgLCASaioCACIzIDSUIC6SIS4gMyA1lCAnkiEnIBJBBGohEiAo" +
-  "QX9qIigNAAsgCyAuOAIQIAsgJzgCACALIC84AhQgCyAwOAIEIAsgMTgCGCALIDI4AggMAgtBACEp/QwAAAAAAAAAAAAAAAAAAAAAISQCQAJAIBZBAU4NACAk" +
-  "ISYgJCEcICQhHQwBCyACIRIgFSEbIBEhKCAkISYgJCEcICQhHQNAICQgEv0AAAAiHiAb/QAAACIf/eYB/eQBISQgJiAeICj9AAAAIiD95gH95AEhJiASIAxq" +
-  "/QAAACIeIB/95gEgHf3kASEdIB4gIP3mASAc/eQBIRwgEkEQaiESIBtBEGohGyAoQRBqISggKUEEaiIpIBZIDQALCyALIBz9HwMgHP0fAiAc/R8AIBz9HwGS" +
-  "kpIiNDgCECALICb9HwMgJv0fAiAm/R8AICb9HwGSkpIiJzgCACALIB39HwMgHf0fAiAd/R8AIB39HwGSkpIiNTgCFCALICT9HwMgJP0fAiAk/R8AICT9HwGS" +
-  "kpIiLjgCBCApIAdODQEgByApayEoIBEgKUECdCISaiEbA0AgFSASaioCACIvIA0gEmoqAgAiMJQgNZIhNSAvIAIgEmoqAgAiMZQgLpIhLiASQQRqIRIgGyoC" +
-  "ACIvIDCUIDSSITQgLyAxlCAnkiEnIBtBBGohGyAoQX9qIigNAAsgCyA0OAIQIAsgJzgCACALIDU4AhQgCyAuOAIEDAELIAEgBSAHbEECdGohKwJAAkAgFkEB" +
-  "Tg0AQQAhG/0MAAAAAAAAAAAAAAAAAAAAACImISQMAQsCQAJAIBdBA0cNAEEAIRv9DAAAAAAAAAAAAAAAAAAAAAAiJiEkDAELQQAhEiAYISj9DAAAAAAAAAAA" +
-  "AAAAAAAAAAAiJiEkQQAhGwNAIA0gEmoiKUEQav0AAAAgESASaiIqQRBq/QAAACIc/eYBICn9AAAAICr9AAAAIh395gEgJv3kAf3kASEmICQgAiASaiIp/QAA" +
-  "ACAd/eYB/eQBIClBEGr9AAAAIBz95gH95AEhJCASQSBqIRIgG0EIaiEbIChBfmoiKA0ACwsgGUUNACANIBtBAnQiEmr9AAAAICsgEmr9AAAAIhz95gEgJv3k" +
-  "ASEmICQgAiASav0AAAAgHP3mAf3kASEkIBtBBGohGwsgCyAm/R8DICb9HwIgJv0fACAm/R8BkpKSIjQ4AhAgCyAk/R8DICT9HwIgJP0fACAk/R8BkpKSIic4" +
-  "AgAgGyAHTg0AIBtBf3MhEgJAIAcgG2tBAXFFDQAgKyAbQQJ0IihqKgIAIjUgDSAoaioCAJQgNJIhNCA1IAIgKGoqAgCUICeSIScgG0EBaiEbCwJAIBIgD0YN" +
-  "ACAbQQJ0IRIgByAbayEbA0AgESASaiIoQQRqKgIAIjUgDSASaiIpQQRqKgIAlCAoKgIAIi4gKSoCAJQgNJKSITQgNSACIBJqIihBBGoqAgCUIC4gKCoCAJQg" +
-  "J5KSIScgEkEIaiESIBtBfmoiGw0ACwsgCyA0OAIQIAsgJzgCAAsCQCAaQQBMDQAgEEEEIBBBBEgbIRIgBCAFIAhsQQJ0aiEbAkACQAJAIAMNAEMAAAAAITQg" +
-  "GyAnIAmUQwAAAACSOAIAIAANAQwCCyAbICcgCZQgAyoCAJI4AgAgAEUNASADKgIEITQLIBsgCyoCECAKlCA0kjgCBAsgEkECSA0AIBJBASASQQFKGyEbIAQg" +
-  "BUEBaiAIbEECdGohEiALKgIEIScCQAJAAkAgA0UNACASICcgCZQgAyoCAJI4AgAgAEUNAiADKgIEITQMAQtDAAAAACE0IBIgJyAJlEMAAAAAkjgCACAARQ0B" +
-  "CyASIAsqAhQgCpQgNJI4AgQLIBtBAkYNACAEIAVBAmogCGxBAnRqIRIgCyoCCCEnAkACQAJAIANFDQAgEiAnIAmUIAMqAgCSOAIAIABFDQIgAyoCBCE0DAEL" +
-  "QwAAAAAhNCASICcgCZRDAAAAAJI4AgAgAEUNAQsgEiALKgIYIAqUIDSSOAIECyAbQQNGDQAgBCAFQQNqIAhsQQJ0aiESIAsqAgwhJwJAAkAgA0UNACASICcg" +
-  "CZQgAyoCAJI4AgAgAEUNAiADKgIEITQMAQtDAAAAACE0IBIgJyAJlEMAAAAAkjgCACAARQ0BCyASIAsqAhwgCpQgNJI4AgQLIBMgDmohEyAUIA5qIRQgFSAO" +
-  "aiEVIBEgDmohESAQQXxqIRAgBUEEaiIFIAZIDQALCwvHCwYHfwJ7CH8IewR/BXsjgICAgABBgAFrIQkCQCAIQQFIDQAgBkEBSA0AIAFBBHQhCiACQQJ0IQsg" +
-  "CEECdCEMIAghDUEAIQ4DQCANQQggDUEISBsiD0EBSiECAkACQCAEDQD9DAAAAAAAAAAAAAAAAAAAAAAiECERDAELIAQgDkECdGoiEv0AABAhESAS/QAAACEQ" +
-  "CyAPQQEgAhshEyAIIA5rIRQgBSAOQQJ0aiEVQQAhFiAAIRcgBiEYA0AgBiAWayEZIBAhGiAQIRsgESEcIBEhHSARIR4gESEfIBAhICAQISECQCAHQQFIDQAg" +
-  "ACAWIAFsQQJ0aiICIAFBACAZQQQgGUEESBsiEkEBShtBAnQiImogAUECdCIjaiACIBJBAkobIiQgI2ogAiASQQNKGyEjIBcgImohJUEAIQIgByEiIAMhEiAQ" +
-  "ISEgECEgIBEhHyARIR4gESEdIBEhHCAQIRsgECEaA0AgEkEQav0AAAAiJiAjIAJq/QkAACIn/eYBIB/95AEhHyAmICQgAmr9CQAAIij95gEgHv3kASEeICYg" +
-  "JSACav0JAAAiKf3mASAd/eQBIR0gJiAXIAJq/QkAACIq/eYBIBz95AEhHCACIAtqIQIgEv0AAAAiJiAn/eYBIBv95AEhGyAmICj95gEgGv3kASEaICYgKf3m" +
-  "ASAg/eQBISAgJiAq/eYBICH95AEhISASIAxqIRIgIkF/aiIiDQALCyAJIB/9CwRwIAkgG/0LBGAgCSAe/QsEUCAJIBr9CwRAIAkgHf0LBDAgCSAg/QsEICAJ" +
-  "IBz9CwQQIAkgIf0LBAACQCAZQQBMDQAgGEEEIBhBBEgbIgJBASACQQFKGyESAkAgFEEHSg0AIBRBAEwNASAVIBYgCGxBAnRqIiIgCSoCADgCAAJAIA9BAkgi" +
-  "JA0AICIgCSoCBDgCBCATQQJGDQAgIiAJKgIIOAIIIBNBA0YNACAiIAkqAgw4AgwgE0EERg0AICIgCSoCEDgCECATQQVGDQAgIiAJKgIUOAIUIBNBBkYNACAi" +
-  "IAkqAhg4AhggE0EHRg0AICIgCSoCHDgCHAsgAkECSA0BIBUgFkEBciAIbEECdGoiAiAJKgIgOAIAAkAgJA0AIAIgCSoCJDgCBCATQQJGDQAgAiAJKgIoOAII" +
-  "IBNBA0YNACACIAkqAiw4AgwgE0EERg0AIAIgCSoCMDgCECATQQVGDQAgAiAJKgI0OAIUIBNBBkYNACACIAkqAjg4AhggE0EHRg0AIAIgCSoCPDgCHAsgEkEC" +
-  "Rg0BIBUgFkECciAIbEECdGoiAiAJKgJAOAIAAkAgJA0AIAIgCSoCRDgCBCATQQJGDQAgAiAJKgJIOAIIIBNBA0YNACACIAkqAkw4AgwgE0EERg0AIAIgCSoC" +
-  "UDgCECATQQVGDQAgAiAJKgJUOAIUIBNBBkYNACACIAkqAlg4AhggE0EHRg0AIAIgCSoCXDgCHAsgEkEDRg0BIBUgFkEDciAIbEECdGoiAiAJKgJgOAIAICQN" +
-  "ASACIAkqAmQ4AgQgE0ECRg0BIAIgCSoCaDgCCCATQQNGDQEgAiAJKgJsOAIMIBNBBEYNASACIAkqAnA4AhAgE0EFRg0BIAIgCSoCdDgCFCATQQZGDQEgAiAJ" +
-  "KgJ4OAIYIBNBB0YNASACIAkqAnw4AhwMAQsgFSAWIAhsQQJ0aiIiIAn9AAQA/QsAACAiIAn9AAQQ/QsAECACQQJIDQAgFSAWQQFyIAhsQQJ0aiICIAn9AAQg" +
-  "/QsAACACIAn9AAQw/QsAECASQQJGDQAgFSAWQQJyIAhsQQJ0aiICIAn9AARA/QsAACACIAn9AARQ/QsAECASQQNGDQAgFSAWQQNyIAhsQQJ0aiICIAn9AARg" +
-  "/QsAACACIAn9AARw/QsAEAsgFyAKaiEXIBhBfGohGCAWQQRqIhYgBkgNAAsgA0EgaiEDIA1BeGohDSAOQQhqIg4gCEgNAAsLC48JBBB/AnsGfwJ9QYCAAiAG" +
-  "QQEgBkEBShtuIQkCQCAFQQFIDQAgB0EBSA0AIAlB/P8DcSIJQQQgCRshCiAIQQxqIQsgBkEBdCEMQQAhDQNAIA0gCmoiDiAFIA4gBUgiDxshECABIRFBACES" +
-  "QQAhEwNAQQAhFAJAIAYgE0EBciIVIAdIIhZ0IhdBcHEiGEEBSA0AIAghCQNAIAlBMGogESAUav0AAAAiGf2IASIa/RgEsv0TIBr9GAWy/SABIBr9GAay/SAC" +
-  "IBr9GAey/SAD/QsAACAJQSBqIBr9GACy/RMgGv0YAbL9IAEgGv0YArL9IAIgGv0YA7L9IAP9CwAAIAlBEGogGf2HASIa/RgEsv0TIBr9GAWy/SABIBr9GAay" +
-  "/SACIBr9GAey/SAD/QsAACAJIBr9GACy/RMgGv0YAbL9IAEgGv0YArL9IAIgGv0YA7L9IAP9CwAAIAlBwABqIQkgFEEQaiIUIBhIDQALCwJAIBcgFEwNAAJA" +
-  "IBcgFGsiG0EESQ0AAkAgASAMIBJsaiIYIBdqIAggFEECdGoiCU0NACAYIBRqIAggF0ECdGpJDQELIBtBfHEiHEF8aiIYQQJ2QQFqIh1BA3EhHkEAIR8CQCAY" +
-  "QQxJDQAgESAUaiEgIB1B/P///wdxIR1BACEfA0AgCSAgIB9qIhgoAAD9ESIa/RUAsv0TIBr9FQGy/SABIBr9FQKy/SACIBr9FQOy/SAD/QsCACAJQRBqIBhB" +
-  "BGooAAD9ESIa/RUAsv0TIBr9FQGy/SABIBr9FQKy/SACIBr9FQOy/SAD/QsCACAJQSBqIBhBCGooAAD9ESIa/RUAsv0TIBr9FQGy/SABIBr9FQKy/SACIBr9" +
-  "FQOy/SAD/QsCACAJQTBqIBhBDGooAAD9ESIa/RUAsv0TIBr9FQGy/SABIBr9FQKy/SACIBr9FQOy/SAD/QsCACAJQcAAaiEJIB9BEGohHyAdQXxqIh0NAAsL" +
-  "AkAgHkUNACARIB8gFGoiGGohCSAIIBhBAnRqIRgDQCAYIAkoAAD9ESIa/RUAsv0TIBr9FQGy/SABIBr9FQKy/SACIBr9FQOy/SAD/QsCACAJQQRqIQkgGEEQ" +
-  "aiEYIB5Bf2oiHg0ACwsgGyAcRg0BIBQgHGohFAsgFyAUQX9zaiEfAkAgFyAUa0EDcSIYRQ0AIAggFEECdGohCQNAIAkgESAUaiwAALI4AgAgCUEEaiEJIBRB" +
-  "AWohFCAYQX9qIhgNAAsLIB9BA0kNACALIBRBAnRqIQkDQCAJQXRqIBEgFGoiGCwAALI4AgAgCUF4aiAYQQFqLAAAsjgCACAJQXxqIBhBAmosAACyOAIAIAkg" +
-  "GEEDaiwAALI4AgAgCUEQaiEJIBcgFEEEaiIURw0ACwsgAyATQQJ0IglqQQAgAxshFCAEIAlqIRggAiAJaioCACEhQwAAgD8hIgJAIBUgB04NACACIBVBAnRq" +
-  "KgIAISILIBYgACAIIBQgGCANIBAgBiAHICEgIhCBgICAACARIAxqIREgEkEBaiESIBNBAmoiEyAHSA0ACyAOIQ0gDw0ACwsLhBsCAX8FewJAIANBAUgNAEEA" +
-  "IQQDQCAB/QAAACEFAkACQAJAAkACQAJAAkACQAJAAkACQAJAIAAOCgABAgMEBQYHCAkKCyAF/QxxvbBCcb2wQnG9sEJxvbBC/egB/Qz2qK7C9qiuwvaorsL2" +
-  "qK7C/ekBIgX9DDuquD87qrg/O6q4PzuquD/95gH9aiIG/QyDgF45g4BeOYOAXjmDgF45/eYBIAUgBv0MAIAxvwCAMb8AgDG/AIAxv/3mAf3kAf3kASIFIAUg" +
-  "BSAFIAUgBSAFIAX9DGdpUDlnaVA5Z2lQOWdpUDn95gH9DM5DtzrOQ7c6zkO3Os5Dtzr95AH95gH9DAiJCDwIiQg8CIkIPAiJCDz95AH95gH9DMGpKj3BqSo9" +
-  "wakqPcGpKj395AH95gH9DKqqKj6qqio+qqoqPqqqKj795AH95gH9DAAAAD8AAAA/AAAAPwAAAD/95AH95gH95gH95AH9DAAAgD8AAIA/AACAPwAAgD/95AEg" +
-  "Bv34AUEX/asB/QwAAIA/AACAPwAAgD8AAIA//a4B/eYBIQUMCgv9DAAAgD8AAIA/AACAPwAAgD8iBiAGIAYgBf3hAf0Mcb2wQnG9sEJxvbBCcb2wQv3oAf0M" +
-  "9qiuwvaorsL2qK7C9qiuwv3pASIF/Qw7qrg/O6q4PzuquD87qrg//eYB/WoiB/0Mg4BeOYOAXjmDgF45g4BeOf3mASAFIAf9DACAMb8AgDG/AIAxvwCAMb/9" +
-  "5gH95AH95AEiBSAFIAUgBSAFIAUgBSAF/QxnaVA5Z2lQOWdpUDlnaVA5/eYB/QzOQ7c6zkO3Os5DtzrOQ7c6/eQB/eYB/QwIiQg8CIkIPAiJCDwIiQg8/eQB" +
-  "/eYB/QzBqSo9wakqPcGpKj3BqSo9/eQB/eYB/Qyqqio+qqoqPqqqKj6qqio+/eQB/eYB/QwAAAA/AAAAPwAAAD8AAAA//eQB/eYB/eYB/eQB/eQBIAf9+AFB" +
-  "F/2rAf0MAACAPwAAgD8AAIA/AACAP/2uAf3mAf3kAf3nASEFDAkL/QwAAIA/AACAPwAAgD8AAIA/Igb9DAAAAEAAAABAAAAAQAAAAEAgBiAGIAUgBf3kAf0M" +
-  "cb2wQnG9sEJxvbBCcb2wQv3oAf0M9qiuwvaorsL2qK7C9qiuwv3pASIF/Qw7qrg/O6q4PzuquD87qrg//eYB/WoiB/0Mg4BeOYOAXjmDgF45g4BeOf3mASAF" +
-  "IAf9DACAMb8AgDG/AIAxvwCAMb/95gH95AH95AEiBSAFIAUgBSAFIAUgBSAF/QxnaVA5Z2lQOWdpUDlnaVA5/eYB/QzOQ7c6zkO3Os5DtzrOQ7c6/eQB/eYB" +
-  "/QwIiQg8CIkIPAiJCDwIiQg8/eQB/eYB/QzBqSo9wakqPcGpKj3BqSo9/eQB/eYB/Qyqqio+qqoqPqqqKj6qqio+/eQB/eYB/QwAAAA/AAAAPwAAAD8AAAA/" +
-  "/eQB/eYB/eYB/eQB/eQBIAf9+AFBF/2rAf0MAACAPwAAgD8AAIA/AACAP/2uAf3mAf3kAf3nAf3lASEFDAgL/QwAAIA/AACAPwAAgD8AAIA/IgcgByAHIAX9" +
-  "4QH9DHG9sEJxvbBCcb2wQnG9sEL96AH9DPaorsL2qK7C9qiuwvaorsL96QEiBv0MO6q4PzuquD87qrg/O6q4P/3mAf1qIgj9DIOAXjmDgF45g4BeOYOAXjn9" +
-  "5gEgBiAI/QwAgDG/AIAxvwCAMb8AgDG//eYB/eQB/eQBIgYgBiAGIAYgBiAGIAYgBv0MZ2lQOWdpUDlnaVA5Z2lQOf3mAf0MzkO3Os5DtzrOQ7c6zkO3Ov3k" +
-  "Af3mAf0MCIkIPAiJCDwIiQg8CIkIPP3kAf3mAf0MwakqPcGpKj3BqSo9wakqPf3kAf3mAf0MqqoqPqqqKj6qqio+qqoqPv3kAf3mAf0MAAAAPwAAAD8AAAA/" +
-  "AAAAP/3kAf3mAf3mAf3kAf3kASAI/fgBQRf9qwH9DAAAgD8AAIA/AACAPwAAgD/9rgH95gH95AH95wEgBf3mASEFDAcLIAX9DAAAAD8AAAA/AAAAPwAAAD8i" +
-  "CP3mAf0MAACAPwAAgD8AAIA/AACAPyIGIAYgBiAF/QzzBDU/8wQ1P/MENT/zBDU//eYBIgf94AEgCP3mAf3kAf3nASIFIAYgBSAFIAUgBSAFIAUgBSAFIAX9" +
-  "DEX5Lj5F+S4+RfkuPkX5Lj795gH9DJJ4Ur+SeFK/knhSv5J4Ur/95AH95gH9DLCHvj+wh74/sIe+P7CHvj/95AH95gH9DF1Okb9dTpG/XU6Rv11Okb/95AH9" +
-  "5gH9DMzHjj7Mx44+zMeOPszHjj795AH95gH9DEzCPr5Mwj6+TMI+vkzCPr795AH95gH9DMk2xj3JNsY9yTbGPck2xj395AH95gH9DPuIvz77iL8++4i/PvuI" +
-  "vz795AH95gH9DMcAgD/HAIA/xwCAP8cAgD/95AH95gEgByAH/eYB/QxO/KE/TvyhP078oT9O/KE//eQB/eUB/QxxvbBCcb2wQnG9sEJxvbBC/egB/Qz2qK7C" +
-  "9qiuwvaorsL2qK7C/ekBIgX9DDuquD87qrg/O6q4PzuquD/95gH9aiIJ/QyDgF45g4BeOYOAXjmDgF45/eYBIAUgCf0MAIAxvwCAMb8AgDG/AIAxv/3mAf3k" +
-  "Af3kASIFIAUgBSAFIAUgBSAFIAX9DGdpUDlnaVA5Z2lQOWdpUDn95gH9DM5DtzrOQ7c6zkO3Os5Dtzr95AH95gH9DAiJCDwIiQg8CIkIPAiJCDz95AH95gH9" +
-  "DMGpKj3BqSo9wakqPcGpKj395AH95gH9DKqqKj6qqio+qqoqPqqqKj795AH95gEgCP3kAf3mAf3mAf3kAf3kASAJ/fgBQRf9qwH9DAAAgD8AAIA/AACAPwAA" +
-  "gD/9rgH95gH95gH95QEiBf3hASAFIAf9DAAAAAAAAAAAAAAAAAAAAAD9Q/1SIAb95AH95gEhBQwGCyAF/QwAAAA/AAAAPwAAAD8AAAA/Igj95gH9DAAAgD8A" +
-  "AIA/AACAPwAAgD8iBv0MAAAAQAAAAEAAAABAAAAAQCAGIAYgBSAF/eYBIAX9DBMnNz0TJzc9Eyc3PRMnNz395gH95gEgBf3kAf0MKkJMPypCTD8qQkw/KkJM" +
-  "P/3mASIFIAX95AH9DHG9sEJxvbBCcb2wQnG9sEL96AH9DPaorsL2qK7C9qiuwvaorsL96QEiBf0MO6q4PzuquD87qrg/O6q4P/3mAf1qIgf9DIOAXjmDgF45" +
-  "g4BeOYOAXjn95gEgBSAH/QwAgDG/AIAxvwCAMb8AgDG//eYB/eQB/eQBIgUgBSAFIAUgBSAFIAUgBf0MZ2lQOWdpUDlnaVA5Z2lQOf3mAf0MzkO3Os5DtzrO" +
-  "Q7c6zkO3Ov3kAf3mAf0MCIkIPAiJCDwIiQg8CIkIPP3kAf3mAf0MwakqPcGpKj3BqSo9wakqPf3kAf3mAf0MqqoqPqqqKj6qqio+qqoqPv3kAf3mASAI/eQB" +
-  "/eYB/eYB/eQB/eQBIAf9+AFBF/2rAf0MAACAPwAAgD8AAIA/AACAP/2uAf3mAf3kAf3nAf3lASAG/eQB/eYBIQUMBQsgBf3hASEFDAQLIAUgBf3mASEFDAML" +
-  "IAX9DAAAAAAAAAAAAAAAAAAAAAD96QEhBQwCC/0MAACAPwAAgD8AAIA/AACAPyIHIAcgByAF/eAB/QwAAAA/AAAAPwAAAD8AAAA/Ign95gH95AH95wEiBiAH" +
-  "IAYgBiAGIAYgBiAGIAYgBiAG/QxF+S4+RfkuPkX5Lj5F+S4+/eYB/QySeFK/knhSv5J4Ur+SeFK//eQB/eYB/Qywh74/sIe+P7CHvj+wh74//eQB/eYB/Qxd" +
-  "TpG/XU6Rv11Okb9dTpG//eQB/eYB/QzMx44+zMeOPszHjj7Mx44+/eQB/eYB/QxMwj6+TMI+vkzCPr5Mwj6+/eQB/eYB/QzJNsY9yTbGPck2xj3JNsY9/eQB" +
-  "/eYB/Qz7iL8++4i/PvuIvz77iL8+/eQB/eYB/QzHAIA/xwCAP8cAgD/HAIA//eQB/eYBIAUgBf3mAf0MTvyhP078oT9O/KE/TvyhP/3kAf3lAf0Mcb2wQnG9" +
-  "sEJxvbBCcb2wQv3oAf0M9qiuwvaorsL2qK7C9qiuwv3pASIG/Qw7qrg/O6q4PzuquD87qrg//eYB/WoiCP0Mg4BeOYOAXjmDgF45g4BeOf3mASAGIAj9DACA" +
-  "Mb8AgDG/AIAxvwCAMb/95gH95AH95AEiBiAGIAYgBiAGIAYgBiAG/QxnaVA5Z2lQOWdpUDlnaVA5/eYB/QzOQ7c6zkO3Os5DtzrOQ7c6/eQB/eYB/QwIiQg8" +
-  "CIkIPAiJCDwIiQg8/eQB/eYB/QzBqSo9wakqPcGpKj3BqSo9/eQB/eYB/Qyqqio+qqoqPqqqKj6qqio+/eQB/eYBIAn95AH95gH95gH95AH95AEgCP34AUEX" +
-  "/asB/QwAAIA/AACAPwAAgD8AAIA//a4B/eYB/eYB/eUBIgb94QEgBiAF/QwAAAAAAAAAAAAAAAAAAAAA/UP9UiEFDAELIAX94wEhBQsgAiAF/QsAACACQRBq" +
-  "IQIgAUEQaiEBIARBBGoiBCADSA0ACwsLvQgEAn8CewR/An0CQAJAIAVBfHEiBkEBTg0AQQAhBwwBCwJAIAMNACAC/QkAACAJ/Q0AAQIDAAECAwABAgMAAQID" +
-  "IQhBACEHIAEhCiAEIQsDQCAK/QAAACEJAkACQAJAAkACQCAADgMCAQADCyAIIAn95gEhCQwDCyAJIAj95QEhCQwCCyAIIAn95AEhCQwBCyAJIAj95wEhCQsg" +
-  "CyAJ/QsAACAKQRBqIQogC0EQaiELIAdBBGoiByAGSA0ADAILCwJAAkACQAJAAkACQAJAAkACQAJAIAAOAwMBAAILIAZBf2oiCkECdkEBaiILQQFxIQwgCkED" +
-  "Rw0FQQAhBwwGCyAGQX9qIgpBAnZBAWoiC0EBcSEMIApBA0cNAkEAIQcMAwsgBkF/aiIKQQJ2QQFqIgtBAXEhDCAKQQNHDQVBACEHDAYLIAEgAEECdCIHaiEK" +
-  "IAIgB2ohCyAEIAdqIQ0gACEHA0AgDSAK/QAAACAL/QAAAP3kAf0LAAAgCkEQaiEKIAtBEGohCyANQRBqIQ0gB0EEaiIHIAZIDQAMBwsLIAtB/v///wdxIQ1B" +
-  "ACEHIAQhCiACIQsgASEGA0AgCiAG/QAAACAL/QAAAP3lAf0LAAAgCkEQaiAGQRBq/QAAACALQRBq/QAAAP3lAf0LAAAgCkEgaiEKIAtBIGohCyAGQSBqIQYg" +
-  "B0EIaiEHIA1BfmoiDQ0ACwsgDEUNBCAEIAdBAnQiCmogASAKav0AAAAgAiAKav0AAAD95QH9CwAAIAdBBGohBwwECyALQf7///8HcSENQQAhByAEIQogAiEL" +
-  "IAEhBgNAIAogBv0AAAAgC/0AAAD95gH9CwAAIApBEGogBkEQav0AAAAgC0EQav0AAAD95gH9CwAAIApBIGohCiALQSBqIQsgBkEgaiEGIAdBCGohByANQX5q" +
-  "Ig0NAAsLIAxFDQIgBCAHQQJ0IgpqIAEgCmr9AAAAIAIgCmr9AAAA/eYB/QsAACAHQQRqIQcMAgsgC0H+////B3EhDUEAIQcgBCEKIAIhCyABIQYDQCAKIAb9" +
-  "AAAAIAv9AAAA/ecB/QsAACAKQRBqIAZBEGr9AAAAIAtBEGr9AAAA/ecB/QsAACAKQSBqIQogC0EgaiELIAZBIGohBiAHQQhqIQcgDUF+aiINDQALCyAMRQ0A" +
-  "IAQgB0ECdCIKaiABIApq/QAAACACIApq/QAAAP3nAf0LAAAgB0EEaiEHCwJAIAcgBU4NACADQQJ0IQ0gBSAHayEGIAEgB0ECdCILaiEKIAQgC2ohCyACIAcg" +
-  "A2xBAnRqIQcDQCAHKgIAIQ4gCioCACEPAkACQAJAAkACQCAADgMAAQIDCyAPIA6SIQ4MAwsgDyAOkyEODAILIA8gDpQhDgwBCyAPIA6VIQ4LIAsgDjgCACAK" +
-  "QQRqIQogByANaiEHIAtBBGohCyAGQX9qIgYNAAsLCw==";
+import { KERNEL } from "./kernel_binary.js";
 
 const PAGE = 65536;
 const RESERVED = 4096; // numbers, for the stack of the compiled code
 export const SCRATCH = RESERVED - 8; // a place for one number
 const SLACK = 8; // numbers behind the last tensor, which are read and not used
 
-/** @typedef {{linear: Function, linear8: Function, product?: Function, map?: Function, zip?: Function}} Products the last three where they are compiled */
+/** As in kernel.c, with places for addresses; the others where they are compiled. @typedef {{linear: Function, linear8: Function, product: Function, map?: Function, zip?: Function, runs?: Function, soften?: Function, norm?: Function}} Products */
 
 /** By number, as kernel.c has them. */
-export const MAPS = { exp: 0, sigmoid: 1, tanh: 2, silu: 3, gelu: 4, gelu_tanh: 5, neg: 6, square: 7, relu: 8, erf: 9, sqrt: 10 };
-export const ZIPS = { add: 0, sub: 1, mul: 2, div: 3 };
+export const MAPS = { exp: 0, sigmoid: 1, tanh: 2, silu: 3, gelu: 4, gelu_tanh: 5, neg: 6, square: 7, relu: 8, erf: 9, sqrt: 10, floor: 11, round: 12, abs: 13 };
+export const RUNS = { sum: 0, squares: 1, largest: 2 };
+export const SOFT = { softmax: 0, safe: 1, log: 2 };
+export const ZIPS = { add: 0, sub: 1, mul: 2, div: 3, maximum: 4, minimum: 5 };
 
-/** A heap of 32-bit numbers. Numbers are at places; freed places of a size are used again. */
+/** A heap of 32-bit numbers. Numbers are at places; freed places are used again. */
 export class NumberHeap {
   /** @param {boolean} [wasm] false: as where WebAssembly is refused */
   constructor(wasm = true) {
@@ -171,6 +28,7 @@ export class NumberHeap {
     this.end = RESERVED; // place 0 is "none"
     /** @type {Map<number, number[]>} by size */
     this.free = new Map();
+    this.idle = 0; // numbers that are free
     this.room = { at: 0, size: 0 };
   }
 
@@ -183,11 +41,36 @@ export class NumberHeap {
   take(n) {
     const size = (n + 15) & ~15;
     const again = this.free.get(size)?.pop();
-    if (again !== undefined) return again;
+    if (again !== undefined) {
+      this.idle -= size;
+      return again;
+    }
+    const joined = this.end + size + SLACK > this.f.length && this.idle > this.end / 4 && this.#joined(size);
+    if (joined) return joined;
     const at = this.end;
     this.end += size;
     if (this.end + SLACK > this.f.length) this.#grow();
     return at;
+  }
+
+  /** A part of what is free, where neighbours become one; 0 where all are too small. @param {number} size */
+  #joined(size) {
+    const places = [...this.free].flatMap(([size, list]) => list.map((at) => ({ at, size }))).sort((a, b) => a.at - b.at);
+    this.free.clear();
+    this.idle = 0;
+    /** @type {{at: number, size: number}[]} */
+    const joined = [];
+    for (const one of places) {
+      const last = joined[joined.length - 1];
+      if (last && last.at + last.size === one.at) last.size += one.size;
+      else joined.push(one);
+    }
+    const last = joined[joined.length - 1];
+    if (last && last.at + last.size === this.end) this.end = /** @type {any} */ (joined.pop()).at;
+    const best = joined.reduce((a, b) => (b.size >= size && b.size < a.size ? b : a), { at: 0, size: Infinity });
+    for (const one of joined) if (one !== best) this.give(one.at, one.size);
+    if (best.at && best.size > size) this.give(best.at + size, best.size - size);
+    return best.at;
   }
 
   /** A place for n numbers that the next caller uses too. @param {number} n */
@@ -199,6 +82,7 @@ export class NumberHeap {
   /** @param {number} at @param {number} n */
   give(at, n) {
     const size = (n + 15) & ~15;
+    this.idle += size;
     const places = this.free.get(size);
     if (places) places.push(at);
     else this.free.set(size, [at]);
@@ -224,16 +108,18 @@ export class NumberHeap {
 /** The compiled products, on a memory of their own; null where WebAssembly is refused. @param {NumberHeap} heap */
 function started(heap) {
   try {
-    const binary = Uint8Array.from(atob(BINARY), (letter) => letter.charCodeAt(0));
+    const binary = Uint8Array.from(atob(KERNEL), (letter) => letter.charCodeAt(0));
     const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(binary), { env: { memory } });
-    const at = (place) => place * 4; // in bytes
+    const { linear, linear8, product, map, zip, runs, soften, norm } = /** @type {Record<string, any>} */ (new WebAssembly.Instance(new WebAssembly.Module(binary), { env: { memory } }).exports);
     heap.products = {
-      linear: (x, w, b, y, rows, dIn, dOut) => /** @type {Function} */ (exports.linear)(at(x), at(w), at(b), at(y), rows, dIn, dOut),
-      linear8: (x, w, s, b, y, rows, dIn, dOut) => /** @type {Function} */ (exports.linear8)(at(x), at(w), at(s), at(b), at(y), rows, dIn, dOut, at(heap.roomFor(2 * dIn))),
-      product: (x, row, column, w, b, y, rows, dIn, dOut) => /** @type {Function} */ (exports.product)(at(x), row, column, at(w), at(b), at(y), rows, dIn, dOut),
-      map: (what, x, y, n) => /** @type {Function} */ (exports.map)(what, at(x), at(y), n),
-      zip: (what, a, b, step, y, n) => /** @type {Function} */ (exports.zip)(what, at(a), at(b), step, at(y), n),
+      linear: (x, xs, w, ws, b, y, ys, rows, dIn, dOut) => linear(4 * x, xs, 4 * w, ws, 4 * b, 4 * y, ys, rows, dIn, dOut),
+      linear8: (x, xs, w, s, b, y, ys, rows, dIn, dOut) => linear8(4 * x, xs, 4 * w, 4 * s, 4 * b, 4 * y, ys, rows, dIn, dOut, 4 * heap.roomFor(4 * dIn)),
+      product: (x, row, column, w, ws, b, y, ys, rows, dIn, dOut) => product(4 * x, row, column, 4 * w, ws, 4 * b, 4 * y, ys, rows, dIn, dOut),
+      map: (what, x, y, n) => map(what, 4 * x, 4 * y, n),
+      zip: (what, a, b, step, y, n) => zip(what, 4 * a, 4 * b, step, 4 * y, n),
+      runs: (what, x, y, rows, n) => runs(what, 4 * x, 4 * y, rows, n),
+      soften: (what, x, y, rows, n) => soften(what, 4 * x, 4 * y, rows, n),
+      norm: (x, w, b, y, means, scales, rows, n, eps) => norm(4 * x, 4 * w, 4 * b, 4 * y, 4 * means, 4 * scales, rows, n, eps),
     };
     return memory;
   } catch {
@@ -241,19 +127,19 @@ function started(heap) {
   }
 }
 
-/** The same in JavaScript; x, w, b and y are places. @param {NumberHeap} heap @returns {Products} */
+/** The same in JavaScript. @param {NumberHeap} heap @returns {Products} */
 function inScript(heap) {
-  const product = (x, weights, w, scale, b, y, rows, dIn, dOut) => {
+  const sums = (x, row, column, w, ofRow, ofColumn, of, scale, b, y, ys, rows, dIn, dOut) => {
     const { f } = heap;
-    for (let o = 0; o < dOut; o++) {
-      const first = w + o * dIn;
-      for (let row = 0; row < rows; row++) {
-        f[y + row * dOut + o] = dot(f, x + row * dIn, weights, first, dIn) * (scale ? f[scale + o] : 1) + (b ? f[b + o] : 0);
-      }
+    for (let r = 0; r < rows; r++) for (let o = 0; o < dOut; o++) {
+      let sum = 0;
+      for (let k = 0; k < dIn; k++) sum += f[x + r * row + k * column] * of[w + k * ofRow + o * ofColumn];
+      f[y + r * ys + o] = sum * (scale ? f[scale + o] : 1) + (b ? f[b + o] : 0);
     }
   };
   return {
-    linear: (x, w, b, y, rows, dIn, dOut) => product(x, heap.f, w, 0, b, y, rows, dIn, dOut),
-    linear8: (x, w, s, b, y, rows, dIn, dOut) => product(x, new Int8Array(heap.f.buffer), w * 4, s, b, y, rows, dIn, dOut),
+    linear: (x, xs, w, ws, b, y, ys, rows, dIn, dOut) => sums(x, xs, 1, w, 1, ws, heap.f, 0, b, y, ys, rows, dIn, dOut),
+    linear8: (x, xs, w, s, b, y, ys, rows, dIn, dOut) => sums(x, xs, 1, 4 * w, 1, dIn, new Int8Array(heap.f.buffer), s, b, y, ys, rows, dIn, dOut),
+    product: (x, row, column, w, ws, b, y, ys, rows, dIn, dOut) => sums(x, row, column, w, ws, 1, heap.f, 0, b, y, ys, rows, dIn, dOut),
   };
 }

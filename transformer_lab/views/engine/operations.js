@@ -1,8 +1,8 @@
 // What each operation of a graph does: a table by PyTorch's names. Nothing here knows an architecture.
 
-import { MAPS, SCRATCH, ZIPS } from "./kernel.js";
+import { MAPS, RUNS, SCRATCH, SOFT, ZIPS } from "./kernel.js";
 import { ACTIVATIONS, erf, likeliest } from "./tensors.js";
-import { catenated, chosen, counted, embedded, expanded, gathered, grouped, indexPut, indexed, range, reshaped, scattered, slicePut, sliced, split, squeezed, triangle, where } from "./rearranging.js";
+import { catenated, chosen, counted, embedded, expanded, gathered, indexPut, indexed, range, reshaped, scattered, slicePut, sliced, split, squeezed, triangle, where } from "./rearranging.js";
 import { axisOf, broadcast, countOf, eachRow, isTensor, isWhole, stridesAs, stridesOf, typeOf } from "./strided.js";
 
 /**
@@ -88,54 +88,77 @@ const gelu = (on, [x], { approximate = "none" }) => approximate === "tanh" ? eac
 
 // ---- along axes ---------------------------------------------------------------------------------------
 
-/**
- * @param {Workspace} on @param {Tensor} x @param {any} axes @param {boolean} keep
- * @param {(numbers: Float32Array, at: number, step: number, n: number) => number} f of one run
- * @param {string} [type]
- */
+/** Of a run of n numbers, one. @typedef {{(numbers: Float32Array, at: number, n: number): number, compiled?: number}} OfRun compiled: of RUNS */
+
+/** @param {Workspace} on @param {Tensor} x @param {any} axes @param {boolean} keep @param {OfRun} f @param {string} [type] */
 function reduced(on, x, axes, keep, f, type = x.type) {
   const rank = x.shape.length;
   const chosen = axes === null || axes === undefined || axes.length === 0 ? x.shape.map((_, i) => i) : [axes].flat().map((axis) => axisOf(axis, rank));
   const rest = x.shape.map((_, i) => i).filter((i) => !chosen.includes(i));
-  const order = [...rest, ...chosen];
-  const turned = on.whole(on.view(x, order.map((i) => x.shape[i]), order.map((i) => x.strides[i])));
-  const n = countOf(chosen.map((i) => x.shape[i]));
   const outer = rest.map((i) => x.shape[i]);
+  const [n, rows] = [countOf(chosen.map((i) => x.shape[i])), countOf(outer)];
   const y = on.tensor(outer, type);
-  const numbers = on.heap.f;
-  for (let i = 0, rows = countOf(outer); i < rows; i++) numbers[y.at + i] = f(numbers, turned.at + i * n, 1, n);
+  if (f === total && rest.length && Math.min(...rest) === chosen.length && isWhole(x)) sumOfRows(on, x.at, n, rows, y.at);
+  else {
+    const order = [...rest, ...chosen];
+    const { at } = on.whole(on.view(x, order.map((i) => x.shape[i]), order.map((i) => x.strides[i])));
+    const { f: numbers, products: { runs } } = on.heap;
+    if (runs && f.compiled !== undefined) runs(f.compiled, at, y.at, rows, n);
+    else for (let i = 0; i < rows; i++) numbers[y.at + i] = f(numbers, at + i * n, n);
+  }
   if (!keep) return y;
   const shape = x.shape.map((size, i) => (chosen.includes(i) ? 1 : size));
   return on.view(y, shape, stridesOf(shape));
 }
 
-const total = (f, at, step, n) => {
+/** The product of ones with x [n, m]. */
+function sumOfRows(on, x, n, m, y) {
+  on.heap.f[SCRATCH] = 1;
+  on.heap.products.product(SCRATCH, 0, 0, x, m, 0, y, m, 1, n, m);
+}
+
+/** @type {OfRun} */
+const total = (f, at, n) => {
   let s = 0;
-  for (let i = 0; i < n; i++) s += f[at + i * step];
+  for (let i = 0; i < n; i++) s += f[at + i];
   return s;
 };
-const largestOf = (f, at, step, n) => {
+total.compiled = RUNS.sum;
+/** @type {OfRun} */
+const squares = (f, at, n) => {
+  let s = 0;
+  for (let i = 0; i < n; i++) s += f[at + i] ** 2;
+  return s;
+};
+squares.compiled = RUNS.squares;
+/** @type {OfRun} */
+const largestOf = (f, at, n) => {
   let top = -Infinity;
-  for (let i = 0; i < n; i++) if (f[at + i * step] > top) top = f[at + i * step];
+  for (let i = 0; i < n; i++) if (f[at + i] > top) top = f[at + i];
   return top;
 };
-const placeOfLargest = (f, at, step, n) => {
-  const top = largestOf(f, at, step, n);
+largestOf.compiled = RUNS.largest;
+const placeOfLargest = (f, at, n) => {
+  const top = largestOf(f, at, n);
   let i = 0;
-  while (i < n && f[at + i * step] !== top) i++;
+  while (i < n && f[at + i] !== top) i++;
   return i;
 };
-const smallest = (f, at, step, n) => {
+const smallest = (f, at, n) => {
   let low = Infinity;
-  for (let i = 0; i < n; i++) if (f[at + i * step] < low) low = f[at + i * step];
+  for (let i = 0; i < n; i++) if (f[at + i] < low) low = f[at + i];
   return low;
 };
-const anyOf = (f, at, step, n) => {
-  for (let i = 0; i < n; i++) if (f[at + i * step]) return 1;
+const anyOf = (f, at, n) => {
+  for (let i = 0; i < n; i++) if (f[at + i]) return 1;
   return 0;
 };
 
-/** Of every run along an axis: `f(numbers, from, to, n)` with both runs whole. @param {Workspace} on @param {Tensor} x @param {number} axis @param {(f: Float32Array, from: number, to: number, n: number) => void} f */
+/**
+ * Of every run along an axis.
+ * @param {Workspace} on @param {Tensor} x @param {number} axis
+ * @param {{(f: Float32Array, from: number, to: number, n: number): void, compiled?: number}} f both runs are whole; compiled: of SOFT
+ */
 function alongAxis(on, x, axis, f, type = x.type) {
   const rank = x.shape.length;
   const last = axisOf(axis, rank);
@@ -143,31 +166,37 @@ function alongAxis(on, x, axis, f, type = x.type) {
   const from = on.whole(on.view(x, order.map((i) => x.shape[i]), order.map((i) => x.strides[i])));
   const y = on.tensor(from.shape, type);
   const n = rank ? x.shape[last] : 1;
-  for (let i = 0, rows = countOf(x.shape) / Math.max(1, n); i < rows; i++) f(on.heap.f, from.at + i * n, y.at + i * n, n);
+  const rows = countOf(x.shape) / Math.max(1, n);
+  const { soften } = on.heap.products;
+  if (soften && f.compiled !== undefined) soften(f.compiled, from.at, y.at, rows, n);
+  else for (let i = 0; i < rows; i++) f(on.heap.f, from.at + i * n, y.at + i * n, n);
   const back = order.map((_, i) => order.indexOf(i));
   return on.view(y, back.map((i) => y.shape[i]), back.map((i) => y.strides[i]));
 }
 
 function softmaxOfRun(f, from, to, n) {
-  const top = largestOf(f, from, 1, n);
+  const top = largestOf(f, from, n);
   let s = 0;
   for (let j = 0; j < n; j++) s += f[to + j] = Math.exp(f[from + j] - top);
   for (let j = 0; j < n; j++) f[to + j] /= s;
 }
+softmaxOfRun.compiled = SOFT.softmax;
 
 /** 0 where everything is −∞. */
 function safeSoftmax(f, from, to, n) {
-  if (largestOf(f, from, 1, n) === -Infinity) f.fill(0, to, to + n);
+  if (largestOf(f, from, n) === -Infinity) f.fill(0, to, to + n);
   else softmaxOfRun(f, from, to, n);
 }
+safeSoftmax.compiled = SOFT.safe;
 
 function logSoftmax(f, from, to, n) {
-  const top = largestOf(f, from, 1, n);
+  const top = largestOf(f, from, n);
   let s = 0;
   for (let j = 0; j < n; j++) s += Math.exp(f[from + j] - top);
   const log = top + Math.log(s);
   for (let j = 0; j < n; j++) f[to + j] = f[from + j] - log;
 }
+logSoftmax.compiled = SOFT.log;
 
 function cumulative(f, from, to, n) {
   let s = 0;
@@ -187,62 +216,72 @@ const sorted = (down) => (run) => Array.from(run.keys()).sort((a, b) => (down ? 
 /** @type {Operation} */
 function normOfRows(on, [x, shape, weight, bias, eps]) {
   const n = countOf(shape);
-  const from = on.whole(x);
+  const [{ at }, w, b] = [x, weight, bias].map((t) => (t ? on.whole(t) : { at: 0 }));
   const y = on.tensor(x.shape);
   const [means, scales] = [0, 1].map(() => on.tensor([...x.shape.slice(0, x.shape.length - shape.length), ...shape.map(() => 1)]));
-  const [w, b] = [weight, bias].map((t) => (t ? on.whole(t) : null));
-  const f = on.heap.f;
-  for (let at = 0, row = 0, size = countOf(x.shape); at < size; at += n, row++) {
-    const mean = total(f, from.at + at, 1, n) / n;
+  const rows = countOf(means.shape);
+  const { f, products: { norm } } = on.heap;
+  if (norm) norm(at, w.at, b.at, y.at, means.at, scales.at, rows, n, eps);
+  else for (let row = 0; row < rows; row++) {
+    const from = at + row * n;
+    const mean = (f[means.at + row] = total(f, from, n) / n);
     let variance = 0;
-    for (let k = 0; k < n; k++) variance += (f[from.at + at + k] - mean) ** 2;
-    const scale = 1 / Math.sqrt(variance / n + eps);
-    f[means.at + row] = mean;
-    f[scales.at + row] = scale;
-    for (let k = 0; k < n; k++) f[y.at + at + k] = (f[from.at + at + k] - mean) * scale * (w ? f[w.at + k] : 1) + (b ? f[b.at + k] : 0);
+    for (let k = 0; k < n; k++) variance += (f[from + k] - mean) ** 2;
+    const scale = (f[scales.at + row] = 1 / Math.sqrt(variance / n + eps));
+    for (let k = 0; k < n; k++) f[y.at + row * n + k] = (f[from + k] - mean) * scale * (w.at ? f[w.at + k] : 1) + (b.at ? f[b.at + k] : 0);
   }
   return [y, means, scales];
 }
 
 // ---- products -----------------------------------------------------------------------------------------
 
-/** x [n, k] · w [k, m] + b. @param {Workspace} on @param {Tensor} x @param {Tensor} w @param {Tensor | null} b */
+/**
+ * x [n, k] · w [k, m] + b, put at a place.
+ * @param {Workspace} on @param {Tensor} x @param {Tensor} w @param {number} b the place of m numbers, or 0 @param {number} y
+ */
+export function multiply(on, x, w, b, y) {
+  const { linear, linear8, product } = on.heap.products;
+  const [[n, k], m] = [x.shape, w.shape[1]];
+  const { uses, scale } = w.store;
+  const forwards = !scale && w.strides[1] === 1 && k > 1 && (uses !== Infinity || k * m <= SMALL);
+  if (forwards) return product(x.at, ...x.strides, w.at, w.strides[0], b, y, m, n, k, m);
+  const rows = x.strides[1] === 1 || k === 1 ? x : on.fresh(x);
+  if (scale) return linear8(rows.at, rows.strides[0], w.at, scale, b, y, m, n, k, m);
+  const columns = w.strides[0] === 1 || k === 1 ? w : on.turned(w);
+  linear(rows.at, rows.strides[0], columns.at, columns.strides[1], b, y, m, n, k, m);
+}
+
+const SMALL = 2 ** 14; // numbers of a weight that is read as it is; a larger one is turned once
+
+/** @param {Workspace} on @param {Tensor} x @param {Tensor} w @param {Tensor | null} b */
 function product(on, x, w, b = null) {
-  const [n, k] = x.shape;
-  const m = w.shape[1];
-  const y = on.tensor([n, m]);
-  const added = b && countOf(b.shape) === m ? on.whole(b) : null;
-  const { linear, linear8, product: forwards } = on.heap.products;
-  const as = k * m <= SMALL ? n >= SEVERAL || readForwards(w) : w.store.uses !== Infinity && readForwards(w);
-  if (forwards && as && !(/** @type {any} */ (w.store).scale)) forwards(x.at, ...x.strides, on.whole(w).at, added?.at ?? 0, y.at, n, k, m);
-  else {
-    const rows = on.whole(x);
-    const { at, scale } = on.turned(w);
-    if (scale) linear8(rows.at, at, scale, added?.at ?? 0, y.at, n, k, m);
-    else linear(rows.at, at, added?.at ?? 0, y.at, n, k, m);
-  }
+  const y = on.tensor([x.shape[0], w.shape[1]]);
+  const added = b && countOf(b.shape) === w.shape[1] ? on.whole(b) : null;
+  multiply(on, x, w, added?.at ?? 0, y.at);
   return b && !added ? both(on, y, b, (u, v) => u + v) : y;
 }
 
-const SMALL = 2 ** 14; // numbers of a weight that is read forwards; a larger one is turned once
-const SEVERAL = 16; // rows for which a small weight is copied to be read forwards
-/** Whether its last two axes are rows of numbers. @param {Tensor} w */
-const readForwards = ({ shape, strides, store }) => strides.at(-1) === 1 && strides.at(-2) === shape.at(-1) && !(/** @type {any} */ (store).scale);
+/** One of several along the first axis. @param {Tensor} x @param {number} i @returns {Tensor} */
+const nth = (x, i) => ({ ...x, at: x.at + i * x.strides[0], shape: x.shape.slice(1), strides: x.strides.slice(1) });
 
 /** @type {Operation} */
 function batched(on, [a, b]) {
-  const [n, rows, k] = a.shape;
-  const m = b.shape[2];
+  const [n, rows, m] = [a.shape[0], a.shape[1], b.shape[2]];
   const y = on.tensor([n, rows, m]);
-  const { linear, product: forwards } = on.heap.products;
-  if (forwards && readForwards(b)) {
-    const [each, row, column] = a.strides;
-    for (let i = 0; i < n; i++) forwards(a.at + i * each, row, column, b.at + i * b.strides[0], 0, y.at + i * rows * m, rows, k, m);
-    return y;
+  const [x, w] = [nth(a, 0), nth(b, 0)];
+  for (let i = 0; i < n; i++, x.at += a.strides[0], w.at += b.strides[0]) multiply(on, x, w, 0, y.at + i * rows * m);
+  return y;
+}
+
+/** x [row, k] times the matrix of each row's group, w [group, k, m]; groups end at `ends`. @type {Operation} */
+function grouped(on, [x, w, ends]) {
+  const m = w.shape[2];
+  const y = on.filled([x.shape[0], m], 0);
+  for (let group = 0, from = 0; group < w.shape[0]; group++) {
+    const to = on.heap.f[ends.at + group * ends.strides[0]];
+    if (to > from) multiply(on, sliced(on, [x, 0, from, to], {}), nth(w, group), 0, y.at + from * m);
+    from = to;
   }
-  const x = on.whole(a);
-  const turned = on.whole(on.view(b, [n, m, k], [b.strides[0], b.strides[2], b.strides[1]]));
-  for (let i = 0; i < n; i++) linear(x.at + i * rows * k, turned.at + i * m * k, 0, y.at + i * rows * m, rows, k, m);
   return y;
 }
 
@@ -269,7 +308,7 @@ function convolved(on, [x, weight, bias, stride, padding, dilation, transposed, 
       const [v, h] = [r * sy - py + a * dy, c * sx - px + b * dx];
       f[at++] = v < 0 || h < 0 || v >= height || h >= width ? 0 : f[from.at + ((i * channels + group * inside + k) * height + v) * width + h];
     }
-    on.heap.products.linear(windows.at, w.at + group * each * size, bias ? bias.at + group * each : 0, part.at, rows * columns, size, each);
+    on.heap.products.linear(windows.at, size, w.at + group * each * size, size, bias ? bias.at + group * each : 0, part.at, each, rows * columns, size, each);
     for (let o = 0; o < each; o++) for (let p = 0; p < rows * columns; p++) f[y.at + (i * outputs + group * each + o) * rows * columns + p] = f[part.at + p * each + o];
   }
   return y;
@@ -314,8 +353,8 @@ const unary = {
 
 /** @type {Operation} */
 function clamped(on, [x, low = null, high = null]) {
-  const above = low === null ? x : both(on, x, low, Math.max, x.type);
-  return high === null ? above : both(on, above, high, Math.min, x.type);
+  const above = low === null ? x : both(on, x, low, Math.max, x.type, ZIPS.maximum);
+  return high === null ? above : both(on, above, high, Math.min, x.type, ZIPS.minimum);
 }
 
 /** @type {Record<string, Operation>} */
@@ -334,11 +373,11 @@ export const OPERATIONS = {
   "div.Tensor_mode": (on, [a, b], { rounding_mode: mode }) => both(on, a, b, division[mode] ?? arithmetic.div),
   floor_divide: binaryBy(division.floor),
   "neg": (on, [x]) => eachNumber(on, x, unary.neg, x.type, MAPS.neg),
-  "abs": (on, [x]) => eachNumber(on, x, Math.abs),
-  "relu": (on, [x]) => eachNumber(on, x, unary.relu),
+  "abs": (on, [x]) => eachNumber(on, x, Math.abs, x.type, MAPS.abs),
+  "relu": (on, [x]) => eachNumber(on, x, unary.relu, x.type, MAPS.relu),
   isnan: (on, [x]) => eachNumber(on, x, (v) => +Number.isNaN(v), "bool"),
   isinf: (on, [x]) => eachNumber(on, x, (v) => +(Math.abs(v) === Infinity), "bool"),
-  round: (on, [x]) => eachNumber(on, x, (v) => (v % 1 === 0.5 || v % 1 === -0.5 ? 2 * Math.round(v / 2) : Math.round(v))), // halves to even
+  round: (on, [x]) => eachNumber(on, x, (v) => (v % 1 === 0.5 || v % 1 === -0.5 ? 2 * Math.round(v / 2) : Math.round(v)), x.type, MAPS.round), // halves to even
   gelu,
   ...Object.fromEntries(["clamp", "clamp.Tensor"].map((name) => [name, clamped])),
   bitwise_not: not,
@@ -348,7 +387,10 @@ export const OPERATIONS = {
   ...Object.fromEntries(["bitwise_xor.Tensor", "logical_xor"].map((name) => [name, bits((a, b) => a ^ b)])),
   _to_copy: cast,
 
-  "mean.dim": (on, [x, axes, keep = false]) => reduced(on, x, axes, keep, (...run) => total(...run) / run[3]),
+  "mean.dim": (on, [x, axes, keep = false]) => {
+    const sums = reduced(on, x, axes, keep, total);
+    return both(on, sums, countOf(x.shape) / countOf(sums.shape), arithmetic.div, x.type, ZIPS.div);
+  },
   "sum.dim_IntList": (on, [x, axes, keep = false]) => reduced(on, x, axes, keep, total, x.type === "bool" ? "int" : x.type),
   sum: (on, [x]) => reduced(on, x, null, false, total, x.type === "bool" ? "int" : x.type),
   amax: (on, [x, axes = null, keep = false]) => reduced(on, x, axes, keep, largestOf),
@@ -358,19 +400,15 @@ export const OPERATIONS = {
   any: (on, [x]) => reduced(on, x, null, false, anyOf, "bool"),
   argmax: (on, [x, axis = null, keep = false]) => reduced(on, x, axis === null ? null : [axis], keep, placeOfLargest, "int"),
   "max.dim": (on, [x, axis, keep = false]) => [reduced(on, x, [axis], keep, largestOf), reduced(on, x, [axis], keep, placeOfLargest, "int")],
-  "var.correction": (on, [x, axes], { correction = 1, keepdim = false }) => reduced(on, x, axes, keepdim, (f, at, step, n) => {
-    const mean = total(f, at, step, n) / n;
+  "var.correction": (on, [x, axes], { correction = 1, keepdim = false }) => reduced(on, x, axes, keepdim, (f, at, n) => {
+    const mean = total(f, at, n) / n;
     let s = 0;
-    for (let i = 0; i < n; i++) s += (f[at + i * step] - mean) ** 2;
+    for (let i = 0; i < n; i++) s += (f[at + i] - mean) ** 2;
     return s / (n - correction);
   }),
   linalg_vector_norm: (on, [x, order = 2, axes = null, keep = false]) => {
     if (order !== 2) throw new Error("the engine of this page computes no norm but the Euclidean");
-    return reduced(on, x, axes, keep, (f, at, step, n) => {
-      let s = 0;
-      for (let i = 0; i < n; i++) s += f[at + i * step] ** 2;
-      return Math.sqrt(s);
-    });
+    return eachNumber(on, reduced(on, x, axes, keep, squares), Math.sqrt, x.type, MAPS.sqrt);
   },
   _softmax: (on, [x, axis]) => alongAxis(on, x, axis, softmaxOfRun),
   _safe_softmax: (on, [x, axis]) => alongAxis(on, x, axis, safeSoftmax),

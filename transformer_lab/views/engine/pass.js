@@ -2,7 +2,7 @@
 // begins from another takes over the blocks below the first that differs.
 
 import { analysis } from "./analyses.js";
-import { patternOf, valuesOf } from "./attention.js";
+import { patternsOf, scoresOf, valuesOf } from "./attention.js";
 import { Edits } from "./edits.js";
 import { GraphPass } from "./graph.js";
 import { matrix } from "./tensors.js";
@@ -117,10 +117,8 @@ export class Pass {
         return { shape: [1, rows, heads, columns / heads], data };
       },
       pattern: (kind, layer) => {
-        const { heads, query, key } = this.callOf(kind, layer, 0);
-        const data = new Float32Array(heads * query.rows * key.rows);
-        for (let head = 0; head < heads; head++) data.set(this.pattern(kind, layer, head), head * query.rows * key.rows);
-        return { shape: [heads, query.rows, key.rows], data };
+        const { heads, query, key } = this.at(kind, layer).call;
+        return { shape: [heads, query.rows, key.rows], data: this.patterns(kind, layer) };
       },
     };
     const read = (input) => () => {
@@ -151,7 +149,18 @@ export class Pass {
 
   /** One head's map, [query, key]; computed when somebody looks. @param {string} kind @param {number} layer @param {number} head */
   pattern(kind, layer, head) {
-    return patternOf(this.callOf(kind, layer, head), head);
+    return patternsOf(this.model.graph.on, this.callOf(kind, layer, head), [head]);
+  }
+
+  /** All maps of a layer, [head, query, key]. @param {string} kind @param {number} layer */
+  patterns(kind, layer) {
+    const { call } = this.at(kind, layer);
+    return patternsOf(this.model.graph.on, call, Array.from({ length: call.heads }, (_, head) => head));
+  }
+
+  /** What the softmax of a row reads. @param {Call} call @param {number} head @param {number} row */
+  scores(call, head, row) {
+    return scoresOf(this.model.graph.on, call, head, row);
   }
 
   callOf(kind, layer, head) {
@@ -168,7 +177,7 @@ export class Pass {
     const values = valuesOf(call);
     const [heads, n, d] = values.shape;
     const output = this.model.outputOf(kind, layer, heads);
-    const { data } = output ? analysis("value_norms", { values, w_o: output }).norm : analysis("lengths", { x: { shape: [heads * n, d], data: values.data } }).length;
+    const { data } = output ? this.model.analysis("value_norms", { values, w_o: output }).norm : analysis("lengths", { x: { shape: [heads * n, d], data: values.data } }).length;
     norms.set(call, { shape: [heads, n], data });
     return { shape: [heads, n], data };
   }

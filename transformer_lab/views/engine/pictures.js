@@ -37,18 +37,13 @@ function* picturesOf(pass, shown, whole) {
   const { call } = pass.at(kind, layer);
   const known = made.get(call);
   if (known && (!whole || known.map.length)) return known;
-  const maps = [];
-  for (let head = 0; head < call.heads; head++) {
-    maps.push(pass.pattern(kind, layer, head));
-    yield null;
-  }
   const shape = [call.heads, call.query.rows, call.key.rows];
-  const weights = new Float32Array(shape[0] * shape[1] * shape[2]);
-  maps.forEach((one, head) => weights.set(one, head * one.length));
+  const weights = pass.patterns(kind, layer);
+  yield null;
   const { shades } = analysis("thumbnails", { maps: { shape, data: weights } });
   const nothing = new Uint8Array(0);
-  const norms = () => bytes(cut(pass.valueNorms(kind, layer), call.heads, shown.keys));
-  const found = { small: Uint8Array.from(shades.data), map: whole ? packed(maps, shape[2], shown) : nothing, norms: whole ? norms() : nothing };
+  const norms = () => normsOf(pass.valueNorms(kind, layer), shown.keys);
+  const found = { small: Uint8Array.from(shades.data), map: whole ? packed(weights, shape, shown) : nothing, norms: whole ? norms() : nothing };
   made.set(call, found);
   return found;
 }
@@ -57,22 +52,29 @@ function* picturesOf(pass, shown, whole) {
 export function* picture(reading, { edits = [], shown }) {
   const pass = yield* reading.pass(edits);
   const { kind, layer, head, keys } = shown;
-  const { rows } = pass.at(kind, layer).call.key;
-  return { map: packed([pass.pattern(kind, layer, head)], rows, shown), norms: bytes(cut(partOf(pass.valueNorms(kind, layer), head), 1, keys)) };
+  const { query, key } = pass.at(kind, layer).call;
+  return { map: packed(pass.pattern(kind, layer, head), [1, query.rows, key.rows], shown), norms: normsOf(partOf(pass.valueNorms(kind, layer), head), keys) };
 }
 
-/** Weights of which so many rows and columns are shown. @param {Float32Array[]} maps @param {number} columns @param {Shown} shown */
-function packed(maps, columns, { queries, keys }) {
-  const shown = maps.map((data) => cut({ shape: [data.length / columns, columns], data }, queries, keys));
-  return joined(shown.map((data) => bytes(Uint16Array.from(analysis("codes", { weights: { shape: [queries, keys], data } }).codes.data))));
+/** @param {Float32Array} data @param {number[]} shape [head, query, key] @param {Shown} shown */
+function packed(data, shape, { queries, keys }) {
+  const weights = cut({ shape, data }, queries, keys);
+  return bytes(Uint16Array.from(analysis("codes", { weights: { shape: [shape[0] * queries, keys], data: weights } }).codes.data));
 }
 
-/** The first rows and columns. @param {{shape: number[], data: Float32Array}} x @param {number} rows @param {number} columns */
-function cut({ shape, data }, rows, columns) {
-  const part = new Float32Array(rows * columns);
-  for (let i = 0; i < rows; i++) part.set(data.subarray(i * shape[1], i * shape[1] + columns), i * columns);
+/** The first rows and columns of some matrices. @param {{shape: number[], data: Float32Array}} x @param {number} rows @param {number} columns */
+function cut({ shape: [count, height, width], data }, rows, columns) {
+  if (rows === height && columns === width) return data;
+  const part = new Float32Array(count * rows * columns);
+  for (let i = 0; i < count * rows; i++) {
+    const from = (Math.floor(i / rows) * height + (i % rows)) * width;
+    part.set(data.subarray(from, from + columns), i * columns);
+  }
   return part;
 }
+
+/** @param {{shape: number[], data: Float32Array}} norms [head, key] @param {number} keys that are shown */
+const normsOf = ({ shape: [heads, n], data }, keys) => bytes(cut({ shape: [1, heads, n], data }, heads, keys));
 
 const bytes = (values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 

@@ -11,6 +11,7 @@ export function reshaped(on, [x, wanted]) {
   const size = countOf(x.shape);
   const rest = size / countOf(wanted.filter((n) => n !== -1));
   const shape = wanted.map((n) => (n === -1 ? rest : n));
+  if (String(shape) === String(x.shape)) return on.view(x, shape, x.strides);
   const whole = on.whole(x);
   return on.view(whole, shape, stridesOf(shape));
 }
@@ -182,23 +183,6 @@ export function counted(on, [x, bins = 100, low = 0, high = 0]) {
   for (let i = 0, n = countOf(x.shape); i < n; i++) {
     const v = f[from.at + i];
     if (v >= low && v <= high) f[y.at + Math.min(bins - 1, Math.floor(((v - low) / (high - low)) * bins))]++;
-  }
-  return y;
-}
-
-/** x [row, k] times the matrix of each row's group, w [group, k, m]; groups end at `ends`. @type {Operation} */
-export function grouped(on, [x, w, ends]) {
-  const [, k, m] = w.shape;
-  const rows = on.whole(x);
-  const y = on.filled([x.shape[0], m], 0);
-  let from = 0;
-  for (let group = 0; group < w.shape[0]; group++) {
-    const to = on.heap.f[ends.at + group * ends.strides[0]];
-    if (to > from) {
-      const part = { ...w, at: w.at + group * w.strides[0], shape: [k, m], strides: w.strides.slice(1) };
-      on.heap.products.linear(rows.at + from * k, on.turned(part).at, 0, y.at + from * m, to - from, k, m);
-    }
-    from = to;
   }
   return y;
 }

@@ -70,16 +70,6 @@ function scaleOf(name, shape, tensors) {
   return scale.data;
 }
 
-/** Rows of 8-bit numbers times their scales. As `unpacked` of pages/precision.py. @param {number[]} shape @param {Int8Array} steps @param {Float32Array} scale */
-export function rescaled([rows, columns], steps, scale) {
-  const data = new Float32Array(steps.length);
-  for (let row = 0, i = 0; row < rows; row++) {
-    const one = scale[row];
-    for (const end = i + columns; i < end; i++) data[i] = steps[i] * one;
-  }
-  return data;
-}
-
 /** The table of names, and where the numbers begin. */
 function headerOf(bytes) {
   if (bytes.length < 8) throw new DamagedModel(`the model has ${bytes.length} bytes, too few for a safetensors file`);

@@ -1,20 +1,20 @@
 // One score q·k of one head, from its dimensions to a weight, and who wrote it.
 
 import { analysis } from "./analyses.js";
-import { keyHead, scoresOf } from "./attention.js";
+import { keyHead } from "./attention.js";
 import { likeliest, matrix } from "./tensors.js";
 import { scoreBySource } from "./written.js";
 
 /**
  * What a head compares for one query: it and every key, their products, and what is added to these.
- * @param {import("./attention.js").Call} call @param {number} head @param {number} row
+ * @param {import("./pass.js").Pass} pass @param {import("./attention.js").Call} call @param {number} head @param {number} row
  */
-export function rowScores(call, head, row) {
+export function rowScores(pass, call, head, row) {
   const { query, key, dHead: d, scale, softcap } = call;
   const first = keyHead(call, head) * d;
   const q = query.data.slice(row * query.columns + head * d, row * query.columns + (head + 1) * d);
   const keys = Array.from({ length: key.rows }, (_, j) => key.data.subarray(j * key.columns + first, j * key.columns + first + d));
-  const compared = analysis("attention_row", { query: q, keys: stackedRows(keys), scores: scoresOf(call, head, row), scale, softcap: softcap ?? 0 });
+  const compared = analysis("attention_row", { query: q, keys: stackedRows(keys), scores: pass.scores(call, head, row), scale, softcap: softcap ?? 0 });
   const [dots, scaled, bias, scores] = ["dots", "scaled", "bias", "scores"].map((name) => compared[name].data);
   return { q, keys, dots, scale, softcap, scaled, bias, scores };
 }
@@ -43,7 +43,7 @@ export function* score(reading, { kind, layer, head, query = null, key = null })
   const weights = map.subarray(row * n, (row + 1) * n);
   const to = key ?? likeliest(weights, 1)[0];
 
-  const { q, keys, dots, scale, softcap, scaled, bias, scores } = rowScores(call, head, row);
+  const { q, keys, dots, scale, softcap, scaled, bias, scores } = rowScores(pass, call, head, row);
   const reached = Array.from(keys.keys()).filter((j) => Number.isFinite(scores[j]));
   const above = reached.length > 1;
   const k = keys[to];

@@ -1,7 +1,7 @@
 // One token's way through one block, number by number; circuits/block_walk.py found its parts.
 
 import { analysis } from "./analyses.js";
-import { partOf, patternOf, valuesOf } from "./attention.js";
+import { partOf, valuesOf } from "./attention.js";
 import { logitLens } from "./predictions.js";
 import { rowScores } from "./scores.js";
 
@@ -64,15 +64,15 @@ export function* blockSteps(reading, { kind, layer, head, position, k = 8 }) {
 /** From the query to what every head takes with it, and what this one writes. */
 function attended(pass, call, head, position) {
   const { kind, layer, dValue: d } = call;
-  const { q: query, ...compared } = rowScores(call, head, position);
+  const { q: query, ...compared } = rowScores(pass, call, head, position);
   const read = partOf(valuesOf(call), head).data;
   const values = Array.from({ length: call.value.rows }, (_, j) => read.subarray(j * d, (j + 1) * d));
-  const weights = patternOf(call, head, position, position + 1);
+  const weights = pass.pattern(kind, layer, head).subarray(position * call.key.rows, (position + 1) * call.key.rows);
   const row = rowOf(pass.heads(kind, layer), position);
   const z = Array.from({ length: call.heads }, (_, i) => row.subarray(i * d, (i + 1) * d));
-  const output = pass.model.outputOf(kind, layer, call.heads);
+  const output = pass.model.outputOf(kind, layer, call.heads, head, 1);
   if (!output) throw new Error("no matrix alone follows the heads of this layer, so its block cannot be walked through");
-  const { written } = analysis("written", { z: { shape: [1, d], data: z[head] }, w_o: partOf(output, head) });
+  const { written } = pass.model.analysis("written", { z: { shape: [1, d], data: z[head] }, w_o: output });
   const nothing = call.sink ? 1 - weights.reduce((sum, x) => sum + x, 0) : 0;
   return { query, ...compared, nothing, values, weights, z, written: written.data };
 }

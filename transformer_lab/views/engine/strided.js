@@ -5,6 +5,7 @@
  * @property {number} at
  * @property {number} size
  * @property {number} uses how many tensors hold it; Infinity for weights
+ * @property {number} [scale] of a weight in 8 bits: where the scales of its rows are
  *
  * @typedef {object} Tensor
  * @property {Store} store

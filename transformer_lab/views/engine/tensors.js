@@ -28,23 +28,6 @@ export function stacked(x, y) {
   return both;
 }
 
-/** Σ a[i]·b[j], `n` of each from a place on. Four sums, for one would wait for itself. */
-export function dot(a, i, b, j, n) {
-  let s0 = 0;
-  let s1 = 0;
-  let s2 = 0;
-  let s3 = 0;
-  let k = 0;
-  for (; k + 4 <= n; k += 4) {
-    s0 += a[i + k] * b[j + k];
-    s1 += a[i + k + 1] * b[j + k + 1];
-    s2 += a[i + k + 2] * b[j + k + 2];
-    s3 += a[i + k + 3] * b[j + k + 3];
-  }
-  for (; k < n; k++) s0 += a[i + k] * b[j + k];
-  return s0 + s1 + (s2 + s3);
-}
-
 /** Scores to weights, in place: e^score over their sum; a row of −∞ becomes 0. @param {Float32Array} row @param {number} [sink] the score of one more column, which is left out */
 export function softmax(row, sink = -Infinity) {
   let top = sink;

@@ -128,9 +128,4 @@ export class TextModel {
     }
     return ids.map((id, i) => (hidden.has(i) ? mask : id));
   }
-
-  /** How many tokens of a text are read as unknown. @param {number[]} ids */
-  unknown(ids) {
-    return ids.filter((id) => id === this.tokenizer.ids.unk).length;
-  }
 }

@@ -1,24 +1,23 @@
-// What is told of a text that was read, and the words for tokens. As in views/explorer/runs.py and
+// What a page shows of a text that was read, and the words for tokens. As in views/explorer/runs.py and
 // views/explorer/exact.py.
 
 /**
  * Of each side its tokens, which of them are special, how many are not known; the tokens of the side
  * that is predicted on, masks apart; and what an encoder-decoder writes, in words.
- * @param {import("./desk.js").Reading} reading
- * @param {{text: string, ids?: number[] | null}} given as it was read
+ * @param {import("./text_model.js").TextModel} model
+ * @param {import("./pass.js").Inputs} inputs
+ * @param {number[]} plain tokens of the text before some of them were masked
  */
-export function* toldOf(reading, { text, ids = null }) {
-  const { text: model, inputs } = reading;
+export function textShown(model, { tokens, target = null }, plain) {
   const side = (tokenizer, ids) => ({
     tokens: tokenizer.tokens(ids),
     special: Array.from(ids.keys()).filter((i) => Object.values(tokenizer.ids).includes(ids[i])),
     unknown: ids.filter((id) => id === tokenizer.ids.unk).length,
     sign: (tokenizer.ids.unk ?? null) === null ? "" : tokenizer.tokens([tokenizer.ids.unk])[0],
   });
-  const { tokens, target } = inputs;
   return {
     text: side(model.tokenizer, tokens),
-    plain: target ?? ids ?? model.encode(text),
+    plain: target ?? plain,
     target: target ? side(model.targetTokenizer, target) : null,
     written: target ? model.targetTokenizer.decode(target.slice(1)) : null,
   };

@@ -4,5 +4,13 @@ import { Desk } from "./desk.js";
 import { Scheduler } from "./scheduler.js";
 
 const desk = new Desk();
-const scheduler = new Scheduler((question) => desk.answer(question), (message) => postMessage(message));
+const scheduler = new Scheduler(answerOf, (message) => postMessage(message));
+
+function* answerOf(question) {
+  const value = yield* desk.answer(question);
+  question.weights?.buffer.transfer?.(0); // frees what lies in the engine's memory now
+  return value;
+}
+
+postMessage({}); // it runs
 onmessage = ({ data }) => (data ? scheduler.take(data) : scheduler.stop());

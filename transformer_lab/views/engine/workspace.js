@@ -20,7 +20,7 @@ export class Workspace {
     this.heap = new NumberHeap(wasm);
     /** @type {Tensor[]} since the last `settle` */
     this.made = [];
-    /** @type {Map<string, {at: number, scale: number, size: number}>} weights with their rows and columns exchanged */
+    /** @type {Map<string, Tensor>} weights by place and shape */
     this.turnedWeights = new Map();
   }
 
@@ -96,40 +96,43 @@ export class Workspace {
     this.made = [];
   }
 
-  /** Weights stay where they are. @param {number[]} shape @param {any} type @param {Weight} weight @returns {Tensor} */
-  constant(shape, type, { data, scale }) {
+  /** Weights stay where they are. @param {number[]} shape @param {Weight} weight @returns {Tensor} */
+  constant(shape, { data, scale }) {
     const at = this.heap.take(Math.ceil(data.byteLength / 4));
-    const bytes = new Int8Array(data.buffer, data.byteOffset, data.byteLength);
-    new Int8Array(this.heap.f.buffer).set(bytes, at * 4);
-    const store = { at, size: 0, uses: Infinity };
-    if (!scale) return { store, at, shape, strides: stridesOf(shape), type };
-    const scales = this.heap.take(scale.length);
-    this.heap.f.set(scale, scales);
-    return { store: Object.assign(store, { scale: scales }), at, shape, strides: stridesOf(shape), type };
+    new Int8Array(this.heap.f.buffer).set(new Int8Array(data.buffer, data.byteOffset, data.byteLength), at * 4);
+    const store = { at, size: 0, uses: Infinity, scale: 0 };
+    if (scale) {
+      store.scale = this.heap.take(scale.length);
+      this.heap.f.set(scale, store.scale);
+    }
+    return { store, at, shape, strides: stridesOf(shape), type: "float" };
   }
 
-  /** The rows of w [k, m] turned to [m, k], as products read them. @param {Tensor} w @returns {{at: number, scale: number}} */
+  /** Numbers of 8 bits in 32. @param {Tensor} x */
+  widened(x) {
+    const y = this.tensor(x.shape);
+    for (let i = 0; i < x.shape[0]; i++) this.row(x, i, y.at + i * x.shape[1]);
+    return y;
+  }
+
+  /** w [k, m] with the numbers of each column one after the other; of a weight it is made once. @param {Tensor} w @returns {Tensor} */
   turned(w) {
     const [k, m] = w.shape;
-    const { scale = 0 } = /** @type {any} */ (w.store);
-    if (w.strides[0] === 1 && w.strides[1] === k) return { at: w.at, scale };
-    if (k === 1 && w.strides[1] === 1 && !scale) return { at: w.at, scale };
     const name = `${w.at}/${k}/${m}`;
     const known = this.turnedWeights.get(name);
     if (known) return known;
-    const fixed = w.store.uses === Infinity;
     const y = this.tensor([m, k]);
     this.copy({ ...w, shape: [m, k], strides: [w.strides[1], w.strides[0]] }, y);
-    if (!fixed) return { at: y.at, scale: 0 };
+    const turned = { ...y, shape: w.shape, strides: [1, k] };
+    if (w.store.uses !== Infinity) return turned;
     y.store.uses = Infinity;
-    const turned = { at: y.at, scale: 0, size: k * m };
     this.turnedWeights.set(name, turned);
     return turned;
   }
 
   /** After weights have changed. */
   forgetTurned() {
-    for (const { at, size } of this.turnedWeights.values()) this.heap.give(at, size);
+    for (const { store } of this.turnedWeights.values()) this.heap.give(store.at, store.size);
     this.turnedWeights.clear();
   }
 
@@ -137,7 +140,7 @@ export class Workspace {
   row(table, row, to) {
     const d = table.shape[1];
     const { f } = this.heap;
-    const { scale } = /** @type {any} */ (table.store);
+    const { scale } = table.store;
     if (scale) {
       const bytes = new Int8Array(f.buffer, table.at * 4 + row * d, d);
       for (let k = 0; k < d; k++) f[to + k] = bytes[k] * f[scale + row];
@@ -148,12 +151,38 @@ export class Workspace {
   /** [batch of one, head, position, d] as a matrix [position, head · d]. @param {Tensor} x @returns {Matrix} */
   rows(x) {
     const [, heads, n, d] = x.shape;
-    const y = matrix(n, heads * d);
-    const { f } = this.heap;
-    for (let i = 0; i < n; i++) for (let h = 0; h < heads; h++) {
-      const at = x.at + h * x.strides[1] + i * x.strides[2];
-      for (let k = 0; k < d; k++) y.data[(i * heads + h) * d + k] = f[at + k * x.strides[3]];
+    const [, ofHead, ofRow, ofNumber] = x.strides;
+    const y = this.whole(this.view(x, [n, heads, d], [ofRow, ofHead, ofNumber]));
+    return matrix(n, heads * d, this.numbers(y));
+  }
+}
+
+/** The weights of a model, which are put into the heap once: 8 bits stay 8 bits. */
+export class Weights {
+  /** @param {Map<string, Weight & {shape: number[]}>} tensors @param {Workspace} [on] */
+  constructor(tensors, on = new Workspace()) {
+    this.on = on;
+    /** @type {Map<string, Tensor>} */
+    this.known = new Map([...tensors].map(([name, weight]) => [name, on.constant(weight.shape, weight)]));
+    /** @type {Map<string, Tensor>} of weights in 8 bits that are read in 32 too */
+    this.wide = new Map();
+  }
+
+  /** @param {string} name */
+  at(name) {
+    return /** @type {Tensor} */ (this.known.get(name));
+  }
+
+  /** In 32 bits. @param {string} name */
+  wideAt(name) {
+    const t = this.at(name);
+    if (!t.store.scale) return t;
+    if (!this.wide.has(name)) {
+      const wide = this.on.widened(t);
+      wide.store.uses = Infinity;
+      this.on.made = this.on.made.filter((one) => one !== wide);
+      this.wide.set(name, wide);
     }
-    return y;
+    return /** @type {Tensor} */ (this.wide.get(name));
   }
 }

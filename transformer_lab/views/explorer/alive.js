@@ -63,14 +63,17 @@ class Kernel extends PageModel {
 
   /** A question on the text on view, which the engine reads where it has read another. */
   async of(question, how) {
-    const name = readingName(this.reading);
-    if (this.at !== name) {
-      const { text, masked, plain, target } = this.reading;
-      this.at = null;
-      await this.ask({ ask: "read", text, masked, ids: plain, target: this.isBoth ? target : null });
-      this.at = name;
-    }
+    await this.#readAgain();
     return this.ask(question, how);
+  }
+
+  async #readAgain() {
+    const name = readingName(this.reading);
+    if (this.at === name) return;
+    const { text, masked, plain, target } = this.reading;
+    this.at = null;
+    await this.ask({ ask: "read", text, masked, ids: plain, target: this.isBoth ? target : null });
+    this.at = name;
   }
 
   #failed(error) {
@@ -149,14 +152,16 @@ class Kernel extends PageModel {
     }
     const values = edits.map((edit) => edit.made);
     const sent = edits.map((edit) => renamed(edit, page.get("_patterns"), kinds));
-    const found = await this.ask({ ask: "predict", edits: values, position: place });
+    const name = readingName(reading);
+    const after = JSON.stringify([name, values]);
+    const asked = this.ask({ ask: "predict", edits: values, position: place });
+    const pictures = after !== this.after || fresh ? this.#allPictures(fresh, kinds, values) : Promise.resolve({});
+    pictures.catch(() => {}); // the prediction fails before them
+    const found = await asked;
     const outcome = outcomeOf(found, (traits._about ?? about).tokens);
     const nowhere = about.predicts && !reading.positions.length && wished === null;
     const position = nowhere || !about.predicts ? null : place;
     const _outcome = { ...outcome, position, positions: reading.positions, sentence: edits.length ? outcomeSentence(subjectOf(sent), outcome) : "", note };
-    const name = readingName(reading);
-    const after = JSON.stringify([name, values]);
-    const pictures = after !== this.after || fresh ? this.#allPictures(fresh, kinds, values) : Promise.resolve({});
     if (!fresh) await this.#first(_outcome, pictures); // another text is shown with its maps
     const moved = await pictures;
     const elsewhere = name !== readingName(this.reading);
@@ -201,8 +206,7 @@ class Kernel extends PageModel {
     this.at = null; // until all has come, the engine has read what is not on view
     const given = words.given ?? ids ?? (readingName(words) === readingName(this.reading) ? this.reading.plain : null);
     const read = await this.ask({ ask: "read", text: words.text, masked: words.masked, ids: given, target: this.isBoth ? words.target : null });
-    const told = await this.ask({ ask: "told", text: words.text, ids: given });
-    const { reading, traits } = readingOf(words, read, told, page.get("_about"), page.get("_kinds"));
+    const { reading, traits } = readingOf(words, read, page.get("_about"), page.get("_kinds"));
     this.at = readingName(reading);
     return /** @type {const} */ ([reading, traits]);
   }
@@ -236,14 +240,8 @@ class Kernel extends PageModel {
 
   /** One head, whole. @param {string} name kind/layer/head, after "after/" with the edits */
   async block(name) {
-    if (!this.byEngine && !this.page.get("_carried").moved) {
-      try {
-        const { message, buffers } = await this.saved.ask({ type: "block", name }, false);
-        return { type: "block", info: message.info, buffers };
-      } catch {
-        // The engine has it.
-      }
-    }
+    const saved = this.byEngine || this.page.get("_carried").moved ? null : await this.savedBlock(name);
+    if (saved) return saved;
     const edits = name.startsWith("after/") ? this.page.get("_edits").map((edit) => edit.made) : [];
     return headBlock((question) => this.of(question), this.page.get("_kinds"), name.replace("after/", ""), edits);
   }
@@ -335,8 +333,8 @@ class Kernel extends PageModel {
     this.measuring = facts;
     const of = page.get("_facts_of");
     const part = (found) => facts === this.#facts && this.tell({ type: "effects", of, found: this.#keep(facts, found) });
-    await this.of({ ask: "told", text: this.reading.text, ids: this.reading.plain });
-    this.of({ ask: "effects", places, position: this.#place }, { lane: "effects", background: true, part })
+    await this.#readAgain();
+    this.ask({ ask: "effects", places, position: this.#place }, { lane: "effects", background: true, part })
       .then(() => facts === this.#facts && page.set("_effects", this.effects.get(facts)))
       .catch((error) => error instanceof Superseded || this.tell({ type: "effects", of, found: {}, failed: error.message }))
       .finally(() => {

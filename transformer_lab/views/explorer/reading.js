@@ -26,24 +26,19 @@ const MOST_STATES = 8;
 /**
  * @param {Words} words
  * @param {any} read the engine's answer to "read"
- * @param {any} told … and to "told"
  * @param {Record<string, any>} about what the view knew of the text before
  * @returns {{reading: Reading, traits: Record<string, any>}}
  */
-export function readingOf(words, read, told, about, kindsBefore) {
-  const both = Boolean(told.target);
-  const own = both ? told.target : told.text;
-  const sides = [{ name: "text", count: told.text.tokens.length, ...told.text }];
-  if (both && words.target !== null) sides.push({ name: "target", ...told.target, count: told.target.tokens.length - 1 });
-  const plain = told.plain;
-  const reading = { ...words, plain, ids: read.ids, positions: read.positions, first: read.position, length: own.tokens.length };
-  const kinds = kindsOf(kindsBefore, told);
+export function readingOf(words, read, about, kindsBefore) {
+  const { plain, ids, positions, position: first } = read;
+  const { tokens } = read.target ?? read.text;
+  const reading = { ...words, plain, ids, positions, first, length: tokens.length };
   const traits = {
     _text: wellFormed(words.text),
-    _target: both ? (words.target === null ? told.written : wellFormed(words.target)) : null,
+    _target: read.target ? (words.target === null ? read.written : wellFormed(words.target)) : null,
     _masked: words.masked,
-    _about: { ...about, own_target: words.target === null, tokens: own.tokens, unread: unreadSentence(words.text, about.kind, sides), ids: plain },
-    _kinds: kinds,
+    _about: { ...about, own_target: words.target === null, tokens, unread: unreadSentence(words.text, words.target, about.kind, read), ids: plain },
+    _kinds: kindsOf(kindsBefore, read),
   };
   return { reading, traits };
 }

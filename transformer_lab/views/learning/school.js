@@ -71,7 +71,7 @@ export class School {
   right() {
     const { rows, heldOut, examined } = this.lesson;
     const texts = this.examples(Array.from({ length: examined }, (_, i) => rows - heldOut + i));
-    return this.model.analysis("right", texts).get("right").data[0];
+    return this.model.analysis("right", texts).right.data[0];
   }
 
   /** What the model makes of the text on view now. */
@@ -82,7 +82,7 @@ export class School {
     const places = Array.from({ length: model.layersOf(kind) * model.config.n_heads }, (_, i) => [Math.floor(i / model.config.n_heads), i % model.config.n_heads]);
     const { rows, columns, data } = pass.logits();
     const answers = model.analysis("answers", { logits: { shape: [1, rows, columns], data } });
-    const [best, chance] = ["best", "chance"].map((name) => Array.from(answers.get(name).data));
+    const [best, chance] = ["best", "chance"].map((name) => Array.from(answers[name].data));
     return {
       tokens: tokenizer.tokens(ids),
       causal: kind === "decoder",
@@ -117,7 +117,7 @@ function* train(school, { every }) {
   while (!school.stopped && school.step < steps) {
     const which = Array.from({ length: batch }, () => Math.floor(school.random() * (rows - heldOut)));
     const results = school.model.analysis("update", school.examples(which));
-    const [loss, norm] = ["loss", "norm"].map((name) => results.get(name).data[0]);
+    const [loss, norm] = ["loss", "norm"].map((name) => results[name].data[0]);
     if (!Number.isFinite(loss + norm)) throw new Error(`the loss is ${loss} at step ${school.step + 1}; the weights are those of the step before. A lower learning rate may help`);
     losses.push(loss);
     const step = ++school.step;

@@ -71,6 +71,16 @@ export class PageModel {
     return done;
   }
 
+  /** A part of what was saved; null where the page does not hold it. @param {string} name */
+  async savedBlock(name) {
+    try {
+      const { message, buffers } = await this.saved.ask({ type: "block", name }, false);
+      return { type: "block", info: message.info, buffers };
+    } catch {
+      return null;
+    }
+  }
+
   // ---- the engine -------------------------------------------------------------------------------------
 
   /** It is started when it is first asked for. */

@@ -10,7 +10,7 @@ import { unreadSentence } from "./unread.js";
  * @property {string} text
  * @property {string | null} target what an encoder-decoder writes; null: its own answer
  *
- * @typedef {any} Told the engine's answer to "told", and `of`: by which name the engine knows the text
+ * @typedef {any} Told the engine's answer to "read", and `of`: by which name the engine knows the text
  */
 
 /** The tokens that the heads of a stack look from. @param {Told} told @param {string} kind */
@@ -66,12 +66,7 @@ export class TextPage extends PageModel {
     const told = await this.read(sides);
     const traits = await this.traits((question) => this.ask(question), told, this.page);
     const { kind } = this.carried;
-    const unread = sides.map(({ text, target }, i) => {
-      const { text: own, target: written } = told[i];
-      const counted = [{ name: "text", count: own.tokens.length, ...own }];
-      if (written && target !== null) counted.push({ name: "target", ...written, count: written.tokens.length - 1 });
-      return unreadSentence(text, kind, counted);
-    });
+    const unread = sides.map(({ text, target }, i) => unreadSentence(text, target, kind, told[i]));
     this.#take(told);
     this.page.set({
       ...traits,
@@ -87,8 +82,7 @@ export class TextPage extends PageModel {
     const found = [];
     for (const [i, { text, target }] of sides.entries()) {
       const of = `${1 - this.slot}/${i}`;
-      const { ids } = await this.ask({ ask: "read", of, text, target });
-      found.push({ ...(await this.ask({ ask: "told", of, text })), of, ids });
+      found.push({ ...(await this.ask({ ask: "read", of, text, target })), of });
     }
     return found;
   }
@@ -111,14 +105,8 @@ export class TextPage extends PageModel {
 
   /** A part of what is shown: of the text that was saved the page may have it, of others the engine does. @param {string} name */
   async block(name) {
-    if (!this.carried.moved) {
-      try {
-        const { message, buffers } = await this.saved.ask({ type: "block", name }, false);
-        return { type: "block", info: message.info, buffers };
-      } catch {
-        // The engine has it.
-      }
-    }
+    const saved = this.carried.moved ? null : await this.savedBlock(name);
+    if (saved) return saved;
     if (!this.told) this.#take(await this.#again());
     return this.blockOf((question) => this.ask(question), /** @type {Told[]} */ (this.told), name, this.page);
   }

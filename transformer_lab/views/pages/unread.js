@@ -8,11 +8,14 @@ const MASKS = /\[MASK\]|<mask>/;
 /**
  * What of a text is not read as it was written.
  * @param {string} text
+ * @param {string | null} target as it was written; null: the model's own answer
  * @param {string} kind of the model
- * @param {{name: string, unknown: number, count: number, sign: string}[]} sides
+ * @param {any} read the engine's answer to "read"
  */
-export function unreadSentence(text, kind, sides) {
-  const parts = sides.filter(({ unknown }) => unknown).map(({ name: side, unknown: count, count: n, sign }) => sayUnread("unknown", { count, side, n, sign }));
+export function unreadSentence(text, target, kind, read) {
+  const sides = [{ side: "text", n: read.text.tokens.length, ...read.text }];
+  if (read.target && target !== null) sides.push({ side: "target", n: read.target.tokens.length - 1, ...read.target });
+  const parts = sides.filter(({ unknown }) => unknown).map(({ side, n, unknown: count, sign }) => sayUnread("unknown", { count, side, n, sign }));
   const wish = text.match(MASKS);
   if (wish && kind !== "encoder") parts.push(sayUnread("unmasked", { mask: wish[0] }));
   return parts.join(" ");
