@@ -35,7 +35,7 @@ from .softmax import (
     safe_softmax,
     share_of_nothing,
     spread_heads,
-)  # fmt: skip
+)
 
 KINDS = ("encoder", "decoder", "cross")
 CUT_WEIGHTS = 2**24  # at once, where rows are computed again: 64 MiB

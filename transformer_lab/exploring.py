@@ -190,8 +190,10 @@ def write_notebook(
     ]
     notebook = new_notebook(cells=cells)
     notebook.metadata.kernelspec = {
-        "name": "python3", "display_name": "Python 3", "language": "python",
-    }  # fmt: skip
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     path = folder / "explore.ipynb"
     number = 1
     while path.exists():

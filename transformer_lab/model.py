@@ -65,9 +65,12 @@ class Transformer(TokenModel):
         if config.token_types:
             self.token_types = nn.Embedding(config.token_types, config.d_model)
         self.positions = config.positions.build(
-            d_model=config.d_model, n_heads=config.n_heads, d_head=config.d_head,
-            n_ctx=config.n_ctx, kind=config.kind,
-        )  # fmt: skip
+            d_model=config.d_model,
+            n_heads=config.n_heads,
+            d_head=config.d_head,
+            n_ctx=config.n_ctx,
+            kind=config.kind,
+        )
         self.embedding_norm = make_norm(config) if config.embedding_norm else nn.Identity()
         self.embedding_dropout = nn.Dropout(config.dropout)
         self.encoder = self.decoder = None
@@ -191,9 +194,14 @@ class Transformer(TokenModel):
         where there is no encoder. With a cache `target` is what comes after the tokens in it, and
         `target_mask` tells of those too."""
         return self._run(
-            self.decoder, self.target_embedding, target, target_mask, cache=cache,
-            memory=memory, memory_bias=padding_bias(mask),
-        )  # fmt: skip
+            self.decoder,
+            self.target_embedding,
+            target,
+            target_mask,
+            cache=cache,
+            memory=memory,
+            memory_bias=padding_bias(mask),
+        )
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[batch, position, d_model] -> [batch, position, vocab]."""

@@ -366,11 +366,14 @@ class Modern:
         if of("matrix"):
             built.append(
                 Muon(
-                    of("matrix"), lr=self.lr, momentum=self.momentum,
-                    momentum_warmup=min(300, steps), weight_decay=self.weight_decay,
+                    of("matrix"),
+                    lr=self.lr,
+                    momentum=self.momentum,
+                    momentum_warmup=min(300, steps),
+                    weight_decay=self.weight_decay,
                     precision=self.muon_precision,
                 )
-            )  # fmt: skip
+            )
         if groups:
             built.append(_adamw(groups, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=0))
         return built

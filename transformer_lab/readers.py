@@ -63,9 +63,7 @@ class ReaderConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them back."""
-        return {
-            "encoder": self.encoder.to_dict(), "n_outputs": self.n_outputs, "pool": self.pool
-        }  # fmt: skip
+        return {"encoder": self.encoder.to_dict(), "n_outputs": self.n_outputs, "pool": self.pool}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ReaderConfig:

@@ -85,9 +85,15 @@ class Bahdanau(nn.Module):
         bias = torch.stack(scores, 1)[:, None]  # [batch, head = 1, query, key]
         batch, _, query, key = bias.shape
         return AttentionCall(
-            bias.new_zeros(batch, 1, query, 1), bias.new_zeros(batch, 1, key, 1), memory[:, None],
-            bias, False, 1.0, site=self.site, module=self,
-        )  # fmt: skip
+            bias.new_zeros(batch, 1, query, 1),
+            bias.new_zeros(batch, 1, key, 1),
+            memory[:, None],
+            bias,
+            False,
+            1.0,
+            site=self.site,
+            module=self,
+        )
 
 
 class _Steps:

@@ -194,10 +194,15 @@ class TextModel(ModelWithProcessor):
         if gradients is not None:
             gradients = as_logit(gradients, self.token_id)
         found = trace(
-            self.model, ids, target_ids, keep=keep, gradients=gradients, budget_mib=budget_mib,
+            self.model,
+            ids,
+            target_ids,
+            keep=keep,
+            gradients=gradients,
+            budget_mib=budget_mib,
             labels=_shown(self.tokenizer, ids),
             target_labels=None if target_ids is None else _shown(self.target_tokenizer, target_ids),
-        )  # fmt: skip
+        )
         found.model_name, found.text_model = self.name, self
         found.name_with(
             self.target_tokenizer,
@@ -312,9 +317,12 @@ class TextModel(ModelWithProcessor):
     def _write(self, ids: Tensor, max_new_tokens: int, **options: Any) -> list[int]:
         network, tokenizer = self.network, self.target_tokenizer
         return network.write(
-            ids[None].to(network.device), max_new_tokens,
-            bos_id=tokenizer.bos_id, eos_id=tokenizer.eos_id, **options,
-        )  # fmt: skip
+            ids[None].to(network.device),
+            max_new_tokens,
+            bos_id=tokenizer.bos_id,
+            eos_id=tokenizer.eos_id,
+            **options,
+        )
 
     def target_ids(self, ids: Tensor, target: str | None) -> Tensor:
         """The decoder's input: its start token and then the target."""

@@ -351,9 +351,11 @@ class BPETokenizer(_OwnTokenizer):
         engine = Engine(models.BPE())
         engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size, special_tokens=[f" {name}" for name in SPECIAL],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
-        )  # fmt: skip
+            vocab_size=vocab_size,
+            special_tokens=[f" {name}" for name in SPECIAL],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
         engine.train_from_iterator(_pieces(text), trainer)
         model = json.loads(engine.to_str())["model"]
         ordered = sorted(model["vocab"], key=model["vocab"].__getitem__)

@@ -347,9 +347,10 @@ def _send(model: Any, session: Session) -> None:
     if model.config._attn_implementation != wanted and not session.structure.own:
         names = sorted({type(m).__name__ for m in session.structure.attention})
         raise AdapterError(
-            f"no softmax over keys was found in its {', '.join(names)}" if names else
-            f"no attention was found in {type(model).__name__}"
-        )  # fmt: skip
+            f"no softmax over keys was found in its {', '.join(names)}"
+            if names
+            else f"no attention was found in {type(model).__name__}"
+        )
     session.settings.extend((NAME, ADDITIVE))
 
 

@@ -13,9 +13,13 @@ from .network import ChangedError, Inputs, Network
 
 # What a model's own generation settings may ask for, and one rule for all models does not.
 ONE_RULE = dict(
-    num_beams=1, repetition_penalty=1.0, no_repeat_ngram_size=0, encoder_no_repeat_ngram_size=0,
-    encoder_repetition_penalty=1.0, min_length=0,
-)  # fmt: skip
+    num_beams=1,
+    repetition_penalty=1.0,
+    no_repeat_ngram_size=0,
+    encoder_no_repeat_ngram_size=0,
+    encoder_repetition_penalty=1.0,
+    min_length=0,
+)
 # How far logits with a cache may be from those without, as a share of the largest.
 OFF = {torch.float32: 1e-3, torch.float64: 1e-3}
 OFF_IN_16_BITS = 0.05
@@ -103,9 +107,13 @@ def _with_cache(
     taking = _Taking(sampling)
     try:
         made = network.module.generate(
-            tokens, max_new_tokens=most, do_sample=False, logits_processor=[taking],
-            **ONE_RULE, **options,
-        )  # fmt: skip
+            tokens,
+            max_new_tokens=most,
+            do_sample=False,
+            logits_processor=[taking],
+            **ONE_RULE,
+            **options,
+        )
     except Exception:  # whatever its cache cannot do; what no pass can do is said without it
         return None
     before = (tokens if written is None else written).shape[1]

@@ -21,8 +21,10 @@ NAMED = "_transformer_lab_named"  # where the module of a NamedNetwork does
 _REDUCE = "__reduce_ex__"  # asked of the module itself before its class, by copies and pickles
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 _NOTES = (
-    "_forward_pre_hooks_with_kwargs", "_forward_hooks_with_kwargs", "_forward_hooks_always_called",
-)  # fmt: skip
+    "_forward_pre_hooks_with_kwargs",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+)
 _lock = threading.RLock()
 _here = threading.local()
 

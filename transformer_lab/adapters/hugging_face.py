@@ -311,9 +311,15 @@ class HuggingFaceNetwork(Network):
     ) -> list[int]:  # fmt: skip
         if sampling is not None:
             return go_on(
-                self, tokens, most,
-                bos_id=bos_id, eos_id=eos_id, written=written, sampling=sampling, cached=cached,
-            )  # fmt: skip
+                self,
+                tokens,
+                most,
+                bos_id=bos_id,
+                eos_id=eos_id,
+                written=written,
+                sampling=sampling,
+                cached=cached,
+            )
         both = self.kind == "encoder-decoder"
         if both and written is not None:
             options["decoder_input_ids"] = written

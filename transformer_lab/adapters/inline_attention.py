@@ -138,9 +138,16 @@ class Watching(Mode):
     # -- the two ways of attending --------------------------------------------------------------
 
     def _fused(
-        self, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None,
+        self,
+        query,
+        key,
+        value,
+        attn_mask=None,
+        dropout_p=0.0,
+        is_causal=False,
+        scale=None,
         enable_gqa=False,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         why = "" if query.dim() == 4 else f"has queries of shape {list(query.shape)}"
         why = why or self._why_not(query.shape[-2], key.shape[-2])
         if why:
@@ -188,8 +195,13 @@ class Watching(Mode):
             scores.new_empty(batch, 1, n_key, 0),
             spread_heads(value.reshape(batch, -1, *value.shape[-2:]), heads),
             scores.masked_fill(weights == 0, float("-inf")),
-            causal=False, scale=1.0, site=site, start=start, module=self.module, windows=windows,
-        )  # fmt: skip
+            causal=False,
+            scale=1.0,
+            site=site,
+            start=start,
+            module=self.module,
+            windows=windows,
+        )
         plain = output if axes[1] is None else output.permute(axes[1])
         z = before = call.by_position(plain.reshape(batch, heads, n_query, -1))
         changed = call

@@ -21,15 +21,17 @@ from .speech import (
     heard_by,
     heard_floats,
     sound_of,
-)  # fmt: skip
+)
 from .structure import is_hugging_face, parameters_of
 
 PIXELS = "pixel_values"
 # What stands before the patches, by the last part of its parameter's name.
 _BEFORE = {
-    "cls_token": "[CLS]", "class_embedding": "[CLS]", "distillation_token": "[DIST]",
+    "cls_token": "[CLS]",
+    "class_embedding": "[CLS]",
+    "distillation_token": "[DIST]",
     "register_tokens": "register",
-}  # fmt: skip
+}
 _AFTER = {"detection_tokens": "detection"}
 
 

@@ -240,9 +240,15 @@ class NamedNetwork(Network):
 
         room = most if self._n_ctx is None else self._n_ctx - tokens.shape[1] + 1
         return go_on(
-            self, tokens, min(most, room), bos_id=bos_id, eos_id=eos_id, written=None,
-            sampling=sampling or Sampling(**options), cached=False,
-        )  # fmt: skip
+            self,
+            tokens,
+            min(most, room),
+            bos_id=bos_id,
+            eos_id=eos_id,
+            written=None,
+            sampling=sampling or Sampling(**options),
+            cached=False,
+        )
 
 
 def _name(value: Any) -> str:

@@ -167,9 +167,13 @@ class OurNetwork(Network):
         start = tokens.shape[1] if not both else 1 if written is None else written.shape[1]
         room = self.config.n_ctx - start + 1
         new = generate(
-            self.module, tokens, max_new_tokens=min(most, room),
-            bos_id=bos_id if both else None, eos_id=eos_id, **options,
-        )  # fmt: skip
+            self.module,
+            tokens,
+            max_new_tokens=min(most, room),
+            bos_id=bos_id if both else None,
+            eos_id=eos_id,
+            **options,
+        )
         return new[0].tolist()
 
 

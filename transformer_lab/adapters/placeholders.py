@@ -172,8 +172,11 @@ def _mixes(model: Any, tower: str) -> bool:
     towers += [
         f"{name}."
         for name, m in model.named_modules()
-        if name and is_hugging_face(m) and TOKENS & parameters_of(m) and not tower.startswith(f"{name}.")
-    ]  # fmt: skip
+        if name
+        and is_hugging_face(m)
+        and TOKENS & parameters_of(m)
+        and not tower.startswith(f"{name}.")
+    ]
     between = [m for n, m in model.named_modules() if n and not f"{n}.".startswith(tuple(towers))]
     inside = [m for m in between if not any(m is p for p in _holding(model, tower))]
     return any(isinstance(m, MIXING) or is_attention(m) for m in inside)

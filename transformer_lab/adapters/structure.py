@@ -17,9 +17,13 @@ from .network import AdapterError, Layer
 
 TOKENS = {"input_ids", "inputs_embeds"}
 CROSS = (
-    "encoder_attn", "encdecattention", "crossattention", "cross_attn", "cross_attention",
+    "encoder_attn",
+    "encdecattention",
+    "crossattention",
+    "cross_attn",
+    "cross_attention",
     "encoder_decoder",
-)  # fmt: skip
+)
 # What a layer without attention is, by words in its parts' names: the first that fits.
 WITHOUT = (
     (("delta", "lightning", "linearattention", "linear_attn"), "linear attention"),

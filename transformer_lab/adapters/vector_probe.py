@@ -263,9 +263,14 @@ class VectorProbe:
         mix = torch.rand(len(rows), generator=torch.Generator().manual_seed(0)).to(rows)
         rows = torch.cat((rows, torch.zeros_like(rows[:1]), mix[None] @ rows))
         run = self._running(
-            len(rows), 1, into={Site(stack, 0): torch.zeros_like}, written=(site, rows), gains=True,
-            seen={Site(kind, i): partial(seen, i) for i in into}, after=(Site(stack, last), after),
-        )  # fmt: skip
+            len(rows),
+            1,
+            into={Site(stack, 0): torch.zeros_like},
+            written=(site, rows),
+            gains=True,
+            seen={Site(kind, i): partial(seen, i) for i in into},
+            after=(Site(stack, last), after),
+        )
         with run:
             output = self._go(self._texts(len(rows), 1))
         if not after or len(read) < len(into):

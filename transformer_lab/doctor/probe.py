@@ -75,8 +75,13 @@ def box() -> dict[str, Any]:
 
 
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
-    "torch": torch_, "gpu": gpu, "model": model, "hub": hub, "wheels": wheels, "box": box,
-}  # fmt: skip
+    "torch": torch_,
+    "gpu": gpu,
+    "model": model,
+    "hub": hub,
+    "wheels": wheels,
+    "box": box,
+}
 
 
 def main() -> None:

@@ -158,9 +158,14 @@ def _labextensions() -> dict[str, tuple[str, bool, bool]]:
     """name -> (version, enabled, fits), as `jupyter labextension list` tells it."""
     run = subprocess.run(
         [sys.executable, "-m", "jupyterlab.labextensions", "list"],
-        capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=SECONDS,
-        stdin=subprocess.DEVNULL, env=_without_node(),
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=SECONDS,
+        stdin=subprocess.DEVNULL,
+        env=_without_node(),
+    )
     plain = re.sub(r"\x1b\[[0-9;]*m", "", run.stdout + run.stderr)
     if run.returncode:
         raise RuntimeError(_last(plain))
@@ -332,10 +337,9 @@ def try_parts(parts: Sequence[str] = tuple(PARTS)) -> dict[str, dict[str, Any]]:
 
 def _probe(parts: Sequence[str]) -> tuple[dict[str, dict[str, Any]], str]:
     command = [sys.executable, "-m", "transformer_lab.doctor.probe", *parts]
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, encoding="utf-8", errors="replace",
-    )  # fmt: skip
+    options: dict[str, Any] = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    options |= dict(stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace")
+    process = subprocess.Popen(command, **options)
     try:
         told, errors = process.communicate(timeout=SECONDS)
         code = process.returncode
@@ -389,9 +393,13 @@ def _columns(line: Line) -> list[str]:
 
 def _wrap(text: str, first: str, later: str) -> list[str]:
     return textwrap.wrap(
-        text, 80, initial_indent=first, subsequent_indent=later, break_on_hyphens=False,
+        text,
+        80,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_on_hyphens=False,
         break_long_words=False,
-    ) or [first.rstrip()]  # fmt: skip
+    ) or [first.rstrip()]
 
 
 def examine() -> tuple[str, bool]:

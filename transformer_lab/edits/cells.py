@@ -53,9 +53,13 @@ class Cells:
     ):
         self.tap = _Tap(len(swept.inputs.first), between) if tap is None else tap
         self.passes = Passes(
-            swept.network, swept.inputs, self.tap, budget_mib=budget_mib, states=states,
+            swept.network,
+            swept.inputs,
+            self.tap,
+            budget_mib=budget_mib,
+            states=states,
             places=None if whole else swept.places,
-        )  # fmt: skip
+        )
         self._budget, self._most = budget_mib, 0
         self._tried: set[bool] = set()  # passes from the first block (False) and from a later one
 

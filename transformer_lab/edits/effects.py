@@ -90,10 +90,16 @@ class Sweep(Table):
         """Plain JSON values; None where there is nothing to edit."""
         told = {name: _plain(values.tolist()) for name, values in self.measures.items()}
         return {
-            "axes": list(self.axes), "labels": self.labels, "measure": self.measure,
-            "measures": told, "baseline": self.baseline, "tokens": self.tokens,
-            "positions": self.positions, "kind": self.kind, "estimated": self.estimated,
-        }  # fmt: skip
+            "axes": list(self.axes),
+            "labels": self.labels,
+            "measure": self.measure,
+            "measures": told,
+            "baseline": self.baseline,
+            "tokens": self.tokens,
+            "positions": self.positions,
+            "kind": self.kind,
+            "estimated": self.estimated,
+        }
 
     def _effect(self, index: int) -> Effect:
         place = torch.unravel_index(torch.tensor(index), self.values.shape)

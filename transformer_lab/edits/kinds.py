@@ -224,8 +224,9 @@ class KnockOut(Edit):
         cross = call.site is not None and call.site.kind == "cross"
         n_seen = n_key if cross or call.start is None else start + n_query
         for name, value, limit in (
-            ("query", self.query, start + n_query), ("key", self.key, n_seen)
-        ):  # fmt: skip
+            ("query", self.query, start + n_query),
+            ("key", self.key, n_seen),
+        ):
             if value is not None and not 0 <= value < limit:
                 raise EditError(f"{name}={value} is outside the {limit} tokens (0 … {limit - 1})")
         if self.query is not None and self.query < start:

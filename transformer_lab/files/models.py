@@ -89,8 +89,9 @@ def save_model(model: nn.Module, folder: str | Path, *, dtype: str | None = None
         )
     tensors = model_tensors(model)
     if dtype is not None:
-        tensors = {n: t.to(_DTYPES[dtype]) if t.is_floating_point() else t
-                   for n, t in tensors.items()}  # fmt: skip
+        tensors = {
+            n: t.to(_DTYPES[dtype]) if t.is_floating_point() else t for n, t in tensors.items()
+        }
     folder = check_folder("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     _check_ours(folder)
@@ -319,11 +320,14 @@ def load_tensors(
         name: (_NAMES.get(t.dtype, str(t.dtype)), list(t.shape)) for name, t in tensors.items()
     }
     _check_fit(model, found, source, without=without)
-    _refuse(source, (
-        f"{n} has values that are not finite"
-        for n, t in tensors.items()
-        if t.is_floating_point() and not torch.isfinite(t).all()
-    ))  # fmt: skip
+    _refuse(
+        source,
+        (
+            f"{n} has values that are not finite"
+            for n, t in tensors.items()
+            if t.is_floating_point() and not torch.isfinite(t).all()
+        ),
+    )
     with no_grad():
         for name, tensor in model_tensors(model).items():
             if name not in without:

@@ -59,9 +59,12 @@ class RandomState:
         gauss = tensors["python.gauss"].tolist()
         *keys, position, has_gauss = tensors["numpy"].tolist()
         numpy = (
-            "MT19937", np.array(keys, np.uint32), position, has_gauss,
+            "MT19937",
+            np.array(keys, np.uint32),
+            position,
+            has_gauss,
             tensors["numpy.gauss"].item(),
-        )  # fmt: skip
+        )
         cuda = tuple(tensors[f"cuda.{i}"] for i in range(sum(n[:5] == "cuda." for n in tensors)))
         python = (version, tuple(words), gauss[0] if gauss else None)
         return cls(tensors["torch"], cuda, numpy, python)

@@ -144,9 +144,13 @@ def kind_of(path: Path) -> str:
     """What stands at a path, in words, without following a link."""
     mode = os.lstat(path).st_mode
     kinds = {
-        stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe",
-        stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
-    }  # fmt: skip
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
     return kinds.get(stat.S_IFMT(mode), "a file")
 
 
@@ -312,9 +316,12 @@ def parse_json(data: bytes | str, name: str, *, error: Problem = CheckpointError
     """
     try:
         value = json.loads(
-            data, object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite,
+            data,
+            object_pairs_hook=_unique,
+            parse_constant=_finite,
+            parse_float=_finite,
             parse_int=_whole,
-        )  # fmt: skip
+        )
     except RecursionError:
         raise error(f"{name} is not readable JSON: it is nested too deeply") from None
     except ValueError as problem:

@@ -135,9 +135,15 @@ def _unfilled() -> Any:
 
 
 _RANDOM = {
-    "normal_", "uniform_", "trunc_normal_", "kaiming_normal_", "kaiming_uniform_", "orthogonal_",
-    "xavier_normal_", "xavier_uniform_",
-}  # fmt: skip
+    "normal_",
+    "uniform_",
+    "trunc_normal_",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "orthogonal_",
+    "xavier_normal_",
+    "xavier_uniform_",
+}
 
 
 def _class(name: str) -> Any:

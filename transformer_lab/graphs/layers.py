@@ -238,8 +238,9 @@ class _Lengthening:
             for a, b in zip(self.segments[stack.kept - 1], self.segments[-1], strict=True)
         }
         after = [[*node[:2], *self._moved(node[2:], ends)] for node in self.after]
-        results = dict(zip(self.results, self._moved([*map(_node, self.results.values())], ends),
-                           strict=True))  # fmt: skip
+        results = dict(
+            zip(self.results, self._moved([*map(_node, self.results.values())], ends), strict=True)
+        )
         made = [["weight", x, [self.weight_of[x]], {}] for x in self.new_weights.values()]
         nodes = [*made, *self.before, *(node for one in self.segments for node in one), *after]
         return nodes, self.weights, {name: x["n"] for name, x in results.items()}
@@ -335,9 +336,8 @@ class _Lengthening:
             return _node(self.segments[layer - back][at][1])
 
         return [
-            [kind, name, *filled(rest)]
-            for (kind, *rest), name in zip(template, names, strict=True)
-        ]  # fmt: skip
+            [kind, name, *filled(rest)] for (kind, *rest), name in zip(template, names, strict=True)
+        ]
 
     def _weight(self, name: str) -> str:
         """The node that is a weight of a layer which was not exported."""

@@ -166,7 +166,9 @@ def initial_draws(
     for name in (*(name for name in middle if name in weights), *MOMENTS, STEP):
         at = middle.get(name, 0.0)
         drawn[name] = dict(
-            shape=list(weights[name].shape), middle=at,
-            normal=normal.get(name, 0.0) - at, uniform=uniform.get(name, 0.0) - at,
-        )  # fmt: skip
+            shape=list(weights[name].shape),
+            middle=at,
+            normal=normal.get(name, 0.0) - at,
+            uniform=uniform.get(name, 0.0) - at,
+        )
     return drawn

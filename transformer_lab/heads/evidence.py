@@ -170,10 +170,13 @@ class Evidence:
         width = written or read or 1
         n = max(1, LARGEST_OUTPUT // (probe.tokens.shape[1] * width))
         return replace(
-            probe, tokens=probe.tokens[:n], plain=probe.plain[:n], repeated=probe.repeated[:n],
+            probe,
+            tokens=probe.tokens[:n],
+            plain=probe.plain[:n],
+            repeated=probe.repeated[:n],
             target=None if probe.target is None else probe.target[:n],
             about=probes.about(min(n, len(probe.tokens)), probe.lag or 0),
-        )  # fmt: skip
+        )
 
     @no_grad()
     def _outputs(self, probe: Probe) -> list[Tensor]:

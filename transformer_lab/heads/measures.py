@@ -169,9 +169,14 @@ def two_hop_induction(trace: Trace, *, kind: str | None = None, batch: int = 0) 
 
 
 def two_hops(
-    trace: Trace, rows: Tensor, marked: Tensor, *, through: Tensor | None = None,
-    kind: str | None = None, batch: int = 0,
-) -> Tensor:  # fmt: skip
+    trace: Trace,
+    rows: Tensor,
+    marked: Tensor,
+    *,
+    through: Tensor | None = None,
+    kind: str | None = None,
+    batch: int = 0,
+) -> Tensor:
     """For each head the largest mass of A_later · A_earlier on marked pairs, the mean over their
     queries, over the heads of all earlier layers: [layer, head]; layer 0 is 0.
 

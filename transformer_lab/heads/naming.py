@@ -211,15 +211,18 @@ def _bar(name: str, scores: Tensor) -> float:
 
 
 def _decided(
-    evidence: Evidence, layer: int, head: int, bars: dict[str, float],
-    own: Scores, twin: Scores | None, again: Scores,
-) -> HeadLabel:  # fmt: skip
+    evidence: Evidence,
+    layer: int,
+    head: int,
+    bars: dict[str, float],
+    own: Scores,
+    twin: Scores | None,
+    again: Scores,
+) -> HeadLabel:
     score, second = ({n: t[n][layer, head].item() for n in bars} for t in (own, again))
     random = {n: None if twin is None else twin[n][layer, head].item() for n in bars}
     weakest = {n: min(score[n], second[n]) for n in bars}
-    earned = [
-        n for n in bars if weakest[n] > bars[n] and score[n] - (random[n] or 0.0) >= ABOVE
-    ]  # fmt: skip
+    earned = [n for n in bars if weakest[n] > bars[n] and score[n] - (random[n] or 0.0) >= ABOVE]
     nearest = earned[0] if earned else max(bars, key=lambda n: weakest[n] / bars[n])
     on_texts = evidence.on_texts(nearest)
     inputs = (

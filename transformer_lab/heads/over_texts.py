@@ -148,9 +148,13 @@ def aligned_texts(
 
 
 def average_map(
-    trace: Trace, layer: int, head: int, *, kind: str | None = None,
+    trace: Trace,
+    layer: int,
+    head: int,
+    *,
+    kind: str | None = None,
     texts: Sequence[int] | None = None,
-) -> AverageMap:  # fmt: skip
+) -> AverageMap:
     """A head's mean map over the texts of a batch, by position from each text's start, beside its
     spread and what shuffled keys would give; see `AverageMap`.
 
@@ -184,15 +188,23 @@ def average_map(
     shuffled = (expected_squares / count - within / count**2 - (expected / count) ** 2).clamp(min=0)
     least = float(shuffled.sum())
     return AverageMap(
-        mean.float(), spread.sqrt().float(), shuffled.sqrt().float(), (nothing / count).float(),
-        1 - float(spread.sum()) / least if least > EVEN_ROWS else float("nan"), at,
-    )  # fmt: skip
+        mean.float(),
+        spread.sqrt().float(),
+        shuffled.sqrt().float(),
+        (nothing / count).float(),
+        1 - float(spread.sum()) / least if least > EVEN_ROWS else float("nan"),
+        at,
+    )
 
 
 def by_distance(
-    trace: Trace, layer: int, head: int, *, kind: str | None = None,
+    trace: Trace,
+    layer: int,
+    head: int,
+    *,
+    kind: str | None = None,
     texts: Sequence[int] | None = None,
-) -> ByDistance:  # fmt: skip
+) -> ByDistance:
     """How much a head gives to the key so many tokens back, over the texts of a batch; see
     `ByDistance`.
 
@@ -219,9 +231,12 @@ def by_distance(
         found.append([[float(x.diagonal(-int(d)).mean()) for d in distances] for x in (rows, even)])
     both = torch.tensor(found, dtype=torch.float64)  # [text, (given, shuffled), distance]
     return ByDistance(
-        distances, both[:, 0].mean(0).float(), both[:, 0].std(0, correction=0).float(),
-        both[:, 1].mean(0).float(), at.texts,
-    )  # fmt: skip
+        distances,
+        both[:, 0].mean(0).float(),
+        both[:, 0].std(0, correction=0).float(),
+        both[:, 1].mean(0).float(),
+        at.texts,
+    )
 
 
 def has_distance(trace: Trace, kind: str) -> bool:

@@ -62,9 +62,13 @@ class Probe:
         )
         written = getattr(model, "target_tokenizer", tokenizer)
         return trace(
-            network, self.tokens, self.target, keep=keep,
-            labels=show(self.tokens, tokenizer), target_labels=show(self.target, written),
-        )  # fmt: skip
+            network,
+            self.tokens,
+            self.target,
+            keep=keep,
+            labels=show(self.tokens, tokenizer),
+            target_labels=show(self.target, written),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,7 +311,9 @@ def _draw(n: int, size: int, generator: torch.Generator) -> Tensor:
 def _framed(body: Tensor, known: Tensor, own: Vocabulary) -> tuple[Tensor, Tensor, Tensor]:
     """(tokens, plain, repeated) with the special tokens around."""
     n_texts = len(body)
-    ends = [torch.tensor(ids, dtype=torch.long).expand(n_texts, -1) for ids in (own.prefix, own.suffix)]  # fmt: skip
+    ends = [
+        torch.tensor(ids, dtype=torch.long).expand(n_texts, -1) for ids in (own.prefix, own.suffix)
+    ]
     no = [torch.zeros(end.shape, dtype=torch.bool) for end in ends]
     tokens = torch.cat((ends[0], body, ends[1]), 1)
     plain = torch.cat((no[0], torch.ones_like(known), no[1]), 1)

@@ -27,9 +27,13 @@ _COMPARED = re.compile(r"^(.*?)(<=|>=|!=|==|=|<|>|≤|≥|≠)(.*)$", re.DOTALL)
 _NUMBER = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(%?)$", re.IGNORECASE)
 _ALIKE = {"==": "=", "≤": "<=", "≥": ">=", "≠": "!="}
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge,
-    "=": operator.eq, "!=": operator.ne,
-}  # fmt: skip
+    "<": operator.lt,
+    ">": operator.gt,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "=": operator.eq,
+    "!=": operator.ne,
+}
 
 Row = Mapping[str, Any]  # column -> a number, None where there is none; words of WORDS
 

@@ -333,9 +333,15 @@ def _read(model: Any, text: Any, target: Any, given: Mapping[str, Any]) -> tuple
 
 
 def _effects(
-    model: Any, read: dict, kind: str, exact: bool, token: int | None, position: int | None,
-    progress: Any, trace: Trace,
-) -> tuple[Sweep | None, str]:  # fmt: skip
+    model: Any,
+    read: dict,
+    kind: str,
+    exact: bool,
+    token: int | None,
+    position: int | None,
+    progress: Any,
+    trace: Trace,
+) -> tuple[Sweep | None, str]:
     options: dict[str, Any] = dict(kind=kind, token=token, position=position, measure="probability")
     try:
         if exact:
@@ -350,9 +356,13 @@ def _effects(
 
 
 def _row(
-    kind: str, layer: int, head: int, table: list[list[HeadLabel]] | None,
-    scores: Mapping[str, Any], effects: Sweep | None,
-) -> HeadRow:  # fmt: skip
+    kind: str,
+    layer: int,
+    head: int,
+    table: list[list[HeadLabel]] | None,
+    scores: Mapping[str, Any],
+    effects: Sweep | None,
+) -> HeadRow:
     label = None if table is None else table[layer][head]
     own = {name: float(found[layer, head]) for name, found in scores.items()}
     told = ("" if label is None else label.sentence, on_this_text(own))

@@ -20,8 +20,12 @@ from ..files.safefiles import (
 
 # What a learner needs of notebooks/.
 PATTERNS = (
-    "[0-9][0-9]_*.ipynb", "[a-z][a-z]/[0-9][0-9]_*.ipynb", "README.md", "glossary.md", "images/*.svg"
-)  # fmt: skip
+    "[0-9][0-9]_*.ipynb",
+    "[a-z][a-z]/[0-9][0-9]_*.ipynb",
+    "README.md",
+    "glossary.md",
+    "images/*.svg",
+)
 # The sha256 of every file as it was copied: one that differs from it was changed.
 MANIFEST = ".transformer-lab-lessons.json"
 

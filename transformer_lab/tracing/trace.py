@@ -79,9 +79,15 @@ class Trace(Calls):
 
     @classmethod
     def of_maps(
-        cls, maps: Mapping[str, Tensor], *, tokens: Tensor | None, target: Tensor | None, name: str,
-        labels: list[list[str]] | None, target_labels: list[list[str]] | None,
-    ) -> Trace:  # fmt: skip
+        cls,
+        maps: Mapping[str, Tensor],
+        *,
+        tokens: Tensor | None,
+        target: Tensor | None,
+        name: str,
+        labels: list[list[str]] | None,
+        target_labels: list[list[str]] | None,
+    ) -> Trace:
         """One text's maps that were kept, kind -> [layer, head, query, key]; tokens and target
         [1, position]."""
         recorder = Recorder(None, "maps")

@@ -45,10 +45,14 @@ def _alone(call: AttentionCall, head: int, batch: int) -> AttentionCall:
     some, one = slice(batch, batch + 1), slice(head, head + 1)
     cuts = [cut for cut in call.cuts if head in range(call.n_heads)[cut.heads]]
     return replace(
-        call, query=call.query[some, one], key=call.key[some, head // group : head // group + 1],
-        value=None, bias=part_of(call.bias, some, one, None), sinks=part_of(call.sinks, some, one, None),
+        call,
+        query=call.query[some, one],
+        key=call.key[some, head // group : head // group + 1],
+        value=None,
+        bias=part_of(call.bias, some, one, None),
+        sinks=part_of(call.sinks, some, one, None),
         cuts=tuple(replace(cut, heads=slice(0, 1)) for cut in cuts),
-    )  # fmt: skip
+    )
 
 
 class Weights:

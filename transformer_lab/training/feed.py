@@ -104,9 +104,12 @@ class Loader:
 
     def state(self) -> dict[str, Any]:
         return {
-            "kind": "loader", "seed": self.seed, "epoch": self.epoch, "position": self.position,
+            "kind": "loader",
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "position": self.position,
             **fingerprint(self.batches),
-        }  # fmt: skip
+        }
 
 
 def fingerprint(batches: Any) -> dict[str, Any]:

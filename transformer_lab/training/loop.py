@@ -143,8 +143,9 @@ def train(
     if snapshot_every and probe is None:
         raise ValueError(f"snapshot_every={snapshot_every} needs probe: the token ids to trace")
     forward, model = model, bare(model)  # a model that is compiled already
-    chosen = _recipe(optimizer, lr=lr, schedule=schedule, warmup=warmup, clip=clip,
-                     weight_decay=weight_decay)  # fmt: skip
+    chosen = _recipe(
+        optimizer, lr=lr, schedule=schedule, warmup=warmup, clip=clip, weight_decay=weight_decay
+    )
     chosen = with_muon_precision(chosen, precision, model, run if resume else None)
     n_threads = threads or threads_for(model, batches)
     plan = Plan(
@@ -334,9 +335,15 @@ class _Training:
             self.state.seconds += elapsed
             tokens, lr = n_tokens(whole), self.plan.recipe.lr * factor
             self.state.pending = Step(
-                self.state.done, loss, lr, tokens / elapsed, self.state.seconds, norm,
-                tokens=tokens, padding=n_padding(whole),
-            )  # fmt: skip
+                self.state.done,
+                loss,
+                lr,
+                tokens / elapsed,
+                self.state.seconds,
+                norm,
+                tokens=tokens,
+                padding=n_padding(whole),
+            )
 
     def _gradient(self, batch: Any, weight: float, factor: float) -> float:
         """The loss of a batch, after its gradient has been added to the parameters'."""
@@ -424,9 +431,12 @@ class _Training:
     def _evaluate(self) -> float:
         with self._autocast():
             total, weight = sums(
-                self.model, self.plan.eval_batches, loss=self.plan.eval_loss, every=self.n_processes,
+                self.model,
+                self.plan.eval_batches,
+                loss=self.plan.eval_loss,
+                every=self.n_processes,
                 start=self.rank,
-            )  # fmt: skip
+            )
         total, weight = distributed.sum_over_processes(total, weight, device=self.device)
         if not weight:
             raise ValueError(NOTHING_TO_EVALUATE)

@@ -42,9 +42,11 @@ class CrossEntropy:
     def __call__(self, model: nn.Module, batch: Any) -> Tensor:
         logits = predict(model, batch).float()
         return F.cross_entropy(
-            logits.flatten(0, -2), targets(batch).flatten(), ignore_index=IGNORED,
+            logits.flatten(0, -2),
+            targets(batch).flatten(),
+            ignore_index=IGNORED,
             label_smoothing=self.label_smoothing,
-        )  # fmt: skip
+        )
 
     def count(self, batch: Any) -> int:
         """How many targets the mean is over."""
@@ -121,9 +123,14 @@ def evaluate(
 
 
 def sums(
-    model: nn.Module, batches: Any, *, loss: Loss, most: int | None = None, every: int = 1,
+    model: nn.Module,
+    batches: Any,
+    *,
+    loss: Loss,
+    most: int | None = None,
+    every: int = 1,
     start: int = 0,
-) -> tuple[float, float]:  # fmt: skip
+) -> tuple[float, float]:
     """Loss × weight, and weight, summed over batches `start`, `start + every`, …"""
     count = getattr(loss, "count", lambda batch: 1)
     if most is None and hasattr(batches, "batch") and not hasattr(batches, "__len__"):

@@ -49,19 +49,23 @@ def settings(plan: Plan, state: TrainState) -> dict[str, Any]:
     settings = {
         "model": describe(plan.model),
         "training": {
-            "steps": plan.steps, "optimizer": plan.recipe.name,
-            **asdict(plan.recipe), "warmup": schedule["warmup"],
+            "steps": plan.steps,
+            "optimizer": plan.recipe.name,
+            **asdict(plan.recipe),
+            "warmup": schedule["warmup"],
             "precision": str(plan.precision).removeprefix("torch."),
             "loss": repr(plan.loss) if is_value(plan.loss) else type(plan.loss).__name__,
             "compile": plan.compile,
         },
         "environment": {
-            "torch": str(torch.__version__), "threads": plan.threads,
-            "device": plan.device.type, "processes": distributed.rank_and_size()[1],
+            "torch": str(torch.__version__),
+            "threads": plan.threads,
+            "device": plan.device.type,
+            "processes": distributed.rank_and_size()[1],
             "implementation": [_implementation(o) for o in state.optimizers],
             "deterministic": torch.are_deterministic_algorithms_enabled(),
         },
-    }  # fmt: skip
+    }
     return _plain(settings)
 
 

@@ -101,9 +101,13 @@ class Run:
         """
         maps, (source, target) = self._read(step)
         return trace_of_maps(
-            maps, source, target, labels=labels, target_labels=target_labels,
+            maps,
+            source,
+            target,
+            labels=labels,
+            target_labels=target_labels,
             name=f"{self.folder.name}, step {step}",
-        )  # fmt: skip
+        )
 
     def load_model(
         self,

@@ -105,9 +105,13 @@ def grade_heads(
         for batch in batches:
             truth = data.truth(batch, kind=model.config.kind)
             seen = trace(
-                model, batch.tokens, batch.target_in, mask=batch.mask,
-                target_mask=batch.target_mask, keep="maps",
-            )  # fmt: skip
+                model,
+                batch.tokens,
+                batch.target_in,
+                mask=batch.mask,
+                target_mask=batch.target_mask,
+                keep="maps",
+            )
             n += int(truth.any(-1).any(-1).sum() if pool else truth.any(-1).sum())
             pairs = [_agreement(m, truth, pool) for m in _maps(seen, kind)]
             hit = hit + torch.stack([h for h, _ in pairs])

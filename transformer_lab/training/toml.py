@@ -59,12 +59,18 @@ KEYS: dict[str, dict[str, tuple[Any, str]]] = {
 }
 # The least and the most that a number may be, where the part that it is for does not say so itself.
 RANGES = {
-    "batch_size": (1, MOST), "n_ctx": (1, LARGEST_SIZE), "eval_batches": (1, MOST),
-    "threads": (1, 4096), "keep": (1, MOST),
-}  # fmt: skip
+    "batch_size": (1, MOST),
+    "n_ctx": (1, LARGEST_SIZE),
+    "eval_batches": (1, MOST),
+    "threads": (1, 4096),
+    "keep": (1, MOST),
+}
 MAX_FILE = 1 << 20
-PRESETS = {"modern": ModelConfig.modern, "paper_base": ModelConfig.paper_base,
-           "paper_big": ModelConfig.paper_big}  # fmt: skip
+PRESETS = {
+    "modern": ModelConfig.modern,
+    "paper_base": ModelConfig.paper_base,
+    "paper_big": ModelConfig.paper_big,
+}
 
 
 class ConfigError(OneLine, ValueError):
@@ -305,10 +311,11 @@ def _check_fit(config: TrainConfig, model: Any, batch: Any) -> None:
     shown = batch.tokens if batch.target_in is None else batch.target_in
     if batch.targets.shape != shown.shape:
         raise config.error(
-            "data", "name",
+            "data",
+            "name",
             f"{config.data['name']} for kind={model.config.kind!r} has one target per text, but a "
             "configuration file trains models that predict a token at every position; use tl.train",
-        )  # fmt: skip
+        )
 
 
 def _options(name: str) -> dict[str, Any]:

@@ -14,9 +14,14 @@ PARTS = 20  # of a logit, shown
 
 
 def to_plotly(
-    found: Any, *, name: str = "", axes: Sequence[str] = ("layer", "head"),
-    labels: Mapping[str, Sequence[str]] | None = None, title: str = "", theme: str = "light",
-) -> Plot:  # fmt: skip
+    found: Any,
+    *,
+    name: str = "",
+    axes: Sequence[str] = ("layer", "head"),
+    labels: Mapping[str, Sequence[str]] | None = None,
+    title: str = "",
+    theme: str = "light",
+) -> Plot:
     """What a measure, a sweep or an attribution found, as a plotly figure; a view or runs as well.
 
     Args:
@@ -82,9 +87,14 @@ def _known(
 
 
 def plot_of_numbers(
-    found: Any, name: str, axes: Sequence[str], labels: Mapping[str, Sequence[str]], title: str,
-    sentence: str, theme: str,
-) -> Plot:  # fmt: skip
+    found: Any,
+    name: str,
+    axes: Sequence[str],
+    labels: Mapping[str, Sequence[str]],
+    title: str,
+    sentence: str,
+    theme: str,
+) -> Plot:
     from .marks.draw_plotly import plotly_of
     from .marks.scene import Axis, Bars, Panel, Scene, scene_of_maps
 
@@ -127,8 +137,9 @@ def _parts(found: Any, title: str, theme: str) -> Plot:
     )
     return plotly_of(
         Scene(
-            title or f"A {what}, by who wrote it", f"The parts sum to {total:.3f}, at {where}.",
+            title or f"A {what}, by who wrote it",
+            f"The parts sum to {total:.3f}, at {where}.",
             [[Panel("", bars)]],
         ),
         theme,
-    )  # fmt: skip
+    )

@@ -373,9 +373,15 @@ class _Seen:
                     found = self._mlp(there, end, after is not None)
                     if found is not None:
                         return _Sums(
-                            self.events[w_o].module, reads, _called(norm), attention, middle, cross,
-                            *found, after is not None,
-                        )  # fmt: skip
+                            self.events[w_o].module,
+                            reads,
+                            _called(norm),
+                            attention,
+                            middle,
+                            cross,
+                            *found,
+                            after is not None,
+                        )
         raise PartsError(
             f"the output of layer {self._layer} of {self._name} is not the sum of its heads' "
             "output and its feed-forward output (it multiplies them, or mixes them in another "

@@ -53,9 +53,10 @@ def rollout(
     kind = trace.kind(kind)
     n_query, n_key = trace.shape(kind)
     within_budget(
-        (trace.n_layers(kind) + 1) * n_query * n_key, trace.budget_mib,
+        (trace.n_layers(kind) + 1) * n_query * n_key,
+        trace.budget_mib,
         "shorten the text, or raise trace.budget_mib",
-    )  # fmt: skip
+    )
     weights = _weights(trace, kind, heads)
     if kind == "cross":
         return _across(trace, batch, weights, residual)

@@ -155,10 +155,13 @@ def score_by_dimension(
     if above_mean:
         k, products["products"] = products["above"], products["above_products"]
     return ScoreByDimension(
-        **fields, products=products["products"].float(), q=q.float(), k=k.float(),
+        **fields,
+        products=products["products"].float(),
+        q=q.float(),
+        k=k.float(),
         pairs=pairs_of_layer(trace.network, kind, layer, head, _known_pairs.setdefault(trace, {})),
         above_mean=above_mean,
-    )  # fmt: skip
+    )
 
 
 def score_by_source(
@@ -223,9 +226,12 @@ def split_score(
 
     def split(k_part: Tensor, above: bool) -> ScoreBySource:
         return ScoreBySource(
-            **fields, query_sources=query_sources, key_sources=key_sources,
-            parts=(q_parts[:, 0] @ k_part.T * call.scale).float(), above_mean=above,
-        )  # fmt: skip
+            **fields,
+            query_sources=query_sources,
+            key_sources=key_sources,
+            parts=(q_parts[:, 0] @ k_part.T * call.scale).float(),
+            above_mean=above,
+        )
 
     plain = split(k_parts[:, 0], False)
     _check_sum(plain, call, float(q.norm() * k.norm()) * abs(call.scale))
@@ -376,11 +382,18 @@ def _score(
     """The fields of a Score."""
     rows = torch.tensor([query], device=call.query.device)
     return dict(
-        layer=layer, head=head, query=query, key=key, kind=kind, dot=float(q @ k), scale=call.scale,
-        softcap=call.softcap, bias=_bias(call, batch, head, query, key),
+        layer=layer,
+        head=head,
+        query=query,
+        key=key,
+        kind=kind,
+        dot=float(q @ k),
+        scale=call.scale,
+        softcap=call.softcap,
+        bias=_bias(call, batch, head, query, key),
         score=float(_row(call, batch, head, query)[key]),
         weight=float(call.pattern(batch, head, rows)[0, key]),
-    )  # fmt: skip
+    )
 
 
 def _bias(call: Any, batch: int, head: int, query: int, key: int) -> float:

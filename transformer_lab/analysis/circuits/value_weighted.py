@@ -56,9 +56,7 @@ def contributions(
     if not 0 <= query < n_query:
         raise ValueError(f"query={query} is outside the {n_query} tokens (0 … {n_query - 1})")
     n_heads, n_key, _ = value.shape
-    within_budget(
-        n_heads * n_key * weight.shape[-1], trace.budget_mib, "raise trace.budget_mib"
-    )  # fmt: skip
+    within_budget(n_heads * n_key * weight.shape[-1], trace.budget_mib, "raise trace.budget_mib")
     row = call.pattern(batch, slice(None), torch.tensor([query])).cpu()[:, 0]
     return (row[..., None] * value) @ weight
 

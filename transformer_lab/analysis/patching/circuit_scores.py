@@ -58,9 +58,12 @@ class Question:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "clean": self.clean, "corrupted": self.corrupted, "metric_code": self.metric,
-            "position": self.position, "computed": dict(self.computed),
-        }  # fmt: skip
+            "clean": self.clean,
+            "corrupted": self.corrupted,
+            "metric_code": self.metric,
+            "position": self.position,
+            "computed": dict(self.computed),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,10 +153,15 @@ class Circuit(Table):
             for name, score in zip(self.edges, self.scores, strict=True)
         ]
         return {
-            "what": "circuit", **plain, "clean_value": self.clean, "corrupted_value": self.corrupted,
-            "edges": edges, "controls": [control._asdict() for control in self.controls],
-            "sentence": self.sentence, **self.question.to_dict(),
-        }  # fmt: skip
+            "what": "circuit",
+            **plain,
+            "clean_value": self.clean,
+            "corrupted_value": self.corrupted,
+            "edges": edges,
+            "controls": [control._asdict() for control in self.controls],
+            "sentence": self.sentence,
+            **self.question.to_dict(),
+        }
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Circuit:
@@ -163,17 +171,22 @@ class Circuit(Table):
         """
         try:
             question = Question(
-                told["clean"], told["corrupted"], told["metric_code"], told["position"],
+                told["clean"],
+                told["corrupted"],
+                told["metric_code"],
+                told["position"],
                 told["computed"],
-            )  # fmt: skip
+            )
             names = ("n_edges", "alone", "without", "by", "seed", "metric", "model")
             return cls(
                 edges=tuple(edge["edge"] for edge in told["edges"]),
                 scores=tuple(edge["score"] for edge in told["edges"]),
-                clean=told["clean_value"], corrupted=told["corrupted_value"],
+                clean=told["clean_value"],
+                corrupted=told["corrupted_value"],
                 controls=tuple(Control(**control) for control in told["controls"]),
-                question=question, **{name: told[name] for name in names},
-            )  # fmt: skip
+                question=question,
+                **{name: told[name] for name in names},
+            )
         except KeyError as error:
             raise ValueError(
                 f"this is not a saved circuit: {error.args[0]!r} is missing"

@@ -71,9 +71,12 @@ class EdgePasses:
         self._tap = _Tap(self)
         whole = pair.metric.of is not None
         self.passes = Passes(
-            network, pair.into_of.inputs, self._tap, budget_mib=budget_mib,
+            network,
+            pair.into_of.inputs,
+            self._tap,
+            budget_mib=budget_mib,
             places=None if whole else pair.into_of.places,
-        )  # fmt: skip
+        )
         if network.in_copies(self._tap, pair.into_of.inputs) is False:
             raise EditError(
                 f"edge scores need several copies of the text in one pass, which {self.name} does "

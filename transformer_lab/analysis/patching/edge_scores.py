@@ -156,9 +156,13 @@ class EdgeScores(Table):
         edges = [self.edge(name) for name in self.graph.names(self.graph.every)]
         numbers = {n: [getattr(edge, n) for edge in edges] for n in ("exact", "estimate")}
         return {
-            **plain, "clean_value": self.clean, "corrupted_value": self.corrupted,
-            "edges": [edge.name for edge in edges], **numbers, **self.question.to_dict(),
-        }  # fmt: skip
+            **plain,
+            "clean_value": self.clean,
+            "corrupted_value": self.corrupted,
+            "edges": [edge.name for edge in edges],
+            **numbers,
+            **self.question.to_dict(),
+        }
 
     def __repr__(self) -> str:
         most = ", ".join(f"{edge.name} {edge.score:+.3g}" for edge in self.top(3))
@@ -264,9 +268,16 @@ def circuit(
         if (n is None) == (threshold is None):
             raise EditError("give exactly one of n, threshold and edges, to choose the edges")
         scores = edge_scores(
-            model, clean, corrupted, metric=metric, by=by, steps=steps, position=position,
-            progress=progress, budget_mib=budget_mib,
-        )  # fmt: skip
+            model,
+            clean,
+            corrupted,
+            metric=metric,
+            by=by,
+            steps=steps,
+            position=position,
+            progress=progress,
+            budget_mib=budget_mib,
+        )
         return scores.circuit(n, threshold=threshold, draws=draws, seed=seed)
     passes, question = asked(model, clean, corrupted, metric, position, budget_mib)
     mask = chosen(passes.graph, n, threshold, edges, None)

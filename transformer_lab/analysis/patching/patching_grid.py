@@ -98,9 +98,15 @@ def patching_grid(
 
 
 def desk_of(
-    model: Any, clean: Any, corrupted: Any, *, sites: str | Sequence[str], optional: bool = False,
-    budget_mib: float = 512, **pair: Any,
-) -> Desk:  # fmt: skip
+    model: Any,
+    clean: Any,
+    corrupted: Any,
+    *,
+    sites: str | Sequence[str],
+    optional: bool = False,
+    budget_mib: float = 512,
+    **pair: Any,
+) -> Desk:
     """What `patching_grid` makes its grids with; arguments and errors as there.
 
     Args:

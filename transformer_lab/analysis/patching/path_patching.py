@@ -130,9 +130,13 @@ def path_patch(
     if sender is not None:
         words = (str(senders[0]), shown(receiver), via_told)
         return PathEffect(
-            found[senders[0]], **told, sender=words[0], receiver=words[1], via=words[2],
+            found[senders[0]],
+            **told,
+            sender=words[0],
+            receiver=words[1],
+            via=words[2],
             direction=direction,
-        )  # fmt: skip
+        )
     source = pair.source
     shape = source.n_layers(pair.kind), source.n_heads(pair.kind)
     exact = torch.full(shape, math.nan)

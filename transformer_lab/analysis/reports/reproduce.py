@@ -23,8 +23,13 @@ LARGEST = 256 << 20  # bytes of a report
 TOLERANCE = 1e-4
 _SHOWN = 5
 _NEEDED = {
-    "function": str, "model": dict, "arguments": dict, "steps": list, "versions": dict, "finding": dict,
-}  # fmt: skip
+    "function": str,
+    "model": dict,
+    "arguments": dict,
+    "steps": list,
+    "versions": dict,
+    "finding": dict,
+}
 
 
 class ReportError(OneLine, ValueError):
@@ -129,10 +134,15 @@ def again(
     apart = max(numbers, key=lambda one: one.by, default=Difference("", 0, 0, 0.0))
     differ = [one for one in values if _apart(one, tolerance)]
     return Reproduction(
-        told["function"], str(about.get("name")), tuple(sorted(differ, key=lambda one: -one.by)),
-        len(numbers), (apart.by, apart.where), (str(about.get("weights")), weights_sha256(network.module)),
-        _versions(told["versions"]), tolerance,
-    )  # fmt: skip
+        told["function"],
+        str(about.get("name")),
+        tuple(sorted(differ, key=lambda one: -one.by)),
+        len(numbers),
+        (apart.by, apart.where),
+        (str(about.get("weights")), weights_sha256(network.module)),
+        _versions(told["versions"]),
+        tolerance,
+    )
 
 
 def _check(path: Path, told: Mapping[str, Any]) -> None:

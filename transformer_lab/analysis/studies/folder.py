@@ -71,8 +71,10 @@ class StudyFolder:
         for path in sorted(self.folder.glob("part-*.jsonl")):
             for _, line in whole_lines(path, _any, longest=LONGEST):
                 if "grids" in line:
-                    self.grids |= {n: Grid(tuple(g["axes"]), g["labels"], g["unit"])
-                                   for n, g in line["grids"].items()}  # fmt: skip
+                    self.grids |= {
+                        n: Grid(tuple(g["axes"]), g["labels"], g["unit"])
+                        for n, g in line["grids"].items()
+                    }
                 elif {"prompt", "values"} <= set(line):
                     self.found[line["prompt"]] = {
                         n: torch.from_numpy(np.array(v, dtype=np.float32))
@@ -89,10 +91,13 @@ class StudyFolder:
 
         new = {n: g for n, g in grids.items() if n not in self.grids}
         first = [{"grids": {n: vars(g) for n, g in new.items()}}] if new else []
-        self.lines.append(*first, *(
-            {"prompt": i, "values": {n: listed(v.float().numpy()) for n, v in values.items()}}
-            for i, values in found.items()
-        ))  # fmt: skip
+        self.lines.append(
+            *first,
+            *(
+                {"prompt": i, "values": {n: listed(v.float().numpy()) for n, v in values.items()}}
+                for i, values in found.items()
+            ),
+        )
         self.grids |= new
 
     def close(self) -> None:

@@ -118,18 +118,26 @@ class Question:
     def _effects(self, batch: Sequence[Ready]) -> Values:
         metric = self.asked.metric
         found = sweep_heads(
-            self.model, stacked(batch, "clean"), stacked(batch, "target"), measure=metric,
-            kind=self.asked.kind, value=self.asked.value, token=stacked(batch, "answer"),
+            self.model,
+            stacked(batch, "clean"),
+            stacked(batch, "target"),
+            measure=metric,
+            kind=self.asked.kind,
+            value=self.asked.value,
+            token=stacked(batch, "answer"),
             budget_mib=self.asked.budget_mib,
-        )  # fmt: skip
+        )
         each = found.each or {name: x[None] for name, x in found.measures.items()}
         return self._swept(found, each, "")
 
     def _estimates(self, batch: Sequence[Ready]) -> Values:
         found = estimate_effects(
-            self.model, stacked(batch, "clean"), stacked(batch, "target"), kind=self.asked.kind,
+            self.model,
+            stacked(batch, "clean"),
+            stacked(batch, "target"),
+            kind=self.asked.kind,
             token=stacked(batch, "answer"),
-        )  # fmt: skip
+        )
         return self._swept(found, found.each, "estimated ")
 
     def _swept(self, found: Any, each: Mapping[str, Tensor], prefix: str) -> Values:
@@ -145,10 +153,16 @@ class Question:
     def _patches(self, batch: Sequence[Ready]) -> Values:
         asked, sites = self.asked, self.asked.sites
         pair = Pair(
-            self.model, stacked(batch, "clean"), stacked(batch, "corrupted"),
-            metric=self._metric(batch), direction=asked.direction, align=asked.align,
-            target=stacked(batch, "target"), kind=asked.kind, given={},
-        )  # fmt: skip
+            self.model,
+            stacked(batch, "clean"),
+            stacked(batch, "corrupted"),
+            metric=self._metric(batch),
+            direction=asked.direction,
+            align=asked.align,
+            target=stacked(batch, "target"),
+            kind=asked.kind,
+            given={},
+        )
         desk = Desk(pair, sites or SITES, optional=sites is None, budget_mib=asked.budget_mib)
         columns = {site: self._columns(site, desk) for site in desk.sites}
         if asked.by == "exact":

@@ -108,11 +108,13 @@ class Study(Table, Mapping[str, Spread]):
         """Plain JSON values; None for what is not known."""
         first = self._first
         return {
-            "model": self.model, "n_prompts": len(self.prompts), "missing": dict(self.missing),
+            "model": self.model,
+            "n_prompts": len(self.prompts),
+            "missing": dict(self.missing),
             "bootstrap": {n: getattr(first, n) for n in ("seed", "resamples", "level")},
             "measures": {name: spread.to_dict() for name, spread in self.spreads.items()},
             "baselines": {name: spread.to_dict() for name, spread in self.baselines.items()},
-        }  # fmt: skip
+        }
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write `table()` to a .csv file or `to_dict()` to a .json file.

@@ -148,9 +148,12 @@ def _drawn(seed: Any, resamples: Any, level: Any) -> dict[str, Any]:
 
 
 def _computed(
-    asking: Question, batches: list[list[Ready]], prompts: Sequence[Prompt], kept: StudyFolder | None,
+    asking: Question,
+    batches: list[list[Ready]],
+    prompts: Sequence[Prompt],
+    kept: StudyFolder | None,
     progress: Progress,
-) -> dict[int, dict[str, Tensor]]:  # fmt: skip
+) -> dict[int, dict[str, Tensor]]:
     """The values of all prompts; those of other processes are gathered at the end."""
     rank, size = distributed.rank_and_size()
     found: dict[int, dict[str, Tensor]] = {}
@@ -202,9 +205,12 @@ def _bar(progress: Progress, total: int, rank: int) -> Iterator[Callable[[int], 
 
 @contextmanager
 def _kept(
-    out: str | os.PathLike | None, model: Any, network: Network, asked: Questions,
+    out: str | os.PathLike | None,
+    model: Any,
+    network: Network,
+    asked: Questions,
     prompts: Sequence[Prompt],
-) -> Iterator[StudyFolder | None]:  # fmt: skip
+) -> Iterator[StudyFolder | None]:
     """The folder, of which the first process makes sure before the others write there."""
     if out is None:
         yield None
@@ -222,9 +228,12 @@ def _kept(
             "weights": weights_sha256(network.module),
         },
         "asked": described(asked),
-        "prompts": {"n": len(prompts), "sha256": hashlib.sha256("\n".join(told).encode()).hexdigest()},
+        "prompts": {
+            "n": len(prompts),
+            "sha256": hashlib.sha256("\n".join(told).encode()).hexdigest(),
+        },
         "versions": versions(),
-    }  # fmt: skip
+    }
     rank, kept = distributed.rank_and_size()[0], None
     for turn in (0, 1):
         failed: Exception | None = None
@@ -266,9 +275,12 @@ def _plain(value: Any) -> Any:
 
 
 def _study(
-    name: str, prompts: Sequence[Prompt], found: Mapping[int, Mapping[str, Tensor]],
-    grids: Mapping[str, Grid], drawn: Mapping[str, Any],
-) -> Study:  # fmt: skip
+    name: str,
+    prompts: Sequence[Prompt],
+    found: Mapping[int, Mapping[str, Tensor]],
+    grids: Mapping[str, Grid],
+    drawn: Mapping[str, Any],
+) -> Study:
     spreads, baselines, missing = {}, {}, {}
     order = list(dict.fromkeys(n for i in range(len(prompts)) for n in found[i]))
     for one in order:

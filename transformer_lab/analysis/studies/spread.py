@@ -129,9 +129,15 @@ class Spread:
             at = layer, place
             numbers = (float(x[at]) for x in (self.mean, self.std, self.low, self.high))
             yield StudyRow(
-                self.name, layer, self.axes[1], place, names[place], int(n[at]), *numbers,
+                self.name,
+                layer,
+                self.axes[1],
+                place,
+                names[place],
+                int(n[at]),
+                *numbers,
                 quantiles=tuple(quantiles[at].tolist()),
-            )  # fmt: skip
+            )
 
     def top(self, k: int = 5) -> list[StudyRow]:
         """The cells with the largest means, either way, largest first."""
@@ -159,9 +165,12 @@ class Spread:
         numbers = {"mean": self.mean, "std": self.std, "low": self.low, "high": self.high}
         numbers |= {f"quantile {q:g}": self.quantile(q) for q in QUANTILES}
         return {
-            "unit": self.unit, "axes": list(self.axes), "labels": dict(self.labels),
-            "n": self.n.tolist(), **{name: listed(x.numpy()) for name, x in numbers.items()},
-        }  # fmt: skip
+            "unit": self.unit,
+            "axes": list(self.axes),
+            "labels": dict(self.labels),
+            "n": self.n.tolist(),
+            **{name: listed(x.numpy()) for name, x in numbers.items()},
+        }
 
     def to_plotly(self, *, theme: str = "light") -> Plot:
         """The means as a plotly figure.

@@ -671,9 +671,11 @@ def _theirs(config: Any) -> dict[str, Tensor]:
     shapes |= {"wpe.weight": (config.n_ctx, d)}
     for i in range(config.n_layers):
         for name, size in (
-            ("attn.c_attn", (d, 3 * d)), ("attn.c_proj", (d, d)), ("mlp.c_fc", (d, 4 * d)),
+            ("attn.c_attn", (d, 3 * d)),
+            ("attn.c_proj", (d, d)),
+            ("mlp.c_fc", (d, 4 * d)),
             ("mlp.c_proj", (4 * d, d)),
-        ):  # fmt: skip
+        ):
             shapes |= {f"h.{i}.{name}.weight": size, f"h.{i}.{name}.bias": size[1:]}
         for name in ("ln_1", "ln_2"):
             shapes |= {f"h.{i}.{name}.weight": (d,), f"h.{i}.{name}.bias": (d,)}

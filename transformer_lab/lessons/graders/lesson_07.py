@@ -140,9 +140,13 @@ def _gru_arguments(seed: int, *, texts: int, words: int, d_in: int, d: int) -> t
         return torch.randn(*shape, generator=draw)
 
     return (
-        some(texts, words, d_in), some(texts, d), 0.6 * some(3 * d, d_in), 0.6 * some(3 * d, d),
-        some(3 * d), some(3 * d),
-    )  # fmt: skip
+        some(texts, words, d_in),
+        some(texts, d),
+        0.6 * some(3 * d, d_in),
+        0.6 * some(3 * d, d),
+        some(3 * d),
+        some(3 * d),
+    )
 
 
 GRU = Grader(

@@ -211,9 +211,14 @@ GROUPED = Grader(
 
 def _config(**changes) -> dict:
     plain = dict(
-        model_type="llama", vocab_size=50, hidden_size=12, num_hidden_layers=2,
-        num_attention_heads=3, intermediate_size=20, tie_word_embeddings=True,
-    )  # fmt: skip
+        model_type="llama",
+        vocab_size=50,
+        hidden_size=12,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=20,
+        tie_word_embeddings=True,
+    )
     return {**plain, **changes}
 
 

@@ -78,8 +78,10 @@ def _weight(module: nn.Module, name: str, shape: tuple[int, ...]) -> Tensor:
     found = dict(module.named_parameters()).get(name)
     if found is None:
         if isinstance(getattr(module, name, None), Tensor):
-            raise Unfit(f"`self.{name}` is a plain tensor, so the optimizer never sees it: make "
-                        "it an `nn.Parameter`.")  # fmt: skip
+            raise Unfit(
+                f"`self.{name}` is a plain tensor, so the optimizer never sees it: make "
+                "it an `nn.Parameter`."
+            )
         there = ", ".join(f"`{n}`" for n, _ in module.named_parameters()) or "none"
         raise Unfit(
             f"It has no parameter `{name}`: write `self.{name} = nn.Parameter(…)`. It has: {there}."
@@ -247,8 +249,11 @@ def _use_add(
     torch.manual_seed(0)
     model = _Model()
     before = model(tokens)
-    wanted = [n for n, m in model.named_modules()
-              if isinstance(m, nn.Linear) and n.split(".")[-1] in names]  # fmt: skip
+    wanted = [
+        n
+        for n, m in model.named_modules()
+        if isinstance(m, nn.Linear) and n.split(".")[-1] in names
+    ]
     returned = made(model, names, rank, alpha)
     wrapped = [n for n, m in model.named_modules() if hasattr(m, "A") and hasattr(m, "B")]
     found = []

@@ -257,10 +257,15 @@ def _mark(
     points: int | None = None,
 ) -> None:
     cell.metadata["nbgrader"] = {
-        "schema_version": 3, "grade_id": grade_id, "grade": grade, "solution": solution,
-        "locked": locked, "task": False, "cell_type": cell.cell_type,
+        "schema_version": 3,
+        "grade_id": grade_id,
+        "grade": grade,
+        "solution": solution,
+        "locked": locked,
+        "task": False,
+        "cell_type": cell.cell_type,
         **({} if points is None else {"points": points}),
-    }  # fmt: skip
+    }
 
 
 def _write(notebook: Any, path: Path) -> None:
@@ -281,10 +286,9 @@ def call_nbgrader(course: Path, *arguments: str) -> None:
     """
     # nbgrader calls alembic, which stands beside Python, by its bare name.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    run = subprocess.run(
-        [sys.executable, "-c", NBGRADER, *arguments],
-        cwd=course, capture_output=True, text=True, env={**os.environ, "PATH": path},
-    )  # fmt: skip
+    options: dict[str, Any] = dict(cwd=course, capture_output=True, text=True)
+    options |= dict(env={**os.environ, "PATH": path})
+    run = subprocess.run([sys.executable, "-c", NBGRADER, *arguments], **options)
     if run.returncode:
         lines = [
             line for line in run.stderr.splitlines() if re.match(r"\w*(Error|Exception)", line)

@@ -166,9 +166,15 @@ class _Job:
 
     def _do(self, step: str, handed_in: Path) -> dict[str, Any]:
         told = do_step(
-            step, self.assignment, self.empty, handed_in, self.limits,
-            boxed=self.boxed, leave=self.leave, hidden=self.course,
-        )  # fmt: skip
+            step,
+            self.assignment,
+            self.empty,
+            handed_in,
+            self.limits,
+            boxed=self.boxed,
+            leave=self.leave,
+            hidden=self.course,
+        )
         answer = parse_json(told, "the output of its sandbox", error=Stopped)
         if "refused" in answer:
             raise Stopped(str(answer["refused"])[:300])
@@ -225,8 +231,9 @@ def summary(grades: Sequence[Grade], seconds: float) -> str:
     slowest = max(grades, key=lambda grade: grade.seconds)
     failed = "; ".join(
         f"{printable(g.student)} ({g.note}, after {g.seconds:.0f} s)"
-        for g in grades if g.score is None
-    )  # fmt: skip
+        for g in grades
+        if g.score is None
+    )
     text = f"{len(done)} of {len(grades)} graded in {seconds:.0f} s"
     text += f"; slowest: {printable(slowest.student)} {slowest.seconds:.0f} s"
     return text + (f"; failed: {failed}" if failed else "")

@@ -81,10 +81,9 @@ def box_problem() -> str:
     if shutil.which("bwrap") is None:
         return "bubblewrap is not installed (on Debian: apt install bubblewrap)"
     with _box([], Limits()) as (box, files):
-        run = subprocess.run(
-            [*box, sys.executable, "-c", "import json"],
-            capture_output=True, text=True, env=_environment("/tmp"), pass_fds=files,
-        )  # fmt: skip
+        options: dict[str, Any] = dict(capture_output=True, text=True, env=_environment("/tmp"))
+        options |= dict(pass_fds=files)
+        run = subprocess.run([*box, sys.executable, "-c", "import json"], **options)
     if run.returncode == 0:
         return ""
     told = (run.stderr.strip().splitlines() or ["it gave no reason"])[-1]
@@ -128,9 +127,14 @@ def do_step(
         allowed |= {"processes": limits.processes + SPARE if boxed else 0}
         command = [sys.executable, str(STEPS), step, assignment, *places, json.dumps(allowed)]
         process = subprocess.Popen(
-            [*box, *command], env=_environment(places[-1]), start_new_session=True, pass_fds=files,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [*box, *command],
+            env=_environment(places[-1]),
+            start_new_session=True,
+            pass_fds=files,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         answer = _Reader(process.stdout, limits.answer)
         errors = _Reader(process.stderr, ERRORS_KEPT, last=True)
         try:
@@ -288,10 +292,15 @@ def _environment(home: str) -> dict[str, str]:
     path += [p for p in os.environ.get("PATH", "").split(os.pathsep) if p.startswith("/usr")]
     keep = {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP") if name in os.environ}
     return keep | {
-        "PATH": os.pathsep.join([*path, "/usr/bin", "/bin"]), "HOME": home, "TMPDIR": home,
-        "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "JUPYTER_RUNTIME_DIR": f"{home}/runtime",
-        "PYTHONPATH": os.pathsep.join(map(str, _import_from())), "PYTHONDONTWRITEBYTECODE": "1",
-    }  # fmt: skip
+        "PATH": os.pathsep.join([*path, "/usr/bin", "/bin"]),
+        "HOME": home,
+        "TMPDIR": home,
+        "LANG": "C.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "JUPYTER_RUNTIME_DIR": f"{home}/runtime",
+        "PYTHONPATH": os.pathsep.join(map(str, _import_from())),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
 
 
 def _import_from() -> list[Path]:
@@ -350,9 +359,10 @@ def _box(
     real = sorted({path for path, target in steps if not target})
     roots = [path for path in real if not any(parent in real for parent in path.parents)]
     links = {
-        path: target for path, target in steps
+        path: target
+        for path, target in steps
         if target and not any(parent in roots for parent in path.parents)
-    }  # fmt: skip
+    }
     box = [
         shutil.which("bwrap") or "bwrap",
         "--dev",

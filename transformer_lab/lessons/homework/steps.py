@@ -22,11 +22,16 @@ GRADED = ("grade", "solution", "task")  # marks of a cell
 STUDENT = "student"  # names of folders could mean something to nbgrader; this one does not
 # No script, no style, no frame, no form, and nothing from elsewhere.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-TAGS = frozenset(re.findall(r"\w+", """
+TAGS = frozenset(
+    re.findall(
+        r"\w+",
+        """
     a abbr b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure
     h1 h2 h3 h4 h5 h6 hr i img kbd li mark ol p pre q s samp small span strong sub summary sup
     table tbody td tfoot th thead tr u ul var
-"""))  # fmt: skip
+""",
+    )
+)
 PLAIN = {"a": {"title"}, "img": {"alt", "width", "height"}, "ol": {"start"}}
 CELLS = {"colspan", "rowspan", "align", "scope"}
 PICTURE = re.compile(r"data:image/(png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/=\s]*")
@@ -306,9 +311,13 @@ def bleached(text: str, marks: frozenset[str]) -> str:
 
     # `data` is for pictures alone, and no link may have it: that is what `allowed` looks at.
     return bleach.clean(
-        text, tags=TAGS, attributes=allowed, protocols=["http", "https", "mailto", "data"],
-        strip=True, strip_comments=True,
-    )  # fmt: skip
+        text,
+        tags=TAGS,
+        attributes=allowed,
+        protocols=["http", "https", "mailto", "data"],
+        strip=True,
+        strip_comments=True,
+    )
 
 
 if __name__ == "__main__":

@@ -58,13 +58,21 @@ def predictions(
             axes.barh(places, [p for _, p in rows], color=theme.accent, height=0.62)
             for place, (_, p) in zip(places, rows, strict=True):
                 axes.annotate(
-                    _of_a_bar(p), (max(p, 0.0), place), (5, 0), textcoords="offset points",
-                    va="center", fontsize=9, color=theme.text,
-                )  # fmt: skip
+                    _of_a_bar(p),
+                    (max(p, 0.0), place),
+                    (5, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=9,
+                    color=theme.text,
+                )
             axes.set_yticks(
-                places, [token for token, _ in rows],
-                family="DejaVu Sans Mono", fontsize=10, color=theme.text,
-            )  # fmt: skip
+                places,
+                [token for token, _ in rows],
+                family="DejaVu Sans Mono",
+                fontsize=10,
+                color=theme.text,
+            )
             low, high = ends[unit]
             wide = high - low or 1.0
             axes.set_xlim(low, low + wide * 1.02)

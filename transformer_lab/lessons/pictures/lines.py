@@ -69,9 +69,15 @@ def curves(
         moves = _apart([(end - low) / (high - low) * 216 for end in ends], least=12)
         for name, end, move, (colour, *_) in zip(lines, ends, moves, looks, strict=True):
             axes.annotate(
-                name, (x[-1], end), (8, move), textcoords="offset points",
-                va="center", color=colour, fontsize=9.5, annotation_clip=False,
-            )  # fmt: skip
+                name,
+                (x[-1], end),
+                (8, move),
+                textcoords="offset points",
+                va="center",
+                color=colour,
+                fontsize=9.5,
+                annotation_clip=False,
+            )
         axes.grid(axis="y", color=theme.line, linewidth=0.5, alpha=0.6)
         for spine in ("top", "right"):
             axes.spines[spine].set_visible(False)

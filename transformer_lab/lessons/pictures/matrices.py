@@ -111,9 +111,14 @@ def _name_sides(axes: Axes, grid: Grid, theme: Theme) -> None:
     axes.set_title(head, loc="left", color=theme.text, fontsize=10.5, pad=20 if sub else 6)
     if sub:
         axes.annotate(
-            sub, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points",
-            color=theme.quiet, fontsize=9,
-        )  # fmt: skip
+            sub,
+            (0, 1),
+            (0, 6),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            color=theme.quiet,
+            fontsize=9,
+        )
 
 
 def grids(*panels: Grid, alt: str, caption: str = "", steps: Sequence[str] = ()) -> Picture:
@@ -152,9 +157,14 @@ def grids(*panels: Grid, alt: str, caption: str = "", steps: Sequence[str] = ())
                     middle, 0.5, "→", ha="center", va="center", fontsize=16, color=theme.quiet
                 )
                 figure.text(
-                    middle, 0.5 + 0.2 / height, steps[index],
-                    ha="center", va="bottom", fontsize=9, color=theme.text,
-                )  # fmt: skip
+                    middle,
+                    0.5 + 0.2 / height,
+                    steps[index],
+                    ha="center",
+                    va="bottom",
+                    fontsize=9,
+                    color=theme.text,
+                )
             left += gaps[index]
         return figure
 

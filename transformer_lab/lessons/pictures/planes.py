@@ -51,10 +51,14 @@ def mixing(
         axes.set_facecolor(theme.page)
         for point, part in zip(points, share, strict=True):
             axes.plot(
-                [target[0], point[0]], [target[1], point[1]],
-                color=theme.accent, linewidth=0.6 + 6 * part, alpha=0.25 + 0.5 * part,
-                solid_capstyle="round", zorder=1,
-            )  # fmt: skip
+                [target[0], point[0]],
+                [target[1], point[1]],
+                color=theme.accent,
+                linewidth=0.6 + 6 * part,
+                alpha=0.25 + 0.5 * part,
+                solid_capstyle="round",
+                zorder=1,
+            )
         axes.scatter(*points.T, s=36 + 420 * share, color=theme.accent, zorder=2)
         axes.scatter(*target, s=110, marker="D", color=theme.second, zorder=3)
         for label, point, part in zip(words, points, share, strict=True):

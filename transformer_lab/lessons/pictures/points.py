@@ -111,28 +111,36 @@ def _plotly(scene: _Scene, theme: str) -> Plot:
     colours: Any = plots.heads_of(theme)
     for i, (name, points) in enumerate(scene.groups.items()):
         figure.add_scatter(
-            x=[mark.x for mark in points], y=[mark.y for mark in points], name=plots.said(name),
+            x=[mark.x for mark in points],
+            y=[mark.y for mark in points],
+            name=plots.said(name),
             mode="lines+markers" if len(points) > 1 else "markers",
             line=dict(color=colours[i % len(colours)], width=2),
-            marker=dict(size=9 if len(points) > 1 else 13, symbol="circle" if len(points) > 1 else "star"),
+            marker=dict(
+                size=9 if len(points) > 1 else 13, symbol="circle" if len(points) > 1 else "star"
+            ),
             customdata=[plots.said(mark.words) for mark in points],
             hovertemplate="%{customdata}<br>%{y:.3f}<extra></extra>",
-        )  # fmt: skip
+        )
     for (name, (x, y)), dash in zip(scene.laws.items(), cycle(("dash", "dot"))):
         figure.add_scatter(
-            x=list(map(float, x)), y=list(map(float, y)), name=plots.said(name), mode="lines",
+            x=list(map(float, x)),
+            y=list(map(float, y)),
+            name=plots.said(name),
+            mode="lines",
             line=dict(
                 color=plots.BOTH if of_page else plots.ink("quiet", theme), width=1.6, dash=dash
             ),
             hovertemplate=f"{plots.said(name)}: %{{y:.3f}}<extra></extra>",
-        )  # fmt: skip
+        )
     named = ticks(scene)
     figure.update_layout(
-        height=460, xaxis=dict(
+        height=460,
+        xaxis=dict(
             type="log", title_text=scene.x_name, tickvals=named, ticktext=list(map(spoken, named))
         ),
         yaxis_title_text=scene.y_name,
-    )  # fmt: skip
+    )
     return plots.follow_page(figure) if of_page else figure
 
 
@@ -146,11 +154,9 @@ def _still(scene: _Scene) -> Figure:
     axes = figure.add_axes((0.09, 0.13, 0.64, 0.62))
     for i, (name, points) in enumerate(scene.groups.items()):
         alone = len(points) == 1
-        axes.plot(
-            [mark.x for mark in points], [mark.y for mark in points],
-            marker="*" if alone else "o", markersize=12 if alone else 5,
-            color=head_colours()[i % 16], linewidth=0 if alone else 1.8, label=name,
-        )  # fmt: skip
+        style: dict[str, Any] = dict(marker="*" if alone else "o", markersize=12 if alone else 5)
+        style |= dict(color=head_colours()[i % 16], linewidth=0 if alone else 1.8, label=name)
+        axes.plot([mark.x for mark in points], [mark.y for mark in points], **style)
     for (name, (x, y)), dash in zip(scene.laws.items(), cycle(("--", ":"))):
         axes.plot(list(x), list(y), color=QUIET, linewidth=1.4, linestyle=dash, label=name)
     axes.set_xscale("log")

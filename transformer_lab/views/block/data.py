@@ -89,9 +89,13 @@ class BlockData:
         named = lambda row: [(shown_token(n), p) for n, p in lens.top(row, 0)]  # noqa: E731
         chance = self._without(steps.kind, steps.layer, steps.head)
         return Around(
-            **known, lens=named(steps.layer + 1), final=named(layers),
-            without=None if chance is None else float(chance[steps.position, lens.tokens[layers, 0, 0]]),
-        )  # fmt: skip
+            **known,
+            lens=named(steps.layer + 1),
+            final=named(layers),
+            without=None
+            if chance is None
+            else float(chance[steps.position, lens.tokens[layers, 0, 0]]),
+        )
 
     def _lens_of(self, position: int) -> Any:
         return logit_lens(self.trace, k=TOP, positions=[position], batch=self.batch)

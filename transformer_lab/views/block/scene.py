@@ -39,16 +39,19 @@ def block_scene(
     labels = [f"{tab}: {name}" if tab != name else name for tab, name, _ in rows]
     drawn = [i for i, (_, name, _) in enumerate(rows) if not name.startswith("z of head")]
     strips = Strips(
-        [rows[i][2] for i in drawn], Axis("", [labels[i] for i in drawn]),
+        [rows[i][2] for i in drawn],
+        Axis("", [labels[i] for i in drawn]),
         chosen=[at for at, i in enumerate(drawn) if rows[i][1] in names],
         curves=[
             Curve(
-                label, np.arange(len(values)), values,
+                label,
+                np.arange(len(values)),
+                values,
                 hidden=name not in names and (bool(names) or tab != "x"),
             )
             for label, (tab, name, values) in zip(labels, rows, strict=True)
         ],
-    )  # fmt: skip
+    )
     bars = Bars(weights, Axis("", list(keys), tokens=True), means="attention weight", most=SHOWN)
     panels = [
         [
@@ -58,8 +61,10 @@ def block_scene(
     ]
     return Scene(
         f"{title} · “{token}” through layer {layer}, head {head}",
-        f"{stages[chosen].title}. {sentence}", panels, _numbers(stages, rows, keys, shown),
-    )  # fmt: skip
+        f"{stages[chosen].title}. {sentence}",
+        panels,
+        _numbers(stages, rows, keys, shown),
+    )
 
 
 def _vectors(stages: Sequence[Stage]) -> list[tuple[str, str, np.ndarray]]:

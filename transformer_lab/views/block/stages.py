@@ -113,14 +113,23 @@ class _Teller:
         self.s, self.a = steps, around
 
     def stage(
-        self, name: str, *vectors: Vector, keys: Keys | None = None,
-        answers: tuple[tuple[str, float, float | None], ...] = (), **values: Any,
-    ) -> Stage:  # fmt: skip
+        self,
+        name: str,
+        *vectors: Vector,
+        keys: Keys | None = None,
+        answers: tuple[tuple[str, float, float | None], ...] = (),
+        **values: Any,
+    ) -> Stage:
         s = self.s
         values |= dict(
-            stage=name, query=self.a.queries[s.position], layer=s.layer, head=s.head, after=s.after,
-            d=len(s.stream), width=len(s.query),
-        )  # fmt: skip
+            stage=name,
+            query=self.a.queries[s.position],
+            layer=s.layer,
+            head=s.head,
+            after=s.after,
+            d=len(s.stream),
+            width=len(s.query),
+        )
         tab, title, formula = (say(key, **values) for key in ("tab", "title", "formula"))
         return Stage(name, tab, title, formula, say(name, **values), vectors, keys, answers)
 
@@ -143,11 +152,13 @@ class _Teller:
     def scale(self) -> Stage:
         s = self.s
         return self.stage(
-            "scale", keys=Keys(("q · k", "scaled"), (s.dots, s.scaled)),
-            root=math.isclose(s.scale, len(s.query) ** -0.5, rel_tol=1e-4), scale=f"{s.scale:.4g}",
+            "scale",
+            keys=Keys(("q · k", "scaled"), (s.dots, s.scaled)),
+            root=math.isclose(s.scale, len(s.query) ** -0.5, rel_tol=1e-4),
+            scale=f"{s.scale:.4g}",
             cap=None if s.softcap is None else f"{s.softcap:.4g}",
             **self._top(s.scaled, s.scores.isfinite()),
-        )  # fmt: skip
+        )
 
     def mask(self) -> Stage:
         s = self.s
@@ -182,9 +193,7 @@ class _Teller:
         if len(rows) > 16:  # those beside the chosen one
             first = min(max(0, s.head - 8), len(rows) - 16)
             rows = rows[first : first + 16]
-        rows += [
-            Vector(f"W_O of head {s.head}", s.written, True), Vector("attention", s.attention)
-        ]  # fmt: skip
+        rows += [Vector(f"W_O of head {s.head}", s.written, True), Vector("attention", s.attention)]
         lengths: dict[str, Any] = dict(written=_length(s.written), length=_length(s.attention))
         return self.stage("heads", *rows, n=len(s.z), **lengths)
 

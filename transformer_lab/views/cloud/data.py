@@ -49,16 +49,24 @@ def plane_of(trace: Trace, kind: str, layer: int, head: int, batch: int) -> Plan
     call, kind, batch = checked_call(trace, layer, head, 0, 0, kind, batch)
     if call.value is None:
         raise TraceError("this trace kept no values; use trace(..., keep='all') to keep them")
-    k, v = (spread_heads(x[[batch]], call.n_heads)[0, head].cpu().double() for x in (call.key, call.value))  # fmt: skip
+    k, v = (
+        spread_heads(x[[batch]], call.n_heads)[0, head].cpu().double()
+        for x in (call.key, call.value)
+    )
     q = call.query[batch, head].cpu().double() * call.scale
     pattern = call.pattern(batch, head).cpu().double()
     queries, keys, scores_kept = _products(q, k)
     middle, axes, values_kept = _widest(v)
     chance = torch.tensor([_by_chance(q, k, v, seed) for seed in range(DRAWS)]).mean(0).tolist()
     return Plane(
-        queries, keys, (v - middle) @ axes, (pattern @ v - middle) @ axes, pattern,
-        (scores_kept, values_kept), (chance[0], chance[1]),
-    )  # fmt: skip
+        queries,
+        keys,
+        (v - middle) @ axes,
+        (pattern @ v - middle) @ axes,
+        pattern,
+        (scores_kept, values_kept),
+        (chance[0], chance[1]),
+    )
 
 
 def _products(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, float]:

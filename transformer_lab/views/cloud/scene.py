@@ -16,9 +16,14 @@ say = messages("cloud")
 
 
 def cloud_scene(
-    title: str, sentence: str, plane: Plane, tokens: dict[str, Any], shows: str, colour: str,
+    title: str,
+    sentence: str,
+    plane: Plane,
+    tokens: dict[str, Any],
+    shows: str,
+    colour: str,
     query: int | None,
-) -> Scene:  # fmt: skip
+) -> Scene:
     """Points of queries and keys, or of outputs and values.
 
     Args:
@@ -36,10 +41,15 @@ def cloud_scene(
         known = {token: i for i, token in enumerate(dict.fromkeys([*names[1], *names[0]]))}
         numbers = [np.array([known[x] for x in side], dtype=float) for side in names]
     mark = Points(
-        np.concatenate(places), [*names[0], *names[1]], np.full(sum(map(len, names)), 0.1),
-        groups=[say("group", group=side) for side, of in zip(sides, names, strict=True) for _ in of],
-        shades=np.concatenate(numbers), shades_mean=colour,
-    )  # fmt: skip
+        np.concatenate(places),
+        [*names[0], *names[1]],
+        np.full(sum(map(len, names)), 0.1),
+        groups=[
+            say("group", group=side) for side, of in zip(sides, names, strict=True) for _ in of
+        ],
+        shades=np.concatenate(numbers),
+        shades_mean=colour,
+    )
     point, hint = ("point",), say(f"{shows}_hint")
     found = [
         Array("side", np.array(mark.groups), point, say("side")),

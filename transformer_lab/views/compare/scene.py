@@ -45,9 +45,13 @@ def compare_scene(
     most = max(0.1, *[float(x.nan_to_num(0).abs().max()) for x in changes])
     cells = [causal_gaps(values) if causal else values.float().numpy() for _, values, _ in sides]
     grid = Matrix(
-        moved, Axis("layer"), Axis("head"), end=max(0.05, float(moved.max())), chosen=(layer, head),
+        moved,
+        Axis("layer"),
+        Axis("head"),
+        end=max(0.05, float(moved.max())),
+        chosen=(layer, head),
         square=True,
-    )  # fmt: skip
+    )
     rows, columns = Axis("query", queries, tokens=True), Axis("key", keys, tokens=True)
     shown = [
         Panel(
@@ -67,7 +71,8 @@ def compare_scene(
             found.append(Array(f"{name}_nothing", own, ("query",), say("is_nothing", **of)))
     found.append(Array("moved", moved, ("layer", "head"), say("is_moved")))
     return Scene(
-        f"{title} · {a} and {b} · layer {layer}, head {head}", sentence,
+        f"{title} · {a} and {b} · layer {layer}, head {head}",
+        sentence,
         [[Panel("attention that lies elsewhere", grid), shown[0]], shown[1:]],
         Numbers(found, {"query": queries, "key": keys}),
-    )  # fmt: skip
+    )

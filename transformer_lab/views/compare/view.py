@@ -103,11 +103,17 @@ class CompareView(Travelling):
         maps = b"" if whole > ALL_MAPS_BYTES else self._all_maps()
         found = {a.model_name, b.model_name} - {""}
         super().__init__(
-            title=title or " and ".join(sorted(found)) or "Compare", of=(a, b),
-            _names=[shown_text(name) for name in names], _kinds=kinds, kind=kind, layer=layer,
-            head=head, link=link_of(a) if same else "", _maps=maps,
+            title=title or " and ".join(sorted(found)) or "Compare",
+            of=(a, b),
+            _names=[shown_text(name) for name in names],
+            _kinds=kinds,
+            kind=kind,
+            layer=layer,
+            head=head,
+            link=link_of(a) if same else "",
+            _maps=maps,
             _moved=b"".join(pack_floats(data.moved(k)) for k in data.kinds),
-        )  # fmt: skip
+        )
         if not maps:
             self._first = {"name": f"{kind}/{layer}/{head}"}
             self._first_data = self._head_bytes(kind, layer, head)
@@ -144,13 +150,19 @@ class CompareView(Travelling):
             queries, keys = self._data.queries[kind], self._data.keys[kind]
             layers, heads, sinks = a.n_layers(kind), a.n_heads(kind), self._data.sinks[kind]
             kinds[kind] = {
-                "layers": layers, "heads": heads, "queries": len(queries), "keys": len(keys) + sinks,
-                "query_names": queries.names, "key_names": self._data.key_names(kind),
+                "layers": layers,
+                "heads": heads,
+                "queries": len(queries),
+                "keys": len(keys) + sinks,
+                "query_names": queries.names,
+                "key_names": self._data.key_names(kind),
                 "query_parts": [queries.first, queries.second],
                 "key_parts": [keys.first, keys.second],
-                "causal": bool(a.causal(kind) and b.causal(kind)), "moved": moved, "maps": maps,
+                "causal": bool(a.causal(kind) and b.causal(kind)),
+                "moved": moved,
+                "maps": maps,
                 "nothing": sinks,
-            }  # fmt: skip
+            }
             moved += layers * heads
             maps += layers * heads * 2 * len(queries) * (len(keys) + sinks)
         return kinds, 4 * maps
@@ -225,9 +237,13 @@ class CompareView(Travelling):
         moved = self.moved(kind)
         best = divmod(int(moved.argmax()), moved.shape[1])
         return values | dict(
-            focus="head", share=float(moved[layer, head]), top=float(moved[best]),
-            best=best == (layer, head), best_layer=best[0], best_head=best[1],
-        )  # fmt: skip
+            focus="head",
+            share=float(moved[layer, head]),
+            top=float(moved[best]),
+            best=best == (layer, head),
+            best_layer=best[0],
+            best_head=best[1],
+        )
 
     def _pair(self, query: int, key: int) -> dict[str, Any]:
         """What is said of two tokens; `nothing`: the key is what goes to no token."""
@@ -235,10 +251,13 @@ class CompareView(Travelling):
         x, y = (float(weights[query, key]) for weights in self._whole_maps())
         nothing = bool(self._data.sinks[kind]) and key == len(self._data.keys[kind])
         return dict(
-            query=self._data.queries[kind].names[query], key=self._data.key_names(kind)[key],
-            nothing=nothing, later=self._kinds[kind]["causal"] and key > query and not nothing,
-            x=None if math.isnan(x) else x, y=None if math.isnan(y) else y,
-        )  # fmt: skip
+            query=self._data.queries[kind].names[query],
+            key=self._data.key_names(kind)[key],
+            nothing=nothing,
+            later=self._kinds[kind]["causal"] and key > query and not nothing,
+            x=None if math.isnan(x) else x,
+            y=None if math.isnan(y) else y,
+        )
 
     def _scene(self) -> Scene:
         kind, layer, head = self.shown

@@ -119,9 +119,13 @@ class Cloud:
 
 
 def of_traces(
-    traces: Sequence[Trace], kind: str, batches: Sequence[Sequence[int]], most: int,
-    without: Sequence[int], labels: Sequence[str] | None,
-) -> Points:  # fmt: skip
+    traces: Sequence[Trace],
+    kind: str,
+    batches: Sequence[Sequence[int]],
+    most: int,
+    without: Sequence[int],
+    labels: Sequence[str] | None,
+) -> Points:
     """The stream of texts: before the first block, and after each. Padding is no point.
 
     Raises:
@@ -154,8 +158,11 @@ def of_traces(
     left = [f"without {listed(sorted(set(without)))}"] if without else []
     if n > most:  # of several texts
         together, tokens, positions, texts = (
-            together[:, :most], tokens[:most], positions[:most], texts[:most]
-        )  # fmt: skip
+            together[:, :most],
+            tokens[:most],
+            positions[:most],
+            texts[:most],
+        )
     if len(tokens) < whole - sum(len(set(without)) for _ in vectors):
         left.append(f"the first {len(tokens)} of {whole}")
     return Points(
@@ -164,9 +171,12 @@ def of_traces(
 
 
 def of_table(
-    table: Tensor, names: Sequence[str], most: int, labels: Sequence[str] | None,
+    table: Tensor,
+    names: Sequence[str],
+    most: int,
+    labels: Sequence[str] | None,
     where: str = "token embeddings",
-) -> Points:  # fmt: skip
+) -> Points:
     """Rows of a table [token, d]: all, or as many as wanted, spread evenly over it."""
     count = len(table)
     ids = list(range(count)) if count <= most else [i * count // most for i in range(most)]
@@ -175,9 +185,14 @@ def of_table(
     given = _labels(labels, count)
     kinds = [given[i] for i in ids] if given else [kind_of(token) for token in shown]
     return Points(
-        table[ids].detach().float().cpu()[None], shown, ids, [0] * len(ids), kinds,
-        [where], sample,
-    )  # fmt: skip
+        table[ids].detach().float().cpu()[None],
+        shown,
+        ids,
+        [0] * len(ids),
+        kinds,
+        [where],
+        sample,
+    )
 
 
 def _labels(labels: Sequence[str] | None, n: int) -> list[str]:

@@ -30,8 +30,10 @@ def cloud_scene(
     tokens, positions = list(points["tokens"]), points["positions"]
     says = [
         f"“{token}” ({position})\n{say('point', norm=norm, kept=part)}"
-        for token, position, norm, part in zip(tokens, positions, norms.tolist(), kept.tolist(), strict=True)
-    ]  # fmt: skip
+        for token, position, norm, part in zip(
+            tokens, positions, norms.tolist(), kept.tolist(), strict=True
+        )
+    ]
     axes = [f"component {i + 1} ({100 * share:.0f} %)" for i, share in enumerate(shares)]
     lines = None if paths is None else paths.numpy()
     space = Space(
@@ -39,9 +41,14 @@ def cloud_scene(
     )
     point = ("point",)
     found = [
-        Array(f"component_{i}", coordinates[:, i - 1], point, say("is_component", component=i, share=f"{share:.6g}"))
+        Array(
+            f"component_{i}",
+            coordinates[:, i - 1],
+            point,
+            say("is_component", component=i, share=f"{share:.6g}"),
+        )
         for i, share in enumerate(shares, 1)
-    ]  # fmt: skip
+    ]
     found += [
         Array("position", np.array(positions), point, say("is_position")),
         Array("length", norms, point, say("is_length")),

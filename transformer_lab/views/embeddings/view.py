@@ -111,15 +111,25 @@ class EmbeddingView(SelectionView):
         given = link_of(first) if link is None else link
         sizes = sizes_of(first) if alone else _own_sizes(points)
         self._begin(
-            points, title or first.model_name or "Residual stream", traces, given if alone else "",
-            sizes, kind if alone else "points", row,
-        )  # fmt: skip
+            points,
+            title or first.model_name or "Residual stream",
+            traces,
+            given if alone else "",
+            sizes,
+            kind if alone else "points",
+            row,
+        )
 
     @classmethod
     def of_vocabulary(
-        cls, model: Any, *, kind: str | None = None, labels: Sequence[str] | None = None,
-        most: int = MOST, title: str | None = None,
-    ) -> EmbeddingView:  # fmt: skip
+        cls,
+        model: Any,
+        *,
+        kind: str | None = None,
+        labels: Sequence[str] | None = None,
+        most: int = MOST,
+        title: str | None = None,
+    ) -> EmbeddingView:
         """The token embeddings of a `TextModel`, as they were learned: every token of the vocabulary,
         or of a larger one as many as are shown, evenly spread.
 
@@ -149,9 +159,14 @@ class EmbeddingView(SelectionView):
 
     @classmethod
     def of_vectors(
-        cls, vectors: Tensor, names: Sequence[str], *, labels: Sequence[str] | None = None,
-        most: int = MOST, title: str = "Vectors",
-    ) -> EmbeddingView:  # fmt: skip
+        cls,
+        vectors: Tensor,
+        names: Sequence[str],
+        *,
+        labels: Sequence[str] | None = None,
+        most: int = MOST,
+        title: str = "Vectors",
+    ) -> EmbeddingView:
         """Any vectors [vector, d], with a name for each. What they are, `title` says.
 
         Raises:
@@ -162,9 +177,15 @@ class EmbeddingView(SelectionView):
         return cls(of_table(vectors, list(names), _count(most), labels, VECTORS), title=title)
 
     def _begin(
-        self, points: Points, title: str, of: Sequence[Any], link: str, sizes: dict[str, Any],
-        kind: str, row: int | None,
-    ) -> None:  # fmt: skip
+        self,
+        points: Points,
+        title: str,
+        of: Sequence[Any],
+        link: str,
+        sizes: dict[str, Any],
+        kind: str,
+        row: int | None,
+    ) -> None:
         self._cloud = cloud = Cloud(points)
         super().__init__(
             title=title, of=of, link=link, _kinds=sizes,

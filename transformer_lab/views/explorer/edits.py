@@ -76,13 +76,18 @@ class Edits:
         )
         return {
             "id": json.dumps({**made, "kind": kind}, sort_keys=True),
-            "words": _words(edit, made, kinds), "subject": self.subject([made], kinds),
+            "words": _words(edit, made, kinds),
+            "subject": self.subject([made], kinds),
             "code": "…  # " + edit.describe() if name == "kept" else edit.code(),
-            "does": does, "kind": kind, "layer": edit.layer, "head": edit.head,
-            "query": made.get("query"), "key": made.get("key"),
+            "does": does,
+            "kind": kind,
+            "layer": edit.layer,
+            "head": edit.head,
+            "query": made.get("query"),
+            "key": made.get("key"),
             "alone": f"{kind}/{edit.layer}/{edit.head}" if does == "off" and plain else None,
             "made": made,
-        }  # fmt: skip
+        }
 
     def patterns(self, kinds: dict[str, dict[str, Any]]) -> dict[str, Any]:
         """The edits that a reader can make by hand, with numbers (`slots`) where a browser puts the place in: "off/kind" is a head switched off, "cut/kind/scope/ends" an edge

@@ -132,9 +132,10 @@ class Measured(Explored):
         found = singles.measure(left, shown)
         told = self._single.told(reading, found, place)
         self._if_still(
-            reading, place,
+            reading,
+            place,
             lambda: self.send({"type": "effects", "of": self._facts_of, "found": told}),
-        )  # fmt: skip
+        )
         return True
 
     def _fact_failed(self, error: Exception) -> None:
@@ -172,9 +173,10 @@ class Measured(Explored):
     def _tell_scores(self, reading: Reading) -> None:
         self._scores = b"".join(
             score.float().contiguous().numpy().tobytes()
-            for kind in self._kinds if reading.scores
+            for kind in self._kinds
+            if reading.scores
             for score in reading.scores[kind].values()
-        )  # fmt: skip
+        )
         self._score_names = {
             kind: [[name, MEASURES[name].tag or name, MEASURES[name].unit] for name in scores]
             for kind, scores in reading.scores.items()

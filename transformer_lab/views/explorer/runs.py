@@ -93,10 +93,16 @@ class Outcome:
         same = percent(row.before) == percent(row.after)
         best = max(self.rows, key=lambda r: r.after or 0.0)
         return say(
-            "outcome", subject=subject, token=row.token, before=row.before, after=row.after,
-            way="same" if same else "down" if row.after < row.before else "up", kl=self.kl,
-            best=None if best is row else best.token, best_after=best.after or 0.0,
-        )  # fmt: skip
+            "outcome",
+            subject=subject,
+            token=row.token,
+            before=row.before,
+            after=row.after,
+            way="same" if same else "down" if row.after < row.before else "up",
+            kl=self.kl,
+            best=None if best is row else best.token,
+            best_after=best.after or 0.0,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -172,8 +178,13 @@ class Runs:
         training = self.module.training
         asked = (text, target, masked, given, version, training)
         if known and asked == (
-            known.text, known.target, known.masked, known.given, known.version, known.training
-        ):  # fmt: skip
+            known.text,
+            known.target,
+            known.masked,
+            known.given,
+            known.version,
+            known.training,
+        ):
             return known
         with held_for_edits(self.module):
             model = self.quiet(version)

@@ -123,9 +123,13 @@ def estimate(runs: Runs, reading: Reading, kind: str, position: int) -> bool:
         with held_for_edits(runs.text_model.model, patient=True):
             try:
                 found = estimate_effects(
-                    runs.quiet(reading.version), reading.ids, reading.target_ids, kind=kind,
-                    position=position, measure="probability",
-                ).values  # fmt: skip
+                    runs.quiet(reading.version),
+                    reading.ids,
+                    reading.target_ids,
+                    kind=kind,
+                    position=position,
+                    measure="probability",
+                ).values
             except (EditError, RuntimeError):  # where no gradient passes there is none
                 found = None
     reading.estimates[kind, position] = found

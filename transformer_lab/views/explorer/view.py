@@ -209,11 +209,17 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
         kind = self.shown[0]
         small = self.heads if self._after is None or self.map_mode == "before" else self._after
         heads = self.heads.scene(
-            self.shown, self._shows, self.selected, self._title, self.sentence,
-            weights=self._shown_map(), thumbnails=small.data.thumbnail(kind),
-            nothing=self._shown_nothing(), known=self._known(self.shown),
+            self.shown,
+            self._shows,
+            self.selected,
+            self._title,
+            self.sentence,
+            weights=self._shown_map(),
+            thumbnails=small.data.thumbnail(kind),
+            nothing=self._shown_nothing(),
+            known=self._known(self.shown),
             pins=[self._pinned(place) for place in self._pins_beside(self.shown)],
-        )  # fmt: skip
+        )
         return heads if self.block is None else heads.part(*self.block)
 
     def _heads_off(self, kind: str) -> list[tuple[int, int]]:

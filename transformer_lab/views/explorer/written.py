@@ -75,9 +75,12 @@ class Writes(Explored):
                 again = (*reading.plain, *self._runs.write(reading, edits, n, options))
             start = len(reading.plain)
             both = Written(
-                tuple(reading.ids.tolist()) if reading.target_ids is not None else (), start,
-                plain, again, json.dumps(self._made),
-            )  # fmt: skip
+                tuple(reading.ids.tolist()) if reading.target_ids is not None else (),
+                start,
+                plain,
+                again,
+                json.dumps(self._made),
+            )
             sentence = self._told(both, n, options)
             self._both = Written(**{**vars(both), "sentence": sentence})
             self._run(ids=list(plain))

@@ -42,14 +42,15 @@ def flow_scene(
     rows = Axis("after layer", ["start", *range(len(flow.mlps))])
     stream = Matrix(
         flow.stream, rows, Axis("token", tokens, tokens=True), "toward the logit", signed=True
-    )  # fmt: skip
+    )
     names = [
         f"L{layer} H{head} {tokens[key]} {key} → {tokens[query]} {query}"
         for layer, head, query, key in places[:LISTED]
     ]
     carried = Bars(values[:LISTED], Axis("", names), means="carried toward the logit")
     return Scene(
-        f"{title} · flow", f"{sentence} {circuit}".strip(),
+        f"{title} · flow",
+        f"{sentence} {circuit}".strip(),
         [
             [Panel("", routes)],
             [
@@ -58,7 +59,7 @@ def flow_scene(
             ],
         ],
         _numbers(tokens, found, shown),
-    )  # fmt: skip
+    )
 
 
 def _numbers(tokens: Sequence[str], found: FlowFound, shown: int) -> Numbers:

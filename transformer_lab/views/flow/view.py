@@ -171,10 +171,15 @@ class FlowView(Travelling):
         over = self._circuit if self._options.get("circuit", True) else {}
         heads = frozenset(map(tuple, over["heads"])) if over else None
         return flow_scene(
-            title=self._title, sentence=self.sentence, tokens=self._data.tokens, found=self.found,
-            shown=self.shown, name=f"“{self._data.name(self.found.flow.token)}”", heads=heads,
+            title=self._title,
+            sentence=self.sentence,
+            tokens=self._data.tokens,
+            found=self.found,
+            shown=self.shown,
+            name=f"“{self._data.name(self.found.flow.token)}”",
+            heads=heads,
             circuit=over.get("sentence", ""),
-        )  # fmt: skip
+        )
 
     def _laid_over(self, circuit: Circuit) -> dict[str, Any]:
         """

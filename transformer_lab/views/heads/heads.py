@@ -200,12 +200,18 @@ class Heads:
         n_query, n_key = self.data.shown(kind)
         nothing = self.nothing(place, shows)
         return Seen(
-            kind, layer, head, len(self.kinds) > 1,
-            self.data.queries[kind][:n_query], self.data.keys[kind][:n_key],
-            causal=self.kinds[kind]["causal"], same=self.kinds[kind]["same"],
-            value_weighted=shows.value_weighted, edited=edited,
+            kind,
+            layer,
+            head,
+            len(self.kinds) > 1,
+            self.data.queries[kind][:n_query],
+            self.data.keys[kind][:n_key],
+            causal=self.kinds[kind]["causal"],
+            same=self.kinds[kind]["same"],
+            value_weighted=shows.value_weighted,
+            edited=edited,
             nothing=None if nothing is None else nothing.tolist(),
-        )  # fmt: skip
+        )
 
     def nothing(self, place: Place, shows: Shows) -> Tensor | None:
         """[query]: what goes to nothing of each row, where a head may look there; None where values

@@ -106,7 +106,7 @@ class LongHeads(Heads):
                 self._known.popitem(last=False)
             self._known[at] = Pyramid(
                 call, head, self.batch, SIDE, hidden=shows.hidden, norms=norms
-            )  # fmt: skip
+            )
         self._known.move_to_end(at)
         return self._known[at]
 
@@ -212,9 +212,7 @@ class LongHeads(Heads):
             return {}, [pack_weights(sums / scale)]
         raise ValueError(f"a long text has no {what!r}")
 
-    def _tile(
-        self, place: Place, shows: Shows, level: int, row: int, column: int
-    ) -> list[bytes]:  # fmt: skip
+    def _tile(self, place: Place, shows: Shows, level: int, row: int, column: int) -> list[bytes]:
         """[largest, share] of a tile, as weights of 16 bits. share: what a query of a cell gives, on
         average, to the keys of the cell together."""
         pyramid = self.pyramid(place, shows)

@@ -96,11 +96,15 @@ class ShownHead:
         alone = replace(self, pins=(), end=self.largest)
         return [alone] + [
             replace(
-                alone, layer=pin.layer, head=pin.head, weights=pin.weights, nothing=pin.nothing,
+                alone,
+                layer=pin.layer,
+                head=pin.head,
+                weights=pin.weights,
+                nothing=pin.nothing,
                 known=pin.known,
             )
             for pin in self.pins
-        ]  # fmt: skip
+        ]
 
     @property
     def largest(self) -> float:

@@ -96,9 +96,12 @@ class SpanTraits(HeadTraits):
     # -- what is said and drawn ---------------------------------------------------------------------
 
     def _between(
-        self, place: Place, spans: tuple[Span, Span], hidden: Sequence[int],
+        self,
+        place: Place,
+        spans: tuple[Span, Span],
+        hidden: Sequence[int],
         heads: Heads | None = None,
-    ) -> list[float]:  # fmt: skip
+    ) -> list[float]:
         """What a head's block carries: [its share of A's attention, what even attention would give]."""
         kind, layer, head = place
         heads = heads or self._named_heads(self._reads)

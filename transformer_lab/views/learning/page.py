@@ -111,9 +111,12 @@ class Course:
             "names": list(self.names),
         }
         info = {
-            "steps": self.steps, "batch": self.batch, "examined": examined,
-            "rows": len(self.tokens), "heldOut": self.held_out,
-        }  # fmt: skip
+            "steps": self.steps,
+            "batch": self.batch,
+            "examined": examined,
+            "rows": len(self.tokens),
+            "heldOut": self.held_out,
+        }
         rows = [x.flatten().numpy().astype(np.int16).tobytes() for x in (self.tokens, targets)]
         text = json.dumps(about, allow_nan=False, separators=(",", ":")).encode("ascii")
         return Block(f"examples/{self.name}", info, [text, save(constants), *rows])
@@ -123,10 +126,15 @@ class Course:
         """What the page says of it before it begins."""
         size = sum(weight.numel() for weight in Transformer(self.config).parameters())
         return {
-            "name": self.name, "title": self.title, "words": self.words, "text": self.text,
-            "answers": list(self.answers), "layers": self.config.n_layers,
-            "heads": self.config.n_heads, "weights": size,
-        }  # fmt: skip
+            "name": self.name,
+            "title": self.title,
+            "words": self.words,
+            "text": self.text,
+            "answers": list(self.answers),
+            "layers": self.config.n_layers,
+            "heads": self.config.n_heads,
+            "weights": size,
+        }
 
 
 def _why_not_trained(config: ModelConfig) -> str:

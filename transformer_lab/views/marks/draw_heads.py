@@ -129,10 +129,9 @@ def draw_routes(axes: Axes, mark: Routes) -> None:
     most = max(float(np.abs(stays).max()), *carried, 1e-9)
     least = min(carried, default=most)
     for layer, at in np.argwhere(np.abs(stays) >= least).tolist():
-        axes.plot(
-            [at, at], [layer, layer + 1], color=QUIET, alpha=0.45, solid_capstyle="butt",
-            linewidth=0.6 + WIDEST * abs(stays[layer, at]) / most,
-        )  # fmt: skip
+        look: dict[str, Any] = dict(color=QUIET, alpha=0.45, solid_capstyle="butt")
+        look |= dict(linewidth=0.6 + WIDEST * abs(stays[layer, at]) / most)
+        axes.plot([at, at], [layer, layer + 1], **look)
     colours = head_colours()
 
     def line(place: Sequence[int], **style: Any) -> None:
@@ -150,9 +149,12 @@ def draw_routes(axes: Axes, mark: Routes) -> None:
     for place, value in zip(mark.places, mark.values, strict=True):
         inside = mark.heads is None or (place[0], place[1]) in mark.heads
         line(
-            place, edgecolor=colours[place[1] % len(colours)], alpha=0.85 if inside else 0.15,
-            linewidth=0.6 + WIDEST * abs(value) / most, linestyle="--" if value < 0 else "-",
-        )  # fmt: skip
+            place,
+            edgecolor=colours[place[1] % len(colours)],
+            alpha=0.85 if inside else 0.15,
+            linewidth=0.6 + WIDEST * abs(value) / most,
+            linestyle="--" if value < 0 else "-",
+        )
     for cut in mark.cuts:
         line(cut, edgecolor=EDITED, linewidth=1.5, linestyle=":")
     table, largest = colour_map("diverging_light"), max(float(np.abs(stream).max()), 1e-9)
@@ -171,7 +173,7 @@ def draw_routes(axes: Axes, mark: Routes) -> None:
     names = Axis("", mark.tokens, tokens=True).names(n, CUT)
     axes.set_xticks(
         range(n), names, rotation=55, ha="right", fontsize=7, family=MONO, parse_math=False
-    )  # fmt: skip
+    )
     axes.set_yticks(
         [i + 0.5 for i in range(layers)], [f"layer {i}" for i in range(layers)], fontsize=8
     )

@@ -137,9 +137,7 @@ def _name(axes: Axes, which: str, axis: Axis, n: int, room: float) -> None:
     else:
         names = axis.names(n, CUT if axis.tokens else 3 * CUT)
     family = MONO if axis.tokens else None
-    side.set_ticks(
-        range(0, n, step), names[::step], fontsize=size, family=family, parse_math=False
-    )  # fmt: skip
+    side.set_ticks(range(0, n, step), names[::step], fontsize=size, family=family, parse_math=False)
     if slanted and n <= NAMED:
         for label in axes.get_xticklabels():
             label.set(rotation=60, ha="left", rotation_mode="anchor")
@@ -162,10 +160,9 @@ def _matrix(axes: Axes, mark: Matrix) -> None:
     norm = Normalize(-end, end) if mark.signed else PowerNorm(mark.power, 0, end, clip=True)
     shown = shade(values) if mark.signed else values
     axes.set_facecolor(BLOCKED)
-    image = axes.imshow(
-        shown, cmap=colours, norm=norm, aspect="equal" if mark.square else "auto",
-        interpolation="nearest",
-    )  # fmt: skip
+    look: dict[str, Any] = dict(cmap=colours, norm=norm, aspect="equal" if mark.square else "auto")
+    look |= dict(interpolation="nearest")
+    image = axes.imshow(shown, **look)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     if mark.bare:
@@ -225,16 +222,19 @@ def _beside(axes: Axes, mark: Matrix, shade: Any, norm: Any, colours: Any) -> No
     left = columns - 0.5 + max(0.35, columns / 60)
     own = np.asarray(mark.beside, dtype=float)[:, None]
     axes.imshow(
-        shade(own), cmap=colours, norm=norm, interpolation="nearest",
-        aspect="equal" if mark.square else "auto", extent=(left, left + wide, rows - 0.5, -0.5),
-    )  # fmt: skip
+        shade(own),
+        cmap=colours,
+        norm=norm,
+        interpolation="nearest",
+        aspect="equal" if mark.square else "auto",
+        extent=(left, left + wide, rows - 0.5, -0.5),
+    )
     axes.axvspan(columns - 0.5, left, color=PAPER, linewidth=0)
     axes.set_xlim(-0.5, left + wide)
     axes.set_ylim(rows - 0.5, -0.5)
-    write(
-        axes, left + wide / 2, -0.5 - rows / 60, mark.beside_name, size=8, style="italic",
-        color=QUIET, rotation=60, ha="left", va="bottom", rotation_mode="anchor",
-    )  # fmt: skip
+    look: dict[str, Any] = dict(size=8, style="italic", color=QUIET, rotation=60, ha="left")
+    look |= dict(va="bottom", rotation_mode="anchor")
+    write(axes, left + wide / 2, -0.5 - rows / 60, mark.beside_name, **look)
 
 
 def _bars(axes: Axes, mark: Bars) -> None:
@@ -262,10 +262,8 @@ def _bars(axes: Axes, mark: Bars) -> None:
         for row, (y, value) in enumerate(zip(where, values[group], strict=True)):
             text = _at_end(mark, group, row, float(value))
             if groups * rows <= 40 and text:
-                axes.text(
-                    max(float(value), 0.0), y, f" {text}", va="center", fontsize=7, color=INK,
-                    parse_math=False,
-                )  # fmt: skip
+                style: dict[str, Any] = dict(va="center", fontsize=7, color=INK, parse_math=False)
+                axes.text(max(float(value), 0.0), y, f" {text}", **style)
     axes.set_ylim(rows - 0.5, -0.5)
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
     axes.set_xlim(low * 1.05, high + 0.35 * (high - low or 1.0))
@@ -302,12 +300,16 @@ def _curves(axes: Axes, mark: Curves) -> None:
         if curve.band is not None:
             axes.fill_between(curve.x, *curve.band, color=colour, alpha=0.2, linewidth=0)
         axes.plot(
-            curve.x, curve.y, color=colour, alpha=0.55 if curve.faint else 1,
+            curve.x,
+            curve.y,
+            color=colour,
+            alpha=0.55 if curve.faint else 1,
             linewidth=2.4 if curve.strong else 0.7 if curve.faint else 1.3,
-            marker="o" if curve.points else None, markersize=4,
+            marker="o" if curve.points else None,
+            markersize=4,
             label=None if curve.faint or not curve.name else curve.name,
             drawstyle="steps-mid" if curve.steps else "default",
-        )  # fmt: skip
+        )
         if curve.filled:
             step = "mid" if curve.steps else None
             axes.fill_between(curve.x, curve.y, color=colour, alpha=0.25, linewidth=0, step=step)
@@ -332,10 +334,9 @@ def _strips(axes: Axes, mark: Strips) -> None:
         values = as_array(vector)
         drawn = _picked(values)
         most = max(float(np.abs(drawn).max()), 1e-9)
-        axes.imshow(
-            drawn[None], cmap=colours, vmin=-most, vmax=most, aspect="auto", interpolation="nearest",
-            extent=(0, 1, i + 0.36, i - 0.36),
-        )  # fmt: skip
+        style: dict[str, Any] = dict(cmap=colours, vmin=-most, vmax=most, aspect="auto")
+        style |= dict(interpolation="nearest", extent=(0, 1, i + 0.36, i - 0.36))
+        axes.imshow(drawn[None], **style)
         length = f"length {fixed(float(np.linalg.norm(values)))}"
         axes.text(1.01, i, length, va="center", fontsize=8, color=QUIET)
         axes.add_patch(frame(0, i - 0.36, 1, 0.72, 1, INK if i in mark.chosen else LINE))
@@ -390,10 +391,9 @@ def _points(axes: Axes, mark: Points) -> None:
         if shades is not None and np.isfinite(shades[at]).any():
             ends = dict(vmin=np.nanmin(shades), vmax=np.nanmax(shades))
             colours = dict(c=shades[at], cmap=colour_map("sequential_light"), **ends)
-        axes.scatter(
-            places[at, 0], places[at, 1], s=sizes[at], alpha=0.75, marker=shape, label=name,
-            linewidths=0.5 if mark.groups else 0, edgecolors=QUIET, **colours,
-        )  # fmt: skip
+        style: dict[str, Any] = dict(s=sizes[at], alpha=0.75, marker=shape, label=name)
+        style |= dict(linewidths=0.5 if mark.groups else 0, edgecolors=QUIET)
+        axes.scatter(places[at, 0], places[at, 1], **style, **colours)
     if mark.groups:
         axes.legend(frameon=False, fontsize=8)
     for place, name in zip(places, mark.names, strict=True):

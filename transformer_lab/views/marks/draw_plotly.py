@@ -48,11 +48,14 @@ def plotly_of(scene: Scene, theme: str) -> plots.Plot:
         starts = [{"colspan": each, "type": kind} for kind in kinds]
         specs.append([starts[i // each] if i % each == 0 else None for i in range(across)])
     figure: Any = plots.panels(
-        len(scene.panels), across, specs=specs, horizontal_spacing=0.42 / across,
+        len(scene.panels),
+        across,
+        specs=specs,
+        horizontal_spacing=0.42 / across,
         row_heights=[max(_height(panel.mark) for panel in row) for row in scene.panels],
         vertical_spacing=0.32 / len(scene.panels),
         subplot_titles=[plots.said(panel.title) for row in scene.panels for panel in row],
-    )  # fmt: skip
+    )
     for i, row in enumerate(scene.panels):
         each = across // len(row)
         for j, panel in enumerate(row):
@@ -64,13 +67,18 @@ def plotly_of(scene: Scene, theme: str) -> plots.Plot:
                 figure.update_xaxes(side="bottom", **where)
     figure.update_xaxes(title_font_size=12).update_yaxes(title_font_size=12)
     return plots.Plot(
-        figure, title=scene.title, sentence=scene.sentence, theme=theme, space=20,
+        figure,
+        title=scene.title,
+        sentence=scene.sentence,
+        theme=theme,
+        space=20,
         still=partial(figure_of, whole),
     ).update_layout(
         height=160 + sum(max(_height(panel.mark) for panel in row) for row in scene.panels),
-        barmode="group", legend=dict(orientation="h", x=1, xanchor="right", y=-0.08),
+        barmode="group",
+        legend=dict(orientation="h", x=1, xanchor="right", y=-0.08),
         plot_bgcolor=plots.ink("panel", theme),
-    )  # fmt: skip
+    )
 
 
 def _height(mark: Any) -> int:
@@ -124,9 +132,13 @@ def _matrix(figure: Any, mark: Matrix, theme: str, where: dict[str, int]) -> Non
     domain = figure.get_subplot(row, column)
     high, wide = domain.yaxis.domain, domain.xaxis.domain
     bar = dict(
-        title=dict(text=plots.said(mark.means), side="right", font=dict(size=12)), thickness=12, outlinewidth=0,
-        len=high[1] - high[0], y=sum(high) / 2, x=wide[1] + 0.005,
-    )  # fmt: skip
+        title=dict(text=plots.said(mark.means), side="right", font=dict(size=12)),
+        thickness=12,
+        outlinewidth=0,
+        len=high[1] - high[0],
+        y=sum(high) / 2,
+        x=wide[1] + 0.005,
+    )
     figure.add_trace(
         plots.heat(
             values, x, y, f"{place}: {shown}", mark.name, showscale=bool(mark.means),
@@ -227,12 +239,17 @@ def _waterfall(figure: Any, mark: Waterfall, theme: str, where: dict[str, int]) 
     values = np.asarray(mark.values, dtype=float).tolist()
     scale = plots.colour_scale("diverging", theme)
     figure.add_waterfall(
-        x=[*(f"{x}" for x in mark.parts.names(len(values))), mark.total], y=[*values, 0.0],
-        measure=[*["relative"] * len(values), "total"], connector_visible=False,
-        increasing_marker_color=scale[43][1], decreasing_marker_color=scale[8][1],
-        totals_marker_color=plots.ink("ink", theme), showlegend=False,
-        hovertemplate="%{x}: %{delta:+.4f}, sum so far %{final:.4f}<extra></extra>", **where,
-    )  # fmt: skip
+        x=[*(f"{x}" for x in mark.parts.names(len(values))), mark.total],
+        y=[*values, 0.0],
+        measure=[*["relative"] * len(values), "total"],
+        connector_visible=False,
+        increasing_marker_color=scale[43][1],
+        decreasing_marker_color=scale[8][1],
+        totals_marker_color=plots.ink("ink", theme),
+        showlegend=False,
+        hovertemplate="%{x}: %{delta:+.4f}, sum so far %{final:.4f}<extra></extra>",
+        **where,
+    )
     figure.update_xaxes(title_text=f"{mark.parts.title}; then the {mark.total}", **where)
 
 
@@ -254,20 +271,24 @@ def _points(figure: Any, mark: Points, theme: str, where: dict[str, int]) -> Non
     if mark.special is not None:
         x, y = mark.special
         figure.add_scatter(
-            x=[x], y=[y], mode="markers", name=mark.special_name, showlegend=False,
+            x=[x],
+            y=[y],
+            mode="markers",
+            name=mark.special_name,
+            showlegend=False,
             marker=dict(color=plots.ink("accent", theme), size=14, symbol="diamond"),
-            hovertemplate=f"{mark.special_name} (%{{x:.4f}}, %{{y:.4f}})<extra></extra>", **where,
-        )  # fmt: skip
+            hovertemplate=f"{mark.special_name} (%{{x:.4f}}, %{{y:.4f}})<extra></extra>",
+            **where,
+        )
 
 
 def _overlay(figure: Any, mark: Overlay, theme: str, where: dict[str, int]) -> None:
     picture, weights = np.asarray(mark.picture), np.asarray(mark.weights, dtype=np.float32)
     (left, right, bottom, top), box = mark.boxes
     if picture.ndim == 3:
-        figure.add_layout_image(
-            source=_address(picture), xref="x", yref="y", x=left, y=top, layer="below",
-            sizex=right - left, sizey=bottom - top, sizing="stretch", **where,
-        )  # fmt: skip
+        where_: dict[str, Any] = dict(source=_address(picture), xref="x", yref="y", x=left, y=top)
+        where_ |= dict(layer="below", sizex=right - left, sizey=bottom - top, sizing="stretch")
+        figure.add_layout_image(**where_, **where)
     else:
         rows, columns = picture.shape
         x, y = _middles(left, right, columns), _middles(bottom, top, rows)
@@ -281,9 +302,12 @@ def _overlay(figure: Any, mark: Overlay, theme: str, where: dict[str, int]) -> N
     subplot = figure.get_subplot(where["row"], where["col"])
     high, wide = subplot.yaxis.domain, subplot.xaxis.domain
     bar = dict(
-        title=dict(text="attention weight", side="right"), thickness=14,
-        x=wide[1] + 0.005, len=high[1] - high[0], y=sum(high) / 2,
-    )  # fmt: skip
+        title=dict(text="attention weight", side="right"),
+        thickness=14,
+        x=wide[1] + 0.005,
+        len=high[1] - high[0],
+        y=sum(high) / 2,
+    )
     figure.add_trace(
         plots.heat(
             weights, _middles(left, right, columns), y, "%{customdata}: %{z:.4f}", mark.name,
@@ -370,10 +394,9 @@ def _space(figure: Any, mark: Space, theme: str, where: dict[str, int]) -> None:
 
 
 def _note(figure: Any, mark: Note, theme: str, where: dict[str, int]) -> None:
-    figure.add_scatter(
-        x=[0], y=[0], mode="text", text=[plots.said(mark.text)], textposition="middle center",
-        hoverinfo="skip", showlegend=False, **where,
-    )  # fmt: skip
+    style: dict[str, Any] = dict(x=[0], y=[0], mode="text", text=[plots.said(mark.text)])
+    style |= dict(textposition="middle center", hoverinfo="skip", showlegend=False)
+    figure.add_scatter(**style, **where)
     for update in (figure.update_xaxes, figure.update_yaxes):
         update(visible=False, **where)
 

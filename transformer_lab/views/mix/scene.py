@@ -33,10 +33,14 @@ def mix_scene(
     bars = [
         Panel(
             name,
-            Bars(numbers, rows, text=["hidden" if i in hidden else fixed(x) for i, x in enumerate(numbers)]),
+            Bars(
+                numbers,
+                rows,
+                text=["hidden" if i in hidden else fixed(x) for i, x in enumerate(numbers)],
+            ),
         )
         for name, numbers in ((divided, scaled), ("weights", weights))
-    ]  # fmt: skip
+    ]
     points = Points(values, words, weights, "weight", mixture, "mixture")
     places, word = np.array(values, dtype=np.float64), ("word",)
     off = np.array([i in hidden for i in range(len(words))])

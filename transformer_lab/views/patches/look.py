@@ -33,10 +33,12 @@ def look_values(
     top = [i for i in sorted(patches, key=lambda i: (-int(codes[i]), i))[:3] if codes[i]]
     names = [say("patch", patch=labels[i], weight=weights[i]) for i in top]
     return dict(
-        n=len(names), **dict(zip("abc", names, strict=False)), others=others,
+        n=len(names),
+        **dict(zip("abc", names, strict=False)),
+        others=others,
         others_share=sum(weight for i, weight in enumerate(weights) if i not in patches),
         beyond=1 - sum(weights) if padded else 0.0,
-    )  # fmt: skip
+    )
 
 
 def others_name(labels: Sequence[str], start: int, n: int) -> str | None:

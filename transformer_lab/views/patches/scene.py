@@ -32,10 +32,15 @@ def patch_scene(
     inside = slice(patches.start, patches.start + patches.n)
     chosen, labels = weights[layer, head], list(patches.labels)
     over = Overlay(
-        picture[: picture.shape[0] // shape[0] * shape[0], : picture.shape[1] // shape[1] * shape[1]],
-        chosen[inside].reshape(shape), np.array(labels[inside], dtype=object).reshape(shape), fade,
-        framed=place and (place[1], place[1] + 1, place[0] + 1, place[0]), name=f"layer {layer}, head {head}",
-    )  # fmt: skip
+        picture[
+            : picture.shape[0] // shape[0] * shape[0], : picture.shape[1] // shape[1] * shape[1]
+        ],
+        chosen[inside].reshape(shape),
+        np.array(labels[inside], dtype=object).reshape(shape),
+        fade,
+        framed=place and (place[1], place[1] + 1, place[0] + 1, place[0]),
+        name=f"layer {layer}, head {head}",
+    )
     layers = list(range(len(heads)))
     if len(layers) * max(heads) > MOST:
         layers = [layer]

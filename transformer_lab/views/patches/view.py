@@ -81,18 +81,24 @@ class PatchView(OverlayView):
             link=link_of(trace) if link is None else link,
             _kinds={kind: dict(layers=trace.n_layers(), heads=trace.n_heads(), queries=n, keys=n)},
             _grid=dict(
-                rows=patches.rows, columns=patches.columns, start=patches.start,
-                labels=[shown_text(x) for x in patches.labels], heads=[trace.heads_of(i) for i in range(trace.n_layers())],
-                even=round(float(patches.distances.mean()), 1), first=_first(trace),
+                rows=patches.rows,
+                columns=patches.columns,
+                start=patches.start,
+                labels=[shown_text(x) for x in patches.labels],
+                heads=[trace.heads_of(i) for i in range(trace.n_layers())],
+                even=round(float(patches.distances.mean()), 1),
+                first=_first(trace),
                 others=_others(trace),
                 padded=[i for i in trace.attending() if _reaches_beyond(trace.call(i))],
             ),
             _picture=png(seen.picture),
             # A patch that looks back only has no other patches at every distance.
-            _far=distances(trace) if kind == "encoder" else [[None] * trace.n_heads()] * trace.n_layers(),
+            _far=distances(trace)
+            if kind == "encoder"
+            else [[None] * trace.n_heads()] * trace.n_layers(),
             _unit=self._effects.unit,
             _note=shown_text(seen.note),
-        )  # fmt: skip
+        )
         self.kind = kind
         self.layer = trace.attending()[-1] if layer is None else layer
         self.head = head
@@ -126,13 +132,16 @@ class PatchView(OverlayView):
         assert patches is not None
         labels = self._grid["labels"]
         seen = look_values(
-            self._data.codes(self.query)[layer, self.head], labels, patches.start, patches.n,
-            self._grid["others"], layer in self._grid["padded"],
-        )  # fmt: skip
-        told = say(
-            "sentence", **seen, layer=layer, head=self.head, query=labels[self.query],
-            distance=self._far[layer][self.head], even=self._grid["even"],
-        )  # fmt: skip
+            self._data.codes(self.query)[layer, self.head],
+            labels,
+            patches.start,
+            patches.n,
+            self._grid["others"],
+            layer in self._grid["padded"],
+        )
+        values: dict[str, Any] = dict(layer=layer, head=self.head, query=labels[self.query])
+        values |= dict(distance=self._far[layer][self.head], even=self._grid["even"])
+        told = say("sentence", **values, **seen)
         effect = self.effect
         return told if effect is None else f"{told} {self._edited()}: {effect.sentence}"
 

@@ -50,9 +50,11 @@ class Desks:
         return self._of(direction)[1]
 
     def measure(
-        self, direction: str, cells: Iterable[Place] | str | None,
+        self,
+        direction: str,
+        cells: Iterable[Place] | str | None,
         progress: Callable[[int, int], None] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """
         Raises:
             EditError: as `PatchingGrids.measure`, and when the weights have changed since the runs.
@@ -105,9 +107,14 @@ class Desks:
     def _of(self, direction: str) -> tuple[Pair, PatchingGrids]:
         if direction not in self._found:
             desk = desk_of(
-                self.model, self.clean, self.corrupted, sites=SITES if self.sites is None else self.sites,
-                optional=self.sites is None, direction=direction, **self._options,
-            )  # fmt: skip
+                self.model,
+                self.clean,
+                self.corrupted,
+                sites=SITES if self.sites is None else self.sites,
+                optional=self.sites is None,
+                direction=direction,
+                **self._options,
+            )
             grids = desk.grids(estimated=self.by != "exact")
             self._found[direction] = (
                 desk.pair,
@@ -121,9 +128,14 @@ class Desks:
         """Of each site: its axis, how many places it has, and of each layer how many are there."""
         grids = next(iter(self._found.values()))[1]
         return [
-            dict(site=site, axis=grid.axes[1], places=grid.there.shape[1], there=grid.there.sum(1).tolist())
+            dict(
+                site=site,
+                axis=grid.axes[1],
+                places=grid.there.shape[1],
+                there=grid.there.sum(1).tolist(),
+            )
             for site, grid in grids.items()
-        ]  # fmt: skip
+        ]
 
     def numbers(self) -> dict[str, Any]:
         """Estimates and exact numbers [direction, site, layer, place], NaN where not known; and the
@@ -154,9 +166,13 @@ class Desks:
         return dict(
             ids=[one.inputs.tokens[0].tolist() for one in swept],
             positions=[int(one.places[0]) for one in swept],
-            token=metric.token, against=metric.against, plain=metric.plain,
-            whole=self.pair.places is None, kind=self.pair.kind, of=clean.model_name,
-        )  # fmt: skip
+            token=metric.token,
+            against=metric.against,
+            plain=metric.plain,
+            whole=self.pair.places is None,
+            kind=self.pair.kind,
+            of=clean.model_name,
+        )
 
     def why_not_carried(self) -> str:
         """Why no page can measure cells of these runs; "" where it may."""

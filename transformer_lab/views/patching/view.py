@@ -93,9 +93,14 @@ class PatchingView(SelectionView):
         **given: Any,
     ):
         self._given = dict(
-            sites=sites, by=by, kind=kind, target=target, position=position, budget_mib=budget_mib,
+            sites=sites,
+            by=by,
+            kind=kind,
+            target=target,
+            position=position,
+            budget_mib=budget_mib,
             given=given,
-        )  # fmt: skip
+        )
         self._named, self._linked = title, link
         desks = Desks(model, clean, corrupted, direction, metric=metric, align=align, **self._given)
         super().__init__(title=self._heading(desks), of=desks.runs())
@@ -245,9 +250,15 @@ class PatchingView(SelectionView):
             shared=shared,
         )
         return say(
-            "sentence", metric=metric.told, clean=metric.amount(values["clean"]), spot=spot,
-            corrupted=metric.amount(values["corrupted"]), alike=metric.alike, source=source, into=into,
-        )  # fmt: skip
+            "sentence",
+            metric=metric.told,
+            clean=metric.amount(values["clean"]),
+            spot=spot,
+            corrupted=metric.amount(values["corrupted"]),
+            alike=metric.alike,
+            source=source,
+            into=into,
+        )
 
     def _metric(self) -> Metric:
         into, source = self._runs[self.direction]
@@ -258,9 +269,15 @@ class PatchingView(SelectionView):
         tokens = [self._pair["clean"][place] for place, _ in self._pair["places"]]
         grids: dict[str, PatchingGrid] = dict(self.grids.grids)
         return patching_scene(
-            self._title, self.sentence, grids, site, (layer, column), self._metric(), tokens,
+            self._title,
+            self.sentence,
+            grids,
+            site,
+            (layer, column),
+            self._metric(),
+            tokens,
             {one["site"]: self._group(one["site"]) for one in self._sites},
-        )  # fmt: skip
+        )
 
     # -- for the browser ----------------------------------------------------------------------------
 
@@ -273,8 +290,12 @@ class PatchingView(SelectionView):
             return {"type": "measure"}, []
         if asked == "compare":
             metric = _metric_of(*map(str, question["metric"]))
-            self.compare(str(question["clean"]), str(question["corrupted"]), metric=metric,
-                         align=question.get("align"))  # fmt: skip
+            self.compare(
+                str(question["clean"]),
+                str(question["corrupted"]),
+                metric=metric,
+                align=question.get("align"),
+            )
             return {"type": "compare"}, []
         if asked == "standby":
             return answer_standby(question, *self._for_page(), self.send)

@@ -70,17 +70,22 @@ def position_scene(
         Panel(
             name_of_test,
             Matrix(
-                shown, words, words, "attention weight" if i else "",
-                1.0 if most > 0.5 else most or 1.0, square=True,
+                shown,
+                words,
+                words,
+                "attention weight" if i else "",
+                1.0 if most > 0.5 else most or 1.0,
+                square=True,
             ),
         )
         for i, (shown, name_of_test) in enumerate(zip(maps, titles, strict=True))
-    ]  # fmt: skip
+    ]
     lines = Curves(
         curves, Axis("key − query, tokens"), legend=not its.banded and 1 < len(values) <= 8
     )
     return Scene(
-        f"{title} · {its.name}", sentence,
+        f"{title} · {its.name}",
+        sentence,
         [[Panel(over, shown_encoding), Panel(its.by_distance_title, lines)], tests],
         Numbers(found, axes),
-    )  # fmt: skip
+    )

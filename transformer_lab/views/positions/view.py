@@ -156,13 +156,18 @@ class PositionView(SelectionView):
             n, kind = len(tokens), found.kind
             given |= {"kind": kind, "words": token_names(labels), **found.described()}
             traits |= {
-                "_maps": found.packed(), "kind": kind, "link": link_of(found.trace),
+                "_maps": found.packed(),
+                "kind": kind,
+                "link": link_of(found.trace),
                 "_kinds": {
                     kind: {
-                        "layers": config.n_layers, "heads": config.n_heads, "queries": n, "keys": n,
+                        "layers": config.n_layers,
+                        "heads": config.n_heads,
+                        "queries": n,
+                        "keys": n,
                     }
                 },
-            }  # fmt: skip
+            }
         return {"_given": given, **traits}
 
     @t.validate("scheme")
@@ -193,11 +198,15 @@ class PositionView(SelectionView):
     def _sizes(self) -> Sizes:
         own = self.own
         return Sizes(
-            width=self.width, heads=self.heads, head=self._head, base=self._base,
-            halves=bool(own and self._given["halves"]), causal=self._causal,
+            width=self.width,
+            heads=self.heads,
+            head=self._head,
+            base=self._base,
+            halves=bool(own and self._given["halves"]),
+            causal=self._causal,
             table=self._model_table if own else None,
             max_distance=self._given.get("max_distance", MAX_DISTANCE),
-        )  # fmt: skip
+        )
 
     @property
     def _from_model(self) -> str | None:

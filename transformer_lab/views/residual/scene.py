@@ -45,18 +45,26 @@ def residual_scene(
     # A few tokens of many models are a hundred times as long as the rest, and would hide it.
     end = min(float(norms.max()), 2.5 * float(norms.amax(0).median()))
     lengths = Matrix(
-        norms, rows, Axis(say("token"), tokens, tokens=True), say("size"), end,
+        norms,
+        rows,
+        Axis(say("token"), tokens, tokens=True),
+        say("size"),
+        end,
         chosen=None if token is None else (None, token),
-    )  # fmt: skip
+    )
     after = ["start", *(f"layer {i}" for i in range(len(norms) - 1))]
     axes: dict[str, Sequence] = {"after": after, "position": list(tokens)}
     arrays = [Array("length", norms, ("after", "position"), say("is_length"))]
     added: Mark = Note(notes["parts"])
     if shares is not None:
         added = Bars(
-            of_token(shares.share, token), Axis(say("layers")), shares.parts, say("shares"),
-            shades=of_token(shares.cosine, token), shade=say("cosine"),
-        )  # fmt: skip
+            of_token(shares.share, token),
+            Axis(say("layers")),
+            shares.parts,
+            say("shares"),
+            shades=of_token(shares.cosine, token),
+            shade=say("cosine"),
+        )
         axes["part"] = list(shares.parts)
         where = ("part", "layer", "position")
         arrays += [
@@ -69,13 +77,14 @@ def residual_scene(
         axes["read"] = found.pop()
         arrays += found
     return Scene(
-        say("title", title=title), sentence,
+        say("title", title=title),
+        sentence,
         [
             [Panel(say("sizes"), lengths, 0.55), Panel(say("blocks"), added, 0.45)],
             [Panel(say("likeliest"), table)],
         ],
         Numbers(arrays, axes),
-    )  # fmt: skip
+    )
 
 
 def _lens(
@@ -94,9 +103,12 @@ def _lens(
     best = [[found.top(row, at)[0] for at in range(count)] for row in range(len(found.tokens))]
     names = [[shown_token(name) for name, _ in line] for line in best]
     cells = [
-        [f"{name if len(name) <= 9 else name[:8] + '…'} {short(p)}" for name, (_, p) in zip(*line, strict=True)]
+        [
+            f"{name if len(name) <= 9 else name[:8] + '…'} {short(p)}"
+            for name, (_, p) in zip(*line, strict=True)
+        ]
         for line in zip(names, best, strict=True)
-    ]  # fmt: skip
+    ]
     hovers = [
         [f"{name} ({p:.4f})" for name, (_, p) in zip(*line, strict=True)]
         for line in zip(names, best, strict=True)

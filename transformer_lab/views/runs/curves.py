@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 
     from ..shared.plots import Plot
 
-NAMES = {"loss": "loss, nats a token", "eval_loss": "held-out loss, nats a token",
-         "lr": "learning rate", "grad_norm": "norm of the gradient",
-         "tokens_per_second": "tokens a second", "seconds": "seconds"}  # fmt: skip
+NAMES = {
+    "loss": "loss, nats a token",
+    "eval_loss": "held-out loss, nats a token",
+    "lr": "learning rate",
+    "grad_norm": "norm of the gradient",
+    "tokens_per_second": "tokens a second",
+    "seconds": "seconds",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +154,11 @@ def _is_history(given: Any) -> bool:
 
 
 def _is_step(one: Any) -> bool:
-    return "index" in one if isinstance(one, Mapping) else hasattr(one, "index") and hasattr(one, "loss")  # fmt: skip
+    return (
+        "index" in one
+        if isinstance(one, Mapping)
+        else hasattr(one, "index") and hasattr(one, "loss")
+    )
 
 
 def _as_runs(given: Any) -> list[Any]:
@@ -159,7 +168,9 @@ def _as_runs(given: Any) -> list[Any]:
 
 def _name_of(run: Any) -> str:
     folder = getattr(run, "folder", run)
-    return os.path.basename(os.path.abspath(folder)) if isinstance(folder, (str, os.PathLike)) else ""  # fmt: skip
+    return (
+        os.path.basename(os.path.abspath(folder)) if isinstance(folder, (str, os.PathLike)) else ""
+    )
 
 
 def _points(run: Any, of: str, name: str) -> np.ndarray:

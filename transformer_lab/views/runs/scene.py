@@ -53,9 +53,11 @@ def run_scene(
                 files[f"{measure}, {name}"] = points
         panels.append(Panel(measure, Curves(lines, Axis("step"), at=step, x_range=over)))
     return Scene(
-        f"{title} · step {step}", sentence, [panels, _probe(heads)],
+        f"{title} · step {step}",
+        sentence,
+        [panels, _probe(heads)],
         _numbers(files, heads, more, axes),
-    )  # fmt: skip
+    )
 
 
 def training_scene(

@@ -102,9 +102,13 @@ class RunView(Replay):
     def _scene(self) -> Scene:
         measure = self.shown_measure
         return run_scene(
-            title=shown_text(self._title), sentence=self.run_sentence,
+            title=shown_text(self._title),
+            sentence=self.run_sentence,
             heads=self.heads.scene(self.shown, self._shows, None, "", ""),
-            step=self.step, steps=self.snapshots, last_step=self._last_step,
+            step=self.step,
+            steps=self.snapshots,
+            last_step=self._last_step,
             curve=np.frombuffer(self._curve, dtype="<f4").reshape(-1, 2),
-            measure=measure, scores=self.score(measure) if measure else None,
-        )  # fmt: skip
+            measure=measure,
+            scores=self.score(measure) if measure else None,
+        )

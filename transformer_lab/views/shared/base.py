@@ -181,9 +181,12 @@ class View(anywidget.AnyWidget):
         if self.has_trait("_options"):
             chosen |= self.trait_values()["_options"]
         return {
-            "view": type(self).__name__, "title": self._title, "sentence": self.sentence,
-            "chosen": chosen, "computed": self._computed(),
-        }  # fmt: skip
+            "view": type(self).__name__,
+            "title": self._title,
+            "sentence": self.sentence,
+            "chosen": chosen,
+            "computed": self._computed(),
+        }
 
     def _computed(self) -> dict[str, Any]:
         """How what is on view came about; `view` names it in a file's name."""

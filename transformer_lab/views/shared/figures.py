@@ -49,9 +49,15 @@ def shortened(sentence: str, lines: int) -> str:
 
 
 def frame(
-    x: float, y: float, width: float, height: float, line: float = 2, colour: str = ACCENT,
-    *, clip: bool = False,
-):  # fmt: skip
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    line: float = 2,
+    colour: str = ACCENT,
+    *,
+    clip: bool = False,
+):
     """The frame of what is selected; clip: cut off at the edge of the axes."""
     from matplotlib.patches import Rectangle
 

@@ -52,10 +52,9 @@ class Seen:
         return self.causal and self.same and len(self.queries) > 1
 
     def say(self, message: str, /, **values: Any) -> str:
-        return say(
-            message, several=self.several, kind=self.kind, layer=self.layer, head=self.head,
-            edited=self.edited, over=self.over, value=self.value_weighted, **values,
-        )  # fmt: skip
+        words: dict[str, Any] = dict(several=self.several, kind=self.kind, layer=self.layer)
+        words |= dict(head=self.head, edited=self.edited, over=self.over, value=self.value_weighted)
+        return say(message, **words, **values)
 
 
 def without_head(kind: str, layer: int, head: int, several: bool) -> str:
@@ -72,20 +71,23 @@ def query_sentence(seen: Seen, query: int, row: Tensor) -> str:
     """What one query attends to; `row` [key] as it is shown."""
     top, nothing = _largest(row), seen.to_nothing(query) or None
     alone = seen.causal and seen.same and query == 0 and nothing is None
-    return seen.say(
-        "query", query=seen.queries[query], nothing=nothing, weight=top[0][1] if top else 0.0,
-        itself=alone and bool(top) and top[0][0] == 0, **_named(top, seen.keys),
-    )  # fmt: skip
+    values: dict[str, Any] = dict(query=seen.queries[query], nothing=nothing)
+    values |= dict(weight=top[0][1] if top else 0.0, itself=alone and bool(top) and top[0][0] == 0)
+    return seen.say("query", **values, **_named(top, seen.keys))
 
 
 def cell_sentence(seen: Seen, query: int, key: int, row: Tensor) -> str:
     """How much one query attends to one key."""
     weight = float(row[key])
     return seen.say(
-        "cell", query=seen.queries[query], key=seen.keys[key], weight=weight,
+        "cell",
+        query=seen.queries[query],
+        key=seen.keys[key],
+        weight=weight,
         later=seen.causal and seen.same and key > query,
-        rank=1 + int((row > weight + EVEN).sum()), reachable=int((row > NOTHING).sum()),
-    )  # fmt: skip
+        rank=1 + int((row > weight + EVEN).sum()),
+        reachable=int((row > NOTHING).sum()),
+    )
 
 
 def key_sentence(seen: Seen, key: int, column: Tensor) -> str:
@@ -137,9 +139,13 @@ def _say_extreme(message: str, seen: Seen, values: Tensor, selected: Spot | None
     pair = query is not None and key is not None
     change = float(values[best]) if pair else change
     return seen.say(
-        message, query=seen.queries[best[0]], key=seen.keys[best[1]], change=change,
-        size=abs(change), part="pair" if pair else "whole" if selected is None else "here",
-    )  # fmt: skip
+        message,
+        query=seen.queries[best[0]],
+        key=seen.keys[best[1]],
+        change=change,
+        size=abs(change),
+        part="pair" if pair else "whole" if selected is None else "here",
+    )
 
 
 def head_sentence(seen: Seen, row_of: Callable[[int], Tensor], queries: int) -> str:
@@ -182,10 +188,16 @@ def standing_out(seen: Seen, query: int, key: int, weight: float, shares: Sequen
     at = _foremost(shares)
     has = shares[at] >= 0.2 - EVEN and not seen.value_weighted
     return seen.say(
-        "whole", found=weight > 0, skips=seen.skips_first, query=seen.queries[query],
-        key=seen.keys[key], weight=weight, first=seen.keys[0], share=shares[at],
+        "whole",
+        found=weight > 0,
+        skips=seen.skips_first,
+        query=seen.queries[query],
+        key=seen.keys[key],
+        weight=weight,
+        first=seen.keys[0],
+        share=shares[at],
         habit=HABITS[at] if has else None,
-    )  # fmt: skip
+    )
 
 
 def _foremost(row: Sequence[float] | Tensor) -> int:

@@ -103,10 +103,15 @@ def first_small(text: str) -> str:
 
 NUMBERS: dict[str, Callable[..., str]] = {
     "abs": lambda x, decimals=2: fixed(abs(x), decimals),
-    "fixed": fixed, "short": short, "signed": with_sign, "change": change_text, "size": size,
+    "fixed": fixed,
+    "short": short,
+    "signed": with_sign,
+    "change": change_text,
+    "size": size,
     "cosine": cosine,
-    "percent": percent, "power": power,
-}  # fmt: skip
+    "percent": percent,
+    "power": power,
+}
 WORDS: dict[str, Callable[[str], str]] = {"capital": first_capital, "small": first_small}
 
 
@@ -127,13 +132,17 @@ class Messages:
 
     def _written(self, key: str, nodes: list, values: Mapping[str, Any], count: str = "#") -> str:
         return "".join(
-            node if isinstance(node, str)
-            else count if node == ("#",)
-            else self(node[1], **values) if node[0] == "@"
-            else self._chosen(key, node, values, count) if isinstance(node[-1], dict)
+            node
+            if isinstance(node, str)
+            else count
+            if node == ("#",)
+            else self(node[1], **values)
+            if node[0] == "@"
+            else self._chosen(key, node, values, count)
+            if isinstance(node[-1], dict)
             else self._value(key, node, values)
             for node in nodes
-        )  # fmt: skip
+        )
 
     def _chosen(self, key: str, node: tuple, values: Mapping[str, Any], count: str) -> str:
         name, choice, cases = node

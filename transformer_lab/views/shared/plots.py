@@ -46,18 +46,24 @@ class Plot(go.Figure):
     """
 
     def __init__(
-        self, *args: Any, title: str = "", sentence: str = "", theme: str = "",
+        self,
+        *args: Any,
+        title: str = "",
+        sentence: str = "",
+        theme: str = "",
         space: int = 0,
-        still: Callable[[], Figure] | None = None, **options: Any,
-    ):  # fmt: skip
+        still: Callable[[], Figure] | None = None,
+        **options: Any,
+    ):
         super().__init__(*args, **options)
         self._still, self._alt = still, ". ".join(filter(None, (title, sentence)))
         if theme:
             words = heading(title, sentence)
             self.update_layout(
-                template=template_of(theme), title_text=words,
+                template=template_of(theme),
+                title_text=words,
                 margin_t=78 + space + 18 * words.count("<br>"),
-            )  # fmt: skip
+            )
 
     # plotly's own way takes the first renderer; IPython then asks for the bundle below.
     _ipython_display_: Any = None
@@ -128,8 +134,13 @@ def token_axis(tokens: Sequence[str], side: str) -> tuple[list[Any], dict[str, A
     else:
         at, names = [f"{i} {said(token)}" for i, token in enumerate(tokens)], {"type": "category"}
     down = {"range": [len(tokens) - 0.5, -0.5]} if side == "y" else {"side": "top"}
-    return at, {"tickfont": {"family": CODE, "size": 11}, "showgrid": False, "zeroline": False,
-                **names, **down}  # fmt: skip
+    return at, {
+        "tickfont": {"family": CODE, "size": 11},
+        "showgrid": False,
+        "zeroline": False,
+        **names,
+        **down,
+    }
 
 
 def apart(axis: dict[str, Any], n: int, name: str) -> Any:
@@ -187,10 +198,11 @@ def follow_page(figure: Any) -> Plot:
     and becomes. plotly's own colours can name no variable of a style sheet; the style of its words can."""
     start, end = f'<span style="color:{_PAGE_INK}">', "</span>"
     figure.update_layout(
-        paper_bgcolor=_EITHER["clear"], plot_bgcolor=_EITHER["clear"],
+        paper_bgcolor=_EITHER["clear"],
+        plot_bgcolor=_EITHER["clear"],
         title_text=f"{start}{figure.layout.title.text}{end}",
         modebar=dict(bgcolor=_EITHER["clear"], color=BOTH, activecolor=ink("accent", "light")),
-    )  # fmt: skip
+    )
     for trace in figure.data:
         trace.name = f"{start}{trace.name}{end}"
     faint = _EITHER["faint"]
@@ -256,9 +268,14 @@ def heat(
     """A map: [row, column] of numbers, NaN where nothing is. `hover` is a template of plotly."""
     numbers = np.asarray(values, dtype=np.float32)
     return go.Heatmap(
-        z=numbers, x=list(x), y=list(y), name=name, hoverongaps=False,
-        hovertemplate=f"{hover}<extra>{said(name)}</extra>", **options,
-    )  # fmt: skip
+        z=numbers,
+        x=list(x),
+        y=list(y),
+        name=name,
+        hoverongaps=False,
+        hovertemplate=f"{hover}<extra>{said(name)}</extra>",
+        **options,
+    )
 
 
 def outline(
@@ -272,15 +289,22 @@ def outline(
 def bars(values: Any, names: Sequence[str], hover: str = "%{x:.4f}", **options: Any) -> go.Bar:
     """Bars that lie, the first on top; equal names stay apart (see `name_rows`)."""
     return go.Bar(
-        x=[float(v) for v in values], y=list(range(len(names))), orientation="h",
-        customdata=[said(n) for n in names], hovertemplate="%{customdata}: " + hover + "<extra></extra>",
+        x=[float(v) for v in values],
+        y=list(range(len(names))),
+        orientation="h",
+        customdata=[said(n) for n in names],
+        hovertemplate="%{customdata}: " + hover + "<extra></extra>",
         **options,
-    )  # fmt: skip
+    )
 
 
 def name_rows(figure: go.Figure, names: Sequence[str], **where: Any) -> None:
     """Name the rows of `bars`."""
     figure.update_yaxes(
-        tickvals=list(range(len(names))), ticktext=[said(n) for n in names], autorange="reversed",
-        showgrid=False, tickfont={"family": CODE, "size": 12}, **where,
-    )  # fmt: skip
+        tickvals=list(range(len(names))),
+        ticktext=[said(n) for n in names],
+        autorange="reversed",
+        showgrid=False,
+        tickfont={"family": CODE, "size": 12},
+        **where,
+    )

@@ -57,9 +57,12 @@ def traits_of(
 ) -> dict[str, Any]:
     """What a view of one text of a trace begins with; `otherwise`: its title where nothing has a name."""
     return dict(
-        title=title or trace.model_name or otherwise, of=(trace,), _batch=batch,
-        link=link_of(trace) if link is None else link, _note=shown_text(trace.note or ""),
-    )  # fmt: skip
+        title=title or trace.model_name or otherwise,
+        of=(trace,),
+        _batch=batch,
+        link=link_of(trace) if link is None else link,
+        _note=shown_text(trace.note or ""),
+    )
 
 
 def link_of(trace: Trace) -> str:

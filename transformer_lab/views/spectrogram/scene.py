@@ -63,8 +63,10 @@ def sound_scene(
     found = [
         Array("weight", weights.astype("f4"), ("seconds",), say("is_weight", who=who)),
         Array("every_head", rows, ("layer", "head", "seconds"), say("is_every_head")),
-        Array("spectrogram", features, ("band", "frame_seconds"), say("is_spectrogram", shades=False)),
-    ]  # fmt: skip
+        Array(
+            "spectrogram", features, ("band", "frame_seconds"), say("is_spectrogram", shades=False)
+        ),
+    ]
     return Scene(title, sentence, panels, Numbers(found, axes))
 
 

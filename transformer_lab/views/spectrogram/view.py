@@ -159,10 +159,14 @@ class SpectrogramView(OverlayView):
     def sentence(self) -> str:
         sound, query = self._sound, self.query
         seen = Listening(
-            who_words(self.layer, self.head, self.mean, sound["heads"]), sound["words"][query],
-            self._data.shown(query, self.layer, self.head, self.mean), sound["step"], sound["end"],
-            tuple(sound["next"][query]) if sound["next"] else None, self.span,
-        )  # fmt: skip
+            who_words(self.layer, self.head, self.mean, sound["heads"]),
+            sound["words"][query],
+            self._data.shown(query, self.layer, self.head, self.mean),
+            sound["step"],
+            sound["end"],
+            tuple(sound["next"][query]) if sound["next"] else None,
+            self.span,
+        )
         told, effect = listen_sentence(seen), self.effect
         if effect is None:
             return told
@@ -180,13 +184,19 @@ class SpectrogramView(OverlayView):
     def _scene(self) -> Scene:
         sound, query = self._sound, self.query
         return sound_scene(
-            self._title, self.sentence, self._heard.features.numpy(), sound,
+            self._title,
+            self.sentence,
+            self._heard.features.numpy(),
+            sound,
             np.array(self._data.shown(query, self.layer, self.head, self.mean)),
-            self._data.weights(query).numpy(), self._chosen(), self.layer,
+            self._data.weights(query).numpy(),
+            self._chosen(),
+            self.layer,
             who_words(self.layer, self.head, self.mean, sound["heads"]),
             sound["seconds" if self.whole else "end"],
-            None if self.span is None else self._heard.sound.span(*self.span), self.fade,
-        )  # fmt: skip
+            None if self.span is None else self._heard.sound.span(*self.span),
+            self.fade,
+        )
 
     def _heads(self) -> list[int]:
         return self._sound["heads"]

@@ -60,10 +60,12 @@ def _row(info: Mapping[str, Any], numbers: Mapping[str, Any], keys: Sequence[str
         best[-1] = info["key"]
     labels = [fixed(float(scores[k])) if np.isfinite(scores[k]) else say("masked") for k in best]
     return Bars(
-        weights[best], Axis("", [keys[k] for k in best], tokens=True), means="attention weight",
+        weights[best],
+        Axis("", [keys[k] for k in best], tokens=True),
+        means="attention weight",
         chosen=[best.index(info["key"])],
         text=[f"{short(float(weights[k]))} (score {s})" for k, s in zip(best, labels, strict=True)],
-    )  # fmt: skip
+    )
 
 
 def _sources(names: Sequence[str], values: np.ndarray) -> Bars:

@@ -75,9 +75,11 @@ class WhyView(Travelling):
         kinds = self._data.kinds()
         size = kinds[kind]
         check_places(
-            layer=(layer, size["layers"]), head=(head, size["heads"]),
-            query=(query, size["queries"]), key=(key, size["keys"]),
-        )  # fmt: skip
+            layer=(layer, size["layers"]),
+            head=(head, size["heads"]),
+            query=(query, size["queries"]),
+            key=(key, size["keys"]),
+        )
         layer = trace.attending(kind)[0] if layer is None else layer
         trace.call(layer, kind=kind)  # refuses one without heads
         super().__init__(
