@@ -14,7 +14,8 @@ from torch.testing import assert_close
 import transformer_lab as tl
 from tests.factories import bert
 from tests.missing import package
-from transformer_lab.files.pictures import PictureError, Preparing, read_picture
+from transformer_lab.files.paths import FileError
+from transformer_lab.files.pictures import Preparing, read_picture
 
 T: Any = package("transformers")
 
@@ -124,7 +125,7 @@ FILES = {
 def test_a_file_that_is_no_picture(what, tmp_path):
     data, said = FILES[what]
     (tmp_path / "x.png").write_bytes(data)
-    with pytest.raises(PictureError, match=said) as caught:
+    with pytest.raises(FileError, match=said) as caught:
         read_picture(tmp_path / "x.png")
     assert "x.png" in str(caught.value)
     assert len(str(caught.value)) < 300 + len(str(tmp_path))
@@ -147,12 +148,12 @@ def test_a_file_that_is_no_picture(what, tmp_path):
     ],
 )
 def test_what_is_no_picture(given, said):
-    with pytest.raises(PictureError, match=said):
+    with pytest.raises(FileError, match=said):
         read_picture(given)
 
 
 def test_a_folder_and_a_pipe_are_no_pictures(tmp_path):
-    with pytest.raises(PictureError, match="is a folder"):
+    with pytest.raises(FileError, match="is a folder"):
         read_picture(tmp_path)
 
 

@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from tests.missing import package
-from transformer_lab.datasets import DataError, dates
+from transformer_lab.datasets import dates
 from transformer_lab.datasets.calendars import LOCALES, STYLES
+from transformer_lab.files.paths import FileError
 
 babel_dates = package("babel.dates")
 
@@ -71,5 +72,5 @@ def test_bad_arguments(monkeypatch):
     with pytest.raises(ValueError, match="held_out=40000 leaves none"):
         dates(held_out=40_000)
     monkeypatch.setitem(sys.modules, "babel", None)
-    with pytest.raises(DataError, match="pip install babel"):
+    with pytest.raises(FileError, match="pip install babel"):
         dates()

@@ -8,8 +8,9 @@ import threading
 import pytest
 
 import transformer_lab.datasets as datasets
-from transformer_lab.datasets import DataError, corpora, pairs
+from transformer_lab.datasets import corpora, pairs
 from transformer_lab.datasets.fetching import cache_folder, fetch
+from transformer_lab.files.paths import FileError
 
 
 @pytest.fixture(autouse=True)
@@ -67,17 +68,17 @@ def test_an_unknown_sha256_is_recorded_and_then_holds(server, cache):
     assert (cache / "x.txt.sha256").read_text().strip() == _sha256(b"first")
     (cache / "x.txt").unlink()
     server.files["/x"] = b"changed"
-    with pytest.raises(DataError, match="no longer serves the file with sha256"):
+    with pytest.raises(FileError, match="no longer serves the file with sha256"):
         fetch(f"{server.url}/x", None, name="x.txt")
     assert not (cache / "x.txt").exists()
     (cache / "x.txt").write_bytes(b"damaged")
-    with pytest.raises(DataError, match="is damaged; delete it to download it again"):
+    with pytest.raises(FileError, match="is damaged; delete it to download it again"):
         fetch(f"{server.url}/x", None, name="x.txt")
 
 
 def test_another_file_at_the_url_is_refused(server, cache):
     server.files["/x"] = b"other"
-    with pytest.raises(DataError, match="no longer serves the file"):
+    with pytest.raises(FileError, match="no longer serves the file"):
         fetch(f"{server.url}/x", "0" * 64, name="x.txt")
     assert not (cache / "x.txt").exists()
 
@@ -85,7 +86,7 @@ def test_another_file_at_the_url_is_refused(server, cache):
 @pytest.mark.badinput
 def test_without_a_network_the_file_and_its_place_are_named(server, cache, monkeypatch):
     monkeypatch.setattr(corpora, "TINY_SHAKESPEARE", NOWHERE)
-    with pytest.raises(DataError) as error:
+    with pytest.raises(FileError) as error:
         datasets.tiny_shakespeare()
     message = str(error.value)
     assert str(cache / "tiny_shakespeare.txt") in message
@@ -94,7 +95,7 @@ def test_without_a_network_the_file_and_its_place_are_named(server, cache, monke
 
     monkeypatch.setattr(pairs, "MULTI30K", f"{server.url}/missing/")
     with pytest.raises(
-        DataError,
+        FileError,
         match=r"multi30k-train\.en\.gz: is missing.*copy it to this path, or pass folder= with your copies, such as train\.en\.gz",
     ):
         datasets.multi30k("de")
@@ -112,10 +113,10 @@ def test_a_file_put_there_by_hand_is_found(cache, monkeypatch):
 @pytest.mark.badinput
 def test_a_copy_given_by_path_is_checked(tmp_path):
     path = tmp_path / "mine.txt"
-    with pytest.raises(DataError, match=r"mine\.txt: no such file; download https"):
+    with pytest.raises(FileError, match=r"mine\.txt: no such file; download https"):
         datasets.tiny_shakespeare(path=path)
     path.write_text("something else")
-    with pytest.raises(DataError, match=r"mine\.txt: has sha256 .* it is not the file at"):
+    with pytest.raises(FileError, match=r"mine\.txt: has sha256 .* it is not the file at"):
         datasets.tiny_shakespeare(path=path)
 
 
@@ -152,10 +153,10 @@ def test_multi30k_from_a_folder(tmp_path):
     pair = data.train[0]
     assert data.tokenizer.decode(data.tokenizer.encode(pair.target)) == pair.target
     (tmp_path / "val.fr.gz").write_bytes(b"no gzip")
-    with pytest.raises(DataError, match=r"val\.fr\.gz: is not a complete gzip file"):
+    with pytest.raises(FileError, match=r"val\.fr\.gz: is not a complete gzip file"):
         datasets.multi30k("fr", folder=tmp_path)
     (tmp_path / "val.fr.gz").write_bytes(gzip.compress(b"eins\n"))
-    with pytest.raises(DataError, match="has 1 lines, but"):
+    with pytest.raises(FileError, match="has 1 lines, but"):
         datasets.multi30k("fr", folder=tmp_path)
 
 

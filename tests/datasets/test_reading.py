@@ -6,14 +6,9 @@ import re
 
 import pytest
 
-from transformer_lab.datasets import (
-    DataError,
-    labelled_file,
-    pairs_file,
-    questions_file,
-    text_file,
-)
+from transformer_lab.datasets import labelled_file, pairs_file, questions_file, text_file
 from transformer_lab.datasets.reading import read_lines, read_table, read_text
+from transformer_lab.files.paths import FileError
 
 pytestmark = pytest.mark.badinput
 
@@ -22,7 +17,7 @@ READERS = {"text": text_file, "pairs": pairs_file, "labels": labelled_file, "qa"
 
 
 def _refusal(read, path, *arguments, **options) -> str:
-    with pytest.raises(DataError) as error:
+    with pytest.raises(FileError) as error:
         read(path, *arguments, **options)
     message = str(error.value)
     assert message.startswith(str(path))
@@ -109,10 +104,10 @@ def test_two_files_must_be_aligned(tmp_path):
     source, target = tmp_path / "x.en", tmp_path / "x.de"
     source.write_text("one\ntwo\nthree\n")
     target.write_text("eins\nzwei\n")
-    with pytest.raises(DataError, match=r"x\.de: has 2 lines, but .*x\.en has 3"):
+    with pytest.raises(FileError, match=r"x\.de: has 2 lines, but .*x\.en has 3"):
         pairs_file(source, target)
     target.write_text("eins\n\ndrei\n")
-    with pytest.raises(DataError, match=r"x\.de, line 2: is empty"):
+    with pytest.raises(FileError, match=r"x\.de, line 2: is empty"):
         pairs_file(source, target)
 
 

@@ -14,13 +14,8 @@ from hypothesis import strategies as st
 
 import transformer_lab as tl
 from tests.factories import learner
-from transformer_lab.files.models import (
-    CheckpointError,
-    load_model,
-    load_tensors,
-    model_tensors,
-    save_model,
-)
+from transformer_lab.files.models import load_model, load_tensors, model_tensors, save_model
+from transformer_lab.files.paths import FileError
 from transformer_lab.files.safefiles import committed, read_header, read_tensors, write_tensors
 from transformer_lab.readers import Classifier, ReaderConfig, SpanReader
 from transformer_lab.recurrent import Recurrent, RecurrentConfig
@@ -140,11 +135,9 @@ def test_whole_numbers_are_no_weights(tmp_path, dtype):
     tensors["embedding.weight"] = tensors["embedding.weight"].to(dtype)
     with committed(tmp_path / "model.safetensors") as path:
         write_tensors(path, tensors, metadata)
-    with pytest.raises(
-        CheckpointError, match=r"embedding.weight has dtype \w+, which is not that of w"
-    ):
+    with pytest.raises(FileError, match=r"embedding.weight has dtype \w+, which is not that of w"):
         load_model(tmp_path)
-    with pytest.raises(CheckpointError, match=r"embedding.weight has dtype"):
+    with pytest.raises(FileError, match=r"embedding.weight has dtype"):
         load_tensors(learner(), tensors, "here")
 
 
@@ -153,7 +146,7 @@ def test_a_refusal_copies_nothing(tmp_path):
     tensors = {n: t + 1 for n, t in model_tensors(other).items()}
     tensors["decoder.norm.weight"] = torch.full_like(tensors["decoder.norm.weight"], float("nan"))
     before = {n: t.clone() for n, t in model.state_dict().items()}
-    with pytest.raises(CheckpointError, match="not finite"):
+    with pytest.raises(FileError, match="not finite"):
         load_tensors(model, tensors, "here")
     assert all(torch.equal(before[n], t) for n, t in model.state_dict().items())
 
@@ -170,7 +163,7 @@ def test_what_is_missing_stays_random_only_where_that_is_wanted(tmp_path):
     tl.TextModel(model, tl.tokenizers.CharTokenizer.train("abcde"), "m").save(tmp_path)
     name = "decoder.blocks.0.attention.out.weight"
     without(tmp_path, name)
-    with pytest.raises(CheckpointError, match=f"{name} is missing"):
+    with pytest.raises(FileError, match=f"{name} is missing"):
         load_model(tmp_path)
     loaded = load_model(tmp_path, allow_missing=True)
     assert loaded.random_weights == (name,)
@@ -202,7 +195,7 @@ def load_or_refuse(folder):
     """The model; None where it was refused in a sentence that names the place."""
     try:
         return load_model(folder)
-    except CheckpointError as error:
+    except FileError as error:
         return None if folder in str(error) and "\n" not in str(error) else error
 
 
@@ -242,7 +235,7 @@ def test_every_truncation_is_refused(saved, data):
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(saved, folder, dirs_exist_ok=True)
         (Path(folder) / name).write_bytes(raw[:kept])
-        with pytest.raises(CheckpointError, match=r"model\.safetensors|config\.json"):
+        with pytest.raises(FileError, match=r"model\.safetensors|config\.json"):
             load_model(folder)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from transformer_lab.files.onnx_files import Operation, read_onnx
-from transformer_lab.files.safefiles import CheckpointError
+from transformer_lab.files.paths import FileError
 
 
 def number(n):
@@ -76,6 +76,6 @@ BAD = {
 def test_a_damaged_file_is_told_in_one_sentence(what, tmp_path):
     data, said = BAD[what]
     (tmp_path / "a.onnx").write_bytes(data)
-    with pytest.raises(CheckpointError, match=said) as caught:
+    with pytest.raises(FileError, match=said) as caught:
         read_onnx(tmp_path / "a.onnx")
     assert len(str(caught.value)) < 200 + len(str(tmp_path))

@@ -13,7 +13,8 @@ import torch
 
 from tests.factories import Rows, learner, same
 from transformer_lab.files import safefiles
-from transformer_lab.files.models import CheckpointError, load_model, save_model
+from transformer_lab.files.models import load_model, save_model
+from transformer_lab.files.paths import FileError
 from transformer_lab.training.loop import train
 
 small = partial(learner, dropout=0.2)
@@ -99,11 +100,11 @@ def test_what_cannot_be_saved_or_loaded_is_named(tmp_path):
 def test_another_shape_or_version_is_named(tmp_path):
     save_model(small(), tmp_path / "m")
     with pytest.raises(
-        CheckpointError,
+        FileError,
         match=r"embedding.weight is \[10, 16\] in the file but \[12, 16\] in the model",
     ):
         load_model(tmp_path / "m", model=small(vocab_size=12))
-    with pytest.raises(CheckpointError, match=r"decoder.blocks.1.*is missing; and \d+ more"):
+    with pytest.raises(FileError, match=r"decoder.blocks.1.*is missing; and \d+ more"):
         load_model(tmp_path / "m", model=small(n_layers=2))
     tensors, metadata = safefiles.read_tensors(tmp_path / "m" / "model.safetensors")
     described = {**json.loads(metadata["transformer_lab"]), "transformer_lab": 99}
@@ -111,5 +112,5 @@ def test_another_shape_or_version_is_named(tmp_path):
         tmp_path / "m" / "model.safetensors", tensors, {"transformer_lab": json.dumps(described)}
     )
     (tmp_path / "m" / "config.json").unlink()
-    with pytest.raises(CheckpointError, match="format version 99; this package reads version 1"):
+    with pytest.raises(FileError, match="format version 99; this package reads version 1"):
         load_model(tmp_path / "m")

@@ -15,7 +15,8 @@ import torch
 
 import transformer_lab as tl
 from tests.factories import Rows, learner
-from transformer_lab.files.models import CheckpointError, load_model, save_model
+from transformer_lab.files.models import load_model, save_model
+from transformer_lab.files.paths import FileError
 from transformer_lab.files.safefiles import read_header, read_tensors
 from transformer_lab.training.loop import train
 from transformer_lab.training.run import Run
@@ -85,7 +86,7 @@ def test_hostile_files_are_refused(tmp_path, case):
     raw, message = CASES[case]
     path = tmp_path / "model.safetensors"
     path.write_bytes(file_of(million_tensors()) if raw is None else raw)
-    with pytest.raises(CheckpointError, match=message) as caught:
+    with pytest.raises(FileError, match=message) as caught:
         read_tensors(path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value)) < 400
@@ -93,7 +94,7 @@ def test_hostile_files_are_refused(tmp_path, case):
 
 MEASURE = """
 import json, resource, sys, time
-from transformer_lab.files.safefiles import CheckpointError, read_tensors
+from transformer_lab.files.safefiles import FileError, read_tensors
 from safetensors import safe_open
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 longest = open(sys.argv[-1], "rb").read()[8:]
@@ -104,7 +105,7 @@ for path in sys.argv[1:]:
     before, start = peak(), time.process_time()
     try:
         read_tensors(path)
-    except CheckpointError:
+    except FileError:
         print((time.process_time() - start) / parsing, peak() - before)
 """
 
@@ -133,7 +134,7 @@ def test_refusing_is_quick_and_small(tmp_path):
 def test_pickles_are_refused_by_name(tmp_path, suffix):
     path = tmp_path / f"model{suffix}"
     torch.save({"a": torch.ones(1)}, path)
-    with pytest.raises(CheckpointError, match="is a PyTorch pickle, which can run code"):
+    with pytest.raises(FileError, match="is a PyTorch pickle, which can run code"):
         read_tensors(path)
 
 
@@ -146,7 +147,7 @@ def test_a_renamed_pickle_is_called_one_and_runs_nothing(tmp_path, monkeypatch, 
     else:
         torch.save(Evil(), path, _use_new_zipfile_serialization=form == "zip")
     assert zipfile.is_zipfile(path) == (form == "zip")
-    with pytest.raises(CheckpointError, match="is a PyTorch pickle despite its name"):
+    with pytest.raises(FileError, match="is a PyTorch pickle despite its name"):
         load_model(tmp_path)
     assert not (tmp_path / "pwned").exists()
 
@@ -154,7 +155,7 @@ def test_a_renamed_pickle_is_called_one_and_runs_nothing(tmp_path, monkeypatch, 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match="not a regular file"):
+    with pytest.raises(FileError, match="not a regular file"):
         read_header(tmp_path / "model.safetensors")
 
 
@@ -193,7 +194,7 @@ def described(folder, **changes):
 def test_a_lying_configuration_allocates_nothing(tmp_path, changes, message):
     save_model(learner(), tmp_path)
     described(tmp_path, **changes)
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(FileError, match=message):
         load_model(tmp_path)
 
 
@@ -201,7 +202,7 @@ def test_weights_that_are_not_finite_are_named(tmp_path):
     broken = learner()
     broken.embedding.weight.data[3, 3] = float("nan")
     save_model(broken, tmp_path)
-    with pytest.raises(CheckpointError, match=r"embedding.weight has values that are not finite"):
+    with pytest.raises(FileError, match=r"embedding.weight has values that are not finite"):
         load_model(tmp_path)
 
 

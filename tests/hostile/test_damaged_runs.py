@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.factories import Rows, learner, same
 from transformer_lab.files.checkpoints import sealed
-from transformer_lab.files.models import CheckpointError
+from transformer_lab.files.paths import FileError
 from transformer_lab.files.safefiles import read_tensors, sha256, write_tensors
 from transformer_lab.training.loop import train
 from transformer_lab.training.run import Run
@@ -115,7 +115,7 @@ def test_with_no_whole_checkpoint_nothing_is_lost(stopped, tmp_path):
     before = contents(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # one sentence says it all
-        with pytest.raises(CheckpointError, match=r"no usable checkpoint \(those of steps 2, 4 ar"):
+        with pytest.raises(FileError, match=r"no usable checkpoint \(those of steps 2, 4 ar"):
             learn(tmp_path, resume=True)
     assert contents(tmp_path) == before
 
@@ -164,9 +164,7 @@ def test_a_snapshot_that_does_not_hold_together_is_named(stopped, tmp_path, what
         "flat": {"decoder.pattern": maps[0].clone(), "probe.source": probe},
     }[what]
     write_tensors(path, tensors, metadata)
-    with pytest.raises(
-        CheckpointError, match=r"step-00000004.safetensors has changed since it was"
-    ):
+    with pytest.raises(FileError, match=r"step-00000004.safetensors has changed since it was"):
         Run(tmp_path).snapshot(4)
 
 
@@ -207,7 +205,7 @@ def test_a_forged_seal_does_not_hide_what_is_lost(stopped, tmp_path, forge):
     if forge in ("updates", "kind"):
         state["updates"] = [[None]] if forge == "updates" else [["x"]]
     (folder / "state.json").write_text(json.dumps(sealed(state)))
-    with pytest.raises(CheckpointError, match=r"optimizer tensors, not|updates="):
+    with pytest.raises(FileError, match=r"optimizer tensors, not|updates="):
         learn(tmp_path, resume=True)
 
 

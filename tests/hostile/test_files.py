@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from transformer_lab import datasets
-from transformer_lab.datasets.reading import DataError
+from transformer_lab.files.paths import FileError
 from transformer_lab.training.toml import ConfigError, read_config
 
 pytestmark = pytest.mark.badinput
@@ -164,7 +164,7 @@ def test_a_damaged_gzip_file_is_named(damage, tmp_path):
     for name in ("train.en.gz", "train.de.gz", "val.en.gz", "val.de.gz"):
         (tmp_path / name).write_bytes(gzip.compress(b"one dog\ntwo dogs\n" * 20))
     (tmp_path / "val.de.gz").write_bytes(damage((tmp_path / "val.de.gz").read_bytes()))
-    with pytest.raises(DataError, match=r"val.de.gz: is not a complete gzip file"):
+    with pytest.raises(FileError, match=r"val.de.gz: is not a complete gzip file"):
         datasets.multi30k(folder=tmp_path)
 
 
@@ -212,7 +212,7 @@ def test_a_damaged_file_is_read_or_named_in_one_line(kind, tmp_path):
         path.write_bytes(data)
         try:
             read(path)
-        except (DataError, ConfigError, ValueError) as error:
+        except (FileError, ConfigError, ValueError) as error:
             said = str(error)
         else:
             return

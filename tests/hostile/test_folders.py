@@ -14,7 +14,8 @@ import torch
 import transformer_lab as tl
 from tests.factories import Rows, learner
 from tests.missing import lacking, package
-from transformer_lab.files.models import CheckpointError, NotReplacedError, load_model, save_model
+from transformer_lab.files.models import NotReplacedError, load_model, save_model
+from transformer_lab.files.paths import FileError
 from transformer_lab.files.safefiles import (  # fmt: skip
     clean,
     committed,
@@ -128,9 +129,9 @@ def test_the_command_line_says_so_in_one_line(tmp_path, what):
 def test_only_a_regular_file_is_read(tmp_path, what):
     path = tmp_path / "config.json"
     in_the_way(path, what)
-    with pytest.raises(CheckpointError, match=r"config\.json"):
+    with pytest.raises(FileError, match=r"config\.json"):
         open_regular(path)
-    with pytest.raises(CheckpointError, match=r"config\.json"):
+    with pytest.raises(FileError, match=r"config\.json"):
         read_json(path)
 
 
@@ -145,9 +146,9 @@ def test_a_large_file_is_refused_unread(tmp_path):
     path = tmp_path / "config.json"
     with path.open("wb") as file:
         file.truncate(1 << 40)  # takes no space
-    with pytest.raises(CheckpointError, match="larger than 4 MiB"):
+    with pytest.raises(FileError, match="larger than 4 MiB"):
         read_json(path)
-    with pytest.raises(CheckpointError, match="larger than 1 MiB"):
+    with pytest.raises(FileError, match="larger than 1 MiB"):
         read_bytes(path, limit=1 << 20)
 
 
@@ -167,7 +168,7 @@ def test_a_large_file_is_refused_unread(tmp_path):
     ],
 )
 def test_json_that_is_none_is_refused_in_a_sentence(text, why):
-    with pytest.raises(CheckpointError, match=why) as caught:
+    with pytest.raises(FileError, match=why) as caught:
         parse_json(text, "here")
     assert len(str(caught.value)) < 200
 
@@ -370,5 +371,5 @@ def test_a_lock_that_names_no_owner_is_left_alone(tmp_path):
 
 def test_a_config_json_of_others_is_not_read_as_a_runs(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
-    with pytest.raises(CheckpointError, match=r"is not the config.json of a run"):
+    with pytest.raises(FileError, match=r"is not the config.json of a run"):
         Run(Path(tmp_path)).config()

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.missing import installed
-from transformer_lab.lessons.homework.assignment import AssignmentError
+from transformer_lab.files.paths import FileError
 from transformer_lab.lessons.homework.box import (
     Grade,
     _write_csv,
@@ -350,13 +350,13 @@ def test_a_summary_names_the_slowest_and_the_failed():
 
 @pytest.mark.badinput
 def test_what_cannot_be_graded_is_refused_in_a_sentence(course, hand_in, monkeypatch):
-    with pytest.raises(AssignmentError, match="no assignment 'wh'; it has: hw"):
+    with pytest.raises(FileError, match="no assignment 'wh'; it has: hw"):
         grade_course(course, "wh")
-    with pytest.raises(AssignmentError, match="there are no submissions: put each notebook in"):
+    with pytest.raises(FileError, match="there are no submissions: put each notebook in"):
         grade_course(course, "hw")
     hand_in(course, "victim", "answer = 42")
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(AssignmentError, match="apt install bubblewrap"):
+    with pytest.raises(FileError, match="apt install bubblewrap"):
         grade_course(course, "hw")
 
 

@@ -20,7 +20,7 @@ from tests.hostile.hub_folders import (
 )
 from tests.missing import package
 from transformer_lab import pretrained
-from transformer_lab.pretrained.conversion import ConversionError
+from transformer_lab.files.paths import FileError
 from transformer_lab.pretrained.weights import check
 
 T = package("transformers")
@@ -186,7 +186,7 @@ def test_one_number_that_is_none_is_found_wherever_it_stands(kind, bad):
             layer.weight.data = torch.randn(size, 3).to(kind).T
             check("here", values=layer)
             layer.weight.data[1, place] = bad
-            with pytest.raises(ConversionError, match="weight hold numbers that are not finite"):
+            with pytest.raises(FileError, match="weight hold numbers that are not finite"):
                 check("here", values=layer)
     layer.weight.data = torch.empty(3, 0, dtype=kind)
     check("here", values=layer)

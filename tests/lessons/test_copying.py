@@ -14,15 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transformer_lab.cli import main
+from transformer_lab.files.paths import FileError
 from transformer_lab.files.safefiles import DiskFullError
 from transformer_lab.lessons import copying
-from transformer_lab.lessons.copying import (
-    MANIFEST,
-    LessonsError,
-    compare,
-    copy_lessons,
-    package_files,
-)
+from transformer_lab.lessons.copying import MANIFEST, compare, copy_lessons, package_files
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -229,7 +224,7 @@ def test_a_folder_that_may_not_be_written_to_is_named(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "mkdir", refused)
-    with pytest.raises(LessonsError, match=r"course cannot be written to \(Permission denied\);"):
+    with pytest.raises(FileError, match=r"course cannot be written to \(Permission denied\);"):
         copy_lessons(tmp_path / "course")
 
 

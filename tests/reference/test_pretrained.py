@@ -6,7 +6,8 @@ from torch.testing import assert_close
 
 import transformer_lab as tl
 from transformer_lab import pretrained
-from transformer_lab.pretrained import FAMILIES, ConversionError
+from transformer_lab.files.paths import FileError
+from transformer_lab.pretrained import FAMILIES
 from transformer_lab.pretrained.conversion import translate
 from transformer_lab.writing import sampling_distribution
 
@@ -217,15 +218,15 @@ def test_sampling_distributions_are_theirs(options):
 def test_what_our_model_cannot_be_is_named(tiny):
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    with pytest.raises(ConversionError, match=r"gpt2, bert, llama, marian.*'opt'"):
+    with pytest.raises(FileError, match=r"gpt2, bert, llama, marian.*'opt'"):
         pretrained.load(tiny("opt"))
-    with pytest.raises(ConversionError, match="Linear"):
+    with pytest.raises(FileError, match="Linear"):
         pretrained.load(torch.nn.Linear(2, 2))
     sizes = dict(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
     scaled = LlamaConfig(**sizes, rope_scaling=dict(rope_type="linear", factor=2.0, rope_theta=1e4))
-    with pytest.raises(ConversionError, match=r"rope_type must be 'default' .* got 'linear'"):
+    with pytest.raises(FileError, match=r"rope_type must be 'default' .* got 'linear'"):
         pretrained.load(LlamaForCausalLM(scaled))
-    with pytest.raises(ConversionError, match=r"attention_bias must be .* got True"):
+    with pytest.raises(FileError, match=r"attention_bias must be .* got True"):
         pretrained.load(LlamaForCausalLM(LlamaConfig(**sizes, attention_bias=True)))
 
 
@@ -233,21 +234,21 @@ def test_what_our_model_cannot_be_is_named(tiny):
 def test_a_tensor_left_over_or_missing_or_of_another_shape_is_named(tiny):
     extra = tiny("gpt2")
     extra.transformer.h[1].adapter = torch.nn.Linear(2, 2)
-    with pytest.raises(ConversionError, match=r"no counterpart.*h\.1\.adapter\.weight"):
+    with pytest.raises(FileError, match=r"no counterpart.*h\.1\.adapter\.weight"):
         pretrained.load(extra)
     missing = tiny("gpt2")
     del missing.transformer.h[1].mlp.c_fc.bias
     with pytest.raises(
-        ConversionError, match=r"no tensor was found for .*blocks\.1\.feed_forward\.up\.bias"
+        FileError, match=r"no tensor was found for .*blocks\.1\.feed_forward\.up\.bias"
     ):
         pretrained.load(missing)
     other = tiny("gpt2")
     other.transformer.wpe = torch.nn.Embedding(7, 32)
-    with pytest.raises(ConversionError, match=r"wpe\.weight has shape \[7, 32\].*\[1024, 32\]"):
+    with pytest.raises(FileError, match=r"wpe\.weight has shape \[7, 32\].*\[1024, 32\]"):
         pretrained.load(other)
     untied = tiny("gpt2")
     untied.lm_head.weight = torch.nn.Parameter(torch.randn(100, 32))
-    with pytest.raises(ConversionError, match=r"lm_head\.weight differs"):
+    with pytest.raises(FileError, match=r"lm_head\.weight differs"):
         pretrained.load(untied)
 
 

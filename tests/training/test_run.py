@@ -16,7 +16,8 @@ from tests.factories import Rows, learner, same
 from tests.missing import package
 from transformer_lab.files import safefiles
 from transformer_lab.files.lock import LockedError
-from transformer_lab.files.models import CheckpointError, DiskFullError, load_model, save_model
+from transformer_lab.files.models import DiskFullError, load_model, save_model
+from transformer_lab.files.paths import FileError
 from transformer_lab.training.loop import train
 from transformer_lab.training.run import Run, snapshot_path
 
@@ -83,7 +84,7 @@ def test_snapshots_of_the_first_version_are_read(tmp_path):
         safefiles.write_tensors(snapshot_path(run.folder, step), tensors, {"scale": scale})
     torch.testing.assert_close(run.snapshot(3)["decoder"], maps, atol=0.51 / 255, rtol=0)
     assert run.trace(3).shape() == (4, 4)
-    with pytest.raises(CheckpointError, match="later version"):
+    with pytest.raises(FileError, match="later version"):
         run.snapshot(4)
 
 

@@ -68,11 +68,11 @@ def _source_of(name: str | Path) -> tuple[str, bool, dict[str, Any]]:
 
 @contextmanager
 def _told_if_not_fetched(name: str | Path, wheels: Iterable[str]) -> Iterator[None]:
-    from ..pretrained.conversion import ConversionError
+    from ..files.paths import FileError
 
     try:
         yield
-    except ConversionError:
+    except FileError:
         raise
     except (OSError, ValueError) as error:
         raise _not_fetched(name, error, list(wheels)) from error

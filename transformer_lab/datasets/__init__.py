@@ -7,6 +7,7 @@ has ``.truth(batch)``, the keys that a head would attend to if it followed the d
 (`digits`) have no tokenizer, and their batches are pairs (pixels, labels).
 """
 
+from ..files.paths import FileError
 from .batches import IGNORE, Batch, Stream, mask_tokens
 from .calendars import dates
 from .corpora import Corpus, python_manual, python_source, text_file, tiny_shakespeare
@@ -16,7 +17,6 @@ from .match_reports import reports
 from .numerals import number_words, spell
 from .pairs import Pair, PairData, multi30k, pairs_file
 from .questions import Question, QuestionData, Story, questions_file, stories
-from .reading import DataError
 from .sentences import Agreement, Sentence, SentenceData, agreement, labelled_file
 from .sequences import InductionData, Repeat, copy_task, induction, reverse, sort
 
@@ -25,8 +25,8 @@ __all__ = [
     "Agreement",
     "Batch",
     "Corpus",
-    "DataError",
     "Dataset",
+    "FileError",
     "InductionData",
     "Pair",
     "PairData",

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..arguments import Seed, checked
+from ..files.paths import FileError
 from .batches import check_counts
 from .corpora import make_tokenizer
 from .pairs import Pair, PairData
-from .reading import DataError
 
 LOCALES = ("en_US", "en_GB", "de", "fr", "es", "it", "pt", "nl", "sv", "pl", "hu", "ja")
 STYLES = ("medium", "long", "full")
@@ -42,7 +42,7 @@ def dates(
         of the year or day, or all of the month's name.
 
     Raises:
-        DataError: if babel is not installed.
+        FileError: if babel is not installed.
         ValueError: for an unknown locale, or a size larger than the number of different texts.
     """
     check_counts(size=size, held_out=held_out)
@@ -99,7 +99,7 @@ class _Writer:
             import babel
             from babel import dates as babel_dates
         except ImportError:
-            raise DataError(
+            raise FileError.at(
                 "babel",
                 "is not installed, and dates() needs its locales; pip install babel",
             ) from None

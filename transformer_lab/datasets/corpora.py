@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from ..arguments import Seed, checked, shown
+from ..files.paths import FileError
 from ..tokenizers import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
 from .batches import IGNORE, Batch, Stream, check_counts
 from .fetching import fetch
-from .reading import MAX_LINE, DataError, read_text
+from .reading import MAX_LINE, read_text
 
 TINY_SHAKESPEARE = (
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
@@ -168,7 +169,7 @@ def python_manual(tokenizer: str | Tokenizer = "char", *, held_out: float = 0.1)
     try:
         from pydoc_data.topics import topics
     except ImportError:
-        raise DataError(
+        raise FileError.at(
             "pydoc_data.topics",
             "this Python comes without its manual; use one from python.org or conda, "
             "or text_file(path) with a text of your own",
@@ -202,7 +203,7 @@ def python_source(
         if limit is not None and size >= limit:
             break
     if not parts:
-        raise DataError(folder, "holds no Python source; use text_file(path) with your own text")
+        raise FileError.at(folder, "holds no Python source; use text_file(path) with your own text")
     return Corpus.of("\n".join(parts)[:limit], tokenizer, name="Python source", held_out=held_out)
 
 
@@ -217,7 +218,7 @@ def text_file(
     """Your own text: a UTF-8 file.
 
     Raises:
-        DataError: the file cannot be used; the message says where and why (see `read_text`).
+        FileError: the file cannot be used; the message says where and why (see `read_text`).
     """
     text = read_text(path, max_line=max_line)
     return Corpus.of(text, tokenizer, name=str(path), held_out=held_out)
@@ -232,7 +233,7 @@ def tiny_shakespeare(
     Downloaded once, checked against its sha256 and cached; `path` uses a copy that you already have.
 
     Raises:
-        DataError: without a network (the message says where to put which file), or for a different
+        FileError: without a network (the message says where to put which file), or for a different
             file.
     """
     file = fetch(TINY_SHAKESPEARE, TINY_SHAKESPEARE_SHA256, name="tiny_shakespeare.txt", path=path)

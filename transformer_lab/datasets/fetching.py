@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..files.paths import FileError
 from ..files.resources import cache_folder
 from ..files.safefiles import sha256 as hashed
-from .reading import DataError
 
 
 def fetch(
@@ -28,7 +28,7 @@ def fetch(
         way_out: the argument of the dataset that takes a copy, for the message.
 
     Raises:
-        DataError: the file is not here and cannot be downloaded (the message says which file to
+        FileError: the file is not here and cannot be downloaded (the message says which file to
             put where), or it is here and is not the file that was published.
     """
     if path is not None:
@@ -57,22 +57,22 @@ def _download(url: str, sha256: str | None, target: Path, way_out: str) -> None:
             downloader=pooch.HTTPDownloader(timeout=30),  # pyright: ignore[reportArgumentType]
         )
     except OSError as error:  # requests' errors are OSErrors, as is a full or read-only disk
-        raise DataError(
+        raise FileError.at(
             target,
             f"is missing, and {url} could not be downloaded ({type(error).__name__}); download "
             f"it on a machine with a network and copy it to this path, or pass {way_out}",
         ) from error
     except ValueError as error:  # pooch found another sha256, and kept nothing
-        raise DataError(
+        raise FileError.at(
             target, f"{url} no longer serves the file with sha256 {sha256}; pass {way_out}"
         ) from error
 
 
 def _verified(path: Path, sha256: str | None, url: str) -> Path:
     if not path.is_file():
-        raise DataError(path, f"no such file; download {url} and save it there")
+        raise FileError.at(path, f"no such file; download {url} and save it there")
     if sha256 is not None and (found := hashed(path)) != sha256:
-        raise DataError(
+        raise FileError.at(
             path,
             f"has sha256 {found}, not {sha256}: it is not the file at {url}, or is "
             "damaged; delete it to download it again",

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..arguments import Seed, checked, shown
+from ..files.paths import FileError
 from ..tokenizers import Tokenizer
 from .batches import IGNORE, Ragged
 from .corpora import make_tokenizer
 from .examples import Dataset, Rows, hold_out
 from .fetching import fetch
-from .reading import MAX_LINE, DataError, read_lines, read_table, read_text
+from .reading import MAX_LINE, read_lines, read_table, read_text
 
 MULTI30K = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw/"
 MULTI30K_PARTS = {"train": "train", "val": "val", "test": "test_2016_flickr"}
@@ -122,7 +123,7 @@ def pairs_file(
         vocab_size: size of a BPE vocabulary shared by both sides; None for 1,024.
 
     Raises:
-        DataError: if a file cannot be used, or the two differ in length.
+        FileError: if a file cannot be used, or the two differ in length.
     """
     if target_path is None:
         rows = read_table(path, ("source", "target"), max_line=max_line)
@@ -141,7 +142,7 @@ def aligned(
 ) -> list[Pair]:
     """Pairs of two sides that must have a text on each line."""
     if len(sources) != len(targets):
-        raise DataError(
+        raise FileError.at(
             target_path,
             f"has {len(targets)} lines, but {path} has {len(sources)}; "
             "line n of one must translate line n of the other",
@@ -149,7 +150,7 @@ def aligned(
     for side, lines in ((path, sources), (target_path, targets)):
         for number, line in enumerate(lines, 1):
             if not line.strip():
-                raise DataError(side, "is empty; fill it in, or delete it in both files", number)
+                raise FileError.at(side, "is empty; fill it in, or delete it in both files", number)
     return [Pair(s.strip(), t.strip()) for s, t in zip(sources, targets, strict=True)]
 
 
@@ -176,7 +177,7 @@ def multi30k(
         vocab_size: size of a BPE vocabulary shared by both languages; None for 8,000.
 
     Raises:
-        DataError: without a network (the message says where to put which file), or for a damaged
+        FileError: without a network (the message says where to put which file), or for a damaged
             file.
     """
     if language not in ("de", "fr"):

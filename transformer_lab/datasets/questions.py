@@ -14,11 +14,12 @@ from typing import ClassVar
 import numpy as np
 
 from ..arguments import Seed, checked
+from ..files.paths import FileError
 from ..tokenizers import Tokenizer, WordTokenizer
 from .batches import IGNORE, Ragged, check_counts
 from .corpora import make_tokenizer
 from .examples import Dataset, Rows, hold_out
-from .reading import MAX_LINE, DataError, read_records
+from .reading import MAX_LINE, read_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +305,7 @@ def questions_file(
         max_line: longest line allowed, in characters; None for no limit.
 
     Raises:
-        DataError: if the file cannot be used, or an answer is not in its context.
+        FileError: if the file cannot be used, or an answer is not in its context.
     """
     contexts: dict[str, list[Question]] = {}
     for line, record in enumerate(
@@ -326,13 +327,13 @@ def questions_file(
 
 def _find_answer(context: str, answer: str, start: object, path: str | Path, line: int) -> int:
     if answer not in context:
-        raise DataError(
+        raise FileError.at(
             path, f"the answer {_short(answer)} is not in its context; copy it word for word", line
         )
     if start is not None:
         given = isinstance(start, int) and not isinstance(start, bool) and start >= 0
         if not given or not context.startswith(answer, start):  # type: ignore[arg-type]
-            raise DataError(
+            raise FileError.at(
                 path,
                 f"the answer {_short(answer)} is not at answer_start={start!r} of its context; "
                 f"the first is at {context.index(answer)}",
@@ -341,7 +342,7 @@ def _find_answer(context: str, answer: str, start: object, path: str | Path, lin
         return start  # type: ignore[return-value]
     whole = re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", context)
     if whole is None:
-        raise DataError(
+        raise FileError.at(
             path,
             f"the answer {_short(answer)} is only part of a word of its context; "
             "give the whole word, or answer_start",

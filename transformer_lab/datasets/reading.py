@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..files.paths import OneLine
+from ..files.paths import FileError
 from ..files.safefiles import open_regular
 
 MAX_LINE = 100_000
@@ -28,15 +28,6 @@ _OTHER_BOMS = {  # the longer ones first: UTF-32's begins with UTF-16's
 }
 
 
-class DataError(OneLine, ValueError):
-    """Raised for data that cannot be used; the message names the file, the line and the remedy."""
-
-    def __init__(self, path: str | Path, message: str, line: int | None = None):
-        name = str(path) if len(str(path)) < 400 else f"{str(path)[:200]}…"
-        super().__init__(f"{name}{'' if line is None else f', line {line}'}: {message}")
-        self.path, self.line = path, line
-
-
 def read_text(path: str | Path, *, max_line: int | None = MAX_LINE, packed: bool = False) -> str:
     """The text of a UTF-8 file, without its byte order mark, with ``\\r\\n`` as ``\\n``.
 
@@ -49,7 +40,7 @@ def read_text(path: str | Path, *, max_line: int | None = MAX_LINE, packed: bool
         packed: whether the file is a gzip of the text.
 
     Raises:
-        DataError: no such file, empty, another encoding (with the byte offset), NUL bytes, a line
+        FileError: no such file, empty, another encoding (with the byte offset), NUL bytes, a line
             that is too long, a text of more than 1 GiB (64 MiB where it was packed), or a damaged
             gzip file.
     """
@@ -62,7 +53,7 @@ def read_text(path: str | Path, *, max_line: int | None = MAX_LINE, packed: bool
                 with gzip.GzipFile(fileobj=file) as unpacked:
                     data = _fit_bytes(unpacked, path, max_line, MAX_UNPACKED)
             except (OSError, EOFError, zlib.error) as error:
-                raise DataError(
+                raise FileError.at(
                     path, f"is not a complete gzip file ({error}); download it again"
                 ) from error
     text = _decoded(data, path)
@@ -82,14 +73,14 @@ def _decoded(data: bytes, path: Path) -> str:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         at = error.start
-        raise DataError(
+        raise FileError.at(
             path,
             f"byte 0x{data[at]:02x} at offset {at} is not UTF-8; "
             f"if the file is Latin-1, {_iconv('LATIN1', path)}",
             _line_at(data, at),
         ) from None
     if not text.strip():
-        raise DataError(path, "is empty; it needs at least one line of text")
+        raise FileError.at(path, "is empty; it needs at least one line of text")
     return text.replace("\r\n", "\n")
 
 
@@ -107,13 +98,13 @@ def read_table(
     Quotes mean nothing, as in most corpora: a tab is a tab, a newline a newline.
 
     Raises:
-        DataError: see `read_text`; or a line with another number of columns, or an empty cell.
+        FileError: see `read_text`; or a line with another number of columns, or an empty cell.
     """
     rows = []
     for number, line in enumerate(read_lines(path, max_line=max_line), 1):
         cells = tuple(cell.strip() for cell in line.split("\t"))
         if len(cells) != len(columns):
-            raise DataError(
+            raise FileError.at(
                 path,
                 f"has {len(cells)} column{'s' * (len(cells) != 1)}, not {len(columns)}; "
                 f"write {' <tab> '.join(columns)} on every line",
@@ -121,7 +112,7 @@ def read_table(
             )
         for name, cell in zip(columns, cells, strict=True):
             if not cell:
-                raise DataError(
+                raise FileError.at(
                     path, f"the {name} is empty; fill it in, or delete the line", number
                 )
         rows.append(cells)
@@ -134,7 +125,7 @@ def read_records(
     """Objects of a JSON-lines file, each with the given fields as non-empty strings.
 
     Raises:
-        DataError: see `read_text`; or a line that is no JSON object, lacks a field, or holds one
+        FileError: see `read_text`; or a line that is no JSON object, lacks a field, or holds one
             that is not a usable string.
     """
     records = []
@@ -143,13 +134,15 @@ def read_records(
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
             reason = getattr(error, "msg", type(error).__name__)
-            raise DataError(path, f"is not JSON ({reason}); {_example(fields)}", number) from None
+            raise FileError.at(
+                path, f"is not JSON ({reason}); {_example(fields)}", number
+            ) from None
         if not isinstance(record, dict):
-            raise DataError(path, f"is not a JSON object; {_example(fields)}", number)
+            raise FileError.at(path, f"is not a JSON object; {_example(fields)}", number)
         for name in fields:
             problem = _field_problem(record.get(name))
             if problem:
-                raise DataError(path, f"{name!r} {problem}; {_example(fields)}", number)
+                raise FileError.at(path, f"{name!r} {problem}; {_example(fields)}", number)
         records.append(record)
     return records
 
@@ -174,10 +167,10 @@ def _example(fields: tuple[str, ...]) -> str:
 
 def _open(path: Path) -> BinaryIO:
     if os.path.isdir(path):
-        raise DataError(path, "is a folder; name a file in it")
+        raise FileError.at(path, "is a folder; name a file in it")
     if not os.path.exists(path):
-        raise DataError(path, "no such file; check the spelling and the current folder")
-    return open_regular(path, error=lambda said: DataError(path, said.removeprefix(f"{path} ")))
+        raise FileError.at(path, "no such file; check the spelling and the current folder")
+    return open_regular(path, error=lambda said: FileError.at(path, said.removeprefix(f"{path} ")))
 
 
 def _fit_bytes(
@@ -200,23 +193,25 @@ def _fit_bytes(
         line += block.count(b"\n")
         kept.write(block)
         if kept.tell() > most:
-            raise DataError(path, f"has more than {most >> 20:,} MiB of text; use a part of it")
+            raise FileError.at(path, f"has more than {most >> 20:,} MiB of text; use a part of it")
     return kept.getvalue()
 
 
 def _check_mark(data: bytes, path: str | Path) -> None:
     for bom, name in _OTHER_BOMS.items():
         if data.startswith(bom):
-            raise DataError(path, f"is encoded as {name}; save it as UTF-8 ({_iconv(name, path)})")
+            raise FileError.at(
+                path, f"is encoded as {name}; save it as UTF-8 ({_iconv(name, path)})"
+            )
 
 
-def _nul(path: str | Path, offset: int, line: int) -> DataError:
+def _nul(path: str | Path, offset: int, line: int) -> FileError:
     hint = "it may be UTF-16 or a binary file; a text file in UTF-8 is needed"
-    return DataError(path, f"holds a NUL byte at offset {offset}; {hint}", line)
+    return FileError.at(path, f"holds a NUL byte at offset {offset}; {hint}", line)
 
 
-def _too_long(path: str | Path, number: int, count: str) -> DataError:
-    return DataError(path, f"has {count}; split it, or pass a larger max_line", number)
+def _too_long(path: str | Path, number: int, count: str) -> FileError:
+    return FileError.at(path, f"has {count}; split it, or pass a larger max_line", number)
 
 
 def _line_at(data: bytes, offset: int) -> int:

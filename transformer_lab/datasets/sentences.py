@@ -12,11 +12,12 @@ from typing import ClassVar
 import numpy as np
 
 from ..arguments import Seed, checked
+from ..files.paths import FileError
 from ..tokenizers import Tokenizer, WordTokenizer
 from .batches import Ragged, check_counts
 from .corpora import make_tokenizer
 from .examples import Dataset, Rows, hold_out
-from .reading import MAX_LINE, DataError, read_table
+from .reading import MAX_LINE, read_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +245,7 @@ def labelled_file(
         max_line: longest line allowed, in characters; None for no limit.
 
     Raises:
-        DataError: if the file cannot be used, or a label is not one of `labels`.
+        FileError: if the file cannot be used, or a label is not one of `labels`.
     """
     rows = read_table(path, ("text", "label"), max_line=max_line)
     names = tuple(sorted({label for _, label in rows})) if labels is None else tuple(labels)
@@ -252,14 +253,14 @@ def labelled_file(
     sentences: dict[Sentence, None] = {}
     for line, (text, label) in enumerate(rows, 1):
         if label not in number:
-            raise DataError(
+            raise FileError.at(
                 path,
                 f"the label must be one of {', '.join(names)}, got {label!r}; correct one of them",
                 line,
             )
         sentences[Sentence(text, number[label])] = None
     if len(names) < 2:
-        raise DataError(
+        raise FileError.at(
             path, f"there is only one label, {', '.join(names)}; a classifier needs at least two"
         )
     train, rest = hold_out(

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .safefiles import CheckpointError, read_json, sha256
+from .paths import FileError
+from .safefiles import read_json, sha256
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -56,38 +57,38 @@ def newest(run: Path) -> Checkpoint | None:
     for step in reversed(steps_in(run / FOLDER)):
         try:
             return verify(checkpoint_path(run, step))
-        except CheckpointError as error:
+        except FileError as error:
             warnings.warn(f"skipping a damaged checkpoint: {error}", stacklevel=2)
     return None
 
 
 def verify(folder: Path) -> Checkpoint:
-    """Raises CheckpointError, naming the file, unless everything is as it was written."""
+    """Raises FileError, naming the file, unless everything is as it was written."""
     state = read_json(folder / STATE)
     seal = state.pop("seal", None)
     if state.get("transformer_lab_checkpoint") != FORMAT:
         version = state.get("transformer_lab_checkpoint")
-        raise CheckpointError(
+        raise FileError(
             f"{folder} has checkpoint version {version!r}; this package reads version {FORMAT}"
         )
     if seal != sealed(state)["seal"]:
-        raise CheckpointError(f"{folder / STATE} has changed since it was written")
+        raise FileError(f"{folder / STATE} has changed since it was written")
     with as_written(folder):
         if not {WEIGHTS, TRAINING} <= set(state["files"]) or type(state["step"]) is not int:
-            raise CheckpointError(f"{folder / STATE} does not list {WEIGHTS} and {TRAINING}")
+            raise FileError(f"{folder / STATE} does not list {WEIGHTS} and {TRAINING}")
         for name, expected in state["files"].items():
             path = folder / name
             if Path(name).name != name or not os.path.lexists(path):
-                raise CheckpointError(f"{path} is missing")
+                raise FileError(f"{path} is missing")
             if path.stat().st_size != expected["bytes"] or sha256(path) != expected["sha256"]:
-                raise CheckpointError(f"{path} has changed since it was written")
+                raise FileError(f"{path} has changed since it was written")
     return Checkpoint(folder, state)
 
 
 def is_whole(checkpoint: Path) -> bool:
     try:
         verify(checkpoint)
-    except CheckpointError:
+    except FileError:
         return False
     return True
 
@@ -98,7 +99,7 @@ def as_written(folder: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
-        raise CheckpointError(
+        raise FileError(
             f"{folder / STATE} has changed since it was written ({type(error).__name__}: {error})"
         ) from error
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .paths import in_line
-from .safefiles import CheckpointError, disk_errors, open_regular, open_without_link, parse_json
+from .paths import FileError, in_line
+from .safefiles import disk_errors, open_regular, open_without_link, parse_json
 
 MAX_LINE = 1 << 16
 
@@ -61,7 +61,7 @@ def whole_lines(
             try:
                 line = parse_json(raw, "it")
                 problem = why_not(line)
-            except CheckpointError as error:
+            except FileError as error:
                 line, problem = {}, f"is damaged: {error}"
             if problem:
                 told = (

@@ -8,8 +8,8 @@ import socket
 import warnings
 from pathlib import Path
 
-from .paths import OneLine
-from .safefiles import CheckpointError, NotReplacedError, open_without_link, parse_json
+from .paths import FileError, OneLine
+from .safefiles import NotReplacedError, open_without_link, parse_json
 
 
 class LockedError(OneLine, OSError):
@@ -30,7 +30,7 @@ class Lock:
         self.handle = self._open()
         try:
             left = _read(self.handle)
-        except CheckpointError:
+        except FileError:
             os.close(self.handle)
             raise NotReplacedError(
                 f"{path} was not created by transformer_lab; choose another run folder"
@@ -58,7 +58,7 @@ class Lock:
             if not _take(handle):
                 try:
                     left = _read(handle)
-                except CheckpointError:
+                except FileError:
                     left = {}
                 os.close(handle)
                 raise LockedError(
@@ -102,13 +102,13 @@ def _read(handle: int) -> dict:
     """Who wrote here last; {} for a new file.
 
     Raises:
-        CheckpointError: when the file holds something else.
+        FileError: when the file holds something else.
     """
     os.lseek(handle, 0, os.SEEK_SET)
     data = os.read(handle, 4096)
     left = parse_json(data, "the lock") if data else {}
     if left and not {"host", "pid"} <= set(left):
-        raise CheckpointError("the lock file names no owner")
+        raise FileError("the lock file names no owner")
     return left
 
 

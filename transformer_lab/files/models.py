@@ -19,10 +19,9 @@ from ..adapters.interrupts import Mode, no_grad, together
 from ..adapters.wrappers import bare
 from .checkpoints import FOLDER as CHECKPOINTS
 from .checkpoints import FORMAT, WEIGHTS, newest
-from .paths import check_folder, in_line
+from .paths import FileError, check_folder, in_line
 from .rng import own_randomness
 from .safefiles import (
-    CheckpointError,
     DiskFullError,
     NotReplacedError,
     committed,
@@ -34,7 +33,7 @@ from .safefiles import (
     write_tensors,
 )
 
-__all__ = ["CheckpointError", "DiskFullError", "NotReplacedError", "load_model", "save_model"]
+__all__ = ["DiskFullError", "FileError", "NotReplacedError", "load_model", "save_model"]
 
 CONFIG = "config.json"
 MARK = "transformer_lab"  # the key by which our own files are known, in JSON and in weights
@@ -121,7 +120,7 @@ def _mark(path: Path, read: Any) -> str | None:
         return None
     try:
         return "ours" if MARK in read(path) else "other"
-    except CheckpointError:
+    except FileError:
         return "damaged"
 
 
@@ -144,7 +143,7 @@ def load_model(
 
     Raises:
         FileNotFoundError: for a folder without a model.
-        CheckpointError: for a file that is damaged, of another version, or does not fit the model.
+        FileError: for a file that is damaged, of another version, or does not fit the model.
     """
     folder = Path(folder).expanduser()
     if not os.path.lexists(folder / WEIGHTS):
@@ -166,7 +165,7 @@ def load_model(
     _check_fit(model, shapes, path, without=missing)
     tensors, _ = read_tensors(path)
     if seal is not None and not missing and seal != _sha256(described, tensors):
-        raise CheckpointError(
+        raise FileError(
             f"{path} has changed since it was written: its checksum differs. Copy the folder "
             "again, or load an older checkpoint"
         )
@@ -184,7 +183,7 @@ def _described(folder: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any
         described = parse_json(
             metadata[MARK],
             "it",
-            error=lambda why: CheckpointError(f"{path} has an unreadable configuration: {why}"),
+            error=lambda why: FileError(f"{path} has an unreadable configuration: {why}"),
         )
         if os.path.lexists(config) and read_json(config) != described:
             warnings.warn(
@@ -194,7 +193,7 @@ def _described(folder: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any
     elif os.path.lexists(config):
         described = read_json(config)
     else:
-        raise CheckpointError(f"{folder} has weights but no {CONFIG}")
+        raise FileError(f"{folder} has weights but no {CONFIG}")
     return described, described.pop(SEAL, None)
 
 
@@ -253,11 +252,11 @@ def build(
     values = dict(described)
     version, name = values.pop("transformer_lab", FORMAT), values.pop("class", "Transformer")
     if version != FORMAT:
-        raise CheckpointError(
+        raise FileError(
             f"{path} has format version {version!r}; this package reads version {FORMAT}"
         )
     if not isinstance(name, str) or name not in _CLASSES:
-        raise CheckpointError(
+        raise FileError(
             f"{path} has a model of class {name!r}, not one of {', '.join(_CLASSES)}. Give "
             "model= to load the weights into a model of your own"
         )
@@ -268,7 +267,7 @@ def build(
     try:
         config = config_class.from_dict(values)
     except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
-        raise CheckpointError(f"{path} has an invalid configuration: {error}") from None
+        raise FileError(f"{path} has an invalid configuration: {error}") from None
     _check_plausible(config, shapes, path)
     try:
         with own_randomness():
@@ -278,9 +277,9 @@ def build(
                 _check_fit(planned, shapes, path, without=missing if allow_missing else ())
             return model_class(config)
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        if isinstance(error, CheckpointError):
+        if isinstance(error, FileError):
             raise
-        raise CheckpointError(f"{path} has an invalid configuration: {error}") from None
+        raise FileError(f"{path} has an invalid configuration: {error}") from None
 
 
 def _check_plausible(config: Any, shapes: Shapes, path: Path) -> None:
@@ -289,7 +288,7 @@ def _check_plausible(config: Any, shapes: Shapes, path: Path) -> None:
     layers = getattr(config, "n_layers", 0) + (getattr(config, "n_decoder_layers", None) or 0)
     positions = getattr(config, "n_ctx", 0) * getattr(config, "d_model", 1)
     if layers > len(shapes) or positions > max(1 << 23, 64 * held):
-        raise CheckpointError(
+        raise FileError(
             f"{path} has {len(shapes)} tensors with {held:,} numbers, which cannot be a model "
             f"with {layers} layers and n_ctx={getattr(config, 'n_ctx', 0)}"
         )
@@ -313,7 +312,7 @@ def load_tensors(
     in `without` stay as they are.
 
     Raises:
-        CheckpointError: naming what is missing, left over, of another shape or kind, or not
+        FileError: naming what is missing, left over, of another shape or kind, or not
             finite; nothing has been copied then.
     """
     found = {
@@ -356,4 +355,4 @@ def _refuse(source: Any, wrong: Iterable[str]) -> None:
     wrong = list(wrong)
     if wrong:
         more = f"; and {len(wrong) - 4} more" if len(wrong) > 4 else ""
-        raise CheckpointError(f"{source} does not fit the model: {'; '.join(wrong[:4])}{more}")
+        raise FileError(f"{source} does not fit the model: {'; '.join(wrong[:4])}{more}")

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .safefiles import CheckpointError, open_regular
+from .paths import FileError
+from .safefiles import open_regular
 
 MAX_TENSORS = 1 << 16
 _FLOAT, _INT64 = 1, 7  # TensorProto.DataType
@@ -40,18 +41,18 @@ def read_onnx(path: str | Path) -> tuple[dict[str, Tensor], list[Operation]]:
     """The weights of an ONNX file by name, and its operations in their order.
 
     Raises:
-        CheckpointError: for a file that is cut short, damaged or none, or whose weights stand in
+        FileError: for a file that is cut short, damaged or none, or whose weights stand in
             other files.
     """
     with open_regular(path) as file:
         try:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError:  # empty
-            raise CheckpointError(f"{path} is empty") from None
+            raise FileError(f"{path} is empty") from None
     try:
         return _graph(memoryview(data))
     except (_Damaged, ValueError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} is damaged or not an ONNX file: {error}") from None
+        raise FileError(f"{path} is damaged or not an ONNX file: {error}") from None
 
 
 class _Damaged(Exception):

@@ -23,6 +23,16 @@ class OneLine(Exception):
         return in_line(super().__str__())
 
 
+class FileError(OneLine, ValueError):
+    """A file that cannot be used as it is: damaged, of another kind, too large, or with something missing."""
+
+    @classmethod
+    def at(cls, path: str | os.PathLike, message: str, line: int | None = None) -> FileError:
+        """One whose message names the file and the line first."""
+        name = str(path) if len(str(path)) < 400 else f"{str(path)[:200]}…"
+        return cls(f"{name}{'' if line is None else f', line {line}'}: {message}")
+
+
 def check_folder(name: str, path: str | os.PathLike) -> Path:
     """Return the path of a folder that exists or can be made.
 

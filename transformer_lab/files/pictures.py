@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .paths import OneLine
+from .paths import FileError
 from .safefiles import read_bytes
 
 if TYPE_CHECKING:
@@ -76,10 +76,6 @@ class Preparing:
         return picture.resize((self.width, self.height), Image.Resampling.BICUBIC, box=box)
 
 
-class PictureError(OneLine, ValueError):
-    """What was given is no picture that can be read."""
-
-
 def read_picture(picture: Any) -> Image:
     """A picture in RGB.
 
@@ -88,7 +84,7 @@ def read_picture(picture: Any) -> Image:
             4], or a tensor [3, height, width] (or those), of bytes 0 … 255 or floats 0 … 1.
 
     Raises:
-        PictureError: for anything else, a damaged file, an animation, or more than 100 million
+        FileError: for anything else, a damaged file, an animation, or more than 100 million
             pixels, in one sentence.
     """
     if isinstance(picture, str | os.PathLike):
@@ -101,31 +97,29 @@ def read_picture(picture: Any) -> Image:
 def _from_file(path: Path) -> Image:
     from PIL import Image, UnidentifiedImageError
 
-    data = read_bytes(path, limit=MOST_BYTES, error=PictureError)
+    data = read_bytes(path, limit=MOST_BYTES)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged tags, and of large pictures
             found = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         kinds = ", ".join(FORMATS[:-1])
-        raise PictureError(
-            f"{path} is not an image in a format that can be read ({kinds})"
-        ) from None
+        raise FileError(f"{path} is not an image in a format that can be read ({kinds})") from None
     except Image.DecompressionBombError:
-        raise PictureError(
+        raise FileError(
             f"{path} has far more than {MOST_PIXELS:,} pixels, the most that can be read; make it "
             "smaller"
         ) from None
     except Exception as error:  # Pillow's readers raise whatever their format makes them
         raise _damaged(path, error) from None
     if getattr(found, "is_animated", False):
-        raise PictureError(f"{path} is an animation or holds several images; save one of them")
+        raise FileError(f"{path} is an animation or holds several images; save one of them")
     return _decoded(found, str(path))
 
 
-def _damaged(name: object, error: Exception) -> PictureError:
+def _damaged(name: object, error: Exception) -> FileError:
     why = " ".join(str(error).split())[:120] or type(error).__name__
-    return PictureError(f"{name} is damaged: {why}")
+    return FileError(f"{name} is damaged: {why}")
 
 
 def _decoded(found: Image, name: str) -> Image:
@@ -133,12 +127,12 @@ def _decoded(found: Image, name: str) -> Image:
 
     width, height = found.size
     if width * height > MOST_PIXELS:
-        raise PictureError(
+        raise FileError(
             f"{name} has {width:,} × {height:,} pixels; at most {MOST_PIXELS:,} can be read: make "
             "it smaller"
         )
     if not width * height:
-        raise PictureError(f"{name} has {width} × {height} pixels, so it is empty")
+        raise FileError(f"{name} has {width} × {height} pixels, so it is empty")
     if found.mode == "F":
         return _from_array(np.asarray(found), name)
     try:
@@ -165,7 +159,7 @@ def _from_array(picture: Any, name: str = "the image") -> Image:
     else:
         array = _array(picture)
     if array is None:
-        raise PictureError(
+        raise FileError(
             f"{name} is a {type(picture).__name__}; give a path, a PIL image, an array [height, width, "
             "3] or a tensor [3, height, width]"
         )
@@ -177,13 +171,13 @@ def _from_array(picture: Any, name: str = "the image") -> Image:
         many = (
             "; a batch of pixels goes to tl.trace(model, pixel_values=…)" if len(shape) == 4 else ""
         )
-        raise PictureError(
+        raise FileError(
             f"{name} has shape {shape}; give [height, width, 3] or [3, height, width]{many}"
         )
     if 0 in shape:
-        raise PictureError(f"{name} has shape {shape}, so it is empty")
+        raise FileError(f"{name} has shape {shape}, so it is empty")
     if array.shape[0] * array.shape[1] > MOST_PIXELS:
-        raise PictureError(
+        raise FileError(
             f"{name} has {array.shape[1]:,} × {array.shape[0]:,} pixels; at most {MOST_PIXELS:,} can "
             "be read: make it smaller"
         )
@@ -211,7 +205,7 @@ def _bytes(array: np.ndarray, name: str) -> np.ndarray:
     least, most = float(array.min()), float(array.max())
     top = 1 if array.dtype.kind == "f" else 255
     if not (0 <= least <= most <= top):  # NaN too
-        raise PictureError(
+        raise FileError(
             f"{name} has numbers from {least:g} to {most:g}; give whole numbers 0 … 255 or floats "
             "0 … 1, as in an image before it is prepared for a model"
         )

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from .paths import OneLine
+from .paths import FileError, OneLine
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,10 +45,6 @@ _FULL = {
 _count = itertools.count()
 
 Problem = Callable[[str], Exception]  # makes the error to raise from one sentence
-
-
-class CheckpointError(OneLine, ValueError):
-    """A file that is not a checkpoint of ours, is damaged, or does not fit the model."""
 
 
 class DiskFullError(OSError):
@@ -257,7 +253,7 @@ def sha256(path: Path) -> str:
 # ---------------------------------------------------------------- reading
 
 
-def open_regular(path: str | Path, *, error: Problem = CheckpointError) -> BinaryIO:
+def open_regular(path: str | Path, *, error: Problem = FileError) -> BinaryIO:
     """A regular file, opened for reading; what would be waited for (a pipe) or has no end (a
     device) is refused.
 
@@ -282,7 +278,7 @@ def open_regular(path: str | Path, *, error: Problem = CheckpointError) -> Binar
     return os.fdopen(handle, "rb")
 
 
-def read_bytes(path: str | Path, *, limit: int, error: Problem = CheckpointError) -> bytes:
+def read_bytes(path: str | Path, *, limit: int, error: Problem = FileError) -> bytes:
     """The contents of a regular file of at most `limit` bytes.
 
     Raises:
@@ -297,7 +293,7 @@ def read_bytes(path: str | Path, *, limit: int, error: Problem = CheckpointError
 
 
 def read_json(
-    path: str | Path, *, limit: int = MAX_JSON, error: Problem = CheckpointError
+    path: str | Path, *, limit: int = MAX_JSON, error: Problem = FileError
 ) -> dict[str, Any]:
     """A JSON object of at most `limit` bytes.
 
@@ -307,7 +303,7 @@ def read_json(
     return parse_json(read_bytes(path, limit=limit, error=error), str(path), error=error)
 
 
-def parse_json(data: bytes | str, name: str, *, error: Problem = CheckpointError) -> dict[str, Any]:
+def parse_json(data: bytes | str, name: str, *, error: Problem = FileError) -> dict[str, Any]:
     """A JSON object from text; `name` is where it stood, for the message.
 
     Raises:
@@ -348,7 +344,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of a safetensors file, after its header has been checked.
 
     Raises:
-        CheckpointError: for a pickle, a damaged file, or one that lies about its contents.
+        FileError: for a pickle, a damaged file, or one that lies about its contents.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -359,7 +355,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         # Copies: the library maps the file, and a mapped file that somebody cuts short is a crash.
         return {name: tensor.clone() for name, tensor in load_file(path).items()}, metadata
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from None
+        raise FileError(f"{path} is damaged: {error}") from None
 
 
 def read_header(path: Path) -> tuple[dict[str, tuple[str, list[int]]], dict[str, str]]:
@@ -369,10 +365,10 @@ def read_header(path: Path) -> tuple[dict[str, tuple[str, list[int]]], dict[str,
     are bounded before anything is parsed.
 
     Raises:
-        CheckpointError: see `read_tensors`.
+        FileError: see `read_tensors`.
     """
     if path.suffix.lower() in _PICKLES:
-        raise CheckpointError(
+        raise FileError(
             f"{path} is a PyTorch pickle, which can run code when it is read; only safetensors "
             "files are loaded. If you trust it, convert it to safetensors"
         )
@@ -383,25 +379,25 @@ def read_header(path: Path) -> tuple[dict[str, tuple[str, list[int]]], dict[str,
         # A header's length may begin as a pickle does, so only what is no safetensors file is
         # called one.
         if after != b"{" and (start[:4] == b"PK\x03\x04" or start[:1] == b"\x80"):
-            raise CheckpointError(
+            raise FileError(
                 f"{path} is a PyTorch pickle despite its name, and can run code when it is "
                 "read. Only safetensors files are loaded"
             )
         if len(start) < 8 or length > size - 8:
-            raise CheckpointError(f"{path} is truncated or not a safetensors file ({size} bytes)")
+            raise FileError(f"{path} is truncated or not a safetensors file ({size} bytes)")
         if length > MAX_HEADER:
-            raise CheckpointError(
+            raise FileError(
                 f"{path} has a header of {length:,} bytes; at most {MAX_HEADER:,} can be read"
             )
         raw = (after + file.read(length - 1)) if length else b""
     if raw.count(b"{") > MAX_TENSORS + 2:
-        raise CheckpointError(f"{path} lists more than {MAX_TENSORS} tensors")
+        raise FileError(f"{path} lists more than {MAX_TENSORS} tensors")
     header = parse_json(
-        raw, "it", error=lambda why: CheckpointError(f"{path} has an unreadable header: {why}")
+        raw, "it", error=lambda why: FileError(f"{path} has an unreadable header: {why}")
     )
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise CheckpointError(f"{path} has metadata that is not text")
+        raise FileError(f"{path} has metadata that is not text")
     _check_places(path, header, size - 8 - length)
     return {name: (entry["dtype"], entry["shape"]) for name, entry in header.items()}, metadata
 
@@ -411,7 +407,7 @@ def _check_places(path: Path, header: dict[str, Any], data: int) -> None:
     places = []
     for name, entry in header.items():
         if not _NAME.fullmatch(name) or ".." in name:
-            raise CheckpointError(f"{path} has a tensor with the invalid name {name[:80]!r}")
+            raise FileError(f"{path} has a tensor with the invalid name {name[:80]!r}")
         try:
             dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
             fits = (
@@ -422,15 +418,15 @@ def _check_places(path: Path, header: dict[str, Any], data: int) -> None:
         except (KeyError, TypeError, ValueError):
             fits = False
         if not fits:
-            raise CheckpointError(f"{path} is damaged: tensor {name!r} has no valid entry")
+            raise FileError(f"{path} is damaged: tensor {name!r} has no valid entry")
         places.append((begin, end, name))
     position = 0
     for begin, end, name in sorted(places):
         if begin != position:
-            raise CheckpointError(f"{path} is damaged: tensor {name!r} is at a wrong offset")
+            raise FileError(f"{path} is damaged: tensor {name!r} is at a wrong offset")
         position = end
     if position != data:
-        raise CheckpointError(
+        raise FileError(
             f"{path} is damaged: its tensors take {position:,} bytes, but it has {data:,}"
         )
 

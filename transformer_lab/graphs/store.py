@@ -28,8 +28,9 @@ from torch import Tensor
 from ..adapters.hugging_face import HuggingFaceNetwork
 from ..adapters.network import Network
 from ..files.models import describe
+from ..files.paths import FileError
 from ..files.resources import cache_folder
-from ..files.safefiles import CheckpointError, committed, parse_json, read_bytes
+from ..files.safefiles import committed, parse_json, read_bytes
 from .export import Graph, View, Written
 from .folding import MOST as FOLDED
 from .rows import Growth
@@ -254,7 +255,7 @@ def _read(file: Path) -> Entry | None:
         if len(text) > LARGEST:
             return None
         entry = parse_json(text, file.name)
-    except (CheckpointError, EOFError, OSError, ValueError, zlib.error):
+    except (FileError, EOFError, OSError, ValueError, zlib.error):
         return None
     with suppress(OSError):
         os.utime(file)  # what is asked for is removed last
@@ -286,7 +287,7 @@ def _shipped(structure: Mapping[str, Any]) -> Entry | None:
 def _read_shipped() -> dict[str, Any]:
     try:
         return parse_json(read_bytes(SHIPPED, limit=LARGEST), SHIPPED.name)
-    except (CheckpointError, OSError):
+    except (FileError, OSError):
         return {}
 
 

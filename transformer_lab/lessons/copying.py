@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..files.paths import OneLine
+from ..files.paths import FileError
 from ..files.resources import resource
 from ..files.safefiles import (
     DiskFullError,
@@ -28,10 +28,6 @@ PATTERNS = (
 )
 # The sha256 of every file as it was copied: one that differs from it was changed.
 MANIFEST = ".transformer-lab-lessons.json"
-
-
-class LessonsError(OneLine, ValueError):
-    """A folder that the lessons cannot be copied to."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ def compare(folder: str | Path) -> Copies:
     """What is in a folder, beside what the package has. Writes nothing.
 
     Raises:
-        LessonsError: for a folder that is a file or a link, or is full of other things.
+        FileError: for a folder that is a file or a link, or is full of other things.
     """
     folder = Path(folder)
     _is_a_place(folder)
@@ -94,7 +90,7 @@ def copy_lessons(folder: str | Path, *, renew: bool = False) -> Copies:
         What was found beforehand: `missing` is copied now, and `older` is replaced with `renew`.
 
     Raises:
-        LessonsError: as for `compare`, and where nothing can be written.
+        FileError: as for `compare`, and where nothing can be written.
         DiskFullError: the disk is full; call again to go on.
     """
     copies = compare(folder)
@@ -120,18 +116,18 @@ def _is_a_place(folder: Path) -> None:
     """Refuse what is no folder, what leads elsewhere, and a folder that holds other things."""
     for path in (folder, *sorted({(folder / name).parent for name in package_files()} - {folder})):
         if path.is_symlink():
-            raise LessonsError(f"{path} is a symbolic link; name a folder without symbolic links")
+            raise FileError(f"{path} is a symbolic link; name a folder without symbolic links")
         if path.exists() and not path.is_dir():
-            raise LessonsError(f"{path} is not a folder; name another one for the lessons")
+            raise FileError(f"{path} is not a folder; name another one for the lessons")
     manifest = folder / MANIFEST
     if manifest.is_symlink() or (manifest.exists() and not manifest.is_file()):
-        raise LessonsError(f"{manifest} is not an ordinary file; remove it, or name another folder")
+        raise FileError(f"{manifest} is not an ordinary file; remove it, or name another folder")
     if manifest.exists() or not folder.exists():
         return
     with _told(folder, "read"):
         others = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
     if others:
-        raise LessonsError(
+        raise FileError(
             f"{folder} has other files ({others[0]}{' …' if others[1:] else ''}) but no copy of "
             "the lessons; name a new folder or an empty one"
         )
@@ -143,9 +139,9 @@ def _read_manifest(folder: Path) -> tuple[dict[str, str], str]:
     if not path.exists():
         return {}, ""
     try:
-        files = dict(read_json(path, error=LessonsError)["files"])
+        files = dict(read_json(path)["files"])
         return {name: str(files[name]) for name in package_files() if name in files}, ""
-    except (LessonsError, KeyError, TypeError, ValueError):
+    except (FileError, KeyError, TypeError, ValueError):
         return (
             {},
             f"{path} cannot be read, so every file that differs is treated as changed by you.",
@@ -165,7 +161,7 @@ def _told(folder: Path, what: str = "written to") -> Iterator[None]:
     except (DiskFullError, NotReplacedError):
         raise
     except OSError as error:
-        raise LessonsError(
+        raise FileError(
             f"{folder} cannot be {what} ({error.strerror or error}); name a folder of your own"
         ) from error
 

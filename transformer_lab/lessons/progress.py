@@ -9,8 +9,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from transformer_lab.files.resources import runs_folder
-from transformer_lab.files.safefiles import CheckpointError, committed, read_json, write_json
+from transformer_lab.files.safefiles import committed, read_json, write_json
 from transformer_lab.lessons.cards import Card, Shown
+
+from ..files.paths import FileError
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,7 +72,7 @@ def _read(file: Path) -> tuple[dict[str, str], str]:
         if not isinstance(solved, dict):
             raise TypeError
         return {str(name): str(day) for name, day in solved.items()}, ""
-    except CheckpointError as error:
+    except FileError as error:
         why = f"could not be read, or is not a progress file: {error}"
     except (KeyError, TypeError):
         why = "is not a progress file"

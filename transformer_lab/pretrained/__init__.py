@@ -8,8 +8,9 @@ that come as wheels.
 transform), one row a tensor.
 """
 
+from ..files.paths import FileError
 from .bert import BERT
-from .conversion import ConversionError, Family, convert
+from .conversion import Family, convert
 from .gpt2 import GPT2
 from .llama import LLAMA
 from .loading import FAMILIES, load, load_tokenizer
@@ -24,8 +25,8 @@ __all__ = [
     "MARIAN",
     "PICTURES",
     "WHEELS",
-    "ConversionError",
     "Family",
+    "FileError",
     "ModelNotInstalled",
     "Wheel",
     "convert",

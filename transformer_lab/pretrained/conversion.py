@@ -16,15 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig
-from ..files.paths import OneLine
+from ..files.paths import FileError
 from ..model import Transformer
 
 Transform = Callable[[Tensor], Tensor]
 Row = tuple[str, str, Transform]
-
-
-class ConversionError(OneLine, ValueError):
-    """The weights do not fit our Transformer, or not all of them would be used."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +54,13 @@ def pairs(*rows: tuple[str, str], transform: Transform = same) -> tuple[Row, ...
 def expect(config: Any, **values: Any) -> None:
     """
     Raises:
-        ConversionError: when an option of theirs has a value that our model does not have.
+        FileError: when an option of theirs has a value that our model does not have.
     """
     for name, value in values.items():
         found = getattr(config, name, value)
         allowed = value if isinstance(value, tuple) else (value,)
         if found not in allowed:
-            raise ConversionError(
+            raise FileError(
                 f"{name} must be {' or '.join(map(repr, allowed))} for Transformer, got {found!r} "
                 f"in this {config.model_type} model; tl.trace takes the Hugging Face model as it "
                 "is"
@@ -75,12 +71,12 @@ def convert(theirs: nn.Module, families: dict[str, Family]) -> Transformer:
     """Our model with the weights (copied) of a transformers model, in eval mode.
 
     Raises:
-        ConversionError: for a family or an option that is not known, or a tensor that is left
+        FileError: for a family or an option that is not known, or a tensor that is left
             over, missing or of another shape, naming it.
     """
     config: Any = theirs.config
     if config.model_type not in families:
-        raise ConversionError(
+        raise FileError(
             f"Transformer can take the weights of {', '.join(families)}, got "
             f"{type(theirs).__name__} of the family {config.model_type!r} (tl.trace takes any "
             "Hugging Face model as it is)"
@@ -103,7 +99,7 @@ def translate(state: dict[str, Tensor], family: Family) -> list[tuple[str, str, 
     """(their name, our name, tensor) for all that the table names.
 
     Raises:
-        ConversionError: naming each tensor that neither the table nor `unused` names.
+        FileError: naming each tensor that neither the table nor `unused` names.
     """
     found, left = [], []
     for name, value in state.items():
@@ -114,7 +110,7 @@ def translate(state: dict[str, Tensor], family: Family) -> list[tuple[str, str, 
         for _, ours, transform in rows:
             found.append((name, ours.format(number and number[1]), transform(value.detach())))
     if left:
-        raise ConversionError(
+        raise FileError(
             f"these tensors have no counterpart in Transformer: {some(left)}; add them to the "
             "table of their family in transformer_lab/pretrained"
         )
@@ -132,24 +128,20 @@ def _assign(model: Transformer, found: list[tuple[str, str, Tensor]], dtype: tor
     for theirs, ours, value in found:
         name = aliases.get(ours, ours)
         if name not in fixed and name not in first.values():
-            raise ConversionError(
-                f"{theirs} would become {ours}, which this Transformer does not have"
-            )
+            raise FileError(f"{theirs} would become {ours}, which this Transformer does not have")
         place = fixed[name] if name in fixed else model.get_parameter(name)
         if place.shape != value.shape:
-            raise ConversionError(
+            raise FileError(
                 f"{theirs} has shape {list(value.shape)} but {ours} needs {list(place.shape)}"
             )
         known = fixed.get(name, values.get(name))
         if known is not None and not _equal(known, value):
-            raise ConversionError(f"{theirs} differs from another tensor that becomes {ours}")
+            raise FileError(f"{theirs} differs from another tensor that becomes {ours}")
         if name not in fixed:
             values[name] = value
     missing = sorted(set(first.values()) - set(values))
     if missing:
-        raise ConversionError(
-            f"no tensor was found for these weights of Transformer: {some(missing)}"
-        )
+        raise FileError(f"no tensor was found for these weights of Transformer: {some(missing)}")
     copies = {
         name: value.clone(memory_format=torch.contiguous_format) for name, value in values.items()
     }

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files.safefiles import CheckpointError, open_regular, read_header, read_json
-from .conversion import ConversionError
+from ..files.paths import FileError
+from ..files.safefiles import open_regular, read_header, read_json
 
 Header = dict[str, tuple[str, list[int]]]  # a tensor's name -> (type, shape)
 
@@ -41,7 +41,7 @@ def look_at(folder: Path, *, weights: bool = True) -> Header:
     may hold a tokenizer alone.
 
     Raises:
-        ConversionError: for a damaged file, weights that are no safetensors, code that the folder
+        FileError: for a damaged file, weights that are no safetensors, code that the folder
             asks to run, or sizes that cannot be those of the weights, saying which file.
     """
     _check_files(folder)
@@ -56,7 +56,7 @@ def look_at(folder: Path, *, weights: bool = True) -> Header:
 def _check_files(folder: Path) -> None:
     """
     Raises:
-        ConversionError: for a JSON file of the folder that is damaged, or asks to run code; for a
+        FileError: for a JSON file of the folder that is damaged, or asks to run code; for a
             file that is none (a pipe would be waited for), or is larger than any vocabulary.
     """
     for path in sorted(folder.iterdir()):
@@ -75,8 +75,8 @@ def _read(path: Path) -> dict[str, Any]:
     return read_json(path, limit=_LARGEST_JSON, error=damaged)
 
 
-def damaged(why: str) -> ConversionError:
-    return ConversionError(f"{why}; {AGAIN}")
+def damaged(why: str) -> FileError:
+    return FileError(f"{why}; {AGAIN}")
 
 
 def _check_code(path: Path, values: Mapping[str, Any]) -> None:
@@ -89,7 +89,7 @@ def _check_code(path: Path, values: Mapping[str, Any]) -> None:
     if path.name == "config.json" and "auto_map" in values and not _known(values):
         asked.append("auto_map")
     if asked:
-        raise ConversionError(
+        raise FileError(
             f"{path} asks to run its own code ({asked[0]}), which transformer_lab never runs; if "
             "you trust it, load the model with transformers and give it to tl.TextModel(model, "
             "tokenizer)"
@@ -110,12 +110,12 @@ def _headers(folder: Path) -> Header:
     if not (folder / INDEX).exists():
         pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
         if pickles:
-            raise ConversionError(
+            raise FileError(
                 f"{folder / pickles[0]} is a PyTorch pickle, which can run code when it is read, "
                 "so it is not read; if you trust it, load it with transformers and save it again "
                 f"with save_pretrained, which writes {WEIGHTS}"
             )
-        raise ConversionError(f"{folder} has a config.json but no {WEIGHTS}; {AGAIN}")
+        raise FileError(f"{folder} has a config.json but no {WEIGHTS}; {AGAIN}")
     places = _read(folder / INDEX).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise damaged(f"{folder / INDEX} has no weight_map that names its files")
@@ -137,7 +137,7 @@ def _headers(folder: Path) -> Header:
 def _header(path: Path) -> Header:
     try:
         return read_header(path)[0]
-    except CheckpointError as error:
+    except FileError as error:
         raise damaged(str(error)) from None
 
 
@@ -153,7 +153,7 @@ def _check_sizes(path: Path, config: dict[str, Any], tensors: Header) -> None:
         else:
             most = _LABELS if "label" in name else max(_SIZE, held)
         if value > most or (value < 0 and _WIDTH.search(name)):
-            raise ConversionError(
+            raise FileError(
                 f"{path} says {name}={value!r}, which does not fit weights of {len(tensors):,} "
                 f"tensors with {held:,} numbers; {AGAIN}"
             )

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ..files.onnx_files import Operation, read_onnx
+from ..files.paths import FileError
 from ..files.pictures import Preparing
-from .conversion import ConversionError
 from .weights import fill
 
 SIZE = 224  # pixels a side, as its own package prepares them
@@ -60,7 +60,7 @@ def backbone(
     """The backbone's weights by their names in PyTorch.
 
     Raises:
-        ConversionError: for a matrix that no bias names, or positions that are not found.
+        FileError: for a matrix that no bias names, or positions that are not found.
     """
     products = {op.outputs[0]: op.inputs[1] for op in operations if op.kind == "MatMul"}
     state, used = {}, set()
@@ -81,7 +81,7 @@ def backbone(
                 used.add(name)
     left = [n for n in tensors if "." not in n and n not in used]
     if left or len(positions) != 2:
-        raise ConversionError(
+        raise FileError(
             f"{source} does not hold the expected weights: "
             f"{', '.join(left[:4]) or 'its positions'} cannot be placed; install it again"
         )

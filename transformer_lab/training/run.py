@@ -21,8 +21,8 @@ from ..config import check_positive
 from ..files.checkpoints import FOLDER as CHECKPOINTS
 from ..files.checkpoints import Checkpoint, checkpoint_path, newest, steps_in, verify
 from ..files.models import CONFIG, load_model
-from ..files.paths import check_folder, in_line
-from ..files.safefiles import CheckpointError, read_json
+from ..files.paths import FileError, check_folder, in_line
+from ..files.safefiles import read_json
 from ..tracing.trace import Trace
 from .metrics import METRICS, whole_lines
 from .snapshots import read_snapshot, trace_of_maps
@@ -63,11 +63,11 @@ class Run:
         """What config.json says of the model, the data and the training.
 
         Raises:
-            CheckpointError: when it is missing, damaged, or not a run's.
+            FileError: when it is missing, damaged, or not a run's.
         """
         config = read_json(self.folder / CONFIG)
         if RUN not in config:
-            raise CheckpointError(f"{self.folder / CONFIG} is not the config.json of a run")
+            raise FileError(f"{self.folder / CONFIG} is not the config.json of a run")
         return config
 
     def metrics(self) -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..files.safefiles import CheckpointError, committed, read_tensors, write_tensors
+from ..files.paths import FileError
+from ..files.safefiles import committed, read_tensors, write_tensors
 from ..tracing.packing import WEIGHT_SCALE, pack_weights, unpack_weights
 from ..tracing.running import trace
 from ..tracing.trace import Trace
@@ -36,12 +37,12 @@ def read_snapshot(path: Path) -> tuple[dict[str, Tensor], tuple[Any, Tensor | No
     """kind -> float32 [layer, head, query, key], and the probe's ids: source and target.
 
     Raises:
-        CheckpointError: when it is damaged, or of a later version.
+        FileError: when it is damaged, or of a later version.
     """
     tensors, metadata = read_tensors(path)
     scale = metadata.get("scale", "255")
     if scale not in ("255", str(WEIGHT_SCALE)):
-        raise CheckpointError(
+        raise FileError(
             f"{path} is from a later version of this package: its weights are scaled by {scale}"
         )
     read = unpack_weights if scale == str(WEIGHT_SCALE) else lambda codes: codes.float() / 255
@@ -52,7 +53,7 @@ def read_snapshot(path: Path) -> tuple[dict[str, Tensor], tuple[Any, Tensor | No
     }
     source, target = tensors.get("probe.source"), tensors.get("probe.target")
     if not _fit_together(maps, source, target):
-        raise CheckpointError(
+        raise FileError(
             f"{path} has changed since it was written: its patterns do not match its probe. Delete it"
         )
     return maps, (source, target)

@@ -23,9 +23,8 @@ from ..files.checkpoints import (
 )
 from ..files.lock import Lock
 from ..files.models import CONFIG, MARK, describe, model_tensors, with_checksum
-from ..files.paths import in_line
+from ..files.paths import FileError, in_line
 from ..files.safefiles import (
-    CheckpointError,
     NotReplacedError,
     check_replaceable,
     clean,
@@ -102,7 +101,7 @@ class Writer:
             the position in the data, or None when there is no checkpoint.
 
         Raises:
-            CheckpointError: when the checkpoint is of another model or optimizer, or when there
+            FileError: when the checkpoint is of another model or optimizer, or when there
                 are checkpoints and none is whole.
         """
         with warnings.catch_warnings(record=True) as damaged:
@@ -115,7 +114,7 @@ class Writer:
             self.saved = found.step
         elif self.run.checkpoints:
             steps = ", ".join(map(str, self.run.checkpoints))
-            raise CheckpointError(
+            raise FileError(
                 f"{self.run.folder} has no usable checkpoint (those of steps {steps} are damaged), "
                 "so the run cannot continue. Nothing was changed; copy one from a backup, or start "
                 "in another folder"
@@ -218,7 +217,7 @@ def _is_run(folder: Path) -> bool:
     if os.path.lexists(folder / CONFIG):
         try:
             return RUN in read_json(folder / CONFIG)
-        except CheckpointError:
+        except FileError:
             pass
     parts = (folder / CHECKPOINTS, folder / SNAPSHOTS)
     there = {path.name for path in folder.iterdir() if not path.name.startswith(".")}

@@ -10,7 +10,7 @@ import transformer_lab as tl
 from tests.factories import small
 from transformer_lab.analysis.studies.prompts import Prompt, prompts_of
 from transformer_lab.cli import main
-from transformer_lab.datasets.reading import DataError
+from transformer_lab.files.paths import FileError
 
 WHOLE = Prompt("the cat, sat", "the dog sat", " in", " of", line=2)
 
@@ -72,7 +72,7 @@ BROKEN = {
 )
 def test_a_broken_line_is_named(tmp_path, name, text, said):
     (tmp_path / name).write_text(text)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(FileError, match=said):
         prompts_of(tmp_path / name)
 
 

@@ -13,12 +13,12 @@ import pytest
 
 from tests.kernels import FORKED
 from tests.missing import installed
+from transformer_lab.files.paths import FileError
 from transformer_lab.files.resources import resource
 from transformer_lab.lessons.graders import exercise_names
 from transformer_lab.lessons.grading import grade
 from transformer_lab.lessons.homework import assignment
 from transformer_lab.lessons.homework.assignment import (
-    AssignmentError,
     _with_solution,
     leaks,
     make_assignment,
@@ -185,11 +185,11 @@ def test_an_answer_is_graded_as_it_was_written():
 
 @pytest.mark.badinput
 def test_what_cannot_be_made_is_refused_in_a_sentence(course, tmp_path):
-    with pytest.raises(AssignmentError, match="lesson '00' has no exercises; lessons with"):
+    with pytest.raises(FileError, match="lesson '00' has no exercises; lessons with"):
         make_assignment(["00"], tmp_path)
-    with pytest.raises(AssignmentError, match="lesson '77' does not exist"):
+    with pytest.raises(FileError, match="lesson '77' does not exist"):
         make_assignment(["77"], tmp_path)
-    with pytest.raises(AssignmentError, match="already exists; remove it"):
+    with pytest.raises(FileError, match="already exists; remove it"):
         make_assignment(["01"], course)
-    with pytest.raises(AssignmentError, match="no line"):
+    with pytest.raises(FileError, match="no line"):
         _with_solution("def attention(): pass", test_an_answer_is_graded_as_it_was_written)

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 from ...adapters.lookup import network_of
 from ...arguments import shown
 from ...files.models import weights_sha256
-from ...files.paths import OneLine
+from ...files.paths import FileError
 from ...files.safefiles import read_json
 from ...pictures.image_model import ImageModel
 from ...text_model import TextModel
@@ -30,10 +30,6 @@ _NEEDED = {
     "versions": dict,
     "finding": dict,
 }
-
-
-class ReportError(OneLine, ValueError):
-    """A file that is no report, is damaged, or cannot be made anew here."""
 
 
 @dataclass(frozen=True)
@@ -109,17 +105,17 @@ def again(
         device: as in `TextModel.from_pretrained`.
 
     Raises:
-        ReportError: for a file that is no report, is damaged, or of a newer format, and for a model that was
+        FileError: for a file that is no report, is damaged, or of a newer format, and for a model that was
             in memory alone.
         FileNotFoundError: for a model that is not there.
     """
     path = Path(path)
-    told = read_json(path, limit=LARGEST, error=ReportError)
+    told = read_json(path, limit=LARGEST)
     _check(path, told)
     about = told["model"]
     source = model or about.get("loaded_from")
     if not isinstance(source, str):
-        raise ReportError(
+        raise FileError(
             f"{path} is about a model that was only in memory; save the model, and give its folder with "
             "--model FOLDER"
         )
@@ -148,19 +144,19 @@ def again(
 def _check(path: Path, told: Mapping[str, Any]) -> None:
     version = told.get(MARK)
     if version is None:
-        raise ReportError(f"{path} is not a report; give a JSON file that tl.report wrote")
+        raise FileError(f"{path} is not a report; give a JSON file that tl.report wrote")
     if version != FORMAT:
-        raise ReportError(
+        raise FileError(
             f"{path} has format {shown(version)}, but this package reads {FORMAT}; use a newer package"
         )
     for name, kind in _NEEDED.items():
         if not isinstance(told.get(name), kind):
-            raise ReportError(f"{path} is damaged: it has no {name!r}; copy it again")
+            raise FileError(f"{path} is damaged: it has no {name!r}; copy it again")
     if not isinstance(told["model"].get("random_weights"), list):
-        raise ReportError(f"{path} is damaged: its model has no 'random_weights'; copy it again")
+        raise FileError(f"{path} is damaged: its model has no 'random_weights'; copy it again")
     if told["function"] not in kinds.FUNCTIONS:
         known = ", ".join(kinds.FUNCTIONS)
-        raise ReportError(
+        raise FileError(
             f"{path} was made by {shown(told['function'])}, which is not one of {known}; use a newer package"
         )
 
@@ -171,7 +167,7 @@ def _made_anew(path: Path, told: Mapping[str, Any], model: Any) -> Any:
         found = kinds.FUNCTIONS[told["function"]](model, **arguments)
         return kinds.taken(found, told["steps"])
     except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise ReportError(f"{path} cannot be computed again: {error}") from error
+        raise FileError(f"{path} cannot be computed again: {error}") from error
 
 
 def _beside(before: Any, now: Any, where: str) -> Iterator[Difference]:

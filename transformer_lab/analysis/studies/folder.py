@@ -16,15 +16,8 @@ from torch import Tensor
 
 from ...files.json_lines import LinesFile, cut_to, whole_lines
 from ...files.lock import Lock
-from ...files.paths import in_line
-from ...files.safefiles import (
-    CheckpointError,
-    NotReplacedError,
-    committed,
-    disk_errors,
-    read_json,
-    write_json,
-)
+from ...files.paths import FileError, in_line
+from ...files.safefiles import NotReplacedError, committed, disk_errors, read_json, write_json
 from .questions import Grid
 
 MARK, FORMAT = "transformer_lab_study", 1
@@ -148,7 +141,7 @@ def _check(folder: Path) -> None:
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise NotReplacedError(f"out={str(folder)!r} is not a folder; name a new one")
     if not folder.is_dir() or os.path.lexists(folder / ABOUT):
-        with suppress(CheckpointError):
+        with suppress(FileError):
             if not folder.is_dir() or MARK in read_json(folder / ABOUT):
                 return
         raise NotReplacedError(

@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from ...arguments import shown
-from ...datasets.reading import DataError, read_lines, read_records
+from ...datasets.reading import read_lines, read_records
+from ...files.paths import FileError
 
 ENDS = (".txt", ".jsonl", ".csv", ".tsv")
 
@@ -46,7 +47,7 @@ def prompts_of(given: Any) -> list[Prompt]:
     """What `tl.study` takes as prompts.
 
     Raises:
-        DataError: for a file that cannot be read, naming the line.
+        FileError: for a file that cannot be read, naming the line.
         ValueError: for an item of a list that is no prompt, naming which.
     """
     if isinstance(given, str | os.PathLike):
@@ -77,7 +78,7 @@ def _of_item(i: int, given: Any) -> Prompt:
 def _of_file(path: Path) -> list[Prompt]:
     end = path.suffix.lower()
     if end not in ENDS:
-        raise DataError(
+        raise FileError.at(
             path, f"ends in {end!r}; prompts must be in a file ending in {', '.join(ENDS)}"
         )
     if end == ".txt":
@@ -94,7 +95,7 @@ def _of_file(path: Path) -> list[Prompt]:
     for number, row in rows:
         wrong = _wrong(row)
         if wrong:
-            raise DataError(path, wrong, number)
+            raise FileError.at(path, wrong, number)
         found.append(Prompt(**row, line=number))
     return found
 
@@ -111,16 +112,16 @@ def _of_table(path: Path, delimiter: str) -> Iterable[tuple[int, dict[str, Any]]
             if not head:
                 head = [cell.strip() for cell in cells]
                 if "clean" not in head or len(set(head)) != len(head):
-                    raise DataError(
+                    raise FileError.at(
                         path, f"must have a column 'clean', and no column twice; {_OF_FILES}", 1
                     )
             elif cells:
                 if len(cells) != len(head):
-                    raise DataError(path, f"has {len(cells)} cells, not {len(head)}", number)
+                    raise FileError.at(path, f"has {len(cells)} cells, not {len(head)}", number)
                 yield number, {k: v for k, v in zip(head, cells, strict=True) if v}
             number = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(path, f"is not a line of a table ({error})", number) from None
+        raise FileError.at(path, f"is not a line of a table ({error})", number) from None
 
 
 def _wrong(values: Mapping[str, Any]) -> str:

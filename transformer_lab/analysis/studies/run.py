@@ -86,7 +86,7 @@ def study(
     Under torchrun the processes share the prompts, and each returns the whole study.
 
     Raises:
-        DataError: for a file that cannot be read, naming the line.
+        FileError: for a file that cannot be read, naming the line.
         ValueError: for a prompt that the model cannot read, naming it, before anything is computed; for
             a folder with another study.
         DiskFullError: if the disk is full; results so far are kept.

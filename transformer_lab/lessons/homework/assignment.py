@@ -20,9 +20,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from transformer_lab.files.paths import OneLine
 from transformer_lab.files.resources import resource
 from transformer_lab.lessons.graders import exercise_names
+
+from ...files.paths import FileError
 
 STUB = "raise NotImplementedError"
 # `python -m nbgrader`, without the second that the grammar of web addresses takes, the garbage that is
@@ -61,10 +62,6 @@ atexit.register(shutil.rmtree, os.environ["TRANSFORMER_LAB_RUNS"], ignore_errors
 '''
 
 
-class AssignmentError(OneLine, ValueError):
-    """An assignment that cannot be made, or would give something away."""
-
-
 def make_assignment(lessons: Sequence[str], out: str | Path) -> Path:
     """Write an nbgrader course folder: `source/` for the teacher, `release/` for the students.
 
@@ -76,20 +73,20 @@ def make_assignment(lessons: Sequence[str], out: str | Path) -> Path:
         The course folder.
 
     Raises:
-        AssignmentError: for a lesson that does not exist or has no exercises, an assignment that is
+        FileError: for a lesson that does not exist or has no exercises, an assignment that is
             there already, nbgrader missing, or a release that would hold a solution.
     """
     if find_spec("nbgrader") is None:
-        raise AssignmentError('nbgrader is not installed: pip install -e ".[course]"')
+        raise FileError('nbgrader is not installed: pip install -e ".[course]"')
     if not lessons:
-        raise AssignmentError(
+        raise FileError(
             "name at least one lesson, for example: transformer-lab assignment 01 --out course"
         )
     out, paths = Path(out), [_notebook(number) for number in lessons]
     for path in paths:
         for part in ("source", "release"):
             if (out / part / path.stem).exists():
-                raise AssignmentError(
+                raise FileError(
                     f"{out / part / path.stem} already exists; remove it to make the assignment again"
                 )
     out.mkdir(parents=True, exist_ok=True)
@@ -107,7 +104,7 @@ def make_assignment(lessons: Sequence[str], out: str | Path) -> Path:
         problems = list(leaks(out / "release" / path.stem / path.name, path.stem[:2]))
         if problems:
             shutil.rmtree(out / "release" / path.stem)
-            raise AssignmentError(
+            raise FileError(
                 f"the release of {path.stem} contained a solution and was deleted: {'; '.join(problems)}"
             )
     return out
@@ -166,7 +163,7 @@ def _notebook(number: str) -> Path:
     if str(number) not in with_exercises:
         why = "has no exercises" if str(number) in known else "does not exist"
         listed = ", ".join(with_exercises)
-        raise AssignmentError(f"lesson {number!r} {why}; lessons with exercises: {listed}")
+        raise FileError(f"lesson {number!r} {why}; lessons with exercises: {listed}")
     return known[str(number)]
 
 
@@ -225,7 +222,7 @@ def _with_solution(stub: str, solution: Callable) -> str:
         start = head.start() if head else 0
         found = re.compile(rf"^([ \t]*){STUB}\b.*$", re.MULTILINE).search(stub, start)
         if found is None:
-            raise AssignmentError(f"the stub of {part.__qualname__} has no line `{STUB}`")
+            raise FileError(f"the stub of {part.__qualname__} has no line `{STUB}`")
         block = f"### BEGIN SOLUTION\n{_body(part)}\n### END SOLUTION"
         stub = stub[: found.start()] + textwrap.indent(block, found[1]) + stub[found.end() :]
     return stub
@@ -282,7 +279,7 @@ def call_nbgrader(course: Path, *arguments: str) -> None:
     """Run an nbgrader command in a course folder.
 
     Raises:
-        AssignmentError: it failed, with the last error that it printed.
+        FileError: it failed, with the last error that it printed.
     """
     # nbgrader calls alembic, which stands beside Python, by its bare name.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -294,4 +291,4 @@ def call_nbgrader(course: Path, *arguments: str) -> None:
             line for line in run.stderr.splitlines() if re.match(r"\w*(Error|Exception)", line)
         ]
         why = lines[-1] if lines else run.stderr.strip()[-300:]
-        raise AssignmentError(f"nbgrader {' '.join(arguments)} failed: {why}")
+        raise FileError(f"nbgrader {' '.join(arguments)} failed: {why}")

@@ -21,9 +21,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from transformer_lab.files.paths import FileError
 from transformer_lab.files.safefiles import committed, parse_json
 from transformer_lab.files.tables import csv_text
-from transformer_lab.lessons.homework.assignment import AssignmentError, call_nbgrader
+from transformer_lab.lessons.homework.assignment import call_nbgrader
 from transformer_lab.lessons.homework.sandbox import Limits, Stopped, box_problem, do_step
 
 
@@ -70,22 +71,22 @@ def grade_course(
         One Grade a student, by name.
 
     Raises:
-        AssignmentError: for a course, an assignment or submissions that are not there, or no
+        FileError: for a course, an assignment or submissions that are not there, or no
             bubblewrap.
     """
     course, limits = Path(course).resolve(), limits or Limits()
     if find_spec("nbgrader") is None:
-        raise AssignmentError('nbgrader is not installed: pip install -e ".[course]"')
+        raise FileError('nbgrader is not installed: pip install -e ".[course]"')
     if not (course / "source" / assignment).is_dir():
         known = ", ".join(sorted(p.name for p in course.glob("source/*"))) or "none"
-        raise AssignmentError(f"{course} has no assignment {assignment!r}; it has: {known}")
+        raise FileError(f"{course} has no assignment {assignment!r}; it has: {known}")
     submitted = sorted(p.parent for p in course.glob(f"submitted/*/{assignment}"))
     if not submitted:
-        raise AssignmentError(
+        raise FileError(
             f"there are no submissions: put each notebook in {course}/submitted/STUDENT/{assignment}/"
         )
     if boxed and (problem := box_problem()):
-        raise AssignmentError(
+        raise FileError(
             f"{problem}; boxed=False, or --no-box, grades without the sandbox; use it only if you trust every "
             "submission"
         )
