@@ -41,10 +41,47 @@ def name_of(path: Path) -> str:
 NAMES = {name_of(path): path for path in MODULES}
 
 
-def imported(path: Path) -> Iterator[str]:
-    """The modules of the package that a module imports anywhere, for type checkers too."""
+# Who may import whom: a module imports those of its own line and of lines above it. A module counts
+# for the longest name that it stands in. What a function imports when it is called is not counted: a
+# result draws itself with the views only when somebody asks for its figure.
+LAYERS = [
+    "arguments softmax config positions graphs.analyses adapters.interrupts adapters.hooks",
+    "files datasets tokenizers cache",
+    "attention blocks model recurrent optim readers writing adapters pretrained files.models",
+    "tracing text_model pictures",
+    "edits heads training analysis.circuits",
+    "graphs analysis analysis.patching",
+    "analysis.studies analysis.reports views exploring",
+    "lessons doctor cli __main__",
+]
+LAYER = {name: at for at, line in enumerate(LAYERS) for name in line.split()}
+DRAWING = ("matplotlib", "plotly")
+SHARED_DRAWING = (
+    "colours",
+    "exports",
+    "figures",
+    "plots",
+)  # a colour map, metadata, files, templates
+
+
+def layer_of(module: str) -> int | None:
+    """The number of a module's line in LAYERS; None for the package itself."""
+    parts = module.split(".")[1:]
+    names = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+    return next((LAYER[name] for name in names if name in LAYER), None)
+
+
+def at_once(tree: ast.Module) -> ast.Module:
+    """What runs when a module is imported: no function's body, and nothing for type checkers."""
+    body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return ast.Module(body, [])
+
+
+def imported(path: Path, tree: ast.Module | None = None) -> Iterator[str]:
+    """The modules of the package that a module imports anywhere, for type checkers too, or in a part of
+    its tree."""
     here = name_of(path).split(".")
-    for node in ast.walk(tree_of(path)):
+    for node in ast.walk(tree or tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in NAMES)
         elif isinstance(node, ast.ImportFrom):
@@ -124,6 +161,52 @@ def test_imports_make_no_circle():
     graph = {name: set(imported(path)) - {name} for name, path in NAMES.items()}
     assert len(graph["transformer_lab.cli"]) > 5  # it was looked at
     assert circle(graph) == []
+
+
+def test_imports_point_down():
+    known = {name: layer_of(name) for name in NAMES if name != "transformer_lab"}
+    assert [name for name, layer in known.items() if layer is None] == []
+    up = [
+        f"{name} imports {target}"
+        for name, layer in known.items()
+        for target in imported(NAMES[name], at_once(tree_of(NAMES[name])))
+        if (known.get(target) or 0) > layer
+    ]
+    assert up == []
+
+
+def run_imports(tree: ast.AST) -> Iterator[str]:
+    """What a file imports when it runs, in functions too, and not for type checkers alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module or ""
+        yield from run_imports(node)
+
+
+def test_drawing_libraries_are_imported_where_marks_are_drawn():
+    """And in the pictures of the lessons, which are drawings of their own."""
+    allowed = ("views/marks/", "lessons/", *(f"views/shared/{name}.py" for name in SHARED_DRAWING))
+    drawing = {
+        short(path)
+        for path in MODULES
+        if any(name.split(".")[0] in DRAWING for name in run_imports(tree_of(path)))
+    }
+    assert any(name.startswith("views/marks/") for name in drawing)
+    assert {name for name in drawing if not name.startswith(allowed)} == set()
+
+
+def test_every_view_has_the_same_files():
+    folders = {path.parent for path in PACKAGE.glob("views/*/view.py")} - {
+        PACKAGE / "views" / "learning"
+    }
+    assert len(folders) > 12
+    anatomy = ("__init__.py", "messages.json", "scene.py", "view.css", "view.js", "view.py")
+    lacking = {f"{f.name}/{name}" for f in folders for name in anatomy if not (f / name).exists()}
+    assert lacking == {"heads/messages.json"}  # its sentences are those of every view of a map
 
 
 def test_a_circle_is_found():
