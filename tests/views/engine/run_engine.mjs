@@ -4,7 +4,6 @@
 import fs from "node:fs";
 import path from "node:path";
 
-import { partOf } from "../../../transformer_lab/views/engine/attention.js";
 import { GraphModel } from "../../../transformer_lab/views/engine/graph_model.js";
 import { crc32, readSafetensors } from "../../../transformer_lab/views/engine/safetensors.js";
 
@@ -22,13 +21,16 @@ function told(pass) {
     for (let layer = 0; layer < model.layersOf(kind); layer++) {
       for (let head = 0; head < model.config.n_heads; head++) {
         found[`map/${kind}/${layer}/${head}`] = numbers(pass.pattern(kind, layer, head));
-        found[`value/${kind}/${layer}/${head}`] = numbers(partOf(pass.valueNorms(kind, layer), head).data);
+        found[`value/${kind}/${layer}/${head}`] = numbers(pass.valueNorms(kind, layer, head));
       }
     }
     if (kind === "cross") continue;
     pass.norms(kind).forEach((row, i) => (found[`norm/${kind}/${i}`] = numbers(row)));
     for (let layer = 0; layer < model.layersOf(kind); layer++) {
-      for (const [name, x] of Object.entries(pass.kept[model.turnOf(kind, layer)].streams)) found[`${name}/${kind}/${layer}`] = numbers(x.data);
+      for (const [place, x] of pass.streams) {
+        const [of, at, name] = place.split("/");
+        if (of === kind && Number(at) === layer) found[`${name}/${kind}/${layer}`] = numbers(x.data);
+      }
     }
   }
   return found;
@@ -36,7 +38,7 @@ function told(pass) {
 
 /** How far what is taken over from other passes is from a pass of its own. */
 function shortcuts(model, inputs, edits, options, whole, others) {
-  const apart = others.map((from) => largest(model.run(inputs, edits, { ...options, from }).inner.answer.data, whole.inner.answer.data));
+  const apart = others.map((from) => largest(model.run(inputs, edits, { ...options, from: [from] }).answer.data, whole.answer.data));
   return Math.max(0, ...apart);
 }
 

@@ -38,5 +38,5 @@ async function walkOf(ask, { of }, place, kinds) {
   };
   const around = { ...answers, tokens, last: place.layer === layers - 1, here: !kinds.decoder, lens: await named(answers.lens), final: await named(answers.final) };
   const { info, numbers } = packedWalk(steps, around);
-  return { type: "block", info, buffers: [viewOf(new Uint8Array(numbers.buffer))] };
+  return { type: "block", info, buffers: [viewOf(numbers)] };
 }

@@ -12,8 +12,6 @@ const ALL_MAPS_BYTES = 4 * 2 ** 20;
 export const aliveTexts = (model, signal) =>
   aliveTextPage(model, signal, { traits: compareTraits, block: comparedHead, names: /^\w+\/\d+\/\d+$/, wanted: () => !bytesOf(model.get("_maps")).byteLength });
 
-const bytesOfFloats = (values) => viewOf(new Uint8Array(values.buffer));
-
 const axesOf = (told, kind) => ({ queries: tokensOf(told, kind), keys: kind === "cross" ? told.text.tokens : tokensOf(told, kind) });
 
 async function compareTraits(ask, told, page) {
@@ -31,7 +29,7 @@ async function compareTraits(ask, told, page) {
   const size = all.reduce((sum, one) => sum + one.length, 0);
   const whole = new Float32Array(4 * size <= ALL_MAPS_BYTES ? size : 0);
   if (whole.length) all.reduce((at, one) => (whole.set(one, at), at + one.length), 0);
-  return { _kinds: kinds, _moved: bytesOfFloats(Float32Array.from(moved)), _maps: bytesOfFloats(whole), _first: {}, _first_data: bytesOfFloats(new Float32Array(0)) };
+  return { _kinds: kinds, _moved: viewOf(Float32Array.from(moved)), _maps: viewOf(whole), _first: {}, _first_data: viewOf(new Float32Array(0)) };
 }
 
 function aligned([a, b]) {
@@ -77,5 +75,5 @@ async function comparedHead(ask, told, name, page) {
   const shape = page.get("_kinds")[kind];
   if (!shape) throw new Error("this page does not hold it");
   const [both] = await mapsOf(ask, told, kind, shape, [{ kind, layer: Number(layer), head: Number(head) }]);
-  return { type: "block", info: {}, buffers: [bytesOfFloats(both)] };
+  return { type: "block", info: {}, buffers: [viewOf(both)] };
 }

@@ -39,7 +39,7 @@ export class Analyses {
     const { results } = graph.description;
     const given = Object.fromEntries(Object.entries(inputs).map(([input, x]) => [input, shaped(x)]));
     const pass = new GraphPass(graph, given, wanted ? { wanted: wanted.map((one) => results[one]) } : {});
-    for (const _ of pass.steps()) yield null;
+    yield* pass.steps();
     return pass.results;
   }
 

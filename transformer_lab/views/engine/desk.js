@@ -3,7 +3,6 @@
 // between two steps.
 
 import { analysis } from "./analyses.js";
-import { partOf } from "./attention.js";
 import { picture, pictures } from "./pictures.js";
 import { blockShares, logitLens, outcome } from "./predictions.js";
 import { score } from "./scores.js";
@@ -45,11 +44,9 @@ export class Reading {
 
   /** One that is not kept, from whichever is nearer. @param {any[]} edits @returns {Generator<null, import("./pass.js").Pass>} */
   *fresh(edits) {
-    const pass = this.text.model.pass(this.inputs, edits, { read: this.source });
-    const starts = [this.clean, this.last].filter((known) => known !== null);
-    const reach = ({ pass: other }) => pass.edits.firstChange(other.edits);
-    if (starts.length) pass.from = starts.reduce((a, b) => (reach(b) > reach(a) ? b : a)).pass;
-    for (const _ of pass.steps()) yield null;
+    const from = [this.clean, this.last].flatMap((known) => (known ? [known.pass] : []));
+    const pass = this.text.model.pass(this.inputs, edits, { read: this.source, from });
+    yield* pass.steps();
     return pass;
   }
 
@@ -135,6 +132,8 @@ function* read(desk, of, { text, target = null, masked = [], ids = null }) {
   if (both) inputs.target = ids ?? (yield* quietly(model.targetIds(inputs.tokens, target)));
   const reading = new Reading(model, inputs, (source) => desk.source(source));
   yield* reading.pass([]);
+  const before = desk.readings.get(of);
+  if (before) model.model.forget(before.inputs);
   desk.readings.set(of, reading);
   return {
     ids: inputs.tokens,
@@ -156,7 +155,7 @@ function* map(reading, { edits = [], places }) {
   const pass = yield* reading.pass(edits);
   const found = [];
   for (const { kind, layer, head } of places) {
-    found.push({ kind, layer, head, weights: pass.pattern(kind, layer, head), values: partOf(pass.valueNorms(kind, layer), head).data });
+    found.push({ kind, layer, head, weights: pass.pattern(kind, layer, head), values: pass.valueNorms(kind, layer, head) });
     yield null;
   }
   return found;

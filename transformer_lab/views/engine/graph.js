@@ -147,6 +147,8 @@ export class GraphPass {
   #live = new Map();
   /** The same as for a text of the new tokens alone. @type {Map<string, any>} by node */
   #few = new Map();
+  /** The last point of the stream: the end of a block is the beginning of the next. @type {{store: any, at: number, numbers: Matrix} | null} */
+  #last = null;
 
   /**
    * @param {Graph} graph
@@ -232,7 +234,7 @@ export class GraphPass {
         for (const old of gone[k]) this.#letGo(old);
         if (!begun && ++nodesSince < STRETCH) continue;
         nodesSince = 0;
-        yield;
+        yield null;
       }
       const names = new Map(Object.entries(results).map(([name, node]) => [node, name]));
       for (const node of this.wanted) {
@@ -245,7 +247,7 @@ export class GraphPass {
       if (!done) this.release();
       graph.on.settle([]);
       for (const name of [...this.#live.keys()]) this.#letGo(name);
-      this.from = null;
+      this.#last = this.from = null;
     }
   }
 
@@ -379,10 +381,12 @@ export class GraphPass {
     const whole = on.whole(x);
     const columns = x.shape.at(-1);
     const rows = countOf(x.shape) / columns;
-    const before = matrix(rows, columns, on.heap.f.slice(whole.at, whole.at + rows * columns));
+    const before = this.#last?.store === x.store && this.#last.at === x.at ? this.#last.numbers : matrix(rows, columns, on.heap.f.slice(whole.at, whole.at + rows * columns));
     const after = this.hooks.stream(name, kind, layer, before, this.start);
     this.streams.set(`${kind}/${layer}/${name}`, after);
-    return after === before ? x : on.of(x.shape, after.data);
+    const y = after === before ? x : on.of(x.shape, after.data);
+    this.#last = { store: y.store, at: y.at, numbers: after };
+    return y;
   }
 }
 

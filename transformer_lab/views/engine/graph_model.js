@@ -65,11 +65,11 @@ export class GraphModel {
   }
 
   /**
-   * W_O of heads from one on, [head, dValue, d_model], as an input of a graph over the model's weights; null where no
-   * matrix alone follows the heads.
-   * @param {string} kind @param {number} layer @param {number} heads of the layer @param {number} [first] @param {number} [count]
+   * W_O of a head, [1, dValue, d_model], as an input of a graph over the model's weights; null where no matrix alone
+   * follows the heads.
+   * @param {string} kind @param {number} layer @param {number} heads of the layer @param {number} head
    */
-  outputOf(kind, layer, heads, first = 0, count = heads) {
+  outputOf(kind, layer, heads, head) {
     const view = this.config.w_o[`${kind}/${layer}`];
     if (!view) return null;
     const { weight, shape: [rows, columns], strides: [row, column], at } = view;
@@ -77,7 +77,7 @@ export class GraphModel {
     return () => {
       const kept = loaded.at(weight);
       const wide = kept.store.scale ? on.widened(kept) : kept;
-      return on.view(wide, [count, rows / heads, columns], [(rows / heads) * row, row, column], wide.at + at + first * (rows / heads) * row);
+      return on.view(wide, [1, rows / heads, columns], [rows * row, row, column], wide.at + at + head * (rows / heads) * row);
     };
   }
 
@@ -130,7 +130,13 @@ export class GraphModel {
     if (this.held.length <= HELD) return;
     const at = Math.max(0, this.held.findIndex((one) => one.edits.list.length > 0));
     const [old] = this.held.splice(at === this.held.length - 1 ? 0 : at, 1);
-    old.inner?.release();
+    old.release();
+  }
+
+  /** A text is gone, and its passes with it. @param {import("./pass.js").Inputs} inputs */
+  forget(inputs) {
+    for (const pass of this.held) if (pass.inputs === inputs) pass.release();
+    this.held = this.held.filter((pass) => pass.inputs !== inputs);
   }
 
   /** @param {number[]} ids @param {"encoder" | "decoder"} [kind] */

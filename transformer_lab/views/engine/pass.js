@@ -2,7 +2,7 @@
 // begins from another takes over the blocks below the first that differs.
 
 import { analysis } from "./analyses.js";
-import { patternsOf, scoresOf, valuesOf } from "./attention.js";
+import { partOf, patternsOf, scoresOf, valuesOf } from "./attention.js";
 import { Edits } from "./edits.js";
 import { GraphPass } from "./graph.js";
 import { matrix } from "./tensors.js";
@@ -13,77 +13,35 @@ import { matrix } from "./tensors.js";
  * @typedef {{tokens: number[], target?: number[] | null}} Inputs an encoder-decoder reads both
  *
  * @typedef {object} Options
- * @property {Pass | null} [from] a pass over the same inputs, whose blocks are taken over
+ * @property {Pass[]} [from] passes over the same inputs; the blocks of one are taken over
  * @property {(source: any) => Pass} [read] another text without edits, for patches
  * @property {Pass | null} [before] a pass over the same text before it grew, which this one goes on from
- *
- * @typedef {{call: Call, edited: Matrix}} Attended what heads were given, and gave
- * @typedef {{kind: string, layer: number, attention: Record<string, Attended>, streams: Record<string, Matrix>}} Kept what a block gave
  */
 
-/** Of the values of a call: a pass takes over those below its first edit. @type {WeakMap<Call, {shape: number[], data: Float32Array}>} */
-const norms = new WeakMap();
-
-export class Pass {
-  /** @param {import("./graph_model.js").GraphModel} model @param {Inputs} inputs @param {any[]} edits @param {Options} options */
-  constructor(model, inputs, edits, { from = null, before = null, read }) {
-    this.model = model;
-    this.inputs = inputs;
-    this.edits = new Edits(edits, model, read);
-    this.from = from;
-    this.before = before;
-    /** @type {GraphPass | null} */
-    this.inner = null;
-    /** @type {Kept[]} by turn */
-    this.kept = [];
-  }
-
-  /** Compute it, a block or some nodes between two steps. @returns {Generator<null, void>} */
-  *steps() {
-    const { model, inputs, edits } = this;
-    model.check(inputs.tokens, model.both ? "encoder" : model.defaultKind);
-    if (model.both) {
-      if (!inputs.target) throw new Error("an encoder-decoder needs target, the decoder's input");
-      model.check(inputs.target, "decoder");
-    }
+export class Pass extends GraphPass {
+  /** @param {import("./graph_model.js").GraphModel} model @param {Inputs} inputs @param {any[]} changes @param {Options} options */
+  constructor(model, inputs, changes, { from = [], before = null, read }) {
+    const edits = new Edits(changes, model, read);
     const hooks = {
       call: (call) => edits.call(call),
       heads: (call, z) => edits.heads(call, z),
       stream: (name, kind, layer, x, start) => edits.stream(name, kind, layer, x, start),
     };
-    this.inner = new GraphPass(model.graph, { tokens: inputs.tokens, target: inputs.target }, { hooks, from: this.#start() });
-    this.from = this.before = null;
-    for (const _ of this.inner.steps()) yield null;
-    for (const [place, { call, z }] of this.inner.attention) {
-      const [kind, layer] = place.split("/");
-      this.#keptAt(kind, Number(layer)).attention[kind] = { call, edited: z };
-    }
-    for (const [place, x] of this.inner.streams) {
-      const [kind, layer, name] = place.split("/");
-      this.#keptAt(kind, Number(layer)).streams[name] = x;
-    }
-    if (!this.inner.start) model.hold(this);
+    super(model.graph, inputs, { hooks, from: before && model.graph.description.growth ? { pass: before, block: null } : beginningOf(model, edits, from) });
+    this.model = model;
+    this.edits = edits;
   }
 
-  /** The block of an earlier pass that this one may begin with, or the pass that it goes on from. */
-  #start() {
-    const pass = this.before?.inner;
-    if (pass && this.model.graph.description.growth) return { pass, block: null };
-    const inner = this.from?.inner;
-    if (!inner) return null;
-    const first = this.edits.firstChange(this.from.edits);
-    const { graph } = this.model;
-    const blocks = [...graph.blocks.keys()].filter((block) => {
-      const [kind, layer] = block.split("/");
-      return this.model.turnOf(kind, Number(layer)) <= first && inner.kept.has(block);
-    });
-    const block = blocks[blocks.length - 1];
-    return block === undefined ? null : { pass: inner, block };
-  }
-
-  #keptAt(kind, layer) {
-    const turn = this.model.turnOf(kind, layer);
-    return (this.kept[turn] ??= { kind: kind === "cross" ? "decoder" : kind, layer, attention: {}, streams: {} });
+  /** Compute it, a block or some nodes between two steps. @returns {Generator<null, void>} */
+  *steps() {
+    const { model, inputs } = this;
+    model.check(inputs.tokens, model.both ? "encoder" : model.defaultKind);
+    if (model.both) {
+      if (!inputs.target) throw new Error("an encoder-decoder needs target, the decoder's input");
+      model.check(inputs.target, "decoder");
+    }
+    yield* super.steps();
+    if (!this.start) model.hold(this);
   }
 
   /** The stream between self- and cross-attention; null where it is their sum. @param {string} kind @param {number} layer @returns {Generator<null, Matrix | null>} */
@@ -96,9 +54,8 @@ export class Pass {
     const block = `${kind}/${layer}`;
     const { nodes, why = "", ...names } = this.model.config.walks[block];
     if (!nodes) throw new Error(why);
-    const inner = /** @type {GraphPass} */ (this.inner);
-    const pass = new GraphPass(inner.graph, inner.inputs, { from: inner.kept.has(block) ? { pass: inner, block } : null, wanted: Object.values(nodes) });
-    for (const _ of pass.steps()) yield null;
+    const pass = new GraphPass(this.graph, this.inputs, { from: this.kept.has(block) ? { pass: this, block } : null, wanted: Object.values(nodes) });
+    yield* pass.steps();
     pass.release();
     const rows = ({ shape, data }) => matrix(data.length / shape[shape.length - 1], shape[shape.length - 1], data);
     return { ...names, ...Object.fromEntries(Object.entries(nodes).map(([name, node]) => [name, rows(pass.results.get(node))])) };
@@ -110,10 +67,10 @@ export class Pass {
    * @param {string} name @param {Record<string, any>} given @param {string[] | null} [wanted]
    */
   analysing(name, given, wanted = null) {
-    const { graph, inputs } = /** @type {GraphPass} */ (this.inner);
+    const { graph, inputs } = this;
     const parts = {
       z: (kind, layer) => {
-        const { edited: { rows, columns, data }, call: { heads } } = this.at(kind, layer);
+        const { z: { rows, columns, data }, call: { heads } } = this.at(kind, layer);
         return { shape: [1, rows, heads, columns / heads], data };
       },
       pattern: (kind, layer) => {
@@ -134,33 +91,32 @@ export class Pass {
   /** Logits at some positions, all by default: [row, vocab]. @param {number[]} [places] */
   logits(places) {
     if (!this.model.weights.head) throw new Error("this model has no head, so it gives no logits");
-    const inner = /** @type {GraphPass} */ (this.inner);
     const n = (this.model.both ? this.inputs.target : this.inputs.tokens).length;
-    return inner.answersAt(places ?? Array.from({ length: n }, (_, i) => i));
+    return this.answersAt(places ?? Array.from({ length: n }, (_, i) => i));
   }
 
-  /** @param {string} kind @param {number} layer @returns {Attended} */
+  /** What heads were given, and gave. @param {string} kind @param {number} layer */
   at(kind, layer) {
     if (!this.model.kinds.includes(kind)) throw new Error(`kind='${kind}' is not in this model; it has ${this.model.kinds.join(", ")}`);
     const layers = this.model.layersOf(kind);
     if (!(Number.isInteger(layer) && layer >= 0 && layer < layers)) throw new Error(`layer=${layer} is outside 0 … ${layers - 1}`);
-    return this.kept[this.model.turnOf(kind, layer)].attention[kind];
+    return /** @type {{call: Call, z: Matrix}} */ (this.attention.get(`${kind}/${layer}`));
   }
 
   /** One head's map, [query, key]; computed when somebody looks. @param {string} kind @param {number} layer @param {number} head */
   pattern(kind, layer, head) {
-    return patternsOf(this.model.graph.on, this.callOf(kind, layer, head), [head]);
+    return patternsOf(this.graph.on, this.callOf(kind, layer, head), [head]);
   }
 
   /** All maps of a layer, [head, query, key]. @param {string} kind @param {number} layer */
   patterns(kind, layer) {
     const { call } = this.at(kind, layer);
-    return patternsOf(this.model.graph.on, call, Array.from({ length: call.heads }, (_, head) => head));
+    return patternsOf(this.graph.on, call, Array.from({ length: call.heads }, (_, head) => head));
   }
 
   /** What the softmax of a row reads. @param {Call} call @param {number} head @param {number} row */
   scores(call, head, row) {
-    return scoresOf(this.model.graph.on, call, head, row);
+    return scoresOf(this.graph.on, call, head, row);
   }
 
   callOf(kind, layer, head) {
@@ -169,27 +125,23 @@ export class Pass {
     return call;
   }
 
-  /** ‖value · W_O‖ of each head and key, [head, key]; ‖value‖ where no matrix alone follows the heads. @param {string} kind @param {number} layer */
-  valueNorms(kind, layer) {
-    const { call } = this.at(kind, layer);
-    const known = norms.get(call);
-    if (known) return known;
-    const values = valuesOf(call);
-    const [heads, n, d] = values.shape;
-    const output = this.model.outputOf(kind, layer, heads);
-    const { data } = output ? this.model.analysis("value_norms", { values, w_o: output }).norm : analysis("lengths", { x: { shape: [heads * n, d], data: values.data } }).length;
-    norms.set(call, { shape: [heads, n], data });
-    return { shape: [heads, n], data };
+  /** ‖value · W_O‖ of each key; ‖value‖ where no matrix alone follows the heads. @param {string} kind @param {number} layer @param {number} head */
+  valueNorms(kind, layer, head) {
+    const call = this.callOf(kind, layer, head);
+    const values = partOf(valuesOf(call), head);
+    const output = this.model.outputOf(kind, layer, call.heads, head);
+    if (output) return this.model.analysis("value_norms", { values, w_o: output }).norm.data;
+    return analysis("lengths", { x: { shape: values.shape.slice(1), data: values.data } }).length.data;
   }
 
   /** What heads gave. @param {string} kind @param {number} layer */
   heads(kind, layer) {
-    return this.at(kind, layer).edited;
+    return this.at(kind, layer).z;
   }
 
   /** @param {string} name @param {string} kind of the stack @param {number} layer @returns {Matrix} */
   streamAt(name, kind, layer) {
-    return this.kept[this.model.turnOf(kind, layer)].streams[name];
+    return /** @type {Matrix} */ (this.streams.get(`${kind}/${layer}/${name}`));
   }
 
   /** What the last block gives, before the norm that closes the stack. */
@@ -208,4 +160,15 @@ export class Pass {
   norms(kind) {
     return this.streamRows(kind).map((x) => analysis("lengths", { x }).length.data);
   }
+}
+
+/** The last block that one of these passes may be taken over up to. @param {import("./graph_model.js").GraphModel} model @param {Edits} edits @param {Pass[]} passes */
+function beginningOf(model, edits, passes) {
+  const reach = (pass) => edits.firstChange(pass.edits);
+  const [pass] = passes.toSorted((a, b) => reach(b) - reach(a));
+  const block = pass && [...model.graph.blocks.keys()].findLast((block) => {
+    const [kind, layer] = block.split("/");
+    return model.turnOf(kind, Number(layer)) <= reach(pass) && pass.kept.has(block);
+  });
+  return block === undefined ? null : { pass, block };
 }

@@ -1,7 +1,6 @@
 // Maps as a browser's views are sent them: weights in 16 bits, and every head small.
 
 import { analysis } from "./analyses.js";
-import { partOf } from "./attention.js";
 
 /** What was made of a call: a pass takes over the calls below its first edit. @type {WeakMap<import("./attention.js").Call, Pictures>} */
 const made = new WeakMap();
@@ -12,14 +11,14 @@ const made = new WeakMap();
  * @property {number} queries
  * @property {number} keys
  *
- * @typedef {{small: Uint8Array, map: Uint8Array, norms: Uint8Array}} Pictures of a layer's heads
+ * @typedef {{small: Uint8Array, map: Uint8Array}} Pictures of a layer's heads
  */
 
 /**
- * Every head small; and whole, with the lengths of its values, where that is wanted.
+ * Every head small; and whole, where that is wanted. The lengths of values come with a single head.
  * @param {import("./desk.js").Reading} reading
  * @param {{edits?: any[], shown: Shown[], whole: boolean}} given
- * @returns {Generator<null, {thumbs: Uint8Array, maps: Uint8Array, norms: Uint8Array}>}
+ * @returns {Generator<null, {thumbs: Uint8Array, maps: Uint8Array}>}
  */
 export function* pictures(reading, { edits = [], shown, whole }) {
   const pass = yield* reading.pass(edits);
@@ -28,7 +27,7 @@ export function* pictures(reading, { edits = [], shown, whole }) {
     for (let layer = 0; layer < reading.text.model.layersOf(one.kind); layer++) all.push(yield* picturesOf(pass, { ...one, layer }, whole));
   }
   const parts = (name) => joined(all.map((layer) => layer[name]));
-  return { thumbs: parts("small"), maps: parts("map"), norms: parts("norms") };
+  return { thumbs: parts("small"), maps: parts("map") };
 }
 
 /** @param {import("./pass.js").Pass} pass @param {Shown & {layer: number}} shown @param {boolean} whole @returns {Generator<null, Pictures>} */
@@ -41,9 +40,7 @@ function* picturesOf(pass, shown, whole) {
   const weights = pass.patterns(kind, layer);
   yield null;
   const { shades } = analysis("thumbnails", { maps: { shape, data: weights } });
-  const nothing = new Uint8Array(0);
-  const norms = () => normsOf(pass.valueNorms(kind, layer), shown.keys);
-  const found = { small: Uint8Array.from(shades.data), map: whole ? packed(weights, shape, shown) : nothing, norms: whole ? norms() : nothing };
+  const found = { small: Uint8Array.from(shades.data), map: whole ? packed(weights, shape, shown) : new Uint8Array(0) };
   made.set(call, found);
   return found;
 }
@@ -53,7 +50,7 @@ export function* picture(reading, { edits = [], shown }) {
   const pass = yield* reading.pass(edits);
   const { kind, layer, head, keys } = shown;
   const { query, key } = pass.at(kind, layer).call;
-  return { map: packed(pass.pattern(kind, layer, head), [1, query.rows, key.rows], shown), norms: normsOf(partOf(pass.valueNorms(kind, layer), head), keys) };
+  return { map: packed(pass.pattern(kind, layer, head), [1, query.rows, key.rows], shown), norms: bytes(pass.valueNorms(kind, layer, head).slice(0, keys)) };
 }
 
 /** @param {Float32Array} data @param {number[]} shape [head, query, key] @param {Shown} shown */
@@ -72,9 +69,6 @@ function cut({ shape: [count, height, width], data }, rows, columns) {
   }
   return part;
 }
-
-/** @param {{shape: number[], data: Float32Array}} norms [head, key] @param {number} keys that are shown */
-const normsOf = ({ shape: [heads, n], data }, keys) => bytes(cut({ shape: [1, heads, n], data }, heads, keys));
 
 const bytes = (values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 

@@ -2,7 +2,7 @@
 // The numbers are those of graphs/analyses.py.
 
 import { analysis } from "./analyses.js";
-import { add, matrix } from "./tensors.js";
+import { matrix } from "./tensors.js";
 
 /** @typedef {import("./tensors.js").Matrix} Matrix */
 
@@ -67,8 +67,8 @@ function likely(logits, answers, k) {
 export function* blockShares(pass, kind) {
   const layers = Array.from({ length: pass.model.layersOf(kind) }, (_, layer) => layer);
   const at = (name, layer) => pass.streamAt(name, kind, layer);
-  const sum = (layer) => add(at("resid_pre", layer), at("attn_out", layer));
-  /** @type {[string, (layer: number) => Matrix | import("./analyses.js").Numbers, (layer: number) => Matrix][]} */
+  const sum = (layer) => analysis("sums", { x: at("resid_pre", layer), y: at("attn_out", layer) }).sum;
+  /** @type {[string, (layer: number) => Matrix | import("./analyses.js").Numbers, (layer: number) => Matrix | import("./analyses.js").Numbers][]} */
   const parts = [];
   if (!at("attn_out", 0) || !layers.every((layer) => at("resid_mid", layer) || !at("mlp_out", layer) || addsUp(layer, at))) {
     parts.push(["block", (layer) => analysis("sums", { x: at("resid_post", layer), y: at("resid_pre", layer) }).difference, (layer) => at("resid_pre", layer)]);

@@ -70,7 +70,7 @@ function attended(pass, call, head, position) {
   const weights = pass.pattern(kind, layer, head).subarray(position * call.key.rows, (position + 1) * call.key.rows);
   const row = rowOf(pass.heads(kind, layer), position);
   const z = Array.from({ length: call.heads }, (_, i) => row.subarray(i * d, (i + 1) * d));
-  const output = pass.model.outputOf(kind, layer, call.heads, head, 1);
+  const output = pass.model.outputOf(kind, layer, call.heads, head);
   if (!output) throw new Error("no matrix alone follows the heads of this layer, so its block cannot be walked through");
   const { written } = pass.model.analysis("written", { z: { shape: [1, d], data: z[head] }, w_o: output });
   const nothing = call.sink ? 1 - weights.reduce((sum, x) => sum + x, 0) : 0;

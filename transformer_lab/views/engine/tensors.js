@@ -13,13 +13,6 @@ export const matrix = (rows, columns, data = new Float32Array(rows * columns)) =
 /** @param {Matrix} x */
 export const copyOf = (x) => matrix(x.rows, x.columns, x.data.slice());
 
-/** x + y. @param {Matrix} x @param {Matrix} y */
-export function add(x, y) {
-  const sum = copyOf(x);
-  for (let i = 0; i < sum.data.length; i++) sum.data[i] += y.data[i];
-  return sum;
-}
-
 /** One below the other. @param {Matrix} x @param {Matrix} y */
 export function stacked(x, y) {
   const both = matrix(x.rows + y.rows, x.columns);

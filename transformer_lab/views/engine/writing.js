@@ -82,7 +82,7 @@ export function* writing(model, inputs, most, { eos = null, edits = [], read, fi
     if (first && !pass) pass = yield* first();
     else {
       pass = model.pass(model.both ? { ...inputs, target: ids } : { tokens: ids }, edits, { before: pass, read });
-      for (const _ of pass.steps()) yield null;
+      yield* pass.steps();
     }
     const token = take(pass.logits([ids.length - 1]).data);
     written.push(token);

@@ -42,5 +42,5 @@ async function flowOf(ask, { of }, page, { position, token, cuts }) {
   };
   const numbers = [edges.flatMap(({ place }) => place), edges.map(({ value }) => value), ...stream, ...stays, ...mlps];
   const flat = Float32Array.from(numbers.flatMap((part) => Array.from(part)));
-  return { type: "block", info, buffers: [viewOf(new Uint8Array(flat.buffer))] };
+  return { type: "block", info, buffers: [viewOf(flat)] };
 }

@@ -67,7 +67,7 @@ export async function mapTraits(ask, kinds, { kind, layer, head }, { side = "", 
   const { shown, whole } = shownOf(kinds);
   const found = await ask({ ask: "pictures", edits, shown, whole });
   const longest = Math.max(...shown.flatMap(({ queries, keys }) => [queries, keys]));
-  const traits = { ...noMaps(side), [`${side}_maps`]: viewOf(found.maps), [`${side}_norms`]: viewOf(found.norms) };
+  const traits = { ...noMaps(side), [`${side}_maps`]: viewOf(found.maps) };
   if (!side || longest <= SMALL_MAPS_UP_TO) traits[`${side}_thumbs`] = viewOf(found.thumbs);
   if (whole) return traits;
   const name = `${kind}/${layer}/${head}`;

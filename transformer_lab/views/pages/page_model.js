@@ -8,7 +8,7 @@ import { Requests } from "../shared/requests.js";
 /** Whether a view stands on a page that has its model inside. @param {any} model */
 export const carriesModel = (model) => Boolean(model.get("_saved") && model.get("_carried")?.travels);
 
-/** @param {Uint8Array} bytes */
+/** @param {Uint8Array | Float32Array} bytes */
 export const viewOf = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 export class PageModel {

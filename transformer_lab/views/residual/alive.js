@@ -11,7 +11,7 @@ const TOP = 5;
 export const aliveStream = (model, signal) => aliveTextPage(model, signal, { traits: streamTraits, block: lensBlock, names: /^lens\// });
 
 /** @param {(number | ArrayLike<number>)[]} parts @returns {DataView} */
-const floats = (parts) => viewOf(new Uint8Array(Float32Array.from(parts.flatMap((part) => Array.from(/** @type {any} */ (part)))).buffer));
+const floats = (parts) => viewOf(Float32Array.from(parts.flatMap((part) => Array.from(/** @type {any} */ (part)))));
 
 async function streamTraits(ask, [told], page) {
   const streams = {};

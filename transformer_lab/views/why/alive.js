@@ -31,5 +31,5 @@ async function cellOf(ask, { of }, place) {
   const { kind, layer, head, query, key } = info;
   const pairs = [[query, key], ...(mostOfRow ? [[query, "-"]] : []), ...(mostOfKey ? [["-", key]] : []), ...(lastQuery && mostOfRow ? [["-", "-"]] : [])];
   const names = pairs.map((pair) => ["cell", kind, layer, head, ...pair].join("/"));
-  return { type: "block", info: { ...info, names }, buffers: [viewOf(new Uint8Array(numbers.buffer))] };
+  return { type: "block", info: { ...info, names }, buffers: [viewOf(numbers)] };
 }
