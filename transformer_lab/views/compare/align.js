@@ -8,12 +8,7 @@
  * @property {number[]} second
  */
 
-/**
- * Equal tokens, in order, stand together; so do as many in the place of as many others.
- * @param {string[]} a
- * @param {string[]} b
- * @returns {Aligned}
- */
+/** Equal tokens, in order, stand together; so do as many in the place of as many others. @param {string[]} a @param {string[]} b @returns {Aligned} */
 export function align(a, b) {
   /** @type {Aligned} */
   const aligned = { names: [], first: [], second: [] };

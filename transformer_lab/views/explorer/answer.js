@@ -7,11 +7,7 @@ import { sayExplorer } from "./prose.js";
 
 const DISTANCE = /^(.*\S) (Overall change: [^.]*\(KL [^)]+\))\.( .*)?$/s; // as messages.json has it
 
-/**
- * A sentence on an effect, apart from the distance that ends it.
- * @param {string} sentence
- * @returns {{said: string, distance: string, rest: string}}
- */
+/** A sentence on an effect, apart from the distance that ends it. @param {string} sentence @returns {{said: string, distance: string, rest: string}} */
 export function withoutDistance(sentence) {
   const found = sentence.match(DISTANCE);
   return found ? { said: found[1], distance: found[2], rest: found[3] ?? "" } : { said: sentence, distance: "", rest: "" };

@@ -36,12 +36,7 @@ export function effectsOf(state) {
  */
 
 export class HeadCard {
-  /**
-   * @param {import("./state.js").ExplorerState} state
-   * @param {import("./runner.js").Runner} runner
-   * @param {AbortSignal} signal
-   * @param {DoesHead} does
-   */
+  /** @param {import("./state.js").ExplorerState} state @param {import("./runner.js").Runner} runner @param {AbortSignal} signal @param {DoesHead} does */
   constructor(state, runner, signal, does) {
     this.state = state;
     this.runner = runner;

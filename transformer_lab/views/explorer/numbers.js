@@ -2,6 +2,7 @@
 
 import { headNumbers } from "../heads/numbers.js";
 import { quoted } from "../shared/messages.js";
+import { sayMap } from "../shared/map_sentences.js";
 
 /**
  * The chosen head, and what is predicted without and with the edits.
@@ -17,11 +18,11 @@ export function explorerNumbers(heads, state) {
   const of = (means, values) => ({ axes: ["prediction"], means, values });
   if (rows?.length) {
     axes.prediction = rows.map(([token]) => token);
-    arrays.before = of(`probability ${where}`, rows.map(([, before]) => before));
-    if (rows[0][2] !== null) arrays.after = of(`probability ${where}, with the edits`, rows.map(([, , after]) => after));
+    arrays.before = of(sayMap("is_prediction", { where, edited: false }), rows.map(([, before]) => before));
+    if (rows[0][2] !== null) arrays.after = of(sayMap("is_prediction", { where, edited: true }), rows.map(([, , after]) => after));
   } else if (states?.length) {
     axes.prediction = states.map(([, token]) => token);
-    arrays.moved = of("how far the final state of a token moves", states.map(([, , change]) => change));
+    arrays.moved = of(sayMap("is_moved"), states.map(([, , change]) => change));
   }
   return { arrays, axes, chosen };
 }

@@ -11,11 +11,7 @@ export const subjectOf = (edits) => (edits.length === 1 ? edits[0].subject : say
 /** How a probability changes. @param {number} before @param {number} after */
 export const wayOf = (before, after) => (percentText(before) === percentText(after) ? "same" : after < before ? "down" : "up");
 
-/**
- * What edits do at a position.
- * @param {string} subject
- * @param {{kl: number | null, rows: any[], states: any[], mean: number | null}} outcome
- */
+/** What edits do at a position. @param {string} subject @param {{kl: number | null, rows: any[], states: any[], mean: number | null}} outcome */
 export function outcomeSentence(subject, { kl, rows, states, mean }) {
   if (states.length) {
     const [, token, change] = states[0];

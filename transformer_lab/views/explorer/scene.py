@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from ..heads.scene import (
 )
 from ..marks.scene import Axis, Bars, Panel, Scene
 from ..shared.exports import Array, Numbers
+from ..shared.map_sentences import say as say_of_map
 from ..shared.messages import short
 from .runs import Outcome, say
 
@@ -89,12 +91,13 @@ def _numbers(shown: ShownHead, signed: bool, effect: Outcome, where: str) -> Num
 
     if effect.rows:
         axes["prediction"] = [row.token for row in effect.rows]
-        of_each("before", [row.before for row in effect.rows], f"probability {where}")
+        means = partial(say_of_map, "is_prediction", where=where)
+        of_each("before", [row.before for row in effect.rows], means(edited=False))
         if effect.rows[0].after is not None:
             after = [row.after for row in effect.rows]
-            of_each("after", after, f"probability {where}, with the edits")
+            of_each("after", after, means(edited=True))
     elif effect.states:
         axes["prediction"] = [state.token for state in effect.states]
         moved = [state.change for state in effect.states]
-        of_each("moved", moved, "how far the final state of a token moves")
+        of_each("moved", moved, say_of_map("is_moved"))
     return Numbers(found, axes)

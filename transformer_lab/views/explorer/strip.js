@@ -1,18 +1,13 @@
 // A text as its tokens, of which one is chosen, and after it what would come next.
 
-import { element, tokenElement } from "../shared/dom.js";
+import { element, tokenElement, taken } from "../shared/dom.js";
 import { short } from "../shared/messages.js";
 
 const AT_ONCE = 240; // tokens; of a longer text those around the chosen one
 const GHOSTS = 3;
 const LEAST_GHOST = 0.02;
 
-/**
- * The tokens that are listed: all, or so many around one.
- * @param {number} count
- * @param {number} around
- * @returns {[number, number]} from, to
- */
+/** The tokens that are listed: all, or so many around one. @param {number} count @param {number} around @returns {[number, number]} from, to */
 export function listedAround(count, around) {
   if (count <= AT_ONCE) return [0, count];
   const from = Math.max(0, Math.min(count - AT_ONCE, around - AT_ONCE / 2));
@@ -74,8 +69,7 @@ export class Strip {
   #key(event, index) {
     const by = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
     if (index === null || by === undefined) return;
-    event.preventDefault();
-    event.stopPropagation();
+    taken(event);
     const to = Math.max(0, Math.min(this.scene.tokens.length - 1, index + by));
     if (!this.buttons.has(to)) this.#turn(to);
     this.#stop(to);

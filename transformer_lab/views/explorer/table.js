@@ -2,7 +2,7 @@
 // how effects are computed: it is given rows, and says what the reader does.
 
 import { button } from "../shared/controls.js";
-import { download, element } from "../shared/dom.js";
+import { download, element, taken } from "../shared/dom.js";
 import { columnsOf, csvOf, decimals, effectText, fallsFirst, searched, sorted, valueOf } from "./table_rows.js";
 
 const ROW = 24; // pixels
@@ -269,8 +269,7 @@ export class HeadTable {
     else if (event.key === "Enter" && row) this.does.choose(row);
     else if (event.key === " " && row) this.#tick(row);
     else return;
-    event.preventDefault();
-    event.stopPropagation();
+    taken(event);
     this.#fill();
   }
 

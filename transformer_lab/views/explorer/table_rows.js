@@ -147,10 +147,7 @@ export function searched(rows, query, columns, shortOf) {
 /** @param {string} column whether a first click on it puts the largest first */
 export const fallsFirst = (column) => !["layer", "head", "label"].includes(column);
 
-/**
- * @param {Row[]} rows @param {string} column @param {boolean} falling the largest first (an effect
- *   whichever way it goes); rows that have none come last
- */
+/** @param {Row[]} rows @param {string} column @param {boolean} falling the largest first (an effect whichever way it goes); rows that have none come last */
 export function sorted(rows, column, falling) {
   const keyOf = (row) => {
     const value = valueOf(row, column);

@@ -5,7 +5,7 @@ import { alive } from "./alive.js";
 import { Answer } from "./answer.js";
 import { AskPanel } from "./ask.js";
 import { popover } from "../shared/controls.js";
-import { atMostOnceAFrame, element, hearChanges, hearOf, onceForAll } from "../shared/dom.js";
+import { atMostOnceAFrame, element, hearChanges, hearOf, onceForAll, taken } from "../shared/dom.js";
 import { headOff, headTouched, sameEdits, Steps, toggleCut, toggleHeads } from "./edits.js";
 import { EditedMaps } from "./maps.js";
 import { EditsPanel, Tools } from "./edits_panel.js";
@@ -290,8 +290,7 @@ export class ExplorerViewer {
       return;
     }
     if (!does[key]) return;
-    event.preventDefault();
-    event.stopPropagation();
+    taken(event);
     does[key]();
   }
 

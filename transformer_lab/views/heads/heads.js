@@ -4,7 +4,7 @@
 import { largest } from "../shared/attention.js";
 import { Between, rowsWithin } from "./between.js";
 import { colourTable } from "../shared/colours.js";
-import { atMostOnceAFrame, hearChanges, onceAFrame, onceForAll, say } from "../shared/dom.js";
+import { atMostOnceAFrame, hearChanges, onceAFrame, onceForAll, say, taken } from "../shared/dom.js";
 import { isLong, MANY_QUERIES } from "./lines.js";
 import { LinesPanel } from "./lines_panel.js";
 import { Pointed, sameSpot } from "../shared/linked.js";
@@ -113,15 +113,13 @@ export class Heads extends HeadsBase {
     const now = this.state.selected;
     const start = now ?? this.hover ?? { query: a[1] - 1, key: null };
     if (event.key === "Enter" || event.key === " ") {
-      event.preventDefault();
-      event.stopPropagation();
+      taken(event);
       if (!now) this.does.picked(start); // arrows have locked it already
       return;
     }
     const move = moves[event.key];
     if (!move) return;
-    event.preventDefault();
-    event.stopPropagation();
+    taken(event);
     this.pointed.spot = null;
     const within = (value, [from, to]) => Math.max(from, Math.min(to - 1, value));
     const query = start.query ?? a[1] - 1;

@@ -33,10 +33,7 @@ export class HeadsPanel {
     this.faces = [{ name: "grid", root: this.gridBox }];
   }
 
-  /**
-   * Another way to see every head, such as a table: it is chosen beside the panel's name.
-   * @param {Face} face its name is also its option's value
-   */
+  /** Another way to see every head, such as a table: it is chosen beside the panel's name. @param {Face} face its name is also its option's value */
   also(face) {
     this.faces.push(face);
     this.root.insertBefore(face.root, this.below);

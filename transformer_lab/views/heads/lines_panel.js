@@ -55,11 +55,7 @@ export class LinesPanel {
     return this.state.options.lines === "layer";
   }
 
-  /**
-   * How much room there is.
-   * @param {boolean} fixed whether it is given, and not what the lines need
-   * @param {string} layout how the panels stand
-   */
+  /** How much room there is. @param {boolean} fixed whether it is given, and not what the lines need @param {string} layout how the panels stand */
   measure(fixed, layout) {
     const { width, height } = this.room.of(fixed, layout);
     this.lines.height = fixed && height ? height - 2 : undefined;

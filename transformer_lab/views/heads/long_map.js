@@ -1,7 +1,7 @@
 // The map of a long text: wheel, drag and keys move and zoom it, Shift marks a part of it.
 
 import { button, menu } from "../shared/controls.js";
-import { element, onceAFrame } from "../shared/dom.js";
+import { element, onceAFrame, taken } from "../shared/dom.js";
 import { legend } from "./scale.js";
 import { LongCanvas } from "./long_canvas.js";
 import { sightWithin, tilesHolding, wholeSight, zoomedSight } from "./zoom.js";
@@ -186,8 +186,7 @@ export class LongMap {
     const { level } = this.drawing;
     const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], PageUp: [-10, 0], PageDown: [10, 0] };
     const done = () => {
-      event.preventDefault();
-      event.stopPropagation();
+      taken(event);
     };
     if (event.key === "+" || event.key === "=") return done(), this.zoom(1 / STEP);
     if (event.key === "-" || event.key === "−") return done(), this.zoom(STEP);
@@ -229,10 +228,7 @@ export class LongMap {
 
   // ---- drawing --------------------------------------------------------------------------------
 
-  /**
-   * @param {import("./long_canvas.js").LongScene & {fixed: boolean, notes: string[], measure: string, valueWeighted: boolean,
-   *   clipped: boolean}} scene
-   */
+  /** @param {import("./long_canvas.js").LongScene & {fixed: boolean, notes: string[], measure: string, valueWeighted: boolean, clipped: boolean}} scene */
   draw(scene) {
     this.scene = { ...scene, sight: sightWithin(scene.sight, scene.size) };
     this.legend.replaceChildren(...legend(scene.table, scene.end, scene.valueWeighted, scene.clipped, false, scene.measure));

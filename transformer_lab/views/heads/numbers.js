@@ -2,6 +2,7 @@
 
 import { numbersOf, single } from "../shared/files.js";
 import { gathered } from "./zoom.js";
+import { sayMap } from "../shared/map_sentences.js";
 
 /** @param {import("./heads.js").Heads} heads @returns {import("../shared/files.js").Numbers} */
 export function headNumbers(heads) {
@@ -18,20 +19,18 @@ export function headNumbers(heads) {
       return key > reach(query) || hidden?.[key] ? null : row.weights[key];
     };
   };
-  const means = [
-    maps.signed ? "difference, after the edits less before: " : "",
-    valueWeighted ? "attention weight times the length of what the value adds" : kind.measure ?? "attention weight",
-    hidden ? ", some keys left out and the rest scaled to the same sum" : "",
-    block ? `; of queries ${a[0]} … ${a[1] - 1} and keys ${b[0]} … ${b[1] - 1} alone, each counted from 0` : "",
-    `; this page holds each weight of the model to ${single(weightsHere.error ?? 0)}; empty where a query cannot look`,
-  ].join("");
+  const left = hidden ? Array.from(hidden.keys()).filter((key) => hidden[key]).join(", ") : null;
+  const means = sayMap("is_map", {
+    change: maps.signed, value: valueWeighted, measure: kind.measure ?? "attention weight", hidden: left, block: Boolean(block),
+    q: a[0], q_end: a[1] - 1, k: b[0], k_end: b[1] - 1, error: String(single(weightsHere.error ?? 0)),
+  });
   const name = kind.spread ? "spread" : maps.signed ? "change" : "weight";
   const arrayOf = (rows) => [["query", "key"], cells(rows), means];
   const pinned = heads.pins.now.map(({ tile: { place }, rowOf: rows }) => [`${name}_layer_${place.layer}_head_${place.head}`, arrayOf(rows)]);
   const nothing = block ? null : heads.shares();
   const selected = state.selected && [state.selected.query, state.selected.key];
   return numbersOf({ query: queries, key: keys }, {
-    [name]: arrayOf(rowOf), ...Object.fromEntries(pinned), ...(nothing ? { nothing: [["query"], nothing, "what a query gives to no key"] } : {}),
+    [name]: arrayOf(rowOf), ...Object.fromEntries(pinned), ...(nothing ? { nothing: [["query"], nothing, sayMap("is_nothing")] } : {}),
   }, {
     chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected, ...Object.fromEntries(["a", "b", "pins"].map((trait) => [trait, state.model.get(trait)]).filter(([, value]) => value !== undefined)), ...options },
   });

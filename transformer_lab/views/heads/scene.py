@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..marks.scene import Axis, Matrix, Panel, Scene, Thumbnails, causal_gaps
 from ..shared.exports import Array, Numbers
-from ..shared.map_sentences import TO_NOTHING
+from ..shared.map_sentences import TO_NOTHING, say
 from ..shared.messages import short
 
 NUMBERED = 12  # tokens up to which every weight is written
@@ -262,23 +262,12 @@ def head_axes(shown: ShownHead) -> dict[str, Sequence[str]]:
 
 
 def head_arrays(shown: ShownHead, change: bool = False) -> list[Array]:
-    means = "attention weight, as the model's softmax gives it: what a query gives to a key"
-    if shown.measure != "attention weight":
-        means = f"{shown.measure} over the texts: what a query gives to a key"
-    if shown.value_weighted:
-        means = "attention weight times the length of what the value adds, value · W_O"
-    if shown.hidden:
-        places = ", ".join(map(str, shown.hidden))
-        means += f"; the keys at {places} are left out, and what is left is scaled to the same sum"
-    if shown.block is not None:
-        (q, q_end), (k, k_end) = shown.block
-        means += (
-            f"; of queries {q} … {q_end - 1} and keys {k} … {k_end - 1} alone, each counted from 0"
-        )
-    if change:
-        means = f"difference, after the edits less before: {means}"
+    (q, q_end), (k, k_end) = shown.block or ((0, 1), (0, 1))
+    hidden = ", ".join(map(str, shown.hidden)) or None
+    ends = dict(q=q, q_end=q_end - 1, k=k, k_end=k_end - 1, block=shown.block is not None)
+    what = dict(value=shown.value_weighted, measure=shown.measure, hidden=hidden, error=None)
+    means = say("is_map", change=change, **ends, **what)
     name = "spread" if shown.measure == "standard deviation" else "change" if change else "weight"
-    means = f"{means}; NaN where a query cannot look"
     found = [Array(name, shown_map(shown), MAP, means)]
     found += [
         Array(
@@ -287,5 +276,5 @@ def head_arrays(shown: ShownHead, change: bool = False) -> list[Array]:
         for pin in shown.pins
     ]
     if shown.nothing is not None:
-        found.append(Array("nothing", shown.nothing, ("query",), "what a query gives to no key"))
+        found.append(Array("nothing", shown.nothing, ("query",), say("is_nothing")))
     return found

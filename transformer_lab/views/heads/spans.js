@@ -2,7 +2,7 @@
 // or with Shift and the arrows, or as whole segments.
 
 import { button, menu, radioGroup } from "../shared/controls.js";
-import { element, hearChanges, tokenElement } from "../shared/dom.js";
+import { element, hearChanges, tokenElement, taken } from "../shared/dom.js";
 import { whyNotBetween } from "./between.js";
 
 const SPAN_NAMES = { a: "A, from", b: "B, to" };
@@ -92,8 +92,7 @@ class TokenRow {
       this.does.done();
     } else if (name === "a" || name === "b") this.does.choose(name);
     else return;
-    event.preventDefault();
-    event.stopPropagation();
+    taken(event);
   }
 
   #stop(index) {

@@ -35,11 +35,7 @@ const KEPT_BYTES = 16 * 2 ** 20;
  */
 
 export class HeadStore {
-  /**
-   * @param {any} model
-   * @param {import("../shared/requests.js").Requests} requests
-   * @param {boolean} [edited] whether it holds the heads with the edits
-   */
+  /** @param {any} model @param {import("../shared/requests.js").Requests} requests @param {boolean} [edited] whether it holds the heads with the edits */
   constructor(model, requests, edited = false) {
     this.model = model;
     this.requests = requests;
@@ -177,11 +173,7 @@ export class HeadMaps {
     this.store.forget();
   }
 
-  /**
-   * A head's rows in the map.
-   * @param {any} weights
-   * @param {(weights: any) => (query: number) => Float32Array} shown with what is hidden left out
-   */
+  /** A head's rows in the map. @param {any} weights @param {(weights: any) => (query: number) => Float32Array} shown with what is hidden left out */
   rows(weights, shown) {
     return shown(weights);
   }

@@ -2,7 +2,7 @@
 // distance. A notebook's Python sends the text that is chosen; a saved page holds each as a block.
 
 import { button, menu } from "../shared/controls.js";
-import { element, hearOf } from "../shared/dom.js";
+import { element, hearOf, taken } from "../shared/dom.js";
 import { Plot, nearestIndex } from "../shared/plot.js";
 import { Superseded } from "../shared/requests.js";
 import { short } from "../shared/messages.js";
@@ -62,8 +62,7 @@ export class Texts {
     this.canvas.addEventListener("keydown", (event) => {
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!by || !this.profile?.distances.length) return;
-      event.preventDefault();
-      event.stopPropagation();
+      taken(event);
       const { distances } = this.profile;
       const now = this.at === null || this.at === undefined ? -by : nearestIndex(distances, this.at);
       this.#point(distances[Math.max(0, Math.min(distances.length - 1, now + by))]);

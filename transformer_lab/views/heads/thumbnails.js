@@ -1,7 +1,7 @@
 // Every head, small: one canvas for the whole grid, layers down and heads across.
 
 import { packedPalette, paintBlocked } from "../shared/colours.js";
-import { element, sizedContext } from "../shared/dom.js";
+import { element, sizedContext, taken } from "../shared/dom.js";
 
 const LARGEST_THUMB = 54;
 const SMALLEST_PITCH = 5;
@@ -36,13 +36,7 @@ export function gridSize({ layers, heads }, room) {
   return { across, down, gap, perRow, rows };
 }
 
-/**
- * The column and row of a head in the grid.
- * @param {number} layer
- * @param {number} head
- * @param {number} heads of a layer
- * @param {GridSize} size
- */
+/** The column and row of a head in the grid. @param {number} layer @param {number} head @param {number} heads of a layer @param {GridSize} size */
 export function cellOfHead(layer, head, heads, { perRow }) {
   return { column: head % perRow, row: layer * Math.ceil(heads / perRow) + Math.floor(head / perRow) };
 }
@@ -123,8 +117,7 @@ export class Thumbnails {
     this.canvas.addEventListener("keydown", (event) => {
       const step = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[event.key];
       if (!step || !this.grid) return;
-      event.preventDefault();
-      event.stopPropagation();
+      taken(event);
       const { column, row } = cellOfHead(this.layer, this.head, this.grid.heads, this.size);
       const within = { layer: this.layer, head: Math.max(0, Math.min(this.grid.heads - 1, this.head + step[0])) };
       const next = step[0] ? within : headAtCell(column, row + step[1], this.grid, this.size);

@@ -50,13 +50,7 @@ export function levelFor(tokens, pixels, finest, top) {
   return level;
 }
 
-/**
- * The cells of a level that are seen.
- * @param {Sight} sight
- * @param {number} level
- * @param {Size} size
- * @returns {{rows: Cells, columns: Cells}}
- */
+/** The cells of a level that are seen. @param {Sight} sight @param {number} level @param {Size} size @returns {{rows: Cells, columns: Cells}} */
 export function cellsSeen(sight, level, { queries, keys }) {
   const seen = (from, count) => /** @type {Cells} */ ([
     Math.floor(from / 2 ** level),

@@ -4,18 +4,16 @@ import { mounted } from "../shared/mounted.js";
 import { legend } from "../heads/scale.js";
 import { bytesOf, weightOf } from "../shared/codecs.js";
 import { entry, shade } from "../shared/colours.js";
-import { radioGroup, slider } from "../shared/controls.js";
-import { element, hearChanges, legendPart, panelPart, picturePart, within, hearPointer, moveOf, sizedContext, taken } from "../shared/dom.js";
+import { radioGroup } from "../shared/controls.js";
+import { element, panelPart, picturePart, within, hearPointer, moveOf, sizedContext, taken } from "../shared/dom.js";
 import { editWords } from "../shared/edit_words.js";
-import { linked } from "../shared/linked.js";
-import { blend, HeadRows, pictureTable, SmallHeads } from "../shared/small_heads.js";
+import { blend, pictureTable, weightPixels, twoLines, largestOf } from "../shared/small_heads.js";
 import { Trials } from "../shared/trials.js";
-import { Waiting } from "../shared/requests.js";
 import { messages, short } from "../shared/messages.js";
 import { numbersOf } from "../shared/files.js";
 import patchMessages from "./messages.json" with { type: "json" };
-import { BaseViewer } from "../shared/viewer.js";
 import { PALETTE } from "../shared/palette.js";
+import { OverlayViewer } from "../shared/overlay.js";
 
 /**
  * @typedef {object} Grid
@@ -29,34 +27,6 @@ import { PALETTE } from "../shared/palette.js";
  * @property {number[]} padded layers whose windows may reach beyond the picture
  * @property {string | null} others what the positions are called that are no patches
  */
-
-/**
- * The weights of patches as a small canvas, one pixel a patch: where no weight is, the picture is seen.
- * @param {Uint16Array} codes of a row
- * @param {Grid} grid
- * @param {Uint8ClampedArray} table
- */
-export function patchPixels(codes, { rows, columns, start }, table) {
-  const canvas = document.createElement("canvas");
-  canvas.width = columns;
-  canvas.height = rows;
-  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  const image = context.createImageData(columns, rows);
-  const largest = largestPatch(codes, { rows, columns, start });
-  for (let i = 0; i < rows * columns; i++) {
-    const strength = shade(codes[start + i], largest);
-    image.data.set([...table.subarray(3 * strength, 3 * strength + 3), strength], 4 * i);
-  }
-  context.putImageData(image, 0, 0);
-  return canvas;
-}
-
-/** @param {Uint16Array} codes @param {{rows: number, columns: number, start: number}} grid */
-export function largestPatch(codes, { rows, columns, start }) {
-  let largest = 0;
-  for (let i = 0; i < rows * columns; i++) largest = Math.max(largest, codes[start + i]);
-  return largest;
-}
 
 /** A picture without its colours. @param {ImageBitmap} picture @param {number} [most] pixels a side */
 export function greyed(picture, most = Infinity) {
@@ -121,34 +91,22 @@ export class PatchPicture {
     const [width, height] = [cell * columns, cell * rows];
     this.size = { width, height };
     const context = sizedContext(this.canvas, width, height);
-    blend(context, picture, grey, patchPixels(codes, this.grid, pictureTable()), fade, { x: 0, y: 0, w: width, h: height });
+    blend(context, picture, grey, weightPixels(patchesOf(codes, this.grid), columns, pictureTable()), fade, { x: 0, y: 0, w: width, h: height });
     for (const position of cut) {
       const at = this.#cell(position, cell);
       if (!at) continue;
-      context.strokeStyle = inks.ground;
-      context.lineWidth = 5;
-      const cross = () => {
+      twoLines(context, [[inks.ground, 5], [inks.edited, 2.5]], () => {
         context.beginPath();
         context.moveTo(at.x + 3, at.y + 3);
         context.lineTo(at.x + cell - 3, at.y + cell - 3);
         context.moveTo(at.x + cell - 3, at.y + 3);
         context.lineTo(at.x + 3, at.y + cell - 3);
         context.stroke();
-      };
-      cross();
-      context.strokeStyle = inks.edited;
-      context.lineWidth = 2.5;
-      cross();
+      });
     }
     const at = query === null ? null : this.#cell(query, cell);
     if (!at) return;
-    // Two lines: one of them is seen on whatever lies below.
-    context.strokeStyle = PALETTE.light.paper;
-    context.lineWidth = 5;
-    context.strokeRect(at.x, at.y, cell, cell);
-    context.strokeStyle = PALETTE.light.accent;
-    context.lineWidth = 2.5;
-    context.strokeRect(at.x, at.y, cell, cell);
+    twoLines(context, [[PALETTE.light.paper, 5], [PALETTE.light.accent, 2.5]], () => context.strokeRect(at.x, at.y, cell, cell));
   }
 
   #cell(position, cell) {
@@ -159,44 +117,29 @@ export class PatchPicture {
   }
 }
 
+/** The codes of a row that are patches'. @param {Uint16Array} codes @param {Grid} grid */
+const patchesOf = (codes, { rows, columns, start }) => codes.subarray(start, start + rows * columns);
+
 const sayPatch = messages(patchMessages);
 const SMALL = 112; // pixels a side of the picture under a small map
-const FADES = Array.from({ length: 21 }, (_, i) => i / 20);
 
-export class PatchViewer extends BaseViewer {
+export class PatchViewer extends OverlayViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(model, root, signal) {
-    super(model, root, signal, { part: () => `layer-${model.get("layer")}-head-${model.get("head")}` });
-    /** @type {import("./view.js").Grid} */
-    this.grid = model.get("_grid");
-    /** @type {number | null} */
-    this.hovered = null;
-    /** @type {number} position whose rows are on view */
-    this.shown = model.get("_rows_of");
+    /** @type {Grid} */
+    const grid = model.get("_grid");
+    super(model, root, signal, { type: Uint16Array, heads: grid.heads, aspect: grid.columns / grid.rows, widest: 72, first: grid.first, over: "Weights over the picture" });
+    this.grid = grid;
     this.tool = "look";
-    this.link = linked(model, signal, (spot) => this.#hover(spot?.query ?? null, false));
     this.#build();
     this.shell.watch(["layer", "head", "fade", "_edits", "_effect", "_every", "_rows"]);
-    hearChanges(model, ["selected"], () => this.#look(), signal);
   }
 
   // ---- state --------------------------------------------------------------------------------
 
-  get at() {
-    return { layer: this.model.get("layer"), head: this.model.get("head") };
-  }
-
-  /** The position that was chosen to look from. */
-  get query() {
-    return this.model.get("selected")?.[0] ?? this.grid.first;
-  }
-
   /** The chosen head's row of what is on view. */
   get codes() {
-    const { layer, head } = this.at;
-    const keys = this.grid.labels.length;
-    const from = (layer * Math.max(...this.grid.heads) + head) * keys;
-    return this.rows.subarray(from, from + keys);
+    return this.rowOf(this.at.layer, this.at.head, this.grid.labels.length);
   }
 
   /** The positions to which the chosen head's edge from here is cut. */
@@ -212,7 +155,7 @@ export class PatchViewer extends BaseViewer {
     const { model, root, shell, signal, grid } = this;
     this.canvas = picturePart("picture", "tl-shown");
     this.picture = new PatchPicture(this.canvas, grid, {
-      hover: (position) => this.#hover(position, true),
+      hover: (position) => this.hover(position, true),
       pick: (position) => this.#pick(position),
       move: (rows, columns) => this.#move(rows, columns),
       free: () => shell.free("selected"),
@@ -221,7 +164,6 @@ export class PatchViewer extends BaseViewer {
     const positions = grid.labels.map((_, i) => i);
     this.others = positions.filter((i) => i < grid.start || i >= grid.start + grid.rows * grid.columns).map((position) => this.#cell(position));
     this.cells.append(...this.others.map(({ root: cell }) => cell));
-    this.fade = slider({ label: "Weights over the picture", part: "fade", values: FADES, value: model.get("fade"), text: (value) => `${Math.round(100 * value)} %`, change: (fade) => shell.set({ fade }) });
     this.tools = radioGroup({
       label: "A click", part: "tool", chosen: this.tool,
       choices: [{ value: "look", text: "looks from there" }, { value: "cut", text: "cuts the edge to there" }],
@@ -230,13 +172,6 @@ export class PatchViewer extends BaseViewer {
         this.tools.set(tool);
       },
     });
-    this.legend = legendPart();
-    this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
-    this.waiting = new Waiting(this.busy);
-    this.kept = new HeadRows(model, Uint16Array, shell, this.waiting);
-    this.every = picturePart("heads", "tl-every");
-    this.heads = new SmallHeads(this.every, { heads: grid.heads, aspect: grid.columns / grid.rows, widest: 72 }, { chosen: () => this.at, choose: (layer, head) => shell.set({ layer, head }) }, signal);
-    this.everyBox = element("div", { class: "tl-every-box" }, this.every);
     this.trials = new Trials(model, shell, this.waiting, {
       place: () => this.at,
       name: () => `layer ${this.at.layer}, head ${this.at.head}`,
@@ -248,8 +183,6 @@ export class PatchViewer extends BaseViewer {
       unit: () => model.get("_unit"),
       needs: "A saved page holds what each head alone does; several at once, and cut edges, need the view in a notebook.",
     });
-    this.note = element("p", { class: "tl-hint", "data-part": "note" }, model.get("_note"));
-    this.note.hidden = !model.get("_note");
     root.append(
       shell.header,
       this.sentence,
@@ -269,8 +202,8 @@ export class PatchViewer extends BaseViewer {
     const weight = element("span", {});
     const root = element("button", { type: "button", class: "tl-cell", "data-position": position }, swatch, this.grid.labels[position], weight);
     root.addEventListener("click", () => this.#pick(position));
-    root.addEventListener("pointerenter", () => this.#hover(position, true));
-    root.addEventListener("pointerleave", () => this.#hover(null, true));
+    root.addEventListener("pointerenter", () => this.hover(position, true));
+    root.addEventListener("pointerleave", () => this.hover(null, true));
     return { root, swatch, weight, position };
   }
 
@@ -280,20 +213,18 @@ export class PatchViewer extends BaseViewer {
     this.grey = greyed(this.image);
     this.small = greyed(this.image, SMALL);
     this.smallImage = await createImageBitmap(blob, { resizeWidth: this.small.width, resizeHeight: this.small.height, resizeQuality: "medium" });
-    this.rows = this.kept.here(this.model.get("_rows_of"));
-    this.shell.draw();
-    this.#look();
+    this.begin();
   }
 
   // ---- what the reader does -----------------------------------------------------------------
 
   /** @param {number | null} position @param {boolean} tell */
-  #hover(position, tell) {
-    const looking = this.tool === "look" || !tell ? position : null;
-    if (looking === this.hovered) return;
-    this.hovered = looking;
-    if (tell) this.link.hover(looking === null ? null : { query: looking, key: null });
-    this.#look();
+  hover(position, tell) {
+    super.hover(this.tool === "look" || !tell ? position : null, tell);
+  }
+
+  cannot(position) {
+    return `What ${this.grid.labels[position]} looks at`;
   }
 
   #pick(position) {
@@ -316,17 +247,6 @@ export class PatchViewer extends BaseViewer {
     this.shell.set({ selected: [start + to[0] * columns + to[1], null] });
   }
 
-  /** Show the rows of the position that is meant now; ask for them where they are not here. */
-  async #look() {
-    const position = this.hovered ?? this.query;
-    const rows = await this.kept.ask(position, (why) => {
-      if (this.hovered === null) this.shell.say(`What ${this.grid.labels[position]} looks at cannot be shown: ${why}`);
-    });
-    if (!rows || this.signal.aborted || position !== (this.hovered ?? this.query)) return;
-    [this.shown, this.rows] = [position, rows];
-    this.shell.redraw();
-  }
-
   // ---- drawing ------------------------------------------------------------------------------
 
   draw() {
@@ -336,16 +256,15 @@ export class PatchViewer extends BaseViewer {
     shell.subtitle.textContent = `${grid.heads.length} layers × ${Math.max(...grid.heads)} heads · ${grid.rows} × ${grid.columns} patches`;
     const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
     this.picture.draw({ picture: this.image, grey: this.grey, codes, fade, room: box.clientWidth, query: this.shown, cut: this.cut, inks: shell.inks });
-    const [table, keys, columns] = [pictureTable(), grid.labels.length, Math.max(...grid.heads)];
     const paint = (context, layer, head, box) => {
-      const from = (layer * columns + head) * keys;
-      blend(context, this.smallImage, this.small, patchPixels(this.rows.subarray(from, from + keys), grid, table), fade, box);
+      const weights = patchesOf(this.rowOf(layer, head, grid.labels.length), grid);
+      blend(context, this.smallImage, this.small, weightPixels(weights, grid.columns, pictureTable()), fade, box);
     };
     this.heads.draw({
       paint, room: this.everyBox.clientWidth - 12, every: model.get("_every"), inks: shell.inks,
       marked: (layer, head) => layer === at.layer && head === at.head, off: (layer, head) => this.trials.isOff({ layer, head }),
     });
-    const largest = largestPatch(codes, grid);
+    const largest = largestOf(patchesOf(codes, grid));
     this.#drawCells(codes, largest);
     this.legend.replaceChildren(...(largest ? legend(pictureTable(), weightOf(largest), false, false) : []));
     this.fade.set(fade);

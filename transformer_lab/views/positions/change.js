@@ -1,7 +1,7 @@
 // What changes when the sentence is moved or its words are shuffled: the weights before and after.
 
 import { colourTable } from "../shared/colours.js";
-import { element, legendPart, moveOf, picturePart, tokenElement } from "../shared/dom.js";
+import { element, legendPart, moveOf, picturePart, tokenElement, taken } from "../shared/dom.js";
 import { Pointed } from "../shared/linked.js";
 import { NumberMap } from "../shared/number_map.js";
 import { four, numberLine } from "./parts.js";
@@ -41,8 +41,7 @@ export class ChangePanel {
   #movePair(event) {
     const now = this.model.get("selected");
     if (event.key === "Enter" || event.key === " ") {
-      event.preventDefault();
-      event.stopPropagation();
+      taken(event);
       this.shell.set({ selected: now ? null : [this.change.n - 1, 0] });
       return;
     }

@@ -121,10 +121,7 @@ export const lensColumns = (width, count) =>
   Math.max(2, Math.min(count, 24, Math.floor((width - ROW_NAME) / NARROWEST)));
 
 export class LensTable {
-  /**
-   * @param {{hover: (row: number | null, token: number | null) => void, pick: (row: number | null, token: number) => void}} on
-   * @param {AbortSignal} signal
-   */
+  /** @param {{hover: (row: number | null, token: number | null) => void, pick: (row: number | null, token: number) => void}} on @param {AbortSignal} signal */
   constructor(on, signal) {
     this.table = element("table", { class: "tl-lens", "data-part": "lens" });
     const at = (event) => {

@@ -5,7 +5,7 @@ import { bytesOf, typed } from "../shared/codecs.js";
 import { headColour } from "../shared/colours.js";
 import { nearest } from "../shared/ticks.js";
 import { button, menu, nearestStop, slider } from "../shared/controls.js";
-import { element } from "../shared/dom.js";
+import { element, taken } from "../shared/dom.js";
 import { lossSeries, Plot } from "../shared/plot.js";
 import { Superseded } from "../shared/requests.js";
 import { messages } from "../shared/messages.js";
@@ -18,10 +18,7 @@ const FEW_HEADS = 16; // up to which every course has a colour of its own
 
 const sayRun = messages(runMessages);
 
-/**
- * The first snapshot at which a score has passed half of its last value; -1 where it did not grow by a tenth.
- * @param {ArrayLike<number>} line
- */
+/** The first snapshot at which a score has passed half of its last value; -1 where it did not grow by a tenth. @param {ArrayLike<number>} line */
 export const passedHalf = (line) => (line[line.length - 1] - line[0] < 0.1 ? -1 : Array.from(line).findIndex((x) => x >= line[line.length - 1] / 2));
 
 /** The model as a HeadViewer sees it: the maps are those of the step that is shown. */
@@ -204,13 +201,11 @@ export class Scrubber {
   #key(event) {
     const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageUp: 5, PageDown: -5, Home: -1e6, End: 1e6 }[event.key];
     if (event.key === " " || event.key === "Enter") {
-      event.preventDefault();
-      event.stopPropagation();
+      taken(event);
       return this.toggle();
     }
     if (by === undefined) return;
-    event.preventDefault();
-    event.stopPropagation();
+    taken(event);
     this.stop();
     const at = this.stops.indexOf(this.model.get("step")) + by;
     this.goTo(this.stops[Math.max(0, Math.min(this.stops.length - 1, at))]);

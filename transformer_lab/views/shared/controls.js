@@ -1,6 +1,6 @@
 // Controls: chips of which one is chosen, switches and buttons, all for keyboard and screen reader.
 
-import { element } from "./dom.js";
+import { element, taken } from "./dom.js";
 
 /**
  * A group of which one is chosen: one Tab stop, arrow keys choose.
@@ -41,8 +41,7 @@ export function radioGroup({ label, choices, chosen, choose, part, quiet }) {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     const jump = { Home: 0, End: choices.length - 1 }[event.key];
     if (step === undefined && jump === undefined) return;
-    event.preventDefault();
-    event.stopPropagation();
+    taken(event);
     // The one with the focus: what is chosen may not have been drawn yet.
     const now = chips.findIndex((chip) => chip.contains(/** @type {Node} */ (event.target)));
     const next = jump ?? (now + step + choices.length) % choices.length;
@@ -135,11 +134,7 @@ export function stepped({ label, part, count, chosen, text, choose }) {
   return element("div", { class: "tl-group tl-tokens" }, element("span", { class: "tl-label", "aria-hidden": "true" }, label), step("◀", -1), select.root, step("▶", 1));
 }
 
-/**
- * New children for a bar, with the focus where it was: what had it has been made anew.
- * @param {HTMLElement} bar
- * @param {HTMLElement[]} children
- */
+/** New children for a bar, with the focus where it was: what had it has been made anew. @param {HTMLElement} bar @param {HTMLElement[]} children */
 export function putAnew(bar, children) {
   const focus = document.activeElement;
   const part = bar.contains(focus) ? focus?.closest("[data-part]")?.getAttribute("data-part") : null;

@@ -151,11 +151,7 @@ export function download(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/**
- * Put text on the clipboard; where that is not allowed (a sandboxed frame), by the old way.
- * @param {string} text
- * @returns {Promise<boolean>}
- */
+/** Put text on the clipboard; where that is not allowed (a sandboxed frame), by the old way. @param {string} text @returns {Promise<boolean>} */
 export async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -238,12 +234,7 @@ export function hearPointer(target, at, on, signal) {
   }, { signal });
 }
 
-/**
- * @param {any} model
- * @param {string[]} names of its messages, such as "change:layer"
- * @param {(...values: any[]) => void} heard
- * @param {AbortSignal} signal
- */
+/** @param {any} model @param {string[]} names of its messages, such as "change:layer" @param {(...values: any[]) => void} heard @param {AbortSignal} signal */
 export function hearOf(model, names, heard, signal) {
   for (const name of names) model.on(name, heard);
   signal.addEventListener("abort", () => names.forEach((name) => model.off(name, heard)));

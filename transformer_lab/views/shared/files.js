@@ -3,7 +3,7 @@
 
 import { button, popover } from "./controls.js";
 import { csvText } from "./csv.js";
-import { download, element } from "./dom.js";
+import { download, element, taken } from "./dom.js";
 
 /**
  * @typedef {object} Named numbers with a name for each axis, null where there is nothing
@@ -23,10 +23,7 @@ const LONGEST_WORDS = 40; // characters of a text in a file's name
 /** @param {string} text */
 const slugOf = (text) => text.normalize("NFC").replace(/[^\p{L}\p{N}_-]+/gu, "-").replace(/-{2,}/g, "-").replace(/^-+|-+$/g, "");
 
-/**
- * A name without an ending: the view, the model, the part on view, the text.
- * @param {{view?: string, model?: string, part?: string, text?: string}} of
- */
+/** A name without an ending: the view, the model, the part on view, the text. @param {{view?: string, model?: string, part?: string, text?: string}} of */
 export function fileName({ view = "", model = "", part = "", text = "" }) {
   const short = slugOf(Array.from(text).slice(0, LONGEST_WORDS).join(""));
   return [view, model, part, short].map(slugOf).filter(Boolean).join("-").toLowerCase() || "view";
@@ -151,8 +148,7 @@ export class SaveMenu {
     this.element.addEventListener("keydown", (event) => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
       if (!step || !this.element.open) return;
-      event.preventDefault();
-      event.stopPropagation();
+      taken(event);
       const now = choices.indexOf(/** @type {any} */ (document.activeElement));
       choices[now < 0 ? (step > 0 ? 0 : choices.length - 1) : (now + step + choices.length) % choices.length].focus();
     });

@@ -18,11 +18,7 @@ const MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono',
  */
 
 export class HeatMap {
-  /**
-   * @param {HTMLCanvasElement} canvas
-   * @param {{hover: (at: Spot | null) => void, pick: (at: Spot) => void}} on
-   * @param {AbortSignal} signal
-   */
+  /** @param {HTMLCanvasElement} canvas @param {{hover: (at: Spot | null) => void, pick: (at: Spot) => void}} on @param {AbortSignal} signal */
   constructor(canvas, on, signal) {
     this.canvas = canvas;
     this.apart = document.createElement("canvas"); // all of it, before it is shown
@@ -135,11 +131,7 @@ export class HeatMap {
     context.putImageData(image, 0, 0);
   }
 
-  /**
-   * Draw labels, the cell under the cursor and the selected one over the weights.
-   * @param {Spot | null} hover
-   * @param {Spot | null} selected
-   */
+  /** Draw labels, the cell under the cursor and the selected one over the weights. @param {Spot | null} hover @param {Spot | null} selected */
   mark(hover, selected) {
     const { scene, frame } = this;
     if (!scene) return;

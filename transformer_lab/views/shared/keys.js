@@ -6,11 +6,7 @@ const SUPPRESS = "data-lm-suppress-shortcuts"; // JupyterLab (Lumino) takes no k
 /** @param {Element} target */
 const isTextBox = (target) => target.matches("textarea, select, input:not([type=range]):not([type=checkbox])");
 
-/**
- * Whether a key is the view's: all but chords with Ctrl, Alt or Cmd; in a text box those as well, but
- * for saving.
- * @param {KeyboardEvent} event
- */
+/** Whether a key is the view's: all but chords with Ctrl, Alt or Cmd; in a text box those as well, but for saving. @param {KeyboardEvent} event */
 export function isOurs(event) {
   if (isTextBox(/** @type {Element} */ (event.target))) return !((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s");
   return !(event.ctrlKey || event.metaKey || event.altKey);
@@ -76,11 +72,7 @@ export function leaveByEscape(root, signal) {
   }, { signal });
 }
 
-/**
- * A button that has done its work is often disabled, or gone, and the focus would fall to the page.
- * @param {HTMLElement} root
- * @param {AbortSignal} signal
- */
+/** A button that has done its work is often disabled, or gone, and the focus would fall to the page. @param {HTMLElement} root @param {AbortSignal} signal */
 function keepFocus(root, signal) {
   /** @type {Element | null} */
   let last = null; // what has the focus, as far as we know

@@ -9,11 +9,7 @@ const LINKED = ["kind", "layer", "head", "selected"];
 
 /** @typedef {{query: number | null, key: number | null}} Place */
 
-/**
- * Whether a selection that another view tells of fits this view's sizes.
- * @param {any} kinds kind -> {layers, heads, queries, keys}
- * @param {any} told
- */
+/** Whether a selection that another view tells of fits this view's sizes. @param {any} kinds kind -> {layers, heads, queries, keys} @param {any} told */
 export function fits(kinds, told) {
   const size = kinds?.[told?.kind];
   const within = (value, count) => Number.isInteger(value) && value >= 0 && value < count;

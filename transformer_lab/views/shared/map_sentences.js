@@ -8,7 +8,7 @@ const EQUAL = 1e-4; // changes that differ by less are equal; these are made of 
 export const EVEN = 1e-5; // weights that differ by less are even
 export const TO_NOTHING = "to nothing"; // the column beside a map
 
-const sayMap = messages();
+export const sayMap = messages();
 
 /** How many decimals are right, given how far a weight may be from Python's. @param {number} error */
 export function decimalsFor(error) {
@@ -38,11 +38,7 @@ export const headTag = (layer, head) => `L${layer}H${head}`;
  * @typedef {{query: number | null, key: number | null} | null} Focus
  */
 
-/**
- * The share of a query's weight that goes to no key; 0 where that is not told.
- * @param {Pick<Seen, "nothing" | "valueWeighted">} seen
- * @param {number} query
- */
+/** The share of a query's weight that goes to no key; 0 where that is not told. @param {Pick<Seen, "nothing" | "valueWeighted">} seen @param {number} query */
 function toNothing(seen, query) {
   const share = seen.valueWeighted ? 0 : seen.nothing?.[query] ?? 0;
   return share > 0.005 + EVEN ? share : 0;
@@ -59,12 +55,7 @@ function sayOf(message, { several, kind, layer, head, edited = false, over = "",
   return sayMap(message, { several, kind, layer, head, edited, over, value, ...values });
 }
 
-/**
- * What edits changed in a map.
- * @param {Seen} seen
- * @param {(query: number) => Float32Array} changeOf after minus before
- * @param {Focus} focus
- */
+/** What edits changed in a map. @param {Seen} seen @param {(query: number) => Float32Array} changeOf after minus before @param {Focus} focus */
 export const differenceSentence = (seen, changeOf, focus) => sayExtreme("difference", seen, changeOf, focus);
 
 /**
@@ -102,13 +93,7 @@ export function querySentence(seen, query, row) {
   });
 }
 
-/**
- * How much one query attends to one key.
- * @param {Seen} seen
- * @param {number} query
- * @param {number} key
- * @param {Float32Array} row as it is shown
- */
+/** How much one query attends to one key. @param {Seen} seen @param {number} query @param {number} key @param {Float32Array} row as it is shown */
 export function cellSentence(seen, query, key, row) {
   const weight = row[key];
   let rank = 1;

@@ -37,11 +37,7 @@ export function withSign(x, decimals = 2) {
   return text.startsWith("−") ? text : `+${text}`;
 }
 
-/**
- * A change to two decimals, as "+.21" or "−.21", or to three where two would not show it; 0 where there is none
- * to speak of.
- * @param {number} x
- */
+/** A change to two decimals, as "+.21" or "−.21", or to three where two would not show it; 0 where there is none to speak of. @param {number} x */
 export function changeText(x) {
   const size = Math.abs(x);
   if (size < 0.0005) return "0";

@@ -20,12 +20,7 @@ export function linearShade(value, low, high) {
   return Math.max(0, Math.min(255, Math.round(255 * place)));
 }
 
-/**
- * Round steps for a numbered axis, at least `apart` pixels from one another.
- * @param {number} count
- * @param {number} room in pixels
- * @param {number} [apart]
- */
+/** Round steps for a numbered axis, at least `apart` pixels from one another. @param {number} count @param {number} room in pixels @param {number} [apart] */
 export function roundStep(count, room, apart = 34) {
   const rough = Math.max(1, (count * apart) / Math.max(room, 1));
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -33,11 +28,7 @@ export function roundStep(count, room, apart = 34) {
 }
 
 export class NumberMap {
-  /**
-   * @param {HTMLCanvasElement} canvas
-   * @param {{hover?: (at: Cell | null) => void, pick?: (at: Cell) => void}} on
-   * @param {AbortSignal} signal
-   */
+  /** @param {HTMLCanvasElement} canvas @param {{hover?: (at: Cell | null) => void, pick?: (at: Cell) => void}} on @param {AbortSignal} signal */
   constructor(canvas, on, signal) {
     this.canvas = canvas;
     this.picture = document.createElement("canvas");

@@ -53,11 +53,7 @@ export function namedCurves(series, most) {
 }
 
 export class Plot {
-  /**
-   * @param {HTMLCanvasElement} canvas
-   * @param {{hover?: (x: number | null) => void, pick?: (x: number) => void}} on
-   * @param {AbortSignal} signal
-   */
+  /** @param {HTMLCanvasElement} canvas @param {{hover?: (x: number | null) => void, pick?: (x: number) => void}} on @param {AbortSignal} signal */
   constructor(canvas, on, signal) {
     this.canvas = canvas;
     /** @type {any} */

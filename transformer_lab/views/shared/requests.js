@@ -3,10 +3,7 @@
 import { bytesOf } from "./codecs.js";
 import { hearOf } from "./dom.js";
 
-/**
- * Asks one thing at a time. Of questions of the first rank only the newest waits: a later click
- * wins. Questions of the second rank wait their turn.
- */
+/** Asks one thing at a time. Of questions of the first rank only the newest waits: a later click wins. Questions of the second rank wait their turn. */
 export class Requests {
   /** @param {{send: Function, on: Function, off: Function}} model @param {AbortSignal} signal */
   constructor(model, signal) {
@@ -89,11 +86,7 @@ export class Waiting {
     this.place.hidden = !text;
   }
 
-  /**
-   * @param {string} soon
-   * @param {string} [late]
-   * @returns {() => void} to call when the answer is here; what was said stays until something else is
-   */
+  /** @param {string} soon @param {string} [late] @returns {() => void} to call when the answer is here; what was said stays until something else is */
   begin(soon, late) {
     const timers = [setTimeout(() => this.say(soon), SAID_AFTER)];
     if (late) timers.push(setTimeout(() => this.say(late), SLOW_FROM));

@@ -20,12 +20,7 @@ export function inksOf(theme) {
 
 /** The frame of a view: a header with its title and actions, a message, the theme. */
 export class Shell {
-  /**
-   * @param {any} model
-   * @param {HTMLElement} root
-   * @param {AbortSignal} signal
-   * @param {{draw: () => void} & import("./header.js").HeaderDoes} does
-   */
+  /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal @param {{draw: () => void} & import("./header.js").HeaderDoes} does */
   constructor(model, root, signal, does) {
     this.model = model;
     this.root = root;

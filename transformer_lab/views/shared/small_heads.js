@@ -1,11 +1,8 @@
-// Every head, small: layers down, heads across, each painted by its view; the rows that they are painted from, and
-// weights over a picture.
+// Every head, small: layers down, heads across, each painted by its view; and weights over a picture.
 
 import { hearPointer, moveOf, sizedContext } from "./dom.js";
 import { decimalsOf, sizeOf } from "./edit_words.js";
-import { bytesOf, typed } from "./codecs.js";
-import { Superseded } from "./requests.js";
-import { colourTable } from "./colours.js";
+import { colourTable, shade } from "./colours.js";
 
 const NAMES = 18; // room for the numbers of layers and heads
 const GAP = 3;
@@ -94,15 +91,12 @@ export class SmallHeads {
             context.font = "11px system-ui, sans-serif";
           }
         }
-        // Two lines: one of them is seen on whatever lies below.
-        for (const [colour, thick] of off(layer, head) ? [[inks.ground, 5], [inks.edited, 2]] : []) {
-          context.strokeStyle = colour;
-          context.lineWidth = thick;
+        if (off(layer, head)) twoLines(context, [[inks.ground, 5], [inks.edited, 2]], () => {
           context.beginPath();
           context.moveTo(x, y);
           context.lineTo(x + width, y + height);
           context.stroke();
-        }
+        });
         if (marked(layer, head)) {
           context.strokeStyle = inks.accent;
           context.lineWidth = 2;
@@ -113,63 +107,40 @@ export class SmallHeads {
   }
 }
 
-const ROWS_KEPT = 96;
-
-export class HeadRows {
-  /**
-   * @param {any} model
-   * @param {{new (buffer: ArrayBufferLike, offset?: number, length?: number): any, BYTES_PER_ELEMENT: number}} type of a weight
-   * @param {import("./shell.js").Shell} shell
-   * @param {import("./requests.js").Waiting} waiting
-   */
-  constructor(model, type, shell, waiting) {
-    this.model = model;
-    this.type = type;
-    this.shell = shell;
-    this.waiting = waiting;
-    /** @type {Map<number, any>} */
-    this.known = new Map();
-  }
-
-  /** Weights [layer, head, key] of a position, or null where they are yet to come. @param {number} position */
-  here(position) {
-    if (position === this.model.get("_rows_of")) return typed(this.type, bytesOf(this.model.get("_rows")));
-    return this.known.get(position) ?? null;
-  }
-
-  /**
-   * The same, asked for where they are not here.
-   * @param {number} position
-   * @param {(why: string) => void} failed
-   * @returns {Promise<any>} null where they did not come, or something newer is asked for
-   */
-  async ask(position, failed) {
-    const here = this.here(position);
-    if (here) return here;
-    const done = this.waiting.begin("Reading what it looks at …");
-    try {
-      const { buffers } = await this.shell.requests.ask({ type: "block", name: `rows/${position}` });
-      const rows = typed(this.type, buffers[0]);
-      if (this.known.size >= ROWS_KEPT) this.known.delete(this.known.keys().next().value);
-      this.known.set(position, rows);
-      this.shell.say("");
-      return rows;
-    } catch (error) {
-      if (!(error instanceof Superseded)) failed(error.message);
-      return null;
-    } finally {
-      done();
-      this.waiting.say("");
-    }
-  }
-}
-
 const OVER = 0.75; // opacity of the largest weight, where the picture is wholly faded
 
 /** The colours of weights on a picture: the same in both themes, since the picture is. */
 export const pictureTable = () => colourTable("viridis", "light");
 
 /** @typedef {{x: number, y: number, w: number, h: number}} Box */
+
+/** Weights as a small canvas, a pixel each: where no weight is, what lies below is seen. @param {ArrayLike<number>} weights @param {number} columns @param {Uint8ClampedArray} table */
+export function weightPixels(weights, columns, table) {
+  const canvas = document.createElement("canvas");
+  canvas.width = columns;
+  canvas.height = weights.length / columns;
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const image = context.createImageData(columns, canvas.height);
+  const largest = largestOf(weights);
+  for (let i = 0; i < weights.length; i++) {
+    const strength = shade(weights[i], largest);
+    image.data.set([...table.subarray(3 * strength, 3 * strength + 3), strength], 4 * i);
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** @param {ArrayLike<number>} weights */
+export const largestOf = (weights) => Array.from(weights).reduce((a, b) => Math.max(a, b), 0);
+
+/** Stroke twice: one of two lines is seen on whatever lies below. @param {CanvasRenderingContext2D} context @param {[string, number][]} lines colours and widths @param {() => void} stroke */
+export function twoLines(context, lines, stroke) {
+  for (const [colour, thick] of lines) {
+    context.strokeStyle = colour;
+    context.lineWidth = thick;
+    stroke();
+  }
+}
 
 /**
  * A picture under the colours of weights.

@@ -23,12 +23,7 @@ export const sameEdit = (a, b) => JSON.stringify(Object.entries(a).sort()) === J
  */
 
 export class Trials {
-  /**
-   * @param {any} model
-   * @param {import("./shell.js").Shell} shell
-   * @param {import("./requests.js").Waiting} waiting
-   * @param {TrialsDo} does
-   */
+  /** @param {any} model @param {import("./shell.js").Shell} shell @param {import("./requests.js").Waiting} waiting @param {TrialsDo} does */
   constructor(model, shell, waiting, does) {
     this.model = model;
     this.shell = shell;

@@ -97,13 +97,7 @@ export function together(edits) {
   return groups;
 }
 
-/**
- * Edits inside a sentence.
- * @param {Record<string, any>[]} edits
- * @param {string[]} words
- * @param {number} step
- * @param {number} n positions
- */
+/** Edits inside a sentence. @param {Record<string, any>[]} edits @param {string[]} words @param {number} step @param {number} n positions */
 export function editsWords(edits, words, step, n) {
   const names = words.map(quoted);
   const times = Array.from({ length: n }, (_, key) => timeWords(key, key, step));

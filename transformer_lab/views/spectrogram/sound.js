@@ -1,9 +1,8 @@
 // The spectrogram under the weights of its times, their curve below, and the time under the pointer.
 
-import { shade } from "../shared/colours.js";
 import { niceTicks, numberText } from "../shared/ticks.js";
-import { sizedContext } from "../shared/dom.js";
-import { blend } from "../shared/small_heads.js";
+import { sizedContext, taken } from "../shared/dom.js";
+import { blend, weightPixels, twoLines } from "../shared/small_heads.js";
 import { PALETTE } from "../shared/palette.js";
 import { short } from "../shared/messages.js";
 
@@ -48,22 +47,6 @@ export function weightColumns(weights, shown, step, width) {
     for (let i = first; i <= last; i++) found[x] = Math.max(found[x], weights[i]);
   }
   return found;
-}
-
-/** The colours of weights, one pixel a column: where no weight is, the spectrogram is seen. @param {Float64Array} columns @param {Uint8ClampedArray} table */
-export function columnPixels(columns, table) {
-  const canvas = document.createElement("canvas");
-  canvas.width = columns.length;
-  canvas.height = 1;
-  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  const image = context.createImageData(columns.length, 1);
-  const largest = columns.reduce((a, b) => Math.max(a, b), 0);
-  for (let x = 0; x < columns.length; x++) {
-    const strength = shade(columns[x], largest);
-    image.data.set([...table.subarray(3 * strength, 3 * strength + 3), strength], 4 * x);
-  }
-  context.putImageData(image, 0, 0);
-  return canvas;
 }
 
 /**
@@ -119,8 +102,7 @@ export class SoundPicture {
     canvas.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!step && !(event.key === "Escape" && does.free())) return; // it leaves the view where nothing is freed
-      event.preventDefault();
-      event.stopPropagation();
+      taken(event);
       if (step) does.move(step, event.shiftKey);
     }, { signal });
   }
@@ -161,7 +143,7 @@ export class SoundPicture {
     const x = (seconds) => EDGE.left + (Math.max(0, Math.min(to, seconds)) / to) * width;
     const edges = (first, last) => [x((first - 0.5) * sound.step), x((last + 0.5) * sound.step)];
     const columns = weightColumns(weights, to, sound.step, Math.max(1, Math.round(width * (globalThis.devicePixelRatio || 1))));
-    blendSound(context, image, columnPixels(columns, table), fade, { x: EDGE.left, y: EDGE.top, w: width, h: BANDS }, sound, to);
+    blendSound(context, image, weightPixels(columns, columns.length, table), fade, { x: EDGE.left, y: EDGE.top, w: width, h: BANDS }, sound, to);
     this.#axes(context, x, width, inks);
     this.#curve(context, columns, width, inks);
     if (half) {
@@ -178,12 +160,7 @@ export class SoundPicture {
     }
     if (span) {
       const [a, b] = edges(span[0], span[1]);
-      // Two lines: one of them is seen on whatever lies below.
-      for (const [colour, thick] of /** @type {[string, number][]} */ ([[PALETTE.light.paper, 5], [PALETTE.light.accent, 2.5]])) {
-        context.strokeStyle = colour;
-        context.lineWidth = thick;
-        context.strokeRect(a, EDGE.top, Math.max(2, b - a), BANDS);
-      }
+      twoLines(context, [[PALETTE.light.paper, 5], [PALETTE.light.accent, 2.5]], () => context.strokeRect(a, EDGE.top, Math.max(2, b - a), BANDS));
     }
     if (pointed !== null && pointed <= this.last) {
       const at = x(pointed * sound.step);

@@ -3,53 +3,42 @@
 import { mounted } from "../shared/mounted.js";
 import { legend } from "../heads/scale.js";
 import { bytesOf } from "../shared/codecs.js";
-import { button, checkbox, radioGroup, slider } from "../shared/controls.js";
-import { element, hearChanges, legendPart, panelPart, picturePart, within } from "../shared/dom.js";
-import { linked } from "../shared/linked.js";
-import { HeadRows, pictureTable, SmallHeads } from "../shared/small_heads.js";
+import { button, checkbox, radioGroup } from "../shared/controls.js";
+import { element, panelPart, picturePart, within } from "../shared/dom.js";
+import { pictureTable, weightPixels, largestOf } from "../shared/small_heads.js";
 import { Trials } from "../shared/trials.js";
-import { Waiting } from "../shared/requests.js";
 import { fixed, quoted, short } from "../shared/messages.js";
 import { numbersOf } from "../shared/files.js";
-import { blendSound, columnPixels, SoundPicture, weightColumns } from "./sound.js";
+import { blendSound, SoundPicture, weightColumns } from "./sound.js";
 import { editsCode, editsWords, halfOf, listenSentence, timeWords, whoWords, saySound } from "./listening.js";
-import { BaseViewer } from "../shared/viewer.js";
+import { OverlayViewer } from "../shared/overlay.js";
 
-const FADES = Array.from({ length: 21 }, (_, i) => i / 20);
 const HINT = "The bar marks the shortest time that holds half of the weight. Drag to choose a time, or use arrow keys, with Shift for a longer one.";
 
-export class SpectrogramViewer extends BaseViewer {
+export class SpectrogramViewer extends OverlayViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(model, root, signal) {
-    super(model, root, signal, { part: () => `layer-${model.get("layer")}-head-${model.get("head")}` });
     /** @type {import("./sound.js").Sound} */
-    this.sound = model.get("_sound");
-    /** @type {number | null} a word that is pointed at */
-    this.hovered = null;
+    const sound = model.get("_sound");
+    super(model, root, signal, { type: Float32Array, heads: sound.heads, aspect: 2.2, widest: 150, first: sound.first, over: "Weights over the spectrogram", choosing: { mean: "" } });
+    this.sound = sound;
     /** @type {number | null} a position that is pointed at */
     this.pointed = null;
-    /** @type {number} word whose rows are on view */
-    this.shown = model.get("_rows_of");
     this.table = pictureTable();
-    this.link = linked(model, signal, (spot) => {
-      this.pointed = spot?.key ?? null;
-      this.#hover(spot?.query ?? null, false);
-      this.shell.redraw();
-    });
     this.#build();
     this.shell.watch(["layer", "head", "mean", "span", "whole", "fade", "_edits", "_effect", "_every", "_rows"]);
-    hearChanges(model, ["selected"], () => this.#look(), signal);
+  }
+
+  heard(spot) {
+    this.pointed = spot?.key ?? null;
+    super.heard(spot);
+    this.shell.redraw();
   }
 
   // ---- state --------------------------------------------------------------------------------
 
   get at() {
-    return { layer: this.model.get("layer"), head: this.model.get("head"), mean: this.model.get("mean") };
-  }
-
-  /** The word that was chosen to look. */
-  get query() {
-    return this.model.get("selected")?.[0] ?? this.sound.first;
+    return { ...super.at, mean: this.model.get("mean") };
   }
 
   /** Where an edit of what is chosen acts. */
@@ -59,9 +48,7 @@ export class SpectrogramViewer extends BaseViewer {
   }
 
   #row(layer, head) {
-    const { positions, heads } = this.sound;
-    const from = (layer * Math.max(...heads) + head) * positions;
-    return this.rows.subarray(from, from + positions);
+    return this.rowOf(layer, head, this.sound.positions);
   }
 
   /** Whether a head is among what is chosen. @param {number} layer @param {number} head */
@@ -126,17 +113,8 @@ export class SpectrogramViewer extends BaseViewer {
       choices: [{ value: "", text: "the head" }, { value: "layer", text: "its layer’s mean" }, { value: "all", text: "the mean of all heads" }],
       choose: (mean) => shell.set({ mean }),
     });
-    this.fade = slider({ label: "Weights over the spectrogram", part: "fade", values: FADES, value: model.get("fade"), text: (value) => `${Math.round(100 * value)} %`, change: (fade) => shell.set({ fade }) });
     this.whole = checkbox(`also the silence up to ${fixed(sound.seconds, 1)} s`, "whole", (on) => shell.set({ whole: on }));
     this.whole.root.hidden = sound.end >= sound.seconds;
-    this.legend = legendPart();
-    this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
-    this.waiting = new Waiting(this.busy);
-    this.kept = new HeadRows(model, Float32Array, shell, this.waiting);
-    this.every = picturePart("heads", "tl-every");
-    const choose = (layer, head) => shell.set({ layer, head, mean: "" });
-    this.heads = new SmallHeads(this.every, { heads: sound.heads, aspect: 2.2, widest: 150 }, { chosen: () => this.at, choose }, signal);
-    this.everyBox = element("div", { class: "tl-every-box" }, this.every);
     this.trials = new Trials(model, shell, this.waiting, {
       place: () => this.place,
       name: () => ({ "": `layer ${this.at.layer}, head ${this.at.head}`, layer: `all of layer ${this.at.layer}`, all: "all heads" })[this.at.mean],
@@ -149,8 +127,6 @@ export class SpectrogramViewer extends BaseViewer {
       needs: "A saved page holds what each head alone does; more at once, and times that are cut, need the view in a notebook.",
     });
     this.cut = button("", "cut", () => this.#cut(), "Cut the edges from this word to this time");
-    this.note = element("p", { class: "tl-hint", "data-part": "note" }, model.get("_note"));
-    this.note.hidden = !model.get("_note");
     this.matter = element("div", { class: "tl-panel", "data-part": "matter" },
       element("p", { class: "tl-heading tl-asked" }, element("b", {}, "Does it matter?")),
       element("div", { class: "tl-trials" }, this.trials.off, this.cut, this.trials.undo), this.trials.effect);
@@ -176,8 +152,8 @@ export class SpectrogramViewer extends BaseViewer {
       const chip = /** @type {HTMLElement} */ (event.target).closest?.("[data-value]");
       return chip ? Number(/** @type {HTMLElement} */ (chip).dataset.value) : null;
     };
-    strip.addEventListener("pointerover", (event) => this.#hover(wordOf(event), true), { signal: this.signal });
-    strip.addEventListener("pointerleave", () => this.#hover(null, true), { signal: this.signal });
+    strip.addEventListener("pointerover", (event) => this.hover(wordOf(event), true), { signal: this.signal });
+    strip.addEventListener("pointerleave", () => this.hover(null, true), { signal: this.signal });
     strip.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && this.shell.free("selected")) event.stopPropagation();
     }, { signal: this.signal });
@@ -185,19 +161,13 @@ export class SpectrogramViewer extends BaseViewer {
 
   async open() {
     this.image = await createImageBitmap(new Blob([bytesOf(this.model.get("_picture"))], { type: "image/png" }));
-    this.rows = this.kept.here(this.model.get("_rows_of"));
-    this.shell.draw();
-    this.#look();
+    this.begin();
   }
 
   // ---- what the reader does -----------------------------------------------------------------
 
-  /** @param {number | null} word @param {boolean} tell */
-  #hover(word, tell) {
-    if (word === this.hovered) return;
-    this.hovered = word;
-    if (tell) this.link.hover(word === null ? null : { query: word, key: null });
-    this.#look();
+  cannot(word) {
+    return `When ${quoted(this.sound.words[word])} looks`;
   }
 
   /** @param {number | null} position */
@@ -222,17 +192,6 @@ export class SpectrogramViewer extends BaseViewer {
     if (span) this.trials.toggle(this.#edges(span));
   }
 
-  /** Show the rows of the word that is meant now; ask for them where they are not here. */
-  async #look() {
-    const word = this.hovered ?? this.query;
-    const rows = await this.kept.ask(word, (why) => {
-      if (this.hovered === null) this.shell.say(`When ${quoted(this.sound.words[word])} looks cannot be shown: ${why}`);
-    });
-    if (!rows || this.signal.aborted || word !== (this.hovered ?? this.query)) return;
-    [this.shown, this.rows] = [word, rows];
-    this.shell.redraw();
-  }
-
   // ---- drawing ------------------------------------------------------------------------------
 
   draw() {
@@ -249,13 +208,13 @@ export class SpectrogramViewer extends BaseViewer {
     this.picture.draw({ image: this.image, weights, table, fade, room: box.clientWidth, to, half, span, cut: this.#cutPositions(), pointed: this.pointed, inks: shell.inks });
     const paint = (context, layer, head, where) => {
       const columns = weightColumns(this.#row(layer, head), to, sound.step, Math.max(1, Math.round(where.w)));
-      blendSound(context, this.image, columnPixels(columns, table), fade, where, sound, to);
+      blendSound(context, this.image, weightPixels(columns, columns.length, table), fade, where, sound, to);
     };
     this.heads.draw({
       paint, room: this.everyBox.clientWidth - 12, every: model.get("_every")[this.shown] ?? [], inks: shell.inks,
       marked: (layer, head) => this.#among(layer, head), off: (layer, head) => this.trials.isOff({ layer, head, kind: "cross" }),
     });
-    const largest = weights.reduce((a, b) => Math.max(a, b), 0);
+    const largest = largestOf(weights);
     this.legend.replaceChildren(...(largest ? legend(table, largest, false, false) : []));
     this.#say(weights);
     this.#read(weights);
