@@ -20,10 +20,7 @@ def make_norm(config: ModelConfig) -> nn.Module:
     if config.norm == "rms":
         return RMSNorm(config.d_model, eps=config.norm_eps, elementwise_affine=config.norm_affine)
     return nn.LayerNorm(
-        config.d_model,
-        eps=config.norm_eps,
-        elementwise_affine=config.norm_affine,
-        bias=config.bias,
+        config.d_model, eps=config.norm_eps, elementwise_affine=config.norm_affine, bias=config.bias
     )
 
 

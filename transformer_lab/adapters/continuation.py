@@ -96,11 +96,7 @@ class _Taking:
 
 
 def _with_cache(
-    network: Network,
-    tokens: Tensor,
-    most: int,
-    written: Tensor | None,
-    sampling: Any,
+    network: Network, tokens: Tensor, most: int, written: Tensor | None, sampling: Any
 ) -> list[int] | None:
     """None where that is not what the plain pass gives."""
     options: dict[str, Any] = {} if written is None else dict(decoder_input_ids=written)

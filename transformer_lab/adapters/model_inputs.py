@@ -13,15 +13,7 @@ from torch import Tensor, nn
 from .linear import device_of
 from .network import Inputs
 from .patches import Patches
-from .speech import (
-    FEATURES,
-    check_heard,
-    check_sound,
-    features,
-    heard_by,
-    heard_floats,
-    sound_of,
-)
+from .speech import FEATURES, check_heard, check_sound, features, heard_by, heard_floats, sound_of
 from .structure import is_hugging_face, parameters_of
 
 PIXELS = "pixel_values"

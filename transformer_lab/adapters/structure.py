@@ -109,10 +109,7 @@ class Structure:
     """
 
     def __init__(
-        self,
-        model: Any,
-        seen: tuple[type, bool] | None = None,
-        order: Sequence[int] | None = None,
+        self, model: Any, seen: tuple[type, bool] | None = None, order: Sequence[int] | None = None
     ):
         self.model, self.order = model, order
         self.config = model.config

@@ -100,8 +100,7 @@ class _Writer:
             from babel import dates as babel_dates
         except ImportError:
             raise FileError.at(
-                "babel",
-                "is not installed, and dates() needs its locales; pip install babel",
+                "babel", "is not installed, and dates() needs its locales; pip install babel"
             ) from None
         try:
             self.locale = babel.Locale.parse(locale)

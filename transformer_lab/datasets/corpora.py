@@ -119,10 +119,7 @@ class Corpus:
         targets = torch.cat([ids[1:], ids.new_full((short,), IGNORE)]).view(-1, n_ctx)
         mask = (torch.arange(n + short) < n).view(-1, n_ctx)
         parts = zip(
-            tokens.split(batch_size),
-            targets.split(batch_size),
-            mask.split(batch_size),
-            strict=True,
+            tokens.split(batch_size), targets.split(batch_size), mask.split(batch_size), strict=True
         )
         return [Batch(tokens=t, targets=y, mask=m) for t, y, m in parts]
 

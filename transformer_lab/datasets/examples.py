@@ -69,11 +69,7 @@ class Dataset(Generic[Example]):
     kinds: ClassVar[tuple[str, ...]]
 
     def __init__(
-        self,
-        name: str,
-        tokenizer: Tokenizer,
-        train: Sequence[Example],
-        held_out: Sequence[Example],
+        self, name: str, tokenizer: Tokenizer, train: Sequence[Example], held_out: Sequence[Example]
     ):
         self.name = name
         self.tokenizer = tokenizer

@@ -83,9 +83,7 @@ def translate(n: int, language: str) -> Pair:
         tuple(i for i, origin in enumerate(source) if origin.says & part.says) for part in target
     )
     return Pair(
-        " ".join(part.word for part in source),
-        " ".join(part.word for part in target),
-        alignment,
+        " ".join(part.word for part in source), " ".join(part.word for part in target), alignment
     )
 
 

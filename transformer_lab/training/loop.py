@@ -23,13 +23,7 @@ from ..files.rng import RandomState
 from ..optim import Recipe, Schedule, recipe
 from . import distributed
 from .feed import feed
-from .hardware import (
-    backend_for,
-    compiler_failed,
-    keep_freed_memory,
-    threads_for,
-    warn_uncompiled,
-)
+from .hardware import backend_for, compiler_failed, keep_freed_memory, threads_for, warn_uncompiled
 from .interrupt import Interrupts, TrainingStopped
 from .objective import (
     NOTHING_TO_EVALUATE,

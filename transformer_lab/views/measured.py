@@ -67,9 +67,7 @@ def to_plotly(
         ) from error
 
 
-def _known(
-    found: Any,
-) -> tuple[Any, str, tuple[str, ...], Mapping[str, Sequence[str]], str] | None:
+def _known(found: Any) -> tuple[Any, str, tuple[str, ...], Mapping[str, Sequence[str]], str] | None:
     """Of what has a form of its own: values, what they are, their axes, labels and a title."""
     if hasattr(found, "products"):
         title = f"A score, by dimension: layer {found.layer}, head {found.head}"

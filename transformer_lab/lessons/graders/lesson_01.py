@@ -188,10 +188,7 @@ def _masked_cases() -> list[Case]:
             "two sentences, the second with one word of padding",
             (random(20, 2, 4, 5), *_maps(21, 5, 3, 2), filled),
         ),
-        Case(
-            "a word that may attend to nothing",
-            (random(30, 4, 6), *_maps(31, 6, 4, 3), lost),
-        ),
+        Case("a word that may attend to nothing", (random(30, 4, 6), *_maps(31, 6, 4, 3), lost)),
         Case("scores of a thousand and more", (_whole(43, 5, 4), *large, before)),
     ]
 

@@ -89,10 +89,7 @@ class BlockView(Travelling):
         layer = trace.attending(kind)[0] if layer is None else layer
         walk = self._data.walk(kind, layer, head, position % n)
         _check_step(step, walk)
-        super().__init__(
-            **traits_of(trace, batch, title, link, "One block"),
-            _kinds=kinds,
-        )
+        super().__init__(**traits_of(trace, batch, title, link, "One block"), _kinds=kinds)
         with self.hold_sync():
             self.kind, self.layer, self.head, self.step = kind, layer, head, step
             self.selected = None if position in (-1, n - 1) else (position % n, None)

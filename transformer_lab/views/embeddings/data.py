@@ -185,13 +185,7 @@ def of_table(
     given = _labels(labels, count)
     kinds = [given[i] for i in ids] if given else [kind_of(token) for token in shown]
     return Points(
-        table[ids].detach().float().cpu()[None],
-        shown,
-        ids,
-        [0] * len(ids),
-        kinds,
-        [where],
-        sample,
+        table[ids].detach().float().cpu()[None], shown, ids, [0] * len(ids), kinds, [where], sample
     )
 
 

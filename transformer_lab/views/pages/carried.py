@@ -90,11 +90,7 @@ def why_no_other_text(model: TextModel) -> str:
     return ""
 
 
-def carried(
-    model: TextModel,
-    precision: str = "float16",
-    traces: Iterable[Trace] = (),
-) -> Carried:
+def carried(model: TextModel, precision: str = "float16", traces: Iterable[Trace] = ()) -> Carried:
     """A text model as a page holds it.
 
     Args:

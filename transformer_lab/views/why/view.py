@@ -82,10 +82,7 @@ class WhyView(Travelling):
         )
         layer = trace.attending(kind)[0] if layer is None else layer
         trace.call(layer, kind=kind)  # refuses one without heads
-        super().__init__(
-            **traits_of(trace, batch, title, link, "Why here?"),
-            _kinds=kinds,
-        )
+        super().__init__(**traits_of(trace, batch, title, link, "Why here?"), _kinds=kinds)
         with self.hold_sync():
             self.kind, self.layer, self.head = kind, layer, head
             self.selected = None if query is None and key is None else (query, key)
