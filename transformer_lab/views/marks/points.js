@@ -10,13 +10,15 @@ const NAMED = 60; // points up to which each has its name
  * @typedef {object} PointsMark
  * @property {[number, number][]} places
  * @property {string[]} names
- * @property {boolean[]} diamonds those that are diamonds, and not circles
+ * @property {boolean[]} [diamonds] those that are diamonds, and not circles
  * @property {string[]} colours
  * @property {number | null} [pointed] the one that is framed
  * @property {number | null} [chosen]
  * @property {number[]} [weights] 0 … 1: larger points, and lines to what they make together
  * @property {[number, number]} [together]
  * @property {[string, string]} [titles] of the axes
+ * @property {boolean} [framed] whether each axis has a scale of its own, along a frame
+ * @property {[number, number][][]} [paths] of each point, the way to it
  */
 
 /**
@@ -26,25 +28,39 @@ const NAMED = 60; // points up to which each has its name
  * @param {number} width @param {number} height CSS pixels
  * @returns {(x: number, y: number) => number | null} the point that is meant there
  */
-export function drawPoints(canvas, mark, inks, width, height) {
-  const context = sizedContext(canvas, width, height);
-  const { weights, together } = mark;
-  const { at, zero } = planeScale([...mark.places, ...(together ? [together] : [])], width, height);
+export const drawPoints = (canvas, mark, inks, width, height) => paintPoints(sizedContext(canvas, width, height), mark, inks, width, height);
+
+/** The same on a canvas that holds more. @param {CanvasRenderingContext2D} context @param {PointsMark} mark @param {any} inks @param {number} width @param {number} height */
+export function paintPoints(context, mark, inks, width, height) {
+  const { weights, together, diamonds = [] } = mark;
+  const places = [...mark.places, ...(together ? [together] : []), ...(mark.paths ?? []).flat()];
+  const { at, zero } = (mark.framed ? framedScale : planeScale)(places, width, height);
   const spots = mark.places.map(at);
-  const radius = (i) => (weights ? 3 + 14 * Math.sqrt(weights[i]) : [mark.pointed, mark.chosen].includes(i) ? 7 : 5);
+  const usual = spots.length > 200 ? 2 : mark.framed ? 4 : 5;
+  const radius = (i) => (weights ? 3 + 14 * Math.sqrt(weights[i]) : [mark.pointed, mark.chosen].includes(i) ? usual + 2 : usual);
   context.fillStyle = inks.ground;
   context.fillRect(0, 0, width, height);
   context.strokeStyle = inks.line;
-  for (const [from, to] of [[[0, zero[1]], [width, zero[1]]], [[zero[0], 0], [zero[0], height]]]) strokedLine(context, [from, to]);
   context.textBaseline = "middle";
-  if (mark.titles) {
-    context.font = "11px system-ui, sans-serif";
-    context.fillStyle = inks.quiet;
-    context.fillText(mark.titles[1], zero[0] + 6, 8);
-    context.textAlign = "right";
-    context.fillText(mark.titles[0], width - 2, zero[1] + 27);
-    context.textAlign = "left";
+  if (mark.framed) paintFrame(context, mark.titles, inks, width, height);
+  else {
+    for (const [from, to] of [[[0, zero[1]], [width, zero[1]]], [[zero[0], 0], [zero[0], height]]]) strokedLine(context, [from, to]);
+    if (mark.titles) {
+      context.font = "11px system-ui, sans-serif";
+      context.fillStyle = inks.quiet;
+      context.fillText(mark.titles[1], zero[0] + 6, 8);
+      context.textAlign = "right";
+      context.fillText(mark.titles[0], width - 2, zero[1] + 27);
+      context.textAlign = "left";
+    }
   }
+  mark.paths?.forEach((path, i) => {
+    const chosen = i === mark.chosen;
+    context.strokeStyle = chosen ? inks.accent : mark.colours[i];
+    context.globalAlpha = chosen ? 1 : 0.5;
+    strokedLine(context, path.map(at), chosen ? 3 : 1);
+    context.globalAlpha = 1;
+  });
   context.font = "12px ui-monospace, monospace";
   if (together) spots.forEach((spot, i) => {
     context.strokeStyle = mark.colours[i];
@@ -54,7 +70,7 @@ export function drawPoints(canvas, mark, inks, width, height) {
   });
   spots.forEach(([x, y], i) => {
     const framed = [mark.pointed, mark.chosen].includes(i);
-    pointShape(context, x, y, radius(i), mark.diamonds[i]);
+    pointShape(context, x, y, radius(i), diamonds[i]);
     context.fillStyle = mark.colours[i];
     context.globalAlpha = weights ? 0.8 : 1;
     context.fill();
@@ -84,6 +100,32 @@ export function drawPoints(canvas, mark, inks, width, height) {
     const nearest = far.indexOf(Math.min(...far));
     return far[nearest] <= NEAR ? nearest : null;
   };
+}
+
+/** A scale for each axis. */
+function framedScale(places, width, height) {
+  const [[left, right], [low, high]] = [0, 1].map((axis) => {
+    const ends = [Math.min(...places.map((p) => p[axis])), Math.max(...places.map((p) => p[axis]))];
+    const room = (ends[1] - ends[0] || 1) * 0.08;
+    return [ends[0] - room, ends[1] + room];
+  });
+  const at = ([x, y]) => [EDGE + ((width - EDGE - 8) * (x - left)) / (right - left), height - EDGE - ((height - EDGE - 8) * (y - low)) / (high - low)];
+  return { at, zero: at([0, 0]) };
+}
+
+function paintFrame(context, titles, inks, width, height) {
+  context.lineWidth = 1;
+  context.strokeRect(EDGE, 8, width - EDGE - 8, height - EDGE - 8);
+  context.font = "12px system-ui, sans-serif";
+  context.fillStyle = inks.quiet;
+  context.textAlign = "center";
+  context.fillText(fitText(context, titles[0], width - EDGE - 8), (width + EDGE - 8) / 2, height - EDGE + 16);
+  context.save();
+  context.translate(14, (height - EDGE + 8) / 2);
+  context.rotate(-Math.PI / 2);
+  context.fillText(fitText(context, titles[1], height - EDGE - 8), 0, 0);
+  context.restore();
+  context.textAlign = "left";
 }
 
 /** The same scale along both axes, with 0 in view. */
