@@ -1,6 +1,6 @@
 // Curves on a canvas, each named at its end.
 
-import { niceTicks, numberText } from "./ticks.js";
+import { niceTicks, numberText, ruledLines } from "./ticks.js";
 import { hearPointer, sizedContext } from "./dom.js";
 import { headColour } from "./colours.js";
 
@@ -120,19 +120,7 @@ export class Plot {
 
   #axes(context, { scene, rows, step, x, y, left, room, height }) {
     const { colours } = scene;
-    context.strokeStyle = colours.line;
-    context.fillStyle = colours.quiet;
-    context.textBaseline = "middle";
-    context.textAlign = "right";
-    for (const tick of rows) {
-      context.beginPath();
-      context.moveTo(left, y(tick));
-      context.lineTo(left + room.width, y(tick));
-      context.globalAlpha = Math.abs(tick) < 1e-9 ? 1 : 0.6;
-      context.stroke();
-      context.globalAlpha = 1;
-      context.fillText(numberText(tick, step), left - 6, y(tick));
-    }
+    ruledLines(context, rows, { y, text: (tick) => numberText(tick, step), left, right: left + room.width, inks: colours });
     context.textAlign = "center";
     const ticks = niceTicks(this.scale.from, this.scale.to, Math.max(2, room.width / 70)).filter((tick) => !scene.whole || Number.isInteger(tick));
     for (const tick of ticks) context.fillText(numberText(tick, ticks[1] - ticks[0] || 1), x(tick), 8 + room.height + 11);

@@ -23,3 +23,25 @@ export function nearest(points, step) {
 /** @param {number} value @param {number} step between ticks */
 export const numberText = (value, step) =>
   value.toFixed(step >= 1 ? 0 : Math.min(4, Math.ceil(-Math.log10(step) - 1e-9))).replace("-", "−");
+
+/**
+ * Lines across a picture, each with its number at the left.
+ * @param {CanvasRenderingContext2D} context
+ * @param {number[]} ticks
+ * @param {{y: (tick: number) => number, text: (tick: number) => string, left: number, right: number, inks: any}} how
+ */
+export function ruledLines(context, ticks, { y, text, left, right, inks }) {
+  context.strokeStyle = inks.line;
+  context.fillStyle = inks.quiet;
+  context.textBaseline = "middle";
+  context.textAlign = "right";
+  for (const tick of ticks) {
+    context.globalAlpha = Math.abs(tick) < 1e-9 ? 1 : 0.6;
+    context.beginPath();
+    context.moveTo(left, y(tick));
+    context.lineTo(right, y(tick));
+    context.stroke();
+    context.globalAlpha = 1;
+    context.fillText(text(tick), left - 6, y(tick));
+  }
+}

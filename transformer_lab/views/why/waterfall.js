@@ -1,7 +1,7 @@
 // A sum as a waterfall: each part begins where the one before it ended; the last bar is the sum.
 
 import { entry } from "../shared/colours.js";
-import { niceTicks } from "../shared/ticks.js";
+import { niceTicks, ruledLines } from "../shared/ticks.js";
 import { hearPointer, sizedContext } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
 import { fixed } from "../shared/messages.js";
@@ -26,6 +26,8 @@ export function partColour(table, value, most) {
   const place = Math.sign(value) * (0.3 + (0.7 * Math.abs(value)) / (most || 1));
   return entry(table, linearShade(Math.max(-1, Math.min(1, place)), -1, 1));
 }
+
+const tickText = (tick) => fixed(tick, tick % 1 ? 1 : 0);
 
 export class Waterfall {
   /** @param {HTMLCanvasElement} canvas @param {(index: number | null) => void} hover place in falling order @param {AbortSignal} signal */
@@ -66,12 +68,12 @@ export class Waterfall {
     const [low, most] = [Math.min(...ends), Math.max(...ends)];
     const high = most + 0.1 * (most - low || 1);
     const ticks = niceTicks(low, high, Math.max(2, height / 45)).filter((tick) => tick <= high && tick >= low);
-    this.left = 12 + Math.max(...ticks.map((tick) => context.measureText(fixed(tick, tick % 1 ? 1 : 0)).width));
+    this.left = 12 + Math.max(...ticks.map((tick) => context.measureText(tickText(tick)).width));
     const sumRoom = 56;
     const bottom = height - 34;
     this.step = (width - this.left - sumRoom) / Math.max(1, parts.length);
     const y = (value) => 14 + (1 - (value - low) / (high - low || 1)) * (bottom - 14);
-    this.#grid(context, ticks, y);
+    ruledLines(context, ticks, { y, text: tickText, left: this.left, right: width, inks: scene.colours });
     const largestPart = Math.max(...parts.map((p) => Math.abs(p.value)), 1e-9);
     const thick = Math.max(1, this.step - (this.step > 4 ? 1 : 0));
     parts.forEach((part, i) => {
@@ -87,23 +89,6 @@ export class Waterfall {
     this.#names(context, bottom, place);
     this.#sum(context, y, width - sumRoom + 10, sumRoom - 18);
     Object.assign(this.canvas.dataset, { left: String(this.left), step: String(this.step) });
-  }
-
-  #grid(context, ticks, y) {
-    const { colours } = this.scene;
-    context.strokeStyle = colours.line;
-    context.fillStyle = colours.quiet;
-    context.textAlign = "right";
-    context.textBaseline = "middle";
-    for (const tick of ticks) {
-      context.globalAlpha = tick === 0 ? 1 : 0.6;
-      context.beginPath();
-      context.moveTo(this.left, y(tick));
-      context.lineTo(this.width, y(tick));
-      context.stroke();
-      context.globalAlpha = 1;
-      context.fillText(fixed(tick, tick % 1 ? 1 : 0), this.left - 5, y(tick));
-    }
   }
 
   #names(context, bottom, place) {
