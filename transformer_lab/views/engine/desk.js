@@ -3,6 +3,7 @@
 // between two steps.
 
 import { analysis } from "./analyses.js";
+import { Pass } from "./pass.js";
 import { picture, pictures } from "./pictures.js";
 import { blockShares, logitLens, outcome } from "./predictions.js";
 import { score } from "./scores.js";
@@ -45,7 +46,7 @@ export class Reading {
   /** One that is not kept, from whichever is nearer. @param {any[]} edits @returns {Generator<null, import("./pass.js").Pass>} */
   *fresh(edits) {
     const from = [this.clean, this.last].flatMap((known) => (known ? [known.pass] : []));
-    const pass = this.text.model.pass(this.inputs, edits, { read: this.source, from });
+    const pass = new Pass(this.text.model, this.inputs, edits, { read: this.source, from });
     yield* pass.steps();
     return pass;
   }

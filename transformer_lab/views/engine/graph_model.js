@@ -112,14 +112,9 @@ export class GraphModel {
     return this.graph.read(x);
   }
 
-  /** @param {import("./pass.js").Inputs} inputs @param {any[]} edits @param {import("./pass.js").Options} options */
-  pass(inputs, edits, options) {
-    return new Pass(this, inputs, edits, options);
-  }
-
   /** @param {import("./pass.js").Inputs} inputs @param {any[]} [edits] @param {import("./pass.js").Options} [options] */
   run(inputs, edits = [], options = {}) {
-    const pass = this.pass(inputs, edits, options);
+    const pass = new Pass(this, inputs, edits, options);
     for (const _ of pass.steps());
     return pass;
   }

@@ -13,18 +13,14 @@ export function rowScores(pass, call, head, row) {
   const { query, key, dHead: d, scale, softcap } = call;
   const first = keyHead(call, head) * d;
   const q = query.data.slice(row * query.columns + head * d, row * query.columns + (head + 1) * d);
-  const keys = Array.from({ length: key.rows }, (_, j) => key.data.subarray(j * key.columns + first, j * key.columns + first + d));
-  const compared = analysis("attention_row", { query: q, keys: stackedRows(keys), scores: pass.scores(call, head, row), scale, softcap: softcap ?? 0 });
+  const keys = rowsOf(Array.from({ length: key.rows }, (_, j) => key.data.subarray(j * key.columns + first, j * key.columns + first + d)));
+  const compared = analysis("attention_row", { query: q, keys, scores: pass.scores(call, head, row), scale, softcap: softcap ?? 0 });
   const [dots, scaled, bias, scores] = ["dots", "scaled", "bias", "scores"].map((name) => compared[name].data);
-  return { q, keys, dots, scale, softcap, scaled, bias, scores };
+  return { q, keys: Array.from({ length: key.rows }, (_, j) => keys.data.subarray(j * d, (j + 1) * d)), dots, scale, softcap, scaled, bias, scores };
 }
 
 /** @param {Float32Array[]} rows @returns {import("./tensors.js").Matrix} */
-function stackedRows(rows) {
-  const x = matrix(rows.length, rows[0].length);
-  rows.forEach((row, i) => x.data.set(row, i * x.columns));
-  return x;
-}
+const rowsOf = (rows) => matrix(rows.length, rows[0].length, Float32Array.from(rows.flatMap((row) => Array.from(row))));
 
 /**
  * @param {import("./desk.js").Reading} reading
@@ -47,7 +43,7 @@ export function* score(reading, { kind, layer, head, query = null, key = null })
   const reached = Array.from(keys.keys()).filter((j) => Number.isFinite(scores[j]));
   const above = reached.length > 1;
   const k = keys[to];
-  const split = analysis("score_products", { query: q, key: k, others: stackedRows(above ? reached.map((j) => keys[j]) : keys), scale });
+  const split = analysis("score_products", { query: q, key: k, others: rowsOf(above ? reached.map((j) => keys[j]) : keys), scale });
   const { products, above: aboveK, above_products: aboveProducts } = split;
   const cell = { kind, layer, head, query: row, key: to, scaled: dots[to] * scale, longest: split.longest.data[0] };
   const bySource = yield* scoreBySource(pass, cell, reached, above);

@@ -3,6 +3,7 @@
 // writes in Python.
 
 import { analysis } from "./analyses.js";
+import { Pass } from "./pass.js";
 import { likeliest } from "./tensors.js";
 
 /**
@@ -81,7 +82,7 @@ export function* writing(model, inputs, most, { eos = null, edits = [], read, fi
     const ids = [...start, ...written];
     if (first && !pass) pass = yield* first();
     else {
-      pass = model.pass(model.both ? { ...inputs, target: ids } : { tokens: ids }, edits, { before: pass, read });
+      pass = new Pass(model, model.both ? { ...inputs, target: ids } : { tokens: ids }, edits, { before: pass, read });
       yield* pass.steps();
     }
     const token = take(pass.logits([ids.length - 1]).data);
