@@ -8,37 +8,8 @@ import { rowScores } from "./scores.js";
 const ALIKE = 1e-4; // how far a vector may be from what it is taken for, beside its length
 
 /**
- * @typedef {object} Steps as `BlockSteps` of circuits/block_walk.py
- * @property {string} kind
- * @property {number} layer
- * @property {number} head
- * @property {number} position
- * @property {Float32Array} stream
- * @property {Float32Array} reads
- * @property {string} norm
- * @property {Float32Array} query
- * @property {Float32Array[]} keys
- * @property {Float32Array[]} values
- * @property {Float32Array} dots
- * @property {number} scale
- * @property {number | null} softcap
- * @property {number} nothing the share that a sink takes
- * @property {Float32Array} scaled
- * @property {Float32Array} bias
- * @property {Float32Array} scores
- * @property {Float32Array} weights
- * @property {Float32Array[]} z
- * @property {Float32Array} written
- * @property {Float32Array} attention
- * @property {Float32Array} middle
- * @property {Float32Array | null} cross
- * @property {Float32Array | null} mlpReads
- * @property {string} mlpNorm
- * @property {Float32Array | null} hidden
- * @property {Float32Array | null} mlp
- * @property {boolean} after
- * @property {Float32Array} out
- *
+ * @typedef {{kind: string, layer: number, head: number, position: number} & ReturnType<typeof attended> & ReturnType<typeof summed>} Steps
+ *   as `BlockSteps` of circuits/block_walk.py
  * @typedef {{id: number, probability: number}} Likely
  * @typedef {{lens: Likely[], final: Likely[], without: number, why: string}} Answers what the stream after the block
  *   would predict, what the model does, and the probability of its first answer with the head off
