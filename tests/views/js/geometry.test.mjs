@@ -3,7 +3,8 @@ import { test } from "node:test";
 
 import { niceTicks, nearest } from "../../../transformer_lab/views/shared/ticks.js";
 import { scaleEnd, windowFrom } from "../../../transformer_lab/views/heads/scale.js";
-import { axisStep, cellAt, frameOf, leaning, leaningHeight, textOf, tilesOf } from "../../../transformer_lab/views/shared/map_frame.js";
+import { cellAt, frameOf, leaning, leaningHeight, textOf, tilesOf } from "../../../transformer_lab/views/shared/map_frame.js";
+import { roundStep } from "../../../transformer_lab/views/shared/ticks.js";
 import { besides, columnLines, withGaps } from "../../../transformer_lab/views/heads/lines.js";
 
 test("lines between the same two tokens lie side by side, within their row", () => {
@@ -69,8 +70,8 @@ test("the last slanted label leans no further than the canvas reaches", () => {
 });
 
 test("axis steps leave room for their numbers", () => {
-  assert.equal(axisStep(512, 470), 50);
-  assert.equal(axisStep(4096, 470), 500);
+  assert.equal(roundStep(512, 470), 50);
+  assert.equal(roundStep(4096, 470), 500);
 });
 
 test("the end of the scale is 1, or a round number just above the largest weight", () => {

@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { numberText } from "../../../transformer_lab/views/shared/ticks.js";
-import { linearShade, roundStep } from "../../../transformer_lab/views/shared/number_map.js";
+import { linearShade } from "../../../transformer_lab/views/shared/number_map.js";
+import { roundStep } from "../../../transformer_lab/views/shared/ticks.js";
 import { namedCurves, nearestIndex, spread } from "../../../transformer_lab/views/shared/plot.js";
 import { relativeBucket } from "../../../transformer_lab/views/positions/math.js";
 import { byDistance, changeOf, encodingOf, positionValues, sayPositions, schemeFacts } from "../../../transformer_lab/views/positions/scheme.js";

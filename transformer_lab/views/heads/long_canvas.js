@@ -1,8 +1,10 @@
 // The map of a long text on its canvas: pixels, labels, marks, and the small overview of the whole.
 
-import { packedPalette, paintBlocked, shade } from "../shared/colours.js";
+import { colourCells } from "../marks/matrix.js";
+import { paintBlocked, shade } from "../shared/colours.js";
 import { fitText, sizedContext } from "../shared/dom.js";
-import { axisStep, leaning, leaningHeight, LONGEST_NAME, textOf, writeAbove } from "../shared/map_frame.js";
+import { leaning, leaningHeight, LONGEST_NAME, textOf, writeAbove } from "../shared/map_frame.js";
+import { roundStep } from "../shared/ticks.js";
 import { cellsSeen, gathered, levelFor, pixelsOf, wholeSight } from "./zoom.js";
 
 const NAMED_FROM = 11; // pixels a token from which every one is named
@@ -78,20 +80,8 @@ export class LongCanvas {
     this.coarse = found.coarse;
     const [width, height] = [frame.width, frame.height].map((x) => Math.max(1, Math.round(x * ratio)));
     const values = pixelsOf(found.values, cells, level, sight, width, height, frame.per * ratio);
-    this.#colour(this.picture, values, width, height, table, end / pyramid.info.scale);
+    colourCells(this.picture, { width, height }, table, (i) => shade(values[i], end / pyramid.info.scale));
     this.#paintOverview();
-  }
-
-  #colour(canvas, values, width, height, table, end) {
-    canvas.width = width;
-    canvas.height = height;
-    const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    const image = context.createImageData(width, height);
-    const pixels = new Uint32Array(image.data.buffer);
-    const palette = packedPalette(table);
-    for (let i = 0; i < pixels.length; i++) pixels[i] = palette[shade(values[i], end)];
-    context.putImageData(image, 0, 0);
-    return context;
   }
 
   #paintOverview() {
@@ -103,7 +93,8 @@ export class LongCanvas {
     const cells = cellsSeen(whole, level, size);
     const { values } = gathered((...at) => pyramid.tile(...at), level, cells, size.tile, level);
     const [width, height] = [size.keys, size.queries].map((count) => Math.max(1, Math.round(count * per)));
-    const context = this.#colour(this.overview, pixelsOf(values, cells, level, whole, width, height, per), width, height, table, end / pyramid.info.scale);
+    const shown = pixelsOf(values, cells, level, whole, width, height, per);
+    const context = colourCells(this.overview, { width, height }, table, (i) => shade(shown[i], end / pyramid.info.scale));
     if (scene?.causal) {
       context.beginPath();
       const corner = (size.keys - size.queries) * per;
@@ -191,7 +182,7 @@ export class LongCanvas {
     const { left, top, per, named, down, across } = frame;
     context.textBaseline = "middle";
     const each = (from, count, room, write) => {
-      const step = named ? 1 : axisStep(count, room);
+      const step = named ? 1 : roundStep(count, room);
       for (let at = Math.ceil(from / step) * step; at < from + count; at += step) write(at, (at - from + 0.5) * per);
     };
     const set = (on, size) => {

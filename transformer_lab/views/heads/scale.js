@@ -3,6 +3,7 @@
 import { entry, legendTicks, signedShade } from "../shared/colours.js";
 import { element } from "../shared/dom.js";
 import { short, changeText } from "../shared/messages.js";
+import { roundUp } from "../shared/ticks.js";
 
 /**
  * The end of the colour scale: 1, or less where no weight comes near it.
@@ -12,8 +13,7 @@ import { short, changeText } from "../shared/messages.js";
 export function scaleEnd(most, isWeight) {
   if (!(most > 0)) return 1;
   if (isWeight && most > 0.5) return 1;
-  const power = 10 ** Math.floor(Math.log10(most));
-  return [1, 2, 5, 10].map((m) => m * power).find((end) => end >= most * 0.9999) ?? 10 * power;
+  return roundUp(0.9999 * most);
 }
 
 /**

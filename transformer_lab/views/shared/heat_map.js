@@ -1,9 +1,11 @@
 // A map of weights on a canvas: queries down, keys across, with labels, cursor and selection.
 
 import { pooled } from "./attention.js";
-import { inkOn, packedPalette, paintBlocked, shade, signedShade } from "./colours.js";
+import { colourCells, dashedBox, ruleCells } from "../marks/matrix.js";
+import { inkOn, paintBlocked, shade, signedShade } from "./colours.js";
 import { fitText, hearPointer, showDrawn, sizedContext } from "./dom.js";
-import { axisStep, cellAt, fittedFrame, LABEL_FROM, leaning, LONGEST_NAME, NAMES_FROM, textOf, writeAbove } from "./map_frame.js";
+import { cellAt, fittedFrame, LABEL_FROM, leaning, LONGEST_NAME, NAMES_FROM, textOf, writeAbove } from "./map_frame.js";
+import { roundStep } from "./ticks.js";
 import { short, changeText } from "./messages.js";
 import { TO_NOTHING } from "./map_sentences.js";
 
@@ -120,15 +122,8 @@ export class HeatMap {
   /** @param {HTMLCanvasElement} picture @param {{width: number, height: number, values: Float32Array}} small */
   #colour(picture, small) {
     const { table, signed: isChange, largest } = this.scene;
-    picture.width = small.width;
-    picture.height = small.height;
-    const context = /** @type {CanvasRenderingContext2D} */ (picture.getContext("2d"));
-    const image = context.createImageData(small.width, small.height);
-    const pixels = new Uint32Array(image.data.buffer);
-    const palette = packedPalette(table);
     const place = isChange ? signedShade : shade;
-    for (let i = 0; i < pixels.length; i++) pixels[i] = palette[place(small.values[i], largest)];
-    context.putImageData(image, 0, 0);
+    colourCells(picture, small, table, (cell) => place(small.values[cell], largest));
   }
 
   /** Draw labels, the cell under the cursor and the selected one over the weights. @param {Spot | null} hover @param {Spot | null} selected */
@@ -139,7 +134,10 @@ export class HeatMap {
     context.imageSmoothingEnabled = false;
     context.drawImage(this.picture, frame.left, frame.top, frame.width, frame.height);
     this.#blocked(context);
-    if (frame.cell >= LABEL_FROM) this.#grid(context);
+    if (frame.cell >= LABEL_FROM) {
+      const { keys: columns, queries: rows } = scene.part;
+      ruleCells(context, scene.colours.line, frame, { across: frame.cell, down: frame.cell, columns, rows });
+    }
     if (frame.cell >= NUMBER_FROM) this.#numbers(context);
     if (frame.beside) this.#beside(context, hover);
     this.#cuts(context);
@@ -163,11 +161,7 @@ export class HeatMap {
     const { colours } = this.scene;
     const { top, cell, height, beside } = this.frame;
     context.drawImage(this.column, beside.left, top, beside.width, height);
-    context.strokeStyle = colours.quiet;
-    context.lineWidth = 1;
-    context.setLineDash([3, 3]);
-    context.strokeRect(beside.left - 0.5, top - 0.5, beside.width + 1, height + 1);
-    context.setLineDash([]);
+    dashedBox(context, colours.quiet, beside.left - 0.5, top - 0.5, beside.width + 1, height + 1);
     if (cell >= NUMBER_FROM) this.#numbersOf(context, (query) => [this.scene.nothing(query)], 0, 1, beside.left);
     if (top < NAMES_FROM) return;
     context.font = NOTHING_FONT;
@@ -199,31 +193,8 @@ export class HeatMap {
       context.beginPath();
       context.rect(left + column * cell, top, Math.max(cell, 1), height);
       paintBlocked(context, colours);
-      context.strokeStyle = colours.quiet;
-      context.lineWidth = 1;
-      context.setLineDash([3, 3]);
-      context.strokeRect(left + column * cell + 0.5, top + 0.5, Math.max(cell - 1, 1), height - 1);
-      context.setLineDash([]);
+      dashedBox(context, colours.quiet, left + column * cell + 0.5, top + 0.5, Math.max(cell - 1, 1), height - 1);
     }
-  }
-
-  #grid(context) {
-    const { part, colours } = this.scene;
-    const { left, top, cell, width, height } = this.frame;
-    context.strokeStyle = colours.line;
-    context.lineWidth = 1;
-    context.globalAlpha = 0.5;
-    context.beginPath();
-    for (let i = 0; i <= part.keys; i++) {
-      context.moveTo(left + i * cell, top);
-      context.lineTo(left + i * cell, top + height);
-    }
-    for (let i = 0; i <= part.queries; i++) {
-      context.moveTo(left, top + i * cell);
-      context.lineTo(left + width, top + i * cell);
-    }
-    context.stroke();
-    context.globalAlpha = 1;
   }
 
   #numbers(context) {
@@ -279,8 +250,8 @@ export class HeatMap {
     const { part, queries, keys, colours, hidden } = this.scene;
     const { left, top, cell, width, height, slant } = this.frame;
     const everyone = cell >= LABEL_FROM;
-    const rowStep = everyone ? 1 : axisStep(part.queries, height);
-    const columnStep = everyone ? 1 : axisStep(part.keys, width);
+    const rowStep = everyone ? 1 : roundStep(part.queries, height);
+    const columnStep = everyone ? 1 : roundStep(part.keys, width);
     context.textBaseline = "middle";
     const write = (text, room, on, out, size = textOf(cell)) => {
       context.font = `${on ? "bold " : ""}${everyone ? size : 11}px ${MONO}`;

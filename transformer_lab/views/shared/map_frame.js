@@ -118,15 +118,8 @@ export function cellAt(x, y, frame, part) {
   return null;
 }
 
-/** Round steps for an axis that has no room for every label. */
-export function axisStep(count, room) {
-  const rough = (count * 34) / Math.max(room, 1);
-  const power = 10 ** Math.floor(Math.log10(Math.max(rough, 1)));
-  return [1, 2, 5, 10].map((m) => m * power).find((step) => step >= rough) ?? 10 * power;
-}
-
 /**
- * The same where the cells and the labels above them are to be no higher than `whole`: smaller cells may
+ * The frame where the cells and the labels above them are to be no higher than `whole`: smaller cells may
  * slant the labels, which then need more room themselves.
  * @param {Part} part @param {Room} room @param {number} whole
  */

@@ -1,8 +1,10 @@
 // A map of numbers on a canvas: rows down, columns across, on a linear scale, with labels or a
 // numbered axis, a cell under the cursor and a chosen one.
 
-import { inkOn, packedPalette } from "./colours.js";
+import { colourCells, dashedBox, ruleCells } from "../marks/matrix.js";
+import { inkOn } from "./colours.js";
 import { leaning, leaningHeight, LONGEST_NAME, textOf, writeAbove } from "./map_frame.js";
+import { roundStep } from "./ticks.js";
 import { fitText, hearPointer, sizedContext } from "./dom.js";
 
 const MONO_FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace";
@@ -18,13 +20,6 @@ const GAP = 7; // before a last column that is set apart
 export function linearShade(value, low, high) {
   const place = (value - low) / (high - low || 1);
   return Math.max(0, Math.min(255, Math.round(255 * place)));
-}
-
-/** Round steps for a numbered axis, at least `apart` pixels from one another. @param {number} count @param {number} room in pixels @param {number} [apart] */
-export function roundStep(count, room, apart = 34) {
-  const rough = Math.max(1, (count * apart) / Math.max(room, 1));
-  const power = 10 ** Math.floor(Math.log10(rough));
-  return [1, 2, 5, 10].map((m) => m * power).find((step) => step >= rough - 1e-9) ?? 10 * power;
 }
 
 export class NumberMap {
@@ -124,19 +119,8 @@ export class NumberMap {
 
   #paint() {
     const { rows, columns, value, low, high, table } = this.scene;
-    this.picture.width = columns;
-    this.picture.height = rows;
-    const context = /** @type {CanvasRenderingContext2D} */ (this.picture.getContext("2d"));
-    const image = context.createImageData(columns, rows);
-    const pixels = new Uint32Array(image.data.buffer);
-    const palette = packedPalette(table);
-    for (let row = 0, i = 0; row < rows; row++) {
-      for (let column = 0; column < columns; column++, i++) {
-        const number = value(row, column);
-        pixels[i] = Number.isNaN(number) ? 0 : palette[linearShade(number, low, high)];
-      }
-    }
-    context.putImageData(image, 0, 0);
+    colourCells(this.picture, { width: columns, height: rows }, table, (cell) =>
+      linearShade(value(Math.floor(cell / columns), cell % columns), low, high));
   }
 
   /** @param {Cell | null} hover @param {Cell | null} [chosen] */
@@ -155,7 +139,7 @@ export class NumberMap {
     context.strokeRect(left - 0.5, top - 0.5, width + 1, height + 1);
     if (scene.apart) this.#apart(context);
     if (scene.hatched) this.#hatch(context);
-    if (this.named) this.#grid(context);
+    if (this.named) ruleCells(context, scene.colours.line, frame, { ...frame, columns: together, rows: scene.rows, from: 1 });
     if (scene.write && Math.min(frame.across, frame.down) >= WRITTEN_FROM) this.#numbers(context);
     const focus = hover ?? chosen;
     if (this.named) this.#names(context, focus);
@@ -176,10 +160,7 @@ export class NumberMap {
     context.fillStyle = colours.blocked;
     context.fillRect(left, top, across, height);
     context.drawImage(this.picture, columns - 1, 0, 1, rows, left, top, across, height);
-    context.strokeStyle = colours.quiet;
-    context.setLineDash([3, 3]);
-    context.strokeRect(left - 0.5, top - 0.5, across + 1, height + 1);
-    context.setLineDash([]);
+    dashedBox(context, colours.quiet, left - 0.5, top - 0.5, across + 1, height + 1);
   }
 
   #hatch(context) {
@@ -203,24 +184,6 @@ export class NumberMap {
     }
     context.stroke();
     context.restore();
-  }
-
-  #grid(context) {
-    const { left, top, across, down, width, height } = this.frame;
-    const { rows, columns, colours, apart } = this.scene;
-    context.strokeStyle = colours.line;
-    context.globalAlpha = 0.5;
-    context.beginPath();
-    for (let i = 1; i < columns - (apart ? 1 : 0); i++) {
-      context.moveTo(left + i * across, top);
-      context.lineTo(left + i * across, top + height);
-    }
-    for (let i = 1; i < rows; i++) {
-      context.moveTo(left, top + i * down);
-      context.lineTo(left + width, top + i * down);
-    }
-    context.stroke();
-    context.globalAlpha = 1;
   }
 
   #numbers(context) {

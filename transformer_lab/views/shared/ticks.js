@@ -1,11 +1,18 @@
 // Round numbers along an axis, and the point of a curve that is meant.
 
+/** The next of 1, 2, 5, 10, 20, … @param {number} least */
+export function roundUp(least) {
+  const power = 10 ** Math.floor(Math.log10(least));
+  return [1, 2, 5, 10].map((m) => m * power).find((one) => one >= least * (1 - 1e-9)) ?? 10 * power;
+}
+
+/** Round steps for an axis with numbers, at least `apart` pixels from one another. @param {number} count @param {number} room in pixels @param {number} [apart] */
+export const roundStep = (count, room, apart = 34) => roundUp(Math.max(1, (count * apart) / Math.max(room, 1)));
+
 /** Round numbers that cover a range. @param {number} low @param {number} high @param {number} count about so many */
 export function niceTicks(low, high, count) {
   const span = high - low || Math.abs(high) || 1;
-  const rough = span / Math.max(1, count);
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough) ?? 10 * power;
+  const step = roundUp(span / Math.max(1, count));
   const ticks = [];
   for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * span; i++) ticks.push(i * step + 0);
   return ticks;
