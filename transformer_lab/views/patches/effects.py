@@ -20,10 +20,8 @@ class Effects(Passes[Effect]):
         trace = seen.trace
         self.writes = trace.logits is not None  # tokens, which stand where classes do
         self.has_classes = seen.network.has_classes or self.writes
-        self._every = torch.full((trace.n_layers(), trace.n_heads()), float("nan"))
-        super().__init__(
-            seen.network, Inputs(trace.tokens, mask=trace.mask, given=dict(trace.given))
-        )
+        inputs = Inputs(trace.tokens, mask=trace.mask, given=dict(trace.given))
+        super().__init__(seen.network, inputs, trace, trace.kind())
 
     @property
     def unit(self) -> str:
@@ -40,20 +38,6 @@ class Effects(Passes[Effect]):
         if "[CLS]" in patches.before:
             return "[CLS]'s final state"
         return "the patches' mean final state"
-
-    def alone(self, layer: int | None = None) -> list[tuple[int, int, Effect]]:
-        """Every head, or each of one layer, switched off alone: layer, head and what that changes."""
-        return self.each_head(self.seen.trace, self.seen.trace.kind(), layer)
-
-    def every(self, layer: int | None = None) -> Tensor:
-        """`size` of every head switched off alone, fp32 [layer, head]; NaN where there is none.
-
-        Args:
-            layer: the only one to measure now; of the others what is known, and NaN.
-        """
-        for at, head, effect in self.alone(layer):
-            self._every[at, head] = effect.size
-        return self._every
 
     def read(self, output: Output) -> Tensor:
         """Probabilities of classes or of the token after the last, or the embedding."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
 from ...adapters.interrupts import no_grad
@@ -19,7 +20,14 @@ from .map_sentences import moved
 from .messages import change_text, short
 
 TOP = 5
-Told = TypeVar("Told")
+
+
+class HasSize(Protocol):
+    @property
+    def size(self) -> float | list[float]: ...
+
+
+Told = TypeVar("Told", bound=HasSize)
 
 
 @dataclass(frozen=True)
@@ -42,12 +50,15 @@ class Passes(Generic[Told]):
     """Passes over one input. Subclasses say what is `read` of an output, and what is `told` of one
     after edits, beside `before`."""
 
-    def __init__(self, network: Network, inputs: Inputs):
-        self.network, self.inputs = network, inputs
+    def __init__(self, network: Network, inputs: Inputs, trace: Trace, kind: str):
+        self.network, self.inputs, self.trace, self.kind = network, inputs, trace, kind
         start = time.perf_counter()
         self.before = self._answer()
         self.seconds = time.perf_counter() - start  # of a pass
         self._kept: dict[str, Told] = {}
+        one = torch.tensor(self.told(self.before).size)
+        shape = (*one.shape, trace.n_layers(kind), trace.n_heads(kind))
+        self._every = torch.full(shape, float("nan"))
 
     def read(self, output: Output) -> Tensor:
         raise NotImplementedError
@@ -67,15 +78,25 @@ class Passes(Generic[Told]):
             self._kept[name] = self.told(after)
         return self._kept[name]
 
-    def each_head(
-        self, trace: Trace, kind: str, layer: int | None = None
-    ) -> list[tuple[int, int, Told]]:
-        """Every head of a kind, or of one layer, switched off alone: layer, head, and what is told of it."""
+    def alone(self, layer: int | None = None) -> list[tuple[int, int, Told]]:
+        """Every head, or each of one layer, switched off alone: layer, head, and what is told of it."""
+        trace, kind = self.trace, self.kind
         return [
             (layer, head, self.of([off(trace, layer, head, kind)]))
             for layer in (trace.attending(kind) if layer is None else [layer])
             for head in range(trace.heads_of(layer, kind))
         ]
+
+    def every(self, layer: int | None = None) -> Tensor:
+        """`size` of what every head switched off alone changes, fp32 [layer, head], where there are
+        several sizes [size, layer, head]; NaN where there is none.
+
+        Args:
+            layer: the only one to measure now; of the others what is known, and NaN.
+        """
+        for at, head, told in self.alone(layer):
+            self._every[..., at, head] = torch.tensor(told.size)
+        return self._every
 
     def _answer(self) -> Tensor:
         with no_grad():

@@ -170,6 +170,10 @@ class WordEffects:
 
     at: tuple[Effect, ...]
 
+    @property
+    def size(self) -> list[float]:
+        return [one.size for one in self.at]
+
     def plain(self) -> dict[str, Any]:
         return {"at": [one.plain() for one in self.at]}
 
@@ -189,19 +193,17 @@ class Effects(Passes[WordEffects]):
     the probability of the one after it."""
 
     def __init__(self, heard: Heard):
-        self.trace = trace = heard.trace
+        trace = heard.trace
         assert trace.target is not None
         self._ids: list[int] = trace.target[0].tolist()
         words = [shown_token(word) for word in trace.query_tokens(KIND)]
         self._names = dict(
             zip(self._ids, words, strict=True)
         )  # as the words of the answer are shown
-        shape = len(self._ids), trace.n_layers(KIND), trace.n_heads(KIND)
-        self._every = torch.full(shape, float("nan"))
         inputs = Inputs(
             None, target=trace.target, target_mask=trace.target_mask, given=dict(trace.given)
         )
-        super().__init__(heard.network, inputs)
+        super().__init__(heard.network, inputs, trace, KIND)
 
     def read(self, output: Output) -> Tensor:
         """Probabilities [position, token]."""
@@ -211,21 +213,6 @@ class Effects(Passes[WordEffects]):
     def told(self, after: Tensor) -> WordEffects:
         pairs = zip(self.before, after, self.next, strict=True)
         return WordEffects(tuple(changed(b, a, self._name, n.token) for b, a, n in pairs))
-
-    def alone(self, layer: int | None = None) -> list[tuple[int, int, WordEffects]]:
-        """Every head, or each of one layer, switched off alone: layer, head and what that changes."""
-        return self.each_head(self.trace, KIND, layer)
-
-    def every(self, layer: int | None = None) -> Tensor:
-        """By how much every head switched off alone changes each word's next, fp32 [word, layer,
-        head]; NaN where there is none.
-
-        Args:
-            layer: the only one to measure now; of the others what is known, and NaN.
-        """
-        for at, head, effects in self.alone(layer):
-            self._every[:, at, head] = torch.tensor([one.size for one in effects.at])
-        return self._every
 
     def _name(self, token: int) -> str:
         return quoted(self._names.get(token) or shown_token(self.trace.name_token(token)))
