@@ -53,6 +53,8 @@ def hear(
                 f"a trace has its sound and its words; leave out {', '.join(named)}, or give the model"
             )
         return _of_trace(source)
+    if hasattr(source, "model") and hasattr(source, "feature_extractor"):  # a pipeline
+        processor, source = processor or source, source.model
     network = network_of(source)
     model, name = network.module, network.name
     sound = sound_of(model)
@@ -61,8 +63,6 @@ def hear(
             f"{name} does not hear log-mel frames, as Whisper does, whose cross-attention "
             "SpectrogramView shows; HeadView(tl.trace(model, …)) shows the maps of every model"
         )
-    if processor is None and hasattr(source, "feature_extractor"):  # a pipeline has all three
-        processor = source
     if (audio is None) == (features is None):
         both = "audio and input_features are both given; leave one out"
         none = (
