@@ -27,6 +27,8 @@ export class Engine {
     this.source = source;
     /** @type {Map<number, {message: any, resolve: Function, reject: Function, part: Function}>} */
     this.open = new Map();
+    /** Until the worker says that it runs, or nothing does. @type {Promise<void>} */
+    this.began = new Promise((begin) => (this.begin = begin));
     this.#hire(worker);
     signal?.addEventListener("abort", () => this.end(new Error("this view is gone")));
   }
@@ -51,6 +53,7 @@ export class Engine {
     this.worker = worker;
     worker.onmessage = ({ data }) => {
       this.source = undefined; // it runs
+      this.begin();
       this.heard(data);
     };
     worker.onerror = (event) => this.#failed(event.message);
@@ -89,9 +92,10 @@ export class Engine {
     return { engine, about: await engine.load(packedOf(model.info, buffers)) };
   }
 
-  /** A worker that runs is given the weights; one that may yet fail a copy. @param {import("./text_model.js").Packed} packed */
-  load(packed) {
-    return this.ask({ ask: "load", ...packed }, { transfer: this.source === undefined ? [packed.weights.buffer] : [] });
+  /** The page does without the weights from here on, so it waits for a worker that runs. @param {import("./text_model.js").Packed} packed */
+  async load(packed) {
+    await this.began;
+    return this.ask({ ask: "load", ...packed }, { transfer: [packed.weights.buffer] });
   }
 
   /**
@@ -126,6 +130,7 @@ export class Engine {
   /** @param {Error} why */
   end(why) {
     this.ended = why;
+    this.begin();
     this.worker.terminate();
     for (const { reject } of this.open.values()) reject(why);
     this.open.clear();
