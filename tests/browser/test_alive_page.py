@@ -100,7 +100,7 @@ def test_a_decoder_lives_on_in_its_page(open_page, tmp_path, accessible):
     same(page, view)
     # Every head is measured, with nobody asking.
     page.wait_for_function("() => document.querySelector('[data-part=head-effect]').textContent")
-    wanted = view.effect_of(0, 0).sentence("Without layer 0, head 0").split(" (KL ")[0]
+    wanted = view.effect_of(0, 0).sentence("If layer 0, head 0 is switched off").split(" (KL ")[0]
     assert page.locator(part("head-effect")).inner_text().split(" (KL ")[0] == wanted
     edits_are_pythons(page, view)
     page.locator("[data-part=strip-text] [data-index='2']").click()

@@ -87,7 +87,7 @@ def test_from_a_click_to_a_new_prediction(notebook, map_of, screenshot, tmp_path
     grid.click(position=at)
     page.wait_for_selector("[data-shown='decoder/2/2']")
     page.wait_for_function(
-        "() => document.querySelector('[data-part=head-effect]').textContent.startsWith('Without layer 2, head 2, “key” becomes less likely')"
+        "() => document.querySelector('[data-part=head-effect]').textContent.startsWith('If layer 2, head 2 is switched off, “key” becomes less likely')"
     )
     page.locator("[data-part=head-off]").click()
     settled(page, 1)

@@ -79,7 +79,8 @@ def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     assert text(page, "head-title") == "Layer 2, head 2 · induction"
     assert text(page, "head-label") == view._labels["decoder"][2][2]["sentence"]
     subject = "Without layer 2, head 2"
-    assert text(page, "head-effect") == view.effect_of(2, 2).sentence(subject)
+    if_off = "If layer 2, head 2 is switched off"  # nobody has done it yet
+    assert text(page, "head-effect") == view.effect_of(2, 2).sentence(if_off)
     assert text(page, "sweep-note").startswith("Dots: how P(“key”) changes without each head.")
     page.locator(part("head-off")).click()
     settled(page, 1)
@@ -183,7 +184,7 @@ def test_what_heads_do_follows_the_token_that_is_predicted(open_page):
             "t => document.querySelector('[data-part=sweep-note]').textContent.includes(t)",
             arg=f"P(“{token}”)",
         )
-        told = view.effect_of(0, 0).sentence("Without cross layer 0, head 0")
+        told = view.effect_of(0, 0).sentence("If cross layer 0, head 0 is switched off")
         assert text(page, "head-effect") == told
         effects = [view.effect_of(*at, kind).likeliest for kind, *at in view.heads.every(view.kind)]
         here = effects[: 2 * 4]
@@ -193,7 +194,8 @@ def test_what_heads_do_follows_the_token_that_is_predicted(open_page):
     told = text(page, "head-effect")
     page.locator(part("head-off")).click()
     settled(page, 1)
-    assert text(page, "effect") == told
+    done = told.replace("If cross layer 0, head 0 is switched off", "Without cross layer 0, head 0")
+    assert text(page, "effect") == done != told
 
 
 def test_dots_are_small_where_no_head_does_much(open_page):

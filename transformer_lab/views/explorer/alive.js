@@ -4,7 +4,7 @@
 
 import { made } from "./edits.js";
 import { outcomeSentence, partsAt, runCode, sayExplorer, subjectOf } from "./prose.js";
-import { withoutHead } from "../shared/map_sentences.js";
+import { ifOff, withoutHead } from "../shared/map_sentences.js";
 import { outcomeOf, readingOf } from "./reading.js";
 import { headBlock, mapTraits, NO_BYTES, noMaps, readingName } from "../heads/reading.js";
 import { carriesModel, PageModel } from "../pages/page_model.js";
@@ -302,8 +302,8 @@ class Kernel extends PageModel {
   #summary(found) {
     const outcome = outcomeOf(found, this.page.get("_about").tokens);
     const [row] = outcome.rows;
-    const sentence = outcomeSentence(withoutHead(found, this.#several), outcome);
-    return { kl: outcome.kl, mean: outcome.mean, token: row?.[0] ?? null, before: row?.[1] ?? null, after: row?.[2] ?? null, sentence };
+    const said = (begin) => outcomeSentence(begin(found, this.#several), outcome);
+    return { kl: outcome.kl, mean: outcome.mean, token: row?.[0] ?? null, before: row?.[1] ?? null, after: row?.[2] ?? null, sentence: said(withoutHead), if_off: said(ifOff) };
   }
 
   #keep(facts, found) {

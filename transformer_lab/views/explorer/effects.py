@@ -10,7 +10,7 @@ from typing import Any
 from ...training.usage import is_training
 from ..heads.heads import Place, name_of
 from ..pages.export import Block
-from ..shared.map_sentences import long_time, without_head
+from ..shared.map_sentences import if_off, long_time, without_head
 from .runs import Outcome, Reading, Runs
 
 EFFECTS_WITHIN = 180.0  # seconds that a page may take to compute what each head does
@@ -57,7 +57,6 @@ class HeadEffects:
     @staticmethod
     def _summed_up(reading: Reading, place: Place, effect: Outcome) -> dict[str, Any]:
         several = len(reading.trace.kinds) > 1
-        told = effect.sentence(without_head(*place, several))
         row = effect.rows[0] if effect.rows else None
         return {
             "kl": effect.kl,
@@ -65,7 +64,8 @@ class HeadEffects:
             "token": row.token if row else None,
             "before": row.before if row else None,
             "after": row.after if row else None,
-            "sentence": told,
+            "sentence": effect.sentence(without_head(*place, several)),
+            "if_off": effect.sentence(if_off(*place, several)),  # before anybody does it
         }
 
     def block(self, reading: Reading, place: Place, position: int) -> Block:

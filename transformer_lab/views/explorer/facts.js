@@ -65,7 +65,7 @@ export class Facts {
         const after = Math.max(0, Math.min(1, before + change));
         found[`${kind}/${layer}/${head}`] = {
           kl: null, mean: null, token, before, after, estimate: true,
-          sentence: sayExplorer("estimate", { layer, head, token, before, after, way: wayOf(before, after) }),
+          if_off: sayExplorer("estimate", { layer, head, token, before, after, way: wayOf(before, after) }),
         };
       });
     }

@@ -76,7 +76,7 @@ export class HeadCard {
     this.offButton.textContent = `Switch ${what} ${off ? "on again" : "off"}`;
     const name = `${kindName}/${layer}/${head}`;
     const effect = this.state.facts.effects[name];
-    this.does.matters(effect?.sentence ?? "");
+    this.does.matters(effect?.if_off ?? "");
     if (!effect || effect.estimate) this.#effect();
   }
 
@@ -91,7 +91,7 @@ export class HeadCard {
     const { tag, short: brief = tag, sentence } = this.state.labelOf(layer, head);
     const effect = this.state.facts.effects[`${this.state.kindName}/${layer}/${head}`];
     const told = effect && `${effect.estimate ? "≈ " : ""}${changeText(changeOf(effect))}`;
-    return [[told, brief].filter(Boolean).join(" · "), [effect?.sentence, tag && sentence].filter(Boolean).join(" ")];
+    return [[told, brief].filter(Boolean).join(" · "), [effect?.if_off, tag && sentence].filter(Boolean).join(" ")];
   }
 
   nameHeads() {
@@ -111,7 +111,7 @@ export class HeadCard {
     const found = tables?.[this.state.model.get("_outcome").position ?? Object.keys(tables)[0]];
     if (!found || this.signal.aborted) return;
     const here = this.state.place;
-    if (`${here.kind}/${here.layer}/${here.head}` === name) this.does.matters(found.sentence);
+    if (`${here.kind}/${here.layer}/${here.head}` === name) this.does.matters(found.if_off);
   }
 
   async #sweepAll() {

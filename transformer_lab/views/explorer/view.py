@@ -196,7 +196,7 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
         """What the edits in force do, or what the chosen head does, where that was computed."""
         if self._outcome.get("sentence"):
             return self._outcome["sentence"]
-        return self._effects.get(name_of(self.shown), {}).get("sentence", "")
+        return self._effects.get(name_of(self.shown), {}).get("if_off", "")
 
     def _scene(self) -> Scene:
         off = self._heads_off(self.shown[0])

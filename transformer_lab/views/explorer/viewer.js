@@ -205,7 +205,7 @@ export class ExplorerViewer {
   #tell(layer, head) {
     const label = this.state.labelOf(layer, head);
     const off = headOff(this.runner.edits, { kind: this.state.kindName, layer, head }) ? ", switched off" : "";
-    const effect = this.state.facts.effects[`${this.state.kindName}/${layer}/${head}`]?.sentence ?? "";
+    const effect = this.state.facts.effects[`${this.state.kindName}/${layer}/${head}`]?.if_off ?? "";
     return [`Layer ${layer}, head ${head}${off}${label.tag ? ` · ${label.sentence}` : ""}`, effect].filter(Boolean).join("\n");
   }
 
@@ -297,7 +297,7 @@ export class ExplorerViewer {
   /** Where the head looks, and what the edits do, or what it does itself where that is known. */
   #sentence() {
     const { kindName, layer, head, facts } = this.state;
-    const told = this.model.get("_outcome").sentence || facts.effects[`${kindName}/${layer}/${head}`]?.sentence;
+    const told = this.model.get("_outcome").sentence || facts.effects[`${kindName}/${layer}/${head}`]?.if_off;
     return [this.heads.readout.text, told].filter(Boolean).join(" ");
   }
 

@@ -50,6 +50,9 @@ export const headName = (seen) => sayMap("head", seen);
 /** How what a head's removal does begins. @param {{kind: string, layer: number, head: number}} place @param {boolean} several */
 export const withoutHead = ({ kind, layer, head }, several) => sayMap("without", { kind, layer, head, several });
 
+/** How what its removal would do begins. @param {{kind: string, layer: number, head: number}} place @param {boolean} several */
+export const ifOff = ({ kind, layer, head }, several) => sayMap("if_off", { kind, layer, head, several });
+
 /** @param {string} message @param {Seen} seen @param {Record<string, any>} values */
 function sayOf(message, { several, kind, layer, head, edited = false, over = "", valueWeighted: value = false }, values) {
   return sayMap(message, { several, kind, layer, head, edited, over, value, ...values });

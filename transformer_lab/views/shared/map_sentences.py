@@ -62,6 +62,11 @@ def without_head(kind: str, layer: int, head: int, several: bool) -> str:
     return say("without", kind=kind, layer=layer, head=head, several=several)
 
 
+def if_off(kind: str, layer: int, head: int, several: bool) -> str:
+    """ "If layer 1, head 2 is switched off": how what that would do begins."""
+    return say("if_off", kind=kind, layer=layer, head=head, several=several)
+
+
 def moved(before: str, after: str, about: str = "") -> str:
     """What a change did to a written value: "goes from .34 to .36", or "stays at .34"."""
     return say("moved", same=before == after, before=before, after=after, about=about)
