@@ -56,6 +56,14 @@ def test_csv_pandas_and_arrow_have_the_same_cells(tables, name, tmp_path):
                 assert text.removeprefix("'") == cell == value
 
 
+def test_layers_and_heads_are_numbers(tables):
+    pandas = package("pandas")
+    for name in ("heads", "sweep"):
+        frame = tables[name].to_pandas()
+        assert pandas.api.types.is_integer_dtype(frame["layer"])
+        assert set(frame["head"]) == {0, 1}
+
+
 def test_numbers_that_are_not_known_are_nulls(tables):
     pyarrow = package("pyarrow")
     values = tables["sweep"].measures["kl"].clone()

@@ -82,9 +82,13 @@ class Sweep(Table):
         rows = []
         for place in itertools.product(*(range(n) for n in self.values.shape)):
             numbers = _plain([float(values[place]) for values in self.measures.values()])
-            names = [self.labels[axis][i] for axis, i in zip(self.axes, place, strict=True)]
+            names = [self._label(axis, i) for axis, i in zip(self.axes, place, strict=True)]
             rows.append([*names, *numbers])
         return [*self.axes, *self.measures], rows
+
+    def _label(self, axis: str, index: int) -> str | int:
+        label = self.labels[axis][index]
+        return int(label) if axis in ("layer", "head") and label.isdecimal() else label
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; None where there is nothing to edit."""
