@@ -274,7 +274,7 @@ def both(tmp_path_factory):
 
 
 def same(wanted, found, where):
-    """What was wanted is found: numbers to 1e-4, the rest as it is; what is found besides may be."""
+    """What was wanted is found: numbers to 1e-4, weights to 2.5e-4, the rest as it is; what is found besides may be."""
     if isinstance(wanted, dict):
         assert isinstance(found, dict), (where, found)
         for name, value in wanted.items():
@@ -284,7 +284,9 @@ def same(wanted, found, where):
         for i, (a, b) in enumerate(zip(wanted, found, strict=True)):
             same(a, b, (*where, i))
     elif isinstance(wanted, float):
-        assert found == pytest.approx(wanted, abs=1e-4, rel=1e-4), where
+        # A weight is the last of many sums in 32 bits; on another processor PyTorch's differ too.
+        close = 2.5e-4 if "weights" in where else 1e-4
+        assert found == pytest.approx(wanted, abs=close, rel=1e-4), where
     else:
         assert found == wanted, (where, wanted, found)
 

@@ -56,9 +56,7 @@ class Passes(Generic[Told]):
         self.before = self._answer()
         self.seconds = time.perf_counter() - start  # of a pass
         self._kept: dict[str, Told] = {}
-        one = torch.tensor(self.told(self.before).size)
-        shape = (*one.shape, trace.n_layers(kind), trace.n_heads(kind))
-        self._every = torch.full(shape, float("nan"))
+        self._every = torch.full((trace.n_layers(kind), trace.n_heads(kind)), float("nan"))
 
     def read(self, output: Output) -> Tensor:
         raise NotImplementedError
@@ -95,7 +93,10 @@ class Passes(Generic[Told]):
             layer: the only one to measure now; of the others what is known, and NaN.
         """
         for at, head, told in self.alone(layer):
-            self._every[..., at, head] = torch.tensor(told.size)
+            size = torch.tensor(told.size)
+            if self._every.dim() < size.dim() + 2:
+                self._every = self._every.expand(*size.shape, -1, -1).clone()
+            self._every[..., at, head] = size
         return self._every
 
     def _answer(self) -> Tensor:
