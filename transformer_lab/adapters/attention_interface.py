@@ -154,7 +154,7 @@ class Session:
         checkpointed layer is computed again or is run without being called (SqueezeBERT's).
 
         Raises:
-            AdapterError: where a module that is computed again stands in several layers.
+            AdapterError: if a checkpointed module is used in several layers.
         """
         found = self.now.layers.get(stack.path)
         again = inside is not None and computing_again()

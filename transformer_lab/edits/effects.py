@@ -92,12 +92,12 @@ class Sweep(Table):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; None where there is nothing to edit."""
-        told = {name: _plain(values.tolist()) for name, values in self.measures.items()}
+        measures = {name: _plain(values.tolist()) for name, values in self.measures.items()}
         return {
             "axes": list(self.axes),
             "labels": self.labels,
             "measure": self.measure,
-            "measures": told,
+            "measures": measures,
             "baseline": self.baseline,
             "tokens": self.tokens,
             "positions": self.positions,

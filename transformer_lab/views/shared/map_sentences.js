@@ -47,10 +47,10 @@ function toNothing(seen, query) {
 /** @param {Pick<Seen, "kind" | "layer" | "head" | "several">} seen */
 export const headName = (seen) => sayMap("head", seen);
 
-/** How what a head's removal does begins. @param {{kind: string, layer: number, head: number}} place @param {boolean} several */
+/** The start of a sentence on the effect of an edit that removes a head. @param {{kind: string, layer: number, head: number}} place @param {boolean} several */
 export const withoutHead = ({ kind, layer, head }, several) => sayMap("without", { kind, layer, head, several });
 
-/** How what its removal would do begins. @param {{kind: string, layer: number, head: number}} place @param {boolean} several */
+/** The start of a sentence on the effect of a head, before anybody removes it. @param {{kind: string, layer: number, head: number}} place @param {boolean} several */
 export const ifOff = ({ kind, layer, head }, several) => sayMap("if_off", { kind, layer, head, several });
 
 /** @param {string} message @param {Seen} seen @param {Record<string, any>} values */

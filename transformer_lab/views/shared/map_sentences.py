@@ -58,12 +58,12 @@ class Seen:
 
 
 def without_head(kind: str, layer: int, head: int, several: bool) -> str:
-    """ "Without layer 1, head 2": how what its removal does begins."""
+    """ "Without layer 1, head 2": the start of a sentence on an edit."""
     return say("without", kind=kind, layer=layer, head=head, several=several)
 
 
 def if_off(kind: str, layer: int, head: int, several: bool) -> str:
-    """ "If layer 1, head 2 is switched off": how what that would do begins."""
+    """ "If layer 1, head 2 is switched off": the start of a sentence on an effect."""
     return say("if_off", kind=kind, layer=layer, head=head, several=several)
 
 

@@ -16,7 +16,7 @@ const GAP = 7; // before a last column that is set apart
 
 /** @typedef {{row: number | null, column: number | null}} Cell */
 
-/** Where a value stands on a linear scale, 0 … 255. @param {number} value @param {number} low @param {number} high */
+/** The position of a value on a linear scale, 0 … 255. @param {number} value @param {number} low @param {number} high */
 export function linearShade(value, low, high) {
   const place = (value - low) / (high - low || 1);
   return Math.max(0, Math.min(255, Math.round(255 * place)));
