@@ -195,6 +195,49 @@ def written(z: Tensor, w_o: Tensor) -> Results:
     return {"written": (z[:, None] @ w_o)[:, 0]}
 
 
+def foremost(values: Tensor, among: Tensor) -> Tensor:
+    """Where the largest of some values [n] is, of equals the first; n where there are none."""
+    room = 1e-5 * torch.where(among, values.abs(), 0.0).amax().clamp(min=1)
+    left = torch.where(among, values, -torch.inf)
+    at = torch.arange(values.shape[0], device=values.device)
+    return torch.where(among & (left >= left.amax() - room), at, values.shape[0]).amin()
+
+
+def walk_facts(
+    dots: Tensor, scaled: Tensor, weights: Tensor, scores: Tensor, bias: Tensor, values: Tensor, z: Tensor,
+    stream: Tensor, out: Tensor, hidden: Tensor,
+) -> Results:  # fmt: skip
+    """What is said of one token's walk through a block with one head.
+
+    `parts` [key, d_value] are weights times values and sum to z [d_value], `shares` [key] of it;
+    `best_…` [] is the key with the largest number of `dots`, `scaled`, `weights` and `shares`;
+    `barred` is how many keys the token may not attend to; `biased` whether a bias is added to others,
+    from `bias_from` to `bias_to`; `cosine` is between the stream before and after the block; of
+    `hidden` [d_ff], `positive` are above 0, and `unit` is furthest from it (`unit_value`).
+    """
+    reached = ~scores.isinf()
+    parts, size = weights[:, None] * values, z.square().sum()
+    shares = torch.where(size > 1e-20, parts @ z / size.clamp(min=1e-20), 0.0)
+    every = torch.ones_like(reached)
+    unit = hidden.abs().argmax()
+    return {
+        "parts": parts,
+        "shares": shares,
+        "best_dots": foremost(dots, reached),
+        "best_scaled": foremost(scaled, reached),
+        "best_weights": foremost(weights, every & reached.any()),
+        "best_shares": foremost(shares, every),
+        "barred": (~reached).sum(),
+        "biased": (reached & (bias != 0)).any(),
+        "bias_from": torch.where(reached, bias, torch.inf).amin(),
+        "bias_to": torch.where(reached, bias, -torch.inf).amax(),
+        "cosine": torch.cosine_similarity(stream, out, 0, eps=1e-12),
+        "positive": (hidden > 0).sum(),
+        "unit": unit,
+        "unit_value": hidden.index_select(0, unit.reshape(1))[0],
+    }
+
+
 def value_norms(values: Tensor, w_o: Tensor) -> Results:
     """‖value·W_O‖ [head, key], of values [head, key, d_value] and W_O [head, d_value, d_model].
     Source: Kobayashi et al. 2020."""

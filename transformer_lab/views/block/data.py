@@ -16,7 +16,7 @@ from ...edits.constructors import ablate
 from ...edits.interventions import edit
 from ...tracing.trace import TraceError
 from ..shared.codecs import pack_floats, shown_text, shown_token
-from .stages import Around, Keys, Stage, shown_keys, stages_of
+from .stages import Stage, shown_keys, stages_of
 
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
@@ -74,28 +74,25 @@ class BlockData:
         stages = stages_of(steps, self._around(steps))
         return packed(steps, stages)
 
-    def _around(self, steps: BlockSteps) -> Around:
-        tokens, layers = self.tokens[steps.kind], self.trace.n_layers(steps.kind)
-        known: dict[str, Any] = dict(queries=tokens, keys=tokens, last=steps.layer == layers - 1)
-        known |= dict(here="decoder" not in self.trace.kinds)
+    def _around(self, steps: BlockSteps) -> dict[str, Any]:
+        """What `stages_of` says of the text and of predictions."""
+        layers = self.trace.n_layers(steps.kind)
+        around: dict[str, Any] = dict(
+            tokens=self.tokens[steps.kind], last=steps.layer == layers - 1
+        )
+        around |= dict(here="decoder" not in self.trace.kinds, lens=[], final=[], without=None)
         if steps.kind == "encoder" and "decoder" in self.trace.kinds:
-            return Around(
-                **known, why_no_lens="the encoder of an encoder-decoder predicts no tokens"
-            )
+            return dict(around, why="the encoder of an encoder-decoder predicts no tokens")
         try:
             lens = self._lens(steps.position)
         except TraceError as error:
-            return Around(**known, why_no_lens=shown_text(str(error)))
+            return dict(around, why=shown_text(str(error)))
         named = lambda row: [(shown_token(n), p) for n, p in lens.top(row, 0)]  # noqa: E731
+        around |= dict(lens=named(steps.layer + 1), final=named(layers), why="")
         chance = self._without(steps.kind, steps.layer, steps.head)
-        return Around(
-            **known,
-            lens=named(steps.layer + 1),
-            final=named(layers),
-            without=None
-            if chance is None
-            else float(chance[steps.position, lens.tokens[layers, 0, 0]]),
-        )
+        if chance is not None:
+            around["without"] = float(chance[steps.position, lens.tokens[layers, 0, 0]])
+        return around
 
     def _lens_of(self, position: int) -> Any:
         return logit_lens(self.trace, k=TOP, positions=[position], batch=self.batch)
@@ -123,28 +120,25 @@ def packed(steps: BlockSteps, stages: list[Stage]) -> Walk:
     described = []
     for stage in stages:
         one: dict[str, Any] = {
-            n: getattr(stage, n) for n in ("name", "tab", "title", "formula", "sentence")
+            n: getattr(stage, n) for n in ("name", "tab", "title", "formula", "sentence", "answers")
         }
         one["vectors"] = [
             {"name": v.name, "at": put(v.values), "n": len(v.values), "chosen": v.chosen}
             for v in stage.vectors
         ]
-        one["keys"] = None if stage.keys is None else _table(stage.keys, keys, put)
-        one["answers"] = [[name, p, final] for name, p, final in stage.answers]
+        columns = stage.columns
+        numbers = [[_finite(x) for x in column[keys].tolist()] for column in columns.values()]
+        beside = None
+        if stage.beside is not None:
+            name, vectors = stage.beside
+            beside = {"name": name, "n": vectors.shape[1], "at": put(vectors[keys])}
+        table = {"columns": list(columns), "numbers": numbers, "vectors": beside}
+        one["keys"] = table if columns else None
         described.append(one)
     info: dict[str, Any] = {"kind": steps.kind, "layer": steps.layer, "head": steps.head}
     info |= {"position": steps.position, "shown": keys, "all": len(steps.weights)}
     info |= {"stages": described, "rest": float(steps.weights.sum() - steps.weights[keys].sum())}
     return Walk(stages, keys, info, b"".join(data))
-
-
-def _table(table: Keys, keys: list[int], put: Any) -> dict[str, Any]:
-    numbers = [[_finite(x) for x in column[keys].tolist()] for column in table.numbers]
-    found: dict[str, Any] = {"columns": list(table.columns), "numbers": numbers, "vectors": None}
-    if table.vectors is not None:
-        n = table.vectors.shape[1]
-        found["vectors"] = {"name": table.vector_name, "n": n, "at": put(table.vectors[keys])}
-    return found
 
 
 def _finite(x: float) -> float | None:

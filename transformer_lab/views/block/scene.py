@@ -33,8 +33,7 @@ def block_scene(
     """
     rows = _vectors(stages)
     softmax = next(stage for stage in stages if stage.name == "softmax")
-    assert softmax.keys is not None
-    weights = softmax.keys.numbers[-1].numpy()[list(shown)]
+    weights = softmax.columns["weight"].numpy()[list(shown)]
     names = {vector.name for vector in stages[chosen].vectors}
     labels = [f"{tab}: {name}" if tab != name else name for tab, name, _ in rows]
     drawn = [i for i, (_, name, _) in enumerate(rows) if not name.startswith("z of head")]
@@ -91,9 +90,7 @@ def _numbers(
         columns["number"] += range(len(values))
         columns["value"] += listed(values)
     for stage in stages:
-        if stage.keys is None:
-            continue
-        for name, values in zip(stage.keys.columns, stage.keys.numbers, strict=True):
+        for name, values in stage.columns.items():
             own = values.numpy()[list(shown)]
             found.append(_named(found, f"{stage.tab}, {name}", own, stage.formula, "key"))
     return Numbers(found, {"key": list(keys)}, columns)

@@ -8,8 +8,8 @@ import { rowScores } from "./scores.js";
 const ALIKE = 1e-4; // how far a vector may be from what it is taken for, beside its length
 
 /**
- * @typedef {{kind: string, layer: number, head: number, position: number} & ReturnType<typeof attended> & ReturnType<typeof summed>} Steps
- *   as `BlockSteps` of circuits/block_walk.py
+ * @typedef {{kind: string, layer: number, head: number, position: number} & ReturnType<typeof walked>} Steps
+ *   as `BlockSteps` of circuits/block_walk.py, and `walk_facts` of them
  * @typedef {{id: number, probability: number}} Likely
  * @typedef {{lens: Likely[], final: Likely[], without: number, why: string}} Answers what the stream after the block
  *   would predict, what the model does, and the probability of its first answer with the head off
@@ -27,9 +27,25 @@ export function* blockSteps(reading, { kind, layer, head, position, k = 8 }) {
   const n = call.query.rows;
   if (!(Number.isInteger(position) && position >= 0 && position < n)) throw new Error(`position=${position} is outside the ${n} tokens (0 … ${n - 1})`);
   const parts = yield* pass.parts(kind, layer);
-  const found = { kind, layer, head, position, ...attended(pass, call, head, position), ...summed(pass, parts, kind, layer, position) };
+  const found = walked(attended(pass, call, head, position), summed(pass, parts, kind, layer, position), head);
   yield null;
-  return { steps: found, answers: yield* answersOf(reading, pass, { kind, layer, head, position, k }) };
+  return { steps: { kind, layer, head, position, ...found }, answers: yield* answersOf(reading, pass, { kind, layer, head, position, k }) };
+}
+
+/** Both together: the numbers by name, null where the block has none, and what is said of them. */
+function walked({ scale, softcap, nothing, ...row }, { norm, mlp_norm, after, ...sums }, head) {
+  const z = row.z[head];
+  const hidden = sums.hidden ?? new Float32Array(1);
+  const values = { shape: [row.values.length, z.length], data: Float32Array.from(row.values.flatMap((value) => Array.from(value))) };
+  const { dots, scaled, weights, scores, bias } = row;
+  const { parts, shares, ...facts } = analysis("walk_facts", { dots, scaled, weights, scores, bias, values, z, stream: sums.stream, out: sums.out, hidden });
+  const each = weights.length ? Array.from(weights, (_, i) => parts.data.subarray(i * z.length, (i + 1) * z.length)) : [];
+  /** @type {Record<string, any>} */
+  const numbers = { ...row, ...sums, z_head: z, shares: shares.data, parts: each, uncrossed: sums.cross ? null : sums.middle };
+  const lengths = Object.entries(numbers).filter(([, x]) => x?.length && typeof x[0] === "number")
+    .map(([name, x]) => [`${name}_length`, analysis("lengths", { x: { shape: [1, x.length], data: x } }).length.data[0]]);
+  const told = Object.entries(facts).map(([name, one]) => [name, one.data[0]]);
+  return { scale, softcap, nothing, norm, mlp_norm, after, numbers, facts: /** @type {Record<string, number>} */ (Object.fromEntries([...lengths, ...told])) };
 }
 
 /** From the query to what every head takes with it, and what this one writes. */
@@ -51,16 +67,16 @@ function attended(pass, call, head, position) {
 /** What is added to the stream, one after the other, and what the feed-forward reads of it. */
 function summed(pass, parts, kind, layer, position) {
   const row = (x) => (x ? rowOf(x, position) : null);
-  const { reads, attention, cross, mlp_reads: mlpReads, hidden, mlp } = Object.fromEntries(["reads", "attention", "cross", "mlp_reads", "hidden", "mlp"].map((name) => [name, row(parts[name])]));
+  const { reads, attention, cross, mlp_reads, hidden, mlp } = Object.fromEntries(["reads", "attention", "cross", "mlp_reads", "hidden", "mlp"].map((name) => [name, row(parts[name])]));
   const [stream, mid, out] = ["resid_pre", "resid_mid", "resid_post"].map((name) => row(pass.streamAt(name, kind, layer)));
   if (!stream || !out) throw new Error("this page does not show the stream before and after a block, so none can be walked through");
   const both = (x, y, what) => analysis("sums", { x: { shape: [1, x.length], data: x }, y: { shape: [1, x.length], data: y } })[what].data;
   const middle = row(parts.middle) ?? both(stream, attention, "sum");
   const there = cross ? mid ?? both(middle, cross, "sum") : middle;
   const norm = alike(stream, reads) ? "" : parts.norm;
-  const found = { stream, reads, norm, attention, middle, cross, mlpReads: null, mlpNorm: "", hidden: null, mlp: null, after: parts.after, out };
-  if (!mlpReads) return found;
-  return { ...found, mlpReads, mlpNorm: alike(there, mlpReads) ? "" : parts.mlp_norm, hidden, mlp: mlp ?? both(out, there, "difference") };
+  const found = { stream, reads, norm, attention, middle, cross, mlp_reads: null, mlp_norm: "", hidden: null, mlp: null, after: parts.after, out };
+  if (!mlp_reads) return found;
+  return { ...found, mlp_reads, mlp_norm: alike(there, mlp_reads) ? "" : parts.mlp_norm, hidden, mlp: mlp ?? both(out, there, "difference") };
 }
 
 /** What the stream would predict after the block, and what the model predicts. */
