@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { PALETTE } from "../../../transformer_lab/views/shared/palette.js";
-import { COLOUR_MAPS, colourTable, headColour, inkOn, legendTicks, luminance, shade } from "../../../transformer_lab/views/shared/colours.js";
+import { COLOUR_MAPS, colourTable, headColour, inkOn, legendTicks, luminance, PALETTE, shade } from "../../../transformer_lab/views/shared/colours.js";
 
 const GROUNDS = { light: [255, 255, 255], dark: [0x19, 0x1c, 0x21] };
 const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));

@@ -22,7 +22,7 @@ def test_no_other_file_of_the_package_states_a_colour():
         and "_data" not in path.parts
         and A_COLOUR.search(path.read_text("utf-8"))
     }
-    assert found - OTHERS == {"views/shared/palette.js"}
+    assert found - OTHERS == {"views/shared/palette.json"}
     assert found >= OTHERS
 
 

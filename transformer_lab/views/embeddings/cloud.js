@@ -1,6 +1,6 @@
 // A cloud as its view sends it: where points lie, how they are coloured, what is said of them.
 
-import { PALETTE } from "../shared/palette.js";
+import { PALETTE } from "../shared/colours.js";
 import { numbersOf } from "../shared/files.js";
 import { floatsOf } from "../shared/shell.js";
 import { messages } from "../shared/messages.js";

@@ -165,7 +165,7 @@ class Bars:
             says what they are.
         chosen: rows in the colour of what is selected.
         text: what stands at the end of each bar, as many as values.
-        colours: of the groups, by the names of palette.js; the first colours of heads by default.
+        colours: of the groups, by the names of palette.json; the first colours of heads by default.
         most: so many rows in a still picture, those of the largest numbers; 0 for all.
     """
 
@@ -212,7 +212,7 @@ class Curve:
     hidden: bool = False
     band: tuple[Any, Any] | None = None
     colour: str = (
-        ""  # a name of palette.js; otherwise that of `nth`, or of its place among the curves
+        ""  # a name of palette.json; otherwise that of `nth`, or of its place among the curves
     )
     nth: int | None = None
 

@@ -3,7 +3,7 @@
 import { mounted } from "../shared/mounted.js";
 import { legend } from "../heads/scale.js";
 import { bytesOf, weightOf } from "../shared/codecs.js";
-import { entry, shade } from "../shared/colours.js";
+import { entry, PALETTE, shade } from "../shared/colours.js";
 import { radioGroup } from "../shared/controls.js";
 import { element, panelPart, picturePart, within, hearPointer, moveOf, sizedContext, taken } from "../shared/dom.js";
 import { editWords } from "../shared/edit_words.js";
@@ -12,7 +12,6 @@ import { Trials } from "../shared/trials.js";
 import { messages, short } from "../shared/messages.js";
 import { numbersOf } from "../shared/files.js";
 import patchMessages from "./messages.json" with { type: "json" };
-import { PALETTE } from "../shared/palette.js";
 import { OverlayViewer } from "../shared/overlay.js";
 
 /**

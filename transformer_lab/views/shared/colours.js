@@ -1,6 +1,9 @@
 // Colours: maps for weights, sixteen head colours, and which theme is in force.
 
-import { PALETTE } from "./palette.js";
+import viewPalette from "./palette.json" with { type: "json" };
+
+/** Every colour of the views; see colours.py. */
+export const PALETTE = viewPalette;
 
 /** @typedef {"light" | "dark"} Theme */
 

@@ -161,7 +161,7 @@ def apart(axis: dict[str, Any], n: int, name: str) -> Any:
 def colour_scale(
     name: str, theme: str = "light", power: float = 1.0, clear: bool = False
 ) -> list[list[Any]]:
-    """A table of palette.js as plotly takes it.
+    """A table of palette.json as plotly takes it.
 
     Args:
         power: a value's share of the largest is the place on the table to this power; 2 gives small
@@ -217,7 +217,7 @@ def follow_page(figure: Any) -> Plot:
 
 
 def ink(name: str, theme: str) -> str:
-    """A colour of the theme by its name in palette.js: "ink", "quiet", "accent" …"""
+    """A colour of the theme by its name in palette.json: "ink", "quiet", "accent" …"""
     template_of(theme)
     return palette()[theme][name]
 

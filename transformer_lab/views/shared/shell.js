@@ -1,10 +1,9 @@
 // What the views around a picture have in common: title and actions, message, theme.
 
 import { bytesOf } from "./codecs.js";
-import { entry, onThemeChange, themeOf } from "./colours.js";
+import { entry, onThemeChange, PALETTE, themeOf } from "./colours.js";
 import { element, hearChanges, onceAFrame } from "./dom.js";
 import { Header } from "./header.js";
-import { PALETTE } from "./palette.js";
 import { Requests } from "./requests.js";
 
 /**

@@ -3,7 +3,7 @@
 import { niceTicks, numberText } from "../shared/ticks.js";
 import { sizedContext, taken } from "../shared/dom.js";
 import { blend, weightPixels, twoLines } from "../shared/small_heads.js";
-import { PALETTE } from "../shared/palette.js";
+import { PALETTE } from "../shared/colours.js";
 import { short } from "../shared/messages.js";
 
 const EDGE = { left: 50, right: 10, top: 4 };
