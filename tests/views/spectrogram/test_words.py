@@ -14,6 +14,7 @@ import transformer_lab as tl
 from transformer_lab.views.shared.passes import changed
 from transformer_lab.views.spectrogram.listening import (
     Listening,
+    edits_code,
     edits_words,
     half_of,
     listen_sentence,
@@ -70,20 +71,25 @@ def edits():
         [tl.knock_out(0, 0, query=2, key=1), tl.knock_out(0, 0, query=9, key=9, kind="encoder")],
         [tl.scale(1, 0, by=2.5, kind="cross")],
     ]
-    words = ["<s>", "one", "·two"]
-    plain = [[one.to_dict() for one in some] for some in every]
-    return [[some, edits_words(some, words, 0.02, 10), [e.code() for e in all_]] for some, all_ in zip(plain, every, strict=True)]  # fmt: skip
+    return [[one.to_dict() for one in some] for some in every]
 
 
 def test_edges_beside_each_other_are_one_time():
-    told = [words for _, words, _ in edits()]
+    told = [edits_words(some, ["<s>", "one", "·two"], 0.02, 10) for some in edits()]
     assert told[3] == "“one” → 0.05–0.11 s cut in layer 1, head 0"
     assert told[4] == told[3] + " and “one” → 0.13–0.15 s cut in layer 1, head 0"
+    assert told[5].count("0.05–0.11 s cut") == 2
     assert told[6] == "everything → 0.00–0.03 s cut in every layer"
     assert told[7].startswith("“·two” → everything cut in every layer and everything → 0.00–0.01")
     assert (
         told[2] == "decoder layer 0, head 1 switched off and encoder layer 0, head 1 switched off"
     )
+
+
+@pytest.mark.parametrize("some", edits())
+def test_the_python_of_edits_makes_them(some):
+    made = eval(edits_code(some), {"tl": tl, "range": range})
+    assert [one.to_dict() for one in made] == some
 
 
 def test_the_shortest_time_that_holds_half():
@@ -101,7 +107,7 @@ def test_the_browser_says_the_same(tmp_path):
     shown = [(0.3, 7), (0.82, 333), (1.0, 50)]
     weights = chance.random(50)
     told = dict(
-        sentences=sentences(), edits=edits(), weights=weights.tolist(),
+        sentences=sentences(), weights=weights.tolist(),
         columns=[[s, w, columns(weights, s, 0.02, w).tolist()] for s, w in shown],
     )  # fmt: skip
     (tmp_path / "told.json").write_text(json.dumps(told))

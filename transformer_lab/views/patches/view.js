@@ -6,7 +6,6 @@ import { bytesOf, weightOf } from "../shared/codecs.js";
 import { entry, PALETTE, shade } from "../shared/colours.js";
 import { radioGroup } from "../shared/controls.js";
 import { element, panelPart, picturePart, within, hearPointer, moveOf, sizedContext, taken } from "../shared/dom.js";
-import { editWords } from "../shared/edit_words.js";
 import { blend, pictureTable, weightPixels, twoLines, largestOf } from "../shared/small_heads.js";
 import { Trials } from "../shared/trials.js";
 import { messages, short } from "../shared/messages.js";
@@ -174,7 +173,6 @@ export class PatchViewer extends OverlayViewer {
     this.trials = new Trials(model, shell, this.waiting, {
       place: () => this.at,
       name: () => `layer ${this.at.layer}, head ${this.at.head}`,
-      words: (edits) => edits.map((edit) => editWords(edit, grid.labels, grid.labels)).join(" and "),
       effect: () => model.get("_effect"),
       heads: grid.heads,
       every: () => model.get("_every"),
@@ -293,10 +291,7 @@ export class PatchViewer extends OverlayViewer {
   #say(codes) {
     const { grid, model, at } = this;
     const distance = model.get("_far")[at.layer]?.[at.head] ?? null;
-    let told = sayPatch("sentence", { ...at, ...this.#values(codes), query: grid.labels[this.shown], distance, even: grid.even });
-    const effect = model.get("_effect");
-    if (effect.sentence) told += ` ${this.trials.edited()}: ${effect.sentence}`;
-    this.say(told);
+    this.say(this.trials.withEffect(sayPatch("sentence", { ...at, ...this.#values(codes), query: grid.labels[this.shown], distance, even: grid.even })));
   }
 
   /** What is said of a row, as look.py has it. @param {Uint16Array} codes */
@@ -317,10 +312,7 @@ export class PatchViewer extends OverlayViewer {
   code() {
     const { layer, head } = this.at;
     const lines = [`view.layer, view.head, view.selected = ${layer}, ${head}, (${this.query}, None)`];
-    const call = ({ edit, ...values }) => `tl.${edit}(${Object.entries(values).map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(", ")})`;
-    const edits = this.model.get("_edits");
-    if (edits.length) lines.push(`view.edits = [${edits.map(call).join(", ")}]`);
-    return lines.join("\n");
+    return [...lines, ...this.trials.code].join("\n");
   }
 
   fileNumbers() {

@@ -141,13 +141,11 @@ class PatchView(OverlayView):
         )
         values: dict[str, Any] = dict(layer=layer, head=self.head, query=labels[self.query])
         values |= dict(distance=self._far[layer][self.head], even=self._grid["even"])
-        told = say("sentence", **values, **seen)
-        effect = self.effect
-        return told if effect is None else f"{told} {self._edited()}: {effect.sentence}"
+        return self._with_effect(say("sentence", **values, **seen), self.effect)
 
-    def _edited(self) -> str:
+    def _edit_words(self, edits: Sequence[dict[str, Any]]) -> str:
         names = self._grid["labels"]
-        return "With " + " and ".join(edit_words(e, names, names) for e in self._edits)
+        return " and ".join(edit_words(one, names, names) for one in edits)
 
     def _scene(self) -> Scene:
         patches, codes, query = self.trace.patches, self._data.codes(self.query), self.query

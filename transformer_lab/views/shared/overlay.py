@@ -16,6 +16,7 @@ from ...edits.interventions import editable, tap_for
 from ...edits.kinds import Edit, EditError
 from ..pages.export import Block
 from .map_sentences import long_time
+from .passes import Effect
 from .selection import SelectionView
 from .traits import Float, Int
 
@@ -65,10 +66,33 @@ class OverlayView(SelectionView):
     @edits.setter
     def edits(self, edits: Sequence[Edit]) -> None:
         self._check_edits(edits)
-        told = self._effects.of(edits).plain() if edits else {}
+        effect = self._effect_of(edits) if edits else {}
         with self.hold_sync():
             self._edits = [one.to_dict() for one in edits]
-            self._effect = told
+            self._effect = effect
+
+    def _effect_of(self, edits: Sequence[Edit]) -> dict[str, Any]:
+        """What edits change, what they are called in a sentence, and the Python that makes them."""
+        plain = [one.to_dict() for one in edits]
+        effect = self._measured().of(edits).plain()
+        return {
+            **effect,
+            "edited": f"With {self._edit_words(plain)}",
+            "code": self._edit_code(plain),
+        }
+
+    def _edit_words(self, edits: Sequence[dict[str, Any]]) -> str:
+        """Edits inside a sentence."""
+        raise NotImplementedError
+
+    def _edit_code(self, edits: Sequence[dict[str, Any]]) -> str:
+        return f"[{', '.join(edit_from_dict(values).code() for values in edits)}]"
+
+    def _with_effect(self, sentence: str, effect: Effect | None) -> str:
+        """What is on view, and what the edits change."""
+        if effect is None:
+            return sentence
+        return f"{sentence} With {self._edit_words(self._edits)}: {effect.sentence}"
 
     def _check_edits(self, edits: Sequence[Edit]) -> None:
         if edits and self._effects is None:
@@ -101,7 +125,7 @@ class OverlayView(SelectionView):
         if not str(question.get("name", "")).startswith("effect/"):
             return super()._answer(question)
         edits = [edit_from_dict(values) for values in question.get("edits", [])]
-        return {"type": "block", "info": self._measured().of(edits).plain()}, []
+        return {"type": "block", "info": self._effect_of(edits)}, []
 
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         what, _, at = name.partition("/")
@@ -131,8 +155,8 @@ class OverlayView(SelectionView):
         with contextlib.suppress(EditError):
             values = self._every_plain()
             yield Block("every", {"values": values}, [])
-            for layer, head, told in self._effects.alone():
-                yield Block(f"effect/{layer}.{head}", told.plain(), [])
+            for layer, head, edit in self._effects.alone():
+                yield Block(f"effect/{layer}.{head}", self._effect_of([edit]), [])
 
     def _heads(self) -> list[int]:
         """How many each layer has."""

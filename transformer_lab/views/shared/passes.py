@@ -76,11 +76,11 @@ class Passes(Generic[Told]):
             self._kept[name] = self.told(after)
         return self._kept[name]
 
-    def alone(self, layer: int | None = None) -> list[tuple[int, int, Told]]:
-        """Every head, or each of one layer, switched off alone: layer, head, and what is told of it."""
+    def alone(self, layer: int | None = None) -> list[tuple[int, int, Edit]]:
+        """Every head, or each of one layer: its layer and number, and the edit that switches it off."""
         trace, kind = self.trace, self.kind
         return [
-            (layer, head, self.of([off(trace, layer, head, kind)]))
+            (layer, head, off(trace, layer, head, kind))
             for layer in (trace.attending(kind) if layer is None else [layer])
             for head in range(trace.heads_of(layer, kind))
         ]
@@ -92,8 +92,8 @@ class Passes(Generic[Told]):
         Args:
             layer: the only one to measure now; of the others what is known, and NaN.
         """
-        for at, head, told in self.alone(layer):
-            size = torch.tensor(told.size)
+        for at, head, switched_off in self.alone(layer):
+            size = torch.tensor(self.of([switched_off]).size)
             if self._every.dim() < size.dim() + 2:
                 self._every = self._every.expand(*size.shape, -1, -1).clone()
             self._every[..., at, head] = size

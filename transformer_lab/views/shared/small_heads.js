@@ -1,8 +1,8 @@
 // Every head, small: layers down, heads across, each painted by its view; and weights over a picture.
 
 import { hearPointer, moveOf, sizedContext } from "./dom.js";
-import { decimalsOf, sizeOf } from "./edit_words.js";
 import { colourTable, shade } from "./colours.js";
+import { short } from "./messages.js";
 
 const NAMES = 18; // room for the numbers of layers and heads
 const GAP = 3;
@@ -164,4 +164,13 @@ export function blend(context, picture, grey, weights, fade, box, under = box) {
   context.imageSmoothingEnabled = false;
   context.drawImage(weights, box.x, box.y, box.w, box.h);
   context.globalAlpha = 1;
+}
+
+/** Decimals for changes beside each other, of which this is the largest: two digits of it. @param {number} most */
+export const decimalsOf = (most) => (most >= 0.1 ? 2 : most >= 0.01 ? 3 : 4);
+
+/** A change among others. @param {number} size @param {number} decimals of all of them */
+export function sizeOf(size, decimals) {
+  const text = short(Math.abs(size), decimals);
+  return Number(text) ? (size < 0 ? "−" : "") + text : "0";
 }

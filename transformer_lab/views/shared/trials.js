@@ -2,9 +2,8 @@
 
 import { button } from "./controls.js";
 import { element } from "./dom.js";
-import { decimalsOf, sizeOf } from "./edit_words.js";
 import { short } from "./messages.js";
-
+import { decimalsOf, sizeOf } from "./small_heads.js";
 
 /** Whether two edits are the same. @param {object} a @param {object} b */
 export const sameEdit = (a, b) => JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort());
@@ -13,7 +12,6 @@ export const sameEdit = (a, b) => JSON.stringify(Object.entries(a).sort()) === J
  * @typedef {object} TrialsDo
  * @property {() => Record<string, any>} place where an edit of what is chosen acts, for Python
  * @property {() => string} name of that place, inside a sentence
- * @property {(edits: object[]) => string} words of edits
  * @property {() => {rows?: [string, number, number][], sentence?: string}} effect what is known now
  * @property {number[]} heads how many each layer has
  * @property {() => (number | null)[][]} every [layer][head], or empty
@@ -59,9 +57,21 @@ export class Trials {
     this.#edit(this.made(some) ? others : [...others, ...some]);
   }
 
-  /** "With layer 1, head 0 switched off" */
-  edited() {
-    return `With ${this.does.words(this.edits)}`;
+  /** "With layer 1, head 0 switched off", where it is known what that changes. */
+  get edited() {
+    return this.model.get("_effect").edited ?? "";
+  }
+
+  /** What is on view, and what the edits change. @param {string} sentence */
+  withEffect(sentence) {
+    const { sentence: effect } = this.does.effect();
+    return effect ? `${sentence} ${this.edited}: ${effect}` : sentence;
+  }
+
+  /** The Python that makes the edits. @returns {string[]} */
+  get code() {
+    const { code } = this.model.get("_effect");
+    return code ? [`view.edits = ${code}`] : [];
   }
 
   async #edit(edits) {
@@ -136,7 +146,7 @@ export class Trials {
 
   /** @param {ReturnType<TrialsDo["effect"]>} effect */
   #drawEffect({ rows = [], sentence }) {
-    const parts = [element("b", {}, this.edited())];
+    const parts = [element("b", {}, this.edited)];
     if (sentence) {
       const number = (value) => (value >= 10 ? value.toFixed(1) : value > 1 ? value.toFixed(2) : short(value, 3));
       const line = ([name, before, after]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, number(before)), element("td", {}, number(after)));

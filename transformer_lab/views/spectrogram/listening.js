@@ -1,7 +1,6 @@
 // When a word attends to a sound.
 
-import { editWords } from "../shared/edit_words.js";
-import { messages, NOTHING, quoted } from "../shared/messages.js";
+import { messages, NOTHING } from "../shared/messages.js";
 import soundMessages from "./messages.json" with { type: "json" };
 import { EVEN } from "../shared/map_sentences.js";
 
@@ -78,48 +77,4 @@ export function listenSentence({ who, word, weights, step, end, next, span }) {
     when: found && timeWords(found.first, found.last, step), held: found?.held, wide: found && (found.last - found.first + 1) * WIDE > Math.max(silent, WIDE),
     span: span && timeWords(span[0], span[1], step), span_held: span && heldBy(weights, span[0], span[1] + 1),
   });
-}
-
-/** @param {Record<string, any>} edit */
-const butKey = ({ key, ...rest }) => JSON.stringify(Object.entries(rest).sort());
-
-/** Edits that are told together: edges from one word to positions beside each other. @param {Record<string, any>[]} edits */
-export function together(edits) {
-  /** @type {Record<string, any>[][]} */
-  const groups = [];
-  for (const edit of edits) {
-    const group = groups[groups.length - 1];
-    const before = group?.[group.length - 1];
-    const beside = before && edit.edit === "knock_out" && before.key != null && edit.key === before.key + 1 && butKey(edit) === butKey(before);
-    if (beside) group.push(edit);
-    else groups.push([edit]);
-  }
-  return groups;
-}
-
-/** Edits inside a sentence. @param {Record<string, any>[]} edits @param {string[]} words @param {number} step @param {number} n positions */
-export function editsWords(edits, words, step, n) {
-  const names = words.map(quoted);
-  const times = Array.from({ length: n }, (_, key) => timeWords(key, key, step));
-  const told = together(edits).map((group) => {
-    const [one] = group;
-    if (group.length > 1) {
-      return editWords({ ...one, key: 0 }, names, [timeWords(one.key, group[group.length - 1].key, step)], "cross");
-    }
-    if (one.kind === "cross") return editWords(one, names, times, "cross");
-    const side = one.kind === "encoder" ? times : names;
-    return editWords(one, side, side, "cross");
-  });
-  return told.join(" and ");
-}
-
-/** Edits as the Python that makes them. @param {Record<string, any>[]} edits */
-export function editsCode(edits) {
-  const parts = together(edits).map((group) => {
-    const [{ edit, ...values }] = group;
-    const call = (key) => `tl.${edit}(${Object.entries({ ...values, ...key }).map(([name, value]) => `${name}=${value === "k" ? value : JSON.stringify(value)}`).join(", ")})`;
-    if (group.length === 1) return call({});
-    return `*(${call({ key: "k" })} for k in range(${values.key}, ${group[group.length - 1].key + 1}))`;
-  });
-  return `[${parts.join(", ")}]`;
 }

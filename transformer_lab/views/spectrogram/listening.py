@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+from ...edits.constructors import edit_from_dict
 from ..shared.edit_words import edit_words
 from ..shared.map_sentences import EVEN
 from ..shared.messages import NOTHING, messages, quoted
@@ -106,34 +108,50 @@ def listen_sentence(seen: Listening) -> str:
     return say("sentence", who=seen.who, word=seen.word, **values)
 
 
-def edits_words(
-    edits: Sequence[Mapping[str, Any]], words: Sequence[str], step: float, n: int
-) -> str:
-    """Edits inside a sentence; edges from one word to positions beside each other are told as a time."""
-    told, names, i = [], [quoted(word) for word in words], 0
-    times = [time_words(key, key, step) for key in range(n)]
-    while i < len(edits):
-        one, last = edits[i], i
-        rest = _but_key(one)
-        while (
-            one["edit"] == "knock_out"
-            and one.get("key") is not None
-            and last + 1 < len(edits)
-            and _but_key(edits[last + 1]) == rest
-            and edits[last + 1].get("key") == edits[last]["key"] + 1
-        ):
-            last += 1
-        if last > i:
-            when = time_words(one["key"], edits[last]["key"], step)
-            told.append(edit_words({**one, "key": 0}, names, [when], "cross"))
-        elif one.get("kind") == "cross":
-            told.append(edit_words(one, names, times, "cross"))
+Plain = Mapping[str, Any]  # an edit as `Edit.to_dict` gives it
+
+
+def _runs(edits: Sequence[Plain]) -> list[list[Plain]]:
+    """Edits in groups: edges from one word to positions beside each other, or a single edit."""
+    runs: list[list[Plain]] = []
+    for one in edits:
+        last = runs[-1][-1] if runs else {}
+        edge = one["edit"] == "knock_out" and None not in (one.get("key"), last.get("key"))
+        if edge and {**one, "key": one["key"] - 1} == last:
+            runs[-1].append(one)
         else:
-            side = times if one.get("kind") == "encoder" else names
-            told.append(edit_words(one, side, side, "cross"))
-        i = last + 1
-    return " and ".join(told)
+            runs.append([one])
+    return runs
 
 
-def _but_key(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name != "key"}
+def edits_words(edits: Sequence[Plain], words: Sequence[str], step: float, n: int) -> str:
+    """Edits inside a sentence; edges from one word to positions beside each other are one time."""
+    names, times = (
+        [quoted(word) for word in words],
+        [time_words(key, key, step) for key in range(n)],
+    )
+    parts = []
+    for one, *more in _runs(edits):
+        if more:
+            one, keys = {**one, "key": 0}, [time_words(one["key"], more[-1]["key"], step)]
+            parts.append(edit_words(one, names, keys, "cross"))
+            continue
+        kind = one.get("kind")
+        queries, keys = (
+            times if kind == "encoder" else names,
+            times if kind in ("encoder", "cross") else names,
+        )
+        parts.append(edit_words(one, queries, keys, "cross"))
+    return " and ".join(parts)
+
+
+def edits_code(edits: Sequence[Plain]) -> str:
+    """The Python that makes edits; edges to positions beside each other as one line."""
+    parts = []
+    for one, *more in _runs(edits):
+        code = edit_from_dict(one).code()
+        if more:
+            each = re.sub(r"\bkey=\d+", "key=k", code)
+            code = f"*({each} for k in range({one['key']}, {more[-1]['key'] + 1}))"
+        parts.append(code)
+    return f"[{', '.join(parts)}]"

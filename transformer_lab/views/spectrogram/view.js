@@ -10,7 +10,7 @@ import { Trials } from "../shared/trials.js";
 import { fixed, quoted, short } from "../shared/messages.js";
 import { numbersOf } from "../shared/files.js";
 import { blendSound, SoundPicture, weightColumns } from "./sound.js";
-import { editsCode, editsWords, halfOf, listenSentence, timeWords, whoWords, saySound } from "./listening.js";
+import { halfOf, listenSentence, timeWords, whoWords, saySound } from "./listening.js";
 import { OverlayViewer } from "../shared/overlay.js";
 
 const HINT = "The bar marks the shortest time that holds half of the weight. Drag to choose a time, or use arrow keys, with Shift for a longer one.";
@@ -118,7 +118,6 @@ export class SpectrogramViewer extends OverlayViewer {
     this.trials = new Trials(model, shell, this.waiting, {
       place: () => this.place,
       name: () => ({ "": `layer ${this.at.layer}, head ${this.at.head}`, layer: `all of layer ${this.at.layer}`, all: "all heads" })[this.at.mean],
-      words: (edits) => editsWords(edits, sound.words, sound.step, sound.positions),
       effect: () => model.get("_effect").at?.[this.shown] ?? {},
       heads: sound.heads,
       every: () => model.get("_every")[this.shown] ?? [],
@@ -238,13 +237,11 @@ export class SpectrogramViewer extends OverlayViewer {
   #say(weights) {
     const { sound, model, shown } = this;
     const { layer, head, mean } = this.at;
-    let told = listenSentence({
+    const told = listenSentence({
       who: whoWords(layer, head, mean, sound.heads), word: sound.words[shown], weights, step: sound.step, end: sound.end,
       next: sound.next[shown] ?? null, span: model.get("span"),
     });
-    const effect = model.get("_effect").at?.[shown];
-    if (effect) told += ` ${this.trials.edited()}: ${effect.sentence}`;
-    this.say(told);
+    this.say(this.trials.withEffect(told));
   }
 
   #read(weights) {
@@ -259,8 +256,7 @@ export class SpectrogramViewer extends OverlayViewer {
     if (mean) lines.push(`view.mean = ${JSON.stringify(mean)}`);
     const span = this.model.get("span");
     if (span) lines.push(`view.span = (${span.join(", ")})`);
-    if (this.trials.edits.length) lines.push(`view.edits = ${editsCode(this.trials.edits)}`);
-    return lines.join("\n");
+    return [...lines, ...this.trials.code].join("\n");
   }
 
   fileNumbers() {

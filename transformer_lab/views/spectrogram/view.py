@@ -17,7 +17,7 @@ from ..shared.passes import Effect
 from ..shared.selection import link_of
 from ..shared.traits import Int
 from .data import KIND, Effects, Rows, hear, hertz_ticks, png, shades
-from .listening import Listening, edits_words, listen_sentence, who_words
+from .listening import Listening, edits_code, edits_words, listen_sentence, who_words
 from .scene import sound_scene
 
 if TYPE_CHECKING:
@@ -167,11 +167,14 @@ class SpectrogramView(OverlayView):
             tuple(sound["next"][query]) if sound["next"] else None,
             self.span,
         )
-        told, effect = listen_sentence(seen), self.effect
-        if effect is None:
-            return told
-        edited = edits_words(self._edits, sound["words"], sound["step"], sound["positions"])
-        return f"{told} With {edited}: {effect.sentence}"
+        return self._with_effect(listen_sentence(seen), self.effect)
+
+    def _edit_words(self, edits: Sequence[dict[str, Any]]) -> str:
+        sound = self._sound
+        return edits_words(edits, sound["words"], sound["step"], sound["positions"])
+
+    def _edit_code(self, edits: Sequence[dict[str, Any]]) -> str:
+        return edits_code(edits)
 
     def _chosen(self) -> list[tuple[int, int]]:
         """The heads that are chosen, (layer, head)."""
