@@ -16,8 +16,8 @@ from transformer_lab.positions import SCHEMES, relative_buckets, scheme
 from transformer_lab.views import PositionView
 from transformer_lab.views.positions.numbers import noise, permutation, put_back
 from transformer_lab.views.positions.schemes import KNOWN
+from transformer_lab.views.positions.schemes import WORDS as SCHEME_WORDS
 from transformer_lab.views.positions.trial import tried
-from transformer_lab.views.shared.modules import VIEWS
 
 RELATIVE = ("rotary", "alibi", "relative", "none")
 ABSOLUTE = ("sinusoidal", "learned")
@@ -326,17 +326,8 @@ def test_a_scheme_without_a_formula_and_without_a_model_is_refused(halving):
         view.scheme = halving
 
 
-@pytest.mark.needs("node")
-def test_both_halves_know_the_same_schemes():
-    """schemes.py and schemes.js: the same schemes, under the same names."""
-    source = "import {{ SCHEMES }} from {}; console.log(JSON.stringify(Object.entries(SCHEMES).map(([key, {{ name }}]) => [key, name])));"
-    module = json.dumps((VIEWS / "positions" / "schemes.js").as_uri())
-    run = subprocess.run(
-        ["node", "--input-type=module", "-e", source.format(module)],
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    assert dict(json.loads(run.stdout)) == {key: scheme.name for key, scheme in KNOWN.items()}
-    assert set(KNOWN) == set(SCHEMES)
+def test_every_scheme_has_its_words_and_its_formula():
+    assert set(KNOWN) == set(SCHEMES) == set(SCHEME_WORDS) - {"other"}
 
 
 # -- pictures and errors --------------------------------------------------------------------------

@@ -41,7 +41,7 @@ function matchingBlocks(a, b) {
     within(i + size, aTo, j + size, bTo);
   };
   within(0, a.length, 0, b.length);
-  return joined(found);
+  return found;
 }
 
 function longestMatch(a, places, aFrom, aTo, bFrom, bTo) {
@@ -58,15 +58,4 @@ function longestMatch(a, places, aFrom, aTo, bFrom, bTo) {
     before = now;
   }
   return best;
-}
-
-/** Runs that touch, as one. */
-function joined(blocks) {
-  const found = [];
-  for (const [i, j, size] of blocks) {
-    const last = found.at(-1);
-    if (last && last[0] + last[2] === i && last[1] + last[2] === j) last[2] += size;
-    else found.push([i, j, size]);
-  }
-  return found;
 }

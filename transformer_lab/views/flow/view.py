@@ -62,7 +62,7 @@ class FlowView(Travelling):
 
     position = Int(0, below=lambda self: len(self._data.tokens)).tag(sync=True)
     token = Int(None, allow_none=True, below=lambda self: self._data.vocabulary).tag(sync=True)
-    threshold = Float(0.05).tag(sync=True)
+    threshold = Float(0.05, within=(0, 1)).tag(sync=True)
     cuts = t.List().tag(sync=True)
 
     _options = t.Dict().tag(sync=True)  # circuit: whether its heads stand out
@@ -103,12 +103,6 @@ class FlowView(Travelling):
         self.position, self.token, self.threshold = position % n, token, threshold
         self.cuts = [tuple(cut) for cut in cuts]
         self._keep(self._bytes)
-
-    @t.validate("threshold")
-    def _check_threshold(self, proposal: Any) -> float:
-        if not 0 <= proposal["value"] <= 1:
-            raise t.TraitError(f"threshold={proposal['value']} is outside 0 … 1")
-        return proposal["value"]
 
     @t.validate("cuts")
     def _check_cuts(self, proposal: Any) -> list[Cut]:

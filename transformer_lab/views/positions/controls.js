@@ -3,6 +3,7 @@
 import { headColour } from "../shared/colours.js";
 import { button, checkbox, radioGroup, slider } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
+import { sayPositions } from "./scheme.js";
 import { known, SCHEMES } from "./schemes.js";
 
 const D_MODELS = [4, 8, 16, 32, 64, 128, 256, 512];
@@ -53,7 +54,7 @@ export class PositionControls {
     for (const [name, { root, set }] of Object.entries(this.sliders)) {
       root.hidden = name !== "length" && !shown.sizes.includes(name);
       let among = stops[name];
-      if (name === "n_heads" && shown.headsFit) among = HEADS.filter((h) => shown.headsFit(h, state.d_model));
+      if (name === "n_heads" && shown.heads_divide) among = HEADS.filter((h) => state.d_model % (2 * h) === 0);
       if (name === "length" && own && state.given.n_ctx) among = LENGTHS.filter((n) => n <= state.given.n_ctx);
       const value = own && name !== "length" ? state.given[name] ?? state[name] : state[name];
       set(value, withOwn(among, value), own && name !== "length");
@@ -72,13 +73,13 @@ export class PositionControls {
     const notes = [];
     if (name && own) notes.push(`The sizes are those of ${name}.`);
     else if (name) notes.push(`${name} has ${known(state.given.scheme).name} positions; these are ${measured ? "its own weights with no positions" : "computed from the formula"}.`);
-    notes.push(shown.note?.(facts));
+    notes.push(sayPositions("note", { ...facts, trained: Boolean(facts.trained) }));
     this.note.textContent = notes.filter(Boolean).join(" ");
   }
 
   /** Chips for the head that is shown, where heads differ. */
   #headChips(state, facts, shown) {
-    const heads = facts.measured || shown.perHead ? facts.heads : 0;
+    const heads = facts.measured || shown.per_head ? facts.heads : 0;
     const layers = facts.measured ? state.given.layers : 0;
     const shape = JSON.stringify([heads, layers, this.shell.theme]);
     if (shape !== this.chipShape) {

@@ -44,8 +44,8 @@ export class DistancePanel {
     for (const part of [...this.parts, this.details]) part.hidden = !curve.series.length;
     if (!curve.series.length) return;
     const single = curve.series.length === 1;
-    this.title.textContent = scheme.distanceTitle;
-    this.hint.textContent = scheme.distanceHint ?? "";
+    this.title.textContent = scheme.distance;
+    this.hint.textContent = scheme.hint ?? "";
     const at = this.distance === null ? null : Math.max(curve.x[0], Math.min(curve.x[curve.x.length - 1], this.distance));
     this.plot.show({
       series: curve.series.map(({ name, head, y, band }) => ({
@@ -53,7 +53,7 @@ export class DistancePanel {
         colour: headColour(head), thick: !single && head === facts.head ? 3 : single ? 2 : undefined,
       })),
       xTitle: "key − query, tokens", yTitle: curve.what, colours: this.shell.inks, at,
-      yRange: scheme.distanceRange,
+      yRange: scheme.distance_range,
     }, Math.max(200, this.canvas.parentElement.clientWidth), height);
     this.line.replaceChildren(...this.#distanceWords(curve, facts, at));
     this.canvas.setAttribute("aria-label", `${this.title.textContent}. ${this.line.textContent} Arrow keys move, Escape frees.`);

@@ -9,6 +9,9 @@ import { linearLegend } from "../shared/shell.js";
 
 const unitOf = (scheme) => scheme.unit ?? "dimension";
 
+/** @param {import("./schemes.js").Words} scheme @param {{head: number}} facts */
+export const titleOf = ({ added }, { head }) => added.replace("{head}", String(head));
+
 export class EncodingPanel {
   /** @param {import("../shared/shell.js").Shell} shell @param {AbortSignal} signal */
   constructor(shell, signal) {
@@ -60,7 +63,7 @@ export class EncodingPanel {
 
   #drawEncoding({ map, facts, scheme, state, change }) {
     const bias = map?.what === "bias";
-    this.titles.encoding.textContent = scheme.title(facts);
+    this.titles.encoding.textContent = titleOf(scheme, facts);
     this.hint.textContent = !map ? "" : bias ? "query ↓, key →" : `position ↓, ${unitOf(scheme)} →`;
     this.canvas.hidden = this.legend.hidden = !map;
     if (!map) {
@@ -114,7 +117,7 @@ export class EncodingPanel {
     const chosen = this.cell?.column ?? null;
     const columns = [...new Set([...some, ...(chosen === null ? [] : [chosen])])].sort((a, b) => a - b);
     const x = Array.from({ length: state.length }, (_, p) => p);
-    this.titles.curves.textContent = scheme.curvesTitle;
+    this.titles.curves.textContent = scheme.curves;
     const width = Math.max(200, this.curveBox.clientWidth);
     this.curvePlot.show({
       series: columns.map((column, i) => ({
@@ -123,7 +126,7 @@ export class EncodingPanel {
         thick: column === chosen ? 2.5 : undefined,
       })),
       xTitle: "position", yTitle: map.what, colours: this.shell.inks,
-      yRange: scheme.curvesRange, at: this.cell?.row ?? null,
+      yRange: scheme.curves_range, at: this.cell?.row ?? null,
     }, width, 150);
     this.curves.setAttribute("aria-label", `Curves over ${state.length} positions of ${columns.map((c) => `${unit} ${c}`).join(", ")}.`);
   }

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..marks.scene import Axis, Curve, Curves, Mark, Matrix, Note, Panel, Scene, causal_gaps
 from ..shared.exports import Array, Numbers
-from .schemes import known
+from .schemes import Known
 
 
 def position_scene(
@@ -30,7 +30,8 @@ def position_scene(
         encoding, distances: as PositionView.encoding() and .by_distance() give them.
         weights: before and after the test, [query, key] each, under these titles.
     """
-    its = known(scheme)
+    its = Known(scheme)
+    by = its.words["by_distance"]
     axes: dict = {"query": names, "key": names, "distance": distances[0].tolist()}
     maps = [causal_gaps(w) if causal else w.float().numpy() for w in weights]
     found = [
@@ -48,13 +49,10 @@ def position_scene(
             for i, line in enumerate(values)
         ]
     where = ("line" if its.banded else "head", "distance")
-    found.append(
-        Array("by_distance", values, where, f"{its.by_distance_title}, by key − query in tokens")
-    )
-    added, over = its.nothing, its.nothing
-    shown_encoding: Mark = Note(added)
+    found.append(Array("by_distance", values, where, f"{by}, by key − query in tokens"))
+    over = its.words.get("scale", its.words["added"]).format(head=head)
+    shown_encoding: Mark = Note(its.words.get("nothing", ""))
     if encoding is not None:
-        over = its.added.format(head=head)
         shown = its.shown(encoding, head)
         largest = its.largest(shown)
         if its.row == "query" and causal:
@@ -86,6 +84,6 @@ def position_scene(
     return Scene(
         f"{title} · {its.name}",
         sentence,
-        [[Panel(over, shown_encoding), Panel(its.by_distance_title, lines)], tests],
+        [[Panel(over, shown_encoding), Panel(its.words["distance"], lines)], tests],
         Numbers(found, axes),
     )

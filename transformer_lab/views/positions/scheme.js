@@ -4,7 +4,7 @@
 import { alibiSlopes, attention, largestDifference, permutation, putBack } from "./math.js";
 import { messages } from "../shared/messages.js";
 import positionMessages from "./messages.json" with { type: "json" };
-import { known } from "./schemes.js";
+import { known, schemeCurves, schemeInHead, schemeMap } from "./schemes.js";
 import { nearestStop } from "../shared/controls.js";
 
 /**
@@ -30,9 +30,9 @@ import { nearestStop } from "../shared/controls.js";
 export function schemeFacts(state) {
   const { scheme, given } = state;
   const own = given.scheme === scheme;
-  const { addsVector } = known(scheme);
+  const { vector } = known(scheme);
   const perHead = Math.max(2, 2 * Math.floor(state.d_model / state.n_heads / 2));
-  const width = own ? (addsVector ? given.d_model : given.d_head) : addsVector ? state.d_model : perHead;
+  const width = own ? (vector ? given.d_model : given.d_head) : vector ? state.d_model : perHead;
   const measured = !given.words ? null : own ? "own" : scheme === "none" ? "none" : null;
   const heads = own || measured ? given.n_heads : state.n_heads; // what was measured has the model's
   return {
@@ -55,7 +55,7 @@ export const positionValues = ({ given, test }, { scheme, own, width, heads, hea
 
 /** The encoding as a map of rows and columns. @param {PositionState} state */
 export function encodingOf(state) {
-  return known(state.scheme).encoding(schemeFacts(state), state.length);
+  return schemeMap(schemeFacts(state), state.length);
 }
 
 /** Distances key − query, and what the scheme has for each. @param {PositionState} state */
@@ -64,7 +64,7 @@ export function byDistance(state) {
   const { length } = state;
   const x = [];
   for (let d = -(length - 1); d <= (facts.causal ? 0 : length - 1); d++) x.push(d);
-  return { x, ...known(state.scheme).byDistance(facts, x, length) };
+  return { x, what: known(state.scheme).by_distance, ...schemeCurves(facts, x, length) };
 }
 
 /** Weights before and after the test. @param {PositionState} state */
@@ -108,7 +108,7 @@ function measuredChange(state, facts) {
 function randomChange(state, facts) {
   const { words, shift, test, shuffle } = state;
   const { width } = facts;
-  const scheme = { width, ...known(facts.scheme).inHead(facts, shift + words.ids.length) };
+  const scheme = { width, ...schemeInHead(facts, shift + words.ids.length) };
   const before = attention(scheme, words.ids, 0, facts.causal);
   const order = test === "shuffle" ? permutation(words.ids.length, shuffle) : null;
   const after = order

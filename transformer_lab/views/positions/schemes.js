@@ -1,7 +1,8 @@
-// What a PositionView knows of each position scheme: one object a scheme, as in schemes.py. A scheme
-// that is not here is shown by what was measured on the model that has it.
+// What a PositionView computes of each position scheme, as schemes.py does; schemes.json has the words. A
+// scheme that is not here is shown by what was measured on the model that has it.
 
 import { alibiSlopes, noise, rates, relativeBucket, sinusoids, sumOfCosines } from "./math.js";
+import schemeWords from "./schemes.json" with { type: "json" };
 
 const SAMPLED_FROM = 64;
 const RANDOM_BUCKETS = 32;
@@ -10,6 +11,7 @@ const RANDOM_TABLE = 0.5; // standard deviation
 
 /**
  * @typedef {object} Facts what of the state concerns a scheme
+ * @property {string} scheme
  * @property {number} width numbers of a position's vector, or of a head's query and key
  * @property {number} heads
  * @property {number} head the one on view
@@ -18,6 +20,11 @@ const RANDOM_TABLE = 0.5; // standard deviation
  * @property {boolean} causal
  * @property {Float32Array | null} trained the model's own table
  * @property {any} given the model
+ *
+ * @typedef {object} Parts what a scheme does
+ * @property {(p: number, i: number) => number} [added] to a dimension of the vector at a position
+ * @property {Float64Array} [speed] rates in which pairs turn, or sinusoids swing
+ * @property {(head: number, distance: number) => number} [bias]
  *
  * @typedef {object} Encoding a map of rows and columns
  * @property {number} rows
@@ -28,244 +35,117 @@ const RANDOM_TABLE = 0.5; // standard deviation
  * @property {boolean} [clipped]
  * @property {"value" | "cosine" | "bias"} what
  *
- * @typedef {object} Series
- * @property {string} name
- * @property {number} head
- * @property {number[]} y
- * @property {{low: number[], high: number[]}} [band]
+ * @typedef {{name: string, head: number, y: number[], band?: {low: number[], high: number[]}}} Series
  *
- * @typedef {object} Known
+ * @typedef {object} Words of schemes.json
  * @property {string} name
  * @property {string} source where its formula is from
  * @property {string[]} sizes the sliders that it depends on, beside the length
- * @property {boolean} [addsVector] its vectors have d_model numbers
- * @property {boolean} [perHead] heads differ
- * @property {(heads: number, dModel: number) => boolean} [headsFit]
- * @property {(facts: Facts) => string} [note]
- * @property {(facts: Facts) => string} title of the encoding
+ * @property {boolean} [vector] its vectors have d_model numbers
+ * @property {boolean} [per_head] heads differ
+ * @property {boolean} [heads_divide] pairs must divide among the heads
+ * @property {string} added
  * @property {string} [nothing] what is said where there is no encoding
  * @property {string} [scale] what the encoding's colours are
  * @property {string} [unit] a column of the encoding
- * @property {string} [curvesTitle]
- * @property {[number, number]} [curvesRange]
- * @property {string} distanceTitle
- * @property {string} [distanceHint]
- * @property {[number, number]} [distanceRange]
- * @property {(facts: Facts, length: number) => Encoding | null} encoding
- * @property {(facts: Facts, x: number[], length: number) => {series: Series[], what: string, sampled: boolean}} byDistance
- * @property {(facts: Facts, count: number) => object} inHead what it does to a head, for `attention`
+ * @property {string} [curves]
+ * @property {[number, number]} [curves_range]
+ * @property {string} distance
+ * @property {string} [hint]
+ * @property {[number, number]} [distance_range]
+ * @property {string} by_distance
  */
 
-const one = (y, band) => [{ name: "", head: 0, y, band }];
-const randomNote = ({ trained }) => (trained ? "" : "Random numbers stand for what training would find.");
+/** The words of a scheme. @param {string} key @returns {Words} */
+export const known = (key) => ({ name: key, ...(schemeWords[key] ?? schemeWords.other) });
 
-// ---- vectors that are added to the tokens ---------------------------------------------------------
-
-const VECTORS = {
-  addsVector: true,
-  title: () => "What is added to each token",
-  curvesTitle: "A few dimensions, by position",
-  distanceTitle: "Two positions’ dot product, by distance",
-};
-
-/** @type {Known} */
-const sinusoidal = {
-  ...VECTORS,
-  name: "sinusoidal",
-  source: "PE[p, 2i] = sin(p / base^(2i/d)), PE[p, 2i+1] = cos(the same). Vaswani et al. 2017, 3.5.",
-  sizes: ["d_model", "base"],
-  curvesRange: [-1.08, 1.08],
-  encoding({ width, base, halves }, length) {
-    const table = sinusoids(length, width, base, halves);
-    return { rows: length, columns: width, value: (p, i) => table[p * width + i], largest: 1, what: "value" };
-  },
-  byDistance({ width, base }, x) {
-    const speed = rates(width, base);
-    return { series: one(x.map((d) => sumOfCosines(d, speed))), what: "dot product of two positions", sampled: false };
-  },
-  inHead({ width, base, halves }, count) {
-    const table = sinusoids(count, width, base, halves);
-    return { added: (p, i) => table[p * width + i] };
-  },
-};
-
-/** The vectors of a learned table, or of a random one: (position, dimension) -> number. */
+/** The vectors of a learned table, or of a random one. @param {Facts} facts */
 function learnedTable({ trained, width }) {
   if (trained) return (p, i) => trained[p * width + i];
-  const known = new Map();
+  const rows = new Map();
   return (p, i) => {
-    if (!known.has(p)) known.set(p, Float64Array.from({ length: width }, (_, c) => RANDOM_TABLE * noise(p, c, 3)));
-    return known.get(p)[i];
+    if (!rows.has(p)) rows.set(p, Float64Array.from({ length: width }, (_, c) => RANDOM_TABLE * noise(p, c, 3)));
+    return rows.get(p)[i];
   };
+}
+
+/** @type {Record<string, (facts: Facts, length: number) => Parts>} */
+export const SCHEMES = {
+  sinusoidal({ width, base, halves }, length) {
+    const table = sinusoids(length, width, base, halves);
+    return { added: (p, i) => table[p * width + i], speed: rates(width, base) };
+  },
+  learned: (facts) => ({ added: learnedTable(facts) }),
+  rotary: ({ width, base }) => ({ speed: rates(width, base) }),
+  alibi({ heads }) {
+    const slopes = alibiSlopes(heads);
+    return { bias: (head, distance) => -slopes[head] * Math.abs(distance) };
+  },
+  relative({ trained, heads, causal, given }) {
+    const [buckets, most] = trained ? [given.buckets, given.max_distance] : [RANDOM_BUCKETS, RANDOM_MOST];
+    const value = trained ? (bucket, head) => trained[bucket * heads + head] : (bucket, head) => noise(bucket, head, 3);
+    return { bias: (head, distance) => value(relativeBucket(distance, causal, buckets, most), head) };
+  },
+  none: () => ({}),
+};
+
+/** @param {Facts} facts @param {number} length @returns {Parts} */
+const partsOf = (facts, length) => (SCHEMES[facts.scheme] ?? SCHEMES.none)(facts, length);
+
+/** The encoding as a map. @param {Facts} facts @param {number} length @returns {Encoding | null} */
+export function schemeMap(facts, length) {
+  const { width, head, causal } = facts;
+  const { added, speed, bias } = partsOf(facts, length);
+  if (bias) {
+    const line = Array.from({ length: 2 * length - 1 }, (_, i) => bias(head, i - length + 1));
+    const value = (q, k) => (causal && k > q ? NaN : line[k - q + length - 1]);
+    return { rows: length, columns: length, value, largest: line.reduce((most, x) => Math.max(most, Math.abs(x)), 0), what: "bias" };
+  }
+  if (!added) {
+    const angle = (p, i) => p * speed[i];
+    return speed ? { rows: length, columns: width / 2, value: (p, i) => Math.cos(angle(p, i)), angle, largest: 1, what: "cosine" } : null;
+  }
+  if (speed) return { rows: length, columns: width, value: added, largest: 1, what: "value" };
+  // A few dimensions of a trained table are far larger than the rest; they would hide it.
+  const sizes = Float64Array.from({ length: length * width }, (_, at) => Math.abs(added(Math.floor(at / width), at % width))).sort();
+  const largest = sizes[Math.floor(0.995 * (sizes.length - 1))];
+  return { rows: length, columns: width, value: added, largest, clipped: sizes[sizes.length - 1] > largest, what: "value" };
+}
+
+/** What the scheme has for each distance key − query. @param {Facts} facts @param {number[]} x @param {number} length @returns {{series: Series[], sampled: boolean}} */
+export function schemeCurves(facts, x, length) {
+  const { width, heads, scheme } = facts;
+  const { added, speed, bias } = partsOf(facts, length);
+  if (bias) return { series: Array.from({ length: heads }, (_, head) => ({ name: `head ${head}`, head, y: x.map((d) => bias(head, d)) })), sampled: false };
+  const one = (y, band) => [{ name: "", head: 0, y, band }];
+  if (speed) return { series: one(x.map((d) => sumOfCosines(d, speed) / (added ? 1 : speed.length))), sampled: false };
+  if (!added) return { series: scheme in SCHEMES ? one(x.map(() => 0)) : [], sampled: false };
+  const { mean, low, high, sampled } = products(added, width, length, x);
+  return { series: one(mean, { low, high }), sampled };
+}
+
+/** What it does to the head on view, for `attention`. @param {Facts} facts @param {number} count positions */
+export function schemeInHead(facts, count) {
+  const { head, trained } = facts;
+  const { added, speed, bias } = partsOf(facts, count);
+  if (!added) return { turned: speed, ...(bias ? { bias: (distance) => bias(head, distance) } : {}) };
+  // beside queries of deviation 1, whatever the model's own are
+  const factor = trained ? RANDOM_TABLE / Math.sqrt(trained.reduce((sum, v) => sum + v * v, 0) / trained.length) : 1;
+  return { added: (p, i) => added(p, i) * factor };
 }
 
 /** Mean, least and most of PE[p] · PE[p + distance], over up to 64 positions p. */
 function products(value, width, length, distances) {
   const stride = Math.ceil(length / SAMPLED_FROM);
   const rows = Array.from({ length }, (_, p) => Float64Array.from({ length: width }, (_, i) => value(p, i)));
-  const sums = new Float64Array(distances.length);
-  const counts = new Float64Array(distances.length);
-  const low = distances.map(() => Infinity);
-  const high = distances.map(() => -Infinity);
-  for (let p = 0; p < length; p += stride) {
-    for (let at = 0; at < distances.length; at++) {
-      const other = rows[p + distances[at]];
-      if (!other) continue;
-      let dot = 0;
-      for (let i = 0; i < width; i++) dot += rows[p][i] * other[i];
-      sums[at] += dot;
-      counts[at] += 1;
-      low[at] = Math.min(low[at], dot);
-      high[at] = Math.max(high[at], dot);
+  const found = distances.map((distance) => {
+    const dots = [];
+    for (let p = 0; p < length; p += stride) {
+      const other = rows[p + distance];
+      if (other) dots.push(rows[p].reduce((sum, x, i) => sum + x * other[i], 0));
     }
-  }
-  const known = (values) => Array.from(values, (v, i) => (counts[i] ? v : NaN));
-  return { mean: Array.from(sums, (s, i) => (counts[i] ? s / counts[i] : NaN)), low: known(low), high: known(high), sampled: stride > 1 };
+    return dots.length ? [dots.reduce((a, b) => a + b, 0) / dots.length, Math.min(...dots), Math.max(...dots)] : [NaN, NaN, NaN];
+  });
+  const [mean, low, high] = [0, 1, 2].map((at) => found.map((one) => one[at]));
+  return { mean, low, high, sampled: stride > 1 };
 }
-
-/** @type {Known} */
-const learned = {
-  ...VECTORS,
-  name: "learned",
-  source: "One trained vector a position. Gehring et al. 2017; GPT-2, BERT.",
-  sizes: ["d_model"],
-  note: randomNote,
-  distanceHint: "mean; band: least to most",
-  encoding(facts, length) {
-    const { width } = facts;
-    const value = learnedTable(facts);
-    // A few dimensions of a trained table are far larger than the rest; they would hide it.
-    const sizes = new Float64Array(length * width);
-    for (let p = 0; p < length; p++) for (let i = 0; i < width; i++) sizes[p * width + i] = Math.abs(value(p, i));
-    sizes.sort();
-    const largest = sizes[Math.floor(0.995 * (sizes.length - 1))];
-    return { rows: length, columns: width, value, largest, clipped: sizes[sizes.length - 1] > largest, what: "value" };
-  },
-  byDistance(facts, x, length) {
-    const { mean, low, high, sampled } = products(learnedTable(facts), facts.width, length, x);
-    return { series: one(mean, { low, high }), what: "dot product of two positions", sampled };
-  },
-  inHead(facts) {
-    const { trained } = facts;
-    const value = learnedTable(facts);
-    const unit = trained ? Math.sqrt(trained.reduce((sum, v) => sum + v * v, 0) / trained.length) : RANDOM_TABLE;
-    return { added: (p, i) => (value(p, i) * RANDOM_TABLE) / unit };
-  },
-};
-
-// ---- pairs that are turned ------------------------------------------------------------------------
-
-/** @type {Known} */
-const rotary = {
-  name: "rotary",
-  source: "Pair i of q and of k is turned by p / base^(2i/d). Su et al. 2021, equation 15.",
-  sizes: ["d_model", "n_heads", "base"],
-  headsFit: (heads, dModel) => dModel % (2 * heads) === 0,
-  note: ({ heads, width }) => `Each of ${heads} heads has d_head ${width}.`,
-  title: () => "By how much each pair is turned",
-  scale: "cosine of the angle",
-  unit: "pair",
-  curvesTitle: "Cosine of a pair’s angle, by position",
-  curvesRange: [-1.08, 1.08],
-  distanceTitle: "What is left of q·k, by distance",
-  distanceHint: "if q = k",
-  distanceRange: [-0.6, 1.08],
-  encoding({ width, base }, length) {
-    const speed = rates(width, base);
-    const angle = (p, i) => p * speed[i];
-    return { rows: length, columns: width / 2, value: (p, i) => Math.cos(angle(p, i)), angle, largest: 1, what: "cosine" };
-  },
-  byDistance({ width, base }, x) {
-    const speed = rates(width, base);
-    return { series: one(x.map((d) => sumOfCosines(d, speed) / speed.length)), what: "mean cosine over the pairs", sampled: false };
-  },
-  inHead: ({ width, base }) => ({ turned: rates(width, base) }),
-};
-
-// ---- numbers that are added to scores -------------------------------------------------------------
-
-/** What all such schemes have, from (facts) -> (head, distance) -> number. */
-const biases = (biasOf) => ({
-  sizes: ["n_heads"],
-  perHead: true,
-  title: ({ head }) => `What head ${head} adds to a score`,
-  distanceTitle: "What is added, by distance",
-  encoding(facts, length) {
-    const bias = biasOf(facts);
-    let largest = 0;
-    const line = [];
-    for (let d = -(length - 1); d < length; d++) {
-      line.push(bias(facts.head, d));
-      largest = Math.max(largest, Math.abs(line[line.length - 1]));
-    }
-    const value = (q, k) => (facts.causal && k > q ? NaN : line[k - q + length - 1]);
-    return { rows: length, columns: length, value, largest, what: /** @type {"bias"} */ ("bias") };
-  },
-  byDistance(facts, x) {
-    const bias = biasOf(facts);
-    const series = Array.from({ length: facts.heads }, (_, head) => ({ name: `head ${head}`, head, y: x.map((d) => bias(head, d)) }));
-    return { series, what: "bias", sampled: false };
-  },
-  inHead(facts) {
-    const bias = biasOf(facts);
-    return { bias: (distance) => bias(facts.head, distance) };
-  },
-});
-
-/** @type {Known} */
-const alibi = {
-  ...biases(({ heads }) => {
-    const slopes = alibiSlopes(heads);
-    return (head, distance) => -slopes[head] * Math.abs(distance);
-  }),
-  name: "ALiBi",
-  source: "score − slope · |distance|, slopes 2^(−8h/H). Press et al. 2022.",
-};
-
-/** @type {Known} */
-const relative = {
-  ...biases(({ trained, heads, causal, given }) => {
-    const buckets = trained ? given.buckets : RANDOM_BUCKETS;
-    const most = trained ? given.max_distance : RANDOM_MOST;
-    const value = trained ? (bucket, head) => trained[bucket * heads + head] : (bucket, head) => noise(bucket, head, 3);
-    return (head, distance) => value(relativeBucket(distance, causal, buckets, most), head);
-  }),
-  name: "T5 relative",
-  source: "score + b[head, bucket(distance)]: small distances one by one, large ones on a log scale. Raffel et al. 2020, 2.1.",
-  note: randomNote,
-};
-
-// ---- nothing, and what is not known ---------------------------------------------------------------
-
-/** @type {Known} */
-const none = {
-  name: "none",
-  source: "Attention alone treats its keys as a set. Vaswani et al. 2017, 3.5.",
-  sizes: [],
-  title: () => "Nothing is added",
-  nothing: "A token’s vector is the same wherever it stands.",
-  distanceTitle: "By distance: no difference",
-  distanceRange: [-1, 1],
-  encoding: () => null,
-  byDistance: (_, x) => ({ series: one(x.map(() => 0)), what: "added", sampled: false }),
-  inHead: () => ({}),
-};
-
-/** @param {string} name @returns {Known} of a scheme that only a model's measurements show */
-const measuredAlone = (name) => ({
-  name,
-  source: "",
-  sizes: [],
-  title: () => "What it is",
-  nothing: "This view has no formula of it; what it does was measured on the model.",
-  distanceTitle: "",
-  encoding: () => null,
-  byDistance: () => ({ series: [], what: "", sampled: false }),
-  inHead: () => ({}),
-});
-
-/** @type {Record<string, Known>} */
-export const SCHEMES = { sinusoidal, learned, rotary, alibi, relative, none };
-
-/** @param {string} name @returns {Known} */
-export const known = (name) => SCHEMES[name] ?? measuredAlone(name);

@@ -6,7 +6,7 @@ import { ChangePanel } from "./change.js";
 import { PositionControls } from "./controls.js";
 import { DistancePanel } from "./distances.js";
 import { element } from "../shared/dom.js";
-import { EncodingPanel } from "./encoding.js";
+import { EncodingPanel, titleOf } from "./encoding.js";
 import { numbersOf } from "../shared/files.js";
 import { heading } from "./parts.js";
 import { byDistance, changeOf, encodingOf, positionValues, sayPositions, schemeFacts } from "./scheme.js";
@@ -19,7 +19,7 @@ const STATE = ["scheme", "d_model", "n_heads", "base", "length", "shift", "causa
 /**
  * @typedef {object} Now what is on view
  * @property {import("./scheme.js").PositionState} state
- * @property {import("./schemes.js").Known} scheme
+ * @property {import("./schemes.js").Words} scheme
  * @property {ReturnType<typeof schemeFacts>} facts
  * @property {ReturnType<typeof encodingOf>} map
  * @property {ReturnType<typeof byDistance>} curve
@@ -129,7 +129,7 @@ export class PositionViewer extends BaseViewer {
     if (map) {
       const [row, column] = (map.what === "bias" ? ["query", "key"] : ["position", scheme.unit ?? "dimension"]).map((name) => `encoding ${name}`);
       Object.assign(axes, { [row]: [...Array(map.rows).keys()], [column]: [...Array(map.columns).keys()] });
-      arrays.encoding = [[row, column], (at, i) => map.value(at, i), scheme.scale ?? scheme.title(facts)];
+      arrays.encoding = [[row, column], (at, i) => map.value(at, i), scheme.scale ?? titleOf(scheme, facts)];
     }
     return numbersOf(axes, arrays);
   }

@@ -20,7 +20,7 @@ from ..shared.selection import SelectionView, link_of
 from ..shared.traits import Float, Int
 from .numbers import attention, permutation, put_back
 from .scene import position_scene
-from .schemes import KNOWN, MAX_DISTANCE, Known, Sizes, known
+from .schemes import KNOWN, MAX_DISTANCE, Known, Sizes
 from .trial import Trial, token_names, tried
 
 say = messages("positions")
@@ -144,7 +144,7 @@ class PositionView(SelectionView):
         given |= {"base": getattr(config.positions, "base", None)}
         given |= {"halves": getattr(config.positions, "halves", False)}
         traits: dict[str, Any] = {}
-        self._model_table = known(config.positions.name).table(model, LONGEST_TABLE)
+        self._model_table = Known(config.positions.name).table(model, LONGEST_TABLE)
         if self._model_table is not None:
             traits["_table"] = pack_floats(self._model_table)
         for name in ("buckets", "max_distance"):
@@ -192,7 +192,7 @@ class PositionView(SelectionView):
 
     @property
     def _known(self) -> Known:
-        return known(self.scheme)
+        return Known(self.scheme)
 
     @property
     def _sizes(self) -> Sizes:
@@ -220,7 +220,7 @@ class PositionView(SelectionView):
     @property
     def width(self) -> int:
         """Numbers of a position's vector, or of one head's query and key."""
-        added = self._known.adds_vector
+        added = bool(self._known.words.get("vector"))
         if self.own:
             return self._given["d_model" if added else "d_head"]
         return self.d_model if added else max(2, self.d_model // self.n_heads // 2 * 2)

@@ -1,14 +1,15 @@
 // What views of weights over a picture have in common: the chosen position's rows of every head, kept or asked for,
 // every head small, and how strongly weights cover the picture.
 
+import { Answers } from "./answers.js";
 import { bytesOf, typed } from "./codecs.js";
 import { slider } from "./controls.js";
 import { element, hearChanges, legendPart, picturePart } from "./dom.js";
 import { linked } from "./linked.js";
-import { Superseded, Waiting } from "./requests.js";
 import { SmallHeads } from "./small_heads.js";
 import { BaseViewer } from "./viewer.js";
 
+const ROWS = "rows/"; // what begins the name of a position's rows
 const ROWS_KEPT = 96;
 const FADES = Array.from({ length: 21 }, (_, i) => i / 20);
 
@@ -26,16 +27,27 @@ export class OverlayViewer extends BaseViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal @param {OverlayHow} how */
   constructor(model, root, signal, { type, heads, aspect, widest, first, over, choosing = {} }) {
     super(model, root, signal, { part: () => `layer-${model.get("layer")}-head-${model.get("head")}` });
-    this.type = type;
     this.first = first;
     /** @type {number | null} a position that is pointed at */
     this.hovered = null;
     /** @type {number} the position whose rows are on view */
     this.shown = model.get("_rows_of");
-    /** @type {Map<number, any>} */
-    this.known = new Map();
-    this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
-    this.waiting = new Waiting(this.busy);
+    /** @type {any} weights [layer, head, key] of that position */
+    this.rows = null;
+    const rowsOf = (position, bytes) => ({ position, rows: typed(type, bytes) });
+    this.answers = new Answers(this.shell, {
+      most: ROWS_KEPT, working: "Reading what it attends to …",
+      read: (_, bytes, name) => rowsOf(Number(name.slice(ROWS.length)), bytes),
+      here: (name) => (name === ROWS + model.get("_rows_of") ? rowsOf(model.get("_rows_of"), bytesOf(model.get("_rows"))) : null),
+      names: ({ position }) => [ROWS + position],
+      show: ({ position, rows }) => {
+        this.shown = position;
+        this.rows = rows;
+      },
+      failed: (name, error) => (this.hovered === null ? `${this.cannot(Number(name.slice(ROWS.length)))} cannot be shown: ${error.message}` : ""),
+    });
+    this.busy = this.answers.busy;
+    this.waiting = this.answers.waiting;
     this.every = picturePart("heads", "tl-every");
     const choose = (layer, head) => this.shell.set({ layer, head, ...choosing });
     this.heads = new SmallHeads(this.every, { heads, aspect, widest }, { chosen: () => this.at, choose }, signal);
@@ -76,44 +88,14 @@ export class OverlayViewer extends BaseViewer {
     this.look();
   }
 
-  /** The picture has been read: show the rows that came with it. */
+  /** The picture has been read: show the rows that came with it, and ask for others that are meant now. */
   begin() {
-    this.rows = this.#here(this.model.get("_rows_of"));
-    this.shell.draw();
+    this.answers.ask(ROWS + this.model.get("_rows_of"));
     this.look();
   }
 
-  /** Weights [layer, head, key] of a position, or null where they are yet to come. */
-  #here(position) {
-    if (position === this.model.get("_rows_of")) return typed(this.type, bytesOf(this.model.get("_rows")));
-    return this.known.get(position) ?? null;
-  }
-
-  /** Show the rows of the position that is meant now; ask for them where they are not here. */
-  async look() {
-    const position = this.hovered ?? this.query;
-    const rows = this.#here(position) ?? (await this.#fetch(position));
-    if (!rows || this.signal.aborted || position !== (this.hovered ?? this.query)) return;
-    [this.shown, this.rows] = [position, rows];
-    this.shell.redraw();
-  }
-
-  async #fetch(position) {
-    const done = this.waiting.begin("Reading what it looks at …");
-    try {
-      const { buffers } = await this.shell.requests.ask({ type: "block", name: `rows/${position}` });
-      const rows = typed(this.type, buffers[0]);
-      if (this.known.size >= ROWS_KEPT) this.known.delete(this.known.keys().next().value);
-      this.known.set(position, rows);
-      this.shell.say("");
-      return rows;
-    } catch (error) {
-      if (!(error instanceof Superseded) && this.hovered === null) this.shell.say(`${this.cannot(position)} cannot be shown: ${error.message}`);
-      return null;
-    } finally {
-      done();
-      this.waiting.say("");
-    }
+  look() {
+    return this.answers.ask(ROWS + (this.hovered ?? this.query));
   }
 
   /** What cannot be shown. @param {number} _position */

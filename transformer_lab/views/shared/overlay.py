@@ -32,7 +32,7 @@ class OverlayView(SelectionView):
 
     absent: ClassVar[str] = "this page does not hold it; open the view in a notebook"
 
-    fade = Float(0.8).tag(sync=True)
+    fade = Float(0.8, within=(0, 1)).tag(sync=True)
 
     _rows = t.Bytes(b"").tag(sync=True)
     _rows_of = Int(0).tag(sync=True)
@@ -51,12 +51,6 @@ class OverlayView(SelectionView):
     def query(self) -> int:
         """The position that looks."""
         raise NotImplementedError
-
-    @t.validate("fade")
-    def _check_fade(self, proposal: Any) -> float:
-        if not 0 <= proposal["value"] <= 1:
-            raise t.TraitError(f"fade={proposal['value']} is outside 0 … 1")
-        return proposal["value"]
 
     @property
     def edits(self) -> list[Edit]:

@@ -12,20 +12,26 @@ class _Number(t.TraitType):
     """
     Args:
         below: view -> how many values there are, 0 … n − 1.
+        within: the least and the largest value.
     """
 
-    def __init__(self, *args: Any, below: Callable[[Any], int] | None = None, **options: Any):
+    def __init__(
+        self,
+        *args: Any,
+        below: Callable[[Any], int] | None = None,
+        within: tuple[float, float] | None = None,
+        **options: Any,
+    ):
         super().__init__(*args, **options)
-        self._below = below
+        self._below, self._within = below, within
 
     def validate(self, obj: Any, value: Any) -> Any:
         if isinstance(value, bool):
             self.error(obj, value)
         value = super().validate(obj, value)  # pyright: ignore[reportAttributeAccessIssue]
-        if self._below is not None and value is not None:
-            n = self._below(obj)
-            if not 0 <= value < n:
-                raise t.TraitError(f"{self.name}={value} is outside 0 … {n - 1}")
+        least, most = (0, self._below(obj) - 1) if self._below else self._within or (None, None)
+        if None not in (value, least) and not least <= value <= most:
+            raise t.TraitError(f"{self.name}={value} is outside {least} … {most}")
         return value
 
 
