@@ -189,16 +189,23 @@ test("edits that fit nothing are named", () => {
   const source = { tokens: [5, 6] };
   const read = (text) => model.run(text);
   const refused = [
-    ["off", /an edit must be a dict/],
-    [{ edit: "melt" }, /edit must be one of ablate, knock_out, scale, skip, patch, steer, got 'melt'/],
-    [{ edit: "ablate", by: 2 }, /ablate has no argument 'by'; it has head, kind, layer, value/],
-    [{ edit: "scale", by: "2" }, /by must be a finite number, got '2'/],
-    [{ edit: "ablate", kind: "cross" }, /kind='cross' is not in this model; it has decoder/],
-    [{ edit: "patch", layer: 0 }, /source of patch must be the tokens/],
-    [{ edit: "patch", source, head: 0, what: "resid_pre" }, /resid_pre belongs to a layer, not to a head; leave out head=0/],
+    ["off", /^edit does not fit/],
+    [{ edit: "melt" }, /^edit does not fit in this model's edit {"edit":"melt"}; make the edit in Python/],
+    [{ edit: "ablate", by: 2 }, /^by does not fit/],
+    [{ edit: "ablate", layer: 7 }, /^layer does not fit/],
+    [{ edit: "ablate", head: -1 }, /^head does not fit/],
+    [{ edit: "ablate", value: "most" }, /^value does not fit/],
+    [{ edit: "skip", part: "norm" }, /^part does not fit/],
+    [{ edit: "knock_out", layer: 0 }, /^query does not fit/],
+    [{ edit: "scale", by: "2" }, /^by does not fit/],
+    [{ edit: "scale" }, /^by does not fit/],
+    [{ edit: "ablate", kind: "cross" }, /^kind does not fit/],
+    [{ edit: "patch", layer: 0 }, /^source does not fit/],
+    [{ edit: "patch", source, head: 0, what: "resid_pre" }, /^head does not fit/],
+    [{ edit: "knock_out", query: 99 }, /query=99 is outside the 3 tokens/],
     [{ edit: "patch", source }, /source_trace has 2 tokens and this text has 3/],
     [{ edit: "patch", source, position: 2 }, /position=2 is outside the 2 tokens of source_trace/],
-    [{ edit: "patch", source, position: "1" }, /position must be a whole number, or None for all, got '1'/],
+    [{ edit: "patch", source, position: "1" }, /^position does not fit/],
   ];
   for (const [edit, why] of refused) assert.throws(() => model.run({ tokens: [5, 6, 5] }, [edit], { read }), { constructor: EditError, message: why });
   for (const [tokens, why] of [[[], /empty/], [[7], /outside the vocabulary of 7/], [Array(9).fill(5), /9 tokens but this model reads at most 8/]]) {
