@@ -64,7 +64,7 @@ def seconds(run):
     started = time.perf_counter()
     run()
     return time.perf_counter() - started
-view._background.close()
+view._facts.background.close()
 found = {{
     "labelling all heads": seconds(lambda: tl.heads.labels(model, ablation=False)),
     "estimates of all heads": seconds(lambda: tl.estimate_effects(model, view.text)),

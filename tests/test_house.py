@@ -18,6 +18,7 @@ NOT_YET = {
     "adapters/vector_probe.py: _running",
     "lessons/graders/lesson_16.py: _bleu_cases",
 }  # longer ones
+DEEP = {"PatchView", "RunView", "SpectrogramView", "TrainingView"}  # views of more classes
 MOST = 18  # modules beside each other at the top
 
 # What only adapters/ may ask: whether a model is ours or Hugging Face's, and what it is wrapped in.
@@ -207,6 +208,19 @@ def test_every_view_has_the_same_files():
     anatomy = ("__init__.py", "messages.json", "scene.py", "view.css", "view.js", "view.py")
     lacking = {f"{f.name}/{name}" for f in folders for name in anatomy if not (f / name).exists()}
     assert lacking == {"heads/messages.json"}  # its sentences are those of every view of a map
+
+
+def test_views_are_composed():
+    """A view's parts are objects that it has; at most three classes lead up to AnyWidget's."""
+    import anywidget
+
+    from transformer_lab import views
+
+    every = {name: getattr(views, name) for name in views.__all__}
+    every = {name: view.mro() for name, view in every.items() if isinstance(view, type)}
+    depth = {name: classes.index(anywidget.AnyWidget) for name, classes in every.items()}
+    assert len(depth) > 12
+    assert {name for name, classes in depth.items() if classes > 3} == DEEP
 
 
 def test_a_circle_is_found():

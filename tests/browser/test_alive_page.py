@@ -39,7 +39,7 @@ def rows(page):
 
 def same(page, view):
     """What stands on the page is what Python says."""
-    shown, wanted = rows(page), view._compare().rows
+    shown, wanted = rows(page), view.session.outcome.rows
     assert [token for token, *_ in shown] == [row.token for row in wanted]
     for (_, *numbers), row in zip(shown, wanted, strict=True):
         told = [x for x in (row.before, row.after) if x is not None]
@@ -231,7 +231,7 @@ def test_a_damaged_model_is_one_sentence_and_the_rest_stays(open_page):
     choose_head(page, 1, 1)
     told = Map(page).hover(3, 1)
     assert float(re.match(r"[.\d]+", told)[0]) == pytest.approx(
-        float(view.heads.map(("decoder", 1, 1), view._shows)[3, 1]), abs=1e-3
+        float(view.heads.map(("decoder", 1, 1), view.shows)[3, 1]), abs=1e-3
     )
     heads, _, rest = (
         HeadView(view.text_model.trace(WORDS)).to_html().partition('data-block="model"')

@@ -125,7 +125,7 @@ def test_from_a_click_to_a_new_prediction(notebook, map_of, screenshot, tmp_path
     assert eval(book.run("view.code")) == code
     page.locator("[data-part=map-mode] [data-value=difference]").click()
     number = the_map.hover(14, 5).replace("−", "-").replace("+", "")
-    difference = "(view._after.trace.pattern(2, 1) - view.trace.pattern(2, 1))[14, 5].item()"
+    difference = "(view.session.after.trace.pattern(2, 1) - view.trace.pattern(2, 1))[14, 5].item()"
     assert abs(float(number) - float(book.run(difference))) < 1.5e-4
     page.mouse.move(2, 2)
     screenshot(page, "explorer-lab-light")

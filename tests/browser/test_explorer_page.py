@@ -69,9 +69,9 @@ def settled(page, edits):
 
 def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     view = Explorer(shipped, CODE, layer=2, head=2)
-    view._name_heads()
+    view._facts.name_heads()
     page = open_page(view.to_html(model=False))
-    assert rows(page) == python_rows(view._compare())
+    assert rows(page) == python_rows(view.session.outcome)
     assert text(page, "lead").startswith("None yet. Switch a head off to see if it matters.")
     assert text(page, "where") == "after “.”"
     ghosts = page.locator("[data-part=strip-text] [data-next]").all_inner_texts()
@@ -120,7 +120,9 @@ def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     settled(page, 1)
     view.edits = []
     view.position = 13
-    assert rows(page) == python_rows(view._runs.effect(view._reading, "decoder", 1, 2, [13])[13])
+    assert rows(page) == python_rows(
+        view.session.runs.effect(view.session.reading, "decoder", 1, 2, [13])[13]
+    )
     assert "switched off" in grid.get_attribute("aria-label")
     page.locator(part("copy-edits")).click()
     page.wait_for_selector("[data-copied-edits]")
@@ -232,7 +234,7 @@ def test_edits_that_were_saved_are_there_with_their_maps(open_page, shipped, map
     page = open_page(view.to_html(model=False))
     assert rows(page) == python_rows(view.effect)
     assert text(page, "effect") == view._outcome["sentence"]
-    assert text(page, "sentence") == view._attention_sentence()
+    assert text(page, "sentence") == view.head_sentence
     for mode in ("after", "before", "difference"):
         page.locator(f"[data-part=map-mode] [data-value={mode}]").click()
         view._options = {"map": mode}
@@ -241,7 +243,7 @@ def test_edits_that_were_saved_are_there_with_their_maps(open_page, shipped, map
         page.mouse.move(5, 5)
         page.wait_for_function(
             "s => document.querySelector('[data-part=sentence]').textContent === s",
-            arg=view._attention_sentence(),
+            arg=view.head_sentence,
         )
     page.locator(part("more")).click()
     page.locator(part("save")).click()
@@ -253,7 +255,7 @@ def test_edits_that_were_saved_are_there_with_their_maps(open_page, shipped, map
     again.locator(part("reset")).click()
     settled(again, 0)
     view.edits = []
-    assert rows(again) == python_rows(view._compare())
+    assert rows(again) == python_rows(view.session.outcome)
 
 
 def test_in_a_rendered_notebook_it_says_what_is_missing(open_page, shipped):
@@ -264,7 +266,7 @@ def test_in_a_rendered_notebook_it_says_what_is_missing(open_page, shipped):
     buffers = {k: bytes(v) for k, v in state.items() if isinstance(v, (bytes, memoryview))}
     page = open_page("".join(export.page(state, buffers, title="Explorer")))
     assert not page.locator(part("run")).is_visible()
-    assert rows(page) == python_rows(view._compare())
+    assert rows(page) == python_rows(view.session.outcome)
     at_token(page, 13)  # a look needs no kernel; another prediction does
     page.wait_for_selector("[data-selected='13,']")
     assert not page.locator(part("status")).is_visible()
@@ -305,7 +307,7 @@ def test_an_encoder_decoder_and_masks(open_page):
     settled(page, 1)
     at_token(page, 3, "target")
     settled(page, 1)
-    found = view._runs.effect(view._reading, "cross", 0, 0, [3])[3]
+    found = view.session.runs.effect(view.session.reading, "cross", 0, 0, [3])[3]
     assert rows(page) == python_rows(found)
     model = small("encoder")
     view = Explorer(model, WORDS)
@@ -315,14 +317,14 @@ def test_an_encoder_decoder_and_masks(open_page):
     )
     view.masked = [3, 7]
     page = open_page(view.to_html(model=False))
-    assert rows(page) == python_rows(view._compare())
+    assert rows(page) == python_rows(view.session.outcome)
     assert text(page, "where") == "token 3"
     assert text(page, "edits").startswith("token 3 behind")
     at_token(page, 7)
     page.wait_for_selector("[data-selected='7,']")
     settled(page, 0)
     view.position = 7
-    assert rows(page) == python_rows(view._compare())
+    assert rows(page) == python_rows(view.session.outcome)
     at_token(page, 5)  # no mask: it is looked at, and the prediction stays
     page.wait_for_selector("[data-selected='5,']")
     assert text(page, "where") == "token 7"
@@ -345,7 +347,7 @@ def test_a_model_without_a_head(open_page):
 def test_accessible_and_nothing_is_cut_off(open_page, accessible, shipped, scheme, screenshot):
     edits = [tl.ablate(2, 2), tl.knock_out(3, 1, query=14, key=5)]
     view = Explorer(shipped, CODE, layer=3, head=1, edits=edits)
-    view._name_heads()
+    view._facts.name_heads()
     source = view.to_html(model=False)
     for width in (400, 650, 1000):
         page = open_page(source, width=width, scheme=scheme)

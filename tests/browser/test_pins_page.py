@@ -108,7 +108,7 @@ def pinned():
     """A saved Explorer with three pins, under edits."""
     edits = [tl.ablate(2, 2), tl.knock_out(3, 1, query=14, key=5)]
     view = Explorer(tl.shipped(), CODE, layer=3, head=1, pins=[(2, 2), (1, 0), (0, 3)], edits=edits)
-    view._name_heads()
+    view._facts.name_heads()
     return view.to_html(effects=True)
 
 

@@ -63,14 +63,16 @@ def test_an_explorer_marks_and_pins_both_ways(notebook, screenshot):
     page.wait_for_selector("[data-part=pinned-map][data-head='3/3']")
     book.run("view.edits = [tl.ablate(0, 1)]\nview.mark((9, 15), (0, 5))\n0")
     page.wait_for_selector("[data-between='9,15,0,5'][data-edits='1'][data-settled=true]")
-    page.wait_for_function(SAID, arg=eval(book.run("view._attention_sentence()")))
+    page.wait_for_function(SAID, arg=eval(book.run("view.head_sentence")))
     page.locator("[data-part=map-mode] [data-value=difference]").click()
     book.until("view.map_mode", "'difference'")
-    page.wait_for_function(SAID, arg=eval(book.run("view._attention_sentence()")))
+    page.wait_for_function(SAID, arg=eval(book.run("view.head_sentence")))
     for width, height in ((1440, 900), (1024, 768)):
         resized(page, width, height)
         page.locator(".tl-view").evaluate("view => view.scrollIntoView()")
         screenshot(page, f"pins-lab-{width}")
-    book.run("view.append(view._runs.text_model.encode('key').tolist()[0])\n0")  # the text goes on
+    book.run(
+        "view.append(view.session.runs.text_model.encode('key').tolist()[0])\n0"
+    )  # the text goes on
     book.until("view.block", "((9, 15), (0, 5))")
     assert page.errors == [] and book.cells() == 1

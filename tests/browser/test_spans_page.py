@@ -205,7 +205,7 @@ def test_an_explorer_marks_them_too_and_lists_what_every_head_carries(open_page,
     page = open_page(view.to_html(effects=False), width=width, height=height, scheme=scheme)
     assert block(page) == "9,15,0,5"
     sentence_of = "t => document.querySelector('[data-part=sentence]').textContent === t"
-    page.wait_for_function(sentence_of, arg=view._attention_sentence())
+    page.wait_for_function(sentence_of, arg=view.head_sentence)
     for width, height in SIZES:
         resized(page, width, height)
         assert page.evaluate("document.documentElement.scrollHeight") == height

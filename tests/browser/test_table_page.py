@@ -31,7 +31,7 @@ def effects(view):
 
 def test_rows_are_asked_for_sorted_chosen_and_switched_off(open_page, tmp_path):
     view = Explorer(tl.shipped(), CODE, layer=2, head=2)
-    view._name_heads()
+    view._facts.name_heads()
     page = opened(open_page(view.to_html(model=False)))
     order = effects(view)
     assert heads(page) == order

@@ -46,7 +46,7 @@ def check_explorer(view, figure):
     rows = torch.stack([view.row(query) for query in range(len(z))])
     np.testing.assert_array_equal(z, heads_map(view, rows))
     bars = lines(figure, "bar")
-    rows = view._compare().rows
+    rows = view.session.outcome.rows
     assert list(bars["before"].x) == [row.before for row in rows]
     assert list(bars["after"].x) == [row.after for row in rows]
 

@@ -32,7 +32,7 @@ def listened(view):
 
 def found_out(view):
     view._answer({"type": "facts"})
-    assert view._background.wait(LONG)
+    assert view._facts.background.wait(LONG)
 
 
 @pytest.mark.parametrize("kind", ["decoder", "encoder-decoder"])
@@ -40,7 +40,7 @@ def test_every_head_is_measured_and_told_in_small_messages(kind):
     model = text_model(kind)
     view = Explorer(model, TEXT, *([FRENCH] if kind != "decoder" else []), layer=1, head=2)
     sent = listened(view)
-    assert not view._background.is_running and not view._effects
+    assert not view._facts.background.is_running and not view._effects
     found_out(view)
     shown = view.kind
     told = {name: one for message in sent for name, one in message["found"].items()}
@@ -59,7 +59,7 @@ def test_every_head_is_measured_and_told_in_small_messages(kind):
     scores, at = np.frombuffer(view._scores, "<f4"), 0
     for i, each in enumerate(view._kinds):
         exact = tl.estimate_effects(
-            model, view._reading.ids, view._reading.target_ids, kind=each, position=view.position,
+            model, view.session.reading.ids, view.session.reading.target_ids, kind=each, position=view.position,
             measure="probability",
         ).values  # fmt: skip
         np.testing.assert_allclose(estimates[i], exact, atol=1e-6)
@@ -113,10 +113,10 @@ def test_another_position_and_another_text_are_measured_anew():
     first, of = dict(view._effects), view._facts_of
     sent = listened(view)
     view.position = 3
-    assert view._background.wait(LONG) and view._facts_of == of + 1
+    assert view._facts.background.wait(LONG) and view._facts_of == of + 1
     assert {m["of"] for m in sent} == {of + 1} and view._effects != first
     view.text = "it was tired ."
-    assert view._background.wait(LONG) and view._facts_of == of + 2
+    assert view._facts.background.wait(LONG) and view._facts_of == of + 2
     assert len(view._effects) == 8
     view.edits = [tl.ablate(0, 1)]
     assert view._facts_of == of + 2, "edits change nothing of what single heads do"
@@ -126,7 +126,7 @@ def test_a_click_ends_a_pass_between_two_layers_and_loses_nothing(monkeypatch):
     model = text_model()
     view = Explorer(model, TEXT, layer=0, head=0)
     begun, layers = threading.Event(), []
-    check = view._background.check
+    check = view._facts.background.check
 
     def slow():
         """At the first layer of the first pass: until somebody waits."""
@@ -137,7 +137,7 @@ def test_a_click_ends_a_pass_between_two_layers_and_loses_nothing(monkeypatch):
         check()
 
     waits = threading.Event()
-    monkeypatch.setattr(view._background, "check", slow)
+    monkeypatch.setattr(view._facts.background, "check", slow)
     view._answer({"type": "facts"})
     assert begun.wait(LONG)
     clicked = threading.Thread(target=lambda: setattr(view, "edits", [tl.ablate(1, 1)]))
@@ -147,7 +147,7 @@ def test_a_click_ends_a_pass_between_two_layers_and_loses_nothing(monkeypatch):
     waits.set()
     clicked.join(LONG)
     assert view.effect is not None and not clicked.is_alive()
-    assert view._background.wait(LONG) and len(view._effects) == 8
+    assert view._facts.background.wait(LONG) and len(view._effects) == 8
 
 
 def test_edits_that_a_cell_has_in_force_are_no_heads_doing():
@@ -157,8 +157,8 @@ def test_edits_that_a_cell_has_in_force_are_no_heads_doing():
     view = Explorer(model, TEXT, layer=0, head=0)
     with tl.edit(model, tl.ablate(1)):
         view._answer({"type": "facts"})
-        assert not view._background.wait(0.3) and not view._reading.effects
-    assert view._background.wait(LONG)
+        assert not view._facts.background.wait(0.3) and not view.session.reading.effects
+    assert view._facts.background.wait(LONG)
     for name, effect in view._effects.items():
         assert effect["after"] == pytest.approx(expected._effects[name]["after"], abs=1e-6)
 
@@ -169,10 +169,10 @@ def test_a_closed_view_leaves_no_thread():
     view = Explorer(model, TEXT)
     with held_for_edits(model.model):
         view._answer({"type": "facts"})
-        assert view._background.is_running
+        assert view._facts.background.is_running
         view.close()
     assert threading.active_count() == before and not view._effects
-    view._background.wake()
+    view._facts.background.wake()
     assert threading.active_count() == before
 
 

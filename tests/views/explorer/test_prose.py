@@ -70,7 +70,7 @@ def test_what_was_written_and_what_was_not_read(tmp_path):
         view = Explorer(tl.TextModel(model, tokenizer, "m"), "a b c")
         for text in ("a b", "a x y", "zz", "a <mask> b", "a [MASK] b"):
             for target in (None, "a q") if kind == "encoder-decoder" else (None,):
-                reading = view._runs.read(text, target)
+                reading = view.session.runs.read(text, target)
                 sides = {
                     name: dict(
                         tokens=ids.tolist(), unknown=int((ids == tokenizer.unk_id).sum()),
@@ -80,11 +80,11 @@ def test_what_was_written_and_what_was_not_read(tmp_path):
                     if ids is not None
                 }  # fmt: skip
                 cases.append(dict(what="unread", given=[text, target, kind, sides]))
-                wanted.append(view._runs.unread(reading))
+                wanted.append(view.session.runs.unread(reading))
         if kind == "encoder":
             continue
-        view._made = [{"edit": "ablate", "layer": 0, "head": 1}]
-        subject = view._subject()
+        view.edits = [tl.ablate(0, 1)]
+        subject = view.session.subject
         for edited in (None, [5, 6, 7, 8], [5, 6, 8], [5, 6], [5, 6, 7, 8, 9], [5, 6, 7]):
             for n, plain, temperature in itertools.product(
                 (2, 3), ([5, 6, 7, 8], [5, 6, 7]), (0, 1)
@@ -93,7 +93,7 @@ def test_what_was_written_and_what_was_not_read(tmp_path):
                 parts = both.parts
                 rest = [] if parts is None else edited[parts:]
                 names = [
-                    None if parts is None or parts >= len(ids) else view._names(ids[parts:parts + 1])[0]
+                    None if parts is None or parts >= len(ids) else view._writing.names(ids[parts:parts + 1])[0]
                     for ids in (plain, edited or [])
                 ]  # fmt: skip
                 given = dict(
@@ -105,7 +105,7 @@ def test_what_was_written_and_what_was_not_read(tmp_path):
                     dict(what="written", given=given), dict(what="parts", given=[plain, edited])
                 ]  # fmt: skip
                 options = dict(temperature=temperature, seed=3)
-                wanted += [view._told(both, n, options), parts]
+                wanted += [view._writing.sentence(both, n, options), parts]
     assert said(tmp_path, cases) == wanted
 
 
@@ -118,5 +118,5 @@ def test_the_beginning_of_a_sentence_travels_with_each_edit(tmp_path):
         tl.scale(1, 0, by=0.5), tl.skip(0),
     ):  # fmt: skip
         view.edits = [edit]
-        assert view._edits[0]["subject"] == view._subject()
+        assert view._edits[0]["subject"] == view.session.subject
         assert view._outcome["sentence"].startswith(view._edits[0]["subject"])

@@ -47,7 +47,7 @@ def test_value_norms_of_edited_maps_are_made_when_weights_count_by_them():
     )
     view.edits = [tl.ablate(0, 1)]
     assert view._norms and view._after_maps and not view._after_norms
-    wanted = view._after.data.value_norms("decoder", 1)
+    wanted = view.session.after.data.value_norms("decoder", 1)
     _, (_, norms) = view._answer({"type": "block", "name": "after/decoder/1/2"})
     assert np.allclose(np.frombuffer(norms, "<f4"), wanted[2])
     state = view._page_state()  # nobody answers a page
@@ -55,7 +55,7 @@ def test_value_norms_of_edited_maps_are_made_when_weights_count_by_them():
     view._options = {"weights": "value"}
     view.edits = [tl.ablate(0, 2)]
     found = np.frombuffer(view._after_norms, "<f4").reshape(2, -1, 9)
-    assert np.allclose(found[1], view._after.data.value_norms("decoder", 1))
+    assert np.allclose(found[1], view.session.after.data.value_norms("decoder", 1))
 
 
 def test_what_is_known_of_a_head_is_summed_up_once():
@@ -65,8 +65,11 @@ def test_what_is_known_of_a_head_is_summed_up_once():
         tl.TextModel(network, WordTokenizer.train(" ".join(words)), "tiny"), " ".join(words[:9])
     )
     view.effect_of(0, 1)
-    first = view._single.known(view._reading, 8)["decoder/0/1"]
-    assert view._single.known(view._reading, 8)["decoder/0/1"] is first
+    first = view.session.effects.known(view.session.reading, 8)["decoder/0/1"]
+    assert view.session.effects.known(view.session.reading, 8)["decoder/0/1"] is first
     view.text = " ".join(words[1:9])
     view.effect_of(0, 1)
-    assert view._single.known(view._reading, 7)["decoder/0/1"]["sentence"] != first["sentence"]
+    assert (
+        view.session.effects.known(view.session.reading, 7)["decoder/0/1"]["sentence"]
+        != first["sentence"]
+    )

@@ -28,26 +28,26 @@ def test_the_sentence_is_of_the_weights_on_view_and_of_what_edits_change(view):
     shares = [float(tl.heads.share_between(one, A, B)[1, 2]) for one in (view.trace, edited(view))]
     before, after = map(percent, shares)
     assert before != after
-    assert f" give {after} of their attention to “" in view._attention_sentence()
+    assert f" give {after} of their attention to “" in view.head_sentence
     view._options = {"map": "before"}
-    assert f" give {before} of their attention to “" in view._attention_sentence()
+    assert f" give {before} of their attention to “" in view.head_sentence
     view._options = {"map": "difference"}
-    told = view._attention_sentence()
+    told = view.head_sentence
     assert "attention of “" in told and told.endswith(
         f": {before} before the edits, {after} after."
     )
     view.edits = []
     view.edits = [tl.ablate(1, 0)]  # beside it: nothing changes here
     view._options = {"map": "difference"}
-    assert view._attention_sentence().endswith(f": {before} before the edits, {before} after.")
+    assert view.head_sentence.endswith(f": {before} before the edits, {before} after.")
     view.selected = (5, 1)
-    assert "does not change" in view._attention_sentence()
+    assert "does not change" in view.head_sentence
     view.mark()
     assert view.block is None
 
 
 def test_a_cut_edge_is_out_of_sight_of_even_attention(view):
-    _, even = view._between(view.shown, (A, B), [])
+    _, even = view._spans.between(view.shown, (A, B), [])
     inside = [3 / 5, 2 / 5, 3 / 7]  # of row 5 one of six keys is cut
     assert even == pytest.approx(sum(inside) / 3)
 

@@ -347,7 +347,7 @@ def test_a_context_too_short_for_labels_is_said_in_plain_words(monkeypatch):
 
     monkeypatch.setattr("transformer_lab.heads.labels", too_long)
     view = Explorer(text_model("decoder"), "it was tired .")
-    view._name_heads()
+    view._facts.name_heads()
     assert view._labels["decoder"][0][0] == {
         "tag": "",
         "short": "",
@@ -416,7 +416,7 @@ def test_a_page_says_what_it_leaves_out(decoder, tmp_path):
     assert text.count('data-block="effect/decoder/') == 8
     text = view.save_html(tmp_path / "x.html", effects=False).read_text("utf-8")
     assert "effect/decoder/" not in text
-    view._reading.seconds = 100.0
+    view.session.reading.seconds = 100.0
     text = view.to_html(model=False)
     assert "each of the 8 heads is left out: it takes about 13 minutes; save_html" in text
     assert view.left_out in text
@@ -447,10 +447,10 @@ def test_a_path_that_cannot_be_written_is_named(decoder, tmp_path, monkeypatch):
 
 def test_a_slow_first_pass_is_timed_again(decoder):
     view = Explorer(decoder, TEXT)
-    view._reading.effects.clear()
-    view._reading.seconds = 100.0  # as if the weights had been read from a slow disk
+    view.session.reading.effects.clear()
+    view.session.reading.seconds = 100.0  # as if the weights had been read from a slow disk
     assert view.to_html(model=False).count('data-block="effect/decoder/') == 8
-    assert view._reading.seconds < 100
+    assert view.session.reading.seconds < 100
 
 
 def test_edits_that_do_not_fit_a_model_are_told_in_one_sentence(decoder):

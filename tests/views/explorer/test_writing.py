@@ -38,7 +38,7 @@ def test_a_predicted_token_is_appended_and_predicted_from(decoder):
     assert view.position == 2 and len(view._about["tokens"]) == 3
     assert view.text == f"The animal {decoder.tokenizer.decode([token])}"
     assert len(view.edits) == 1, "what it names stands where it stood"
-    assert view._reading.given is None, "these words give these tokens"
+    assert view.session.reading.given is None, "these words give these tokens"
     fresh = Explorer(decoder, view.text)
     assert [r.before for r in view.predictions if r.before > 0.05] == pytest.approx(
         [r.before for r in fresh.predictions if r.before > 0.05]
@@ -59,7 +59,7 @@ def test_tokens_stay_what_they_were_where_the_words_would_be_split_otherwise():
     assert view.ids == exact != tokenizer.encode("key")
     assert view.text == "key"
     names = {"tl": tl, "model": model}
-    exec(view._changes.code(view._made) + "\n" + view._code, names)
+    exec(view.session.edit_values.code(view.session.state.edits) + "\n" + view._code, names)
     assert names["before"].tokens[0].tolist() == exact
     view.edits = []
     assert view.ids == exact, "an edit changes no token"
@@ -152,7 +152,7 @@ def test_it_writes_on_without_and_with_edits_and_says_where_they_part(decoder, m
     monkeypatch.setattr(tl.TextModel, "trace_ids", None)
     for place in range(3, len(plain)):
         view.position = place
-        row = view._reading.trace.logits[0, place].double().softmax(-1)
+        row = view.session.reading.trace.logits[0, place].double().softmax(-1)
         assert view.predictions[0].before == pytest.approx(float(row.max()))
     monkeypatch.undo()
     view.edits = []

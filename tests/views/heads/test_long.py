@@ -41,14 +41,14 @@ def near(found, wanted):
 def test_the_whole_text_is_told_and_no_map_is_sent(view):
     told = view._kinds["decoder"]
     assert (told["queries"], told["all_queries"], len(told["query_tokens"])) == (N, N, N)
-    assert view._maps == b"" and told["long"]["tile"] == 32
+    assert view._first["name"] == "decoder/2/5" and told["long"]["tile"] == 32
     state = [len(v) for v in view.get_state().values() if isinstance(v, bytes)]
     assert sum(state) < 40_000  # thumbnails, and one tile
     first = view._first
     assert (first["name"], first["level"], first["base"]) == ("decoder/2/5", 5, 2)
     whole = view.trace.pattern(2, 5)
     assert first["most"] == pytest.approx(float(whole.max()), rel=1e-4)
-    near(unpacked(view._first_data, 19, 19)[3, 2], whole[96:128, 64:96].max())
+    near(unpacked(view._maps, 19, 19)[3, 2], whole[96:128, 64:96].max())
     best = whole[1:].flatten().topk(64).values  # the first token has no choice
     near(torch.tensor([w for _, _, w in first["strongest"]]), best)
 

@@ -110,15 +110,15 @@ def test_an_explorer_shows_pinned_heads_after_the_edits_with_what_is_known_of_th
     view = tl.explore(
         shipped, CODE, layer=3, head=1, pins=[(2, 2), (0, 3)], edits=[tl.ablate(1, 1)]
     )
-    after = view._after.trace
+    after = view.session.after.trace
     scene = view._shown_head()
     assert [(one.layer, one.head) for one in scene.pins] == [(2, 2), (0, 3)]
     assert torch.equal(scene.pins[0].weights, after.pattern(2, 2))
     assert scene.pins[0].known == ""
-    view._all_facts()  # estimates; a browser has them in the background
+    view._facts.compute_quick()  # estimates; a browser has them in the background
     assert view._shown_head().pins[0].known.startswith("≈ ")
-    view._single.compute(view._reading, [("decoder", 2, 2)], view._place())
-    view._name_heads()
+    view.session.effects.compute(view.session.reading, [("decoder", 2, 2)], view.session.place)
+    view._facts.name_heads()
     known = view._shown_head().pins[0].known
     assert known.endswith(" · induction") and "≈" not in known
     maps = [one for one in view.to_plotly().data if one.type == "heatmap"]

@@ -41,10 +41,10 @@ def test_hidden_keys_are_left_out_of_both_numbers(trace):
     rows = trace.pattern(1, 2)[5:9]
     share = float((rows[:, 1:3].sum(-1) / rows[:, 1:].sum(-1)).mean())
     even = sum(2 / query for query in range(5, 9)) / 4
-    found = view._between(view.shown, (A, B), [0])
+    found = view._spans.between(view.shown, (A, B), [0])
     assert found == pytest.approx([share, even], abs=1e-6)
     view._options = {"weights": "value"}
-    assert view._between(view.shown, (A, B), [])[0] == pytest.approx(
+    assert view._spans.between(view.shown, (A, B), [])[0] == pytest.approx(
         float(rows[:, :3].sum(-1).mean())
     )
 
@@ -130,7 +130,7 @@ def test_the_browser_is_told_what_it_asks(trace):
     view._on_question(view, {**ask, "name": "between|0|decoder/1/2|5,9,0,3|"}, [])
     view._on_question(view, {**ask, "name": "between|3|decoder/1/2|5,9,0,3|"}, [])
     view.mark(A, B)
-    assert sent[0]["info"]["values"] == view._between(view.shown, (A, B), [])
+    assert sent[0]["info"]["values"] == view._spans.between(view.shown, (A, B), [])
     assert sent[1] == {"type": "error", "message": "text 3 is no longer on view", "request": 1}
-    names = [block.name for block in view._span_blocks(None)]
+    names = [block.name for block in view._spans.page_blocks(view.heads, None)]
     assert len(names) == 8 and names[6] == "between|0|decoder/1/2|5,9,0,3|"

@@ -9,9 +9,9 @@ import traitlets as t
 
 from ..pages.export import Block
 from ..shared.base import css, esm
-from ..shared.selection import check_places, check_traced, traits_of
+from ..shared.embedded_model import EmbeddedModel
+from ..shared.selection import SelectionView, check_places, check_traced, traits_of
 from ..shared.traits import Int
-from ..shared.travelling import Travelling
 from .data import BESIDE_MODEL, PAGE_BYTES, BlockData, Walk, walk_name
 from .scene import block_scene
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..marks.scene import Scene
 
 
-class BlockView(Travelling):
+class BlockView(SelectionView):
     """One token's way through one block: norm, query · keys, scale, mask, softmax, values, W_O, the
     residual connection, feed-forward, and what the stream would predict then, each with its numbers
     and a sentence. Arrow keys step.
@@ -89,6 +89,7 @@ class BlockView(Travelling):
         layer = trace.attending(kind)[0] if layer is None else layer
         walk = self._data.walk(kind, layer, head, position % n)
         _check_step(step, walk)
+        self._embedded = EmbeddedModel(self._subjects)
         super().__init__(**traits_of(trace, batch, title, link, "One block"), _kinds=kinds)
         with self.hold_sync():
             self.kind, self.layer, self.head, self.step = kind, layer, head, step
@@ -180,7 +181,6 @@ class BlockView(Travelling):
         return state
 
     def _blocks(self) -> Iterable[Block]:
-        yield from self._model_blocks()
         kind, layer, head, position = self.shown
         size = self._kinds[kind]
         places = [(h, position) for h in range(size["heads"]) if h != head]

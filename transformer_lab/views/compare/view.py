@@ -14,9 +14,9 @@ from ...tracing.trace import Trace
 from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import pack_floats, shown_text
+from ..shared.embedded_model import EmbeddedModel
 from ..shared.messages import messages
-from ..shared.selection import link_of
-from ..shared.travelling import Travelling
+from ..shared.selection import SelectionView, link_of
 from .data import CompareData
 from .scene import compare_scene
 
@@ -31,7 +31,7 @@ NO_MOVE = 5e-4  # a change of a weight below this is none
 say = messages("compare")
 
 
-class CompareView(Travelling):
+class CompareView(SelectionView):
     """The heads of two traces, a and b: both maps and their difference on aligned tokens, and for
     every head how much of its attention lies elsewhere in b.
 
@@ -102,6 +102,7 @@ class CompareView(Travelling):
         kinds, whole = self._describe(a, b)
         maps = b"" if whole > ALL_MAPS_BYTES else self._all_maps()
         found = {a.model_name, b.model_name} - {""}
+        self._embedded = EmbeddedModel(self._subjects, lambda: self._names)
         super().__init__(
             title=title or " and ".join(sorted(found)) or "Compare",
             of=(a, b),
@@ -169,11 +170,7 @@ class CompareView(Travelling):
 
     # -- what is shown ------------------------------------------------------------------------------
 
-    @property
-    def shown(self) -> tuple[str, int, int]:
-        """(kind, layer, head) on view."""
-        kind = self._kinds[self.kind]
-        return self.kind, min(self.layer, kind["layers"] - 1), min(self.head, kind["heads"] - 1)
+    shown = SelectionView.chosen_head
 
     def maps(self) -> tuple[Tensor, Tensor]:
         """Weights [query, key] of a and b on the aligned axes; NaN where a token is missing."""
@@ -294,11 +291,7 @@ class CompareView(Travelling):
             state.update(_first={"name": name}, _first_data=self._head_bytes(*self.shown))
         return state
 
-    def _side_names(self) -> Sequence[str]:
-        return self._names
-
     def _blocks(self, **options: Any) -> Iterable[Block]:
-        yield from self._model_blocks()
         if self._maps:
             return
         for kind, sizes in self._kinds.items():

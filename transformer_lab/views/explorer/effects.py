@@ -38,7 +38,7 @@ class HeadEffects:
             if position in found
         }
 
-    def told(self, reading: Reading, places: Iterable[Place], position: int) -> dict[str, Any]:
+    def measured(self, reading: Reading, places: Iterable[Place], position: int) -> dict[str, Any]:
         """The same of some heads that were measured."""
         return {
             name_of(place): self._summary(reading, place, reading.effects[place][position])

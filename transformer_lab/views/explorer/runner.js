@@ -130,7 +130,7 @@ export class Runner {
   /** The predictions without edits at a position, on a page; null where it does not hold them. */
   #plain(position) {
     const { rows, ...rest } = this.saved.outcome;
-    const here = this.model.get("_tables")[String(position)];
+    const here = this.model.get("_tables")?.[String(position)];
     if (!here && position !== this.saved.outcome.position) return null;
     const bare = (rows ?? []).map(([token, before]) => [token, before, null, false]);
     return { ...rest, rows: bare, states: [], kl: null, mean: null, sentence: "", note: "", ...here, position };

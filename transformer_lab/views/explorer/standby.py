@@ -1,53 +1,76 @@
-"""What an Explorer gives the page, so that the page goes on while the kernel is busy or gone."""
+"""The model of an Explorer, in its page: a saved one, or one whose kernel is busy or gone."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import traitlets as t
-
+from ..pages.carried import Carried
+from ..pages.carrying import carry
 from ..pages.standing_by import NO_MODEL, mark_of, part_of
-from .facts import Measured
-from .runs import Reading
+from ..shared.embedded_model import Answer
+from .session import Session
 
 
-class StandsBy(Measured):
-    """An Explorer whose page may ask for the model, and then answers what Python does not."""
+class SessionModel:
+    """The model of a session, and what a page has to know to go on with its text."""
 
-    # mark: of the model that read the text, "" where it does not run in a page, and why; given, first, wished:
-    # as in `_carried` of a saved page.
-    _standby = t.Dict().tag(sync=True)
+    def __init__(self, session: Session):
+        self._session = session
+        self._mark: tuple[bytes, tuple[str, str]] | None = None  # of some weights
 
-    _marked: tuple[bytes, tuple[str, str]] | None = None  # of some weights
+    def take(self, model: bool | None, precision: str, effects: bool) -> tuple[Carried | None, str]:
+        """What a saved page takes along, and else why not, in a sentence.
 
-    def _show(
-        self, reading: Reading, edits: list[dict], position: int | None, note: str = ""
-    ) -> None:
-        with self.hold_sync():
-            super()._show(reading, edits, position, note)
-            mark, why = self._mark(reading)
-            self._standby = {
-                "mark": mark,
-                "why": why,
-                "given": None if reading.given is None else list(reading.given),
-                "first": self._runs.first_position(reading),
-                "wished": position,
-            }
+        Args:
+            model, precision: as in `save_html`.
+            effects: whether the page holds what each head does.
+        """
+        runs, reading = self._session.runs, self._session.reading
+        heads = "cutting" if effects else "switching heads off, cutting"
+        lacks = f"{heads} edges, writing on, or another text needs a live kernel"
+        quiet, stale = runs.quiet(reading.version), not runs.is_fresh(reading)
+        return carry(quiet, model, stale, [reading.trace], lacks, precision)
 
-    def _mark(self, reading: Reading) -> tuple[str, str]:
-        """A name for the model with these weights; "" where it is too large, or not ours, and why."""
-        if self._marked is None or self._marked[0] != reading.version:
-            mark = mark_of(self._runs.quiet(reading.version), reading.version)
-            self._marked = (reading.version, mark)
-        return self._marked[1]
+    def text(self) -> dict[str, Any]:
+        """What the page's engine needs to know of the text on view."""
+        session = self._session
+        given = session.reading.given
+        return {
+            "given": None if given is None else list(given),
+            "first": session.runs.first_position(session.reading),
+            "wished": session.state.position,
+        }
 
-    def _standby_part(self, part: str) -> tuple[dict[str, Any], list[bytes]]:
+    def on_page(self, carried: Carried | None, stays: str) -> dict[str, Any]:
+        """The same, for a saved page, with what it says of the model."""
+        return {
+            "travels": carried is not None,
+            "told": carried.told if carried else "",
+            "stays": bool(stays),  # whether the note says what needs a kernel, and why
+            "moved": False,  # whether the page has read another text
+            **self.text(),
+        }
+
+    def on_standby(self) -> dict[str, Any]:
+        """The same, for a page whose kernel may fall silent. mark: of the model that read the text, ""
+        where it does not run in a page, and why."""
+        mark, why = self._marked()
+        return {"mark": mark, "why": why, **self.text()}
+
+    def _marked(self) -> tuple[str, str]:
+        version = self._session.reading.version
+        if self._mark is None or self._mark[0] != version:
+            self._mark = version, mark_of(self._session.runs.quiet(version), version)
+        return self._mark[1]
+
+    def part(self, name: str, send: Callable[..., Any]) -> Answer:
         """The engine, or the model that it runs.
 
         Raises:
             ValueError: where the page cannot have it, or the model has learned since.
         """
-        reading = self._reading
-        if not self._runs.is_fresh(reading):
+        runs, reading = self._session.runs, self._session.reading
+        if not runs.is_fresh(reading):
             raise ValueError(NO_MODEL)
-        return part_of(self._runs.quiet(reading.version), self._mark(reading)[0], part, self.send)
+        return part_of(runs.quiet(reading.version), self._marked()[0], name, send)

@@ -3,50 +3,47 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import traitlets as t
 from torch import Tensor
 
-from ...adapters.interrupts import start_thread, taken
-from ...edits.interventions import default_kind
 from ...edits.kinds import Edit
 from ...text_model import TextModel
 from ...training.usage import ModelIsTraining
-from ..heads.heads import Heads, Place, map_sentence, name_of, place_of
-from ..heads.pins import PinTraits
-from ..heads.scene import PinnedMap, ShownHead
-from ..heads.spans import SpanTraits
-from ..pages.carried import Carried
-from ..pages.carrying import carry, for_readers
+from ..heads.heads import Heads, Place, Shows, name_of, place_of
+from ..heads.pins import Pins, pin, pinned_beside
+from ..heads.scene import ShownHead
+from ..heads.spans import Spans, span
+from ..pages.carrying import for_readers
 from ..pages.export import Block
-from ..shared.base import css, esm, one_line
-from ..shared.map_sentences import (
-    Seen,
-    between_change_sentence,
-    between_sentence,
-    difference_sentence,
-)
-from ..shared.selection import link_of
-from .edits import Edits
-from .effects import HeadEffects
-from .runs import Runs
+from ..shared.base import Answer, css, esm, one_line
+from ..shared.embedded_model import joined
+from ..shared.selection import SelectionView, link_of
+from ..shared.traits import Int
+from .facts import Facts
+from .maps import EditedMaps
+from .runs import Outcome, Prediction
 from .scene import explorer_scene
-from .standby import StandsBy
-from .written import Writes
+from .session import Session
+from .standby import SessionModel
+from .written import Writing
 
 if TYPE_CHECKING:
     from ...heads.spans import Span
-    from ...text_model import TextModel
+    from ...tracing.trace import Trace
     from ..marks.scene import Scene
 
 WRITTEN_BY = ("n", "temperature", "top_k", "top_p", "seed")
-MAP_MODES = ("before", "after", "difference")
+CHANGED_BY = ("text", "target", "masked", "edits", "position", "ids")
+SMALL_MAPS_UP_TO = 512  # tokens: of longer texts the small maps are those before the edits
+WHOLE_TEXT = "Maps of the whole text: tl.views.HeadView(view.trace)."
+MOST_TABLES = 64  # positions: up to so many, a page holds the predictions at each
 
 
-class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
+class Explorer(SelectionView):
     """Type a text, choose a head, switch it off, and see the predictions change.
 
     Readable and settable from Python, and following what the reader does: `text`, `target`,
@@ -75,10 +72,43 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
 
     absent: ClassVar[str] = "this page does not hold it; that needs a live kernel"
 
-    carried: Carried | None = None
-    """The model that the last page of this view took along."""
-    stays: str = ""
-    """Why the last page did not, in a sentence."""
+    a = span()
+    b = span()
+    pins = Pins().tag(sync=True)
+
+    _options = t.Dict().tag(sync=True)  # what is hidden, weighted, coloured: see heads/viewer.js
+    _note = t.Unicode("").tag(sync=True)
+    _batch = Int(0).tag(sync=True)
+    _live = t.Bool(True).tag(sync=True)
+    _thumbs = t.Bytes(b"").tag(sync=True)
+    _maps = t.Bytes(b"").tag(sync=True)
+    _norms = t.Bytes(b"").tag(sync=True)
+    _first = t.Dict().tag(sync=True)  # the head that maps and norms are of; empty: all
+    _after_thumbs = t.Bytes(b"").tag(sync=True)  # the same with the edits
+    _after_maps = t.Bytes(b"").tag(sync=True)
+    _after_norms = t.Bytes(b"").tag(sync=True)
+    _after_first = t.Dict().tag(sync=True)
+    _after_edits = t.List(t.Dict()).tag(sync=True)  # those that these maps were made with
+
+    _text = t.Unicode("").tag(sync=True)
+    _target = t.Unicode("", allow_none=True).tag(sync=True)
+    _masked = t.List(Int()).tag(sync=True)
+    _about = t.Dict().tag(sync=True)  # see Session.about
+    _patterns = t.Dict().tag(sync=True)  # of edits that a reader makes: see Edits.patterns
+
+    _edits = t.List(t.Dict()).tag(sync=True)  # see edits.Edits
+    _code = t.Unicode("").tag(sync=True)  # Python that runs the text without and with `edits`
+    _outcome = t.Dict().tag(sync=True)  # see Session.result
+    _written = t.Dict().tag(sync=True)  # see Writing.on_view
+    _standby = t.Dict().tag(sync=True)  # see SessionModel.on_standby
+    _stamp = Int(0).tag(sync=True)  # counts results
+
+    _facts_of = Int(0).tag(sync=True)  # see Facts, as of the next five
+    _effects = t.Dict().tag(sync=True)
+    _estimates = t.Bytes(b"").tag(sync=True)
+    _scores = t.Bytes(b"").tag(sync=True)
+    _score_names = t.Dict().tag(sync=True)
+    _labels = t.Dict().tag(sync=True)
 
     def __init__(
         self,
@@ -101,138 +131,303 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
                 f"model is a {type(model).__name__}; Explorer takes a TextModel: "
                 "tl.TextModel(model, tokenizer), or tl.TextModel.from_pretrained(name)"
             )
-        self._runs, self._changes = Runs(model), Edits()
-        self._single = HeadEffects(self._runs)
-        self._lock, self._naming = threading.RLock(), threading.Lock()
-        self._reading = self._runs.read(text, target)
-        self._after: Heads | None = None
-        self._position: int | None = None
-        self._made: list[dict[str, Any]] = []
-        trace = self._reading.trace
+        self.session = Session(model, text, target, edits, position)
+        self._maps_on_view = EditedMaps(
+            self.session, lambda: self._options, lambda: self._facts.count
+        )
+        self._facts = Facts(
+            self.session, lambda: self.shown, lambda message: self.send(message), self._publish_fact
+        )
+        self._writing = Writing(self.session)
+        self._model = SessionModel(self.session)
+        self._spans = Spans(self)
+        trace, heads = self.session.reading.trace, self.session.heads
         if kind is None and "cross" in trace.kinds:
             kind = "cross"
-        super().__init__(title=title or model.name or "Explorer", of=(trace,), link=link_of(trace))
-        heads = Heads(trace)
         kind = heads.usual_kind(kind)
-        self._start_facts()
-        self._look_again(heads, (kind, layer or 0, head or 0))
-        self._show(self._reading, [], position)
         if layer is None and head is None:
-            self.layer, self.head = self._most_promising(kind)
-            self._tell_estimates(self._reading, self._place())
-        if edits:
-            self.edits = edits
+            layer, head = self._facts.most_promising(kind)
+        super().__init__(title=title or model.name or "Explorer", of=(trace,), link=link_of(trace))
+        self._show_text((kind, layer or 0, head or 0))
+        self._show_result()
+        self._show_facts()
+        self.session.observers.append(self._session_changed)
         self.mark(a, b)
-        self._pin(pins)
+        pin(self, pins)
 
-    # -- what single heads do ---------------------------------------------------------------------
+    # -- the session, in traits -------------------------------------------------------------------
 
-    def _sweep(self, kind: str, layer: int) -> None:
-        """Every head of a layer switched off alone."""
-        with self._lock:
-            reading, place = self._reading, self._place()
-            for head in range(self._kinds[kind]["heads"]):
-                self._runs.effect(reading, kind, layer, head, [place])
-            self._effects = self._single.known(reading, place)
+    def _session_changed(self) -> None:
+        with self.hold_sync():
+            if self.trace is not self.session.reading.trace:
+                self.selected = None
+                self._show_text(self.shown)
+            moved = self._facts.follow()
+            self._show_result()
+            if moved:
+                self._show_facts()
 
-    def _effect_block(self, place: Place) -> Block:
-        with self._lock:
-            return self._single.block(self._reading, place, self._place())
+    def _show_text(self, place: Place) -> None:
+        """What the model reads, with this head on view."""
+        session = self.session
+        self._look_at(session.heads, place)
+        if session.heads.data.is_cut:
+            self._note = joined(self._note, WHOLE_TEXT)
+        if self.link:
+            self.link = link_of(self.trace)
+        self._text = session.state.text.encode("utf-8", "replace").decode()
+        self._target = session.target_text
+        self._masked = list(session.state.masked)
+        self._about = session.about(self._caution)
+        self._patterns = session.edit_values.patterns(self._kinds)
 
-    def _name_heads(self) -> None:
-        """Short labels of the heads, with their evidence; once."""
-        from .labels import labels_of
+    def _show_result(self) -> None:
+        """What is predicted, and the maps with the edits."""
+        session = self.session
+        self._edits = session.edit_values.sent(session.state.edits, self._kinds)
+        self._show_edited_maps()
+        self._effects = self._facts.effects
+        self._code = session.run_code
+        self._outcome = session.result()
+        self._written = self._writing.on_view()
+        self._standby = self._model.on_standby()
+        self._stamp = session.count
 
-        with taken(self._naming) as free:
-            if free and not self._labels:
-                self._labels = labels_of(self.text_model, self._reading.trace)
+    def _show_edited_maps(self) -> None:
+        self._after_edits = list(self._edits)
+        after, traits = self.session.after, {"_maps": b"", "_norms": b"", "_first": {}}
+        if after is self._sent:
+            return
+        self._sent = after
+        self._after_thumbs = b""
+        if after is not None:
+            # Where no weight counts by its value's length, the lengths are asked for when one is to.
+            weighted = self._options.get("weights") == "value"
+            traits = (after.weights if weighted else after.maps)(self.shown)
+            if max(max(after.trace.shape(kind)) for kind in after.trace.kinds) <= SMALL_MAPS_UP_TO:
+                self._after_thumbs = after.data.thumbnails()
+        for name, value in traits.items():
+            self.set_trait(f"_after{name}", value)
+
+    _sent: Heads | None = None  # the heads with edits whose maps were sent last
+
+    def _show_facts(self) -> None:
+        self._facts_of = self._facts.count
+        for name in ("estimates", "scores", "score_names"):
+            self._publish_fact(name)
+
+    def _publish_fact(self, name: str) -> None:
+        self.set_trait(f"_{name}", getattr(self._facts, name))
+
+    @t.observe("layer", "head", "kind")
+    def _another_head(self, _change: Any) -> None:
+        self._facts.background.wake()
+
+    @t.validate("a", "b")
+    def _check_spans(self, proposal: Any) -> Span | None:
+        return self._spans.checked(proposal)
+
+    def close(self) -> None:
+        """Take the view away; what it does in the background ends."""
+        if "_facts" in vars(self):  # not where the arguments were refused
+            self._facts.close()
+        super().close()
 
     # -- for people -------------------------------------------------------------------------------
+
+    shown = SelectionView.chosen_head
+
+    @property
+    def trace(self) -> Trace:
+        """The trace without edits."""
+        return self.heads.trace
+
+    @property
+    def text_model(self) -> TextModel:
+        """The model that is explored."""
+        return self.session.text_model
+
+    @property
+    def text(self) -> str:
+        """What the model reads. A new one is run at once; edits that cut edges are dropped, since
+        they name tokens of the old one."""
+        return self.session.state.text
+
+    @text.setter
+    def text(self, text: str) -> None:
+        self.session.change(text=text)
+
+    @property
+    def target(self) -> str | None:
+        """What an encoder-decoder is given to write; None for its own greedy answer."""
+        return self.session.state.target
+
+    @target.setter
+    def target(self, target: str | None) -> None:
+        self.session.change(target=target)
+
+    @property
+    def masked(self) -> list[int]:
+        """Positions whose token is hidden behind the mask token (masked models)."""
+        return list(self.session.state.masked)
+
+    @masked.setter
+    def masked(self, masked: Iterable[int]) -> None:
+        self.session.change(masked=masked)
+
+    @property
+    def edits(self) -> list[Edit]:
+        """The edits in force, oldest first."""
+        return self.session.edits
+
+    @edits.setter
+    def edits(self, edits: Iterable[Edit]) -> None:
+        self.session.change(edits=edits)
+
+    @property
+    def position(self) -> int | None:
+        """The token whose prediction is shown; None where there is nothing to predict."""
+        return self.session.position
+
+    @position.setter
+    def position(self, position: int | None) -> None:
+        self.session.change(position=position)
+
+    @property
+    def ids(self) -> list[int]:
+        """The tokens of what is predicted on, masks apart: of the text, or of what an
+        encoder-decoder writes, with its start token."""
+        return list(self.session.reading.plain)
+
+    @property
+    def predictions(self) -> list[Prediction]:
+        """The rows on view: the likeliest tokens before, then those that rise into them."""
+        return list(self.session.outcome.rows)
+
+    @property
+    def effect(self) -> Outcome | None:
+        """What the edits in force do at `position`; None when there are none."""
+        return self.session.outcome if self.session.after is not None else None
+
+    def effect_of(self, layer: int, head: int, kind: str | None = None) -> Outcome:
+        """What happens at `position` when this head alone is switched off (its z set to 0).
+
+        Raises:
+            EditError: when there is no such head.
+        """
+        return self.session.effect_of(kind or self.kind, layer, head)
+
+    @property
+    def code(self) -> str:
+        """The edits in force as Python that runs where `model` is the text model: it makes them,
+        and prints the predictions without and with them."""
+        return self.session.code
+
+    def append(self, token: int | str) -> None:
+        """Write one token after the text (an encoder-decoder: after what it writes).
+
+        Args:
+            token: its id, or a text that is one token.
+
+        Raises:
+            ValueError: for another token, for a masked model, and where no room is left.
+        """
+        self.session.append(token)
+
+    def write(
+        self,
+        n: int | None = None,
+        *,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> str:
+        """Go on with the text (an encoder-decoder: with what it writes), and read all of it. Where
+        edits are in force it is written again with them and the same seed, and shown beside.
+
+        Args:
+            n: how many tokens at most; the model may end the text before. By default 20, or as
+                many as there is room for.
+            temperature, top_k, top_p, seed: how tokens are drawn; by default the likeliest is taken.
+
+        Returns:
+            What was written, in a sentence; with edits, where the two texts part.
+
+        Raises:
+            ValueError: for a masked model, an option out of its range, or no room in the context.
+        """
+        return self._writing.write(n, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+
+    def mark(self, a: Span | None = None, b: Span | None = None) -> None:
+        """Show what goes from span a to span b; with neither, the whole map again.
+
+        Raises:
+            ValueError: as `HeadView.mark`.
+        """
+        self._spans.mark(a, b)
+
+    @property
+    def block(self) -> tuple[Span, Span] | None:
+        """The spans (a, b) on view; None for the whole map."""
+        return self._spans.block
+
+    @property
+    def shows(self) -> Shows:
+        """Which keys are left out, and whether weights count by value length."""
+        return Shows.of(self._options, self.kinds[self.kind])
 
     @property
     def map_mode(self) -> str:
         """What the map shows: "before", "after" or "difference"; "before" without edits."""
-        mode = self._options.get("map", "after")
-        return mode if self._after is not None and mode in MAP_MODES else "before"
-
-    @property
-    def sentence(self) -> str:
-        return " ".join(filter(None, [self._attention_sentence(), self._effect_sentence()]))
-
-    def _attention_sentence(self) -> str:
-        mode = self.map_mode
-        heads = self._after if mode == "after" and self._after is not None else self.heads
-        seen = heads.seen(self.shown, self._shows, edited=mode == "after")
-        if self.block is not None and not self.selected:
-            return self._block_sentence(seen, self.block)
-        say = difference_sentence if mode == "difference" else map_sentence
-        return say(seen, self._shown_map(), self.selected)
-
-    def _block_sentence(self, seen: Seen, block: tuple[Span, Span]) -> str:
-        hidden = self._shows.hidden
-        share, even = self._between(self.shown, block, hidden)
-        if self.map_mode != "difference":
-            return between_sentence(seen, *block, share, even)
-        before, _ = self._between(self.shown, block, hidden, self.heads)
-        return between_change_sentence(seen, *block, before, share)
-
-    @property
-    def _reads(self) -> str:
-        """What the weights are of: a text alone, or with the edits of a run."""
-        return f"{self._facts_of} before" if self.map_mode == "before" else f"{self._stamp} after"
-
-    def _named_heads(self, reads: str) -> Heads:
-        if reads == f"{self._facts_of} before":
-            return self.heads
-        if reads != f"{self._stamp} after" or self._after is None:
-            raise ValueError("this text, or these edits, are no longer on view")
-        return self._after
+        return self._maps_on_view.mode
 
     def row(self, query: int) -> Tensor:
         """[key]: what a query gives to each key, as shown: before, after, or the difference."""
-        return self._shown_map(query)
+        return self._maps_on_view.map(self.shown, self.shows, query)
 
-    def _effect_sentence(self) -> str:
-        """What the edits in force do, or what the chosen head does, where that was computed."""
-        if self._outcome.get("sentence"):
-            return self._outcome["sentence"]
-        return self._effects.get(name_of(self.shown), {}).get("if_off", "")
+    @property
+    def head_sentence(self) -> str:
+        """What the head on view attends to, or how the edits change that, in words."""
+        return self._maps_on_view.sentence(self.shown, self.shows, self.selected, self._spans)
+
+    @property
+    def sentence(self) -> str:
+        alone = self._facts.effects.get(name_of(self.shown), {}).get("if_off", "")
+        return joined(self.head_sentence, self.session.effect_sentence or alone)
 
     def _scene(self) -> Scene:
-        off = self._heads_off(self.shown[0])
-        return explorer_scene(
-            self._shown_head(), self.map_mode, off, self._compare(), self._where()
-        )
+        off = self.session.heads_off(self.kind)
+        where = self._where()
+        return explorer_scene(self._shown_head(), self.map_mode, off, self.session.outcome, where)
 
     def _shown_head(self) -> ShownHead:
         """The chosen head and pinned ones, before or after the edits, or the difference."""
-        kind = self.shown[0]
-        small = self.heads if self._after is None or self.map_mode == "before" else self._after
-        heads = self.heads.scene(
-            self.shown,
-            self._shows,
+        place, shows, maps, known = self.shown, self.shows, self._maps_on_view, self._facts.known
+        head = self.heads.scene(
+            place,
+            shows,
             self.selected,
             self._title,
             self.sentence,
-            weights=self._shown_map(),
-            thumbnails=small.data.thumbnail(kind),
-            nothing=self._shown_nothing(),
-            known=self._known(self.shown),
-            pins=[self._pinned(place) for place in self._pins_beside(self.shown)],
+            weights=maps.map(place, shows),
+            thumbnails=maps.heads.data.thumbnail(place[0]),
+            nothing=maps.nothing(place, shows),
+            known=known(place),
+            pins=[maps.pinned(one, shows, known(one)) for one in pinned_beside(self, place)],
         )
-        return heads if self.block is None else heads.part(*self.block)
-
-    def _heads_off(self, kind: str) -> list[tuple[int, int]]:
-        sizes, default = self._kinds[kind], default_kind(list(self._kinds))
-        return self._changes.heads_off(self._made, kind, sizes["layers"], sizes["heads"], default)
+        return head if self.block is None else head.part(*self.block)
 
     def _where(self) -> str:
-        """Where the prediction stands, in words."""
+        """The position of the prediction, in words."""
         if self.position is None:
             return ""
-        token = f"“{self._about['tokens'][self.position]}”"
+        token = f"“{self.session.tokens[self.position]}”"
         words = {"encoder": f"at {token}", "decoder": f"after {token}"}
-        return words.get(self._about["kind"], f"written after {token}")
+        return words.get(self.session.runs.kind, f"written after {token}")
+
+    def _subjects(self) -> Sequence[Any]:
+        return (self.session.reading.trace,)
 
     def save_html(
         self,
@@ -275,71 +470,59 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
             path, layers=layers, effects=effects, model=model, precision=precision, theme=theme
         )
 
-    # -- what is shown ----------------------------------------------------------------------------
-
-    def _shown_map(self, query: int | None = None, place: Place | None = None) -> Tensor:
-        """[query, key] of a head (the chosen one), or one row of it, as the browser shows it."""
-        place, shows, mode = place or self.shown, self._shows, self.map_mode
-        if mode == "before" or self._after is None:
-            return self.heads.map(place, shows, query)
-        after = self._after.map(place, shows, query)
-        return after if mode == "after" else after - self.heads.map(place, shows, query)
-
-    def _shown_nothing(self, place: Place | None = None) -> Tensor | None:
-        """[query]: what goes to nothing beside that map; None where heads may not look there."""
-        place, shows, mode = place or self.shown, self._shows, self.map_mode
-        before = self.heads.nothing(place, shows)
-        if mode == "before" or self._after is None or before is None:
-            return before
-        after = self._after.nothing(place, shows)
-        return after if mode == "after" or after is None else after - before
-
-    def _pinned(self, place: Place) -> PinnedMap:
-        weights, nothing = self._shown_map(place=place), self._shown_nothing(place)
-        return PinnedMap(*place[1:], weights, nothing, self._known(place))
-
     # -- for the browser --------------------------------------------------------------------------
 
-    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        asked = question.get("type")
-        done = {"type": "done", "asked": asked}
-        try:
-            if asked == "run":
-                names = ("text", "target", "masked", "edits", "position", "ids")
-                self._run(**{name: question[name] for name in names if name in question})
-                return done, []
-            if asked == "write":
-                given = question.get("options", {})
-                self.write(**{k: given[k] for k in WRITTEN_BY if k in given})
-                return done, []
-            if asked == "sweep":
-                self._sweep(str(question["kind"]), int(question["layer"]))
-                return done, []
-            if asked == "facts":
-                self._background.open()
-                return done, []
-            if asked == "labels":
-                # It takes seconds and edits nothing: clicks need not wait for it.
-                start_thread(threading.Thread(target=self._name_heads, daemon=True))
-                return done, []
-        except ModelIsTraining as error:
-            return {"type": "done", "asked": asked, "training": one_line(error)}, []
-        if asked == "standby":
-            return self._standby_part(str(question["part"]))
-        return super()._answer(question)
+    @property
+    def heads_name(self) -> str:
+        """The weights on view, as a browser names them when it asks about them."""
+        return self._maps_on_view.name
 
-    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
-        if "|" in name:
-            return super()._part_named(name)
-        what, _, rest = name.partition("/")
-        if what == "effect":
-            block = self._effect_block(place_of(rest))
-            return dict(block.info), block.buffers
-        if what != "after":
-            return self.heads.answer(name)
-        if self._after is None:
+    def heads_named(self, name: str) -> Heads:
+        """The heads with these weights.
+
+        Raises:
+            ValueError: where they are no longer on view.
+        """
+        return self._maps_on_view.named(name)
+
+    def _requests(self) -> dict[str, Callable[[Any], Answer]]:
+        changes = {
+            "run": lambda message: self.session.change(**_named(message, CHANGED_BY)),
+            "write": lambda message: self.write(**_named(message.get("options", {}), WRITTEN_BY)),
+            "sweep": self._sweep,
+            "facts": lambda _: self._facts.start(),
+            "labels": lambda _: self._facts.start_naming(),
+        }
+        parts = {
+            "standby": lambda message: self._model.part(str(message["part"]), self.send),
+            "effect/": self._effect_part,
+            "after/": self._edited_part,
+        }
+        done = {name: _done(name, change) for name, change in changes.items()}
+        return super()._requests() | done | parts | self._spans.requests()
+
+    def _sweep(self, message: dict[str, Any]) -> None:
+        self.session.sweep(str(message["kind"]), int(message["layer"]))
+        self._publish_fact("effects")
+
+    def _effect_part(self, name: str) -> Answer:
+        block = self._effect_block(place_of(name.partition("/")[2]))
+        return dict(block.info), block.buffers
+
+    def _effect_block(self, place: Place) -> Block:
+        session = self.session
+        with session.lock:
+            return session.effects.block(session.reading, place, session.place)
+
+    def _edited_part(self, name: str) -> Answer:
+        if self.session.after is None:
             raise ValueError("nothing is edited any more")
-        return self._after.answer(rest)
+        return self.session.after.answer(name.partition("/")[2])
+
+    def _part_named(self, name: str) -> Answer:
+        return self.heads.answer(name)
+
+    # -- for pages --------------------------------------------------------------------------------
 
     def _page(
         self,
@@ -349,11 +532,8 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
         effects: bool | None = None,
         **options: Any,
     ) -> Iterable[str]:
-        stale = not self._runs.is_fresh(self._reading)
-        quiet, read = self._runs.quiet(self._reading.version), [self._reading.trace]
-        heads = "cutting" if self._keeps_effects(effects)[0] else "switching heads off, cutting"
-        lacks = f"{heads} edges, writing on, or another text needs a live kernel"
-        self.carried, self.stays = carry(quiet, model, stale, read, lacks, precision)
+        keeps, _ = self._keeps_effects(effects)
+        self.carried, self.stays = self._model.take(model, precision, keeps)
         if self.carried and effects is None:
             effects = False
         return super()._page(effects=effects, **options)
@@ -361,58 +541,68 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
     def _page_state(
         self, layers: Sequence[int] | None = None, effects: bool | None = None
     ) -> dict[str, Any]:
-        keeps, why = self._keeps_effects(effects)
-        self.left_out = why
+        session, after = self.session, self.session.after
+        keeps, self.left_out = self._keeps_effects(effects)
         if keeps:
             every = self.heads.every(self.kind)
-            self._single.compute(self._reading, every, self._place())
-            self._effects = self._single.known(self._reading, self._place())
-        self._all_facts()
-        state = {**super()._page_state(), **self._first_screen(layers), "_live": False}
-        if self._in_blocks(layers):
-            state.update(_after_maps=b"", _after_norms=b"")
-        elif self._after is not None:
-            state["_after_norms"] = self._after.all_norms()
-        trace = self._reading.trace
-        positions = self._runs.positions(self._reading)
-        if len(positions) <= 64:
-            found = (self._runs.compare(trace, None, p) for p in positions)
-            state["_tables"] = {str(e.position): e.to_dict() for e in found}
-        state["_note"] = " ".join(filter(None, [for_readers(self.stays), state["_note"], why]))
+            session.effects.compute(session.reading, every, session.place)
+            self._publish_fact("effects")
+        self._facts.compute_quick()
+        state = super()._page_state()
+        state |= self.heads.page_traits(self.shown, layers, self._note) | {"_live": False}
+        if self.heads.is_in_blocks(layers):
+            state |= {"_after_maps": b"", "_after_norms": b"", "_after_first": {}}
+        elif after is not None:
+            state["_after_norms"] = after.weights(self.shown)["_norms"]
+        positions = session.runs.positions(session.reading)
+        if len(positions) <= MOST_TABLES:
+            tables = (session.runs.compare(self.trace, None, at) for at in positions)
+            state["_tables"] = {str(table.position): table.to_dict() for table in tables}
+        else:
+            state["_tables"] = {}
+        state["_note"] = joined(for_readers(self.stays), state["_note"], self.left_out)
         state["_about"] = {**self._about, "effects": keeps}
-        given, first = self._reading.given, self._runs.first_position(self._reading)
-        state["_carried"] = {
-            "travels": self.carried is not None,
-            "told": self.carried.told if self.carried else "",
-            "stays": bool(self.stays),  # whether the note says what needs a kernel, and why
-            "moved": False,  # whether the page has read another text
-            "given": None if given is None else list(given),
-            "first": first,
-            "wished": self._position,
-        }
+        state["_carried"] = self._model.on_page(self.carried, self.stays)
         return state
 
     def _keeps_effects(self, wanted: bool | None) -> tuple[bool, str]:
         """Whether a page holds what each head does, and why not."""
-        if wanted is False or not self._can_edit(self._reading) or self._nothing_to_predict():
+        session = self.session
+        predicts = session.reading.trace.logits is not None
+        if wanted is False or not session.can_edit or (predicts and self.position is None):
             return False, ""
         every = list(self.heads.every(self.kind))
-        why = self._single.why_not(self._reading, every, self._place(), wanted)
+        why = session.effects.why_not(session.reading, every, session.place, wanted)
         return not why, why
-
-    def _nothing_to_predict(self) -> bool:
-        return self._reading.trace.logits is not None and self.position is None
 
     def _blocks(
         self, layers: Sequence[int] | None = None, effects: bool | None = None
     ) -> Iterable[Block]:
-        yield from self.carried.blocks if self.carried else ()
-        yield from self._head_blocks(layers)
-        yield from self._span_blocks(layers)
-        yield from self._every_block()
-        if self._after is not None and self._in_blocks(layers):
+        after = self.session.after
+        yield from self.heads.page_blocks(self.kind, layers)
+        yield from self._spans.page_blocks(self.heads, layers)
+        yield from self._spans.page_block_of_every_head()
+        if after is not None and self.heads.is_in_blocks(layers):
             for place in self.heads.every(self.kind, layers):
-                yield self._after.block(place, "after/")
+                yield after.block(place, "after/")
         if self._keeps_effects(effects)[0]:
             for place in self.heads.every(self.kind):
                 yield self._effect_block(place)
+
+
+def _named(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: values[name] for name in names if name in values}
+
+
+def _done(name: str, change: Callable[[dict[str, Any]], Any]) -> Callable[[Any], Answer]:
+    """A change, as the answer to a request for it; a model in training changes nothing."""
+
+    def answer(message: dict[str, Any]) -> Answer:
+        done = {"type": "done", "asked": name}
+        try:
+            change(message)
+        except ModelIsTraining as error:
+            done["training"] = one_line(error)
+        return done, []
+
+    return answer

@@ -174,7 +174,7 @@ export class ExplorerViewer {
   #pickToken(side, index) {
     const { state, runner, model } = this;
     const { position, positions } = model.get("_outcome");
-    const known = runner.live || model.get("_tables")[String(index)];
+    const known = runner.live || model.get("_tables")?.[String(index)];
     const moves = side === state.predictedSide && positions?.includes(index) && index !== (runner.wanted?.position ?? position) && known;
     if (moves) runner.want({ position: index });
     const spot = state.spotOf(side, index);

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import traitlets as t
-
 from ..shared.codecs import shown_token
-from .runs import Reading, say
-from .state import Explored
+from .runs import say
+from .session import Session
 
 N = 20  # tokens that are written, where there is room for them
 
@@ -24,7 +22,7 @@ class Written:
     start: int
     plain: tuple[int, ...]
     edited: tuple[int, ...] | None
-    edits: str
+    edits: Sequence[Any]
     sentence: str = ""
 
     @property
@@ -35,100 +33,74 @@ class Written:
         return next((i for i, (a, b) in pairs if a != b), min(len(self.plain), len(self.edited)))
 
 
-class Writes(Explored):
-    """An Explorer that goes on with its text."""
+class Writing:
+    """Goes on with the text of a session, and remembers both texts."""
 
-    _written = t.Dict().tag(sync=True)
+    def __init__(self, session: Session):
+        self._session = session
+        self.both: Written | None = None
 
-    _both: Written | None = None
-
-    def write(
-        self,
-        n: int | None = None,
-        *,
-        temperature: float = 0.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int = 0,
-    ) -> str:
-        """Go on with the text (an encoder-decoder: with what it writes), and read all of it. Where
-        edits are in force it is written again with them and the same seed, and shown beside.
-
-        Args:
-            n: how many tokens at most; the model may end the text before. By default 20, or as
-                many as there is room for.
-            temperature, top_k, top_p, seed: how tokens are drawn; by default the likeliest is taken.
+    def write(self, n: int | None, **options: Any) -> str:
+        """Go on with the text, and read all of it; `options`: how tokens are drawn.
 
         Returns:
-            What was written, in a sentence; with edits, where the two texts part.
-
-        Raises:
-            ValueError: for a masked model, an option out of its range, or no room in the context.
+            What was written, in a sentence.
         """
-        options = dict(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-        with self._lock:
-            reading, edits = self._reading, self.edits
-            n = self._fitting(reading) if n is None else n
-            plain = (*reading.plain, *self._runs.write(reading, [], n, options))
-            again = None
-            if edits:
-                again = (*reading.plain, *self._runs.write(reading, edits, n, options))
-            start = len(reading.plain)
-            both = Written(
-                tuple(reading.ids.tolist()) if reading.target_ids is not None else (),
-                start,
-                plain,
-                again,
-                json.dumps(self._made),
-            )
-            sentence = self._told(both, n, options)
-            self._both = Written(**{**vars(both), "sentence": sentence})
-            self._run(ids=list(plain))
-            return sentence
+        session = self._session
+        with session.lock:
+            reading, runs = session.reading, session.runs
+            n = self._fitting() if n is None else n
+            plain = (*reading.plain, *runs.write(reading, [], n, options))
+            edited = None
+            if session.edits:
+                edited = (*reading.plain, *runs.write(reading, session.edits, n, options))
+            edits = session.state.edits
+            both = Written(self._source(), len(reading.plain), plain, edited, edits)
+            both = replace(both, sentence=self.sentence(both, n, options))
+            self.both = both
+            session.change(ids=list(plain))
+            return both.sentence
 
-    def _fitting(self, reading: Reading) -> int:
+    def _fitting(self) -> int:
         """20, or as many tokens as there is room for; 20 again where there is none, to be refused."""
-        longest = self.text_model.n_ctx
-        return N if longest is None else min(N, longest - len(reading.plain)) or N
+        longest = self._session.text_model.n_ctx
+        return N if longest is None else min(N, longest - len(self._session.reading.plain)) or N
 
-    def _told(self, both: Written, n: int, options: dict[str, Any]) -> str:
+    def _source(self) -> tuple[int, ...]:
+        """What an encoder-decoder reads."""
+        reading = self._session.reading
+        return tuple(reading.ids.tolist()) if reading.target_ids is not None else ()
+
+    def sentence(self, both: Written, n: int, options: dict[str, Any]) -> str:
         count, parts = len(both.plain) - both.start, both.parts
         values: dict[str, Any] = dict(n=count, ended=count < n)
         values |= dict(seed=options["seed"] if options["temperature"] else None)
-        values |= dict(edited=both.edited is not None, page=False, subject=self._subject())
+        values |= dict(edited=both.edited is not None, page=False, subject=self._session.subject)
         values |= dict(parts=parts)
         if both.edited is not None and parts is not None:
             rest = both.edited[parts:]
-            values["rest"] = self.text_model.decode(rest) if rest else None
+            values["rest"] = self._session.text_model.decode(rest) if rest else None
             for name, ids in (("here", both.plain), ("there", both.edited)):
-                values[name] = next(iter(self._names(ids[parts : parts + 1])), None)
+                values[name] = next(iter(self.names(ids[parts : parts + 1])), None)
         return say("written", **values)
 
-    def _names(self, ids: tuple[int, ...]) -> list[str]:
-        return [shown_token(x) for x in self.text_model.target_tokenizer.tokens(list(ids))]
+    def names(self, ids: Sequence[int]) -> list[str]:
+        tokenizer = self._session.text_model.target_tokenizer
+        return [shown_token(token) for token in tokenizer.tokens(list(ids))]
 
-    def _show(
-        self, reading: Reading, edits: list[dict], position: int | None, note: str = ""
-    ) -> None:
-        with self.hold_sync():
-            super()._show(reading, edits, position, note)
-            self._written = self._beside(reading)
-
-    def _beside(self, reading: Reading) -> dict[str, Any]:
+    def on_view(self) -> dict[str, Any]:
         """What the browser shows of what was written, while one of the two texts is on view."""
-        both = self._both
-        read = tuple(reading.ids.tolist()) if reading.target_ids is not None else ()
-        if both is None or read != both.read or reading.plain not in (both.plain, both.edited):
+        both, plain = self.both, self._session.reading.plain
+        if both is None or self._source() != both.read or plain not in (both.plain, both.edited):
             return {}
-        compared = both.edited is not None and json.dumps(self._made) == both.edits
-        if both.edited is not None and not compared:
+        if both.edited is not None and self._session.state.edits != both.edits:
             return {}
-        other = both.edited if reading.plain == both.plain else both.plain
+        other = both.edited if plain == both.plain else both.plain
         return {
             "start": both.start,
             "sentence": both.sentence,
             "parts": both.parts,
             "other": None if both.parts is None else list(other or ()),
-            "tokens": [] if both.parts is None else self._names(other or ()),
+            "tokens": [] if both.parts is None else self.names(other or ()),
             "whose": "with edits" if other == both.edited else "without edits",
         }

@@ -11,10 +11,10 @@ from ...edits.kinds import Edit
 from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import shown_text
+from ..shared.embedded_model import EmbeddedModel
 from ..shared.messages import messages
-from ..shared.selection import check_places, check_traced, sizes_of, traits_of
+from ..shared.selection import SelectionView, check_places, check_traced, sizes_of, traits_of
 from ..shared.traits import Float, Int
-from ..shared.travelling import Travelling
 from .data import Cut, FlowBytes, FlowData, FlowFound, edits_of, read_name
 from .scene import flow_scene
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PAGE_CUTS = 24  # edges whose cut, each alone, a saved page holds
 
 
-class FlowView(Travelling):
+class FlowView(SelectionView):
     """One logit as it comes together: tokens from left to right, layers from below, and an edge for
     what a head carries from one token to another toward that logit (see `tl.circuits.token_flow`: with
     maps and norms held, all that is drawn sums to it). A threshold thins the edges; one that is clicked
@@ -93,6 +93,7 @@ class FlowView(Travelling):
         if not -n <= position < n:
             raise ValueError(f"position={position} is outside the {n} tokens (−{n} … {n - 1})")
         check_places(token=(token, self._data.vocabulary), against=(against, self._data.vocabulary))
+        self._embedded = EmbeddedModel(self._subjects)
         super().__init__(
             **traits_of(trace, batch, title, link, "Flow"),
             _kinds=sizes_of(trace),
@@ -221,7 +222,6 @@ class FlowView(Travelling):
 
     def _blocks(self) -> Iterable[Block]:
         """The model, where it travels; one more of the largest edges cut, and each cut taken back."""
-        yield from self._model_blocks()
         now = set(self._own_cuts)
         edges: list[Cut] = [tuple(place) for place in self.found.places[:PAGE_CUTS].tolist()]
         for edge in [*edges, *sorted(now)]:

@@ -56,7 +56,7 @@ export class HeadsBase {
     const { options, kind, valueWeighted } = this.state;
     const left = [options.hide_first && "the first token", options.hide_special && kind.special.length && "special tokens"].filter(Boolean);
     const notes = left.length ? [`Without ${left.join(" and ")}: what is left of each row is scaled up to the row’s sum.`] : [];
-    if (valueWeighted) notes.push(`Each weight is multiplied by the length of what its key adds, ${this.model.get("_value_note")}: these numbers are not shares.`);
+    if (valueWeighted) notes.push(`Each weight is multiplied by the length of what its key adds, ${kind.value_note}: these numbers are not shares.`);
     notes.push(...more);
     say(this.flag, notes.join(" "));
     this.flag.hidden = !notes.length;

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...heads.spans import segments
 from ...tracing.maps import padded
-from ..shared.codecs import pack_floats, pack_shades, pack_weights, shown_token
+from ..shared.codecs import pack_floats, pack_shades, pack_weights, shown_text, shown_token
 
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
@@ -167,6 +167,7 @@ class HeadData:
                 "headless": self._headless(kind),
                 "special": [i for i, is_special in enumerate(special[:n_key]) if is_special],
                 "has_norms": self.value_norms(kind, 0) is not None,
+                "value_note": shown_text(self.trace.value_note),
                 "thumbnail": small,
                 "thumbs": thumbs,
                 "maps": maps,

@@ -116,28 +116,29 @@ class Heads:
         return {
             "_kinds": self.kinds,
             "_note": shown_text(self.trace.note or ""),
-            "_value_note": shown_text(self.trace.value_note),
             **self.weights(place),
             "_thumbs": self.data.thumbnails(),
         }
 
     def weights(self, place: Place) -> dict[str, Any]:
-        """All maps, or the one on view where all are too many."""
-        return self.maps(place) | {"_norms": self.all_norms()}
+        """All maps and value norms, or those of the head on view where all are too many."""
+        return self.maps(place) | ({"_norms": self.data.norms()} if self.data.all_maps else {})
 
     def maps(self, place: Place) -> dict[str, Any]:
         """The same, of which all have no value norms yet: those are asked for head by head."""
-        maps = self.data.maps() if self.data.all_maps else b""
-        return {"_maps": maps, "_norms": b"", **(first_traits() if maps else self.first(place))}
+        if not self.data.all_maps:
+            return self.first(place)
+        return {"_maps": self.data.maps(), "_norms": b"", "_first": {}}
 
     def all_norms(self) -> bytes:
         """The value norms of every head, where all maps are sent at once."""
         return self.data.norms() if self.data.all_maps else b""
 
     def first(self, place: Place) -> dict[str, Any]:
-        """The head on view, alone."""
-        found = self.head(place, Shows())
-        return first_traits({**found.info, "name": name_of(place)}, found.data, found.norms)
+        """The head on view, alone: `_first` says which one the maps and norms are of."""
+        head = self.head(place, Shows())
+        first = {**head.info, "name": name_of(place)}
+        return {"_maps": head.data, "_norms": head.norms, "_first": first}
 
     def answer(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         """The head that a browser asks for."""
@@ -151,6 +152,26 @@ class Heads:
     def block(self, place: Place, prefix: str = "") -> Block:
         found = self.head(place, Shows())
         return Block(f"{prefix}{name_of(place)}", found.info, found.buffers)
+
+    def is_in_blocks(self, layers: Sequence[int] | None) -> bool:
+        """Whether a page holds its heads one by one, to show the first before the rest is read."""
+        small = self.data.all_maps and len(self.data.maps()) < WITHOUT_BLOCKS
+        return not small or layers is not None
+
+    def page_traits(self, place: Place, layers: Sequence[int] | None, note: str) -> dict[str, Any]:
+        """What a page's state says otherwise, with this head on view: that head alone where the heads
+        are in blocks, and which layers it keeps.
+
+        Args:
+            note: what the state says so far.
+        """
+        changed = {} if layers is None else {"_note": f"{note} {self.limits(layers)}".strip()}
+        return changed | self.first(place) if self.is_in_blocks(layers) else changed
+
+    def page_blocks(self, kind: str, layers: Sequence[int] | None) -> Iterable[Block]:
+        """Every head of these layers, those of one kind before the others."""
+        if self.is_in_blocks(layers):
+            yield from (self.block(place) for place in self.every(kind, layers))
 
     def limits(self, layers: Sequence[int]) -> str:
         """What a page says that keeps these layers alone.
@@ -258,12 +279,6 @@ def map_sentence(seen: Seen, weights: Tensor, selected: Spot | None) -> str:
         return head_sentence(seen, weights.__getitem__, len(seen.queries))
     text = head_sentence(seen, weights.__getitem__, ROWS_FOR_A_SENTENCE)
     return f"{text} ({ROWS_FOR_A_SENTENCE} of its rows were looked at.)"
-
-
-def first_traits(
-    info: Mapping[str, Any] | None = None, data: bytes = b"", norms: bytes = b""
-) -> dict[str, Any]:
-    return {"_first": dict(info or {}), "_first_data": data, "_first_norms": norms}
 
 
 def name_of(place: Place) -> str:

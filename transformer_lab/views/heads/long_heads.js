@@ -215,7 +215,7 @@ export class LongHeads extends HeadsBase {
     if (there) return there;
     const first = model.get("_first");
     const { queries, keys, long: { tile } } = this.state.kind;
-    let [info, buffers] = [first, ["_first_data", "_first_norms"].map((trait) => bytesOf(model.get(trait)))];
+    let [info, buffers] = [first, ["_maps", "_norms"].map((trait) => bytesOf(model.get(trait)))];
     if (first.name !== name || letters) {
       const { message, buffers: sent } = await shell.requests.ask({ type: "block", name: letters ? `${title}|` : name });
       [info, buffers] = [message.info, sent];

@@ -3,14 +3,13 @@
 
 import { viewOf } from "../pages/page_model.js";
 import { aliveTextPage } from "../pages/text_page.js";
-import { bytesOf } from "../shared/codecs.js";
 
 export const NO_BYTES = new DataView(new ArrayBuffer(0));
 
 const SMALL_MAPS_UP_TO = 512; // tokens, as in explorer/state.py
 const WEIGHTS = { encoding: "weights", error: 0 };
 export const ONE_HEAD = /^\w+\/\d+\/\d+$/;
-const MAPS = ["_thumbs", "_maps", "_norms", "_first_data", "_first_norms"];
+const MAPS = ["_thumbs", "_maps", "_norms"];
 const ALL_MAPS_BYTES = 4 * 2 ** 20;
 const LONGEST = 1024; // tokens of a map that are shown
 const THUMBNAIL = 32;
@@ -72,7 +71,7 @@ export async function mapTraits(ask, kinds, { kind, layer, head }, { side = "", 
   if (whole) return traits;
   const name = `${kind}/${layer}/${head}`;
   const { buffers } = await headBlock(ask, kinds, name, edits);
-  return { ...traits, [`${side}_first`]: { ...WEIGHTS, name }, [`${side}_first_data`]: buffers[0], [`${side}_first_norms`]: buffers[1] };
+  return { ...traits, [`${side}_first`]: { ...WEIGHTS, name }, [`${side}_maps`]: buffers[0], [`${side}_norms`]: buffers[1] };
 }
 
 /**
@@ -92,7 +91,7 @@ export async function headBlock(ask, kinds, name, edits = []) {
 
 /** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
 export const aliveHeads = (model, signal) =>
-  aliveTextPage(model, signal, { traits: headTraits, block: headPart, names: ONE_HEAD, wanted: () => !bytesOf(model.get("_maps") ?? NO_BYTES).byteLength });
+  aliveTextPage(model, signal, { traits: headTraits, block: headPart, names: ONE_HEAD, wanted: () => Boolean(model.get("_first")?.name) });
 
 const about = (ask, { of }) => (question) => ask({ ...question, of });
 

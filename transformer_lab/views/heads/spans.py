@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import traitlets as t
@@ -14,27 +14,29 @@ from ..shared.codecs import pack_floats
 from ..shared.map_sentences import between_sentence
 from ..shared.traits import Int
 from .heads import Heads, Place, name_of, place_of
-from .state import HeadTraits
+
+if TYPE_CHECKING:
+    from ..shared.base import Answer
+    from .state import HeadsOnView
 
 BETWEEN, EVERY = "between|", "every-between|"
 SEVERAL = 2**26  # weights of all heads together, beyond which they are not all looked at
 
 
-def _span_trait() -> Any:
+def span() -> Any:
+    """A trait: (start, end), as in slices; None for the whole text."""
     return t.Tuple(Int(), Int(), allow_none=True, default_value=None).tag(sync=True)
 
 
-class SpanTraits(HeadTraits):
-    """Heads of a trace, from one part of its text to another.
+class Spans:
+    """The spans `a` of queries and `b` of keys of a view. Where both are set, maps, lines, pictures and
+    files are of that block alone."""
 
-    `a` and `b` are spans (start, end), as in slices, of queries and of keys; where both are set, maps,
-    lines, pictures and files are of that block alone. None: of the whole map.
-    """
+    def __init__(self, view: HeadsOnView):
+        self._view = view
+        view.observe(self._tokens_changed, ["kind", "_kinds"])
 
-    a = _span_trait()
-    b = _span_trait()
-
-    def mark(self, a: Span | None = None, b: Span | None = None) -> None:
+    def mark(self, a: Span | None, b: Span | None) -> None:
         """Show what goes from span a to span b; with neither, the whole map again.
 
         Raises:
@@ -42,27 +44,29 @@ class SpanTraits(HeadTraits):
                 spans of one text that overlap and are not the same, and keys that no query of A can
                 look at.
         """
-        self._why_not(a, b)
+        self.check(a, b)
         if (a is None) != (b is None):
             name, other = ("a", "b") if b is None else ("b", "a")
             raise ValueError(f"{name}={a or b} needs {other} as well: the block goes from a to b")
-        with self.hold_sync(), self.hold_trait_notifications():
-            self.a = self.b = None
-            self.a, self.b = a, b
+        view = self._view
+        with view.hold_sync(), view.hold_trait_notifications():
+            view.a = view.b = None
+            view.a, view.b = a, b
 
     @property
     def block(self) -> tuple[Span, Span] | None:
         """The spans (a, b) on view; None for the whole map, and over several texts, whose tokens differ."""
-        if self.a is None or self.b is None or self._kinds[self.kind].get("over"):
+        view = self._view
+        if view.a is None or view.b is None or view.kinds[view.kind].get("over"):
             return None
-        return self.a, self.b
+        return view.a, view.b
 
-    def _why_not(self, a: Any, b: Any) -> None:
+    def check(self, a: Any, b: Any) -> None:
         """
         Raises:
             ValueError: as `mark`.
         """
-        kind = self._kinds[self.kind]
+        kind = self._view.kinds[self._view.kind]
         a = a if a is None else as_span("a", a, kind["queries"])
         b = b if b is None else as_span("b", b, kind["keys"])
         if a is None or b is None:
@@ -72,39 +76,43 @@ class SpanTraits(HeadTraits):
         if wrong:
             raise ValueError(wrong)
 
-    @t.validate("a", "b")
-    def _check_spans(self, proposal: Any) -> Span | None:
-        spans = {"a": self.a, "b": self.b, proposal["trait"].name: proposal["value"]}
-        if self._kinds:
+    def checked(self, proposal: Any) -> Span | None:
+        """The value of `a` or of `b` that is proposed.
+
+        Raises:
+            TraitError: as `mark`.
+        """
+        spans = {"a": self._view.a, "b": self._view.b, proposal["trait"].name: proposal["value"]}
+        if self._view.kinds:
             try:
-                self._why_not(**spans)
+                self.check(**spans)
             except ValueError as error:
                 raise t.TraitError(str(error)) from None
         return proposal["value"]
 
-    @t.observe("kind", "_kinds")
     def _tokens_changed(self, change: Any) -> None:
         """Spans name the tokens of one text; they stay where it goes on after them."""
-        if not change["old"] or not (self.a or self.b):
+        view = self._view
+        if not change["old"] or not (view.a or view.b):
             return
-        was = change["old"].get(self.kind) if change["name"] == "_kinds" else None
-        now = self._kinds[self.kind]
-        for span, name in ((self.a, "query_tokens"), (self.b, "key_tokens")):
+        was = change["old"].get(view.kind) if change["name"] == "_kinds" else None
+        now = view.kinds[view.kind]
+        for span, name in ((view.a, "query_tokens"), (view.b, "key_tokens")):
             if span and (was is None or was[name][slice(*span)] != now[name][slice(*span)]):
-                return self.mark()
+                return self.mark(None, None)
 
-    # -- what is said and drawn ---------------------------------------------------------------------
+    # -- numbers and sentence -----------------------------------------------------------------------
 
-    def _between(
+    def between(
         self,
         place: Place,
         spans: tuple[Span, Span],
         hidden: Sequence[int],
         heads: Heads | None = None,
     ) -> list[float]:
-        """What a head's block carries: [its share of A's attention, what even attention would give]."""
+        """Of a head's block: [its share of A's attention, what even attention would give]."""
         kind, layer, head = place
-        heads = heads or self._named_heads(self._reads)
+        heads = heads or self._view.heads_named(self._view.heads_name)
         if head >= heads.trace.heads_of(layer, kind):
             return [0.0, 0.0]
         a, b = spans
@@ -114,7 +122,7 @@ class SpanTraits(HeadTraits):
         )
         return [share, even]
 
-    def _every_between(
+    def of_every_head(
         self, kind: str, spans: tuple[Span, Span], hidden: Sequence[int], heads: Heads
     ) -> bytes:
         """The same of every head, fp32 [2, layer, head]; NaN where there is none.
@@ -122,61 +130,63 @@ class SpanTraits(HeadTraits):
         Raises:
             ValueError: for a text that is too long for that.
         """
-        sizes = self._kinds[kind]
+        sizes = self._view.kinds[kind]
         layers, n_heads = sizes["layers"], sizes["heads"]
         if layers * n_heads * sizes["queries"] * sizes["keys"] > SEVERAL:
             raise ValueError("this text is too long for the shares of all heads at once")
-        found = torch.full((2, layers, n_heads), torch.nan)
+        shares = torch.full((2, layers, n_heads), torch.nan)
         for layer in range(layers):
             for head in range(heads.trace.heads_of(layer, kind)):
-                told = self._between((kind, layer, head), spans, hidden, heads)
-                found[:, layer, head] = torch.tensor(told)
-        return pack_floats(found)
+                share = self.between((kind, layer, head), spans, hidden, heads)
+                shares[:, layer, head] = torch.tensor(share)
+        return pack_floats(shares)
 
-    @property
-    def between_sentence(self) -> str:
+    def sentence(self, heads: Heads) -> str:
         """How much of A's attention goes into B, beside what even attention would give."""
+        view = self._view
         assert self.block is not None
-        share, even = self._between(self.shown, self.block, self._shows.hidden)
-        return between_sentence(self.heads.seen(self.shown, self._shows), *self.block, share, even)
+        share, even = self.between(view.shown, self.block, view.shows.hidden)
+        return between_sentence(heads.seen(view.shown, view.shows), *self.block, share, even)
 
     # -- for pages and the browser ------------------------------------------------------------------
 
-    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
-        if not name.startswith((BETWEEN, EVERY)):
-            return super()._part_named(name)
-        _, reads, place, spans, hidden = name.split("|")
-        heads = self._named_heads(reads)
+    def requests(self) -> dict[str, Any]:
+        """See `View._requests`."""
+        return {BETWEEN: self._answer, EVERY: self._answer}
+
+    def _answer(self, request: str) -> Answer:
+        what, name, place, spans, hidden = request.split("|")
+        heads = self._view.heads_named(name)
         a0, a1, b0, b1 = (int(i) for i in spans.split(","))
         block, left_out = ((a0, a1), (b0, b1)), [int(i) for i in hidden.split(",") if i]
-        if name.startswith(EVERY):
-            every = self._every_between(place, block, left_out, heads)
-            return {}, [every]
-        found = self._between(place_of(place), block, left_out, heads)
-        return {"values": found}, []
+        if f"{what}|" == EVERY:
+            return {}, [self.of_every_head(place, block, left_out, heads)]
+        return {"values": self.between(place_of(place), block, left_out, heads)}, []
 
-    def _span_blocks(self, layers: Sequence[int] | None) -> Iterable[Block]:
+    def page_blocks(self, heads: Heads, layers: Sequence[int] | None) -> Iterable[Block]:
         """What a page holds of the block that is marked: each head's share, exact."""
         if self.block is None:
             return
-        hidden = self._shows.hidden
-        for place in self.heads.on_page(self.shown, layers):
-            if place[0] == self.kind:
-                found = self._between(place, self.block, hidden)
-                yield Block(self._block_name(BETWEEN, name_of(place)), {"values": found}, [])
+        view, hidden = self._view, self._view.shows.hidden
+        for place in heads.on_page(view.shown, layers):
+            if place[0] == view.kind:
+                values = self.between(place, self.block, hidden)
+                yield Block(self._block_name(BETWEEN, name_of(place)), {"values": values}, [])
 
-    def _every_block(self) -> Iterable[Block]:
+    def page_block_of_every_head(self) -> Iterable[Block]:
         """For a page with a table of heads: the shares of all of them."""
         if self.block is None:
             return
-        heads, hidden = self._named_heads(self._reads), self._shows.hidden
+        view = self._view
+        heads = view.heads_named(view.heads_name)
         try:
-            found = self._every_between(self.kind, self.block, hidden, heads)
+            shares = self.of_every_head(view.kind, self.block, view.shows.hidden, heads)
         except ValueError:
-            return  # too long a text; the page finds what it can
-        yield Block(self._block_name(EVERY, self.kind), {}, [found])
+            return  # too long a text; the page computes what it can
+        yield Block(self._block_name(EVERY, view.kind), {}, [shares])
 
     def _block_name(self, what: str, place: str) -> str:
         assert self.block is not None
         spans = ",".join(str(i) for span in self.block for i in span)
-        return f"{what}{self._reads}|{place}|{spans}|{','.join(map(str, self._shows.hidden))}"
+        hidden = ",".join(map(str, self._view.shows.hidden))
+        return f"{what}{self._view.heads_name}|{place}|{spans}|{hidden}"

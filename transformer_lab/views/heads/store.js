@@ -24,6 +24,7 @@ const KEPT_BYTES = 16 * 2 ** 20;
  * @property {number} maps where its maps begin, when all are here
  * @property {number} norms where its value norms begin, when all are here
  * @property {boolean} has_norms
+ * @property {string} value_note what the norms are lengths of
  * @property {string} [over] of averages: what follows a head's name
  * @property {boolean} [spread] of averages: whether numbers are standard deviations
  * @property {string} [measure] of averages: what colours mean
@@ -76,7 +77,7 @@ export class HeadStore {
     const maps = bytesOf(this.#given("_maps"));
     const first = this.#given("_first");
     let found = null;
-    if (maps.byteLength) {
+    if (maps.byteLength && !first.name) {
       const place = layer * shape.heads + head;
       const size = 2 * shape.queries * (shape.keys + (shape.sinks ? 1 : 0));
       const norms = bytesOf(this.#given("_norms"));
@@ -88,7 +89,7 @@ export class HeadStore {
       }
       found = new HeadWeights({ encoding: "weights", error: 0 }, buffers, shape);
     } else if (first.name === name) {
-      const buffers = [bytesOf(this.#given("_first_data")), bytesOf(this.#given("_first_norms"))];
+      const buffers = [maps, bytesOf(this.#given("_norms"))];
       found = new HeadWeights(first, buffers, shape);
     }
     return found && this.#keep(name, found);

@@ -8,8 +8,8 @@ import { Superseded } from "../shared/requests.js";
 import { short } from "../shared/messages.js";
 
 const PROFILE_HEIGHT = 150;
-const TEXT_BYTES = ["_maps", "_norms", "_first_data", "_first_norms", "_thumbs"]; // what draws anew comes last
-const TEXT_SENT = ["_thumbs", "_maps", "_norms", "_first_data", "_first_norms"];
+const TEXT_BYTES = ["_maps", "_norms", "_thumbs"]; // what draws anew comes last
+const TEXT_SENT = ["_thumbs", "_maps", "_norms"];
 
 /** @typedef {{distances: Float32Array, mean: Float32Array, spread: Float32Array, shuffled: Float32Array, said: string}} Profile */
 

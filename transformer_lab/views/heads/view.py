@@ -7,27 +7,33 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import traitlets as t
 from torch import Tensor
 
 from ..pages.export import Block
 from ..shared.base import css, esm
-from ..shared.selection import link_of
-from ..shared.travelling import Travelling
+from ..shared.embedded_model import EmbeddedModel, joined
+from ..shared.selection import SelectionView, link_of
+from ..shared.traits import Int
+from .heads import Heads, Shows
 from .long import LongHeads, heads_of
-from .pins import PinTraits
+from .pins import Pins, pin, pinned_beside
 from .scene import ShownHead, every_head_scene, head_scene, layer_scene
-from .spans import SpanTraits
-from .texts import TextTraits
+from .spans import Spans, span
+from .texts import Texts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...heads.spans import Span
     from ...tracing.trace import Trace
     from ..marks.scene import Scene
+    from ..shared.base import Answer
     from ..shared.plots import Plot
     from .heads import Place
 
 
-class HeadView(Travelling, SpanTraits, TextTraits, PinTraits):
+class HeadView(SelectionView):
     """Heads of a trace, interactive.
 
     `layer`, `head`, `kind` and `selected` (a pair query, key, either of which may be None; or
@@ -60,6 +66,22 @@ class HeadView(Travelling, SpanTraits, TextTraits, PinTraits):
     _esm: ClassVar[str] = esm("heads/view.js")
     _css: ClassVar[str] = css("heads")
 
+    text = t.Union([Int(), t.Unicode()], default_value=0).tag(sync=True)
+    a = span()
+    b = span()
+    pins = Pins().tag(sync=True)
+
+    _options = t.Dict().tag(sync=True)  # what is hidden, weighted, coloured: see viewer.js
+    _thumbs = t.Bytes(b"").tag(sync=True)
+    _maps = t.Bytes(b"").tag(sync=True)
+    _norms = t.Bytes(b"").tag(sync=True)
+    _first = t.Dict().tag(sync=True)  # the head that maps and norms are of; empty: all
+    _note = t.Unicode("").tag(sync=True)
+    _batch = Int(0).tag(sync=True)
+    _texts = t.Dict().tag(sync=True)  # see Texts.about
+    _held_text = t.Union([Int(), t.Unicode()], default_value=0).tag(sync=True)  # that maps are of
+    _live = t.Bool(True).tag(sync=True)
+
     def __init__(
         self,
         trace: Trace,
@@ -76,27 +98,88 @@ class HeadView(Travelling, SpanTraits, TextTraits, PinTraits):
     ):
         heads = heads_of(trace, batch)
         kind = heads.usual_kind(kind)
+        self.heads: Heads = heads
+        self._choice, self._spans = Texts(trace, heads), Spans(self)
+        self._embedded = EmbeddedModel(self._texts_to_read)
         super().__init__(
+            text=batch,
+            _held_text=batch,
             _batch=batch,
+            _texts=self._choice.about(kind),
             title=title or trace.model_name or "Heads",
             of=(trace,),
             link=link_of(trace) if link is None else link,
         )
         first = trace.attending(kind)[0] if layer is None else layer
         self._look_at(heads, (kind, first, head))
-        self._choose_among(trace, batch)
         self.mark(a, b)
-        self._pin(pins)
+        pin(self, pins)
+
+    @t.validate("text")
+    def _check_text(self, proposal: Any) -> int | str:
+        try:
+            self._choice.check(proposal["value"])
+        except ValueError as error:
+            raise t.TraitError(str(error)) from None
+        return proposal["value"]
+
+    @t.observe("text")
+    def _text_changed(self, _change: Any) -> None:
+        if self.text == self._held_text:
+            return
+        heads, place = self._choice.heads_of(self.text), self.shown
+        with self.hold_sync():
+            self._look_at(heads, place)
+            sizes = [heads.kinds[self.kind][name] for name in ("queries", "keys")]
+            chosen = zip(self.selected or (), sizes, strict=False)
+            if any(at is not None and at >= size for at, size in chosen):
+                self.selected = None
+            self._held_text = self.text
+            if isinstance(self.text, int):
+                self._batch = self.text
+
+    @t.validate("a", "b")
+    def _check_spans(self, proposal: Any) -> Span | None:
+        return self._spans.checked(proposal)
 
     # -- for people -----------------------------------------------------------------------------
 
+    @property
+    def trace(self) -> Trace:
+        """The trace on view, with all its texts."""
+        return self._choice.trace
+
+    shown = SelectionView.chosen_head
+
+    @property
+    def shows(self) -> Shows:
+        """Which keys are left out, and whether weights count by value length."""
+        return Shows.of(self._options, self.kinds[self.kind])
+
+    def mark(self, a: Span | None = None, b: Span | None = None) -> None:
+        """Show what goes from span a to span b; with neither, the whole map again.
+
+        Raises:
+            ValueError: for one span without the other, one that is empty, reversed or out of range,
+                spans of one text that overlap and are not the same, and keys that no query of A can
+                look at.
+        """
+        self._spans.mark(a, b)
+
+    @property
+    def block(self) -> tuple[Span, Span] | None:
+        """The spans (a, b) on view; None for the whole map, and over several texts, whose tokens differ."""
+        return self._spans.block
+
     def row(self, query: int) -> Tensor:
         """[key]: what a query gives to each key, as shown (hidden keys left out, value-weighted)."""
-        return self.heads.map(self.shown, self._shows, query)
+        return self.heads.map(self.shown, self.shows, query)
 
     @property
     def sentence(self) -> str:
-        return self.head_sentence if self.block is None or self.selected else self.between_sentence
+        if self.block is None or self.selected:
+            return self.heads.said(self.shown, self.shows, self.selected)
+        return self._spans.sentence(self.heads)
 
     def to_plotly(self, *, theme: str = "light", facets: str | None = None) -> Plot:
         """The chosen head as a plotly heat map, [query, key], and pinned ones beside it.
@@ -131,10 +214,10 @@ class HeadView(Travelling, SpanTraits, TextTraits, PinTraits):
 
     def _whole_head(self, place: Place | None = None) -> ShownHead:
         at = place or self.shown
-        beside = self._pins_beside(at) if place is None else []
-        pins = [self.heads.pinned(one, self._shows) for one in beside]
+        beside = pinned_beside(self, at) if place is None else []
+        pins = [self.heads.pinned(one, self.shows) for one in beside]
         return self.heads.scene(
-            at, self._shows, self.selected, self._title, self.sentence, pins=pins
+            at, self.shows, self.selected, self._title, self.sentence, pins=pins
         )
 
     def save_html(
@@ -164,19 +247,47 @@ class HeadView(Travelling, SpanTraits, TextTraits, PinTraits):
 
     # -- for pages and the browser ----------------------------------------------------------------
 
+    @property
+    def heads_name(self) -> str:
+        """The text on view, which a browser names when it asks about its weights."""
+        return str(self.text)
+
+    def heads_named(self, name: str) -> Heads:
+        """The heads of that text.
+
+        Raises:
+            ValueError: where it is no longer on view.
+        """
+        if name != self.heads_name:
+            raise ValueError(f"text {name} is no longer on view")
+        return self.heads
+
+    def _subjects(self) -> Sequence[Any]:
+        return (self.trace,)
+
+    def _requests(self) -> dict[str, Callable[[Any], Answer]]:
+        profile = {"profile/": self._choice.answer_profile}
+        return super()._requests() | self._spans.requests() | profile
+
+    def _part_named(self, name: str) -> Answer:
+        return self.heads.answer(name)
+
     def _page_state(self, layers: Sequence[int] | None = None) -> dict[str, Any]:
-        texts = self._text_on_page(layers)
-        state = {**super()._page_state(), **self._first_screen(layers), **texts}
-        more = [state.pop("_page_note", "")]
+        state = super()._page_state()
+        state |= self.heads.page_traits(self.shown, layers, state["_note"])
+        note = self._choice.page_note(self.text, self.heads, layers)
+        if note:
+            state["_texts"] = {**self._texts, "held": [self.text]}
+        long = ""
         if isinstance(self.heads, LongHeads):
-            more.append(self.heads.page_note(self.shown, layers))
-        state["_note"] = " ".join(filter(None, (state["_note"], *more)))
+            long = self.heads.page_note(self.shown, layers)
+        state["_note"] = joined(state["_note"], note, long)
         return state
 
     @property
     def _letters(self) -> str:
         """What is hidden and weighted, as a browser asks for it; see `LongHeads.answer`."""
-        options, kind = self._options, self._kinds[self.kind]
+        options, kind = self._options, self.kinds[self.kind]
         wanted = {
             "f": options.get("hide_first"),
             "s": options.get("hide_special") and kind["special"],
@@ -184,15 +295,14 @@ class HeadView(Travelling, SpanTraits, TextTraits, PinTraits):
         }
         return "".join(letter for letter, on in wanted.items() if on)
 
-    def _read_texts(self) -> Sequence[Trace]:
+    def _texts_to_read(self) -> Sequence[Trace]:
         """None where the text is too long to be shown in another way than as a map to zoom."""
-        return () if isinstance(self.heads, LongHeads) else super()._read_texts()
+        return () if isinstance(self.heads, LongHeads) else self._subjects()
 
     def _blocks(self, layers: Sequence[int] | None = None) -> Iterable[Block]:
-        yield from self._model_blocks()
         if isinstance(self.heads, LongHeads):
             yield from self.heads.blocks(self.shown, self._letters, self.selected, layers)
         else:
-            yield from self._head_blocks(layers)
-        yield from self._text_blocks(layers)
-        yield from self._span_blocks(layers)
+            yield from self.heads.page_blocks(self.kind, layers)
+        yield from self._choice.page_blocks(self.text, self.heads, self.shown, layers)
+        yield from self._spans.page_blocks(self.heads, layers)

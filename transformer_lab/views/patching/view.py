@@ -13,11 +13,9 @@ from ...edits.kinds import EditError
 from ...edits.sites import OF_HEADS
 from ...text_model import TextModel
 from ...tracing.gradients import Logit
-from ..pages.carried import Carried
 from ..pages.carrying import carry, for_readers
-from ..pages.export import Block
 from ..pages.standing_by import answer_standby
-from ..shared.base import css, esm
+from ..shared.base import Answer, css, esm
 from ..shared.codecs import shown_text
 from ..shared.selection import SelectionView, link_of, sizes_of
 from .data import Desks, Place
@@ -56,9 +54,6 @@ class PatchingView(SelectionView):
     _css: ClassVar[str] = css("patching")
 
     absent: ClassVar[str] = "this page does not hold it; that needs a live kernel"
-
-    carried: Carried | None = None
-    """The model that the last page of this view took along, to measure cells with."""
 
     site = t.Unicode("").tag(sync=True)
     direction = t.Enum(DIRECTIONS, "denoising").tag(sync=True)
@@ -281,25 +276,24 @@ class PatchingView(SelectionView):
 
     # -- for the browser ----------------------------------------------------------------------------
 
-    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        asked = question.get("type")
-        if asked == "measure":
-            cells = [(str(s), int(layer), int(place)) for s, layer, place in question["cells"]]
-            self._desks.measure(str(question["direction"]), cells)
-            self._tell()
-            return {"type": "measure"}, []
-        if asked == "compare":
-            metric = _metric_of(*map(str, question["metric"]))
-            self.compare(
-                str(question["clean"]),
-                str(question["corrupted"]),
-                metric=metric,
-                align=question.get("align"),
-            )
-            return {"type": "compare"}, []
-        if asked == "standby":
-            return answer_standby(question, *self._for_page(), self.send)
-        return super()._answer(question)
+    def _requests(self) -> dict[str, Any]:
+        return super()._requests() | {
+            "measure": self._measure_cells,
+            "compare": self._compare_texts,
+            "standby": lambda message: answer_standby(message, *self._for_page(), self.send),
+        }
+
+    def _measure_cells(self, message: dict[str, Any]) -> Answer:
+        cells = [(str(s), int(layer), int(place)) for s, layer, place in message["cells"]]
+        self._desks.measure(str(message["direction"]), cells)
+        self._tell()
+        return {"type": "measure"}, []
+
+    def _compare_texts(self, message: dict[str, Any]) -> Answer:
+        metric = _metric_of(*map(str, message["metric"]))
+        texts = str(message["clean"]), str(message["corrupted"])
+        self.compare(*texts, metric=metric, align=message.get("align"))
+        return {"type": "compare"}, []
 
     def _for_page(self) -> tuple[TextModel | None, Callable[[], str], Callable[[], dict[str, Any]]]:
         """What goes on with measuring where Python does not answer; see `answer_standby`."""
@@ -343,9 +337,6 @@ class PatchingView(SelectionView):
             },
             "_note": " ".join(filter(None, (for_readers(self.left_out), self._note))),
         }
-
-    def _blocks(self, **options: Any) -> Iterable[Block]:
-        yield from self.carried.blocks if self.carried else ()
 
 
 def _metric_of(answer: str, wrong: str) -> str | tuple[str, str] | None:

@@ -11,10 +11,10 @@ from ...tracing.trace import TraceError
 from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import shown_token
+from ..shared.embedded_model import EmbeddedModel
 from ..shared.messages import messages, translated
-from ..shared.selection import check_traced, kind_of, sizes_of, traits_of
+from ..shared.selection import SelectionView, check_traced, kind_of, sizes_of, traits_of
 from ..shared.traits import Int
-from ..shared.travelling import Travelling
 from .data import FIRST_SCREEN, PAGE, ResidualData
 from .scene import of_token, residual_scene
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..marks.scene import Scene
 
 
-class ResidualView(Travelling):
+class ResidualView(SelectionView):
     """The residual stream by layer and token: its length, what attention and MLP of each block add
     to it (for Hugging Face models the block as a whole), and the logit lens.
 
@@ -75,6 +75,7 @@ class ResidualView(Travelling):
         kind = kind_of(trace, kind)
         self.trace, self._data = trace, ResidualData(trace, batch)
         norms, shares = self._data.packed()
+        self._embedded = EmbeddedModel(self._subjects)
         super().__init__(
             **traits_of(trace, batch, title, link, "Residual stream"),
             _kinds=sizes_of(trace),
@@ -161,7 +162,6 @@ class ResidualView(Travelling):
         return found.info, [found.data]
 
     def _blocks(self) -> Iterable[Block]:
-        yield from self._model_blocks()
         names = self._data.block_names()
         here = {f"lens/{info['from']}" for info in self._lens}
         for name in names[-max(1, self._data.affordable(PAGE)) :]:

@@ -14,10 +14,10 @@ from torch import Tensor
 from ...heads.measures import MEASURES
 from ...tracing.trace import Trace
 from ..heads.data import ALL_MAPS_BYTES, HeadData
-from ..heads.heads import Heads
-from ..heads.state import HeadTraits
+from ..heads.heads import Heads, Shows
 from ..pages.export import Block, write_page
 from ..shared.messages import messages
+from ..shared.selection import SelectionView
 from ..shared.traits import Int
 from .data import Snapshots, curves
 
@@ -44,7 +44,7 @@ def score_values(
     )  # fmt: skip
 
 
-class Replay(HeadTraits):
+class Replay(SelectionView):
     """Heads of a probe over the steps of a run.
 
     `step` is one of `snapshots`; setting it to another takes the nearest: nothing is interpolated.
@@ -54,6 +54,13 @@ class Replay(HeadTraits):
     step = Int(0).tag(sync=True)
     measure = t.Unicode("").tag(sync=True)
 
+    _options = t.Dict().tag(sync=True)  # what is hidden, weighted, coloured: see viewer.js
+    _thumbs = t.Bytes(b"").tag(sync=True)
+    _maps = t.Bytes(b"").tag(sync=True)
+    _norms = t.Bytes(b"").tag(sync=True)
+    _first = t.Dict().tag(sync=True)  # the head that maps and norms are of; empty: all
+    _note = t.Unicode("").tag(sync=True)
+    _batch = Int(0).tag(sync=True)
     _steps = t.List(Int()).tag(sync=True)
     _last_step = Int(0).tag(sync=True)  # of the run, which may go on after the last snapshot
     _measures = t.Dict().tag(sync=True)  # kind -> names
@@ -64,8 +71,29 @@ class Replay(HeadTraits):
     _curve = t.Bytes(b"").tag(sync=True)  # float32 [point, (step, loss)]
     _evals = t.Bytes(b"").tag(sync=True)  # float32 [point, (step, held-out loss)]
 
+    heads: Heads
     _snapshots: Snapshots | None = None
     _form: Heads | None = None  # the form in which the maps of every step are sent
+
+    def _subjects(self) -> Sequence[Any]:
+        return (self.trace,) if hasattr(self, "heads") else super()._subjects()
+
+    @property
+    def trace(self) -> Trace:
+        """The trace on view."""
+        return self.heads.trace
+
+    shown = SelectionView.chosen_head
+
+    @property
+    def shows(self) -> Shows:
+        """Which keys are left out, and whether weights count by value length."""
+        return Shows.of(self._options, self.kinds[self.kind])
+
+    @property
+    def head_sentence(self) -> str:
+        """What the head on view does, or the part of its map that is selected, in words."""
+        return self.heads.said(self.shown, self.shows, self.selected)
 
     def _replay(
         self, snapshots: Snapshots, history: Sequence[Mapping[str, Any]], step: int | None = None
@@ -154,7 +182,7 @@ class Replay(HeadTraits):
 
     def row(self, query: int) -> Tensor:
         """[key]: what a query gives to each key at this step, as shown."""
-        return self.heads.map(self.shown, self._shows, query)
+        return self.heads.map(self.shown, self.shows, query)
 
     # -- for pages and the browser ------------------------------------------------------------------
 
@@ -175,13 +203,13 @@ class Replay(HeadTraits):
     def _page_state(self) -> dict[str, Any]:
         state = super()._page_state()
         if self._snapshots is None:
-            return {**state, **self._first_screen(None)}
+            return state | (self.heads.page_traits(self.shown, None, "") if self._kinds else {})
         maps, thumbs = self._step_bytes(self.step)
         return {**state, "_maps": maps, "_thumbs": thumbs, "_held_step": self.step}
 
     def _blocks(self) -> Iterable[Block]:
         if self._snapshots is None:
-            yield from self._head_blocks(None)
+            yield from self.heads.page_blocks(self.kind, None) if self._kinds else ()
             return
         # The steps around the one on view come first.
         for step in sorted(self._steps, key=lambda s: abs(s - self.step)):

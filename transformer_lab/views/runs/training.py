@@ -151,7 +151,7 @@ class TrainingView(Replay):
         points, held = curves([vars(step) for step in self.history])
         heads = None
         if self._kinds:
-            heads = self.heads.scene(self.shown, self._shows, None, "", "")
+            heads = self.heads.scene(self.shown, self.shows, None, "", "")
         return training_scene(self._title, self.sentence, points, held, heads)
 
     def _ipython_display_(self) -> None:
@@ -167,7 +167,7 @@ class TrainingView(Replay):
 
     def _open_replay(self) -> None:
         """Let the reader scrub through what was kept."""
-        if len(self._kept) < 2 or self._probe is None or not self._maps:
+        if len(self._kept) < 2 or self._probe is None or not self.heads.data.all_maps:
             return
         kept = Snapshots.of_kept(self._kept, self._probe["ids"], self._probe["labels"])
         self._replay(kept, [vars(step) for step in self.history])

@@ -104,7 +104,7 @@ class RunView(Replay):
         return run_scene(
             title=shown_text(self._title),
             sentence=self.run_sentence,
-            heads=self.heads.scene(self.shown, self._shows, None, "", ""),
+            heads=self.heads.scene(self.shown, self.shows, None, "", ""),
             step=self.step,
             steps=self.snapshots,
             last_step=self._last_step,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +17,7 @@ from ..pages import export
 from . import exports
 from .codecs import shown_text
 from .colours import colour_variables
+from .embedded_model import Answer, Embedding
 from .figures import png_of
 from .modules import VIEWS, join_modules
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..marks.scene import Scene
+    from ..pages.carried import Carried
     from .plots import Plot
 
 # What ipywidgets keeps for itself; a page has no use for it.
@@ -74,6 +78,13 @@ class View(anywidget.AnyWidget):
     _own_layout = False  # whether the layout was made for this view
     left_out: str = ""
     """What the last page of this view leaves out, with the reason and the way out; "" for nothing."""
+
+    carried: Carried | None = None
+    """The model that the last page of this view took along."""
+    stays: str = ""
+    """Why the last page did not, in a sentence."""
+
+    _embedded: Embedding | None = None  # of a view whose page may take its model along
 
     def __init__(self, title: str = "", of: Sequence[Any] = (), **traits: Any):
         """`of`: the traces or models that are shown; what they have to say comes first."""
@@ -232,9 +243,15 @@ class View(anywidget.AnyWidget):
 
     def _page_state(self, **options: Any) -> dict[str, Any]:
         state = self.get_state()
-        return {k: v for k, v in state.items() if k not in _NOT_FOR_PAGES and k[:6] != "_model"}
+        state = {k: v for k, v in state.items() if k not in _NOT_FOR_PAGES and k[:6] != "_model"}
+        if self._embedded:
+            state |= self._embedded.page_state(self.carried, self.stays, state.get("_note"))
+        return state
 
     def _page(self, *, theme: str | None = None, **options: Any) -> Iterable[str]:
+        if self._embedded:
+            wanted = options.pop("model", None), options.pop("precision", "auto")
+            self.carried, self.stays = self._embedded.take(*wanted)
         state = self._page_state(**options)
         buffers = {k: bytes(v) for k, v in state.items() if isinstance(v, (bytes, memoryview))}
         return export.page(
@@ -247,42 +264,58 @@ class View(anywidget.AnyWidget):
             buffers,
             title=self._title or type(self).__name__,
             sentence=self.sentence,
-            blocks=self._blocks(**options),
+            blocks=chain(self.carried.blocks if self.carried else (), self._blocks(**options)),
             absent=self.absent,
             theme=theme,
         )
 
     # -- for the browser ------------------------------------------------------------------------
 
-    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        """Message and buffers for a question of the view's own; any exception is told."""
-        if question.get("type") == "there":  # whether anybody is
-            return {"type": "done"}, []
-        if question.get("type") == "block":
-            info, buffers = self._part_named(str(question.get("name", "")))
-            return {"type": "block", "info": info}, buffers
-        raise ValueError(f"{type(self).__name__} knows no {question.get('type')!r}")
+    def _requests(self) -> dict[str, Callable[[Any], Answer]]:
+        """What a page can request. Of a message the type -> what answers the message; of a part that is
+        asked for by name the first word, up to its / or | -> what answers the name."""
+        requests = {
+            "there": lambda _: ({"type": "done"}, []),  # whether anybody is
+            "page": lambda _: ({"type": "page"}, [self.to_html().encode()]),
+            "save": self._answer_save,
+            "block": self._answer_block,
+        }
+        if self._embedded:
+            standby = self._embedded.standby
+            requests["standby"] = lambda message: standby(message, self.send)
+        return requests
 
-    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
-        """Info and buffers of a part that is asked for by name."""
+    def _answer_save(self, message: dict[str, Any]) -> Answer:
+        suffix = exports.suffix_of(f"view.{message.get('as')}")
+        return {"type": "save"}, [b"".join(self._file(suffix))]
+
+    def _answer_block(self, message: dict[str, Any]) -> Answer:
+        name = str(message.get("name", ""))
+        word = re.match(r"[^/|]*[/|]?", name)[0]  # type: ignore[index]
+        part = self._requests().get(word) if word[-1:] in ("/", "|") else None
+        info, buffers = (part or self._part_named)(name)
+        return {"type": "block", "info": info}, buffers
+
+    def _part_named(self, name: str) -> Answer:
+        """Info and buffers of a part that is requested by name."""
         raise ValueError(f"{type(self).__name__} knows no {name[:40]!r}")
 
-    def _on_question(self, _widget: Any, question: Any, _buffers: Any) -> None:
-        if not isinstance(question, dict) or "request" not in question:
+    def _answer(self, message: dict[str, Any]) -> Answer:
+        """Message and buffers for a request; any exception is told to the page."""
+        answer = self._requests().get(message.get("type", ""))
+        if answer is None:
+            raise ValueError(f"{type(self).__name__} knows no {message.get('type')!r}")
+        return answer(message)
+
+    def _on_question(self, _widget: Any, message: Any, _buffers: Any) -> None:
+        if not isinstance(message, dict) or "request" not in message:
             return
-        number = question["request"]
         try:
-            if question.get("type") == "page":
-                message, buffers = {"type": "page"}, [self.to_html().encode()]
-            elif question.get("type") == "save":
-                suffix = exports.suffix_of(f"view.{question.get('as')}")
-                message, buffers = {"type": "save"}, [b"".join(self._file(suffix))]
-            else:
-                message, buffers = self._answer(question)
+            answer, buffers = self._answer(message)
         # An exception in a message handler would never reach the reader, who waits for an answer.
         except Exception as error:
-            message, buffers = {"type": "error", "message": one_line(error)}, []
-        self.send({**message, "request": number}, buffers)
+            answer, buffers = {"type": "error", "message": one_line(error)}, []
+        self.send({**answer, "request": message["request"]}, buffers)
 
 
 def one_line(error: BaseException) -> str:

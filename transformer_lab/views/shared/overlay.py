@@ -15,6 +15,7 @@ from ...edits.constructors import edit_from_dict
 from ...edits.interventions import editable, tap_for
 from ...edits.kinds import Edit, EditError
 from ..pages.export import Block
+from .embedded_model import Answer
 from .map_sentences import long_time
 from .passes import Effect
 from .selection import SelectionView
@@ -115,10 +116,13 @@ class OverlayView(SelectionView):
     def _every_plain(self, layer: int | None = None) -> list:
         return plain(self._effects.every(layer))
 
-    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        if not str(question.get("name", "")).startswith("effect/"):
-            return super()._answer(question)
-        edits = [edit_from_dict(values) for values in question.get("edits", [])]
+    def _requests(self) -> dict[str, Any]:
+        return super()._requests() | {"block": self._effect_or_block}
+
+    def _effect_or_block(self, message: dict[str, Any]) -> Answer:
+        if not str(message.get("name", "")).startswith("effect/"):
+            return self._answer_block(message)
+        edits = [edit_from_dict(values) for values in message.get("edits", [])]
         return {"type": "block", "info": self._effect_of(edits)}, []
 
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:

@@ -112,6 +112,31 @@ class SelectionView(View):
 
     _kinds = t.Dict().tag(sync=True)
 
+    @property
+    def kinds(self) -> dict[str, dict[str, Any]]:
+        """kind of attention -> how many "layers", "heads", "queries" and "keys" there are, and more."""
+        return self._kinds
+
+    @property
+    def chosen_head(self) -> tuple[str, int, int]:
+        """(kind, layer, head): the chosen one, or the nearest that this kind of attention has."""
+        kind = self._kinds[self.kind]
+        return self.kind, min(self.layer, kind["layers"] - 1), min(self.head, kind["heads"] - 1)
+
+    def _look_at(self, heads: Any, place: tuple[str, int, int]) -> None:
+        """Show these `Heads`, and choose this one.
+
+        Raises:
+            ValueError: when there is no such head; nothing has changed then.
+        """
+        traits = heads.traits(place)
+        self.heads = heads
+        with self.hold_sync():
+            self._kinds = traits["_kinds"]
+            self.kind, self.layer, self.head = place
+            for name, value in traits.items():
+                self.set_trait(name, value)
+
     @t.validate("kind")
     def _check_kind(self, proposal: Any) -> str:
         if self._kinds and proposal["value"] not in self._kinds:

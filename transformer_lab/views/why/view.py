@@ -10,10 +10,10 @@ import traitlets as t
 
 from ..pages.export import Block
 from ..shared.base import css, esm
+from ..shared.embedded_model import EmbeddedModel
 from ..shared.messages import messages
-from ..shared.selection import check_places, check_traced, kind_of, traits_of
+from ..shared.selection import SelectionView, check_places, check_traced, kind_of, traits_of
 from ..shared.traits import Int
-from ..shared.travelling import Travelling
 from .data import CellBytes, WhyData, cell_name, read_name
 from .scene import why_scene
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..marks.scene import Scene
 
 
-class WhyView(Travelling):
+class WhyView(SelectionView):
     """One score q·k of one head: its dimensions, its way to a weight beside the row's other keys,
     and who wrote what the query and the key carry, where that is a sum of parts.
 
@@ -82,6 +82,7 @@ class WhyView(Travelling):
         )
         layer = trace.attending(kind)[0] if layer is None else layer
         trace.call(layer, kind=kind)  # refuses one without heads
+        self._embedded = EmbeddedModel(self._subjects)
         super().__init__(**traits_of(trace, batch, title, link, "Why here?"), _kinds=kinds)
         with self.hold_sync():
             self.kind, self.layer, self.head = kind, layer, head
@@ -176,7 +177,6 @@ class WhyView(Travelling):
         return state
 
     def _blocks(self) -> Iterable[Block]:
-        yield from self._model_blocks()
         kind, layer, head, query, shown = self.shown
         for key in self._data.row(kind, layer, head, query):
             if key != shown:

@@ -1,0 +1,98 @@
+"""The weights that an Explorer shows: before the edits, after them, or the difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..heads.heads import Heads, Place, Shows, Spot, map_sentence
+from ..heads.scene import PinnedMap
+from ..heads.spans import Spans
+from ..shared.map_sentences import (
+    between_change_sentence,
+    between_sentence,
+    difference_sentence,
+)
+from .session import Session
+
+MODES = ("before", "after", "difference")
+
+
+class EditedMaps:
+    """The maps of a session.
+
+    Args:
+        options: what the reader chose.
+        count: of texts and positions, in the name of the maps before the edits.
+    """
+
+    def __init__(
+        self, session: Session, options: Callable[[], Mapping[str, Any]], count: Callable[[], int]
+    ):
+        self._session, self._options, self._count = session, options, count
+
+    @property
+    def mode(self) -> str:
+        """What a map shows: "before", "after" or "difference"; "before" without edits."""
+        mode = self._options().get("map", "after")
+        return mode if self._session.after is not None and mode in MODES else "before"
+
+    @property
+    def heads(self) -> Heads:
+        """Those whose weights are on view; of a difference, those after."""
+        after = self._session.after
+        return self._session.heads if after is None or self.mode == "before" else after
+
+    @property
+    def name(self) -> str:
+        """Of the weights on view."""
+        return self._name("before" if self.mode == "before" else "after")
+
+    def _name(self, side: str) -> str:
+        return f"{self._count() if side == 'before' else self._session.count} {side}"
+
+    def named(self, name: str) -> Heads:
+        """
+        Raises:
+            ValueError: for heads that are no longer on view.
+        """
+        after = self._session.after
+        if name == self._name("before"):
+            return self._session.heads
+        if name != self._name("after") or after is None:
+            raise ValueError("this text, or these edits, are no longer on view")
+        return after
+
+    def map(self, place: Place, shows: Shows, query: int | None = None) -> Tensor:
+        """[query, key] of a head, or one row of it, as the browser shows it."""
+        weights = self.heads.map(place, shows, query)
+        if self.mode != "difference":
+            return weights
+        return weights - self._session.heads.map(place, shows, query)
+
+    def nothing(self, place: Place, shows: Shows) -> Tensor | None:
+        """[query]: what goes to nothing beside that map; None where heads may not look there."""
+        before = self._session.heads.nothing(place, shows)
+        nothing = None if before is None else self.heads.nothing(place, shows)
+        if before is None or nothing is None or self.mode != "difference":
+            return nothing
+        return nothing - before
+
+    def pinned(self, place: Place, shows: Shows, known: str) -> PinnedMap:
+        return PinnedMap(*place[1:], self.map(place, shows), self.nothing(place, shows), known)
+
+    def sentence(self, place: Place, shows: Shows, selected: Spot | None, spans: Spans) -> str:
+        """What the chosen head attends to, or how that changes."""
+        difference = self.mode == "difference"
+        heads = self._session.heads if difference else self.heads
+        seen = heads.seen(place, shows, edited=self.mode == "after")
+        if spans.block is None or selected:
+            say = difference_sentence if difference else map_sentence
+            return say(seen, self.map(place, shows), selected)
+        share, even = spans.between(place, spans.block, shows.hidden)
+        if not difference:
+            return between_sentence(seen, *spans.block, share, even)
+        before, _ = spans.between(place, spans.block, shows.hidden, self._session.heads)
+        return between_change_sentence(seen, *spans.block, before, share)

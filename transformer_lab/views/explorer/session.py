@@ -1,0 +1,295 @@
+"""What an Explorer does, without the widget: a text of a model, read without and with edits."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ...edits.interventions import default_kind
+from ...edits.kinds import Edit
+from ..heads.heads import Heads
+from ..shared.codecs import shown_text, shown_token
+from .edits import Edits, print_code, run_code
+from .effects import HeadEffects
+from .exact import read_ids, words_of
+from .runs import Outcome, Reading, Runs, say
+
+if TYPE_CHECKING:
+    from ...text_model import TextModel
+
+QUICK = 0.25  # seconds a forward pass: the effect of a chosen head is then shown unasked
+VERY_QUICK = 0.05  # … and its label too
+
+
+@dataclass(frozen=True)
+class State:
+    """All that decides what is on view: the text, and what is done to it.
+
+    Args:
+        target: what an encoder-decoder writes; None: its own greedy answer.
+        masked: positions whose token is hidden behind the mask token (masked models).
+        ids: the tokens of the side that is predicted on, where its words would give others.
+        edits: those in force, as plain values; see `Edits`.
+        position: the token whose prediction is shown; None: the model's usual one.
+    """
+
+    text: str
+    target: str | None = None
+    masked: tuple[int, ...] = ()
+    ids: tuple[int, ...] | None = None
+    edits: tuple[dict[str, Any], ...] = ()
+    position: int | None = None
+
+
+class Session:
+    """A text of a model, read without and with edits: two sets of heads, and the predictions.
+
+    `state` is what is on view. `change` brings another state about, and `restore` an older one: a
+    change is undone by restoring the state before it. Each calls the functions in `observers`.
+
+    Raises:
+        ValueError: for empty or too long text, or a position that is not there.
+    """
+
+    def __init__(
+        self,
+        model: TextModel,
+        text: str,
+        target: str | None = None,
+        edits: Iterable[Edit] = (),
+        position: int | None = None,
+    ):
+        self.runs, self.edit_values = Runs(model), Edits()
+        self.effects = HeadEffects(self.runs)  # of single heads
+        self.lock = threading.RLock()
+        self.observers: list[Callable[[], None]] = []
+        self.count = 0  # of results
+        self.note = ""  # on the last change
+        self.after: Heads | None = None
+        self.reading: Reading = None  # type: ignore[assignment]
+        values = tuple(self.edit_values.dicts(edits))
+        self.restore(State(text, target, edits=values, position=position))
+
+    @property
+    def text_model(self) -> TextModel:
+        return self.runs.text_model
+
+    # -- changing ---------------------------------------------------------------------------------
+
+    def change(self, **wanted: Any) -> None:
+        """Bring another state about; on an error everything stays as it was. Edits that name tokens of
+        an old text are dropped with it, and `note` says so.
+
+        Args:
+            text, target, masked, edits, position: as of `State`; edits may be objects.
+            ids: exact tokens of the side that is predicted on, in the place of its words.
+        """
+        with self.lock:
+            now, edits = self.state, self.state.edits
+            new_text = wanted.get("text", now.text) != now.text
+            new_words = new_text or wanted.get("target", now.target) != now.target
+            masked = wanted.get("masked", () if new_text else now.masked)
+            if not isinstance(masked, Iterable):
+                raise ValueError(
+                    f"masked={masked!r} is no list of positions; use [3], or [] for none"
+                )
+            if "edits" in wanted:
+                edits = tuple(self.edit_values.dicts(wanted["edits"]))
+            state = State(
+                wanted.get("text", now.text),
+                wanted.get("target", None if new_text else now.target),
+                tuple(masked),
+                None if new_words else now.ids,
+                edits,
+                wanted.get("position", None if new_words else now.position),
+            )
+            note = ""
+            if wanted.get("ids") is not None:
+                position = wanted.get("position", now.position)
+                state = self._with_ids(replace(state, position=position), wanted)
+            elif new_words:
+                kept = tuple(edit for edit in edits if not self.edit_values.names_tokens(edit))
+                dropped = len(edits) - len(kept)
+                note = say("dropped", n=dropped) if dropped else ""
+                state = replace(state, edits=kept)
+            self.restore(state, note)
+
+    def _with_ids(self, state: State, wanted: dict[str, Any]) -> State:
+        """The state with exactly these tokens, and words for them."""
+        ids = read_ids(self.text_model, wanted["ids"])
+        both = self.runs.kind == "encoder-decoder"
+        name = "target" if both else "text"
+        hint = wanted.get(name) or (self.target_text if both else self.state.text)
+        words, exact = words_of(self.text_model, ids, hint or "", self.reading.plain)
+        state = replace(state, ids=None if exact else ids, **{name: words})
+        if not both:
+            return replace(state, target=self.state.target)
+        last = wanted.get("position")
+        return replace(state, position=len(ids) - 1 if last is None else last)
+
+    def restore(self, state: State, note: str = "") -> None:
+        """Show a state; on an error everything stays as it was."""
+        with self.lock:
+            reading = self.runs.read(state.text, state.target, state.masked, state.ids)
+            place = state.position
+            if place is None:
+                place = self.runs.first_position(reading)
+            logits = reading.trace.logits
+            n = None if logits is None else logits.shape[1]
+            if n is not None and not (type(place) is int and 0 <= place < n):
+                raise ValueError(f"position={place!r} is outside the {n} tokens (0 … {n - 1})")
+            after = None
+            if state.edits:
+                edits = self.edit_values.objects(state.edits)
+                after = self.runs.edited(reading, edits, json.dumps(state.edits), place)
+            outcome = self.runs.compare(reading.trace, after, place)
+            if reading is not self.reading:
+                self.reading, self.heads = reading, Heads(reading.trace)
+            if after is None:
+                self.after = None
+            elif self.after is None or after is not self.after.trace:
+                self.after = Heads(after, like=self.heads, beside=self.after)
+            self.state, self.place = state, place
+            self.outcome, self.note, self.count = outcome, note, self.count + 1
+            for observer in self.observers:
+                observer()
+
+    def append(self, token: int | str) -> None:
+        """Write one token after the text (an encoder-decoder: after what it writes).
+
+        Raises:
+            ValueError: for another token, for a masked model, and where no room is left.
+        """
+        if self.runs.kind == "encoder":
+            raise ValueError(f"{self.text_model.name} writes nothing on; set view.text")
+        self.change(ids=[*self.reading.plain, self.text_model.token_id(token)])
+
+    # -- what there is ----------------------------------------------------------------------------
+
+    @property
+    def edits(self) -> list[Edit]:
+        return self.edit_values.objects(self.state.edits)
+
+    @property
+    def position(self) -> int | None:
+        """The token whose prediction is shown; None where there is nothing to predict."""
+        if self.reading.trace.logits is None or self.predicts_nowhere:
+            return None
+        return self.place
+
+    @property
+    def predicts_nowhere(self) -> bool:
+        """Whether a masked model reads a text without a mask, and nobody chose a position."""
+        predicts = self.reading.trace.logits is not None
+        return predicts and self.state.position is None and not self.runs.positions(self.reading)
+
+    @property
+    def can_edit(self) -> bool:
+        return self.reading.trace.d_head() is not None
+
+    @property
+    def measures(self) -> bool:
+        """Whether there is something that the effect of a head could be measured by."""
+        predicts = self.reading.trace.logits is not None
+        return self.can_edit and (not predicts or bool(self.runs.positions(self.reading)))
+
+    @property
+    def target_text(self) -> str | None:
+        """What an encoder-decoder writes, in words."""
+        ids, target = self.reading.target_ids, self.reading.target
+        if ids is None:
+            return None
+        if target is not None:
+            return target.encode("utf-8", "replace").decode()
+        return self.text_model.decode(ids[1:])
+
+    @property
+    def tokens(self) -> list[str]:
+        """Of the side that is predicted on."""
+        trace = self.reading.trace
+        kind = "decoder" if "decoder" in trace.kinds else "encoder"
+        return [shown_token(token) for token in trace.query_tokens(kind)]
+
+    @property
+    def subject(self) -> str:
+        """How a sentence on the edits begins."""
+        return self.edit_values.subject(self.state.edits, self.heads.kinds)
+
+    @property
+    def effect_sentence(self) -> str:
+        """What the edits in force do; else ""."""
+        return "" if self.after is None else self.outcome.sentence(self.subject)
+
+    def effect_of(self, kind: str, layer: int, head: int) -> Outcome:
+        """What happens without this one head."""
+        effects = self.runs.effect(self.reading, kind, layer, head, [self.place])
+        return effects[self.place]
+
+    def sweep(self, kind: str, layer: int) -> None:
+        """Switch every head of a layer off alone."""
+        with self.lock:
+            for head in range(self.heads.kinds[kind]["heads"]):
+                self.effect_of(kind, layer, head)
+
+    def known_effects(self) -> dict[str, Any]:
+        """What is known of single heads: "kind/layer/head" -> what happens without it."""
+        return self.effects.known(self.reading, self.place)
+
+    def heads_off(self, kind: str) -> list[tuple[int, int]]:
+        """(layer, head) of every head of this kind that is switched off."""
+        sizes, default = self.heads.kinds[kind], default_kind(list(self.heads.kinds))
+        counts = sizes["layers"], sizes["heads"]
+        return self.edit_values.heads_off(self.state.edits, kind, *counts, default)
+
+    # -- Python that does the same ----------------------------------------------------------------
+
+    @property
+    def run_code(self) -> str:
+        """It runs the text without and with `edits`."""
+        state = self.state
+        target = None if state.target is None else self.target_text
+        text = state.text.encode("utf-8", "replace").decode()
+        return run_code(text, target, state.masked, self.runs.kind, state.ids)
+
+    @property
+    def code(self) -> str:
+        """It makes the edits, and prints the predictions without and with them."""
+        parts = [self.edit_values.code(self.state.edits)]
+        if self.state.edits:
+            parts.append(self.run_code)
+            parts += [print_code(self.position)] if self.position is not None else []
+        return "\n".join(parts)
+
+    # -- for the browser --------------------------------------------------------------------------
+
+    def about(self, caution: str) -> dict[str, Any]:
+        """What the model is, and what it reads."""
+        model, reading = self.text_model, self.reading
+        mask_id = model.tokenizer.mask_id if self.runs.kind == "encoder" else None
+        return {
+            "kind": self.runs.kind,
+            "caution": shown_text(caution),
+            "predicts": reading.trace.logits is not None,
+            "mask": None if mask_id is None else shown_token(model.tokenizer.tokens([mask_id])[0]),
+            "own_target": reading.target is None,
+            "quick": reading.seconds < QUICK,
+            "names": reading.seconds < VERY_QUICK,
+            "note": "" if self.can_edit else shown_text(reading.trace.note or ""),
+            "tokens": self.tokens,
+            "unread": self.runs.unread(reading),
+            "ids": list(reading.plain),
+            "longest": model.n_ctx,
+        }
+
+    def result(self) -> dict[str, Any]:
+        """What is predicted, without and with the edits."""
+        return {
+            **self.outcome.to_dict(),
+            "position": self.position,
+            "positions": self.runs.positions(self.reading),
+            "sentence": self.effect_sentence,
+            "note": self.note,
+        }

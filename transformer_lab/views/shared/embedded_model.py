@@ -1,0 +1,108 @@
+"""The model that the page of a view takes along, so that another text can be read there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..pages.carried import Carried
+from ..pages.carrying import carry_traces, for_readers, is_stale, reader_of
+from ..pages.standing_by import answer_standby
+
+if TYPE_CHECKING:
+    from ...text_model import TextModel
+    from ...tracing.trace import Trace
+
+Answer = tuple[dict[str, Any], list[bytes]]  # a message, and its buffers
+
+
+class Embedding(Protocol):
+    """What a view needs to know of the model that its page may take along."""
+
+    def take(self, model: bool | None, precision: str) -> tuple[Carried | None, str]:
+        """What the next page takes along, and else why not, in a sentence; `model` and `precision` as
+        in `save_html`."""
+        ...
+
+    def page_state(self, carried: Carried | None, stays: str, note: str | None) -> dict[str, Any]:
+        """What the state of that page says of it; `note`: what it says otherwise."""
+        ...
+
+    def standby(self, message: dict[str, Any], send: Callable[..., Any]) -> Answer:
+        """The answer to a page that goes on by itself while the kernel is busy or gone."""
+        ...
+
+
+class EmbeddedModel:
+    """The `TextModel` that read the text of a view, or several texts. A page has a field for each, in
+    which another one can be typed.
+
+    Args:
+        traces: those of the texts that another can take the place of.
+        names: of these texts.
+    """
+
+    def __init__(
+        self,
+        traces: Callable[[], Sequence[Trace]],
+        names: Callable[[], Sequence[str]] | None = None,
+    ):
+        self._traces, self._names = traces, names or (lambda: ("",))
+
+    def take(self, model: bool | None, precision: str) -> tuple[Carried | None, str]:
+        return carry_traces(self._traces(), model, precision)
+
+    def page_state(self, carried: Carried | None, stays: str, note: str | None) -> dict[str, Any]:
+        state: dict[str, Any] = {} if note is None else {"_note": joined(for_readers(stays), note)}
+        if carried:
+            state["_carried"] = {
+                "travels": True,
+                "moved": False,  # whether the page has read another text
+                "told": carried.told,
+                **self._texts(),
+            }
+        return state
+
+    def _texts(self) -> dict[str, Any]:
+        """What the page's engine needs to know of the texts on view, to read them itself."""
+        traces = self._traces()
+        sides = zip(self._names(), traces, strict=True)
+        return {
+            "kind": traces[0].text_model.kind,
+            "sides": [{"name": name, **_words(trace)} for name, trace in sides],
+        }
+
+    def standby(self, message: dict[str, Any], send: Callable[..., Any]) -> Answer:
+        traces = self._traces()
+        model = reader_of(traces)
+        return answer_standby(message, model, lambda: _why_unlike(model, traces), self._texts, send)
+
+
+def joined(*sentences: str) -> str:
+    """Sentences one after the other, without those that are empty."""
+    return " ".join(filter(None, sentences))
+
+
+def _why_unlike(model: TextModel | None, traces: Sequence[Trace]) -> str:
+    """Why the model as it is now would not give what is on view, as the end of a sentence; or ""."""
+    if any(trace.batch_size > 1 for trace in traces):
+        return "this text was read with others"
+    stale = model is None or is_stale(model, traces)
+    return "the model has learned since it read this text, or was edited then" if stale else ""
+
+
+def _words(trace: Trace) -> dict[str, Any]:
+    """What is in the fields: the text; the target, where one was given; what was written; and the
+    tokens of both, for a page must not take words for them that are read as others."""
+    text, target = trace.words or (None, None)
+    model = trace.text_model
+    if text is None:
+        text = model.tokenizer.decode(trace.tokens[0].tolist())
+    written = None
+    if trace.target is not None:
+        written = model.target_tokenizer.decode(trace.target[0, 1:].tolist())
+        target = target if trace.words else written
+    ids = {"ids": trace.tokens[0].tolist()}
+    if trace.target is not None:
+        ids["target_ids"] = trace.target[0].tolist()
+    return {"text": text, "target": target, "written": written, **ids}
