@@ -1,16 +1,12 @@
 // Loads models as pages carry them, whole and damaged in many ways, and gives back what the engine says.
 
-import fs from "node:fs";
-import path from "node:path";
-
 import { packedOf } from "../../../transformer_lab/views/engine/client.js";
 import { Desk } from "../../../transformer_lab/views/engine/desk.js";
-import { Weights } from "../../../transformer_lab/views/engine/workspace.js";
 import { DamagedModel, readSafetensors } from "../../../transformer_lab/views/engine/safetensors.js";
+import { Weights } from "../../../transformer_lab/views/engine/workspace.js";
+import { carriedBuffers, given, numbers, write } from "./shared.mjs";
 
-const folder = process.argv[2];
-const { models, seed } = JSON.parse(fs.readFileSync(path.join(folder, "models.json"), "utf-8"));
-const numbers = (data) => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("base64");
+const { models, seed } = given;
 
 /** Mulberry32: the same damages in every run. */
 let state = seed;
@@ -59,8 +55,8 @@ function refusal(info, buffers) {
   return "it was taken";
 }
 
-const results = models.map(({ name, info, text, damages }) => {
-  const buffers = ["about", "weights"].map((part) => new Uint8Array(fs.readFileSync(path.join(folder, `${name}.${part}`))));
+write(models.map(({ name, info, text, damages }) => {
+  const buffers = carriedBuffers(name);
   const packed = packedOf(info, buffers);
   const weights = new Weights(readSafetensors(packed.weights, packed.checksum));
   const tensors = Object.fromEntries([...weights.known.keys()].map((key) => [key, numbers(weights.on.numbers(weights.wideAt(key)))]));
@@ -80,5 +76,4 @@ const results = models.map(({ name, info, text, damages }) => {
     if (why) taken.push(`checksums: ${why}`);
   }
   return { tensors, logits: numbers(pass.logits().data), taken };
-});
-fs.writeFileSync(path.join(folder, "results.json"), JSON.stringify(results));
+}));

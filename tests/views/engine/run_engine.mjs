@@ -1,15 +1,8 @@
 // Runs the page's engine on what Python wrote: models in files, and cases in one table. Gives back the
 // engine's own numbers, which Python compares with PyTorch's.
 
-import fs from "node:fs";
-import path from "node:path";
+import { given, modelOf, numbers, write } from "./shared.mjs";
 
-import { GraphModel } from "../../../transformer_lab/views/engine/graph_model.js";
-import { crc32, readSafetensors } from "../../../transformer_lab/views/engine/safetensors.js";
-
-const folder = process.argv[2];
-const read = (name) => JSON.parse(fs.readFileSync(path.join(folder, name), "utf-8"));
-const numbers = (data) => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("base64");
 const largest = (a, b) => a.reduce((most, x, i) => Math.max(most, Math.abs(x - b[i])), 0);
 
 /** Everything that a pass has, by name. */
@@ -42,17 +35,14 @@ function shortcuts(model, inputs, edits, options, whole, others) {
   return Math.max(0, ...apart);
 }
 
-const results = read("models.json").map(({ name, config, graph, inputs, edits: lists }) => {
-  const bytes = new Uint8Array(fs.readFileSync(path.join(folder, `${name}.safetensors`)));
-  const model = new GraphModel(config, graph, readSafetensors(bytes, crc32(bytes)));
+write(given.map(({ inputs, edits: lists, ...about }) => {
+  const model = modelOf(about);
   const options = { read: (source) => model.run(source) };
   const others = [];
-  const sides = lists.map((edits) => {
+  return lists.map((edits) => {
     const pass = model.run(inputs, edits, options);
     const apart = shortcuts(model, inputs, edits, options, pass, others);
     others.push(pass);
     return { found: told(pass), apart };
   });
-  return { sides };
-});
-fs.writeFileSync(path.join(folder, "results.json"), JSON.stringify(results));
+}));

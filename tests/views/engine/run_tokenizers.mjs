@@ -1,12 +1,10 @@
 // Runs the page's tokenizers on texts that Python wrote, and gives back what they make of them.
 
-import fs from "node:fs";
-
 import { tokenizerOf } from "../../../transformer_lab/views/engine/tokenizers/tokenizer.js";
 import { display } from "../../../transformer_lab/views/engine/tokenizers/display.js";
+import { given, write } from "./shared.mjs";
 
-const [source, target] = process.argv.slice(2);
-const { tokenizers, texts, lists, characters, which } = JSON.parse(fs.readFileSync(source, "utf-8"));
+const { tokenizers, texts, lists, characters, which } = given;
 
 /** Ids, or the sentence of a refusal. */
 function idsOf(tokenizer, text) {
@@ -26,4 +24,4 @@ const found = tokenizers.map((values, i) => {
     rows: tokenizer.rows,
   };
 });
-fs.writeFileSync(target, JSON.stringify({ found, shown: characters.map(display) }));
+write({ found, shown: characters.map(display) });

@@ -1,11 +1,6 @@
 """Weights as pages carry them, in 32, 16 and 8 bits: the engine computes what PyTorch does with the
 same, and refuses whatever is not as it was written."""
 
-import base64
-import json
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,12 +8,12 @@ from safetensors.torch import load, save
 
 import transformer_lab as tl
 from tests.factories import small
+from tests.views.engine.node import answers, carried_files, floats
 from transformer_lab.tokenizers import WordTokenizer
 from transformer_lab.views.pages.carried import carried
 from transformer_lab.views.pages.precision import unpacked
 
 pytestmark = pytest.mark.needs("node")
-HERE = Path(__file__).parent
 TEXT = "the animal did not cross the street because it was too tired"
 DAMAGES = 60  # of each model
 OPTIONS = (
@@ -38,19 +33,9 @@ def models():
             yield tl.TextModel(model, tokenizer, kind), precision
 
 
-def asked(folder, told, seed=1):
-    (folder / "models.json").write_text(json.dumps({"models": told, "seed": seed}))
-    node = ["node", str(HERE / "run_carried.mjs"), str(folder)]
-    done = subprocess.run(node, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads((folder / "results.json").read_text())
-
-
 def written(folder, name, found, damages):
-    (folder / f"{name}.about").write_bytes(found.about)
-    (folder / f"{name}.weights").write_bytes(found.weights)
     info = dict(found.blocks[1].info)
-    return {"name": name, "info": info, "text": TEXT, "damages": damages}
+    return carried_files(folder, name, found.about, found.weights, info, text=TEXT, damages=damages)
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +43,9 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("carried")
     cases = [(model, precision, carried(model, precision)) for model, precision in models()]
     told = [written(folder, f"model{i}", found, DAMAGES) for i, (*_, found) in enumerate(cases)]
-    return list(zip(cases, asked(folder, told), strict=True))
-
-
-def floats(text):
-    return np.frombuffer(base64.b64decode(text), "<f4")
+    return list(
+        zip(cases, answers("run_carried.mjs", folder, dict(models=told, seed=1)), strict=True)
+    )
 
 
 def test_the_engine_has_the_same_weights_bit_for_bit(results):
@@ -106,9 +89,6 @@ def test_8_bits_without_a_scale_for_each_row_are_refused(change, tmp_path):
             tensors[name][:-1].clone() if change == "short" else tensors[name].to(torch.int8)
         )
     told = written(tmp_path, "model", replace(found, weights=save(tensors)), 0)
-    (tmp_path / "models.json").write_text(json.dumps({"models": [told], "seed": 1}))
-    node = ["node", str(HERE / "run_carried.mjs"), str(tmp_path)]
-    done = subprocess.run(node, capture_output=True, text=True)
-    assert done.returncode and (
-        "embedding.weight has 8 bits and not a scale for each of its rows" in done.stderr
-    )
+    refused = "embedding.weight has 8 bits and not a scale for each of its rows"
+    with pytest.raises(AssertionError, match=refused):
+        answers("run_carried.mjs", tmp_path, dict(models=[told], seed=1))

@@ -1,14 +1,11 @@
 """What is asked of the page's engine in words and edits is answered as Python answers it."""
 
-import json
-import subprocess
-from pathlib import Path
-
 import pytest
 import torch
 
 import transformer_lab as tl
 from tests.factories import small
+from tests.views.engine.node import answers, carried_files
 from transformer_lab.edits.constructors import edit_from_dict
 from transformer_lab.tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
 from transformer_lab.views.explorer.runs import Runs
@@ -16,7 +13,6 @@ from transformer_lab.views.pages.carried import carried
 from transformer_lab.writing import sampling_distribution
 
 pytestmark = pytest.mark.needs("node")
-HERE = Path(__file__).parent
 TEXT = "the cat sat on the mat, and the dog did not."
 OFF = {"edit": "ablate", "layer": 1, "head": 2}
 CUT = {"edit": "knock_out", "layer": 0, "head": 1, "query": 3, "key": 1}
@@ -235,9 +231,7 @@ def both(tmp_path_factory):
     models = []
     for one in own:
         block, name = carried(one.model).blocks[1], one.model.name
-        for part, data in zip(("about", "weights"), block.buffers, strict=True):
-            (folder / f"{name}.{part}").write_bytes(data)
-        table = dict(name=name, info=block.info, questions=one.questions)
+        table = carried_files(folder, name, *block.buffers, block.info, questions=one.questions)
         if name in WRITTEN:
             table["written"] = dict(text=WRITTEN[name], lists=edits_at_positions(one.model))
         models.append(table)
@@ -246,12 +240,7 @@ def both(tmp_path_factory):
         dict(logits=logits.tolist(), options={names[k]: v for k, v in options.items()})
         for logits, options in chances
     ]
-    (folder / "questions.json").write_text(json.dumps(dict(models=models, draws=told)))
-    run = subprocess.run(
-        ["node", HERE / "run_desk.mjs", folder], capture_output=True, text=True, timeout=60
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    found = json.loads((folder / "answers.json").read_text())
+    found = answers("run_desk.mjs", folder, dict(models=models, draws=told))
     return own, found["answers"], chances, found["chances"]
 
 
@@ -277,9 +266,9 @@ def same(wanted, found, where):
 
 
 def test_every_answer_is_pythons(both):
-    own, answers, _, _ = both
+    own, sides, _, _ = both
     kinds = set()
-    for one, side in zip(own, answers, strict=True):
+    for one, side in zip(own, sides, strict=True):
         assert side["loaded"]["kind"] == one.model.kind
         for question, wanted, found in zip(one.questions, one.wanted, side["found"], strict=True):
             same(wanted, found, (one.model.name, str(question)[:300]))

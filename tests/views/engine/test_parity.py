@@ -1,27 +1,18 @@
 """The page's engine gives PyTorch's numbers: every kind of model, every edit."""
 
-import base64
 import json
 import subprocess
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import transformer_lab as tl
 from tests.views.engine.cases import KINDS, SCHEMES, edits_of, models, patches_of
-from transformer_lab.adapters.lookup import network_of
-from transformer_lab.adapters.network import Inputs
+from tests.views.engine.node import CLOSE, answers, exported, floats
 from transformer_lab.edits.constructors import edit_from_dict
-from transformer_lab.files.safefiles import write_tensors
-from transformer_lab.graphs.export import export_graph
-from transformer_lab.views.pages.carried import config_of
 from transformer_lab.views.shared.modules import VIEWS, join_modules
 
 pytestmark = pytest.mark.needs("node")
-HERE = Path(__file__).parent
-CLOSE = 1e-4
 # Each scheme in a decoder, each kind of model, each option, and what is special. Exporting the rest, which
 # combines the same once more, takes half as long again.
 CHOSEN = (0, 1, 2, 3, 4, 5, 6, 9, 11, 14, 17, 18, 19, 20, 21, 22, 23, 25, 26, 28, 29)
@@ -59,21 +50,10 @@ class Case:
         self.edits.append(plain)
         self.made.append(made)
 
-    def plain(self):
-        inputs = {"tokens": self.ids[0].tolist()}
-        if self.target is not None:
-            inputs["target"] = self.target[0].tolist()
-        return {"name": self.name, **self.about, "inputs": inputs, "edits": self.edits}
-
-    def export(self, file):
-        """Its graph, with the weights in a file."""
-        network, example = network_of(self.model), Inputs(self.ids, self.target)
-        graph = export_graph(network, example)
-        self.about = {
-            "config": config_of(network, graph, example),
-            "graph": graph.description(),
-        }
-        write_tensors(file, {name: x.float() for name, x in graph.weights.items()}, {})
+    def plain(self, folder):
+        """Its graph, with the weights in a file, and the edits."""
+        graph = exported(folder, self.name, self.model, self.ids, self.target)
+        return graph | dict(edits=self.edits)
 
     def traced(self, edits):
         if not edits:
@@ -91,14 +71,7 @@ def cases():
 @pytest.fixture(scope="module")
 def results(cases, tmp_path_factory):
     folder = tmp_path_factory.mktemp("engine")
-    for case in cases:
-        case.export(folder / f"{case.name}.safetensors")
-    (folder / "models.json").write_text(json.dumps([case.plain() for case in cases]))
-    run = subprocess.run(
-        ["node", HERE / "run_engine.mjs", folder], capture_output=True, text=True, timeout=120
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    return json.loads((folder / "results.json").read_text())
+    return answers("run_engine.mjs", folder, [case.plain(folder) for case in cases])
 
 
 def told(trace):
@@ -119,17 +92,13 @@ def told(trace):
     return found
 
 
-def floats(text):
-    return torch.from_numpy(np.frombuffer(base64.b64decode(text), "<f4").copy())
-
-
 def test_every_number_of_every_model_under_every_edit(cases, results):
     count, names = 0, set()
     for case, result in zip(cases, results, strict=True):
-        for made, side in zip(case.made, result["sides"], strict=True):
+        for made, side in zip(case.made, result, strict=True):
             trace, count = case.traced(made), count + bool(made)
             mine, where = told(trace), (case.model.config, made)
-            found = {name: floats(text) for name, text in side["found"].items()}
+            found = {name: torch.from_numpy(floats(text)) for name, text in side["found"].items()}
             assert set(mine) <= set(found), where
             for name, x in mine.items():
                 apart = (found[name].view(x.shape) - x).abs().max()
@@ -143,7 +112,7 @@ def test_every_number_of_every_model_under_every_edit(cases, results):
 
 def test_a_pass_that_takes_over_another_or_computes_one_position_gives_the_same(cases, results):
     for case, result in zip(cases, results, strict=True):
-        for made, side in zip(case.made, result["sides"], strict=True):
+        for made, side in zip(case.made, result, strict=True):
             assert side["apart"] <= 1e-5, (case.model.config, made)
 
 

@@ -1,13 +1,10 @@
 """What a page's engine gives a view: maps and small maps as Python packs them, and words for tokens."""
 
-import json
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import transformer_lab as tl
+from tests.views.engine.node import answers, carried_files
 from tests.views.engine.test_desk import text_models
 from transformer_lab.views.explorer.exact import words_of
 from transformer_lab.views.explorer.runs import Runs
@@ -23,14 +20,11 @@ def answered(tmp_path, questions):
     models = []
     for model, asked in questions:
         block = next(b for b in carried(model).blocks if b.name == "model")
-        for part, data in zip(("about", "weights"), block.buffers, strict=True):
-            (tmp_path / f"{model.name}.{part}").write_bytes(data)
-        models.append(dict(name=model.name, info=block.info, questions=asked))
-    (tmp_path / "questions.json").write_text(json.dumps(dict(models=models, draws=[])))
-    script = Path(__file__).with_name("run_desk.mjs")
-    run = subprocess.run(["node", script, tmp_path], capture_output=True, text=True, timeout=60)
-    assert run.returncode == 0, run.stderr
-    return [one["found"] for one in json.loads((tmp_path / "answers.json").read_text())["answers"]]
+        models.append(
+            carried_files(tmp_path, model.name, *block.buffers, block.info, questions=asked)
+        )
+    found = answers("run_desk.mjs", tmp_path, dict(models=models))
+    return [one["found"] for one in found["answers"]]
 
 
 def near(found, data, dtype, atol):

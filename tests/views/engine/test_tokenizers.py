@@ -2,9 +2,7 @@
 
 import json
 import random
-import subprocess
 import unicodedata
-from pathlib import Path
 
 import pytest
 from tokenizers import AddedToken, Regex, decoders, normalizers, processors, trainers
@@ -13,6 +11,7 @@ from tokenizers import models as engines
 from tokenizers import pre_tokenizers as cutters
 
 from tests.missing import package
+from tests.views.engine.node import answers
 from transformer_lab import datasets
 from transformer_lab.adapters.tokenizer import HuggingFaceTokenizer
 from transformer_lab.tokenizers import (
@@ -27,7 +26,6 @@ from transformer_lab.views.pages.tokenizers import browser_pattern, packed_token
 T = package("transformers")
 
 pytestmark = pytest.mark.needs("node")
-HERE = Path(__file__).parent
 CLASSES = "x{}0 {}_{} "  # between a letter, a number, a space and others, in the middle of a word
 ODD = [
     "", " ", "\n", "[MASK] a [CLS]x", "a  <mask>  b", "<|im_start|>12 3½<|endoftext|>", "\r\n\t ", "a", "<mask>", "<s></s><pad>", "it's I'll we'Ve they’re x-ray x--y",
@@ -273,18 +271,8 @@ def both(tmp_path_factory):
         tokenizers=[packed_tokenizer(t) for t in own], texts=given, lists=lists, characters=every,
         which=which,
     )  # fmt: skip
-    found = in_node(folder, told)
+    found = answers("run_tokenizers.mjs", folder, told)
     return own, [[given[i] for i in one] for one in which], lists, (every, new), found
-
-
-def in_node(folder, told):
-    (folder / "given.json").write_text(json.dumps(told))
-    run = subprocess.run(
-        ["node", HERE / "run_tokenizers.mjs", folder / "given.json", folder / "found.json"],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr[-3000:]
-    return json.loads((folder / "found.json").read_text())
 
 
 def test_ids_are_pythons(both):
@@ -330,7 +318,7 @@ def test_more_parts_of_hugging_faces_are_pythons(tmp_path):
         characters=[], which=[[*range(len(given))]] * len(made),
     )  # fmt: skip
     for (name, tokenizer), some, side in zip(
-        made.items(), lists, in_node(tmp_path, told)["found"], strict=True
+        made.items(), lists, answers("run_tokenizers.mjs", tmp_path, told)["found"], strict=True
     ):
         wrong = [
             text for text, ids in zip(given, side["ids"], strict=True)
@@ -377,7 +365,7 @@ def test_an_alphabet_reserves_nothing_and_refuses_what_is_not_in_it(tmp_path):
         tokenizers=[packed_tokenizer(tokenizer)], texts=given, lists=[lists], characters=[],
         which=[list(range(len(given)))],
     )  # fmt: skip
-    (side,) = in_node(tmp_path, told)["found"]
+    (side,) = answers("run_tokenizers.mjs", tmp_path, told)["found"]
     for text, ids in zip(given, side["ids"], strict=True):
         if set(text) <= set(tokenizer.vocabulary):
             assert ids == tokenizer.encode(text)

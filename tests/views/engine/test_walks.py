@@ -1,9 +1,6 @@
 """A walk through a block: the page's engine gives what Python gives, for every kind of model."""
 
-import json
 import re
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,16 +10,10 @@ import transformer_lab as tl
 from tests.adapters.families import tiny
 from tests.factories import small
 from tests.views.engine.cases import models
-from transformer_lab.adapters.lookup import network_of
-from transformer_lab.adapters.network import Inputs
-from transformer_lab.files.safefiles import write_tensors
-from transformer_lab.graphs.export import export_graph
+from tests.views.engine.node import CLOSE, answers, close, exported
 from transformer_lab.views.block.data import BlockData
-from transformer_lab.views.pages.carried import config_of
 
 pytestmark = pytest.mark.needs("node")
-HERE = Path(__file__).parent
-CLOSE = 1e-4
 NUMBER = re.compile(r"−?\d*\.\d+")
 
 
@@ -59,21 +50,13 @@ class Case:
         self.trace.model_name = self.name
         self.blocks = BlockData(self.trace)
         self.walks = list(walks_of(self.trace))
-        self.inputs = {"tokens": ids[0].tolist()}
-        self.inputs |= {} if target is None else {"target": target[0].tolist()}
 
     def plain(self, folder):
         """Its graph, with the weights in a file, and what is asked."""
-        network = network_of(self.model)
-        example = Inputs(self.trace.tokens, self.trace.target)
-        graph = export_graph(network, example)
-        weights = {name: x.float().contiguous() for name, x in graph.weights.items()}
-        write_tensors(folder / f"{self.name}.safetensors", weights, {})
-        config = config_of(network, graph, example, self.name)
         asked = [dict(walk=dict(zip(("kind", "layer", "head", "position"), walk, strict=True)),
                       around=self._around(walk)) for walk in self.walks]  # fmt: skip
-        about = dict(config=config, graph=graph.description(), inputs=self.inputs)
-        return dict(name=self.name, asked=asked, **about)
+        ids, target = self.trace.tokens, self.trace.target
+        return exported(folder, self.name, self.model, ids, target) | dict(asked=asked)
 
     def _around(self, walk):
         kind, layer, *_ = walk
@@ -87,17 +70,8 @@ class Case:
 def cases(tmp_path_factory):
     folder = tmp_path_factory.mktemp("walks")
     made = [Case(turn, *one) for turn, one in enumerate(chosen_models())]
-    (folder / "models.json").write_text(json.dumps([case.plain(folder) for case in made]))
-    node = ["node", str(HERE / "run_walks.mjs"), str(folder)]
-    done = subprocess.run(node, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return list(zip(made, json.loads((folder / "results.json").read_text()), strict=True))
-
-
-def close(a, b, where):
-    a, b = np.asarray(a, float), np.asarray(b, float)
-    assert a.shape == b.shape, where
-    assert np.allclose(a, b, rtol=0, atol=CLOSE * max(1.0, float(np.abs(b).max(initial=0)))), where
+    found = answers("run_walks.mjs", folder, [case.plain(folder) for case in made])
+    return list(zip(made, found, strict=True))
 
 
 def same_sentence(a, b, where):

@@ -1,10 +1,7 @@
 """Who wrote a score, and the flow to a logit: the graphs that a page carries give in its engine what
 Python gives, for every kind of model."""
 
-import json
-import subprocess
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,20 +10,13 @@ import torch
 import transformer_lab as tl
 from tests.adapters.families import tiny
 from tests.views.engine.cases import models
-from transformer_lab.adapters.lookup import network_of
-from transformer_lab.adapters.network import Inputs
-from transformer_lab.files.safefiles import write_tensors
-from transformer_lab.graphs.attribution import with_written
-from transformer_lab.graphs.export import export_graph
+from tests.views.engine.node import CLOSE, answers, close, exported
 from transformer_lab.views import WhyView
 from transformer_lab.views.flow.data import FlowData, edits_of
-from transformer_lab.views.pages.carried import config_of
 from transformer_lab.views.why.data import CellBytes
 from transformer_lab.views.why.view import numbers_of
 
 pytestmark = pytest.mark.needs("node")
-HERE = Path(__file__).parent
-CLOSE = 1e-4
 # Of ours: rotary and a norm of queries, a head that is not linear, two stacks with norms last. Of others:
 # two norms a part, experts and sinks, biases everywhere, keys in two parts.
 CHOSEN = (3, 4, 23, "gemma2", "gpt_oss", "bart", "deepseek_v3")
@@ -68,48 +58,25 @@ class Case:
         self.name = str(name)
         self.model, ids, target = model_of(name)
         self.trace = tl.trace(self.model, ids, target, keep="all", labels=None)
-        self.inputs = {"tokens": ids[0].tolist()}
-        if target is not None:
-            self.inputs["target"] = target[0].tolist()
         self.cells, self.flows = list(cells_of(self.trace)), [(2, None, None, ())]
         if name not in REFUSED:
             self.flows = list(flows_of(self.trace, FlowData(self.trace, 0, None)))
 
     def written(self, folder):
         """Its graphs, with the weights in a file."""
-        network, example = network_of(self.model), Inputs(self.trace.tokens, self.trace.target)
-        graph = with_written(export_graph(network, example), network, example)
-        file = folder / f"{self.name}.safetensors"
-        write_tensors(file, {n: x.float().contiguous() for n, x in graph.weights.items()}, {})
-        return {
-            "name": self.name,
-            "config": config_of(network, graph, example, self.name),
-            "graph": graph.description(),
-            "analyses": graph.written.graphs,
-            "inputs": self.inputs,
-            "cells": self.cells,
-            "flows": [
-                dict(position=at, token=token, against=against, edits=[e.to_dict() for e in edits_of(cuts)])
-                for at, token, against, cuts in self.flows
-            ],
-        }  # fmt: skip
+        ids, target = self.trace.tokens, self.trace.target
+        flows = [
+            dict(position=at, token=token, against=against, edits=[e.to_dict() for e in edits_of(cuts)])
+            for at, token, against, cuts in self.flows
+        ]  # fmt: skip
+        graph = exported(folder, self.name, self.model, ids, target, written=True)
+        return graph | dict(cells=self.cells, flows=flows)
 
 
 @pytest.fixture(scope="module", params=CHOSEN)
 def both(request, tmp_path_factory):
     folder, case = tmp_path_factory.mktemp("written"), Case(request.param)
-    (folder / "models.json").write_text(json.dumps([case.written(folder)]))
-    node = ["node", str(HERE / "run_written.mjs"), str(folder)]
-    done = subprocess.run(node, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    (results,) = json.loads((folder / "results.json").read_text())
-    return request.param, case, results
-
-
-def close(a, b, where):
-    a, b = np.asarray(a, float), np.asarray(b, float)
-    assert a.shape == b.shape, where
-    assert np.allclose(a, b, rtol=0, atol=CLOSE * max(1.0, float(np.abs(b).max(initial=0)))), where
+    return request.param, case, answers("run_written.mjs", folder, case.written(folder))
 
 
 def test_a_score_is_split_by_who_wrote_it_as_python_splits_it(both):
