@@ -9,9 +9,9 @@ import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable } from "../shared/colours.js";
 import compareMessages from "./messages.json" with { type: "json" };
 import { radioGroup } from "../shared/controls.js";
-import { element, legendPart, moveOf, panelPart, picturePart, tableParts, taken, tokenElement, within } from "../shared/dom.js";
+import { element, legendPart, moveOf, panelPart, picturePart, tableParts, tokenElement, within } from "../shared/dom.js";
 import { headStepper } from "../heads/controls.js";
-import { Pointed } from "../shared/linked.js";
+import { MapPair, withMinus } from "../shared/map_pair.js";
 import { NumberMap } from "../shared/number_map.js";
 import { floatsOf, linearLegend } from "../shared/shell.js";
 import { messages, short } from "../shared/messages.js";
@@ -23,8 +23,6 @@ const NO_MOVE = 5e-4; // a change of a weight below this is none
 const KEPT_HEADS = 96;
 const GRID_WIDTH = 300; // px, of the small map of every head
 
-const withMinus = (value, text) => (value < 0 ? `−${text(-value)}` : text(value));
-
 export class CompareViewer extends BaseViewer {
   constructor(given, root, signal) {
     const model = aliveTexts(given, signal);
@@ -35,7 +33,10 @@ export class CompareViewer extends BaseViewer {
       read: (_, bytes, name) => ({ name, maps: typed(Float32Array, bytes) }), here: (name) => this.#here(name),
       failed: (name, error) => `Layer ${name.split("/")[1]}, head ${name.split("/")[2]} cannot be shown: ${error.message}`,
     });
-    this.pointed = new Pointed(model, signal, () => this.shell.redraw());
+    this.pair = new MapPair(this.shell, signal, ["first", "second"], () => {
+      const { query, key } = this.#largest(1)[0] ?? { query: this.kind.queries - 1, key: 0 };
+      return [query, key];
+    });
     this.#build();
     this.shell.watch(["selected"]);
     this.answers.follow(["layer", "head", "kind"], () => this.wanted);
@@ -59,13 +60,8 @@ export class CompareViewer extends BaseViewer {
     return this.model.get("_names");
   }
 
-  get hover() {
-    return this.pointed.spot;
-  }
-
   get selected() {
-    const pair = this.model.get("selected");
-    return pair && { query: pair[0], key: pair[1] };
+    return this.pair.selected;
   }
 
   get moved() {
@@ -76,20 +72,14 @@ export class CompareViewer extends BaseViewer {
   // ---- building -----------------------------------------------------------------------------
 
   #build() {
-    const { signal, names } = this;
+    const { signal, pair } = this;
     this.grid = picturePart("grid", "tl-map");
     this.gridMap = new NumberMap(this.grid, {
       hover: (at) => this.#gridAt(at), pick: (at) => at.row !== null && at.column !== null && this.shell.set({ layer: at.row, head: at.column }),
     }, signal);
     this.gridLine = element("p", { class: "tl-number-line", "data-part": "grid-line" });
-    this.sides = [["first", names[0]], ["second", names[1]], ["difference", `${names[1]} − ${names[0]}`]].map(([part, name]) => {
-      const drawn = picturePart(part, "tl-map");
-      const map = new NumberMap(drawn, { hover: (at) => this.pointed.at(at && { query: at.row, key: at.column }), pick: (at) => this.#pick(at) }, signal);
-      return { part, name, canvas: drawn, map, figure: element("figure", {}, element("figcaption", {}, tokenElement(name)), drawn) };
-    });
-    this.sideBox = element("div", { class: "tl-sides" }, ...this.sides.map(({ figure }) => figure));
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
-    this.legends = Object.fromEntries(["grid", "weight", "difference"].map((name) => [name, legendPart(`${name}-legend`)]));
+    this.gridLegend = legendPart("grid-legend");
     this.numbers = element("p", { class: "tl-number-line", role: "status", "data-part": "readout" });
     this.lock = element("span", { class: "tl-lock", "data-part": "lock", hidden: true }, "Locked: Esc or a second click frees it.");
     this.table = element("table", { class: "tl-table", "data-part": "table" });
@@ -105,17 +95,16 @@ export class CompareViewer extends BaseViewer {
       element(
         "div",
         { class: "tl-panels tl-compare" },
-        panelPart("grid", "How much each head differs", "layer ↓, head →; click one", this.grid, this.gridLine, this.legends.grid),
+        panelPart("grid", "How much each head differs", "layer ↓, head →; click one", this.grid, this.gridLine, this.gridLegend),
         element("section", { class: "tl-panel", "aria-label": "Maps" },
           element("p", { class: "tl-heading" }, this.mapTitle, " ", element("span", { class: "tl-quiet" }, "row looks at column; a click locks")),
-          this.sideBox, this.answers.busy,
-          element("div", { class: "tl-row" }, this.legends.weight, this.legends.difference)),
+          pair.box, this.answers.busy,
+          element("div", { class: "tl-row" }, pair.legends.weight, pair.legends.difference)),
       ),
       element("footer", { class: "tl-foot" }, element("div", { class: "tl-row" }, this.numbers, this.lock),
         element("details", { class: "tl-details" }, element("summary", {}, "The five largest changes as a table"), this.table)),
     );
     this.grid.addEventListener("keydown", (event) => this.#moveHead(event), { signal });
-    for (const { canvas: drawn } of this.sides) drawn.addEventListener("keydown", (event) => this.#movePair(event), { signal });
     this.freeByEscape();
   }
 
@@ -141,32 +130,10 @@ export class CompareViewer extends BaseViewer {
     this.shell.redraw();
   }
 
-  #pick(at) {
-    const now = this.selected;
-    const same = now && now.query === at.row && now.key === at.column;
-    this.shell.set({ selected: same ? null : [at.row, at.column] });
-  }
-
   #moveHead(event) {
     const move = moveOf(event);
     if (!move) return;
     this.shell.set({ layer: within(this.layer + move[0], this.kind.layers), head: within(this.head + move[1], this.kind.heads) });
-  }
-
-  #movePair(event) {
-    const { queries, keys } = this.kind;
-    const now = this.selected;
-    const start = now ?? this.#largest(1)[0] ?? { query: queries - 1, key: 0 };
-    if (event.key === "Enter" || event.key === " ") {
-      taken(event);
-      if (!now) this.shell.set({ selected: [start.query, start.key] });
-      return;
-    }
-    const move = moveOf(event);
-    if (!move) return;
-    this.pointed.spot = null;
-    const [down, right] = now ? move : [0, 0]; // the first arrow only shows where the cursor stands
-    this.shell.set({ selected: [within((start.query ?? 0) + down, queries), within((start.key ?? 0) + right, keys)] });
   }
 
   // ---- the maps of a head ---------------------------------------------------------------------
@@ -212,7 +179,6 @@ export class CompareViewer extends BaseViewer {
     this.#buildControls();
     const { kind, names, shell } = this;
     this.sequential = colourTable("default", shell.theme);
-    this.diverging = colourTable("diverging", shell.theme);
     shell.subtitle.textContent = `${kind.layers} ${kind.layers === 1 ? "layer" : "layers"} × ${kind.heads} ${kind.heads === 1 ? "head" : "heads"} · ${names[0]} and ${names[1]}`;
     this.mapTitle.textContent = sayCompare("head", this.#place);
     const gaps = [kind.key_parts, kind.query_parts].some((parts) => parts.some((side) => side.includes(-1)));
@@ -272,7 +238,7 @@ export class CompareViewer extends BaseViewer {
     this.gridMap.mark(this.gridHover ?? null, { row: shown.layer, column: shown.head });
     const at = this.gridHover ?? { row: shown.layer, column: shown.head };
     this.gridLine.replaceChildren(`Layer ${at.row}, head ${at.column}: `, element("b", { "data-part": "moved" }, value(at.row, at.column).toFixed(4)), " of its attention lies elsewhere");
-    this.legends.grid.replaceChildren(...linearLegend(this.sequential, 0, end, "share of attention that lies elsewhere", (v) => short(v)));
+    this.gridLegend.replaceChildren(...linearLegend(this.sequential, 0, end, "share of attention that lies elsewhere", (v) => short(v)));
     this.grid.setAttribute("aria-label", `Every head by how much it differs. ${this.gridLine.textContent}. Arrow keys choose a head.`);
   }
 
@@ -283,51 +249,15 @@ export class CompareViewer extends BaseViewer {
   }
 
   #drawSides() {
-    const { kind, maps, shell, hover, selected } = this;
-    const room = Math.max(200, this.sideBox.clientWidth);
-    const columns = room >= 660 ? 3 : room >= 480 ? 2 : 1;
-    const each = Math.floor((room - 16 * (columns - 1)) / columns);
-    // Three in a row name their rows once; the first is as much wider as its names are.
-    const once = columns === 3 ? Math.min(0.3 * each, 10 + 7.3 * Math.max(...kind.query_names.map((name) => Array.from(name).length))) : 0;
-    let largest = 0;
-    let extreme = 0;
-    for (let i = 0; i < maps.first.length; i++) {
-      largest = Math.max(largest, maps.first[i] || 0, maps.second[i] || 0);
-      extreme = Math.max(extreme, Math.abs(maps.second[i] - maps.first[i]) || 0);
-    }
-    const end = largest > 0.5 ? 1 : Math.max(0.1, Math.ceil(largest * 10) / 10);
-    const scale = extreme > 0.5 ? 1 : extreme > 0.1 ? Math.ceil(extreme * 10) / 10 : 0.1;
-    const values = { ...maps, difference: Float64Array.from(maps.first, (a, i) => maps.second[i] - a) };
-    const spot = (place) => place && { row: place.query, column: place.key };
-    const show = ({ part, map, figure }, cell) => {
-      const signs = part === "difference";
-      const width = Math.floor(part === "first" ? each + (2 / 3) * once : each - once / 3);
-      figure.style.width = `${width}px`;
-      map.show({
-        rows: kind.queries, columns: kind.keys, square: true, rowNames: kind.query_names, columnNames: kind.key_names, colours: shell.inks,
-        value: (q, k) => (this.#ahead(q, k) ? NaN : values[part][q * kind.keys + k]),
-        low: signs ? -scale : 0, high: signs ? scale : end, table: signs ? this.diverging : this.sequential,
-        write: (value) => (Math.abs(value) < 0.005 ? "" : withMinus(value, short)),
-        hideRowNames: columns === 3 && part !== "first", apart: kind.nothing,
-        cell,
-      }, width, 470);
-      return map.frame.across;
-    };
-    // All in one size, so that rows stand beside rows.
-    const cell = Math.min(...this.sides.map((side) => show(side, undefined)));
-    for (const side of this.sides) {
-      const { canvas, map, name } = side;
-      show(side, cell);
-      map.mark(spot(hover), spot(selected));
-      canvas.setAttribute("aria-label", `${name}: ${kind.queries} queries by ${kind.keys} keys. ${this.text ?? ""} Arrow keys move, Enter locks, Escape frees.`);
-    }
-    this.legends.weight.replaceChildren(...linearLegend(this.sequential, 0, end, "attention weight", (v) => short(v)));
-    this.legends.difference.replaceChildren(...linearLegend(this.diverging, -scale, scale, "difference", (v) => withMinus(v, short)));
+    const { kind, maps, names: [a, b] } = this;
+    this.pair.show({
+      rows: kind.query_names, columns: kind.key_names, ...maps, ahead: (q, k) => this.#ahead(q, k), apart: kind.nothing,
+      captions: [a, b, `${b} − ${a}`], widths: [480, 660], height: 470, text: this.text ?? "",
+    });
   }
 
   #speak() {
-    const focus = this.hover ?? this.selected;
-    const inside = focus && (focus.query ?? 0) < this.kind.queries && (focus.key ?? 0) < this.kind.keys ? focus : null;
+    const inside = this.pair.focus;
     this.text = sayCompare("sentence", this.#values(inside?.query ?? null, inside?.key ?? null));
     this.say(this.text);
     this.lock.hidden = !this.selected;
@@ -391,7 +321,7 @@ export class CompareViewer extends BaseViewer {
   }
 
   pictures() {
-    return [{ canvas: this.grid, title: "How much each head differs" }, ...this.sides.map(({ canvas, name }) => ({ canvas, title: name }))];
+    return [{ canvas: this.grid, title: "How much each head differs" }, ...this.pair.pictures];
   }
 }
 

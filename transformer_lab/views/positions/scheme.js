@@ -70,9 +70,8 @@ export function byDistance(state) {
 /** Weights before and after the test. @param {PositionState} state */
 export function changeOf(state) {
   const facts = schemeFacts(state);
-  const found = facts.measured ? measuredChange(state, facts) : randomChange(state, facts);
-  const difference = Float64Array.from(found.before, (w, i) => found.after[i] - w);
-  return { ...found, difference, n: found.names.length, causal: facts.causal };
+  const change = facts.measured ? measuredChange(state, facts) : randomChange(state, facts);
+  return { ...change, n: change.names.length, causal: facts.causal };
 }
 
 function measuredChange(state, facts) {

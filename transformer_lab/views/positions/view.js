@@ -82,7 +82,7 @@ export class PositionViewer extends BaseViewer {
           heading(change.title),
           element("div", { class: "tl-row" }, controls.tests.root, controls.shift.root, controls.again),
           element("div", { class: "tl-row" }, controls.causal.root, controls.headBar),
-          change.pairBox,
+          change.pair.box,
         ),
       ),
       element("footer", { class: "tl-foot" }, this.sentence, distances.details),
@@ -116,10 +116,10 @@ export class PositionViewer extends BaseViewer {
 
   /** A head's weights before and after the test; the curve by distance; the encoding. */
   fileNumbers() {
-    const { change: { pictures }, now: { change, curve, facts, map, scheme } } = this;
+    const { change: { pair }, now: { change, curve, facts, map, scheme } } = this;
     const { n, names, causal } = change;
     /** @returns {[string[], (query: number, key: number) => any, string]} */
-    const weights = (part, i) => [["query", "key"], (query, key) => (causal && key > query ? null : change[part][query * n + key]), `attention weight, ${pictures[i].caption.textContent}`];
+    const weights = (part, i) => [["query", "key"], (query, key) => (causal && key > query ? null : change[part][query * n + key]), `attention weight, ${pair.maps[i].caption.textContent}`];
     const [first] = curve.series;
     const banded = Boolean(first?.band);
     const lines = banded ? [first.y, first.band.low, first.band.high] : curve.series.map(({ y }) => y);
@@ -150,7 +150,7 @@ export class PositionViewer extends BaseViewer {
     const part = (canvas, title) => ({ canvas, title });
     return [
       part(encoding.canvas, encoding.titles.encoding.textContent), part(encoding.curves, encoding.titles.curves.textContent),
-      part(distances.canvas, distances.title.textContent), ...change.pictures.map(({ canvas, caption }) => part(canvas, caption.textContent)),
+      part(distances.canvas, distances.title.textContent), ...change.pair.pictures,
     ];
   }
 }

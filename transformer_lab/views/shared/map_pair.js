@@ -1,0 +1,125 @@
+// Two maps of one size beside each other, and their difference: one cell is pointed at and one is chosen in all.
+
+import { colourTable } from "./colours.js";
+import { element, legendPart, moveOf, picturePart, taken, within } from "./dom.js";
+import { Pointed } from "./linked.js";
+import { short } from "./messages.js";
+import { NumberMap } from "./number_map.js";
+import { linearLegend } from "./shell.js";
+
+/** A number with a minus sign that is one. @param {number} value @param {(value: number) => string} text */
+export const withMinus = (value, text) => (value < 0 ? `−${text(-value)}` : text(value));
+
+/**
+ * @typedef {object} PairScene
+ * @property {string[]} rows names @property {string[]} columns
+ * @property {ArrayLike<number>} first [row, column] @property {ArrayLike<number>} second
+ * @property {(row: number, column: number) => boolean} ahead whether a cell is out of reach
+ * @property {boolean} [apart] whether the last column is set apart
+ * @property {string[]} captions
+ * @property {number[]} widths of the box from which one more map is in a row
+ * @property {number} height at most
+ * @property {string} text what is said of the cell in focus
+ */
+
+export class MapPair {
+  /** @param {import("./shell.js").Shell} shell @param {AbortSignal} signal @param {[string, string]} parts @param {() => [number, number]} start where the keys begin */
+  constructor(shell, signal, parts, start) {
+    this.shell = shell;
+    this.start = start;
+    this.pointed = new Pointed(shell.model, signal, () => shell.redraw());
+    this.legends = { weight: legendPart("weight-legend"), difference: legendPart("difference-legend") };
+    this.maps = [...parts, "difference"].map((part) => {
+      const canvas = picturePart(part, "tl-map");
+      const map = new NumberMap(canvas, { hover: (at) => this.pointed.at(at && { query: at.row, key: at.column }), pick: (at) => this.#pick(at) }, signal);
+      const caption = element("figcaption", {});
+      canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
+      return { part, canvas, map, caption, figure: element("figure", {}, caption, canvas) };
+    });
+    this.box = element("div", { class: "tl-pairs" }, ...this.maps.map(({ figure }) => figure));
+  }
+
+  /** The chosen pair. */
+  get selected() {
+    const pair = this.shell.model.get("selected");
+    return pair && { query: pair[0], key: pair[1] };
+  }
+
+  /** What is pointed at, or else chosen, where the maps have it. */
+  get focus() {
+    const focus = this.pointed.spot ?? this.selected;
+    return focus && (focus.query ?? 0) < this.scene.rows.length && (focus.key ?? 0) < this.scene.columns.length ? focus : null;
+  }
+
+  #pick(at) {
+    const now = this.selected;
+    const same = now && now.query === at.row && now.key === at.column;
+    this.shell.set({ selected: same ? null : [at.row, at.column] });
+  }
+
+  #key(event) {
+    const now = this.selected;
+    const [query, key] = now ? [now.query, now.key] : this.start();
+    if (event.key === "Enter" || event.key === " ") {
+      taken(event);
+      if (!now) this.shell.set({ selected: [query, key] });
+      return;
+    }
+    const move = moveOf(event);
+    if (!move) return;
+    this.pointed.spot = null;
+    const [down, right] = now ? move : [0, 0]; // the first arrow only shows where the cursor stands
+    this.shell.set({ selected: [within((query ?? 0) + down, this.scene.rows.length), within((key ?? 0) + right, this.scene.columns.length)] });
+  }
+
+  /** The difference, by its place. @param {number} at */
+  difference(at) {
+    return this.scene.second[at] - this.scene.first[at];
+  }
+
+  /** @param {PairScene} scene @returns {number} how many maps are in a row */
+  show(scene) {
+    this.scene = scene;
+    const { rows, columns: keys, first, second, widths } = scene;
+    const { inks, theme } = this.shell;
+    const [diverging, sequential] = [colourTable("diverging", theme), colourTable("default", theme)];
+    const size = rows.length * keys.length;
+    const most = (of) => Array.from({ length: size }, (_, i) => Math.abs(of(i)) || 0).reduce((a, b) => Math.max(a, b), 0);
+    const tenths = (x) => (x > 0.5 ? 1 : Math.max(0.1, Math.ceil(x * 10) / 10));
+    const [end, scale] = [tenths(most((i) => Math.max(first[i] || 0, second[i] || 0))), tenths(most((i) => this.difference(i)))];
+    const room = Math.max(200, this.box.clientWidth);
+    const count = 1 + widths.filter((width) => room >= width).length;
+    const each = Math.floor((room - 16 * (count - 1)) / count);
+    // Three in a row name their rows once; the first is as much wider as its names are.
+    const once = count === 3 ? Math.min(0.3 * each, 10 + 7.3 * Math.max(...rows.map((name) => Array.from(name).length))) : 0;
+    const draw = ({ part, map, figure }, i, cell) => {
+      const signs = part === "difference";
+      const width = Math.floor(i ? each - once / 3 : each + (2 / 3) * once);
+      const values = [(at) => first[at], (at) => second[at], (at) => this.difference(at)][i];
+      figure.style.width = `${width}px`;
+      map.show({
+        rows: rows.length, columns: keys.length, square: true, rowNames: rows, columnNames: keys, colours: inks, cell, apart: scene.apart,
+        value: (row, column) => (scene.ahead(row, column) ? NaN : values(row * keys.length + column)),
+        low: signs ? -scale : 0, high: signs ? scale : end, table: signs ? diverging : sequential, hideRowNames: count === 3 && i > 0,
+        write: (value) => (Math.abs(value) < 0.005 ? "" : withMinus(value, short)),
+      }, width, scene.height);
+      return map.frame.across;
+    };
+    const cell = Math.min(...this.maps.map((one, i) => draw(one, i))); // all in one size, so that rows are beside rows
+    const spot = (place) => place && { row: place.query, column: place.key };
+    this.maps.forEach((one, i) => {
+      draw(one, i, cell);
+      one.caption.textContent = scene.captions[i];
+      one.map.mark(spot(this.pointed.spot), spot(this.selected));
+      one.canvas.setAttribute("aria-label", `${scene.captions[i]}: ${rows.length} queries by ${keys.length} keys. ${scene.text} Arrow keys move, Enter locks, Escape frees.`);
+    });
+    this.legends.weight.replaceChildren(...linearLegend(sequential, 0, end, "attention weight", (x) => short(x)));
+    this.legends.difference.replaceChildren(...linearLegend(diverging, -scale, scale, "difference", (x) => withMinus(x, short)));
+    return count;
+  }
+
+  /** For files and pictures. */
+  get pictures() {
+    return this.maps.map(({ canvas, caption }) => ({ canvas, title: caption.textContent ?? "" }));
+  }
+}
