@@ -63,10 +63,7 @@ def test_spans_are_marked_by_dragging(open_page, accessible, map_of, trace, scre
     accessible(page)
     screenshot(page, f"spans-{scheme}-1300")
     # The map holds that block alone, and says its numbers.
-    cell = map_of(page).canvas.evaluate("c => ({...c.dataset})")
-    at = {"x": float(cell["left"]) + 1.5 * float(cell["cell"]), "y": float(cell["top"]) + 2.5 * float(cell["cell"])}  # fmt: skip
-    map_of(page).canvas.hover(position=at)
-    assert map_of(page).number() == f"{trace.pattern(1, 2)[7, 1]:.4f}"
+    assert map_of(page).hover(7, 1) == f"{trace.pattern(1, 2)[7, 1]:.4f}"
     for column, tokens in (("queries", range(5, 9)), ("keys", range(3))):
         listed = page.locator(f"{part(column)} [data-index]").evaluate_all(
             "all => all.map(x => +x.dataset.index)"

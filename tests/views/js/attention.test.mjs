@@ -2,8 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { rowsWithin, shareFound } from "../../../transformer_lab/views/heads/between.js";
-import { lineScene } from "../../../transformer_lab/views/heads/lines.js";
-import { longLines } from "../../../transformer_lab/views/heads/long_lines.js";
+import { lineScene, strongestScene } from "../../../transformer_lab/views/heads/lines.js";
 
 import { HeadWeights, largest, pooled, shownRow, softmaxRow, strongestEdges } from "../../../transformer_lab/views/shared/attention.js";
 
@@ -110,10 +109,12 @@ test("no token of 50 random maps is without its strongest line, and the lines ca
 
 test("of a long text, as many lines as before; of few queries each one's strongest too", () => {
   const strongest = Array.from({ length: 64 }, (_, i) => [i < 40 ? 0 : i, i, 1 - i / 100]);
-  assert.deepEqual(longLines(strongest, false), strongest.slice(0, 20));
-  const each = longLines(strongest, true);
-  assert.deepEqual(each, [strongest[0], ...strongest.slice(40)]);
-  assert.deepEqual(longLines(strongest.slice(0, 45), true).length, 20);
+  const lines = (edges, queries) => strongestScene({ edges, whose: "of this head", kind: { queries }, head: 0, block: null });
+  const places = (edges, queries) => lines(edges, queries).edges.map(({ query, key, weight }) => [query, key, weight]);
+  assert.deepEqual(places(strongest, 5000), strongest.slice(0, 20));
+  assert.deepEqual(places(strongest, 60), [strongest[0], ...strongest.slice(40)]);
+  assert.deepEqual(places(strongest.slice(0, 45), 60).length, 20);
+  assert.equal(lines([], 5000).note, "Lines: none lies in this head. Choose a cell to see where its token looks.");
 });
 
 test("pooled keeps the largest weight of every pixel", () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { niceTicks, nearest } from "../../../transformer_lab/views/shared/ticks.js";
-import { scaleEnd, windowFrom } from "../../../transformer_lab/views/heads/scale.js";
+import { scaleEnd } from "../../../transformer_lab/views/heads/scale.js";
 import { cellAt, frameOf, leaning, leaningHeight, textOf, tilesOf } from "../../../transformer_lab/views/shared/map_frame.js";
 import { roundStep } from "../../../transformer_lab/views/shared/ticks.js";
 import { besides, columnLines, withGaps } from "../../../transformer_lab/views/heads/lines.js";
@@ -80,13 +80,6 @@ test("the end of the scale is 1, or a round number just above the largest weight
   assert.equal(scaleEnd(0.05, true), 0.05);
   assert.equal(scaleEnd(3.4, false), 5);
   assert.equal(scaleEnd(0, true), 1);
-});
-
-test("a window stays where it is while the cursor is inside, and inside the text", () => {
-  assert.equal(windowFrom(100, 32, 50, undefined), 34);
-  assert.equal(windowFrom(100, 32, 60, 34), 34);
-  assert.equal(windowFrom(100, 32, 99, 34), 68);
-  assert.equal(windowFrom(20, 32, 10, undefined), 0);
 });
 
 test("columns list everything of a short text, and say what is left out of a long one", () => {

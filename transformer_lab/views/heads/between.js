@@ -89,14 +89,17 @@ export class Between {
     const { block } = state;
     if (!block) return null;
     const { before, after } = weights;
-    if (!before) return { ...block, ...this.#share(maps.reads(), weights) };
+    if (!before) {
+      const share = this.#share(maps.reads(), weights);
+      return share && { ...block, ...share };
+    }
     return { ...block, ...this.#share(maps.reads(), after), was: this.#share(maps.readsBefore(), before) };
   }
 
   #share(reads, weights) {
     const { state, shown } = this.heads;
     const { block, hidden } = state;
-    const found = shareFound(weights, block, hidden);
+    const found = weights.tiles ? null : shareFound(weights, block, hidden);
     if (reads === null) return found;
     const name = `between|${reads}|${shown.kind}/${shown.layer}/${shown.head}|${blockName(block, hidden)}`;
     if (!this.known.has(name)) this.#ask(name);
@@ -111,8 +114,9 @@ export class Between {
       const [share, even] = message.info.values;
       this.known.set(name, { share, even, about: false });
       marks();
-    } catch {
+    } catch (error) {
       // A page does not hold it: what was found here stays.
+      if (this.heads.weightsHere.tiles) shell.say(`What goes from A to B cannot be told: ${error.message}`);
     }
   }
 }

@@ -2,20 +2,25 @@
 // that has them gives the weights, and hears what the reader does.
 
 import { largest } from "../shared/attention.js";
-import { Between, rowsWithin } from "./between.js";
+import { headStepper, viewControls } from "./controls.js";
+import { HeadsPanel, SharedPlace } from "./heads_panel.js";
+import { Readout } from "./readout.js";
+import { Between, rowsWithin, whyNotBetween } from "./between.js";
 import { colourTable } from "../shared/colours.js";
-import { atMostOnceAFrame, hearChanges, onceAFrame, onceForAll, say, taken } from "../shared/dom.js";
+import { atMostOnceAFrame, element, hearChanges, onceAFrame, onceForAll, say } from "../shared/dom.js";
+import { Groups } from "./groups.js";
 import { isLong, MANY_QUERIES } from "./lines.js";
 import { LinesPanel } from "./lines_panel.js";
 import { Pointed, sameSpot } from "../shared/linked.js";
 import { MapPanel } from "./map_panel.js";
 import { Pins } from "./pins.js";
+import { drawnOf } from "./pyramid.js";
 import { highest, median, scaleEnd } from "./scale.js";
-import { Superseded } from "../shared/requests.js";
+import { Superseded, Waiting } from "../shared/requests.js";
 import { hasFixedHeight } from "../shared/screen.js";
 import { headTag } from "../shared/map_sentences.js";
+import { short } from "../shared/messages.js";
 import { Thumbnails } from "./thumbnails.js";
-import { HeadsBase } from "./base.js";
 
 /**
  * @typedef {object} Does what a view does about its heads
@@ -27,7 +32,7 @@ import { HeadsBase } from "./base.js";
  * @property {(layer: number, head: number) => [string, string] | null} [known] what is known of a head, in a few letters and whole
  */
 
-export class Heads extends HeadsBase {
+export class Heads {
   /**
    * @param {import("../shared/shell.js").Shell} shell whose `draw` calls this one's
    * @param {import("./state.js").HeadState} state
@@ -35,16 +40,26 @@ export class Heads extends HeadsBase {
    * @param {Does} does
    */
   constructor(shell, state, maps, does) {
-    super(shell, state);
+    const { model, root, signal } = shell;
+    this.shell = shell;
+    this.state = state;
     this.maps = maps;
     this.does = does;
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
+    this.turn = 0;
+    /** @type {boolean | undefined} whether the room is given, and not what the panels need */
+    this.fixed = undefined;
     /** @type {Map<number, import("../shared/attention.js").HeadWeights>} */
     this.layerHeads = new Map();
     this.marks = onceAFrame(() => this.#follow());
     this.between = new Between(this);
+    /** Sentences or paragraphs, where the map is of these. @type {Groups | null} */
+    this.groups = null;
     this.refreshSoon = onceForAll(atMostOnceAFrame(() => this.refresh())); // layer and head change together
     this.renewed = onceForAll(() => this.#renew());
-    this.pointed = new Pointed(this.model, this.signal, () => this.marks());
+    this.pointed = new Pointed(model, signal, () => this.marks());
     this.#build();
     this.#listen();
   }
@@ -52,15 +67,41 @@ export class Heads extends HeadsBase {
   // ---- building -----------------------------------------------------------------------------
 
   #build() {
-    const { signal, state, does } = this;
-    const on = { hover: (spot) => this.pointed.at(spot), pick: (spot) => this.#picked(spot) };
+    const { shell, signal, state, does } = this;
+    this.readout = new Readout();
+    this.flag = element("p", { class: "tl-flag", "data-part": "flag", hidden: true });
+    this.note = element("p", { class: "tl-hint", "data-part": "note" });
+    this.stepper = headStepper(state, (layer, head) => state.set({ layer, head }));
+    this.viewControls = viewControls(state);
+    this.answer = element("div", { class: "tl-answer" }, this.readout.sentence);
+    const on = { hover: (spot) => this.point(spot), pick: (spot) => this.#picked(spot) };
     this.thumbnails = new Thumbnails(
       (layer, head, event) => does.chosen(layer, head, event), signal, (layer, head) => does.tell(layer, head),
     );
-    this.linesPanel = new LinesPanel(state, on, this.shell);
-    this.mapPanel = new MapPanel(state, on, this.shell);
+    this.linesPanel = new LinesPanel(state, on, shell);
+    this.mapPanel = new MapPanel(state, {
+      ...on, step: (move) => this.#step(move), brush: (a, b) => this.#brushed(a, b), moved: () => this.#seek(),
+    }, shell);
     this.pins = new Pins(this, on);
-    this.place(this.thumbnails, this.linesPanel, this.mapPanel);
+    this.headsPanel = new HeadsPanel(state, this.thumbnails, shell);
+    this.#place();
+  }
+
+  #place() {
+    const { mapPanel, linesPanel, headsPanel, readout } = this;
+    this.waiting = new Waiting(mapPanel.busy);
+    mapPanel.foot.append(readout.numbers, readout.details);
+    mapPanel.said.prepend(this.flag);
+    this.panels = element("div", { class: "tl-panels" }, headsPanel.root, linesPanel.root, mapPanel.root);
+    this.sharedPlace = new SharedPlace(this.state, linesPanel, mapPanel, this.panels, headsPanel);
+    let height = 0; // of the room, which what is said above it may change
+    const observer = new ResizeObserver(([{ contentRect }]) => {
+      const other = Math.abs(contentRect.height - height) > 1;
+      height = contentRect.height;
+      if (other && this.fixed) this.shell.redraw();
+    });
+    observer.observe(this.panels);
+    this.signal.addEventListener("abort", () => observer.disconnect());
   }
 
   #listen() {
@@ -77,54 +118,69 @@ export class Heads extends HeadsBase {
     });
     watch(["_note"], () => this.renew(true));
     watch(["selected"], () => this.#follow());
-    this.mapPanel.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
+    if (state.kind?.long) watch(["a", "b"], () => this.shell.redraw()); // there is no row of tokens that hears of it
     this.root.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || !model.get("selected")) return;
+      if (event.key !== "Escape") return;
+      const freed = model.get("selected") ? { selected: null } : state.kind.long && state.block ? { a: null, b: null } : null;
+      if (!freed) return;
       event.stopPropagation();
-      state.set({ selected: null });
+      state.set(freed);
     }, { signal });
   }
 
   // ---- what the reader does -----------------------------------------------------------------
 
-  /** The reader points at a spot, in another part of the view. @param {import("./state.js").Spot | null} spot */
+  /** The reader points at a spot, in this or in another part of the view. @param {import("../shared/map_frame.js").Spot | null} spot */
   point(spot) {
-    this.pointed.at(spot);
+    this.pointed.at(spot, !spot?.level && !this.groups);
   }
 
   get hover() {
     return this.pointed.spot;
   }
 
-  /** Nothing is no key: the row is chosen, and the sentence says why. */
+  /** Nothing is no key: the row is chosen, and the sentence says why. Of a cell of many weights the largest is. */
   #picked(spot) {
     const now = this.state.selected;
+    if (this.groups) return spot.query !== null && spot.key !== null ? this.#brushed([spot.query, spot.query + 1], [spot.key, spot.key + 1]) : undefined;
+    if (spot.level) return this.#pickLargest(spot);
     if (!spot.nothing) this.does.picked(spot);
     else if (now?.query !== spot.query || now?.key !== null) this.state.set({ selected: [spot.query, null] });
   }
 
-  #key(event) {
-    const { keys } = this.state.kind;
-    const [a, b] = this.#spans();
-    const moves = {
-      ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
-      PageUp: [-10, 0], PageDown: [10, 0], Home: [0, -keys], End: [0, keys],
-    };
-    const now = this.state.selected;
-    const start = now ?? this.hover ?? { query: a[1] - 1, key: null };
-    if (event.key === "Enter" || event.key === " ") {
-      taken(event);
-      if (!now) this.does.picked(start); // arrows have locked it already
-      return;
+  async #pickLargest(cell) {
+    const { weightsHere: pyramid } = this;
+    /** @param {number[]} edge */
+    const inside = ([query, key]) => query >= cell.query && query < cell.query + cell.queries && key >= cell.key && key < cell.key + cell.keys;
+    const strong = pyramid.info.strongest.find(inside);
+    try {
+      const { query, key } = strong ? { query: strong[0], key: strong[1] } : await pyramid.peak(cell);
+      if (pyramid === this.weightsHere) this.does.picked({ query, key });
+    } catch {
+      const size = 2 ** cell.level;
+      this.shell.say(`Which of these ${size} × ${size} weights is the largest is not known here: Python must be asked.`);
     }
-    const move = moves[event.key];
-    if (!move) return;
-    taken(event);
+  }
+
+  /** Queries and keys are marked on the map. */
+  #brushed(a, b) {
+    const { state, groups } = this;
+    if (state.model.get("a") === undefined || state.kind.over) return;
+    const [from, to] = groups ? [groups.tokens("queries", a), groups.tokens("keys", b)] : [a, b];
+    const why = whyNotBetween(from, to, state.kind);
+    this.shell.say(why ? `${why}.` : "");
+    if (!why) state.set({ a: from, b: to, ...(groups ? { _options: { ...state.options, rows: "tokens" } } : {}) });
+  }
+
+  /** A key moves what is selected; where nothing is, it only shows where the cursor stands. @param {[number, number]} move */
+  #step(move) {
+    const [a, b] = this.#spans();
+    const start = this.state.selected ?? this.hover ?? { query: a[1] - 1, key: null };
+    if (!move[0] && !move[1]) return this.does.picked(start);
     this.pointed.spot = null;
     const within = (value, [from, to]) => Math.max(from, Math.min(to - 1, value));
     const query = start.query ?? a[1] - 1;
-    const key = start.key ?? largest(rowsWithin(this.rowOf, this.state.block, keys)(query), 1)[0]?.index ?? b[0];
-    // The first arrow only shows where the cursor stands.
+    const key = start.key ?? largest(rowsWithin(this.rowOf, this.state.block, this.state.kind.keys)(query), 1)[0]?.index ?? b[0];
     const [down, right] = start.query === null || start.key === null ? [0, 0] : move;
     this.state.set({ selected: [within(query + down, a), within(key + right, b)] });
   }
@@ -136,15 +192,16 @@ export class Heads extends HeadsBase {
     const { kind } = this.state;
     this.headsPanel.start();
     const unit = kind.over ? "position" : "token"; // an average has no tokens
-    const tokens = kind.same ? `${kind.all_queries} ${plural(unit, kind.all_queries)}` : `${kind.all_queries} queries × ${kind.all_keys} keys`;
-    this.shell.subtitle.textContent = `${kind.layers} ${plural("layer", kind.layers)} × ${kind.heads} ${plural("head", kind.heads)} · ${tokens}`;
-    this.mapPanel.restart();
-    this.linesPanel.choice.root.hidden = kind.heads < 2;
+    const tokens = kind.same ? inWords(kind.all_queries, unit) : `${kind.all_queries} queries × ${kind.all_keys} keys`;
+    this.shell.subtitle.textContent = `${inWords(kind.layers, "layer")} × ${inWords(kind.heads, "head")} · ${tokens}`;
+    this.mapPanel.restart(Object.keys(kind.long?.groups ?? {}));
+    this.linesPanel.choice.root.hidden = kind.heads < 2 || Boolean(kind.long);
     const notes = [this.model.get("_note")];
     if (kind.queries < kind.all_queries || kind.keys < kind.all_keys) {
       notes.push(`The first ${Math.max(kind.queries, kind.keys)} of ${Math.max(kind.all_queries, kind.all_keys)} tokens are shown; weights are those of the whole text.`);
     }
-    this.showNotes(notes);
+    this.note.textContent = notes.filter(Boolean).join(" ");
+    this.note.hidden = !this.note.textContent;
     await this.refresh();
   }
 
@@ -169,8 +226,10 @@ export class Heads extends HeadsBase {
     this.thumbnails.choose(layer, head);
     const ended = this.waiting.begin(`Fetching layer ${layer}, head ${head} …`);
     let weights;
+    let groups;
     try {
       weights = this.maps.at(kindName, layer, head) ?? (await this.maps.get(kindName, layer, head));
+      groups = await Groups.of(weights, this.state);
     } catch (error) {
       if (!(error instanceof Superseded) && turn === this.turn) {
         this.waiting.say("");
@@ -184,6 +243,7 @@ export class Heads extends HeadsBase {
     this.waiting.say("");
     this.shell.say("");
     this.weightsHere = weights;
+    this.groups = groups;
     this.shown = { kind: kindName, layer, head };
     this.layerHeads = new Map([[head, weights]]);
     this.pins.fetch(() => turn === this.turn && !this.signal.aborted);
@@ -206,7 +266,7 @@ export class Heads extends HeadsBase {
     this.#follow();
   }
 
-  /** The queries and the keys on view, as spans. @returns {import("./between.js").Span[]} */
+  /** The queries and the keys on view. @returns {[import("./between.js").Span, import("./between.js").Span]} */
   #spans() {
     const { block, kind } = this.state;
     return block ? [block.a, block.b] : [[0, kind.queries], [0, kind.keys]];
@@ -227,7 +287,7 @@ export class Heads extends HeadsBase {
     // It is asked for before anything is written, so that the page is laid out once.
     const fixed = (this.fixed = hasFixedHeight(this.panels, this.fixed));
     this.sharedPlace.show();
-    const { options, valueWeighted, hidden, block } = state;
+    const { options, valueWeighted, block, kind } = state;
     const smallTable = colourTable(options.colours ?? "default", shell.theme);
     const table = maps.signed ? colourTable("diverging", shell.theme) : smallTable;
     this.stepper.show();
@@ -235,26 +295,49 @@ export class Heads extends HeadsBase {
     this.signed = maps.signed;
     this.rowOf = this.rowsOf(this.weightsHere);
     this.nothing = block ? null : this.nothingOf(this.weightsHere);
-    const beside = this.pins.scenes();
-    const ends = [this, ...beside].map((scene) => this.#ends(scene));
+    const beside = this.groups ? [] : this.pins.scenes();
+    const main = this.groups ? this.groups.scene : { ...drawnOf(this.weightsHere), rowOf: this.rowOf, nothing: this.nothing, signed: maps.signed };
+    const ends = [main, ...beside].map((scene) => this.#ends(scene));
     const most = Math.max(...ends.map((one) => one.most));
     this.end = scaleEnd(Math.max(...ends.map((one) => one.end)), !valueWeighted && !maps.signed);
     this.panels.classList.toggle("tl-pinned", beside.length > 0);
     const layout = this.panels.className;
-    say(this.headsPanel.note, hidden || valueWeighted ? "The small maps stay as they are: raw weights, nothing hidden." : block ? "The small maps are of the whole text." : "");
+    this.#saySmall();
     this.headsPanel.draw(this.maps.thumbnails(state.kindName), smallTable, fixed, shell.inks, layout);
     say(this.mapPanel.title, headTag(this.shown.layer, this.shown.head));
-    this.showFlags(this.maps.flags(this.shown));
+    this.#showFlags();
     this.mapPanel.draw({
-      rowOf: this.rowOf, nothing: this.nothing, end: this.end, clipped: most > this.end * 1.0001, table, inks: shell.inks,
-      signed: maps.signed, cuts: maps.cuts(this.shown), caption: this.#mapCaption(), fixed, layout,
+      queries: kind.query_tokens, keys: kind.key_tokens, bounds: this.#spans(), causal: kind.causal, offset: kind.all_keys - kind.all_queries,
+      hidden: state.hidden, cuts: maps.cuts(this.shown), caption: this.#mapCaption(), measure: kind.measure ?? "attention weight", signed: maps.signed,
+      ...main, end: this.end, clipped: most > this.end * 1.0001, table, inks: shell.inks, fixed, layout,
       beside: beside.map((one) => ({ ...one, table: one.signed ? table : smallTable })),
-    }, this.hover);
+    });
     this.pins.show(beside);
     this.linesPanel.measure(fixed, layout);
     this.linesPanel.showChoice();
     this.#follow();
+    this.#seek();
     this.does.drawn();
+  }
+
+  #saySmall() {
+    const { kind, hidden, valueWeighted, block } = this.state;
+    const rows = kind.long?.small_rows ?? kind.queries;
+    const notes = rows < kind.queries ? [`Small maps: told from ${rows} of ${kind.queries.toLocaleString("en")} rows each.`] : [];
+    if (hidden || valueWeighted) notes.push("The small maps stay as they are: raw weights, nothing hidden.");
+    else if (block) notes.push("The small maps are of the whole text.");
+    say(this.headsPanel.note, notes.join(" "));
+  }
+
+  /** That the numbers were changed here. */
+  #showFlags() {
+    const { options, kind, valueWeighted } = this.state;
+    const left = [options.hide_first && "the first token", options.hide_special && kind.special.length && "special tokens"].filter(Boolean);
+    const notes = left.length ? [`Without ${left.join(" and ")}: what is left of each row is scaled up to the row’s sum.`] : [];
+    if (valueWeighted) notes.push(`Each weight is multiplied by the length of what its key adds, ${kind.value_note}: these numbers are not shares.`);
+    notes.push(...this.maps.flags(this.shown));
+    say(this.flag, notes.join(" "));
+    this.flag.hidden = !notes.length;
   }
 
   /** Edges were cut or are whole again: mark them before the weights are here. */
@@ -266,7 +349,9 @@ export class Heads extends HeadsBase {
   }
 
   /** The largest of a map, and where its colours would end. */
-  #ends({ rowOf, nothing, signed }) {
+  /** @param {any} scene */
+  #ends({ rowOf, nothing, signed, ends }) {
+    if (ends) return ends;
     const rows = rowsWithin(rowOf, this.state.block, this.state.kind.keys);
     const tops = this.#someQueries().map((query) => Math.max(highest(rows(query)), Math.abs(nothing?.(query) ?? 0)));
     const most = Math.max(...tops);
@@ -290,7 +375,7 @@ export class Heads extends HeadsBase {
   /** What the numbers of the map are; a flag says it where they were changed here. */
   #mapCaption() {
     const { kind, valueWeighted, hidden } = this.state;
-    if (valueWeighted || hidden) return "";
+    if (valueWeighted || hidden || this.groups) return "";
     if (kind.caption) return kind.caption;
     if (this.state.block) return "Raw attention weights from A to B; the rest of each row goes elsewhere.";
     const sum = kind.keys === kind.all_keys || kind.causal;
@@ -299,20 +384,60 @@ export class Heads extends HeadsBase {
     return `Raw attention weights${this.maps.edited ? ", edited" : ""}${sum ? `; ${row} to 1` : ""}.`;
   }
 
+  /** What is spoken of: of a long text the rows of what is selected are fetched, and no others. */
+  get focus() {
+    return this.weightsHere.tiles ? this.state.selected : this.hover ?? this.state.selected;
+  }
+
+  /** Whether what is selected is still to come. */
+  #comes() {
+    const { weightsHere: weights, state: { selected } } = this;
+    const name = JSON.stringify(selected);
+    if (!selected || !weights.tiles || this.untold === name) return false;
+    const brought = weights.bring(selected);
+    brought?.then(() => this.marks(), (error) => {
+      this.untold = name;
+      this.shell.say(`What is selected cannot be told: ${error.message}`);
+      this.marks();
+    });
+    return Boolean(brought);
+  }
+
   /** Draw what follows the selection: marks, lines, sentence, numbers. */
   #follow() {
     if (!this.weightsHere || !this.mapPanel.map.scene || this.signal.aborted) return;
-    const { selected } = this.state;
-    this.mapPanel.mark(this.hover, selected);
+    const { selected, block } = this.state;
+    this.mapPanel.mark(this.hover, this.groups ? null : selected);
+    const [a, b] = this.#spans();
+    this.root.classList.toggle("tl-locked", Boolean(selected));
+    this.root.dataset.between = block ? `${a},${b}` : "";
+    this.root.dataset.selected = selected ? `${selected.query ?? ""},${selected.key ?? ""}` : "";
+    if (this.#comes()) return;
     this.#drawLines();
     this.#speak();
     this.pins.follow(this.hover, selected);
     this.does.followed?.();
-    const [a, b] = this.#spans();
-    this.showSelected(this.state.block ? `${a},${b}` : "");
     const { layer, head } = this.shown;
+    const zooms = this.mapPanel.zoomable ? " The wheel, + and − zoom, 0 shows all, Shift with arrows or a drag marks a part." : "";
     this.mapPanel.canvas.setAttribute("aria-label",
-      `Map of layer ${layer}, head ${head}: ${a[1] - a[0]} queries by ${b[1] - b[0]} keys${!this.state.block && this.#sinks() && !this.state.valueWeighted ? ", and what goes to nothing" : ""}. ${this.readout.text} Arrow keys move, Enter locks, Escape frees.`);
+      `Map of layer ${layer}, head ${head}: ${a[1] - a[0]} queries by ${b[1] - b[0]} keys${!block && this.#sinks() && !this.state.valueWeighted ? ", and what goes to nothing" : ""}. ${this.readout.text} Arrow keys move, Enter locks, Escape frees.${zooms}`);
+  }
+
+  /** Of a long text the strongest edges of what is seen, or of what is marked. */
+  async #seek() {
+    const { weightsHere: pyramid, mapPanel, groups, state: { block, kind } } = this;
+    if (!pyramid?.tiles) return;
+    const { query, key, queries, keys } = groups ? { query: 0, key: 0, queries: kind.queries, keys: kind.keys } : mapPanel.part;
+    const whole = !block && queries === kind.queries && keys === kind.keys;
+    const name = JSON.stringify([pyramid.name, pyramid.letters, query, key, queries, keys]);
+    if (name === this.sought) return;
+    this.sought = name;
+    const inside = ([q, k]) => q >= query && q < query + queries && k >= key && k < key + keys;
+    const edges = whole ? pyramid.info.strongest
+      : await pyramid.strongest([query, query + queries], [key, key + keys]).catch(() => pyramid.info.strongest.filter(inside));
+    if (name !== this.sought || this.signal.aborted) return;
+    this.strongest = { edges, whose: whole ? "of this head" : block ? "from A to B" : "of the part on view" };
+    this.marks();
   }
 
   #drawLines() {
@@ -324,23 +449,41 @@ export class Heads extends HeadsBase {
       rowOf: rowsWithin(head === shown.head ? this.maps.lineRows(this.weightsHere, shownRows, this.rowOf) : this.rowsOf(weights), block, kind.keys),
       nothing: block ? null : this.nothingOf(this.maps.lineWeights(head === shown.head ? this.weightsHere : weights)),
     });
+    const { tiles } = this.weightsHere;
     this.linesPanel.draw({
       head: shown.head, rows: [...this.layerHeads].map(([head, weights]) => rowsOf(head, weights)),
-      hover: this.hover, end: this.end, ground: shell.inks.ground,
+      hover: tiles ? null : this.hover, end: this.end, ground: shell.inks.ground, strongest: tiles && this.strongest,
+      columnOf: tiles && ((key) => this.weightsHere.column(key)),
     });
   }
 
   /** What goes to nothing of each row, computed once a head. */
   shares() {
-    if (this.sharesOf === this.rowOf) return this.given;
     const of = this.nothingOf(this.weightsHere);
+    if (of && this.weightsHere.tiles) {
+      const query = this.state.selected?.query ?? null;
+      return query === null ? null : { [query]: of(query) };
+    }
+    if (this.sharesOf === this.rowOf) return this.given;
     this.sharesOf = this.rowOf;
     this.given = of && Float32Array.from({ length: this.state.kind.queries }, (_, query) => of(query));
     return this.given;
   }
 
+  /** The spot whose number is told, and the number; or what is told of a cell of many. */
+  #number() {
+    const { hover, groups, weightsHere: weights, state: { selected, kind } } = this;
+    const spot = hover ?? selected;
+    if (hover && groups) return { words: groups.words(hover) };
+    if (hover?.level) return { words: cellWords(hover, weights.cell(hover)) };
+    if (!spot || spot.query === null || (spot.key === null && !spot.nothing)) return { spot };
+    if (spot.nothing) return { spot, value: this.shares()?.[spot.query] };
+    const value = weights.tiles ? weights.value(spot.query, spot.key) : this.rowOf(spot.query)[spot.key];
+    return { spot: spot.query < kind.queries && Number.isFinite(value) ? spot : null, value };
+  }
+
   #speak() {
-    const { shown, maps } = this;
+    const { shown, maps, focus, weightsHere: weights } = this;
     const { kind, selected, several, valueWeighted, hidden } = this.state;
     this.readout.show({
       seen: {
@@ -360,13 +503,25 @@ export class Heads extends HeadsBase {
       },
       signed: maps.signed,
       between: this.between.now,
-      focus: this.hover ?? selected,
+      focus,
+      number: this.#number(),
       locked: Boolean(selected) && (!this.hover || sameSpot(this.hover, selected)),
       rowOf: this.rowOf,
+      columnOf: weights.tiles ? (key) => weights.column(key) : null,
+      overall: weights.tiles && weights.info.sentence,
       changed: Boolean(hidden) || valueWeighted,
-      error: this.weightsHere.error,
+      error: weights.error,
     });
   }
 }
 
-const plural = (word, count) => (count === 1 ? word : `${word}s`);
+const inWords = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+
+const fromTo = (from, count) => (count > 1 ? `${from}–${from + count - 1}` : String(from));
+
+/** What is told of a cell of many weights. @param {any} cell @param {{most: number, share: number} | null} found @returns {(string | Node)[]} */
+function cellWords({ query, key, queries, keys }, found) {
+  if (!found) return [];
+  const number = element("b", { "data-part": "number" }, found.most.toFixed(4));
+  return [`${fromTo(query, queries)} → ${fromTo(key, keys)}: at most `, number, `; a query gives them ${short(found.share)} on average`];
+}

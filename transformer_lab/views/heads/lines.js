@@ -262,6 +262,24 @@ const MOST_KEYS = 20; // … and at most so many where not every token is listed
  * @typedef {{query: number, key: number | null, weight: number, head: number}} Edge key: null where it goes to nothing
  */
 
+const STRONGEST = 20; // lines of a text whose map is not here as a whole
+
+/**
+ * The strongest edges of what is seen of a long text, and each query's first where every query is listed.
+ * @param {{edges: [number, number, number][], whose: string, kind: import("./store.js").Kind, head: number, block: import("./between.js").Block | null}} of
+ *   edges: query, key and weight, the largest first
+ * @returns {ReturnType<typeof lineScene>}
+ */
+export function strongestScene({ edges, whose, kind, head, block }) {
+  const every = !isLong(block ? block.a[1] - block.a[0] : kind.queries);
+  const known = new Set();
+  const own = every ? edges.filter(([query]) => !known.has(query) && known.add(query)) : [];
+  const others = edges.filter((edge) => !own.includes(edge)).slice(0, Math.max(0, STRONGEST - own.length));
+  const drawn = [...own, ...others].map(([query, key, weight]) => ({ query, key, weight, head }));
+  const told = drawn.length ? `${every ? "each token’s strongest, then " : ""}the strongest ${whose} (${drawn.length} ${drawn.length === 1 ? "line" : "lines"})` : `none lies ${whose.replace(/^of/, "in")}`;
+  return { focus: null, edges: drawn, note: `Lines: ${told}. Choose a cell to see where its token looks.`, weights: { queries: new Map(), keys: new Map() } };
+}
+
 /**
  * @param {object} given
  * @param {import("./store.js").Kind} given.kind
@@ -273,11 +291,12 @@ const MOST_KEYS = 20; // … and at most so many where not every token is listed
  * @param {number} given.end the value at the end of the colour scale
  * @param {boolean} given.valueWeighted
  * @param {import("./between.js").Block | null} [given.block] outside which rows hold nothing
+ * @param {((key: number) => Float32Array) | null} [given.columnOf] where rows are not all here
  * @returns {{focus: Spot | null, edges: Edge[], note: string, weights: {queries: Map<number, string>, keys: Map<number | null, string>}}}
  */
-export function lineScene({ kind, focus: wanted, long, rows, layerMode, end, valueWeighted, block = null }) {
+export function lineScene({ kind, focus: wanted, long, rows, layerMode, end, valueWeighted, block = null, columnOf = null }) {
   let focus = wanted;
-  if (focus?.query === null && kind.queries > MANY_QUERIES) focus = null;
+  if (focus?.query === null && kind.queries > MANY_QUERIES && !columnOf) focus = null;
   if (!focus && long) focus = { query: (block?.a[1] ?? kind.queries) - 1, key: null };
   const there = block ? " from A to B" : "";
   const weights = { queries: new Map(), keys: new Map() };
@@ -305,7 +324,7 @@ export function lineScene({ kind, focus: wanted, long, rows, layerMode, end, val
   } else {
     const key = /** @type {number} */ (focus.key);
     for (const { head, rowOf } of rows) {
-      const column = Float32Array.from({ length: kind.queries }, (_, query) => rowOf(query)[key]);
+      const column = columnOf ? columnOf(key) : Float32Array.from({ length: kind.queries }, (_, query) => rowOf(query)[key]);
       for (const { index, weight } of largest(column, most, least)) edges.push({ query: index, key, weight, head });
     }
     note = `Lines: who looks at ${quoted(kind.key_tokens[key])}, ${limits}.`;

@@ -4,7 +4,7 @@ import { headColour } from "../shared/colours.js";
 import { radioGroup } from "../shared/controls.js";
 import { element, say } from "../shared/dom.js";
 import { lineFilter } from "./controls.js";
-import { columnLines, isLong, lineScene, LineView } from "./lines.js";
+import { columnLines, isLong, lineScene, LineView, strongestScene } from "./lines.js";
 import { Room } from "../shared/screen.js";
 
 /**
@@ -15,6 +15,9 @@ import { Room } from "../shared/screen.js";
  * @property {import("./state.js").Spot | null} hover
  * @property {number} end of the scale
  * @property {string} ground
+ * @property {{edges: [number, number, number][], whose: string} | null} [strongest] of a long text the strongest
+ *   edges of what is seen, for where nothing is in focus
+ * @property {((key: number) => Float32Array) | null} [columnOf] of a long text: a column that is here
  */
 
 export class LinesPanel {
@@ -52,7 +55,7 @@ export class LinesPanel {
   }
 
   get wholeLayer() {
-    return this.state.options.lines === "layer";
+    return this.state.options.lines === "layer" && !this.state.kind.long;
   }
 
   /** How much room there is. @param {boolean} fixed whether it is given, and not what the lines need @param {string} layout how the panels stand */
@@ -73,7 +76,7 @@ export class LinesPanel {
   }
 
   /** @param {LinesScene} scene */
-  draw({ head, rows: here, hover, end, ground }) {
+  draw({ head, rows: here, hover, end, ground, strongest, columnOf }) {
     this.hover = hover;
     const { kind, options, selected, valueWeighted, block } = this.state;
     const focus = hover ?? selected;
@@ -81,20 +84,12 @@ export class LinesPanel {
     const layerMode = this.wholeLayer;
     const off = new Set(options.off ?? []);
     const rows = here.filter((one) => (layerMode ? !off.has(one.head) : one.head === head));
-    const scene = lineScene({ kind, focus, long, rows, layerMode, end, valueWeighted, block });
+    const scene = strongest && !focus ? strongestScene({ ...strongest, kind, head, block }) : lineScene({ kind, focus, long, rows, layerMode, end, valueWeighted, block, columnOf });
     const coming = layerMode && rows.length < kind.heads - off.size ? " Other heads are on their way." : "";
     const note = kind.spread ? "Lines: where texts differ most." : scene.note + coming;
-    this.drawScene({ ...scene, note }, { long, ghost: rows.some((one) => one.nothing), end, ground, named: layerMode && Boolean(focus) });
-  }
-
-  /**
-   * @param {ReturnType<typeof lineScene>} scene
-   * @param {{long: boolean, ghost: boolean, end: number, ground: string, named: boolean}} how long: whether only
-   *   the tokens at the ends of lines are listed; ghost: whether a query may look at nothing
-   */
-  drawScene(scene, { long, ghost, end, ground, named }) {
-    say(this.note, scene.note);
-    this.#listTokens(scene, long, ghost);
+    const ghost = (focus || !strongest) && rows.some((one) => one.nothing); // a query may look at nothing
+    say(this.note, note);
+    this.#listTokens(scene, long || Boolean(kind.long), ghost);
     if (!this.inSight) return; // the map stands in this place
     this.room.take(this.fixed ? this.lines.high + 4 : null); // the note follows at once
     this.lines.draw({
@@ -104,7 +99,7 @@ export class LinesPanel {
       selected: this.state.selected,
       queryNotes: scene.weights.queries,
       keyNotes: scene.weights.keys,
-      named,
+      named: layerMode && Boolean(focus),
       ground,
     });
   }

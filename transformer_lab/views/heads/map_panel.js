@@ -1,20 +1,45 @@
-// The chosen head as a map: its canvas, what its colours mean, and which part of it is shown.
+// The chosen head as a map: its canvas, what its colours mean, and the window of it that is seen. Wheel, drag and
+// keys move and zoom it, Shift marks a part of it.
 
-import { menu } from "../shared/controls.js";
-import { element, say } from "../shared/dom.js";
-import { HeatMap } from "../shared/heat_map.js";
-import { Room } from "../shared/screen.js";
-import { legend, windowFrom } from "./scale.js";
+import { button, menu } from "../shared/controls.js";
+import { element, hearPointer, moveOf, onceAFrame, say, taken } from "../shared/dom.js";
+import { paintBlocked, shade, signedShade } from "../shared/colours.js";
 import { tilesOf } from "../shared/map_frame.js";
+import { colourCells, MatrixMap, pixelsIn } from "../marks/matrix.js";
+import { Room } from "../shared/screen.js";
+import { legend } from "./scale.js";
 
 const TILES_HEIGHT = 640; // of several maps, where the page may grow
+const FEWEST_TOKENS = 8; // across, at the closest
+const ZOOMED_FROM = 40; // tokens, up to which each has its name
+const STEP = 2; // of a key or a button
+const MOVED = 4; // pixels from which a press is a drag
+const SETTLED = 250; // ms without a move, after which where one looks is told and lines are sought
+const OVERVIEW = 56;
 
 /**
+ * @typedef {import("../shared/map_frame.js").Spot} Spot
+ * @typedef {{query: number, key: number, tokens: number}} Window the first query and key that are seen, and how many
+ *   of each; not always whole numbers
+ * @typedef {[import("./between.js").Span, import("./between.js").Span]} Bounds the queries and the keys that there are to show
+ *
  * @typedef {object} MapScene
- * @property {(query: number) => Float32Array} rowOf
+ * @property {(query: number) => Float32Array} [rowOf] as in `MatrixMap.show`, with pixels and valueAt
+ * @property {any} [pixels]
+ * @property {any} [valueAt]
+ * @property {((part: any, level: number, here: () => void) => boolean)} [want] ask for what is missing of a part: whether some is on its way
+ * @property {boolean} [cheap]
  * @property {((query: number) => number) | null} nothing what goes to no key: one more column
+ * @property {Bounds} bounds
+ * @property {string} [of] which rows and columns these are, other than tokens
+ * @property {string[]} queries
+ * @property {string[]} keys
+ * @property {boolean} causal
+ * @property {number} offset keys before the first query
+ * @property {Uint8Array | null} hidden
  * @property {number} end of the scale
  * @property {boolean} clipped
+ * @property {string} measure what colours mean
  * @property {Uint8ClampedArray} table
  * @property {any} inks
  * @property {boolean} signed
@@ -23,66 +48,323 @@ const TILES_HEIGHT = 640; // of several maps, where the page may grow
  * @property {boolean} [fixed] whether the room is given, and not what the map needs
  * @property {string} [layout] how the panels stand
  * @property {ReturnType<import("./pins.js").Pins["scenes"]>} beside maps of other heads
+ *
+ * @typedef {object} MapDoes
+ * @property {(at: Spot | null) => void} hover
+ * @property {(at: Spot) => void} pick
+ * @property {(move: [number, number]) => void} step the selection moves by a key
+ * @property {(a: import("./between.js").Span, b: import("./between.js").Span) => void} brush queries and keys are marked
+ * @property {() => void} moved another window is seen, and the reader has stopped to move
  */
 
+const sidesOf = ([a, b]) => [a[1] - a[0], b[1] - b[0]];
+
+/** @param {Bounds} bounds @returns {Window} */
+export const wholeWindow = (bounds) => ({ query: bounds[0][0], key: bounds[1][0], tokens: Math.max(...sidesOf(bounds)) });
+
+/** The same window, moved and sized so that it lies in the bounds. @param {Window} window @param {Bounds} bounds @returns {Window} */
+export function windowWithin(window, bounds) {
+  const most = Math.max(...sidesOf(bounds));
+  const tokens = Math.max(Math.min(FEWEST_TOKENS, most), Math.min(most, window.tokens));
+  const begin = (from, [first, end]) => Math.max(first, Math.min(Math.max(first, end - tokens), from));
+  return { query: begin(window.query, bounds[0]), key: begin(window.key, bounds[1]), tokens };
+}
+
+/**
+ * Nearer or farther, where what stands at `at` stays where it is.
+ * @param {Window} window
+ * @param {number} factor of the tokens that are seen
+ * @param {{query: number, key: number}} at
+ * @param {Bounds} bounds
+ */
+export function zoomedWindow(window, factor, at, bounds) {
+  const { tokens } = windowWithin({ ...window, tokens: window.tokens * factor }, bounds);
+  const by = tokens / window.tokens;
+  return windowWithin({ query: at.query - (at.query - window.query) * by, key: at.key - (at.key - window.key) * by, tokens }, bounds);
+}
+
+/** The whole tokens that a window shows. @param {Window} window @param {Bounds} bounds @returns {import("../shared/map_frame.js").Part} */
+export function partOf({ query, key, tokens }, bounds) {
+  const seen = (from, [first, end]) => {
+    const count = Math.min(Math.round(tokens), end - first);
+    return [Math.max(first, Math.min(end - count, Math.round(from))), count];
+  };
+  const [[q, queries], [k, keys]] = [seen(query, bounds[0]), seen(key, bounds[1])];
+  return { query: q, key: k, queries, keys };
+}
+
 export class MapPanel {
-  /** @param {import("./state.js").HeadState} state @param {ConstructorParameters<typeof HeatMap>[1]} on @param {import("../shared/shell.js").Shell} shell */
+  /** @param {import("./state.js").HeadState} state @param {MapDoes} on @param {import("../shared/shell.js").Shell} shell */
   constructor(state, on, { signal, redraw }) {
     this.state = state;
-    this.from = {};
+    this.on = on;
+    this.signal = signal;
     this.canvas = element("canvas", { role: "application", tabindex: 0, class: "tl-map", "data-part": "map" });
-    this.map = new HeatMap(this.canvas, on, signal);
+    this.map = new MatrixMap(this.canvas, {
+      hover: (at) => this.press?.moved || on.hover(at), pick: (at) => this.#clicked(at),
+    }, signal);
+    this.overview = element("canvas", { class: "tl-overview", "aria-hidden": "true", "data-part": "overview", title: "The whole map; a click goes there" });
     this.legend = element("div", { class: "tl-legend", "data-part": "legend" });
     this.note = element("p", { class: "tl-hint", "data-part": "map-note" });
     this.busy = element("div", { class: "tl-busy", "data-part": "busy", hidden: true });
     this.title = element("b", { "data-part": "map-title" }, "Map");
-    this.zoom = menu("Tokens shown in the map", "zoom", [
-      { value: "0", text: "all tokens" },
-      { value: "128", text: "128 tokens" },
-      { value: "32", text: "32 tokens" },
-    ], (value) => state.option({ zoom: Number(value) }));
+    this.zoomButtons = element("span", { class: "tl-step", role: "group", "aria-label": "Zoom" },
+      button("−", "zoom-out", () => this.zoom(STEP), "Farther (−)"),
+      button("+", "zoom-in", () => this.zoom(1 / STEP), "Nearer (+)"),
+      button("all", "zoom-all", () => this.look(this.whole), "The whole map (0)"));
+    this.rows = menu("What a row and a column stand for", "rows", [], (rows) => state.option({ rows }));
     this.heading = element("p", { class: "tl-heading" }, this.title, " ",
-      element("span", { class: "tl-quiet" }, "row looks at column"), this.zoom.root);
+      element("span", { class: "tl-quiet" }, "row looks at column"), element("span", { class: "tl-zoom" }, this.rows.root, this.zoomButtons));
     this.chosen = element("figure", { class: "tl-tile" }, this.canvas);
     this.box = element("div", { class: "tl-map-box" }, this.chosen, this.busy);
     /** What stands below: what colours mean, and (of a view) the number under the pointer. */
-    this.foot = element("div", { class: "tl-map-foot" }, this.legend);
+    this.foot = element("div", { class: "tl-map-foot" }, this.overview, this.legend);
     this.said = element("div", { class: "tl-map-said" }, this.note);
     this.root = element("section", { class: "tl-panel tl-panel-map", "aria-label": "Map" },
       this.heading, this.box,
       this.foot, this.said);
     this.room = new Room(this.box, [this.root, this.foot, this.said], signal, () => redraw());
+    /** What is pointed at and what is locked. @type {[Spot | null, Spot | null]} */
+    this.marked = [null, null];
+    this.soon = onceAFrame(() => this.scene && !signal.aborted && this.#drawAll());
+    this.#listen();
   }
 
-  /** Another kind: begin where its tokens begin. */
-  restart() {
-    this.from = {};
+  #listen() {
+    const listen = (target, name, heard, more = {}) => target.addEventListener(name, heard, { signal: this.signal, ...more });
+    listen(this.canvas, "wheel", (event) => this.#wheel(event), { passive: false });
+    listen(this.canvas, "pointerdown", (event) => this.#pressed(event));
+    listen(this.canvas, "pointermove", (event) => this.#dragged(event));
+    for (const name of ["pointerup", "pointercancel"]) listen(this.canvas, name, (event) => this.#released(event));
+    listen(this.canvas, "keydown", (event) => this.#key(event));
+    listen(this.canvas, "blur", () => this.#point(null));
+    const there = (x, y) => {
+      const per = this.whole.tokens / Math.max(this.overview.clientWidth, this.overview.clientHeight);
+      const { query, key } = this.whole;
+      return { query: query + y * per - this.window.tokens / 2, key: key + x * per - this.window.tokens / 2 };
+    };
+    const go = (at) => this.look({ ...this.window, ...at });
+    let pressed = false;
+    listen(this.overview, "pointermove", (event) => (pressed = Boolean(event.buttons & 1)));
+    hearPointer(this.overview, there, { hover: (at) => at && pressed && go(at), pick: go }, this.signal);
   }
 
-  /** The queries and the keys that there are to show, as spans. @returns {import("./between.js").Span[]} */
-  get #spans() {
-    const { block, kind } = this.state;
-    return block ? [block.a, block.b] : [[0, kind.queries], [0, kind.keys]];
+  /** Other texts or kinds, with other choices of rows. @param {string[]} groups */
+  restart(groups = []) {
+    this.key = undefined;
+    this.rows.root.replaceChildren(...["tokens", ...groups].map((value) => element("option", { value }, value)));
+    this.rows.root.hidden = !groups.length;
   }
 
-  /** @param {MapScene} scene @param {import("./state.js").Spot | null} hover */
-  draw(scene, hover) {
+  // ---- the window -----------------------------------------------------------------------------
+
+  /** All that there is to show. */
+  get whole() {
+    return wholeWindow(this.scene.bounds);
+  }
+
+  get zoomed() {
+    return this.window.tokens < this.whole.tokens;
+  }
+
+  get part() {
+    return partOf(this.window, this.scene.bounds);
+  }
+
+  /** As an option tells it: null for the whole map. */
+  #told() {
+    const { query, key, tokens } = this.window;
+    return this.zoomed ? [query, key, tokens].map((x) => Math.round(x * 100) / 100) : null;
+  }
+
+  /** Another window, where what is to be seen is another, or somebody else has moved it. */
+  #follow() {
+    const { bounds, of = "" } = this.scene;
+    const key = JSON.stringify([bounds, of]);
+    const told = of ? null : this.state.options.window ?? null;
+    const news = JSON.stringify(told);
+    if (key === this.key && (of || news === this.news)) return void (this.window = windowWithin(this.window, bounds));
+    [this.key, this.news] = [key, news];
+    const window = told && windowWithin({ query: told[0], key: told[1], tokens: told[2] }, bounds);
+    this.window = window && told.every((x, i) => Math.abs(x - [window.query, window.key, window.tokens][i]) < 0.01) ? window : this.whole;
+  }
+
+  /** @param {Window} window */
+  look(window) {
+    if (!this.scene) return;
+    this.window = windowWithin(window, this.scene.bounds);
+    this.soon();
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      if (this.signal.aborted) return;
+      const told = this.#told();
+      if (!this.scene.of && JSON.stringify(told) !== this.news) {
+        this.news = JSON.stringify(told);
+        this.state.option({ window: told });
+      }
+      this.on.moved();
+    }, SETTLED);
+  }
+
+  /** @param {number} factor @param {{query: number, key: number}} [about] by default the cursor, what is selected, or the middle */
+  zoom(factor, about) {
+    if (!this.scene || !this.zoomable) return;
+    const { query, key, tokens } = this.window;
+    const spot = this.cursor ?? this.marked[1];
+    const seen = spot && this.#seen(spot) && spot.query !== null && spot.key !== null;
+    const middle = seen ? { query: spot.query + 0.5, key: spot.key + 0.5 } : { query: query + tokens / 2, key: key + tokens / 2 };
+    this.look(zoomedWindow(this.window, factor, about ?? middle, this.scene.bounds));
+  }
+
+  #seen(spot) {
+    const { query, key, queries, keys } = this.part;
+    const inside = (at, from, count) => at === null || (at >= from && at < from + count);
+    return inside(spot.query, query, queries) && inside(spot.key, key, keys);
+  }
+
+  /** Move so that a spot is seen. @param {Spot} spot */
+  #reveal(spot) {
+    if (!this.zoomed || this.#seen(spot)) return;
+    const { window: { query, key, tokens }, part } = this;
+    const begin = (at, from, first, count) => (at === null || (at >= first && at < first + count) ? from : at - tokens / 2);
+    const next = windowWithin({ query: begin(spot.query, query, part.query, part.queries), key: begin(spot.key, key, part.key, part.keys), tokens }, this.scene.bounds);
+    if (next.query !== query || next.key !== key) this.look(next);
+  }
+
+  // ---- what the reader does -------------------------------------------------------------------
+
+  /** The place of a pointer in the map, in tokens. */
+  #tokenAt(event) {
+    const { left, top } = this.canvas.getBoundingClientRect();
+    const { frame, scene: { part } } = this.map;
+    return { query: part.query + (event.clientY - top - frame.top) / frame.cell, key: part.key + (event.clientX - left - frame.left) / frame.cell };
+  }
+
+  /** The cell at a place, or the nearest one that is seen. */
+  #cellNear({ query, key }) {
+    const { part } = this;
+    const within = (at, from, count) => Math.max(from, Math.min(from + count - 1, Math.floor(at)));
+    return this.map.cellOf({ query: within(query, part.query, part.queries), key: within(key, part.key, part.keys) });
+  }
+
+  #wheel(event) {
+    const out = event.deltaY > 0;
+    if (!this.scene || !this.zoomable || !event.deltaY || (out && !this.zoomed)) return; // the page scrolls on
+    event.preventDefault();
+    const by = Math.max(-240, Math.min(240, event.deltaY * (event.deltaMode === 1 ? 33 : 1)));
+    this.zoom(2 ** (by / 200), this.#tokenAt(event));
+  }
+
+  #pressed(event) {
+    this.press = null;
+    if (event.button || !this.scene) return;
+    const { left, top } = this.canvas.getBoundingClientRect();
+    const [x, y] = [event.clientX, event.clientY];
+    this.press = { x, y, at: this.map.at(x - left, y - top), window: this.window, from: this.#cellNear(this.#tokenAt(event)), brush: event.shiftKey, moved: false, down: true };
+  }
+
+  /** A click, whose place comes in whole pixels: the place of the press is nearer. */
+  #clicked(at) {
+    const { press } = this;
+    this.press = null;
+    if (!press?.moved) this.on.pick(press?.at ?? at);
+  }
+
+  #dragged(event) {
+    const { press } = this;
+    if (!press?.down || !(event.buttons & 1)) return void (this.press = null);
+    if (event.pointerType === "touch" && !press.brush) return; // a finger scrolls the page
+    const [x, y] = [event.clientX - press.x, event.clientY - press.y];
+    if (!press.moved && (Math.hypot(x, y) < MOVED || !(press.brush || this.zoomed))) return;
+    press.moved = true;
+    this.canvas.setPointerCapture(event.pointerId);
+    if (press.brush) return this.#point(null, spanned(press.from, this.#cellNear(this.#tokenAt(event))));
+    const { cell } = this.map.frame;
+    this.look({ ...press.window, query: press.window.query - y / cell, key: press.window.key - x / cell });
+  }
+
+  #released(event) {
+    if (!this.press) return;
+    this.press.down = false; // where it has moved, the click that follows is none
+    if (event.type !== "pointercancel") this.#brushed();
+  }
+
+  #brushed() {
+    const { draft } = this;
+    this.#point(null);
+    if (draft) this.on.brush([draft.query, draft.query + draft.queries], [draft.key, draft.key + draft.keys]);
+  }
+
+  /** The cursor of the keys, and what is about to be marked. @param {Spot | null} cursor @param {Spot | null} [draft] */
+  #point(cursor, draft = null) {
+    if (!cursor && !draft && !this.cursor && !this.draft) return;
+    this.cursor = cursor;
+    this.draft = draft;
+    if (cursor) this.on.hover(this.map.cellOf(cursor));
+    this.mark(...this.marked);
+  }
+
+  #key(event) {
+    if (!this.scene) return;
+    const factor = { "+": 1 / STEP, "=": 1 / STEP, "-": STEP, "−": STEP }[event.key];
+    if (this.zoomable && (factor || event.key === "0")) {
+      taken(event);
+      return factor ? this.zoom(factor) : this.look(this.whole);
+    }
+    if (event.key === "Escape" && this.draft) {
+      taken(event);
+      return this.#point(null);
+    }
+    const single = !this.map.level && !this.scene.of; // cells are weights, which keys choose at once
+    const [, selected] = this.marked;
+    const start = this.cursor ?? (selected && selected.query !== null && selected.key !== null ? selected : this.#cellNear({
+      query: this.part.query + this.part.queries / 2, key: this.part.key + this.part.keys / 2,
+    }));
+    if (event.key === "Enter" || event.key === " ") {
+      taken(event);
+      if (this.draft) return this.#brushed();
+      if (!single) return this.on.pick(this.map.cellOf(start));
+      return selected ? undefined : this.on.step([0, 0]); // arrows have locked it already
+    }
+    const move = moveOf(event);
+    if (!move) return;
+    if (single && !event.shiftKey) {
+      this.#point(null);
+      return this.on.step(move);
+    }
+    const [a, b] = this.scene.bounds;
+    const to = (at, by, [first, end]) => Math.max(first, Math.min(end - 1, at + by * 2 ** this.map.level));
+    const moved = this.cursor || event.shiftKey ? move : [0, 0]; // the first arrow only shows where the cursor stands
+    const cursor = { query: to(start.query, moved[0], a), key: to(start.key, moved[1], b) };
+    if (event.shiftKey && !this.draft) this.brushFrom = this.map.cellOf(start);
+    this.#point(cursor, event.shiftKey ? spanned(this.brushFrom, this.map.cellOf(cursor)) : null);
+    this.#reveal(cursor);
+  }
+
+  // ---- drawing --------------------------------------------------------------------------------
+
+  /** @param {MapScene} scene */
+  draw(scene) {
     this.scene = scene;
-    const { state, options } = { state: this.state, options: this.state.options };
-    this.zoom.set(String(options.zoom ?? 0));
-    this.zoom.root.hidden = this.#spans.every(([from, to]) => to - from <= 40);
-    const told = legend(scene.table, scene.end, state.valueWeighted, scene.clipped, scene.signed, state.kind.measure);
+    this.#follow();
+    this.zoomable = this.whole.tokens > ZOOMED_FROM;
+    this.zoomButtons.hidden = this.overview.hidden = !this.zoomable;
+    this.rows.set(scene.of ?? "tokens");
+    const told = legend(scene.table, scene.end, this.state.valueWeighted && !scene.of, scene.clipped, scene.signed, scene.measure);
     if (!this.legend.firstChild) this.legend.replaceChildren(...told); // it takes its room
-    this.#drawAll(hover);
+    this.#drawAll();
     this.legend.replaceChildren(...told);
   }
 
-  #drawAll(hover) {
-    this.#drawPart(hover);
+  #drawAll() {
+    this.#drawPart();
     const { fixed } = this.scene;
     // What is said below it may have taken a line more.
-    if (fixed && this.#room.height !== this.given) this.#drawPart(hover);
+    if (fixed && this.#room.height !== this.given) this.#drawPart();
     this.room.take(fixed && this.#room.height ? this.high + 2 : null); // what its colours mean follows at once
+    if (this.zoomable) this.#drawOverview();
+    this.#fetch();
+    this.mark(...this.marked);
   }
 
   /** What there is for maps. */
@@ -91,27 +373,10 @@ export class MapPanel {
     return this.room.of(fixed, layout, this.said.textContent);
   }
 
-  #drawPart(hover) {
-    const { kind, options, hidden, selected } = this.state;
-    const { rowOf, nothing, end, table, inks, signed, cuts, caption, fixed, beside } = this.scene;
-    const size = options.zoom || Infinity;
-    const centre = selected ?? hover ?? { query: 0, key: 0 };
-    const [a, b] = this.#spans;
-    const begin = ([from, to], middle, before) => from + windowFrom(to - from, size, middle - from, before === undefined ? before : before - from);
-    const queryFrom = begin(a, centre.query ?? 0, this.from.query);
-    const keyFrom = begin(b, centre.key ?? queryFrom, this.from.key);
-    this.from = { query: queryFrom, key: keyFrom };
-    const part = {
-      query: queryFrom,
-      key: keyFrom,
-      queries: Math.min(size, a[1] - a[0]),
-      keys: Math.min(size, b[1] - b[0]),
-    };
-    const scene = {
-      rowOf, nothing, part, queries: kind.query_tokens, keys: kind.key_tokens, causal: kind.causal,
-      offset: kind.all_keys - kind.all_queries, hidden, largest: end, table,
-      colours: inks, signed, cuts, unmarked: true,
-    };
+  #drawPart() {
+    const { end, table, inks, fixed, beside } = this.scene;
+    this.drawn = this.window;
+    const scene = { ...this.scene, part: this.part, largest: end, table, colours: inks, unmarked: true };
     this.#arrange(beside);
     const room = this.#room;
     this.given = room.height;
@@ -119,14 +384,41 @@ export class MapPanel {
     if (beside.length) this.#sideBySide(scene, beside, width, height);
     else this.map.show(scene, width, 470, height);
     if (!beside.length) this.high = this.map.height;
+    this.#say();
+  }
+
+  #say() {
+    const { caption, causal, offset, queries, keys } = this.scene;
+    const { part, map } = this;
+    const side = 2 ** map.level;
     const notes = [caption];
-    const ahead = part.key + part.keys - 1 > part.query + kind.all_keys - kind.all_queries;
-    if (kind.causal && ahead) notes.push("Grey: later tokens, which a query cannot look at.");
-    if (this.map.sampled) notes.push("Not every row fits: some stand for their neighbours.");
-    if (part.keys < kind.keys || part.queries < kind.queries) {
-      notes.push(`Queries ${part.query}–${part.query + part.queries - 1}, keys ${part.key}–${part.key + part.keys - 1} of ${kind.keys}.`);
+    if (side > 1) notes.push(`Each point is the largest of ${side} × ${side} weights, so that none is lost.`);
+    if (causal && part.key + part.keys - 1 > part.query + offset) notes.push("Grey: later tokens, which a query cannot look at.");
+    if (map.sampled) notes.push("Not every row fits: some stand for their neighbours.");
+    if (part.keys < keys.length || part.queries < queries.length) {
+      notes.push(`Queries ${part.query}–${part.query + part.queries - 1}, keys ${part.key}–${part.key + part.keys - 1} of ${keys.length}.`);
     }
+    if (this.coming) notes.push("Finer points are on their way.");
+    else if (map.coarse) notes.push("Finer points are not here: coarser ones stand for them.");
     say(this.note, notes.filter(Boolean).join(" "));
+  }
+
+  /** Every map in the box with its scene. @returns {[MatrixMap, any][]} */
+  get #maps() {
+    return [[this.map, this.scene], .../** @type {[MatrixMap, any][]} */ (this.scene.beside.map((one) => [one.tile.map, one]))];
+  }
+
+  /** Ask for what is not here yet. */
+  #fetch() {
+    const arrived = (map) => {
+      if (this.signal.aborted || !this.#maps.some(([one]) => one === map)) return;
+      map.repaint();
+      this.coming = map === this.map && map.coarse && this.coming;
+      this.#say();
+      this.mark(...this.marked);
+    };
+    this.coming = this.#maps.map(([map, { want }]) => want?.(this.part, map.level, () => arrived(map))).some(Boolean);
+    if (this.coming) this.#say();
   }
 
   /** The maps that stand in the box, and no others; what stays is not moved, and keeps its focus. */
@@ -141,29 +433,71 @@ export class MapPanel {
 
   /** Several maps at one scale, with cells of one size. */
   #sideBySide(scene, beside, width, height) {
-    const scenes = [scene, ...beside.map(({ rowOf, nothing, signed, table, cuts }) => ({ ...scene, rowOf, nothing, signed, table, cuts }))];
+    const scenes = [scene, ...beside.map(({ tile, ...one }) => ({ ...scene, rowOf: undefined, pixels: undefined, valueAt: undefined, ...one }))];
     const sinks = scenes.find(({ nothing }) => nothing);
     const room = this.map.room(sinks ?? scene, width, height < Infinity ? height : TILES_HEIGHT);
     const { columns, tiles, height: high } = tilesOf(scene.part, room, scenes.length);
     this.high = high;
     this.box.style.setProperty("--tl-columns", String(columns));
-    [this.map, ...beside.map(({ tile }) => tile.map)].forEach((map, i) => {
+    this.#maps.forEach(([map], i) => {
       const { frame, width: wide } = tiles[i];
       map.place(scenes[i], scenes[i].nothing ? frame : { ...frame, beside: null }, wide);
       map.canvas.parentElement.style.setProperty("--tl-wide", `${frame.left + frame.width}px`);
     });
   }
 
-  /** Mark what is pointed at and what is locked; a locked cell is brought into view. */
-  mark(hover, selected) {
-    const locked = selected && !hover && (this.state.options.zoom ?? 0);
-    if (locked && !this.#inPart(selected)) this.#drawAll(hover);
-    this.map.mark(hover, selected);
+  /** All that there is to show, small, with the window in it. */
+  #drawOverview() {
+    const { scene, whole, window } = this;
+    const ratio = globalThis.devicePixelRatio || 1;
+    const per = (OVERVIEW * ratio) / whole.tokens;
+    const part = partOf(whole, scene.bounds);
+    const [width, height] = [part.keys, part.queries].map((count) => Math.max(1, Math.round(count * per)));
+    if (this.overviewOf !== scene) this.small = pixelsIn(scene, part, width, height);
+    this.overviewOf = scene;
+    const place = scene.signed ? signedShade : shade;
+    const context = colourCells(this.overview, { width: this.small.width, height: this.small.height }, scene.table, (i) => place(this.small.values[i], scene.end));
+    const [x, y] = [per * (this.small.width / width), per * (this.small.height / height)];
+    if (scene.causal) {
+      const reach = (query) => Math.max(0, query + 1 + scene.offset - part.key) * x;
+      const [first, last] = [reach(part.query), reach(part.query + part.queries - 1)];
+      context.beginPath();
+      for (const [i, [a, b]] of [[first, 0], [Math.max(first, width), 0], [Math.max(last, width), height], [last, height]].entries()) i ? context.lineTo(a, b) : context.moveTo(a, b);
+      paintBlocked(context, scene.inks);
+    }
+    Object.assign(this.overview.style, { width: `${width / ratio}px`, height: `${height / ratio}px` });
+    for (const [ink, line] of [[scene.inks.ground, 4], [scene.inks.accent, 2]]) {
+      context.strokeStyle = ink;
+      context.lineWidth = line * ratio;
+      const least = 4 * ratio; // so that it is seen
+      context.strokeRect((window.key - whole.key) * x, (window.query - whole.query) * y, Math.max(least, window.tokens * x), Math.max(least, window.tokens * y));
+    }
   }
 
-  #inPart(spot) {
-    const { part } = this.map.scene;
-    const inside = (value, from, count) => value === null || (value >= from && value < from + count);
-    return inside(spot.query, part.query, part.queries) && inside(spot.key, part.key, part.keys);
+  /** Mark what is pointed at and what is locked; a locked cell is brought into view. @param {Spot | null} hover @param {Spot | null} selected */
+  mark(hover, selected) {
+    const { map, scene } = this;
+    this.revealed &&= selected && JSON.stringify(selected) === JSON.stringify(this.marked[1]);
+    this.marked = [hover, selected];
+    if (!scene) return;
+    if (selected && !hover && !this.revealed) {
+      this.revealed = true; // once: then the reader may look elsewhere
+      this.#reveal(selected);
+    }
+    map.mark(this.cursor ? map.cellOf(this.cursor) : hover, selected, this.draft ?? null);
+    for (const { tile } of scene.beside) tile.map.mark(hover, selected);
+    // For scripts and tests: what is seen.
+    const { query, key, tokens } = this.drawn;
+    Object.assign(this.canvas.dataset, { level: String(map.level), coarse: String(map.coarse), tokens: String(tokens), query: String(query), key: String(key) });
   }
+}
+
+/** All cells from one to another. @param {Spot} one @param {Spot} other */
+function spanned(one, other) {
+  const along = (side, count) => {
+    const from = Math.min(one[side], other[side]);
+    return [from, Math.max(one[side] + (one[count] ?? 1), other[side] + (other[count] ?? 1)) - from];
+  };
+  const [[query, queries], [key, keys]] = [along("query", "queries"), along("key", "keys")];
+  return { query, key, queries, keys };
 }

@@ -31,7 +31,7 @@ function mapsOf(box) {
 }
 
 /**
- * @param {import("./heads.js").Heads | import("./long_heads.js").LongHeads} heads
+ * @param {import("./heads.js").Heads} heads
  * @param {string[]} [more] lines below the maps
  * @returns {Promise<Blob | null>}
  */

@@ -2,8 +2,9 @@
 // the same cell marked.
 
 import { button } from "../shared/controls.js";
+import { drawnOf } from "./pyramid.js";
 import { element } from "../shared/dom.js";
-import { HeatMap } from "../shared/heat_map.js";
+import { MatrixMap, valueIn } from "../marks/matrix.js";
 import { short, changeText } from "../shared/messages.js";
 import { headTag, TO_NOTHING } from "../shared/map_sentences.js";
 
@@ -14,12 +15,12 @@ const FULL = `${MOST_PINS} heads are pinned, as many as stand side by side: unpi
 
 /** One map beside that of the chosen head. */
 class Tile {
-  /** @param {Pinned} place @param {{choose: () => void, unpin: () => void}} does @param {ConstructorParameters<typeof HeatMap>[1]} on @param {AbortSignal} signal */
+  /** @param {Pinned} place @param {{choose: () => void, unpin: () => void}} does @param {ConstructorParameters<typeof MatrixMap>[1]} on @param {AbortSignal} signal */
   constructor(place, does, on, signal) {
     const name = `layer ${place.layer}, head ${place.head}`;
     this.place = place;
     this.canvas = element("canvas", { role: "img", class: "tl-map", "data-part": "pinned-map", "data-head": `${place.layer}/${place.head}` });
-    this.map = new HeatMap(this.canvas, on, signal);
+    this.map = new MatrixMap(this.canvas, on, signal);
     this.told = element("span", { class: "tl-quiet", "data-part": "pinned-told" });
     const choose = button(headTag(place.layer, place.head), "pinned", does.choose, `Choose ${name}`);
     const unpin = button("×", "unpin", does.unpin, `Unpin ${name}`);
@@ -29,7 +30,7 @@ class Tile {
 }
 
 export class Pins {
-  /** @param {import("./heads.js").Heads} heads @param {ConstructorParameters<typeof HeatMap>[1]} on what the pointer does in a map */
+  /** @param {import("./heads.js").Heads} heads @param {ConstructorParameters<typeof MatrixMap>[1]} on what the pointer does in a map */
   constructor(heads, on) {
     const { model, signal, root, mapPanel, state } = heads;
     this.heads = heads;
@@ -113,9 +114,9 @@ export class Pins {
     const { heads, known } = this;
     return this.beside.map((place) => {
       const { weights } = known.get(this.#nameOf(place)) ?? {};
-      const none = new Float32Array(this.state.kind.keys);
+      const none = new Float32Array(this.state.kind.keys); // until they are here
       return {
-        tile: this.#tile(place), layer: place.layer, signed: Boolean(weights?.before),
+        ...drawnOf(weights), tile: this.#tile(place), layer: place.layer, signed: Boolean(weights?.before),
         rowOf: weights ? heads.rowsOf(weights) : () => none,
         nothing: weights && !this.state.block ? heads.nothingOf(weights, place.layer) : null,
         cuts: heads.maps.cuts({ kind: this.state.kindName, ...place }),
@@ -161,9 +162,8 @@ export class Pins {
   follow(hover, selected) {
     if (!this.now?.length) return;
     const focus = hover ?? selected;
-    this.#tell(this.told, this.heads.shown, this.heads, focus, "");
+    this.#tell(this.told, this.heads.shown, this.heads.mapPanel.scene, focus, "");
     for (const { tile, ...scene } of this.now) {
-      tile.map.mark(hover, selected);
       const { weights, why } = this.known.get(this.#nameOf(tile.place)) ?? {};
       const told = this.#tell(tile.told, tile.place, scene, focus, weights ? "" : why ?? "…");
       tile.canvas.setAttribute("aria-label", `Map of layer ${tile.place.layer}, head ${tile.place.head}, pinned. ${told}`);
@@ -171,9 +171,11 @@ export class Pins {
   }
 
   /** The number of the cell in focus; without one, what is known of the head. */
-  #tell(place, { layer, head }, { rowOf, nothing, signed: isChange }, focus, missing) {
-    const cell = focus && focus.query !== null && (focus.nothing ? nothing : focus.key !== null);
-    const value = cell && (focus.nothing ? nothing(focus.query) : rowOf(focus.query)[focus.key]);
+  #tell(place, { layer, head }, scene, focus, missing) {
+    const { nothing, signed: isChange } = scene;
+    const at = focus && focus.query !== null && !focus.level && (focus.nothing ? nothing : focus.key !== null);
+    const value = at && (focus.nothing ? nothing(focus.query) : valueIn(scene, focus.query, focus.key));
+    const cell = at && Number.isFinite(value);
     const [brief, whole = brief] = missing ? [missing] : cell
       ? [`${focus.nothing ? `${TO_NOTHING} ` : ""}${isChange ? changeText(value) : short(value)}`]
       : this.heads.does.known?.(layer, head) ?? [""];

@@ -1,4 +1,5 @@
-// A head of a long text as the browser has it: its overview, and tiles, rows and sums as they are wanted.
+// A head of a long text as the browser has it: its overview, and tiles, rows and sums as they are wanted. A cell
+// of level l holds the largest of 2ˡ × 2ˡ weights, so that none is lost however small it is drawn.
 
 import { typed, weightOf } from "../shared/codecs.js";
 import { NotSent } from "../shared/requests.js";
@@ -7,6 +8,10 @@ const TILES_KEPT = 160; // of 256 KB
 const ROWS_KEPT = 64;
 
 /**
+ * @typedef {import("../shared/map_frame.js").Part} Part of a map, in tokens
+ * @typedef {[number, number]} Cells from one to (not with) another
+ * @typedef {{most: Uint16Array, share: Uint16Array, rows: number, columns: number}} Tile
+ *
  * @typedef {object} Overview
  * @property {number} level of the tile that holds the whole map
  * @property {number} base the finest level that Python keeps, and a saved page holds
@@ -17,6 +22,117 @@ const ROWS_KEPT = 64;
  * @property {string} sentence
  */
 
+/**
+ * The finest level of which every cell is at least one pixel wide.
+ * @param {number} tokens that are seen
+ * @param {number} pixels in which
+ * @param {number} finest that there is
+ * @param {number} top the coarsest that there is
+ */
+export function levelFor(tokens, pixels, finest, top) {
+  let level = finest;
+  while (level < top && 2 ** level * pixels < tokens) level++;
+  return level;
+}
+
+/** The cells of a level that a part of a map touches. @param {Part} part @param {number} level @returns {{rows: Cells, columns: Cells}} */
+export function cellsSeen({ query, key, queries, keys }, level) {
+  const seen = (from, count) => /** @type {Cells} */ ([Math.floor(from / 2 ** level), Math.ceil((from + count) / 2 ** level)]);
+  return { rows: seen(query, queries), columns: seen(key, keys) };
+}
+
+/**
+ * The tiles that hold these cells, those nearest to the middle first: [row, column] each.
+ * @param {{rows: Cells, columns: Cells}} cells
+ * @param {number} tile cells along a side of one
+ */
+export function tilesHolding({ rows, columns }, tile) {
+  /** @type {[number, number][]} */
+  const found = [];
+  const middle = [(rows[0] + rows[1]) / 2 / tile - 0.5, (columns[0] + columns[1]) / 2 / tile - 0.5];
+  for (let row = Math.floor(rows[0] / tile); row * tile < rows[1]; row++) {
+    for (let column = Math.floor(columns[0] / tile); column * tile < columns[1]; column++) found.push([row, column]);
+  }
+  const away = ([row, column]) => Math.hypot(row - middle[0], column - middle[1]);
+  return found.sort((a, b) => away(a) - away(b));
+}
+
+/**
+ * The largest weights of some cells. Where a tile is not here, those of a coarser one stand for it, which
+ * are no smaller.
+ * @param {(level: number, row: number, column: number) => Tile | null} tileAt
+ * @param {number} level
+ * @param {{rows: Cells, columns: Cells}} cells
+ * @param {number} tile
+ * @param {number} top level that is always here
+ * @returns {{values: Float32Array, height: number, width: number, coarse: boolean}}
+ */
+export function gathered(tileAt, level, { rows, columns }, tile, top) {
+  const [height, width] = [rows[1] - rows[0], columns[1] - columns[0]];
+  const values = new Float32Array(height * width);
+  let coarse = false;
+  for (const [tileRow, tileColumn] of tilesHolding({ rows, columns }, tile)) {
+    const [fromRow, toRow] = [Math.max(rows[0], tileRow * tile), Math.min(rows[1], (tileRow + 1) * tile)];
+    const [fromColumn, toColumn] = [Math.max(columns[0], tileColumn * tile), Math.min(columns[1], (tileColumn + 1) * tile)];
+    let [up, found] = [0, null];
+    while (!found && level + up <= top) {
+      found = tileAt(level + up, tileRow >> up, tileColumn >> up);
+      if (!found) up++;
+    }
+    coarse ||= up > 0;
+    if (!found) continue;
+    const [top_, left] = [(tileRow >> up) * tile, (tileColumn >> up) * tile];
+    for (let row = fromRow; row < toRow; row++) {
+      const of = ((row >> up) - top_) * found.columns;
+      for (let column = fromColumn; column < toColumn; column++) {
+        values[(row - rows[0]) * width + column - columns[0]] = weightOf(found.most[of + (column >> up) - left]);
+      }
+    }
+  }
+  return { values, height, width, coarse };
+}
+
+/**
+ * Pixels of a part of a map: each the largest of the cells that it touches, so that none falls between.
+ * @param {Float32Array} values [row, column] of cells
+ * @param {{rows: Cells, columns: Cells}} cells
+ * @param {number} level
+ * @param {Part} part
+ * @param {number} width in pixels
+ * @param {number} height
+ */
+export function pixelsOf(values, { rows, columns }, level, part, width, height) {
+  const across = touched(width, part.key, part.keys / width, level, columns);
+  const down = touched(height, part.query, part.queries / height, level, rows);
+  const wide = columns[1] - columns[0];
+  const pixels = new Float32Array(width * height);
+  for (let y = 0; y < height; y++) {
+    for (let row = down.first[y]; row <= down.last[y]; row++) {
+      const of = row * wide;
+      for (let x = 0; x < width; x++) {
+        let most = pixels[y * width + x];
+        for (let column = across.first[x]; column <= across.last[x]; column++) {
+          if (values[of + column] > most) most = values[of + column];
+        }
+        pixels[y * width + x] = most;
+      }
+    }
+  }
+  return pixels;
+}
+
+/** Of each pixel along a side the first and the last cell that it touches. */
+function touched(count, from, tokensAPixel, level, [first, end]) {
+  const found = { first: new Int32Array(count), last: new Int32Array(count) };
+  const slip = 1e-6;
+  for (let at = 0; at < count; at++) {
+    const [a, b] = [at, at + 1].map((pixel) => (from + pixel * tokensAPixel) / 2 ** level);
+    found.first[at] = Math.max(0, Math.min(end - 1, Math.floor(a + slip)) - first);
+    found.last[at] = Math.max(found.first[at], Math.min(end - 1, Math.ceil(b - slip) - 1) - first);
+  }
+  return found;
+}
+
 export class Pyramid {
   /**
    * @param {string} name "kind/layer/head"
@@ -25,24 +141,33 @@ export class Pyramid {
    * @param {Uint8Array[]} buffers of its one tile
    * @param {{queries: number, keys: number, tile: number}} size
    * @param {import("../shared/requests.js").Requests} requests
+   * @param {boolean} [saved] whether a page is asked, which holds no finer level than `base`
    */
-  constructor(name, letters, info, buffers, size, requests) {
+  constructor(name, letters, info, buffers, size, requests, saved = false) {
     this.name = name;
     this.letters = letters;
     this.info = info;
     this.size = size;
     this.requests = requests;
-    /** @type {Map<string, import("./zoom.js").Tile>} */
+    this.finest = saved ? info.base : 0;
+    this.error = 0; // of packed weights
+    this.bytes = 2.5e6; // what a store counts for it
+    /** @type {Map<string, Tile>} */
     this.tiles = new Map();
     /** @type {Set<string>} what cannot be had */
     this.absent = new Set();
     /** @type {Map<string, Promise<any>>} */
-    this.known = new Map();
+    this.asked = new Map();
+    /** @type {Map<string, {row?: Float32Array, nothing?: number, column?: Float32Array}>} rows and columns that are here */
+    this.here = new Map();
     this.overview = this.#read(info.level, 0, 0, buffers);
+    /** @type {[number, number, number][]} level, row and column of tiles that are on their way */
+    this.wanted = [];
+    this.arrived = () => {};
     this.asking = false;
   }
 
-  /** @returns {import("./zoom.js").Tile | null} */
+  /** @returns {Tile | null} */
   tile(level, row, column) {
     if (level === this.info.level) return row || column ? null : this.overview;
     const name = `${level}/${row}/${column}`;
@@ -53,26 +178,67 @@ export class Pyramid {
     return found;
   }
 
+  // ---- what is drawn ----------------------------------------------------------------------------
+
+  /** The largest weights of the cells of a level that a part touches. @param {Part} part @param {number} level */
+  cells(part, level) {
+    const cells = cellsSeen(part, level);
+    const found = gathered((...at) => this.tile(...at), level, cells, this.size.tile, this.info.level);
+    const { scale } = this.info;
+    if (scale !== 1) found.values.forEach((value, i) => (found.values[i] = value * scale));
+    return { ...found, cells };
+  }
+
+  /** A part in so many pixels, of the finest level that they can show. @param {Part} part @param {number} width @param {number} height */
+  pixels(part, width, height) {
+    const level = levelFor(part.keys, width, this.finest, this.info.level);
+    const { values, cells, coarse } = this.cells(part, level);
+    return { values: pixelsOf(values, cells, level, part, width, height), width, height, level, coarse };
+  }
+
+  /** Largest and mean share of a cell; null while it is not here. @param {{level: number, row: number, column: number}} cell */
+  cell({ level, row, column }) {
+    const { tile } = this.size;
+    const found = this.tile(level, Math.floor(row / tile), Math.floor(column / tile));
+    if (!found) return null;
+    const at = (row % tile) * found.columns + (column % tile);
+    const [most, share] = [found.most[at], found.share[at]].map((bits) => weightOf(bits) * this.info.scale);
+    return { most, share };
+  }
+
+  /** A single weight; NaN while it is not here. */
+  value(query, key) {
+    return this.here.get(`row/${query}`)?.row?.[key] ?? this.cell({ level: 0, row: query, column: key })?.most ?? NaN;
+  }
+
+  /** The largest, and where colours end. */
+  get ends() {
+    const { most, median } = this.info;
+    return { most, end: Math.min(most, 2.5 * median) || most };
+  }
+
   /**
-   * Ask for tiles that are not here, one after the other; what was wanted before is no longer.
-   * @param {[number, number, number][]} wanted level, row and column
+   * Ask for the tiles of a part that are not here, one after the other; what was wanted before is no longer.
+   * @param {Part} part
+   * @param {number} level
    * @param {() => void} here one has come
    * @returns {boolean} whether some are on their way
    */
-  want(wanted, here) {
-    this.wanted = wanted.filter(([level, row, column]) => !this.absent.has(`${level}/${row}/${column}`) && !this.tile(level, row, column));
-    this.here = here;
+  want(part, level, here) {
+    const tiles = level < this.info.level ? tilesHolding(cellsSeen(part, level), this.size.tile) : [];
+    this.wanted = tiles.filter(([row, column]) => !this.absent.has(`${level}/${row}/${column}`) && !this.tile(level, row, column)).map(([row, column]) => [level, row, column]);
+    this.arrived = here;
     this.#next();
     return this.wanted.length > 0;
   }
 
   async #next() {
-    if (this.asking || !this.wanted?.length) return;
+    if (this.asking || !this.wanted.length) return;
     this.asking = true;
     const [level, row, column] = this.wanted.shift();
     const name = `${level}/${row}/${column}`;
     try {
-      const { buffers } = await this.ask(`tile/${name}`);
+      const { buffers } = await this.#ask(`tile/${name}`);
       while (this.tiles.size >= TILES_KEPT) this.tiles.delete(this.tiles.keys().next().value);
       this.tiles.set(name, this.#read(level, row, column, buffers));
     } catch (error) {
@@ -81,27 +247,41 @@ export class Pyramid {
     } finally {
       this.asking = false;
     }
-    this.here();
+    this.arrived();
     this.#next();
   }
 
-  /** @param {string} what @param {boolean} [urgent] */
-  ask(what, urgent = false) {
-    return this.requests.ask({ type: "block", name: `${this.name}|${this.letters}|${what}` }, urgent);
-  }
+  // ---- what is said -----------------------------------------------------------------------------
 
-  /** What a query gives to each key, and to nothing. @param {number} query @returns {Promise<{row: Float32Array, nothing: number}>} */
+  /** @param {number} query @returns {Float32Array} zeros while it is not here */
   row(query) {
-    return this.#once(`row/${query}`, ({ message, buffers }) => ({ row: this.#floats(buffers[0]), nothing: message.info.nothing }));
+    return this.here.get(`row/${query}`)?.row ?? new Float32Array(this.size.keys);
   }
 
-  /** What each query gives to a key. @param {number} key @returns {Promise<Float32Array>} */
+  /** The part of a query's row that goes to no key. @param {number} query */
+  nothing(query) {
+    return this.here.get(`row/${query}`)?.nothing ?? 0;
+  }
+
+  /** @param {number} key */
   column(key) {
-    return this.#once(`column/${key}`, ({ buffers }) => this.#floats(buffers[0]));
+    return this.here.get(`column/${key}`)?.column ?? new Float32Array(this.size.queries);
+  }
+
+  /** Get the row of a spot's query, or the column of its key. @param {{query: number | null, key: number | null}} spot @returns {Promise<any> | null} null: it is here */
+  bring({ query, key }) {
+    const what = query === null ? `column/${key}` : `row/${query}`;
+    if (this.here.has(what)) return null;
+    return this.#once(what, ({ message, buffers }) => {
+      const numbers = Float32Array.from(typed(Uint16Array, buffers[0]), (code) => weightOf(code) * this.info.scale);
+      while (this.here.size >= ROWS_KEPT) this.here.delete(this.here.keys().next().value);
+      this.here.set(what, query === null ? { column: numbers } : { row: numbers, nothing: message.info.nothing });
+      this.asked.delete(what);
+    });
   }
 
   /** Where the largest weight of a cell lies. @returns {Promise<{query: number, key: number, weight: number}>} */
-  peak(level, row, column) {
+  peak({ level, row, column }) {
     return this.#once(`peak/${level}/${row}/${column}`, ({ message }) => message.info);
   }
 
@@ -110,24 +290,24 @@ export class Pyramid {
     return this.#once(`strongest/${q0}/${q1}/${k0}/${k1}`, ({ message }) => message.info.strongest);
   }
 
-  /** What each sentence (or paragraph) gives to each: [row, column] flat. @param {string} name @returns {Promise<Uint16Array>} */
+  /** What each sentence (or paragraph) gives to each: [row, column] flat. @param {string} name @returns {Promise<Float32Array>} */
   groups(name) {
-    return this.#once(`groups/${name}`, ({ buffers }) => typed(Uint16Array, buffers[0]).slice());
+    return this.#once(`groups/${name}`, ({ buffers }) => Float32Array.from(typed(Uint16Array, buffers[0]), (code) => weightOf(code) * this.info.scale));
+  }
+
+  /** @param {string} what */
+  #ask(what) {
+    return this.requests.ask({ type: "block", name: `${this.name}|${this.letters}|${what}` }, false);
   }
 
   #once(what, read) {
-    const known = this.known.get(what);
+    const known = this.asked.get(what);
     if (known) return known;
-    const asked = this.ask(what).then(read);
-    asked.catch(() => this.known.delete(what)); // so that it is asked again
-    while (this.known.size >= ROWS_KEPT) this.known.delete(this.known.keys().next().value);
-    this.known.set(what, asked);
+    const asked = this.#ask(what).then(read);
+    asked.catch(() => this.asked.delete(what)); // so that it is asked again
+    while (this.asked.size >= ROWS_KEPT) this.asked.delete(this.asked.keys().next().value);
+    this.asked.set(what, asked);
     return asked;
-  }
-
-  #floats(bytes) {
-    const bits = typed(Uint16Array, bytes);
-    return Float32Array.from(bits, (code) => weightOf(code) * this.info.scale);
   }
 
   #read(level, row, column, buffers) {
@@ -138,54 +318,7 @@ export class Pyramid {
   }
 }
 
-/** The same of a small map that is wholly here, such as of sentences: tiles are made of it. */
-export class SmallPyramid {
-  /** @param {Uint16Array} bits [row, column] @param {{queries: number, keys: number, tile: number}} size @param {number} scale */
-  constructor(bits, size, scale) {
-    this.size = size;
-    const level = Math.max(0, Math.ceil(Math.log2(Math.max(size.queries, size.keys) / size.tile)));
-    let most = 0;
-    for (const code of bits) if (code > most) most = code;
-    this.info = { level, base: 0, scale, most: weightOf(most) * scale, median: weightOf(most) * scale, strongest: [] };
-    /** @type {[number, number, number][]} nothing is asked for */
-    this.wanted = [];
-    this.levels = [{ most: bits, rows: size.queries, columns: size.keys }];
-    for (let i = 0; i < level; i++) this.levels.push(halvedBits(this.levels[i]));
-    /** @type {Map<string, any>} */
-    this.cut = new Map();
-  }
-
-  tile(level, row, column) {
-    const whole = this.levels[level];
-    const { tile } = this.size;
-    if (!whole || row * tile >= whole.rows || column * tile >= whole.columns) return null;
-    const name = `${level}/${row}/${column}`;
-    if (!this.cut.has(name)) {
-      const [rows, columns] = [Math.min(tile, whole.rows - row * tile), Math.min(tile, whole.columns - column * tile)];
-      const most = new Uint16Array(rows * columns);
-      for (let i = 0; i < rows; i++) {
-        const from = (row * tile + i) * whole.columns + column * tile;
-        most.set(whole.most.subarray(from, from + columns), i * columns);
-      }
-      this.cut.set(name, { most, share: most, rows, columns });
-    }
-    return this.cut.get(name);
-  }
-
-  want() {
-    return false;
-  }
-}
-
-function halvedBits({ most, rows, columns }) {
-  const [height, width] = [Math.ceil(rows / 2), Math.ceil(columns / 2)];
-  const half = new Uint16Array(height * width);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      const at = (row >> 1) * width + (column >> 1);
-      const code = most[row * columns + column];
-      if (code > half[at]) half[at] = code;
-    }
-  }
-  return { most: half, rows: height, columns: width };
-}
+/** How a map draws weights of which not all are here. @param {any} weights */
+export const drawnOf = (weights) => (weights?.tiles ? {
+  pixels: (...of) => weights.pixels(...of), valueAt: (query, key) => weights.value(query, key), want: (...of) => weights.want(...of), ends: weights.ends,
+} : {});

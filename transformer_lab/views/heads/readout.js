@@ -11,7 +11,9 @@ const SAMPLED_ROWS = 256;
 /**
  * @typedef {object} Scene
  * @property {import("../shared/map_sentences.js").Seen} seen
- * @property {import("./lines.js").Spot | null} focus
+ * @property {import("./lines.js").Spot | null} focus of the sentence and the table
+ * @property {{spot?: import("./lines.js").Spot | null, value?: number, words?: (string | Node)[]}} number what is told of the spot under the
+ *   pointer, or of the one that is locked: its number, or words of a cell of many
  * @property {boolean} locked whether the focus is the locked selection
  * @property {(query: number) => Float32Array} rowOf as shown
  * @property {boolean} changed whether what is shown is no longer the weight itself
@@ -66,21 +68,20 @@ export class Readout {
   }
 
   /** @param {Scene} scene */
-  #number({ seen, focus, locked, rowOf, changed, error, signed: isChange }) {
+  #number({ seen, number: { spot, value, words }, locked, changed, error, signed: isChange }) {
     const lock = locked
       ? [element("span", { class: "tl-lock", "data-part": "lock" }, lockSign(), "Locked · press Esc to release")]
       : [];
-    const nothing = focus?.nothing && seen.nothing;
-    if (!nothing && (!focus || focus.query === null || focus.key === null)) {
-      const hint = focus
+    if (words) return this.numbers.replaceChildren(...lock, element("span", {}, ...words));
+    if (value === undefined || !spot) {
+      const hint = spot
         ? "Hover over a cell to see its weight."
         : "Hover over a token or cell; click to lock it.";
       this.numbers.replaceChildren(...lock, element("span", { class: "tl-quiet" }, hint));
       return;
     }
-    const { query, key } = focus;
+    const { query, key, nothing } = spot;
     const decimals = seen.valueWeighted ? 3 : decimalsFor(error);
-    const value = nothing ? nothing[query] : rowOf(query)[key];
     const told = isChange ? `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(decimals)}` : value.toFixed(decimals);
     const number = element("b", { "data-part": "number" }, told);
     this.numbers.replaceChildren(

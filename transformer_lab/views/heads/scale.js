@@ -1,4 +1,4 @@
-// What the colours of a map mean, how far their scale reaches, and which part of a map a window shows.
+// What the colours of a map mean and how far their scale reaches.
 
 import { entry, legendTicks, signedShade } from "../shared/colours.js";
 import { element } from "../shared/dom.js";
@@ -14,19 +14,6 @@ export function scaleEnd(most, isWeight) {
   if (!(most > 0)) return 1;
   if (isWeight && most > 0.5) return 1;
   return roundUp(0.9999 * most);
-}
-
-/**
- * The part of a map that a window of `size` tokens shows, kept where it is while the centre is in.
- * @param {number} count
- * @param {number} size
- * @param {number} centre
- * @param {number | undefined} from where it began before
- */
-export function windowFrom(count, size, centre, from) {
-  if (size >= count) return 0;
-  if (from !== undefined && centre >= from && centre < from + size) return Math.min(from, count - size);
-  return Math.max(0, Math.min(count - size, centre - Math.floor(size / 2)));
 }
 
 /** @param {Float32Array} row */

@@ -74,11 +74,11 @@ export class HeadState {
     return hidden;
   }
 
-  /** A head's rows as they are shown: (query) -> [key]. @param {import("../shared/attention.js").HeadWeights} weights */
+  /** A head's rows as they are shown: (query) -> [key]. @param {any} weights those of a long text come as they are shown */
   shownRows(weights) {
     const { hidden } = this;
     const norms = this.valueWeighted ? weights.norms : null;
-    if (!hidden && !norms) return (query) => weights.row(query);
+    if (weights.tiles || (!hidden && !norms)) return (query) => weights.row(query);
     const known = new Map();
     return (query) => {
       let row = known.get(query);

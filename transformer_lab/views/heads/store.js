@@ -2,6 +2,7 @@
 
 import { HeadWeights } from "../shared/attention.js";
 import { bytesOf } from "../shared/codecs.js";
+import { Pyramid } from "./pyramid.js";
 
 const KEPT = 48;
 const KEPT_BYTES = 16 * 2 ** 20;
@@ -41,7 +42,7 @@ export class HeadStore {
     this.model = model;
     this.requests = requests;
     this.edited = edited;
-    /** @type {Map<string, HeadWeights>} */
+    /** @type {Map<string, HeadWeights | Pyramid>} */
     this.known = new Map();
     this.bytes = 0;
   }
@@ -67,12 +68,35 @@ export class HeadStore {
     };
   }
 
-  /** A head that needs no asking, or null. @returns {HeadWeights | null} */
+  /** What is hidden and weighted, as Python is asked for it of a long text. */
+  #letters(kind) {
+    const options = this.model.get("_options") ?? {};
+    const { special, has_norms: norms } = this.kind(kind);
+    return `${options.hide_first ? "f" : ""}${options.hide_special && special.length ? "s" : ""}${options.weights === "value" && norms ? "v" : ""}`;
+  }
+
+  /** A head of a long text that needs no asking. */
+  #pyramidAt(kind, name) {
+    const letters = this.#letters(kind);
+    const first = this.#given("_first");
+    const known = this.known.get(`${name}|${letters}`);
+    if (known || letters || first.name !== name) return known ?? null;
+    return this.#keepPyramid(kind, name, "", first, ["_maps", "_norms"].map((trait) => bytesOf(this.#given(trait))));
+  }
+
+  #keepPyramid(kind, name, letters, info, buffers) {
+    const { queries, keys, long: { tile } } = this.kind(kind);
+    const made = new Pyramid(name, letters, info, buffers, { queries, keys, tile }, this.requests, this.model.get("_saved"));
+    return this.#keep(`${name}|${letters}`, made);
+  }
+
+  /** A head that needs no asking, or null. @returns {any} */
   at(kind, layer, head) {
     const name = `${kind}/${layer}/${head}`;
     const shape = this.kind(kind);
+    if (shape.long) return this.#pyramidAt(kind, name);
     const weighs = shape.has_norms && this.model.get("_options")?.weights === "value";
-    const known = this.known.get(name);
+    const known = /** @type {HeadWeights | undefined} */ (this.known.get(name));
     if (known && !(weighs && !known.norms)) return known;
     const maps = bytesOf(this.#given("_maps"));
     const first = this.#given("_first");
@@ -95,11 +119,16 @@ export class HeadStore {
     return found && this.#keep(name, found);
   }
 
-  /** @param {string} kind @param {number} layer @param {number} head @param {boolean} [urgent] @returns {Promise<HeadWeights>} */
+  /** @param {string} kind @param {number} layer @param {number} head @param {boolean} [urgent] @returns {Promise<any>} */
   async get(kind, layer, head, urgent = true) {
     const here = this.at(kind, layer, head);
     if (here) return here;
     const name = `${kind}/${layer}/${head}`;
+    if (this.kind(kind).long) {
+      const letters = this.#letters(kind);
+      const { message, buffers } = await this.requests.ask({ type: "block", name: letters ? `${name}|${letters}|` : name }, urgent);
+      return this.#keepPyramid(kind, name, letters, message.info, buffers);
+    }
     const { message, buffers } = await this.requests.ask({ type: "block", name: this.edited ? `after/${name}` : name }, urgent);
     return this.#keep(name, new HeadWeights(message.info, buffers, this.kind(kind)));
   }

@@ -17,7 +17,7 @@ export class Texts {
   /**
    * @param {import("../shared/shell.js").Shell} shell
    * @param {import("./state.js").HeadState} state
-   * @param {import("./heads.js").Heads | import("./long_heads.js").LongHeads} heads
+   * @param {import("./heads.js").Heads} heads
    */
   constructor(shell, state, heads) {
     const { model, signal } = shell;

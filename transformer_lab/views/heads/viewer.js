@@ -3,9 +3,8 @@
 import { aliveHeads } from "./reading.js";
 import { AskRow } from "../pages/ask_row.js";
 import { carriesModel } from "../pages/page_model.js";
-import { headNumbers, longNumbers } from "./numbers.js";
+import { headNumbers } from "./numbers.js";
 import { Heads } from "./heads.js";
-import { LongHeads } from "./long_heads.js";
 import { HeadState } from "./state.js";
 import { HeadMaps, HeadStore } from "./store.js";
 import { Spans } from "./spans.js";
@@ -42,8 +41,7 @@ export class HeadViewer {
       numbers: () => this.numbers,
       linked: () => this.ask?.linked ?? {},
     });
-    this.long = Object.values(state.kinds).some((kind) => kind.long);
-    this.heads = this.long ? new LongHeads(this.shell, state) : new Heads(this.shell, state, new HeadMaps(new HeadStore(model, this.shell.requests)), {
+    this.heads = new Heads(this.shell, state, new HeadMaps(new HeadStore(model, this.shell.requests)), {
       chosen: (layer, head) => state.set({ layer, head }),
       tell: (layer, head) => `Layer ${layer}, head ${head}: click to see it large`,
       picked: (spot) => state.pick(spot),
@@ -52,13 +50,13 @@ export class HeadViewer {
         if (this.heads.fixed) takeSpare(root, this.heads.panels);
       },
     });
-    this.spans = this.long || model.get("a") === undefined ? null : new Spans(this.shell, state);
+    this.spans = Object.values(state.kinds).some((kind) => kind.long) || model.get("a") === undefined ? null : new Spans(this.shell, state);
     this.texts = model.get("_texts")?.names ? new Texts(this.shell, state, this.heads) : null;
   }
 
   /** What is on view, for files. */
   get numbers() {
-    return this.heads instanceof LongHeads ? longNumbers(this.heads) : headNumbers(this.heads);
+    return headNumbers(this.heads);
   }
 
   /** What a link told. @param {Record<string, any>} more */

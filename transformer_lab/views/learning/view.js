@@ -8,7 +8,7 @@ import { legend } from "../heads/scale.js";
 import { colourTable, onThemeChange, shade, themeOf } from "../shared/colours.js";
 import { lossSeries, Plot } from "../shared/plot.js";
 import { element, onceAFrame, tokenElement } from "../shared/dom.js";
-import { HeatMap } from "../shared/heat_map.js";
+import { MatrixMap } from "../marks/matrix.js";
 import { mounted } from "../shared/mounted.js";
 import { Requests } from "../shared/requests.js";
 import { inksOf } from "../shared/shell.js";
@@ -77,7 +77,7 @@ class LearningViewer {
       ),
     );
     this.lossPlot = new Plot(this.curve, {}, signal);
-    this.map = new HeatMap(this.big, { hover: (at) => this.#point(at), pick: (at) => this.#point(at) }, signal);
+    this.map = new MatrixMap(this.big, { hover: (at) => this.#point(at), pick: (at) => this.#point(at) }, signal);
     const on = (target, event, act) => target.addEventListener(event, act, { signal });
     on(this.big, "keydown", (event) => this.#key(event));
     on(this.task, "change", () => this.#choose(this.task.value));

@@ -74,10 +74,10 @@ export function linked(model, signal, onHover) {
   return { hover: (spot) => tell({ hover: spot && { query: spot.query ?? null, key: spot.key ?? null } }) };
 }
 
-/** @typedef {{query: number | null, key: number | null, nothing?: boolean}} Spot nothing: what a query gives to no key */
+/** @typedef {import("./map_frame.js").Spot} Spot */
 
 /** @param {Spot | null} a @param {Spot | null} b */
-export const sameSpot = (a, b) => a?.query === b?.query && a?.key === b?.key && Boolean(a?.nothing) === Boolean(b?.nothing);
+export const sameSpot = (a, b) => a?.query === b?.query && a?.key === b?.key && Boolean(a?.nothing) === Boolean(b?.nothing) && a?.level === b?.level;
 
 /** The spot that is pointed at, in this view or in one that is linked with it. */
 export class Pointed {
@@ -92,11 +92,11 @@ export class Pointed {
     });
   }
 
-  /** The reader points at it here. @param {Spot | null} spot */
-  at(spot) {
+  /** The reader points at it here. @param {Spot | null} spot @param {boolean} [tell] whether others know it as this view does */
+  at(spot, tell = true) {
     if (sameSpot(spot, this.spot)) return;
     this.spot = spot;
     this.changed();
-    this.link.hover(spot);
+    this.link.hover(tell ? spot : null);
   }
 }

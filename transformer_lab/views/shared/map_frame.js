@@ -49,52 +49,63 @@ const NO_NAMES = 2; // what stands where the names of rows or columns do not
 /**
  * @typedef {{query: number, key: number, queries: number, keys: number}} Part of a map
  * @typedef {{left: number, width: number}} Beside where the column of what goes to nothing lies
- * @typedef {{left: number, top: number, cell: number, width: number, height: number, slant: boolean, beside: Beside | null}} Frame
- * @typedef {{query: number | null, key: number | null, nothing?: boolean}} Spot; nothing: in that column
- * @typedef {{width: number, height: number, rowLabel: number, columnLabel: number, lastLabel?: number, nothing?: number}} Room
+ * @typedef {{left: number, top: number, cell: number, down: number, width: number, height: number, named: boolean, slant: boolean, beside: Beside | null}} Frame
+ *   cell: from one column to the next; down: from one row to the next; named: whether every row and column has its name
+ * @typedef {{query: number | null, key: number | null, nothing?: boolean, level?: number, row?: number, column?: number, queries?: number, keys?: number}} Spot
+ *   nothing: in that column; level: of a cell of 2ˡ × 2ˡ weights, with its place among those, and how many it holds of each side
  */
 
 /**
- * Where the map's cells lie on a canvas of the given width.
+ * @typedef {object} Room of a map, in pixels
+ * @property {number} width of the canvas
+ * @property {number} height at most, of the cells
+ * @property {number} [rowLabel] the longest name of a row; without one, rows and columns have numbers
+ * @property {number} columnLabel that of a column
+ * @property {number} [lastLabel] that of the last column
+ * @property {number} [nothing] the name of the column of what goes to nothing, where there is one
+ * @property {boolean} [stretched] whether cells are as wide and as high as there is room, and not square
+ * @property {number} [largest] size of a square cell
+ * @property {boolean} [unnamed] whether rows are named by a neighbour on the left
+ * @property {number} [before] what else stands on the left
+ * @property {number} [above] the same at the top
+ */
+
+/**
+ * Where cells lie on a canvas of the given width.
  * @param {Part} part
  * @param {Room} room
- *   the canvas width, the most height for the cells, how long the longest labels are, and the last; and
- *   that of the column of what goes to nothing, where there is one
  * @returns {Frame}
  */
 export function frameOf(part, room) {
-  const labelled = (cell) => cell >= LABEL_FROM;
-  const { nothing = 0 } = room;
+  const { nothing = 0, largest = LARGEST_CELL, before = 0 } = room;
+  const labelled = ({ across, down }) => room.rowLabel !== undefined && Math.min(across, down) >= LABEL_FROM;
   const margin = nothing ? nothing / 2 + 4 : 8; // its slanted label leans over the right edge
   const sizeWith = (left, right = margin) => {
-    const across = room.width - left - right - (nothing ? APART : 0);
-    const cell = nothing ? Math.min(across / (part.keys + 1), (across - LEAST_BESIDE) / part.keys) : across / part.keys;
-    return Math.min(cell, room.height / part.queries, LARGEST_CELL);
+    const width = room.width - left - right - (nothing ? APART : 0);
+    const across = nothing ? Math.min(width / (part.keys + 1), (width - LEAST_BESIDE) / part.keys) : width / part.keys;
+    const down = room.height / part.queries;
+    const side = Math.min(across, down, largest);
+    return room.stretched ? { across, down } : { across: side, down: side };
   };
-  let left = Math.min(room.rowLabel, 0.3 * room.width) + 10;
-  let cell = sizeWith(left);
-  if (!labelled(cell)) {
-    left = 38;
-    cell = sizeWith(left);
+  let left = before + (room.unnamed ? NO_NAMES : Math.min(room.rowLabel ?? 0, 0.3 * room.width) + 10);
+  let size = sizeWith(left);
+  const named = labelled(size);
+  if (!named) {
+    left = before + (room.unnamed ? NO_NAMES : 38);
+    size = sizeWith(left);
   }
-  const slant = labelled(cell) && (room.columnLabel > cell - 4 || nothing > 0);
+  const slant = named && (room.columnLabel > size.across - 4 || nothing > 0);
   if (slant) {
-    const leans = Math.min(room.lastLabel ?? 0, LONGEST_NAME) / 2 + 6 - cell / 2 - (nothing && APART + cell); // over the right edge
+    const leans = Math.min(room.lastLabel ?? 0, LONGEST_NAME) / 2 + 6 - size.across / 2 - (nothing && APART + size.across); // over the right edge
     const narrower = sizeWith(left, Math.max(margin, leans));
-    if (labelled(narrower)) cell = narrower;
+    if (labelled(narrower)) size = narrower;
   }
+  const { across: cell, down } = size;
   const slanted = Math.max(slant ? room.columnLabel : 0, nothing);
-  const top = slanted ? leaningHeight(slanted, cell) : 20;
+  const top = Math.round((slanted ? leaningHeight(slanted, cell) : 20) + (room.above ?? 0));
   const width = cell * part.keys;
-  return {
-    left,
-    top: Math.round(top),
-    cell,
-    width,
-    height: cell * part.queries,
-    slant,
-    beside: nothing ? { left: left + width + APART, width: Math.max(cell, LEAST_BESIDE) } : null,
-  };
+  const beside = nothing ? { left: left + width + APART, width: Math.max(cell, LEAST_BESIDE) } : null;
+  return { left, top, cell, down, width, height: down * part.queries, named, slant, beside };
 }
 
 /**
@@ -107,7 +118,7 @@ export function frameOf(part, room) {
  */
 export function cellAt(x, y, frame, part) {
   const column = Math.floor((x - frame.left) / frame.cell);
-  const row = Math.floor((y - frame.top) / frame.cell);
+  const row = Math.floor((y - frame.top) / frame.down);
   const key = column >= 0 && column < part.keys ? part.key + column : null;
   const query = row >= 0 && row < part.queries ? part.query + row : null;
   if (query !== null && key !== null) return { query, key };
@@ -116,6 +127,19 @@ export function cellAt(x, y, frame, part) {
   if (query !== null && x < frame.left) return { query, key: null };
   if (key !== null && y < frame.top) return { query: null, key };
   return null;
+}
+
+/**
+ * The cell of a level that holds a query and a key, from its first ones on.
+ * @param {number} query @param {number} key @param {number} level @param {{queries: number, keys: number}} size of the whole map
+ */
+export function cellHolding(query, key, level, size) {
+  const side = 2 ** level;
+  const [row, column] = [Math.floor(query / side), Math.floor(key / side)];
+  return {
+    level, row, column, query: row * side, key: column * side,
+    queries: Math.min(side, size.queries - row * side), keys: Math.min(side, size.keys - column * side),
+  };
 }
 
 /**
@@ -152,13 +176,13 @@ export function tilesOf(part, room, count) {
     return close.frame.slant || nothing ? fit(i + 1, Math.max(TILES_APART, leans)) : close;
   });
   const { columns, apart, frame } = found.reduce((best, one) => (one.frame.cell > 1.02 * best.frame.cell ? one : best));
-  const { cell, slant } = frame;
+  const { cell, slant, named } = frame;
   const [width, height] = [cell * part.keys, cell * part.queries];
   const tiles = Array.from({ length: count }, (_, i) => {
     const left = i % columns ? NO_NAMES : frame.left;
     const beside = nothing ? { left: left + width + APART, width: Math.max(cell, LEAST_BESIDE) } : null;
     const right = beside ? beside.left + beside.width : left + width;
-    return { frame: { left, top: i < columns ? frame.top : NO_NAMES, cell, width, height, slant, beside }, width: Math.ceil(right + apart) };
+    return { frame: { left, top: i < columns ? frame.top : NO_NAMES, cell, down: cell, width, height, named, slant, beside }, width: Math.ceil(right + apart) };
   });
   const high = tiles.filter((_, i) => i % columns === 0).reduce((sum, one) => sum + CAPTION + Math.ceil(one.frame.top + height + 2), 0);
   return { columns, height: high, tiles };

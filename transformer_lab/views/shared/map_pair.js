@@ -103,7 +103,7 @@ export class MapPair {
         low: signs ? -scale : 0, high: signs ? scale : end, table: signs ? diverging : sequential, hideRowNames: count === 3 && i > 0,
         write: (value) => (Math.abs(value) < 0.005 ? "" : withMinus(value, short)),
       }, width, scene.height);
-      return map.frame.across;
+      return map.frame.cell;
     };
     const cell = Math.min(...this.maps.map((one, i) => draw(one, i))); // all in one size, so that rows are beside rows
     const spot = (place) => place && { row: place.query, column: place.key };

@@ -1,0 +1,48 @@
+// The map of a long text by its sentences or paragraphs: what each gives to each.
+
+import { element } from "../shared/dom.js";
+import { quoted } from "../shared/messages.js";
+
+export class Groups {
+  /** Those that the reader has chosen; null for tokens. @param {any} weights @param {import("./state.js").HeadState} state */
+  static async of(weights, { options, kind }) {
+    const starts = kind.long?.groups[options.rows];
+    return starts ? new Groups(options.rows, starts, await weights.groups(options.rows), kind) : null;
+  }
+
+  /** @param {string} name @param {[number[], number[]]} starts where each begins, of queries and of keys @param {Float32Array} shares [row, column] @param {import("./store.js").Kind} kind */
+  constructor(name, [queries, keys], shares, kind) {
+    this.unit = name.replace(/s$/, "");
+    this.kind = kind;
+    this.starts = { queries, keys };
+    this.shares = shares;
+    const all = shares.reduce((a, b) => Math.max(a, b), 0);
+    /** What a map draws of it. */
+    this.scene = {
+      of: name, rowOf: (row) => shares.subarray(row * keys.length, (row + 1) * keys.length), cheap: true, nothing: null, signed: false, hidden: null, cuts: [],
+      queries: queries.map((_, i) => this.#name("queries", i, 24)), keys: keys.map((_, i) => this.#name("keys", i, 24)),
+      bounds: /** @type {import("./map_panel.js").Bounds} */ ([[0, queries.length], [0, keys.length]]), offset: keys.length - queries.length, measure: `share of a ${this.unit}’s weight`, ends: { most: all, end: all },
+    };
+  }
+
+  /** The tokens of some, from one to another. @param {"queries" | "keys"} side @returns {import("./between.js").Span} */
+  tokens(side, [first, end]) {
+    const starts = this.starts[side];
+    return [starts[first], starts[end] ?? this.kind[side]];
+  }
+
+  /** The first words of one, with its number. */
+  #name(side, i, room) {
+    const [from, to] = this.tokens(side, [i, i + 1]);
+    const words = this.kind[side === "queries" ? "query_tokens" : "key_tokens"].slice(from, Math.min(from + 12, to));
+    const text = words.join(words.some((word) => word.includes("·")) ? "" : " ").replaceAll("·", " ").trim();
+    return `${i} ${text.length > room ? `${text.slice(0, room - 1)}…` : text}`;
+  }
+
+  /** What is told where one looks at another. @returns {(string | Node)[]} */
+  words({ query, key }) {
+    if (query === null || key === null) return [];
+    const number = element("b", { "data-part": "number" }, this.scene.rowOf(query)[key].toFixed(4));
+    return [`${quoted(this.#name("queries", query, 40))} → ${quoted(this.#name("keys", key, 40))}: `, number, " of its weight"];
+  }
+}
