@@ -25,7 +25,7 @@ export const dotRadius = (part, size) =>
   Math.abs(part) < DOT_FROM ? 0 : Math.max(1.25, Math.sqrt(Math.abs(part)) * Math.max(2.8, Math.min(6.5, 0.27 * size)));
 
 export class GridMarks {
-  /** @param {import("../heads/thumbnails.js").Thumbnails} thumbnails */
+  /** @param {import("../shared/thumbnails.js").Thumbnails} thumbnails */
   constructor(thumbnails) {
     this.thumbnails = thumbnails;
     this.apart = document.createElement("canvas");

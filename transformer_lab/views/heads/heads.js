@@ -20,7 +20,7 @@ import { Superseded, Waiting } from "../shared/requests.js";
 import { hasFixedHeight } from "../shared/screen.js";
 import { headTag } from "../shared/map_sentences.js";
 import { short } from "../shared/messages.js";
-import { Thumbnails } from "./thumbnails.js";
+import { Thumbnails } from "../shared/thumbnails.js";
 
 /**
  * @typedef {object} Does what a view does about its heads
@@ -451,8 +451,8 @@ export class Heads {
     });
     const { tiles } = this.weightsHere;
     this.linesPanel.draw({
-      head: shown.head, rows: [...this.layerHeads].map(([head, weights]) => rowsOf(head, weights)),
-      hover: tiles ? null : this.hover, end: this.end, ground: shell.inks.ground, strongest: tiles && this.strongest,
+      layer: shown.layer, head: shown.head, rows: [...this.layerHeads].map(([head, weights]) => rowsOf(head, weights)),
+      hover: tiles ? null : this.hover, end: this.end, inks: shell.inks, strongest: tiles && this.strongest,
       columnOf: tiles && ((key) => this.weightsHere.column(key)),
     });
   }

@@ -13,7 +13,7 @@ const GRID_HEIGHT = 480; // at most, where the page may grow
 export class HeadsPanel {
   /**
    * @param {import("./state.js").HeadState} state its option `heads` names the face on view
-   * @param {import("./thumbnails.js").Thumbnails} thumbnails
+   * @param {import("../shared/thumbnails.js").Thumbnails} thumbnails
    * @param {import("../shared/shell.js").Shell} shell
    */
   constructor(state, thumbnails, shell) {

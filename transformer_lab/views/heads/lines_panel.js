@@ -5,16 +5,18 @@ import { radioGroup } from "../shared/controls.js";
 import { element, say } from "../shared/dom.js";
 import { lineFilter } from "./controls.js";
 import { columnLines, isLong, lineScene, LineView, strongestScene } from "./lines.js";
+import { headTag } from "../shared/map_sentences.js";
 import { Room } from "../shared/screen.js";
 
 /**
  * @typedef {object} LinesScene
+ * @property {number} layer
  * @property {number} head the chosen one
  * @property {{head: number, rowOf: (query: number) => Float32Array, nothing: ((query: number) => number) | null}[]} rows
  *   of each head that is here; nothing: what goes to no key, where heads may look there
  * @property {import("./state.js").Spot | null} hover
  * @property {number} end of the scale
- * @property {string} ground
+ * @property {any} inks
  * @property {{edges: [number, number, number][], whose: string} | null} [strongest] of a long text the strongest
  *   edges of what is seen, for where nothing is in focus
  * @property {((key: number) => Float32Array) | null} [columnOf] of a long text: a column that is here
@@ -38,7 +40,8 @@ export class LinesPanel {
       chosen: "head",
       choose: (value) => state.option({ lines: value }),
     });
-    this.heading = element("p", { class: "tl-heading" }, element("b", {}, "Who looks where"), " ");
+    this.whose = element("span", { class: "tl-quiet", "data-part": "lines-of" });
+    this.heading = element("p", { class: "tl-heading" }, element("b", {}, "Who looks where"), " ", this.whose);
     this.scroll = element("div", { class: "tl-scroll", tabindex: 0, role: "region", "aria-label": "Tokens and lines" }, this.lines.root);
     this.fixed = false;
     this.root = element(
@@ -76,7 +79,7 @@ export class LinesPanel {
   }
 
   /** @param {LinesScene} scene */
-  draw({ head, rows: here, hover, end, ground, strongest, columnOf }) {
+  draw({ layer, head, rows: here, hover, end, inks, strongest, columnOf }) {
     this.hover = hover;
     const { kind, options, selected, valueWeighted, block } = this.state;
     const focus = hover ?? selected;
@@ -89,18 +92,19 @@ export class LinesPanel {
     const note = kind.spread ? "Lines: where texts differ most." : scene.note + coming;
     const ghost = (focus || !strongest) && rows.some((one) => one.nothing); // a query may look at nothing
     say(this.note, note);
+    say(this.whose, layerMode ? `layer ${layer}` : headTag(layer, head));
     this.#listTokens(scene, long || Boolean(kind.long), ghost);
     if (!this.inSight) return; // the map stands in this place
     this.room.take(this.fixed ? this.lines.high + 4 : null); // the note follows at once
     this.lines.draw({
       edges: scene.edges.map((edge) => ({ ...edge, share: Math.min(1, edge.weight / Math.max(end, 1e-9)) })),
-      colourOf: (other) => headColour(other),
+      colourOf: (other) => (layerMode ? headColour(other) : inks.accent), // colours tell heads apart
       focus: scene.focus,
       selected: this.state.selected,
       queryNotes: scene.weights.queries,
       keyNotes: scene.weights.keys,
       named: layerMode && Boolean(focus),
-      ground,
+      ground: inks.ground,
     });
   }
 

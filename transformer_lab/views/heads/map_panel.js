@@ -2,7 +2,7 @@
 // keys move and zoom it, Shift marks a part of it.
 
 import { button, menu } from "../shared/controls.js";
-import { element, hearPointer, moveOf, onceAFrame, say, taken } from "../shared/dom.js";
+import { element, hearPointer, moveOf, onceAFrame, pixelRatio, say, taken } from "../shared/dom.js";
 import { paintBlocked, shade, signedShade } from "../shared/colours.js";
 import { tilesOf } from "../shared/map_frame.js";
 import { colourCells, MatrixMap, pixelsIn } from "../marks/matrix.js";
@@ -449,7 +449,7 @@ export class MapPanel {
   /** All that there is to show, small, with the window in it. */
   #drawOverview() {
     const { scene, whole, window } = this;
-    const ratio = globalThis.devicePixelRatio || 1;
+    const ratio = pixelRatio();
     const per = (OVERVIEW * ratio) / whole.tokens;
     const part = partOf(whole, scene.bounds);
     const [width, height] = [part.keys, part.queries].map((count) => Math.max(1, Math.round(count * per)));

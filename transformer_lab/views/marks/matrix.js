@@ -3,7 +3,7 @@
 
 import { pooled } from "../shared/attention.js";
 import { inkOn, packedPalette, paintBlocked, shade, signedShade } from "../shared/colours.js";
-import { fitText, hearPointer, showDrawn, sizedContext } from "../shared/dom.js";
+import { fitText, hearPointer, pixelRatio, showDrawn, sizedContext } from "../shared/dom.js";
 import { cellAt, cellHolding, fittedFrame, LABEL_FROM, leaning, LONGEST_NAME, NAMES_FROM, textOf, writeAbove } from "../shared/map_frame.js";
 import { TO_NOTHING } from "../shared/map_sentences.js";
 import { changeText, short } from "../shared/messages.js";
@@ -165,7 +165,7 @@ export class MatrixMap {
   repaint() {
     const { scene, frame } = this;
     const { part } = scene;
-    const ratio = globalThis.devicePixelRatio || 1;
+    const ratio = pixelRatio();
     // A pixel for a number while there are as many.
     const [wide, high] = frame.cell * ratio >= 1 && !scene.pixels ? [part.keys, part.queries] : [frame.width * ratio, frame.height * ratio].map(Math.round);
     const small = pixelsIn(scene, part, wide, high);

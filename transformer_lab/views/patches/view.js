@@ -6,7 +6,7 @@ import { bytesOf, weightOf } from "../shared/codecs.js";
 import { entry, PALETTE, shade } from "../shared/colours.js";
 import { radioGroup } from "../shared/controls.js";
 import { element, panelPart, picturePart, within, hearPointer, moveOf, sizedContext, taken } from "../shared/dom.js";
-import { blend, pictureTable, weightPixels, twoLines, largestOf } from "../shared/small_heads.js";
+import { blend, pictureTable, weightPixels, twoLines, largestOf } from "../shared/blend.js";
 import { Trials } from "../shared/trials.js";
 import { messages, short } from "../shared/messages.js";
 import { numbersOf } from "../shared/files.js";
@@ -257,10 +257,7 @@ export class PatchViewer extends OverlayViewer {
       const weights = patchesOf(this.rowOf(layer, head, grid.labels.length), grid);
       blend(context, this.smallImage, this.small, weightPixels(weights, grid.columns, pictureTable()), fade, box);
     };
-    this.heads.draw({
-      paint, room: this.everyBox.clientWidth - 12, every: model.get("_every"), inks: shell.inks,
-      marked: (layer, head) => layer === at.layer && head === at.head, off: (layer, head) => this.trials.isOff({ layer, head }),
-    });
+    this.drawHeads({ paint, every: model.get("_every"), off: (layer, head) => this.trials.isOff({ layer, head }) });
     const largest = largestOf(patchesOf(codes, grid));
     this.#drawCells(codes, largest);
     this.legend.replaceChildren(...(largest ? legend(pictureTable(), weightOf(largest), false, false) : []));
@@ -330,7 +327,7 @@ export class PatchViewer extends OverlayViewer {
   pictures() {
     return [
       { canvas: this.canvas, title: `layer ${this.at.layer}, head ${this.at.head}, from ${this.grid.labels[this.shown]}` },
-      { canvas: this.every, title: "every head: layer ↓ head →" },
+      { thumbnails: this.heads, title: "every head: layer ↓ head →" },
     ];
   }
 }

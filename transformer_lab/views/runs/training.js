@@ -70,6 +70,7 @@ class TrainingViewer extends BaseViewer {
   async #openHeads() {
     if (this.viewer || !Object.keys(this.model.get("_kinds")).length) return;
     this.viewer = new HeadViewer(this.scrubber.steps, this.heads, this.signal, "Heads on the probe", () => heightAbove(this.root, this.heads));
+    this.shell.within.push(this.viewer.shell);
     await this.viewer.open();
   }
 
@@ -116,10 +117,9 @@ class TrainingViewer extends BaseViewer {
   }
 
   pictures() {
-    const canvas = (part) => /** @type {HTMLCanvasElement | null} */ (this.heads.querySelector(`[data-part=${part}]`));
-    const { loss, course } = this.scrubber;
-    const parts = [[this.canvas, "Loss"], [loss, "Loss"], [course, this.model.get("measure")], [canvas("thumbnails"), "Every head"], [canvas("map"), "The chosen head"]];
-    return parts.filter(([drawn]) => drawn).map(([drawn, title]) => ({ canvas: drawn, title }));
+    const { scrubber: { loss, course }, viewer } = this;
+    const heads = viewer ? [{ thumbnails: viewer.heads.thumbnails, title: "Every head" }, { canvas: viewer.heads.mapPanel.canvas, title: "The chosen head" }] : [];
+    return [{ canvas: this.canvas, title: "Loss" }, { canvas: loss, title: "Loss" }, { canvas: course, title: this.model.get("measure") }, ...heads];
   }
 
   #point() {

@@ -21,6 +21,7 @@ class RunViewer extends BaseViewer {
     this.shell.draw();
     this.scrubber.renew();
     this.viewer = new HeadViewer(this.scrubber.steps, this.heads, this.signal, "Heads on the probe", () => heightAbove(this.root, this.heads));
+    this.shell.within.push(this.viewer.shell);
     await this.viewer.open();
   }
 
@@ -49,10 +50,9 @@ class RunViewer extends BaseViewer {
 
   pictures() {
     const { loss, course } = this.scrubber;
-    const canvas = (part) => /** @type {HTMLCanvasElement} */ (this.heads.querySelector(`[data-part=${part}]`));
     return [
       { canvas: loss, title: "Loss" }, { canvas: course, title: this.scrubber.measure },
-      { canvas: canvas("thumbnails"), title: "Every head" }, { canvas: canvas("map"), title: `Layer ${this.scrubber.layer}, head ${this.scrubber.head}` },
+      { thumbnails: this.viewer.heads.thumbnails, title: "Every head" }, { canvas: this.viewer.heads.mapPanel.canvas, title: `Layer ${this.scrubber.layer}, head ${this.scrubber.head}` },
     ];
   }
 }

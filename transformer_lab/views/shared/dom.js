@@ -97,6 +97,17 @@ export function atMostOnceAFrame(callback) {
   };
 }
 
+/** @type {number | null} */
+let ratioOfFile = null;
+
+/** Device pixels of a CSS pixel, on a screen or, while one is drawn, in a file. */
+export const pixelRatio = () => ratioOfFile ?? (globalThis.devicePixelRatio || 1);
+
+/** From now on canvases are drawn for a file with so many pixels; null: for the screen again. @param {number | null} ratio */
+export function setPixelRatio(ratio) {
+  ratioOfFile = ratio;
+}
+
 /**
  * Give a canvas the size it is shown at, in device pixels, and return its context in CSS pixels.
  * @param {HTMLCanvasElement} canvas
@@ -104,7 +115,7 @@ export function atMostOnceAFrame(callback) {
  * @param {number} height
  */
 export function sizedContext(canvas, width, height) {
-  const ratio = globalThis.devicePixelRatio || 1;
+  const ratio = pixelRatio();
   canvas.width = Math.max(1, Math.round(width * ratio));
   canvas.height = Math.max(1, Math.round(height * ratio));
   canvas.style.width = `${width}px`;

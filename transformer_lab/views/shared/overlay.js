@@ -4,9 +4,11 @@
 import { Answers } from "./answers.js";
 import { bytesOf, typed } from "./codecs.js";
 import { slider } from "./controls.js";
-import { element, hearChanges, legendPart, picturePart } from "./dom.js";
+import { twoLines } from "./blend.js";
+import { element, hearChanges, legendPart } from "./dom.js";
 import { linked } from "./linked.js";
-import { SmallHeads } from "./small_heads.js";
+import { Thumbnails } from "./thumbnails.js";
+import { decimalsOf, sizeOf } from "./trials.js";
 import { BaseViewer } from "./viewer.js";
 
 const ROWS = "rows/"; // what begins the name of a position's rows
@@ -48,10 +50,12 @@ export class OverlayViewer extends BaseViewer {
     });
     this.busy = this.answers.busy;
     this.waiting = this.answers.waiting;
-    this.every = picturePart("heads", "tl-every");
-    const choose = (layer, head) => this.shell.set({ layer, head, ...choosing });
-    this.heads = new SmallHeads(this.every, { heads, aspect, widest }, { chosen: () => this.at, choose }, signal);
-    this.everyBox = element("div", { class: "tl-every-box" }, this.every);
+    this.columns = Math.max(...heads);
+    this.shape = { counts: heads, aspect, widest };
+    this.heads = new Thumbnails((layer, head) => this.shell.set({ layer, head, ...choosing }), signal, undefined, "heads");
+    this.every = this.heads.canvas;
+    this.every.classList.add("tl-every");
+    this.everyBox = element("div", { class: "tl-every-box" }, this.heads.root);
     this.fade = slider({ label: over, part: "fade", values: FADES, value: model.get("fade"), text: (value) => `${Math.round(100 * value)} %`, change: (fade) => this.shell.set({ fade }) });
     this.legend = legendPart();
     this.note = element("p", { class: "tl-hint", "data-part": "note" }, model.get("_note"));
@@ -71,8 +75,38 @@ export class OverlayViewer extends BaseViewer {
 
   /** The rows on view of one head. @param {number} layer @param {number} head @param {number} keys */
   rowOf(layer, head, keys) {
-    const from = (layer * this.heads.columns + head) * keys;
+    const from = (layer * this.columns + head) * keys;
     return this.rows.subarray(from, from + keys);
+  }
+
+  /**
+   * Every head, small.
+   * @param {object} shown
+   * @param {(context: CanvasRenderingContext2D, layer: number, head: number, box: import("./blend.js").Box) => void} shown.paint
+   * @param {(layer: number, head: number) => boolean} shown.off whether it is switched off
+   * @param {(number | null)[][]} shown.every sizes of what each changes, where they are known
+   * @param {{layer: number, head: number}[]} [shown.also] further heads that are chosen
+   */
+  drawHeads({ paint, off, every, also = [] }) {
+    const { heads, columns, shape: { counts, aspect, widest }, shell: { inks }, at } = this;
+    const most = Math.max(...every.flat().map((x) => Math.abs(x ?? 0)), 0);
+    const grid = { layers: counts.length, heads: columns, width: 1, height: 1, counts };
+    heads.paint(grid, this.everyBox.clientWidth - 12, inks, {
+      aspect, widest, below: every.length ? 16 : 0,
+      paint: (context, layer, head, { x, y, width, height }) => {
+        paint(context, layer, head, { x, y, w: width, h: height });
+        const size = every[layer]?.[head];
+        if (typeof size === "number") sizeBar(context, size, most, { x, y: y + height, w: width, h: 16 }, inks);
+        if (off(layer, head)) twoLines(context, [[inks.ground, 5], [inks.edited, 2]], () => {
+          context.beginPath();
+          context.moveTo(x, y);
+          context.lineTo(x + width, y + height);
+          context.stroke();
+        });
+      },
+    });
+    heads.choose(at.layer, at.head);
+    heads.pin(also);
   }
 
   /** Another view points at something. @param {{query: number | null, key: number | null} | null} spot */
@@ -102,4 +136,17 @@ export class OverlayViewer extends BaseViewer {
   cannot(_position) {
     return "";
   }
+}
+
+/** What a head changes, below its picture. @param {CanvasRenderingContext2D} context @param {number} size @param {number} most of any head @param {import("./blend.js").Box} box @param {any} inks */
+function sizeBar(context, size, most, { x, y, w }, inks) {
+  context.fillStyle = inks.line;
+  context.fillRect(x, y + 13, w, 2);
+  context.fillStyle = inks.ink;
+  context.fillRect(x, y + 13, most ? (w * Math.abs(size)) / most : 0, 2);
+  if (w < 30) return;
+  context.font = "10px system-ui, sans-serif";
+  context.textAlign = "left";
+  context.textBaseline = "middle";
+  context.fillText(sizeOf(size, decimalsOf(most)), x + 1, y + 7, w);
 }

@@ -2,7 +2,7 @@
 
 import { bytesOf } from "./codecs.js";
 import { entry, onThemeChange, PALETTE, themeOf } from "./colours.js";
-import { element, hearChanges, onceAFrame } from "./dom.js";
+import { element, hearChanges, onceAFrame, setPixelRatio } from "./dom.js";
 import { Header } from "./header.js";
 import { Requests } from "./requests.js";
 
@@ -26,7 +26,9 @@ export class Shell {
     this.signal = signal;
     this.does = does;
     this.requests = new Requests(model, signal);
-    this.top = new Header(model, root, this.requests, does);
+    /** Views within this one. @type {Shell[]} */
+    this.within = [];
+    this.top = new Header(model, root, this.requests, { ...does, png: () => this.#sharp(does.png) });
     this.header = this.top.element;
     const { subtitle, message } = this.top;
     this.subtitle = subtitle;
@@ -44,6 +46,20 @@ export class Shell {
     this.view = /** @type {HTMLElement} */ (root.closest(".tl-view") ?? root);
     onThemeChange(this.view, () => themeOf(root) !== this.drawnIn && this.redraw(), signal);
     this.#heed();
+  }
+
+  /** A picture for a file, with two pixels where a screen may have one. @param {() => Promise<Blob | null>} png */
+  async #sharp(png) {
+    const draw = (ratio) => {
+      setPixelRatio(ratio);
+      for (const shell of [this, ...this.within]) shell.draw();
+    };
+    try {
+      draw(2);
+      return await png();
+    } finally {
+      draw(null);
+    }
   }
 
   /** The theme of where the view stands. */

@@ -3,7 +3,15 @@
 import { button } from "./controls.js";
 import { element } from "./dom.js";
 import { short } from "./messages.js";
-import { decimalsOf, sizeOf } from "./small_heads.js";
+
+/** Decimals for changes beside each other, of which this is the largest: two digits of it. @param {number} most */
+export const decimalsOf = (most) => (most >= 0.1 ? 2 : most >= 0.01 ? 3 : 4);
+
+/** A change among others. @param {number} size @param {number} decimals of all of them */
+export function sizeOf(size, decimals) {
+  const text = short(Math.abs(size), decimals);
+  return Number(text) ? (size < 0 ? "−" : "") + text : "0";
+}
 
 /** Whether two edits are the same. @param {object} a @param {object} b */
 export const sameEdit = (a, b) => JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort());

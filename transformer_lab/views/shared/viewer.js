@@ -65,7 +65,7 @@ export class BaseViewer {
     return this.sentence.textContent ?? "";
   }
 
-  /** What is on view, as canvases in reading order. @returns {{canvas: HTMLCanvasElement, title: string}[]} */
+  /** What is on view, in reading order. @returns {import("./sheet.js").Given[]} */
   pictures() {
     return [];
   }
@@ -73,7 +73,7 @@ export class BaseViewer {
   /** @returns {Promise<Blob | null>} */
   png() {
     const parts = this.pictures();
-    const apart = parts.map(({ canvas }) => canvas).filter((canvas) => !canvas.isConnected);
+    const apart = parts.flatMap(({ canvas }) => (canvas && !canvas.isConnected ? [canvas] : []));
     const holder = element("div", { style: "position:absolute;left:-9999px" }, ...apart);
     this.root.append(holder); // what is drawn on a sheet is measured in the page
     return sheet({ title: this.title, sentence: this.said, parts, inks: this.shell.inks }).finally(() => holder.remove());

@@ -1,8 +1,8 @@
 // The spectrogram under the weights of its times, their curve below, and the time under the pointer.
 
 import { niceTicks, numberText } from "../shared/ticks.js";
-import { sizedContext, taken } from "../shared/dom.js";
-import { blend, weightPixels, twoLines } from "../shared/small_heads.js";
+import { pixelRatio, sizedContext, taken } from "../shared/dom.js";
+import { blend, weightPixels, twoLines } from "../shared/blend.js";
 import { PALETTE } from "../shared/colours.js";
 import { short } from "../shared/messages.js";
 
@@ -55,7 +55,7 @@ export function weightColumns(weights, shown, step, width) {
  * @param {CanvasImageSource} image of all frames
  * @param {HTMLCanvasElement} colours
  * @param {number} fade
- * @param {import("../shared/small_heads.js").Box} box
+ * @param {import("../shared/blend.js").Box} box
  * @param {Sound} sound
  * @param {number} shown seconds
  */
@@ -142,7 +142,7 @@ export class SoundPicture {
     const context = sizedContext(this.canvas, EDGE.left + width + EDGE.right, EDGE.top + BANDS + BETWEEN + CURVE + AXIS);
     const x = (seconds) => EDGE.left + (Math.max(0, Math.min(to, seconds)) / to) * width;
     const edges = (first, last) => [x((first - 0.5) * sound.step), x((last + 0.5) * sound.step)];
-    const columns = weightColumns(weights, to, sound.step, Math.max(1, Math.round(width * (globalThis.devicePixelRatio || 1))));
+    const columns = weightColumns(weights, to, sound.step, Math.max(1, Math.round(width * pixelRatio())));
     blendSound(context, image, weightPixels(columns, columns.length, table), fade, { x: EDGE.left, y: EDGE.top, w: width, h: BANDS }, sound, to);
     this.#axes(context, x, width, inks);
     this.#curve(context, columns, width, inks);

@@ -5,7 +5,7 @@ import { legend } from "../heads/scale.js";
 import { bytesOf } from "../shared/codecs.js";
 import { button, checkbox, radioGroup } from "../shared/controls.js";
 import { element, panelPart, picturePart, within } from "../shared/dom.js";
-import { pictureTable, weightPixels, largestOf } from "../shared/small_heads.js";
+import { pictureTable, weightPixels, largestOf } from "../shared/blend.js";
 import { Trials } from "../shared/trials.js";
 import { fixed, quoted, short } from "../shared/messages.js";
 import { numbersOf } from "../shared/files.js";
@@ -209,9 +209,10 @@ export class SpectrogramViewer extends OverlayViewer {
       const columns = weightColumns(this.#row(layer, head), to, sound.step, Math.max(1, Math.round(where.w)));
       blendSound(context, this.image, weightPixels(columns, columns.length, table), fade, where, sound, to);
     };
-    this.heads.draw({
-      paint, room: this.everyBox.clientWidth - 12, every: model.get("_every")[this.shown] ?? [], inks: shell.inks,
-      marked: (layer, head) => this.#among(layer, head), off: (layer, head) => this.trials.isOff({ layer, head, kind: "cross" }),
+    const every = sound.heads.flatMap((n, layer) => Array.from({ length: n }, (_, head) => ({ layer, head })));
+    this.drawHeads({
+      paint, every: model.get("_every")[this.shown] ?? [], off: (layer, head) => this.trials.isOff({ layer, head, kind: "cross" }),
+      also: at.mean ? every.filter(({ layer, head }) => this.#among(layer, head)) : [],
     });
     const largest = largestOf(weights);
     this.legend.replaceChildren(...(largest ? legend(table, largest, false, false) : []));
@@ -281,7 +282,7 @@ export class SpectrogramViewer extends OverlayViewer {
     const { layer, head, mean } = this.at;
     return [
       { canvas: this.canvas, title: `${whoWords(layer, head, mean, this.sound.heads)}, from ${quoted(this.sound.words[this.shown])}` },
-      { canvas: this.every, title: "every head: layer ↓ head →" },
+      { thumbnails: this.heads, title: "every head: layer ↓ head →" },
     ];
   }
 }

@@ -1,17 +1,21 @@
-// Every head, small: one canvas for the whole grid, layers down and heads across.
+// Every head, small: one canvas for the whole grid, layers down and heads across. Each is a map of weights, or what its
+// view paints.
 
-import { packedPalette, paintBlocked } from "../shared/colours.js";
-import { element, sizedContext, taken } from "../shared/dom.js";
+import { packedPalette, paintBlocked } from "./colours.js";
+import { element, pixelRatio, sizedContext, taken } from "./dom.js";
 
 const LARGEST_THUMB = 54;
 const SMALLEST_PITCH = 5;
 const WIDEST = 1.5; // a thumbnail may be so much wider than high
+const PAINTED_HEIGHT = 620; // at most, of all that a view paints
+const NARROWEST = 22; // that are painted
 
 /**
  * @typedef {object} GridSize
  * @property {number} across from one thumbnail to the next, in CSS pixels
  * @property {number} down
  * @property {number} gap between two
+ * @property {number} below each, for what is said of it
  * @property {number} perRow how many stand in a row: every head of a layer, but where there is one layer
  * @property {number} rows
  *
@@ -33,7 +37,15 @@ export function gridSize({ layers, heads }, room) {
   const down = Math.min(across, fit(room.height, rows));
   across = Math.min(across, Math.max(SMALLEST_PITCH, Math.floor(WIDEST * down)));
   const gap = down >= 24 ? 3 : down >= 12 ? 2 : 1;
-  return { across, down, gap, perRow, rows };
+  return { across, down, gap, below: 0, perRow, rows };
+}
+
+/** The same of small pictures with a shape of their own. @param {{layers: number, heads: number}} grid @param {number} room across @param {Painted} how @returns {GridSize} */
+function paintedSize({ layers, heads }, room, { aspect, widest, below = 0 }) {
+  // All layers are seen at once, where that leaves something to see.
+  const high = Math.floor(PAINTED_HEIGHT / layers) - 3 - below;
+  const width = Math.max(NARROWEST, Math.min(widest, Math.max(28, Math.floor(high * aspect)), Math.floor(room / heads) - 3));
+  return { across: width + 3, down: Math.round(width / aspect) + 3 + below, gap: 3, below, perRow: heads, rows: layers };
 }
 
 /** The column and row of a head in the grid. @param {number} layer @param {number} head @param {number} heads of a layer @param {GridSize} size */
@@ -45,14 +57,14 @@ export function cellOfHead(layer, head, heads, { perRow }) {
  * The head at a column and a row; null where there is none.
  * @param {number} column
  * @param {number} row
- * @param {{layers: number, heads: number}} grid
+ * @param {{layers: number, heads: number, counts?: number[]}} grid
  * @param {GridSize} size
  */
-export function headAtCell(column, row, { layers, heads }, { perRow }) {
+export function headAtCell(column, row, { layers, heads, counts }, { perRow }) {
   const rowsALayer = Math.ceil(heads / perRow);
   const layer = Math.floor(row / rowsALayer);
   const head = (row % rowsALayer) * perRow + column;
-  const inside = column >= 0 && row >= 0 && column < perRow && layer < layers && head < heads;
+  const inside = column >= 0 && row >= 0 && column < perRow && layer < layers && head < (counts?.[layer] || heads);
   return inside ? { layer, head } : null;
 }
 
@@ -73,20 +85,28 @@ export function namesShown(count, pitch, least, chosen) {
 
 const NAMES = { width: 22, height: 18 }; // what the names of layers and heads take
 
-/** @typedef {{layers: number, heads: number, width: number, height: number, headless?: Record<string, string>, reach?: number[] | null}} Grid of thumbnails; headless: what layers without heads are; reach: how far into each row a query can look */
+/**
+ * @typedef {{layers: number, heads: number, width: number, height: number, headless?: Record<string, string>, reach?: number[] | null, counts?: number[]}} Grid of
+ *   thumbnails; headless: what layers without heads are; reach: how far into each row a query can look; counts: of layers that
+ *   differ, how many heads each has
+ * @typedef {{x: number, y: number, width: number, height: number}} ThumbBox
+ * @typedef {{aspect: number, widest: number, below?: number, paint: (context: CanvasRenderingContext2D, layer: number, head: number, box: ThumbBox) => void}} Painted
+ *   aspect: width over height; widest: at most
+ */
 
 export class Thumbnails {
   /**
    * @param {(layer: number, head: number, event: MouseEvent | KeyboardEvent) => void} choose
    * @param {AbortSignal} signal
    * @param {(layer: number, head: number) => string} [tell] what to say of a head on hover
+   * @param {string} [part] its name
    */
-  constructor(choose, signal, tell = (layer, head) => `Layer ${layer}, head ${head}: click to see it large`) {
+  constructor(choose, signal, tell = (layer, head) => `Layer ${layer}, head ${head}: click to see it large`, part = "thumbnails") {
     this.canvas = element("canvas", {
       class: "tl-thumbs",
       role: "application",
       tabindex: 0,
-      "data-part": "thumbnails",
+      "data-part": part,
     });
     this.mark = element("div", { class: "tl-mark", "aria-hidden": "true" });
     this.point = element("div", { class: "tl-mark tl-point", "aria-hidden": "true", hidden: true });
@@ -118,11 +138,22 @@ export class Thumbnails {
       const step = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[event.key];
       if (!step || !this.grid) return;
       taken(event);
-      const { column, row } = cellOfHead(this.layer, this.head, this.grid.heads, this.size);
-      const within = { layer: this.layer, head: Math.max(0, Math.min(this.grid.heads - 1, this.head + step[0])) };
-      const next = step[0] ? within : headAtCell(column, row + step[1], this.grid, this.size);
-      choose(next?.layer ?? this.layer, next?.head ?? this.head, event);
+      const next = this.#next(step[0], step[1]);
+      choose(next.layer, next.head, event);
     }, { signal });
+  }
+
+  /** The head that lies so far right and down of the chosen one, beyond layers that have none. */
+  #next(right, down) {
+    const { grid: { heads, counts }, size, layer, head } = this;
+    const most = (at) => (counts?.[at] ?? heads) - 1;
+    if (right) return { layer, head: Math.max(0, Math.min(most(layer), head + right)) };
+    const { column, row } = cellOfHead(layer, head, heads, size);
+    for (let at = row + down; ; at += down) {
+      const next = headAtCell(column, at, this.grid, size);
+      if (!next) return { layer, head };
+      if (most(next.layer) >= 0) return { layer: next.layer, head: Math.min(next.head, most(next.layer)) };
+    }
   }
 
   /**
@@ -137,7 +168,7 @@ export class Thumbnails {
   draw(shades, grid, table, room, inks) {
     this.grid = grid;
     this.size = gridSize(grid, { width: room.width - NAMES.width, height: room.height - NAMES.height });
-    const ratio = globalThis.devicePixelRatio || 1;
+    const ratio = pixelRatio();
     const look = JSON.stringify([grid, this.size, ratio, inks, Array.from(table)]);
     const fresh = look !== this.look;
     if (fresh) this.#begin(inks);
@@ -150,6 +181,16 @@ export class Thumbnails {
     this.tall = this.size.rows * this.size.down + NAMES.height > room.height;
     this.choose(this.layer ?? 0, this.head ?? 0);
     return fresh;
+  }
+
+  /** Draw what a view paints. @param {Grid} grid @param {number} room across, with the names @param {{ground: string, blocked: string}} inks @param {Painted} how */
+  paint(grid, room, inks, how) {
+    this.grid = grid;
+    this.size = paintedSize(grid, room - NAMES.width, how);
+    this.#begin(inks);
+    for (let layer = 0; layer < grid.layers; layer++) {
+      for (let head = 0; head < (grid.counts?.[layer] ?? grid.heads); head++) how.paint(this.context, layer, head, this.boxOf(layer, head));
+    }
   }
 
   /** An empty canvas of its size, and what lies over all maps. */
@@ -223,12 +264,12 @@ export class Thumbnails {
 
   /** Where a head's thumbnail lies on the canvas, in CSS pixels. @param {number} layer @param {number} head */
   boxOf(layer, head) {
-    const { across, down, gap } = this.size;
+    const { across, down, gap, below } = this.size;
     const { column, row } = cellOfHead(layer, head, this.grid.heads, this.size);
-    return { x: column * across, y: row * down, width: across - gap, height: down - gap };
+    return { x: column * across, y: row * down, width: across - gap, height: down - gap - below };
   }
 
-  /** Mark the heads that are pinned. @param {{layer: number, head: number}[]} places */
+  /** Mark further heads, such as those that are pinned. @param {{layer: number, head: number}[]} places */
   pin(places) {
     this.pins?.forEach((mark) => mark.remove());
     this.pins = this.grid ? places.map(() => element("div", { class: "tl-mark tl-pin-mark", "aria-hidden": "true" })) : [];

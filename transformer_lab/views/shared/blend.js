@@ -1,0 +1,62 @@
+// A picture under the colours of weights.
+
+import { colourTable, shade } from "./colours.js";
+
+const OVER = 0.75; // opacity of the largest weight, where the picture is wholly faded
+
+/** The colours of weights on a picture: the same in both themes, since the picture is. */
+export const pictureTable = () => colourTable("viridis", "light");
+
+/** @typedef {{x: number, y: number, w: number, h: number}} Box */
+
+/** Weights as a small canvas, a pixel each: where no weight is, what lies below is seen. @param {ArrayLike<number>} weights @param {number} columns @param {Uint8ClampedArray} table */
+export function weightPixels(weights, columns, table) {
+  const canvas = document.createElement("canvas");
+  canvas.width = columns;
+  canvas.height = weights.length / columns;
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const image = context.createImageData(columns, canvas.height);
+  const largest = largestOf(weights);
+  for (let i = 0; i < weights.length; i++) {
+    const strength = shade(weights[i], largest);
+    image.data.set([...table.subarray(3 * strength, 3 * strength + 3), strength], 4 * i);
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** @param {ArrayLike<number>} weights */
+export const largestOf = (weights) => Array.from(weights).reduce((a, b) => Math.max(a, b), 0);
+
+/** Stroke twice: one of two lines is seen on whatever lies below. @param {CanvasRenderingContext2D} context @param {[string, number][]} lines colours and widths @param {() => void} stroke */
+export function twoLines(context, lines, stroke) {
+  for (const [colour, thick] of lines) {
+    context.strokeStyle = colour;
+    context.lineWidth = thick;
+    stroke();
+  }
+}
+
+/**
+ * A picture under the colours of weights.
+ * @param {CanvasRenderingContext2D} context
+ * @param {CanvasImageSource} picture
+ * @param {CanvasImageSource | null} grey the same without its colours, where it has some
+ * @param {HTMLCanvasElement} weights
+ * @param {number} fade
+ * @param {Box} box of the weights
+ * @param {Box} [under] of the picture, where that is another
+ */
+export function blend(context, picture, grey, weights, fade, box, under = box) {
+  context.globalAlpha = 1;
+  context.imageSmoothingEnabled = true;
+  context.drawImage(picture, under.x, under.y, under.w, under.h);
+  if (grey) {
+    context.globalAlpha = fade;
+    context.drawImage(grey, under.x, under.y, under.w, under.h);
+  }
+  context.globalAlpha = OVER * fade;
+  context.imageSmoothingEnabled = false;
+  context.drawImage(weights, box.x, box.y, box.w, box.h);
+  context.globalAlpha = 1;
+}
