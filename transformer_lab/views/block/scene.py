@@ -68,23 +68,23 @@ def block_scene(
 
 def _vectors(stages: Sequence[Stage]) -> list[tuple[str, str, np.ndarray]]:
     """(step, name, numbers) of every vector, in the order in which it is made; each once."""
-    found: list[tuple[str, str, np.ndarray]] = []
+    rows: list[tuple[str, str, np.ndarray]] = []
     for stage in stages:
         for vector in stage.vectors:
             values = vector.values.numpy()
-            if not any(np.array_equal(values, other) for *_, other in found):
-                found.append((stage.tab, vector.name, values))
-    return found
+            if not any(np.array_equal(values, other) for *_, other in rows):
+                rows.append((stage.tab, vector.name, values))
+    return rows
 
 
 def _numbers(
     stages: Sequence[Stage], rows: Sequence[tuple], keys: Sequence[str], shown: Sequence[int]
 ) -> Numbers:
     """Every vector on the way, and every table of keys; a row of the table for each number."""
-    found: list[Array] = []
+    arrays: list[Array] = []
     columns: dict[str, list[Any]] = {"step": [], "vector": [], "number": [], "value": []}
     for tab, name, values in rows:
-        found.append(_named(found, f"{tab}: {name}", values, f"{tab}: {name}, a vector"))
+        arrays.append(_named(arrays, f"{tab}: {name}", values, f"{tab}: {name}, a vector"))
         columns["step"] += [tab] * len(values)
         columns["vector"] += [name] * len(values)
         columns["number"] += range(len(values))
@@ -92,13 +92,13 @@ def _numbers(
     for stage in stages:
         for name, values in stage.columns.items():
             own = values.numpy()[list(shown)]
-            found.append(_named(found, f"{stage.tab}, {name}", own, stage.formula, "key"))
-    return Numbers(found, {"key": list(keys)}, columns)
+            arrays.append(_named(arrays, f"{stage.tab}, {name}", own, stage.formula, "key"))
+    return Numbers(arrays, {"key": list(keys)}, columns)
 
 
-def _named(found: list[Array], name: str, values: Any, means: str, axis: str = "") -> Array:
+def _named(arrays: list[Array], name: str, values: Any, means: str, axis: str = "") -> Array:
     """An array whose name no other has."""
-    taken, unique, count = {one.name for one in found}, name, 2
+    taken, unique, count = {one.name for one in arrays}, name, 2
     while unique in taken:
         unique, count = f"{name} ({count})", count + 1
     return Array(unique, values, (axis or f"number of {unique}",), means)

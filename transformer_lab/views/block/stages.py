@@ -77,18 +77,20 @@ def stages_of(steps: BlockSteps, around: Mapping[str, Any]) -> list[Stage]:
             around["lens"][0],
         )
         answers = [[name, p, final.get(name)] for name, p in around["lens"]]
-    return [
-        Stage(
-            name,
-            *(say(key, stage=name, **values) for key in ("tab", "title", "formula", name)),
-            [vector for row in has.get("vectors", ()) for vector in _vectors(steps, numbers, *row)],
-            {label: numbers[column] for label, column in has.get("columns", ())},
-            (has["beside"][0], numbers[has["beside"][1]]) if "beside" in has else None,
-            answers if name == "answer" else [],
+    stages = []
+    for name, has in STAGES.items():
+        if any(numbers[part] is None for part in has.get("needs", ())):
+            continue
+        tab, title, formula, sentence = (
+            say(key, stage=name, **values) for key in ("tab", "title", "formula", name)
         )
-        for name, has in STAGES.items()
-        if all(numbers[part] is not None for part in has.get("needs", ()))
-    ]
+        vectors = [one for row in has.get("vectors", ()) for one in _vectors(steps, numbers, *row)]
+        columns = {label: numbers[column] for label, column in has.get("columns", ())}
+        label, vector = has.get("beside", ("", ""))
+        beside = (label, numbers[vector]) if label else None
+        shown = answers if name == "answer" else []
+        stages.append(Stage(name, tab, title, formula, sentence, vectors, columns, beside, shown))
+    return stages
 
 
 def _numbers(steps: BlockSteps, tokens: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -113,9 +115,9 @@ def _numbers(steps: BlockSteps, tokens: Sequence[str]) -> tuple[dict[str, Any], 
     values: dict[str, Any] = {name: one.item() for name, one in facts.items()}
     for name in ("dots", "scaled", "weights", "shares"):
         at = int(values[f"best_{name}"])
-        found = at < len(tokens)
-        values[f"best_{name}"] = tokens[at] if found else None
-        values[f"value_{name}"] = float(numbers[name][at]) if found else 0.0
+        known = at < len(tokens)
+        values[f"best_{name}"] = tokens[at] if known else None
+        values[f"value_{name}"] = float(numbers[name][at]) if known else 0.0
     for name, x in numbers.items():
         if isinstance(x, Tensor) and x.dim() == 1:
             values[f"{name}_length"] = float(x.norm())

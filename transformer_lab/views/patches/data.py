@@ -49,27 +49,26 @@ def look(
     """
     ready = isinstance(model, ImageModel)
     more = {**(given or {}), "pixel_values": model.prepare(picture) if ready else picture}
-    found = trace(model.model if ready else model, tokens, labels=labels, keep="maps", **more)
+    made = trace(model.model if ready else model, tokens, labels=labels, keep="maps", **more)
     if ready:
-        found.model_name = model.name
-    if found.batch_size != 1:
-        raise ValueError(f"picture holds {found.batch_size} pictures; give one")
-    if found.patches is None:
+        made.model_name = model.name
+    if made.batch_size != 1:
+        raise ValueError(f"picture holds {made.batch_size} pictures; give one")
+    if made.patches is None:
         raise ValueError(
-            f"where the patches of {found.model_name} stand is not known, so they cannot be shown; "
+            f"where the patches of {made.model_name} stand is not known, so they cannot be shown; "
             "HeadView(trace) shows its maps"
         )
     network = network_of(model).evaluated()
-    pixels = network.picture(Inputs(found.tokens, given=found.given))
+    pixels = network.picture(Inputs(made.tokens, given=made.given))
     if pixels is None:
         raise ValueError(
-            f"{found.model_name} reads patches one by one, and how they lie in a picture is not known; "
+            f"{made.model_name} reads patches one by one, and how they lie in a picture is not known; "
             "HeadView(trace) shows its maps"
         )
     seen = model.seen(pixels) if ready else _stretched(pixels)
     note = model.note if ready else STRETCHED
-    told = " ".join(filter(None, (note, found.note)))
-    return Seen(network, pixels, seen, found, told)
+    return Seen(network, pixels, seen, made, " ".join(filter(None, (note, made.note))))
 
 
 def _stretched(pixels: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class Effects(Passes[Effect]):
             return output.answers[0].float().softmax(-1).cpu()
         return self._embedded(output)
 
-    def told(self, after: Tensor) -> Effect:
+    def effect(self, after: Tensor) -> Effect:
         if self.has_classes:
             return changed(self.before, after, self._name)
         return self._embedding(after)
@@ -76,9 +76,9 @@ class Effects(Passes[Effect]):
     def _embedding(self, after: Tensor) -> Effect:
         cosine = float(torch.cosine_similarity(self.before.double(), after.double(), dim=0))
         norms = float(self.before.norm()), float(after.norm())
-        told = (
+        sentence = (
             f"{self.what[0].upper()}{self.what[1:]} turns: cosine {cosine:.4f} with what it was, its "
             f"length goes from {norms[0]:.1f} to {norms[1]:.1f}."
         )
         rows = (("cosine with before", 1.0, cosine), ("length", *norms))
-        return Effect(max(0.0, 1 - cosine), told, rows)
+        return Effect(max(0.0, 1 - cosine), sentence, rows)

@@ -63,7 +63,7 @@ def _numbers(patches: Patches, weights: np.ndarray) -> Numbers:
     key = ("key",)
     places = [patches.place(i) or (np.nan, np.nan) for i in range(len(weights))]
     rows, columns = np.array(places, dtype=float).T
-    found = [
+    arrays = [
         Array(name, values, key, say(f"is_{name}"))
         for name, values in (("weight", weights), ("row", rows), ("column", columns))
     ]
@@ -71,4 +71,4 @@ def _numbers(patches: Patches, weights: np.ndarray) -> Numbers:
     for name, side in (("row", 0), ("column", 1)):
         table[name] = [None if place[side] != place[side] else place[side] for place in places]
     table["weight"] = weights.astype(str).tolist()
-    return Numbers(found, {"key": patches.labels}, table)
+    return Numbers(arrays, {"key": patches.labels}, table)

@@ -122,9 +122,9 @@ class PatchView(OverlayView):
     def every_head(self) -> Tensor:
         """What each head alone changes when it is switched off, fp32 [layer, head] (see `Effect`);
         shown beside every head from then on."""
-        found = self._effects.every()
-        self._every = plain(found)
-        return found
+        sizes = self._effects.every()
+        self._every = plain(sizes)
+        return sizes
 
     @property
     def sentence(self) -> str:

@@ -34,7 +34,7 @@ def position_scene(
     by = its.words["by_distance"]
     axes: dict = {"query": names, "key": names, "distance": distances[0].tolist()}
     maps = [causal_gaps(w) if causal else w.float().numpy() for w in weights]
-    found = [
+    arrays = [
         Array(name, shown, ("query", "key"), f"attention weight, {name_of_test}")
         for name, shown, name_of_test in zip(("before", "after"), maps, titles, strict=True)
     ]
@@ -49,7 +49,7 @@ def position_scene(
             for i, line in enumerate(values)
         ]
     where = ("line" if its.banded else "head", "distance")
-    found.append(Array("by_distance", values, where, f"{by}, by key − query in tokens"))
+    arrays.append(Array("by_distance", values, where, f"{by}, by key − query in tokens"))
     over = its.words.get("scale", its.words["added"]).format(head=head)
     shown_encoding: Mark = Note(its.words.get("nothing", ""))
     if encoding is not None:
@@ -61,7 +61,7 @@ def position_scene(
             shown, Axis(its.row), Axis(its.column), end=float(largest), signed=True
         )
         where = tuple(f"encoding {name}" for name in (its.row, its.column))
-        found.append(Array("encoding", shown, where, over))
+        arrays.append(Array("encoding", shown, where, over))
     most = float(torch.maximum(*weights).max())
     words = Axis("", names, tokens=True)
     tests = [
@@ -85,5 +85,5 @@ def position_scene(
         f"{title} · {its.name}",
         sentence,
         [[Panel(over, shown_encoding), Panel(its.words["distance"], lines)], tests],
-        Numbers(found, axes),
+        Numbers(arrays, axes),
     )

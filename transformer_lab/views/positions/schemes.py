@@ -166,8 +166,8 @@ def _products(table: Tensor, distances: Tensor) -> Tensor:
     products = table[from_] @ table.T
     to = from_ + distances[:, None]
     inside = (to >= 0) & (to < n)
-    found = products[torch.arange(len(from_)), to.clamp(0, n - 1)]
-    mean = torch.where(inside, found, 0).sum(-1) / inside.sum(-1)
-    least = torch.where(inside, found, torch.inf).amin(-1)
-    most = torch.where(inside, found, -torch.inf).amax(-1)
+    dots = products[torch.arange(len(from_)), to.clamp(0, n - 1)]
+    mean = torch.where(inside, dots, 0).sum(-1) / inside.sum(-1)
+    least = torch.where(inside, dots, torch.inf).amin(-1)
+    most = torch.where(inside, dots, -torch.inf).amax(-1)
     return torch.stack([mean, least, most]).masked_fill(~inside.any(-1), torch.nan)

@@ -113,18 +113,18 @@ class PositionView(SelectionView):
                 "schemes.js"
             )
         words = text if model is None and text is not None else SENTENCE
-        found = self._look_at(model, tokenizer, text, labels, name) if model is not None else {}
+        traits = self._look_at(model, tokenizer, text, labels, name) if model is not None else {}
         if model is not None:
             d_model, n_heads = model.config.d_model, model.config.n_heads
             length = min(length, model.config.n_ctx)
             causal = model.config.kind == "decoder"
-        measured = found.get("_given", {}).get("shifts")
+        measured = traits.get("_given", {}).get("shifts")
         if measured:
             shift = max(by for by in measured if by <= shift)
         super().__init__(
             title=title or name or "Positions", of=(model,), scheme=chosen.name, d_model=d_model,
             n_heads=n_heads, base=base, length=length, causal=causal, test=test,
-            shift=shift, _words=_words(words), **found,
+            shift=shift, _words=_words(words), **traits,
         )  # fmt: skip
         layers = model.config.n_layers if model is not None and measured else 1
         for place, value, count in (("layer", layer, layers), ("head", head, n_heads)):
@@ -152,13 +152,13 @@ class PositionView(SelectionView):
                 given[name] = getattr(config.positions, name)
         if text is not None:
             tokens, labels, special = _tokens(model, tokenizer, text, labels)
-            self._trial = found = tried(model, tokens, labels, special)
-            n, kind = len(tokens), found.kind
-            given |= {"kind": kind, "words": token_names(labels), **found.described()}
+            self._trial = trial = tried(model, tokens, labels, special)
+            n, kind = len(tokens), trial.kind
+            given |= {"kind": kind, "words": token_names(labels), **trial.described()}
             traits |= {
-                "_maps": found.packed(),
+                "_maps": trial.packed(),
                 "kind": kind,
-                "link": link_of(found.trace),
+                "link": link_of(trial.trace),
                 "_kinds": {
                     kind: {
                         "layers": config.n_layers,
@@ -374,9 +374,9 @@ def _tokens(model, tokenizer, text, labels) -> tuple[Tensor, list[str], list[boo
         tokens = reader.encode(text)
         if len(tokens) > model.config.n_ctx:
             raise ValueError(f"text has {len(tokens)} tokens; n_ctx={model.config.n_ctx}")
-        found = reader.trace(text, *(text,) * (reader.kind == "encoder-decoder"))
-        kind = "encoder" if "encoder" in found.kinds else "decoder"
-        return tokens, list(found.query_tokens(kind)), found.special(kind)
+        trace = reader.trace(text, *(text,) * (reader.kind == "encoder-decoder"))
+        kind = "encoder" if "encoder" in trace.kinds else "decoder"
+        return tokens, list(trace.query_tokens(kind)), trace.special(kind)
     tokens = torch.as_tensor(text).long().flatten()
     names = [str(i) for i in tokens.tolist()] if labels is None else [str(x) for x in labels]
     if len(names) != len(tokens):

@@ -28,7 +28,7 @@ class OverlayView(SelectionView):
     """A picture with the weights of the chosen position over it, and what edits change.
 
     Subclasses set `_network`, `_data` (rows: `packed` and `kept`), `_effects` (`of`, `every` and
-    `seconds`; None where nothing can be told) and `_kinds`, and give `query`.
+    `seconds`; None where nothing can be measured) and `_kinds`, and give `query`.
     """
 
     absent: ClassVar[str] = "this page does not hold it; open the view in a notebook"
@@ -40,7 +40,9 @@ class OverlayView(SelectionView):
     _edits = t.List().tag(sync=True)
     _effect = t.Dict().tag(sync=True)  # of these edits, or {}
     _every = t.List().tag(sync=True)  # what each head alone changes, where that is known
-    _unit = t.Unicode("").tag(sync=True)  # of what is in _every; empty where nothing can be told
+    _unit = t.Unicode("").tag(
+        sync=True
+    )  # of what is in _every; empty where nothing can be measured
     _note = t.Unicode("").tag(sync=True)
     _live = t.Bool(True).tag(sync=True)
 
@@ -104,7 +106,7 @@ class OverlayView(SelectionView):
         return proposal["value"]
 
     def _no_effects(self) -> str:
-        return "what edits change cannot be told"
+        return "what edits change cannot be measured"
 
     # -- for the browser ------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ class HasSize(Protocol):
     def size(self) -> float | list[float]: ...
 
 
-Told = TypeVar("Told", bound=HasSize)
+EffectT = TypeVar("EffectT", bound=HasSize)
 
 
 @dataclass(frozen=True)
@@ -46,25 +46,25 @@ class Effect:
         return {"size": self.size, "sentence": self.sentence, "rows": [list(r) for r in self.rows]}
 
 
-class Passes(Generic[Told]):
-    """Passes over one input. Subclasses say what is `read` of an output, and what is `told` of one
-    after edits, beside `before`."""
+class Passes(Generic[EffectT]):
+    """Passes over one input. Subclasses say what is `read` of an output, and the
+    `effect` of what an output with edits reads, beside `before`."""
 
     def __init__(self, network: Network, inputs: Inputs, trace: Trace, kind: str):
         self.network, self.inputs, self.trace, self.kind = network, inputs, trace, kind
         start = time.perf_counter()
         self.before = self._answer()
         self.seconds = time.perf_counter() - start  # of a pass
-        self._kept: dict[str, Told] = {}
+        self._kept: dict[str, EffectT] = {}
         self._every = torch.full((trace.n_layers(kind), trace.n_heads(kind)), float("nan"))
 
     def read(self, output: Output) -> Tensor:
         raise NotImplementedError
 
-    def told(self, after: Tensor) -> Told:
+    def effect(self, after: Tensor) -> EffectT:
         raise NotImplementedError
 
-    def of(self, edits: Sequence[Edit]) -> Told:
+    def of(self, edits: Sequence[Edit]) -> EffectT:
         """
         Raises:
             EditError: for an edit that fits nothing in the model.
@@ -73,7 +73,7 @@ class Passes(Generic[Told]):
         if name not in self._kept:
             with edit(self.network, *edits, this_thread=True):
                 after = self._answer()
-            self._kept[name] = self.told(after)
+            self._kept[name] = self.effect(after)
         return self._kept[name]
 
     def alone(self, layer: int | None = None) -> list[tuple[int, int, Edit]]:
@@ -115,7 +115,7 @@ def changed(
     """What became of probabilities [class or token].
 
     Args:
-        watched: whose probability is told; the likeliest by default.
+        watched: whose probability the sentence is about; the likeliest by default.
     """
     was, now = int(before.argmax()), int(after.argmax())
     best = was if watched is None else watched
@@ -124,10 +124,10 @@ def changed(
     shown = top if now in top else [*top[:-1], now]
     rows = tuple((name(i), float(before[i]), float(after[i])) for i in shown)
     change = float(after[best] - before[best])
-    told = (
+    sentence = (
         f"P({name(best)}) {moved(short(float(before[best])), short(float(after[best])))} "
         f"({change_text(change)})"
     )
     if now != was:
-        told += f"; now the likeliest is {name(now)} ({short(float(after[now]))})"
-    return Effect(change, f"{told}.", rows)
+        sentence += f"; now the likeliest is {name(now)} ({short(float(after[now]))})"
+    return Effect(change, f"{sentence}.", rows)

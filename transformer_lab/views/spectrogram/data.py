@@ -82,26 +82,26 @@ def hear(
         ids = torch.tensor([written_ids(name, running.module, given[FEATURES], text, tokenizer)])
     if labels is None and tokenizer is not None:
         labels = tokenizer.tokens(ids[0].tolist())
-    found = trace(network.module, target=ids, target_labels=labels, keep="maps", **given)
+    made = trace(network.module, target=ids, target_labels=labels, keep="maps", **given)
     if tokenizer is not None:
         flags = [[int(i) in tokenizer.special_ids for i in ids[0]]]
-        found.name_with(tokenizer, special={"decoder": flags})
-    return _of_trace(found)
+        made.name_with(tokenizer, special={"decoder": flags})
+    return _of_trace(made)
 
 
-def _of_trace(found: Trace) -> Heard:
-    name = found.model_name
-    network = found.network
+def _of_trace(trace: Trace) -> Heard:
+    name = trace.model_name
+    network = trace.network
     sound = None if network is None else sound_of(network.module)
-    x = found.given.get(FEATURES)
-    if network is None or sound is None or x is None or KIND not in found.kinds:
+    x = trace.given.get(FEATURES)
+    if network is None or sound is None or x is None or KIND not in trace.kinds:
         raise ValueError(
             f"the trace of {name} has no sound that Whisper heard; give one of tl.trace(whisper, "
             "input_features=…, target=ids). HeadView(trace) shows its maps"
         )
-    if found.batch_size != 1:
-        raise ValueError(f"the trace holds {found.batch_size} sounds; trace one alone to show it")
-    return Heard(network, found, sound, x[0].detach().float().cpu())
+    if trace.batch_size != 1:
+        raise ValueError(f"the trace holds {trace.batch_size} sounds; trace one alone to show it")
+    return Heard(network, trace, sound, x[0].detach().float().cpu())
 
 
 # -- the picture ----------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ class Next:
 
 
 class Effects(Passes[WordEffects]):
-    """Passes over one sound with edits in force, beside the pass without. What is told at a word is
+    """Passes over one sound with edits in force, beside the pass without. The effect at a word is of
     the probability of the one after it."""
 
     def __init__(self, heard: Heard):
@@ -210,7 +210,7 @@ class Effects(Passes[WordEffects]):
         assert output.logits is not None
         return output.logits[0].float().softmax(-1).cpu()
 
-    def told(self, after: Tensor) -> WordEffects:
+    def effect(self, after: Tensor) -> WordEffects:
         pairs = zip(self.before, after, self.next, strict=True)
         return WordEffects(tuple(changed(b, a, self._name, n.token) for b, a, n in pairs))
 
@@ -220,9 +220,9 @@ class Effects(Passes[WordEffects]):
     @property
     def next(self) -> list[Next]:
         """For every word the one after it."""
-        found = []
+        words = []
         for i, row in enumerate(self.before):
             given = i + 1 < len(self._ids)
             token = self._ids[i + 1] if given else int(row.argmax())
-            found.append(Next(token, self._name(token), float(row[token]), given))
-        return found
+            words.append(Next(token, self._name(token), float(row[token]), given))
+        return words

@@ -94,9 +94,8 @@ def listen_sentence(seen: Listening) -> str:
     silent = silent_from(seen.end, step, n)
     values: dict[str, Any] = dict(when=None, span=None, next=None, end=seen.end)
     values |= dict(silent=held_by(weights, silent, n) if silent < n else None)
-    found = half_of(weights)
-    if found is not None:
-        first, last, held = found
+    if (half := half_of(weights)) is not None:
+        first, last, held = half
         wide = (last - first + 1) * WIDE > max(silent, WIDE)
         values |= dict(when=time_words(first, last, step), wide=wide, held=held)
     if seen.span is not None:

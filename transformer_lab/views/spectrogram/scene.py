@@ -60,14 +60,14 @@ def sound_scene(
     every = Thumbnails(small, framed, picture=picture, fade=fade, layers=layers)
     panels = [[Panel(who, over)], [Panel("", weight)], [Panel("every head: layer ↓ head →", every)]]
     axes = {"seconds": seconds, "frame_seconds": [i * hop for i in range(frames)]}
-    found = [
+    arrays = [
         Array("weight", weights.astype("f4"), ("seconds",), say("is_weight", who=who)),
         Array("every_head", rows, ("layer", "head", "seconds"), say("is_every_head")),
         Array(
             "spectrogram", features, ("band", "frame_seconds"), say("is_spectrogram", shades=False)
         ),
     ]
-    return Scene(title, sentence, panels, Numbers(found, axes))
+    return Scene(title, sentence, panels, Numbers(arrays, axes))
 
 
 def _reduced(features: np.ndarray, frames: int) -> np.ndarray:

@@ -151,9 +151,9 @@ class SpectrogramView(OverlayView):
         """
         if self._effects is None:
             raise ValueError(self._no_effects())
-        found = self._effects.every()
-        self._every = plain(found)
-        return found[self.query]
+        sizes = self._effects.every()
+        self._every = plain(sizes)
+        return sizes[self.query]
 
     @property
     def sentence(self) -> str:
