@@ -77,44 +77,6 @@ def fill(number):
 MUTANTS = {
     "one matrix": (mutant(project=lambda x, q, k, v: (x @ q, x @ q, x @ v)), "one matrix"),
     "exchanged": (mutant(project=lambda x, q, k, v: (x @ k, x @ q, x @ v)), "changed places"),
-    "keys mixed": (mutant(project=lambda x, q, k, v: (x @ q, x @ k, x @ k)), "their own, `W_V`"),
-    "embeddings mixed": (mutant(project=lambda x, q, k, v: (x @ q, x @ k, x)), "embeddings"),
-    "unscaled": (mutant(scale=lambda x, query: 1.0), "not scaled"),
-    "by d": (mutant(scale=lambda x, query: query.shape[-1]), "divided by d."),
-    "√ of d_model": (mutant(scale=lambda x, query: x.shape[-1] ** 0.5), "*embedding*"),
-    "inverted": (mutant(mask=lambda s, sees: s.masked_fill(sees, -math.inf)), "wrong way round"),
-    "ignored": (mutant(mask=lambda s, sees: s), "not used"),
-    "triangle": (
-        mutant(mask=lambda s, sees: s.masked_fill(~torch.ones_like(sees).tril(), -math.inf)),
-        "always hide what comes later",
-    ),
-    "on its side": (mutant(mask=lambda s, sees: fill(-math.inf)(s, sees.mT)), "exchanged"),
-    "zeros": (mutant(mask=fill(0.0)), "A hidden score of 0"),
-    "multiplied": (mutant(mask=lambda s, sees: s * sees), "A hidden score of 0"),
-    "over the queries": (
-        mutant(softmax=lambda s: s.softmax(-2).nan_to_num(0.0)),
-        "along the wrong axis",
-    ),
-    "cut afterwards": (
-        mutant(mask=lambda s, sees: s, mix=lambda w, value, sees: (w * sees) @ value),
-        "after the softmax",
-    ),
-    "NaN": (mutant(softmax=lambda s: s.softmax(-1)), "may attend to nothing is NaN"),
-    "−10⁹": (mutant(mask=fill(-1e9)), "attends to everything evenly"),
-    "exp that is infinite": (
-        mutant(
-            softmax=lambda s: torch.where(
-                (s == -math.inf).all(-1, True), 0.0, s.exp() / s.exp().sum(-1, keepdim=True)
-            )
-        ),
-        "infinite, and ∞/∞",
-    ),
-    "weights": (mutant(mix=lambda w, value, sees: w), "The last step is missing"),
-    "not divided": (mutant(softmax=lambda s: (s - s.amax(-1, True)).exp().nan_to_num(0.0)), "divide"),
-    "keeps its value": (
-        mutant(mix=lambda w, value, sees: torch.where(sees.any(-1, True), w @ value, value)),
-        "gets its own value",
-    ),
     "two at once": (
         mutant(scale=lambda x, query: 1.0, mask=lambda s, sees: s.masked_fill(sees, -math.inf)),
         "Two things at once. First: The scores are not scaled",

@@ -85,18 +85,6 @@ SINUSOID_MUTANTS = {
         "alternates",
     ),
     "cosine first": (sinusoid_mutant(one=math.cos, two=math.sin), "swapped"),
-    "from 1": (lambda n, d: sinusoids_with_loops(n + 1, d)[1:], "begin at 1"),
-    "not doubled": (sinusoid_mutant(lambda p, i, d: p / 10000 ** (i / d)), "half as far"),
-    "doubled twice": (sinusoid_mutant(lambda p, i, d: p / 10000 ** (4 * i / d)), "doubled twice"),
-    "multiplied": (sinusoid_mutant(lambda p, i, d: p * 10000 ** (2 * i / d)), "divides"),
-    "one speed": (sinusoid_mutant(lambda p, i, d: p), "same speed"),
-    "base 1000": (sinusoid_mutant(lambda p, i, d: p / 1000 ** (2 * i / d)), "10000"),
-    "degrees": (
-        sinusoid_mutant(lambda p, i, d: math.radians(p / 10000 ** (2 * i / d))),
-        "radians",
-    ),
-    "sines": (sinusoid_mutant(two=math.sin), "cosine"),
-    "turned": (lambda n, d: sinusoids_with_loops(n, d).T, "a row is a position"),
 }
 
 
@@ -119,21 +107,6 @@ def shift_mutant(
 SHIFT_MUTANTS = {
     "transposed": (lambda k, d: shift_with_loops(k, d).T, "goes backwards"),
     "both plus": (shift_mutant(turn=lambda c, s: (c, s, s, c)), "+ in both"),
-    "both minus": (shift_mutant(turn=lambda c, s: (c, -s, -s, c)), "− in both"),
-    "diagonal": (shift_mutant(turn=lambda c, s: (c, 0, 0, c)), "Only the diagonal"),
-    "exchanged": (shift_mutant(turn=lambda c, s: (s, c, -c, s)), "changed places"),
-    "halves": (shift_mutant(near=False), "i + d/2"),
-    "not doubled": (shift_mutant(lambda k, i, d: k / 10000 ** (i / d)), "half as far"),
-    "doubled twice": (shift_mutant(lambda k, i, d: k / 10000 ** (4 * i / d)), "doubled twice"),
-    "base 1000": (shift_mutant(lambda k, i, d: k / 1000 ** (2 * i / d)), "10000"),
-    "multiplied": (
-        shift_mutant(lambda k, i, d: k * float(10000 ** (torch.tensor(2 * i) / d))),
-        "The formula divides",
-    ),
-    "one speed": (shift_mutant(lambda k, i, d: k), "same angle"),
-    "degrees": (shift_mutant(lambda k, i, d: math.radians(k / 10000 ** (2 * i / d))), "radians"),
-    "vector": (lambda k, d: sinusoids_with_loops(abs(k) + 1, d)[-1], "vector of position k"),
-    "identity": (lambda k, d: torch.eye(d), "changes nothing"),
     "halves, backwards": (
         shift_mutant(turn=lambda c, s: (c, -s, s, c), near=False),
         "Two things at once. First: Your matrix goes backwards",

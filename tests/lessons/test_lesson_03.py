@@ -45,27 +45,8 @@ def test_right_answers_are_accepted(name, function, judged):
 MUTANTS = {
     "reshaped": ("split_heads", lambda x, n: x.reshape(len(x), n, x.shape[1], -1), "in a row"),
     "not swapped": ("split_heads", lambda x, n: x.unflatten(-1, (n, -1)), "swap the two"),
-    "interleaved": (
-        "split_heads",
-        lambda x, n: torch.stack([x[..., i::n] for i in range(n)], 1),
-        "every n-th",
-    ),
-    "turned": (
-        "split_heads",
-        lambda x, n: split_with_loop(x, n).mT,
-        "Position and d_head are swapped",
-    ),
-    "sizes swapped": (
-        "split_heads",
-        lambda x, n: x.unflatten(-1, (-1, n)).transpose(1, 2),
-        "d_head pieces",
-    ),
-    "copied": ("split_heads", lambda x, n: torch.stack([x] * n, 1), "all of the numbers"),
     "merged in a row": ("merge_heads", lambda z: z.reshape(len(z), z.shape[2], -1), "in a row"),
     "woven": ("merge_heads", lambda z: z.movedim(1, -1).flatten(2), "alternate"),
-    "mean": ("merge_heads", lambda z: z.mean(1), "averaged"),
-    "sum": ("merge_heads", lambda z: z.sum(1), "added the heads up"),
-    "not joined": ("merge_heads", lambda z: z.transpose(1, 2), "joined into one"),
 }
 
 

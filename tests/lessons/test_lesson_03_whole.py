@@ -78,39 +78,10 @@ def per_head(packed, h):
     return [part.flatten(2) for part in packed.unflatten(-1, (h, 3, -1)).unbind(3)]
 
 
-def hidden(which, value=-math.inf):
-    return lambda scores, padding: scores.masked_fill(which(padding), value)
-
-
 MUTANTS = {
     "no first bias": (mutant(biases=(0, 1)), "`in_bias` is not added"),
     "no last bias": (mutant(biases=(1, 0)), "`out_bias` is not added"),
-    "keys first": (mutant(thirds=lambda p, h: [p.chunk(3, -1)[i] for i in (1, 0, 2)]), "changed"),
-    "values first": (mutant(thirds=lambda p, h: p.chunk(3, -1)[::-1]), "in the wrong order"),
-    "packed by head": (mutant(thirds=per_head), "cut in three first"),
-    "every third": (mutant(thirds=lambda p, h: p.unflatten(-1, (-1, 3)).unbind(-1)), "every third"),
-    "reshaped": (mutant(split=lambda x, h: x.reshape(len(x), h, x.shape[1], -1)), "pieces of one word end up"),
     "strided": (mutant(split=lambda x, h: torch.stack([x[..., i::h] for i in range(h)], 1)), "n-th"),
-    "unscaled": (mutant(scale=lambda x, q: 1.0), "not scaled"),
-    "by d_head": (mutant(scale=lambda x, q: q.shape[-1]), "divided by d_head"),
-    "√d_model": (mutant(scale=lambda x, q: x.shape[-1] ** 0.5), "divided by √d_model"),
-    "no mask": (mutant(mask=lambda scores, padding: scores), "not used"),
-    "True may look": (mutant(mask=hidden(lambda p: ~p[:, None, None])), "the wrong way round"),
-    "rows hidden": (mutant(mask=hidden(lambda p: p[:, None, :, None])), "*rows*"),
-    "zeros": (mutant(mask=hidden(lambda p: p[:, None, None], 0.0)), "score of 0"),
-    "cut afterwards": (
-        mutant(
-            mask=lambda scores, padding: scores,
-            softmax=lambda scores, padding: scores.softmax(-1) * ~padding[:, None, None],
-        ),
-        "after the softmax",
-    ),
-    "over queries": (mutant(softmax=lambda scores, padding: scores.softmax(2)), "over the queries"),
-    "over heads": (mutant(softmax=lambda scores, padding: scores.softmax(1)), "over the heads"),
-    "merged in a row": (mutant(merge=lambda z: z.reshape(len(z), z.shape[2], -1)), "mixes words"),
-    "woven": (mutant(merge=lambda z: z.movedim(1, -1).flatten(2)), "alternate"),
-    "W_O lies": (mutant(out=lambda mixed, weight: mixed @ weight), "out_weight.T"),
-    "no W_O": (mutant(out=lambda mixed, weight: mixed, biases=(1, 0)), "last step is missing"),
     "two at once": (
         mutant(scale=lambda x, q: 1.0, biases=(1, 0)),
         "Two things at once. First: The scores are not scaled",

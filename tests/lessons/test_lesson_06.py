@@ -128,21 +128,6 @@ def once(counts):
     return counts.most_common(1)[0][0]
 
 
-def only_first(ids, pair, new):
-    for i in range(len(ids) - 1):
-        if (ids[i], ids[i + 1]) == pair:
-            return ids[:i] + [new] + ids[i + 2 :]
-    return ids
-
-
-def single_count(words, n_merges, first):
-    counts = Counter()
-    for ids, times in words:
-        for pair in pairwise(ids):
-            counts[pair] += times
-    return torch.tensor(sorted(counts, key=lambda p: (-counts[p], p))[:n_merges])
-
-
 def leftmost(ids, merges, first):
     rows = {tuple(p): i for i, p in enumerate(merges.tolist())}
     ids, i = list(ids), 0
@@ -168,62 +153,14 @@ def longest(ids, merges, first):
     return torch.tensor(out)
 
 
-def reverse_rows(ids, merges, first):
-    for row in range(len(merges) - 1, -1, -1):
-        ids = joined(ids, tuple(merges[row].tolist()), first + row)
-    return torch.tensor(ids)
-
-
-def one_round(ids, merges, first):
-    for row, pair in enumerate(merges.tolist()):
-        if tuple(pair) in pairwise(ids):
-            return torch.tensor(joined(ids, tuple(pair), first + row))
-    return torch.tensor(ids)
-
-
 LN2 = math.log(2)
 MUTANTS = {
     "times forgotten": ("learn_bpe", learner(count=lambda n: 1), "counted each word once"),
     "ties by most_common": ("learn_bpe", learner(best=once), "seen first"),
-    "ties by the largest": (
-        "learn_bpe",
-        learner(best=lambda c: max(c, key=lambda pair: (c[pair], pair))),
-        "took the largest",
-    ),
-    "one count": ("learn_bpe", single_count, "counted again"),
-    "not replaced": ("learn_bpe", learner(replace=lambda ids, *_: ids), "again and again"),
-    "rarest": (
-        "learn_bpe", learner(best=lambda c: min(c, key=lambda p: (c[p], p))), "*least*",
-    ),
-    "first in a word only": ("learn_bpe", learner(replace=only_first), "only once in each word"),
-    "run from the right": (
-        "learn_bpe",
-        learner(replace=lambda ids, p, new: joined(ids[::-1], p[::-1], new)[::-1]),
-        "left to right",
-    ),
-    "ids from 0": ("learn_bpe", learner(new=lambda first, i: i), "numbered from 0"),
-    "one id": ("learn_bpe", learner(new=lambda first, i: first), "the same id"),
-    "across words": (
-        "learn_bpe",
-        lambda words, n, first: learner()(
-            [([one for ids, t in words for _ in range(t) for one in ids], 1)], n, first
-        ),
-        "across two words",
-    ),
     "leftmost": ("encode_word", leftmost, "the leftmost pair"),
     "longest": ("encode_word", longest, "longest token"),
-    "reverse": ("encode_word", reverse_rows, "learned last"),
-    "one round": ("encode_word", one_round, "stopped after one merge"),
-    "rows as ids": (
-        "encode_word", lambda ids, m, first: encode_by_rows(ids, m, 0), "numbers of their rows",
-    ),
-    "bytes": ("encode_word", lambda ids, m, first: torch.tensor(ids), "nothing is merged"),
     "nats": ("bits_per_byte", lambda x, n: x.sum() / n, "These are nats"),
     "a token": ("bits_per_byte", lambda x, n: x.mean() / LN2, "each *token*"),
-    "mean over bytes": ("bits_per_byte", lambda x, n: x.mean() / LN2 / n, "as well"),
-    "all": ("bits_per_byte", lambda x, n: x.sum() / LN2, "number of its bytes"),
-    "upside down": ("bits_per_byte", lambda x, n: n / (x.sum() / LN2), "upside down"),
-    "times ln 2": ("bits_per_byte", lambda x, n: x.sum() / n * LN2, "smaller"),
 }  # fmt: skip
 TWICE = {  # two mistakes at once: one is named, and once it is mended, the other
     "times forgotten, ties by most_common": (

@@ -91,25 +91,6 @@ MASK_MUTANTS = {
         lambda t, p: parts(t, p)[1][:, None].repeat(1, t.shape[1], 1),
         "the future can still be seen",
     ),
-    "inverted": (lambda t, p: ~mask_by_comparing(t, p), "inverted"),
-    "triangle turned": (
-        lambda t, p: parts(t, p)[0].T & parts(t, p)[1][:, None],
-        "wrong way round",
-    ),
-    "no diagonal": (
-        lambda t, p: parts(t, p)[0].tril(-1) & parts(t, p)[1][:, None],
-        "keep the diagonal",
-    ),
-    "rows": (
-        lambda t, p: parts(t, p)[0] & parts(t, p)[1][..., None],
-        "It is the columns that have to be hidden",
-    ),
-    "rows too": (
-        lambda t, p: mask_by_comparing(t, p) & parts(t, p)[1][..., None],
-        "has no softmax",
-    ),
-    "or": (lambda t, p: parts(t, p)[0] | parts(t, p)[1][:, None], "not `|`"),
-    "pad is 0": (lambda t, p: mask_by_comparing(t, 0), "whatever `pad_id` says"),
     "numbers": (lambda t, p: mask_by_comparing(t, p).float(), "torch.bool"),
 }
 
@@ -135,22 +116,6 @@ def writes(next_scores, bos, eos, longest, *, read=lambda ids: ids, pick=torch.a
 GREEDY_MUTANTS = {
     "keeps both": (writes, "in front and `eos` at its end"),
     "keeps the end": (lambda *a: writes(*a)[1:], "ends with `eos`"),
-    "keeps the start": (
-        lambda f, bos, eos, n: torch.cat([torch.tensor([bos]), greedy_with_lists(f, bos, eos, n)]),
-        "begins with `bos`",
-    ),
-    "forgets": (
-        lambda f, bos, eos, n: greedy_with_lists(lambda ids: f(ids[-1:]), bos, eos, n),
-        "the last token alone",
-    ),
-    "least likely": (
-        lambda f, bos, eos, n: greedy_with_lists(lambda ids: -f(ids), bos, eos, n),
-        "lowest score",
-    ),
-    "one more": (lambda f, bos, eos, n: greedy_with_lists(f, bos, eos, n + 1), "more than"),
-    "one fewer": (lambda f, bos, eos, n: greedy_with_lists(f, bos, eos, n - 1), "fewer than"),
-    "goes on": (lambda f, bos, eos, n: greedy_with_lists(f, bos, -1, n), "went on after"),
-    "last only": (lambda *a: greedy_with_lists(*a)[-1:], "last token alone"),
     "a list": (lambda *a: greedy_with_lists(*a).tolist(), "in a list"),
 }
 
@@ -185,44 +150,9 @@ def table(*, row=0, heads="mean", keep=None, soft=False, turn=False, divide=True
     return made
 
 
-def table_of_places(maps, source, target, pad_id, vocab_size):
-    places = torch.arange(source.shape[1]).expand_as(source)
-    return table_at_once(maps, places, target, pad_id, vocab_size)
-
-
-def without_a_floor(*arguments):
-    counts = table(divide=False)(*arguments)
-    return counts / counts.sum(1, keepdim=True)
-
-
 TABLE_MUTANTS = {
     "a row too late": (table(row=1), "one row above"),
     "the first head": (table(heads=lambda m: m[:, 0]), "one head alone"),
-    "the strongest head": (
-        table(heads=lambda m: m.max(1).values),
-        "the head that attends to it most",
-    ),
-    "padding counted": (table(keep=lambda word: True), "Padding of the target"),
-    "places": (table_of_places, "the *position* that a word attends to"),
-    "soft": (table(soft=True), "added up the weights"),
-    "each pair once": (table(once=True), "You count each pair of words once"),
-    "turned": (table(turn=True), "The table is transposed"),
-    "counts": (table(divide=False), "These are counts"),
-    "no floor": (without_a_floor, "0 / 0"),
-    "columns": (
-        lambda *a: table(divide=False)(*a) / table(divide=False)(*a).sum(0).clamp(min=1),
-        "Each *row* should sum to 1",
-    ),
-    "by all": (
-        lambda *a: table(divide=False)(*a) / table(divide=False)(*a).sum(),
-        "number of all words",
-    ),
-    "words run ahead": (
-        lambda maps, source, target, *rest: table_at_once(
-            maps[:, :, 1:], source, target[:, :-1], *rest
-        ),
-        "rows run ahead",
-    ),
     "late and counted": (table(row=1, divide=False), "Two things at once"),
     "soft and one head": (table(soft=True, heads=lambda m: m[:, 0]), "Two things at once"),
     "padding and turned": (table(keep=lambda word: True, turn=True), "Two things at once"),

@@ -72,13 +72,6 @@ def windows(predict, tokens, size, stride, *, step=None, first=lambda new, losse
     return join(parts) / count(len(tokens), sum(map(len, parts)))
 
 
-def pieces(predict, tokens, length):
-    parts = [tokens[t : t + length + 1] for t in range(0, len(tokens) - 1, length)]
-    return torch.cat(
-        [F.cross_entropy(predict(p)[:-1], p[1:], reduction="none") for p in parts]
-    ).mean()
-
-
 def again(new, losses, begin, last):
     return 0
 
@@ -88,48 +81,6 @@ MUTANTS = {
     "again, own count": (
         lambda *x: windows(*x, first=again, count=lambda n, judged: judged), "count twice",
     ),
-    "seam out": (
-        lambda *x: windows(*x, first=lambda new, losses, begin, last: new + (begin > 0)),
-        "one token is never scored",
-    ),
-    "seam twice": (
-        lambda *x: windows(*x, first=lambda new, losses, begin, last: new - (begin > 0)),
-        "scored twice",
-    ),
-    "always the last": (
-        lambda p, t, size, stride: windows(
-            p, t, size, stride,
-            first=lambda new, losses, begin, last: len(losses) - stride if begin == 0 else new,
-        ),
-        "In the first window, too",
-    ),
-    "last stride": (
-        lambda p, t, size, stride: windows(
-            p, t, size, stride,
-            first=lambda new, losses, begin, last: len(losses) - stride if begin and last else new,
-        ),
-        "In the last window",
-    ),
-    "end": (lambda *x: windows(*x, stop=True), "the end of the text is never scored"),
-    "by size": (lambda p, t, size, stride: windows(p, t, size, stride, step=size), "Your windows move by `size`"),
-    "pieces of stride": (lambda p, t, size, stride: pieces(p, t, stride), "and nothing before them"),
-    "pieces of size": (lambda p, t, size, stride: pieces(p, t, size - 1), "pieces of `size`"),
-    "not shifted": (
-        lambda p, t, size, stride: windows(
-            lambda w: torch.cat((p(w)[1:], p(w)[:1])), t, size, stride
-        ),
-        "just read",
-    ),
-    "means": (
-        lambda *x: windows(
-            *x, join=lambda parts: torch.stack([p.mean() for p in parts]).mean(), count=lambda n, j: 1
-        ),
-        "windows' means",
-    ),
-    "first counted": (lambda *x: windows(*x, count=lambda n, judged: n), "The first has nothing"),
-    "sum": (lambda *x: windows(*x, count=lambda n, judged: 1), "You return the sum"),
-    "bits": (lambda *x: windows(*x) / math.log(2), "These are bits"),
-    "a window each": (lambda p, t, size, stride: solutions.windowed_loss(p, t, size, 1), "of its own"),
     "again, and a sum": (
         lambda *x: windows(*x, first=again, count=lambda n, judged: 1), "Two things at once",
     ),

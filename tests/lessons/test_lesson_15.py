@@ -148,32 +148,15 @@ MUTANTS = {
         "rms_norm", lambda x, g, e: F.layer_norm(x, x.shape[-1:], g, eps=e), "This is layer norm",
     ),
     "length": ("rms_norm", lambda x, g, e: x / (x.pow(2).sum(-1, True) + e).sqrt() * g, "*sum*"),
-    "no root": ("rms_norm", lambda x, g, e: x / (x.pow(2).mean(-1, True) + e) * g, "root is missing"),
-    "words": (
-        "rms_norm", lambda x, g, e: x / (x.pow(2).mean(-2, True) + e).sqrt() * g, "last axis",
-    ),
-    "no gain": ("rms_norm", lambda x, g, e: F.rms_norm(x, g.shape, eps=e), "gain is missing"),
-    "eps outside": (
-        "rms_norm", lambda x, g, e: x / (x.pow(2).mean(-1, True).sqrt() + e) * g, "*under* the root",
-    ),
     "swapped": ("swiglu", lambda x, g, u, d: swiglu_with_einsum(x, u, g, d), "swapped"),
     "sigmoid": (
         "swiglu", lambda x, g, u, d: ((x @ g.T).sigmoid() * (x @ u.T)) @ d.T, "sigmoid alone",
     ),
-    "no up": ("swiglu", lambda x, g, u, d: F.silu(x @ g.T) @ d.T, "`w_up` is missing"),
-    "sum": ("swiglu", lambda x, g, u, d: (F.silu(x @ g.T) + x @ u.T) @ d.T, "A gate multiplies"),
-    "late": ("swiglu", lambda x, g, u, d: F.silu((x @ g.T) * (x @ u.T)) @ d.T, "of the product"),
     "take turns": ("grouped_attention", grouped(spread=turns), "take turns"),
     "all read the first": (
         "grouped_attention", grouped(spread=lambda h, n, kv: 0), "",
     ),
     "no mask": ("grouped_attention", grouped(masked=False), "later words"),
-    "no scale": ("grouped_attention", grouped(scale=lambda d, x: 1.0), "not divided"),
-    "√d_model": (
-        "grouped_attention", grouped(scale=lambda d, x: x.shape[-1] ** -0.5), "√d_model",
-    ),
-    "not turned back": ("grouped_attention", grouped(turned=False), "swapping head and position"),
-    "not projected": ("grouped_attention", grouped(projected=False), "`w_out`"),
     "two matrices": ("parameters_of", changed(2, lambda c, n: n // 3 * 2), "has three"),
     "one layer": (
         "parameters_of",
@@ -181,27 +164,15 @@ MUTANTS = {
         + torch.tensor([0, 1, 1, 1, 0]) * parameters_by_matrices({**c, "num_hidden_layers": 1}),
         "a single layer",
     ),
-    "no last norm": ("parameters_of", changed(3, lambda c, n: n - c["hidden_size"]), "the last"),
-    "tied, counted": (
-        "parameters_of", read_as(tie_word_embeddings=lambda c: False), "*is* the embedding",
-    ),
-    "kv as queries": (
-        "parameters_of", read_as(num_key_value_heads=lambda c: c["num_attention_heads"]),
-        "`num_key_value_heads`",
-    ),
-    "head_dim": ("parameters_of", read_as(head_dim=own_width), "`head_dim`"),
-    "summed": ("parameters_of", lambda c: parameters_by_matrices(c).sum(), "five parts"),
     "keys only": ("cache_bytes", lambda c, b: cache_in_a_loop(c, b) // 2, "both are kept"),
     "one layer's": (
         "cache_bytes", lambda c, b: cache_in_a_loop({**c, "num_hidden_layers": 1}, b), "one layer",
     ),
-    "numbers": ("cache_bytes", lambda c, b: cache_in_a_loop(c, 1), "not bytes"),
     "every head": (
         "cache_bytes",
         lambda c, b: cache_in_a_loop({**c, "num_key_value_heads": c["num_attention_heads"]}, b),
         "every query head",
     ),
-    "always 2": ("cache_bytes", lambda c, b: cache_in_a_loop(c, 2), "always take 2"),
 }  # fmt: skip
 TWICE = {  # two mistakes at once: one is named, and once it is mended, the other
     "no mask, groups take turns": (

@@ -129,47 +129,13 @@ def fall(predict, picture, size, fill, said=lambda x: x.log_softmax(-1), how=tor
     return how(said(whole)[whole.argmax()], said(rest)[:, whole.argmax()]).reshape(shape)
 
 
-def own(predict, picture, size, fill):
-    made, shape = covers(picture, size, fill)
-    whole, rest = (predict(x).log_softmax(-1).amax(-1) for x in (picture[None], made))
-    return (whole - rest).reshape(shape)
-
-
-def alone(predict, picture, size, fill):
-    made, shape = covers(torch.full_like(picture, fill), size, 1e9)
-    kept = torch.where(made == 1e9, picture, made)
-    whole = predict(picture[None]).log_softmax(-1)[0]
-    return (whole.max() - predict(kept).log_softmax(-1)[:, whole.argmax()]).reshape(shape)
-
-
-def in_place(predict, picture, size, fill):
-    mine, found = picture.clone(), []
-    whole = predict(picture[None]).log_softmax(-1)[0]
-    rows, columns = picture.shape[1] // size, picture.shape[2] // size
-    for row in range(rows):
-        for column in range(columns):
-            mine[:, row * size : (row + 1) * size, column * size : (column + 1) * size] = fill
-            found.append(whole.max() - predict(mine[None]).log_softmax(-1)[0, whole.argmax()])
-    return torch.stack(found).reshape(rows, columns)
-
-
 MUTANTS = {
     "cut: reshape": (
         "to_patches", lambda x, s: x.reshape(len(x), -1, x.shape[1] * s * s), "did not swap axes",
     ),
     "cut: columns": ("to_patches", lambda x, s: axes((0, 4, 2, 1, 3, 5), x, s), "column by column"),
-    "cut: side": ("to_patches", lambda x, s: axes((0, 2, 4, 1, 5, 3), x, s), "lies on its side"),
-    "cut: colours": ("to_patches", lambda x, s: axes((0, 2, 4, 3, 5, 1), x, s), "colours come last"),
-    "cut: unfold": ("to_patches", lambda x, s: F.unfold(x, s, stride=s), "are exchanged"),
-    "cut: spread": ("to_patches", lambda x, s: axes((0, 3, 5, 1, 2, 4), x, s), "every size-th"),
-    "cut: square": (
-        "to_patches", lambda x, s: cut_by_unfold(x, s).unflatten(-1, (x.shape[1], s, s)), "last step",
-    ),
     "cut: columns, side": (
         "to_patches", lambda x, s: axes((0, 4, 2, 1, 5, 3), x, s), "Two things",
-    ),
-    "cut: columns, colours": (
-        "to_patches", lambda x, s: axes((0, 4, 2, 3, 5, 1), x, s), "and inside a patch the colours",
     ),
     "paste: reshape": ("to_pictures", lambda p, s, shape: p.view(len(p), *shape), "did not swap"),
     "paste: as cut": (
@@ -177,29 +143,6 @@ MUTANTS = {
         lambda p, s, shape: p.reshape(len(p), shape[1] // s, shape[2] // s, shape[0], s, s)
         .permute(0, 2, 4, 1, 3, 5).reshape(len(p), *shape),
         "permuted as for cutting",
-    ),
-    "paste: side": (
-        "to_pictures", lambda *x: laid(*x, lambda p: p.transpose(-1, -2)), "lies on its side",
-    ),
-    "paste: colours": (
-        "to_pictures",
-        lambda p, s, shape: paste_with_loops(
-            p.unflatten(-1, (s, s, shape[0])).movedim(-1, 2).flatten(2), s, shape
-        ),
-        "read the colours as the last",
-    ),
-    "paste: channels last": (
-        "to_pictures", lambda *x: paste_by_fold(*x).movedim(1, -1), "with the colours last",
-    ),
-    "paste: backwards": (
-        "to_pictures", lambda p, *x: paste_by_fold(p.flip(1), *x), "placed in reverse order",
-    ),
-    "paste: columns": (
-        "to_pictures",
-        lambda p, s, shape: paste_by_fold(
-            p.unflatten(1, (shape[2] // s, -1)).transpose(1, 2).flatten(1, 2), s, shape
-        ),
-        "column by column",
     ),
     "paste: columns, side": (
         "to_pictures",
@@ -217,17 +160,6 @@ MUTANTS = {
         lambda p: shared(rolled(p, lambda f, a: a.mean(0) @ f)[0, 1:]),
         "residual stream out",
     ),
-    "look: last": ("class_attention", lambda p: shared(p[-1, :, 0, 1:].mean(0)), "last layer alone"),
-    "look: column": (
-        "class_attention", lambda p: shared(rolled(p, lambda f, a: half(a) @ f)[1:, 0]), "the column",
-    ),
-    "look: not shared": (
-        "class_attention", lambda p: rolled(p, lambda f, a: half(a) @ f)[0, 1:], "Divide by their sum",
-    ),
-    "look: with [CLS]": (
-        "class_attention", lambda p: rolled(p, lambda f, a: half(a) @ f)[0], "still there",
-    ),
-    "look: mean": ("class_attention", lambda p: shared(p[:, :, 0, 1:].mean((0, 1))), "a *product*"),
     "look: order, not shared": (
         "class_attention", lambda p: rolled(p, lambda f, a: f @ half(a))[0, 1:], "Two things",
     ),
@@ -235,19 +167,10 @@ MUTANTS = {
         "occlusion_map", lambda *x: fall(*x, how=lambda a, b: b - a), "other way round",
     ),
     "cover: logits": ("occlusion_map", lambda *x: fall(*x, said=lambda x: x), "compared logits"),
-    "cover: probabilities": (
-        "occlusion_map", lambda *x: fall(*x, said=lambda x: x.softmax(-1)), "compared probabilities",
-    ),
-    "cover: own": ("occlusion_map", own, "Follow *one* class"),
-    "cover: alone": ("occlusion_map", alone, "keep the others"),
-    "cover: piled": ("occlusion_map", in_place, "pile up"),
     "cover: written in": (
         "occlusion_map",
         lambda predict, x, s, f: (fall(predict, x, s, f), x[:, :s, :s].fill_(f))[0],
         "changes the tensor",
-    ),
-    "cover: sizes": (
-        "occlusion_map", lambda *x: fall(*x, how=lambda a, b: (a - b).abs()), "You took absolute values",
     ),
     "cover: no list": (
         "occlusion_map", lambda predict, x, s, f: predict(x).log_softmax(-1), "ValueError",

@@ -126,19 +126,6 @@ def begun(change):
     return layer(__init__=init)
 
 
-def summed(of):
-    return layer(forward=lambda self, x: of(self, x, (x @ self.A.T) @ self.B.T))
-
-
-def merging(of):
-    def merge(self):
-        made = copy.deepcopy(self.linear)
-        made.weight.data = of(self, made.weight.data, (self.B @ self.A).detach())
-        return made
-
-    return layer(merge=merge)
-
-
 def in_place(self):
     self.linear.weight.data += self.scale * (self.B @ self.A).detach()
     return self.linear
@@ -147,12 +134,6 @@ def in_place(self):
 def emptied(self):
     made = in_place(self)
     self.B.data.zero_()
-    return made
-
-
-def no_bias(self):
-    made = nn.Linear(self.linear.in_features, self.linear.out_features, bias=False)
-    made.weight.data = self.linear.weight + self.scale * (self.B @ self.A).detach()
     return made
 
 
@@ -256,35 +237,7 @@ MUTANTS = {
     "lora: no module": ("LoRALinear", no_super, "must be a module"),
     "lora: no scale": ("LoRALinear", scale_of(lambda rank, alpha: 1), "not scaled"),
     "lora: alpha": ("LoRALinear", scale_of(lambda rank, alpha: alpha), "You scale by alpha;"),
-    "lora: alpha times rank": ("LoRALinear", scale_of(lambda r, alpha: r * alpha), "alpha · rank"),
-    "lora: rank by alpha": ("LoRALinear", scale_of(lambda r, alpha: r / alpha), "rank / alpha; it"),
-    "lora: change alone": (
-        "LoRALinear", summed(lambda self, x, change: self.scale * change), "is only the change",
-    ),
-    "lora: all scaled": (
-        "LoRALinear", summed(lambda self, x, c: self.scale * (self.linear(x) + c)),
-        "You scale the old layer too",
-    ),
-    "lora: taken away": (
-        "LoRALinear", summed(lambda self, x, c: self.linear(x) - self.scale * c), "change is subtracted",
-    ),
-    "lora: root of the rank": (
-        "LoRALinear", scale_of(lambda r, alpha: alpha / r**0.5), "by √rank",
-    ),
-    "lora: bias twice": (
-        "LoRALinear",
-        summed(lambda self, x, c: self.linear(x) + self.scale * c + (self.linear.bias if self.linear.bias is not None else 0)),
-        "added twice",
-    ),
     "lora: merged, and emptied": ("LoRALinear", layer(merge=emptied), "changes `A` or `B`"),
-    "lora: in place": ("LoRALinear", layer(merge=in_place), "the change twice"),
-    "lora: merged, no bias": ("LoRALinear", layer(merge=no_bias), "loses the bias"),
-    "lora: merged, no scale": (
-        "LoRALinear", merging(lambda self, w, change: w + change), "forgets to scale",
-    ),
-    "lora: merged, replaced": (
-        "LoRALinear", merging(lambda self, w, change: self.scale * change), "*replaces* the old weight",
-    ),
     "lora: merged, a tensor": (
         "LoRALinear", layer(merge=lambda self: self.linear.weight + self.B @ self.A),
         "returned a Tensor",
@@ -335,29 +288,6 @@ MUTANTS = {
     "shares: not squared": ("rank_shares", lambda b, a: shares(a - b, same), "are not squared"),
     "shares: the new": ("rank_shares", lambda b, a: shares(a), "You took the new weight. Use the *change*"),
     "shares: the old": ("rank_shares", lambda b, a: shares(b), "the old weight"),
-    "shares: one by one": (
-        "rank_shares", lambda b, a: shares(a - b, of=lambda s: s / s.sum()), "sum them up",
-    ),
-    "shares: not shared": (
-        "rank_shares", lambda b, a: shares(a - b, of=lambda s: s.cumsum(0)), "the last number is 1",
-    ),
-    "shares: smallest first": (
-        "rank_shares", lambda b, a: shares(a - b, of=lambda s: s.flip(0).cumsum(0) / s.sum()),
-        "started with the smallest",
-    ),
-    "shares: by the largest": (
-        "rank_shares", lambda b, a: shares(a - b, of=lambda s: s.cumsum(0) / s.max()),
-        "divided by the largest",
-    ),
-    "shares: what is left": (
-        "rank_shares", lambda b, a: 1 - shares(a - b), "the fraction left out",
-    ),
-    "shares: of the old": (
-        "rank_shares",
-        lambda b, a: shares(a - b, of=lambda s: s.cumsum(0) / b.norm() ** 2),
-        "those of the change",
-    ),
-    "shares: roots": ("rank_shares", lambda b, a: shares(a - b).sqrt(), "fractions of length"),
     "shares: not squared, one by one": (
         "rank_shares", lambda b, a: shares(a - b, same, lambda s: s / s.sum()), "Two things at once",
     ),

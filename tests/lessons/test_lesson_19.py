@@ -151,12 +151,6 @@ def after_w_out(z, w, h):
     return out.flatten(2)
 
 
-def wrong_axis(z, w, h):
-    z = z.clone()
-    z[:, :, h] = 0
-    return projected(z, w)
-
-
 def group_with(right, n_heads, level, *, ask=lambda group, head: [*group, head], best=min,
                enough=lambda left, level: left <= level, thin=True, last=0):  # fmt: skip
     """Greedy search with one step done otherwise."""
@@ -170,75 +164,11 @@ def group_with(right, n_heads, level, *, ask=lambda group, head: [*group, head],
     return torch.tensor(sorted(group), dtype=torch.long)
 
 
-def thinned_by(spare):
-    def made(right, n_heads, level):
-        group = group_with(right, n_heads, level, thin=False).tolist()
-        return torch.tensor(
-            [h for h in group if not spare(right, group, h, level)], dtype=torch.long
-        )
-
-    return made
-
-
-def group_by_place(right, n_heads, level):
-    group = []
-    while right(group) > level and len(group) < n_heads:
-        left = [right([*group, h]) for h in range(n_heads) if h not in group]
-        group.append(left.index(min(left)))
-    return torch.tensor(sorted(group))
-
-
-def group_unsorted(right, n_heads, level):
-    group, order = [], []
-    while right(group) > level and len(group) < n_heads:
-        group.append(min(set(range(n_heads)) - {*group}, key=lambda h: right([*group, h])))
-    kept = solutions.minimal_group(right, n_heads, level).tolist()
-    order = [head for head in group if head in kept]
-    return torch.tensor(order)
-
-
 MUTANTS = {
     "group: each alone": (
         "minimal_group", lambda *x: group_with(*x, ask=lambda group, head: [head]), "**alone**",
     ),
     "group: least harm": ("minimal_group", lambda *x: group_with(*x, best=max), "leaves the *most* answers right"),
-    "group: in order": (
-        "minimal_group", lambda *x: group_with(*x, best=lambda heads, key: min(heads)),
-        "order of their numbers",
-    ),
-    "group: not thinned": ("minimal_group", lambda *x: group_with(*x, thin=False), "is not thinned out"),
-    "group: below": (
-        "minimal_group", lambda *x: group_with(*x, enough=lambda left, level: left < level),
-        "**At most** `level`",
-    ),
-    "group: one short": ("minimal_group", lambda *x: group_with(*x, last=1), "one head short"),
-    "group: others": (
-        "minimal_group",
-        lambda right, n, level: torch.tensor(
-            sorted({*range(n)} - {*solutions.minimal_group(right, n, level).tolist()}), dtype=torch.long
-        ),
-        "left on",
-    ),
-    "group: thinned at once": (
-        "minimal_group",
-        thinned_by(lambda right, group, h, level: right([x for x in group if x != h]) <= level),
-        "but not both",
-    ),
-    "group: needed thinned": (
-        "minimal_group",
-        thinned_by(lambda right, group, h, level: right([x for x in group if x != h]) > level),
-        "drop the heads that are needed",
-    ),
-    "group: everything": (
-        "minimal_group", lambda *x: group_with(*x[:2], -1.0, thin=False), "before you thin out",
-    ),
-    "group: unsorted": ("minimal_group", group_unsorted, "smallest number first"),
-    "group: the place": ("minimal_group", group_by_place, "the *index* of the best head"),
-    "group: that matter": (
-        "minimal_group",
-        lambda right, n, level: torch.tensor([h for h in range(n) if right([h]) < right([])]),
-        "matter *alone*",
-    ),
     "group: shares": (
         "minimal_group", lambda right, n, level: torch.tensor([right([h]) for h in range(n)]),
         "whole numbers",
@@ -246,11 +176,6 @@ MUTANTS = {
     "group: alone, not thinned": (
         "minimal_group", lambda *x: group_with(*x, ask=lambda group, head: [head], thin=False),
         "Two things at once",
-    ),
-    "group: below, not thinned": (
-        "minimal_group",
-        lambda *x: group_with(*x, enough=lambda left, level: left < level, thin=False),
-        "is not thinned out",
     ),
     "group: least harm, others": (
         "minimal_group",
@@ -265,38 +190,16 @@ MUTANTS = {
         lambda p, t: (p * pairs(t, -1)).sum(-1)[:, pairs(t, 0).any(-1)].mean(-1),
         "wrong way",
     ),
-    "all queries": (
-        "induction_score", lambda p, t: (p * pairs(t)).sum(-1).mean(-1), "leave those out",
-    ),
-    "sum": ("induction_score", lambda p, t: (p * pairs(t)).sum((-2, -1)), "Take their mean"),
-    "swapped": (
-        "induction_score", lambda p, t: mean_of(p.transpose(1, 2), pairs(t)), "are swapped",
-    ),
-    "previous": (
-        "induction_score", lambda p, t: p.diagonal(-1, -2, -1).mean(-1), "whatever it is",
-    ),
     "after W_O": ("without_head", after_w_out, "before `W_O`"),
     "next head": (
         "without_head",
         lambda z, w, h: solutions.without_head(z, w, (h + 1) % z.shape[1]),
         "Heads are counted from 0",
     ),
-    "nothing": ("without_head", lambda z, w, h: projected(z, w), "No head is switched off"),
-    "only it": (
-        "without_head",
-        lambda z, w, h: projected(z, w) - solutions.without_head(z, w, h),
-        "kept this head",
-    ),
-    "wrong axis": ("without_head", wrong_axis, "a *position*"),
     "in place": (
         "without_head",
         lambda z, w, h: projected(z.index_fill_(1, torch.tensor([h]), 0), w),
         "changes the tensor",
-    ),
-    "no projection": (
-        "without_head",
-        lambda z, w, h: z.index_fill(1, torch.tensor([h]), 0).transpose(1, 2).flatten(2),
-        "last step is missing",
     ),
 }  # fmt: skip
 

@@ -108,15 +108,6 @@ MUTANTS = {
         "`&`, not `|`",
     ),
     "study: first": (first_alone, "the first sentence alone"),
-    "study: exchanged": (exchanged, "are exchanged"),
-    "study: strongest": (
-        lambda one, two, a, b: (one.argmax(1) == a) & (two.argmax(1) == b),
-        "the strongest of *all*",
-    ),
-    "study: reacts": (
-        lambda one, two, a, b: (one[:, a] > two[:, a]) & (two[:, b] > one[:, b]),
-        "inside each sentence",
-    ),
 }
 MUTANTS = {
     name: ("pair_study", lambda pairs, turns=turns: study(pairs, turns=turns), said)
