@@ -56,6 +56,9 @@ def made(tmp_path_factory):
         "CloudView": lambda: views.CloudView(trace, 1, 2, colour="attention"),
         "WhyView": lambda: views.WhyView(trace, 1, 2, 8, 1),
         "BlockView": lambda: views.BlockView(trace, 1, 2, 8),
+        "ModelView": lambda: views.ModelView(
+            trace, edits=[tl.ablate(0, 1), tl.knock_out(1, 2, query=8, key=1)]
+        ),
         "CompareView": lambda: views.CompareView.of_texts(model, TEXT, TEXT.replace("key", "name")),
         "PositionView": lambda: views.PositionView("rotary"),
         "MixView": lambda: views.MixView(

@@ -26,6 +26,7 @@ NAMES = [
     "why",
     "cloud",
     "block",
+    "model",
     "compare",
     "position",
     "mix",
@@ -100,6 +101,7 @@ def page_of(run):
         "why": lambda: views.WhyView(trace, 2, 2, 14, 5),
         "cloud": lambda: views.CloudView(trace, 2, 2, colour="attention"),
         "block": lambda: views.BlockView(trace, 2, 2, 14),
+        "model": lambda: views.ModelView(trace, edits=[tl.ablate(2, 2)]),
         "compare": lambda: views.CompareView(trace, model.trace(OTHER)),
         "position": lambda: views.PositionView("rotary"),
         "mix": lambda: views.MixView(

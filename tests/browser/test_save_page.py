@@ -122,6 +122,7 @@ CHOICES = {
     "Explorer": {"_options": {"map": "difference"}},
     "FlowView": {"threshold": 0.5},
     "HeadView": {"layer": 0, "head": 1, "_options": {"hide_first": True}},
+    "ModelView": {"step": 3},
     "MixView": {"d": 16, "hidden": [0]},
     "PatchView": {"layer": 0, "head": 1},
     "PatchingView": {

@@ -35,6 +35,7 @@ SHOWN = {
     "FlowView": "tl.views.FlowView(trace)",
     "HeadView": "tl.views.HeadView(trace, layer=2, head=2)",
     "MixView": 'tl.views.MixView(["the", "cat", "drank"], [0, 6, 0], [[0, 0], [4, 0], [1, 3]], query="its", d=4)',
+    "ModelView": "tl.views.ModelView(trace)",
     "PatchView": 'tl.views.PatchView(tl.ImageModel(vision(num_labels=3), name="small"), picture())',
     "PatchingView": 'tl.views.PatchingView(model, "for key in self.keys:\\n    if", "for name in self.keys:\\n    if")',
     "PositionView": 'tl.views.PositionView("rotary")',

@@ -175,6 +175,14 @@ def check_flow(view, figure):
     assert list(bars.x) == [float(x) for x in view.found.values[:listed]]
 
 
+def check_model(view, figure):
+    (z,) = maps(figure)
+    np.testing.assert_array_equal(z, view.found.norms["decoder"][1].double())
+    bars = lines(figure, "bar")
+    assert list(bars["before"].x) == [before for _, before, _ in view.answers]
+    assert list(bars["after"].x) == [after for *_, after in view.answers]
+
+
 def check_embedding(view, figure):
     """A trace for each colour; the words come again in none of these."""
     wanted = view.coordinates().numpy()
@@ -189,7 +197,7 @@ def check_embedding(view, figure):
 
 CHECKS = {
     "HeadView": check_head, "Explorer": check_explorer, "ResidualView": check_residual,
-    "FlowView": check_flow, "WhyView": check_why, "BlockView": check_block, "CompareView": check_compare, "PositionView": check_position,
+    "FlowView": check_flow, "WhyView": check_why, "BlockView": check_block, "ModelView": check_model, "CompareView": check_compare, "PositionView": check_position,
     "MixView": check_mix, "CloudView": check_cloud, "PatchView": check_patches, "TrainingView": check_training,
     "RunView": check_run, "EmbeddingView": check_embedding, "SpectrogramView": check_spectrogram,
     "PatchingView": check_patching,

@@ -55,6 +55,16 @@ def flow(view):
     return parts | {"stream": found.stream, "stays": found.stays, "mlp": found.mlps}
 
 
+def model(view):
+    """A pass without the edits and one with them, by themselves."""
+    with tl.edit(view.trace.network, *view.edits):
+        after = tl.trace(view.trace.network, view.trace.tokens, keep="all")
+    rows = [int(name) for name, *_ in view._said["answers"]]
+    both = [one.logits[0, -1].softmax(-1)[rows] for one in (view.trace, after)]
+    return {"size": tl.circuits.stream_norms(view.trace), "size_edited": tl.circuits.stream_norms(after),
+            "probability": both[0], "probability_edited": both[1]}  # fmt: skip
+
+
 def embedding(view):
     at = view.coordinates()
     return {f"component_{i + 1}": at[:, i] for i in range(3)}
@@ -81,6 +91,7 @@ WANTED = {
     "CloudView": lambda view: {"weight": view.trace.pattern(1, 2)},
     "WhyView": lambda view: {"weight": view.trace.pattern(1, 2)[8]},
     "BlockView": lambda view: {"x: x": view.trace.residual()["resid_pre"][1, 8]},
+    "ModelView": model,
     "CompareView": compare,
     "PositionView": lambda view: {
         "before": view.weights()[0], "after": view.weights()[1], "by_distance": view.by_distance()[1],
@@ -109,6 +120,7 @@ TABLES = {
     "CloudView": "point,point_token,side,x,y,about",
     "WhyView": "dimension,q,k,product,product_above_mean,about",
     "BlockView": "step,vector,number,value,about",
+    "ModelView": "edge,kind,layer,head,query,key,carried,carried_edited,about",
     "CompareView": "query,query_token,key,key_token,a,b,difference,about",
     "PositionView": "query,query_token,key,key_token,before,after,about",
     "MixView": "word,word_token,score,hidden,weight,x,y,about",

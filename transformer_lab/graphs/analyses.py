@@ -14,6 +14,7 @@ from torch import Tensor
 LISTED = 8  # predictions that are listed: the likeliest before edits …
 NEWCOMERS = 3  # … of which so many give way to those that are likeliest after
 THUMBNAIL = 32  # rows and columns of a small map
+CARRIED = 60  # edges of a layer that are listed beside the strongest of each query
 WEIGHT_SCALE = 60_000  # codes of a weight in 16 bits: see tracing/packing.py
 
 Results = dict[str, Tensor]
@@ -242,6 +243,34 @@ def value_norms(values: Tensor, w_o: Tensor) -> Results:
     """‖value·W_O‖ [head, key], of values [head, key, d_value] and W_O [head, d_value, d_model].
     Source: Kobayashi et al. 2020."""
     return {"norm": (values @ w_o).norm(dim=-1)}
+
+
+def carried(
+    before: Tensor, after: Tensor, before_lengths: Tensor, after_lengths: Tensor, own: Tensor
+) -> Results:
+    """The edges of a layer that carry most to another token, without edits and with them: weight times
+    the length of what the key's value adds.
+
+    `places` [edge]: where in [head, query, key], flattened: the strongest of each query, and CARRIED
+    more. `before` and `after` [edge]: what they carry. `sums` [2]: what all edges carry.
+
+    Args:
+        before, after: maps [head, query, key]. before_lengths, after_lengths: [head, key].
+        own: [query], the key that is the query itself, which is not counted; −1 where none is.
+    """
+    other = torch.arange(before.shape[-1], device=before.device) != own[:, None]
+    first, second = before * before_lengths[:, None] * other, after * after_lengths[:, None] * other
+    most = torch.maximum(first, second)
+    of_query = most.amax(-1, keepdim=True).amax(0, keepdim=True)
+    strongest = (most >= of_query) & (most > 0)
+    order = torch.where(strongest, most + most.amax(), most).flatten()
+    places = order.topk(_least(before.shape[1] + CARRIED, order.shape[0])).indices
+    return {
+        "places": places,
+        "before": first.flatten()[places],
+        "after": second.flatten()[places],
+        "sums": torch.stack((first.sum(), second.sum())),
+    }
 
 
 def moved(first: Tensor, second: Tensor, both: Tensor) -> Results:

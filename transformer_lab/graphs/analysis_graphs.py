@@ -54,6 +54,13 @@ def examples() -> dict[str, tuple[Callable[..., analyses.Results], dict[str, Ten
             hidden=r(9),
         ),
         analyses.value_norms: dict(values=r(4, 5, 7), w_o=r(4, 7, 8)),
+        analyses.carried: dict(
+            before=r(4, 6, 5),
+            after=r(4, 6, 5),
+            before_lengths=r(4, 5),
+            after_lengths=r(4, 5),
+            own=torch.arange(6),
+        ),
         analyses.moved: dict(first=r(4, 6, 5), second=r(4, 6, 5), both=torch.arange(6) > 2),
         analyses.codes: dict(weights=r(6, 5)),
         analyses.thumbnails: dict(maps=r(4, 40, 50)),

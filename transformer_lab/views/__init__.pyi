@@ -8,6 +8,7 @@ from .explorer.view import Explorer as Explorer
 from .flow.view import FlowView as FlowView
 from .heads.view import HeadView as HeadView
 from .mix.view import MixView as MixView
+from .model.view import ModelView as ModelView
 from .pages.export import clean_notebook as clean_notebook
 from .pages.export import notebook_to_html as notebook_to_html
 from .patches.view import PatchView as PatchView

@@ -22,7 +22,7 @@ async function walkTraits(ask, [told], page) {
   return { _kinds: kinds, _walk: info, _walk_data: buffers[0], _held: "" };
 }
 
-async function walkBlock(ask, [told], name, page) {
+export async function walkBlock(ask, [told], name, page) {
   const [, kind, ...places] = name.match(WALK) ?? [];
   if (!kind || !page.get("_kinds")[kind]) throw new Error("this page does not hold it");
   const [layer, head, position] = places.map(Number);

@@ -103,7 +103,7 @@ export class Desk {
 }
 
 /** @type {Record<string, (asked: any, given: any, more?: any) => Generator<any, any>>} */
-const ANSWERS = { load, read, words, decode, names, predict, map, picture, pictures, stream, lens, score, steps: blockSteps, flow: tokenFlow, effects, changes, write, compute };
+const ANSWERS = { load, read, words, decode, names, predict, map, picture, pictures, stream, carried, lens, score, steps: blockSteps, flow: tokenFlow, effects, changes, write, compute };
 
 /** A model from what a page carries. @param {Desk} desk @param {import("./text_model.js").Packed} packed */
 function* load(desk, packed) {
@@ -160,6 +160,17 @@ function* map(reading, { edits = [], places }) {
     yield null;
   }
   return found;
+}
+
+/** The edges of a layer that carry most to some queries: head, query, key, and what they carry without edits and with them. @param {Reading} reading */
+function* carried(reading, { edits = [], kind, layer, from, to }) {
+  const passes = [yield* reading.pass([]), yield* reading.pass(edits)];
+  const [before, after] = passes.map((pass) => pass.carriers(kind, layer, from, to));
+  const own = Int32Array.from({ length: to - from }, (_, i) => (kind === "cross" ? -1 : from + i));
+  const { places, before: first, after: then, sums } = analysis("carried", { before: before.maps, after: after.maps, before_lengths: before.lengths, after_lengths: after.lengths, own });
+  const n = before.lengths.shape[1];
+  const at = (read) => Float32Array.from(places.data, read);
+  return { edges: [at((i) => Math.floor(i / (n * (to - from)))), at((i) => (Math.floor(i / n) % (to - from)) + from), at((i) => i % n), first.data, then.data], sums: Array.from(sums.data) };
 }
 
 /** A function of graphs/analyses.py. @param {Reading} _ @param {{name: string, inputs: Record<string, any>}} given */

@@ -35,6 +35,13 @@ export class Edits {
     return this.list.filter((edit) => edit.kind === kind && (edit.layer ?? layer) === layer);
   }
 
+  /** What is left of what a head gives: 0 where its output is replaced. @param {string} kind @param {number} layer @param {number} head */
+  left(kind, layer, head) {
+    const own = this.at(kind, layer).filter((edit) => (edit.head ?? head) === head);
+    const replaced = own.some(({ name, what }) => name === "ablate" || (name === "patch" && what === "z"));
+    return replaced ? 0 : own.reduce((left, { name, by }) => (name === "scale" ? left * Math.abs(by) : left), 1);
+  }
+
   /** The first block that differs under other edits. @param {Edits} other */
   firstChange(other) {
     let same = 0;

@@ -134,6 +134,19 @@ export class Pass extends GraphPass {
     return analysis("lengths", { x: { shape: values.shape.slice(1), data: values.data } }).length.data;
   }
 
+  /** Maps of some queries, and how long what each key adds is: of a head whose output edits replace, 0. @param {string} kind @param {number} layer @param {number} from @param {number} to */
+  carriers(kind, layer, from, to) {
+    const { call } = this.at(kind, layer);
+    const heads = Array.from({ length: call.heads }, (_, head) => head);
+    const n = call.key.rows;
+    const lengths = new Float32Array(call.heads * n);
+    for (const head of heads) {
+      const left = this.edits.left(kind, layer, head);
+      lengths.set(this.valueNorms(kind, layer, head).map((x) => x * left), head * n);
+    }
+    return { maps: { shape: [call.heads, to - from, n], data: patternsOf(this.graph.on, call, heads, [from, to]) }, lengths: { shape: [call.heads, n], data: lengths } };
+  }
+
   /** What heads gave. @param {string} kind @param {number} layer */
   heads(kind, layer) {
     return this.at(kind, layer).z;

@@ -168,11 +168,24 @@ def draw_routes(axes: Axes, mark: Routes) -> None:
         colour = [table(0.5 + 0.5 * part)]
         axes.scatter([at], [layer + 0.84], s=10 + 60 * abs(part), c=colour, marker="s", **dots)
     write(axes, mark.at, layers + 0.12, mark.says, size=9, ha="right", va="bottom")
+    _name_routes(axes, mark, layers, n)
+
+
+def _name_routes(axes: Axes, mark: Routes, layers: int, n: int) -> None:
+    """The names of tokens and layers."""
     axes.set_xlim(-0.7, n - 0.3)
-    axes.set_ylim(-0.15, layers + 0.45)
+    axes.set_ylim(*((layers + 0.15, -0.15) if mark.down else (-0.15, layers + 0.45)))
+    if mark.down:
+        axes.xaxis.tick_top()
     names = Axis("", mark.tokens, tokens=True).names(n, CUT)
     axes.set_xticks(
-        range(n), names, rotation=55, ha="right", fontsize=7, family=MONO, parse_math=False
+        range(n),
+        names,
+        rotation=55,
+        ha="left" if mark.down else "right",
+        fontsize=7,
+        family=MONO,
+        parse_math=False,
     )
     axes.set_yticks(
         [i + 0.5 for i in range(layers)], [f"layer {i}" for i in range(layers)], fontsize=8

@@ -322,6 +322,7 @@ class Routes:
         cuts: places of edges that are cut.
         heads: edges of other (layer, head) are faint; None for none.
         at: the position whose logit it is; `says` is written there.
+        down: whether layers go from top to bottom.
     """
 
     tokens: Sequence[str]
@@ -335,6 +336,7 @@ class Routes:
     n_heads: int
     at: int
     says: str
+    down: bool = False
     kind: ClassVar[str] = "routes"
 
 

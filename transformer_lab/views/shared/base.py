@@ -39,11 +39,11 @@ def esm(name: str) -> str:
     return join_modules(VIEWS / name)
 
 
-def css(folder: str = "") -> str:
+def css(*folders: str) -> str:
     """The style sheet that all views share, and a view's own, all in its folder, whose rules begin with
     `.tl-view.tl-view-<folder>`: they hold in that view alone, and before the shared ones, whichever
-    views a page shows beside it."""
-    own = sorted((VIEWS / folder).glob("*.css")) if folder else []
+    views a page shows beside it. More folders: those of views that stand in it."""
+    own = [path for folder in folders for path in sorted((VIEWS / folder).glob("*.css"))]
     sheets = [path.read_text("utf-8") for path in [VIEWS / "shared" / "view.css", *own]]
     return "\n".join([colour_variables(), *sheets])
 

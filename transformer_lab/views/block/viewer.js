@@ -1,0 +1,350 @@
+// One block, step by step: a rail of steps, a sentence, and the numbers of the step.
+
+import { aliveWalks } from "./alive.js";
+import { AskRow } from "../pages/ask_row.js";
+import { carriesModel } from "../pages/page_model.js";
+import { Answers } from "../shared/answers.js";
+import { bytesOf, typed } from "../shared/codecs.js";
+import { colourTable, entry } from "../shared/colours.js";
+import { button, putAnew, radioGroup, stepped } from "../shared/controls.js";
+import { element, tableParts, tokenElement, sizedContext } from "../shared/dom.js";
+import { linked } from "../shared/linked.js";
+import { linearLegend } from "../shared/shell.js";
+import { fixed, short } from "../shared/messages.js";
+import { numbersOf, single } from "../shared/files.js";
+import { BaseViewer } from "../shared/viewer.js";
+import { linearShade } from "../shared/number_map.js";
+
+const NARROWEST = 3; // pixels of a cell
+const WIDEST = 14;
+
+/** The largest by size among several vectors, and at least something. @param {Float32Array[]} vectors */
+export function mostOf(vectors) {
+  let most = 1e-9;
+  for (const values of vectors) for (const value of values) most = Math.max(most, Math.abs(value));
+  return most;
+}
+
+/** How the cells of a strip lie. @param {number} count @param {number} width in pixels */
+export function stripLayout(count, width) {
+  const cell = Math.max(NARROWEST, Math.min(WIDEST, width / Math.max(1, count)));
+  const across = Math.max(1, Math.min(count, Math.floor(width / cell + 1e-6)));
+  return { cell, across, rows: Math.ceil(count / across) };
+}
+
+export class Strip {
+  /** @param {Float32Array} values @param {string} name @param {(at: number | null, strip: Strip) => void} hover @param {boolean} inTable */
+  constructor(values, name, hover, inTable) {
+    this.values = values;
+    this.name = name;
+    this.inTable = inTable;
+    this.canvas = element("canvas", { class: "tl-strip", "aria-hidden": "true" });
+    this.canvas.addEventListener("pointermove", (event) => {
+      const box = this.canvas.getBoundingClientRect();
+      hover(this.at(event.clientX - box.left, event.clientY - box.top), this);
+    });
+    this.canvas.addEventListener("pointerleave", () => hover(null, this));
+  }
+
+  /** @param {number} x @param {number} y */
+  at(x, y) {
+    if (!this.layout) return null;
+    const { cell, across, rows } = this.layout;
+    const [column, row] = [Math.floor(x / cell), Math.floor(y / this.tall)];
+    const index = row * across + column;
+    return column >= 0 && column < across && row >= 0 && row < rows && index < this.values.length ? index : null;
+  }
+
+  /**
+   * @param {number} width
+   * @param {number} most the value at the ends of the scale
+   * @param {Uint8ClampedArray} table diverging
+   * @param {number} tall pixels of a row
+   */
+  draw(width, most, table, tall = 14) {
+    this.layout = stripLayout(this.values.length, width);
+    this.tall = tall;
+    const { cell, across, rows } = this.layout;
+    const context = sizedContext(this.canvas, Math.ceil(across * cell), rows * tall);
+    const gap = cell >= 6 ? 1 : 0;
+    this.values.forEach((value, i) => {
+      context.fillStyle = entry(table, linearShade(value, -most, most));
+      context.fillRect((i % across) * cell, Math.floor(i / across) * tall, cell - gap, tall - 1);
+    });
+  }
+}
+
+const KINDS = { encoder: "Encoder", decoder: "Decoder" };
+const SHARES = new Set(["weight", "share of z"]);
+const KNOWN = 64; // walks that are kept
+
+class Walk {
+  /** @param {any} info @param {Uint8Array} bytes */
+  constructor(info, bytes) {
+    this.info = info;
+    this.flat = typed(Float32Array, bytes);
+  }
+
+  /** @param {number} at @param {number} count */
+  vector(at, count) {
+    return this.flat.subarray(at, at + count);
+  }
+
+  /** @param {string} name @returns {any} the stage of that name, or the first */
+  stage(name) {
+    return this.info.stages.find((stage) => stage.name === name) ?? this.info.stages[0];
+  }
+}
+
+export class BlockViewer extends BaseViewer {
+  /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
+  constructor(given, root, signal) {
+    const model = aliveWalks(given, signal);
+    super(model, root, signal, {
+      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`, copies: "Copy the numbers of this block as Python",
+    }, carriesModel(given) ? new AskRow(model, signal) : null);
+    /** @type {Answers<Walk>} */
+    this.answers = new Answers(this.shell, {
+      most: KNOWN,
+      working: "Taking the block apart …",
+      read: (info, bytes) => new Walk(info, bytes),
+      names: ({ info }) => [["walk", info.kind, info.layer, info.head, info.position].join("/")],
+      show: (walk) => Object.assign(this, { walk }),
+      failed: (_, error) => {
+        const held = model.get("_held");
+        return held ? `This page holds ${held}; another choice needs a live kernel.` : `This block cannot be shown: ${error.message}`;
+      },
+    });
+    this.walk = this.#first();
+    linked(model, signal);
+    this.#build();
+    this.answers.follow(["kind", "layer", "head", "selected"], () => this.wanted);
+    this.shell.watch(["step"]);
+    this.shell.watch(["_kinds"], () => {
+      this.answers.known.clear(); // it is another text
+      this.walk = this.#first();
+    });
+  }
+
+  /** The walk of the first screen. */
+  #first() {
+    const { model, answers } = this;
+    return answers.keep(new Walk(model.get("_walk"), bytesOf(model.get("_walk_data"))));
+  }
+
+  get position() {
+    const query = this.model.get("selected")?.[0];
+    const last = this.kind.queries - 1;
+    return query === null || query === undefined ? last : Math.min(query, last);
+  }
+
+  /** By what name the walk of the present selection is asked for. */
+  get wanted() {
+    return ["walk", this.model.get("kind"), this.layer, this.head, this.position].join("/");
+  }
+
+  get stage() {
+    return this.walk.stage(this.model.get("step"));
+  }
+
+  code() {
+    const { kind, layer, head, position } = this.walk.info;
+    const several = Object.keys(this.model.get("_kinds")).length > 1;
+    const more = [several && `kind="${kind}"`, this.model.get("_batch") && `batch=${this.model.get("_batch")}`];
+    return `tl.circuits.block_steps(${["trace", layer, head, position, ...more.filter(Boolean)].join(", ")})`;
+  }
+
+  // ---- building -----------------------------------------------------------------------------
+
+  #build() {
+    const { root, shell } = this;
+    this.controlBar = element("div", { class: "tl-controls" });
+    this.note = element("p", { class: "tl-hint", "data-part": "note" }, this.model.get("_note"));
+    this.note.hidden = !this.note.textContent;
+    this.rail = element("div", { class: "tl-rail" });
+    this.heading = element("b", { "data-part": "title" });
+    this.formula = element("span", { class: "tl-formula", "data-part": "formula" });
+    this.body = element("div", { class: "tl-body" });
+    this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
+    root.append(
+      shell.header, ...(this.ask ? [this.ask.root] : []), this.controlBar, this.note, shell.message, this.answers.busy, this.rail,
+      element("section", { class: "tl-stage", "aria-label": "The step" },
+        element("p", { class: "tl-heading" }, this.heading, " ", this.formula),
+        this.sentence, this.body, this.readout),
+    );
+  }
+
+  #buildControls() {
+    const { shell, model, walk } = this;
+    const kinds = Object.keys(model.get("_kinds"));
+    const { layers, heads, queries, tokens } = this.kind;
+    const controls = [];
+    if (kinds.length > 1) {
+      controls.push(radioGroup({
+        label: "Block of the", part: "kind", choices: kinds.map((value) => ({ value, text: KINDS[value] })), chosen: model.get("kind"),
+        choose: (kind) => this.changeKind(kind),
+      }).root);
+    }
+    controls.push(
+      stepped({ label: "Token", part: "token", count: queries, chosen: this.position, text: (at) => `${at} ${tokens[at]}`, choose: (at) => shell.set({ selected: [at, null] }) }),
+      stepped({ label: "Layer", part: "layer", count: layers, chosen: walk.info.layer, text: String, choose: (layer) => shell.set({ layer }) }),
+      stepped({ label: "Head", part: "head", count: heads, chosen: walk.info.head, text: String, choose: (head) => shell.set({ head }) }),
+    );
+    putAnew(this.controlBar, controls);
+  }
+
+  #buildRail() {
+    const { walk, shell, stage } = this;
+    const { stages } = walk.info;
+    const at = stages.indexOf(stage);
+    const go = (to) => shell.set({ step: stages[to].name });
+    const rail = radioGroup({
+      label: "Step", part: "step", quiet: true, chosen: stage.name, choose: (step) => shell.set({ step }),
+      choices: stages.map(({ name, tab, title }, i) => ({ value: name, text: tab, name: `Step ${i + 1} of ${stages.length}: ${title}` })),
+    });
+    const move = (sign, by, name) => {
+      const made = button(sign, name, () => go(at + by), by < 0 ? "The step before" : "The next step");
+      made.disabled = at + by < 0 || at + by >= stages.length;
+      return made;
+    };
+    putAnew(this.rail, [move("◀", -1, "back"), rail.root, move("▶", 1, "on")]);
+  }
+
+  // ---- drawing ------------------------------------------------------------------------------
+
+  open() {
+    this.answers.open(this.wanted);
+  }
+
+  draw() {
+    const { shell, stage, walk } = this;
+    const { layer, head, position, kind } = walk.info;
+    this.diverging = colourTable("diverging", shell.theme);
+    this.#buildControls();
+    this.#buildRail();
+    shell.subtitle.textContent = "one block, step by step";
+    this.heading.textContent = stage.title;
+    this.formula.textContent = stage.formula;
+    this.sentence.textContent = stage.sentence;
+    /** @type {Strip[]} */
+    this.strips = [];
+    const parts = [];
+    if (stage.vectors.length) parts.push(this.#vectors(stage.vectors));
+    if (stage.keys) parts.push(this.#keys(stage.keys));
+    if (stage.answers.length) parts.push(this.#answers(stage.answers));
+    this.body.replaceChildren(...parts);
+    this.#paint();
+    this.#tell(null, null);
+    this.root.dataset.shown = `${kind}/${layer}/${head}/${position}/${stage.name}`;
+  }
+
+  /** The vectors of a step on one scale, and those of its keys on another. */
+  #paint() {
+    const room = this.body.clientWidth || this.root.clientWidth;
+    for (const table of this.body.children) {
+      const own = this.strips.filter(({ canvas }) => table.contains(canvas));
+      if (!own.length) continue;
+      const most = mostOf(own.map(({ values }) => values));
+      const inTable = own[0].inTable;
+      const wide = inTable ? Math.max(60, Math.min(300, room - 420)) : Math.max(120, Math.min(760, room - 220));
+      for (const strip of own) strip.draw(wide, most, this.diverging, inTable ? 12 : 16);
+      const legend = linearLegend(this.diverging, -most, most, "", (x) => fixed(x, most < 0.1 ? 3 : 2));
+      table.append(element("caption", { class: "tl-under" }, element("div", { class: "tl-legend" }, ...legend)));
+    }
+  }
+
+  #strip(values, name, inTable = false) {
+    const strip = new Strip(values, name, (at, from) => this.#tell(at, from), inTable);
+    this.strips.push(strip);
+    return strip.canvas;
+  }
+
+  #vectors(vectors) {
+    const rows = vectors.map(({ name, at, n, chosen }) => {
+      const values = this.walk.vector(at, n);
+      const length = Math.sqrt(values.reduce((sum, x) => sum + x * x, 0));
+      return element("tr", { class: chosen ? "tl-on" : "" },
+        element("th", { scope: "row" }, name), element("td", {}, this.#strip(values, name)),
+        element("td", { class: "tl-number", title: `${n} numbers` }, fixed(length)));
+    });
+    return element("table", { class: "tl-blocks tl-vectors", "data-part": "vectors" }, ...tableParts(["", "its numbers", "length"], rows));
+  }
+
+  #keys({ columns, numbers, vectors }) {
+    const { shown, all, rest } = this.walk.info;
+    const tokens = this.kind.tokens;
+    const last = numbers[numbers.length - 1];
+    const signed = last.some((x) => x !== null && x < 0);
+    const most = Math.max(1e-9, ...last.map((x) => Math.abs(x ?? 0)));
+    const text = (x, name) => (x === null ? "−∞" : SHARES.has(name) ? short(x) : fixed(x));
+    const lines = shown.map((key, row) => {
+      const value = last[row];
+      const cells = numbers.map((column, i) => element("td", { class: "tl-number" }, text(column[row], columns[i])));
+      const share = value === null ? 0 : Math.abs(value) / most;
+      const from = signed ? (value !== null && value < 0 ? 50 - 50 * share : 50) : 0;
+      const bar = element("span", { class: `tl-track${signed ? " tl-middle" : ""}`, "aria-hidden": "true" },
+        element("span", { class: value !== null && value < 0 ? "tl-part tl-below" : "tl-part", style: `left:${from.toFixed(1)}%;width:${((signed ? 50 : 100) * share).toFixed(1)}%` }));
+      const strip = vectors ? [element("td", {}, this.#strip(this.walk.vector(vectors.at + row * vectors.n, vectors.n), `${vectors.name} of “${tokens[key]}”`, true))] : [];
+      const name = element("button", { type: "button", class: "tl-key", title: `Walk with “${tokens[key]}” instead`, "data-key": key }, tokenElement(tokens[key]));
+      name.addEventListener("click", () => this.shell.set({ selected: [key, null] }));
+      return element("tr", { class: value === null ? "tl-barred" : "" }, element("td", { class: "tl-quiet tl-number" }, String(key)), element("th", { scope: "row" }, name), ...strip, ...cells, element("td", {}, bar));
+    });
+    if (all > shown.length) {
+      const others = all === shown.length + 1 ? "1 other, weight" : `${all - shown.length} others, weights`;
+      lines.push(element("tr", {}, element("td"), element("td", { class: "tl-quiet", colspan: 6 }, `${others} ${short(Math.max(0, rest))}`)));
+    }
+    return element("table", { class: "tl-blocks tl-keys-of", "data-part": "keys" }, ...tableParts(["", "key", ...(vectors ? [vectors.name] : []), ...columns, ""], lines));
+  }
+
+  #answers(answers) {
+    const most = Math.max(1e-9, ...answers.map(([, p]) => p));
+    const rows = answers.map(([name, p, final]) => element("tr", {},
+      element("th", { scope: "row" }, tokenElement(name)),
+      element("td", {}, element("span", { class: "tl-track", "aria-hidden": "true" }, element("span", { class: "tl-part", style: `left:0;width:${((100 * p) / most).toFixed(1)}%` }))),
+      element("td", { class: "tl-number" }, short(p)), element("td", { class: "tl-number tl-quiet" }, final === null ? "–" : short(final))));
+    return element("table", { class: "tl-blocks", "data-part": "answers" }, ...tableParts(["token", "", "if it stopped here", "after the last layer"], rows));
+  }
+
+  /** The number under the pointer. @param {number | null} at @param {Strip | null} strip */
+  #tell(at, strip) {
+    if (at === null || !strip) {
+      this.readout.replaceChildren(element("span", { class: "tl-quiet" }, this.strips.length ? "Hover over a number to read it." : ""));
+      return;
+    }
+    const value = element("b", { "data-part": "number" }, fixed(strip.values[at], 4));
+    this.readout.replaceChildren(element("span", {}, `${strip.name}, number ${at}: `, value));
+  }
+
+  /** Every vector once, in the order in which it is made, and every table of keys. */
+  fileNumbers() {
+    const { stages, shown } = this.walk.info;
+    /** @type {Parameters<typeof numbersOf>[1]} */
+    const arrays = {};
+    const named = (name, values, means, axis) => {
+      let unique = name;
+      for (let count = 2; unique in arrays; count++) unique = `${name} (${count})`;
+      arrays[unique] = [[axis ?? `number of ${unique}`], values, means];
+    };
+    const rows = [];
+    const seen = [];
+    for (const { tab, vectors } of stages) {
+      for (const { name, at, n } of vectors) {
+        const values = this.walk.vector(at, n);
+        if (seen.some((other) => other.length === n && values.every((value, i) => value === other[i]))) continue;
+        seen.push(values);
+        named(`${tab}: ${name}`, values, `${tab}: ${name}, a vector`);
+        values.forEach((value, i) => rows.push([tab, name, i, single(value)]));
+      }
+    }
+    for (const { tab, formula, keys } of stages) keys?.columns.forEach((name, i) => named(`${tab}, ${name}`, keys.numbers[i], formula, "key"));
+    return numbersOf({ key: shown.map((key) => this.kind.tokens[key]) }, arrays, { table: { header: ["step", "vector", "number", "value"], rows } });
+  }
+
+  get title() {
+    return `${super.title}: ${this.stage.title}`;
+  }
+
+  pictures() {
+    return this.strips.map(({ canvas, name }) => ({ canvas, title: name }));
+  }
+}

@@ -1,0 +1,274 @@
+"""What a browser is sent of a model at work: streams, what attention carries, and what is predicted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ...adapters.interrupts import no_grad
+from ...analysis.circuits import block_share, logit_lens, stream_norms
+from ...analysis.circuits.sources import inputs_of
+from ...edits.constructors import edit_from_dict
+from ...edits.interventions import edit
+from ...edits.kinds import Edit
+from ...graphs import analyses
+from ...tracing.running import trace as traced
+from ...tracing.trace import TraceError
+from ..shared.codecs import pack_floats, shown_text, shown_token
+
+if TYPE_CHECKING:
+    from ...tracing.trace import Trace
+
+WINDOW = 64  # tokens beside each other
+LENS = 3  # tokens of a row of the lens
+Plain = dict[str, Any]
+NO_EDITS = "[]"
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """What one layer's attention carries: `places` int [edge, 3] (head, query, key), `carried` fp32
+    [2, edge] without edits and with them; `sums` [2] of all edges, listed or not."""
+
+    places: Tensor = field(repr=False)
+    carried: Tensor = field(repr=False)
+    sums: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One pass, or two beside each other, without edits and with them.
+
+    Attributes:
+        steps: what is computed, in order: "what" is "start", "attention", "cross", "MLP",
+            "block", "none" (a layer without attention) or "end", "stack" and "layer" say where.
+        edges: of each step that has some.
+        norms: stack -> [2, layer + 1, token]. shares: stack -> part -> [2, layer, token].
+    """
+
+    steps: list[Plain]
+    edges: dict[int, Edges]
+    norms: dict[str, Tensor]
+    shares: dict[str, dict[str, Tensor]]
+
+
+def edits_named(text: str) -> list[Edit]:
+    return [edit_from_dict(values) for values in json.loads(text)]
+
+
+def edits_name(edits: Sequence[Plain]) -> str:
+    """By what name a browser asks for what these edits give."""
+    return json.dumps(list(edits), separators=(",", ":"), ensure_ascii=False)
+
+
+class ModelData:
+    """One text of a trace, under any edits."""
+
+    def __init__(self, trace: Trace, batch: int = 0):
+        self.trace, self.batch = trace, trace.text(batch) % trace.batch_size
+        self.stacks = tuple(kind for kind in trace.kinds if kind != "cross")
+        self.main = "decoder" if "decoder" in self.stacks else self.stacks[0]
+        self.tokens = {k: [shown_token(x) for x in trace.query_tokens(k, batch)] for k in self.stacks}  # fmt: skip
+        # On each view, not on the class: it must not keep traces alive.
+        self.under = lru_cache(4)(self._under)
+        self.found = lru_cache(8)(self._found)
+        self.lens = lru_cache(64)(self._lens)
+
+    @property
+    def last(self) -> int:
+        """Where the window begins that is shown first: a decoder's last tokens, an encoder's first."""
+        return max(0, len(self.tokens[self.main]) - WINDOW) if self.main == "decoder" else 0
+
+    def window(self, stack: str, first: int) -> range:
+        """The tokens of a stack that stand beside each other."""
+        n = len(self.tokens[stack])
+        first = min(first, max(0, n - WINDOW)) if stack == self.main else 0
+        return range(first, min(n, first + WINDOW))
+
+    def without(self, kind: str) -> dict[str, str]:
+        """Layers without attention of a kind, and what they are."""
+        having, layers = self.trace.attending(kind), self.trace.layers(kind)
+        return {str(i): shown_text(x.what) for i, x in enumerate(layers) if i not in having}
+
+    def _under(self, edits: str) -> Trace:
+        """The same text, traced under edits."""
+        own, batch = self.trace, self.batch
+        if edits == NO_EDITS:
+            return own
+        if own.network is None:
+            raise TraceError("this trace has no model, so nothing can be switched off")
+        inputs = inputs_of(own, batch)
+        with edit(own.network, *edits_named(edits), this_thread=True):
+            return traced(
+                own.network, inputs.tokens, inputs.target, mask=inputs.mask,
+                target_mask=inputs.target_mask, keep="all" if self.is_whole else "maps",
+                **inputs.given,
+            )  # fmt: skip
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether the stream itself was kept, not its length alone."""
+        try:
+            return bool(self.trace.residual(self.main, self.batch))
+        except TraceError:
+            return False
+
+    # -- the pass -------------------------------------------------------------------------------
+
+    def _found(self, first: int, edits: str) -> Pass:
+        both = [(one, self._batch(one)) for one in (self.trace, self.under(edits))]
+        steps: list[Plain] = [{"what": "start", "stack": self.main, "layer": 0}]
+        edges, norms, shares = {}, {}, {}
+        for stack in self.stacks:
+            seen = self.window(stack, first)
+            columns = slice(seen.start, seen.stop)
+            norms[stack] = torch.stack([_norms(*one, stack)[:, columns] for one in both])
+            shares[stack] = {}
+            added = [_shares(*one, stack) for one in both]
+            for name in added[0]:
+                shares[stack][name] = torch.stack([one[name][:, columns] for one in added])
+            for layer in range(self.trace.n_layers(stack)):
+                for what, kind in (("attention", stack), ("cross", "cross")):
+                    if kind == "cross" and (stack != "decoder" or "cross" not in self.trace.kinds):
+                        continue
+                    step: Plain = {"what": what, "stack": stack, "layer": layer, "kind": kind}
+                    if why := self.without(kind).get(str(layer)):
+                        step |= {"what": "none", "why": why}
+                    else:
+                        edges[len(steps)] = self._edges(both, kind, layer, seen, edits)
+                    steps.append(step)
+                last = next((name for name in ("MLP", "block") if name in shares[stack]), None)
+                if last:
+                    steps.append({"what": last, "stack": stack, "layer": layer})
+        end = {"what": "end", "stack": self.main, "layer": self.trace.n_layers(self.main) - 1}
+        return Pass([*steps, end], edges, norms, shares)
+
+    def _edges(self, both: list, kind: str, layer: int, queries: range, edits: str) -> Edges:
+        maps, lengths = [], []
+        for trace, batch in both:
+            call = trace.call(layer, kind=kind, batch=batch)
+            maps.append(call.pattern(batch, slice(None), torch.tensor(queries)).float().cpu())
+            values = trace.value_norms(layer, kind=kind, batch=batch)
+            heads, keys = maps[-1].shape[0], maps[-1].shape[-1]
+            lengths.append(torch.ones(heads, keys) if values is None else values.float().cpu())
+        lengths[1] = lengths[1] * self._left(kind, layer, len(lengths[1]), edits)[:, None]
+        own = torch.tensor(queries) if kind != "cross" else torch.full((len(queries),), -1)
+        found = analyses.carried(maps[0], maps[1], lengths[0], lengths[1], own)
+        n = maps[0].shape[-1]
+        at = found["places"]
+        places = torch.stack(
+            (at // (n * len(queries)), at // n % len(queries) + queries.start, at % n), 1
+        )
+        return Edges(places, torch.stack((found["before"], found["after"])), found["sums"])
+
+    def _left(self, kind: str, layer: int, heads: int, edits: str) -> Tensor:
+        """What edits leave of what each head gives: 0 of one whose output they replace."""
+        left = torch.ones(heads)
+        for values in json.loads(edits):
+            own = values.get("kind") or self.trace.kind()
+            head, is_here = values.get("head"), values.get("layer") in (None, layer)
+            replaces = values["edit"] == "ablate" or values.get("what") == "z"
+            if own == kind and is_here and (replaces or values["edit"] == "scale"):
+                left[slice(None) if head is None else head] *= 0 if replaces else values["by"]
+        return left.abs()
+
+    # -- what is predicted ----------------------------------------------------------------------
+
+    def _lens(self, position: int, edits: str) -> Plain:
+        """What the stream at a position would predict after each layer, and what the model does."""
+        after = self.under(edits)
+        names, rows, why = self._answer_names(), [], ""
+        for trace in (self.trace, after):
+            try:
+                lens = logit_lens(trace, k=LENS, positions=[position], batch=self._batch(trace))
+            except TraceError as error:
+                rows, why = [], shown_text(str(error))
+                break
+            both = (lens.tokens[:, 0].tolist(), lens.probabilities[:, 0].tolist())
+            rows.append([[[names(i), p] for i, p in zip(*row, strict=True)] for row in zip(*both, strict=True)])  # fmt: skip
+        found = []
+        given = [self._answers(trace, position) for trace in (self.trace, after)]
+        if given[0] is not None and given[1] is not None:
+            told = analyses.outcome(given[0], given[1])
+            parts = (told[n].tolist() for n in ("tokens", "before", "after"))
+            found = [[names(i), p, q] for i, p, q in zip(*parts, strict=True)]
+        info: Plain = {"name": f"lens/{position}/{edits}", "position": position, "why": why}
+        return info | {"rows": rows, "answers": found}
+
+    def _batch(self, trace: Trace) -> int:
+        return self.batch if trace is self.trace else 0
+
+    def _answers(self, trace: Trace, position: int) -> Tensor | None:
+        """Logits of tokens at a position, or of classes."""
+        batch = self._batch(trace)
+        if trace.logits is not None:
+            return trace.logits[batch, position].detach().float().cpu()
+        return None if trace.answers is None else trace.answers[batch].detach().float().cpu()
+
+    def _answer_names(self) -> Any:
+        trace = self.trace
+        if trace.logits is not None:
+            return lambda i: shown_token(trace.name_token(i))
+        classes = getattr(getattr(trace.model, "config", None), "id2label", None) or {}
+        return lambda i: shown_text(str(classes.get(i, i)))
+
+    # -- for the browser ------------------------------------------------------------------------
+
+    def block(self, first: int, edits: str) -> tuple[Plain, bytes]:
+        """Offsets count floats."""
+        found, data, size = self.found(first, edits), [], 0
+
+        def put(x: Tensor) -> int:
+            nonlocal size
+            data.append(pack_floats(x.contiguous()))
+            size += x.numel()
+            return size - x.numel()
+
+        stacks = {}
+        for stack in self.stacks:
+            seen = self.window(stack, first)
+            stacks[stack] = {
+                "first": seen.start,
+                "count": len(seen),
+                "norms": put(found.norms[stack]),
+            }
+            stacks[stack]["shares"] = {n: put(x) for n, x in found.shares[stack].items()}
+        steps = [dict(step) for step in found.steps]
+        for at, edges in found.edges.items():
+            numbers = torch.cat((edges.places.T.float(), edges.carried))
+            steps[at] |= {
+                "edges": len(edges.places),
+                "at": put(numbers),
+                "sums": edges.sums.tolist(),
+            }
+        info = {"name": f"pass/{first}/{edits}", "edited": edits != NO_EDITS}
+        return info | {"stacks": stacks, "steps": steps}, b"".join(data)
+
+    def map(self, kind: str, layer: int, head: int, edits: str) -> Tensor:
+        """One head's weights, [query, key]."""
+        trace = self.under(edits)
+        with no_grad():
+            return trace.pattern(layer, head, kind=kind, batch=self._batch(trace)).float().cpu()
+
+
+def _norms(trace: Trace, batch: int, stack: str) -> Tensor:
+    """Lengths of the stream; 1 where they are not known."""
+    try:
+        return stream_norms(trace, kind=stack, batch=batch).float()
+    except TraceError:
+        return torch.ones(trace.n_layers(stack) + 1, len(trace.query_tokens(stack, batch)))
+
+
+def _shares(trace: Trace, batch: int, stack: str) -> dict[str, Tensor]:
+    """Part -> what it adds over the stream's length, [layer, token]; none where that is not known."""
+    try:
+        found = block_share(trace, kind=stack, batch=batch)
+    except TraceError:
+        return {}
+    return dict(zip(found.parts, found.share.float(), strict=True))

@@ -1,0 +1,332 @@
+"""The whole model as one moving picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import traitlets as t
+
+from ...edits.constructors import edit_from_dict
+from ...edits.interventions import editable, tap_for
+from ...edits.kinds import Edit, EditError
+from ...tracing.trace import TraceError
+from ..block.data import BlockData
+from ..pages.export import Block
+from ..shared.base import css, esm
+from ..shared.codecs import pack_floats
+from ..shared.edit_words import edit_words
+from ..shared.messages import messages
+from ..shared.selection import check_places, check_traced, kind_of, sizes_of, traits_of
+from ..shared.traits import Int
+from ..shared.travelling import Travelling
+from .data import NO_EDITS, WINDOW, ModelData, Pass, edits_name
+from .scene import model_scene
+
+if TYPE_CHECKING:
+    from ...tracing.trace import Trace
+    from ..marks.scene import Scene
+
+PAGE_BYTES = 4 * 2**20  # of maps, and of walks through blocks, in a page without a model
+PAGE_LENS = 1.5e10  # multiplications spent on the logit lens of a saved page
+PAGE_WALKS = 8  # blocks that such a page can open: each is a pass
+MASKS = ("[MASK]", "<mask>")
+say = messages("model")
+
+
+class ModelView(Travelling):
+    """The whole model at work on one text, as a picture that plays the forward pass step by step:
+    each token is a line (its residual stream, as wide as the stream is long), layers go from top to
+    bottom, curves show what attention carries from token to token (weight times the length of what the
+    value adds, one colour a head), boxes what the MLP adds, and the right edge what the model would
+    predict if it stopped there. Heads can be switched off and edges cut; a layer opens into
+    `BlockView`'s steps, a head into its map.
+
+    `step` (None: the end), `first` (the first token on view, of a text over 64 tokens; None: a
+    decoder's last ones, an encoder's first ones), `edits`, `layer`, `head`, `kind` and `selected` can
+    be read and set from Python. A saved page takes the model along as that of an `Explorer` does
+    (`save_html(path, model=None)`), and then reads other texts and makes other edits; one without
+    plays the saved pass.
+
+    Args:
+        trace: what `transformer_lab.trace` returned; with keep="all" for more than lengths.
+        layer, head: chosen at the start; by default those of the edge that carries most to the token.
+        edits: in force at the start.
+        batch: which text of the trace.
+        title: by default the model's name.
+        link: as in `HeadView`.
+
+    Raises:
+        ValueError: when the trace has no such place or text; an `EditError` for an edit that fits
+            nothing in the model.
+    """
+
+    _esm: ClassVar[str] = esm("model/view.js")
+    _css: ClassVar[str] = css("model", "block")
+    absent: ClassVar[str] = "this page does not hold it"
+
+    step = Int(None, allow_none=True, below=lambda self: len(self._steps)).tag(sync=True)
+    first = Int(None, allow_none=True, below=lambda self: self._length).tag(sync=True)
+
+    _edits = t.List().tag(sync=True)
+    _stacks = t.Dict().tag(sync=True)  # of the text: stack -> its tokens
+    _about = t.Dict().tag(sync=True)  # of the model
+    _pass = t.Dict().tag(sync=True)  # of the first screen
+    _pass_data = t.Bytes(b"").tag(sync=True)
+    _lens = t.Dict().tag(sync=True)
+    _note = t.Unicode("").tag(sync=True)
+    _batch = Int(0).tag(sync=True)
+
+    def __init__(
+        self, trace: Trace, layer: int | None = None, head: int | None = None, *,
+        edits: Sequence[Edit] = (), batch: int = 0, title: str | None = None, link: str | None = None,
+    ):  # fmt: skip
+        check_traced(trace, batch)
+        self.trace, self._data = trace, ModelData(trace, batch)
+        sizes, main = sizes_of(trace), self._data.main
+        check_places(layer=(layer, sizes[main]["layers"]), head=(head, sizes[main]["heads"]))
+        super().__init__(
+            **traits_of(trace, batch, title, link, "The model"),
+            _kinds=sizes,
+            _stacks=self._data.tokens,
+            _about=self._model(),
+        )
+        self.kind = kind_of(trace, main)
+        strongest = self._strongest() if layer is None or head is None else (0, 0)
+        self.layer = strongest[0] if layer is None else layer
+        self.head = strongest[1] if head is None else head
+        self.edits = edits
+        self._keep()
+
+    def _model(self) -> dict[str, Any]:
+        """What the browser must know of the model."""
+        data, trace = self._data, self.trace
+        try:
+            known = bool(trace.residual_norms(data.main, data.batch).numel())
+        except TraceError:
+            known = False
+        return {
+            "main": data.main,
+            "here": "decoder" not in trace.kinds,
+            "classes": trace.logits is None and trace.answers is not None,
+            "start": self._start,
+            "norms": known,
+            "weighted": trace.value_note.startswith("‖"),
+            "window": WINDOW,
+            "none": {kind: data.without(kind) for kind in trace.kinds},
+        }
+
+    @cached_property
+    def _start(self) -> int:
+        """The token on view where none is chosen: the last; of an encoder a mask, or the first."""
+        tokens = self._data.tokens[self._data.main]
+        if "decoder" in self.trace.kinds:
+            return len(tokens) - 1
+        return next((i for i, token in enumerate(tokens) if token in MASKS), 0)
+
+    def _strongest(self) -> tuple[int, int]:
+        """Layer and head of the edge that carries most to the token."""
+        best, found = (self.trace.attending(self.kind)[0], 0), 0.0
+        for at, edges in self.found.edges.items():
+            step = self.found.steps[at]
+            if step["kind"] != self.kind:
+                continue
+            for (head, query, _), size in zip(edges.places.tolist(), edges.carried[0].tolist(), strict=True):  # fmt: skip
+                if query == self.token and size > found:
+                    best, found = (step["layer"], head), size
+        return best
+
+    # -- edits ----------------------------------------------------------------------------------
+
+    @property
+    def edits(self) -> list[Edit]:
+        """What is changed in the model's pass: made by `tl.ablate`, `tl.knock_out` and their like."""
+        return [edit_from_dict(values) for values in self._edits]
+
+    @edits.setter
+    def edits(self, edits: Sequence[Edit]) -> None:
+        self._edits = [one.to_dict() for one in edits]
+
+    @t.validate("_edits")
+    def _check_edits(self, proposal: Any) -> list[dict[str, Any]]:
+        try:
+            for values in proposal["value"]:
+                if self.trace.network is None:
+                    raise EditError("this trace has no model, so nothing can be switched off")
+                tap_for(editable(self.trace.network), edit_from_dict(values))
+        except EditError as error:
+            raise t.TraitError(f"edits: {error}") from None
+        return proposal["value"]
+
+    # -- for people -----------------------------------------------------------------------------
+
+    @property
+    def _length(self) -> int:
+        return len(self._data.tokens[self._data.main])
+
+    @property
+    def _from(self) -> int:
+        return self._data.last if self.first is None else self.first
+
+    @property
+    def found(self) -> Pass:
+        """The pass on view, without the edits and with them."""
+        return self._data.found(self._from, edits_name(self._edits))
+
+    @property
+    def _steps(self) -> list[dict[str, Any]]:
+        return self.found.steps
+
+    @property
+    def token(self) -> int:
+        """The position of the token on view, in the stack that predicts."""
+        main = self._data.main
+        query = self.selected[0] if self.selected and self.kind in (main, "cross") else None
+        return min(self._start if query is None else query, self._length - 1)
+
+    @property
+    def answers(self) -> list[tuple[str, float, float]]:
+        """What is predicted at the token: (token, probability without the edits, with them)."""
+        return [tuple(row) for row in self._said["answers"]]  # type: ignore[misc]
+
+    @property
+    def _said(self) -> dict[str, Any]:
+        return self._data.lens(self.token, edits_name(self._edits))
+
+    @property
+    def sentence(self) -> str:
+        found, said, at = self.found, self._said, self.step
+        at = len(found.steps) - 1 if at is None else min(at, len(found.steps) - 1)
+        step, main = found.steps[at], self._data.main
+        stack, token = step["stack"], self.token
+        if stack != main:
+            token = min(token, len(self._data.tokens[stack]) - 1)
+        names = self._data.tokens[stack]
+        values: dict[str, Any] = dict(
+            what=step["what"], stack=stack, several=len(self._data.stacks) > 1, layer=step["layer"],
+            n=self._length, token=names[token], why=step.get("why"), here=self._about["here"],
+            classes=self._about["classes"], share=None, would=None, head=None, answer=None,
+            edits=self._edits_words() or None, best=None,
+        )  # fmt: skip
+        values["from"] = None
+        if at in found.edges:
+            values |= self._taken(at, token)
+        elif step["what"] in found.shares[stack]:
+            column = token - self._data.window(stack, self._from).start
+            shares = found.shares[stack][step["what"]][int(bool(self._edits)), step["layer"]]
+            values["share"] = float(shares[column]) if 0 <= column < len(shares) else None
+            if stack == main and said["rows"]:
+                would, chance = said["rows"][bool(self._edits)][step["layer"] + 1][0]
+                values |= dict(would=would, chance=chance)
+        if said["answers"]:
+            answer, before, after = said["answers"][0]
+            best = max(said["answers"], key=lambda row: row[2])
+            values |= dict(answer=answer, before=before, after=after, best_after=best[2])
+            values["best"] = None if best[0] == answer else best[0]
+        return say("sentence", **values)
+
+    def _taken(self, at: int, token: int) -> dict[str, Any]:
+        """Which edge carries most to a token in a step."""
+        edges, now = self.found.edges[at], int(bool(self._edits))
+        kind = self.found.steps[at]["kind"]
+        names = self._data.tokens["encoder" if kind == "cross" else kind]
+        best, found = {}, 0.0
+        for (head, query, key), size in zip(edges.places.tolist(), edges.carried[now].tolist(), strict=True):  # fmt: skip
+            if query == token and size > found:
+                best, found = {"from": names[key], "head": head}, size
+        return best
+
+    def _edits_words(self) -> str:
+        kind = self.kind if len(self._kinds) > 1 else ""
+        told = []
+        for values in self._edits:
+            own = values.get("kind") or self._data.main
+            sides = (
+                self.trace.query_tokens(own, self._batch),
+                self.trace.key_tokens(own, self._batch),
+            )
+            told.append(edit_words(values, *sides, kind=kind))
+        return " and ".join(told)
+
+    def _scene(self) -> Scene:
+        data = self._data
+        windows = {}
+        for stack in data.stacks:
+            seen = data.window(stack, self._from)
+            windows[stack] = (seen.start, data.tokens[stack][seen.start : seen.stop])
+        return model_scene(
+            say, self._title, self.sentence, self.found, windows, self.answers,
+            data.main, bool(self._edits), self.trace.n_heads(),
+        )  # fmt: skip
+
+    # -- for the browser ------------------------------------------------------------------------
+
+    @cached_property
+    def _walks(self) -> BlockData:
+        return BlockData(self.trace, self._batch)
+
+    def _keep(self) -> None:
+        """What is on the first screen."""
+        edits = edits_name(self._edits)
+        info, data = self._data.block(self._from, edits)
+        with self.hold_sync():
+            self._pass, self._pass_data = info, data
+            self._lens = self._data.lens(self.token, edits)
+
+    def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        what, _, of = name.partition("/")
+        if what in ("pass", "lens"):
+            at, _, edits = of.partition("/")
+            if not at.isdigit() or not int(at) < self._length:
+                raise ValueError(f"{at[:20]} is outside the {self._length} tokens")
+            if what == "lens":
+                return self._data.lens(int(at), edits), [b""]
+            info, data = self._data.block(int(at), edits)
+            return info, [data]
+        if what == "map":
+            kind, layer, head, edits = of.split("/", 3)
+            return {"name": name}, [pack_floats(self._data.map(kind, int(layer), int(head), edits))]
+        if what == "walk":
+            kind, layer, head, position = of.split("/")
+            layer = self._walks.with_heads(kind, int(layer))
+            walk = self._walks.walk(kind, layer, int(head), int(position))
+            return walk.info, [walk.data]
+        return super()._part_named(name)
+
+    def _page_state(self, **options: Any) -> dict[str, Any]:
+        self._keep()
+        return super()._page_state(**options)
+
+    def _blocks(self) -> Iterable[Block]:
+        yield from self._model_blocks()
+        edits = edits_name(self._edits)
+        if edits != NO_EDITS:
+            info, data = self._data.block(self._from, NO_EDITS)
+            yield Block(f"pass/{self._from}/{NO_EDITS}", info, [data])
+        if self.carried:
+            return
+        for name in self._held(edits):
+            try:
+                info, buffers = self._part_named(name)
+            except ValueError:  # a block that is no sum of known parts, a map that a layer has not
+                continue
+            yield Block(name, info, buffers)
+
+    def _held(self, edits: str) -> Iterable[str]:
+        """Names of what a page without the model holds beside the pass on view."""
+        data, trace, main = self._data, self.trace, self._data.main
+        seen = data.window(main, self._from)
+        cost = trace.n_layers(main) * (1 if trace.logits is None else trace.logits.shape[-1]) * 1e3
+        shown = sorted(seen, key=lambda at: abs(at - self.token))
+        yield from (f"lens/{at}/{edits}" for at in shown[: max(1, int(PAGE_LENS / cost))])
+        left = PAGE_BYTES
+        for kind, size in self._kinds.items():
+            for layer in trace.attending(kind):
+                for head in range(trace.heads_of(layer, kind)):
+                    left -= 4 * size["queries"] * size["keys"]
+                    if left > 0:
+                        yield f"map/{kind}/{layer}/{head}/{edits}"
+        if data.is_whole:
+            near = sorted(trace.attending(main), key=lambda layer: abs(layer - self.layer))
+            yield from (f"walk/{main}/{i}/{self.head}/{self.token}" for i in near[:PAGE_WALKS])

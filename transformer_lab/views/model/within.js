@@ -1,0 +1,45 @@
+// The model of a BlockView that stands in a ModelView: its choices are the view's, its questions too.
+
+export class Within {
+  /** @param {import("./view.js").ModelViewer} viewer @param {any} info @param {Uint8Array} data of the first walk @param {string} note */
+  constructor(viewer, info, data, note) {
+    const { model, stacks } = viewer;
+    this.model = model;
+    this.own = /** @type {Record<string, any>} */ ({
+      step: "stream", link: "", _carried: null, _held: "", _walk: info, _walk_data: data, _title: "", _how: null,
+      _note: note,
+      _kinds: Object.fromEntries(Object.entries(stacks).map(([kind, tokens]) => [kind, { ...model.get("_kinds")[kind], tokens }])),
+    });
+    /** @type {Set<() => void>} */
+    this.heard = new Set();
+  }
+
+  get(name) {
+    if (Object.hasOwn(this.own, name)) return this.own[name];
+    return name === "kind" && this.model.get(name) === "cross" ? "decoder" : this.model.get(name);
+  }
+
+  set(name, value) {
+    if (!Object.hasOwn(this.own, name)) return this.model.set(name, value);
+    this.own[name] = value;
+    for (const heard of [...this.heard]) heard();
+  }
+
+  save_changes() {
+    this.model.save_changes();
+  }
+
+  send(message) {
+    this.model.send(message);
+  }
+
+  on(name, heard) {
+    if (name === "change:step") this.heard.add(heard);
+    else this.model.on(name, heard);
+  }
+
+  off(name, heard) {
+    this.heard.delete(heard);
+    this.model.off(name, heard);
+  }
+}

@@ -1,0 +1,156 @@
+// Motion, for every view: a clock that plays steps, and numbers that travel from where they were to where they
+// are now. Where motion is unwanted (prefers-reduced-motion) a clock goes from step to step, and nothing travels.
+
+const TRAVELS = 320; // ms
+const KEY = "data-moves";
+
+export const motionIsUnwanted = () => Boolean(globalThis.matchMedia?.("(prefers-reduced-motion: reduce)").matches);
+
+/**
+ * Redraw a part, and let what has `data-moves="name"` before and after glide from its old box to its new one: a bar
+ * grows from its old length, a row comes from where it was. What is new fades in.
+ * @param {HTMLElement} root
+ * @param {() => void} redraw
+ * @param {number} [ms]
+ */
+export function travel(root, redraw, ms = TRAVELS) {
+  if (motionIsUnwanted() || !root.animate || !root.clientWidth) return redraw();
+  const parts = () => /** @type {HTMLElement[]} */ ([...root.querySelectorAll(`[${KEY}]`)]);
+  const boxes = () => {
+    const { left, top } = root.getBoundingClientRect();
+    return new Map(parts().map((part) => {
+      const box = part.getBoundingClientRect();
+      return [part.getAttribute(KEY), new DOMRect(box.left - left, box.top - top, box.width, box.height)];
+    }));
+  };
+  const before = boxes();
+  redraw();
+  const after = boxes();
+  for (const part of parts()) {
+    const [was, now] = [before.get(part.getAttribute(KEY)), /** @type {DOMRect} */ (after.get(part.getAttribute(KEY)))];
+    if (!before.size || !now.width) continue;
+    if (!was) {
+      part.animate([{ opacity: 0 }, { opacity: 1 }], { duration: ms, easing: "ease-out" });
+      continue;
+    }
+    if (Math.abs(was.left - now.left) + Math.abs(was.top - now.top) + Math.abs(was.width - now.width) < 1) continue;
+    const from = `translate(${was.left - now.left}px, ${was.top - now.top}px) scale(${Math.max(was.width, 0.5) / now.width}, ${Math.max(was.height, 0.5) / (now.height || 1)})`;
+    part.animate([{ transform: from, transformOrigin: "0 0" }, { transform: "none", transformOrigin: "0 0" }], { duration: ms, easing: "cubic-bezier(0.3, 0, 0.2, 1)" });
+  }
+}
+
+/** What a canvas shows now fades out over what is drawn next. @param {HTMLCanvasElement} canvas in a part with a position @param {() => void} redraw @param {number} [ms] */
+export function crossFade(canvas, redraw, ms = TRAVELS) {
+  const box = canvas.parentElement;
+  if (motionIsUnwanted() || !canvas.animate || !box || !canvas.clientWidth) return redraw();
+  const old = document.createElement("canvas");
+  Object.assign(old, { width: canvas.width, height: canvas.height });
+  /** @type {CanvasRenderingContext2D} */ (old.getContext("2d")).drawImage(canvas, 0, 0);
+  old.setAttribute("aria-hidden", "true");
+  old.style.cssText = `position:absolute;pointer-events:none;left:${canvas.offsetLeft}px;top:${canvas.offsetTop}px;width:${canvas.clientWidth}px;height:${canvas.clientHeight}px`;
+  redraw();
+  box.append(old);
+  old.animate([{ opacity: 1 }, { opacity: 0 }], { duration: ms }).onfinish = () => old.remove();
+}
+
+/** Draw what lies between two states, 0 … 1, frame by frame; only the last one where motion is unwanted. @param {(share: number) => void} draw @param {AbortSignal} signal @param {number} [ms] @returns {() => void} stops it */
+export function glide(draw, signal, ms = TRAVELS) {
+  let stopped = motionIsUnwanted();
+  if (stopped) draw(1);
+  const start = performance.now();
+  const frame = (/** @type {number} */ now) => {
+    if (stopped || signal.aborted) return;
+    const share = Math.min(1, Math.max(0, now - start) / ms);
+    draw(share * share * (3 - 2 * share));
+    if (share < 1) requestAnimationFrame(frame);
+  };
+  if (!stopped) requestAnimationFrame(frame);
+  return () => (stopped = true);
+}
+
+/** A clock that plays from step to step; `at` is between two steps while it plays. */
+export class Clock {
+  /**
+   * @param {object} of
+   * @param {() => number} of.last the number of the last step
+   * @param {() => number} of.pace seconds a step takes
+   * @param {(at: number) => void} of.tick draws
+   * @param {(playing: boolean) => void} of.changed it plays, or rests
+   * @param {AbortSignal} signal
+   */
+  constructor(of, signal) {
+    this.of = of;
+    this.at = 0;
+    /** @type {number | null} where it stops */
+    this.until = null;
+    this.run = 0; // a number for each time that it plays
+    signal.addEventListener("abort", () => this.run++);
+  }
+
+  get playing() {
+    return this.until !== null;
+  }
+
+  /** Go there at once. @param {number} at */
+  seek(at) {
+    this.#rest();
+    this.at = Math.max(0, Math.min(this.of.last(), at));
+    this.of.tick(this.at);
+  }
+
+  pause() {
+    if (!this.playing) return;
+    this.#rest();
+    if (motionIsUnwanted()) this.at = Math.round(this.at);
+    this.of.tick(this.at);
+  }
+
+  /** Play to a step, from the beginning where the end has been reached. @param {number} [until] */
+  play(until = this.of.last()) {
+    if (this.at >= this.of.last()) this.at = 0;
+    const run = ++this.run;
+    this.until = until;
+    this.of.changed(true);
+    if (motionIsUnwanted()) this.#stepping(run);
+    else this.#flowing(run);
+  }
+
+  /** One step on, or back. @param {number} by */
+  step(by) {
+    const to = by > 0 ? Math.floor(this.at + 1e-6) + 1 : Math.ceil(this.at - 1e-6) - 1;
+    if (by < 0 || to > this.of.last() || motionIsUnwanted()) this.seek(to);
+    else this.play(to);
+  }
+
+  #rest() {
+    const played = this.playing;
+    this.run++;
+    this.until = null;
+    if (played) this.of.changed(false);
+  }
+
+  /** @param {number} run */
+  #flowing(run) {
+    let before = performance.now();
+    const frame = (/** @type {number} */ now) => {
+      if (run !== this.run || this.until === null) return;
+      this.at = Math.min(this.until, this.at + Math.min(0.1, Math.max(0, now - before) / 1000) / this.of.pace());
+      before = now;
+      const over = this.at >= this.until;
+      if (over) this.#rest();
+      this.of.tick(this.at);
+      if (!over) requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+  }
+
+  /** @param {number} run */
+  #stepping(run) {
+    if (run !== this.run || this.until === null) return;
+    this.at = Math.min(this.until, Math.floor(this.at + 1e-6) + 1);
+    const over = this.at >= this.until;
+    if (over) this.#rest();
+    this.of.tick(this.at);
+    if (!over) setTimeout(() => this.#stepping(run), 1000 * Math.max(0.6, this.of.pace()));
+  }
+}
