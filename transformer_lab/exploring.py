@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .heads.spans import Span
 
 EXAMPLES = {
-    "shipped": "for key in self.keys:\n    if key not in self.",
+    "shipped": 'The method "format()" takes a list; the method "',
     "decoder": "When Mary and John went to the store, John gave a drink to",
     "encoder": "The animal didn't cross the street because it was too tired.",
     "encoder-decoder": "The animal didn't cross the street because it was too tired.",

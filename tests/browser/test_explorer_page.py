@@ -58,6 +58,11 @@ def text(page, name):
     return page.locator(part(name)).inner_text()
 
 
+def effect_alone(page):
+    """What happens without the chosen head, with how far the whole prediction moves."""
+    return page.locator(part("head-effect")).get_attribute("title")
+
+
 def at_token(page, index, side="text"):
     """Choose a token of what is read, or of what is written."""
     page.locator(f"[data-part=strip-{side}] [data-index='{index}']").click()
@@ -78,9 +83,13 @@ def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     assert ghosts == [f"{row.token} {short(row.before)}" for row in view.predictions[:3]]
     assert text(page, "head-title") == "Layer 2, head 2 · induction"
     assert text(page, "head-label") == view._labels["decoder"][2][2]["sentence"]
-    subject = "Without layer 2, head 2"
+    subject = "With layer 2, head 2 switched off"
     if_off = "If layer 2, head 2 is switched off"  # nobody has done it yet
-    assert text(page, "head-effect") == view.effect_of(2, 2).sentence(if_off)
+    assert effect_alone(page) == view.effect_of(2, 2).sentence(if_off)
+    assert text(page, "head-effect") == effect_alone(page).partition(" Overall")[0]
+    assert (
+        text(page, "effect") == "The model guesses “key” next (31 %). Does it need layer 2, head 2?"
+    )
     assert text(page, "sweep-note").startswith("Dots: how P(“key”) changes without each head.")
     page.locator(part("head-off")).click()
     settled(page, 1)
@@ -187,16 +196,18 @@ def test_what_heads_do_follows_the_token_that_is_predicted(open_page):
             arg=f"P(“{token}”)",
         )
         told = view.effect_of(0, 0).sentence("If cross layer 0, head 0 is switched off")
-        assert text(page, "head-effect") == told
+        assert effect_alone(page) == told
         effects = [view.effect_of(*at, kind).likeliest for kind, *at in view.heads.every(view.kind)]
         here = effects[: 2 * 4]
         most = max(abs(row.change) for row in here)
         note = text(page, "sweep-note")
         assert f"the largest is {short(most)}." in note if most >= 0.01 else "less than .01" in note
-    told = text(page, "head-effect")
+    told = effect_alone(page)
     page.locator(part("head-off")).click()
     settled(page, 1)
-    done = told.replace("If cross layer 0, head 0 is switched off", "Without cross layer 0, head 0")
+    done = told.replace(
+        "If cross layer 0, head 0 is switched off", "With cross layer 0, head 0 switched off"
+    )
     assert text(page, "effect") == done != told
 
 

@@ -21,7 +21,7 @@ MODELS = ("shipped", "smollm2-135m", "minilm", "encoder-decoder", "masks")
 # What is asked of each part: it is seen whole, and so is what it lies in.
 CUT_OFF = """() => {
     const cut = [];
-    for (const what of ["text", "strip-text", "predictions", "thumbnails", "map", "legend", "tool", "here", "edits", "head-off"]) {
+    for (const what of ["text", "strip-text", "predictions", "thumbnails", "map", "legend", "tool", "head-title", "edits", "head-off"]) {
         const part = document.querySelector(`[data-part="${what}"]`);
         if (!part || !part.getClientRects().length) { cut.push([what, "not there"]); continue; }
         const { left, top, right, bottom, width } = part.getBoundingClientRect();

@@ -71,12 +71,26 @@ def test_every_head_is_measured_and_told_in_small_messages(kind):
     assert at == len(scores)
 
 
-def test_it_begins_with_the_head_of_the_largest_estimate():
+@pytest.mark.parametrize("quick", [True, False])
+def test_it_begins_with_the_head_that_matters_most(monkeypatch, quick):
+    """By what is measured, or estimated where measuring takes too long; times what it moves from other tokens."""
     model = text_model()
-    found = tl.estimate_effects(model, TEXT, measure="probability").values
+    monkeypatch.setattr(singles, "MEASURED_WITHIN", 100.0 if quick else 0.0)
     view = Explorer(model, TEXT)
-    assert abs(found[view.layer, view.head]) == found.abs().max()
-    assert (view.layer, view.head) != (0, 0), "or this shows nothing"
+    last, score = view.position, {}
+    estimates = tl.estimate_effects(model, TEXT, measure="probability").values
+    before = view.trace.logits[0, last].softmax(-1)
+    for layer, head in np.ndindex(2, 4):
+        with tl.edit(model, tl.ablate(layer, head)):
+            after = model.trace(TEXT).logits[0, last].softmax(-1)
+        change = (after - before)[before.argmax()] if quick else estimates[layer, head]
+        score[layer, head] = abs(float(change)) * (
+            1 - float(view.trace.pattern(layer, head)[last, last])
+        )
+    assert (view.layer, view.head) == max(score, key=score.get)
+    assert quick or (view.layer, view.head) != (0, 0), "or this shows nothing"
+    monkeypatch.setattr(singles, "MEASURED_WITHIN", 0.0)
+    view = Explorer(model, TEXT)
     chosen = Explorer(model, TEXT, layer=0)
     assert (chosen.layer, chosen.head) == (0, 0)
     assert len(view._estimates) == 4 * 8 and chosen._estimates == b""
@@ -166,7 +180,7 @@ def test_edits_that_a_cell_has_in_force_are_no_heads_doing():
 def test_a_closed_view_leaves_no_thread():
     before = threading.active_count()
     model = text_model()
-    view = Explorer(model, TEXT)
+    view = Explorer(model, TEXT, layer=0)
     with held_for_edits(model.model):
         view._answer({"type": "facts"})
         assert view._facts.background.is_running
@@ -177,6 +191,7 @@ def test_a_closed_view_leaves_no_thread():
 
 
 def test_what_goes_wrong_is_told_and_ends_the_work(monkeypatch):
+    monkeypatch.setattr(singles, "MEASURED_WITHIN", 0.0)
     view = Explorer(text_model(), TEXT)
     sent = listened(view)
 
@@ -190,6 +205,7 @@ def test_what_goes_wrong_is_told_and_ends_the_work(monkeypatch):
 
 def test_slow_models_are_measured_where_it_matters_most(monkeypatch):
     monkeypatch.setattr(facts, "UNASKED", 0.0)
+    monkeypatch.setattr(singles, "MEASURED_WITHIN", 0.0)
     view = Explorer(text_model(), TEXT)
     found_out(view)
     assert list(view._effects) == [f"decoder/{view.layer}/{view.head}"]

@@ -7,7 +7,7 @@ import { Answers } from "../shared/answers.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable, entry } from "../shared/colours.js";
 import { button, putAnew, radioGroup, stepped } from "../shared/controls.js";
-import { element, tableParts, tokenElement, sizedContext } from "../shared/dom.js";
+import { element, pointIn, tableParts, tokenElement, sizedContext } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { linearLegend } from "../shared/shell.js";
 import { fixed, short } from "../shared/messages.js";
@@ -40,8 +40,7 @@ export class Strip {
     this.inTable = inTable;
     this.canvas = element("canvas", { class: "tl-strip", "aria-hidden": "true" });
     this.canvas.addEventListener("pointermove", (event) => {
-      const box = this.canvas.getBoundingClientRect();
-      hover(this.at(event.clientX - box.left, event.clientY - box.top), this);
+      hover(this.at(...pointIn(event, this.canvas)), this);
     });
     this.canvas.addEventListener("pointerleave", () => hover(null, this));
   }

@@ -123,7 +123,7 @@ class Edits:
         return f"edits = [\n{lines}]" if values else "edits = []"
 
     def subject(self, values: Sequence[Any], kinds: dict[str, dict[str, Any]]) -> str:
-        """The beginning of a sentence on what edits do: "Without layer 1, head 2".
+        """The beginning of a sentence on what edits do: "With layer 1, head 2 switched off".
 
         Args:
             kinds: kind -> {"query_tokens": …, "key_tokens": …}, to name the ends of a cut edge.

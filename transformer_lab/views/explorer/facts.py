@@ -18,8 +18,9 @@ from ..shared.messages import change_text
 from .background import Background, Interrupted
 from .labels import labels_of
 from .runs import Reading
+from .samples import samples_of
 from .session import QUICK, Session
-from .singles import Singles, estimate
+from .singles import Singles, estimate, ranked_heads
 
 SEVERAL = 2**26  # numbers of all maps: the heads of a longer text are not scored on it
 UNASKED = 60.0  # seconds that what nobody asked for may take; then the most promising are done
@@ -47,6 +48,8 @@ class Facts:
         self.background = Background(session.text_model.model, self._step, self._failed)
         self.count = 0  # of texts and positions: effects of another are old
         self.labels: dict[str, Any] = {}
+        self.samples: list[dict[str, Any]] = []  # texts to begin with: see samples.py
+        self._samples_of: bytes | None = None  # the weights that they were checked on
         self._naming = threading.Lock()
         self._singles: Singles | None = None
         self._published = 0  # effects
@@ -117,20 +120,16 @@ class Facts:
         return " · ".join(filter(None, [change, tag]))
 
     def most_promising(self, kind: str) -> tuple[int, int]:
-        """(layer, head) with the largest estimate, where a quick pass gives one; else the first."""
+        """(layer, head) of the head that matters most, where passes are quick; else the first."""
         session, reading = self._session, self._session.reading
         first = (reading.trace.attending(kind)[0], 0)
-        if not session.measures or reading.seconds > QUICK:
+        if reading.trace.logits is None or not session.measures or reading.seconds > QUICK:
             return first
         try:
-            estimate(session.runs, reading, kind, session.place)
+            ranked = ranked_heads(session.runs, reading, kind, session.place)
         except ModelIsTraining:
             return first
-        estimates = self._estimate(kind)
-        if estimates is None or not estimates.nan_to_num().any():
-            return first
-        best = int(estimates.abs().nan_to_num(-1.0).argmax())
-        return divmod(best, estimates.shape[1])
+        return ranked[0][1:] if ranked else first
 
     def compute_quick(self) -> None:
         """For a page: what costs little, now."""
@@ -140,6 +139,7 @@ class Facts:
                 estimate(session.runs, reading, kind, session.place)
         if not reading.scores:
             self._score(reading)
+        self._find_samples(reading)
         for name in ("estimates", "scores", "score_names"):
             self._changed(name)
 
@@ -180,6 +180,8 @@ class Facts:
         if not reading.scores and self._score(reading):
             self._publish(reading, place, "scores", "score_names")
             return True
+        if self._find_samples(reading):
+            return True
         if session.measures and self._measure_some(reading, place, chosen):
             return True
         effects = session.effects.known(reading, place)
@@ -187,6 +189,15 @@ class Facts:
             self._publish(reading, place, "effects")
             self._published = len(effects)
         return False
+
+    def _find_samples(self, reading: Reading) -> bool:
+        """Whether the samples were looked for now, on these weights."""
+        if self._samples_of == reading.version or reading.seconds > QUICK:
+            return False
+        self._samples_of = reading.version
+        self.samples = samples_of(self._session.runs.quiet(reading.version))
+        self._changed("samples")
+        return True
 
     def _measure_some(self, reading: Reading, place: int, chosen: Place) -> bool:
         if self._naming.locked():  # two at once would be slower than one after the other

@@ -3,9 +3,11 @@
 import { button } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { headOff } from "./edits.js";
+import { sayExplorer } from "./prose.js";
+import { withoutDistance } from "./answer.js";
 import { changeOf } from "./facts.js";
 import { quoted, short, changeText } from "../shared/messages.js";
-import { headName } from "../shared/map_sentences.js";
+import { headName, headTag } from "../shared/map_sentences.js";
 
 const LEAST_CHANGE = 0.01; // of a probability, or a share: less is nothing to speak of
 const FULL_DOT = 0.05; // where no head changes as much, no dot is full size
@@ -32,7 +34,8 @@ export function effectsOf(state) {
  * @property {() => void} toggle switch the chosen heads off, or on again
  * @property {(text: string, state: "error" | "training") => void} told
  * @property {() => void} show everything anew, soon
- * @property {(sentence: string) => void} matters what happens without the chosen head; "": not known
+ * @property {(layer: number, head: number) => void} choose another head
+ * @property {HTMLElement} stepper from head to head
  */
 
 export class HeadCard {
@@ -46,6 +49,9 @@ export class HeadCard {
     this.evidence = element("p", { class: "tl-hint", "data-part": "head-label" });
     this.offButton = button("Switch this head off", "head-off", () => does.toggle(), "Switch the chosen heads off, or on again (X)");
     this.offButton.classList.add("tl-edit-button");
+    this.effect = element("p", { class: "tl-hint", "data-part": "head-effect" });
+    this.best = button("", "best", () => does.choose(...this.foremost), "Of the heads measured on this text, it changes the prediction most");
+    this.best.className = "tl-link";
     this.sweep = button("What does each head do?", "sweep", () => this.#sweepAll(), "Switch every head off in turn, and show what that changes");
     this.nameButton = button("Name the heads", "names", () => this.nameHeads(), "Look for heads that do one thing, on repeated random tokens; takes some seconds");
     for (const made of [this.sweep, this.nameButton]) made.className = "tl-link";
@@ -53,9 +59,11 @@ export class HeadCard {
     this.root = element(
       "section",
       { class: "tl-card", "data-part": "card", "aria-label": "The chosen head" },
-      element("p", { class: "tl-heading" }, this.headTitle),
-      this.evidence,
+      element("p", { class: "tl-heading" }, this.headTitle, does.stepper),
       element("p", { class: "tl-actions" }, this.offButton),
+      this.best,
+      this.effect,
+      this.evidence,
     );
     /** Of all heads, below the grid. */
     this.ofAll = element("div", { class: "tl-of-all" }, this.sweepNote, element("p", { class: "tl-actions" }, this.sweep, this.nameButton));
@@ -76,8 +84,16 @@ export class HeadCard {
     this.offButton.textContent = `Switch ${what} ${off ? "on again" : "off"}`;
     const name = `${kindName}/${layer}/${head}`;
     const effect = this.state.facts.effects[name];
-    this.does.matters(effect?.if_off ?? "");
+    this.#say(effect?.if_off ?? "");
     if (!effect || effect.estimate) this.#effect();
+  }
+
+  /** What happens without the head, until something is edited: then the headline says it. @param {string} text */
+  #say(text) {
+    const { said, rest } = withoutDistance(text);
+    this.effect.textContent = `${said}${rest}`;
+    this.effect.title = text;
+    this.effect.hidden = !text || this.runner.edits.length > 0;
   }
 
   /** Whether the heads can be named, and are not yet. */
@@ -111,7 +127,7 @@ export class HeadCard {
     const found = tables?.[this.state.model.get("_outcome").position ?? Object.keys(tables)[0]];
     if (!found || this.signal.aborted) return;
     const here = this.state.place;
-    if (`${here.kind}/${here.layer}/${here.head}` === name) this.does.matters(found.if_off);
+    if (`${here.kind}/${here.layer}/${here.head}` === name) this.#say(found.if_off);
   }
 
   async #sweepAll() {
@@ -139,8 +155,22 @@ export class HeadCard {
     this.does.show();
   }
 
+  /** Offer the head that matters most, once all are known. @param {ReturnType<typeof effectsOf>} found */
+  #offer({ swept, changes, most }) {
+    const { kindName, layer, head } = this.state;
+    const [name] = swept && most >= LEAST_CHANGE ? [...changes].find(([, change]) => Math.abs(change) === most) ?? [] : [];
+    this.best.hidden = !name || name === `${kindName}/${layer}/${head}`;
+    if (this.best.hidden) return;
+    const [, ...place] = name.split("/");
+    this.foremost = /** @type {[number, number]} */ (place.map(Number));
+    this.best.textContent = sayExplorer("best", { tag: headTag(...this.foremost) });
+    this.best.setAttribute("aria-label", this.best.textContent);
+  }
+
   /** @param {ReturnType<typeof effectsOf>} found */
-  tellSweep({ swept, effects, estimates, most }) {
+  tellSweep(found) {
+    const { swept, effects, estimates, most } = found;
+    this.#offer(found);
     if (this.sweeping) return;
     this.sweep.textContent = "What does each head do?";
     const coming = !estimates.size || this.state.about.quick; // of a quick model all are measured unasked

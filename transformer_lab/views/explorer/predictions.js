@@ -100,15 +100,18 @@ export class Predictions {
   /** The likeliest tokens: before as a grey bar, after as a brown one below it. */
   #rows(outcome) {
     const most = Math.max(...outcome.rows.flatMap(([, before, after]) => [before, after ?? 0]));
-    const bar = (value, side) =>
-      element("i", { class: `tl-chance-bar tl-${side}`, style: `width:${((100 * value) / most).toFixed(2)}%` });
+    const edited = outcome.rows[0][2] !== null;
+    const bar = (token, value, side) => element("i", {
+      class: `tl-chance-bar tl-${side}`, style: `width:${((100 * value) / most).toFixed(2)}%`,
+      "data-moves": `${edited === (side === "after") ? "now" : "before"} ${token}`, // the bar after an edit comes from where the last one was
+    });
     const number = (value, side) => element("span", { "data-side": side, title: value.toFixed(6), class: `tl-${side}` }, short(value));
     const body = outcome.rows.map(([token, before, after, risen]) =>
       element(
         "tr",
         risen ? { class: "tl-new", title: "Among the likeliest with the edits" } : {},
         element("th", { scope: "row" }, tokenElement(token)),
-        element("td", { class: "tl-chance", "aria-hidden": "true" }, bar(before, "before"), ...(after === null ? [] : [bar(after, "after")])),
+        element("td", { class: "tl-chance", "aria-hidden": "true" }, bar(token, before, "before"), ...(after === null ? [] : [bar(token, after, "after")])),
         element("td", { class: "tl-numbers" }, number(before, "before"), ...(after === null ? [] : [" → ", number(after, "after")])),
       ));
     const numbers = outcome.rows[0][2] === null ? "probability" : "before → after";

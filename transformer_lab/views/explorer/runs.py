@@ -82,7 +82,7 @@ class Outcome:
         return self.rows[0]
 
     def sentence(self, subject: str) -> str:
-        """ "Without layer 1, head 2, “tired” becomes less likely: 34 % → 11 %. …"."""
+        """ "With layer 1, head 2 switched off, “tired” becomes less likely: 34 % → 11 %. …"."""
         if self.states:
             most, mean = self.states[0], self.mean_change or 0.0
             return say("states", subject=subject, mean=mean, token=most.token, change=most.change)

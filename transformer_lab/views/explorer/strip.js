@@ -1,11 +1,12 @@
 // A text as its tokens, of which one is chosen, and after it what would come next.
 
 import { element, tokenElement, taken } from "../shared/dom.js";
-import { short } from "../shared/messages.js";
+import { NOTHING, short } from "../shared/messages.js";
 
 const AT_ONCE = 240; // tokens; of a longer text those around the chosen one
 const GHOSTS = 3;
 const LEAST_GHOST = 0.02;
+const MOST_TINT = 55; // per cent of the colour for a weight of 1: the word stays readable
 
 /** The tokens that are listed: all, or so many around one. @param {number} count @param {number} around @returns {[number, number]} from, to */
 export function listedAround(count, around) {
@@ -21,6 +22,7 @@ export function listedAround(count, around) {
  * @property {number | null} chosen the locked one
  * @property {number | null} hover
  * @property {Set<number>} marked masks
+ * @property {Float32Array | null} [weights] of attention that goes to each token
  * @property {boolean} open whether its tokens can be chosen
  * @property {[string, number, number | null][]} next what comes next: token, before, after the edits
  * @property {boolean} [inside] what comes next stands at `at`, in the place of a mask
@@ -107,6 +109,9 @@ export class Strip {
       made.classList.toggle("tl-chosen", index === chosen);
       made.classList.toggle("tl-hover", index === hover);
       made.classList.toggle("tl-masked", marked.has(index));
+      const weight = scene.weights?.[index] ?? 0;
+      made.classList.toggle("tl-tinted", weight > NOTHING);
+      made.style.setProperty("--tl-weight", `${(MOST_TINT * weight).toFixed(1)}%`);
       if (open) made.setAttribute("aria-pressed", String(index === chosen || index === at));
     }
     if (!this.buttons.has(this.stopAt) || document.activeElement?.parentElement !== this.root) {

@@ -103,12 +103,13 @@ class Explorer(SelectionView):
     _standby = t.Dict().tag(sync=True)  # see SessionModel.on_standby
     _stamp = Int(0).tag(sync=True)  # counts results
 
-    _facts_of = Int(0).tag(sync=True)  # see Facts, as of the next five
+    _facts_of = Int(0).tag(sync=True)  # see Facts, as of the next six
     _effects = t.Dict().tag(sync=True)
     _estimates = t.Bytes(b"").tag(sync=True)
     _scores = t.Bytes(b"").tag(sync=True)
     _score_names = t.Dict().tag(sync=True)
     _labels = t.Dict().tag(sync=True)
+    _samples = t.List(t.Dict()).tag(sync=True)
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ import { alive } from "./alive.js";
 import { Answer } from "./answer.js";
 import { AskPanel } from "./ask.js";
 import { popover } from "../shared/controls.js";
+import { Entrance, showsAllTools, Tour } from "./entrance.js";
 import { atMostOnceAFrame, element, hearChanges, hearOf, onceForAll, taken } from "../shared/dom.js";
 import { headOff, headTouched, sameEdits, Steps, toggleCut, toggleHeads } from "./edits.js";
 import { EditedMaps } from "./maps.js";
@@ -62,6 +63,7 @@ export class ExplorerViewer {
       picked: (spot) => this.#pick(spot),
       drawn: () => this.#drawn(),
       followed: () => this.#strips(),
+      rests: () => (showsAllTools(state.options) ? null : this.#predicted),
       known: (layer, head) => this.card.known(layer, head),
     });
     this.spans = new Spans(this.shell, state);
@@ -86,7 +88,8 @@ export class ExplorerViewer {
       toggle: () => this.#toggleHeads(this.#chosenHeads()),
       told: (text, now) => this.#told(text, now),
       show: () => this.showSoon(),
-      matters: (text) => this.answer.matters(text),
+      choose: (layer, head) => this.#choose(layer, head),
+      stepper: this.heads.stepper.root,
     });
     this.table = new TableFace(state, {
       choose: ({ layer, head }) => this.#choose(layer, head),
@@ -97,6 +100,8 @@ export class ExplorerViewer {
     });
     this.tools = new Tools(state);
     this.writing = new Writing(state, runner, (was) => this.steps.push({ edits: runner.edits, words: was }), { pick: (index) => this.#pickToken(state.predictedSide, index), signal });
+    this.entrance = new Entrance(state, { sample: (sample) => this.#begin(sample), tools: () => this.#showTools() });
+    this.tint = element("p", { class: "tl-tint-note", "data-part": "tint" });
     const strip = (side) => new Strip({
       pick: (index) => this.#pickToken(side, index),
       hover: (index) => heads.point(index === null ? null : state.spotOf(side, index)),
@@ -110,18 +115,22 @@ export class ExplorerViewer {
     const { root, shell, heads, card, ask, strips, tools } = this;
     heads.headsPanel.below.append(card.ofAll);
     heads.headsPanel.also(this.table);
-    const side = element("div", { class: "tl-panel tl-panel-side" }, this.predictions.root, card.root, this.edits.root);
+    const side = element("section", { class: "tl-panel tl-panel-side tl-stays", "aria-label": "Prediction" }, this.predictions.root, card.root, this.edits.root);
     heads.panels.append(side);
     this.reads = element("span", { class: "tl-quiet" }, "reads");
     this.writes = element("div", { class: "tl-strip-row" }, element("span", { class: "tl-quiet" }, "writes"), strips.target.root, ask.whose);
+    ask.root.insertBefore(this.entrance.toolsButton, ask.more);
     ask.notes.append(heads.note, inPageLine(this.model, this.signal), this.status, shell.message);
     const foot = element("div", { class: "tl-tools" },
-      tools.tools.root, tools.scope.root, heads.stepper.root, tools.modes.root, this.spans.opener, element("span", { class: "tl-push" }),
+      tools.tools.root, tools.scope.root, tools.modes.root, this.spans.opener, element("span", { class: "tl-push" }),
       popover("view", "view", "What the numbers are, and what is left out", ...heads.viewControls.roots),
       popover("? keys", "help", "Keys", tools.keys));
-    root.append(element("div", { class: "tl-screen" }, ask.root, ask.notes,
-      element("div", { class: "tl-strips" }, element("div", { class: "tl-strip-row" }, this.reads, strips.text.root), this.writes, this.writing.other, this.writing.row),
-      this.spans.root, this.answer.root, heads.panels, foot));
+    this.screen = element("div", { class: "tl-screen" }, this.entrance.root, ask.root, ask.notes,
+      element("div", { class: "tl-strips" }, element("div", { class: "tl-strip-row" }, this.reads, strips.text.root), this.writes, this.writing.other, this.writing.row, this.tint),
+      this.spans.root, this.answer.root, heads.panels, foot);
+    root.append(this.screen);
+    this.entrance.leads(new Tour(this.screen, () => this.#stops(), this.signal));
+    this.#showTools();
     heads.headsPanel.showFace(); // the screen, which is new, is told
     (this.state.about.kind === "encoder-decoder" ? this.writes : this.reads.parentElement).append(this.writing.root);
     keepHeight(root, this.signal, () => shell.redraw());
@@ -138,7 +147,7 @@ export class ExplorerViewer {
     watch("layer head kind", () => this.grouping || this.group.clear());
     watch("_stamp", () => this.#arrived());
     watch("_carried", () => this.ask.allow(this.runner.live));
-    watch("_outcome _effects _labels layer head kind selected a b", this.showSoon);
+    watch("_outcome _effects _labels _samples layer head kind selected a b", this.showSoon);
     watch("_text", () => {
       this.runner.forget();
       this.group.clear();
@@ -253,6 +262,27 @@ export class ExplorerViewer {
     this.showSoon();
   }
 
+  /** A text to begin with, and the head that it shows. @param {import("./entrance.js").Sample} sample */
+  async #begin({ text, layer, head }) {
+    const { runner, ask, state } = this;
+    this.group.clear();
+    ask.text.value = text;
+    ask.ran();
+    await runner.want({ text, masked: [], position: null, edits: [] });
+    if (layer !== undefined && this.model.get("_text") === text) state.set({ layer, head });
+  }
+
+  #showTools() {
+    this.screen.classList.toggle("tl-few", !showsAllTools(this.state.options));
+    this.shell.redraw();
+    this.showSoon();
+  }
+
+  /** What the tour speaks of, step by step. */
+  #stops() {
+    return [this.ask.root, this.predictions.root, this.heads.mapPanel.root, this.card.offButton, this.entrance.toolsButton];
+  }
+
   #run() {
     const { runner, ask, model } = this;
     if (!runner.live) return;
@@ -322,6 +352,7 @@ export class ExplorerViewer {
     this.#marks();
     this.tools.show(this.maps.there);
     this.root.dataset.tool = state.tool;
+    this.root.classList.toggle("tl-head-off", headOff(this.runner.edits, state.place));
     heads.thumbnails.canvas.setAttribute("aria-label", this.#gridWords());
   }
 
@@ -391,8 +422,9 @@ export class ExplorerViewer {
       locked: about.kind !== "encoder" && state.kindName !== "encoder" ? state.selected?.query ?? null : null,
     });
     const note = outcome.note ? ` ${outcome.note}` : "";
-    this.answer.edits(`${edits.length ? outcome.sentence ?? "" : ""}${note}`.trim(), edits.length > 0 && !outcome.missing);
+    this.answer.show(`${edits.length ? outcome.sentence ?? "" : this.#invitation(outcome)}${note}`.trim());
     this.ask.show();
+    this.entrance.show(runner.live);
     this.#strips();
     this.writing.show(runner.wanted?.position ?? outcome.position);
     this.edits.show(edits, this.steps);
@@ -403,6 +435,31 @@ export class ExplorerViewer {
     Object.assign(this.root.dataset, { edits: String(edits.length), stamp: String(model.get("_stamp")), settled: String(runner.wanted === null) });
   }
 
+  /** Before the first edit: what could be tried. */
+  #invitation({ rows, position }) {
+    const { about, blind, layer, head } = this.state;
+    if (blind || (!this.runner.live && !about.effects)) return "";
+    if (!about.predicts) return sayExplorer("invite_states", { layer, head });
+    if (!rows?.length || position === null) return "";
+    return sayExplorer("invite", { token: rows[0][0], before: rows[0][1], kind: about.kind, layer, head });
+  }
+
+  /** Where the map has the token that the prediction follows, or stands at. */
+  get #predicted() {
+    const { position } = this.model.get("_outcome");
+    return position === null || position === undefined ? null : this.state.spotOf(this.state.predictedSide, position);
+  }
+
+  /** What the head gives from the locked token, or the one that is predicted after, to each token of a side. */
+  #tints() {
+    const { state, heads, runner } = this;
+    const query = (heads.hover ?? state.selected ?? this.#predicted)?.query ?? null;
+    const off = headOff(runner.edits, state.place);
+    if (query === null || query >= state.kind.queries || !heads.rowOf || heads.signed || state.valueWeighted || state.block || off) return null;
+    const side = state.kindName === "encoder" || state.kindName === "cross" ? "text" : state.predictedSide;
+    return { side, weights: heads.rowOf(query), token: state.kind.query_tokens[query] };
+  }
+
   /** The tokens of what is read, and of what is written. */
   #strips() {
     const { state, model, heads, runner, strips } = this;
@@ -411,6 +468,8 @@ export class ExplorerViewer {
     this.writes.hidden = !both;
     this.reads.hidden = !both && !this.writing.compares;
     this.writing.nameStrip();
+    const tints = this.#tints();
+    this.tint.textContent = tints ? sayExplorer("tint", { token: tints.token }) : "";
     for (const side of /** @type {("text" | "target")[]} */ (both ? ["text", "target"] : ["text"])) {
       const predicted = side === state.predictedSide;
       const outcome = model.get("_outcome");
@@ -424,6 +483,7 @@ export class ExplorerViewer {
         first: predicted ? this.writing.parts[0] : undefined,
         open: predicted || state.spotOf(side, 0) !== null,
         next: predicted && at === outcome.position && at !== null ? outcome.rows ?? [] : [],
+        weights: tints?.side === side ? tints.weights : null,
         inside: about.kind === "encoder",
         name: side === "target" ? "Tokens that it writes" : "Tokens that it reads",
       });

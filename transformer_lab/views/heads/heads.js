@@ -28,6 +28,7 @@ import { Thumbnails } from "../shared/thumbnails.js";
  * @property {(layer: number, head: number) => string} tell what the pointer reads over a head of the grid
  * @property {(spot: import("./state.js").Spot) => void} picked a cell or a token
  * @property {() => void} drawn the head on view has been drawn
+ * @property {() => import("./state.js").Spot | null} [rests] what is spoken of while nothing is pointed at or locked; null: of the head
  * @property {() => void} [followed] what is pointed at, or locked, has changed
  * @property {(layer: number, head: number) => [string, string] | null} [known] what is known of a head, in a few letters and whole
  */
@@ -386,7 +387,8 @@ export class Heads {
 
   /** What is spoken of: of a long text the rows of what is selected are fetched, and no others. */
   get focus() {
-    return this.weightsHere.tiles ? this.state.selected : this.hover ?? this.state.selected;
+    const { selected } = this.state;
+    return this.weightsHere.tiles ? selected : this.hover ?? selected ?? this.does.rests?.() ?? null;
   }
 
   /** Whether what is selected is still to come. */

@@ -100,13 +100,23 @@ export function atMostOnceAFrame(callback) {
 /** @type {number | null} */
 let ratioOfFile = null;
 
-/** Device pixels of a CSS pixel, on a screen or, while one is drawn, in a file. */
-export const pixelRatio = () => ratioOfFile ?? (globalThis.devicePixelRatio || 1);
+/** Device pixels of a CSS pixel, on a screen (more in presentation size) or, while one is drawn, in a file. */
+export const pixelRatio = () => ratioOfFile ?? (globalThis.devicePixelRatio || 1) * (document.querySelector(".tl-view[data-size=large]") ? 1.4 : 1);
 
 /** From now on canvases are drawn for a file with so many pixels; null: for the screen again. @param {number | null} ratio */
 export function setPixelRatio(ratio) {
   ratioOfFile = ratio;
 }
+
+/** Where a pointer is within an element, in the element's own CSS pixels. @param {MouseEvent} event @param {HTMLElement} target @returns {[number, number]} */
+export function pointIn(event, target) {
+  const { left, top } = target.getBoundingClientRect();
+  const zoom = zoomOf(target);
+  return [(event.clientX - left) / zoom, (event.clientY - top) / zoom];
+}
+
+/** How much larger an element is shown than its style says. @param {HTMLElement} target */
+export const zoomOf = (target) => /** @type {any} */ (target).currentCSSZoom ?? 1;
 
 /**
  * Give a canvas the size it is shown at, in device pixels, and return its context in CSS pixels.
@@ -233,10 +243,7 @@ export function moveOf(event) {
  * @param {AbortSignal} [signal]
  */
 export function hearPointer(target, at, on, signal) {
-  const under = (/** @type {MouseEvent} */ event) => {
-    const { left, top } = target.getBoundingClientRect();
-    return at(event.clientX - left, event.clientY - top);
-  };
+  const under = (/** @type {MouseEvent} */ event) => at(...pointIn(event, target));
   target.addEventListener("pointermove", (event) => on.hover?.(under(event)), { signal });
   target.addEventListener("pointerleave", () => on.hover?.(null), { signal });
   target.addEventListener("click", (event) => {

@@ -3,6 +3,7 @@
 import { button } from "./controls.js";
 import { copyText, element, tokenElement } from "./dom.js";
 import { SaveMenu } from "./files.js";
+import { Presentation } from "./present.js";
 import { hasAddress, linkTo } from "../pages/link.js";
 
 /**
@@ -19,8 +20,8 @@ import { hasAddress, linkTo } from "../pages/link.js";
  */
 
 export class Header {
-  /** @param {any} model @param {HTMLElement} root @param {import("./requests.js").Requests} requests @param {HeaderDoes} does */
-  constructor(model, root, requests, does) {
+  /** @param {any} model @param {HTMLElement} root @param {import("./requests.js").Requests} requests @param {HeaderDoes} does @param {() => void} redraw */
+  constructor(model, root, requests, does, redraw) {
     this.model = model;
     this.root = root;
     this.requests = requests;
@@ -29,12 +30,16 @@ export class Header {
     this.copied = element("span", { class: "tl-quiet", role: "status" });
     this.message = element("p", { class: "tl-message", role: "alert", "data-part": "message", hidden: true });
     this.save = new SaveMenu(model, root, requests, { ...does, say: (text) => this.say(text) });
+    this.presentation = new Presentation(root, redraw);
+    const present = button("Present", "present", () => this.#present(present), "Larger text and one panel at a time, for a projector");
+    present.setAttribute("aria-pressed", "false");
     this.actions = element(
       "div",
       { class: "tl-actions", hidden: Boolean(does.within) },
       this.copied,
       button("Copy as Python", "copy", () => this.#copy(), does.copies ?? "Copy what makes this view as Python"),
       ...(hasAddress(model) ? [button("Copy link", "link", () => this.#link(), "Copy an address that opens this page as you see it")] : []),
+      present,
       this.save.element,
     );
     this.element = element(
@@ -49,6 +54,11 @@ export class Header {
   say(text) {
     this.message.textContent = text;
     this.message.hidden = !text;
+  }
+
+  #present(made) {
+    this.presentation.toggle();
+    made.setAttribute("aria-pressed", String(this.presentation.on));
   }
 
   async #link() {

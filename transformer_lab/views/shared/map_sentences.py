@@ -58,7 +58,7 @@ class Seen:
 
 
 def without_head(kind: str, layer: int, head: int, several: bool) -> str:
-    """ "Without layer 1, head 2": the start of a sentence on an edit."""
+    """ "With layer 1, head 2 switched off": the start of a sentence on an edit."""
     return say("without", kind=kind, layer=layer, head=head, several=several)
 
 

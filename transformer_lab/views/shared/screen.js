@@ -1,5 +1,7 @@
 // How high a view may be, so that all of it is on one screen.
 
+import { zoomOf } from "./dom.js";
+
 const LOWEST = 560;
 const HIGHEST = 1000;
 const MARGIN = 28; // what a notebook puts around an output
@@ -35,9 +37,10 @@ export function keepHeight(root, signal, changed, above = () => 0) {
   const set = () => {
     const around = window.parent === window ? scroller(root) : null;
     const known = window.parent !== window ? null : around ? around.clientHeight - MARGIN : window.innerHeight;
+    const zoom = zoomOf(root);
     const style = getComputedStyle(root);
     const edge = parseFloat(style.paddingTop) + parseFloat(style.paddingBottom);
-    const height = `${screenHeight(root.clientWidth, known) - edge - above()}px`;
+    const height = `${screenHeight(root.clientWidth, known === null ? null : known / zoom) - edge - above()}px`;
     if (root.style.getPropertyValue("--tl-height") === height) return;
     root.style.setProperty("--tl-height", height);
     changed();

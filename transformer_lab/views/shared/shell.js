@@ -28,7 +28,7 @@ export class Shell {
     this.requests = new Requests(model, signal);
     /** Views within this one. @type {Shell[]} */
     this.within = [];
-    this.top = new Header(model, root, this.requests, { ...does, png: () => this.#sharp(does.png) });
+    this.top = new Header(model, root, this.requests, { ...does, png: () => this.#sharp(does.png) }, () => this.redraw());
     this.header = this.top.element;
     const { subtitle, message } = this.top;
     this.subtitle = subtitle;

@@ -1,0 +1,214 @@
+"""What a newcomer meets: few controls, texts that surprise, a tour, and one head to switch off."""
+
+import pytest
+import torch
+
+import transformer_lab as tl
+from tests.browser.test_explorer_page import part, settled, small, text
+from transformer_lab.views import Explorer
+
+WORDS = "the animal did not cross the street"
+NEWCOMER = """if (!sessionStorage.entered) {
+    sessionStorage.entered = "yes";
+    localStorage["transformer-lab:tools"] = "few";
+}"""
+# Tokens are one control: a group with one Tab stop.
+CONTROLS = """() => [...document.querySelectorAll("button, select, input, textarea, summary, a[href], canvas[tabindex]")]
+    .filter((e) => e.checkVisibility() && !e.closest("details:not([open]) > .tl-popped") && e.tabIndex >= 0).length"""
+
+
+@pytest.fixture(scope="module")
+def shipped_page():
+    return tl.explore(tl.shipped()).to_html()
+
+
+def again(page):
+    page.reload()
+    page.wait_for_selector("#tl-root[data-ready]")
+    del page.requests[1:]  # of itself
+
+
+@pytest.fixture
+def entered(open_page):
+    """A page as its first reader finds it."""
+
+    def enter(source, **look):
+        page = open_page(source, alone=True, **look)  # what it stores is its own
+        page.add_init_script(NEWCOMER)
+        again(page)
+        return page
+
+    return enter
+
+
+def test_the_first_screen(entered, shipped_page, screenshot, accessible):
+    page = entered(shipped_page)
+    assert page.evaluate(CONTROLS) <= 16
+    assert page.locator("[role=heading][aria-level='1']").inner_text().endswith("?")
+    assert (
+        text(page, "effect")
+        == "The model expects “format” next (81 %). Does it need layer 2, head 2?"
+    )
+    for hidden in ("thumbnails", "tool", "write", "pin", "heads-as"):
+        assert not page.locator(part(hidden)).first.is_visible()
+    accessible(page)
+    screenshot(page, "entrance")
+    page.locator(part("head-off")).click()
+    settled(page, 1)
+    assert text(page, "effect").startswith(
+        "With layer 2, head 2 switched off, “format” becomes less"
+    )
+    # It adds nothing now, and the words say so.
+    assert page.locator("[data-part=strip-text] .tl-tinted").count() == 0
+    page.locator(part("undo")).click()
+    settled(page, 0)
+    assert text(page, "effect").endswith("Does it need layer 2, head 2?")
+
+
+def test_words_carry_the_weights_of_the_locked_token(entered, shipped_page):
+    page = entered(shipped_page)
+    view = tl.explore(tl.shipped())
+    tints = """all => all.map(one => parseFloat(one.style.getPropertyValue("--tl-weight")))"""
+    tokens = page.locator("[data-part=strip-text] [data-index]")
+    for query in (view.position, 5):
+        tokens.nth(query).click()
+        settled(page, 0)
+        page.mouse.move(0, 0)
+        row = 55 * view.trace.pattern(view.layer, view.head)[query]
+        page.wait_for_function(
+            "q => document.querySelector('[data-part=tint]').textContent.includes(q)",
+            arg=view.trace.query_tokens()[query].strip().replace(" ", "·"),
+        )
+        assert tokens.evaluate_all(tints) == pytest.approx(row.tolist(), abs=0.06)
+
+
+def test_a_sample_is_run_with_its_head_and_surprises(entered, shipped_page):
+    page = entered(shipped_page)
+    samples = page.locator(part("sample"))
+    assert samples.count() == 3
+    model, heads = tl.shipped(), set()
+    for at in range(3):
+        samples.nth(at).click()
+        page.wait_for_function(
+            f"() => document.querySelectorAll('[data-part=sample]')[{at}].ariaPressed === 'true'"
+        )
+        settled(page, 0)
+        words = page.locator("[data-part=text]").input_value()
+        place = page.evaluate("() => document.querySelector('#tl-root').dataset.shown")
+        kind, layer, head = place.split("/")
+        heads.add(place)
+        before = model.trace(words).logits[0, -1].softmax(-1)
+        with tl.edit(model, tl.ablate(int(layer), int(head), kind=kind)):
+            after = model.trace(words).logits[0, -1].softmax(-1)
+        assert before.max() > 0.5 and after[before.argmax()] < 0.8 * before.max()
+    assert len(heads) == 3
+
+
+def test_more_tools_are_remembered(entered, shipped_page):
+    page = entered(shipped_page)
+    page.locator(part("all-tools")).click()
+    assert page.locator(part("thumbnails")).is_visible()
+    assert page.locator(part("head-effect")).is_visible()
+    again(page)
+    assert page.locator(part("thumbnails")).is_visible()
+    page.locator(part("all-tools")).click()
+    assert not page.locator(part("thumbnails")).is_visible()
+
+
+def test_the_tour_can_be_left_and_does_not_come_by_itself(entered, shipped_page, accessible):
+    page = entered(shipped_page)
+    step = page.locator(part("tour-step"))
+    assert not step.is_visible()
+    page.locator(part("tour")).click()
+    told = []
+    for at in range(5):
+        told.append(step.inner_text())
+        assert page.locator(".tl-toured").count() == 1
+        box = step.bounding_box()
+        assert box["x"] >= 0 and box["y"] >= 0
+        if at == 1:
+            accessible(page)
+        page.locator(part("tour-next")).click()
+    assert len(set(told)) == 5 and not step.is_visible()
+    page.locator(part("tour")).click()
+    page.keyboard.press("Escape")
+    assert not step.is_visible() and page.locator(".tl-toured").count() == 0
+    assert page.evaluate("() => document.activeElement.dataset.part") == "tour"
+
+
+def test_on_a_phone_cause_and_effect_are_on_one_screen(entered, shipped_page, screenshot):
+    page = entered(shipped_page, width=390, height=844)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    for name in ("effect", "strip-text", "predictions", "head-off"):
+        box = page.locator(part(name)).bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 844, name
+    page.locator(part("head-off")).click()
+    settled(page, 1)
+    screenshot(page, "entrance-phone")
+    for name in ("effect", "predictions", "head-off"):
+        box = page.locator(part(name)).bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 844, name
+
+
+@pytest.mark.parametrize("kind", ["decoder", "encoder", "encoder-decoder"])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 4)])
+def test_any_model_has_an_entrance(entered, kind, shape):
+    """Models of one head, and those that no sample surprises: nothing is offered that cannot be had."""
+    model = small(kind, *shape)
+    page = entered(Explorer(model, WORDS).to_html())
+    assert page.locator(part("sample")).count() == 0
+    assert page.locator(part("head-off")).is_visible()
+    assert page.evaluate(CONTROLS) <= 16
+
+
+def test_without_the_model_a_page_offers_no_other_text(entered, shipped_page):
+    page = entered(tl.explore(tl.shipped()).to_html(model=False))
+    assert page.locator(part("sample")).count() == 0
+    page.locator(part("head-off")).click()
+    settled(page, 1)
+    assert "becomes less likely" in text(page, "effect")
+
+
+def test_presentation_size(entered, shipped_page, screenshot):
+    page = entered(shipped_page)
+    page.locator(part("all-tools")).click()
+
+    def size(name):
+        return page.locator(part(name)).bounding_box()["height"]
+
+    before = size("head-off")
+    page.locator(part("more")).click()
+    page.locator(part("present")).click()
+    page.locator(part("more")).click()
+    assert size("head-off") == pytest.approx(1.4 * before, rel=0.02)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1300
+    panels = page.locator("[data-part=panel] [role=radio]")
+    assert panels.all_inner_texts() == ["Every head", "Map"]
+    assert not page.locator(part("thumbnails")).is_visible()
+    # Pointers and pixels are as exact as before.
+    ratio = "([c]) => c.width / c.getBoundingClientRect().width"
+    assert page.locator(part("map")).evaluate_all(ratio) == pytest.approx(1, abs=0.02)
+    panels.first.click()
+    grid = page.locator(part("thumbnails"))
+    box = grid.bounding_box()
+    page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 0.9 * box["height"])
+    page.wait_for_function(
+        "() => document.querySelector('#tl-root').dataset.shown === 'decoder/3/3'"
+    )
+    screenshot(page, "present")
+    page.locator(part("more")).click()
+    page.locator(part("present")).click()
+    assert size("head-off") == pytest.approx(before, rel=0.02)
+
+
+def test_samples_are_checked_on_the_model(monkeypatch):
+    from transformer_lab.views.explorer.samples import samples_of
+
+    model = tl.shipped()
+    assert [sample["label"] for sample in samples_of(model)] == [
+        "Copy a word", "Close a quotation", "Finish a line of code",
+    ]  # fmt: skip
+    with torch.no_grad():
+        for parameter in model.model.parameters():
+            parameter.mul_(0.01)
+    assert samples_of(model) == []

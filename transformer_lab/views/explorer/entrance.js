@@ -1,0 +1,128 @@
+// What a newcomer meets: what this is, texts to begin with, a tour, and few tools until more are wanted.
+
+import { button } from "../shared/controls.js";
+import { element } from "../shared/dom.js";
+import { sayExplorer } from "./prose.js";
+import { remembered } from "../shared/remembered.js";
+
+const TOOLS = remembered("tools"); // "all" or "few", for every Explorer of this reader
+
+/** Whether a view shows all of its tools: as the reader chose here, or in the last Explorer. @param {Record<string, any>} options */
+export const showsAllTools = (options) => (options.tools ?? TOOLS.get() ?? "few") === "all";
+
+/**
+ * @typedef {{label: string, text: string, layer?: number, head?: number}} Sample
+ *
+ * @typedef {object} EntranceDoes
+ * @property {(sample: Sample) => void} sample
+ * @property {() => void} tools other tools are shown now
+ */
+
+export class Entrance {
+  /** @param {import("./state.js").ExplorerState} state @param {EntranceDoes} does */
+  constructor(state, does) {
+    this.state = state;
+    this.does = does;
+    const { about, kinds } = state;
+    const heads = Object.values(kinds).reduce((sum, one) => sum + one.layers * one.heads, 0);
+    const title = element("p", { class: "tl-entrance-title", role: "heading", "aria-level": 1 }, sayExplorer("title"));
+    const intro = element("p", { class: "tl-quiet" }, sayExplorer("intro", { kind: about.predicts ? about.kind : "none", n: heads }));
+    this.chips = element("span", { class: "tl-group", role: "group", "aria-label": "Texts to try", "data-part": "samples" });
+    this.tourButton = button("Take the tour", "tour", () => this.tour.begin(), "Five steps through this view");
+    this.tourButton.className = "tl-link";
+    this.toolsButton = button("", "all-tools", () => this.#toggle());
+    this.root = element("header", { class: "tl-entrance" }, title, intro, element("p", { class: "tl-samples" }, this.chips, this.tourButton));
+  }
+
+  /** Chips once the texts are known, in room that is kept for them. @param {boolean} live whether another text can be run */
+  show(live) {
+    const samples = /** @type {Sample[]} */ (live ? this.state.model.get("_samples") ?? [] : []);
+    if (samples !== this.samples) {
+      this.samples = samples;
+      this.chips.replaceChildren(...samples.map((sample) => button(sample.label, "sample", () => this.does.sample(sample), sample.text)));
+    }
+    const text = this.state.model.get("_text");
+    [...this.chips.children].forEach((chip, i) => chip.setAttribute("aria-pressed", String(samples[i].text === text)));
+    const all = showsAllTools(this.state.options);
+    this.toolsButton.textContent = sayExplorer(all ? "fewer_tools" : "more_tools");
+    this.toolsButton.title = sayExplorer(all ? "fewer_tools_title" : "more_tools_title");
+    this.toolsButton.setAttribute("aria-label", this.toolsButton.textContent);
+  }
+
+  /** @param {Tour} tour */
+  leads(tour) {
+    this.tour = tour;
+  }
+
+  #toggle() {
+    const tools = showsAllTools(this.state.options) ? "few" : "all";
+    TOOLS.set(tools);
+    this.state.option({ tools });
+    this.does.tools();
+  }
+}
+
+/** One hint after another, each beside what it speaks of; the reader leaves it at any moment. */
+export class Tour {
+  /** @param {HTMLElement} screen which holds all of it @param {() => HTMLElement[]} stops what each step speaks of @param {AbortSignal} signal */
+  constructor(screen, stops, signal) {
+    this.screen = screen;
+    this.stops = stops;
+    this.text = element("p", { id: `tl-tour-${Math.random().toString(36).slice(2)}` });
+    this.count = element("span", { class: "tl-quiet" });
+    this.next = button("Next", "tour-next", () => this.#go(this.at + 1));
+    this.next.classList.add("tl-main");
+    const leave = button("Leave the tour", "tour-end", () => this.end());
+    leave.className = "tl-link";
+    this.root = element("div", { class: "tl-tour", role: "dialog", "aria-label": "Tour", "aria-describedby": this.text.id, "data-part": "tour-step", hidden: true },
+      this.text, element("p", { class: "tl-actions" }, this.count, leave, this.next));
+    this.root.addEventListener("keydown", (event) => {
+      event.stopPropagation(); // keys are the tour's while it has the focus
+      if (event.key === "Escape") this.end();
+    });
+    screen.append(this.root);
+    window.addEventListener("resize", () => this.root.hidden || this.#place(), { signal });
+  }
+
+  begin() {
+    this.before = document.activeElement;
+    this.#go(0);
+  }
+
+  end() {
+    this.#mark(null);
+    this.root.hidden = true;
+    /** @type {HTMLElement | null} */ (this.before)?.focus?.();
+  }
+
+  #go(at) {
+    const stops = this.stops();
+    if (at >= stops.length) return this.end();
+    this.at = at;
+    this.text.textContent = sayExplorer("tour", { step: at + 1 });
+    this.count.textContent = `${at + 1} / ${stops.length}`;
+    this.next.textContent = at + 1 < stops.length ? "Next" : "Done";
+    this.next.setAttribute("aria-label", this.next.textContent);
+    this.root.hidden = false;
+    this.#mark(stops[at]);
+    stops[at].scrollIntoView({ block: "nearest" });
+    this.#place();
+    this.next.focus({ preventScroll: true });
+    this.root.scrollIntoView({ block: "nearest" });
+  }
+
+  #mark(stop) {
+    this.stop?.classList.remove("tl-toured");
+    this.stop = stop;
+    stop?.classList.add("tl-toured");
+  }
+
+  /** Below what it speaks of; above, where there is no room below. */
+  #place() {
+    const [around, at, own] = [this.screen, this.stop, this.root].map((one) => one.getBoundingClientRect());
+    const below = at.bottom - around.top + 8;
+    const fits = below + own.height <= around.height || at.top - around.top < own.height;
+    const left = Math.max(0, Math.min(at.left - around.left, around.width - own.width));
+    Object.assign(this.root.style, { left: `${left}px`, top: `${fits ? Math.min(below, around.height - own.height) : at.top - around.top - own.height - 8}px` });
+  }
+}
