@@ -1,11 +1,10 @@
 // The picture of a model at work: a line for each token, layers below each other, curves for what attention moves,
 // boxes for what an MLP adds. Nothing here is computed but places and widths.
 
-import { headColour } from "../shared/colours.js";
+import { headColour, PALETTE } from "../shared/colours.js";
 import { fitText, sizedContext } from "../shared/dom.js";
 import { leaningHeight, writeAbove } from "../shared/map_frame.js";
 import { percentText } from "../shared/messages.js";
-import { PALETTE } from "../shared/palette.js";
 
 const [ROOM, TALL, TALLEST, LEAST] = [560, 92, 124, 6]; // pixels: of all layers, and of one
 const [COLUMN, BROADEST, AROUND] = [11, 110, 1]; // pixels of a token's column; layers beside the one in focus that are tall

@@ -9,7 +9,6 @@ import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable, headColour } from "../shared/colours.js";
 import { button, putAnew, radioGroup, slider, stepped } from "../shared/controls.js";
 import { barPart, element, hearPointer, panelPart, picturePart, say, tableParts, taken, tokenElement, within } from "../shared/dom.js";
-import { editWords } from "../shared/edit_words.js";
 import { numbersOf } from "../shared/files.js";
 import { linked } from "../shared/linked.js";
 import { messages, percentText, fixed } from "../shared/messages.js";
@@ -528,7 +527,7 @@ export class ModelViewer extends BaseViewer {
     putAnew(this.edgeLine, edge && cut ? [element("span", {}, this.#edgeWords(edge)), able(button(sayModel("cut", { cut: this.#isMade(cut) }), "cut", () => this.#toggle(cut)), mayEdit)] : []);
     const edits = model.get("_edits");
     const chip = (edit, i) => {
-      const told = editWords(edit, stacks[edit.kind === "encoder" ? "encoder" : this.main], edit.kind === "cross" ? stacks.encoder : stacks[edit.kind ?? this.main], this.several ? model.get("kind") : "");
+      const told = this.#editWords(edit);
       return button(`${told} ×`, `undo-${i}`, () => this.#toggle(edit), sayModel("undo_one", { edit: told }));
     };
     putAnew(this.editsBar, mayEdit ? [...edits.map(chip), ...(edits.length > 1 ? [button(sayModel("undo"), "undo", () => shell.set({ _edits: [] }))] : [])] : [element("span", { class: "tl-hint" }, sayModel("snapshot"))]);
@@ -540,6 +539,15 @@ export class ModelViewer extends BaseViewer {
       link.addEventListener("click", () => this.#choose(one));
       return element("tr", {}, element("td", {}, element("span", { class: "tl-dot", style: `display:inline-block;background:${headColour(one.head)}` }), ` ${one.head}`), element("td", {}, link), element("td", { class: "tl-number" }, fixed(one.after, 2)));
     }))]);
+  }
+
+  /** As edit_words.py says it. @param {Record<string, any>} edit */
+  #editWords({ edit, kind: own, layer = null, head = null, query = null, key = null }) {
+    const { stacks, main, several, model } = this;
+    const [queries, keys] = own === "cross" ? [stacks.decoder, stacks.encoder] : [stacks[own ?? main], stacks[own ?? main]];
+    const shown = own ?? (several ? "" : null);
+    const kind = shown === null || shown === (several ? model.get("kind") : "") ? null : shown || "decoder";
+    return sayModel("edit", { edit, kind, layer, head, query: query === null ? null : queries[query], key: key === null ? null : keys[key] });
   }
 
   /** @param {Edge} edge */
@@ -572,7 +580,7 @@ export class ModelViewer extends BaseViewer {
     const step = found.steps[this.step];
     const { what, stack, layer, why = null } = step;
     const token = stack === main ? this.token : Math.min(this.token, stacks[stack].length - 1);
-    const words = edits.map((edit) => editWords(edit, stacks[edit.kind === "encoder" ? "encoder" : main], edit.kind === "cross" ? stacks.encoder : stacks[edit.kind ?? main], several ? this.model.get("kind") : ""));
+    const words = edits.map((edit) => this.#editWords(edit));
     const values = /** @type {any} */ ({
       what, stack, several, layer, why, n: stacks[main].length, token: stacks[stack][token], here: about.here, classes: about.classes, share: null, would: null, head: null,
       answer: null, edits: words.join(" and ") || null, best: null, from: null,

@@ -17,10 +17,17 @@ from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import pack_floats
 from ..shared.edit_words import edit_words
+from ..shared.embedded_model import EmbeddedModel
 from ..shared.messages import messages
-from ..shared.selection import check_places, check_traced, kind_of, sizes_of, traits_of
+from ..shared.selection import (
+    SelectionView,
+    check_places,
+    check_traced,
+    kind_of,
+    sizes_of,
+    traits_of,
+)
 from ..shared.traits import Int
-from ..shared.travelling import Travelling
 from .data import NO_EDITS, WINDOW, ModelData, Pass, edits_name
 from .scene import model_scene
 
@@ -35,7 +42,7 @@ MASKS = ("[MASK]", "<mask>")
 say = messages("model")
 
 
-class ModelView(Travelling):
+class ModelView(SelectionView):
     """The whole model at work on one text, as a picture that plays the forward pass step by step:
     each token is a line (its residual stream, as wide as the stream is long), layers go from top to
     bottom, curves show what attention carries from token to token (weight times the length of what the
@@ -92,6 +99,7 @@ class ModelView(Travelling):
             _stacks=self._data.tokens,
             _about=self._model(),
         )
+        self._embedded = EmbeddedModel(self._subjects)
         self.kind = kind_of(trace, main)
         strongest = self._strongest() if layer is None or head is None else (0, 0)
         self.layer = strongest[0] if layer is None else layer
@@ -299,7 +307,6 @@ class ModelView(Travelling):
         return super()._page_state(**options)
 
     def _blocks(self) -> Iterable[Block]:
-        yield from self._model_blocks()
         edits = edits_name(self._edits)
         if edits != NO_EDITS:
             info, data = self._data.block(self._from, NO_EDITS)
