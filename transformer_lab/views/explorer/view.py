@@ -580,7 +580,7 @@ class Explorer(SelectionView):
         self, layers: Sequence[int] | None = None, effects: bool | None = None
     ) -> Iterable[Block]:
         after = self.session.after
-        yield from self.heads.page_blocks(self.kind, layers)
+        yield from self.heads.page_blocks(self.shown, layers)
         yield from self._spans.page_blocks(self.heads, layers)
         yield from self._spans.page_block_of_every_head()
         if after is not None and self.heads.is_in_blocks(layers):

@@ -41,6 +41,7 @@ class Shows:
 
     hidden: Sequence[int] = ()
     value_weighted: bool = False
+    letters: str = ""  # the same, as a browser names it: see `LongHeads.answer`
 
     @classmethod
     def of(cls, options: Mapping[str, Any], kind: Mapping[str, Any]) -> Shows:
@@ -50,7 +51,8 @@ class Shows:
         first = [0] if options.get("hide_first") else []
         special = kind["special"] if options.get("hide_special") else []
         weighted = options.get("weights") == "value" and kind["has_norms"]
-        return cls(sorted({*first, *special}), weighted)
+        letters = "f" * bool(first) + "s" * bool(special) + "v" * weighted
+        return cls(sorted({*first, *special}), weighted, letters)
 
 
 class Heads:
@@ -168,10 +170,17 @@ class Heads:
         changed = {} if layers is None else {"_note": f"{note} {self.limits(layers)}".strip()}
         return changed | self.first(place) if self.is_in_blocks(layers) else changed
 
-    def page_blocks(self, kind: str, layers: Sequence[int] | None) -> Iterable[Block]:
-        """Every head of these layers, those of one kind before the others."""
+    def page_blocks(
+        self, place: Place, layers: Sequence[int] | None,
+        shows: Shows = Shows(), selected: Spot | None = None,
+    ) -> Iterable[Block]:  # fmt: skip
+        """Every head of these layers, those of the kind on view before the others."""
         if self.is_in_blocks(layers):
-            yield from (self.block(place) for place in self.every(kind, layers))
+            yield from (self.block(other) for other in self.every(place[0], layers))
+
+    def page_note(self, place: Place, layers: Sequence[int] | None) -> str:
+        """What a page says of what it holds."""
+        return ""
 
     def limits(self, layers: Sequence[int]) -> str:
         """What a page says that keeps these layers alone.

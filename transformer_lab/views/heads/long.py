@@ -2,7 +2,7 @@
 chosen.
 
 A browser is sent the overview of the head on view, and tiles, rows and sums as it asks for them. A saved
-page holds what `LongHeads.blocks` gives.
+page holds what `LongHeads.page_blocks` gives.
 """
 
 from __future__ import annotations
@@ -139,9 +139,10 @@ class LongHeads(Heads):
         found = self.head(place, Shows())
         return Block(f"{prefix}{name_of(place)}", found.info, found.buffers)
 
-    def blocks(
-        self, place: Place, letters: str, selected: Spot | None, layers: Sequence[int] | None
-    ) -> Iterable[Block]:
+    def page_blocks(
+        self, place: Place, layers: Sequence[int] | None,
+        shows: Shows = Shows(), selected: Spot | None = None,  # noqa: B008
+    ) -> Iterable[Block]:  # fmt: skip
         """What a page holds: of the head on view every level that is kept, whole rows of its strongest
         edges, sentences and paragraphs; of the other heads of these layers the overview."""
         kind = place[0]
@@ -149,7 +150,7 @@ class LongHeads(Heads):
             for other in self.every(kind, layers):
                 if other != place and other[2] < self.trace.heads_of(other[1], other[0]):
                     yield self.block(other)
-        for code in sorted({"", letters}):
+        for code in sorted({"", shows.letters}):
             pyramid = self.pyramid(place, self._shows(kind, code))
             rows = {query for query, _, _ in self._strongest(place, pyramid)}
             if selected is not None and selected[0] is not None:
@@ -238,8 +239,8 @@ class LongHeads(Heads):
         return 1.0 if norms is None else max(1e-12, float(norms.max()))
 
     def _shows(self, kind: str, letters: str) -> Shows:
-        weights = "value" if "v" in letters else "raw"
-        options = dict(hide_first="f" in letters, hide_special="s" in letters, weights=weights)
+        names = dict(f=("hide_first", True), s=("hide_special", True), v=("weights", "value"))
+        options = dict(names[letter] for letter in letters)
         return Shows.of(options, self.kinds[kind])
 
     # -- what is shown and said -----------------------------------------------------------------

@@ -42,9 +42,9 @@ class HeadView(SelectionView):
     `mark(a, b)` shows what goes from span `a` of the queries to span `b` of the keys, and nothing else.
     The maps of `pins`, at most four (layer, head), stand beside that of the chosen head.
 
-    A text of more than 4,096 tokens is shown as a map that can be zoomed (`transformer_lab.tracing.pyramid`):
-    each of its points is the largest of the weights that it stands for, down to single ones; there `mark` frames a part.
-    Pictures and files are of its cells. A page holds the head on view, down to a level that it names.
+    The map can be zoomed and moved. Of a text of more than 4,096 tokens (`transformer_lab.tracing.pyramid`) each of its
+    points is the largest of the weights that it stands for, down to single ones; pictures and files are of these points.
+    A page holds the head on view, down to a level that it names.
 
     Args:
         trace: what `transformer_lab.trace` returned.
@@ -278,31 +278,14 @@ class HeadView(SelectionView):
         note = self._choice.page_note(self.text, self.heads, layers)
         if note:
             state["_texts"] = {**self._texts, "held": [self.text]}
-        long = ""
-        if isinstance(self.heads, LongHeads):
-            long = self.heads.page_note(self.shown, layers)
-        state["_note"] = joined(state["_note"], note, long)
+        state["_note"] = joined(state["_note"], note, self.heads.page_note(self.shown, layers))
         return state
-
-    @property
-    def _letters(self) -> str:
-        """What is hidden and weighted, as a browser asks for it; see `LongHeads.answer`."""
-        options, kind = self._options, self.kinds[self.kind]
-        wanted = {
-            "f": options.get("hide_first"),
-            "s": options.get("hide_special") and kind["special"],
-            "v": options.get("weights") == "value" and kind["has_norms"],
-        }
-        return "".join(letter for letter, on in wanted.items() if on)
 
     def _texts_to_read(self) -> Sequence[Trace]:
         """None where the text is too long to be shown in another way than as a map to zoom."""
         return () if isinstance(self.heads, LongHeads) else self._subjects()
 
     def _blocks(self, layers: Sequence[int] | None = None) -> Iterable[Block]:
-        if isinstance(self.heads, LongHeads):
-            yield from self.heads.blocks(self.shown, self._letters, self.selected, layers)
-        else:
-            yield from self.heads.page_blocks(self.kind, layers)
+        yield from self.heads.page_blocks(self.shown, layers, self.shows, self.selected)
         yield from self._choice.page_blocks(self.text, self.heads, self.shown, layers)
         yield from self._spans.page_blocks(self.heads, layers)

@@ -209,7 +209,7 @@ class Replay(SelectionView):
 
     def _blocks(self) -> Iterable[Block]:
         if self._snapshots is None:
-            yield from self.heads.page_blocks(self.kind, None) if self._kinds else ()
+            yield from self.heads.page_blocks(self.shown, None) if self._kinds else ()
             return
         # The steps around the one on view come first.
         for step in sorted(self._steps, key=lambda s: abs(s - self.step)):
