@@ -1,5 +1,5 @@
 // The weights that an Explorer shows: before the edits, after them, or the difference. It stands where
-// a HeadView has `HeadMaps`.
+// a HeadView has `HeadStore`.
 
 import { cutRow, cutsOf, cutsReachOnly, headOff, sameEdits } from "./edits.js";
 import { WEIGHT_SCALE } from "../shared/codecs.js";
@@ -103,33 +103,7 @@ export class EditedMaps {
     return mode === "after" ? after : { ...after, row: (query) => after.row(query), nothing: (query) => after.nothing(query), before, after, error: before.error + after.error };
   }
 
-  /** As `HeadMaps.rows`; a difference is of rows that had the same left out. */
-  rows(weights, shown) {
-    if (!weights.before) return shown(weights);
-    const [before, after] = [shown(weights.before), shown(weights.after)];
-    return (query) => {
-      const [was, is] = [before(query), after(query)];
-      return is.map((weight, key) => weight - was[key]);
-    };
-  }
-
-  /** As `HeadMaps.nothing`. */
-  nothing(weights) {
-    const { before, after } = weights;
-    return before ? (query) => after.nothing(query) - before.nothing(query) : (query) => weights.nothing(query);
-  }
-
-  /** Lines show weights, not changes of weights. */
-  lineRows(weights, shown, rowOf) {
-    return weights.before ? shown(weights.after) : rowOf;
-  }
-
-  /** As `HeadMaps.lineWeights`. */
-  lineWeights(weights) {
-    return weights.before ? weights.after : weights;
-  }
-
-  /** As `HeadMaps.reads`. */
+  /** As `HeadStore.reads`. */
   reads() {
     if (this.mode === "before") return `${this.model.get("_facts_of")} before`;
     return this.here ? `${this.model.get("_stamp")} after` : null;

@@ -316,8 +316,8 @@ export class Heads {
     this.pins.show(beside);
     this.linesPanel.measure(fixed, layout);
     this.linesPanel.showChoice();
-    this.#follow();
     this.#seek();
+    this.#follow();
     this.does.drawn();
   }
 
@@ -359,14 +359,22 @@ export class Heads {
     return { most, end: isLong(tops.length) && !signed ? Math.min(most, 2.5 * median(tops)) : most };
   }
 
+  /** A head's rows in the map; a difference is of rows that had the same left out. @param {any} weights */
   rowsOf(weights) {
-    return this.maps.rows(weights, (some) => this.state.shownRows(some));
+    if (!weights.before) return this.state.shownRows(weights);
+    const [before, after] = [weights.before, weights.after].map((one) => this.state.shownRows(one));
+    return (query) => {
+      const [was, is] = [before(query), after(query)];
+      return is.map((weight, key) => weight - was[key]);
+    };
   }
 
   /** What goes to nothing of each row in a map, or null where heads of the layer may not look there, and
    * where values weigh in: no key's value is there. */
   nothingOf(weights, layer = this.shown.layer) {
-    return this.#sinks(layer) && !this.state.valueWeighted ? this.maps.nothing(weights) : null;
+    if (!this.#sinks(layer) || this.state.valueWeighted) return null;
+    const { before, after } = weights;
+    return before ? (query) => after.nothing(query) - before.nothing(query) : (query) => weights.nothing(query);
   }
 
   #sinks(layer = this.shown.layer) {
@@ -435,22 +443,26 @@ export class Heads {
     if (name === this.sought) return;
     this.sought = name;
     const inside = ([q, k]) => q >= query && q < query + queries && k >= key && k < key + keys;
-    const edges = whole ? pyramid.info.strongest
-      : await pyramid.strongest([query, query + queries], [key, key + keys]).catch(() => pyramid.info.strongest.filter(inside));
+    const known = pyramid.info.strongest.filter(inside);
+    this.strongest = { edges: known, whose: whole ? "of this head" : block ? "from A to B" : "of the part on view" };
+    if (whole) return this.marks();
+    const edges = await pyramid.strongest([query, query + queries], [key, key + keys]).catch(() => known);
     if (name !== this.sought || this.signal.aborted) return;
-    this.strongest = { edges, whose: whole ? "of this head" : block ? "from A to B" : "of the part on view" };
+    this.strongest = { ...this.strongest, edges };
     this.marks();
   }
 
   #drawLines() {
     const { shell, shown } = this;
-    const shownRows = (some) => this.state.shownRows(some);
     const { block, kind } = this.state;
-    const rowsOf = (head, weights) => ({
-      head,
-      rowOf: rowsWithin(head === shown.head ? this.maps.lineRows(this.weightsHere, shownRows, this.rowOf) : this.rowsOf(weights), block, kind.keys),
-      nothing: block ? null : this.nothingOf(this.maps.lineWeights(head === shown.head ? this.weightsHere : weights)),
-    });
+    const rowsOf = (head, given) => {
+      const weights = given.before ? given.after : given; // lines show weights, not changes of weights
+      return {
+        head,
+        rowOf: rowsWithin(weights === this.weightsHere ? this.rowOf : this.rowsOf(weights), block, kind.keys),
+        nothing: block ? null : this.nothingOf(weights),
+      };
+    };
     const { tiles } = this.weightsHere;
     this.linesPanel.draw({
       layer: shown.layer, head: shown.head, rows: [...this.layerHeads].map(([head, weights]) => rowsOf(head, weights)),

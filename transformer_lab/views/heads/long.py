@@ -239,8 +239,8 @@ class LongHeads(Heads):
         return 1.0 if norms is None else max(1e-12, float(norms.max()))
 
     def _shows(self, kind: str, letters: str) -> Shows:
-        names = dict(f=("hide_first", True), s=("hide_special", True), v=("weights", "value"))
-        options = dict(names[letter] for letter in letters)
+        names = dict(f="hide_first", s="hide_special", v="weights")
+        options = {names[letter]: "value" if letter == "v" else True for letter in letters}
         return Shows.of(options, self.kinds[kind])
 
     # -- what is shown and said -----------------------------------------------------------------

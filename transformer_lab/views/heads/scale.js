@@ -1,8 +1,8 @@
 // What the colours of a map mean and how far their scale reaches.
 
-import { entry, legendTicks, signedShade } from "../shared/colours.js";
-import { element } from "../shared/dom.js";
+import { legendTicks, signedShade } from "../shared/colours.js";
 import { short, changeText } from "../shared/messages.js";
+import { colourLegend } from "../shared/shell.js";
 import { roundUp } from "../shared/ticks.js";
 
 /**
@@ -39,7 +39,6 @@ export function median(values) {
  * @returns {Node[]}
  */
 export function legend(table, end, valueWeighted, clipped, isChange = false, measure = "attention weight") {
-  const stops = Array.from({ length: 17 }, (_, i) => entry(table, Math.round((i / 16) * 255)));
   const decimals = end >= 1 ? 1 : Math.ceil(-Math.log10(end)) + 1;
   const name = (value) => {
     if (value === 0) return "0";
@@ -49,23 +48,7 @@ export function legend(table, end, valueWeighted, clipped, isChange = false, mea
   const places = isChange
     ? [-end, 0, end].map((value) => [value, signedShade(value, end) / 255])
     : legendTicks(end);
-  const ticks = places.map(([value, place], i, all) =>
-    element(
-      "span",
-      { style: `left:${100 * place}%`, class: i === all.length - 1 ? "tl-last" : "" },
-      isChange ? changeText(value) : name(value),
-    ),
-  );
   const what = `${isChange ? "change of " : ""}${valueWeighted ? "weight × value length" : measure}`;
   const cut = clipped ? `; beyond ${name(end)} all look alike` : "";
-  const ramp = `background:linear-gradient(to right, ${stops.join(",")})`;
-  return [
-    element("span", { class: "tl-quiet" }, what + cut),
-    element(
-      "div",
-      { class: "tl-scale" },
-      element("div", { class: "tl-ramp", style: ramp }),
-      element("div", { class: "tl-ticks" }, ...ticks),
-    ),
-  ];
+  return colourLegend(table, what + cut, places.map(([value, place]) => [place, isChange ? changeText(value) : name(value)]));
 }

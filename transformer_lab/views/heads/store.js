@@ -36,12 +36,17 @@ const KEPT_BYTES = 16 * 2 ** 20;
  * @property {number[]} [sinks] layers where a part of each row goes to nothing: maps have a column more
  */
 
+/** @typedef {Pick<HeadStore, "at" | "get" | "thumbnails" | "reads" | "cuts" | "flags" | "forget" | "signed" | "edited"> & {readsBefore?: () => string}} Maps
+ *   readsBefore: as `reads`, of the weights that a difference is taken from */
+
 export class HeadStore {
   /** @param {any} model @param {import("../shared/requests.js").Requests} requests @param {boolean} [edited] whether it holds the heads with the edits */
   constructor(model, requests, edited = false) {
     this.model = model;
     this.requests = requests;
-    this.edited = edited;
+    this.side = edited ? "_after" : "";
+    this.signed = false; // values are changes, which may lie below 0
+    this.edited = false; // the weights are those after edits
     /** @type {Map<string, HeadWeights | Pyramid>} */
     this.known = new Map();
     this.bytes = 0;
@@ -49,7 +54,7 @@ export class HeadStore {
 
   /** A trait of the model, of this side. */
   #given(name) {
-    return this.model.get(this.edited ? `_after${name}` : name);
+    return this.model.get(`${this.side}${name}`);
   }
 
   /** @returns {Kind} */
@@ -129,8 +134,23 @@ export class HeadStore {
       const { message, buffers } = await this.requests.ask({ type: "block", name: letters ? `${name}|${letters}|` : name }, urgent);
       return this.#keepPyramid(kind, name, letters, message.info, buffers);
     }
-    const { message, buffers } = await this.requests.ask({ type: "block", name: this.edited ? `after/${name}` : name }, urgent);
+    const { message, buffers } = await this.requests.ask({ type: "block", name: this.side ? `after/${name}` : name }, urgent);
     return this.#keep(name, new HeadWeights(message.info, buffers, this.kind(kind)));
+  }
+
+  /** A name of the weights on view, as Python has it too; null: Python does not have these. @returns {string | null} */
+  reads() {
+    return this.model.get("_carried")?.moved ? null : String(this.model.get("text"));
+  }
+
+  /** Edges of a head that were cut. @param {any} _place @returns {import("./state.js").Spot[]} */
+  cuts(_place) {
+    return [];
+  }
+
+  /** What else must be said of a map. @param {any} _place @returns {string[]} */
+  flags(_place) {
+    return [];
   }
 
   /** The maps have changed. */
@@ -166,70 +186,4 @@ export function reachOf(width, height, queries, keys) {
     while (reach < width && Math.floor((reach * keys) / width) <= last) reach++;
     return reach;
   });
-}
-
-/** @typedef {Omit<HeadMaps, "store"> & {readsBefore?: () => string}} Maps readsBefore: as `reads`, of the weights that a difference is taken from */
-
-export class HeadMaps {
-  /** @param {import("./store.js").HeadStore} store */
-  constructor(store) {
-    this.store = store;
-    this.signed = false; // values are changes, which may lie below 0
-    this.edited = false; // the weights are those after edits
-  }
-
-  /** A head that needs no asking, or null. */
-  at(kind, layer, head) {
-    return this.store.at(kind, layer, head);
-  }
-
-  /** @returns {Promise<any>} */
-  get(kind, layer, head, urgent = true) {
-    return this.store.get(kind, layer, head, urgent);
-  }
-
-  /** A name of the weights on view, as Python has it too; null: Python does not have these. @returns {string | null} */
-  reads() {
-    const { model } = this.store;
-    return model.get("_carried")?.moved ? null : String(model.get("text"));
-  }
-
-  thumbnails(kind) {
-    return this.store.thumbnails(kind);
-  }
-
-  /** The model has other weights now. */
-  forget() {
-    this.store.forget();
-  }
-
-  /** A head's rows in the map. @param {any} weights @param {(weights: any) => (query: number) => Float32Array} shown with what is hidden left out */
-  rows(weights, shown) {
-    return shown(weights);
-  }
-
-  /** What goes to nothing of each row in the map: (query) -> share. */
-  nothing(weights) {
-    return (query) => weights.nothing(query);
-  }
-
-  /** The rows that lines are drawn of. */
-  lineRows(_weights, _shown, rowOf) {
-    return rowOf;
-  }
-
-  /** The weights that lines are drawn of. */
-  lineWeights(weights) {
-    return weights;
-  }
-
-  /** Edges of a head that were cut. @returns {import("./state.js").Spot[]} */
-  cuts(_place) {
-    return [];
-  }
-
-  /** What else must be said of the map. @returns {string[]} */
-  flags(_place) {
-    return [];
-  }
 }

@@ -6,7 +6,7 @@ import { carriesModel } from "../pages/page_model.js";
 import { headNumbers } from "./numbers.js";
 import { Heads } from "./heads.js";
 import { HeadState } from "./state.js";
-import { HeadMaps, HeadStore } from "./store.js";
+import { HeadStore } from "./store.js";
 import { Spans } from "./spans.js";
 import { Texts } from "./texts.js";
 import { picture } from "./picture.js";
@@ -41,7 +41,7 @@ export class HeadViewer {
       numbers: () => this.numbers,
       linked: () => this.ask?.linked ?? {},
     });
-    this.heads = new Heads(this.shell, state, new HeadMaps(new HeadStore(model, this.shell.requests)), {
+    this.heads = new Heads(this.shell, state, new HeadStore(model, this.shell.requests), {
       chosen: (layer, head) => state.set({ layer, head }),
       tell: (layer, head) => `Layer ${layer}, head ${head}: click to see it large`,
       picked: (spot) => state.pick(spot),

@@ -126,26 +126,21 @@ export function floatsOf(model, name) {
 }
 
 /**
- * What the colours of a linear scale mean.
+ * What colours mean: a ramp of them, with numbers below it.
  * @param {Uint8ClampedArray} table
- * @param {number} low
- * @param {number} high
  * @param {string} name
- * @param {(value: number) => string} text
+ * @param {[number, string][]} ticks the place of each, 0 … 1, and its text
  * @returns {Node[]}
  */
-export function linearLegend(table, low, high, name, text) {
+export function colourLegend(table, name, ticks) {
   const stops = Array.from({ length: 17 }, (_, i) => entry(table, Math.round((i / 16) * 255)));
-  const ticks = [low, (low + high) / 2, high].map((value, i) =>
-    element("span", { style: `left:${50 * i}%`, class: i === 2 ? "tl-last" : "" }, text(value)),
-  );
+  const texts = ticks.map(([place, text], i) => element("span", { style: `left:${100 * place}%`, class: i === ticks.length - 1 ? "tl-last" : "" }, text));
   return [
     element("span", { class: "tl-quiet" }, name),
-    element(
-      "div",
-      { class: "tl-scale" },
-      element("div", { class: "tl-ramp", style: `background:linear-gradient(to right, ${stops.join(",")})` }),
-      element("div", { class: "tl-ticks" }, ...ticks),
-    ),
+    element("div", { class: "tl-scale" },
+      element("div", { class: "tl-ramp", style: `background:linear-gradient(to right, ${stops.join(",")})` }), element("div", { class: "tl-ticks" }, ...texts)),
   ];
 }
+
+/** The same of a linear scale. @param {Uint8ClampedArray} table @param {number} low @param {number} high @param {string} name @param {(value: number) => string} text */
+export const linearLegend = (table, low, high, name, text) => colourLegend(table, name, [low, (low + high) / 2, high].map((value, i) => [i / 2, text(value)]));
