@@ -223,6 +223,26 @@ def test_views_are_composed():
     assert {name for name, classes in depth.items() if classes > 3} == DEEP
 
 
+def test_a_click_passes_through_few_files():
+    """Those that docs/architecture.md names, each of which imports another one, or is imported by it."""
+    text = (PACKAGE.parent / "docs" / "architecture.md").read_text("utf-8")
+    click = text.partition("### What happens on a click")[2].partition("What else an Explorer")[0]
+    links = re.findall(r"\]\(\.\./(\S+\.(?:py|js))\)", click)
+    files = [PACKAGE.parent / link for link in links]
+    assert len(files) == len(set(files)) == 12
+    pairs = set()
+    for file in files:
+        source = file.read_text("utf-8")
+        names = re.findall(r'^import .* from "(.*)";', source, re.M)
+        uses = {(file.parent / name).resolve() for name in names}
+        if file.suffix == ".py":
+            uses = {NAMES[name] for name in imported(file)}
+        pairs |= {
+            (file, other) for other in files if other.resolve() in {u.resolve() for u in uses}
+        }
+    assert {file for pair in pairs for file in pair} == set(files)
+
+
 def test_a_circle_is_found():
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
 

@@ -102,10 +102,10 @@ def test_it_writes_on_with_and_without_a_head_and_is_looked_through(
     page.wait_for_function("() => document.querySelector('[data-part=written]').textContent")
     told = page.locator("[data-part=written]").inner_text()
     assert (
-        told == eval(book.run("view._written['sentence']"))
+        told == eval(book.run("view._outcome['written']['sentence']"))
         and "the two texts diverge at token" in told
     )
-    parts = int(book.run("view._written['parts']"))
+    parts = int(book.run("view._outcome['written']['parts']"))
     mark = page.locator(".tl-masked")
     assert mark.evaluate_all("all => all.map(m => m.dataset.index)") == [str(parts)] * 2
     slider = page.locator("[data-part=written-at]")

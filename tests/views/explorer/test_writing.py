@@ -59,7 +59,10 @@ def test_tokens_stay_what_they_were_where_the_words_would_be_split_otherwise():
     assert view.ids == exact != tokenizer.encode("key")
     assert view.text == "key"
     names = {"tl": tl, "model": model}
-    exec(view.session.edit_values.code(view.session.state.edits) + "\n" + view._code, names)
+    exec(
+        view.session.edit_values.code(view.session.state.edits) + "\n" + view.session.run_code,
+        names,
+    )
     assert names["before"].tokens[0].tolist() == exact
     view.edits = []
     assert view.ids == exact, "an edit changes no token"
@@ -143,8 +146,8 @@ def test_it_writes_on_without_and_with_edits_and_says_where_they_part(decoder, m
     with tl.edit(decoder.model, *edits):
         edited = decoder.write(prompt, 12, **sampled)
     plain, other = view.ids, [*prompt.tolist(), *edited]
-    assert view._written["other"] == other
-    parts = view._written["parts"]
+    assert view._outcome["written"]["other"] == other
+    parts = view._outcome["written"]["parts"]
     assert plain[:parts] == other[:parts] and plain[parts : parts + 1] != other[parts : parts + 1]
     assert f"the two texts diverge at token {parts}: “" in sentence
     # After the first, every step is looked at without another pass.
@@ -156,7 +159,7 @@ def test_it_writes_on_without_and_with_edits_and_says_where_they_part(decoder, m
         assert view.predictions[0].before == pytest.approx(float(row.max()))
     monkeypatch.undo()
     view.edits = []
-    assert view._written == {}, "the other was written with those edits"
+    assert view._outcome["written"] == {}, "the other was written with those edits"
 
 
 @pytest.mark.parametrize(("length", "room"), [(3, 20), (30, 2)])
@@ -197,7 +200,7 @@ def test_what_cannot_be_written_is_said_in_one_sentence(decoder, given, words):
     view = Explorer(decoder, "The animal did")
     with pytest.raises(ValueError, match=words):
         view.write(**{"n": 3, **given})
-    assert view.text == "The animal did" and view._written == {}
+    assert view.text == "The animal did" and view._outcome["written"] == {}
 
 
 def test_hugging_face_models_write_as_their_generate_does_and_draw_as_ours():

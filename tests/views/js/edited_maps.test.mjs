@@ -7,7 +7,7 @@ const cut = { id: "c", does: "cut", kind: "decoder", layer: 0, head: 0, query: n
 
 /** Maps of two layers with two heads, whose rows are all alike, with one edit that is not computed yet. */
 function maps(place, edits = [cut]) {
-  const model = { get: (name) => ({ _edits: edits, _after_edits: [], _kinds: { decoder: { queries: 1 } } })[name], on() {}, off() {} };
+  const model = { get: (name) => ({ _edits: edits, _outcome: { edits_of_maps: [] }, _kinds: { decoder: { queries: 1 } } })[name], on() {}, off() {} };
   const found = new EditedMaps(model, { place, options: {} }, { edits }, {});
   const store = { row: () => Float32Array.from([0.5, 0.25, 0.25]), nothing: () => 0, error: 0, norms: null };
   found.before = { at: () => store, get: async () => store };

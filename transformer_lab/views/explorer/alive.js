@@ -151,7 +151,7 @@ class Kernel extends PageModel {
       throw new Error(`position=${place} is outside the ${reading.length} tokens (0 … ${reading.length - 1})`);
     }
     const values = edits.map((edit) => edit.made);
-    const sent = edits.map((edit) => renamed(edit, page.get("_patterns"), kinds));
+    const sent = edits.map((edit) => renamed(edit, about.patterns, kinds));
     const name = readingName(reading);
     const after = JSON.stringify([name, values]);
     const asked = this.ask({ ask: "predict", edits: values, position: place });
@@ -161,8 +161,8 @@ class Kernel extends PageModel {
     const outcome = outcomeOf(found, (traits._about ?? about).tokens);
     const nowhere = about.predicts && !reading.positions.length && wished === null;
     const position = nowhere || !about.predicts ? null : place;
-    const _outcome = { ...outcome, position, positions: reading.positions, sentence: edits.length ? outcomeSentence(subjectOf(sent), outcome) : "", note };
-    if (!fresh) await this.#first(_outcome, pictures); // another text is shown with its maps
+    const told = { ...outcome, position, positions: reading.positions, sentence: edits.length ? outcomeSentence(subjectOf(sent), outcome) : "", note };
+    if (!fresh) await this.#first(told, pictures); // another text is shown with its maps
     const moved = await pictures;
     const elsewhere = name !== readingName(this.reading);
     this.reading = reading;
@@ -171,14 +171,12 @@ class Kernel extends PageModel {
     this.position = position;
     this.byEngine = true;
     page.set({
-      ...traits, ...moved, ...this.#beside(sent), ...this.#factTraits(),
+      ...traits, ...moved, ...this.#factTraits(),
       ...(elsewhere ? { selected: null, _tables: {}, ...this.#spans(kinds) } : {}),
       _how: this.#how(reading, kinds, edits),
       _carried: { ...page.get("_carried"), moved: name !== this.start.text, given: reading.given, first: reading.first, wished },
       _edits: sent,
-      _after_edits: sent,
-      _code: runCode(traits._text ?? page.get("_text"), reading.target === null ? null : traits._target ?? page.get("_target"), reading.masked, about.kind, reading.given),
-      _outcome,
+      _outcome: { ...told, edits_of_maps: sent, written: this.#beside(sent), code: runCode(traits._text ?? page.get("_text"), reading.target === null ? null : traits._target ?? page.get("_target"), reading.masked, about.kind, reading.given) },
       _stamp: page.get("_stamp") + 1,
     });
   }
@@ -187,7 +185,7 @@ class Kernel extends PageModel {
   async #first(outcome, pictures) {
     const { page } = this;
     const before = page.get("_outcome");
-    page.set("_outcome", outcome);
+    page.set("_outcome", { ...before, ...outcome });
     const came = pictures.catch((error) => {
       page.set("_outcome", before); // which the maps on view belong to
       throw error;
@@ -273,12 +271,12 @@ class Kernel extends PageModel {
   #beside(edits) {
     const { both, reading } = this;
     const same = (ids) => ids !== null && JSON.stringify(ids) === JSON.stringify(reading.plain);
-    if (!both || both.read !== this.#source || !(same(both.plain) || same(both.edited))) return { _written: {} };
-    if (both.edited && JSON.stringify(edits.map((edit) => edit.made)) !== both.edits) return { _written: {} };
+    if (!both || both.read !== this.#source || !(same(both.plain) || same(both.edited))) return {};
+    if (both.edited && JSON.stringify(edits.map((edit) => edit.made)) !== both.edits) return {};
     const first = same(both.plain);
     const { start, sentence, parts, tokens } = both;
     const other = parts === null ? null : first ? both.edited : both.plain;
-    return { _written: { start, sentence, parts, other, tokens: tokens?.[first ? 1 : 0] ?? [], whose: first ? "with edits" : "without edits" } };
+    return { start, sentence, parts, other, tokens: tokens?.[first ? 1 : 0] ?? [], whose: first ? "with edits" : "without edits" };
   }
 
   // ---- what single heads do -----------------------------------------------------------------------------

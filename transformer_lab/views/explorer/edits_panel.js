@@ -79,7 +79,7 @@ export class EditsPanel {
 
   async #copyEdits() {
     const { position } = this.state.model.get("_outcome");
-    const code = editsCode(this.edits, this.state.model.get("_code"), position);
+    const code = editsCode(this.edits, this.state.model.get("_outcome").code, position);
     const done = await copyText(code);
     this.does.copied(code);
     this.copiedEdits.textContent = done ? "Copied: paste it into a cell below." : code;

@@ -30,19 +30,16 @@ class HeadEffects:
             wanted = self.runs.wanted_positions(reading, position)
             self.runs.effect(reading, *place, wanted)
 
-    def known(self, reading: Reading, position: int) -> dict[str, Any]:
-        """What has been computed of a position: "kind/layer/head" -> summary."""
+    def known(
+        self, reading: Reading, position: int, places: Iterable[Place] | None = None
+    ) -> dict[str, Any]:
+        """What has been computed of a position: "kind/layer/head" -> summary; `places`: of these alone."""
+        places = list(reading.effects) if places is None else places  # another thread may add some
+        effects = {place: reading.effects[place].get(position) for place in places}
         return {
-            name_of(place): self._summary(reading, place, found[position])
-            for place, found in list(reading.effects.items())  # another thread may add some
-            if position in found
-        }
-
-    def measured(self, reading: Reading, places: Iterable[Place], position: int) -> dict[str, Any]:
-        """The same of some heads that were measured."""
-        return {
-            name_of(place): self._summary(reading, place, reading.effects[place][position])
-            for place in places
+            name_of(place): self._summary(reading, place, effect)
+            for place, effect in effects.items()
+            if effect is not None
         }
 
     def _summary(self, reading: Reading, place: Place, effect: Outcome) -> dict[str, Any]:

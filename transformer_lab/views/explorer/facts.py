@@ -72,7 +72,8 @@ class Facts:
     @property
     def effects(self) -> dict[str, Any]:
         """ "kind/layer/head" -> what happens without this one head."""
-        return self._session.known_effects()
+        session = self._session
+        return session.effects.known(session.reading, session.place)
 
     @property
     def estimates(self) -> bytes:
@@ -211,7 +212,7 @@ class Facts:
         done = len(every) - len(left)
         if not left or (left[0] != chosen and done * reading.seconds / 3 > UNASKED):
             return False
-        effects = session.effects.measured(reading, singles.measure(left, chosen), place)
+        effects = session.effects.known(reading, place, singles.measure(left, chosen))
         with session.lock:
             if self._of == (reading, place):
                 self._send({"type": "effects", "of": self.count, "found": effects})

@@ -26,7 +26,7 @@ export class EditedMaps {
 
   /** Whether Python has computed the maps with these edits. */
   get here() {
-    return sameEdits(this.model.get("_edits"), this.model.get("_after_edits"));
+    return sameEdits(this.model.get("_edits"), this.model.get("_outcome").edits_of_maps);
   }
 
   /** Whether a head's map with the edits is here, or can be had. */

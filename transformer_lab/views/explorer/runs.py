@@ -117,8 +117,9 @@ class Outcome:
 
 @dataclass(eq=False)
 class Reading:
-    """One text, read once without edits."""
+    """One text, read once without edits. request: all that it depends on."""
 
+    request: tuple[Any, ...]
     text: str
     target: str | None
     masked: tuple[int, ...]
@@ -126,7 +127,6 @@ class Reading:
     ids: Tensor
     target_ids: Tensor | None
     version: bytes
-    training: bool  # whether the model was in training mode, and a copy of it read
     seconds: float
     given: tuple[int, ...] | None = (
         None  # the predicted side's tokens, where its words would give others
@@ -174,18 +174,10 @@ class Runs:
         Raises:
             ValueError: for empty or too long text, or a model that is being trained.
         """
-        version, known = weights_mark(self.module), self._reading
-        training = self.module.training
-        asked = (text, target, masked, given, version, training)
-        if known and asked == (
-            known.text,
-            known.target,
-            known.masked,
-            known.given,
-            known.version,
-            known.training,
-        ):
-            return known
+        version = weights_mark(self.module)
+        request = (text, target, masked, given, version, self.module.training)
+        if self._reading is not None and self._reading.request == request:
+            return self._reading
         with held_for_edits(self.module):
             model = self.quiet(version)
             both = self.kind == "encoder-decoder"
@@ -206,7 +198,7 @@ class Runs:
             retraced = Retraced(model.network, lambda: model.trace_ids(ids, target_ids, keep=keep))
             seconds = time.perf_counter() - began
         self._reading = Reading(
-            text, target, masked, retraced, ids, target_ids, version, training, seconds, given,
+            request, text, target, masked, retraced, ids, target_ids, version, seconds, given,
             tuple(plain),
         )  # fmt: skip
         return self._reading

@@ -175,16 +175,14 @@ class Session:
 
     @property
     def position(self) -> int | None:
-        """The token whose prediction is shown; None where there is nothing to predict."""
-        if self.reading.trace.logits is None or self.predicts_nowhere:
-            return None
-        return self.place
+        """The token whose prediction is shown; None where there is nothing to predict: without a head,
+        or without a mask where nobody chose a position."""
+        nowhere = self.state.position is None and not self.runs.positions(self.reading)
+        return self.place if self.predicts and not nowhere else None
 
     @property
-    def predicts_nowhere(self) -> bool:
-        """Whether a masked model reads a text without a mask, and nobody chose a position."""
-        predicts = self.reading.trace.logits is not None
-        return predicts and self.state.position is None and not self.runs.positions(self.reading)
+    def predicts(self) -> bool:
+        return self.reading.trace.logits is not None
 
     @property
     def can_edit(self) -> bool:
@@ -193,8 +191,7 @@ class Session:
     @property
     def measures(self) -> bool:
         """Whether there is something that the effect of a head could be measured by."""
-        predicts = self.reading.trace.logits is not None
-        return self.can_edit and (not predicts or bool(self.runs.positions(self.reading)))
+        return self.can_edit and (not self.predicts or bool(self.runs.positions(self.reading)))
 
     @property
     def target_text(self) -> str | None:
@@ -234,10 +231,6 @@ class Session:
             for head in range(self.heads.kinds[kind]["heads"]):
                 self.effect_of(kind, layer, head)
 
-    def known_effects(self) -> dict[str, Any]:
-        """What is known of single heads: "kind/layer/head" -> what happens without it."""
-        return self.effects.known(self.reading, self.place)
-
     def heads_off(self, kind: str) -> list[tuple[int, int]]:
         """(layer, head) of every head of this kind that is switched off."""
         sizes, default = self.heads.kinds[kind], default_kind(list(self.heads.kinds))
@@ -266,13 +259,13 @@ class Session:
     # -- for the browser --------------------------------------------------------------------------
 
     def about(self, caution: str) -> dict[str, Any]:
-        """What the model is, and what it reads."""
+        """What the model is, what it reads, and the edits that a reader can make."""
         model, reading = self.text_model, self.reading
         mask_id = model.tokenizer.mask_id if self.runs.kind == "encoder" else None
         return {
             "kind": self.runs.kind,
             "caution": shown_text(caution),
-            "predicts": reading.trace.logits is not None,
+            "predicts": self.predicts,
             "mask": None if mask_id is None else shown_token(model.tokenizer.tokens([mask_id])[0]),
             "own_target": reading.target is None,
             "quick": reading.seconds < QUICK,
@@ -282,14 +275,21 @@ class Session:
             "unread": self.runs.unread(reading),
             "ids": list(reading.plain),
             "longest": model.n_ctx,
+            "patterns": self.edit_values.patterns(self.heads.kinds),
         }
 
+    @property
+    def sent_edits(self) -> list[dict[str, Any]]:
+        return self.edit_values.sent(self.state.edits, self.heads.kinds)
+
     def result(self) -> dict[str, Any]:
-        """What is predicted, without and with the edits."""
+        """What is predicted, without and with the edits, and Python that gives the same."""
         return {
             **self.outcome.to_dict(),
             "position": self.position,
             "positions": self.runs.positions(self.reading),
             "sentence": self.effect_sentence,
             "note": self.note,
+            "code": self.run_code,
+            "edits_of_maps": self.sent_edits,
         }

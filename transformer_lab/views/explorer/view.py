@@ -78,7 +78,6 @@ class Explorer(SelectionView):
 
     _options = t.Dict().tag(sync=True)  # what is hidden, weighted, coloured: see heads/viewer.js
     _note = t.Unicode("").tag(sync=True)
-    _batch = Int(0).tag(sync=True)
     _live = t.Bool(True).tag(sync=True)
     _thumbs = t.Bytes(b"").tag(sync=True)
     _maps = t.Bytes(b"").tag(sync=True)
@@ -88,18 +87,14 @@ class Explorer(SelectionView):
     _after_maps = t.Bytes(b"").tag(sync=True)
     _after_norms = t.Bytes(b"").tag(sync=True)
     _after_first = t.Dict().tag(sync=True)
-    _after_edits = t.List(t.Dict()).tag(sync=True)  # those that these maps were made with
 
     _text = t.Unicode("").tag(sync=True)
     _target = t.Unicode("", allow_none=True).tag(sync=True)
     _masked = t.List(Int()).tag(sync=True)
-    _about = t.Dict().tag(sync=True)  # see Session.about
-    _patterns = t.Dict().tag(sync=True)  # of edits that a reader makes: see Edits.patterns
+    _about = t.Dict().tag(sync=True)  # of text and model: see Session.about
 
     _edits = t.List(t.Dict()).tag(sync=True)  # see edits.Edits
-    _code = t.Unicode("").tag(sync=True)  # Python that runs the text without and with `edits`
-    _outcome = t.Dict().tag(sync=True)  # see Session.result
-    _written = t.Dict().tag(sync=True)  # see Writing.on_view
+    _outcome = t.Dict().tag(sync=True)  # see Session.result, and Writing.on_view
     _standby = t.Dict().tag(sync=True)  # see SessionModel.on_standby
     _stamp = Int(0).tag(sync=True)  # counts results
 
@@ -141,7 +136,7 @@ class Explorer(SelectionView):
         )
         self._writing = Writing(self.session)
         self._model = SessionModel(self.session)
-        self._spans = Spans(self)
+        self._spans = Spans(self, self._maps_on_view)
         trace, heads = self.session.reading.trace, self.session.heads
         if kind is None and "cross" in trace.kinds:
             kind = "cross"
@@ -180,22 +175,18 @@ class Explorer(SelectionView):
         self._target = session.target_text
         self._masked = list(session.state.masked)
         self._about = session.about(self._caution)
-        self._patterns = session.edit_values.patterns(self._kinds)
 
     def _show_result(self) -> None:
         """What is predicted, and the maps with the edits."""
         session = self.session
-        self._edits = session.edit_values.sent(session.state.edits, self._kinds)
+        self._edits = session.sent_edits
         self._show_edited_maps()
         self._effects = self._facts.effects
-        self._code = session.run_code
-        self._outcome = session.result()
-        self._written = self._writing.on_view()
+        self._outcome = {**session.result(), "written": self._writing.on_view()}
         self._standby = self._model.on_standby()
         self._stamp = session.count
 
     def _show_edited_maps(self) -> None:
-        self._after_edits = list(self._edits)
         after, traits = self.session.after, {"_maps": b"", "_norms": b"", "_first": {}}
         if after is self._sent:
             return
@@ -473,19 +464,6 @@ class Explorer(SelectionView):
 
     # -- for the browser --------------------------------------------------------------------------
 
-    @property
-    def heads_name(self) -> str:
-        """The weights on view, as a browser names them when it asks about them."""
-        return self._maps_on_view.name
-
-    def heads_named(self, name: str) -> Heads:
-        """The heads with these weights.
-
-        Raises:
-            ValueError: where they are no longer on view.
-        """
-        return self._maps_on_view.named(name)
-
     def _requests(self) -> dict[str, Callable[[Any], Answer]]:
         changes = {
             "run": lambda message: self.session.change(**_named(message, CHANGED_BY)),
@@ -559,8 +537,6 @@ class Explorer(SelectionView):
         if len(positions) <= MOST_TABLES:
             tables = (session.runs.compare(self.trace, None, at) for at in positions)
             state["_tables"] = {str(table.position): table.to_dict() for table in tables}
-        else:
-            state["_tables"] = {}
         state["_note"] = joined(for_readers(self.stays), state["_note"], self.left_out)
         state["_about"] = {**self._about, "effects": keeps}
         state["_carried"] = self._model.on_page(self.carried, self.stays)
@@ -569,8 +545,8 @@ class Explorer(SelectionView):
     def _keeps_effects(self, wanted: bool | None) -> tuple[bool, str]:
         """Whether a page holds what each head does, and why not."""
         session = self.session
-        predicts = session.reading.trace.logits is not None
-        if wanted is False or not session.can_edit or (predicts and self.position is None):
+        nowhere = session.predicts and session.position is None
+        if wanted is False or not session.can_edit or nowhere:
             return False, ""
         every = list(self.heads.every(self.kind))
         why = session.effects.why_not(session.reading, every, session.place, wanted)

@@ -232,7 +232,7 @@ export class ExplorerViewer {
     if (kind.causal && kind.same && edge.query !== null && edge.key !== null && edge.key > edge.query) {
       return this.#told(`There is nothing to cut: ${quoted(kind.query_tokens[edge.query])} cannot look at ${quoted(kind.key_tokens[edge.key])}, which comes later.`, "error");
     }
-    this.#change(toggleCut(this.runner.edits, place, edge, options.scope ?? "head", this.model.get("_patterns"), kind));
+    this.#change(toggleCut(this.runner.edits, place, edge, options.scope ?? "head", this.state.about.patterns, kind));
   }
 
   #chosenHeads() {
@@ -244,7 +244,7 @@ export class ExplorerViewer {
   }
 
   #toggleHeads(places) {
-    this.#change(toggleHeads(this.runner.edits, places, this.model.get("_patterns")));
+    this.#change(toggleHeads(this.runner.edits, places, this.state.about.patterns));
   }
 
   #change(edits, remember = true) {

@@ -61,18 +61,18 @@ export class Writing {
 
   /** Where the two texts part: one token, or none. @returns {number[]} */
   get parts() {
-    const { parts } = this.state.model.get("_written");
+    const { parts } = this.state.model.get("_outcome").written;
     return typeof parts === "number" ? [parts] : [];
   }
 
   /** Whether the text is on view with edits and without. */
   get compares() {
-    return Boolean(this.state.model.get("_written").other);
+    return Boolean(this.state.model.get("_outcome").written.other);
   }
 
   /** @param {number | null} at the token that is stood at */
   show(at) {
-    const { start, sentence, other, tokens, whose } = this.state.model.get("_written");
+    const { start, sentence, other, tokens, whose } = this.state.model.get("_outcome").written;
     const { longest, ids } = this.state.about;
     if (!this.asked) this.n.value = String(longest ? Math.min(N, longest - ids.length) || N : N);
     this.root.hidden = !this.runner.live || this.state.about.kind === "encoder" || !this.state.about.predicts;
@@ -92,7 +92,7 @@ export class Writing {
 
   /** The strip of the text that is read says so, and whose it is where there is another. */
   nameStrip() {
-    const { whose } = this.state.model.get("_written");
+    const { whose } = this.state.model.get("_outcome").written;
     const row = this.root.parentElement;
     const name = /** @type {HTMLElement | null} */ (row?.firstElementChild ?? null);
     if (!row || !name) return;
@@ -103,7 +103,7 @@ export class Writing {
 
   /** A token of the other text: where both are the same it is looked at, later the other is read. */
   #look(index) {
-    const { other, parts } = this.state.model.get("_written");
+    const { other, parts } = this.state.model.get("_outcome").written;
     if (index < parts) return this.does.pick(index);
     if (!this.runner.wanted) this.#go({ ids: other, position: index }, this.words);
   }

@@ -17,7 +17,7 @@ from .heads import Heads, Place, name_of, place_of
 
 if TYPE_CHECKING:
     from ..shared.base import Answer
-    from .state import HeadsOnView
+    from .state import HeadsOnView, NamedHeads
 
 BETWEEN, EVERY = "between|", "every-between|"
 SEVERAL = 2**26  # weights of all heads together, beyond which they are not all looked at
@@ -32,8 +32,8 @@ class Spans:
     """The spans `a` of queries and `b` of keys of a view. Where both are set, maps, lines, pictures and
     files are of that block alone."""
 
-    def __init__(self, view: HeadsOnView):
-        self._view = view
+    def __init__(self, view: HeadsOnView, weights: NamedHeads):
+        self._view, self._weights = view, weights
         view.observe(self._tokens_changed, ["kind", "_kinds"])
 
     def mark(self, a: Span | None, b: Span | None) -> None:
@@ -112,7 +112,7 @@ class Spans:
     ) -> list[float]:
         """Of a head's block: [its share of A's attention, what even attention would give]."""
         kind, layer, head = place
-        heads = heads or self._view.heads_named(self._view.heads_name)
+        heads = heads or self._weights.named(self._weights.name)
         if head >= heads.trace.heads_of(layer, kind):
             return [0.0, 0.0]
         a, b = spans
@@ -156,7 +156,7 @@ class Spans:
 
     def _answer(self, request: str) -> Answer:
         what, name, place, spans, hidden = request.split("|")
-        heads = self._view.heads_named(name)
+        heads = self._weights.named(name)
         a0, a1, b0, b1 = (int(i) for i in spans.split(","))
         block, left_out = ((a0, a1), (b0, b1)), [int(i) for i in hidden.split(",") if i]
         if f"{what}|" == EVERY:
@@ -178,7 +178,7 @@ class Spans:
         if self.block is None:
             return
         view = self._view
-        heads = view.heads_named(view.heads_name)
+        heads = self._weights.named(self._weights.name)
         try:
             shares = self.of_every_head(view.kind, self.block, view.shows.hidden, heads)
         except ValueError:
@@ -189,4 +189,4 @@ class Spans:
         assert self.block is not None
         spans = ",".join(str(i) for span in self.block for i in span)
         hidden = ",".join(map(str, self._view.shows.hidden))
-        return f"{what}{self._view.heads_name}|{place}|{spans}|{hidden}"
+        return f"{what}{self._weights.name}|{place}|{spans}|{hidden}"

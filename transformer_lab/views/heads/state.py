@@ -8,8 +8,22 @@ if TYPE_CHECKING:
     from .heads import Heads, Place, Shows
 
 
+class NamedHeads(Protocol):
+    """The weights on view, and those that a browser asks about by their name."""
+
+    @property
+    def name(self) -> str: ...
+
+    def named(self, name: str) -> Heads:
+        """
+        Raises:
+            ValueError: where they are no longer on view.
+        """
+        ...
+
+
 class HeadsOnView(Protocol):
-    """A view whose reader chooses a head, pins heads, and marks spans."""
+    """A view whose reader chooses a head, pins heads, and marks the spans `a` and `b`."""
 
     kind: Any
     a: Any
@@ -17,35 +31,12 @@ class HeadsOnView(Protocol):
     pins: Any
 
     @property
-    def kinds(self) -> dict[str, dict[str, Any]]:
-        """What is known of each kind of attention; see `Heads.kinds`."""
-        ...
-
+    def kinds(self) -> dict[str, dict[str, Any]]: ...
     @property
-    def shown(self) -> Place:
-        """The chosen head."""
-        ...
-
+    def shown(self) -> Place: ...
     @property
-    def shows(self) -> Shows:
-        """How the reader wants maps."""
-        ...
-
-    @property
-    def heads_name(self) -> str:
-        """A name of the weights on view, which a browser gives back when it asks about them."""
-        ...
-
-    def heads_named(self, name: str) -> Heads:
-        """The heads of that name.
-
-        Raises:
-            ValueError: where they are no longer on view.
-        """
-        ...
+    def shows(self) -> Shows: ...
 
     def observe(self, handler: Any, names: Any = ..., type: str = ...) -> None: ...
-
     def hold_sync(self) -> Any: ...
-
     def hold_trait_notifications(self) -> Any: ...

@@ -22,16 +22,18 @@ class Texts:
     """The texts of a trace, and the averages over them. A trace of one text has nothing to choose.
 
     Args:
-        heads: of the text to begin with.
+        text: the one to begin with.
     """
 
-    def __init__(self, trace: Trace, heads: Heads):
+    def __init__(self, trace: Trace, text: int):
         self.trace = trace
+        self.text: int | str = text  # the one on view
+        self.heads = heads_of(trace, text)
         self.why = ""  # why there is no average
         self._averages: AverageHeads | None = None
         if self.several:
             try:
-                if isinstance(heads, LongHeads):
+                if isinstance(self.heads, LongHeads):
                     raise ValueError("they are too long for whole maps")
                 self._averages = AverageHeads(trace, MEAN)
             except ValueError as error:
@@ -59,11 +61,29 @@ class Texts:
                 f"text={text!r} is not in this trace; choose 0 … {n - 1}, {MEAN!r} or {SPREAD!r}"
             )
 
-    def heads_of(self, text: int | str) -> Heads:
+    def show(self, text: int | str) -> Heads:
+        """Put a text on view; returns its heads."""
+        self.text, self.heads = text, self._heads_of(text)
+        return self.heads
+
+    def _heads_of(self, text: int | str) -> Heads:
         if isinstance(text, int):
             return heads_of(self.trace, text)
         assert self._averages is not None
         return self._averages if text == MEAN else AverageHeads(self.trace, text, self._averages)
+
+    @property
+    def name(self) -> str:
+        return str(self.text)
+
+    def named(self, name: str) -> Heads:
+        """
+        Raises:
+            ValueError: for heads that are no longer on view.
+        """
+        if name != self.name:
+            raise ValueError(f"text {name} is no longer on view")
+        return self.heads
 
     # -- for pages and the browser ------------------------------------------------------------------
 
@@ -72,27 +92,25 @@ class Texts:
         block = profile(self.trace, place_of(name.partition("/")[2]))
         return dict(block.info), block.buffers
 
-    def page_note(self, text: int | str, heads: Heads, layers: Sequence[int] | None) -> str:
+    def page_note(self, layers: Sequence[int] | None) -> str:
         """What a page says that does not hold every text; else ""."""
-        if not self.several or self._all_on_page(heads, layers):
+        if not self.several or self._all_on_page(layers):
             return ""
-        shown = f"text {text}" if isinstance(text, int) else f"the {text}"
+        shown = f"text {self.text}" if isinstance(self.text, int) else f"the {self.text}"
         return f"This page holds {shown} alone, of {self.trace.batch_size} texts."
 
-    def _all_on_page(self, heads: Heads, layers: Sequence[int] | None) -> bool:
-        size = self.trace.batch_size * heads.data.size
-        return layers is None and heads.data.all_maps and size <= PAGE_BYTES
+    def _all_on_page(self, layers: Sequence[int] | None) -> bool:
+        size = self.trace.batch_size * self.heads.data.size
+        return layers is None and self.heads.data.all_maps and size <= PAGE_BYTES
 
-    def page_blocks(
-        self, text: int | str, heads: Heads, place: Place, layers: Sequence[int] | None
-    ) -> Iterable[Block]:
+    def page_blocks(self, place: Place, layers: Sequence[int] | None) -> Iterable[Block]:
         if not self.several:
             return
-        every = self._all_on_page(heads, layers)
+        every = self._all_on_page(layers)
         averages = [] if self._averages is None else [MEAN, SPREAD]
-        for other in [*range(self.trace.batch_size), *averages] if every else ():
-            traits = self.heads_of(other).traits(place)
+        for text in [*range(self.trace.batch_size), *averages] if every else ():
+            traits = self._heads_of(text).traits(place)
             buffers = [traits.pop(name) for name in OF_BYTES]
-            yield Block(f"text/{other}", traits, buffers)
-        if self._averages is not None and (every or isinstance(text, str)):
-            yield from (profile(self.trace, at) for at in heads.every(place[0], layers))
+            yield Block(f"text/{text}", traits, buffers)
+        if self._averages is not None and (every or isinstance(self.text, str)):
+            yield from (profile(self.trace, at) for at in self.heads.every(place[0], layers))

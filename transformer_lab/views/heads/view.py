@@ -15,8 +15,8 @@ from ..shared.base import css, esm
 from ..shared.embedded_model import EmbeddedModel, joined
 from ..shared.selection import SelectionView, link_of
 from ..shared.traits import Int
-from .heads import Heads, Shows
-from .long import LongHeads, heads_of
+from .heads import Shows
+from .long import LongHeads
 from .pins import Pins, pin, pinned_beside
 from .scene import ShownHead, every_head_scene, head_scene, layer_scene
 from .spans import Spans, span
@@ -96,14 +96,13 @@ class HeadView(SelectionView):
         title: str | None = None,
         link: str | None = None,
     ):
-        heads = heads_of(trace, batch)
+        self._choice = Texts(trace, batch)
+        heads = self._choice.heads
         kind = heads.usual_kind(kind)
-        self.heads: Heads = heads
-        self._choice, self._spans = Texts(trace, heads), Spans(self)
+        self._spans = Spans(self, self._choice)
         self._embedded = EmbeddedModel(self._texts_to_read)
         super().__init__(
             text=batch,
-            _held_text=batch,
             _batch=batch,
             _texts=self._choice.about(kind),
             title=title or trace.model_name or "Heads",
@@ -112,6 +111,7 @@ class HeadView(SelectionView):
         )
         first = trace.attending(kind)[0] if layer is None else layer
         self._look_at(heads, (kind, first, head))
+        self._held_text = batch
         self.mark(a, b)
         pin(self, pins)
 
@@ -125,11 +125,11 @@ class HeadView(SelectionView):
 
     @t.observe("text")
     def _text_changed(self, _change: Any) -> None:
-        if self.text == self._held_text:
+        if self.text == self._choice.text:
             return
-        heads, place = self._choice.heads_of(self.text), self.shown
+        heads = self._choice.show(self.text)
         with self.hold_sync():
-            self._look_at(heads, place)
+            self._look_at(heads, self.shown)
             sizes = [heads.kinds[self.kind][name] for name in ("queries", "keys")]
             chosen = zip(self.selected or (), sizes, strict=False)
             if any(at is not None and at >= size for at, size in chosen):
@@ -247,21 +247,6 @@ class HeadView(SelectionView):
 
     # -- for pages and the browser ----------------------------------------------------------------
 
-    @property
-    def heads_name(self) -> str:
-        """The text on view, which a browser names when it asks about its weights."""
-        return str(self.text)
-
-    def heads_named(self, name: str) -> Heads:
-        """The heads of that text.
-
-        Raises:
-            ValueError: where it is no longer on view.
-        """
-        if name != self.heads_name:
-            raise ValueError(f"text {name} is no longer on view")
-        return self.heads
-
     def _subjects(self) -> Sequence[Any]:
         return (self.trace,)
 
@@ -275,7 +260,7 @@ class HeadView(SelectionView):
     def _page_state(self, layers: Sequence[int] | None = None) -> dict[str, Any]:
         state = super()._page_state()
         state |= self.heads.page_traits(self.shown, layers, state["_note"])
-        note = self._choice.page_note(self.text, self.heads, layers)
+        note = self._choice.page_note(layers)
         if note:
             state["_texts"] = {**self._texts, "held": [self.text]}
         state["_note"] = joined(state["_note"], note, self.heads.page_note(self.shown, layers))
@@ -287,5 +272,5 @@ class HeadView(SelectionView):
 
     def _blocks(self, layers: Sequence[int] | None = None) -> Iterable[Block]:
         yield from self.heads.page_blocks(self.shown, layers, self.shows, self.selected)
-        yield from self._choice.page_blocks(self.text, self.heads, self.shown, layers)
+        yield from self._choice.page_blocks(self.shown, layers)
         yield from self._spans.page_blocks(self.heads, layers)

@@ -17,7 +17,7 @@ from ..pages import export
 from . import exports
 from .codecs import shown_text
 from .colours import colour_variables
-from .embedded_model import Answer, Embedding
+from .embedded_model import Answer, EmbeddedModel
 from .figures import png_of
 from .modules import VIEWS, join_modules
 
@@ -84,7 +84,7 @@ class View(anywidget.AnyWidget):
     stays: str = ""
     """Why the last page did not, in a sentence."""
 
-    _embedded: Embedding | None = None  # of a view whose page may take its model along
+    _embedded: EmbeddedModel | None = None  # of a view whose page may take its model along
 
     def __init__(self, title: str = "", of: Sequence[Any] = (), **traits: Any):
         """`of`: the traces or models that are shown; what they have to say comes first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..pages.carried import Carried
 from ..pages.carrying import carry_traces, for_readers, is_stale, reader_of
@@ -14,23 +14,6 @@ if TYPE_CHECKING:
     from ...tracing.trace import Trace
 
 Answer = tuple[dict[str, Any], list[bytes]]  # a message, and its buffers
-
-
-class Embedding(Protocol):
-    """What a view needs to know of the model that its page may take along."""
-
-    def take(self, model: bool | None, precision: str) -> tuple[Carried | None, str]:
-        """What the next page takes along, and else why not, in a sentence; `model` and `precision` as
-        in `save_html`."""
-        ...
-
-    def page_state(self, carried: Carried | None, stays: str, note: str | None) -> dict[str, Any]:
-        """What the state of that page says of it; `note`: what it says otherwise."""
-        ...
-
-    def standby(self, message: dict[str, Any], send: Callable[..., Any]) -> Answer:
-        """The answer to a page that goes on by itself while the kernel is busy or gone."""
-        ...
 
 
 class EmbeddedModel:
@@ -50,9 +33,11 @@ class EmbeddedModel:
         self._traces, self._names = traces, names or (lambda: ("",))
 
     def take(self, model: bool | None, precision: str) -> tuple[Carried | None, str]:
+        """What the next page takes along, and else why not, in a sentence; as in `save_html`."""
         return carry_traces(self._traces(), model, precision)
 
     def page_state(self, carried: Carried | None, stays: str, note: str | None) -> dict[str, Any]:
+        """What the state of that page says of it; `note`: what it says otherwise."""
         state: dict[str, Any] = {} if note is None else {"_note": joined(for_readers(stays), note)}
         if carried:
             state["_carried"] = {
@@ -73,6 +58,7 @@ class EmbeddedModel:
         }
 
     def standby(self, message: dict[str, Any], send: Callable[..., Any]) -> Answer:
+        """The answer to a page that goes on by itself while the kernel is busy or gone."""
         traces = self._traces()
         model = reader_of(traces)
         return answer_standby(message, model, lambda: _why_unlike(model, traces), self._texts, send)
