@@ -16,7 +16,7 @@ def test_a_change_is_computed_and_announced_and_an_older_state_undoes_it():
     session.change(edits=[edit])
     row = session.outcome.likeliest
     assert row.after == pytest.approx(float(probabilities(model, -1, edit)[row.id]), abs=1e-6)
-    assert session.effect_sentence.startswith("Without layer 1, head 2, “")
+    assert session.effect_sentence.startswith("With layer 1, head 2 switched off, “")
     edited = session.state
     session.change(text="it was tired .", position=1)
     session.restore(edited)

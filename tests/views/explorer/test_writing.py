@@ -38,7 +38,7 @@ def test_a_predicted_token_is_appended_and_predicted_from(decoder):
     assert view.position == 2 and len(view._about["tokens"]) == 3
     assert view.text == f"The animal {decoder.tokenizer.decode([token])}"
     assert len(view.edits) == 1, "what it names stands where it stood"
-    assert view.session.reading.given is None, "these words give these tokens"
+    assert view.session.reading.exact_ids is None, "these words give these tokens"
     fresh = Explorer(decoder, view.text)
     assert [r.before for r in view.predictions if r.before > 0.05] == pytest.approx(
         [r.before for r in fresh.predictions if r.before > 0.05]

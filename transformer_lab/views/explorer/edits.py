@@ -64,9 +64,9 @@ class Edits:
         Args:
             kinds: kind -> {"query_tokens": …, "key_tokens": …}, to name the ends of a cut edge.
         """
-        return [self._one(value, kinds) for value in values]
+        return [self._sent(value, kinds) for value in values]
 
-    def _one(self, made: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    def _sent(self, made: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> dict[str, Any]:
         edit, name = self.object(made), made["edit"]
         kind = edit.kind or default_kind(list(kinds))
         does = {"ablate": "off", "knock_out": "cut"}.get(name, "other")
@@ -103,8 +103,8 @@ class Edits:
                     edge = {end: _SLOTS[end] for end in ends}
                     cut = {"edit": "knock_out", **place, **edge, **side}
                     made[f"cut/{kind}/{scope}/{'-'.join(ends)}"] = cut
-        found = {name: self._one(one, blank) for name, one in made.items()}
-        return {"slots": _SLOTS, **found}
+        patterns = {name: self._sent(values, blank) for name, values in made.items()}
+        return {"slots": _SLOTS, **patterns}
 
     def object(self, values: Any) -> Edit:
         if isinstance(values, dict) and values.get("edit") == "kept":
@@ -150,15 +150,15 @@ class Edits:
         self, values: Iterable[Any], kind: str, n_layers: int, n_heads: int, default: str
     ) -> list[tuple[int, int]]:
         """(layer, head) of every head of this kind that is switched off."""
-        found = set()
+        heads_off = set()
         for value in values:
             if value.get("edit") != "ablate" or (value.get("kind") or default) != kind:
                 continue
             layer, head = value.get("layer"), value.get("head")
             layers = range(n_layers) if layer is None else [layer]
             heads = range(n_heads) if head is None else [head]
-            found |= {(one, other) for one in layers for other in heads}
-        return sorted(found)
+            heads_off |= {(layer, head) for layer in layers for head in heads}
+        return sorted(heads_off)
 
 
 def _words(edit: Edit, made: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> str:
@@ -200,21 +200,21 @@ def run_code(
     target: str | None,
     masked: Sequence[int],
     kind: str,
-    given_ids: Sequence[int] | None = None,
+    exact_ids: Sequence[int] | None = None,
 ) -> str:
     """Python that runs a text without and with `edits`.
 
     Args:
         target: None for a model's own answer, which is then kept the same under the edits.
         kind: "decoder", "encoder" or "encoder-decoder".
-        given_ids: the tokens of the side that is predicted on, where its words would give others.
+        exact_ids: the tokens of the side that is predicted on, where its words would give others.
     """
     words = json.dumps(text, ensure_ascii=False)
-    given = "before.tokens[0]"
-    exact = "" if given_ids is None else f"torch.tensor({list(given_ids)})"
+    tokens = "before.tokens[0]"
+    exact = "" if exact_ids is None else f"torch.tensor({list(exact_ids)})"
     why = "  # exactly these tokens: the words would be split into others"
     if kind == "encoder-decoder" and exact:
-        given += ", before.target[0]"
+        tokens += ", before.target[0]"
         first = [
             f"target = {exact}{why}",
             f"before = model.trace_ids(model.encode({words}), target)",
@@ -222,7 +222,7 @@ def run_code(
     elif kind == "encoder-decoder":
         own = target is None
         words = words if own else f"{words}, {json.dumps(target, ensure_ascii=False)}"
-        given += ", before.target[0]"
+        tokens += ", before.target[0]"
         first = [f"before = model.trace({words})" + ("  # it writes its own answer" if own else "")]
     elif masked:
         first = [
@@ -238,7 +238,7 @@ def run_code(
         *(["import torch"] if exact else []),
         *first,
         "with tl.edit(model, *edits):",
-        f"    after = model.trace_ids({given})  # the same tokens",
+        f"    after = model.trace_ids({tokens})  # the same tokens",
     ]
     return "\n".join(lines)
 

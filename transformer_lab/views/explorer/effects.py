@@ -68,9 +68,9 @@ class HeadEffects:
     def block(self, reading: Reading, place: Place, position: int) -> Block:
         """The predictions without one head, for every position where there are not too many."""
         wanted = self.runs.wanted_positions(reading, position)
-        found = self.runs.effect(reading, *place, wanted)
+        effects = self.runs.effect(reading, *place, wanted)
         tables = {
-            str(p): {**e.to_dict(), **self._summary(reading, place, e)} for p, e in found.items()
+            str(p): {**e.to_dict(), **self._summary(reading, place, e)} for p, e in effects.items()
         }
         data = json.dumps(tables, ensure_ascii=True, separators=(",", ":")).encode()
         return Block(f"effect/{name_of(place)}", {}, [data])

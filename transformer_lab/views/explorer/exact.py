@@ -17,15 +17,15 @@ def read_ids(model: TextModel, ids: Any) -> tuple[int, ...]:
     Raises:
         ValueError: for none, for too many, and for numbers that are no tokens.
     """
-    found = tuple(model.token_id(i) if type(i) is int else _no_id(i) for i in ids)
-    if not found:
-        raise ValueError("ids is empty; give at least one token")
-    if model.n_ctx and len(found) > model.n_ctx:
+    tokens = tuple(model.token_id(i) if type(i) is int else _no_id(i) for i in ids)
+    if not tokens:
+        raise ValueError("ids is empty; give at least token token")
+    if model.n_ctx and len(tokens) > model.n_ctx:
         raise ValueError(
-            f"that would be {len(found)} tokens but {model.name} reads at most {model.n_ctx}; "
+            f"that would be {len(tokens)} tokens but {model.name} reads at most {model.n_ctx}; "
             "begin with a shorter text"
         )
-    return found
+    return tokens
 
 
 def _no_id(value: Any) -> int:
@@ -72,9 +72,9 @@ def _wordings(
 def _filled(
     model: TextModel, ids: Sequence[int], old: str, old_ids: Sequence[int]
 ) -> Iterator[str]:
-    """The text with a word in the place of one of its masks."""
+    """The text with a word in the place of token of its masks."""
     tokenizer, mask_id = model.tokenizer, model.tokenizer.mask_id
-    places = [i for i, one in enumerate(old_ids) if one == mask_id]
+    places = [i for i, token in enumerate(old_ids) if token == mask_id]
     if mask_id is None or len(ids) != len(old_ids):
         return
     name = tokenizer.tokens([mask_id])[0]
@@ -88,14 +88,14 @@ def _filled(
 
 
 def _with_masks(model: TextModel, ids: Sequence[int]) -> Iterator[str]:
-    """The tokens as a text, with the name of the mask where one stands."""
+    """The tokens as a text, with the name of the mask where token stands."""
     tokenizer, mask_id = model.tokenizer, model.tokenizer.mask_id
     pieces: list[list[int]] = [[]]
-    for one in ids:
-        if one == mask_id:
+    for token in ids:
+        if token == mask_id:
             pieces.append([])
         else:
-            pieces[-1].append(one)
+            pieces[-1].append(token)
     name = "" if mask_id is None else tokenizer.tokens([mask_id])[0]
     words = [tokenizer.decode(piece) for piece in pieces]
     yield f" {name} ".join(words).strip()

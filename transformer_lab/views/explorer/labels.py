@@ -19,7 +19,7 @@ def labels_of(model: TextModel, trace: Trace) -> dict[str, list[list[dict[str, A
 
     Cross-attention has no labels. A model whose context is too short for the probes has none.
     """
-    found: dict[str, list[list[dict[str, Any]]]] = {}
+    labels: dict[str, list[list[dict[str, Any]]]] = {}
     for kind in trace.kinds:
         if kind == "cross":
             continue
@@ -28,10 +28,10 @@ def labels_of(model: TextModel, trace: Trace) -> dict[str, list[list[dict[str, A
         except ValueError:
             empty = {"tag": "", "short": "", "sentence": _why_none(model), "score": None}
             layers, n_heads = trace.n_layers(kind), trace.n_heads(kind)
-            found[kind] = [[empty] * n_heads for _ in range(layers)]
+            labels[kind] = [[empty] * n_heads for _ in range(layers)]
             continue
-        found[kind] = [[_shown(one) for one in row] for row in table]
-    return found
+        labels[kind] = [[_shown(label) for label in row] for row in table]
+    return labels
 
 
 def _why_none(model: TextModel) -> str:

@@ -128,7 +128,7 @@ class Reading:
     target_ids: Tensor | None
     version: bytes
     seconds: float
-    given: tuple[int, ...] | None = (
+    exact_ids: tuple[int, ...] | None = (
         None  # the predicted side's tokens, where its words would give others
     )
     plain: tuple[int, ...] = ()  # that side's tokens, as they are without masks
@@ -163,25 +163,25 @@ class Runs:
         text: str,
         target: str | None = None,
         masked: tuple[int, ...] = (),
-        given: tuple[int, ...] | None = None,
+        exact_ids: tuple[int, ...] | None = None,
     ) -> Reading:
         """The text without edits; the last one again, if neither it nor the model has changed.
 
         Args:
             masked: positions whose token is replaced by the mask token (masked models).
-            given: the tokens of the side that is predicted on, instead of what its words give.
+            exact_ids: the tokens of the side that is predicted on, instead of what its words give.
 
         Raises:
             ValueError: for empty or too long text, or a model that is being trained.
         """
         version = weights_mark(self.module)
-        request = (text, target, masked, given, version, self.module.training)
+        request = (text, target, masked, exact_ids, version, self.module.training)
         if self._reading is not None and self._reading.request == request:
             return self._reading
         with held_for_edits(self.module):
             model = self.quiet(version)
             both = self.kind == "encoder-decoder"
-            ids = model.encode(text) if both or given is None else torch.tensor(given)
+            ids = model.encode(text) if both or exact_ids is None else torch.tensor(exact_ids)
             if target is not None and not both:
                 raise ValueError(model.takes_no_target(target))
             plain = ids.tolist()
@@ -189,8 +189,8 @@ class Runs:
                 ids[_maskable(model, ids, position)] = model.tokenizer.mask_id
             target_ids = None
             if both:
-                own = given is None
-                target_ids = model.target_ids(ids, target) if own else torch.tensor(given)
+                own = exact_ids is None
+                target_ids = model.target_ids(ids, target) if own else torch.tensor(exact_ids)
                 plain = target_ids.tolist()
             # The stream's end is needed where it is all that there is to compare.
             keep = None if model.network.has_head else "all"
@@ -198,7 +198,7 @@ class Runs:
             retraced = Retraced(model.network, lambda: model.trace_ids(ids, target_ids, keep=keep))
             seconds = time.perf_counter() - began
         self._reading = Reading(
-            request, text, target, masked, retraced, ids, target_ids, version, seconds, given,
+            request, text, target, masked, retraced, ids, target_ids, version, seconds, exact_ids,
             tuple(plain),
         )  # fmt: skip
         return self._reading
@@ -208,7 +208,7 @@ class Runs:
     ) -> Trace:
         """The same text under edits; `name` tells edits apart. Of a model that can do so it has the
         logits of that position alone: those of all would take as long as several layers. They are
-        computed once a second position is asked for under the same edits, or none is given.
+        computed once a second position is asked for under the same edits, or none is named.
 
         Raises:
             EditError: for edits that fit nothing in the model.
@@ -294,13 +294,13 @@ class Runs:
     def outcome(self, before: Trace, q: Tensor | None, position: int) -> Outcome:
         """The predictions of a trace at a position beside others, log-probabilities fp64 [vocab]."""
         p = _log_probabilities(before, position)
-        found = analyses.outcome(p, p if q is None else q)
-        columns = (found[name].tolist() for name in ("tokens", "before", "after", "risen"))
+        compared = analyses.outcome(p, p if q is None else q)
+        columns = (compared[name].tolist() for name in ("tokens", "before", "after", "risen"))
         rows = tuple(
             Prediction(shown_token(before.name_token(i)), p, None if q is None else a, risen, i)
             for i, p, a, risen in zip(*columns, strict=True)
         )
-        return Outcome(position, None if q is None else float(found["kl"]), rows)
+        return Outcome(position, None if q is None else float(compared["kl"]), rows)
 
     def effect(
         self, reading: Reading, kind: str, layer: int, head: int, positions: Iterable[int]
@@ -331,8 +331,8 @@ class Runs:
         change = analyses.state_changes(clean, edited)["change"]
         tokens = before.query_tokens(kind)
         top = change.topk(min(MOST_STATES, len(change)))
-        found = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-        states = tuple(StateChange(i, shown_token(tokens[i]), c) for i, c in found)
+        changes = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+        states = tuple(StateChange(i, shown_token(tokens[i]), c) for i, c in changes)
         return Outcome(position, None, (), states, float(change.mean()))
 
     # -- inside -----------------------------------------------------------------------------------

@@ -83,11 +83,11 @@ def _predictions(effect: Outcome, where: str) -> Panel | None:
 
 def _numbers(shown: ShownHead, signed: bool, effect: Outcome, where: str) -> Numbers:
     """The chosen head, [query, key], and what is predicted without and with the edits."""
-    found, axes = head_arrays(shown, signed), dict(head_axes(shown))
+    arrays, axes = head_arrays(shown, signed), dict(head_axes(shown))
 
     def of_each(name: str, values: list, means: str) -> None:
         numbers = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
-        found.append(Array(name, numbers, ("prediction",), means))
+        arrays.append(Array(name, numbers, ("prediction",), means))
 
     if effect.rows:
         axes["prediction"] = [row.token for row in effect.rows]
@@ -100,4 +100,4 @@ def _numbers(shown: ShownHead, signed: bool, effect: Outcome, where: str) -> Num
         axes["prediction"] = [state.token for state in effect.states]
         moved = [state.change for state in effect.states]
         of_each("moved", moved, say_of_map("is_moved"))
-    return Numbers(found, axes)
+    return Numbers(arrays, axes)

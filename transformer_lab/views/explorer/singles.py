@@ -43,7 +43,7 @@ class Singles:
             value = 0.0 if estimate is None else abs(float(estimate[layer, head]))
             return value if value == value else 0.0
 
-        return sorted(left, key=lambda one: (one != shown, one[0] != shown[0], -promise(one)))
+        return sorted(left, key=lambda at: (at != shown, at[0] != shown[0], -promise(at)))
 
     def _is_known(self, place: Place) -> bool:
         return self.position in self.reading.effects.get(place, {})
@@ -66,27 +66,27 @@ class Singles:
             some = [first]
             if first != shown:  # the most promising share passes, in the order of their layers
                 n = min(cells.most, IN_A_PASS) if cells.passes.kept.reuses else 1
-                few = [one for one in ordered[: 3 * n] if one[0] == kind]
-                there = [one for one in few if one[2] < trace.heads_of(one[1], kind)]
-                some = sorted(there, key=lambda one: one[1])[:n]
+                few = [place for place in ordered[: 3 * n] if place[0] == kind]
+                there = [at for at in few if at[2] < trace.heads_of(at[1], kind)]
+                some = sorted(there, key=lambda place: place[1])[:n]
             self._pass(cells, some)
         return some
 
     def _of(self, kind: str) -> Cells:
         """Passes of a kind; the clean one is made now."""
-        found = self._cells.get(kind)
-        if found is None:
+        cells = self._cells.get(kind)
+        if cells is None:
             reading = self.reading
             swept = SweepTarget(
                 self.runs.quiet(reading.version), reading.ids, reading.target_ids, None, None, kind,
                 None, self.position, {},
             )  # fmt: skip
-            found = self._running = Cells(swept, between=self._between)
-            with found.passes.open():
-                found.passes.clean()
+            cells = self._running = Cells(swept, between=self._between)
+            with cells.passes.open():
+                cells.passes.clean()
                 self._between()
-            self._cells[kind] = found
-        return found
+            self._cells[kind] = cells
+        return cells
 
     def _between(self) -> None:
         self._check()
@@ -101,10 +101,10 @@ class Singles:
             for kind, layer, head in places
         ]
         with passes.open():
-            found = cells.outputs(taps, min(cells.start_of(cell) for cell in taps))
+            outputs = cells.outputs(taps, min(cells.start_of(cell) for cell in taps))
             self._between()
-            where = torch.tensor([self.position], device=found[0].device)
-            after = [passes.logits(passes.at(rows, where)[:, None])[0, 0] for rows in found]
+            where = torch.tensor([self.position], device=outputs[0].device)
+            after = [passes.logits(passes.at(rows, where)[:, None])[0, 0] for rows in outputs]
         for place, logits in zip(places, after, strict=True):
             q = logits.double().cpu().log_softmax(-1)
             outcome = self.runs.outcome(self.reading.trace, q, self.position)
@@ -133,7 +133,7 @@ def ranked_heads(
             row = call.pattern(0, head, rows=torch.tensor([position])).reshape(-1)
             itself = float(row[position + len(row) - call.shape[2]])
         ranked.append((abs(float(changes[layer, head])) * (1 - itself), layer, head))
-    return sorted(ranked, key=lambda one: -one[0])
+    return sorted(ranked, key=lambda head: -head[0])
 
 
 def quick_effects(runs: Runs, reading: Reading, kind: str, position: int) -> torch.Tensor | None:
@@ -163,11 +163,11 @@ def estimate(runs: Runs, reading: Reading, kind: str, position: int) -> bool:
     """
     if (kind, position) in reading.estimates:
         return False
-    found = None
+    effects = None
     if reading.trace.logits is not None:
         with held_for_edits(runs.text_model.model, patient=True):
             try:
-                found = estimate_effects(
+                effects = estimate_effects(
                     runs.quiet(reading.version),
                     reading.ids,
                     reading.target_ids,
@@ -176,6 +176,6 @@ def estimate(runs: Runs, reading: Reading, kind: str, position: int) -> bool:
                     measure="probability",
                 ).values
             except (EditError, RuntimeError):  # where no gradient passes there is none
-                found = None
-    reading.estimates[kind, position] = found
+                effects = None
+    reading.estimates[kind, position] = effects
     return True

@@ -35,9 +35,9 @@ class SessionModel:
     def text(self) -> dict[str, Any]:
         """What the page's engine needs to know of the text on view."""
         session = self._session
-        given = session.reading.given
+        ids = session.reading.exact_ids
         return {
-            "given": None if given is None else list(given),
+            "given": None if ids is None else list(ids),
             "first": session.runs.first_position(session.reading),
             "wished": session.state.position,
         }

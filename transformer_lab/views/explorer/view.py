@@ -406,7 +406,7 @@ class Explorer(SelectionView):
             thumbnails=maps.heads.data.thumbnail(place[0]),
             nothing=maps.nothing(place, shows),
             known=known(place),
-            pins=[maps.pinned(one, shows, known(one)) for one in pinned_beside(self, place)],
+            pins=[maps.pinned(at, shows, known(at)) for at in pinned_beside(self, place)],
         )
         return head if self.block is None else head.part(*self.block)
 
