@@ -60,6 +60,25 @@ def test_stepped_by_keys_and_every_number_is_pythons(open_page, trace, accessibl
     assert page.errors == []
 
 
+TRAVELLING = """async () => {
+    const root = document.querySelector("#tl-root"), before = root.dataset.shown;
+    root.querySelector("[data-part=on]").click();
+    while (root.dataset.shown === before) await new Promise(requestAnimationFrame);
+    return root.querySelector(".tl-body").getAnimations({ subtree: true }).map(({ effect }) => effect.target.dataset.moves.split(" ")[0]);
+}"""
+
+
+def test_numbers_travel_from_step_to_step_where_motion_is_wanted(open_page, trace):
+    for motion in ("no-preference", "reduce"):
+        page = open_page(BlockView(trace, 2, 1, 8, step="mask").to_html())
+        page.emulate_media(reduced_motion=motion)
+        shows(page, "decoder/2/1/8/mask")
+        moving = page.evaluate(TRAVELLING)
+        assert ("bar" in moving) == bool(moving) == (motion == "no-preference")
+    page = open_page(BlockView(trace, 2, 1, 8).to_html())
+    assert "vector" in page.evaluate(TRAVELLING)  # norm(x) comes out of x
+
+
 LIVE = """
 import torch, transformer_lab as tl
 from IPython.display import display

@@ -9,6 +9,7 @@ import { colourTable, entry } from "../shared/colours.js";
 import { button, putAnew, radioGroup, stepped } from "../shared/controls.js";
 import { element, pointIn, tableParts, tokenElement, sizedContext } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
+import { travel } from "../shared/motion.js";
 import { linearLegend } from "../shared/shell.js";
 import { fixed, short } from "../shared/messages.js";
 import { numbersOf, single } from "../shared/files.js";
@@ -24,6 +25,9 @@ export function mostOf(vectors) {
   for (const values of vectors) for (const value of values) most = Math.max(most, Math.abs(value));
   return most;
 }
+
+/** A vector by its numbers, which travel from step to step under other names too. @param {Float32Array} values */
+const movesAs = (values) => `vector ${values.length} ${values[0]} ${values[1]} ${values[values.length - 1]}`;
 
 /** How the cells of a strip lie. @param {number} count @param {number} width in pixels */
 export function stripLayout(count, width) {
@@ -225,16 +229,22 @@ export class BlockViewer extends BaseViewer {
     this.heading.textContent = stage.title;
     this.formula.textContent = stage.formula;
     this.sentence.textContent = stage.sentence;
-    /** @type {Strip[]} */
-    this.strips = [];
-    const parts = [];
-    if (stage.vectors.length) parts.push(this.#vectors(stage.vectors));
-    if (stage.keys) parts.push(this.#keys(stage.keys));
-    if (stage.answers.length) parts.push(this.#answers(stage.answers));
-    this.body.replaceChildren(...parts);
-    this.#paint();
+    const shown = `${kind}/${layer}/${head}/${position}/${stage.name}`;
+    const fill = () => {
+      /** @type {Strip[]} */
+      const before = this.strips ?? [];
+      this.strips = [];
+      const parts = [];
+      if (stage.vectors.length) parts.push(this.#vectors(stage.vectors, before));
+      if (stage.keys) parts.push(this.#keys(stage.keys));
+      if (stage.answers.length) parts.push(this.#answers(stage.answers));
+      this.body.replaceChildren(...parts);
+      this.#paint();
+    };
+    if (this.root.dataset.shown && this.root.dataset.shown !== shown) travel(this.body, fill);
+    else fill();
     this.#tell(null, null);
-    this.root.dataset.shown = `${kind}/${layer}/${head}/${position}/${stage.name}`;
+    this.root.dataset.shown = shown;
   }
 
   /** The vectors of a step on one scale, and those of its keys on another. */
@@ -254,16 +264,21 @@ export class BlockViewer extends BaseViewer {
 
   #strip(values, name, inTable = false) {
     const strip = new Strip(values, name, (at, from) => this.#tell(at, from), inTable);
+    strip.canvas.dataset.moves = movesAs(values);
     this.strips.push(strip);
     return strip.canvas;
   }
 
-  #vectors(vectors) {
+  /** @param {any[]} vectors @param {Strip[]} before those of the last step: what is new comes from the last of its length */
+  #vectors(vectors, before) {
     const rows = vectors.map(({ name, at, n, chosen }) => {
       const values = this.walk.vector(at, n);
       const length = Math.sqrt(values.reduce((sum, x) => sum + x * x, 0));
+      const strip = this.#strip(values, name);
+      const source = before.findLast((other) => !other.inTable && other.values.length === n);
+      if (source) strip.dataset.from = movesAs(source.values);
       return element("tr", { class: chosen ? "tl-on" : "" },
-        element("th", { scope: "row" }, name), element("td", {}, this.#strip(values, name)),
+        element("th", { scope: "row" }, name), element("td", {}, strip),
         element("td", { class: "tl-number", title: `${n} numbers` }, fixed(length)));
     });
     return element("table", { class: "tl-blocks tl-vectors", "data-part": "vectors" }, ...tableParts(["", "its numbers", "length"], rows));
@@ -278,11 +293,11 @@ export class BlockViewer extends BaseViewer {
     const text = (x, name) => (x === null ? "−∞" : SHARES.has(name) ? short(x) : fixed(x));
     const lines = shown.map((key, row) => {
       const value = last[row];
-      const cells = numbers.map((column, i) => element("td", { class: "tl-number" }, text(column[row], columns[i])));
+      const cells = numbers.map((column, i) => element("td", { class: "tl-number", "data-moves": `${columns[i]} ${key}`, "data-from": `${columns[i - 1] ?? "key"} ${key}` }, text(column[row], columns[i])));
       const share = value === null ? 0 : Math.abs(value) / most;
       const from = signed ? (value !== null && value < 0 ? 50 - 50 * share : 50) : 0;
       const bar = element("span", { class: `tl-track${signed ? " tl-middle" : ""}`, "aria-hidden": "true" },
-        element("span", { class: value !== null && value < 0 ? "tl-part tl-below" : "tl-part", style: `left:${from.toFixed(1)}%;width:${((signed ? 50 : 100) * share).toFixed(1)}%` }));
+        element("span", { class: value !== null && value < 0 ? "tl-part tl-below" : "tl-part", "data-moves": `bar ${key}`, style: `left:${from.toFixed(1)}%;width:${((signed ? 50 : 100) * share).toFixed(1)}%` }));
       const strip = vectors ? [element("td", {}, this.#strip(this.walk.vector(vectors.at + row * vectors.n, vectors.n), `${vectors.name} of “${tokens[key]}”`, true))] : [];
       const name = element("button", { type: "button", class: "tl-key", title: `Walk with “${tokens[key]}” instead`, "data-key": key }, tokenElement(tokens[key]));
       name.addEventListener("click", () => this.shell.set({ selected: [key, null] }));
@@ -299,7 +314,7 @@ export class BlockViewer extends BaseViewer {
     const most = Math.max(1e-9, ...answers.map(([, p]) => p));
     const rows = answers.map(([name, p, final]) => element("tr", {},
       element("th", { scope: "row" }, tokenElement(name)),
-      element("td", {}, element("span", { class: "tl-track", "aria-hidden": "true" }, element("span", { class: "tl-part", style: `left:0;width:${((100 * p) / most).toFixed(1)}%` }))),
+      element("td", {}, element("span", { class: "tl-track", "aria-hidden": "true" }, element("span", { class: "tl-part", "data-moves": `answer ${name}`, style: `left:0;width:${((100 * p) / most).toFixed(1)}%` }))),
       element("td", { class: "tl-number" }, short(p)), element("td", { class: "tl-number tl-quiet" }, final === null ? "–" : short(final))));
     return element("table", { class: "tl-blocks", "data-part": "answers" }, ...tableParts(["token", "", "if it stopped here", "after the last layer"], rows));
   }

@@ -8,7 +8,8 @@ export const motionIsUnwanted = () => Boolean(globalThis.matchMedia?.("(prefers-
 
 /**
  * Redraw a part, and let what has `data-moves="name"` before and after glide from its old box to its new one: a bar
- * grows from its old length, a row comes from where it was. What is new fades in.
+ * grows from its old length, a row comes from where it was. What is new comes from the part that its `data-from` names,
+ * or fades in.
  * @param {HTMLElement} root
  * @param {() => void} redraw
  * @param {number} [ms]
@@ -27,7 +28,7 @@ export function travel(root, redraw, ms = TRAVELS) {
   redraw();
   const after = boxes();
   for (const part of parts()) {
-    const [was, now] = [before.get(part.getAttribute(KEY)), /** @type {DOMRect} */ (after.get(part.getAttribute(KEY)))];
+    const [was, now] = [before.get(part.getAttribute(KEY)) ?? before.get(part.getAttribute("data-from")), /** @type {DOMRect} */ (after.get(part.getAttribute(KEY)))];
     if (!before.size || !now.width) continue;
     if (!was) {
       part.animate([{ opacity: 0 }, { opacity: 1 }], { duration: ms, easing: "ease-out" });
