@@ -226,6 +226,7 @@ export class ModelPicture {
     context.drawImage(this.base, 0, 0, width, this.height);
     const active = scene.found.bands.find(({ steps }) => steps.includes(done + 1));
     if (at > done && active) this.#band(context, active, at, done);
+    this.#head(context, at);
   }
 
   #still(context, done) {
@@ -251,12 +252,16 @@ export class ModelPicture {
     const last = band.steps[band.steps.length - 1];
     const u = at - last + 1;
     if (u > 0) this.#boxes(context, band, this.scene.found.steps[last].what, eased(u));
-    if (share(at) < 1) {
-      const { inks } = this.scene;
-      Object.assign(context, { strokeStyle: inks.accent, globalAlpha: 0.4, lineWidth: 1 });
-      line(context, this.left, between(band.top, band.top + band.high, share(at)), this.right);
-      context.globalAlpha = 1;
-    }
+  }
+
+  /** How far it is computed. */
+  #head(context, at) {
+    const { found: { bands }, inks } = this.scene;
+    const band = bands.find(({ steps }) => at > steps[0] - 1 && at < steps[steps.length - 1]);
+    if (!band) return;
+    Object.assign(context, { strokeStyle: inks.accent, globalAlpha: 0.4, lineWidth: 1 });
+    line(context, this.left, band.top + band.high * this.#down(band, at - band.steps[0] + 1), this.right);
+    context.globalAlpha = 1;
   }
 
   #frame(context) {

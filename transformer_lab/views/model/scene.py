@@ -13,6 +13,8 @@ from ..shared.exports import Array, Numbers
 from ..shared.messages import percent
 from .data import Pass
 
+SEEN = 0.12  # of a layer's largest edge
+THIN = 0.45  # the widest curve beside the widest line
 GONE = 0.5  # an edge that keeps less of what it carried counts as gone
 
 
@@ -75,11 +77,11 @@ def _routes(
             if not 0 <= key - first < len(tokens):
                 continue
             place = (step["layer"], head, query - first, key - first)
-            if now and is_now < GONE * was and was > 0.1 * most:
+            if now and is_now < GONE * was and was > SEEN * most:
                 gone.append(place)
-            elif is_now > 0.05 * most:
+            elif is_now > SEEN * most:
                 places.append(place)
-                values.append(is_now / most)
+                values.append(THIN * is_now / most)
     part = found.shares[stack].get("MLP", found.shares[stack].get("block"))
     layers = len(norms) - 1
     added = np.zeros((layers, len(tokens))) if part is None else part[now].numpy()

@@ -132,8 +132,9 @@ export class ModelViewer extends BaseViewer {
     return this.found.steps.length - 1;
   }
 
+  /** The step that is computed now, or was last. */
   get step() {
-    return Math.min(this.last, Math.floor(this.clock.at + 1e-6) + Number(this.clock.playing));
+    return Math.min(this.last, Math.ceil(this.clock.at - 1e-6));
   }
 
   /** The token of the stack that predicts. */
@@ -471,13 +472,13 @@ export class ModelViewer extends BaseViewer {
 
   /** The step is told, where it is another. */
   #stepped() {
-    const step = this.clock.at >= this.last ? null : Math.floor(this.clock.at + 1e-6);
+    const step = this.clock.at >= this.last ? null : this.step;
     if (step !== this.model.get("step")) this.shell.set({ step });
   }
 
   #follow() {
     const step = this.model.get("step") ?? this.last;
-    if (!this.clock.playing && Math.floor(this.clock.at + 1e-6) !== step) this.clock.seek(step);
+    if (!this.clock.playing && this.step !== step) this.clock.seek(step);
   }
 
   #drawTransport() {
