@@ -1,6 +1,7 @@
 // The predictions of an Explorer: without and with the edits, side by side.
 
 import { element, tokenElement } from "../shared/dom.js";
+import { travel } from "../shared/motion.js";
 import { button } from "../shared/controls.js";
 import { NEEDS_KERNEL } from "./runner.js";
 import { percentText, quoted, short } from "../shared/messages.js";
@@ -85,8 +86,10 @@ export class Predictions {
     this.table.hidden = !shown;
     this.table.classList.toggle("tl-states", !about.predicts);
     this.#invite(about, missing, !nowhere && !shown);
+    if (this.drawn === outcome && shown) return; // bars on their way are left alone
+    this.drawn = shown ? outcome : null;
     if (!shown) this.table.replaceChildren();
-    else if (about.predicts) this.#rows(outcome);
+    else if (about.predicts) travel(this.table, () => this.#rows(outcome));
     else this.#states(outcome);
   }
 

@@ -13,6 +13,7 @@ import { isLong, MANY_QUERIES } from "./lines.js";
 import { LinesPanel } from "./lines_panel.js";
 import { Pointed, sameSpot } from "../shared/linked.js";
 import { MapPanel } from "./map_panel.js";
+import { crossFade } from "../shared/motion.js";
 import { Pins } from "./pins.js";
 import { drawnOf } from "./pyramid.js";
 import { highest, median, scaleEnd } from "./scale.js";
@@ -21,6 +22,8 @@ import { hasFixedHeight } from "../shared/screen.js";
 import { headTag } from "../shared/map_sentences.js";
 import { short } from "../shared/messages.js";
 import { Thumbnails } from "../shared/thumbnails.js";
+
+const FADES = 160; // ms
 
 /**
  * @typedef {object} Does what a view does about its heads
@@ -248,7 +251,10 @@ export class Heads {
     this.shown = { kind: kindName, layer, head };
     this.layerHeads = new Map([[head, weights]]);
     this.pins.fetch(() => turn === this.turn && !this.signal.aborted);
-    this.shell.draw();
+    const other = this.drawnOf && this.drawnOf !== weights; // another head, or the same with other edits
+    this.drawnOf = weights;
+    if (other) crossFade(this.mapPanel.canvas, () => this.shell.draw(), FADES);
+    else this.shell.draw();
     this.root.dataset.shown = `${kindName}/${layer}/${head}`;
     if (this.linesPanel.wholeLayer) this.#fetchLayer(turn);
   }
