@@ -169,6 +169,62 @@ def test_without_the_model_a_page_offers_no_other_text(entered, shipped_page):
     assert "becomes less likely" in text(page, "effect")
 
 
+def test_terms_explain_themselves_and_named_heads_can_be_chosen(entered, shipped_page, accessible):
+    page = entered(shipped_page)
+    page.locator(part("all-tools")).click()
+    page.locator(part("head-off")).click()
+    settled(page, 1)
+    tip = page.locator(".tl-tip")
+    assert page.locator(".tl-named").count() == 0  # the head is chosen
+    page.locator("[data-part=kl] .tl-term").hover()
+    assert tip.inner_text().startswith("KL divergence: how much the whole prediction changed")
+    box = tip.bounding_box()
+    assert 0 <= box["x"] and box["x"] + box["width"] <= 1300
+    page.mouse.move(0, 0)
+    assert not tip.is_visible()
+    page.locator("[data-part=kl] .tl-term").focus()
+    assert tip.is_visible()
+    accessible(page)
+    page.keyboard.press("Escape")
+    assert not tip.is_visible()
+    page.locator(part("head-on")).click()
+    page.wait_for_function(
+        "() => document.querySelector('#tl-root').dataset.shown === 'decoder/2/3'"
+    )
+    page.locator("[data-part=effect] .tl-named").click()
+    page.wait_for_function(
+        "() => document.querySelector('#tl-root').dataset.shown === 'decoder/2/2'"
+    )
+
+
+def test_bars_slide_and_maps_fade_unless_motion_is_unwanted(entered, shipped_page):
+    page = entered(shipped_page)
+    moving = "() => document.getAnimations().filter((one) => one.playState === 'running').length"
+    page.evaluate(
+        "() => { const made = Element.prototype.animate;"
+        " Element.prototype.animate = function (...all) { window.animated = (window.animated ?? 0) + 1; return made.apply(this, all); }; }"
+    )
+    page.locator(part("head-off")).click()
+    settled(page, 1)
+    page.locator(part("head-on")).click()
+    page.wait_for_function(
+        "() => document.querySelector('#tl-root').dataset.shown === 'decoder/2/3'"
+    )
+    assert page.evaluate("window.animated") > 8
+    page.wait_for_function(f"() => ({moving})() === 0")
+    assert page.locator(".tl-tile canvas").count() == 1  # what faded out is gone
+    page.emulate_media(reduced_motion="reduce")
+    page.evaluate("window.animated = 0")
+    page.locator(part("undo")).click()
+    settled(page, 0)
+    page.locator(part("head-back")).click()
+    page.wait_for_function(
+        "() => document.querySelector('#tl-root').dataset.shown === 'decoder/2/2'"
+    )
+    assert page.evaluate("window.animated") == 0
+    page.emulate_media(reduced_motion="no-preference")
+
+
 def test_presentation_size(entered, shipped_page, screenshot):
     page = entered(shipped_page)
     page.locator(part("all-tools")).click()

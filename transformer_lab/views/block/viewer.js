@@ -228,7 +228,7 @@ export class BlockViewer extends BaseViewer {
     shell.subtitle.textContent = "one block, step by step";
     this.heading.textContent = stage.title;
     this.formula.textContent = stage.formula;
-    this.sentence.textContent = stage.sentence;
+    this.say(stage.sentence);
     const shown = `${kind}/${layer}/${head}/${position}/${stage.name}`;
     const fill = () => {
       /** @type {Strip[]} */

@@ -1,9 +1,8 @@
 // The headline of an Explorer: an invitation until something is edited, then what the edits do; below it
 // what the head attends to.
 
-import { popover } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
-import { sayExplorer } from "./prose.js";
+import { prose } from "../shared/prose.js";
 
 const DISTANCE = /^(.*\S) (Overall change: [^.]*\(KL [^)]+\))\.( .*)?$/s; // as messages.json has it
 
@@ -17,21 +16,20 @@ export class Answer {
   /** @param {HTMLElement} sentence what the chosen head attends to */
   constructor(sentence) {
     this.effect = element("p", { class: "tl-first", role: "status", "aria-live": "polite", "data-part": "effect" });
-    this.help = popover("?", "what-kl-is", "What KL is", element("p", {}, sayExplorer("what_kl")));
-    this.root = element("div", { class: "tl-answer" }, element("div", { class: "tl-told" }, this.effect, this.help), sentence);
-    this.show("");
+    this.root = element("div", { class: "tl-answer" }, this.effect, sentence);
+    this.effect.hidden = true;
   }
 
-  /** @param {string} text */
-  show(text) {
-    if (this.text !== text) {
-      this.text = text;
+  /** @param {string} text @param {import("../shared/prose.js").HeadPlace} here the chosen head */
+  show(text, here) {
+    const key = JSON.stringify([text, here]);
+    if (this.key !== key) {
+      this.key = key;
       const { said, distance, rest } = withoutDistance(text);
-      const small = element("small", { class: "tl-quiet" }, element("span", { "data-part": "kl" }, distance), ".");
-      this.effect.replaceChildren(said, ...(distance ? [" ", small] : []), rest);
+      const small = element("small", { class: "tl-quiet" }, element("span", { "data-part": "kl" }, ...prose(distance)), ".");
+      this.effect.replaceChildren(...prose(said, here), ...(distance ? [" ", small] : []), ...prose(rest));
     }
     this.effect.hidden = !text;
-    this.help.hidden = !this.effect.querySelector("small");
     this.root.classList.toggle("tl-two-answers", Boolean(text));
   }
 }

@@ -4,6 +4,7 @@ import { button } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { headOff } from "./edits.js";
 import { sayExplorer } from "./prose.js";
+import { sayProse } from "../shared/prose.js";
 import { withoutDistance } from "./answer.js";
 import { changeOf } from "./facts.js";
 import { quoted, short, changeText } from "../shared/messages.js";
@@ -74,7 +75,7 @@ export class HeadCard {
     const { layer, head, kindName, several } = this.state;
     const label = this.state.labelOf(layer, head);
     this.headTitle.textContent = `${headName({ kind: kindName, layer, head, several })}${label.tag ? ` · ${label.tag}` : ""}`;
-    this.evidence.textContent = label.sentence;
+    sayProse(this.evidence, label.sentence);
     this.evidence.hidden = !label.sentence;
     this.nameButton.hidden = !this.canName;
     this.nameButton.disabled = Boolean(this.naming);

@@ -271,7 +271,7 @@ export class FlowViewer extends BaseViewer {
     this.heads.replaceChildren("heads: ", ...heads.flatMap((head) => [element("span", { class: "tl-dot", style: `background:${headColour(head)}` }), `${head} `]),
       "· dashed: against the logit · grey: what stays at its token", ...(info.cuts.length ? [" · dotted, with a cross: cut"] : []));
     this.told = this.#told();
-    this.sentence.textContent = this.told;
+    this.say(this.told);
     this.circuitSaid.hidden = !circuit;
     this.circuitSaid.textContent = circuit?.sentence ?? "";
     this.canvas.setAttribute("aria-label", `${this.told} Arrow keys choose an edge, Enter cuts it or puts it back.`);

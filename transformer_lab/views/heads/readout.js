@@ -1,7 +1,8 @@
 // What is seen, below the picture: the sentence, the number under the cursor, the top-5 table.
 
 import { largest } from "../shared/attention.js";
-import { element, say, tokenElement } from "../shared/dom.js";
+import { element, tokenElement } from "../shared/dom.js";
+import { sayProse } from "../shared/prose.js";
 import { MANY_QUERIES } from "./lines.js";
 import { quoted } from "../shared/messages.js";
 import { betweenChangeSentence, betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, nothingSentence, querySentence, spreadSentence, TO_NOTHING } from "../shared/map_sentences.js";
@@ -37,7 +38,7 @@ export class Readout {
   /** @param {Scene} scene */
   show(scene) {
     this.text = this.#say(scene);
-    say(this.sentence, this.text);
+    sayProse(this.sentence, this.text, scene.seen);
     this.#number(scene);
     this.#top(scene);
   }

@@ -4,6 +4,7 @@ import { bytesOf } from "./codecs.js";
 import { entry, onThemeChange, PALETTE, themeOf } from "./colours.js";
 import { element, hearChanges, onceAFrame, setPixelRatio } from "./dom.js";
 import { Header } from "./header.js";
+import { Prose } from "./prose.js";
 import { Requests } from "./requests.js";
 
 /**
@@ -26,6 +27,7 @@ export class Shell {
     this.signal = signal;
     this.does = does;
     this.requests = new Requests(model, signal);
+    new Prose(root, signal, (place) => this.#chooses(place));
     /** Views within this one. @type {Shell[]} */
     this.within = [];
     this.top = new Header(model, root, this.requests, { ...does, png: () => this.#sharp(does.png) }, () => this.redraw());
@@ -110,6 +112,13 @@ export class Shell {
     const chosen = this.model.get(name) !== null;
     if (chosen) this.set({ [name]: null });
     return chosen;
+  }
+
+  /** A head that a sentence names, where the view has it. @param {import("./prose.js").HeadPlace} place */
+  #chooses({ kind, layer, head }) {
+    const kinds = this.model.get("_kinds") ?? {};
+    const to = kinds[kind ?? ""] ? kind : this.model.get("kind");
+    if (kinds[to] && layer < kinds[to].layers && head < kinds[to].heads) this.set({ kind: to, layer, head });
   }
 
   /** @param {string} text */

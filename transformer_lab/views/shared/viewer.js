@@ -2,6 +2,7 @@
 
 import { element, sentencePart } from "./dom.js";
 import { sheet } from "./sheet.js";
+import { sayProse } from "./prose.js";
 import { Shell } from "./shell.js";
 
 /** @typedef {{root: HTMLElement, linked: Record<string, any>, follow: (more: Record<string, any>) => Promise<void>}} Ask the line that asks for another text */
@@ -36,6 +37,12 @@ export class BaseViewer {
 
   get head() {
     return Math.min(this.model.get("head"), this.kind.heads - 1);
+  }
+
+  /** The chosen head, where there is one. @returns {import("./prose.js").HeadPlace | null} */
+  get here() {
+    const kind = this.model.get("kind");
+    return kind === undefined ? null : { kind, layer: this.model.get("layer"), head: this.model.get("head") };
   }
 
   /** What a link told. @param {Record<string, any>} more */
@@ -81,7 +88,7 @@ export class BaseViewer {
 
   /** @param {string} text */
   say(text) {
-    if (this.sentence.textContent !== text) this.sentence.textContent = text;
+    sayProse(this.sentence, text, this.here);
   }
 
   /** Show another kind of attention, from as near a head as it has. @param {string} kind */

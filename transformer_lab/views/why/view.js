@@ -185,7 +185,7 @@ export class WhyViewer extends BaseViewer {
     this.rivals.show(cell, this.tokens.query, names.key_tokens);
     this.#drawFall();
     this.sources.show({ cell, above: this.above, tokens: this.tokens, diverging: this.diverging, colours: shell.inks });
-    this.sentence.textContent = sayWhy("sentence", this.#why());
+    this.say(sayWhy("sentence", this.#why()));
     this.canvas.setAttribute("aria-label", `The score as a sum of ${this.fall.parts.length} numbers. ${this.sentence.textContent} Left and right choose a number.`);
     this.root.dataset.shown = `${kind}/${layer}/${head}/${query}/${key}`;
     this.root.dataset.above = String(this.above);

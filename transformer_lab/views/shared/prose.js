@@ -1,0 +1,86 @@
+// Sentences that can be used: a term explains itself, and a head that is named can be chosen.
+
+import { element } from "./dom.js";
+import { messages } from "./messages.js";
+
+const sayShared = messages();
+const MENTIONED = /(?<kind>encoder |decoder |cross )?layer (?<layer>\d+), head (?<head>\d+)|\bL(?<l>\d+)H(?<h>\d+)\b|\b(?<term>attention heads?|logits?|KL|nats?|induction|random twin)\b/gi;
+const TERMS = { attention: "head", logit: "logit", kl: "kl", nat: "nat", nats: "nat", induction: "induction", random: "twin", logits: "logit" };
+
+/** @typedef {{kind?: string, layer: number, head: number}} HeadPlace */
+
+/**
+ * A sentence as nodes. The first time that a term of the field occurs, it is a button with its meaning.
+ * @param {string} text
+ * @param {HeadPlace | null} [here] the chosen head, which need not be chosen
+ * @returns {(string | Node)[]}
+ */
+export function prose(text, here = null) {
+  /** @type {(string | Node)[]} */
+  const nodes = [];
+  const explained = new Set();
+  let from = 0;
+  for (const found of text.matchAll(MENTIONED)) {
+    const { kind, layer, head, l, h, term } = /** @type {Record<string, string>} */ (found.groups);
+    const made = term ? termButton(found[0], explained) : headButton(found[0], kind?.trim().toLowerCase(), Number(layer ?? l), Number(head ?? h), here);
+    if (!made) continue;
+    nodes.push(text.slice(from, found.index), made);
+    from = found.index + found[0].length;
+  }
+  return [...nodes, text.slice(from)];
+}
+
+/** @param {string} text @param {Set<string>} explained */
+function termButton(text, explained) {
+  const term = TERMS[text.toLowerCase().split(" ")[0]];
+  if (explained.has(term)) return null;
+  explained.add(term);
+  return element("button", { type: "button", class: "tl-term", "data-term": term, "aria-label": `${text}: ${sayShared("term", { term })}` }, text);
+}
+
+/** @param {string} text @param {string | undefined} kind @param {number} layer @param {number} head @param {HeadPlace | null} here */
+function headButton(text, kind, layer, head, here) {
+  if (!here || (here.layer === layer && here.head === head && (!kind || kind === here.kind))) return null;
+  return element("button", { type: "button", class: "tl-named", title: "Choose this head", "data-layer": layer, "data-head": head, "data-kind": kind ?? "" }, text);
+}
+
+/** Write a sentence into its place, once. @param {HTMLElement} place @param {string} text @param {HeadPlace | null} [here] */
+export function sayProse(place, text, here = null) {
+  const key = here ? `${text}|${here.kind}/${here.layer}/${here.head}` : text;
+  if (place.dataset.prose === key) return;
+  place.dataset.prose = key;
+  place.replaceChildren(...prose(text, here));
+}
+
+/** What terms of a view mean, beside them, and what its named heads do. */
+export class Prose {
+  /** @param {HTMLElement} root @param {AbortSignal} signal @param {(place: HeadPlace) => void} choose */
+  constructor(root, signal, choose) {
+    this.root = root;
+    this.tip = element("div", { class: "tl-tip", role: "tooltip", hidden: true });
+    const on = (name, heard) => root.addEventListener(name, heard, { signal });
+    const term = (event) => /** @type {HTMLElement | null} */ (event.target.closest?.(".tl-term"));
+    for (const name of ["pointerover", "focusin"]) on(name, (event) => this.#show(term(event)));
+    for (const name of ["pointerout", "focusout"]) on(name, (event) => term(event) && this.#show(null));
+    on("keydown", (event) => event.key === "Escape" && this.#show(null));
+    on("click", (event) => {
+      this.#show(term(event));
+      const named = event.target.closest?.(".tl-named");
+      if (!named) return;
+      const { layer, head, kind } = named.dataset;
+      choose({ layer: Number(layer), head: Number(head), ...(kind ? { kind } : {}) });
+    });
+  }
+
+  /** @param {HTMLElement | null} term */
+  #show(term) {
+    this.tip.hidden = !term;
+    if (!term) return;
+    if (!this.tip.isConnected) this.root.append(this.tip);
+    this.tip.textContent = sayShared("term", { term: term.dataset.term });
+    const [around, at] = [this.root, term].map((part) => part.getBoundingClientRect());
+    const zoom = around.width / this.root.offsetWidth || 1;
+    const left = Math.max(8, Math.min((at.left - around.left) / zoom, this.root.clientWidth - this.tip.offsetWidth - 8));
+    Object.assign(this.tip.style, { left: `${left}px`, top: `${(at.bottom - around.top) / zoom + 4}px` });
+  }
+}
