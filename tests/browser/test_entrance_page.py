@@ -179,7 +179,7 @@ def test_terms_explain_themselves_and_named_heads_can_be_chosen(entered, shipped
     page.locator("[data-part=kl] .tl-term").hover()
     assert tip.inner_text().startswith("KL divergence: how much the whole prediction changed")
     box = tip.bounding_box()
-    assert 0 <= box["x"] and box["x"] + box["width"] <= 1300
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 1300
     page.mouse.move(0, 0)
     assert not tip.is_visible()
     page.locator("[data-part=kl] .tl-term").focus()
