@@ -175,6 +175,69 @@ def test_a_page_shows_the_whole_text_at_every_zoom(
     accessible(page)
 
 
+@pytest.mark.parametrize("tokens", [60, 700, N])
+def test_a_map_is_zoomed_moved_and_marked_alike_whatever_its_length(
+    open_page, map_of, view, screenshot, tokens
+):
+    """Rows that came as maps, queries and keys from which rows are computed, and tiles."""
+    if tokens != N:
+        space = {}
+        exec(MAKE.replace(str(N), str(tokens)), space)
+        view = HeadView(space["trace"], layer=1, head=1)
+    page = open_page(view.to_html(layers=[0, 1]))
+    map_, weights = map_of(page), view.trace.pattern(1, 1)
+    query, key = divmod(int(weights[1:].argmax()), tokens)
+    query += 1
+    whole = seen(page)
+    assert (whole["query"], whole["key"], whole["tokens"]) == (0, 0, tokens)
+    wheel(page, map_, query, key, 1)
+    settled(page, tokens=tokens / 2**1.2)
+    now = seen(page)
+    shown = float(map_.hover(query, key))
+    assert shown == pytest.approx(cell(view, int(now["level"]), query, key), abs=2e-3)
+    for _ in range(2):
+        page.locator(part("zoom-in")).click()
+    settled(page, tokens=max(8, tokens / 2**3.2))
+    # A drag moves it, and no cell is chosen by its end.
+    before = seen(page)
+    box = map_.canvas.bounding_box()
+    size = float(map_.canvas.get_attribute("data-cell"))
+    page.mouse.move(box["x"] + 200, box["y"] + 200)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 200, box["y"] + 150, steps=3)
+    page.mouse.up()
+    moved = max(0, min(tokens - before["tokens"], before["query"] + 50 / size))
+    settled(page, query=moved, key=before["key"])
+    assert page.locator("#tl-root").get_attribute("data-selected") == ""
+    # Shift and a drag mark a part, which the map then holds alone; Escape shows all again.
+    page.locator(part("zoom-all")).click()
+    settled(page, tokens=tokens)
+    box, ends = map_.canvas.bounding_box(), [map_.place(*at) for at in ((tokens // 2, 3), (tokens - 2, tokens // 3))]  # fmt: skip
+    page.keyboard.down("Shift")
+    page.mouse.move(box["x"] + ends[0]["x"], box["y"] + ends[0]["y"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + ends[1]["x"], box["y"] + ends[1]["y"], steps=4)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    page.wait_for_selector("[data-between]:not([data-between=''])")
+    marked = page.locator("#tl-root").get_attribute("data-between").split(",")
+    a0, a1, b0, b1 = map(int, marked)
+    assert abs(a0 - tokens // 2) <= 16 and abs(b1 - tokens // 3) <= 17
+    settled(page, query=a0, key=b0, tokens=max(a1 - a0, b1 - b0))
+    press(page, "Escape")
+    settled(page, query=0, key=0, tokens=tokens)
+    # A pinned head stands beside it, in the same window.
+    page.locator(part("pin")).click()
+    choose_head(page, 0, 0)
+    page.wait_for_selector("[data-part=pinned-map][data-head='1/1']")
+    page.locator(part("zoom-in")).click()
+    settled(page, tokens=tokens / 2)
+    cells = page.locator("[data-part=map], [data-part=pinned-map]")
+    one, other = cells.evaluate_all("all => all.map((c) => [c.dataset.cell, c.dataset.top])")
+    assert one == other
+    screenshot(page, f"zoomed-{tokens}")
+
+
 def test_live_any_tile_row_and_head_is_pythons(notebook, map_of, screenshot):
     book = notebook(LIVE)
     page = book.page

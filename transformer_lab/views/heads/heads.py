@@ -132,10 +132,6 @@ class Heads:
             return self.first(place)
         return {"_maps": self.data.maps(), "_norms": b"", "_first": {}}
 
-    def all_norms(self) -> bytes:
-        """The value norms of every head, where all maps are sent at once."""
-        return self.data.norms() if self.data.all_maps else b""
-
     def first(self, place: Place) -> dict[str, Any]:
         """The head on view, alone: `_first` says which one the maps and norms are of."""
         head = self.head(place, Shows())
