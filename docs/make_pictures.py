@@ -61,7 +61,14 @@ def flow():
     return tl.views.FlowView(tl.trace(model, clean), answer, circuit=circuit, threshold=0.02)
 
 
+def model():
+    """A quotation that one head closes, without that head."""
+    trace = tl.shipped().trace('The "with" statement and the "for')
+    return tl.views.ModelView(trace, 0, 1, edits=[tl.ablate(0, 1)])
+
+
 SHOTS = {
+    "model": (model, "[data-ready]", (1240, 850), 1),
     "explorer": (explorer, "[data-ready]", (985, 740), 2),
     "cloud": (cloud, "[data-space='1']", (1200, 800), 1),
     "desk": (desk, "[data-ready]", (1200, 600), 1),

@@ -76,7 +76,7 @@ class ModelData:
         self.main = "decoder" if "decoder" in self.stacks else self.stacks[0]
         self.tokens = {kind: self._names(kind) for kind in self.stacks}
         # On each view, not on the class: it must not keep traces alive.
-        self.under = lru_cache(4)(self._under)
+        self.under = lru_cache(2)(self._under)
         self.found = lru_cache(8)(self._found)
         self.lens = lru_cache(64)(self._lens)
 

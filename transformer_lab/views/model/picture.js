@@ -302,21 +302,23 @@ export class ModelPicture {
       context.globalAlpha = (lit ? (dim ? 0.45 : 1) : 0.7) * (lit && marked[stack] !== token && dark ? 0.6 : 1);
       const w = between(a, b, to);
       const y = between(top, top + high, to);
-      const shape = (fill, x0, x1, extra) => {
+      const shape = (fill, beside = 0) => { // the line, or a stripe beside it
+        const side = (half) => (beside ? [half, half + beside] : [-half, half]);
+        const [[left, right], [lower, end]] = [side(a / 2), side(w / 2)];
         context.fillStyle = fill;
         context.beginPath();
-        context.moveTo(x0 - a / 2, top);
-        context.lineTo(x0 + a / 2 + extra, top);
-        context.lineTo(x1 + w / 2 + extra, y);
-        context.lineTo(x1 - w / 2, y);
+        context.moveTo(x + left, top);
+        context.lineTo(x + right, top);
+        context.lineTo(x + end, y);
+        context.lineTo(x + lower, y);
         context.fill();
       };
       if (lit && found.now) {
         const was = found.norm(stack, layer + 1, token, 0);
         const change = Math.abs(found.norm(stack, layer + 1, token, 1) - was) / (was || 1);
-        if (change > MOVED) shape(inks.edited, x, x, Math.min(2.6, 1 + 2 * change));
+        if (change > MOVED) shape(inks.edited, Math.min(2.6, 1 + 2 * change));
       }
-      shape(!lit ? inks.line : marked[stack] === token ? inks.accent : PALETTE.still.other, x, x, 0);
+      shape(!lit ? inks.line : marked[stack] === token ? inks.accent : PALETTE.still.other);
     }
     context.globalAlpha = 1;
   }

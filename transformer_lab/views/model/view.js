@@ -209,7 +209,7 @@ export class ModelViewer extends BaseViewer {
       element("div", { class: "tl-pictured" },
         element("div", {}, this.canvas, this.pager, this.readout, this.note),
         element("div", { class: "tl-side" },
-          element("section", { class: "tl-panel", "aria-live": "polite" }, element("p", { class: "tl-heading" }, this.answersTitle), this.answersTable),
+          element("section", { class: "tl-panel" }, element("p", { class: "tl-heading" }, this.answersTitle), this.answersTable),
           panelPart("head", sayModel("chosen"), "", this.card, this.edgeLine, this.editsBar, this.list))),
       this.below,
     );
