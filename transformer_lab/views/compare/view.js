@@ -8,9 +8,8 @@ import { numbersOf } from "../shared/files.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable } from "../shared/colours.js";
 import compareMessages from "./messages.json" with { type: "json" };
-import { radioGroup } from "../shared/controls.js";
 import { element, legendPart, moveOf, panelPart, picturePart, tableParts, tokenElement, within } from "../shared/dom.js";
-import { headStepper } from "../heads/controls.js";
+import { headStepper, kindChoice } from "../heads/controls.js";
 import { MapPair, withMinus } from "../shared/map_pair.js";
 import { NumberMap } from "../shared/number_map.js";
 import { floatsOf, linearLegend } from "../shared/shell.js";
@@ -83,7 +82,9 @@ export class CompareViewer extends BaseViewer {
     this.numbers = element("p", { class: "tl-number-line", role: "status", "data-part": "readout" });
     this.lock = element("span", { class: "tl-lock", "data-part": "lock", hidden: true }, "Locked: Esc or a second click frees it.");
     this.table = element("table", { class: "tl-table", "data-part": "table" });
-    this.controls = element("div", { class: "tl-controls" });
+    this.stepper = headStepper(this, (layer, head) => this.shell.set({ layer, head }));
+    this.kinds = kindChoice((kind) => this.changeKind(kind));
+    this.controls = element("div", { class: "tl-controls" }, this.stepper.root, this.kinds.root, this.note);
     this.mapTitle = element("b", { "data-part": "map-title" });
     this.root.append(
       this.shell.header,
@@ -106,21 +107,6 @@ export class CompareViewer extends BaseViewer {
     );
     this.grid.addEventListener("keydown", (event) => this.#moveHead(event), { signal });
     this.freeByEscape();
-  }
-
-  #buildControls() {
-    const kinds = this.model.get("_kinds");
-    if (!this.stepper) {
-      const names = Object.keys(kinds);
-      this.stepper = headStepper(this, (layer, head) => this.shell.set({ layer, head }));
-      this.kinds = names.length > 1 ? radioGroup({
-        label: "Attention", part: "kind", quiet: true, chosen: this.kindName, choices: names.map((value) => ({ value, text: value })),
-        choose: (kind) => this.changeKind(kind),
-      }) : null;
-      this.controls.replaceChildren(this.stepper.root, ...(this.kinds ? [element("span", { class: "tl-kinds" }, this.kinds.root)] : []), this.note);
-    }
-    this.kinds?.set(this.kindName);
-    this.stepper.show();
   }
 
   // ---- what the reader does -----------------------------------------------------------------
@@ -176,7 +162,8 @@ export class CompareViewer extends BaseViewer {
 
   draw() {
     if (!this.maps || this.shown.kind !== this.kindName) return;
-    this.#buildControls();
+    this.stepper.show();
+    this.kinds.show(this.model.get("_kinds"), this.kindName);
     const { kind, names, shell } = this;
     this.sequential = colourTable("default", shell.theme);
     shell.subtitle.textContent = `${kind.layers} ${kind.layers === 1 ? "layer" : "layers"} × ${kind.heads} ${kind.heads === 1 ? "head" : "heads"} · ${names[0]} and ${names[1]}`;

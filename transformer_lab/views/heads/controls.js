@@ -1,7 +1,7 @@
 // The controls of the heads: one step to the next head, what is hidden, what the numbers are.
 
 import { COLOUR_MAPS, headColour } from "../shared/colours.js";
-import { button, checkbox, menu } from "../shared/controls.js";
+import { button, checkbox, menu, radioGroup } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { headTag } from "../shared/map_sentences.js";
 
@@ -25,6 +25,26 @@ export function headStepper(state, choose) {
       name.textContent = headTag(state.layer, state.head);
       name.title = `Layer ${state.layer}, head ${state.head}`;
       back.disabled = on.disabled = state.kind.layers * state.kind.heads < 2;
+    },
+  };
+}
+
+/** The kinds of attention, where there are several. @param {(kind: string) => void} choose */
+export function kindChoice(choose) {
+  const root = element("span", { class: "tl-kinds" });
+  let [names, group] = ["", null];
+  return {
+    root,
+    /** @param {Record<string, any>} kinds @param {string} chosen */
+    show(kinds, chosen) {
+      const all = Object.keys(kinds);
+      root.hidden = all.length < 2;
+      if (!root.hidden && names !== all.join()) {
+        names = all.join();
+        group = radioGroup({ label: "Attention", part: "kind", quiet: true, chosen, choose, choices: all.map((value) => ({ value, text: value })) });
+        root.replaceChildren(group.root);
+      }
+      group?.set(chosen);
     },
   };
 }

@@ -1,10 +1,9 @@
 // Every head, small, and what else shows all of them: one panel with a face for each.
 
 import { radioGroup, button } from "../shared/controls.js";
+import { kindChoice } from "./controls.js";
 import { element } from "../shared/dom.js";
 import { Room } from "../shared/screen.js";
-
-const KINDS_SHOWN = { encoder: "encoder", decoder: "decoder", cross: "cross" };
 
 const GRID_HEIGHT = 480; // at most, where the page may grow
 
@@ -21,14 +20,14 @@ export class HeadsPanel {
     this.thumbnails = thumbnails;
     this.count = element("span", { class: "tl-quiet" });
     this.faceChoice = element("span", { class: "tl-faces" });
-    this.kindChoice = element("span", { class: "tl-kinds" });
+    this.kindChoice = kindChoice((kind) => state.changeKind(kind));
     this.gridBox = element("div", { class: "tl-grid-box" }, thumbnails.root);
     this.note = element("p", { class: "tl-hint", "data-part": "grid-note" });
     this.below = element("div", { class: "tl-heads-below" }, this.note);
     this.root = element("section", { class: "tl-panel tl-panel-heads", "aria-label": "Every head" },
-      element("p", { class: "tl-heading" }, element("b", {}, "Heads"), " ", this.count, this.faceChoice), this.kindChoice,
+      element("p", { class: "tl-heading" }, element("b", {}, "Heads"), " ", this.count, this.faceChoice), this.kindChoice.root,
       this.gridBox, this.below);
-    this.room = new Room(this.gridBox, [this.root, this.kindChoice, this.below], shell.signal, () => shell.redraw());
+    this.room = new Room(this.gridBox, [this.root, this.kindChoice.root, this.below], shell.signal, () => shell.redraw());
     /** @type {Face[]} */
     this.faces = [{ name: "grid", root: this.gridBox }];
   }
@@ -81,20 +80,9 @@ export class HeadsPanel {
   /** The kinds of attention, where there are several, and how many heads the one on view has. */
   start() {
     const { kinds, kindName, kind } = this.state;
-    const names = Object.keys(kinds);
     this.count.textContent = `${kind.layers} × ${kind.heads}`;
     this.count.title = `${kind.layers} ${kind.layers === 1 ? "layer" : "layers"} down, ${kind.heads} ${kind.heads === 1 ? "head" : "heads"} across`;
-    this.kindChoice.hidden = names.length < 2;
-    const choices = names.map((value) => ({ value, text: KINDS_SHOWN[value] ?? value }));
-    const group = radioGroup({
-      label: "Attention", part: "kind", quiet: true, choices, chosen: kindName, choose: (name) => this.state.changeKind(name),
-    });
-    if (names.length > 1 && this.kindNames !== names.join()) {
-      this.kindNames = names.join();
-      this.kindGroup = group;
-      this.kindChoice.replaceChildren(group.root);
-    }
-    this.kindGroup?.set(kindName);
+    this.kindChoice.show(kinds, kindName);
   }
 }
 
