@@ -310,12 +310,14 @@ export class Heads {
     this.panels.classList.toggle("tl-pinned", beside.length > 0);
     const layout = this.panels.className;
     this.#saySmall();
-    this.headsPanel.draw(this.maps.thumbnails(state.kindName), smallTable, fixed, shell.inks, layout);
+    const small = this.maps.thumbnails(state.kindName);
+    this.headsPanel.draw(small, smallTable, fixed, shell.inks, layout);
     say(this.mapPanel.title, headTag(this.shown.layer, this.shown.head));
     this.#showFlags();
     this.mapPanel.draw({
       queries: kind.query_tokens, keys: kind.key_tokens, bounds: this.#spans(), causal: kind.causal, offset: kind.all_keys - kind.all_queries,
       hidden: state.hidden, cuts: maps.cuts(this.shown), caption: this.#mapCaption(), measure: kind.measure ?? "attention weight", signed: maps.signed,
+      small: maps.signed || block || this.weightsHere.tiles ? null : this.#smallOf(small),
       ...main, end: this.end, clipped: most > this.end * 1.0001, table, inks: shell.inks, fixed, layout,
       beside: beside.map((one) => ({ ...one, table: one.signed ? table : smallTable })),
     });
@@ -325,6 +327,12 @@ export class Heads {
     this.#seek();
     this.#follow();
     this.does.drawn();
+  }
+
+  /** The chosen head's map in the grid. @param {ReturnType<import("./store.js").HeadStore["thumbnails"]>} of */
+  #smallOf({ shades, grid: { heads, width, height } }) {
+    const from = (this.shown.layer * heads + this.shown.head) * width * height;
+    return { width, height, shades: shades.subarray(from, from + width * height) };
   }
 
   #saySmall() {

@@ -2,7 +2,7 @@
 // keys move and zoom it, Shift marks a part of it.
 
 import { button, menu } from "../shared/controls.js";
-import { element, hearPointer, moveOf, onceAFrame, pixelRatio, pointIn, say, taken } from "../shared/dom.js";
+import { element, hearPointer, moveOf, onceAFrame, pixelRatio, pointIn, say, sizedContext, taken } from "../shared/dom.js";
 import { paintBlocked, shade, signedShade } from "../shared/colours.js";
 import { tilesOf } from "../shared/map_frame.js";
 import { colourCells, MatrixMap, pixelsIn } from "../marks/matrix.js";
@@ -31,6 +31,7 @@ const OVERVIEW = 56;
  * @property {boolean} [cheap]
  * @property {((query: number) => number) | null} nothing what goes to no key: one more column
  * @property {Bounds} bounds
+ * @property {{width: number, height: number, shades: Uint8Array} | null} [small] all of it, small: places on the table
  * @property {string} [of] which rows and columns these are, other than tokens
  * @property {string[]} queries
  * @property {string[]} keys
@@ -126,7 +127,11 @@ export class MapPanel {
     this.room = new Room(this.box, [this.root, this.foot, this.said], signal, () => redraw());
     /** What is pointed at and what is locked. @type {[Spot | null, Spot | null]} */
     this.marked = [null, null];
-    this.soon = onceAFrame(() => this.scene && !signal.aborted && this.#drawAll());
+    this.soon = onceAFrame(() => {
+      if (!this.scene || signal.aborted) return;
+      this.#drawAll();
+      this.mark(...this.marked);
+    });
     this.#listen();
   }
 
@@ -342,7 +347,7 @@ export class MapPanel {
 
   // ---- drawing --------------------------------------------------------------------------------
 
-  /** @param {MapScene} scene */
+  /** What is marked is drawn when `mark` is called next. @param {MapScene} scene */
   draw(scene) {
     this.scene = scene;
     this.#follow();
@@ -363,7 +368,6 @@ export class MapPanel {
     this.room.take(fixed && this.#room.height ? this.high + 2 : null); // what its colours mean follows at once
     if (this.zoomable) this.#drawOverview();
     this.#fetch();
-    this.mark(...this.marked);
   }
 
   /** What there is for maps. */
@@ -452,24 +456,30 @@ export class MapPanel {
     const per = (OVERVIEW * ratio) / whole.tokens;
     const part = partOf(whole, scene.bounds);
     const [width, height] = [part.keys, part.queries].map((count) => Math.max(1, Math.round(count * per)));
-    if (this.overviewOf !== scene) this.small = pixelsIn(scene, part, width, height);
-    this.overviewOf = scene;
-    const place = scene.signed ? signedShade : shade;
-    const context = colourCells(this.overview, { width: this.small.width, height: this.small.height }, scene.table, (i) => place(this.small.values[i], scene.end));
-    const [x, y] = [per * (this.small.width / width), per * (this.small.height / height)];
+    if (this.overviewOf !== scene) {
+      const { shades } = scene.small ?? {};
+      const small = scene.small ?? pixelsIn(scene, part, width, height);
+      const place = scene.signed ? signedShade : shade;
+      this.small = document.createElement("canvas");
+      colourCells(this.small, small, scene.table, shades ? (i) => shades[i] : (i) => place(small.values[i], scene.end));
+      this.overviewOf = scene;
+    }
+    const context = sizedContext(this.overview, width / ratio, height / ratio);
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.imageSmoothingEnabled = false;
+    context.drawImage(this.small, 0, 0, width, height);
     if (scene.causal) {
-      const reach = (query) => Math.max(0, query + 1 + scene.offset - part.key) * x;
+      const reach = (query) => Math.max(0, query + 1 + scene.offset - part.key) * per;
       const [first, last] = [reach(part.query), reach(part.query + part.queries - 1)];
       context.beginPath();
       for (const [i, [a, b]] of [[first, 0], [Math.max(first, width), 0], [Math.max(last, width), height], [last, height]].entries()) i ? context.lineTo(a, b) : context.moveTo(a, b);
       paintBlocked(context, scene.inks);
     }
-    Object.assign(this.overview.style, { width: `${width / ratio}px`, height: `${height / ratio}px` });
     for (const [ink, line] of [[scene.inks.ground, 4], [scene.inks.accent, 2]]) {
       context.strokeStyle = ink;
       context.lineWidth = line * ratio;
       const least = 4 * ratio; // so that it is seen
-      context.strokeRect((window.key - whole.key) * x, (window.query - whole.query) * y, Math.max(least, window.tokens * x), Math.max(least, window.tokens * y));
+      context.strokeRect((window.key - whole.key) * per, (window.query - whole.query) * per, Math.max(least, window.tokens * per), Math.max(least, window.tokens * per));
     }
   }
 
