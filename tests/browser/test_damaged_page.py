@@ -82,7 +82,7 @@ SAYS_BEFORE = "() => getComputedStyle(document.documentElement, '::before').cont
 
 def test_a_page_that_is_cut_off_before_its_first_script_ends(open_page, text, tmp_path):
     first = text.index("</script>")
-    told = '"This page is cut off: its end is missing, and without it nothing can be shown. Save it anew, or copy it again."'
+    told = '"This page is cut off: its end is missing, and without it nothing can be shown. Save it again, or copy it again."'
     page = None
     for at in range(text.index('content: "') + 11, first, 60):
         page = open_page(text[:at], ready="html", instead=page)

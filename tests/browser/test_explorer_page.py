@@ -181,7 +181,7 @@ def test_groups_and_cuts_say_that_they_need_a_kernel(open_page, shipped, map_of)
     before = float(view.trace.pattern(3, 3)[14, key])
     assert float(shown) == pytest.approx(-before, abs=1.5e-4)
     map_of(page).click(2, 9)
-    assert "cannot look at" in text(page, "status")
+    assert "cannot attend to" in text(page, "status")
 
 
 def test_what_heads_do_follows_the_token_that_is_predicted(open_page):
@@ -384,7 +384,7 @@ def test_a_page_says_at_once_whether_heads_can_be_switched_off(open_page, shippe
 
 def test_a_page_says_once_what_needs_a_kernel_and_why(open_page, shipped, monkeypatch):
     monkeypatch.setattr(carrying, "UNASKED", 100)
-    note = "This page is a snapshot without its model, so {} edges, writing on, or another text needs a live kernel: the model has 2 MB."
+    note = "This page is a snapshot without its model, so {} edges, continuing the text, or another text needs a live kernel: the model has 2 MB."
     for effects, heads, lead in (
         (True, "cutting", "None yet. Switch a head off to see if it matters."),
         (False, "switching heads off, cutting", "None yet."),

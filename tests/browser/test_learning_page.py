@@ -104,7 +104,7 @@ def test_a_map_is_read_with_keys_and_a_legend(open_page, text, accessible, scree
     tokens = page.locator("[data-part=said] th[scope=row]").all_inner_texts()
     last = len(tokens) - 1
     told = readout.inner_text()
-    assert told.startswith(f"{tokens[last - 1]} ({last - 1}) looks at {tokens[2]} (2) with 0.")
+    assert told.startswith(f"{tokens[last - 1]} ({last - 1}) attends to {tokens[2]} (2) with 0.")
     row = []
     for _ in range(2):
         page.keyboard.press("ArrowLeft")
@@ -112,7 +112,7 @@ def test_a_map_is_read_with_keys_and_a_legend(open_page, text, accessible, scree
         row.append(float(readout.inner_text().rpartition(" ")[2]))
         page.keyboard.press("ArrowRight")
     label = big.get_attribute("aria-label")
-    assert f"({last - 1}) looks at" in label and label.endswith("Arrow keys move.")
+    assert f"({last - 1}) attends to" in label and label.endswith("Arrow keys move.")
     assert sum(row) == pytest.approx(1, abs=2e-3)  # a row of the map, cell by cell
     accessible(page)
     screenshot(page, "learning-dark")

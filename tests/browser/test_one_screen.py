@@ -107,7 +107,7 @@ def test_so_it_does_with_edits_and_what_was_written_with_and_without_them(open_p
             page.wait_for_function(f"() => ({CUT_OFF})().length === 0")  # once it is drawn anew
             screenshot(page, f"screen-written-{width}-{scheme}")
         lead = page.locator("[data-part=lead]")
-        assert lead.inner_text() == "Writing on needs a live kernel."
+        assert lead.inner_text() == "Continuing the text needs a live kernel."
         box, side = lead.bounding_box(), page.locator(".tl-panel-side").bounding_box()
         assert box["y"] + box["height"] <= side["y"] + side["height"] + 1
 

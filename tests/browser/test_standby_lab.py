@@ -136,9 +136,7 @@ display(heads, why, block, desk, flow, place)
 """
 COMPUTED = "The kernel is busy or gone: this was computed in the page."
 WAITS = "The kernel is busy or gone: it answers when it is free. What is on the page still works."
-LOST = (
-    "The kernel is gone, or was started anew: run the cell again. What is on the page still works."
-)
+LOST = "The kernel stopped or was restarted. Run this cell again. What is on the page still works."
 
 
 def test_every_view_goes_on_or_says_why_not(notebook, tmp_path, screenshot):

@@ -83,7 +83,7 @@ def test_what_cannot_travel_says_why(change):
     text = view.to_html()
     assert "model" not in blocks_of(text) and re.search(why, state_of(text)["_note"])
     assert state_of(text)["_note"].startswith(
-        "This page is a snapshot without its model, so cutting edges, writing on, or another text needs a live kernel: "
+        "This page is a snapshot without its model, so cutting edges, continuing the text, or another text needs a live kernel: "
     )
     heads = HeadView(view.trace)  # whose page can do no more than read
     note = state_of(heads.to_html())["_note"]

@@ -80,7 +80,7 @@ export class CompareViewer extends BaseViewer {
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
     this.gridLegend = legendPart("grid-legend");
     this.numbers = element("p", { class: "tl-number-line", role: "status", "data-part": "readout" });
-    this.lock = element("span", { class: "tl-lock", "data-part": "lock", hidden: true }, "Locked: Esc or a second click frees it.");
+    this.lock = element("span", { class: "tl-lock", "data-part": "lock", hidden: true }, "Locked: Esc or a second click releases it.");
     this.table = element("table", { class: "tl-table", "data-part": "table" });
     this.stepper = headStepper(this, (layer, head) => this.shell.set({ layer, head }));
     this.kinds = kindChoice((kind) => this.changeKind(kind));
@@ -98,7 +98,7 @@ export class CompareViewer extends BaseViewer {
         { class: "tl-panels tl-compare" },
         panelPart("grid", "How much each head differs", "layer ↓, head →; click one", this.grid, this.gridLine, this.gridLegend),
         element("section", { class: "tl-panel", "aria-label": "Maps" },
-          element("p", { class: "tl-heading" }, this.mapTitle, " ", element("span", { class: "tl-quiet" }, "row looks at column; a click locks")),
+          element("p", { class: "tl-heading" }, this.mapTitle, " ", element("span", { class: "tl-quiet" }, "row attends to column; a click locks")),
           pair.box, this.answers.busy,
           element("div", { class: "tl-row" }, pair.legends.weight, pair.legends.difference)),
       ),

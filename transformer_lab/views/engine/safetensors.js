@@ -5,7 +5,7 @@ import { halvesToFloats, typed } from "../shared/codecs.js";
 /** Bytes that are no model of ours, or not as they were written. */
 export class DamagedModel extends Error {}
 
-export const NOT_AS_WRITTEN = "the model in this page is not as it was written: its checksum differs. Save the page anew, or copy it again";
+export const NOT_AS_WRITTEN = "the model in this page is not as it was written: its checksum differs. Save the page again, or copy it again";
 
 const LONGEST_TABLE = 100_000_000;
 const NUMBER_BYTES = { F64: 8, F32: 4, F16: 2, BF16: 2, I8: 1 };

@@ -17,10 +17,10 @@ import { editsCode, headOff } from "./edits.js";
  * @param {boolean} live @param {boolean} effects @param {boolean} edited @param {boolean} told what needs a kernel, beside the reason
  */
 export const lead = (live, effects, edited, told) => {
-  if (edited) return live || told ? "" : "Writing on needs a live kernel.";
+  if (edited) return live || told ? "" : "Continuing the text needs a live kernel.";
   const can = live || effects ? ["None yet. Switch a head off to see if it matters."] : told ? ["None yet."] : [];
   if (live || told) return can.join("");
-  return [...can, `${effects ? "Cutting" : "None yet. Switching heads off, cutting"} edges, writing on, or another text needs a live kernel.`].join(" ");
+  return [...can, `${effects ? "Cutting" : "None yet. Switching heads off, cutting"} edges, continuing the text, or another text needs a live kernel.`].join(" ");
 };
 
 /** A button that says it cannot be pressed, and keeps the focus. @param {HTMLElement} made @param {boolean} on */
@@ -35,8 +35,8 @@ export class EditsPanel {
     /** @type {import("./edits.js").Edit[]} */
     this.edits = [];
     this.undo = button("↶", "undo", () => does.step("undo"), "Undo the last change (Z)");
-    this.redo = button("↷", "redo", () => does.step("redo"), "Do it again (Y)");
-    this.reset = button("reset", "reset", () => does.change([]), "Take every edit back");
+    this.redo = button("↷", "redo", () => does.step("redo"), "Redo (Y)");
+    this.reset = button("reset", "reset", () => does.change([]), "Remove all edits");
     this.copyEdits = button("copy", "copy-edits", () => this.#copyEdits(), "Copy the edits, and a run without and with them, as Python");
     for (const made of [this.reset, this.copyEdits]) made.className = "tl-link";
     this.chips = element("ul", { class: "tl-chips", "data-part": "edits" });

@@ -158,7 +158,7 @@ class Facts:
         self.background.open()
 
     def start_naming(self) -> None:
-        """Name the heads beside everything else: it takes seconds and edits nothing."""
+        """Find known head types beside everything else: it takes seconds and edits nothing."""
         start_thread(threading.Thread(target=self.name_heads, daemon=True))
 
     def close(self) -> None:

@@ -53,8 +53,8 @@ export class HeadCard {
     this.effect = element("p", { class: "tl-hint", "data-part": "head-effect" });
     this.best = button("", "best", () => does.choose(...this.foremost), "Of the heads measured on this text, it changes the prediction most");
     this.best.className = "tl-link";
-    this.sweep = button("What does each head do?", "sweep", () => this.#sweepAll(), "Switch every head off in turn, and show what that changes");
-    this.nameButton = button("Name the heads", "names", () => this.nameHeads(), "Look for heads that do one thing, on repeated random tokens; takes some seconds");
+    this.sweep = button("Measure every head", "sweep", () => this.#sweepAll(), "Switch every head off in turn, and show what that changes");
+    this.nameButton = button("Find known head types", "names", () => this.nameHeads(), "Look for heads that do one thing, on repeated random tokens; takes some seconds");
     for (const made of [this.sweep, this.nameButton]) made.className = "tl-link";
     this.sweepNote = element("p", { class: "tl-hint", "data-part": "sweep-note" });
     this.root = element(
@@ -79,7 +79,7 @@ export class HeadCard {
     this.evidence.hidden = !label.sentence;
     this.nameButton.hidden = !this.canName;
     this.nameButton.disabled = Boolean(this.naming);
-    this.nameButton.textContent = this.naming ? "Naming the heads …" : "Name the heads";
+    this.nameButton.textContent = this.naming ? "Finding head types …" : "Find known head types";
     const off = chosen.every((place) => headOff(this.runner.edits, place));
     const what = chosen.length > 1 ? `${chosen.length} heads` : "this head";
     this.offButton.textContent = `Switch ${what} ${off ? "on again" : "off"}`;
@@ -173,7 +173,7 @@ export class HeadCard {
     const { swept, effects, estimates, most } = found;
     this.#offer(found);
     if (this.sweeping) return;
-    this.sweep.textContent = "What does each head do?";
+    this.sweep.textContent = "Measure every head";
     const coming = !estimates.size || this.state.about.quick; // of a quick model all are measured unasked
     this.sweep.hidden = (swept && coming) || this.state.blind || !this.runner.live;
     if (!swept) {

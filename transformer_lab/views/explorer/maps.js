@@ -122,11 +122,11 @@ export class EditedMaps {
   flags(place) {
     const notes = [];
     const { mode } = this;
-    if (mode === "difference") notes.push("Difference: the edited weights less those before. Lines and small maps show the edited weights.");
-    else if (mode === "after") notes.push("Edited: these are the weights with your edits in force.");
-    else if (this.there) notes.push("Before: these are the weights without your edits.");
+    if (mode === "difference") notes.push("Difference: after minus before. Lines and small maps show the edited weights.");
+    else if (mode === "after") notes.push("Showing attention with your edits applied.");
+    else if (this.there) notes.push("Showing attention without your edits.");
     else if (this.model.get("_edits").length) notes.push(`The weights are those without your edits; seeing the others ${NEEDS_KERNEL}.`);
-    if (headOff(this.runner.edits, place)) notes.push("This head is switched off: what it looks at stays to be seen, but what it adds is set to 0.");
+    if (headOff(this.runner.edits, place)) notes.push("This head is switched off: you still see what it attends to, but its output is set to zero.");
     const nothing = this.state.kind.sinks?.includes(place.layer) ? ", what goes to nothing too," : "";
     if (this.cuts(place).length) notes.push(`A cut edge gets no weight; the rest of its row${nothing} is scaled up to 1 again.`);
     return notes;

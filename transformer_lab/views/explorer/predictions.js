@@ -21,7 +21,7 @@ import { percentText, quoted, short } from "../shared/messages.js";
 /** What is predicted, in words. @param {{kind: string, predicts: boolean}} about */
 export function question(about) {
   if (!about.predicts) return "What changes inside";
-  if (about.kind === "encoder") return "What stands at the mask";
+  if (about.kind === "encoder") return "What the mask hides";
   return about.kind === "decoder" ? "What comes next" : "What is written next";
 }
 

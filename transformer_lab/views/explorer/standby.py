@@ -28,7 +28,7 @@ class SessionModel:
         """
         runs, reading = self._session.runs, self._session.reading
         heads = "cutting" if effects else "switching heads off, cutting"
-        lacks = f"{heads} edges, writing on, or another text needs a live kernel"
+        lacks = f"{heads} edges, continuing the text, or another text needs a live kernel"
         quiet, stale = runs.quiet(reading.version), not runs.is_fresh(reading)
         return carry(quiet, model, stale, [reading.trace], lacks, precision)
 

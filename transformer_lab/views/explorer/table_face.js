@@ -56,7 +56,7 @@ export class TableFace {
 
   #unnamed() {
     if (this.state.named) return "";
-    return this.does.canName() ? "The heads have no labels yet: press “Name the heads”." : "The heads have no labels here.";
+    return this.does.canName() ? "The heads have no labels yet: press “Find known head types”." : "The heads have no labels here.";
   }
 
   /** Why there are no scores, on a page that goes on without Python. */

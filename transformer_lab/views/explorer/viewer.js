@@ -230,7 +230,7 @@ export class ExplorerViewer {
     const { kind, place, options } = this.state;
     if (edge.query === null && edge.key === null) return;
     if (kind.causal && kind.same && edge.query !== null && edge.key !== null && edge.key > edge.query) {
-      return this.#told(`There is nothing to cut: ${quoted(kind.query_tokens[edge.query])} cannot look at ${quoted(kind.key_tokens[edge.key])}, which comes later.`, "error");
+      return this.#told(`There is nothing to cut: ${quoted(kind.query_tokens[edge.query])} cannot attend to ${quoted(kind.key_tokens[edge.key])}, which comes later.`, "error");
     }
     this.#change(toggleCut(this.runner.edits, place, edge, options.scope ?? "head", this.state.about.patterns, kind));
   }

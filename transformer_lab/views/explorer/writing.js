@@ -40,8 +40,8 @@ export class Writing {
     this.fields = FIELDS.map(({ name, label, value, step }) => ({ name, box: element("input", { type: "number", class: "tl-number", value, step, "aria-label": label, "data-part": `write-${name}` }), label }));
     this.n = this.fields[0].box;
     this.n.addEventListener("input", () => (this.asked = true));
-    const start = button("Write on", "write", () => this.write(), "Go on with the text; with edits in force, once without and once with them");
-    const how = popover("…", "how", "How it writes on", ...this.fields.map(({ box, label }) => element("label", { class: "tl-how" }, label, box)));
+    const start = button("Continue text", "write", () => this.write(), "Let the model continue. With edits, you see both continuations");
+    const how = popover("…", "how", "Generation settings", ...this.fields.map(({ box, label }) => element("label", { class: "tl-how" }, label, box)));
     this.root = element("span", { class: "tl-write" }, start, how);
     this.slider = element("input", { type: "range", class: "tl-slider", "aria-label": "Position of what was written after which the model predicts", "data-part": "written-at" });
     this.slider.addEventListener("input", () => does.pick(Number(this.slider.value)));

@@ -55,7 +55,7 @@ def flow_scene(
             [Panel("", routes)],
             [
                 Panel("the edges that carry most", carried, 0.45),
-                Panel("what stands at a token, toward the logit", stream, 0.55),
+                Panel("the stream at a token, toward the logit", stream, 0.55),
             ],
         ],
         _numbers(tokens, found, shown),

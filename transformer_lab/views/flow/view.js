@@ -266,7 +266,7 @@ export class FlowViewer extends BaseViewer {
     this.#tell();
     this.#drawSide(edges);
     const largest = Math.max(...found.stream.map(Math.abs), 1e-9);
-    this.legend.replaceChildren(...linearLegend(table, -largest, largest, "circles: what stands at a token; squares: what an mlp writes", (value) => (value ? withSign(value) : "0")));
+    this.legend.replaceChildren(...linearLegend(table, -largest, largest, "circles: the stream at a token; squares: MLP output", (value) => (value ? withSign(value) : "0")));
     const heads = [...new Set(edges.map(({ head }) => head))].sort((a, b) => a - b);
     this.heads.replaceChildren("heads: ", ...heads.flatMap((head) => [element("span", { class: "tl-dot", style: `background:${headColour(head)}` }), `${head} `]),
       "· dashed: against the logit · grey: what stays at its token", ...(info.cuts.length ? [" · dotted, with a cross: cut"] : []));

@@ -16,8 +16,8 @@ export function headStepper(state, choose) {
     const at = (state.layer * heads + state.head + by + layers * heads) % (layers * heads);
     choose(Math.floor(at / heads), at % heads);
   };
-  const back = button("◀", "head-back", () => go(-1), "The head before");
-  const on = button("▶", "head-on", () => go(1), "The next head");
+  const back = button("◀", "head-back", () => go(-1), "Previous head");
+  const on = button("▶", "head-on", () => go(1), "Next head");
   const name = element("span", { class: "tl-here", "data-part": "here" });
   return {
     root: element("span", { class: "tl-step", role: "group", "aria-label": "Head" }, back, name, on),
@@ -61,7 +61,7 @@ export function viewControls(state) {
     { value: "value", text: "weight × value length" },
   ], (value) => state.option({ weights: value }));
   const colours = menu("Colours of the weights", "colours", COLOUR_MAPS.map((name) => ({
-    value: name, text: `colours: ${name === "default" ? "usual" : name}`,
+    value: name, text: `colours: ${name}`,
   })), (value) => state.option({ colours: value }));
   return {
     roots: [weights.root, hideFirst.root, hideSpecial.root, colours.root],

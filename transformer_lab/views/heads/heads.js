@@ -403,7 +403,7 @@ export class Heads {
     if (this.state.block) return "Raw attention weights from A to B; the rest of each row goes elsewhere.";
     const sum = kind.keys === kind.all_keys || kind.causal;
     const row = this.#sinks() ? "each row, with what goes to nothing, sums" : "each row sums";
-    if (this.maps.signed) return `Change of raw attention weights, after less before${sum ? `; ${row} to 0` : ""}.`;
+    if (this.maps.signed) return `Change of raw attention weights, after minus before${sum ? `; ${row} to 0` : ""}.`;
     return `Raw attention weights${this.maps.edited ? ", edited" : ""}${sum ? `; ${row} to 1` : ""}.`;
   }
 
@@ -444,7 +444,7 @@ export class Heads {
     const { layer, head } = this.shown;
     const zooms = this.mapPanel.zoomable ? " The wheel, + and − zoom, 0 shows all, Shift with arrows or a drag marks a part." : "";
     this.mapPanel.canvas.setAttribute("aria-label",
-      `Map of layer ${layer}, head ${head}: ${a[1] - a[0]} queries by ${b[1] - b[0]} keys${!block && this.#sinks() && !this.state.valueWeighted ? ", and what goes to nothing" : ""}. ${this.readout.text} Arrow keys move, Enter locks, Escape frees.${zooms}`);
+      `Map of layer ${layer}, head ${head}: ${a[1] - a[0]} queries by ${b[1] - b[0]} keys${!block && this.#sinks() && !this.state.valueWeighted ? ", and what goes to nothing" : ""}. ${this.readout.text} Arrow keys move, Enter locks, Escape releases.${zooms}`);
   }
 
   /** Of a long text the strongest edges of what is seen, or of what is marked. */

@@ -283,7 +283,7 @@ def map_sentence(seen: Seen, weights: Tensor, selected: Spot | None) -> str:
     if len(seen.queries) <= 1024:
         return head_sentence(seen, weights.__getitem__, len(seen.queries))
     text = head_sentence(seen, weights.__getitem__, ROWS_FOR_A_SENTENCE)
-    return f"{text} ({ROWS_FOR_A_SENTENCE} of its rows were looked at.)"
+    return f"{text} ({ROWS_FOR_A_SENTENCE} of its rows were read.)"
 
 
 def name_of(place: Place) -> str:

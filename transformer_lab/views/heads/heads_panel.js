@@ -104,7 +104,7 @@ export class SharedPlace {
       (show === "map" ? toLines : toMap).focus();
     }, title);
     const toMap = to("map", "Show the map in this place");
-    const toLines = to("lines", "Show who looks where as lines, in this place");
+    const toLines = to("lines", "Show attention as lines, in this place");
     for (const made of [toMap, toLines]) made.className = "tl-link tl-switch";
     lines.heading.append(toMap);
     map.heading.append(toLines);

@@ -327,7 +327,7 @@ export function lineScene({ kind, focus: wanted, long, rows, layerMode, end, val
       const column = columnOf ? columnOf(key) : Float32Array.from({ length: kind.queries }, (_, query) => rowOf(query)[key]);
       for (const { index, weight } of largest(column, most, least)) edges.push({ query: index, key, weight, head });
     }
-    note = `Lines: who looks at ${quoted(kind.key_tokens[key])}, ${limits}.`;
+    note = `Lines: which tokens attend to ${quoted(kind.key_tokens[key])}, ${limits}.`;
   }
   if (!layerMode) {
     for (const edge of edges) {

@@ -1,4 +1,4 @@
-// Who looks where, as lines between two columns of tokens: of the chosen head, or of a whole layer.
+// Attention as lines, as lines between two columns of tokens: of the chosen head, or of a whole layer.
 
 import { headColour } from "../shared/colours.js";
 import { radioGroup } from "../shared/controls.js";
@@ -41,7 +41,7 @@ export class LinesPanel {
       choose: (value) => state.option({ lines: value }),
     });
     this.whose = element("span", { class: "tl-quiet", "data-part": "lines-of" });
-    this.heading = element("p", { class: "tl-heading" }, element("b", {}, "Who looks where"), " ", this.whose);
+    this.heading = element("p", { class: "tl-heading" }, element("b", {}, "Attention as lines"), " ", this.whose);
     this.scroll = element("div", { class: "tl-scroll", tabindex: 0, role: "region", "aria-label": "Tokens and lines" }, this.lines.root);
     this.fixed = false;
     this.root = element(
@@ -50,7 +50,7 @@ export class LinesPanel {
       this.heading,
       this.choice.root,
       this.filter,
-      element("div", { class: "tl-ends", "aria-hidden": "true" }, element("span", {}, "query"), element("span", {}, "looks at → key")),
+      element("div", { class: "tl-ends", "aria-hidden": "true" }, element("span", {}, "query"), element("span", {}, "attends to → key")),
       this.scroll,
       this.note,
     );

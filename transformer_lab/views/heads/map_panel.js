@@ -115,7 +115,7 @@ export class MapPanel {
       button("all", "zoom-all", () => this.look(this.whole), "The whole map (0)"));
     this.rows = menu("What a row and a column stand for", "rows", [], (rows) => state.option({ rows }));
     this.heading = element("p", { class: "tl-heading" }, this.title, " ",
-      element("span", { class: "tl-quiet" }, "row looks at column"), element("span", { class: "tl-zoom" }, this.rows.root, this.zoomButtons));
+      element("span", { class: "tl-quiet" }, "row attends to column"), element("span", { class: "tl-zoom" }, this.rows.root, this.zoomButtons));
     this.chosen = element("figure", { class: "tl-tile" }, this.canvas);
     this.box = element("div", { class: "tl-map-box" }, this.chosen, this.busy);
     /** What stands below: what colours mean, and (of a view) the number under the pointer. */
@@ -396,7 +396,7 @@ export class MapPanel {
     const side = 2 ** map.level;
     const notes = [caption];
     if (side > 1) notes.push(`Each point is the largest of ${side} × ${side} weights, so that none is lost.`);
-    if (causal && part.key + part.keys - 1 > part.query + offset) notes.push("Grey: later tokens, which a query cannot look at.");
+    if (causal && part.key + part.keys - 1 > part.query + offset) notes.push("Grey: later tokens, which a query cannot attend to.");
     if (map.sampled) notes.push("Not every row fits: some stand for their neighbours.");
     if (part.keys < keys.length || part.queries < queries.length) {
       notes.push(`Queries ${part.query}–${part.query + part.queries - 1}, keys ${part.key}–${part.key + part.keys - 1} of ${keys.length}.`);

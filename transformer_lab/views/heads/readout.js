@@ -57,14 +57,14 @@ export class Readout {
       if (this.saidOf !== rowOf) {
         const text = headSentence(seen, rowOf, many ? SAMPLED_ROWS : seen.queries.length);
         this.saidOf = rowOf;
-        this.said = many ? `${text} (${SAMPLED_ROWS} of its rows were looked at.)` : text;
+        this.said = many ? `${text} (${SAMPLED_ROWS} of its rows were read.)` : text;
       }
       return this.said;
     }
     const { query, key } = focus;
     if (query !== null && key !== null) return cellSentence(seen, query, key, rowOf(query));
     if (query !== null) return querySentence(seen, query, rowOf(query));
-    if (many) return `${quoted(seen.keys[key])}: choose a query to see how much it looks here.`;
+    if (many) return `${quoted(seen.keys[key])}: choose a query to see how much it attends to this token.`;
     return keySentence(seen, key, given ? given(key) : columnOf(rowOf, seen.queries.length, key));
   }
 

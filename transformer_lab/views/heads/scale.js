@@ -49,6 +49,6 @@ export function legend(table, end, valueWeighted, clipped, isChange = false, mea
     ? [-end, 0, end].map((value) => [value, signedShade(value, end) / 255])
     : legendTicks(end);
   const what = `${isChange ? "change of " : ""}${valueWeighted ? "weight × value length" : measure}`;
-  const cut = clipped ? `; beyond ${name(end)} all look alike` : "";
+  const cut = clipped ? `; beyond ${name(end)} colours are the same` : "";
   return colourLegend(table, what + cut, places.map(([value, place]) => [place, isChange ? changeText(value) : name(value)]));
 }

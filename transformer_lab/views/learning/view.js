@@ -262,15 +262,15 @@ class LearningViewer {
     const { tokens, causal } = this.seen;
     this.at = at && at.query !== null && at.key !== null ? at : null;
     this.map.mark(this.at ?? at, null);
-    const about = `${this.which.textContent}: how much each token, a row, looks at each other, a column.`;
+    const about = `${this.which.textContent}: how much each token, a row, attends to each other, a column.`;
     if (!this.at) {
-      this.readout.textContent = "Rows look at columns. Point at a cell, or move with the arrow keys.";
+      this.readout.textContent = "Rows attend to columns. Hover over a cell, or move with the arrow keys.";
       this.big.setAttribute("aria-label", `${about} Arrow keys choose a cell.`);
       return;
     }
     const { query, key } = this.at;
     const told = causal && key > query ? ", which it may not: it comes later" : ` with ${this.rowOf(query)[key].toFixed(3)}`;
-    this.readout.replaceChildren(tokenElement(tokens[query]), ` (${query}) looks at `, tokenElement(tokens[key]), ` (${key})${told}`);
+    this.readout.replaceChildren(tokenElement(tokens[query]), ` (${query}) attends to `, tokenElement(tokens[key]), ` (${key})${told}`);
     this.big.setAttribute("aria-label", `${about} ${this.readout.textContent}. Arrow keys move.`);
   }
 

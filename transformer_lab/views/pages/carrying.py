@@ -107,7 +107,7 @@ def _left_out(wanted: bool | None, precision: str) -> bool:
     check_precision(precision)
     if wanted is False and precision != "auto":
         raise ValueError(
-            f"precision={precision!r} is of a model that travels, and model=False leaves it out; "
+            f"precision={precision!r} applies to a model that travels, and model=False leaves it out; "
             "give one of them"
         )
     return wanted is False

@@ -39,7 +39,7 @@ POLICY = (
 # Says so of a page that is cut off before its first script (whole.js), which takes it away.
 _CUT = (
     '<style>@media (scripting: enabled) { html::before { content: "This page is cut off: its end is '
-    'missing, and without it nothing can be shown. Save it anew, or copy it again." } }</style>\n'
+    'missing, and without it nothing can be shown. Save it again, or copy it again." } }</style>\n'
 )
 _NOT_A_STATE = ("layout", "tabbable", "tooltip", "_dom_classes")
 

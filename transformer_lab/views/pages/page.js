@@ -4,7 +4,7 @@
 (async () => {
   "use strict";
   /** @type {any} */ (window).transformerLabBegan = true; // for what looks whether the page is whole
-  const DAMAGED = "this page is not as it was written: a part of it is damaged. Save it anew, or copy it again";
+  const DAMAGED = "this page is not as it was written: a part of it is damaged. Save it again, or copy it again";
   const place = document.getElementById("tl-state");
 
   const remainders = Uint32Array.from({ length: 256 }, (_, n) => {

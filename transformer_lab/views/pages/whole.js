@@ -9,6 +9,6 @@ addEventListener("DOMContentLoaded", () => {
   told.dataset.cut = "";
   told.setAttribute("role", "alert");
   const lacks = /** @type {any} */ (window).transformerLabBegan ? ", and with it a part of what can be asked for" : ", and without it nothing can be shown";
-  told.textContent = `This page is cut off: its end is missing${lacks}. Save it anew, or copy it again.`;
+  told.textContent = `This page is cut off: its end is missing${lacks}. Save it again, or copy it again.`;
   document.body.prepend(told);
 });

@@ -164,7 +164,7 @@ export class PatchViewer extends OverlayViewer {
     this.cells.append(...this.others.map(({ root: cell }) => cell));
     this.tools = radioGroup({
       label: "A click", part: "tool", chosen: this.tool,
-      choices: [{ value: "look", text: "looks from there" }, { value: "cut", text: "cuts the edge to there" }],
+      choices: [{ value: "look", text: "attends from there" }, { value: "cut", text: "cuts the edge to there" }],
       choose: (tool) => {
         this.tool = tool;
         this.tools.set(tool);
@@ -185,7 +185,7 @@ export class PatchViewer extends OverlayViewer {
       this.sentence,
       shell.message,
       element("div", { class: "tl-overlay" },
-        panelPart("picture", "What it looks at", "hover, click or arrow keys choose who looks",
+        panelPart("picture", "What it attends to", "hover, click or arrow keys choose who looks",
           element("div", { class: "tl-map-box" }, this.canvas), this.cells, this.legend, this.fade.root, this.busy,
           element("p", { class: "tl-heading tl-asked" }, element("b", {}, "Does it matter?")),
           element("div", { class: "tl-trials" }, this.trials.off, this.trials.undo), this.tools.root, this.trials.effect),
@@ -221,7 +221,7 @@ export class PatchViewer extends OverlayViewer {
   }
 
   cannot(position) {
-    return `What ${this.grid.labels[position]} looks at`;
+    return `What ${this.grid.labels[position]} attends to`;
   }
 
   #pick(position) {

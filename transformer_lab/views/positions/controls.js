@@ -42,7 +42,7 @@ export class PositionControls {
       choose: (test) => set({ test }),
     });
     this.again = button("Shuffle again", "again", () => set({ shuffle: model.get("shuffle") + 1 }));
-    this.causal = checkbox("causal mask", "causal", (causal) => set({ causal }), "Whether each word looks back only");
+    this.causal = checkbox("causal mask", "causal", (causal) => set({ causal }), "Whether each word attends to earlier ones only");
     this.headBar = element("div", { class: "tl-row" });
   }
 

@@ -56,14 +56,14 @@ export class DistancePanel {
       yRange: scheme.distance_range,
     }, Math.max(200, this.canvas.parentElement.clientWidth), height);
     this.line.replaceChildren(...this.#distanceWords(curve, facts, at));
-    this.canvas.setAttribute("aria-label", `${this.title.textContent}. ${this.line.textContent} Arrow keys move, Escape frees.`);
+    this.canvas.setAttribute("aria-label", `${this.title.textContent}. ${this.line.textContent} Arrow keys move, Escape releases.`);
     this.#fillTable(curve, scheme, computed);
   }
 
   #distanceWords(curve, facts, at) {
     if (at === null) {
       const sampled = curve.sampled ? " Means are over up to 64 positions." : "";
-      return [element("span", { class: "tl-quiet" }, `Point at the curve for its numbers.${sampled}`)];
+      return [element("span", { class: "tl-quiet" }, `Hover over the curve for its numbers.${sampled}`)];
     }
     const i = nearestIndex(curve.x, at);
     const series = curve.series[Math.min(facts.head, curve.series.length - 1)];

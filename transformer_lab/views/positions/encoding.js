@@ -80,16 +80,16 @@ export class EncodingPanel {
     }, Math.max(200, this.canvas.parentElement.clientWidth), bias ? 340 : 320);
     this.picture.mark(this.cell);
     this.legend.replaceChildren(...linearLegend(this.diverging, -map.largest, map.largest,
-      scheme.scale ? scheme.scale : bias ? "added to the score" : map.clipped ? "value; larger ones look alike" : "value", (value) => four(Number(value.toPrecision(3))).replace(/0{1,3}$/, "").replace(/\.$/, "")));
+      scheme.scale ? scheme.scale : bias ? "added to the score" : map.clipped ? "value; larger ones have one colour" : "value", (value) => four(Number(value.toPrecision(3))).replace(/0{1,3}$/, "").replace(/\.$/, "")));
     this.line.replaceChildren(...this.#cellWords(map));
-    this.canvas.setAttribute("aria-label", `${this.titles.encoding.textContent}: ${map.rows} by ${map.columns}. ${this.line.textContent} Arrow keys move, Escape frees.`);
+    this.canvas.setAttribute("aria-label", `${this.titles.encoding.textContent}: ${map.rows} by ${map.columns}. ${this.line.textContent} Arrow keys move, Escape releases.`);
   }
 
   #cellWords(map) {
     const { cell } = this;
     if (!cell || cell.row === null || cell.column === null) {
       const marks = map.what === "bias" ? "" : " Bars at the left: the sentence, and the sentence moved.";
-      return [element("span", { class: "tl-quiet" }, `Point at a cell for its number.${marks}`)];
+      return [element("span", { class: "tl-quiet" }, `Hover over a cell for its number.${marks}`)];
     }
     const value = map.value(cell.row, cell.column);
     const number = (text) => element("b", { "data-part": "encoding-number" }, text);

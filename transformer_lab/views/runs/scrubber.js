@@ -195,7 +195,7 @@ export class Scrubber {
     const at = x === null || !points?.length ? null : nearest(points, x);
     const other = x === null || !held?.length ? null : nearest(held, x);
     const beside = other ? `; held out at step ${other.step}: ${other.value.toFixed(3)}` : "";
-    this.point.textContent = at ? `Step ${Math.round(at.step)}: loss ${at.value.toFixed(3)}${beside}` : "Point at the curve for its numbers.";
+    this.point.textContent = at ? `Step ${Math.round(at.step)}: loss ${at.value.toFixed(3)}${beside}` : "Hover over the curve for its numbers.";
   }
 
   #key(event) {

@@ -127,7 +127,7 @@ class TrainingViewer extends BaseViewer {
     const held = this.step === null || !this.held?.length ? null : nearest(this.held, this.step);
     this.point.textContent = at
       ? `Step ${Math.round(at.step)}: loss ${at.value.toFixed(3)}${held ? `; held out at step ${held.step}: ${held.value.toFixed(3)}` : ""}`
-      : this.train?.length ? "Point at the curve for its numbers." : "";
+      : this.train?.length ? "Hover over the curve for its numbers." : "";
   }
 }
 

@@ -111,7 +111,7 @@ export class MapPair {
       draw(one, i, cell);
       one.caption.textContent = scene.captions[i];
       one.map.mark(spot(this.pointed.spot), spot(this.selected));
-      one.canvas.setAttribute("aria-label", `${scene.captions[i]}: ${rows.length} queries by ${keys.length} keys. ${scene.text} Arrow keys move, Enter locks, Escape frees.`);
+      one.canvas.setAttribute("aria-label", `${scene.captions[i]}: ${rows.length} queries by ${keys.length} keys. ${scene.text} Arrow keys move, Enter locks, Escape releases.`);
     });
     this.legends.weight.replaceChildren(...linearLegend(sequential, 0, end, "attention weight", (x) => short(x)));
     this.legends.difference.replaceChildren(...linearLegend(diverging, -scale, scale, "difference", (x) => withMinus(x, short)));

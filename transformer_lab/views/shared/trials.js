@@ -36,8 +36,8 @@ export class Trials {
     this.waiting = waiting;
     this.does = does;
     this.off = button("", "off", () => this.toggle([{ edit: "ablate", ...does.place() }]));
-    this.undo = button("Undo all", "undo", () => this.#edit([]));
-    this.try = button("Try every head", "try", () => this.#try(), "Switch off every head, each alone");
+    this.undo = button("Remove all edits", "undo", () => this.#edit([]));
+    this.try = button("Measure every head", "try", () => this.#try(), "Switch off every head, each alone");
     this.effect = element("div", { class: "tl-changed", role: "status", "aria-live": "polite", "data-part": "effect", hidden: true });
     this.tried = element("p", { class: "tl-hint", "data-part": "tried" });
   }
@@ -141,7 +141,7 @@ export class Trials {
     const every = does.every();
     const known = every.flat().filter((x) => typeof x === "number").map(Math.abs).sort((a, b) => a - b);
     this.try.hidden = !this.trying && !this.#untried().length;
-    this.try.textContent = this.trying ? "Stop" : known.length ? "Try the other heads" : "Try every head";
+    this.try.textContent = this.trying ? "Stop" : known.length ? "Measure the other heads" : "Measure every head";
     this.tried.hidden = !this.trying && !known.length;
     if (this.trying || !known.length) return;
     const size = does.size ? does.size() : null;

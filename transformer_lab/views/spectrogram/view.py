@@ -28,7 +28,7 @@ MEANS = ("", "layer", "all")
 
 class SpectrogramView(OverlayView):
     """A sound and the heads that listen to it. A word of the answer is chosen; over the log-mel
-    spectrogram, as the model was given it, lies when the chosen head looks from there, and over small
+    spectrogram, as the model was given it, lies when the chosen head attends from there, and over small
     ones the same of every head. Beside it stands what becomes of the probability of the word that
     comes next when the head is switched off, or the edges to a span of time are cut.
 

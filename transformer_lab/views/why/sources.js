@@ -146,7 +146,7 @@ export class RowPanel {
   /** @param {import("./cell.js").WhyCell} cell @param {string} query the query's token @param {string[]} keys */
   show(cell, query, keys) {
     this.cell = cell;
-    this.hint.replaceChildren("what “", tokenElement(query), `” (${cell.info.query}) looks at; choose a key`);
+    this.hint.replaceChildren("what “", tokenElement(query), `” (${cell.info.query}) attends to; choose a key`);
     this.#drawRow(keys);
     this.#drawLedger();
   }
@@ -187,7 +187,7 @@ export class RowPanel {
     const { dot, scale, scaled, softcap, capped, bias, score, weight, mean } = this.cell.info;
     const line = (name, value, note) =>
       element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value), element("td", { class: "tl-quiet" }, note));
-    const masked = "masked: the query may not look here";
+    const masked = "masked: the query may not attend to it";
     const lines = [
       line("query · key", fixed(dot, 3), "the dot product"),
       line("× scale", fixed(scaled, 3), `times ${scale.toFixed(4)}`),
