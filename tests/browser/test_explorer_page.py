@@ -374,7 +374,7 @@ def test_a_page_says_at_once_whether_heads_can_be_switched_off(open_page, shippe
     kept = open_page(view.save_html(tmp_path / "kept.html", model=False))
     assert "Switch a head off to see if it matters" in text(kept, "lead")
     without = open_page(view.save_html(tmp_path / "without.html", effects=False, model=False))
-    assert "Switching heads off, cutting edges, writing on, or another text needs" in text(
+    assert "Switching heads off, cutting edges, continuing the text, or another text needs" in text(
         without, "lead"
     )
     without.locator(part("head-off")).click()
