@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -136,9 +136,9 @@ class ModelData:
         for stack in self.stacks:
             seen = self.window(stack, first)
             columns = slice(seen.start, seen.stop)
-            norms[stack] = torch.stack([_norms(*one, stack)[:, columns] for one in both])
+            norms[stack] = torch.stack(_of_each(both, partial(_norms, stack)))[..., columns]
             shares[stack] = {}
-            added = [_shares(*one, stack) for one in both]
+            added = _of_each(both, partial(_shares, stack))
             for name in added[0]:
                 shares[stack][name] = torch.stack([one[name][:, columns] for one in added])
             for layer in range(self.trace.n_layers(stack)):
@@ -158,13 +158,14 @@ class ModelData:
         return Pass([*steps, end], edges, norms, shares)
 
     def _edges(self, both: list, kind: str, layer: int, queries: range, edits: str) -> Edges:
-        maps, lengths = [], []
-        for trace, batch in both:
+        def read(trace: Trace, batch: int) -> tuple[Tensor, Tensor]:
             call = trace.call(layer, kind=kind, batch=batch)
-            maps.append(call.pattern(batch, slice(None), torch.tensor(queries)).float().cpu())
+            weights = call.pattern(batch, slice(None), torch.tensor(queries)).float().cpu()
             values = trace.value_norms(layer, kind=kind, batch=batch)
-            heads, keys = maps[-1].shape[0], maps[-1].shape[-1]
-            lengths.append(torch.ones(heads, keys) if values is None else values.float().cpu())
+            ones = torch.ones(weights.shape[0], weights.shape[-1])
+            return weights, ones if values is None else values.float().cpu()
+
+        maps, lengths = map(list, zip(*_of_each(both, read), strict=True))
         lengths[1] = lengths[1] * self._left(kind, layer, len(lengths[1]), edits)[:, None]
         own = torch.tensor(queries) if kind != "cross" else torch.full((len(queries),), -1)
         found = analyses.carried(maps[0], maps[1], lengths[0], lengths[1], own)
@@ -265,7 +266,13 @@ class ModelData:
             return trace.pattern(layer, head, kind=kind, batch=self._batch(trace)).float().cpu()
 
 
-def _norms(trace: Trace, batch: int, stack: str) -> Tensor:
+def _of_each(both: list, read: Callable[[Trace, int], Any]) -> list:
+    """What is read of the pass without edits and of the one with them: of one and the same, once."""
+    first = read(*both[0])
+    return [first, first if both[1][0] is both[0][0] else read(*both[1])]
+
+
+def _norms(stack: str, trace: Trace, batch: int) -> Tensor:
     """Lengths of the stream; 1 where they are not known."""
     try:
         return stream_norms(trace, kind=stack, batch=batch).float()
@@ -273,7 +280,7 @@ def _norms(trace: Trace, batch: int, stack: str) -> Tensor:
         return torch.ones(trace.n_layers(stack) + 1, len(trace.query_tokens(stack, batch)))
 
 
-def _shares(trace: Trace, batch: int, stack: str) -> dict[str, Tensor]:
+def _shares(stack: str, trace: Trace, batch: int) -> dict[str, Tensor]:
     """Part -> what it adds over the stream's length, [layer, token]; none where that is not known."""
     try:
         found = block_share(trace, kind=stack, batch=batch)

@@ -2,7 +2,7 @@
 // boxes for what an MLP adds. Nothing here is computed but places and widths.
 
 import { headColour, PALETTE } from "../shared/colours.js";
-import { fitText, sizedContext } from "../shared/dom.js";
+import { fitText, pixelRatio, sizedContext } from "../shared/dom.js";
 import { leaningHeight, writeAbove } from "../shared/map_frame.js";
 import { percentText } from "../shared/messages.js";
 
@@ -92,6 +92,9 @@ export class ModelPicture {
     this.canvas = canvas;
     this.base = document.createElement("canvas");
     this.key = "";
+    this.done = -1;
+    /** @type {number | null} the first of the tall layers */
+    this.tall = null;
     /** @type {number[]} heights of the layers */
     this.heights = [];
   }
@@ -129,7 +132,10 @@ export class ModelPicture {
     const even = room / bands.length;
     if (even >= 52) return bands.map(() => Math.min(TALLEST, even));
     const at = Math.max(0, bands.findIndex(({ stack, layer }) => stack === focus.stack && layer === focus.layer));
-    const first = Math.max(0, Math.min(bands.length - 2 * AROUND - 1, at - AROUND));
+    // They stay as they are while the focus is among them: a picture that moves at each layer is hard to follow.
+    const before = this.tall ?? at - AROUND;
+    const among = at < before ? at - 2 * AROUND : at > before + 2 * AROUND ? at : before;
+    const first = (this.tall = Math.max(0, Math.min(bands.length - 2 * AROUND - 1, among)));
     const tall = (i) => i >= first && i <= first + 2 * AROUND;
     const rest = Math.max(LEAST, (room - (2 * AROUND + 1) * TALL) / Math.max(1, bands.length - 2 * AROUND - 1));
     return bands.map((_, i) => (tall(i) ? TALL : rest));
@@ -215,39 +221,60 @@ export class ModelPicture {
 
   /** @param {number} at between two steps */
   draw(at) {
-    const { scene, width = scene.width } = /** @type {any} */ (this);
+    const { scene } = this;
     const done = Math.floor(at + 1e-6);
-    const key = `${done} ${scene.pointed?.stack} ${scene.pointed?.token}`;
-    const context = sizedContext(this.canvas, width, this.height);
-    if (key !== this.key) {
-      this.key = key;
-      this.#still(sizedContext(this.base, width, this.height), done);
-    }
-    context.drawImage(this.base, 0, 0, width, this.height);
+    const context = this.#cleared(this.canvas);
+    this.#still(done);
+    context.drawImage(this.base, 0, 0, scene.width, this.height);
     const active = scene.found.bands.find(({ steps }) => steps.includes(done + 1));
     if (at > done && active) this.#band(context, active, at, done);
     this.#head(context, at);
   }
 
-  #still(context, done) {
-    context.textBaseline = "middle";
-    this.#frame(context);
-    for (const band of this.scene.found.bands) {
-      this.#rails(context, band, 0, 1, false);
-      if (band.steps[0] <= done) this.#band(context, band, done, 0);
+  /** A canvas of the picture's size, which is made anew where it has another. @param {HTMLCanvasElement} canvas */
+  #cleared(canvas) {
+    const { width } = this.scene;
+    const ratio = pixelRatio();
+    const isFit = canvas.width === Math.max(1, Math.round(width * ratio)) && canvas.height === Math.max(1, Math.round(this.height * ratio));
+    if (!isFit) return sizedContext(canvas, width, this.height);
+    const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    context.clearRect(0, 0, width, this.height);
+    return context;
+  }
+
+  /** What is computed up to a step; of the next one only what is new is drawn. @param {number} done */
+  #still(done) {
+    const { found: { bands }, pointed, width } = this.scene;
+    const key = `${pointed?.stack} ${pointed?.token}`;
+    if (this.key === key && this.done === done) return;
+    const band = this.key === key && this.done === done - 1 && bands.find(({ steps }) => steps.includes(done));
+    if (band) {
+      const context = /** @type {CanvasRenderingContext2D} */ (this.base.getContext("2d"));
+      this.#band(context, band, done, done - 1);
+      context.clearRect(this.right + 4, 0, width, this.height);
+      this.#lens(context, done);
+    } else {
+      const context = this.#cleared(this.base);
+      context.textBaseline = "middle";
+      this.#frame(context);
+      for (const band of bands) {
+        this.#rails(context, band, 0, 1, false);
+        if (band.steps[0] <= done) this.#band(context, band, done, band.steps[0] - 1);
+      }
+      this.#memory(context);
+      this.#names(context);
+      this.#lens(context, done);
     }
-    this.#memory(context);
-    this.#names(context);
-    this.#lens(context, done);
+    Object.assign(this, { key, done });
   }
 
   /** A layer, as far as it is computed; what was drawn of it up to `since` is there. @param {CanvasRenderingContext2D} context @param {Band} band @param {number} at @param {number} since */
   #band(context, band, at, since) {
     const share = (time) => this.#down(band, Math.max(0, Math.min(band.steps.length, time - band.steps[0] + 1)));
-    this.#rails(context, band, 0, share(at), true);
+    this.#rails(context, band, share(since), share(at), true);
     for (const step of band.steps) {
       const u = Math.max(0, Math.min(1, at - step + 1));
-      if (u > 0 && (step > since || !since)) this.#edges(context, band, step, u);
+      if (u > 0 && step > since) this.#edges(context, band, step, u);
     }
     const last = band.steps[band.steps.length - 1];
     const u = at - last + 1;
@@ -293,22 +320,22 @@ export class ModelPicture {
     if (to <= from) return;
     const { found, inks, marked, pointed } = this.scene;
     const { stack, layer, top, high } = band;
-    const { from: first, to: end } = /** @type {any} */ (this.seen)[stack];
+    const { from: first, to: last } = /** @type {any} */ (this.seen)[stack];
     const dark = inks.ground === PALETTE.dark.paper;
-    for (let token = first; token < end; token++) {
+    for (let token = first; token < last; token++) {
       const [x, now] = [this.x(stack, token), found.norm(stack, layer, token)];
       const [a, b] = [this.#width(stack, now), this.#width(stack, found.norm(stack, layer + 1, token))];
       const dim = pointed && (pointed.stack !== stack || pointed.token !== token);
       context.globalAlpha = (lit ? (dim ? 0.45 : 1) : 0.7) * (lit && marked[stack] !== token && dark ? 0.6 : 1);
-      const w = between(a, b, to);
-      const y = between(top, top + high, to);
+      const [v, w] = [between(a, b, from), between(a, b, to)];
+      const [start, y] = [top + high * from, top + high * to];
       const shape = (fill, beside = 0) => { // the line, or a stripe beside it
         const side = (half) => (beside ? [half, half + beside] : [-half, half]);
-        const [[left, right], [lower, end]] = [side(a / 2), side(w / 2)];
+        const [[left, right], [lower, end]] = [side(v / 2), side(w / 2)];
         context.fillStyle = fill;
         context.beginPath();
-        context.moveTo(x + left, top);
-        context.lineTo(x + right, top);
+        context.moveTo(x + left, start);
+        context.lineTo(x + right, start);
         context.lineTo(x + end, y);
         context.lineTo(x + lower, y);
         context.fill();
