@@ -175,7 +175,12 @@ def test_terms_explain_themselves_and_named_heads_can_be_chosen(entered, shipped
     page.locator(part("head-off")).click()
     settled(page, 1)
     tip = page.locator(".tl-tip")
-    assert page.locator(".tl-named").count() == 0  # the head is chosen
+    assert page.locator("[data-layer].tl-named").count() == 0  # the head is chosen
+    page.locator("[data-part=effect] .tl-named", has_text="format").click()
+    page.wait_for_function(
+        "() => document.querySelector('.tl-tok.tl-chosen')?.textContent === 'format'"
+    )
+    page.keyboard.press("Escape")
     page.locator("[data-part=kl] .tl-term").hover()
     assert tip.inner_text().startswith("KL divergence: how much the whole prediction changed")
     box = tip.bounding_box()
@@ -191,7 +196,7 @@ def test_terms_explain_themselves_and_named_heads_can_be_chosen(entered, shipped
     page.wait_for_function(
         "() => document.querySelector('#tl-root').dataset.shown === 'decoder/2/3'"
     )
-    page.locator("[data-part=effect] .tl-named").click()
+    page.locator("[data-part=effect] .tl-named", has_text="layer").click()
     page.wait_for_function(
         "() => document.querySelector('#tl-root').dataset.shown === 'decoder/2/2'"
     )

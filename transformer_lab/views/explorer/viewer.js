@@ -422,7 +422,7 @@ export class ExplorerViewer {
       locked: about.kind !== "encoder" && state.kindName !== "encoder" ? state.selected?.query ?? null : null,
     });
     const note = outcome.note ? ` ${outcome.note}` : "";
-    this.answer.show(`${edits.length ? outcome.sentence ?? "" : this.#invitation(outcome)}${note}`.trim(), state.place);
+    this.answer.show(`${edits.length ? outcome.sentence ?? "" : this.#invitation(outcome)}${note}`.trim(), state.place, showsAllTools(state.options) ? state.kind.query_tokens : []);
     this.ask.show();
     this.entrance.show(runner.live);
     this.#strips();

@@ -532,6 +532,7 @@ export class Heads {
       signed: maps.signed,
       between: this.between.now,
       focus,
+      plain: Boolean(this.does.rests?.()),
       number: this.#number(),
       locked: Boolean(selected) && (!this.hover || sameSpot(this.hover, selected)),
       rowOf: this.rowOf,

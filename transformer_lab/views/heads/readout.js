@@ -17,6 +17,7 @@ const SAMPLED_ROWS = 256;
  *   pointer, or of the one that is locked: its number, or words of a cell of many
  * @property {boolean} locked whether the focus is the locked selection
  * @property {(query: number) => Float32Array} rowOf as shown
+ * @property {boolean} [plain] whether tokens in sentences cannot be chosen
  * @property {boolean} changed whether what is shown is no longer the weight itself
  * @property {boolean} [signed] whether values are changes
  * @property {({share: number, even: number, about: boolean, was?: {share: number, about: boolean}} & import("./between.js").Block) | null} [between]
@@ -38,7 +39,7 @@ export class Readout {
   /** @param {Scene} scene */
   show(scene) {
     this.text = this.#say(scene);
-    sayProse(this.sentence, this.text, scene.seen);
+    sayProse(this.sentence, this.text, scene.seen, scene.plain ? [] : scene.seen.queries);
     this.#number(scene);
     this.#top(scene);
   }

@@ -1,10 +1,10 @@
-// Sentences that can be used: a term explains itself, and a head that is named can be chosen.
+// Sentences that can be used: a term explains itself, and a head or a token that is named can be chosen.
 
 import { element } from "./dom.js";
 import { messages } from "./messages.js";
 
 const sayShared = messages();
-const MENTIONED = /(?<kind>encoder |decoder |cross )?layer (?<layer>\d+), head (?<head>\d+)|\bL(?<l>\d+)H(?<h>\d+)\b|\b(?<term>attention heads?|logits?|KL|nats?|induction|random twin)\b/gi;
+const MENTIONED = /(?<kind>encoder |decoder |cross )?layer (?<layer>\d+), head (?<head>\d+)|\bL(?<l>\d+)H(?<h>\d+)\b|“(?<token>[^”]+)”|\b(?<term>attention heads?|logits?|KL|nats?|induction|random twin)\b/gi;
 const TERMS = { attention: "head", logit: "logit", kl: "kl", nat: "nat", nats: "nat", induction: "induction", random: "twin", logits: "logit" };
 
 /** @typedef {{kind?: string, layer: number, head: number}} HeadPlace */
@@ -13,16 +13,17 @@ const TERMS = { attention: "head", logit: "logit", kl: "kl", nat: "nat", nats: "
  * A sentence as nodes. The first time that a term of the field occurs, it is a button with its meaning.
  * @param {string} text
  * @param {HeadPlace | null} [here] the chosen head, which need not be chosen
+ * @param {string[]} [tokens] those that can be chosen, where a name is of one alone
  * @returns {(string | Node)[]}
  */
-export function prose(text, here = null) {
+export function prose(text, here = null, tokens = []) {
   /** @type {(string | Node)[]} */
   const nodes = [];
   const explained = new Set();
   let from = 0;
   for (const found of text.matchAll(MENTIONED)) {
-    const { kind, layer, head, l, h, term } = /** @type {Record<string, string>} */ (found.groups);
-    const made = term ? termButton(found[0], explained) : headButton(found[0], kind?.trim().toLowerCase(), Number(layer ?? l), Number(head ?? h), here);
+    const { kind, layer, head, l, h, term, token } = /** @type {Record<string, string>} */ (found.groups);
+    const made = token ? tokenButton(found[0], token, tokens) : term ? termButton(found[0], explained) : headButton(found[0], kind?.trim().toLowerCase(), Number(layer ?? l), Number(head ?? h), here);
     if (!made) continue;
     nodes.push(text.slice(from, found.index), made);
     from = found.index + found[0].length;
@@ -38,23 +39,30 @@ function termButton(text, explained) {
   return element("button", { type: "button", class: "tl-term", "data-term": term, "aria-label": `${text}: ${sayShared("term", { term })}` }, text);
 }
 
+/** @param {string} text @param {string} token @param {string[]} tokens */
+function tokenButton(text, token, tokens) {
+  const at = tokens.indexOf(token);
+  if (at < 0 || tokens.lastIndexOf(token) !== at) return null;
+  return element("button", { type: "button", class: "tl-named", title: "Choose this token", "data-token": at }, text);
+}
+
 /** @param {string} text @param {string | undefined} kind @param {number} layer @param {number} head @param {HeadPlace | null} here */
 function headButton(text, kind, layer, head, here) {
   if (!here || (here.layer === layer && here.head === head && (!kind || kind === here.kind))) return null;
   return element("button", { type: "button", class: "tl-named", title: "Choose this head", "data-layer": layer, "data-head": head, "data-kind": kind ?? "" }, text);
 }
 
-/** Write a sentence into its place, once. @param {HTMLElement} place @param {string} text @param {HeadPlace | null} [here] */
-export function sayProse(place, text, here = null) {
+/** Write a sentence into its place, once. @param {HTMLElement} place @param {string} text @param {HeadPlace | null} [here] @param {string[]} [tokens] */
+export function sayProse(place, text, here = null, tokens = []) {
   const key = here ? `${text}|${here.kind}/${here.layer}/${here.head}` : text;
   if (place.dataset.prose === key) return;
   place.dataset.prose = key;
-  place.replaceChildren(...prose(text, here));
+  place.replaceChildren(...prose(text, here, tokens));
 }
 
 /** What terms of a view mean, beside them, and what its named heads do. */
 export class Prose {
-  /** @param {HTMLElement} root @param {AbortSignal} signal @param {(place: HeadPlace) => void} choose */
+  /** @param {HTMLElement} root @param {AbortSignal} signal @param {(named: HeadPlace | {token: number}) => void} choose */
   constructor(root, signal, choose) {
     this.root = root;
     this.tip = element("div", { class: "tl-tip", role: "tooltip", hidden: true });
@@ -67,8 +75,9 @@ export class Prose {
       this.#show(term(event));
       const named = event.target.closest?.(".tl-named");
       if (!named) return;
-      const { layer, head, kind } = named.dataset;
-      choose({ layer: Number(layer), head: Number(head), ...(kind ? { kind } : {}) });
+      const { layer, head, kind, token } = named.dataset;
+      if (token) choose({ token: Number(token) });
+      else choose({ layer: Number(layer), head: Number(head), ...(kind ? { kind } : {}) });
     });
   }
 

@@ -114,8 +114,9 @@ export class Shell {
     return chosen;
   }
 
-  /** A head that a sentence names, where the view has it. @param {import("./prose.js").HeadPlace} place */
-  #chooses({ kind, layer, head }) {
+  /** A head or a query that a sentence names, where the view has it. @param {any} named */
+  #chooses({ kind, layer, head, token }) {
+    if (token !== undefined) return this.set({ selected: [token, null] });
     const kinds = this.model.get("_kinds") ?? {};
     const to = kinds[kind ?? ""] ? kind : this.model.get("kind");
     if (kinds[to] && layer < kinds[to].layers && head < kinds[to].heads) this.set({ kind: to, layer, head });
