@@ -176,9 +176,9 @@ def test_terms_explain_themselves_and_named_heads_can_be_chosen(entered, shipped
     settled(page, 1)
     tip = page.locator(".tl-tip")
     assert page.locator("[data-layer].tl-named").count() == 0  # the head is chosen
-    page.locator("[data-part=effect] .tl-named", has_text="format").click()
+    page.locator("[data-part=sentence] .tl-named", has_text="·list").click()
     page.wait_for_function(
-        "() => document.querySelector('.tl-tok.tl-chosen')?.textContent === 'format'"
+        "() => document.querySelector('.tl-tok.tl-chosen')?.textContent === '·list'"
     )
     page.keyboard.press("Escape")
     page.locator("[data-part=kl] .tl-term").hover()

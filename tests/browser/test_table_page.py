@@ -29,6 +29,26 @@ def effects(view):
     return sorted(found, key=lambda name: -abs(found[name]))
 
 
+def test_types_that_were_found_are_counted_and_list_their_heads(open_page):
+    view = Explorer(tl.shipped(), CODE, layer=2, head=2)
+    view._facts.name_heads()
+    page = open_page(view.to_html(model=False))
+    tags = [label["tag"] for row in view._labels["decoder"] for label in row]
+    types = page.locator(part("type"))
+    assert types.count() == len(set(tags) - {""}) > 1
+    for at in range(types.count()):
+        n, _, tag = types.nth(at).inner_text().partition(" ")
+        types.nth(at).click()
+        page.wait_for_function(
+            f"() => document.querySelector('{part('table-query')}').value === {tag!r}"
+        )
+        page.wait_for_selector(f"{TABLE} tbody tr[data-head]")
+        assert tags.count(tag) == int(n)
+        assert {f"decoder/{i // 4}/{i % 4}" for i, each in enumerate(tags) if each == tag} <= set(
+            heads(page)
+        )
+
+
 def test_rows_are_asked_for_sorted_chosen_and_switched_off(open_page, tmp_path):
     view = Explorer(tl.shipped(), CODE, layer=2, head=2)
     view._facts.name_heads()

@@ -20,14 +20,14 @@ export class Answer {
     this.effect.hidden = true;
   }
 
-  /** @param {string} text @param {import("../shared/prose.js").HeadPlace} here the chosen head @param {string[]} tokens that can be chosen */
-  show(text, here, tokens) {
-    const key = JSON.stringify([text, here, tokens]);
+  /** @param {string} text @param {import("../shared/prose.js").HeadPlace} here the chosen head */
+  show(text, here) {
+    const key = JSON.stringify([text, here]);
     if (this.key !== key) {
       this.key = key;
       const { said, distance, rest } = withoutDistance(text);
       const small = element("small", { class: "tl-quiet" }, element("span", { "data-part": "kl" }, ...prose(distance)), ".");
-      this.effect.replaceChildren(...prose(said, here, tokens), ...(distance ? [" ", small] : []), ...prose(rest));
+      this.effect.replaceChildren(...prose(said, here), ...(distance ? [" ", small] : []), ...prose(rest));
     }
     this.effect.hidden = !text;
     this.root.classList.toggle("tl-two-answers", Boolean(text));

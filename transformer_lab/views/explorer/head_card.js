@@ -36,6 +36,7 @@ export function effectsOf(state) {
  * @property {(text: string, state: "error" | "training") => void} told
  * @property {() => void} show everything anew, soon
  * @property {(layer: number, head: number) => void} choose another head
+ * @property {(label: string) => void} search list the heads with this label
  * @property {HTMLElement} stepper from head to head
  */
 
@@ -67,7 +68,8 @@ export class HeadCard {
       this.evidence,
     );
     /** Of all heads, below the grid. */
-    this.ofAll = element("div", { class: "tl-of-all" }, this.sweepNote, element("p", { class: "tl-actions" }, this.sweep, this.nameButton));
+    this.types = element("p", { class: "tl-hint", "data-part": "types", hidden: true });
+    this.ofAll = element("div", { class: "tl-of-all" }, this.sweepNote, this.types, element("p", { class: "tl-actions" }, this.sweep, this.nameButton));
   }
 
   /** @param {{kind: string, layer: number, head: number}[]} chosen */
@@ -77,6 +79,7 @@ export class HeadCard {
     this.headTitle.textContent = `${headName({ kind: kindName, layer, head, several })}${label.tag ? ` · ${label.tag}` : ""}`;
     sayProse(this.evidence, label.sentence);
     this.evidence.hidden = !label.sentence;
+    this.#countTypes();
     this.nameButton.hidden = !this.canName;
     this.nameButton.disabled = Boolean(this.naming);
     this.nameButton.textContent = this.naming ? "Finding head types …" : "Find known head types";
@@ -95,6 +98,23 @@ export class HeadCard {
     this.effect.textContent = `${said}${rest}`;
     this.effect.title = text;
     this.effect.hidden = !text || this.runner.edits.length > 0;
+  }
+
+  /** How many heads of each known type there are; a click lists them. */
+  #countTypes() {
+    const labels = this.state.model.get("_labels");
+    if (labels === this.counted) return;
+    this.counted = labels;
+    const counts = new Map();
+    for (const { tag } of (labels[this.state.kindName] ?? []).flat()) if (tag) counts.set(tag, (counts.get(tag) ?? 0) + 1);
+    const most = [...counts].sort(([, a], [, b]) => b - a);
+    const links = most.map(([tag, n]) => {
+      const made = button(`${n} ${tag}`, "type", () => this.does.search(tag), `List the heads of type ${tag}`);
+      made.className = "tl-link";
+      return made;
+    });
+    this.types.hidden = !Object.keys(labels).length;
+    this.types.replaceChildren(...(links.length ? ["Found: ", ...links.flatMap((link, i) => (i ? [" · ", link] : [link]))] : ["No head is of a known type."]));
   }
 
   /** Whether the heads can be named, and are not yet. */

@@ -120,6 +120,13 @@ export class HeadTable {
     this.#fill();
   }
 
+  /** As if the reader had typed it. @param {string} query */
+  searchFor(query) {
+    this.box.value = query;
+    if (this.shown) this.search(query);
+    else this.query = query;
+  }
+
   /** @param {string} query */
   search(query) {
     this.query = query;

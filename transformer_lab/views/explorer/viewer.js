@@ -89,6 +89,10 @@ export class ExplorerViewer {
       told: (text, now) => this.#told(text, now),
       show: () => this.showSoon(),
       choose: (layer, head) => this.#choose(layer, head),
+      search: (label) => {
+        state.option({ heads: "table" });
+        this.table.table.searchFor(label);
+      },
       stepper: this.heads.stepper.root,
     });
     this.table = new TableFace(state, {
@@ -422,7 +426,7 @@ export class ExplorerViewer {
       locked: about.kind !== "encoder" && state.kindName !== "encoder" ? state.selected?.query ?? null : null,
     });
     const note = outcome.note ? ` ${outcome.note}` : "";
-    this.answer.show(`${edits.length ? outcome.sentence ?? "" : this.#invitation(outcome)}${note}`.trim(), state.place, showsAllTools(state.options) ? state.kind.query_tokens : []);
+    this.answer.show(`${edits.length ? outcome.sentence ?? "" : this.#invitation(outcome)}${note}`.trim(), state.place);
     this.ask.show();
     this.entrance.show(runner.live);
     this.#strips();
