@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 
 from ..heads.heads import Heads, Place, Shows, Spot, map_sentence
-from ..heads.scene import PinnedMap
 from ..heads.spans import Spans
 from ..shared.map_sentences import (
     between_change_sentence,
@@ -79,9 +78,6 @@ class EditedMaps:
         if before is None or nothing is None or self.mode != "difference":
             return nothing
         return nothing - before
-
-    def pinned(self, place: Place, shows: Shows, known: str) -> PinnedMap:
-        return PinnedMap(*place[1:], self.map(place, shows), self.nothing(place, shows), known)
 
     def sentence(self, place: Place, shows: Shows, selected: Spot | None, spans: Spans) -> str:
         """What the chosen head attends to, or how that changes."""

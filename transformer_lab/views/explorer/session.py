@@ -153,6 +153,8 @@ class Session:
             elif self.after is None or after is not self.after.trace:
                 self.after = Heads(after, like=self.heads, beside=self.after)
             self.state, self.place = state, place
+            self.text, self.target, self.masked = state.text, state.target, list(state.masked)
+            self.ids, self.predictions = list(reading.plain), list(outcome.rows)
             self.outcome, self.note, self.count = outcome, note, self.count + 1
             for observer in self.observers:
                 observer()
@@ -165,7 +167,7 @@ class Session:
         """
         if self.runs.kind == "encoder":
             raise ValueError(f"{self.text_model.name} writes nothing on; set view.text")
-        self.change(ids=[*self.reading.plain, self.text_model.token_id(token)])
+        self.change(ids=[*self.ids, self.text_model.token_id(token)])
 
     # -- what there is ----------------------------------------------------------------------------
 
@@ -273,7 +275,7 @@ class Session:
             "note": "" if self.can_edit else shown_text(reading.trace.note or ""),
             "tokens": self.tokens,
             "unread": self.runs.unread(reading),
-            "ids": list(reading.plain),
+            "ids": self.ids,
             "longest": model.n_ctx,
             "patterns": self.edit_values.patterns(self.heads.kinds),
         }

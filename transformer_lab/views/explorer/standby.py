@@ -42,16 +42,6 @@ class SessionModel:
             "wished": session.state.position,
         }
 
-    def on_page(self, carried: Carried | None, stays: str) -> dict[str, Any]:
-        """The same, for a saved page, with what it says of the model."""
-        return {
-            "travels": carried is not None,
-            "told": carried.told if carried else "",
-            "stays": bool(stays),  # whether the note says what needs a kernel, and why
-            "moved": False,  # whether the page has read another text
-            **self.text(),
-        }
-
     def on_standby(self) -> dict[str, Any]:
         """The same, for a page whose kernel may fall silent. mark: of the model that read the text, ""
         where it does not run in a page, and why."""

@@ -15,7 +15,7 @@ from ...text_model import TextModel
 from ...training.usage import ModelIsTraining
 from ..heads.heads import Heads, Place, Shows, name_of, place_of
 from ..heads.pins import Pins, pin, pinned_beside
-from ..heads.scene import ShownHead
+from ..heads.scene import PinnedMap, ShownHead
 from ..heads.spans import Spans, span
 from ..pages.carrying import for_readers
 from ..pages.export import Block
@@ -41,6 +41,16 @@ CHANGED_BY = ("text", "target", "masked", "edits", "position", "ids")
 SMALL_MAPS_UP_TO = 512  # tokens: of longer texts the small maps are those before the edits
 WHOLE_TEXT = "Maps of the whole text: tl.views.HeadView(view.trace)."
 MOST_TABLES = 64  # positions: up to so many, a page holds the predictions at each
+
+
+def _read(name: str, meaning: str) -> Any:
+    """A property of a view that its session has."""
+    return property(lambda view: getattr(view.session, name), doc=meaning)
+
+
+def _changed(name: str, meaning: str) -> Any:
+    """The same, of one that can be set."""
+    return _read(name, meaning).setter(lambda view, value: view.session.change(**{name: value}))
 
 
 class Explorer(SelectionView):
@@ -234,67 +244,36 @@ class Explorer(SelectionView):
         """The trace without edits."""
         return self.heads.trace
 
-    @property
-    def text_model(self) -> TextModel:
-        """The model that is explored."""
-        return self.session.text_model
-
-    @property
-    def text(self) -> str:
-        """What the model reads. A new one is run at once; edits that cut edges are dropped, since
-        they name tokens of the old one."""
-        return self.session.state.text
-
-    @text.setter
-    def text(self, text: str) -> None:
-        self.session.change(text=text)
-
-    @property
-    def target(self) -> str | None:
-        """What an encoder-decoder is given to write; None for its own greedy answer."""
-        return self.session.state.target
-
-    @target.setter
-    def target(self, target: str | None) -> None:
-        self.session.change(target=target)
-
-    @property
-    def masked(self) -> list[int]:
-        """Positions whose token is hidden behind the mask token (masked models)."""
-        return list(self.session.state.masked)
-
-    @masked.setter
-    def masked(self, masked: Iterable[int]) -> None:
-        self.session.change(masked=masked)
-
-    @property
-    def edits(self) -> list[Edit]:
-        """The edits in force, oldest first."""
-        return self.session.edits
-
-    @edits.setter
-    def edits(self, edits: Iterable[Edit]) -> None:
-        self.session.change(edits=edits)
-
-    @property
-    def position(self) -> int | None:
-        """The token whose prediction is shown; None where there is nothing to predict."""
-        return self.session.position
-
-    @position.setter
-    def position(self, position: int | None) -> None:
-        self.session.change(position=position)
-
-    @property
-    def ids(self) -> list[int]:
-        """The tokens of what is predicted on, masks apart: of the text, or of what an
-        encoder-decoder writes, with its start token."""
-        return list(self.session.reading.plain)
-
-    @property
-    def predictions(self) -> list[Prediction]:
-        """The rows on view: the likeliest tokens before, then those that rise into them."""
-        return list(self.session.outcome.rows)
+    text_model: TextModel = _read("text_model", "The model that is explored.")
+    text: str = _changed(
+        "text",
+        "What the model reads. A new one is run at once; edits that cut edges are dropped, since they "
+        "name tokens of the old one.",
+    )
+    target: str | None = _changed(
+        "target", "What an encoder-decoder is given to write; None for its own greedy answer."
+    )
+    masked: list[int] = _changed(
+        "masked", "Positions whose token is hidden behind the mask token (masked models)."
+    )
+    edits: list[Edit] = _changed("edits", "The edits in force, oldest first.")
+    position: int | None = _changed(
+        "position", "The token whose prediction is shown; None where there is nothing to predict."
+    )
+    ids: list[int] = _read(
+        "ids",
+        "The tokens of what is predicted on, masks apart: of the text, or of what an encoder-decoder "
+        "writes, with its start token.",
+    )
+    predictions: list[Prediction] = _read(
+        "predictions",
+        "The rows on view: the likeliest tokens before, then those that rise into them.",
+    )
+    code: str = _read(
+        "code",
+        "The edits in force as Python that runs where `model` is the text model: it makes them, and "
+        "prints the predictions without and with them.",
+    )
 
     @property
     def effect(self) -> Outcome | None:
@@ -308,12 +287,6 @@ class Explorer(SelectionView):
             EditError: when there is no such head.
         """
         return self.session.effect_of(kind or self.kind, layer, head)
-
-    @property
-    def code(self) -> str:
-        """The edits in force as Python that runs where `model` is the text model: it makes them,
-        and prints the predictions without and with them."""
-        return self.session.code
 
     def append(self, token: int | str) -> None:
         """Write one token after the text (an encoder-decoder: after what it writes).
@@ -406,7 +379,10 @@ class Explorer(SelectionView):
             thumbnails=maps.heads.data.thumbnail(place[0]),
             nothing=maps.nothing(place, shows),
             known=known(place),
-            pins=[maps.pinned(at, shows, known(at)) for at in pinned_beside(self, place)],
+            pins=[
+                PinnedMap(*at[1:], maps.map(at, shows), maps.nothing(at, shows), known(at))
+                for at in pinned_beside(self, place)
+            ],
         )
         return head if self.block is None else head.part(*self.block)
 
@@ -414,9 +390,8 @@ class Explorer(SelectionView):
         """The position of the prediction, in words."""
         if self.position is None:
             return ""
-        token = f"“{self.session.tokens[self.position]}”"
-        words = {"encoder": f"at {token}", "decoder": f"after {token}"}
-        return words.get(self.session.runs.kind, f"written after {token}")
+        words = {"encoder": "at", "decoder": "after"}.get(self.session.runs.kind, "written after")
+        return f"{words} “{self.session.tokens[self.position]}”"
 
     def _subjects(self) -> Sequence[Any]:
         return (self.session.reading.trace,)
@@ -539,7 +514,13 @@ class Explorer(SelectionView):
             state["_tables"] = {str(table.position): table.to_dict() for table in tables}
         state["_note"] = joined(for_readers(self.stays), state["_note"], self.left_out)
         state["_about"] = {**self._about, "effects": keeps}
-        state["_carried"] = self._model.on_page(self.carried, self.stays)
+        state["_carried"] = {
+            "travels": self.carried is not None,
+            "told": self.carried.told if self.carried else "",
+            "stays": bool(self.stays),  # whether the note says what needs a kernel, and why
+            "moved": False,  # whether the page has read another text
+            **self._model.text(),
+        }
         return state
 
     def _keeps_effects(self, wanted: bool | None) -> tuple[bool, str]:
