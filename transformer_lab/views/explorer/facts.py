@@ -53,7 +53,7 @@ class Facts:
         self._naming = threading.Lock()
         self._singles: Singles | None = None
         self._published = 0  # effects
-        self._of: tuple[Reading, int] | None = None
+        self._of: tuple[Reading, int] = session.reading, -1
         self.follow()
 
     def follow(self) -> bool:
@@ -166,7 +166,7 @@ class Facts:
 
     def _step(self) -> bool:
         """Do what is most wanted of what is not known yet; False where all is."""
-        session, reading, place = self._session, self._session.reading, self._session.place
+        session, (reading, place) = self._session, self._of  # both of one change
         if not session.runs.is_fresh(reading):
             return False
         if session.can_edit and not reading.is_prepared:
