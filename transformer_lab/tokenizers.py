@@ -251,9 +251,9 @@ class WordTokenizer(_OwnTokenizer):
     """
 
     kind = "word"
-    _pattern = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
-    _closing = frozenset(".,;:!?)]}…")
-    _opening = frozenset("([{")
+    pattern = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
+    closing = tuple(".,;:!?)]}…")
+    opening = tuple("([{")
 
     @classmethod
     @checked
@@ -271,7 +271,7 @@ class WordTokenizer(_OwnTokenizer):
             raise ValueError(f"max_size must be above {len(SPECIAL)}, got {max_size}; try 10000")
         counts: Counter[str] = Counter()
         for text in _texts(texts):
-            counts.update(cls._pattern.findall(text))
+            counts.update(cls.pattern.findall(text))
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         words = [word for word, count in ranked if count >= min_count]
         return cls(SPECIAL + tuple(words[: None if max_size is None else max_size - len(SPECIAL)]))
@@ -279,17 +279,17 @@ class WordTokenizer(_OwnTokenizer):
     @classmethod
     def split(cls, text: str) -> list[str]:
         """The words and punctuation marks of a text, in order."""
-        return cls._pattern.findall(text)
+        return cls.pattern.findall(text)
 
     def _encode(self, text: str) -> list[int]:
         get = self._id.get
-        return [get(word, UNK) for word in self._pattern.findall(text)]
+        return [get(word, UNK) for word in self.pattern.findall(text)]
 
     def _decode(self, ids: list[int]) -> str:
         parts: list[str] = []
         for i in ids:
             word = self.vocabulary[i]
-            tight = word in self._closing or (parts and parts[-1] in self._opening)
+            tight = word in self.closing or (parts and parts[-1] in self.opening)
             if parts and not tight:
                 parts.append(" ")
             parts.append(word)

@@ -37,5 +37,19 @@ export function tensors() {
 export function packed() {
   const listed = [...tensors()].map(([name, { shape, data }]) => [name, { dtype: "F32", shape, bytes: data }]);
   const weights = file(Object.fromEntries(listed));
-  return { name: "tiny", config, graph, weights, checksum: crc32(weights), tokenizer: { kind: "char", vocabulary: ["a", "b"] } };
+  return { name: "tiny", config, graph, weights, checksum: crc32(weights), tokenizer: letters("a", "b") };
+}
+
+/** A tokenizer of single letters, as Python describes it. @param {string[]} vocabulary */
+export function letters(...vocabulary) {
+  const names = ["<pad>", "<s>", "</s>", "<unk>", "<mask>", ...vocabulary];
+  const backend = {
+    model: { type: "WordLevel", vocab: names.map((name) => [name]), unk_token: "<unk>" },
+    normalizer: { type: "Sequence", normalizers: [] },
+    pre_tokenizer: { type: "Split", pattern: { Regex: "[^]" }, behavior: "Isolated" },
+    post_processor: null,
+    decoder: { type: "Fuse" },
+    added_tokens: [],
+  };
+  return { backend, ids: { pad: 0, bos: 1, eos: 2, unk: 3, mask: 4 }, special: [0, 1, 2, 3, 4], hidden: [0, 1, 2], size: names.length };
 }

@@ -31,7 +31,7 @@ export class TextModel {
     this.tokenizer = tokenizerOf(tokenizer);
     this.targetTokenizer = targetTokenizer ? tokenizerOf(targetTokenizer) : this.tokenizer;
     const { vocab_size: rows, target_vocab_size: targetRows } = this.model.config;
-    for (const [side, one, most] of [["tokenizer", this.tokenizer, rows], ["target_tokenizer", this.targetTokenizer, targetRows ?? rows]]) {
+    for (const [side, one, most] of /** @type {const} */ ([["tokenizer", this.tokenizer, rows], ["target_tokenizer", this.targetTokenizer, targetRows ?? rows]])) {
       if (one.rows <= most) continue;
       throw new Error(
         `${side} has ${thousands(one.rows)} tokens but the embedding of the model ${name} has ${thousands(most)} rows; ` +
@@ -48,7 +48,7 @@ export class TextModel {
     return this.model.config.n_ctx;
   }
 
-  /** Token ids. An encoder reads the name of its mask as that token. @param {string} text */
+  /** Token ids. @param {string} text */
   encode(text) {
     return this.#encode("text", text, this.tokenizer);
   }
@@ -59,7 +59,7 @@ export class TextModel {
     if (letters > LETTERS * this.longest) {
       throw new Error(`${name} has ${thousands(letters)} characters but ${this.name} reads at most ${this.longest} tokens; shorten it`);
     }
-    const ids = this.kind === "encoder" ? tokenizer.encodeMasked(text) : tokenizer.encode(text);
+    const ids = tokenizer.encode(text);
     if (!ids.length) throw new Error(`${name} is empty; type at least one word`);
     if (ids.length > this.longest) throw new Error(`${name} has ${ids.length} tokens but ${this.name} reads at most ${this.longest}; shorten it`);
     return ids;

@@ -141,7 +141,7 @@ def _packed_or_recorded(model: TextModel, side: int, traces: Sequence[Trace]) ->
     run in a page. One tokenizer may read both."""
     tokenizer = (model.tokenizer, model.target_tokenizer)[side]
     try:
-        return packed_tokenizer(tokenizer)
+        return packed_tokenizer(tokenizer, masks=model.kind == "encoder")
     except ValueError as error:
         shared = model.tokenizer is model.target_tokenizer
         read = [(i, text) for trace in traces for i, text in enumerate(trace.words or ())]

@@ -8,9 +8,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...adapters.tokenizer import HuggingFaceTokenizer
-from ...tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
+from ...tokenizers import SPECIAL, UNK, BPETokenizer, CharTokenizer, WordTokenizer
 
-# Of a Hugging Face tokenizer, what views/engine/tokenizers/hugging_face.js knows.
+ROLES = ("pad", "bos", "eos", "unk", "mask")
+# Half of a surrogate pair, which UTF-8 cannot hold.
+_UTF8 = {"type": "Replace", "pattern": {"Regex": r"\p{Cs}"}, "content": "?"}
+# Python's \w and \s, as a browser writes them inside a class.
+_WORD = r"\p{L}\p{N}_"
+_WHITE = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+
+# Of a Hugging Face tokenizer, what views/engine/tokenizers/parts.js knows.
 _PARTS = {
     "model": ("BPE", "Unigram", "WordPiece"),
     "normalizer": (
@@ -32,35 +39,90 @@ _PARTS = {
 _INSIDE = ("normalizers", "pretokenizers", "processors", "decoders")
 
 
-def packed_tokenizer(tokenizer: Any) -> dict[str, Any]:
+def packed_tokenizer(tokenizer: Any, masks: bool = False) -> dict[str, Any]:
     """What `tokenizerOf` of views/engine reads.
+
+    Args:
+        masks: whether the name of the mask is that token in a text, of our tokenizers; Hugging Face's
+            read the names of all special tokens.
 
     Raises:
         ValueError: for a tokenizer that does not run there.
     """
-    if isinstance(tokenizer, CharTokenizer | WordTokenizer | BPETokenizer):
-        return tokenizer.to_dict()
     inner: Any = getattr(tokenizer, "inner", None)
-    if not isinstance(tokenizer, HuggingFaceTokenizer) or not hasattr(inner, "backend_tokenizer"):
+    if isinstance(tokenizer, CharTokenizer | WordTokenizer | BPETokenizer):
+        backend = _parts_of(tokenizer, masks)
+        special = [i for role in ROLES if (i := getattr(tokenizer, f"{role}_id")) is not None]
+        hidden = special[:3]
+    elif isinstance(tokenizer, HuggingFaceTokenizer) and hasattr(inner, "backend_tokenizer"):
+        backend = _checked_parts(json.loads(inner.backend_tokenizer.to_str()))
+        special = sorted(tokenizer.special_ids)
+        hidden = [one["id"] for one in backend["added_tokens"] if one["special"]]
+    else:
         raise ValueError(
             f"a {type(inner or tokenizer).__name__} does not run in a page; the tokenizers of "
             "transformer_lab.tokenizers and Hugging Face's fast ones do"
         )
-    backend = json.loads(inner.backend_tokenizer.to_str())
+    return {
+        "backend": backend,
+        "ids": {name: getattr(tokenizer, f"{name}_id") for name in ROLES},
+        "special": special,
+        "hidden": hidden,
+        "pieces": inner is not None,
+        "size": tokenizer.vocab_size,
+    }
+
+
+def _parts_of(
+    tokenizer: CharTokenizer | WordTokenizer | BPETokenizer, masks: bool
+) -> dict[str, Any]:
+    """One of our tokenizers, as Hugging Face's would describe it."""
+    vocab = [[name] for name in tokenizer.vocabulary]
+    model: dict[str, Any] = {"type": "WordLevel", "vocab": vocab, "unk_token": SPECIAL[UNK]}
+    cut: dict[str, Any] = {"type": "Split", "pattern": {"Regex": "[^]"}, "behavior": "Isolated"}
+    join: dict[str, Any] = {"type": "Fuse"}
+    normalizers: list[dict[str, Any]] = []
+    if isinstance(tokenizer, WordTokenizer):
+        words = tokenizer.pattern.pattern.replace(r"\w\s", _WORD + _WHITE)
+        words = words.replace(r"\w", f"[{_WORD}]")
+        cut |= {"pattern": {"Regex": words}, "behavior": "Removed", "invert": True}
+        join = {"type": "Words", "closing": tokenizer.closing, "opening": tokenizer.opening}
+    elif isinstance(tokenizer, BPETokenizer):
+        model = {"type": "BPE", "vocab": vocab, "merges": tokenizer.merges}
+        cut = join = {"type": "ByteLevel"}
+        normalizers = [_UTF8]
+    mask = tokenizer.mask_id if masks else None
+    added = [] if mask is None else [{"id": mask, "content": tokenizer.vocabulary[mask]}]
+    return {
+        "model": model,
+        "normalizer": {"type": "Sequence", "normalizers": normalizers},
+        "pre_tokenizer": cut,
+        "post_processor": None,
+        "decoder": join,
+        "added_tokens": added,
+    }
+
+
+def _checked_parts(backend: dict[str, Any]) -> dict[str, Any]:
+    """A Hugging Face tokenizer as a page runs it.
+
+    Raises:
+        ValueError: for one with a part that no page knows.
+    """
     for part, known in _PARTS.items():
         for found in _flat(backend[part]):
             kind = found and found["type"]
             if kind not in known:
                 raise ValueError(f"the {part} {kind} of its tokenizer does not run in a page")
             _check(found or {}, backend)
-    names = ("pad", "bos", "eos", "unk", "mask")
-    return {
-        "kind": "hugging_face",
-        "backend": backend,
-        "ids": {name: getattr(tokenizer, f"{name}_id") for name in names},
-        "special": sorted(tokenizer.special_ids),
-        "size": tokenizer.vocab_size,
-    }
+    for one in backend["added_tokens"]:
+        if one["single_word"] or (one["normalized"] and backend["normalizer"]):
+            raise ValueError(
+                f"the added token {one['content']!r} of its tokenizer does not run in a page"
+            )
+    own = backend["normalizer"]
+    normalizers = [_UTF8, *([own] if own else [])]
+    return backend | {"normalizer": {"type": "Sequence", "normalizers": normalizers}}
 
 
 def recorded_tokenizer(tokenizer: Any, texts: Iterable[str], why: str) -> dict[str, Any]:
@@ -69,16 +131,14 @@ def recorded_tokenizer(tokenizer: Any, texts: Iterable[str], why: str) -> dict[s
     Args:
         why: why it does not, as the end of a sentence.
     """
-    names = ("pad", "bos", "eos", "unk", "mask")
     size = max(tokenizer.vocab_size, getattr(tokenizer, "rows", 0))
     return {
-        "kind": "recorded",
         "why": why,
         "texts": [
             [text, [int(i) for i in tokenizer.encode(text)]] for text in dict.fromkeys(texts)
         ],
         "names": tokenizer.tokens(range(size)),
-        "ids": {name: getattr(tokenizer, f"{name}_id", None) for name in names},
+        "ids": {name: getattr(tokenizer, f"{name}_id", None) for name in ROLES},
         "rows": getattr(tokenizer, "rows", size),
     }
 

@@ -18,20 +18,12 @@ export const BYTE_SIGNS = (() => {
 
 export const BYTE_OF = new Map(BYTE_SIGNS.map((sign, byte) => [sign, byte]));
 
-const KEPT_PIECES = 10_000;
-
-/** With a question mark for each half of a surrogate pair, which UTF-8 cannot hold. @param {string} text */
-export const wellFormed = (text) => text.replace(/\p{Cs}/gu, "?");
-
 /** @param {string} text @returns {string[]} */
 export const piecesOf = (text) => text.match(PIECES) ?? [];
 
 export class Merges {
   /** @param {Map<string, number>} ids token -> id @param {[string, string][]} merges the earliest first */
   constructor(ids, merges) {
-    this.byte = BYTE_SIGNS.map((sign) => /** @type {number} */ (ids.get(sign)));
-    /** @type {Map<string, number[]>} */
-    this.known = new Map();
     /** @type {Map<number, Map<number, {rank: number, id: number}>>} left -> right -> what they become */
     this.pairs = new Map();
     merges.forEach(([left, right], rank) => {
@@ -40,23 +32,6 @@ export class Merges {
       if (!this.pairs.has(a)) this.pairs.set(a, new Map());
       this.pairs.get(a)?.set(b, { rank, id });
     });
-  }
-
-  /** @param {string} text @returns {number[]} */
-  encode(text) {
-    return piecesOf(wellFormed(text)).flatMap((piece) => this.encodePiece(piece));
-  }
-
-  /** @param {string} piece @returns {number[]} */
-  encodePiece(piece) {
-    let found = this.known.get(piece);
-    if (!found) {
-      const bytes = Array.from(new TextEncoder().encode(piece), (byte) => this.byte[byte]);
-      found = this.merged(bytes.filter((id) => id !== undefined));
-      if (this.known.size > KEPT_PIECES) this.known.clear();
-      this.known.set(piece, found);
-    }
-    return found;
   }
 
   /**

@@ -1,20 +1,15 @@
-// Hugging Face's fast tokenizers, as their tokenizer.json describes them: BPE (GPT-2, Llama), WordPiece
-// (BERT) and Unigram (T5). A part that is not known here is refused by its name; views/pages/carried.py
-// writes regular expressions as a browser reads them. BERT's know Unicode 8 and a browser a newer one, so
-// that signs that came later may be cut otherwise.
+// Tokenizers by their parts, as the tokenizer.json of Hugging Face's fast ones describes them: BPE (GPT-2,
+// Llama), WordPiece (BERT), Unigram (T5), and ours. views/pages/tokenizers.py refuses parts that are not known
+// here, and writes regular expressions as a browser reads them. BERT's know Unicode 8 and a browser a newer
+// one, so that signs that came later may be cut otherwise.
 
-import { BYTE_OF, BYTE_SIGNS, Merges, piecesOf, SPACE, wellFormed } from "./bytes.js";
+import { BYTE_OF, BYTE_SIGNS, Merges, piecesOf, SPACE } from "./bytes.js";
 import { display, displayBytes } from "./display.js";
 
 /** @typedef {{encode: (piece: string) => number[]}} Model */
 
-const refuse = (part, value) => new Error(`this page's engine does not know the ${part} ${value?.type ?? JSON.stringify(value)} of the tokenizer`);
-
-/** @param {Record<string, (value: any) => any>} table @param {string} part @param {any} value */
-function known(table, part, value) {
-  if (!Object.hasOwn(table, value?.type)) throw refuse(part, value);
-  return table[value.type](value);
-}
+/** @param {Record<string, (value: any) => any>} table @param {any} value */
+const partBy = (table, value) => table[value.type](value);
 
 // ---- what happens to a text before it is cut --------------------------------------------------------
 
@@ -43,7 +38,7 @@ const NORMALIZERS = {
   Prepend: ({ prepend }) => (text) => text && prepend + text,
   Replace: ({ pattern, content }) => (text) => text.replace(regexOf(pattern), () => content),
   Sequence({ normalizers }) {
-    const all = normalizers.map((one) => known(NORMALIZERS, "normalizer", one));
+    const all = normalizers.map((one) => partBy(NORMALIZERS, one));
     return (text) => all.reduce((rest, normalize) => normalize(rest), text);
   },
   BertNormalizer({ clean_text: clean, handle_chinese_chars: chinese, strip_accents: strip, lowercase: lower }) {
@@ -94,7 +89,7 @@ const CUTTERS = {
     return (cut ?? true ? piecesOf(whole) : [whole]).map((piece) => Array.from(new TextEncoder().encode(piece), (byte) => BYTE_SIGNS[byte]).join(""));
   },
   Sequence({ pretokenizers }) {
-    const all = pretokenizers.map((one) => known(CUTTERS, "pre-tokenizer", one));
+    const all = pretokenizers.map((one) => partBy(CUTTERS, one));
     return (text, first) => all.reduce((pieces, cut) => pieces.flatMap((piece, i) => cut(piece, first && !i)), [text]);
   },
 };
@@ -104,7 +99,6 @@ const CUTTERS = {
 /** @type {Record<string, (value: any, ids: Map<string, number>) => Model>} */
 const MODELS = {
   BPE(model, ids) {
-    for (const name of ["dropout", "continuing_subword_prefix"]) if (model[name]) throw refuse(name, model[name]);
     const merges = new Merges(ids, model.merges.map((pair) => (typeof pair === "string" ? pair.split(" ") : pair)));
     const { end_of_word_suffix: suffix, byte_fallback: fallback, fuse_unk: fuse, unk_token: unknown, ignore_merges: whole } = model;
     /** @param {string} piece */
@@ -173,6 +167,15 @@ const MODELS = {
       }),
     };
   },
+  WordLevel({ unk_token: unknown }, ids) {
+    return {
+      encode(piece) {
+        const id = ids.get(piece) ?? ids.get(unknown);
+        if (id === undefined) throw new Error(`text has “${display(piece)}”, which is not one of ${Array.from(ids.keys(), display).join("")}`);
+        return [id];
+      },
+    };
+  },
   WordPiece({ unk_token: unknown, continuing_subword_prefix: prefix, max_input_chars_per_word: most }, ids) {
     return {
       encode(piece) {
@@ -208,6 +211,8 @@ const JOINERS = {
   Metaspace: ({ replacement: sign, prepend_scheme: scheme }) => (tokens) => tokens.map((token, i) => token.replaceAll(sign, !i && scheme !== "never" ? "" : " ")),
   Replace: ({ pattern, content }) => (tokens) => tokens.map((token) => token.replace(regexOf(pattern), () => content)),
   BPEDecoder: ({ suffix }) => (tokens) => tokens.map((token, i) => token.replaceAll(suffix, i === tokens.length - 1 ? "" : " ")),
+  /** Spaces between words. */
+  Words: ({ closing, opening }) => (tokens) => tokens.map((token, i) => (i && !closing.includes(token) && !opening.includes(tokens[i - 1]) ? ` ${token}` : token)),
   Fuse: () => (tokens) => [tokens.join("")],
   Strip: ({ content, start, stop }) => (tokens) =>
     tokens.map((token) => {
@@ -240,7 +245,7 @@ const JOINERS = {
     return found;
   },
   Sequence({ decoders }) {
-    const all = decoders.map((one) => known(JOINERS, "decoder", one));
+    const all = decoders.map((one) => partBy(JOINERS, one));
     return (tokens) => all.reduce((rest, join) => join(rest), tokens);
   },
 };
@@ -274,32 +279,33 @@ function around(value) {
   if (value.type === "Sequence") {
     return value.processors.map(around).reduce(([left, right], [before, behind]) => [[...before, ...left], [...right, ...behind]], [[], []]);
   }
-  if (value.type !== "TemplateProcessing") throw refuse("post-processor", value);
   const at = value.single.findIndex((part) => part.Sequence);
   const ids = (parts) => parts.flatMap((part) => value.special_tokens[part.SpecialToken.id].ids);
   return [ids(value.single.slice(0, at)), ids(value.single.slice(at + 1))];
 }
 
-export class HuggingFaceTokenizer {
-  /** @param {{backend: any, ids: Record<string, number | null>, special: number[], size: number}} values backend as in tokenizer.json */
-  constructor({ backend, ids, special, size }) {
+export class PartsTokenizer {
+  /**
+   * @param {{backend: any, ids: Record<string, number | null>, special: number[], hidden: number[], pieces: boolean, size: number}} values
+   *   backend: as in tokenizer.json. special: shown by their names; hidden: left out of texts. pieces: whether
+   *   names may be SentencePiece's
+   */
+  constructor({ backend, ids, special, hidden, pieces, size }) {
     const { model, normalizer, pre_tokenizer: cutter, added_tokens: added, decoder } = backend;
     this.ids = ids;
     this.size = size;
+    this.pieces = pieces;
     this.special = new Set(special);
-    const byName = new Map(Array.isArray(model.vocab) ? model.vocab.map(([name], id) => [name, id]) : Object.entries(model.vocab ?? {}));
-    this.model = known(Object.fromEntries(Object.entries(MODELS).map(([name, make]) => [name, (one) => make(one, byName)])), "model", model);
-    this.normalize = normalizer ? known(NORMALIZERS, "normalizer", normalizer) : (text) => text;
-    this.cut = cutter ? known(CUTTERS, "pre-tokenizer", cutter) : (text) => [text];
+    this.hidden = new Set(hidden);
+    const byName = new Map(Array.isArray(model.vocab) ? model.vocab.map(([name], id) => [name, id]) : Object.entries(model.vocab));
+    this.model = MODELS[model.type](model, byName);
+    this.normalize = partBy(NORMALIZERS, normalizer);
+    this.cut = cutter ? partBy(CUTTERS, cutter) : (text) => [text];
     this.byteLevel = JSON.stringify(decoder).includes('"ByteLevel"');
-    this.join = known(JOINERS, "decoder", decoder);
+    this.join = partBy(JOINERS, decoder);
     this.around = around(backend.post_processor);
     this.names = new Map(Array.from(byName, ([name, id]) => [id, name]));
-    for (const one of added) {
-      if (one.single_word || (one.normalized && normalizer)) throw refuse("added token", one.content);
-      this.names.set(one.id, one.content);
-    }
-    this.hidden = new Set(added.filter((one) => one.special).map((one) => one.id)); // left out of texts
+    for (const one of added) this.names.set(one.id, one.content);
     this.added = new Map(added.map((one) => [one.content, one]));
     const longest = [...added].sort((a, b) => b.content.length - a.content.length);
     this.marks = added.length ? new RegExp(longest.map(({ content }) => escaped(content)).join("|"), "gu") : null;
@@ -312,19 +318,18 @@ export class HuggingFaceTokenizer {
 
   /** @param {string} text */
   encode(text) {
-    const whole = wellFormed(text);
     const ids = [...this.around[0]];
     let from = 0;
-    for (const match of this.marks ? whole.matchAll(this.marks) : []) {
+    for (const match of this.marks ? text.matchAll(this.marks) : []) {
       const { id, lstrip, rstrip } = this.added.get(match[0]);
       let [start, end] = [match.index, match.index + match[0].length];
-      while (lstrip && start > from && WHITE_SIGN.test(whole[start - 1])) start--;
-      while (rstrip && end < whole.length && WHITE_SIGN.test(whole[end])) end++;
-      this.add(ids, whole.slice(from, start), !from);
+      while (lstrip && start > from && WHITE_SIGN.test(text[start - 1])) start--;
+      while (rstrip && end < text.length && WHITE_SIGN.test(text[end])) end++;
+      this.add(ids, text.slice(from, start), !from);
       ids.push(id);
       from = end;
     }
-    this.add(ids, whole.slice(from), !from);
+    this.add(ids, text.slice(from), !from);
     return [...ids, ...this.around[1]];
   }
 
@@ -332,11 +337,6 @@ export class HuggingFaceTokenizer {
   add(ids, text, first) {
     if (!text) return;
     for (const piece of this.cut(this.normalize(text), first)) for (const id of this.model.encode(piece)) ids.push(id);
-  }
-
-  /** Its names of special tokens are read as such in any text. @param {string} text */
-  encodeMasked(text) {
-    return this.encode(text);
   }
 
   /** @param {number[]} ids */
@@ -350,10 +350,10 @@ export class HuggingFaceTokenizer {
     return ids.map((id) => {
       const name = this.names.get(id);
       if (name === undefined) return `⟨${id}⟩`; // models often have more rows than the tokenizer has tokens
-      const one = /^<0x([0-9A-F]{2})>$/i.exec(name); // a byte that SentencePiece has no piece for
+      const one = this.pieces && /^<0x([0-9A-F]{2})>$/i.exec(name); // a byte that SentencePiece has no piece for
       const bytes = this.special.has(id) ? null : (this.byteLevel && bytesOfToken(name)) || (one && [parseInt(one[1], 16)]);
       if (bytes) return displayBytes(Uint8Array.from(bytes));
-      return display(this.special.has(id) ? name : name.replaceAll("▁", " "));
+      return display(this.pieces && !this.special.has(id) ? name.replaceAll("▁", " ") : name);
     });
   }
 }
