@@ -54,10 +54,10 @@ def structure_of(network: Network) -> dict[str, Any]:
     module = network.module
     config = getattr(module, "config", None)
     if isinstance(network, HuggingFaceNetwork):
-        told = {name: x for name, x in module.config.to_dict().items() if name not in _UNSAID}
-        told["attention"] = getattr(module.config, "_attn_implementation", None)
+        settings = {name: x for name, x in module.config.to_dict().items() if name not in _UNSAID}
+        settings["attention"] = getattr(module.config, "_attn_implementation", None)
     else:
-        told = describe(module)
+        settings = describe(module)
     first: dict[int, str] = {}
     weights = [
         [name, list(x.shape), str(x.dtype).removeprefix("torch."), first.setdefault(id(x), name)]
@@ -74,7 +74,7 @@ def structure_of(network: Network) -> dict[str, Any]:
         "tables": tables,
         "class": class_name(module),
         "config_class": class_name(config),
-        "config": told,
+        "config": settings,
         "modules": [[name, class_name(one)] for name, one in module.named_modules()],
         "weights": weights,
     }
@@ -149,8 +149,8 @@ def graph_of(entry: Mapping[str, Any], network: Network) -> Graph:
             name: own[name].detach() if name in own else _constant(constants[name])
             for name in entry["weights"]
         }
-        for name, told in entry["weights"].items():
-            if list(weights[name].shape) != told["shape"]:
+        for name, about in entry["weights"].items():
+            if list(weights[name].shape) != about["shape"]:
                 raise ValueError(f"{name} has another shape")
         graph = Graph(
             inputs=tuple(entry["inputs"]),
@@ -177,11 +177,11 @@ def graph_of(entry: Mapping[str, Any], network: Network) -> Graph:
     return graph
 
 
-def _growth(told: Mapping[str, Any] | None, nodes: list[list[Any]]) -> Growth | None:
-    if told is None:
+def _growth(entry: Mapping[str, Any] | None, nodes: list[list[Any]]) -> Growth | None:
+    if entry is None:
         return None
-    letters = {node[1]: x for node, x in zip(nodes, told["letters"], strict=True)}
-    return Growth(told["input"], letters, dict(told["axes"]))
+    letters = {node[1]: x for node, x in zip(nodes, entry["letters"], strict=True)}
+    return Growth(entry["input"], letters, dict(entry["axes"]))
 
 
 def _tensors(network: Network) -> dict[str, Tensor]:
@@ -191,12 +191,12 @@ def _tensors(network: Network) -> dict[str, Tensor]:
     )
 
 
-def _constant(told: Mapping[str, Any]) -> Tensor:
-    dtype = getattr(torch, told["type"])
-    data = bytearray(base64.b64decode(told["data"]))
+def _constant(entry: Mapping[str, Any]) -> Tensor:
+    dtype = getattr(torch, entry["type"])
+    data = bytearray(base64.b64decode(entry["data"]))
     if not data:
-        return torch.zeros(told["shape"], dtype=dtype)
-    return torch.frombuffer(data, dtype=dtype).reshape(told["shape"])
+        return torch.zeros(entry["shape"], dtype=dtype)
+    return torch.frombuffer(data, dtype=dtype).reshape(entry["shape"])
 
 
 # -- where entries are -------------------------------------------------------------------------------
@@ -292,6 +292,6 @@ def _read_shipped() -> dict[str, Any]:
 
 
 def write_shipped(structure: Mapping[str, Any], entry: Entry) -> None:
-    told = {"structure": digest_of(structure), "entry": entry}
-    text = json.dumps(told, allow_nan=False, separators=(",", ":"))
+    stored = {"structure": digest_of(structure), "entry": entry}
+    text = json.dumps(stored, allow_nan=False, separators=(",", ":"))
     SHIPPED.write_text(text.replace('],["', '],\n["') + "\n", "utf-8")

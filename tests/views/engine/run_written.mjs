@@ -2,7 +2,7 @@
 
 import { Reading } from "../../../transformer_lab/views/engine/desk.js";
 import { score } from "../../../transformer_lab/views/engine/scores.js";
-import { tokenFlow } from "../../../transformer_lab/views/engine/written.js";
+import { tokenFlow } from "../../../transformer_lab/views/engine/attribution.js";
 import { given, last, modelOf, write } from "./shared.mjs";
 
 const { inputs, cells, flows, ...about } = given;

@@ -12,18 +12,18 @@ const ALL_MAPS_BYTES = 4 * 2 ** 20;
 export const aliveTexts = (model, signal) =>
   aliveTextPage(model, signal, { traits: compareTraits, block: comparedHead, names: /^\w+\/\d+\/\d+$/, wanted: () => !bytesOf(model.get("_maps")).byteLength });
 
-const axesOf = (told, kind) => ({ queries: tokensOf(told, kind), keys: kind === "cross" ? told.text.tokens : tokensOf(told, kind) });
+const axesOf = (read, kind) => ({ queries: tokensOf(read, kind), keys: kind === "cross" ? read.text.tokens : tokensOf(read, kind) });
 
-async function compareTraits(ask, told, page) {
+async function compareTraits(ask, texts, page) {
   const kinds = {};
   const all = [];
   const moved = [];
   for (const [kind, before] of Object.entries(page.get("_kinds"))) {
-    const [queries, keys] = ["queries", "keys"].map((axis) => aligned(told.map((one) => axesOf(one, kind)[axis])));
+    const [queries, keys] = ["queries", "keys"].map((axis) => aligned(texts.map((one) => axesOf(one, kind)[axis])));
     const shape = { ...before, queries: queries.names.length, keys: keys.names.length, query_names: queries.names, key_names: keys.names };
     kinds[kind] = { ...shape, query_parts: [queries.first, queries.second], key_parts: [keys.first, keys.second], moved: moved.length, maps: all.reduce((sum, one) => sum + one.length, 0) };
-    const maps = await mapsOf(ask, told, kind, kinds[kind]);
-    for (const both of maps) moved.push(await movedShare(ask, told, both, kinds[kind]));
+    const maps = await mapsOf(ask, texts, kind, kinds[kind]);
+    for (const both of maps) moved.push(await movedShare(ask, texts, both, kinds[kind]));
     all.push(...maps);
   }
   const size = all.reduce((sum, one) => sum + one.length, 0);
@@ -43,9 +43,9 @@ function aligned([a, b]) {
 }
 
 /** Both maps of every head, or of one, on the aligned axes: [2, query, key] each, NaN where a token is missing. */
-async function mapsOf(ask, told, kind, shape, places = everyHead(kind, shape)) {
-  const [first, second] = await Promise.all(told.map(({ of }) => ask({ ask: "map", of, places })));
-  const widths = told.map((one) => axesOf(one, kind).keys.length);
+async function mapsOf(ask, texts, kind, shape, places = everyHead(kind, shape)) {
+  const [first, second] = await Promise.all(texts.map(({ of }) => ask({ ask: "map", of, places })));
+  const widths = texts.map((one) => axesOf(one, kind).keys.length);
   return first.map((_, i) => {
     const { queries, keys, query_parts: rows, key_parts: columns } = shape;
     const both = new Float32Array(2 * queries * keys).fill(NaN);
@@ -70,10 +70,10 @@ async function movedShare(ask, [{ of }], both, { queries, keys, query_parts: [fi
 }
 
 /** The maps of one head, by its name. */
-async function comparedHead(ask, told, name, page) {
+async function comparedHead(ask, texts, name, page) {
   const [kind, layer, head] = name.split("/");
   const shape = page.get("_kinds")[kind];
   if (!shape) throw new Error("this page does not hold it");
-  const [both] = await mapsOf(ask, told, kind, shape, [{ kind, layer: Number(layer), head: Number(head) }]);
+  const [both] = await mapsOf(ask, texts, kind, shape, [{ kind, layer: Number(layer), head: Number(head) }]);
   return { type: "block", info: {}, buffers: [viewOf(both)] };
 }

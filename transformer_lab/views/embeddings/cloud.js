@@ -14,15 +14,15 @@ const NUMBERS = ["position", "length"];
 export class CloudData {
   /** @param {any} model */
   constructor(model) {
-    const told = model.get("_points");
+    const points = model.get("_points");
     this.model = model;
-    this.tokens = told.tokens;
-    this.positions = told.positions;
-    this.texts = told.texts;
-    this.labels = told.labels;
-    this.where = told.where;
-    this.sample = told.sample;
-    this.own = told.own;
+    this.tokens = points.tokens;
+    this.positions = points.positions;
+    this.texts = points.texts;
+    this.labels = points.labels;
+    this.where = points.where;
+    this.sample = points.sample;
+    this.own = points.own;
     this.n = this.tokens.length;
     this.rows = this.where.length;
     this.numbers = floatsOf(model, "_coordinates");
@@ -54,8 +54,8 @@ export class CloudData {
 
   /** Shares of the variance: of the tokens, and of random directions. @returns {[number[], number[]]} */
   explained(shows, row) {
-    const told = this.model.get("_shares");
-    return shows === "paths" ? [told.paths[0], told.paths[1]] : [told.layer[row], told.random[row]];
+    const shares = this.model.get("_shares");
+    return shows === "paths" ? [shares.paths[0], shares.paths[1]] : [shares.layer[row], shares.random[row]];
   }
 
   /** @param {number} row @returns {[string, number, number] | null} */
@@ -105,7 +105,7 @@ export class CloudData {
   }
 
   /** What is said when somebody points at it. */
-  told(shows, row, point) {
+  describe(shows, row, point) {
     return [
       `“${this.tokens[point]}” (${this.positions[point]})`,
       sayEmbedding("point", { norm: this.norm(row, point), kept: this.at(shows, row, point, 3) }),

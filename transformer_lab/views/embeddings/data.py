@@ -106,14 +106,14 @@ class Cloud:
     def shares(self) -> dict[str, list[Any]]:
         """What the components hold, to six decimals, as the browser is told."""
 
-        def told(found: Components) -> list[float]:
+        def shares(found: Components) -> list[float]:
             return [round(x, 6) for x in found.shares.tolist()]
 
         several = self.paths is not None and self.chance_paths is not None
         return {
-            "layer": [told(found) for found in self.own],
-            "random": [told(found) for found in self.chance],
-            "paths": [told(self.paths), told(self.chance_paths)] if several else [],  # type: ignore[arg-type]
+            "layer": [shares(found) for found in self.own],
+            "random": [shares(found) for found in self.chance],
+            "paths": [shares(self.paths), shares(self.chance_paths)] if several else [],  # type: ignore[arg-type]
             "lone": [self.lone(row) for row in range(self.rows)],
         }
 

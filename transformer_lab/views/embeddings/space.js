@@ -9,14 +9,14 @@ const MONO_FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace";
 export function spaceFigure({ data, shows, row, chosen, paints, axes, inks }) {
   const points = Array.from({ length: data.n }, (_, i) => i);
   const at = (r, axis) => points.map((p) => data.at(shows, r, p, axis));
-  const told = (p) => data.told(shows, row, p).map(unmarked).join("<br>");
+  const text = (p) => data.describe(shows, row, p).map(unmarked).join("<br>");
   const named = data.n <= NAMED_IN_SPACE;
   /** @type {Record<string, any>[]} */
   const traces = [
     {
       type: "scatter3d", mode: named ? "markers+text" : "markers", x: at(row, 0), y: at(row, 1), z: at(row, 2),
       text: data.tokens.map(unmarked), textposition: "top center", textfont: { size: 11, color: inks.ink, family: MONO_FONT },
-      customdata: points.map(told), hovertemplate: "%{customdata}<extra></extra>",
+      customdata: points.map(text), hovertemplate: "%{customdata}<extra></extra>",
       marker: { size: data.n > 200 ? 3 : 5, color: paints, opacity: 1, line: { width: 0 } },
     },
   ];
@@ -25,7 +25,7 @@ export function spaceFigure({ data, shows, row, chosen, paints, axes, inks }) {
     traces.push({
       type: "scatter3d", mode: named ? "markers" : "markers+text", text: [unmarked(data.tokens[chosen])], textposition: "top center",
       textfont: { size: 13, color: inks.accent, family: MONO_FONT }, x: [at(row, 0)[chosen]], y: [at(row, 1)[chosen]], z: [at(row, 2)[chosen]],
-      marker: { size: 11, color: inks.accent, symbol: "circle-open", line: { width: 3 } }, customdata: [told(chosen)],
+      marker: { size: 11, color: inks.accent, symbol: "circle-open", line: { width: 3 } }, customdata: [text(chosen)],
       hovertemplate: "%{customdata}<extra></extra>",
     });
   }

@@ -255,13 +255,13 @@ class EmbeddingView(SelectionView):
 
     @property
     def sentence(self) -> str:
-        told, point = self._points, self.point
+        points, point = self._points, self.point
         shares, chance = self.explained()
         lone = self._shares["lone"][self.row]
-        tokens, positions = told["tokens"], told["positions"]
-        values: dict[str, Any] = dict(shows=self.shows, where=told["where"][self.row])
-        values |= dict(layers=len(told["where"]) - 1, points=len(tokens))
-        values |= dict(sample=told["sample"] or None, whole=sum(shares), chance=sum(chance))
+        tokens, positions = points["tokens"], points["positions"]
+        values: dict[str, Any] = dict(shows=self.shows, where=points["where"][self.row])
+        values |= dict(layers=len(points["where"]) - 1, points=len(tokens))
+        values |= dict(sample=points["sample"] or None, whole=sum(shares), chance=sum(chance))
         values |= dict(lone=None, token=None)
         values |= dict(**dict(zip(("first", "second", "third"), shares, strict=True)))
         if lone is not None and self.shows != "paths":
@@ -274,21 +274,21 @@ class EmbeddingView(SelectionView):
         return say("sentence", **values)
 
     def _scene(self) -> Scene:
-        told, cloud, shows = self._points, self._cloud, self.shows
+        points, cloud, shows = self._points, self._cloud, self.shows
         shares, chance = self.explained()
         paths = cloud.paths.coordinates if shows == "paths" and cloud.paths is not None else None
         colours = {
-            "token": told["tokens"],
-            "position": told["positions"],
-            "label": told["labels"],
+            "token": points["tokens"],
+            "position": points["positions"],
+            "label": points["labels"],
             "length": cloud.norms[self.row].tolist(),
-            "text": [f"text {i}" for i in told["texts"]],
+            "text": [f"text {i}" for i in points["texts"]],
         }
         return cloud_scene(
             self._title, self.sentence, cloud.coordinates(shows, self.row),
             None if paths is None else paths.unflatten(0, (cloud.rows, -1)),
             chance if shows == "random" else shares, cloud.norms[self.row], cloud.kept(shows, self.row),
-            told, self.colour, colours[self.colour], self.point,
+            points, self.colour, colours[self.colour], self.point,
         )  # fmt: skip
 
     # -- for the browser ------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import { blockShares, logitLens, outcome } from "./predictions.js";
 import { score } from "./scores.js";
 import { blockSteps } from "./steps.js";
 import { TextModel } from "./text_model.js";
-import { decode, names, textShown, words } from "./told.js";
-import { tokenFlow } from "./written.js";
+import { decode, names, textShown, words } from "./words.js";
+import { tokenFlow } from "./attribution.js";
 
 /** Passes of other texts that are kept, for patches. */
 const SOURCES = 4;
@@ -201,9 +201,9 @@ function* effects(reading, { places, position }) {
   const found = [];
   for (const { kind, layer, head } of places) {
     const pass = yield* reading.fresh([{ edit: "ablate", layer, head, kind }]);
-    const told = { kind, layer, head, ...reading.compared(clean, pass, position) };
-    found.push(told);
-    yield told;
+    const effect = { kind, layer, head, ...reading.compared(clean, pass, position) };
+    found.push(effect);
+    yield effect;
   }
   return found;
 }

@@ -6,16 +6,6 @@ import { matrix } from "./tensors.js";
 
 /** @typedef {import("./tensors.js").Matrix} Matrix */
 
-/** log softmax of one row. @param {ArrayLike<number>} logits @returns {Float64Array} */
-export function logProbabilities(logits) {
-  let top = -Infinity;
-  for (let i = 0; i < logits.length; i++) top = Math.max(top, logits[i]);
-  let sum = 0;
-  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i] - top);
-  const log = top + Math.log(sum);
-  return Float64Array.from(logits, (x) => x - log);
-}
-
 /**
  * Predictions at one position without edits, and with them: the likeliest before, then those that have
  * risen among the likeliest after.

@@ -40,8 +40,8 @@ export function readSafetensors(bytes, checksum) {
   let end = 0;
   const entries = Object.entries(table).filter(([name]) => name !== "__metadata__");
   entries.sort(([, a], [, b]) => (a?.data_offsets?.[0] ?? 0) - (b?.data_offsets?.[0] ?? 0));
-  for (const [name, told] of entries) {
-    const { dtype, shape, data_offsets: offsets } = told ?? {};
+  for (const [name, entry] of entries) {
+    const { dtype, shape, data_offsets: offsets } = entry ?? {};
     const size = Array.isArray(shape) && shape.every((n) => Number.isSafeInteger(n) && n >= 0) ? shape.reduce((a, b) => a * b, 1) : NaN;
     if (!Object.hasOwn(READERS, dtype)) throw new DamagedModel(`${name} has dtype ${String(dtype)}, which is not that of weights`);
     if (!Array.isArray(offsets) || offsets[0] !== end || offsets[1] - end !== size * NUMBER_BYTES[dtype] || start + offsets[1] > bytes.length) {

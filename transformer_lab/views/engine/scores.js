@@ -3,7 +3,7 @@
 import { analysis } from "./analyses.js";
 import { keyHead } from "./attention.js";
 import { likeliest, matrix } from "./tensors.js";
-import { scoreBySource } from "./written.js";
+import { scoreBySource } from "./attribution.js";
 
 /**
  * What a head compares for one query: it and every key, their products, and what is added to these.
@@ -53,7 +53,7 @@ export function* score(reading, { kind, layer, head, query = null, key = null })
       bias: unlessInfinite(bias[to]), score: unlessInfinite(scores[to]), weight: weights[to],
       mean: above ? split.mean.data[0] : null,
       d, keys: n, pairs: pass.model.config.pairs[`${kind}/${layer}`] ?? null,
-      why_no_above: "", ...bySource.told,
+      why_no_above: "", ...bySource.info,
     },
     numbers: Float32Array.from([q, k, products.data, scores, weights, ...(above ? [aboveK.data, aboveProducts.data] : []), ...bySource.numbers].flatMap((part) => Array.from(part))),
     /** Whether each place that may be left out leads here. */

@@ -44,8 +44,8 @@ function walked({ scale, softcap, nothing, ...row }, { norm, mlp_norm, after, ..
   const numbers = { ...row, ...sums, z_head: z, shares: shares.data, parts: each, uncrossed: sums.cross ? null : sums.middle };
   const lengths = Object.entries(numbers).filter(([, x]) => x?.length && typeof x[0] === "number")
     .map(([name, x]) => [`${name}_length`, analysis("lengths", { x: { shape: [1, x.length], data: x } }).length.data[0]]);
-  const told = Object.entries(facts).map(([name, one]) => [name, one.data[0]]);
-  return { scale, softcap, nothing, norm, mlp_norm, after, numbers, facts: /** @type {Record<string, number>} */ (Object.fromEntries([...lengths, ...told])) };
+  const scalars = Object.entries(facts).map(([name, one]) => [name, one.data[0]]);
+  return { scale, softcap, nothing, norm, mlp_norm, after, numbers, facts: /** @type {Record<string, number>} */ (Object.fromEntries([...lengths, ...scalars])) };
 }
 
 /** From the query to what every head takes with it, and what this one writes. */

@@ -10,20 +10,20 @@ const LONGEST = 256; // tokens that can still be told apart
 /** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
 export const aliveFlows = (model, signal) => aliveTextPage(model, signal, { traits: flowTraits, block: flowBlock, names: FLOW });
 
-async function flowTraits(ask, [told], page) {
-  const { tokens } = told.text;
+async function flowTraits(ask, [read], page) {
+  const { tokens } = read.text;
   if (tokens.length > LONGEST) throw new Error(`text has ${tokens.length} tokens; a flow is drawn of up to ${LONGEST}: shorten it`);
   const sizes = Object.entries(page.get("_kinds")).map(([kind, size]) => [kind, { ...size, queries: tokens.length, keys: tokens.length }]);
   const start = { position: tokens.length - 1, token: null, cuts: [] };
-  const { info, buffers } = await flowOf(ask, told, page, start);
+  const { info, buffers } = await flowOf(ask, read, page, start);
   return { _kinds: Object.fromEntries(sizes), _tokens: tokens, ...start, _flow: info, _flow_data: buffers[0] };
 }
 
-async function flowBlock(ask, [told], name, page) {
+async function flowBlock(ask, [read], name, page) {
   const [, position, token, cuts] = name.match(FLOW) ?? [];
   if (!position) throw new Error("this page does not hold it");
   const places = cuts === "-" ? [] : cuts.split("+").map((cut) => cut.split(".").map(Number));
-  return flowOf(ask, told, page, { position: Number(position), token: token === "-" ? null : Number(token), cuts: places });
+  return flowOf(ask, read, page, { position: Number(position), token: token === "-" ? null : Number(token), cuts: places });
 }
 
 async function flowOf(ask, { of }, page, { position, token, cuts }) {

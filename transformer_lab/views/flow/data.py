@@ -135,8 +135,8 @@ def edits_of(cuts: Iterable[Cut]) -> list[Edit]:
 
 def flow_name(position: int, token: int | None, cuts: Iterable[Cut]) -> str:
     """By what name a browser asks for it."""
-    told = "+".join(".".join(map(str, cut)) for cut in cuts) or "-"
-    return f"flow/{position}/{'-' if token is None else token}/{told}"
+    cut_names = "+".join(".".join(map(str, cut)) for cut in cuts) or "-"
+    return f"flow/{position}/{'-' if token is None else token}/{cut_names}"
 
 
 def read_name(name: str) -> tuple[int, int | None, tuple[Cut, ...]]:

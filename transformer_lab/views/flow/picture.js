@@ -54,8 +54,8 @@ export const sortedCuts = (cuts) => [...cuts].sort((a, b) => a[0] - b[0] || a[1]
 
 /** By what name a flow is asked for. @param {number} position @param {number | null} token @param {number[][]} cuts */
 export function flowName(position, token, cuts) {
-  const told = sortedCuts(cuts).map((cut) => cut.join(".")).join("+") || "-";
-  return `flow/${position}/${token ?? "-"}/${told}`;
+  const cutNames = sortedCuts(cuts).map((cut) => cut.join(".")).join("+") || "-";
+  return `flow/${position}/${token ?? "-"}/${cutNames}`;
 }
 
 const LEFT = 62;

@@ -270,15 +270,15 @@ export class FlowViewer extends BaseViewer {
     const heads = [...new Set(edges.map(({ head }) => head))].sort((a, b) => a - b);
     this.heads.replaceChildren("heads: ", ...heads.flatMap((head) => [element("span", { class: "tl-dot", style: `background:${headColour(head)}` }), `${head} `]),
       "· dashed: against the logit · grey: what stays at its token", ...(info.cuts.length ? [" · dotted, with a cross: cut"] : []));
-    this.told = this.#told();
-    this.say(this.told);
+    this.summary = this.#summarise();
+    this.say(this.summary);
     this.circuitSaid.hidden = !circuit;
     this.circuitSaid.textContent = circuit?.sentence ?? "";
-    this.canvas.setAttribute("aria-label", `${this.told} Arrow keys choose an edge, Enter cuts it or puts it back.`);
+    this.canvas.setAttribute("aria-label", `${this.summary} Arrow keys choose an edge, Enter cuts it or puts it back.`);
     Object.assign(this.root.dataset, { shown: info.names[0], edges: String(edges.length) });
   }
 
-  #told() {
+  #summarise() {
     const { found, tokens } = this;
     const { info, edges } = found;
     const shown = this.shown;

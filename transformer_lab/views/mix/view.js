@@ -112,12 +112,12 @@ class MixViewer extends BaseViewer {
     drawPoints(this.plot, {
       places: values, names: words, diamonds: words.map(() => false), colours: words.map(() => headColour(0)), weights, together: mixture, titles: ["first number", "second number"],
     }, this.shell.inks, width, Math.round(0.7 * width));
-    this.say(this.#told(weights, mixture));
+    this.say(this.#sentenceOf(weights, mixture));
     this.plot.setAttribute("aria-label", this.sentence.textContent);
   }
 
   /** @param {number[]} weights @param {number[]} mixture */
-  #told(weights, [x, y]) {
+  #sentenceOf(weights, [x, y]) {
     const weight = Math.max(...weights);
     const word = weight > 0 ? this.model.get("_words")[weights.indexOf(weight)] : null;
     return sayMix("sentence", { word, weight, query: this.model.get("_query") || null, x, y });

@@ -73,10 +73,10 @@ def carry(
         if wanted and not failed:
             raise
         found, why = None, str(error)
-    told = f"This page is a snapshot without its model, so {lacks}: {why}."
+    notice = f"This page is a snapshot without its model, so {lacks}: {why}."
     if wanted and failed:
-        warnings.warn(told, stacklevel=2)
-    return found, "" if found else told
+        warnings.warn(notice, stacklevel=2)
+    return found, "" if found else notice
 
 
 def announce(model: TextModel, size: int, precision: str) -> None:
@@ -92,10 +92,10 @@ def announce(model: TextModel, size: int, precision: str) -> None:
     tqdm.write(line, file=sys.stderr)
 
 
-def for_readers(told: str) -> str:
-    """What `carry` told as a page says it: without the way out, which only who saves the page has."""
-    reason, _, way_out = told.partition("; ")
-    return f"{reason}." if way_out else told
+def for_readers(notice: str) -> str:
+    """The notice of `carry` as a page says it: without the way out, which only who saves the page has."""
+    reason, _, way_out = notice.partition("; ")
+    return f"{reason}." if way_out else notice
 
 
 def _left_out(wanted: bool | None, precision: str) -> bool:

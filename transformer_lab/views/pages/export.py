@@ -300,8 +300,8 @@ def live_views(
 
 
 def _page_of_figure(output: Any, theme: str | None) -> str:
-    told = _table(output.get("metadata"), "image/jpeg").get("alt")
-    sentence = told if isinstance(told, str) else str(output["data"].get("text/plain", ""))
+    alt = _table(output.get("metadata"), "image/jpeg").get("alt")
+    sentence = alt if isinstance(alt, str) else str(output["data"].get("text/plain", ""))
     state = {
         "_esm": join_modules(Path(__file__).with_name("plotly_page.js")),
         "_css": "",

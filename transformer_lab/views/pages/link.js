@@ -29,8 +29,8 @@ function checkOf(text) {
 export function linkTo(model, more) {
   const names = [...(model.get("_chosen") ?? []), "_options"];
   const chosen = Object.fromEntries(names.map((name) => [name, model.get(name)]).filter(([, value]) => value !== undefined));
-  const told = JSON.stringify([pageName(model), chosen, more]);
-  const bytes = new TextEncoder().encode(`${checkOf(told)}${told}`);
+  const json = JSON.stringify([pageName(model), chosen, more]);
+  const bytes = new TextEncoder().encode(`${checkOf(json)}${json}`);
   const text = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
   if (text.length > MOST_LETTERS) throw new Error("what is on view is too much for a link; save the page instead");
   return `${location.href.split("#")[0]}${LINK_MARK}${text}`;
@@ -49,9 +49,9 @@ export function readLink(model, hash) {
   try {
     const binary = atob(hash.slice(LINK_MARK.length).replace(/-/g, "+").replace(/_/g, "/"));
     const text = new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(binary, (letter) => letter.charCodeAt(0)));
-    const told = text.slice(text.indexOf("["));
-    if (checkOf(told) !== text.slice(0, -told.length)) throw new Error();
-    [name, chosen, more] = JSON.parse(told);
+    const json = text.slice(text.indexOf("["));
+    if (checkOf(json) !== text.slice(0, -json.length)) throw new Error();
+    [name, chosen, more] = JSON.parse(json);
   } catch {
     throw new Error("this link is damaged");
   }

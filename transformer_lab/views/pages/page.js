@@ -155,12 +155,12 @@
         if (state[name] !== was) buffers[name] = encode(new Uint8Array(buffer, byteOffset, byteLength));
       }
       if (now._carried?.moved) copy.querySelector("noscript")?.remove(); // it tells of another text
-      const told = /** @type {HTMLElement} */ (copy.querySelector("#tl-state"));
-      told.textContent = JSON.stringify({ ...payload, buffers, state: now }).replace(
+      const script = /** @type {HTMLElement} */ (copy.querySelector("#tl-state"));
+      script.textContent = JSON.stringify({ ...payload, buffers, state: now }).replace(
         /[&<>\u2028\u2029]/g,
         (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
       );
-      told.dataset.sum = checksum(told.textContent);
+      script.dataset.sum = checksum(script.textContent);
       const root = copy.querySelector("#tl-root");
       for (const attribute of [...root.attributes]) if (attribute.name !== "id") root.removeAttribute(attribute.name);
       for (const style of copy.querySelectorAll("style[data-view]")) style.remove();

@@ -31,8 +31,8 @@ def mark_of(model: TextModel, version: bytes) -> tuple[str, str]:
     if not precision:
         return "", why
     sides = [packed_tokenizer(x) for x in (model.tokenizer, model.target_tokenizer)]
-    told = json.dumps([model.name, repr(model.model.config), sides]).encode()
-    return hashlib.sha256(version + told).hexdigest()[:24], ""
+    identity = json.dumps([model.name, repr(model.model.config), sides]).encode()
+    return hashlib.sha256(version + identity).hexdigest()[:24], ""
 
 
 def part_of(

@@ -10,11 +10,11 @@ import { unreadSentence } from "./unread.js";
  * @property {string} text
  * @property {string | null} target what an encoder-decoder writes; null: its own answer
  *
- * @typedef {any} Told the engine's answer to "read", and `of`: by which name the engine knows the text
+ * @typedef {any} ReadText the engine's answer to "read", and `of`: by which name the engine knows the text
  */
 
-/** The tokens that the heads of a stack look from. @param {Told} told @param {string} kind */
-export const tokensOf = (told, kind) => (kind === "encoder" ? told.text : told.target ?? told.text).tokens;
+/** The tokens that the heads of a stack look from. @param {ReadText} read @param {string} kind */
+export const tokensOf = (read, kind) => (kind === "encoder" ? read.text : read.target ?? read.text).tokens;
 
 /**
  * The model of a view, alive where its page carries one; in a notebook the page goes on where Python is
@@ -42,8 +42,8 @@ export class TextPage extends PageModel {
   /**
    * @param {any} page
    * @param {AbortSignal} signal
-   * @param {(ask: TextPage["ask"], told: any, page: any) => Promise<Record<string, any>>} traits of these texts, each a Told
-   * @param {(ask: TextPage["ask"], told: any, name: string, page: any) => Promise<any>} block the answer to a question for one
+   * @param {(ask: TextPage["ask"], texts: any, page: any) => Promise<Record<string, any>>} traits of these texts, each a ReadText
+   * @param {(ask: TextPage["ask"], texts: any, name: string, page: any) => Promise<any>} block the answer to a question for one
    */
   constructor(page, signal, traits, block) {
     super(page, signal, {
@@ -53,8 +53,8 @@ export class TextPage extends PageModel {
     this.traits = traits;
     this.blockOf = block;
     this.slot = 0; // the engine keeps the texts on view while it reads others
-    /** @type {Told[] | null} */
-    this.told = null;
+    /** @type {ReadText[] | null} */
+    this.reading = null;
   }
 
   get carried() {
@@ -63,21 +63,21 @@ export class TextPage extends PageModel {
 
   /** @param {Side[]} sides */
   async run(sides) {
-    const told = await this.read(sides);
-    const traits = await this.traits((question) => this.ask(question), told, this.page);
+    const texts = await this.read(sides);
+    const traits = await this.traits((question) => this.ask(question), texts, this.page);
     const { kind } = this.carried;
-    const unread = sides.map(({ text, target }, i) => unreadSentence(text, target, kind, told[i]));
-    this.#take(told);
+    const unread = sides.map(({ text, target }, i) => unreadSentence(text, target, kind, texts[i]));
+    this.#take(texts);
     this.page.set({
       ...traits,
       selected: null, // it names tokens of the old text
       link: "",
-      _how: this.#how(told),
-      _carried: { ...this.carried, moved: true, sides: sides.map(({ name, text, target }, i) => ({ name, text, target, written: told[i].written })), unread: [...new Set(unread)].join(" ").trim() },
+      _how: this.#how(texts),
+      _carried: { ...this.carried, moved: true, sides: sides.map(({ name, text, target }, i) => ({ name, text, target, written: texts[i].written })), unread: [...new Set(unread)].join(" ").trim() },
     });
   }
 
-  /** @param {Side[]} sides @returns {Promise<Told[]>} */
+  /** @param {Side[]} sides @returns {Promise<ReadText[]>} */
   async read(sides) {
     const found = [];
     for (const [i, { text, target }] of sides.entries()) {
@@ -90,32 +90,32 @@ export class TextPage extends PageModel {
   /** The texts that are on view, read by the engine too. */
   async #again() {
     const { sides } = this.carried;
-    const told = await this.read(sides);
+    const texts = await this.read(sides);
     const same = (ids, was) => was === undefined || JSON.stringify(ids) === JSON.stringify(was);
-    if (!sides.every(({ ids, target_ids: target }, i) => same(told[i].ids, ids) && (told[i].target === null || same(told[i].plain, target)))) {
+    if (!sides.every(({ ids, target_ids: target }, i) => same(texts[i].ids, ids) && (texts[i].target === null || same(texts[i].plain, target)))) {
       throw new Error("this page does not hold it"); // the words are read as other tokens than those of the trace
     }
-    return told;
+    return texts;
   }
 
-  #take(told) {
+  #take(texts) {
     this.slot = 1 - this.slot;
-    this.told = told;
+    this.reading = texts;
   }
 
   /** A part of what is shown: of the text that was saved the page may have it, of others the engine does. @param {string} name */
   async block(name) {
     const saved = this.carried.moved ? null : await this.savedBlock(name);
     if (saved) return saved;
-    if (!this.told) this.#take(await this.#again());
-    return this.blockOf((question) => this.ask(question), /** @type {Told[]} */ (this.told), name, this.page);
+    if (!this.reading) this.#take(await this.#again());
+    return this.blockOf((question) => this.ask(question), /** @type {ReadText[]} */ (this.reading), name, this.page);
   }
 
-  /** What is told beside files: of which texts. */
-  #how(told) {
+  /** What files say beside their numbers: of which texts. */
+  #how(texts) {
     const how = this.page.get("_how");
     const of = (how?.of ?? []).map((one, i) => {
-      const { ids, plain, target, text } = told[Math.min(i, told.length - 1)];
+      const { ids, plain, target, text } = texts[Math.min(i, texts.length - 1)];
       return { ...one, token_ids: [ids], tokens: [text.tokens], ...(target ? { target_ids: [plain] } : {}) };
     });
     return { ...how, of };

@@ -4,11 +4,11 @@
 /** @type {any} */ (document.querySelector("style")).sheet.disabled = true;
 addEventListener("DOMContentLoaded", () => {
   if (document.querySelector("template[data-end]")) return;
-  const told = document.createElement("p");
-  told.className = "tl-still";
-  told.dataset.cut = "";
-  told.setAttribute("role", "alert");
+  const notice = document.createElement("p");
+  notice.className = "tl-still";
+  notice.dataset.cut = "";
+  notice.setAttribute("role", "alert");
   const lacks = /** @type {any} */ (window).transformerLabBegan ? ", and with it a part of what can be asked for" : ", and without it nothing can be shown";
-  told.textContent = `This page is cut off: its end is missing${lacks}. Save it again, or copy it again.`;
-  document.body.prepend(told);
+  notice.textContent = `This page is cut off: its end is missing${lacks}. Save it again, or copy it again.`;
+  document.body.prepend(notice);
 });

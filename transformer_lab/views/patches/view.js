@@ -277,10 +277,10 @@ export class PatchViewer extends OverlayViewer {
     this.cells.hidden = !this.others.length;
     for (const { root, swatch, weight, position } of this.others) {
       swatch.style.background = entry(table, shade(codes[position], Math.max(largest, 1)));
-      const told = short(weightOf(codes[position]));
-      weight.textContent = told;
+      const written = short(weightOf(codes[position]));
+      weight.textContent = written;
       root.setAttribute("aria-pressed", String(position === this.shown));
-      root.setAttribute("aria-label", `${this.grid.labels[position]}: weight ${told}`);
+      root.setAttribute("aria-label", `${this.grid.labels[position]}: weight ${written}`);
       root.classList.toggle("tl-cut", cut.has(position));
     }
   }

@@ -211,8 +211,8 @@ export class PatchingViewer extends BaseViewer {
     const cells = this.grids.cells([this.chosen.site]);
     const estimates = cells.some((cell) => this.grids.exact(cell) === null && this.grids.estimate(cell) !== null);
     const beyond = cells.some((cell) => Math.abs(this.#share(cell)) > 1.005);
-    const told = `${estimates ? "Hatched: estimates, by attribution patching. " : ""}${beyond ? "Some cells are beyond the scale’s end." : ""}`;
-    this.legend.replaceChildren(...linearLegend(this.table, -this.end, this.end, name, (x) => (x ? metric.amount(x) : "0")), element("span", { class: "tl-quiet tl-hatched" }, told));
+    const note = `${estimates ? "Hatched: estimates, by attribution patching. " : ""}${beyond ? "Some cells are beyond the scale’s end." : ""}`;
+    this.legend.replaceChildren(...linearLegend(this.table, -this.end, this.end, name, (x) => (x ? metric.amount(x) : "0")), element("span", { class: "tl-quiet tl-hatched" }, note));
   }
 
   #drawTools() {
@@ -240,12 +240,12 @@ export class PatchingViewer extends BaseViewer {
     const spot = this.#spot(chosen);
     this.map.mark(pointed && { row: pointed.layer, column: pointed.place }, { row: chosen.layer, column: chosen.place });
     this.prompts.mark(grids.isOfHeads(chosen.site) ? null : spot.place);
-    const told = metric ? metric.sentence(spot) : "Running the other direction …";
-    this.say(told);
+    const sentence = metric ? metric.sentence(spot) : "Running the other direction …";
+    this.say(sentence);
     this.readout.textContent = metric ? metric.spot(pointed ? this.#spot(pointed) : spot) : "";
     this.root.dataset.cell = `${chosen.site}.${chosen.layer}.${chosen.place}`;
     this.canvas.setAttribute("aria-label",
-      `${sayPatching("hint", chosen)}: ${grids.size(chosen.site).there.length} layers by ${grids.size(chosen.site).places} ${grids.isOfHeads(chosen.site) ? "heads" : "positions"}. ${told} Arrow keys choose a cell, Enter measures it.`);
+      `${sayPatching("hint", chosen)}: ${grids.size(chosen.site).there.length} layers by ${grids.size(chosen.site).places} ${grids.isOfHeads(chosen.site) ? "heads" : "positions"}. ${sentence} Arrow keys choose a cell, Enter measures it.`);
     this.root.dataset.direction = model.get("direction");
   }
 

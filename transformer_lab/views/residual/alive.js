@@ -13,14 +13,14 @@ export const aliveStream = (model, signal) => aliveTextPage(model, signal, { tra
 /** @param {(number | ArrayLike<number>)[]} parts @returns {DataView} */
 const floats = (parts) => viewOf(Float32Array.from(parts.flatMap((part) => Array.from(/** @type {any} */ (part)))));
 
-async function streamTraits(ask, [told], page) {
+async function streamTraits(ask, [read], page) {
   const streams = {};
   const [norms, shares] = [[], []];
   let [normsAt, sharesAt] = [0, 0];
   for (const [kind, before] of Object.entries(page.get("_streams"))) {
-    const all = tokensOf(told, kind);
+    const all = tokensOf(read, kind);
     const tokens = all.slice(0, LONGEST);
-    const found = await ask({ ask: "stream", of: told.of, kind });
+    const found = await ask({ ask: "stream", of: read.of, kind });
     const shown = (rows) => rows.map((row) => row.subarray(0, tokens.length));
     streams[kind] = { ...before, tokens, all: all.length, parts: found.shares.map(({ part }) => part), norms: normsAt, shares: sharesAt };
     norms.push(...shown(found.norms));
@@ -32,13 +32,13 @@ async function streamTraits(ask, [told], page) {
 }
 
 /** A block of the logit lens, by its name. */
-async function lensBlock(ask, [told], name, page) {
+async function lensBlock(ask, [read], name, page) {
   const first = Number(name.match(/^lens\/(\d+)$/)?.[1] ?? NaN);
   const [kind] = Object.entries(page.get("_streams")).find(([, { lens }]) => lens) ?? [];
   if (!kind || !(first % LENS_COLUMNS === 0)) throw new Error("this page does not hold it");
-  const tokens = tokensOf(told, kind);
+  const tokens = tokensOf(read, kind);
   const positions = Array.from({ length: Math.min(LENS_COLUMNS, tokens.length - first) }, (_, i) => first + i);
-  const rows = await ask({ ask: "lens", of: told.of, positions, k: TOP });
+  const rows = await ask({ ask: "lens", of: read.of, positions, k: TOP });
   const cells = rows.flat();
   const answers = rows[0].map(({ answer }) => answer);
   const ids = [...new Set([...cells.flatMap((cell) => cell.cells.map(({ id }) => id)), ...answers])];
@@ -52,7 +52,7 @@ async function lensBlock(ask, [told], name, page) {
   ];
   const info = {
     from: first, count: positions.length, rows: rows.length, k: rows[0][0].cells.length,
-    names: await ask({ ask: "names", of: told.of, ids }), settled: positions.map((_, column) => settled(rows, column)),
+    names: await ask({ ask: "names", of: read.of, ids }), settled: positions.map((_, column) => settled(rows, column)),
   };
   return { type: "block", info, buffers: [viewOf(new Uint8Array(await new Blob(parts).arrayBuffer()))] };
 }

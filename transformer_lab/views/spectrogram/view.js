@@ -238,17 +238,17 @@ export class SpectrogramViewer extends OverlayViewer {
   #say(weights) {
     const { sound, model, shown } = this;
     const { layer, head, mean } = this.at;
-    const told = listenSentence({
+    const sentence = listenSentence({
       who: whoWords(layer, head, mean, sound.heads), word: sound.words[shown], weights, step: sound.step, end: sound.end,
       next: sound.next[shown] ?? null, span: model.get("span"),
     });
-    this.say(this.trials.withEffect(told));
+    this.say(this.trials.withEffect(sentence));
   }
 
   #read(weights) {
     const { pointed, sound } = this;
-    const told = pointed === null ? HINT : `${timeWords(pointed, pointed, sound.step)}: ${short(weights[pointed], 4)} of the weight`;
-    if (this.readout.textContent !== told) this.readout.textContent = told;
+    const readout = pointed === null ? HINT : `${timeWords(pointed, pointed, sound.step)}: ${short(weights[pointed], 4)} of the weight`;
+    if (this.readout.textContent !== readout) this.readout.textContent = readout;
   }
 
   code() {

@@ -1,8 +1,7 @@
 // Who wrote what: the flow to a logit, and a score by who wrote the query's and the key's stream. The numbers
 // are those of two graphs that the page carries: see graphs/attribution.py.
 
-import { logProbabilities } from "./predictions.js";
-import { likeliest, matrix } from "./tensors.js";
+import { likeliest, matrix, softmax } from "./tensors.js";
 
 const SENT = 300; // edges of one flow
 const ANSWERED = 5;
@@ -21,7 +20,7 @@ export function* tokenFlow(reading, { edits = [], position, token: asked = null,
   if (model.config.refused.flow) throw new Error(`the flow to a logit cannot be computed: ${model.config.refused.flow}`);
   const clean = yield* reading.pass([]);
   const pass = edits.length ? yield* reading.pass(edits) : clean;
-  const [before, after] = [clean, pass].map((one) => logProbabilities(one.logits([position]).data));
+  const [before, after] = [clean, pass].map((one) => softmax(one.logits([position]).data.slice()));
   const most = likeliest(before, 1)[0];
   const token = asked ?? most;
   for (const [what, id] of /** @type {[string, number | null][]} */ ([["token", token], ["against", against]])) {
@@ -31,8 +30,8 @@ export function* tokenFlow(reading, { edits = [], position, token: asked = null,
   const [logit, constant, total] = ["logit", "constant", "total"].map((name) => found.get(name).data[0]);
   const [stream, stays, mlps] = ["stream", "stays", "mlps"].map((name) => eachRowOf(found.get(name)));
   const shown = [...new Set([token, ...likeliest(after, ANSWERED)])].slice(0, ANSWERED);
-  const answers = shown.map((id) => ({ id, before: Math.exp(before[id]), after: Math.exp(after[id]) }));
-  return { logit, constant, total, ...largestEdges(found.get("edges")), stream, stays, mlps, token, most, against, before: Math.exp(before[token]), after: Math.exp(after[token]), answers };
+  const answers = shown.map((id) => ({ id, before: before[id], after: after[id] }));
+  return { logit, constant, total, ...largestEdges(found.get("edges")), stream, stays, mlps, token, most, against, before: before[token], after: after[token], answers };
 }
 
 const row = (data) => ({ shape: [data.length], data });
@@ -55,11 +54,11 @@ function largestEdges({ shape, data }) {
  *   longest: ‖q‖·‖k‖·scale, the largest score that vectors so long can have
  * @param {number[]} reachable keys that the query may look at
  * @param {boolean} above whether a mean can be taken of them
- * @returns {Generator<null, {told: Record<string, any>, numbers: Float32Array[]}>} as `_sources` of views/why/data.py
+ * @returns {Generator<null, {info: Record<string, any>, numbers: Float32Array[]}>} as `_sources` of views/why/data.py
  */
 export function* scoreBySource(pass, { kind, layer, head, query, key, scaled, longest }, reachable, above) {
   const { refused, sources: known } = pass.model.config;
-  const not = (why) => ({ told: { why_no_sources: why, splits: {} }, numbers: [] });
+  const not = (why) => ({ info: { why_no_sources: why, splits: {} }, numbers: [] });
   if (refused.sources) return not(refused.sources);
   const n = pass.callOf(kind, layer, head).key.rows;
   const named = Object.entries(known[kind]).map(([side, { names, short, counts }]) => {
@@ -77,7 +76,7 @@ export function* scoreBySource(pass, { kind, layer, head, query, key, scaled, lo
   if (!(Math.abs(sumOf(score.map(sumOf)) - scaled) <= Math.max(SUM_ROOM * Math.abs(scaled), SUM_ROUNDING * longest))) return not("the parts do not add up to the score");
   const numbers = /** @type {Float32Array[]} */ ([]);
   const splits = Object.fromEntries(Object.entries(above ? { score, above: lifted } : { score }).map(([name, one]) => [name, tableOf(one, numbers)]));
-  return { told: { why_no_sources: "", sources, splits }, numbers };
+  return { info: { why_no_sources: "", sources, splits }, numbers };
 }
 
 const sumOf = (values) => values.reduce((a, b) => a + b, 0);
