@@ -249,9 +249,12 @@ TOGETHER = (
     const roots = {};
     for (const [name, { state, buffers }] of Object.entries(payloads)) {
         for (const [key, text] of Object.entries(buffers)) state[key] = bytes(text);
+        const heard = [];
         const model = {
             get: (key) => state[key], set: (key, value) => { state[key] = value; },
-            on() {}, off() {}, send() {}, save_changes() {},
+            on: (names, handler) => names === "msg:custom" && heard.push(handler), off() {}, save_changes() {},
+            // At once, for a view says after 4 s that nobody answers: too early in a slow window, too late in a fast one.
+            send: ({ request }) => queueMicrotask(() => heard.forEach((handler) => handler({ type: "error", message: "not here", request }, []))),
         };
         const style = document.createElement("style");
         style.textContent = state._css;
