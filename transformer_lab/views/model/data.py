@@ -193,14 +193,16 @@ class ModelData:
         """What the stream at a position would predict after each layer, and what the model does."""
         after = self.under(edits)
         names, rows, why = self._answer_names(), [], ""
-        for trace in (self.trace, after):
-            try:
-                lens = logit_lens(trace, k=LENS, positions=[position], batch=self._batch(trace))
-            except TraceError as error:
-                rows, why = [], shown_text(str(error))
-                break
-            both = (lens.tokens[:, 0].tolist(), lens.probabilities[:, 0].tolist())
-            rows.append([[[names(i), p] for i, p in zip(*row, strict=True)] for row in zip(*both, strict=True)])  # fmt: skip
+
+        def read(trace: Trace, batch: int) -> list:
+            lens = logit_lens(trace, k=LENS, positions=[position], batch=batch)
+            both = zip(lens.tokens[:, 0].tolist(), lens.probabilities[:, 0].tolist(), strict=True)
+            return [[[names(i), p] for i, p in zip(*row, strict=True)] for row in both]
+
+        try:
+            rows = _of_each([(one, self._batch(one)) for one in (self.trace, after)], read)
+        except TraceError as error:
+            why = shown_text(str(error))
         found = []
         given = [self._answers(trace, position) for trace in (self.trace, after)]
         if given[0] is not None and given[1] is not None:

@@ -66,7 +66,7 @@ export class ModelViewer extends BaseViewer {
   #answers(most, read) {
     const { shell, model, signal } = this;
     const own = /** @type {any} */ ({ model, signal, requests: new Requests(model, signal), say: (text) => text && shell.say(text), draw: () => this.#settle() });
-    return new Answers(own, { most, read, working: sayModel("working"), names: ({ info }) => [info.name], show: () => {}, failed: (_, error) => this.#failed(error) });
+    return new Answers(own, { most, read, working: sayModel("working"), names: ({ info }) => [info.name], show: () => {}, failed: (name, error) => this.#failed(name, error) });
   }
 
   /** What came with the page. */
@@ -96,11 +96,13 @@ export class ModelViewer extends BaseViewer {
     this.shell.draw();
   }
 
-  #failed(error) {
-    const { model, shell } = this;
-    const before = JSON.stringify(model.get("_edits"));
-    if (before !== JSON.stringify(this.edits)) shell.set({ _edits: this.edits });
-    return model.get("_saved") && !this.mayEdit ? sayModel("snapshot") : sayModel("failed", { why: error.message });
+  /** What is on view stays, and what was asked for is taken back. @param {string} name @param {Error} error */
+  #failed(name, error) {
+    const { model, shell, main } = this;
+    const isEdit = JSON.stringify(model.get("_edits")) !== JSON.stringify(this.edits);
+    if (isEdit) shell.set({ _edits: this.edits });
+    else if (name.startsWith("lens/") && this.stack === main) shell.set({ selected: [this.guessed.position, null] });
+    return model.get("_saved") && !this.mayEdit ? sayModel(isEdit ? "snapshot" : "not_held") : sayModel("failed", { why: error.message });
   }
 
   // ---- state --------------------------------------------------------------------------------
@@ -494,7 +496,7 @@ export class ModelViewer extends BaseViewer {
   #drawAnswers() {
     const { guessed: said, found, about, stacks, main } = this;
     const edited = found.now > 0;
-    say(this.answersTitle, sayModel("answers", { classes: about.classes, here: about.here, token: stacks[main][this.token] }));
+    say(this.answersTitle, sayModel("answers", { classes: about.classes, here: about.here, token: stacks[main][said.position] }));
     const bar = (p, look, name) => {
       const part = barPart(p, look, `var(--tl-${look === "tl-after" ? "edited" : edited ? "quiet" : "accent"})`);
       part.firstElementChild?.setAttribute("data-moves", name);
@@ -580,7 +582,7 @@ export class ModelViewer extends BaseViewer {
     const { found, guessed: said, stacks, main, about, several, edits } = this;
     const step = found.steps[this.step];
     const { what, stack, layer, why = null } = step;
-    const token = stack === main ? this.token : Math.min(this.token, stacks[stack].length - 1);
+    const token = stack === main ? said.position : Math.min(said.position, stacks[stack].length - 1); // of whom this is known
     const words = edits.map((edit) => this.#editWords(edit));
     const values = /** @type {any} */ ({
       what, stack, several, layer, why, n: stacks[main].length, token: stacks[stack][token], here: about.here, classes: about.classes, share: null, would: null, head: null,
