@@ -80,7 +80,7 @@ def test_playing_draws_a_picture_between_two_steps_and_reduced_motion_none(open_
             """async () => {
                 const root = document.querySelector("#tl-root"), canvas = root.querySelector("[data-part=model]"), seen = new Set();
                 root.querySelector("[data-part=step-on]").click();
-                for (;;) {
+                for (let i = 0; i < 900; i++) {
                     seen.add(canvas.toDataURL());
                     if (root.dataset.playing === "false" && root.dataset.step === "1") break;
                     await new Promise(requestAnimationFrame);
@@ -204,3 +204,25 @@ def test_nothing_is_wider_than_the_page(open_page):
     page.wait_for_function(
         "was => document.querySelector('[data-part=pager]').innerText !== was", arg=before
     )
+
+
+def test_what_a_page_does_not_hold_is_taken_back_with_a_reason(open_page):
+    view = ModelView(tl.trace(plain(n_ctx=200), torch.arange(200) % 50))
+    page = open_page(view.to_html())
+    before = page.locator(part("pager")).inner_text()
+    for _ in range(3):  # beyond the 64 tokens
+        page.locator(part("earlier")).click()
+    page.wait_for_function(
+        "() => document.querySelector('[data-part=message]').textContent.includes('does not hold that')"
+    )
+    page.locator(part("model")).focus()
+    page.wait_for_function("() => document.querySelector('[data-part=sentence]').textContent")
+    said = page.locator(part("sentence")).inner_text()
+    wanted = ModelView(view.trace)
+    for token in range(136, 200):
+        wanted.selected = (token, None)
+        if wanted.sentence == said:
+            break
+    assert wanted.sentence == said  # of a token that the page holds
+    assert page.locator(part("pager")).inner_text().split("of")[1] == before.split("of")[1]
+    assert page.errors == []

@@ -101,7 +101,7 @@ export class ModelViewer extends BaseViewer {
     const { model, shell, main } = this;
     const isEdit = JSON.stringify(model.get("_edits")) !== JSON.stringify(this.edits);
     if (isEdit) shell.set({ _edits: this.edits });
-    else if (name.startsWith("lens/") && this.stack === main) shell.set({ selected: [this.guessed.position, null] });
+    else if (/^(pass|lens)\//.test(name)) shell.set({ first: Number(this.found.info.name.split("/")[1]), ...(this.stack === main ? { selected: [this.guessed.position, null] } : {}) });
     return model.get("_saved") && !this.mayEdit ? sayModel(isEdit ? "snapshot" : "not_held") : sayModel("failed", { why: error.message });
   }
 

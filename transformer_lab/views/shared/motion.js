@@ -9,7 +9,7 @@ export const motionIsUnwanted = () => Boolean(globalThis.matchMedia?.("(prefers-
 /**
  * Redraw a part, and let what has `data-moves="name"` before and after glide from its old box to its new one: a bar
  * grows from its old length, a row comes from where it was. What is new comes from the part that its `data-from` names,
- * or fades in.
+ * or is simply there: text that fades in cannot be read meanwhile.
  * @param {HTMLElement} root
  * @param {() => void} redraw
  * @param {number} [ms]
@@ -29,11 +29,7 @@ export function travel(root, redraw, ms = TRAVELS) {
   const after = boxes();
   for (const part of parts()) {
     const [was, now] = [before.get(part.getAttribute(KEY)) ?? before.get(part.getAttribute("data-from")), /** @type {DOMRect} */ (after.get(part.getAttribute(KEY)))];
-    if (!before.size || !now.width) continue;
-    if (!was) {
-      part.animate([{ opacity: 0 }, { opacity: 1 }], { duration: ms, easing: "ease-out" });
-      continue;
-    }
+    if (!was || !now.width) continue;
     if (Math.abs(was.left - now.left) + Math.abs(was.top - now.top) + Math.abs(was.width - now.width) < 1) continue;
     const from = `translate(${was.left - now.left}px, ${was.top - now.top}px) scale(${Math.max(was.width, 0.5) / now.width}, ${Math.max(was.height, 0.5) / (now.height || 1)})`;
     part.animate([{ transform: from, transformOrigin: "0 0" }, { transform: "none", transformOrigin: "0 0" }], { duration: ms, easing: "cubic-bezier(0.3, 0, 0.2, 1)" });
