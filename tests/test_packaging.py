@@ -256,6 +256,12 @@ def test_the_wheel_brings_what_shows_saved_pictures_in_jupyterlab(installed):
     assert (found / about["jupyterlab"]["_build"]["load"]).is_file()
 
 
+def test_graders_tools_do_not_stand_in_a_learners_jupyterlab():
+    config = package("jupyterlab_server").config
+    found = config.get_page_config([str(ROOT / "transformer_lab" / "views")])
+    assert "@jupyter/nbgrader" in found["disabledExtensions"]
+
+
 def test_no_question_about_news_lies_over_the_first_lesson_unless_a_user_wants_news(installed):
     python, work = installed
     schemas = Path(sys.prefix, "share", "jupyter", "lab", "schemas")

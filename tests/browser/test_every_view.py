@@ -146,6 +146,25 @@ def test_interactive_pictures_are_no_images_and_their_names_are_sentences(open_p
     assert page.evaluate(NAMED) == []
 
 
+# The first sentence that says what is on view, and the first picture of numbers.
+ABOVE = """() => {
+    const seen = (what) => [...document.querySelectorAll(what)].map((part) => part.getBoundingClientRect()).filter(({ width, height }) => width > 60 && height);
+    return [seen("[data-part$=sentence]")[0].bottom, Math.min(...seen("canvas, .tl-plot, .tl-space").map(({ top }) => top))];
+}"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_has_a_name_and_says_first_what_its_pictures_show(open_page, page_of, name):
+    page = open_page(page_of(name))
+    assert page.locator("main :is(h1, [role=heading][aria-level='1'])").count() == 1
+    title = page.title().split(" · ")
+    assert title[-1] == "Transformer Lab" and len(title) > 2
+    for width in (1200, 390):
+        resized(page, width, 900)
+        said, drawn = page.evaluate(ABOVE)
+        assert said <= drawn, width
+
+
 COLOURED = """() => [...document.querySelectorAll("#tl-root [style*=background]:not(.tl-token)")].map((part) => {
     const { backgroundColor, backgroundImage, color } = getComputedStyle(part);
     return [part.className, backgroundColor, backgroundImage, part.textContent && color];

@@ -36,7 +36,7 @@ export class CloudViewer extends BaseViewer {
     this.canvas = picturePart("cloud");
     this.hint = element("p", { class: "tl-hint", "data-part": "hint" });
     this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
-    root.append(this.shell.header, this.bar, this.shell.message, this.answers.busy, this.hint, this.canvas, this.readout, element("footer", { class: "tl-foot" }, this.sentence));
+    root.append(this.shell.header, this.bar, this.shell.message, this.sentence, this.answers.busy, this.hint, this.canvas, this.readout);
     hearPointer(this.canvas, (x, y) => this.hit?.(x, y) ?? null, { hover: (point) => this.#point(point), pick: (point) => this.#choose(point) }, signal);
     this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.answers.follow(["kind", "layer", "head"], () => this.wanted);

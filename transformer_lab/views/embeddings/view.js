@@ -105,12 +105,12 @@ export class EmbeddingViewer extends BaseViewer {
       shell.header,
       element("div", { class: "tl-controls" }, this.ways.root, ...(data.rows > 1 ? [this.rowSlider.root] : []), this.paint.root, this.front),
       shell.message,
+      this.sentence,
       element(
         "div", { class: "tl-panels tl-cloud" },
-        element("section", { class: "tl-panel", "aria-label": "The cloud" }, this.space, this.flat, this.note),
+        element("section", { class: "tl-panel", "aria-label": "The cloud" }, this.space, this.flat, this.note, this.readout),
         element("section", { class: "tl-panel", "aria-label": "What the picture holds" }, this.shares, this.legend),
       ),
-      element("footer", { class: "tl-foot" }, this.sentence, this.readout),
     );
     for (const part of [this.space, this.flat]) part.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.freeByEscape();

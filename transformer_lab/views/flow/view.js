@@ -159,13 +159,12 @@ export class FlowViewer extends BaseViewer {
     this.list = element("table", { class: "tl-blocks tl-flow-edges", "data-part": "edges" });
     this.circuitSaid = element("p", { class: "tl-flow-circuit", "data-part": "circuit", hidden: true });
     root.append(
-      shell.header, ...(this.ask ? [this.ask.root] : []), this.controlBar, this.note, shell.message, this.answers.busy,
+      shell.header, ...(this.ask ? [this.ask.root] : []), this.controlBar, this.note, shell.message, this.sentence, this.circuitSaid, this.answers.busy,
       element("div", { class: "tl-panels tl-flow" },
         panelPart("flow", "From token to token", "click an edge to cut it; or arrow keys, and Enter", this.box, this.readout, this.heads, this.legend),
         panelPart("side", "What it answers", "", this.table,
           element("p", { class: "tl-heading" }, element("b", {}, "What the logit is made of")), this.sum,
           element("details", { class: "tl-details" }, element("summary", {}, "The edges as a table"), element("div", { class: "tl-flow-list", tabindex: 0, role: "group", "aria-label": "The edges" }, this.list)))),
-      element("footer", { class: "tl-foot" }, this.sentence, this.circuitSaid),
     );
     hearPointer(this.canvas, (x, y) => this.picture.hit(x, y), { hover: (edge) => this.#point(edge), pick: (edge) => this.#cut(edge) }, signal);
     this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });

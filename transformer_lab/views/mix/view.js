@@ -44,13 +44,13 @@ class MixViewer extends BaseViewer {
       this.shell.header,
       element("div", { class: "tl-controls" }, this.sizes, button("Reset", "reset", () => this.shell.set(structuredClone(this.first)), "Back to the numbers it began with")),
       this.shell.message,
+      this.sentence,
       element(
         "div",
         { class: "tl-mix" },
         element("table", { class: "tl-mix-table" }, ...tableParts(["word", "score: drag it", "", "÷ √d", "weight", "", "mask"], this.rows.map((row) => row.root))),
         element("figure", { style: "margin:0" }, this.plot, element("figcaption", { class: "tl-hint" }, "Dots: what each word hands over, larger with more weight. Diamond: their mixture, the output.")),
       ),
-      element("footer", { class: "tl-foot" }, this.sentence),
     );
     this.shell.watch(["scores", "d", "hidden"]);
   }

@@ -106,15 +106,17 @@ def page(
     if "_live" in kept:  # no kernel answers a page
         kept["_live"] = False
     payload = safe_json({"state": kept, "buffers": encoded, "absent": absent})
+    view = (state.get("_how") or {}).get("view", "")
     shown = html.escape(title)
+    named = html.escape(" · ".join(filter(None, dict.fromkeys([title, view, "Transformer Lab"]))))
     attribute = f' data-theme="{theme}"' if theme in ("light", "dark") else ""
     yield (
         f'<!DOCTYPE html>\n<html lang="en"{attribute}>\n<head>\n{_CUT}<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         f"<script>{_script('whole.js')}</script>\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{shown}</title>\n<style>{_page_style()}</style>\n</head>\n<body>\n"
-        '<div id="tl-root"></div>\n'
+        f"<title>{named}</title>\n<style>{_page_style()}</style>\n</head>\n<body>\n"
+        '<main id="tl-root"></main>\n'
         f"<noscript>{shown}: {html.escape(sentence)} The picture needs JavaScript.</noscript>\n"
         f'<script type="application/json" data-sum="{zlib.crc32(payload.encode("ascii"))}" '
         f'id="tl-state">{payload}</script>\n'

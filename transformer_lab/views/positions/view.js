@@ -72,6 +72,7 @@ export class PositionViewer extends BaseViewer {
       controls.sliderBar,
       controls.note,
       this.shell.message,
+      this.sentence,
       element(
         "div",
         { class: "tl-panels tl-positions" },
@@ -85,7 +86,7 @@ export class PositionViewer extends BaseViewer {
           change.pair.box,
         ),
       ),
-      element("footer", { class: "tl-foot" }, this.sentence, distances.details),
+      element("footer", { class: "tl-foot" }, distances.details),
     );
   }
 

@@ -199,6 +199,8 @@ export class ResidualViewer extends BaseViewer {
       this.controlBar,
       this.note,
       shell.message,
+      this.sentence,
+      this.numbers,
       element(
         "div",
         { class: "tl-panels tl-residual" },
@@ -206,7 +208,6 @@ export class ResidualViewer extends BaseViewer {
         panelPart("blocks", say("blocks"), say("blocks_hint"), element("div", { class: "tl-blocks-box", tabindex: 0, role: "group", "aria-label": say("blocks") }, this.blocks.table), this.blockNote),
         panelPart("lens", say("lens"), element("span", { style: "display:contents" }, element("span", { class: "tl-quiet" }, say("lens_hint")), this.pager), this.lensBox, this.busy, this.top, this.lensLegend, this.lensNote),
       ),
-      element("footer", { class: "tl-foot" }, this.sentence, this.numbers),
     );
     for (const part of [this.canvas, this.lensBox]) part.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.freeByEscape();

@@ -157,6 +157,7 @@ export class Scrubber {
       "div",
       { "data-part": "scrubber" },
       element("div", { class: "tl-scrub" }, this.play, this.slider.root),
+      this.sentence,
       element(
         "div",
         { class: "tl-courses" },
@@ -164,7 +165,6 @@ export class Scrubber {
         element("section", { class: "tl-panel", "aria-label": "Scores of the heads" }, titled("Every head", this.courseHint, this.measureMenu.root), this.course),
         element("section", { class: "tl-panel", "aria-label": "Scores at this step" }, titled("Scores at this step", this.bestHint), this.best),
       ),
-      this.sentence,
     );
   }
 

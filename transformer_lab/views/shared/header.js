@@ -45,7 +45,7 @@ export class Header {
     this.element = element(
       "header",
       { class: "tl-top" },
-      element("div", { class: "tl-title" }, element("b", {}, tokenElement(does.title ?? model.get("_title"))), " ", this.subtitle),
+      element(model.get("_saved") && !does.within ? "h1" : "div", { class: "tl-title" }, element("b", {}, tokenElement(does.title ?? model.get("_title"))), " ", this.subtitle),
       this.actions,
     );
   }

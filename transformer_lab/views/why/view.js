@@ -104,13 +104,12 @@ export class WhyViewer extends BaseViewer {
     this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
     this.numbers = element("table", { class: "tl-table", "data-part": "dimensions" });
     root.append(
-      shell.header, ...(this.ask ? [this.ask.root] : []), this.controlBar, this.note, shell.message, this.answers.busy,
+      shell.header, ...(this.ask ? [this.ask.root] : []), this.controlBar, this.note, shell.message, this.sentence, this.answers.busy,
       element("div", { class: "tl-panels tl-why" },
         panelPart("row", "Who competes", this.rivals.hint, this.rivals.row, this.rivals.ledger),
         panelPart("fall", "The score, number by number", this.fallHint, this.canvas, this.readout,
           element("details", { class: "tl-details" }, element("summary", {}, "Every number as a table"), element("div", { class: "tl-numbers", tabindex: 0, role: "group", "aria-label": "Every number" }, this.numbers))),
         panelPart("sources", "Who wrote it", this.sources.hint, this.sources.root, this.sources.note)),
-      element("footer", { class: "tl-foot" }, this.sentence),
     );
     this.canvas.addEventListener("keydown", (event) => this.#keyFall(event), { signal });
     this.freeByEscape();
