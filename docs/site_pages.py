@@ -14,9 +14,15 @@ from transformer_lab.views.pages.export import write_page
 MODELS = Path(__file__).parent / "playground"
 PAGES = "pages"  # the folder of the site that holds what stands in frames
 
-FRONT_TEXT = "for key in self.keys:\n    if key not in self."
-FRONT = """This model runs in the page. Switch off **layer 2, head 2**, which attends to what followed the
-same word earlier, and see what happens to its prediction `key`. Then type a text of your own."""
+FRONT_TEXT = 'The method "format()" takes a list; the method "'
+TRAIN = """Here a model learns while you watch, in this page: press **Train**, and see what each head attends to
+while the loss falls. Meanwhile, type another text, switch a head off, or take another seed and see
+whether the same head takes the same role."""
+MODEL = """One forward pass of a trained model, with its real numbers: press **Play**. Each line is a token,
+curves are what attention moves between tokens, and the right edge is what the model would predict if
+it stopped at that layer."""
+FRONT = """The same model expects the word `format`. Which of its 16 heads does that depend on? Switch one off, then
+try a text of your own."""
 
 # name -> (title, what it must do, what to try, the text or texts that it begins with)
 PLAY = {
@@ -46,8 +52,14 @@ def raw(text: str) -> str:
 
 def front() -> str:
     """The live part of the front page, in Markdown."""
-    return (
-        f"{FRONT}\n\n{raw(window(f'{PAGES}/shipped.html', 'Explorer of the shipped model', 900))}"
+    frames = (
+        ("Watch a head form", TRAIN, "train", "A model that learns here", 900),
+        ("Watch a model at work", MODEL, "model", "A forward pass of the shipped model", 900),
+        ("Switch a head off", FRONT, "shipped", "Explorer of the shipped model", 900),
+    )
+    return "\n".join(
+        f"## {heading}\n\n{words}\n\n{raw(window(f'{PAGES}/{name}.html', title, height))}"
+        for heading, words, name, title, height in frames
     )
 
 
@@ -76,14 +88,6 @@ Six small models, one per task, each running inside its page: type an input, see
 what every head attends to, and switch heads off. Nothing is sent anywhere.
 
 {raw(f'<nav class="tl-tasks" aria-label="Tasks">{" ".join(links)}</nav><div class="tl-words">{"".join(words)}</div>' + window(f"{PAGES}/{first}.html", "A trained model", 900, "tl-playground"))}
-
-## Watch a head form
-
-Here a model learns while you watch, in this page: draw its weights, press **Train**, and see what each
-head attends to while the loss falls. Meanwhile, type another text, switch a head off, or take another
-seed and see whether the same head takes the same role.
-
-{raw(window(f"{PAGES}/train.html", "A model that learns here", 900))}
 
 ## How they were made
 
@@ -119,6 +123,8 @@ def write_pages(out: Path) -> None:
     shipped = tl.TextModel.from_pretrained("shipped")
     view = tl.views.Explorer(shipped, FRONT_TEXT, layer=2, head=2, title="Shipped")
     view.save_html(folder / "shipped.html")
+    model = tl.views.ModelView(shipped.trace(FRONT_TEXT), layer=2, head=2, title="Shipped")
+    model.save_html(folder / "model.html", model=True)
     for name, (title, *_) in PLAY.items():
         model = tl.TextModel.from_pretrained(MODELS / name)
         view = tl.views.Explorer(model, starting_text(name, model), title=title)
