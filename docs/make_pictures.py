@@ -20,13 +20,9 @@ FLAGS += ["--enable-unsafe-swiftshader"]  # WebGL by software, for the cloud
 
 
 def explorer():
-    model = tl.TextModel.from_pretrained("smollm2-135m")
-    alone = tl.sweep_heads(model, TEXT)
-    layer, head = divmod(int(alone.values.argmin()), alone.values.shape[1])  # missed most
-    print(f"the probability falls most without layer {layer}, head {head}")
-    view = tl.views.Explorer(model, TEXT, layer=layer, head=head, edits=[tl.ablate(layer, head)])
-    view.selected = (len(view.trace.query_tokens(view.kind)) - 1, None)
-    return view
+    """The entrance: an induction head, without the head that it depends on."""
+    text = 'The method "format()" takes a list; the method "'
+    return tl.views.Explorer(tl.shipped(), text, layer=2, head=2, edits=[tl.ablate(1, 2)])
 
 
 def cloud():
@@ -82,9 +78,7 @@ def main(names: list[str]) -> None:
         for name in names or SHOTS:
             make, ready, (width, height), scale = SHOTS[name]
             shown = make()
-            # However busy the machine is: what each head does is part of the picture.
-            options = {"effects": True} if isinstance(shown, tl.views.Explorer) else {}
-            page_file = shown.save_html(Path(folder, f"{name}.html"), **options)
+            page_file = shown.save_html(Path(folder, f"{name}.html"))
             for scheme in ("light", "dark"):
                 page = browser.new_page(
                     viewport={"width": width, "height": height},

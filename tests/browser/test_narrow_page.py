@@ -37,7 +37,7 @@ def test_what_is_typed_is_answered_with_the_weights_of_the_page(model, text, ope
     narrow = Explorer(in_eight_bits(model), OTHER, layer=0, head=0)
     same(page, narrow)
     whole = model.trace(OTHER).predictions(k=5)  # which other weights would not say
-    shown = dict(narrow._reading.trace.predictions(k=5))
+    shown = dict(narrow.trace.predictions(k=5))
     assert max(abs(shown.get(token, 0.0) - value) for token, value in whole) > 1e-3
     accessible(page)
     heads = open_page(HeadView(model.trace(WORDS), layer=1).to_html(precision="int8"))

@@ -289,9 +289,32 @@ def test_a_folder_with_something_else_in_it_is_left_alone(makers, tmp_path, monk
     assert kept == {"years of work", "an hour of work"}
 
 
+def test_a_model_learns_on_the_front_page_and_another_is_at_work(book, open_page):
+    page = open_page(book / "index.html", ready="iframe[src]", width=390)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+    headings = page.locator("h2").all_inner_texts()[:3]
+    assert [text.strip("#¶ ") for text in headings] == [
+        "Watch a head form", "Watch a model at work", "Switch a head off",
+    ]  # fmt: skip
+    learning = page.frame_locator("iframe[src$='train.html']")
+    learning.locator("[data-ready]").wait_for()
+    learning.locator("[data-part=go]").click()
+    # Whichever step is told first: a busy page may pass over any one of them.
+    learning.locator("[data-training=true]:not([data-step='0'])").wait_for(timeout=60_000)
+    learning.locator("[data-part=go]", has_text="Stop").click()
+    learning.locator("[data-training=false]").wait_for()
+    assert (
+        "right on texts that it never sees" in learning.locator("[data-part=status]").inner_text()
+    )
+    work = page.frame_locator("iframe[src$='model.html']")
+    work.locator("[data-ready]").wait_for()
+    assert work.locator("[data-part=sentence]").inner_text()
+    del page.requests[1:]
+
+
 def test_the_front_page_shows_a_living_model(book, open_page, screenshot):
     page = open_page(book / "index.html", ready="iframe[src]")
-    frame = page.frame_locator("iframe[src]")
+    frame = page.frame_locator("iframe[src$='shipped.html']")
     frame.locator("[data-ready]").wait_for()
     typed(frame, "import os, sys, o")
     model = tl.TextModel.from_pretrained("shipped")
@@ -317,7 +340,7 @@ def played(page, name):
     return frame
 
 
-def test_the_playground_is_played_and_a_model_learns_in_it(book, open_page, screenshot):
+def test_the_playground_is_played(book, open_page, screenshot):
     page = open_page(book / "playground.html", ready="iframe[src]", width=390)
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
     for name, (title, *_) in site_pages.PLAY.items():
@@ -332,16 +355,6 @@ def test_the_playground_is_played_and_a_model_learns_in_it(book, open_page, scre
     typed(frame, "9 4 33 1 7 20 45 12 → 1 4")
     [token, chance] = rows(frame)[0]
     assert token == "7" and chance > 0.9
-    learning = page.frame_locator("iframe[src$='train.html']")
-    learning.locator("[data-ready]").wait_for()
-    learning.locator("[data-part=go]").click()
-    # Whichever step is told first: a busy page may pass over any one of them.
-    learning.locator("[data-training=true]:not([data-step='0'])").wait_for(timeout=60_000)
-    learning.locator("[data-part=go]", has_text="Stop").click()
-    learning.locator("[data-training=false]").wait_for()
-    assert (
-        "right on texts that it never sees" in learning.locator("[data-part=status]").inner_text()
-    )
     screenshot(page, "book-playground-390")
     del page.requests[1:]
 

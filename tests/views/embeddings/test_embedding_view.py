@@ -240,7 +240,7 @@ def test_a_page_holds_the_script_once_and_a_state_never(view):
                 {k: v for k, v in view.get_state().items() if isinstance(v, (str, list, dict))}
             )
         )
-        < 200_000
+        < 240_000
     )
     _, (script,) = view._answer({"type": "block", "name": "plotly"})
     assert script == plotly_script()
