@@ -33,7 +33,7 @@ def test_an_edge_that_is_clicked_is_cut_and_the_prediction_answers(page, view):
     # Halfway between the two tokens and layers, aside by the head's share of a step.
     box = canvas.bounding_box()
     step = (box["width"] - 62 - 26) / 6
-    row = max(46, min(104, 460 / 2))
+    row = max(26, min(104, 460 / 2))
     off = step * 0.5 * ((head + 0.5) / 4 - 0.5) * (1.6 if query == key else 0.8) * 0.75
     x = 62 + step * ((query + key) / 2 + 0.5) + off
     y = 30 + row * (2 - layer - 0.5)
@@ -126,3 +126,18 @@ def test_what_a_page_does_not_hold_it_says(page, view):
     page.wait_for_function("() => !document.querySelector('[data-part=message]').hidden")
     assert "other cuts, tokens and positions need Python" in said(page, "message")
     assert said(page) == before and page.locator("[data-part=position]").input_value() == "5"
+
+
+def test_names_and_legend_of_many_layers_stay_in_sight(open_page):
+    model = small(n_layers=28, n_heads=2, d_model=16)
+    page = open_page(views.FlowView(tl.trace(model, TOKENS, labels=WORDS)).to_html(), height=600)
+    legend, names, picture = (
+        page.locator(part).bounding_box() for part in (".tl-legend", ".tl-flow-names", "canvas[data-part=flow]")
+    )  # fmt: skip
+    assert legend["y"] < names["y"] < picture["y"] < 600
+    page.mouse.move(picture["x"] + 5, picture["y"] + 5)
+    page.mouse.wheel(0, picture["y"] + 200)
+    page.wait_for_function(
+        "() => document.querySelector('[data-part=flow]').getBoundingClientRect().top < -100"
+    )
+    assert page.locator(".tl-flow-names").bounding_box()["y"] >= 0

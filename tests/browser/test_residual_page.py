@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from tests.factories import small
 from tests.missing import package
 from transformer_lab.analysis.circuits import block_share, logit_lens, stream_norms
 from transformer_lab.views import ResidualView
@@ -178,3 +179,11 @@ def test_hugging_face_parts_that_are_not_known_say_so(open_page, scheme):
     page = open_page(ResidualView(trace).to_html(), scheme=scheme)
     assert "attention and MLP are counted together" in text(page, "block-note")
     assert len(blocks(page)[1]) == 3
+
+
+def test_every_layer_of_a_deep_model_is_seen(open_page):
+    model = small(n_layers=28, n_heads=2, d_model=16)
+    page = open_page(ResidualView(tl.trace(model, torch.arange(5))).to_html(), width=1200)
+    for box in (".tl-blocks-box", ".tl-lens-box"):
+        assert page.locator(f"{box} tbody tr").count() == 29
+        assert page.locator(box).evaluate("box => box.scrollHeight <= box.clientHeight"), box

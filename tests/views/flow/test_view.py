@@ -86,7 +86,7 @@ def test_a_threshold_thins_the_edges_and_what_is_left_out_is_told(trace):
         assert len(told["carried"]["values"]) == view.shown
         rest = view.found.total - sum(told["carried"]["values"])
         assert f"{abs(rest):.2f}" in view.sentence
-        assert f"{view.shown} of {view.found.n} edges are shown" in view.sentence
+        assert f"The {view.shown} largest of {view.found.n} edges are drawn" in view.sentence
     assert view.shown == 1
 
 
@@ -137,13 +137,15 @@ def test_sentences():
     )  # fmt: skip
     assert messages("flow")("sentence", **values) == (
         "“key” after “.” (14): of what heads carry toward its logit (+10.25), layer 2, head 2 carries "
-        "most, −3.48 from “key” (5) to “.” (14). 14 of 1500 edges are shown; the others sum to +0.00."
+        "most, −3.48 from “key” (5) to “.” (14). The 14 largest of 1500 edges are "
+        "drawn; all smaller ones together add +0.00."
     )
     values |= dict(cuts=2, before=0.9, after=0.031, answer="a", probability=0.5, against="b")
     assert messages("flow")("sentence", **{**values, "itself": True}) == (
         "With 2 edges cut, P(“key”): 90 % → 3 %; now “a” is the most likely (50 %). “key” over “b” after "
         "“.” (14): of what heads carry toward its logit (+10.25), layer 2, head 2 carries most, −3.48 at "
-        "“key” (5) itself. 14 of 1500 edges are shown; the others sum to +0.00."
+        "“key” (5) itself. The 14 largest of 1500 edges are "
+        "drawn; all smaller ones together add +0.00."
     )
 
 

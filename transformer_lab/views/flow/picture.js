@@ -62,8 +62,10 @@ const LEFT = 62;
 const RIGHT = 26;
 const TOP = 30;
 const BOTTOM = 70;
+const NAMES = 58; // pixels of the tokens' names above a picture higher than a screen
+const HIGH = 640;
 const NARROWEST = 20; // pixels of a token
-const [LOWEST, HIGHEST] = [46, 104]; // pixels of a layer
+const [LOWEST, HIGHEST] = [26, 104]; // pixels of a layer
 const WIDEST = 11;
 const NEAR = 7; // pixels from an edge that still mean it
 const STEPS = 28; // parts of a curve that is looked for
@@ -84,9 +86,10 @@ const STEPS = 28; // parts of a curve that is looked for
  */
 
 export class FlowPicture {
-  /** @param {HTMLCanvasElement} canvas */
-  constructor(canvas) {
+  /** @param {HTMLCanvasElement} canvas @param {HTMLCanvasElement} names of tokens, above a high picture */
+  constructor(canvas, names) {
     this.canvas = canvas;
+    this.names = names;
   }
 
   /** @param {FlowScene} scene @param {number} room */
@@ -99,6 +102,8 @@ export class FlowPicture {
     this.step = (this.width - LEFT - RIGHT) / n;
     const { found } = scene;
     this.most = Math.max(found.largest, ...found.stays.map(Math.abs), 1e-9);
+    this.names.hidden = this.height < HIGH;
+    if (!this.names.hidden) this.#name(sizedContext(this.names, this.width, NAMES), NAMES - 6, "left");
     this.draw(null);
   }
 
@@ -176,17 +181,24 @@ export class FlowPicture {
     context.font = "600 12px system-ui, sans-serif";
     context.textAlign = position > tokens.length / 2 ? "right" : "left";
     context.fillText(fitText(context, scene.name, width / 2), this.x(position) + (position > tokens.length / 2 ? 8 : -8), this.y(layers) - 16);
+    this.#name(context, this.y(0) + 12, "right");
+    context.font = "11px system-ui, sans-serif";
+  }
+
+  /** The tokens, each ending at its place, or beginning there. @param {CanvasRenderingContext2D} context @param {number} y @param {"left" | "right"} side */
+  #name(context, y, side) {
+    const { tokens, inks, found } = this.scene;
     context.font = "11px ui-monospace, Menlo, Consolas, monospace";
-    context.textAlign = "right";
+    context.textAlign = side;
+    context.textBaseline = "middle";
     tokens.forEach((token, i) => {
       context.save();
-      context.translate(this.x(i) + 4, this.y(0) + 12);
+      context.translate(this.x(i) + (side === "right" ? 4 : 0), y);
       context.rotate(-Math.PI / 3.4);
-      context.fillStyle = i === position ? inks.accent : inks.ink;
-      context.fillText(fitText(context, token, 74), 0, 0);
+      context.fillStyle = i === found.info.position ? inks.accent : inks.ink;
+      context.fillText(fitText(context, token, side === "right" ? 74 : NAMES), 0, 0);
       context.restore();
     });
-    context.font = "11px system-ui, sans-serif";
   }
 
   #stays(context) {

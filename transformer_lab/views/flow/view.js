@@ -109,7 +109,7 @@ export class FlowViewer extends BaseViewer {
   }
 
   pictures() {
-    return [{ canvas: this.canvas, title: "tokens from left to right, layers from below; dashed: against the logit; grey: what stays at its token; squares: mlps" }];
+    return [{ canvas: this.canvas, title: "tokens from left to right, layers from below; dashed: against the logit; grey: what stays at its token; squares: MLPs" }];
   }
 
   code() {
@@ -149,8 +149,9 @@ export class FlowViewer extends BaseViewer {
     this.over = checkbox("The circuit’s heads stand out", "over", (on) => shell.set({ _options: { ...this.model.get("_options"), circuit: on } }));
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
     this.canvas = picturePart("flow");
-    this.picture = new FlowPicture(this.canvas);
-    this.box = element("div", { class: "tl-flow-box" }, this.canvas);
+    this.names = element("canvas", { class: "tl-flow-names", "aria-hidden": "true" });
+    this.picture = new FlowPicture(this.canvas, this.names);
+    this.box = element("div", { class: "tl-flow-box" }, this.names, this.canvas);
     this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
     this.legend = element("div", { class: "tl-legend" });
     this.heads = element("p", { class: "tl-hint tl-flow-heads", "data-part": "heads" });
@@ -161,7 +162,7 @@ export class FlowViewer extends BaseViewer {
     root.append(
       shell.header, ...(this.ask ? [this.ask.root] : []), this.controlBar, this.note, shell.message, this.sentence, this.circuitSaid, this.answers.busy,
       element("div", { class: "tl-panels tl-flow" },
-        panelPart("flow", "From token to token", "click an edge to cut it; or arrow keys, and Enter", this.box, this.readout, this.heads, this.legend),
+        panelPart("flow", "From token to token", "click an edge to cut it; or arrow keys, and Enter", this.heads, this.legend, this.readout, this.box),
         panelPart("side", "What it answers", "", this.table,
           element("p", { class: "tl-heading" }, element("b", {}, "What the logit is made of")), this.sum,
           element("details", { class: "tl-details" }, element("summary", {}, "The edges as a table"), element("div", { class: "tl-flow-list", tabindex: 0, role: "group", "aria-label": "The edges" }, this.list)))),
@@ -260,6 +261,7 @@ export class FlowViewer extends BaseViewer {
       inside: this.isOver ? new Set(circuit.heads.map(([layer, head]) => `${layer}.${head}`)) : null,
       name: `“${info.name}”${above} ${withSign(info.logit)}`,
     }, Math.max(260, this.box.clientWidth - 6)); // its padding
+    this.box.classList.toggle("tl-wide", this.picture.width > this.box.clientWidth);
     this.pointed = null;
     this.picture.draw(this.focus);
     this.#tell();
@@ -316,11 +318,11 @@ export class FlowViewer extends BaseViewer {
     const total = (values) => values.reduce((sum, value) => sum + value, 0);
     const rows = [
       ["embeddings", total(found.stream.slice(0, tokens.length))],
-      ...Array.from({ length: this.layers }, (_, i) => [`mlp of layer ${i}`, total(found.mlps.slice(i * tokens.length, (i + 1) * tokens.length))]).filter(([, value]) => value),
-      ["whatever the text", info.constant],
+      ...Array.from({ length: this.layers }, (_, i) => [`MLP of layer ${i}`, total(found.mlps.slice(i * tokens.length, (i + 1) * tokens.length))]).filter(([, value]) => value),
+      ["bias (same for every text)", info.constant],
       ["the logit", info.logit],
     ];
-    this.sum.replaceChildren(element("caption", {}, "by the ways through all heads"), element("tbody", {}, ...rows.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), cell(withSign(Number(value)))))));
+    this.sum.replaceChildren(element("caption", {}, "including paths through heads"), element("tbody", {}, ...rows.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), cell(withSign(Number(value)))))));
     const cuts = info.cuts.map(([layer, at, query, key]) => ({ layer, head: at, query, key, value: 0 }));
     const line = (edge, isCut) => {
       const what = `layer ${edge.layer}, head ${edge.head}, ${tokens[edge.key]} ${edge.key} → ${tokens[edge.query]} ${edge.query}`;

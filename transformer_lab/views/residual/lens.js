@@ -10,7 +10,7 @@ import { short, around, cosineText, sizeText, SLOT } from "../shared/messages.js
 export const LENS_COLUMNS = 16; // tokens in one block, as in data.py
 const NARROWEST = 62; // pixels of a column
 const ROW_NAME = 58;
-const COMPACT_FROM = 12; // rows from which cells show no probability
+export const COMPACT_FROM = 12; // rows from which cells show no probability
 
 /** Some tokens of the lens, as they came. */
 export class LensBlock {

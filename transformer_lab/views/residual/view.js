@@ -11,7 +11,7 @@ import { element, hearChanges, legendPart, onceAFrame, panelPart, picturePart, t
 import { linked } from "../shared/linked.js";
 import { NumberMap } from "../shared/number_map.js";
 import { Waiting } from "../shared/requests.js";
-import { BlockTable, lensColumns, LensStore, LensTable } from "./lens.js";
+import { BlockTable, COMPACT_FROM, lensColumns, LensStore, LensTable } from "./lens.js";
 import { numbersOf } from "../shared/files.js";
 import { around, messages, sizeText, SLOT } from "../shared/messages.js";
 import residualMessages from "./messages.json" with { type: "json" };
@@ -206,7 +206,7 @@ export class ResidualViewer extends BaseViewer {
         { class: "tl-panels tl-residual" },
         panelPart("norms", say("sizes"), say("axes"), element("div", { class: "tl-map-box" }, this.canvas), this.legend, this.mapNote),
         panelPart("blocks", say("blocks"), say("blocks_hint"), element("div", { class: "tl-blocks-box", tabindex: 0, role: "group", "aria-label": say("blocks") }, this.blocks.table), this.blockNote),
-        panelPart("lens", say("lens"), element("span", { style: "display:contents" }, element("span", { class: "tl-quiet" }, say("lens_hint")), this.pager), this.lensBox, this.busy, this.top, this.lensLegend, this.lensNote),
+        panelPart("lens", say("lens"), element("span", { style: "display:contents" }, element("span", { class: "tl-quiet" }, say("lens_hint")), this.pager), this.lensLegend, this.lensBox, this.busy, this.top, this.lensNote),
       ),
     );
     for (const part of [this.canvas, this.lensBox]) part.addEventListener("keydown", (event) => this.#key(event), { signal });
@@ -317,7 +317,7 @@ export class ResidualViewer extends BaseViewer {
     this.map.show({
       rows: stream.layers + 1, columns, value: (row, token) => this.norm(row, token), low: 0, high: this.end,
       table: this.sequential, colours: shell.inks, rowNames: this.rowNames, columnNames: stream.tokens, write: sizeText,
-    }, Math.max(220, box.clientWidth), Math.min(440, Math.max(12 * (stream.layers + 1), 31 * Math.min(stream.layers + 1, 8))));
+    }, Math.max(220, box.clientWidth), Math.max(20 * (stream.layers + 1), 31 * Math.min(stream.layers + 1, 8)));
     this.legend.replaceChildren(...linearLegend(this.sequential, 0, this.end, this.words("size"), sizeText));
     this.mapNote.textContent = most > usual ? this.words("longer", { size: most }) : "";
     this.mapNote.hidden = !this.mapNote.textContent;
@@ -335,7 +335,7 @@ export class ResidualViewer extends BaseViewer {
     const to = this.from + this.count;
     this.lens.show({
       store: this.store, tokens: stream.tokens, from: this.from, count: this.count, rows: this.rowNames, table: this.sequential,
-      caption: say("lens_caption", { here: stream.here }), after: say("after"),
+      caption: say("lens_caption", { here: stream.here, compact: this.rowNames.length > COMPACT_FROM }), after: say("after"),
     });
     this.where.textContent = say("window", { first: this.from, last: to - 1, all: n });
     this.pager.hidden = this.count >= n;
