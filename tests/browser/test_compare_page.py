@@ -9,7 +9,7 @@ import transformer_lab as tl
 from tests.adapters.families import ours, text, tiny
 from tests.browser.test_save_page import same_numbers
 from tests.factories import small
-from transformer_lab.views import CompareView
+from transformer_lab.views import CompareView, HeadView
 
 part = "[data-part={}]".format
 FIRST = ["the", "animal", "was", "too", "tired"]
@@ -151,3 +151,26 @@ def test_what_goes_to_nothing_stands_apart_from_the_keys(open_page, accessible, 
     accessible(page)
     screenshot(page, f"compare-nothing-{scheme}")
     same_numbers(page, view)
+
+
+PIXEL = """(canvas, { x, y }) => {
+    const ratio = canvas.width / canvas.clientWidth;
+    return [...canvas.getContext("2d").getImageData(x * ratio, y * ratio, 1, 1).data];
+}"""
+
+
+def test_a_weight_has_the_colour_of_a_heads_map(open_page):
+    made = small(n_layers=9, n_heads=2, d_model=16, sharpness=4)
+    a, b = (tl.trace(made, torch.tensor(ids)) for ids in ([3, 5, 7, 2], [3, 6, 7, 2]))
+    view, pixels = CompareView(a, b), {}
+    for name, shown in (
+        ("first", view),
+        ("map", HeadView(a, layer=view.layer, head=view.head)),
+    ):
+        page = open_page(shown.to_html(), width=1200)
+        canvas = page.locator(part(name))
+        # beside the number that stands in the cell
+        at = [cell(page, name, i, j - 0.4) for i in range(4) for j in range(i + 1)]
+        pixels[name] = [canvas.evaluate(PIXEL, spot) for spot in at]
+    assert pixels["first"] == pixels["map"]
+    assert len({str(pixel) for pixel in pixels["map"]}) > 3

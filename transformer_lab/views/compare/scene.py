@@ -57,7 +57,7 @@ def compare_scene(
         Panel(
             name,
             Matrix(
-                values, rows, columns, end=most if i == 2 else 1.0, signed=i == 2, chosen=selected,
+                values, rows, columns, end=most if i == 2 else 1.0, signed=i == 2, power=0.5, chosen=selected,
                 beside=own, beside_name=TO_NOTHING, name=name,
             ),
         )

@@ -13,6 +13,7 @@ const NUMBER_FROM = 30; // cell size, in pixels, from which its number is writte
 const NOTHING_FONT = "italic 12px system-ui, sans-serif";
 const MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace";
 const HATCH = 6; // pixels from one line to the next
+const FEW = 100; // rows or columns up to which each has its number, where there is room
 
 /**
  * Colour a canvas, a pixel for each cell, row by row.
@@ -400,9 +401,9 @@ export class MatrixMap {
       }
     };
     context.textAlign = "right";
-    if (left >= NAMES_FROM) along(part.query, part.queries, height, 26, focus?.query, (at) => context.fillText(String(firstRow + at), this.#beforeRows, top + (at - part.query + 0.5) * down));
+    if (left >= NAMES_FROM) along(part.query, part.queries, height, part.queries > FEW ? 26 : 13, focus?.query, (at) => context.fillText(String(firstRow + at), this.#beforeRows, top + (at - part.query + 0.5) * down));
     context.textAlign = "center";
-    if (top >= NAMES_FROM) along(part.key, part.keys, width, 34, focus?.key, (at) => context.fillText(String(at), left + (at - part.key + 0.5) * cell, top - 9));
+    if (top >= NAMES_FROM) along(part.key, part.keys, width, part.keys > FEW ? 34 : 6 + 7 * String(part.key + part.keys - 1).length, focus?.key, (at) => context.fillText(String(at), left + (at - part.key + 0.5) * cell, top - 9));
   }
 
   /** Titles of the axes, and brackets beside the rows. */

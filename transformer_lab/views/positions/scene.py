@@ -73,6 +73,7 @@ def position_scene(
                 words,
                 "attention weight" if i else "",
                 1.0 if most > 0.5 else most or 1.0,
+                power=0.5,
                 square=True,
             ),
         )

@@ -2,10 +2,10 @@
 
 import { colourTable } from "./colours.js";
 import { element, legendPart, moveOf, picturePart, taken, within } from "./dom.js";
+import { highest, legend, scaleEnd } from "../heads/scale.js";
 import { Pointed } from "./linked.js";
 import { short } from "./messages.js";
 import { NumberMap } from "./number_map.js";
-import { linearLegend } from "./shell.js";
 
 /** A number with a minus sign that is one. @param {number} value @param {(value: number) => string} text */
 export const withMinus = (value, text) => (value < 0 ? `−${text(-value)}` : text(value));
@@ -83,10 +83,8 @@ export class MapPair {
     const { rows, columns: keys, first, second, widths } = scene;
     const { inks, theme } = this.shell;
     const [diverging, sequential] = [colourTable("diverging", theme), colourTable("default", theme)];
-    const size = rows.length * keys.length;
-    const most = (of) => Array.from({ length: size }, (_, i) => Math.abs(of(i)) || 0).reduce((a, b) => Math.max(a, b), 0);
-    const tenths = (x) => (x > 0.5 ? 1 : Math.max(0.1, Math.ceil(x * 10) / 10));
-    const [end, scale] = [tenths(most((i) => Math.max(first[i] || 0, second[i] || 0))), tenths(most((i) => this.difference(i)))];
+    const most = (of) => Math.max(0.1, scaleEnd(highest(Float32Array.from(of, (value) => value)), true)); // below it nothing to speak of
+    const [end, scale] = [Math.max(most(first), most(second)), most(Array.from(first, (_, i) => this.difference(i)))];
     const room = Math.max(200, this.box.clientWidth);
     const count = 1 + widths.filter((width) => room >= width).length;
     const each = Math.floor((room - 16 * (count - 1)) / count);
@@ -100,7 +98,7 @@ export class MapPair {
       map.show({
         rows: rows.length, columns: keys.length, square: true, rowNames: rows, columnNames: keys, colours: inks, cell, apart: scene.apart,
         value: (row, column) => (scene.ahead(row, column) ? NaN : values(row * keys.length + column)),
-        low: signs ? -scale : 0, high: signs ? scale : end, table: signs ? diverging : sequential, hideRowNames: count === 3 && i > 0,
+        low: signs ? -scale : 0, high: signs ? scale : end, weights: true, table: signs ? diverging : sequential, hideRowNames: count === 3 && i > 0,
         write: (value) => (Math.abs(value) < 0.005 ? "" : withMinus(value, short)),
       }, width, scene.height);
       return map.frame.cell;
@@ -113,8 +111,8 @@ export class MapPair {
       one.map.mark(spot(this.pointed.spot), spot(this.selected));
       one.canvas.setAttribute("aria-label", `${scene.captions[i]}: ${rows.length} queries by ${keys.length} keys. ${scene.text} Arrow keys move, Enter locks, Escape releases.`);
     });
-    this.legends.weight.replaceChildren(...linearLegend(sequential, 0, end, "attention weight", (x) => short(x)));
-    this.legends.difference.replaceChildren(...linearLegend(diverging, -scale, scale, "difference", (x) => withMinus(x, short)));
+    this.legends.weight.replaceChildren(...legend(sequential, end, false, false));
+    this.legends.difference.replaceChildren(...legend(diverging, scale, false, false, true));
     return count;
   }
 

@@ -1,6 +1,7 @@
-// A matrix of numbers on a linear scale, all of which are here: its cells are told as rows and columns.
+// A matrix of numbers, all of which are here, on a linear scale or on that of weights: its cells are told as rows and columns.
 
 import { MatrixMap } from "../marks/matrix.js";
+import { shade, signedShade } from "./colours.js";
 
 /** @typedef {{row: number | null, column: number | null}} Cell */
 
@@ -19,18 +20,18 @@ export class NumberMap extends MatrixMap {
 
   /**
    * @param {any} scene as of `MatrixMap.show`, but with rows and columns (how many), value(row, column) of which NaN is
-   *   shown as out of reach, low and high (the ends of the colours), rowNames and columnNames (numbers without), square, and
+   *   shown as out of reach, low and high (the ends of the colours), weights: whether small ones are told apart, as in a head's map, rowNames and columnNames (numbers without), square, and
    *   apart: whether the last column stands apart
    * @param {number} width
    * @param {number} height
    */
   show(scene, width, height) {
-    const { rows, columns, value, low, high, rowNames, columnNames = [], apart, square } = scene;
+    const { rows, columns, value, low, high, weights, rowNames, columnNames = [], apart, square } = scene;
     const part = { query: 0, key: 0, queries: rows, keys: columns - (apart ? 1 : 0) };
     super.show({
       write: () => "", ...scene, part, queries: rowNames ?? Array(rows).fill(""), keys: columnNames, numbered: !rowNames, stretched: !square,
       pixels: ({ queries, keys }) => ({ width: keys, height: queries, values: Float32Array.from({ length: queries * keys }, (_, i) => value(Math.floor(i / keys), i % keys)), level: 0, coarse: false }),
-      valueAt: value, place: (number) => linearShade(number, low, high),
+      valueAt: value, place: (number) => (weights && !Number.isNaN(number) ? (low < 0 ? signedShade : shade)(number, high) : linearShade(number, low, high)),
       ...(apart ? { nothing: (row) => value(row, part.keys), nothingName: columnNames[part.keys] } : {}),
     }, width, height);
   }
