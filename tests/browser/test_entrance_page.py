@@ -142,8 +142,10 @@ def test_on_a_phone_cause_and_effect_are_on_one_screen(entered, shipped_page, sc
     for name in ("effect", "strip-text", "predictions", "head-off"):
         box = page.locator(part(name)).bounding_box()
         assert box["y"] >= 0 and box["y"] + box["height"] <= 844, name
+    button = page.locator(part("head-off")).bounding_box()
     page.locator(part("head-off")).click()
     settled(page, 1)
+    assert page.locator(part("head-off")).bounding_box()["y"] == button["y"]  # where the finger is
     screenshot(page, "entrance-phone")
     for name in ("effect", "predictions", "head-off"):
         box = page.locator(part(name)).bounding_box()

@@ -326,7 +326,7 @@ export class MatrixMap {
         if (!text) continue;
         context.font = `${bold?.(row, column) ? "bold " : ""}11px ${MONO}`;
         context.fillStyle = inkOn(table, this.shadeOf(value));
-        context.fillText(fitText(context, text, Math.max(cell - 4, 26)), left + (column - from + 0.5) * cell, top + (row - part.query + 0.5) * down + 0.5);
+        context.fillText(fitText(context, text, Math.max(cell - 2, 27)), left + (column - from + 0.5) * cell, top + (row - part.query + 0.5) * down + 0.5);
       }
     }
   }
