@@ -47,7 +47,7 @@ def test_the_first_screen(entered, shipped_page, screenshot, accessible):
     assert page.locator("[role=heading][aria-level='1']").inner_text().endswith("?")
     assert (
         text(page, "effect")
-        == "The model expects “format” next (81 %). Does it need layer 2, head 2?"
+        == 'After “·"”, the model expects “format” (81 %). Does it need layer 2, head 2?'
     )
     for hidden in ("thumbnails", "tool", "write", "pin", "heads-as"):
         assert not page.locator(part(hidden)).first.is_visible()
@@ -217,7 +217,7 @@ def test_bars_slide_and_maps_fade_unless_motion_is_unwanted(entered, shipped_pag
     page.wait_for_function(
         "() => document.querySelector('#tl-root').dataset.shown === 'decoder/2/3'"
     )
-    assert page.evaluate("window.animated") > 8
+    assert page.evaluate("window.animated") >= 8
     page.wait_for_function(f"() => ({moving})() === 0")
     assert page.locator(".tl-tile canvas").count() == 1  # what faded out is gone
     page.emulate_media(reduced_motion="reduce")

@@ -88,7 +88,8 @@ def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     assert effect_alone(page) == view.effect_of(2, 2).sentence(if_off)
     assert text(page, "head-effect") == effect_alone(page).partition(" Overall")[0]
     assert (
-        text(page, "effect") == "The model guesses “key” next (31 %). Does it need layer 2, head 2?"
+        text(page, "effect")
+        == "After “.”, the model guesses “key” (31 %). Does it need layer 2, head 2?"
     )
     assert text(page, "sweep-note").startswith("Dots: how P(“key”) changes without each head.")
     page.locator(part("head-off")).click()

@@ -172,7 +172,7 @@ def test_a_layer_opens_into_its_steps_and_a_head_into_its_map(open_page, trace, 
     press(page, "m")
     page.wait_for_selector("[data-part=unfolded] canvas[data-part=map]")
     assert page.locator("[data-part=unfolded] b").inner_text() == (
-        f"Head {view.layer}.{view.head}: rows attend to columns"
+        f"Layer {view.layer}, head {view.head}: rows attend to columns"
     )
     assert page.locator(".tl-view-block").count() == 0
     press(page, "Escape")

@@ -9,7 +9,7 @@ import { blockShares, logitLens, outcome } from "./predictions.js";
 import { score } from "./scores.js";
 import { blockSteps } from "./steps.js";
 import { TextModel } from "./text_model.js";
-import { decode, names, textShown, words } from "./words.js";
+import { decode, names, textShown, words } from "./token_text.js";
 import { tokenFlow } from "./attribution.js";
 
 /** Passes of other texts that are kept, for patches. */

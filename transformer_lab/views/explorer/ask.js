@@ -1,11 +1,12 @@
 // The fields of an Explorer: what the model reads, and what it writes.
 
 import { button, popover } from "../shared/controls.js";
+import { showsAllTools } from "./entrance.js";
 import { afterPaint, element, tokenElement } from "../shared/dom.js";
 import { growArea, runByEnter, weightsLine } from "../pages/ask_row.js";
 import { quoted } from "../shared/messages.js";
 
-const SEEN_LINES = 3; // a longer text scrolls in its field
+const SEEN_LINES = { few: 5, all: 3 }; // a longer text scrolls in its field
 
 export class AskPanel {
   /**
@@ -124,7 +125,8 @@ export class AskPanel {
   }
 
   #grow(area) {
-    growArea(area, this.targetField.hidden ? SEEN_LINES : SEEN_LINES - 1); // two fields in a row have less
+    const most = SEEN_LINES[showsAllTools(this.state.options) ? "all" : "few"];
+    growArea(area, this.targetField.hidden ? most : most - 1); // two fields in a row have less
   }
 }
 

@@ -27,7 +27,7 @@ export class Entrance {
     const { about, kinds } = state;
     const heads = Object.values(kinds).reduce((sum, one) => sum + one.layers * one.heads, 0);
     const title = element("p", { class: "tl-entrance-title", role: "heading", "aria-level": 1 }, sayExplorer("title"));
-    const intro = element("p", { class: "tl-quiet" }, ...prose(sayExplorer("intro", { kind: about.predicts ? about.kind : "none", n: heads })));
+    const intro = element("p", { class: "tl-quiet" }, ...prose(sayExplorer("intro", { shipped: state.model.get("_title") === "manual", kind: about.predicts ? about.kind : "none", n: heads })));
     this.chips = element("span", { class: "tl-group", role: "group", "aria-label": "Texts to try", "data-part": "samples" });
     this.tourButton = button("Take the tour", "tour", () => this.tour.begin(), "Five steps through this view");
     this.tourButton.className = "tl-link";

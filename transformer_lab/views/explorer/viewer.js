@@ -445,7 +445,7 @@ export class ExplorerViewer {
     if (blind || (!this.runner.live && !about.effects)) return "";
     if (!about.predicts) return sayExplorer("invite_states", { layer, head });
     if (!rows?.length || position === null) return "";
-    return sayExplorer("invite", { token: rows[0][0], before: rows[0][1], kind: about.kind, layer, head });
+    return sayExplorer("invite", { token: rows[0][0], before: rows[0][1], kind: about.kind, at: about.tokens[position], layer, head });
   }
 
   /** Where the map has the token that the prediction follows, or stands at. */

@@ -1,7 +1,7 @@
 // What is seen, below the picture: the sentence, the number under the cursor, the top-5 table.
 
 import { largest } from "../shared/attention.js";
-import { element, tokenElement } from "../shared/dom.js";
+import { byTouch, element, tokenElement } from "../shared/dom.js";
 import { sayProse } from "../shared/prose.js";
 import { MANY_QUERIES } from "./lines.js";
 import { quoted } from "../shared/messages.js";
@@ -72,13 +72,13 @@ export class Readout {
   /** @param {Scene} scene */
   #number({ seen, number: { spot, value, words }, locked, changed, error, signed: isChange }) {
     const lock = locked
-      ? [element("span", { class: "tl-lock", "data-part": "lock" }, lockSign(), "Locked · press Esc to release")]
+      ? [element("span", { class: "tl-lock", "data-part": "lock" }, lockSign(), byTouch() ? "Locked · tap it again to release" : "Locked · press Esc to release")]
       : [];
     if (words) return this.numbers.replaceChildren(...lock, element("span", {}, ...words));
     if (value === undefined || !spot) {
       const hint = spot
-        ? "Hover over a cell to see its weight."
-        : "Hover over a token or cell; click to lock it.";
+        ? byTouch() ? "Tap a cell to see its weight." : "Hover over a cell to see its weight."
+        : byTouch() ? "Tap a token or cell to lock it." : "Hover over a token or cell; click to lock it.";
       this.numbers.replaceChildren(...lock, element("span", { class: "tl-quiet" }, hint));
       return;
     }

@@ -412,7 +412,7 @@ export class ModelViewer extends BaseViewer {
     Object.assign(this.pager.firstElementChild, { disabled: !before });
     Object.assign(this.pager.lastElementChild, { disabled: !after });
     say(this.where, sayModel("window", { from, to: to - 1, all: stacks[main].length }));
-    const notes = [sayModel("legend", { part: this.found.steps.some(({ what }) => what === "MLP") ? "MLP" : this.found.steps.some(({ what }) => what === "block") ? "block" : null }), this.model.get("_note"), ...(about.weighted ? [] : [sayModel("unweighted")]), ...(about.norms ? [] : [sayModel("no_norms")]), ...(this.guessed.why && this.guessed.answers.length && !about.classes ? [sayModel("no_lens", { why: this.guessed.why })] : [])];
+    const notes = [sayModel("legend", { part: this.found.steps.some(({ what }) => what === "MLP") ? "MLP" : this.found.steps.some(({ what }) => what === "block") ? "block" : null, edited: Boolean(this.found.now) }), this.model.get("_note"), ...(about.weighted ? [] : [sayModel("unweighted")]), ...(about.norms ? [] : [sayModel("no_norms")]), ...(this.guessed.why && this.guessed.answers.length && !about.classes ? [sayModel("no_lens", { why: this.guessed.why })] : [])];
     const share = this.#listedShare();
     if (share !== null) notes.push(sayModel("listed", { layer: this.focus.layer, share }));
     say(this.note, notes.filter(Boolean).join(" "));
@@ -507,7 +507,7 @@ export class ModelViewer extends BaseViewer {
       element("td", {}, bar(before, "tl-before", `before ${name}`), ...(edited ? [bar(after, "tl-after", `after ${name}`)] : [])),
       element("td", { class: "tl-number" }, percentText(before)), ...(edited ? [element("td", { class: "tl-number" }, percentText(after))] : [])));
     const heads = [sayModel("token"), "", sayModel("before"), sayModel("after")];
-    travel(this.answersTable, () => this.answersTable.replaceChildren(...(rows.length ? (edited ? tableParts(heads, rows) : [element("tbody", {}, ...rows)]) : [element("caption", {}, sayModel("no_answers"))])));
+    travel(this.answersTable, () => this.answersTable.replaceChildren(...(rows.length ? tableParts(edited ? heads : [sayModel("token"), "", sayModel("probability")], rows) : [element("caption", {}, sayModel("no_answers"))])));
   }
 
   #drawCard() {
@@ -538,7 +538,7 @@ export class ModelViewer extends BaseViewer {
     const step = this.found.steps.findIndex((one) => one.kind === model.get("kind") && one.layer === layer && one.edges);
     const top = step < 0 ? [] : this.found.edges(step).toSorted((a, b) => b.after - a.after).slice(0, LISTED_EDGES);
     putAnew(this.strongest, [element("tbody", {}, ...top.map((one) => {
-      const link = element("button", { type: "button", class: "tl-link", "data-part": `edge-${one.head}-${one.query}-${one.key}` }, tokenElement(names[one.key]), " → ", tokenElement(stacks[stack][one.query]));
+      const link = element("button", { type: "button", class: "tl-link", "data-part": `edge-${one.head}-${one.query}-${one.key}` }, tokenElement(stacks[stack][one.query]), " → ", tokenElement(names[one.key]));
       link.addEventListener("click", () => this.#choose(one));
       return element("tr", {}, element("td", {}, element("span", { class: "tl-dot", style: `display:inline-block;background:${headColour(one.head)}` }), ` ${one.head}`), element("td", {}, link), element("td", { class: "tl-number" }, fixed(one.after, 2)));
     }))]);

@@ -108,6 +108,9 @@ export function setPixelRatio(ratio) {
   ratioOfFile = ratio;
 }
 
+/** Whether the reader points with a finger, which cannot hover. */
+export const byTouch = () => Boolean(globalThis.matchMedia?.("(hover: none)").matches);
+
 /** Where a pointer is within an element, in the element's own CSS pixels. @param {MouseEvent} event @param {HTMLElement} target @returns {[number, number]} */
 export function pointIn(event, target) {
   const { left, top } = target.getBoundingClientRect();

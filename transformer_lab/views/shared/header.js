@@ -59,6 +59,9 @@ export class Header {
   #present(made) {
     this.presentation.toggle();
     made.setAttribute("aria-pressed", String(this.presentation.on));
+    made.textContent = this.presentation.on ? "Stop presenting" : "Present";
+    made.setAttribute("aria-label", made.textContent);
+    for (const open of this.root.querySelectorAll("details[open]")) /** @type {HTMLDetailsElement} */ (open).open = false;
   }
 
   async #link() {

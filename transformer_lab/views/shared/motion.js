@@ -46,6 +46,7 @@ export function crossFade(canvas, redraw, ms = TRAVELS) {
   old.setAttribute("aria-hidden", "true");
   old.style.cssText = `position:absolute;pointer-events:none;left:${canvas.offsetLeft}px;top:${canvas.offsetTop}px;width:${canvas.clientWidth}px;height:${canvas.clientHeight}px`;
   redraw();
+  if (canvas.width !== old.width || canvas.height !== old.height) return; // two sizes at once would look double
   box.append(old);
   old.animate([{ opacity: 1 }, { opacity: 0 }], { duration: ms }).onfinish = () => old.remove();
 }
