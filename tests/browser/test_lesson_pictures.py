@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from tests.lessons.test_pictures import NAMES, every_picture
+from transformer_lab.config import MODEL_KINDS
 from transformer_lab.lessons.cards import Card
+from transformer_lab.lessons.diagram import architecture
 from transformer_lab.lessons.pictures import DARK, LIGHT
 
 HEROES = sorted((Path(__file__).parents[2] / "notebooks" / "images").glob("*.svg"))
@@ -62,6 +64,35 @@ def test_no_two_names_of_curves_at_the_head_of_a_lesson_lie_on_one_another(open_
             for b in boxes[:i]:
                 apart = a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3]
                 assert apart, (path.name, a, b)
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_no_words_of_the_architecture_lie_on_one_another_or_leave_their_box(open_page, language):
+    drawings = [
+        architecture(part, kind=kind, language=language)
+        for kind in MODEL_KINDS
+        for part in ("heads", "residual", "block", "generation")
+        if part in architecture(kind=kind).parts
+    ]
+    page = open_page("".join(drawing.svg(LIGHT) for drawing in drawings), ready="svg", width=460)
+    pictures = page.evaluate(
+        """() => [...document.querySelectorAll("svg")].map((svg) => {
+        const box = (part) => { const { x, y, right, bottom } = part.getBoundingClientRect(); return [x, y, right, bottom]; };
+        return { all: box(svg), words: [...svg.querySelectorAll("text")].map((text) => [text.textContent, box(text)]),
+        boxes: [...svg.querySelectorAll("rect.box, rect.row")].map(box) }; })"""
+    )
+    assert len(pictures) == len(drawings)
+    for picture in pictures:
+        left, top, right, bottom = picture["all"]
+        for i, (name, (x, y, x1, y1)) in enumerate(picture["words"]):
+            assert left <= x and x1 <= right and top <= y and y1 <= bottom, name
+            for other, (a, b, a1, b1) in picture["words"][:i]:
+                apart = x >= a1 or a >= x1 or y + 3 >= b1 - 3 or b + 3 >= y1 - 3
+                assert apart, (name, other)
+            middle = (y + y1) / 2
+            for a, b, a1, b1 in picture["boxes"]:
+                if a <= x <= a1 and b <= middle <= b1:
+                    assert x1 <= a1, name
 
 
 @pytest.mark.parametrize("words", [3, 14, 40])

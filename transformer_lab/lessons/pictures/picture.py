@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
 
 
-_STYLE = (
+STYLE = (
     "<style>"
     ".tl-picture img{max-width:100%;height:auto}"
     ".tl-picture .tl-dark{display:none}"
@@ -93,7 +93,7 @@ class Picture:
         light = self._image(LIGHT, _svg(figure, LIGHT, box))
         dark = self._image(DARK, _svg(self.figure(DARK), DARK, box))
         page = (
-            f'{_STYLE}<figure class="tl-picture" style="margin:4px 0 8px 0">'
+            f'{STYLE}<figure class="tl-picture" style="margin:4px 0 8px 0">'
             f"{light}{dark}{caption}</figure>"
         )
         return {
