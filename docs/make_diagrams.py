@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 
-from transformer_lab.lessons.diagram import Diagram, architecture
+from transformer_lab.lessons.diagram import Diagram, architecture, catalogue
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 CELL = "architecture"  # the id of the cell that shows it
@@ -57,7 +57,8 @@ def lessons() -> list[tuple[Path, str, Diagram]]:
     paths += sorted(NOTEBOOKS.glob("[a-z][a-z]/[0-9][0-9]_*.ipynb"))
     rows = []
     for path in paths:
-        number, language = path.stem[:2], "en" if path.parent == NOTEBOOKS else path.parent.name
+        number, folder = path.stem[:2], path.parent.name
+        language = folder if folder in catalogue() else "en"
         kind, part = PARTS[number]
         drawing = architecture(part, kind=kind, language=language)
         rows.append((path, name_of(number, language), drawing))

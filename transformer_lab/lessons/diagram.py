@@ -491,4 +491,4 @@ class _Drawing:
             self.text(between - 8, left.y - 20, self.word("memory"), "shape end")
         self.output(right)
         self.loop(right, 425, -30 - 19)
-        return 446
+        return 450
