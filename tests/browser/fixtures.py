@@ -195,8 +195,9 @@ def without_a_head(page, view, off):
     page.locator("[data-part=off]").click()
     view.edits = [off]
     says(page, view)
-    name = f"layer {off.layer}, head {off.head}"
-    assert page.locator("[data-part=off]").inner_text() == f"Switch on {name}"
+    button = page.locator("[data-part=off]")
+    assert button.inner_text() == "Switch this head on again"
+    assert button.get_attribute("title") == f"layer {off.layer}, head {off.head}"
 
 
 def cut_needs_a_notebook(page, view):

@@ -105,6 +105,7 @@ def test_clicks_and_keys_measure_cells_and_all_gives_way(open_page, accessible, 
     corrupted = clean.clone()
     corrupted[11] = 300
     view = PatchingView(model, clean, corrupted, metric=int(half[12]))
+    view.site, view.layer, view.head = "z", 2, 2
     page = open_page(view.to_html())
     assert page.evaluate("document.querySelector('#tl-root').dataset.cell") == "z.2.2"
     assert "an estimated " in page.locator(part("sentence")).inner_text()
@@ -140,7 +141,9 @@ def test_clicks_and_keys_measure_cells_and_all_gives_way(open_page, accessible, 
 
 
 def test_another_copy_of_the_page_holds_what_was_measured(open_page):
-    page = open_page(SCENES["decoder"]().to_html())
+    view = SCENES["decoder"]()
+    view.site = "z"
+    page = open_page(view.to_html())
     page.locator(part("measure-site")).click()
     page.wait_for_selector("[data-measured='8']")
     page.locator(part("save")).click()

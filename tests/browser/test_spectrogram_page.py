@@ -135,7 +135,7 @@ def test_a_head_is_switched_off_and_a_time_is_cut(open_page, accessible, fresh):
     page.mouse.move(2, 2)
     view.selected = (3, None)
     says(page, view)  # the same pass, at another word
-    assert page.locator("[data-part=off]").inner_text() == "Switch on layer 1, head 0"
+    assert page.locator("[data-part=off]").inner_text() == "Switch this head on again"
     page.locator("[data-part=try]").click()
     page.wait_for_selector("[data-part=tried]:has-text('Under each head')")
     assert (

@@ -43,9 +43,10 @@ def test_measured_cells_stand_beside_their_estimates(direction):
     assert list(view.grids) == [
         "resid_pre", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern",
     ]  # fmt: skip
-    asked = dict(metric=("mat", "cat"), direction=direction, sites=["z", "mlp_out"])
+    asked = dict(metric=("mat", "cat"), direction=direction, sites=["z", "mlp_out", "resid_pre"])
     wanted = tl.patching_grid(model, TEXT, OTHER, by="both", **asked)
-    assert view.place == ("z", *divmod(int(wanted["z"].estimate.abs().argmax()), 4))
+    first = wanted["resid_pre"].estimate.abs()
+    assert view.place == ("resid_pre", *divmod(int(first.argmax()), first.shape[1]))
     assert view.sentence.endswith(" (not measured).")
     view.measure([view.place, ("mlp_out", 1, 1)])
     for site, layer, place in (view.place, ("mlp_out", 1, 1)):
@@ -53,7 +54,7 @@ def test_measured_cells_stand_beside_their_estimates(direction):
         assert cell.exact == pytest.approx(float(wanted[site].exact[layer, place]), abs=1e-5)
         assert cell.estimate == pytest.approx(float(wanted[site].estimate[layer, place]), abs=1e-5)
     assert re.search(r"(of|it) [\d.]+.* \(estimate −?\d", view.sentence)
-    assert int((~view.grids["z"].exact.isnan()).sum()) == 1
+    assert int((~view.grids["resid_pre"].exact.isnan()).sum()) == 1
     view.measure("z")
     assert_close(view.grids["z"].exact, wanted["z"].exact, atol=1e-5, rtol=1e-4)
 

@@ -2,7 +2,7 @@
 // the cell under the cursor and a chosen one. All of it, or a window of one that is larger than a screen.
 
 import { pooled } from "../shared/attention.js";
-import { inkOn, packedPalette, paintBlocked, shade, signedShade } from "../shared/colours.js";
+import { entry, inkOn, packedPalette, paintBlocked, shade, signedShade } from "../shared/colours.js";
 import { fitText, hearPointer, pixelRatio, showDrawn, sizedContext } from "../shared/dom.js";
 import { cellAt, cellHolding, fittedFrame, LABEL_FROM, leaning, LONGEST_NAME, NAMES_FROM, textOf, writeAbove } from "../shared/map_frame.js";
 import { TO_NOTHING } from "../shared/map_sentences.js";
@@ -315,7 +315,7 @@ export class MatrixMap {
 
   /** The numbers of so many columns, from one on, of which the first lies at `left`. */
   #numbers(context, valueAt, from, columns, left) {
-    const { part, table, signed, bold, write = (x) => (Math.abs(x) < 0.005 ? "" : signed ? changeText(x) : short(x)) } = this.scene;
+    const { part, table, signed, bold, hatched, write = (x) => (Math.abs(x) < 0.005 ? "" : signed ? changeText(x) : short(x)) } = this.scene;
     const { top, cell, down } = this.frame;
     context.textAlign = "center";
     context.textBaseline = "middle";
@@ -325,8 +325,15 @@ export class MatrixMap {
         const text = Number.isNaN(value) ? "" : write(value, row, column);
         if (!text) continue;
         context.font = `${bold?.(row, column) ? "bold " : ""}11px ${MONO}`;
+        const shown = fitText(context, text, Math.max(cell - 2, 27));
+        const [x, y] = [left + (column - from + 0.5) * cell, top + (row - part.query + 0.5) * down + 0.5];
+        if (hatched?.(row, column)) {
+          const wide = Math.min(cell - 2, context.measureText(shown).width + 6);
+          context.fillStyle = entry(table, this.shadeOf(value));
+          context.fillRect(x - wide / 2, y - 8, wide, 15);
+        }
         context.fillStyle = inkOn(table, this.shadeOf(value));
-        context.fillText(fitText(context, text, Math.max(cell - 2, 27)), left + (column - from + 0.5) * cell, top + (row - part.query + 0.5) * down + 0.5);
+        context.fillText(shown, x, y);
       }
     }
   }

@@ -317,7 +317,7 @@ class Routes:
 
     Args:
         stream: [layer + 1, position], what stands at each token.
-        stays, mlps: [layer, position], what goes on at its token, and what an mlp writes.
+        stays, mlps: [layer, position], what goes on at its token, and what an MLP writes.
         places, values: (layer, head, query, key) of every edge, and what it carries.
         cuts: places of edges that are cut.
         heads: edges of other (layer, head) are faint; None for none.

@@ -13,6 +13,7 @@ from ..shared.exports import Array, Numbers
 from .metric import Metric, say
 
 ACROSS = 2  # grids in a row
+SEEN = 0.02  # of the scale: a smaller estimate is white, and its hatching would be all that is seen
 
 
 def patching_scene(
@@ -59,7 +60,7 @@ def patching_scene(
         matrix = Matrix(
             values, Axis("layer"), columns, f"toward the {metric.runs[0]} run" if one == site else "",
             end, signed=True, flipped=metric.sign < 0, says=says, name=say("site", site=one),
-            hatched=(grid.exact.isnan() & ~grid.estimate.isnan()).numpy(),
+            hatched=(grid.exact.isnan() & (grid.estimate.abs() >= SEEN * end)).numpy(),
             chosen=chosen if one == site else None,
         )  # fmt: skip
         count = f"{int((~grid.exact.isnan()).sum())} of {int(grid.there.sum())} measured"

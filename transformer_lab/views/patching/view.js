@@ -14,6 +14,7 @@ import { Measuring } from "./measuring.js";
 import { Prompts, Sites } from "./sites.js";
 import { BaseViewer } from "../shared/viewer.js";
 
+const SEEN = 0.02; // of the scale: below it a cell is white, and hatching would be all that is seen of it; as in scene.py
 const LARGEST_HEAD = 58; // px, of a head's cell
 const ALONE = "This page has no kernel: what was measured is here, the other cells stay estimates. In a notebook a click measures them.";
 const HERE = "A click measures a cell in this page";
@@ -102,7 +103,7 @@ export class PatchingViewer extends BaseViewer {
     this.state = element("div", { class: "tl-trials tl-measured" }, this.count, this.progress, this.stop);
     this.sitesBox = element("div", {});
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
-    this.grid = element("section", { class: "tl-panel tl-panel-grid", "aria-label": "The grid of the chosen site" }, element("p", { class: "tl-heading" }, this.heading, " ", this.hint), element("div", { class: "tl-map-box" }, this.canvas), this.readout, this.legend, this.tools, this.state, this.busy);
+    this.grid = element("section", { class: "tl-panel tl-panel-grid", "aria-label": "The grid of the chosen site" }, element("p", { class: "tl-heading" }, this.heading, " ", this.hint), this.tools, this.state, element("div", { class: "tl-map-box" }, this.canvas), this.readout, this.legend, this.busy);
     const small = panelPart("sites", "Every site", "layer ↓, position or head →, on one scale", this.sitesBox);
     root.append(
       shell.header,
@@ -176,8 +177,8 @@ export class PatchingViewer extends BaseViewer {
     this.map.show({
       rows, columns: places, value: (row, column) => this.#share(cellOf(row, column)), low: -1, high: 1, table: this.table, colours: shell.inks,
       rowNames: Array.from({ length: rows }, (_, i) => String(i)), columnNames: heads ? Array.from({ length: places }, (_, i) => String(i)) : this.#tokens(),
-      write: (share, row, column) => `${grids.exact(cellOf(row, column)) === null ? "≈" : ""}${metric.amount(share * this.end)}`,
-      hatched: (row, column) => grids.exact(cellOf(row, column)) === null && grids.estimate(cellOf(row, column)) !== null,
+      write: (share, row, column) => (grids.exact(cellOf(row, column)) !== null ? metric.amount(share * this.end) : Math.abs(share) < 0.005 ? "" : `≈${metric.amount(share * this.end)}`),
+      hatched: (row, column) => grids.exact(cellOf(row, column)) === null && Math.abs(this.#share(cellOf(row, column))) >= SEEN,
     }, heads ? Math.min(room, 46 + LARGEST_HEAD * places) : Math.max(220, room), Math.min(464, Math.max(12 * rows, (heads ? LARGEST_HEAD : 34) * Math.min(rows, 8))));
     this.#drawSites(site);
     this.#drawLegend(metric);

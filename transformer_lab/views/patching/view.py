@@ -40,7 +40,7 @@ class PatchingView(SelectionView):
     Args:
         model, clean, corrupted, metric, direction, align, kind, target, position, budget_mib, given: as
             in `tl.patching_grid`.
-        sites: as there; by default all of the stream before each layer, what attention and mlp add, z,
+        sites: as there; by default all of the stream before each layer, what attention and MLP add, z,
             q, k, v and pattern that the model offers.
         by: "attribution"; "exact" or "both" measures every cell before it shows any.
         title: by default the model's name.
@@ -145,7 +145,7 @@ class PatchingView(SelectionView):
             self._note = _missing(desks.grids(self.direction))
             known = [one["site"] for one in self._sites]
             if self.site not in known:
-                self.site = "z" if "z" in known else known[0]
+                self.site = "resid_pre" if "resid_pre" in known else known[0]
             self._tell()
             self._choose(self.grids[self.site].top(1))
 

@@ -83,7 +83,7 @@ export function namesShown(count, pitch, least, chosen) {
     i === chosen || (i % step === 0 && Math.abs(i - chosen) * pitch >= least));
 }
 
-const NAMES = { width: 22, height: 18 }; // what the names of layers and heads take
+const NAMES = { width: 28, height: 18 }; // what the names of layers and heads take
 
 /**
  * @typedef {{layers: number, heads: number, width: number, height: number, headless?: Record<string, string>, reach?: number[] | null, counts?: number[]}} Grid of
@@ -139,6 +139,7 @@ export class Thumbnails {
       if (!step || !this.grid) return;
       taken(event);
       const next = this.#next(step[0], step[1]);
+      Object.assign(this, next); // the next key may come before this one is drawn
       choose(next.layer, next.head, event);
     }, { signal });
   }
@@ -287,12 +288,14 @@ export class Thumbnails {
     const { across, down, perRow, rows } = this.size;
     const { column, row } = cellOfHead(layer, head, this.grid.heads, this.size);
     const broken = perRow < this.grid.heads; // a row then holds a part of the layer, named by its first head
-    this.#name(this.rows, rows, down, 12, row, (i) => String(broken ? i * perRow : i));
-    this.#name(this.columns, broken ? 0 : perRow, across, this.grid.heads > 10 ? 17 : 11, column, String);
+    this.#name(this.rows, rows, down, 12, row, broken ? "H" : "L", (i) => (broken ? i * perRow : i));
+    this.#name(this.columns, broken ? 0 : perRow, across, this.grid.heads > 10 ? 17 : 11, column, "H", (i) => i);
   }
 
-  #name(place, count, pitch, least, chosen, text) {
+  /** Numbers beside rows or above columns; the first and the chosen one say of what: L0, 1, 2 … */
+  #name(place, count, pitch, least, chosen, axis, number) {
     const shown = namesShown(count, pitch, least, chosen);
+    const text = (i) => `${i === 0 || i === chosen ? axis : ""}${number(i)}`;
     const told = JSON.stringify([shown.map((on, i) => on && text(i)), chosen]);
     if (this.named.get(place) === told) return;
     this.named.set(place, told);

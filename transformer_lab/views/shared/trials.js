@@ -134,7 +134,8 @@ export class Trials {
 
   draw() {
     const { does, edits } = this;
-    this.off.textContent = `${this.made([{ edit: "ablate", ...does.place() }]) ? "Switch on" : "Switch off"} ${does.name()}`;
+    this.off.textContent = `Switch this head ${this.made([{ edit: "ablate", ...does.place() }]) ? "on again" : "off"}`;
+    this.off.title = does.name();
     this.undo.hidden = !edits.length;
     this.effect.hidden = !edits.length;
     if (edits.length) this.#drawEffect(does.effect());
