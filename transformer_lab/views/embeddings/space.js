@@ -20,7 +20,7 @@ export function spaceFigure({ data, shows, row, chosen, paints, axes, inks }) {
       marker: { size: data.n > 200 ? 3 : 5, color: paints, opacity: 1, line: { width: 0 } },
     },
   ];
-  if (shows === "paths") traces.push(pathsOf({ data, paints, points }), ...(chosen === null ? [] : [chosenPath({ data, chosen, inks })]));
+  if (shows === "paths") traces.push(pathsOf({ data, paints, points }), startsOf({ data, paints, points }), ...(chosen === null ? [] : [chosenPath({ data, chosen, inks })]));
   if (chosen !== null) {
     traces.push({
       type: "scatter3d", mode: named ? "markers" : "markers+text", text: [unmarked(data.tokens[chosen])], textposition: "top center",
@@ -55,7 +55,13 @@ function pathsOf({ data, paints, points }) {
     for (const list of [x, y, z]) list.push(null);
     color.push(paints[p]);
   }
-  return { type: "scatter3d", mode: "lines", x, y, z, line: { color, width: 2 }, opacity: 0.55, hoverinfo: "skip" };
+  return { type: "scatter3d", mode: "lines", x, y, z, line: { color, width: 4 }, opacity: 0.7, hoverinfo: "skip" };
+}
+
+/** Where each path begins. */
+function startsOf({ data, paints, points }) {
+  const [x, y, z] = [0, 1, 2].map((axis) => points.map((p) => data.at("paths", 0, p, axis)));
+  return { type: "scatter3d", mode: "markers", x, y, z, marker: { size: 4, symbol: "square", color: paints }, hoverinfo: "skip" };
 }
 
 function chosenPath({ data, chosen, inks }) {

@@ -303,7 +303,8 @@ export class EmbeddingViewer extends BaseViewer {
       position: data.positions[chosen], norm: data.norm(row, chosen), kept: data.at(shows, row, chosen, 3),
     });
     this.sentence.textContent = text(point);
-    this.readout.replaceChildren(element("span", { class: "tl-quiet" }, this.chosen === null ? `Close in this picture does not mean close in the model: see how much of a ${data.one}’s distance is shown.` : `Escape frees the ${data.one}.`));
+    const start = shows === "paths" ? "Squares: before the first layer. " : "";
+    this.readout.replaceChildren(element("span", { class: "tl-quiet" }, start + (this.chosen === null ? `Close in this picture does not mean close in the model: see how much of a ${data.one}’s distance is shown.` : `Escape frees the ${data.one}.`)));
     this.root.classList.toggle("tl-locked", this.chosen !== null);
     this.root.dataset.selected = this.chosen === null ? "" : String(data.tokenOf(this.chosen));
     this.root.dataset.row = String(row);

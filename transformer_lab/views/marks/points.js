@@ -58,8 +58,11 @@ export function paintPoints(context, mark, inks, width, height) {
     const chosen = i === mark.chosen;
     context.strokeStyle = chosen ? inks.accent : mark.colours[i];
     context.globalAlpha = chosen ? 1 : 0.5;
-    strokedLine(context, path.map(at), chosen ? 3 : 1);
+    strokedLine(context, path.map(at), chosen ? 3 : 2);
     context.globalAlpha = 1;
+    const [x, y] = at(path[0]); // a square where it begins
+    context.fillStyle = context.strokeStyle;
+    context.fillRect(x - 3, y - 3, 6, 6);
   });
   context.font = "12px ui-monospace, monospace";
   if (together) spots.forEach((spot, i) => {
