@@ -39,7 +39,7 @@ LARGEST = """() => {
     const size = (part) => parseFloat(getComputedStyle(part).fontSize);
     const seen = [...document.querySelectorAll("#tl-root *")].filter((part) => part.getClientRects().length && part.innerText);
     const most = Math.max(...seen.map(size));
-    return [...new Set(seen.filter((part) => size(part) === most).map((part) => part.dataset.part))];
+    return [...new Set(seen.filter((part) => size(part) === most).map((part) => part.closest("[data-part]").dataset.part))];
 }"""
 
 
