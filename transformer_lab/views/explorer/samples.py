@@ -49,6 +49,10 @@ def _read(runs: Runs, text: str) -> Reading | None:
             return None
         text = text.replace("[MASK]", model.tokenizer.tokens([mask])[0])
     try:
+        model.encode(text)
+    except Exception:  # a tokenizer that lacks a word refuses it in its own way
+        return None
+    try:
         reading = runs.read(text)
     except ValueError:
         return None
@@ -58,8 +62,7 @@ def _read(runs: Runs, text: str) -> Reading | None:
 
 def _first_guess(runs: Runs, reading: Reading) -> str:
     outcome = runs.compare(reading.trace, None, runs.first_position(reading))
-    token = outcome.rows[0].id
-    return runs.text_model.decode([token]).strip()
+    return outcome.rows[0].token.strip("· ")  # as it is shown, with a dot for a space
 
 
 def _responsible(runs: Runs, reading: Reading, used: set[tuple[int, int]]) -> dict[str, int]:

@@ -39,12 +39,13 @@ export function travel(root, redraw, ms = TRAVELS) {
 /** What a canvas shows now fades out over what is drawn next. @param {HTMLCanvasElement} canvas in a part with a position @param {() => void} redraw @param {number} [ms] */
 export function crossFade(canvas, redraw, ms = TRAVELS) {
   const box = canvas.parentElement;
-  if (motionIsUnwanted() || !canvas.animate || !box || !canvas.clientWidth) return redraw();
+  const { offsetLeft, offsetTop, clientWidth, clientHeight } = canvas; // asked for before anything changes
+  if (motionIsUnwanted() || !canvas.animate || !box || !clientWidth) return redraw();
   const old = document.createElement("canvas");
   Object.assign(old, { width: canvas.width, height: canvas.height });
   /** @type {CanvasRenderingContext2D} */ (old.getContext("2d")).drawImage(canvas, 0, 0);
   old.setAttribute("aria-hidden", "true");
-  old.style.cssText = `position:absolute;pointer-events:none;left:${canvas.offsetLeft}px;top:${canvas.offsetTop}px;width:${canvas.clientWidth}px;height:${canvas.clientHeight}px`;
+  old.style.cssText = `position:absolute;pointer-events:none;left:${offsetLeft}px;top:${offsetTop}px;width:${clientWidth}px;height:${clientHeight}px`;
   redraw();
   if (canvas.width !== old.width || canvas.height !== old.height) return; // two sizes at once would look double
   box.append(old);
