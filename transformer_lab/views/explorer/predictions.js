@@ -86,8 +86,9 @@ export class Predictions {
     this.table.hidden = !shown;
     this.table.classList.toggle("tl-states", !about.predicts);
     this.#invite(about, missing, !nowhere && !shown);
-    if (this.drawn === outcome && shown) return; // bars on their way are left alone
-    this.drawn = shown ? outcome : null;
+    const drawn = shown ? JSON.stringify([about.predicts, outcome.rows, outcome.states]) : "";
+    if (drawn && drawn === this.drawn) return; // bars on their way are left alone
+    this.drawn = drawn;
     if (!shown) this.table.replaceChildren();
     else if (about.predicts) travel(this.table, () => this.#rows(outcome));
     else this.#states(outcome);
