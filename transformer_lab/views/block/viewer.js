@@ -7,7 +7,7 @@ import { Answers } from "../shared/answers.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable, entry } from "../shared/colours.js";
 import { button, putAnew, radioGroup, stepped } from "../shared/controls.js";
-import { element, pointIn, tableParts, tokenElement, sizedContext } from "../shared/dom.js";
+import { element, pointWithin, tableParts, tokenElement, sizedContext } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { travel } from "../shared/motion.js";
 import { linearLegend } from "../shared/shell.js";
@@ -44,7 +44,7 @@ export class Strip {
     this.inTable = inTable;
     this.canvas = element("canvas", { class: "tl-strip", "aria-hidden": "true" });
     this.canvas.addEventListener("pointermove", (event) => {
-      hover(this.at(...pointIn(event, this.canvas)), this);
+      hover(this.at(...pointWithin(event, this.canvas)), this);
     });
     this.canvas.addEventListener("pointerleave", () => hover(null, this));
   }

@@ -2,7 +2,7 @@
 // keys move and zoom it, Shift marks a part of it.
 
 import { button, menu } from "../shared/controls.js";
-import { element, hearPointer, moveOf, onceAFrame, pixelRatio, pointIn, say, sizedContext, taken } from "../shared/dom.js";
+import { element, hearPointer, moveOf, onceAFrame, pixelRatio, pointWithin, say, sizedContext, taken } from "../shared/dom.js";
 import { paintBlocked, shade, signedShade } from "../shared/colours.js";
 import { tilesOf } from "../shared/map_frame.js";
 import { colourCells, MatrixMap, pixelsIn } from "../marks/matrix.js";
@@ -240,7 +240,7 @@ export class MapPanel {
 
   /** The place of a pointer in the map, in tokens. */
   #tokenAt(event) {
-    const [x, y] = pointIn(event, this.canvas);
+    const [x, y] = pointWithin(event, this.canvas);
     const { frame, scene: { part } } = this.map;
     return { query: part.query + (y - frame.top) / frame.cell, key: part.key + (x - frame.left) / frame.cell };
   }
@@ -264,7 +264,7 @@ export class MapPanel {
     this.press = null;
     if (event.button || !this.scene) return;
     const [x, y] = [event.clientX, event.clientY];
-    this.press = { x, y, at: this.map.at(...pointIn(event, this.canvas)), window: this.window, from: this.#cellNear(this.#tokenAt(event)), brush: event.shiftKey, moved: false, down: true };
+    this.press = { x, y, at: this.map.at(...pointWithin(event, this.canvas)), window: this.window, from: this.#cellNear(this.#tokenAt(event)), brush: event.shiftKey, moved: false, down: true };
   }
 
   /** A click, whose place comes in whole pixels: the place of the press is nearer. */

@@ -112,7 +112,7 @@ export function setPixelRatio(ratio) {
 export const byTouch = () => Boolean(globalThis.matchMedia?.("(hover: none)").matches);
 
 /** Where a pointer is within an element, in the element's own CSS pixels. @param {MouseEvent} event @param {HTMLElement} target @returns {[number, number]} */
-export function pointIn(event, target) {
+export function pointWithin(event, target) {
   const { left, top } = target.getBoundingClientRect();
   const zoom = zoomOf(target);
   return [(event.clientX - left) / zoom, (event.clientY - top) / zoom];
@@ -246,7 +246,7 @@ export function moveOf(event) {
  * @param {AbortSignal} [signal]
  */
 export function hearPointer(target, at, on, signal) {
-  const under = (/** @type {MouseEvent} */ event) => at(...pointIn(event, target));
+  const under = (/** @type {MouseEvent} */ event) => at(...pointWithin(event, target));
   target.addEventListener("pointermove", (event) => on.hover?.(under(event)), { signal });
   target.addEventListener("pointerleave", () => on.hover?.(null), { signal });
   target.addEventListener("click", (event) => {

@@ -2,7 +2,7 @@
 // view paints.
 
 import { packedPalette, paintBlocked } from "./colours.js";
-import { element, pixelRatio, pointIn, sizedContext, taken } from "./dom.js";
+import { element, pixelRatio, pointWithin, sizedContext, taken } from "./dom.js";
 
 const LARGEST_THUMB = 54;
 const SMALLEST_PITCH = 5;
@@ -118,7 +118,7 @@ export class Thumbnails {
     this.root = element("div", { class: "tl-grid" }, this.columns, this.rows, this.stack);
     const at = (event) => {
       if (!this.grid) return null;
-      const [x, y] = pointIn(event, this.canvas);
+      const [x, y] = pointWithin(event, this.canvas);
       const { across, down } = this.size;
       const [column, row] = [Math.floor(x / across), Math.floor(y / down)];
       return headAtCell(column, row, this.grid, this.size);

@@ -1,7 +1,7 @@
 // The spectrogram under the weights of its times, their curve below, and the time under the pointer.
 
 import { niceTicks, numberText } from "../shared/ticks.js";
-import { pixelRatio, pointIn, sizedContext, taken } from "../shared/dom.js";
+import { pixelRatio, pointWithin, sizedContext, taken } from "../shared/dom.js";
 import { blend, weightPixels, twoLines } from "../shared/blend.js";
 import { PALETTE } from "../shared/colours.js";
 import { short } from "../shared/messages.js";
@@ -116,7 +116,7 @@ export class SoundPicture {
   /** @param {MouseEvent} event @param {boolean} nearest where it points beside the sound */
   positionAt(event, nearest) {
     const { left, width, to } = this.scale;
-    const x = pointIn(event, this.canvas)[0] - left;
+    const x = pointWithin(event, this.canvas)[0] - left;
     if (!nearest && (x < 0 || x > width)) return null;
     return Math.max(0, Math.min(this.last, Math.floor(((x / width) * to) / this.sound.step + 0.5)));
   }
