@@ -30,6 +30,7 @@ def spectrogram():
 def patching():
     """Two prompts that differ in one token, some cells measured."""
     view = views.PatchingView(tl.shipped(), TEXT, TEXT.replace(".keys", ".names"))
+    view.site = "z"
     view.measure("z")
     view.measure([("resid_pre", 1, 2), ("k", 0, 1)])
     return view

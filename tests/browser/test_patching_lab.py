@@ -5,7 +5,7 @@ import torch, transformer_lab as tl
 torch.set_num_threads(1)
 model = tl.shipped()
 clean, corrupted = (f"for key in self.{name}:\\n    if key not in self." for name in ("keys", "names"))
-view = tl.views.PatchingView(model, clean, corrupted)
+view = tl.views.PatchingView(model, clean, corrupted, sites=["z", "q", "k", "v"])
 view
 """
 VIEW = ".tl-view-patching"

@@ -123,7 +123,10 @@ def test_rows_are_asked_for_sorted_chosen_and_switched_off(open_page, tmp_path):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_estimates_are_marked_and_everything_can_be_reached(open_page, accessible, scheme):
     page = opened(
-        open_page(Explorer(tl.shipped(), CODE).to_html(effects=False, model=False), scheme=scheme)
+        open_page(
+            Explorer(tl.shipped(), CODE, layer=0, head=0).to_html(effects=False, model=False),
+            scheme=scheme,
+        )
     )
     assert page.locator(f"{TABLE} tbody i").count() == 16
     assert page.locator(f"{TABLE} tbody i").first.inner_text().startswith("≈ ")

@@ -215,15 +215,20 @@ LOOKS = """async () => {
 }"""
 # Text of a view that cannot be told from what is behind it, and what stands out of the view.
 LEGIBLE = """() => {
-    const channels = (text) => (text.match(/[\\d.]+/g) ?? []).map(Number);
+    const channels = (text) => {
+        const all = (text.match(/[\\d.]+/g) ?? []).map(Number);
+        return text.startsWith("color(srgb") ? all.map((x, i) => (i < 3 ? 255 * x : x)) : all;
+    };
     const light = (rgb) => rgb.slice(0, 3).map((c) => c / 255).map((x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4))
         .reduce((sum, x, i) => sum + x * [0.2126, 0.7152, 0.0722][i], 0);
     const behind = (part) => {
+        const grounds = [];
         for (let at = part; at; at = at.parentElement) {
-            const found = channels(getComputedStyle(at).backgroundColor);
-            if (found.length === 3 || found[3] > 0.5) return found;
+            const [r, g, b, a = 1] = channels(getComputedStyle(at).backgroundColor);
+            if (a > 0) grounds.push([r, g, b, a]);
+            if (a === 1) break;
         }
-        return [255, 255, 255];
+        return grounds.reduceRight((under, [r, g, b, a]) => [r, g, b].map((x, i) => a * x + (1 - a) * under[i]), [255, 255, 255]);
     };
     const found = [];
     for (const root of document.querySelectorAll(".tl-view[data-ready]")) {

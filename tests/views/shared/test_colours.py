@@ -9,7 +9,12 @@ from transformer_lab.views.shared.modules import VIEWS
 PACKAGE = VIEWS.parent
 # Their colours are of another design: marks and drawings that stand in a notebook of any theme, on a
 # ground that is not a view's.
-OTHERS = {"lessons/cards.py", "lessons/pictures/themes.py", "lessons/texts.py"}
+OTHERS = {
+    "lessons/cards.py",
+    "lessons/diagram.py",
+    "lessons/pictures/themes.py",
+    "lessons/texts.py",
+}
 A_COLOUR = re.compile(r"""["'\s:(]#(?:[0-9a-fA-F]{3,4}){1,2}\b|\b(?:rgb|hsl)a?\(\s*\d""")
 
 
