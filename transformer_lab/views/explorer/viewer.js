@@ -53,7 +53,7 @@ export class ExplorerViewer {
     });
     this.runner = new Runner(model, signal, {
       working: (on) => this.predictions.working(on),
-      say: (text, now) => this.#told(text, now),
+      say: (text, now) => this.#report(text, now),
       settled: () => this.#settled(),
     });
     this.maps = new EditedMaps(model, state, this.runner, this.shell.requests);
@@ -86,7 +86,7 @@ export class ExplorerViewer {
     });
     this.card = new HeadCard(state, runner, signal, {
       toggle: () => this.#toggleHeads(this.#chosenHeads()),
-      told: (text, now) => this.#told(text, now),
+      told: (text, now) => this.#report(text, now),
       show: () => this.showSoon(),
       choose: (layer, head) => this.#choose(layer, head),
       search: (label) => {
@@ -159,7 +159,7 @@ export class ExplorerViewer {
       this.ask.fill();
     });
     watch("_masked", () => this.runner.forget());
-    hearOf(model, ["training"], (text) => this.#told(text, "training"), signal);
+    hearOf(model, ["training"], (text) => this.#report(text, "training"), signal);
     watch("_target", () => {
       this.runner.forget();
       this.ask.target.value = model.get("_target") ?? "";
@@ -173,7 +173,7 @@ export class ExplorerViewer {
     if (this.runner.live && this.state.about.names && !this.state.named) this.card.nameHeads();
   }
 
-  /** What a link told: a text on a page with its model, edits on others too. @param {Record<string, any>} more */
+  /** What a link brings: a text on a page with its model, edits on others too. @param {Record<string, any>} more */
   async follow({ text, target, masked, ids, edits, position }) {
     if (!Array.isArray(edits) || !edits.every((edit) => typeof edit?.words === "string" && edit.made)) throw new Error("this link names what is not in this page");
     const wanted = { text, target, masked, ids, edits, position };
@@ -234,7 +234,7 @@ export class ExplorerViewer {
     const { kind, place, options } = this.state;
     if (edge.query === null && edge.key === null) return;
     if (kind.causal && kind.same && edge.query !== null && edge.key !== null && edge.key > edge.query) {
-      return this.#told(`There is nothing to cut: ${quoted(kind.query_tokens[edge.query])} cannot attend to ${quoted(kind.key_tokens[edge.key])}, which comes later.`, "error");
+      return this.#report(`There is nothing to cut: ${quoted(kind.query_tokens[edge.query])} cannot attend to ${quoted(kind.key_tokens[edge.key])}, which comes later.`, "error");
     }
     this.#change(toggleCut(this.runner.edits, place, edge, options.scope ?? "head", this.state.about.patterns, kind));
   }
@@ -254,7 +254,7 @@ export class ExplorerViewer {
   #change(edits, remember = true) {
     const now = this.runner.edits;
     if (sameEdits(now, edits)) return;
-    if (this.state.about.note) return this.#told(this.state.about.note, "error");
+    if (this.state.about.note) return this.#report(this.state.about.note, "error");
     if (remember) this.steps.push({ edits: now, words: this.writing.words });
     this.runner.want({ edits });
     this.showSoon();
@@ -299,7 +299,7 @@ export class ExplorerViewer {
   #mask() {
     const chosen = this.state.chosenToken;
     if (chosen === null) return;
-    if (!this.runner.live) return this.#told(`Masking another token ${NEEDS_KERNEL}.`, "error");
+    if (!this.runner.live) return this.#report(`Masking another token ${NEEDS_KERNEL}.`, "error");
     this.runner.want({ masked: [...this.model.get("_masked"), chosen], position: chosen });
   }
 
@@ -331,19 +331,19 @@ export class ExplorerViewer {
   /** Where the head looks, and what the edits do, or what it does itself where that is known. */
   #sentence() {
     const { kindName, layer, head, facts } = this.state;
-    const told = this.model.get("_outcome").sentence || facts.effects[`${kindName}/${layer}/${head}`]?.if_off;
-    return [this.heads.readout.text, told].filter(Boolean).join(" ");
+    const effect = this.model.get("_outcome").sentence || facts.effects[`${kindName}/${layer}/${head}`]?.if_off;
+    return [this.heads.readout.text, effect].filter(Boolean).join(" ");
   }
 
   /** What the picture says below the maps. */
   #pictureWords() {
     const { rows, states, kl } = this.model.get("_outcome");
-    const told = rows?.length
+    const predicted = rows?.length
       ? rows.map(([token, before, after]) => `${token} ${short(before)}${after === null ? "" : ` → ${short(after)}`}`)
       : (states ?? []).map(([, token, change]) => `${token} ${percentText(change, 1)}`);
     const edits = this.runner.edits.map((edit) => edit.words).join("; ");
     return [
-      told.length ? `${question(this.state.about)}: ${told.join(" · ")}` : "",
+      predicted.length ? `${question(this.state.about)}: ${predicted.join(" · ")}` : "",
       edits ? `Edits: ${edits}.${kl === null ? "" : ` KL ${sayExplorer("kl", { kl })} nats.`}` : "",
     ].filter(Boolean);
   }
@@ -362,8 +362,8 @@ export class ExplorerViewer {
 
   #gridWords() {
     const { layers, heads } = this.state.kind;
-    const told = this.#tell(this.state.layer, this.state.head).replace(/\.?$/, ".");
-    return `${layers} layers by ${heads} heads, each as a small map. ${told} Arrow keys choose a head, X switches it off or on, Shift with Space takes several.`;
+    const words = this.#tell(this.state.layer, this.state.head).replace(/\.?$/, ".");
+    return `${layers} layers by ${heads} heads, each as a small map. ${words} Arrow keys choose a head, X switches it off or on, Shift with Space takes several.`;
   }
 
   #marks() {
@@ -494,7 +494,7 @@ export class ExplorerViewer {
     }
   }
 
-  #told(text, state) {
+  #report(text, state) {
     this.status.textContent = text;
     this.status.hidden = !text;
     this.root.dataset.state = state;

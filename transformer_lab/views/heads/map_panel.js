@@ -113,7 +113,7 @@ export class MapPanel {
       button("−", "zoom-out", () => this.zoom(STEP), "Farther (−)"),
       button("+", "zoom-in", () => this.zoom(1 / STEP), "Nearer (+)"),
       button("all", "zoom-all", () => this.look(this.whole), "The whole map (0)"));
-    this.rows = menu("What a row and a column stand for", "rows", [], (rows) => state.option({ rows }));
+    this.rows = menu("What a row and a column are", "rows", [], (rows) => state.option({ rows }));
     this.heading = element("p", { class: "tl-heading" }, this.title, " ",
       element("span", { class: "tl-quiet" }, "row attends to column"), element("span", { class: "tl-zoom" }, this.rows.root, this.zoomButtons));
     this.chosen = element("figure", { class: "tl-tile" }, this.canvas);

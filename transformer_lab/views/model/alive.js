@@ -13,30 +13,30 @@ export const aliveModel = (model, signal) => aliveTextPage(model, signal, { trai
 /** Where the window begins that is shown first. @param {any} about @param {string[]} tokens */
 export const firstShown = ({ main, window }, tokens) => (main === "decoder" ? Math.max(0, tokens.length - window) : 0);
 
-async function modelTraits(ask, [told], page) {
+async function modelTraits(ask, [reading], page) {
   const about = page.get("_about");
   const [kinds, stacks] = [{}, {}];
   for (const [kind, before] of Object.entries(page.get("_kinds"))) {
-    const tokens = tokensOf(told, kind);
-    kinds[kind] = { ...before, queries: tokens.length, keys: kind === "cross" ? told.text.tokens.length : tokens.length };
+    const tokens = tokensOf(reading, kind);
+    kinds[kind] = { ...before, queries: tokens.length, keys: kind === "cross" ? reading.text.tokens.length : tokens.length };
     if (kind !== "cross") stacks[kind] = tokens;
   }
-  const start = about.here ? (told.positions[0] ?? 0) : stacks[about.main].length - 1;
+  const start = about.here ? (reading.positions[0] ?? 0) : stacks[about.main].length - 1;
   const first = firstShown(about, stacks[about.main]);
-  const { info, buffers } = await passOf(ask, told, { kinds, stacks, about }, first, "[]");
-  const lens = await lensOf(ask, told, start, "[]");
+  const { info, buffers } = await passOf(ask, reading, { kinds, stacks, about }, first, "[]");
+  const lens = await lensOf(ask, reading, start, "[]");
   return { _kinds: kinds, _stacks: stacks, _about: { ...about, start }, _edits: [], first: null, step: null, _pass: info, _pass_data: buffers[0], _lens: lens };
 }
 
-async function modelBlock(ask, [told], name, page) {
+async function modelBlock(ask, [reading], name, page) {
   const [what, ...of] = name.split("/");
   const [kinds, stacks, about] = ["_kinds", "_stacks", "_about"].map((trait) => page.get(trait));
   const rest = (from) => of.slice(from).join("/"); // edits as JSON
-  if (what === "pass") return passOf(ask, told, { kinds, stacks, about }, Number(of[0]), rest(1));
-  if (what === "lens") return { type: "block", info: await lensOf(ask, told, Number(of[0]), rest(1)), buffers: [viewOf(new Uint8Array(0))] };
-  if (what === "walk") return walkBlock(ask, [told], name, { get: () => Object.fromEntries(Object.entries(stacks).map(([kind, tokens]) => [kind, { ...kinds[kind], tokens }])) });
+  if (what === "pass") return passOf(ask, reading, { kinds, stacks, about }, Number(of[0]), rest(1));
+  if (what === "lens") return { type: "block", info: await lensOf(ask, reading, Number(of[0]), rest(1)), buffers: [viewOf(new Uint8Array(0))] };
+  if (what === "walk") return walkBlock(ask, [reading], name, { get: () => Object.fromEntries(Object.entries(stacks).map(([kind, tokens]) => [kind, { ...kinds[kind], tokens }])) });
   const place = { kind: of[0], layer: Number(of[1]), head: Number(of[2]) };
-  const [{ weights }] = await ask({ ask: "map", of: told.of, edits: JSON.parse(rest(3)), places: [place] });
+  const [{ weights }] = await ask({ ask: "map", of: reading.of, edits: JSON.parse(rest(3)), places: [place] });
   return { type: "block", info: { name }, buffers: [viewOf(weights)] };
 }
 

@@ -472,7 +472,7 @@ export class ModelViewer extends BaseViewer {
     if (!this.clock.playing) this.#stepped();
   }
 
-  /** The step is told, where it is another. */
+  /** Report the step where it is another. */
   #stepped() {
     const step = this.clock.at >= this.last ? null : this.step;
     if (step !== this.model.get("step")) this.shell.set({ step });
@@ -530,8 +530,8 @@ export class ModelViewer extends BaseViewer {
     putAnew(this.edgeLine, edge && cut ? [element("span", {}, this.#edgeWords(edge)), able(button(sayModel("cut", { cut: this.#isMade(cut) }), "cut", () => this.#toggle(cut)), mayEdit)] : []);
     const edits = model.get("_edits");
     const chip = (edit, i) => {
-      const told = this.#editWords(edit);
-      return button(`${told} ×`, `undo-${i}`, () => this.#toggle(edit), sayModel("undo_one", { edit: told }));
+      const words = this.#editWords(edit);
+      return button(`${words} ×`, `undo-${i}`, () => this.#toggle(edit), sayModel("undo_one", { edit: words }));
     };
     putAnew(this.editsBar, mayEdit ? [...edits.map(chip), ...(edits.length > 1 ? [button(sayModel("undo"), "undo", () => shell.set({ _edits: [] }))] : [])] : [element("span", { class: "tl-hint" }, sayModel("snapshot"))]);
     say(this.listName, sayModel("strongest", { layer }));
@@ -561,9 +561,9 @@ export class ModelViewer extends BaseViewer {
 
   /** The sentence, and what is pointed at. */
   #tell() {
-    const told = sayModel("sentence", this.#values());
-    this.say(told);
-    this.canvas.setAttribute("aria-label", sayModel("canvas", { sentence: told }));
+    const sentence = sayModel("sentence", this.#values());
+    this.say(sentence);
+    this.canvas.setAttribute("aria-label", sayModel("canvas", { sentence }));
     this.root.dataset.step = String(this.step);
     const { edge, stack, token, row, part, layer } = this.pointed ?? {};
     let words = sayModel("try");
