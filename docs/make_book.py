@@ -21,6 +21,7 @@ import nbformat
 
 from docs import reference, site_pages
 from transformer_lab.lessons import run_notebook
+from transformer_lab.lessons.listing import lesson_paths, number_of
 from transformer_lab.views.pages.export import live_views, shared_script
 
 ROOT = Path(__file__).parent.parent
@@ -64,12 +65,12 @@ This book was built with the `{preset}` preset{version}."""
 
 def lessons_in(names: list[str]) -> list[Path]:
     """The notebooks of these lesson numbers, or all."""
-    found = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-    unknown = set(names) - {path.stem[:2] for path in found}
+    found = lesson_paths(NOTEBOOKS)
+    unknown = set(names) - {number_of(path) for path in found}
     if unknown:
-        known = ", ".join(path.stem[:2] for path in found)
+        known = ", ".join(number_of(path) for path in found)
         raise SystemExit(f"there is no lesson {', '.join(sorted(unknown))}; choose from {known}")
-    return [path for path in found if not names or path.stem[:2] in names]
+    return [path for path in found if not names or number_of(path) in names]
 
 
 # The views of a lesson write their pages in its kernel, while it lives: the text of a module that is

@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 
 from transformer_lab.lessons.diagram import Diagram, architecture, catalogue
+from transformer_lab.lessons.listing import lesson_paths, number_of, translated_paths
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 CELL = "architecture"  # the id of the cell that shows it
@@ -53,11 +54,9 @@ def name_of(lesson: str, language: str = "en") -> str:
 
 def lessons() -> list[tuple[Path, str, Diagram]]:
     """Every lesson in every language: its notebook, and its diagram's file name and drawing."""
-    paths = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-    paths += sorted(NOTEBOOKS.glob("[a-z][a-z]/[0-9][0-9]_*.ipynb"))
     rows = []
-    for path in paths:
-        number, folder = path.stem[:2], path.parent.name
+    for path in [*lesson_paths(NOTEBOOKS), *translated_paths(NOTEBOOKS)]:
+        number, folder = number_of(path), path.parent.name
         language = folder if folder in catalogue() else "en"
         kind, part = PARTS[number]
         drawing = architecture(part, kind=kind, language=language)

@@ -34,6 +34,7 @@ import torch
 
 from transformer_lab.lessons import NotebookFailed, run_notebook
 from transformer_lab.lessons.claims import CLAIM_MIME
+from transformer_lab.lessons.listing import lesson_paths, number_of
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -88,8 +89,8 @@ def header_of(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
 def write_headers(table: dict) -> list[str]:
     """Put the measured times into the lessons; returns the names of those that changed."""
     changed = []
-    for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
-        runs = table["lessons"].get(path.stem[:2])
+    for path in lesson_paths(NOTEBOOKS):
+        runs = table["lessons"].get(number_of(path))
         notebook = nbformat.read(path, as_version=4)
         cell = header_of(notebook)
         if not runs or cell is None:
@@ -230,11 +231,11 @@ def main() -> None:
         options.keep.mkdir(parents=True, exist_ok=True)
     paths = [
         path
-        for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-        if not options.headers and (not options.lessons or path.stem[:2] in options.lessons)
+        for path in lesson_paths(NOTEBOOKS)
+        if not options.headers and (not options.lessons or number_of(path) in options.lessons)
     ]
-    if missing := {*options.lessons} - {path.stem[:2] for path in NOTEBOOKS.glob("[0-9]*.ipynb")}:
-        parser.error(f"there is no lesson {min(missing)!r}; give two digits, such as 07")
+    if missing := {*options.lessons} - {number_of(path) for path in lesson_paths(NOTEBOOKS)}:
+        parser.error(f"there is no lesson {min(missing)!r}; give a number such as 07 or 00b")
     if options.jobs < 1:
         parser.error(f"--jobs must be at least 1, got {options.jobs}")
     codes = {path: code_of(path) for path in paths}
@@ -251,19 +252,19 @@ def main() -> None:
             pool.submit(apart, path, seed, options.keep): (path, seed)
             for path in paths
             for seed in options.seeds
-            if options.again or (path.stem[:2], seed, codes[path]) not in known
+            if options.again or (number_of(path), seed, codes[path]) not in known
         }
         for done in as_completed(runs):
             path, seed = runs[done]
             try:
                 run = done.result() | {"code": codes[path]}
             except NotebookFailed as error:
-                failed.append(f"{path.stem[:2]}, seed {seed}: {error}")
+                failed.append(f"{number_of(path)}, seed {seed}: {error}")
                 print(failed[-1], flush=True)
                 continue
-            keep(path.stem[:2], run)
+            keep(number_of(path), run)
             print(
-                f"{path.stem[:2]} seed {seed}: {run['cpu_seconds']} CPU-s, "
+                f"{number_of(path)} seed {seed}: {run['cpu_seconds']} CPU-s, "
                 f"{len(run['claims'])} claims",
                 flush=True,
             )

@@ -19,6 +19,7 @@ from pathlib import Path
 import nbformat
 
 from docs.measure_lessons import TIME
+from transformer_lab.lessons.listing import lesson_paths, number_of, translated_paths
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 TRANSLATES = "translates"  # in a cell's metadata: the digest of the English text
@@ -57,7 +58,7 @@ def renewed(
 
 def translations() -> list[Path]:
     """Every lesson that has been translated, or begun."""
-    return sorted(NOTEBOOKS.glob("[a-z][a-z]/[0-9][0-9]_*.ipynb"))
+    return translated_paths(NOTEBOOKS)
 
 
 def main() -> None:
@@ -65,7 +66,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("language", nargs="?", help="two letters, such as de")
-    parser.add_argument("lesson", nargs="?", help="two digits, such as 02")
+    parser.add_argument("lesson", nargs="?", help="a number such as 02 or 00b")
     parser.add_argument("--done", action="store_true")
     options = parser.parse_args()
     if options.language:
@@ -75,7 +76,7 @@ def main() -> None:
             )
         source = next(NOTEBOOKS.glob(f"{options.lesson}_*.ipynb"), None)
         if source is None:
-            known = " ".join(sorted(p.name[:2] for p in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
+            known = " ".join(map(number_of, lesson_paths(NOTEBOOKS)))
             parser.error(f"there is no lesson {options.lesson!r}; give one of {known}")
         path = NOTEBOOKS / options.language / source.name
         english = nbformat.read(source, as_version=4)

@@ -6,6 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from transformer_lab.lessons.listing import lesson_paths, number_of
+
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 README = (NOTEBOOKS / "README.md").read_text("utf-8")
 MAP = [
@@ -14,14 +16,14 @@ MAP = [
     if line.startswith("| ") and not line.startswith("| subject")
 ]
 HEADINGS = {
-    path.stem[:2]: [
+    number_of(path): [
         line.lstrip("# ").strip()
         for cell in nbformat.read(path, as_version=4).cells
         if cell.cell_type == "markdown"
         for line in cell.source.splitlines()
         if line.startswith("#")
     ]
-    for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    for path in lesson_paths(NOTEBOOKS)
 }
 
 

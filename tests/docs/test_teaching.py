@@ -7,6 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from transformer_lab.lessons.listing import lesson_paths, number_of
+
 ROOT = Path(__file__).parents[2]
 GUIDE, QUESTIONS, EXAMS, ANSWERS = (
     (ROOT / "docs" / f"{name}.md").read_text("utf-8")
@@ -14,14 +16,14 @@ GUIDE, QUESTIONS, EXAMS, ANSWERS = (
 )
 CHECKS = re.findall(r"<!-- check: (.*?) -->", QUESTIONS + ANSWERS)
 LESSONS = {
-    path.stem[:2]: {cell.id for cell in nbformat.read(path, as_version=4).cells}
-    for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    number_of(path): {cell.id for cell in nbformat.read(path, as_version=4).cells}
+    for path in lesson_paths(ROOT / "notebooks")
 }
 
 
 @pytest.mark.parametrize("text", [GUIDE, QUESTIONS, ANSWERS], ids=["guide", "bank", "answers"])
 def test_every_cell_that_is_named_exists(text):
-    named = re.findall(r"`(\d\d)#([a-z0-9-]+)`", text)
+    named = re.findall(r"`(\d\d[a-z]?)#([a-z0-9-]+)`", text)
     assert len(named) >= 20
     missing = [f"{lesson}#{cell}" for lesson, cell in named if cell not in LESSONS.get(lesson, ())]
     assert missing == []
@@ -46,11 +48,11 @@ def test_the_links_of_the_guide_lead_somewhere():
 
 
 def test_the_bank_asks_of_every_lesson_and_shows_each_answer():
-    sections = re.split(r"^## (\d\d) · ", QUESTIONS, flags=re.MULTILINE)[1:]
+    sections = re.split(r"^## (\d\d[a-z]?) · ", QUESTIONS, flags=re.MULTILINE)[1:]
     assert sections[::2] == list(LESSONS)
     total = 0
     for lesson, section in zip(sections[::2], sections[1::2], strict=True):
-        questions = re.split(r"^\*\*(\d\d\.\d+)\*\* ", section, flags=re.MULTILINE)[1:]
+        questions = re.split(r"^\*\*(\d\d[a-z]?\.\d+)\*\* ", section, flags=re.MULTILINE)[1:]
         assert questions[::2] == [f"{lesson}.{k}" for k in range(1, len(questions) // 2 + 1)]
         assert len(questions) // 2 >= 4, lesson
         for question in questions[1::2]:
@@ -72,9 +74,7 @@ def test_many_answers_are_computed():
 
 
 def test_every_prediction_of_the_lessons_has_its_answer():
-    for lesson, path in zip(
-        LESSONS, sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")), strict=True
-    ):
+    for lesson, path in zip(LESSONS, lesson_paths(ROOT / "notebooks"), strict=True):
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type == "markdown" and "**Predict before you run" in cell.source:
                 assert f"- `{lesson}#{cell.id}`: " in ANSWERS, f"{lesson}#{cell.id}"

@@ -6,6 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from transformer_lab.lessons.listing import lesson_paths
+
 FOLDER = Path(__file__).parents[2] / "notebooks"
 TEXT = (FOLDER / "glossary.md").read_text(encoding="utf-8")
 ANCHORS = re.findall(r'<a id="([a-z0-9-]+)"></a>', TEXT)
@@ -43,7 +45,7 @@ def test_a_lesson_that_an_entry_names_has_the_word(name):
     entry = ENTRIES[ANCHORS.index(name)]
     named = set(re.findall(r"\]\((\d\d\w+\.ipynb)\)", entry))
     having = set()
-    for path in FOLDER.glob("[0-9][0-9]_*.ipynb"):
+    for path in lesson_paths(FOLDER):
         cells = nbformat.read(path, as_version=4).cells
         if any(WORDS[name] in cell.source.lower() for cell in cells):
             having.add(path.name)
@@ -51,7 +53,7 @@ def test_a_lesson_that_an_entry_names_has_the_word(name):
     assert named or not having
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("[0-9][0-9]_*.ipynb")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", lesson_paths(FOLDER), ids=lambda p: p.stem)
 def test_lessons_link_to_words_that_are_there(path):
     cells = nbformat.read(path, as_version=4).cells
     prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")

@@ -19,6 +19,8 @@ from transformer_lab.lessons import (
 )
 from transformer_lab.lessons.cards import Card
 from transformer_lab.lessons.claims import CLAIM_MIME, number
+from transformer_lab.lessons.graders import Grader
+from transformer_lab.lessons.listing import lesson_paths, number_of, translated_paths
 from transformer_lab.lessons.solutions import lesson_01 as solutions
 
 
@@ -306,6 +308,30 @@ def test_names_are_unique_so_that_a_renumbered_lesson_keeps_what_was_solved(runs
     assert progress().done() == 2
     assert progress().solved["08/greedy"] == "2026-01-02"
     assert progress().solved["06/gone"] == "2026-01-03"
+
+
+def test_an_answer_counts_where_its_exercise_has_moved_to():
+    greedy = exercise("greedy", presets("06"))(lambda: None)  # as in an older copy of a lesson
+    assert greedy.grader.name == "08/greedy"
+    with pytest.raises(ValueError, match="lesson 06 has no exercise 'gredy'; it has: 'learn_bpe'"):
+        exercise("gredy", presets("06"))
+
+
+def test_a_lesson_may_have_a_letter(tmp_path):
+    for name in (
+        "01_b.ipynb",
+        "00b_tensors.ipynb",
+        "00_a.ipynb",
+        "de/00b_tensors.ipynb",
+        "x.ipynb",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [number_of(path) for path in lesson_paths(tmp_path)] == ["00", "00b", "01"]
+    assert [number_of(path) for path in translated_paths(tmp_path)] == ["00b"]
+    solution = lambda: None  # noqa: E731
+    solution.__module__ = "transformer_lab.lessons.solutions.lesson_00b"
+    assert Grader(solution, list, "", "").name == "00b/<lambda>"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes")

@@ -11,9 +11,10 @@ import pytest
 from packaging.version import Version
 
 import transformer_lab
+from transformer_lab.lessons.listing import lesson_paths
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
-LESSONS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
+LESSONS = lesson_paths(FOLDER)
 
 
 def install_cell(path):

@@ -9,7 +9,8 @@ import nbformat
 import pytest
 
 from transformer_lab.lessons import run_notebook
-from transformer_lab.lessons.graders import exercise_names
+from transformer_lab.lessons.graders import exercises_of
+from transformer_lab.lessons.listing import lesson_paths, number_of
 from transformer_lab.lessons.presets import FINISHED
 from transformer_lab.lessons.runner import parameters_of
 
@@ -19,7 +20,7 @@ _spec = importlib.util.spec_from_file_location(
 )
 measure_lessons = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(measure_lessons)
-LESSONS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
+LESSONS = lesson_paths(FOLDER)
 NAMES = [path.stem for path in LESSONS]
 MEBIBYTE = 2**20
 
@@ -52,7 +53,7 @@ def solved_below(lesson, names):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
 def test_a_lesson_runs_to_its_end_and_our_solutions_are_right_in_it(path, tmp_path):
-    names = [name[3:] for name in exercise_names() if name.startswith(path.stem[:2])]
+    names = exercises_of(number_of(path))
     (tmp_path / "mine").mkdir()
     given, out = tmp_path / "mine" / path.name, tmp_path / path.name
     nbformat.write(solved_below(nbformat.read(path, as_version=4), names), given)
@@ -127,11 +128,11 @@ def test_lessons_have_their_shape(path):
 
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
 def test_every_exercise_has_its_parts_and_the_solution_shown_is_ours(path):
-    number = path.stem[:2]
+    number = number_of(path)
     notebook = nbformat.read(path, as_version=4)
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    names = [name[3:] for name in exercise_names() if name.startswith(number)]
+    names = exercises_of(number)
     package = FOLDER.parent / "transformer_lab" / "lessons" / "solutions"
     for name in names:
         assert f'@exercise("{name}", lesson)' in code
@@ -151,7 +152,7 @@ def test_the_readme_lists_every_lesson(path):
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
 def test_the_header_says_the_time_that_was_measured(path):
     """`make lessons-full` runs every lesson over ten seeds, and writes what it took."""
-    runs = json.loads((FOLDER / "measured.json").read_text("utf-8"))["lessons"][path.stem[:2]]
+    runs = json.loads((FOLDER / "measured.json").read_text("utf-8"))["lessons"][number_of(path)]
     assert len({run["seed"] for run in runs}) >= 3
     assert all(len(run["claims"]) >= 3 for run in runs)
     header = measure_lessons.header_of(nbformat.read(path, as_version=4))

@@ -17,11 +17,12 @@ from ..files.safefiles import (
     sha256,
     write_json,
 )
+from .listing import LESSON, TRANSLATED
 
 # What a learner needs of notebooks/.
 PATTERNS = (
-    "[0-9][0-9]_*.ipynb",
-    "[a-z][a-z]/[0-9][0-9]_*.ipynb",
+    LESSON,
+    TRANSLATED,
     "README.md",
     "glossary.md",
     "images/*.svg",

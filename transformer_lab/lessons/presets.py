@@ -29,7 +29,7 @@ class Lesson(Shown):
     """The settings of one run of one notebook, checked.
 
     Attributes:
-        number: "00", "01", …: the notebook's number.
+        number: "00", "00b", "01", …: the notebook's number.
         preset: "full" for people, "quick" for tests.
         device: where to compute, a torch.device.
         seed: a non-negative integer; torch's generator was seeded with it.
@@ -81,10 +81,11 @@ class Finished(Shown):
     number: str
 
     def card(self) -> Card:
+        from transformer_lab.lessons.graders import exercises_of
         from transformer_lab.lessons.progress import progress
 
         mine = progress()
-        here = [name for name in mine.known if name.startswith(f"{self.number}/")]
+        here = [f"{self.number}/{name}" for name in exercises_of(self.number)]
         done = sum(name in mine.solved for name in here)
         told = f"You have solved {done} of its {len(here)} exercises, and {mine.done()} of {len(mine.known)} in the course."
         if len(here) == 1:

@@ -15,7 +15,7 @@ from tests.kernels import FORKED
 from tests.missing import installed
 from transformer_lab.files.paths import FileError
 from transformer_lab.files.resources import resource
-from transformer_lab.lessons.graders import exercise_names
+from transformer_lab.lessons.graders import exercises_of
 from transformer_lab.lessons.grading import grade
 from transformer_lab.lessons.homework import assignment
 from transformer_lab.lessons.homework.assignment import (
@@ -24,10 +24,11 @@ from transformer_lab.lessons.homework.assignment import (
     make_assignment,
     source_of,
 )
+from transformer_lab.lessons.listing import lesson_paths, number_of
 
 installed("nbgrader")
-NOTEBOOKS = sorted(resource("notebooks").glob("[0-9][0-9]_*.ipynb"))
-WITH_EXERCISES = [p for p in NOTEBOOKS if any(n.startswith(p.stem[:2]) for n in exercise_names())]
+NOTEBOOKS = lesson_paths(resource("notebooks"))
+WITH_EXERCISES = [p for p in NOTEBOOKS if exercises_of(number_of(p))]
 NAME = "01_attention_by_hand"
 
 ATTENTION = """@exercise("attention", lesson)
@@ -160,7 +161,7 @@ def test_what_students_get_is_the_lesson_less_its_solutions(path):
     for step in (steps.ClearSolutions(config=stub), steps.ClearHiddenTests()):
         made, _ = step.preprocess(made, {})
     graded = [c for c in made.cells if c.metadata.get("nbgrader", {}).get("grade")]
-    names = [n for n in exercise_names() if n.startswith(path.stem[:2])]
+    names = exercises_of(number_of(path))
     assert len(graded) == len(names) >= 1
     assert [c.source for c in made.cells if c not in graded] == wanted
     assert all(c.metadata.nbgrader.points >= 1 for c in graded)

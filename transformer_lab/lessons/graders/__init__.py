@@ -27,18 +27,29 @@ def exercise_names() -> tuple[str, ...]:
     return tuple(_graders())
 
 
+def exercises_of(lesson: str) -> tuple[str, ...]:
+    """The exercises of one lesson, by their names in it."""
+    names = (full.partition("/") for full in _graders())
+    return tuple(name for number, _, name in names if number == lesson)
+
+
 def find(lesson: str, name: str) -> Grader:
-    """The grader of an exercise.
+    """The grader of an exercise; of one that has moved to another lesson since, under its old number too.
 
     Raises:
         ValueError: the lesson has no exercise of that name; the message lists those it has.
     """
-    grader = _graders().get(f"{lesson}/{name}")
+    grader = _graders().get(f"{lesson}/{name}") or _moved(name)
     if grader is None:
-        known = [full.split("/")[1] for full in _graders() if full.startswith(f"{lesson}/")]
-        listed = ", ".join(map(repr, known)) or "none"
+        listed = ", ".join(map(repr, exercises_of(lesson))) or "none"
         raise ValueError(f"lesson {lesson} has no exercise {name!r}; it has: {listed}")
     return grader
 
 
-__all__ = ["Case", "Grader", "Suspect", "Unfit", "exercise_names", "find"]
+def _moved(name: str) -> Grader | None:
+    """The one exercise of that name in any lesson."""
+    graders = [g for full, g in _graders().items() if full.partition("/")[2] == name]
+    return graders[0] if len(graders) == 1 else None
+
+
+__all__ = ["Case", "Grader", "Suspect", "Unfit", "exercise_names", "exercises_of", "find"]

@@ -182,7 +182,8 @@ class Grader:
     @property
     def name(self) -> str:
         """ "lesson/function"."""
-        return f"{self.reference.__module__[-2:]}/{self.reference.__name__}"
+        lesson = self.reference.__module__.rpartition("lesson_")[2]
+        return f"{lesson}/{self.reference.__name__}"
 
     @cached_property
     def suspects(self) -> tuple[Suspect, ...]:

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from transformer_lab.files.resources import resource
-from transformer_lab.lessons.graders import exercise_names
+from transformer_lab.lessons.graders import exercises_of
+from transformer_lab.lessons.listing import lesson_paths, number_of
 
 from ...files.paths import FileError
 
@@ -101,7 +102,7 @@ def make_assignment(lessons: Sequence[str], out: str | Path) -> Path:
             (folder / image).parent.mkdir(exist_ok=True)
             shutil.copy(path.parent / image, folder / image)
         call_nbgrader(out, "generate_assignment", path.stem, "--force")
-        problems = list(leaks(out / "release" / path.stem / path.name, path.stem[:2]))
+        problems = list(leaks(out / "release" / path.stem / path.name, number_of(path)))
         if problems:
             shutil.rmtree(out / "release" / path.stem)
             raise FileError(
@@ -116,7 +117,7 @@ def source_of(path: Path) -> Any:
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
-    number, points = path.stem[:2], _points(notebook)
+    number, points = number_of(path), _points(notebook)
     solutions = import_module(f"transformer_lab.lessons.solutions.lesson_{number}")
     cells = []
     for cell in notebook.cells:
@@ -143,7 +144,7 @@ def leaks(path: Path, number: str) -> Iterator[str]:
     code = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
     words = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "markdown"]
     solutions = import_module(f"transformer_lab.lessons.solutions.lesson_{number}")
-    for name in _names(number):
+    for name in exercises_of(number):
         bodies = [_flat(_body(part)) for part in _parts(getattr(solutions, name))]
         if any(body in _flat(cell) for body in bodies for cell in [*code, *words]):
             yield f"it contains the solution of {name}"
@@ -157,18 +158,13 @@ def leaks(path: Path, number: str) -> Iterator[str]:
 
 
 def _notebook(number: str) -> Path:
-    folder = resource("notebooks")
-    known = {path.stem[:2]: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
-    with_exercises = [n for n in known if _names(n)]
+    known = {number_of(path): path for path in lesson_paths(resource("notebooks"))}
+    with_exercises = [n for n in known if exercises_of(n)]
     if str(number) not in with_exercises:
         why = "has no exercises" if str(number) in known else "does not exist"
         listed = ", ".join(with_exercises)
         raise FileError(f"lesson {number!r} {why}; lessons with exercises: {listed}")
     return known[str(number)]
-
-
-def _names(number: str) -> list[str]:
-    return [n.split("/")[1] for n in exercise_names() if n.startswith(f"{number}/")]
 
 
 def _exercise_in(cell: Any) -> str | None:
