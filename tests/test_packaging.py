@@ -146,7 +146,8 @@ def test_lab_installs_what_a_learner_needs_and_test_what_a_developer_needs(clone
     for target in ("book", "slides"):
         assert extras(make(clone, target)[1]) == ["hub,book"]
     assert extras(make(clone, "models")[1]) == ["hub"]
-    assert "bin/tsc" in make(clone, "check")[1]
+    printed = make(clone, "check")[1]
+    assert "bin/tsc" in printed and "bin/prettier" in printed
 
 
 def test_either_may_come_first_and_each_adds_what_it_lacks(clone):

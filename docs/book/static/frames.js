@@ -14,13 +14,18 @@ const tellFrames = () => {
 addEventListener("message", ({ source, data }) => {
   const height = Number(data?.transformerLabHeight);
   for (const frame of height > 0 ? document.querySelectorAll(".tl-frame iframe[src]") : []) {
-    if (frame.contentWindow === source) frame.style.height = `${Math.min(4000, Math.max(120, Math.ceil(height)))}px`;
+    if (frame.contentWindow === source)
+      frame.style.height = `${Math.min(4000, Math.max(120, Math.ceil(height)))}px`;
   }
 });
 document.addEventListener("DOMContentLoaded", () => {
-  new MutationObserver(tellFrames).observe(document.body, { attributes: true, attributeFilter: ["data-theme"] });
+  new MutationObserver(tellFrames).observe(document.body, {
+    attributes: true,
+    attributeFilter: ["data-theme"],
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", tellFrames);
-  for (const frame of document.querySelectorAll(".tl-frame iframe")) frame.addEventListener("load", tellFrames);
+  for (const frame of document.querySelectorAll(".tl-frame iframe"))
+    frame.addEventListener("load", tellFrames);
   const tasks = [...document.querySelectorAll(".tl-tasks a")];
   const words = [...document.querySelectorAll(".tl-words p")];
   const choose = (chosen) => {

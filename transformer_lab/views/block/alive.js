@@ -7,7 +7,8 @@ import { packedWalk } from "./stages.js";
 const WALK = /^walk\/(\w+)\/(\d+)\/(\d+)\/(\d+)$/;
 
 /** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
-export const aliveWalks = (model, signal) => aliveTextPage(model, signal, { traits: walkTraits, block: walkBlock, names: WALK });
+export const aliveWalks = (model, signal) =>
+  aliveTextPage(model, signal, { traits: walkTraits, block: walkBlock, names: WALK });
 
 async function walkTraits(ask, [told], page) {
   const kinds = {};
@@ -17,7 +18,12 @@ async function walkTraits(ask, [told], page) {
   }
   const kind = page.get("kind");
   const { layers, heads, queries } = kinds[kind];
-  const place = { kind, layer: Math.min(page.get("layer"), layers - 1), head: Math.min(page.get("head"), heads - 1), position: queries - 1 };
+  const place = {
+    kind,
+    layer: Math.min(page.get("layer"), layers - 1),
+    head: Math.min(page.get("head"), heads - 1),
+    position: queries - 1,
+  };
   const { info, buffers } = await walkOf(ask, told, place, kinds);
   return { _kinds: kinds, _walk: info, _walk_data: buffers[0], _held: "" };
 }
@@ -36,7 +42,14 @@ async function walkOf(ask, { of }, place, kinds) {
     const names = await ask({ ask: "names", of, ids: likely.map(({ id }) => id) });
     return likely.map(({ probability }, i) => [names[i], probability]);
   };
-  const around = { ...answers, tokens, last: place.layer === layers - 1, here: !kinds.decoder, lens: await named(answers.lens), final: await named(answers.final) };
+  const around = {
+    ...answers,
+    tokens,
+    last: place.layer === layers - 1,
+    here: !kinds.decoder,
+    lens: await named(answers.lens),
+    final: await named(answers.final),
+  };
   const { info, numbers } = packedWalk(steps, around);
   return { type: "block", info, buffers: [viewOf(numbers)] };
 }

@@ -25,32 +25,67 @@ const SHOWN_HEADS = 16;
  */
 
 /** What is said of a walk. @param {Steps} steps @param {Around} around @returns {Record<string, any>} */
-function valuesOf({ facts, numbers, layer, head, position, after, nothing, norm, mlp_norm, scale, softcap }, around) {
+function valuesOf(
+  { facts, numbers, layer, head, position, after, nothing, norm, mlp_norm, scale, softcap },
+  around,
+) {
   const { tokens, lens, final } = around;
   const four = (x) => (x === null ? null : String(Number(x.toPrecision(4))));
   const best = ["dots", "scaled", "weights", "shares"].map((name) => {
     const at = facts[`best_${name}`];
-    return [[`best_${name}`, tokens[at] ?? null], [`value_${name}`, numbers[name][at] ?? 0]];
+    return [
+      [`best_${name}`, tokens[at] ?? null],
+      [`value_${name}`, numbers[name][at] ?? 0],
+    ];
   });
   return {
-    ...facts, ...Object.fromEntries(best.flat()), ...around, layer, head, after, nothing, norm, mlp_norm, query: tokens[position],
-    heads: numbers.z.length, d: numbers.stream.length, width: numbers.query.length, units: numbers.hidden?.length ?? null,
-    biased: Boolean(facts.biased), root: Math.abs(scale * Math.sqrt(numbers.query.length) - 1) <= 1e-4, scale: four(scale), cap: four(softcap),
-    why: around.why || null, token: final[0]?.[0] ?? null, chance: final[0]?.[1], likeliest: lens[0]?.[0], p: lens[0]?.[1],
+    ...facts,
+    ...Object.fromEntries(best.flat()),
+    ...around,
+    layer,
+    head,
+    after,
+    nothing,
+    norm,
+    mlp_norm,
+    query: tokens[position],
+    heads: numbers.z.length,
+    d: numbers.stream.length,
+    width: numbers.query.length,
+    units: numbers.hidden?.length ?? null,
+    biased: Boolean(facts.biased),
+    root: Math.abs(scale * Math.sqrt(numbers.query.length) - 1) <= 1e-4,
+    scale: four(scale),
+    cap: four(softcap),
+    why: around.why || null,
+    token: final[0]?.[0] ?? null,
+    chance: final[0]?.[1],
+    likeliest: lens[0]?.[0],
+    p: lens[0]?.[1],
   };
 }
 
 /** A vector under its label; of all heads' those beside the chosen one. */
 function vectorsOf({ numbers, head, after }, [label, name, chosen = false]) {
   const x = numbers[name];
-  const named = (row) => label.replace("{head}", String(head)).replace("{row}", String(row)).replace("{sum}", () => sayBlock("formula", { stage: "add", after }));
+  const named = (row) =>
+    label
+      .replace("{head}", String(head))
+      .replace("{row}", String(row))
+      .replace("{sum}", () => sayBlock("formula", { stage: "add", after }));
   if (!x || typeof x[0] === "number") return x ? [{ name: named(0), values: x, chosen }] : [];
   const first = Math.min(Math.max(0, head - SHOWN_HEADS / 2), Math.max(0, x.length - SHOWN_HEADS));
-  return x.slice(first, first + SHOWN_HEADS).map((values, i) => ({ name: named(first + i), values, chosen: first + i === head }));
+  return x
+    .slice(first, first + SHOWN_HEADS)
+    .map((values, i) => ({ name: named(first + i), values, chosen: first + i === head }));
 }
 
 /** Of many keys those with most weight, in the order of the text. */
-const shownKeys = (weights) => Array.from(weights.keys()).sort((a, b) => weights[b] - weights[a]).slice(0, SHOWN_KEYS).sort((a, b) => a - b);
+const shownKeys = (weights) =>
+  Array.from(weights.keys())
+    .sort((a, b) => weights[b] - weights[a])
+    .slice(0, SHOWN_KEYS)
+    .sort((a, b) => a - b);
 
 /**
  * What Python sends of a walk: all stages, in their order, and their numbers.
@@ -72,20 +107,49 @@ export function packedWalk(steps, around) {
   const finite = (x) => (Number.isFinite(x) ? x : null);
   /** @param {string} name @param {Has} has */
   const stage = (name, { vectors = [], columns = [], beside = [] }) => {
-    const [tab, title, formula, sentence] = ["tab", "title", "formula", name].map((key) => sayBlock(key, { ...values, stage: name }));
-    const rows = vectors.flatMap((row) => vectorsOf(steps, /** @type {[string, string, boolean?]} */ (row))).map((one) => ({ name: one.name, at: put(one.values), n: one.values.length, chosen: one.chosen }));
+    const [tab, title, formula, sentence] = ["tab", "title", "formula", name].map((key) =>
+      sayBlock(key, { ...values, stage: name }),
+    );
+    const rows = vectors
+      .flatMap((row) => vectorsOf(steps, /** @type {[string, string, boolean?]} */ (row)))
+      .map((one) => ({
+        name: one.name,
+        at: put(one.values),
+        n: one.values.length,
+        chosen: one.chosen,
+      }));
     const of = numbers[beside[1]];
-    const keys = columns.length ? {
-      columns: columns.map(([label]) => label), numbers: columns.map(([, column]) => shown.map((key) => finite(numbers[column][key]))),
-      vectors: of ? { name: beside[0], n: of[0].length, at: put(shown.flatMap((key) => Array.from(of[key]))) } : null,
-    } : null;
-    const answers = name === "answer" ? around.lens.map(([token, p]) => [token, p, final.get(token) ?? null]) : [];
+    const keys = columns.length
+      ? {
+          columns: columns.map(([label]) => label),
+          numbers: columns.map(([, column]) => shown.map((key) => finite(numbers[column][key]))),
+          vectors: of
+            ? {
+                name: beside[0],
+                n: of[0].length,
+                at: put(shown.flatMap((key) => Array.from(of[key]))),
+              }
+            : null,
+        }
+      : null;
+    const answers =
+      name === "answer"
+        ? around.lens.map(([token, p]) => [token, p, final.get(token) ?? null])
+        : [];
     return { name, tab, title, formula, sentence, vectors: rows, keys, answers };
   };
-  const has = Object.entries(/** @type {Record<string, Has>} */ (blockStages)).filter(([, { needs = [] }]) => needs.every((part) => numbers[part] || steps[part]));
+  const has = Object.entries(/** @type {Record<string, Has>} */ (blockStages)).filter(
+    ([, { needs = [] }]) => needs.every((part) => numbers[part] || steps[part]),
+  );
   const sum = (weights) => weights.reduce((a, b) => a + b, 0);
   const info = {
-    kind, layer, head, position, shown, all: numbers.weights.length, stages: has.map(([name, one]) => stage(name, one)),
+    kind,
+    layer,
+    head,
+    position,
+    shown,
+    all: numbers.weights.length,
+    stages: has.map(([name, one]) => stage(name, one)),
     rest: sum(numbers.weights) - sum(shown.map((key) => numbers.weights[key])),
   };
   return { info, numbers: Float32Array.from(parts) };

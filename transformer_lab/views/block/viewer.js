@@ -27,7 +27,8 @@ export function mostOf(vectors) {
 }
 
 /** A vector by its numbers, which travel from step to step under other names too. @param {Float32Array} values */
-const movesAs = (values) => `vector ${values.length} ${values[0]} ${values[1]} ${values[values.length - 1]}`;
+const movesAs = (values) =>
+  `vector ${values.length} ${values[0]} ${values[1]} ${values[values.length - 1]}`;
 
 /** How the cells of a strip lie. @param {number} count @param {number} width in pixels */
 export function stripLayout(count, width) {
@@ -55,7 +56,9 @@ export class Strip {
     const { cell, across, rows } = this.layout;
     const [column, row] = [Math.floor(x / cell), Math.floor(y / this.tall)];
     const index = row * across + column;
-    return column >= 0 && column < across && row >= 0 && row < rows && index < this.values.length ? index : null;
+    return column >= 0 && column < across && row >= 0 && row < rows && index < this.values.length
+      ? index
+      : null;
   }
 
   /**
@@ -103,9 +106,16 @@ export class BlockViewer extends BaseViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
     const model = aliveWalks(given, signal);
-    super(model, root, signal, {
-      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`, copies: "Copy the numbers of this block as Python",
-    }, carriesModel(given) ? new AskRow(model, signal) : null);
+    super(
+      model,
+      root,
+      signal,
+      {
+        part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
+        copies: "Copy the numbers of this block as Python",
+      },
+      carriesModel(given) ? new AskRow(model, signal) : null,
+    );
     /** @type {Answers<Walk>} */
     this.answers = new Answers(this.shell, {
       most: KNOWN,
@@ -115,7 +125,9 @@ export class BlockViewer extends BaseViewer {
       show: (walk) => Object.assign(this, { walk }),
       failed: (_, error) => {
         const held = model.get("_held");
-        return held ? `This page holds ${held}; another choice needs a live kernel.` : `This block cannot be shown: ${error.message}`;
+        return held
+          ? `This page holds ${held}; another choice needs a live kernel.`
+          : `This block cannot be shown: ${error.message}`;
       },
     });
     this.walk = this.#first();
@@ -153,7 +165,10 @@ export class BlockViewer extends BaseViewer {
   code() {
     const { kind, layer, head, position } = this.walk.info;
     const several = Object.keys(this.model.get("_kinds")).length > 1;
-    const more = [several && `kind="${kind}"`, this.model.get("_batch") && `batch=${this.model.get("_batch")}`];
+    const more = [
+      several && `kind="${kind}"`,
+      this.model.get("_batch") && `batch=${this.model.get("_batch")}`,
+    ];
     return `tl.circuits.block_steps(${["trace", layer, head, position, ...more.filter(Boolean)].join(", ")})`;
   }
 
@@ -170,10 +185,21 @@ export class BlockViewer extends BaseViewer {
     this.body = element("div", { class: "tl-body" });
     this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
     root.append(
-      shell.header, ...(this.ask ? [this.ask.root] : []), this.controlBar, this.note, shell.message, this.answers.busy, this.rail,
-      element("section", { class: "tl-stage", "aria-label": "The step" },
+      shell.header,
+      ...(this.ask ? [this.ask.root] : []),
+      this.controlBar,
+      this.note,
+      shell.message,
+      this.answers.busy,
+      this.rail,
+      element(
+        "section",
+        { class: "tl-stage", "aria-label": "The step" },
         element("p", { class: "tl-heading" }, this.heading, " ", this.formula),
-        this.sentence, this.body, this.readout),
+        this.sentence,
+        this.body,
+        this.readout,
+      ),
     );
   }
 
@@ -183,15 +209,41 @@ export class BlockViewer extends BaseViewer {
     const { layers, heads, queries, tokens } = this.kind;
     const controls = [];
     if (kinds.length > 1) {
-      controls.push(radioGroup({
-        label: "Block of the", part: "kind", choices: kinds.map((value) => ({ value, text: KINDS[value] })), chosen: model.get("kind"),
-        choose: (kind) => this.changeKind(kind),
-      }).root);
+      controls.push(
+        radioGroup({
+          label: "Block of the",
+          part: "kind",
+          choices: kinds.map((value) => ({ value, text: KINDS[value] })),
+          chosen: model.get("kind"),
+          choose: (kind) => this.changeKind(kind),
+        }).root,
+      );
     }
     controls.push(
-      stepped({ label: "Token", part: "token", count: queries, chosen: this.position, text: (at) => `${at} ${tokens[at]}`, choose: (at) => shell.set({ selected: [at, null] }) }),
-      stepped({ label: "Layer", part: "layer", count: layers, chosen: walk.info.layer, text: String, choose: (layer) => shell.set({ layer }) }),
-      stepped({ label: "Head", part: "head", count: heads, chosen: walk.info.head, text: String, choose: (head) => shell.set({ head }) }),
+      stepped({
+        label: "Token",
+        part: "token",
+        count: queries,
+        chosen: this.position,
+        text: (at) => `${at} ${tokens[at]}`,
+        choose: (at) => shell.set({ selected: [at, null] }),
+      }),
+      stepped({
+        label: "Layer",
+        part: "layer",
+        count: layers,
+        chosen: walk.info.layer,
+        text: String,
+        choose: (layer) => shell.set({ layer }),
+      }),
+      stepped({
+        label: "Head",
+        part: "head",
+        count: heads,
+        chosen: walk.info.head,
+        text: String,
+        choose: (head) => shell.set({ head }),
+      }),
     );
     putAnew(this.controlBar, controls);
   }
@@ -202,11 +254,24 @@ export class BlockViewer extends BaseViewer {
     const at = stages.indexOf(stage);
     const go = (to) => shell.set({ step: stages[to].name });
     const rail = radioGroup({
-      label: "Step", part: "step", quiet: true, chosen: stage.name, choose: (step) => shell.set({ step }),
-      choices: stages.map(({ name, tab, title }, i) => ({ value: name, text: tab, name: `Step ${i + 1} of ${stages.length}: ${title}` })),
+      label: "Step",
+      part: "step",
+      quiet: true,
+      chosen: stage.name,
+      choose: (step) => shell.set({ step }),
+      choices: stages.map(({ name, tab, title }, i) => ({
+        value: name,
+        text: tab,
+        name: `Step ${i + 1} of ${stages.length}: ${title}`,
+      })),
     });
     const move = (sign, by, name) => {
-      const made = button(sign, name, () => go(at + by), by < 0 ? "The step before" : "The next step");
+      const made = button(
+        sign,
+        name,
+        () => go(at + by),
+        by < 0 ? "The step before" : "The next step",
+      );
       made.disabled = at + by < 0 || at + by >= stages.length;
       return made;
     };
@@ -255,10 +320,20 @@ export class BlockViewer extends BaseViewer {
       if (!own.length) continue;
       const most = mostOf(own.map(({ values }) => values));
       const inTable = own[0].inTable;
-      const wide = inTable ? Math.max(60, Math.min(300, room - 420)) : Math.max(120, Math.min(760, room - 220));
+      const wide = inTable
+        ? Math.max(60, Math.min(300, room - 420))
+        : Math.max(120, Math.min(760, room - 220));
       for (const strip of own) strip.draw(wide, most, this.diverging, inTable ? 12 : 16);
-      const legend = linearLegend(this.diverging, -most, most, "", (x) => fixed(x, most < 0.1 ? 3 : 2));
-      table.append(element("caption", { class: "tl-under" }, element("div", { class: "tl-legend" }, ...legend)));
+      const legend = linearLegend(this.diverging, -most, most, "", (x) =>
+        fixed(x, most < 0.1 ? 3 : 2),
+      );
+      table.append(
+        element(
+          "caption",
+          { class: "tl-under" },
+          element("div", { class: "tl-legend" }, ...legend),
+        ),
+      );
     }
   }
 
@@ -277,11 +352,19 @@ export class BlockViewer extends BaseViewer {
       const strip = this.#strip(values, name);
       const source = before.findLast((other) => !other.inTable && other.values.length === n);
       if (source) strip.dataset.from = movesAs(source.values);
-      return element("tr", { class: chosen ? "tl-on" : "" },
-        element("th", { scope: "row" }, name), element("td", {}, strip),
-        element("td", { class: "tl-number", title: `${n} numbers` }, fixed(length)));
+      return element(
+        "tr",
+        { class: chosen ? "tl-on" : "" },
+        element("th", { scope: "row" }, name),
+        element("td", {}, strip),
+        element("td", { class: "tl-number", title: `${n} numbers` }, fixed(length)),
+      );
     });
-    return element("table", { class: "tl-blocks tl-vectors", "data-part": "vectors" }, ...tableParts(["", "its numbers", "length"], rows));
+    return element(
+      "table",
+      { class: "tl-blocks tl-vectors", "data-part": "vectors" },
+      ...tableParts(["", "its numbers", "length"], rows),
+    );
   }
 
   #keys({ columns, numbers, vectors }) {
@@ -293,36 +376,122 @@ export class BlockViewer extends BaseViewer {
     const text = (x, name) => (x === null ? "−∞" : SHARES.has(name) ? short(x) : fixed(x));
     const lines = shown.map((key, row) => {
       const value = last[row];
-      const cells = numbers.map((column, i) => element("td", { class: "tl-number", "data-moves": `${columns[i]} ${key}`, "data-from": `${columns[i - 1] ?? "key"} ${key}` }, text(column[row], columns[i])));
+      const cells = numbers.map((column, i) =>
+        element(
+          "td",
+          {
+            class: "tl-number",
+            "data-moves": `${columns[i]} ${key}`,
+            "data-from": `${columns[i - 1] ?? "key"} ${key}`,
+          },
+          text(column[row], columns[i]),
+        ),
+      );
       const share = value === null ? 0 : Math.abs(value) / most;
       const from = signed ? (value !== null && value < 0 ? 50 - 50 * share : 50) : 0;
-      const bar = element("span", { class: `tl-track${signed ? " tl-middle" : ""}`, "aria-hidden": "true" },
-        element("span", { class: value !== null && value < 0 ? "tl-part tl-below" : "tl-part", "data-moves": `bar ${key}`, style: `left:${from.toFixed(1)}%;width:${((signed ? 50 : 100) * share).toFixed(1)}%` }));
-      const strip = vectors ? [element("td", {}, this.#strip(this.walk.vector(vectors.at + row * vectors.n, vectors.n), `${vectors.name} of “${tokens[key]}”`, true))] : [];
-      const name = element("button", { type: "button", class: "tl-key", title: `Walk with “${tokens[key]}” instead`, "data-key": key }, tokenElement(tokens[key]));
+      const bar = element(
+        "span",
+        { class: `tl-track${signed ? " tl-middle" : ""}`, "aria-hidden": "true" },
+        element("span", {
+          class: value !== null && value < 0 ? "tl-part tl-below" : "tl-part",
+          "data-moves": `bar ${key}`,
+          style: `left:${from.toFixed(1)}%;width:${((signed ? 50 : 100) * share).toFixed(1)}%`,
+        }),
+      );
+      const strip = vectors
+        ? [
+            element(
+              "td",
+              {},
+              this.#strip(
+                this.walk.vector(vectors.at + row * vectors.n, vectors.n),
+                `${vectors.name} of “${tokens[key]}”`,
+                true,
+              ),
+            ),
+          ]
+        : [];
+      const name = element(
+        "button",
+        {
+          type: "button",
+          class: "tl-key",
+          title: `Walk with “${tokens[key]}” instead`,
+          "data-key": key,
+        },
+        tokenElement(tokens[key]),
+      );
       name.addEventListener("click", () => this.shell.set({ selected: [key, null] }));
-      return element("tr", { class: value === null ? "tl-barred" : "" }, element("td", { class: "tl-quiet tl-number" }, String(key)), element("th", { scope: "row" }, name), ...strip, ...cells, element("td", {}, bar));
+      return element(
+        "tr",
+        { class: value === null ? "tl-barred" : "" },
+        element("td", { class: "tl-quiet tl-number" }, String(key)),
+        element("th", { scope: "row" }, name),
+        ...strip,
+        ...cells,
+        element("td", {}, bar),
+      );
     });
     if (all > shown.length) {
-      const others = all === shown.length + 1 ? "1 other, weight" : `${all - shown.length} others, weights`;
-      lines.push(element("tr", {}, element("td"), element("td", { class: "tl-quiet", colspan: 6 }, `${others} ${short(Math.max(0, rest))}`)));
+      const others =
+        all === shown.length + 1 ? "1 other, weight" : `${all - shown.length} others, weights`;
+      lines.push(
+        element(
+          "tr",
+          {},
+          element("td"),
+          element("td", { class: "tl-quiet", colspan: 6 }, `${others} ${short(Math.max(0, rest))}`),
+        ),
+      );
     }
-    return element("table", { class: "tl-blocks tl-keys-of", "data-part": "keys" }, ...tableParts(["", "key", ...(vectors ? [vectors.name] : []), ...columns, ""], lines));
+    return element(
+      "table",
+      { class: "tl-blocks tl-keys-of", "data-part": "keys" },
+      ...tableParts(["", "key", ...(vectors ? [vectors.name] : []), ...columns, ""], lines),
+    );
   }
 
   #answers(answers) {
     const most = Math.max(1e-9, ...answers.map(([, p]) => p));
-    const rows = answers.map(([name, p, final]) => element("tr", {},
-      element("th", { scope: "row" }, tokenElement(name)),
-      element("td", {}, element("span", { class: "tl-track", "aria-hidden": "true" }, element("span", { class: "tl-part", "data-moves": `answer ${name}`, style: `left:0;width:${((100 * p) / most).toFixed(1)}%` }))),
-      element("td", { class: "tl-number" }, short(p)), element("td", { class: "tl-number tl-quiet" }, final === null ? "–" : short(final))));
-    return element("table", { class: "tl-blocks", "data-part": "answers" }, ...tableParts(["token", "", "if it stopped here", "after the last layer"], rows));
+    const rows = answers.map(([name, p, final]) =>
+      element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, tokenElement(name)),
+        element(
+          "td",
+          {},
+          element(
+            "span",
+            { class: "tl-track", "aria-hidden": "true" },
+            element("span", {
+              class: "tl-part",
+              "data-moves": `answer ${name}`,
+              style: `left:0;width:${((100 * p) / most).toFixed(1)}%`,
+            }),
+          ),
+        ),
+        element("td", { class: "tl-number" }, short(p)),
+        element("td", { class: "tl-number tl-quiet" }, final === null ? "–" : short(final)),
+      ),
+    );
+    return element(
+      "table",
+      { class: "tl-blocks", "data-part": "answers" },
+      ...tableParts(["token", "", "if it stopped here", "after the last layer"], rows),
+    );
   }
 
   /** The number under the pointer. @param {number | null} at @param {Strip | null} strip */
   #tell(at, strip) {
     if (at === null || !strip) {
-      this.readout.replaceChildren(element("span", { class: "tl-quiet" }, this.strips.length ? "Hover over a number to read it." : ""));
+      this.readout.replaceChildren(
+        element(
+          "span",
+          { class: "tl-quiet" },
+          this.strips.length ? "Hover over a number to read it." : "",
+        ),
+      );
       return;
     }
     const value = element("b", { "data-part": "number" }, fixed(strip.values[at], 4));
@@ -344,14 +513,20 @@ export class BlockViewer extends BaseViewer {
     for (const { tab, vectors } of stages) {
       for (const { name, at, n } of vectors) {
         const values = this.walk.vector(at, n);
-        if (seen.some((other) => other.length === n && values.every((value, i) => value === other[i]))) continue;
+        if (
+          seen.some((other) => other.length === n && values.every((value, i) => value === other[i]))
+        )
+          continue;
         seen.push(values);
         named(`${tab}: ${name}`, values, `${tab}: ${name}, a vector`);
         values.forEach((value, i) => rows.push([tab, name, i, single(value)]));
       }
     }
-    for (const { tab, formula, keys } of stages) keys?.columns.forEach((name, i) => named(`${tab}, ${name}`, keys.numbers[i], formula, "key"));
-    return numbersOf({ key: shown.map((key) => this.kind.tokens[key]) }, arrays, { table: { header: ["step", "vector", "number", "value"], rows } });
+    for (const { tab, formula, keys } of stages)
+      keys?.columns.forEach((name, i) => named(`${tab}, ${name}`, keys.numbers[i], formula, "key"));
+    return numbersOf({ key: shown.map((key) => this.kind.tokens[key]) }, arrays, {
+      table: { header: ["step", "vector", "number", "value"], rows },
+    });
   }
 
   get title() {

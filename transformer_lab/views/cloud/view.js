@@ -26,18 +26,46 @@ export class CloudViewer extends BaseViewer {
     this.pointed = /** @type {number | null} */ (null);
     /** @type {Answers<any>} */
     this.answers = new Answers(this.shell, {
-      most: 200, working: sayCloud("working"), names: ({ name }) => [name], show: (plane) => Object.assign(this, { plane }),
-      read: (info, bytes) => this.#read(info, new Float32Array(bytes.buffer ? bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) : bytes)),
-      failed: (name, { message: why }) => sayCloud("failed", { layer: name.split("/")[2], head: name.split("/")[3], why }),
+      most: 200,
+      working: sayCloud("working"),
+      names: ({ name }) => [name],
+      show: (plane) => Object.assign(this, { plane }),
+      read: (info, bytes) =>
+        this.#read(
+          info,
+          new Float32Array(
+            bytes.buffer
+              ? bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength)
+              : bytes,
+          ),
+        ),
+      failed: (name, { message: why }) =>
+        sayCloud("failed", { layer: name.split("/")[2], head: name.split("/")[3], why }),
     });
     this.plane = this.answers.keep(this.#read(model.get("_plane"), floatsOf(model, "_plane_data")));
-    this.link = linked(model, signal, (spot) => this.#point(spot?.query ?? (spot?.key != null ? this.size.queries + spot.key : null), false));
+    this.link = linked(model, signal, (spot) =>
+      this.#point(spot?.query ?? (spot?.key != null ? this.size.queries + spot.key : null), false),
+    );
     this.bar = element("div", { class: "tl-controls" });
     this.canvas = picturePart("cloud");
     this.hint = element("p", { class: "tl-hint", "data-part": "hint" });
     this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
-    root.append(this.shell.header, this.bar, this.shell.message, this.sentence, this.answers.busy, this.hint, this.canvas, this.readout);
-    hearPointer(this.canvas, (x, y) => this.hit?.(x, y) ?? null, { hover: (point) => this.#point(point), pick: (point) => this.#choose(point) }, signal);
+    root.append(
+      this.shell.header,
+      this.bar,
+      this.shell.message,
+      this.sentence,
+      this.answers.busy,
+      this.hint,
+      this.canvas,
+      this.readout,
+    );
+    hearPointer(
+      this.canvas,
+      (x, y) => this.hit?.(x, y) ?? null,
+      { hover: (point) => this.#point(point), pick: (point) => this.#choose(point) },
+      signal,
+    );
     this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.answers.follow(["kind", "layer", "head"], () => this.wanted);
     this.shell.watch(["selected", "shows", "colour"]);
@@ -56,9 +84,20 @@ export class CloudViewer extends BaseViewer {
     const { queries, keys } = this.model.get("_kinds")[info.kind];
     let at = 0;
     const take = (n) => numbers.subarray(at, (at += n));
-    const pairs = (n) => Array.from({ length: n }, () => /** @type {[number, number]} */ (Array.from(take(2))));
-    const places = { queries: pairs(queries), keys: pairs(keys), values: pairs(keys), outputs: pairs(queries) };
-    return { info, places, pattern: take(queries * keys), name: `plane/${info.kind}/${info.layer}/${info.head}` };
+    const pairs = (n) =>
+      Array.from({ length: n }, () => /** @type {[number, number]} */ (Array.from(take(2))));
+    const places = {
+      queries: pairs(queries),
+      keys: pairs(keys),
+      values: pairs(keys),
+      outputs: pairs(queries),
+    };
+    return {
+      info,
+      places,
+      pattern: take(queries * keys),
+      name: `plane/${info.kind}/${info.layer}/${info.head}`,
+    };
   }
 
   // ---- what the reader does -----------------------------------------------------------------
@@ -67,14 +106,26 @@ export class CloudViewer extends BaseViewer {
   #point(point, tell = true) {
     if (point === this.pointed) return;
     this.pointed = point;
-    if (tell) this.link.hover(point === null ? null : point < this.size.queries ? { query: point, key: null } : { query: null, key: point - this.size.queries });
+    if (tell)
+      this.link.hover(
+        point === null
+          ? null
+          : point < this.size.queries
+            ? { query: point, key: null }
+            : { query: null, key: point - this.size.queries },
+      );
     this.shell.redraw();
   }
 
   #choose(point) {
     const { queries } = this.size;
     const [query, key] = this.model.get("selected") ?? [null, null];
-    const next = point === null ? null : point < queries ? [point === query ? null : point, null] : [query, point - queries === key ? null : point - queries];
+    const next =
+      point === null
+        ? null
+        : point < queries
+          ? [point === query ? null : point, null]
+          : [query, point - queries === key ? null : point - queries];
     this.shell.set({ selected: next?.some((x) => x !== null) ? next : null });
   }
 
@@ -83,7 +134,8 @@ export class CloudViewer extends BaseViewer {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (step) this.#point(((this.pointed ?? (step > 0 ? -1 : 0)) + step + count) % count);
     else if (event.key === "Enter") this.#choose(this.pointed);
-    else if (event.key === "Escape" && this.model.get("selected")) this.shell.set({ selected: null });
+    else if (event.key === "Escape" && this.model.get("selected"))
+      this.shell.set({ selected: null });
     else return;
     taken(event);
   }
@@ -101,22 +153,46 @@ export class CloudViewer extends BaseViewer {
     const sides = CLOUD_SIDES[shows];
     const tokens = [...size.query_tokens, ...size.key_tokens];
     this.mark = {
-      places: sides.flatMap((side) => plane.places[side]), names: tokens, diamonds: tokens.map((_, i) => i < size.queries),
-      colours: this.#paint(tokens, query), pointed: this.pointed, chosen: query,
+      places: sides.flatMap((side) => plane.places[side]),
+      names: tokens,
+      diamonds: tokens.map((_, i) => i < size.queries),
+      colours: this.#paint(tokens, query),
+      pointed: this.pointed,
+      chosen: query,
     };
     const width = Math.min(720, this.root.clientWidth - 2);
-    this.hit = drawPoints(this.canvas, this.mark, this.shell.inks, width, Math.max(260, Math.min(480, 0.75 * width)));
+    this.hit = drawPoints(
+      this.canvas,
+      this.mark,
+      this.shell.inks,
+      width,
+      Math.max(260, Math.min(480, 0.75 * width)),
+    );
     const { kind, layer, head, kept, chance } = plane.info;
-    const [at, row] = [CLOUD_SHOWS.indexOf(shows), (i) => plane.pattern.subarray(i * size.keys, (i + 1) * size.keys)];
+    const [at, row] = [
+      CLOUD_SHOWS.indexOf(shows),
+      (i) => plane.pattern.subarray(i * size.keys, (i + 1) * size.keys),
+    ];
     const best = query === null ? 0 : row(query).indexOf(Math.max(...row(query)));
     const text = sayCloud("sentence", {
-      kind, layer, head, several: Object.keys(model.get("_kinds")).length > 1, shows, kept: kept[at], chance: chance[at],
-      query: query === null ? null : size.query_tokens[query], position: query ?? 0, key: size.key_tokens[best], at: best, weight: row(query ?? 0)[best],
+      kind,
+      layer,
+      head,
+      several: Object.keys(model.get("_kinds")).length > 1,
+      shows,
+      kept: kept[at],
+      chance: chance[at],
+      query: query === null ? null : size.query_tokens[query],
+      position: query ?? 0,
+      key: size.key_tokens[best],
+      at: best,
+      weight: row(query ?? 0)[best],
     });
     this.say(text);
     this.canvas.setAttribute("aria-label", sayCloud("canvas", { sentence: text }));
     this.hint.textContent = `◆ ${sayCloud("group", { group: sides[0] })} · ● ${sayCloud("group", { group: sides[1] })}: ${sayCloud(`${shows}_hint`)}`;
-    this.readout.textContent = this.pointed === null ? sayCloud("try") : this.#describe(this.pointed, sides, tokens, query);
+    this.readout.textContent =
+      this.pointed === null ? sayCloud("try") : this.#describe(this.pointed, sides, tokens, query);
     this.root.dataset.shown = plane.name;
   }
 
@@ -124,8 +200,11 @@ export class CloudViewer extends BaseViewer {
     const { queries, keys } = this.size;
     const key = point - queries;
     return sayCloud("point", {
-      group: sides[key < 0 ? 0 : 1], token: tokens[point], position: key < 0 ? point : key,
-      weight: key < 0 || query === null ? null : this.plane.pattern[query * keys + key], query: query === null ? "" : tokens[query],
+      group: sides[key < 0 ? 0 : 1],
+      token: tokens[point],
+      position: key < 0 ? point : key,
+      weight: key < 0 || query === null ? null : this.plane.pattern[query * keys + key],
+      query: query === null ? "" : tokens[query],
     });
   }
 
@@ -134,22 +213,53 @@ export class CloudViewer extends BaseViewer {
     const table = colourTable("default", shell.theme);
     const scaled = (x, most) => entry(table, Math.round(255 * Math.min(1, x / (most || 1))));
     const colour = model.get("colour");
-    if (colour === "position") return tokens.map((_, i) => scaled(i < size.queries ? i : i - size.queries, Math.max(size.queries, size.keys) - 1));
+    if (colour === "position")
+      return tokens.map((_, i) =>
+        scaled(i < size.queries ? i : i - size.queries, Math.max(size.queries, size.keys) - 1),
+      );
     const known = [...new Set([...size.key_tokens, ...size.query_tokens])];
     if (colour === "token") return tokens.map((token) => headColour(known.indexOf(token)));
     const rows = query === null ? Array.from({ length: size.queries }, (_, i) => i) : [query];
-    const weights = Array.from({ length: size.keys }, (_, j) => rows.reduce((sum, i) => sum + plane.pattern[i * size.keys + j], 0) / rows.length);
-    return tokens.map((_, i) => (i < size.queries ? shell.inks.quiet : scaled(Math.sqrt(weights[i - size.queries]), Math.sqrt(Math.max(...weights)))));
+    const weights = Array.from(
+      { length: size.keys },
+      (_, j) => rows.reduce((sum, i) => sum + plane.pattern[i * size.keys + j], 0) / rows.length,
+    );
+    return tokens.map((_, i) =>
+      i < size.queries
+        ? shell.inks.quiet
+        : scaled(Math.sqrt(weights[i - size.queries]), Math.sqrt(Math.max(...weights))),
+    );
   }
 
   #controls() {
     const { model, shell, plane } = this;
     const kinds = model.get("_kinds");
-    const numbered = (n, coloured) => Array.from({ length: n }, (_, i) => ({ value: i, text: String(i), colour: coloured ? headColour(i) : undefined }));
-    const group = (label, part, choices, chosen) => radioGroup({ label: sayCloud(label), part, choices, chosen, choose: (value) => shell.set({ [part]: value }) }).root;
+    const numbered = (n, coloured) =>
+      Array.from({ length: n }, (_, i) => ({
+        value: i,
+        text: String(i),
+        colour: coloured ? headColour(i) : undefined,
+      }));
+    const group = (label, part, choices, chosen) =>
+      radioGroup({
+        label: sayCloud(label),
+        part,
+        choices,
+        chosen,
+        choose: (value) => shell.set({ [part]: value }),
+      }).root;
     const named = (names) => names.map((value) => ({ value, text: sayCloud(value) }));
     putAnew(this.bar, [
-      ...(Object.keys(kinds).length > 1 ? [group("attention_kind", "kind", Object.keys(kinds).map((value) => ({ value, text: value })), plane.info.kind)] : []),
+      ...(Object.keys(kinds).length > 1
+        ? [
+            group(
+              "attention_kind",
+              "kind",
+              Object.keys(kinds).map((value) => ({ value, text: value })),
+              plane.info.kind,
+            ),
+          ]
+        : []),
       group("layer", "layer", numbered(this.size.layers, false), plane.info.layer),
       group("head_number", "head", numbered(this.size.heads, true), plane.info.head),
       group("show", "shows", named(CLOUD_SHOWS), model.get("shows")),
@@ -166,15 +276,25 @@ export class CloudViewer extends BaseViewer {
   }
 
   fileNumbers() {
-    const { plane, size, mark: { places, names, diamonds } } = this;
+    const {
+      plane,
+      size,
+      mark: { places, names, diamonds },
+    } = this;
     const shows = this.model.get("shows");
-    const [groups, hint] = [CLOUD_SIDES[shows].map((group) => sayCloud("group", { group })), sayCloud(`${shows}_hint`)];
-    return numbersOf({ point: names, query: size.query_tokens, key: size.key_tokens }, {
-      side: [["point"], diamonds.map((is) => groups[is ? 0 : 1]), sayCloud("side")],
-      x: [["point"], places.map(([x]) => x), hint],
-      y: [["point"], places.map(([, y]) => y), hint],
-      weight: [["query", "key"], plane.pattern, sayCloud("attention")],
-    });
+    const [groups, hint] = [
+      CLOUD_SIDES[shows].map((group) => sayCloud("group", { group })),
+      sayCloud(`${shows}_hint`),
+    ];
+    return numbersOf(
+      { point: names, query: size.query_tokens, key: size.key_tokens },
+      {
+        side: [["point"], diamonds.map((is) => groups[is ? 0 : 1]), sayCloud("side")],
+        x: [["point"], places.map(([x]) => x), hint],
+        y: [["point"], places.map(([, y]) => y), hint],
+        weight: [["query", "key"], plane.pattern, sayCloud("attention")],
+      },
+    );
   }
 }
 

@@ -8,7 +8,16 @@ import { numbersOf } from "../shared/files.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable } from "../shared/colours.js";
 import compareMessages from "./messages.json" with { type: "json" };
-import { element, legendPart, moveOf, panelPart, picturePart, tableParts, tokenElement, within } from "../shared/dom.js";
+import {
+  element,
+  legendPart,
+  moveOf,
+  panelPart,
+  picturePart,
+  tableParts,
+  tokenElement,
+  within,
+} from "../shared/dom.js";
 import { headStepper, kindChoice } from "../heads/controls.js";
 import { MapPair, withMinus } from "../shared/map_pair.js";
 import { NumberMap } from "../shared/number_map.js";
@@ -25,12 +34,23 @@ const GRID_WIDTH = 300; // px, of the small map of every head
 export class CompareViewer extends BaseViewer {
   constructor(given, root, signal) {
     const model = aliveTexts(given, signal);
-    super(model, root, signal, { part: () => `layer-${this.shown.layer}-head-${this.shown.head}` }, carriesModel(given) ? new AskRow(model, signal) : null);
+    super(
+      model,
+      root,
+      signal,
+      { part: () => `layer-${this.shown.layer}-head-${this.shown.head}` },
+      carriesModel(given) ? new AskRow(model, signal) : null,
+    );
     /** @type {Answers<{name: string, maps: Float32Array}>} */
     this.answers = new Answers(this.shell, {
-      most: KEPT_HEADS, working: "Fetching the head …", names: ({ name }) => [name], show: (found) => this.#show(found),
-      read: (_, bytes, name) => ({ name, maps: typed(Float32Array, bytes) }), here: (name) => this.#here(name),
-      failed: (name, error) => `Layer ${name.split("/")[1]}, head ${name.split("/")[2]} cannot be shown: ${error.message}`,
+      most: KEPT_HEADS,
+      working: "Fetching the head …",
+      names: ({ name }) => [name],
+      show: (found) => this.#show(found),
+      read: (_, bytes, name) => ({ name, maps: typed(Float32Array, bytes) }),
+      here: (name) => this.#here(name),
+      failed: (name, error) =>
+        `Layer ${name.split("/")[1]}, head ${name.split("/")[2]} cannot be shown: ${error.message}`,
     });
     this.pair = new MapPair(this.shell, signal, ["first", "second"], () => {
       const { query, key } = this.#largest(1)[0] ?? { query: this.kind.queries - 1, key: 0 };
@@ -73,37 +93,89 @@ export class CompareViewer extends BaseViewer {
   #build() {
     const { signal, pair } = this;
     this.grid = picturePart("grid", "tl-map");
-    this.gridMap = new NumberMap(this.grid, {
-      hover: (at) => this.#gridAt(at), pick: (at) => at.row !== null && at.column !== null && this.shell.set({ layer: at.row, head: at.column }),
-    }, signal);
+    this.gridMap = new NumberMap(
+      this.grid,
+      {
+        hover: (at) => this.#gridAt(at),
+        pick: (at) =>
+          at.row !== null &&
+          at.column !== null &&
+          this.shell.set({ layer: at.row, head: at.column }),
+      },
+      signal,
+    );
     this.gridLine = element("p", { class: "tl-number-line", "data-part": "grid-line" });
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
     this.gridLegend = legendPart("grid-legend");
-    this.numbers = element("p", { class: "tl-number-line", role: "status", "data-part": "readout" });
-    this.lock = element("span", { class: "tl-lock", "data-part": "lock", hidden: true }, "Locked: Esc or a second click releases it.");
+    this.numbers = element("p", {
+      class: "tl-number-line",
+      role: "status",
+      "data-part": "readout",
+    });
+    this.lock = element(
+      "span",
+      { class: "tl-lock", "data-part": "lock", hidden: true },
+      "Locked: Esc or a second click releases it.",
+    );
     this.table = element("table", { class: "tl-table", "data-part": "table" });
     this.stepper = headStepper(this, (layer, head) => this.shell.set({ layer, head }));
     this.kinds = kindChoice((kind) => this.changeKind(kind));
-    this.controls = element("div", { class: "tl-controls" }, this.stepper.root, this.kinds.root, this.note);
+    this.controls = element(
+      "div",
+      { class: "tl-controls" },
+      this.stepper.root,
+      this.kinds.root,
+      this.note,
+    );
     this.mapTitle = element("b", { "data-part": "map-title" });
     this.root.append(
       this.shell.header,
       ...(this.ask ? [this.ask.root] : []),
-      element("p", { class: "tl-hint", "data-part": "stays", hidden: !this.model.get("_note") }, this.model.get("_note") ?? ""),
+      element(
+        "p",
+        { class: "tl-hint", "data-part": "stays", hidden: !this.model.get("_note") },
+        this.model.get("_note") ?? "",
+      ),
       this.controls,
       this.shell.message,
       element("div", { class: "tl-answer" }, this.sentence),
       element(
         "div",
         { class: "tl-panels tl-compare" },
-        panelPart("grid", "How much each head differs", "layer ↓, head →; click one", this.grid, this.gridLine, this.gridLegend),
-        element("section", { class: "tl-panel", "aria-label": "Maps" },
-          element("p", { class: "tl-heading" }, this.mapTitle, " ", element("span", { class: "tl-quiet" }, "row attends to column; a click locks")),
-          pair.box, this.answers.busy,
-          element("div", { class: "tl-row" }, pair.legends.weight, pair.legends.difference)),
+        panelPart(
+          "grid",
+          "How much each head differs",
+          "layer ↓, head →; click one",
+          this.grid,
+          this.gridLine,
+          this.gridLegend,
+        ),
+        element(
+          "section",
+          { class: "tl-panel", "aria-label": "Maps" },
+          element(
+            "p",
+            { class: "tl-heading" },
+            this.mapTitle,
+            " ",
+            element("span", { class: "tl-quiet" }, "row attends to column; a click locks"),
+          ),
+          pair.box,
+          this.answers.busy,
+          element("div", { class: "tl-row" }, pair.legends.weight, pair.legends.difference),
+        ),
       ),
-      element("footer", { class: "tl-foot" }, element("div", { class: "tl-row" }, this.numbers, this.lock),
-        element("details", { class: "tl-details" }, element("summary", {}, "The five largest changes as a table"), this.table)),
+      element(
+        "footer",
+        { class: "tl-foot" },
+        element("div", { class: "tl-row" }, this.numbers, this.lock),
+        element(
+          "details",
+          { class: "tl-details" },
+          element("summary", {}, "The five largest changes as a table"),
+          this.table,
+        ),
+      ),
     );
     this.grid.addEventListener("keydown", (event) => this.#moveHead(event), { signal });
     this.freeByEscape();
@@ -119,7 +191,10 @@ export class CompareViewer extends BaseViewer {
   #moveHead(event) {
     const move = moveOf(event);
     if (!move) return;
-    this.shell.set({ layer: within(this.layer + move[0], this.kind.layers), head: within(this.head + move[1], this.kind.heads) });
+    this.shell.set({
+      layer: within(this.layer + move[0], this.kind.layers),
+      head: within(this.head + move[1], this.kind.heads),
+    });
   }
 
   // ---- the maps of a head ---------------------------------------------------------------------
@@ -142,8 +217,11 @@ export class CompareViewer extends BaseViewer {
     const { kind, model } = this;
     const size = 2 * kind.queries * kind.keys;
     const from = kind.maps + (this.layer * kind.heads + this.head) * size;
-    if (bytesOf(model.get("_maps")).byteLength) return { name, maps: floatsOf(model, "_maps").subarray(from, from + size) };
-    return model.get("_first").name === name ? { name, maps: floatsOf(model, "_first_data") } : null;
+    if (bytesOf(model.get("_maps")).byteLength)
+      return { name, maps: floatsOf(model, "_maps").subarray(from, from + size) };
+    return model.get("_first").name === name
+      ? { name, maps: floatsOf(model, "_first_data") }
+      : null;
   }
 
   /** The pairs that differ most, in one row or in all. @param {number} count @param {number | null} [row] */
@@ -151,9 +229,14 @@ export class CompareViewer extends BaseViewer {
     const { first, second } = this.maps;
     const { keys } = this.kind;
     const found = [];
-    for (let i = row === null ? 0 : row * keys; i < (row === null ? first.length : (row + 1) * keys); i++) {
+    for (
+      let i = row === null ? 0 : row * keys;
+      i < (row === null ? first.length : (row + 1) * keys);
+      i++
+    ) {
       const difference = Math.abs(second[i] - first[i]);
-      if (difference >= 0.00005) found.push({ query: Math.floor(i / keys), key: i % keys, difference });
+      if (difference >= 0.00005)
+        found.push({ query: Math.floor(i / keys), key: i % keys, difference });
     }
     return found.sort((a, b) => b.difference - a.difference).slice(0, count);
   }
@@ -168,14 +251,20 @@ export class CompareViewer extends BaseViewer {
     this.sequential = colourTable("default", shell.theme);
     shell.subtitle.textContent = `${kind.layers} ${kind.layers === 1 ? "layer" : "layers"} × ${kind.heads} ${kind.heads === 1 ? "head" : "heads"} · ${names[0]} and ${names[1]}`;
     this.mapTitle.textContent = sayCompare("head", this.#place);
-    const gaps = [kind.key_parts, kind.query_parts].some((parts) => parts.some((side) => side.includes(-1)));
-    const swapped = kind.key_names.some((name, i) => name.includes("/") && kind.key_parts[0][i] >= 0 && kind.key_parts[1][i] >= 0);
+    const gaps = [kind.key_parts, kind.query_parts].some((parts) =>
+      parts.some((side) => side.includes(-1)),
+    );
+    const swapped = kind.key_names.some(
+      (name, i) => name.includes("/") && kind.key_parts[0][i] >= 0 && kind.key_parts[1][i] >= 0,
+    );
     this.note.textContent = [
       swapped ? `“x/y”: x in ${names[0]}, y in ${names[1]}.` : "",
       gaps ? "Grey rows and columns: a token that only one text has." : "",
       kind.causal ? "Grey above the diagonal: later tokens, out of reach." : "",
       kind.nothing ? "Dashed: what goes to no token." : "",
-    ].filter(Boolean).join(" ");
+    ]
+      .filter(Boolean)
+      .join(" ");
     this.note.hidden = !this.note.textContent;
     this.#drawGrid();
     this.#drawSides();
@@ -191,26 +280,62 @@ export class CompareViewer extends BaseViewer {
   /** What is said of two tokens; `nothing`: the key is what goes to no token. @param {number} query @param {number} key */
   #pair(query, key) {
     const { kind, maps } = this;
-    const [x, y] = [maps.first, maps.second].map((map) => map[query * kind.keys + key]).map((value) => (Number.isNaN(value) ? null : value));
+    const [x, y] = [maps.first, maps.second]
+      .map((map) => map[query * kind.keys + key])
+      .map((value) => (Number.isNaN(value) ? null : value));
     const nothing = Boolean(kind.nothing) && key === kind.keys - 1;
-    return { query: kind.query_names[query], key: kind.key_names[key], nothing, later: kind.causal && key > query && !nothing, x, y };
+    return {
+      query: kind.query_names[query],
+      key: kind.key_names[key],
+      nothing,
+      later: kind.causal && key > query && !nothing,
+      x,
+      y,
+    };
   }
 
   /** What the sentence is made of. @param {number | null} query @param {number | null} key */
   #values(query, key) {
-    const { kind: { keys, heads, query_names: queries }, maps, moved, names: [a, b] } = this;
+    const {
+      kind: { keys, heads, query_names: queries },
+      maps,
+      moved,
+      names: [a, b],
+    } = this;
     const values = { ...this.#place, a, b };
-    if (query !== null && key !== null) return { ...values, focus: "pair", ...this.#pair(query, key) };
+    if (query !== null && key !== null)
+      return { ...values, focus: "pair", ...this.#pair(query, key) };
     const [largest] = this.#largest(1, query);
-    const change = largest?.difference >= NO_MOVE ? sayCompare("pair", { a, b, ...this.#pair(largest.query, largest.key) }) : null;
+    const change =
+      largest?.difference >= NO_MOVE
+        ? sayCompare("pair", { a, b, ...this.#pair(largest.query, largest.key) })
+        : null;
     if (query !== null) {
-      const [x, y] = [maps.first, maps.second].map((map) => map.subarray(query * keys, (query + 1) * keys));
+      const [x, y] = [maps.first, maps.second].map((map) =>
+        map.subarray(query * keys, (query + 1) * keys),
+      );
       const only = x.every(Number.isNaN) ? b : y.every(Number.isNaN) ? a : null;
-      return { ...values, focus: "query", change, query: queries[query], only, share: x.reduce((sum, value, i) => sum + Math.abs((y[i] || 0) - (value || 0)), 0) / 2 };
+      return {
+        ...values,
+        focus: "query",
+        change,
+        query: queries[query],
+        only,
+        share: x.reduce((sum, value, i) => sum + Math.abs((y[i] || 0) - (value || 0)), 0) / 2,
+      };
     }
     const top = Math.max(...moved);
     const [best, here] = [moved.indexOf(top), values.layer * heads + values.head];
-    return { ...values, focus: "head", change, share: moved[here], top, best: best === here, best_layer: Math.floor(best / heads), best_head: best % heads };
+    return {
+      ...values,
+      focus: "head",
+      change,
+      share: moved[here],
+      top,
+      best: best === here,
+      best_layer: Math.floor(best / heads),
+      best_head: best % heads,
+    };
   }
 
   #drawGrid() {
@@ -218,15 +343,37 @@ export class CompareViewer extends BaseViewer {
     const most = Math.max(...moved);
     const end = most > 0.5 ? 1 : most > 0.05 ? Math.ceil(most * 10) / 10 : 0.05;
     const value = (layer, head) => moved[layer * kind.heads + head];
-    this.gridMap.show({
-      rows: kind.layers, columns: kind.heads, value, low: 0, high: end, table: this.sequential, colours: shell.inks, square: true,
-      write: (v) => short(v),
-    }, Math.max(180, Math.min(GRID_WIDTH, this.grid.parentElement.clientWidth)), 420);
+    this.gridMap.show(
+      {
+        rows: kind.layers,
+        columns: kind.heads,
+        value,
+        low: 0,
+        high: end,
+        table: this.sequential,
+        colours: shell.inks,
+        square: true,
+        write: (v) => short(v),
+      },
+      Math.max(180, Math.min(GRID_WIDTH, this.grid.parentElement.clientWidth)),
+      420,
+    );
     this.gridMap.mark(this.gridHover ?? null, { row: shown.layer, column: shown.head });
     const at = this.gridHover ?? { row: shown.layer, column: shown.head };
-    this.gridLine.replaceChildren(`Layer ${at.row}, head ${at.column}: `, element("b", { "data-part": "moved" }, value(at.row, at.column).toFixed(4)), " of its attention lies elsewhere");
-    this.gridLegend.replaceChildren(...linearLegend(this.sequential, 0, end, "share of attention that lies elsewhere", (v) => short(v)));
-    this.grid.setAttribute("aria-label", `Every head by how much it differs. ${this.gridLine.textContent}. Arrow keys choose a head.`);
+    this.gridLine.replaceChildren(
+      `Layer ${at.row}, head ${at.column}: `,
+      element("b", { "data-part": "moved" }, value(at.row, at.column).toFixed(4)),
+      " of its attention lies elsewhere",
+    );
+    this.gridLegend.replaceChildren(
+      ...linearLegend(this.sequential, 0, end, "share of attention that lies elsewhere", (v) =>
+        short(v),
+      ),
+    );
+    this.grid.setAttribute(
+      "aria-label",
+      `Every head by how much it differs. ${this.gridLine.textContent}. Arrow keys choose a head.`,
+    );
   }
 
   /** Whether a key comes after a query that cannot look ahead. */
@@ -236,10 +383,21 @@ export class CompareViewer extends BaseViewer {
   }
 
   #drawSides() {
-    const { kind, maps, names: [a, b] } = this;
+    const {
+      kind,
+      maps,
+      names: [a, b],
+    } = this;
     this.pair.show({
-      rows: kind.query_names, columns: kind.key_names, ...maps, ahead: (q, k) => this.#ahead(q, k), apart: kind.nothing,
-      captions: [a, b, `${b} − ${a}`], widths: [480, 660], height: 470, text: this.text ?? "",
+      rows: kind.query_names,
+      columns: kind.key_names,
+      ...maps,
+      ahead: (q, k) => this.#ahead(q, k),
+      apart: kind.nothing,
+      captions: [a, b, `${b} − ${a}`],
+      widths: [480, 660],
+      height: 470,
+      text: this.text ?? "",
     });
   }
 
@@ -250,22 +408,41 @@ export class CompareViewer extends BaseViewer {
     this.lock.hidden = !this.selected;
     this.#readout(inside);
     this.#fillTable();
-    this.root.dataset.selected = this.selected ? `${this.selected.query ?? ""},${this.selected.key ?? ""}` : "";
+    this.root.dataset.selected = this.selected
+      ? `${this.selected.query ?? ""},${this.selected.key ?? ""}`
+      : "";
   }
 
   #readout(spot) {
     if (!spot || spot.query === null || spot.key === null) {
-      this.numbers.replaceChildren(element("span", { class: "tl-quiet" }, "Hover over a cell for its numbers."));
+      this.numbers.replaceChildren(
+        element("span", { class: "tl-quiet" }, "Hover over a cell for its numbers."),
+      );
       return;
     }
     const { names, kind } = this;
     const at = spot.query * kind.keys + spot.key;
-    const number = (part, value) => element("b", { "data-part": part }, Number.isNaN(value) ? "–" : withMinus(value, (v) => v.toFixed(4)));
+    const number = (part, value) =>
+      element(
+        "b",
+        { "data-part": part },
+        Number.isNaN(value) ? "–" : withMinus(value, (v) => v.toFixed(4)),
+      );
     const [a, b] = [this.maps.first[at], this.maps.second[at]];
     this.numbers.replaceChildren(
-      tokenElement(kind.query_names[spot.query]), " → ", tokenElement(kind.key_names[spot.key]), ": ",
-      number("number-first", a), " in ", tokenElement(names[0]), ", ", number("number-second", b), " in ", tokenElement(names[1]),
-      ", difference ", number("number-difference", b - a),
+      tokenElement(kind.query_names[spot.query]),
+      " → ",
+      tokenElement(kind.key_names[spot.key]),
+      ": ",
+      number("number-first", a),
+      " in ",
+      tokenElement(names[0]),
+      ", ",
+      number("number-second", b),
+      " in ",
+      tokenElement(names[1]),
+      ", difference ",
+      number("number-difference", b - a),
     );
   }
 
@@ -276,8 +453,24 @@ export class CompareViewer extends BaseViewer {
     const { kind, names, maps } = this;
     const rows = this.#largest(5).map(({ query, key: to }) => {
       const at = query * kind.keys + to;
-      return element("tr", {}, element("th", { scope: "row" }, tokenElement(kind.query_names[query]), " → ", tokenElement(kind.key_names[to])),
-        ...[maps.first[at], maps.second[at], maps.second[at] - maps.first[at]].map((value) => element("td", {}, withMinus(value, (v) => v.toFixed(4)))));
+      return element(
+        "tr",
+        {},
+        element(
+          "th",
+          { scope: "row" },
+          tokenElement(kind.query_names[query]),
+          " → ",
+          tokenElement(kind.key_names[to]),
+        ),
+        ...[maps.first[at], maps.second[at], maps.second[at] - maps.first[at]].map((value) =>
+          element(
+            "td",
+            {},
+            withMinus(value, (v) => v.toFixed(4)),
+          ),
+        ),
+      );
     });
     this.table.replaceChildren(
       element("caption", {}, `${this.mapTitle.textContent}: the largest changes`),
@@ -294,13 +487,48 @@ export class CompareViewer extends BaseViewer {
   fileNumbers() {
     const { kind, maps, moved, names, selected, shown } = this;
     const tokens = kind.nothing ? kind.key_names.slice(0, -1) : kind.key_names;
-    const sides = Object.entries({ a: (i) => maps.first[i], b: (i) => maps.second[i], difference: (i) => maps.second[i] - maps.first[i] });
+    const sides = Object.entries({
+      a: (i) => maps.first[i],
+      b: (i) => maps.second[i],
+      difference: (i) => maps.second[i] - maps.first[i],
+    });
     const values = { a: names[0], b: names[1] };
-    const cells = sides.map(([name, of]) => [name, [["query", "key"], (q, k) => (this.#ahead(q, k) ? null : of(q * kind.keys + k)), sayCompare("is_map", { name, ...values })]]);
-    const nothing = sides.map(([name, of]) => [`${name}_nothing`, [["query"], (q) => of((q + 1) * kind.keys - 1), sayCompare("is_nothing", { name, ...values })]]);
-    return numbersOf({ query: kind.query_names, key: tokens, layer: [...Array(kind.layers).keys()], head: [...Array(kind.heads).keys()] }, {
-      ...Object.fromEntries([...cells, ...(kind.nothing ? nothing : [])]), moved: [["layer", "head"], moved, sayCompare("is_moved")],
-    }, { chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected: selected && [selected.query, selected.key] } });
+    const cells = sides.map(([name, of]) => [
+      name,
+      [
+        ["query", "key"],
+        (q, k) => (this.#ahead(q, k) ? null : of(q * kind.keys + k)),
+        sayCompare("is_map", { name, ...values }),
+      ],
+    ]);
+    const nothing = sides.map(([name, of]) => [
+      `${name}_nothing`,
+      [
+        ["query"],
+        (q) => of((q + 1) * kind.keys - 1),
+        sayCompare("is_nothing", { name, ...values }),
+      ],
+    ]);
+    return numbersOf(
+      {
+        query: kind.query_names,
+        key: tokens,
+        layer: [...Array(kind.layers).keys()],
+        head: [...Array(kind.heads).keys()],
+      },
+      {
+        ...Object.fromEntries([...cells, ...(kind.nothing ? nothing : [])]),
+        moved: [["layer", "head"], moved, sayCompare("is_moved")],
+      },
+      {
+        chosen: {
+          kind: shown.kind,
+          layer: shown.layer,
+          head: shown.head,
+          selected: selected && [selected.query, selected.key],
+        },
+      },
+    );
   }
 
   get title() {

@@ -40,7 +40,13 @@ export class CloudData {
 
   get colours() {
     const several = new Set(this.texts).size > 1;
-    return ["token", "position", "length", ...(several ? ["text"] : []), ...(this.labels.length ? ["label"] : [])];
+    return [
+      "token",
+      "position",
+      "length",
+      ...(several ? ["text"] : []),
+      ...(this.labels.length ? ["label"] : []),
+    ];
   }
 
   /** @param {string} shows @param {number} row @param {number} point @param {number} axis 3: the share shown */
@@ -55,7 +61,9 @@ export class CloudData {
   /** Shares of the variance: of the tokens, and of random directions. @returns {[number[], number[]]} */
   explained(shows, row) {
     const shares = this.model.get("_shares");
-    return shows === "paths" ? [shares.paths[0], shares.paths[1]] : [shares.layer[row], shares.random[row]];
+    return shows === "paths"
+      ? [shares.paths[0], shares.paths[1]]
+      : [shares.layer[row], shares.random[row]];
   }
 
   /** @param {number} row @returns {[string, number, number] | null} */
@@ -69,15 +77,43 @@ export class CloudData {
     const [own, chance] = this.explained(shows, row);
     const { numbers, names, places } = this.painted(colour, row);
     const point = ["point"];
-    const component = (share, i) => [`component_${i + 1}`, [point, (at) => this.at(shows, row, at, i), sayEmbedding("is_component", { component: i + 1, share: String(Number(share.toPrecision(6))) })]];
-    return numbersOf({ point: this.tokens, ...(shows === "paths" ? { row: this.where, component: [1, 2, 3] } : {}) }, {
-      ...Object.fromEntries((shows === "random" ? chance : own).map(component)),
-      position: [point, this.positions, sayEmbedding("is_position")],
-      length: [point, (at) => this.norm(row, at), sayEmbedding("is_length")],
-      kept: [point, (at) => this.at(shows, row, at, 3), sayEmbedding("is_kept")],
-      [`colour_${colour}`]: [point, (at) => (numbers ? numbers[at] : names[places[at]]), sayEmbedding("is_colour", { colour })],
-      ...(shows === "paths" ? { path: [["row", "point", "component"], (at, one, i) => this.at(shows, at, one, i), sayEmbedding("is_path")] } : {}),
-    });
+    const component = (share, i) => [
+      `component_${i + 1}`,
+      [
+        point,
+        (at) => this.at(shows, row, at, i),
+        sayEmbedding("is_component", {
+          component: i + 1,
+          share: String(Number(share.toPrecision(6))),
+        }),
+      ],
+    ];
+    return numbersOf(
+      {
+        point: this.tokens,
+        ...(shows === "paths" ? { row: this.where, component: [1, 2, 3] } : {}),
+      },
+      {
+        ...Object.fromEntries((shows === "random" ? chance : own).map(component)),
+        position: [point, this.positions, sayEmbedding("is_position")],
+        length: [point, (at) => this.norm(row, at), sayEmbedding("is_length")],
+        kept: [point, (at) => this.at(shows, row, at, 3), sayEmbedding("is_kept")],
+        [`colour_${colour}`]: [
+          point,
+          (at) => (numbers ? numbers[at] : names[places[at]]),
+          sayEmbedding("is_colour", { colour }),
+        ],
+        ...(shows === "paths"
+          ? {
+              path: [
+                ["row", "point", "component"],
+                (at, one, i) => this.at(shows, at, one, i),
+                sayEmbedding("is_path"),
+              ],
+            }
+          : {}),
+      },
+    );
   }
 
   /** The token that the views of a text call a point's. @param {number} point */
@@ -97,8 +133,18 @@ export class CloudData {
   /** What points are coloured by: numbers on a scale, or categories. @param {string} by @param {number} row */
   painted(by, row) {
     const every = (make) => Array.from({ length: this.n }, (_, i) => make(i));
-    if (NUMBERS.includes(by)) return { numbers: by === "position" ? this.positions : every((i) => this.norm(row, i)), names: [], places: [] };
-    const values = by === "text" ? this.texts.map((i) => `text ${i}`) : by === "label" ? this.labels : this.tokens;
+    if (NUMBERS.includes(by))
+      return {
+        numbers: by === "position" ? this.positions : every((i) => this.norm(row, i)),
+        names: [],
+        places: [],
+      };
+    const values =
+      by === "text"
+        ? this.texts.map((i) => `text ${i}`)
+        : by === "label"
+          ? this.labels
+          : this.tokens;
     const names = [...new Set(values)];
     const index = new Map(names.map((name, i) => [name, i]));
     return { numbers: null, names, places: values.map((value) => index.get(value)) };

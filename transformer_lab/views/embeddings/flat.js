@@ -27,10 +27,27 @@ export function drawFlat(canvas, scene, width) {
     /** @type {(r: number, point: number) => [number, number]} */
     const place = (r, point) => [data.at(shows, r, point, 0), data.at(shows, r, point, vertical)];
     const points = data.tokens.map((_, point) => point);
-    const paths = shows === "paths" ? points.map((point) => data.where.map((_, r) => place(r, point))) : undefined;
+    const paths =
+      shows === "paths"
+        ? points.map((point) => data.where.map((_, r) => place(r, point)))
+        : undefined;
     context.save();
     context.translate(beside ? i * (panel + BETWEEN_PLANES) : 0, beside ? 0 : i * height);
-    paintPoints(context, { places: points.map((point) => place(row, point)), names: data.tokens, colours: paints, chosen, framed: true, titles: [axes[0], axes[vertical]], paths }, inks, panel, height);
+    paintPoints(
+      context,
+      {
+        places: points.map((point) => place(row, point)),
+        names: data.tokens,
+        colours: paints,
+        chosen,
+        framed: true,
+        titles: [axes[0], axes[vertical]],
+        paths,
+      },
+      inks,
+      panel,
+      height,
+    );
     context.restore();
   });
 }

@@ -3,7 +3,15 @@
 import { mounted } from "../shared/mounted.js";
 import { colourTable } from "../shared/colours.js";
 import { button, radioGroup, slider } from "../shared/controls.js";
-import { element, hearChanges, legendPart, onceAFrame, picturePart, taken, tokenElement } from "../shared/dom.js";
+import {
+  element,
+  hearChanges,
+  legendPart,
+  onceAFrame,
+  picturePart,
+  taken,
+  tokenElement,
+} from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { drawsInSpace, plotlyOf } from "../shared/plotly.js";
 import { linearLegend } from "../shared/shell.js";
@@ -31,16 +39,26 @@ export class EmbeddingViewer extends BaseViewer {
     this.hovered = null;
     this.plotly = null;
     this.drawn = Promise.resolve();
-    const [x, y, z] = model.get("_camera").length === 3 ? model.get("_camera") : [FIRST_EYE.x, FIRST_EYE.y, FIRST_EYE.z];
+    const [x, y, z] =
+      model.get("_camera").length === 3
+        ? model.get("_camera")
+        : [FIRST_EYE.x, FIRST_EYE.y, FIRST_EYE.z];
     this.eye = { x, y, z };
     this.redraw = onceAFrame(() => this.draw());
-    this.link = linked(model, signal, (spot) => this.#hear(spot && this.data.pointOf([spot.query, spot.key], model.get("kind"))));
+    this.link = linked(model, signal, (spot) =>
+      this.#hear(spot && this.data.pointOf([spot.query, spot.key], model.get("kind"))),
+    );
     this.#build();
     this.shell.watch(["row", "shows", "colour", "selected", "kind"]);
-    hearChanges(model, ["layer"], () => {
-      const row = Math.min(model.get("layer") + 1, this.data.rows - 1);
-      if (!this.data.own && model.get("row") !== row) this.shell.set({ row });
-    }, signal);
+    hearChanges(
+      model,
+      ["layer"],
+      () => {
+        const row = Math.min(model.get("layer") + 1, this.data.rows - 1);
+        if (!this.data.own && model.get("row") !== row) this.shell.set({ row });
+      },
+      signal,
+    );
     signal.addEventListener("abort", () => this.plotly?.purge(this.space));
   }
 
@@ -83,36 +101,82 @@ export class EmbeddingViewer extends BaseViewer {
   #build() {
     const { root, signal, shell, data } = this;
     this.ways = radioGroup({
-      label: "Show", part: "shows", chosen: this.shows, choose: (shows) => shell.set({ shows }),
-      choices: data.ways.map((value) => ({ value, text: data.rows === 1 && value === "layer" ? "The embeddings" : WAYS[value][0], name: WAYS[value][1] })),
+      label: "Show",
+      part: "shows",
+      chosen: this.shows,
+      choose: (shows) => shell.set({ shows }),
+      choices: data.ways.map((value) => ({
+        value,
+        text: data.rows === 1 && value === "layer" ? "The embeddings" : WAYS[value][0],
+        name: WAYS[value][1],
+      })),
     });
     this.paint = radioGroup({
-      label: "Colour by", part: "colour", chosen: this.colour, choose: (colour) => shell.set({ colour }),
+      label: "Colour by",
+      part: "colour",
+      chosen: this.colour,
+      choose: (colour) => shell.set({ colour }),
       choices: data.colours.map((value) => ({ value, text: value })),
     });
     this.rowSlider = slider({
-      label: "Layer", part: "row", values: data.where.map((_, i) => i), value: this.row,
-      text: (row) => (row === 0 ? "start" : `after ${row - 1}`), change: (row) => this.#chooseRow(row),
+      label: "Layer",
+      part: "row",
+      values: data.where.map((_, i) => i),
+      value: this.row,
+      text: (row) => (row === 0 ? "start" : `after ${row - 1}`),
+      change: (row) => this.#chooseRow(row),
     });
-    this.space = element("div", { class: "tl-space", role: "application", tabindex: 0, "data-part": "space", hidden: true });
+    this.space = element("div", {
+      class: "tl-space",
+      role: "application",
+      tabindex: 0,
+      "data-part": "space",
+      hidden: true,
+    });
     this.flat = picturePart("flat", "tl-flat");
     this.note = element("p", { class: "tl-hint", role: "status", "data-part": "space-note" });
     this.legend = legendPart();
     this.shares = element("table", { class: "tl-table", "data-part": "shares" });
     this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
-    this.front = button("From the front", "front", () => this.#look(FIRST_EYE), "Look from where the view began");
+    this.front = button(
+      "From the front",
+      "front",
+      () => this.#look(FIRST_EYE),
+      "Look from where the view began",
+    );
     root.append(
       shell.header,
-      element("div", { class: "tl-controls" }, this.ways.root, ...(data.rows > 1 ? [this.rowSlider.root] : []), this.paint.root, this.front),
+      element(
+        "div",
+        { class: "tl-controls" },
+        this.ways.root,
+        ...(data.rows > 1 ? [this.rowSlider.root] : []),
+        this.paint.root,
+        this.front,
+      ),
       shell.message,
       this.sentence,
       element(
-        "div", { class: "tl-panels tl-cloud" },
-        element("section", { class: "tl-panel", "aria-label": "The cloud" }, this.space, this.flat, this.note, this.readout),
-        element("section", { class: "tl-panel", "aria-label": "What the picture holds" }, this.shares, this.legend),
+        "div",
+        { class: "tl-panels tl-cloud" },
+        element(
+          "section",
+          { class: "tl-panel", "aria-label": "The cloud" },
+          this.space,
+          this.flat,
+          this.note,
+          this.readout,
+        ),
+        element(
+          "section",
+          { class: "tl-panel", "aria-label": "What the picture holds" },
+          this.shares,
+          this.legend,
+        ),
       ),
     );
-    for (const part of [this.space, this.flat]) part.addEventListener("keydown", (event) => this.#key(event), { signal });
+    for (const part of [this.space, this.flat])
+      part.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.freeByEscape();
   }
 
@@ -131,7 +195,12 @@ export class EmbeddingViewer extends BaseViewer {
 
   #key(event) {
     /** @type {Record<string, [number, number]>} */
-    const turns = { ArrowLeft: [-TURN, 0], ArrowRight: [TURN, 0], ArrowUp: [0, TURN], ArrowDown: [0, -TURN] };
+    const turns = {
+      ArrowLeft: [-TURN, 0],
+      ArrowRight: [TURN, 0],
+      ArrowUp: [0, TURN],
+      ArrowDown: [0, -TURN],
+    };
     const steps = { PageDown: 1, PageUp: -1, n: 1, p: -1, Home: -Infinity, End: Infinity };
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key in turns) {
@@ -141,7 +210,14 @@ export class EmbeddingViewer extends BaseViewer {
     } else if (event.key in steps) {
       const now = this.chosen;
       const step = steps[event.key];
-      const to = now === null ? (step < 0 && step !== -Infinity ? this.data.n - 1 : step === Infinity ? this.data.n - 1 : 0) : Math.max(0, Math.min(this.data.n - 1, now + step));
+      const to =
+        now === null
+          ? step < 0 && step !== -Infinity
+            ? this.data.n - 1
+            : step === Infinity
+              ? this.data.n - 1
+              : 0
+          : Math.max(0, Math.min(this.data.n - 1, now + step));
       this.shell.set({ selected: [this.data.tokenOf(to), null] });
     } else {
       return;
@@ -152,7 +228,8 @@ export class EmbeddingViewer extends BaseViewer {
   /** @param {{x: number, y: number, z: number}} eye */
   #look(eye) {
     this.eye = eye;
-    if (this.plotly && !this.space.hidden) this.plotly.relayout(this.space, { "scene.camera.eye": eye });
+    if (this.plotly && !this.space.hidden)
+      this.plotly.relayout(this.space, { "scene.camera.eye": eye });
     this.#keep();
   }
 
@@ -181,7 +258,9 @@ export class EmbeddingViewer extends BaseViewer {
   /** After the first paint: the script that draws in space. */
   async later() {
     if (!drawsInSpace()) {
-      this.#flatNote("This browser does not draw in three dimensions (WebGL is off), so two projections stand here.");
+      this.#flatNote(
+        "This browser does not draw in three dimensions (WebGL is off), so two projections stand here.",
+      );
       return;
     }
     this.#flatNote("Two projections, until the cloud can be turned …");
@@ -191,7 +270,9 @@ export class EmbeddingViewer extends BaseViewer {
       this.plotly = plotly;
       this.shell.redraw();
     } catch (error) {
-      this.#flatNote(`The cloud cannot be turned here (${error.message}), so two projections stand here.`);
+      this.#flatNote(
+        `The cloud cannot be turned here (${error.message}), so two projections stand here.`,
+      );
     }
   }
 
@@ -206,9 +287,13 @@ export class EmbeddingViewer extends BaseViewer {
     this.rowSlider.set(row, undefined, shows === "random" && data.rows === 1);
     const table = colourTable("viridis", shell.theme);
     const painted = data.painted(colour, row);
-    const paints = painted.numbers ? scaled(painted.numbers, table) : painted.places.map((i) => categoryColour(i));
+    const paints = painted.numbers
+      ? scaled(painted.numbers, table)
+      : painted.places.map((i) => categoryColour(i));
     const [shares, chance] = data.explained(shows, row);
-    const axes = (shows === "random" ? chance : shares).map((share, i) => `component ${i + 1} (${percentText(share)})`);
+    const axes = (shows === "random" ? chance : shares).map(
+      (share, i) => `component ${i + 1} (${percentText(share)})`,
+    );
     this.scene = { data, shows, row, chosen: this.chosen, paints, axes, inks: shell.inks };
     this.#legend(painted, table);
     this.#table(shares, chance);
@@ -221,16 +306,26 @@ export class EmbeddingViewer extends BaseViewer {
   #drawSpace(box) {
     const { plotly, space } = this;
     const { traces, layout } = spaceFigure(this.scene);
-    const [width, height] = [Math.max(240, box.clientWidth), Math.min(560, Math.max(300, box.clientWidth * 0.75))];
+    const [width, height] = [
+      Math.max(240, box.clientWidth),
+      Math.min(560, Math.max(300, box.clientWidth * 0.75)),
+    ];
     const first = space.hidden;
     if (first) {
       space.hidden = false;
       this.flat.hidden = true;
-      this.#flatNote(`Drag or arrow keys turn it, + and − zoom. Click, or Page Up and Page Down, choose a ${this.data.one}.`);
+      this.#flatNote(
+        `Drag or arrow keys turn it, + and − zoom. Click, or Page Up and Page Down, choose a ${this.data.one}.`,
+      );
     }
     layout.scene.camera = { eye: this.eye, center: MIDDLE };
     this.drawn = plotly
-      .react(space, traces, { ...layout, width, height }, { displayModeBar: false, responsive: false, scrollZoom: true })
+      .react(
+        space,
+        traces,
+        { ...layout, width, height },
+        { displayModeBar: false, responsive: false, scrollZoom: true },
+      )
       .then(() => {
         if (first) this.#listen();
         this.root.dataset.space = "1";
@@ -242,7 +337,9 @@ export class EmbeddingViewer extends BaseViewer {
     this.plotly = null;
     this.space.hidden = true;
     this.flat.hidden = false;
-    this.#flatNote(`The cloud cannot be turned here (${error.message}), so two projections stand here.`);
+    this.#flatNote(
+      `The cloud cannot be turned here (${error.message}), so two projections stand here.`,
+    );
     this.shell.redraw();
   }
 
@@ -268,26 +365,76 @@ export class EmbeddingViewer extends BaseViewer {
   #legend({ numbers, names }, table) {
     if (numbers) {
       const [low, high] = extent(numbers);
-      this.legend.replaceChildren(...linearLegend(table, low, high, this.colour, this.colour === "length" ? sizeText : (x) => String(Math.round(x))));
+      this.legend.replaceChildren(
+        ...linearLegend(
+          table,
+          low,
+          high,
+          this.colour,
+          this.colour === "length" ? sizeText : (x) => String(Math.round(x)),
+        ),
+      );
       return;
     }
-    const shown = names.slice(0, LISTED_COLOURS).map((name, i) =>
-      element("li", {}, element("span", { class: "tl-dot", style: `background:${categoryColour(i)}` }), " ", tokenElement(name)));
+    const shown = names
+      .slice(0, LISTED_COLOURS)
+      .map((name, i) =>
+        element(
+          "li",
+          {},
+          element("span", { class: "tl-dot", style: `background:${categoryColour(i)}` }),
+          " ",
+          tokenElement(name),
+        ),
+      );
     const more = names.length - shown.length;
     this.legend.replaceChildren(
       element("span", { class: "tl-quiet" }, `Colour: ${this.colour}`),
-      element("ul", { class: "tl-colours" }, ...shown, ...(more > 0 ? [element("li", { class: "tl-quiet" }, `and ${more} more${names.length > 16 ? " (colours repeat after 16)" : ""}`)] : [])),
+      element(
+        "ul",
+        { class: "tl-colours" },
+        ...shown,
+        ...(more > 0
+          ? [
+              element(
+                "li",
+                { class: "tl-quiet" },
+                `and ${more} more${names.length > 16 ? " (colours repeat after 16)" : ""}`,
+              ),
+            ]
+          : []),
+      ),
     );
   }
 
   /** What components hold, beside chance. */
   #table(shares, chance) {
     const sum = (values) => values.reduce((a, b) => a + b, 0);
-    const line = (name, values) => element("tr", {}, element("th", { scope: "row" }, name), ...[...values, sum(values)].map((x) => element("td", {}, percentText(x))));
+    const line = (name, values) =>
+      element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, name),
+        ...[...values, sum(values)].map((x) => element("td", {}, percentText(x))),
+      );
     this.shares.replaceChildren(
       element("caption", {}, "Share of the variance"),
-      element("thead", {}, element("tr", {}, element("td", {}), ...["1st", "2nd", "3rd", "together"].map((name) => element("th", { scope: "col" }, name)))),
-      element("tbody", {}, line(`these ${this.data.one}s`, shares), line("random directions", chance)),
+      element(
+        "thead",
+        {},
+        element(
+          "tr",
+          {},
+          element("td", {}),
+          ...["1st", "2nd", "3rd", "together"].map((name) => element("th", { scope: "col" }, name)),
+        ),
+      ),
+      element(
+        "tbody",
+        {},
+        line(`these ${this.data.one}s`, shares),
+        line("random directions", chance),
+      ),
     );
   }
 
@@ -297,14 +444,38 @@ export class EmbeddingViewer extends BaseViewer {
     const sum = (values) => values.reduce((a, b) => a + b, 0);
     const [first, second, third] = shares;
     const [lone, loneAt, loneShare] = (shows === "paths" ? null : data.lone(row)) ?? [null];
-    const text = (chosen) => sayEmbedding("sentence", {
-      shows, where: data.where[row], layers: data.rows - 1, points: data.n, sample: data.sample || null, whole: sum(shares), first, second, third,
-      chance: sum(chance), lone, lone_at: loneAt, lone_share: loneShare, token: chosen === null ? null : data.tokens[chosen],
-      position: data.positions[chosen], norm: data.norm(row, chosen), kept: data.at(shows, row, chosen, 3),
-    });
+    const text = (chosen) =>
+      sayEmbedding("sentence", {
+        shows,
+        where: data.where[row],
+        layers: data.rows - 1,
+        points: data.n,
+        sample: data.sample || null,
+        whole: sum(shares),
+        first,
+        second,
+        third,
+        chance: sum(chance),
+        lone,
+        lone_at: loneAt,
+        lone_share: loneShare,
+        token: chosen === null ? null : data.tokens[chosen],
+        position: data.positions[chosen],
+        norm: data.norm(row, chosen),
+        kept: data.at(shows, row, chosen, 3),
+      });
     this.sentence.textContent = text(point);
     const start = shows === "paths" ? "Squares: before the first layer. " : "";
-    this.readout.replaceChildren(element("span", { class: "tl-quiet" }, start + (this.chosen === null ? `Close in this picture does not mean close in the model: see how much of a ${data.one}’s distance is shown.` : `Escape frees the ${data.one}.`)));
+    this.readout.replaceChildren(
+      element(
+        "span",
+        { class: "tl-quiet" },
+        start +
+          (this.chosen === null
+            ? `Close in this picture does not mean close in the model: see how much of a ${data.one}’s distance is shown.`
+            : `Escape frees the ${data.one}.`),
+      ),
+    );
     this.root.classList.toggle("tl-locked", this.chosen !== null);
     this.root.dataset.selected = this.chosen === null ? "" : String(data.tokenOf(this.chosen));
     this.root.dataset.row = String(row);

@@ -32,13 +32,20 @@ export class Analyses {
   *steps(name, inputs, wanted = null) {
     let graph = this.graphs.get(name);
     if (!graph) {
-      if (!Object.hasOwn(this.described, name)) throw new Error(`this page does not carry the graph of ${name}`);
+      if (!Object.hasOwn(this.described, name))
+        throw new Error(`this page does not carry the graph of ${name}`);
       graph = new Graph(this.described[name], this.weights);
       this.graphs.set(name, graph);
     }
     const { results } = graph.description;
-    const given = Object.fromEntries(Object.entries(inputs).map(([input, x]) => [input, shaped(x)]));
-    const pass = new GraphPass(graph, given, wanted ? { wanted: wanted.map((one) => results[one]) } : {});
+    const given = Object.fromEntries(
+      Object.entries(inputs).map(([input, x]) => [input, shaped(x)]),
+    );
+    const pass = new GraphPass(
+      graph,
+      given,
+      wanted ? { wanted: wanted.map((one) => results[one]) } : {},
+    );
     yield* pass.steps();
     return pass.results;
   }

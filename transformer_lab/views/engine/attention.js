@@ -43,13 +43,35 @@ const GROUP = 64; // rows of a map that are held at once
 function eachMap(on, call, heads, visit, finish = weigh, [first, end] = [0, call.query.rows]) {
   const { query, key, dHead } = call;
   const n = key.rows;
-  const [q, k, map] = [on.of([query.rows, query.columns], query.data), on.of([n, key.columns], key.data), on.tensor([Math.min(GROUP, end - first), n])];
-  for (const head of heads) for (let from = first; from < end; from += GROUP) {
-    const rows = Math.min(GROUP, end - from);
-    on.heap.products.linear(q.at + from * query.columns + head * dHead, query.columns, k.at + keyHead(call, head) * dHead, key.columns, 0, map.at, n, rows, dHead, n);
-    for (let row = 0; row < rows; row++) finish(call, head, from + row, on.heap.f.subarray(map.at + row * n, map.at + (row + 1) * n));
-    visit(map.at, head, from, rows);
-  }
+  const [q, k, map] = [
+    on.of([query.rows, query.columns], query.data),
+    on.of([n, key.columns], key.data),
+    on.tensor([Math.min(GROUP, end - first), n]),
+  ];
+  for (const head of heads)
+    for (let from = first; from < end; from += GROUP) {
+      const rows = Math.min(GROUP, end - from);
+      on.heap.products.linear(
+        q.at + from * query.columns + head * dHead,
+        query.columns,
+        k.at + keyHead(call, head) * dHead,
+        key.columns,
+        0,
+        map.at,
+        n,
+        rows,
+        dHead,
+        n,
+      );
+      for (let row = 0; row < rows; row++)
+        finish(
+          call,
+          head,
+          from + row,
+          on.heap.f.subarray(map.at + row * n, map.at + (row + 1) * n),
+        );
+      visit(map.at, head, from, rows);
+    }
 }
 
 /** Maps of some heads, [head, query, key]. @param {Workspace} on @param {Call} call @param {number[]} heads @param {[number, number]} [queries] @param {typeof weigh} [finish] */
@@ -58,7 +80,18 @@ export function patternsOf(on, call, heads, queries = [0, call.query.rows], fini
   const maps = new Float32Array(heads.length * rows * n);
   const before = on.made;
   on.made = [];
-  eachMap(on, call, heads, (place, head, from, count) => maps.set(on.heap.f.subarray(place, place + count * n), (heads.indexOf(head) * rows + from - queries[0]) * n), finish, queries);
+  eachMap(
+    on,
+    call,
+    heads,
+    (place, head, from, count) =>
+      maps.set(
+        on.heap.f.subarray(place, place + count * n),
+        (heads.indexOf(head) * rows + from - queries[0]) * n,
+      ),
+    finish,
+    queries,
+  );
   on.settle([]);
   on.made = before;
   return maps;
@@ -72,19 +105,24 @@ function weigh(call, head, row, weights) {
 }
 
 /** What the softmax of a row reads: −∞ where the query may not look. @param {Workspace} on @param {Call} call @param {number} head @param {number} row */
-export const scoresOf = (on, call, head, row) => patternsOf(on, call, [head], [row, row + 1], (_call, _head, _row, products) => {
-  scored(call, head, row, products);
-  if (call.causal) products.fill(-Infinity, call.start + row + 1);
-});
+export const scoresOf = (on, call, head, row) =>
+  patternsOf(on, call, [head], [row, row + 1], (_call, _head, _row, products) => {
+    scored(call, head, row, products);
+    if (call.causal) products.fill(-Infinity, call.start + row + 1);
+  });
 
-const changesOf = ({ changes, start }, head, row) => changes.filter((change) => (change.head ?? head) === head && (change.query ?? start + row) === start + row);
+const changesOf = ({ changes, start }, head, row) =>
+  changes.filter(
+    (change) => (change.head ?? head) === head && (change.query ?? start + row) === start + row,
+  );
 
 /** Products to scores, in place: of the keys up to the query in causal attention, which are given back. @param {Call} call @param {number} head @param {number} row @param {Float32Array} products */
 function scored(call, head, row, products) {
   const { causal, scale, softcap, mask } = call;
   const seen = causal ? products.subarray(0, call.start + row + 1) : products;
   for (let j = 0; j < seen.length; j++) seen[j] *= scale;
-  if (softcap !== null) for (let j = 0; j < seen.length; j++) seen[j] = softcap * Math.tanh(seen[j] / softcap);
+  if (softcap !== null)
+    for (let j = 0; j < seen.length; j++) seen[j] = softcap * Math.tanh(seen[j] / softcap);
   if (mask) addMask(seen, mask, head, row);
   for (const { key: cut, put } of changesOf(call, head, row)) {
     if (put) continue;
@@ -136,7 +174,19 @@ export function attendOn(on, call) {
   const [z, v] = [on.tensor([query.rows, columns]), on.of([value.rows, value.columns], value.data)];
   const all = Array.from({ length: heads }, (_, head) => head);
   eachMap(on, call, all, (place, head, from, rows) => {
-    on.heap.products.product(place, key.rows, 1, v.at + keyHead(call, head) * dValue, value.columns, 0, z.at + from * columns + head * dValue, columns, rows, key.rows, dValue);
+    on.heap.products.product(
+      place,
+      key.rows,
+      1,
+      v.at + keyHead(call, head) * dValue,
+      value.columns,
+      0,
+      z.at + from * columns + head * dValue,
+      columns,
+      rows,
+      key.rows,
+      dValue,
+    );
   });
   return matrix(query.rows, columns, on.numbers(z));
 }
@@ -147,7 +197,8 @@ export function valuesOf(call) {
   const data = new Float32Array(heads * value.rows * d);
   for (let head = 0, to = 0; head < heads; head++) {
     const first = keyHead(call, head) * d;
-    for (let j = 0; j < value.rows; j++, to += d) data.set(value.data.subarray(j * value.columns + first, j * value.columns + first + d), to);
+    for (let j = 0; j < value.rows; j++, to += d)
+      data.set(value.data.subarray(j * value.columns + first, j * value.columns + first + d), to);
   }
   return { shape: [heads, value.rows, d], data };
 }
@@ -166,7 +217,13 @@ export function maskOf(on, bias) {
   const [heads, rows, columns] = shape.map((n, i) => (strides[i] === 0 ? 1 : n)); // what is broadcast is read once
   const y = on.tensor([heads, rows, columns]);
   on.copy({ ...bias, shape: y.shape, strides }, y);
-  return { heads, rows, columns, data: on.heap.f.slice(y.at, y.at + heads * rows * columns), bool: bias.type === "bool" };
+  return {
+    heads,
+    rows,
+    columns,
+    data: on.heap.f.slice(y.at, y.at + heads * rows * columns),
+    bool: bias.type === "bool",
+  };
 }
 
 /** @param {Workspace} on @param {import("./strided.js").Tensor | null} sinks [head], or [batch, head, query or 1, 1] @returns {Call["sink"]} */

@@ -17,33 +17,69 @@ const MOST_PARTS = 3e7; // numbers of all that was written
  */
 export function* tokenFlow(reading, { edits = [], position, token: asked = null, against = null }) {
   const { model } = reading.text;
-  if (model.config.refused.flow) throw new Error(`the flow to a logit cannot be computed: ${model.config.refused.flow}`);
+  if (model.config.refused.flow)
+    throw new Error(`the flow to a logit cannot be computed: ${model.config.refused.flow}`);
   const clean = yield* reading.pass([]);
   const pass = edits.length ? yield* reading.pass(edits) : clean;
   const [before, after] = [clean, pass].map((one) => softmax(one.logits([position]).data.slice()));
   const most = likeliest(before, 1)[0];
   const token = asked ?? most;
-  for (const [what, id] of /** @type {[string, number | null][]} */ ([["token", token], ["against", against]])) {
-    if (id !== null && !(Number.isInteger(id) && id >= 0 && id < before.length)) throw new Error(`${what}=${id} is outside the ${before.length} tokens of the vocabulary`);
+  for (const [what, id] of /** @type {[string, number | null][]} */ ([
+    ["token", token],
+    ["against", against],
+  ])) {
+    if (id !== null && !(Number.isInteger(id) && id >= 0 && id < before.length))
+      throw new Error(`${what}=${id} is outside the ${before.length} tokens of the vocabulary`);
   }
-  const found = yield* pass.analysing("flow", { position: row([position]), toward: row([token, against ?? token]), by: row([1, against === null ? 0 : -1]) });
-  const [logit, constant, total] = ["logit", "constant", "total"].map((name) => found.get(name).data[0]);
-  const [stream, stays, mlps] = ["stream", "stays", "mlps"].map((name) => eachRowOf(found.get(name)));
+  const found = yield* pass.analysing("flow", {
+    position: row([position]),
+    toward: row([token, against ?? token]),
+    by: row([1, against === null ? 0 : -1]),
+  });
+  const [logit, constant, total] = ["logit", "constant", "total"].map(
+    (name) => found.get(name).data[0],
+  );
+  const [stream, stays, mlps] = ["stream", "stays", "mlps"].map((name) =>
+    eachRowOf(found.get(name)),
+  );
   const shown = [...new Set([token, ...likeliest(after, ANSWERED)])].slice(0, ANSWERED);
   const answers = shown.map((id) => ({ id, before: before[id], after: after[id] }));
-  return { logit, constant, total, ...largestEdges(found.get("edges")), stream, stays, mlps, token, most, against, before: before[token], after: after[token], answers };
+  return {
+    logit,
+    constant,
+    total,
+    ...largestEdges(found.get("edges")),
+    stream,
+    stays,
+    mlps,
+    token,
+    most,
+    against,
+    before: before[token],
+    after: after[token],
+    answers,
+  };
 }
 
 const row = (data) => ({ shape: [data.length], data });
 
 /** @param {{shape: number[], data: Float32Array}} x */
-const eachRowOf = ({ shape, data }) => Array.from({ length: shape[0] }, (_, i) => data.subarray(i * shape[1], (i + 1) * shape[1]));
+const eachRowOf = ({ shape, data }) =>
+  Array.from({ length: shape[0] }, (_, i) => data.subarray(i * shape[1], (i + 1) * shape[1]));
 
 /** The edges that carry most, either way, and how many carry something. */
 function largestEdges({ shape, data }) {
   const [, heads, queries, keys] = shape;
   const places = likeliest(data.map(Math.abs), SENT).filter((at) => data[at]);
-  const edges = places.map((at) => ({ place: [Math.floor(at / (heads * queries * keys)), Math.floor(at / (queries * keys)) % heads, Math.floor(at / keys) % queries, at % keys], value: data[at] }));
+  const edges = places.map((at) => ({
+    place: [
+      Math.floor(at / (heads * queries * keys)),
+      Math.floor(at / (queries * keys)) % heads,
+      Math.floor(at / keys) % queries,
+      at % keys,
+    ],
+    value: data[at],
+  }));
   return { edges, count: data.reduce((n, x) => n + (x ? 1 : 0), 0) };
 }
 
@@ -56,7 +92,12 @@ function largestEdges({ shape, data }) {
  * @param {boolean} above whether a mean can be taken of them
  * @returns {Generator<null, {info: Record<string, any>, numbers: Float32Array[]}>} as `_sources` of views/why/data.py
  */
-export function* scoreBySource(pass, { kind, layer, head, query, key, scaled, longest }, reachable, above) {
+export function* scoreBySource(
+  pass,
+  { kind, layer, head, query, key, scaled, longest },
+  reachable,
+  above,
+) {
   const { refused, sources: known } = pass.model.config;
   const not = (why) => ({ info: { why_no_sources: why, splits: {} }, numbers: [] });
   if (refused.sources) return not(refused.sources);
@@ -66,16 +107,38 @@ export function* scoreBySource(pass, { kind, layer, head, query, key, scaled, lo
     return [side, { names: own(names), short: own(short) }];
   });
   const sources = Object.fromEntries(named);
-  if (sources.key.names.length * n * pass.last().columns > MOST_PARTS) return not("the text is too long for this page to split its scores by source");
+  if (sources.key.names.length * n * pass.last().columns > MOST_PARTS)
+    return not("the text is too long for this page to split its scores by source");
   const keys = matrix(2, n);
   for (const j of reachable) keys.data[n + j] = -1 / reachable.length;
   for (const table of [0, n]) keys.data[table + key] += 1;
   const place = `${kind}/${layer}`;
-  const { shape, data } = (yield* pass.analysing("sources", { head: row([head]), query: row([query]), [`keys/${kind}`]: { shape: [2, n], data: keys.data } }, [place])).get(place);
-  const [score, lifted] = [0, 1].map((table) => eachRowOf({ shape: shape.slice(1), data: data.subarray(table * shape[1] * shape[2]) }));
-  if (!(Math.abs(sumOf(score.map(sumOf)) - scaled) <= Math.max(SUM_ROOM * Math.abs(scaled), SUM_ROUNDING * longest))) return not("the parts do not add up to the score");
+  const { shape, data } = (yield* pass.analysing(
+    "sources",
+    {
+      head: row([head]),
+      query: row([query]),
+      [`keys/${kind}`]: { shape: [2, n], data: keys.data },
+    },
+    [place],
+  )).get(place);
+  const [score, lifted] = [0, 1].map((table) =>
+    eachRowOf({ shape: shape.slice(1), data: data.subarray(table * shape[1] * shape[2]) }),
+  );
+  if (
+    !(
+      Math.abs(sumOf(score.map(sumOf)) - scaled) <=
+      Math.max(SUM_ROOM * Math.abs(scaled), SUM_ROUNDING * longest)
+    )
+  )
+    return not("the parts do not add up to the score");
   const numbers = /** @type {Float32Array[]} */ ([]);
-  const splits = Object.fromEntries(Object.entries(above ? { score, above: lifted } : { score }).map(([name, one]) => [name, tableOf(one, numbers)]));
+  const splits = Object.fromEntries(
+    Object.entries(above ? { score, above: lifted } : { score }).map(([name, one]) => [
+      name,
+      tableOf(one, numbers),
+    ]),
+  );
   return { info: { why_no_sources: "", sources, splits }, numbers };
 }
 
@@ -86,13 +149,19 @@ function tableOf(parts, numbers) {
   const byQuery = parts.map(sumOf);
   const byKey = Array.from(parts[0], (_, k) => sumOf(parts.map((row) => row[k])));
   const [rows, columns] = [byQuery, byKey].map(keptOf);
-  const small = keptAndRest(parts, rows).map((row) => keptAndRest(Array.from(row, (x) => [x]), columns).map(([x]) => x));
+  const small = keptAndRest(parts, rows).map((row) =>
+    keptAndRest(
+      Array.from(row, (x) => [x]),
+      columns,
+    ).map(([x]) => x),
+  );
   numbers.push(...[byQuery, byKey, small.flat()].map((x) => Float32Array.from(x)));
   return { rows, columns, shape: [small.length, small[0].length], total: sumOf(byQuery) };
 }
 
 /** The indices of the largest parts by size, the largest first; all of them if they are few. */
-const keptOf = (values) => likeliest(values.map(Math.abs), values.length <= KEPT_WRITERS + 1 ? values.length : KEPT_WRITERS);
+const keptOf = (values) =>
+  likeliest(values.map(Math.abs), values.length <= KEPT_WRITERS + 1 ? values.length : KEPT_WRITERS);
 
 /** The kept rows, and where there are others a last row for them together. */
 function keptAndRest(rows, kept) {

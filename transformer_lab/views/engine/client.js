@@ -12,7 +12,8 @@ import { crc32, DamagedModel, NOT_AS_WRITTEN } from "./safetensors.js";
  * @throws {DamagedModel}
  */
 export function packedOf({ checksums }, [about, weights]) {
-  if (!about || !weights || !Array.isArray(checksums) || crc32(about) !== checksums[0]) throw new DamagedModel(NOT_AS_WRITTEN);
+  if (!about || !weights || !Array.isArray(checksums) || crc32(about) !== checksums[0])
+    throw new DamagedModel(NOT_AS_WRITTEN);
   return { ...JSON.parse(new TextDecoder().decode(about)), weights, checksum: checksums[1] };
 }
 
@@ -63,7 +64,10 @@ export class Engine {
   #failed(why) {
     const { source } = this;
     this.source = undefined;
-    if (source === undefined || why) return this.end(new Error(`the engine of this page stopped: ${why ?? "its worker could not be started"}`));
+    if (source === undefined || why)
+      return this.end(
+        new Error(`the engine of this page stopped: ${why ?? "its worker could not be started"}`),
+      );
     this.#hire(new InPage(source));
     for (const { message } of this.open.values()) this.worker.postMessage(message);
   }
@@ -88,7 +92,9 @@ export class Engine {
    */
   static async of({ engine: script, model }, signal) {
     const engine = Engine.start(await script.parts[0].text(), signal);
-    const buffers = await Promise.all(model.parts.map(async (part) => new Uint8Array(await part.arrayBuffer())));
+    const buffers = await Promise.all(
+      model.parts.map(async (part) => new Uint8Array(await part.arrayBuffer())),
+    );
     return { engine, about: await engine.load(packedOf(model.info, buffers)) };
   }
 

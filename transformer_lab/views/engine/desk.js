@@ -54,9 +54,21 @@ export class Reading {
   /** Predictions at a position without edits, beside those of a pass with some. @param {import("./pass.js").Pass} clean @param {import("./pass.js").Pass | null} pass @param {number} position */
   compared(clean, pass, position) {
     if (!this.text.model.weights.head) {
-      return { position, kl: null, rows: [], states: pass ? Array.from(analysis("state_changes", { before: clean.last(), after: pass.last() }).change.data) : [] };
+      return {
+        position,
+        kl: null,
+        rows: [],
+        states: pass
+          ? Array.from(
+              analysis("state_changes", { before: clean.last(), after: pass.last() }).change.data,
+            )
+          : [],
+      };
     }
-    const { kl, rows } = outcome(clean.logits([position]).data, pass && pass.logits([position]).data);
+    const { kl, rows } = outcome(
+      clean.logits([position]).data,
+      pass && pass.logits([position]).data,
+    );
     const names = this.names(rows.map(({ id }) => id));
     return { position, kl, rows: rows.map((row, i) => ({ ...row, token: names[i] })), states: [] };
   }
@@ -81,7 +93,8 @@ export class Desk {
    * @returns {Generator<any, any>} steps, of which those that are not null are parts of the answer
    */
   answer({ ask, of = "", ...given }) {
-    if (!Object.hasOwn(ANSWERS, ask)) throw new Error(`the engine does not know the question ${ask}`);
+    if (!Object.hasOwn(ANSWERS, ask))
+      throw new Error(`the engine does not know the question ${ask}`);
     if (ask === "load") return load(this, given);
     if (!this.model) throw new Error("no model has been loaded");
     if (ask === "read") return read(this, of, given);
@@ -94,16 +107,40 @@ export class Desk {
     const name = JSON.stringify([source.tokens, source.target ?? null]);
     let pass = this.sources.get(name);
     if (!pass) {
-      pass = /** @type {TextModel} */ (this.model).model.run({ tokens: source.tokens, target: source.target });
+      pass = /** @type {TextModel} */ (this.model).model.run({
+        tokens: source.tokens,
+        target: source.target,
+      });
       this.sources.set(name, pass);
-      if (this.sources.size > SOURCES) this.sources.delete(/** @type {string} */ (this.sources.keys().next().value));
+      if (this.sources.size > SOURCES)
+        this.sources.delete(/** @type {string} */ (this.sources.keys().next().value));
     }
     return pass;
   }
 }
 
 /** @type {Record<string, (asked: any, given: any, more?: any) => Generator<any, any>>} */
-const ANSWERS = { load, read, words, decode, names, predict, map, picture, pictures, stream, carried, lens, score, steps: blockSteps, flow: tokenFlow, effects, changes, write, compute };
+const ANSWERS = {
+  load,
+  read,
+  words,
+  decode,
+  names,
+  predict,
+  map,
+  picture,
+  pictures,
+  stream,
+  carried,
+  lens,
+  score,
+  steps: blockSteps,
+  flow: tokenFlow,
+  effects,
+  changes,
+  write,
+  compute,
+};
 
 /** A model from what a page carries. @param {Desk} desk @param {import("./text_model.js").Packed} packed */
 function* load(desk, packed) {
@@ -113,7 +150,12 @@ function* load(desk, packed) {
   yield null;
   const { model } = desk.model;
   const { n_heads: heads, n_ctx: longest, kind } = model.config;
-  return { kind, longest, head: Boolean(model.weights.head), kinds: model.kinds.map((one) => ({ kind: one, layers: model.layersOf(one), heads })) };
+  return {
+    kind,
+    longest,
+    head: Boolean(model.weights.head),
+    kinds: model.kinds.map((one) => ({ kind: one, layers: model.layersOf(one), heads })),
+  };
 }
 
 /**
@@ -126,10 +168,15 @@ function* read(desk, of, { text, target = null, masked = [], ids = null }) {
   const model = /** @type {TextModel} */ (desk.model);
   const both = model.kind === "encoder-decoder";
   if (target !== null && !both) {
-    throw new Error(`target='${target}': ${model.name} is ${model.kind === "encoder" ? "an" : "a"} ${model.kind} and takes no target; leave it out`);
+    throw new Error(
+      `target='${target}': ${model.name} is ${model.kind === "encoder" ? "an" : "a"} ${model.kind} and takes no target; leave it out`,
+    );
   }
   const plain = both || !ids ? model.encode(text) : ids;
-  const inputs = { tokens: model.masked(plain, masked), target: /** @type {number[] | null} */ (null) };
+  const inputs = {
+    tokens: model.masked(plain, masked),
+    target: /** @type {number[] | null} */ (null),
+  };
   if (both) inputs.target = ids ?? (yield* quietly(model.targetIds(inputs.tokens, target)));
   const reading = new Reading(model, inputs, (source) => desk.source(source));
   yield* reading.pass([]);
@@ -156,7 +203,13 @@ function* map(reading, { edits = [], places }) {
   const pass = yield* reading.pass(edits);
   const found = [];
   for (const { kind, layer, head } of places) {
-    found.push({ kind, layer, head, weights: pass.pattern(kind, layer, head), values: pass.valueNorms(kind, layer, head) });
+    found.push({
+      kind,
+      layer,
+      head,
+      weights: pass.pattern(kind, layer, head),
+      values: pass.valueNorms(kind, layer, head),
+    });
     yield null;
   }
   return found;
@@ -167,10 +220,30 @@ function* carried(reading, { edits = [], kind, layer, from, to }) {
   const passes = [yield* reading.pass([]), yield* reading.pass(edits)];
   const [before, after] = passes.map((pass) => pass.carriers(kind, layer, from, to));
   const own = Int32Array.from({ length: to - from }, (_, i) => (kind === "cross" ? -1 : from + i));
-  const { places, before: first, after: then, sums } = analysis("carried", { before: before.maps, after: after.maps, before_lengths: before.lengths, after_lengths: after.lengths, own });
+  const {
+    places,
+    before: first,
+    after: then,
+    sums,
+  } = analysis("carried", {
+    before: before.maps,
+    after: after.maps,
+    before_lengths: before.lengths,
+    after_lengths: after.lengths,
+    own,
+  });
   const n = before.lengths.shape[1];
   const at = (read) => Float32Array.from(places.data, read);
-  return { edges: [at((i) => Math.floor(i / (n * (to - from)))), at((i) => (Math.floor(i / n) % (to - from)) + from), at((i) => i % n), first.data, then.data], sums: Array.from(sums.data) };
+  return {
+    edges: [
+      at((i) => Math.floor(i / (n * (to - from)))),
+      at((i) => (Math.floor(i / n) % (to - from)) + from),
+      at((i) => i % n),
+      first.data,
+      then.data,
+    ],
+    sums: Array.from(sums.data),
+  };
 }
 
 /** A function of graphs/analyses.py. @param {Reading} _ @param {{name: string, inputs: Record<string, any>}} given */
@@ -215,8 +288,13 @@ function* effects(reading, { places, position }) {
  */
 function* changes(reading, { edits, position, token, against = null, plain = false }) {
   const clean = yield* reading.pass([]);
-  const [name, other] = against !== null ? ["logit_difference", { against: Int32Array.of(against) }] : [plain ? "token_logit" : "token_log_probability", {}];
-  const metric = (pass) => analysis(name, { logits: pass.logits([position]), token: Int32Array.of(token), ...other }).metric.data[0];
+  const [name, other] =
+    against !== null
+      ? ["logit_difference", { against: Int32Array.of(against) }]
+      : [plain ? "token_logit" : "token_log_probability", {}];
+  const metric = (pass) =>
+    analysis(name, { logits: pass.logits([position]), token: Int32Array.of(token), ...other })
+      .metric.data[0];
   const before = metric(clean);
   const found = [];
   for (const edit of edits) found.push(metric(yield* reading.fresh([edit])) - before);
@@ -225,10 +303,21 @@ function* changes(reading, { edits, position, token, against = null, plain = fal
 
 /** The text written on, without edits and once more with them. @param {Reading} reading */
 function* write(reading, { n, sampling = {}, edits = [] }) {
-  const written = (edits) => reading.text.write(reading.inputs, n, { sampling, edits, read: reading.source, first: () => reading.pass(edits) });
+  const written = (edits) =>
+    reading.text.write(reading.inputs, n, {
+      sampling,
+      edits,
+      read: reading.source,
+      first: () => reading.pass(edits),
+    });
   const plain = yield* written([]);
   const edited = edits.length ? yield* quietly(written(edits)) : null;
-  return { plain, edited, tokens: reading.names(plain), editedTokens: edited && reading.names(edited) };
+  return {
+    plain,
+    edited,
+    tokens: reading.names(plain),
+    editedTokens: edited && reading.names(edited),
+  };
 }
 
 /** The steps, without the parts of an answer that is another's. */

@@ -14,10 +14,15 @@ const DEFAULTS = {
   steer: { what: "resid_post", by: 1, position: null, vector: undefined },
 };
 const OF_STREAM = ["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"];
-const CHOICES = { value: ["zero", "mean"], part: ["attention", "mlp"], what: ["z", "q", "k", "v", "pattern", ...OF_STREAM] };
+const CHOICES = {
+  value: ["zero", "mean"],
+  part: ["attention", "mlp"],
+  what: ["z", "q", "k", "v", "pattern", ...OF_STREAM],
+};
 
 /** @param {string} name @param {any} value @param {string} of @param {number} limit */
-export const outsideOf = (name, value, of, limit) => new EditError(`${name}=${value} is outside ${of} (0 … ${limit - 1})`);
+export const outsideOf = (name, value, of, limit) =>
+  new EditError(`${name}=${value} is outside ${of} (0 … ${limit - 1})`);
 
 /**
  * @param {any} values
@@ -28,15 +33,31 @@ export const outsideOf = (name, value, of, limit) => new EditError(`${name}=${va
  */
 export function checkedEdit(values, model, read) {
   const { edit: name, ...given } = values ?? {};
-  const defaults = Object.hasOwn(DEFAULTS, name) ? { layer: null, kind: null, ...DEFAULTS[name] } : {};
-  const edit = { ...defaults, ...given, head: given.head ?? null, kind: given.kind ?? model.defaultKind, name, told: JSON.stringify(values) };
+  const defaults = Object.hasOwn(DEFAULTS, name)
+    ? { layer: null, kind: null, ...DEFAULTS[name] }
+    : {};
+  const edit = {
+    ...defaults,
+    ...given,
+    head: given.head ?? null,
+    kind: given.kind ?? model.defaultKind,
+    name,
+    told: JSON.stringify(values),
+  };
   const wrong = Object.hasOwn(DEFAULTS, name) ? wrongPart(edit, defaults, given, model) : "edit";
-  if (wrong) throw new EditError(`${wrong} does not fit in this model's edit ${edit.told}; make the edit in Python, which says what it may be`);
+  if (wrong)
+    throw new EditError(
+      `${wrong} does not fit in this model's edit ${edit.told}; make the edit in Python, which says what it may be`,
+    );
   const { kind, part, what } = edit;
   if (name === "skip") edit.stream = part === "mlp" ? "mlp_out" : "attn_out";
   else if (OF_STREAM.includes(what)) edit.stream = what;
   if (kind === "cross" && edit.stream === "attn_out") edit.stream = "cross_out";
-  const why = edit.stream && model.config.lacking[`${kind === "cross" && edit.stream !== "cross_out" ? "decoder" : kind}.${edit.stream}`];
+  const why =
+    edit.stream &&
+    model.config.lacking[
+      `${kind === "cross" && edit.stream !== "cross_out" ? "decoder" : kind}.${edit.stream}`
+    ];
   if (why) throw new EditError(why);
   return name === "patch" ? { ...edit, source: read?.(edit.source) } : edit;
 }
@@ -45,20 +66,29 @@ export function checkedEdit(values, model, read) {
 function wrongPart(edit, defaults, given, model) {
   const { kind, what, by, source, vector } = edit;
   const heads = ["k", "v"].includes(what) ? model.config.n_kv_heads : model.config.n_heads;
-  const within = (value, limit) => value === null || (Number.isInteger(value) && value >= 0 && value < limit);
+  const within = (value, limit) =>
+    value === null || (Number.isInteger(value) && value >= 0 && value < limit);
   const places = [edit.position ?? []].flat(2);
   /** @type {[string, boolean][]} */
   const checks = [
-    ...Object.keys(given).map((part) => /** @type {[string, boolean]} */ ([part, part in defaults])),
+    ...Object.keys(given).map(
+      (part) => /** @type {[string, boolean]} */ ([part, part in defaults]),
+    ),
     ["kind", model.kinds.includes(kind)],
-    ...Object.entries(CHOICES).map(([part, choices]) => /** @type {[string, boolean]} */ ([part, !(part in edit) || choices.includes(edit[part])])),
+    ...Object.entries(CHOICES).map(
+      ([part, choices]) =>
+        /** @type {[string, boolean]} */ ([part, !(part in edit) || choices.includes(edit[part])]),
+    ),
     ["layer", model.kinds.includes(kind) && within(edit.layer, model.layersOf(kind))],
     ["head", within(edit.head, heads) && (edit.head === null || !OF_STREAM.includes(what))],
     ["query", edit.name !== "knock_out" || (edit.query ?? edit.key) !== null],
     ["by", !("by" in edit) || Number.isFinite(by)],
     ["position", places.every(Number.isInteger)],
     ["source", edit.name !== "patch" || Boolean(source?.tokens)],
-    ["vector", edit.name !== "steer" || (Array.isArray(vector) && vector.flat().every(Number.isFinite))],
+    [
+      "vector",
+      edit.name !== "steer" || (Array.isArray(vector) && vector.flat().every(Number.isFinite)),
+    ],
   ];
   return checks.find(([, fits]) => !fits)?.[0] ?? "";
 }

@@ -38,16 +38,28 @@ export class Edits {
   /** What is left of what a head gives: 0 where its output is replaced. @param {string} kind @param {number} layer @param {number} head */
   left(kind, layer, head) {
     const own = this.at(kind, layer).filter((edit) => (edit.head ?? head) === head);
-    const replaced = own.some(({ name, what }) => name === "ablate" || (name === "patch" && what === "z"));
-    return replaced ? 0 : own.reduce((left, { name, by }) => (name === "scale" ? left * Math.abs(by) : left), 1);
+    const replaced = own.some(
+      ({ name, what }) => name === "ablate" || (name === "patch" && what === "z"),
+    );
+    return replaced
+      ? 0
+      : own.reduce((left, { name, by }) => (name === "scale" ? left * Math.abs(by) : left), 1);
   }
 
   /** The first block that differs under other edits. @param {Edits} other */
   firstChange(other) {
     let same = 0;
-    while (same < this.list.length && same < other.list.length && this.list[same].told === other.list[same].told) same++;
+    while (
+      same < this.list.length &&
+      same < other.list.length &&
+      this.list[same].told === other.list[same].told
+    )
+      same++;
     const changed = [...this.list.slice(same), ...other.list.slice(same)];
-    return Math.min(Infinity, ...changed.map(({ kind, layer }) => this.model.turnOf(kind, layer ?? 0)));
+    return Math.min(
+      Infinity,
+      ...changed.map(({ kind, layer }) => this.model.turnOf(kind, layer ?? 0)),
+    );
   }
 
   /**
@@ -60,17 +72,31 @@ export class Edits {
     const end = call.start + call.query.rows;
     for (const edit of this.at(call.kind, call.layer)) {
       if (edit.name === "knock_out") {
-        for (const [name, limit] of /** @type {[string, number][]} */ ([["query", end], ["key", call.key.rows]])) {
-          if (edit[name] !== null && !(edit[name] >= 0 && edit[name] < limit)) throw outsideOf(name, edit[name], `the ${limit} tokens`, limit);
+        for (const [name, limit] of /** @type {[string, number][]} */ ([
+          ["query", end],
+          ["key", call.key.rows],
+        ])) {
+          if (edit[name] !== null && !(edit[name] >= 0 && edit[name] < limit))
+            throw outsideOf(name, edit[name], `the ${limit} tokens`, limit);
         }
-        call = { ...call, changes: [...call.changes, { head: edit.head, query: edit.query, key: edit.key }] };
+        call = {
+          ...call,
+          changes: [...call.changes, { head: edit.head, query: edit.query, key: edit.key }],
+        };
       } else if (edit.name === "patch" && edit.what === "pattern") {
         call = { ...call, changes: [...call.changes, ...rowsPutIn(edit, call, end)] };
       } else if (edit.name === "patch" && Object.hasOwn(OF_CALL, edit.what)) {
         const name = OF_CALL[edit.what];
         const first = edit.what === "q" ? call.start : 0;
         const x = copyOf(call[name]);
-        putRows(edit, edit.source.at(call.kind, call.layer).call[name], x, first, first + x.rows, call.dHead);
+        putRows(
+          edit,
+          edit.source.at(call.kind, call.layer).call[name],
+          x,
+          first,
+          first + x.rows,
+          call.dHead,
+        );
         call = { ...call, [name]: x };
       }
     }
@@ -91,7 +117,10 @@ export class Edits {
 
   /** The residual stream, and what is added to it. @param {string} name @param {string} kind of the stack @param {number} layer @param {Matrix} x @param {number} [start] where in the text its first row is */
   stream(name, kind, layer, x, start = 0) {
-    for (const edit of [...this.at(kind, layer), ...(kind === "decoder" ? this.at("cross", layer) : [])]) {
+    for (const edit of [
+      ...this.at(kind, layer),
+      ...(kind === "decoder" ? this.at("cross", layer) : []),
+    ]) {
       if (edit.stream === name) x = STREAM[edit.name](edit, x, start, kind, layer);
     }
     return x;
@@ -115,16 +144,25 @@ function ablated(edit, call, z) {
     for (let i = 0; i < z.data.length; i++) mean[i % z.columns] += z.data[i] / z.rows;
   }
   const [first, last] = columnsOf(edit, call.dHead, z.columns);
-  for (let at = 0; at < z.data.length; at += z.columns) z.data.set(mean.subarray(first, last), at + first);
+  for (let at = 0; at < z.data.length; at += z.columns)
+    z.data.set(mean.subarray(first, last), at + first);
 }
 
 function scaled(edit, call, z) {
   const [first, last] = columnsOf(edit, call.dHead, z.columns);
-  for (let at = 0; at < z.data.length; at += z.columns) for (let c = first; c < last; c++) z.data[at + c] *= edit.by;
+  for (let at = 0; at < z.data.length; at += z.columns)
+    for (let c = first; c < last; c++) z.data[at + c] *= edit.by;
 }
 
 function patchedHeads(edit, call, z) {
-  putRows(edit, edit.source.heads(call.kind, call.layer), z, call.start, call.start + z.rows, call.dHead);
+  putRows(
+    edit,
+    edit.source.heads(call.kind, call.layer),
+    z,
+    call.start,
+    call.start + z.rows,
+    call.dHead,
+  );
 }
 
 /** Rows of a map that another text's take the place of, each as a change. @returns {MapChange[]} */
@@ -137,8 +175,11 @@ function rowsPutIn(edit, call, end) {
         "patch maps between texts of the same length",
     );
   }
-  const heads = edit.head === null ? Array.from({ length: call.heads }, (_, head) => head) : [edit.head];
-  const maps = new Map(heads.map((head) => [head, edit.source.pattern(call.kind, call.layer, head)]));
+  const heads =
+    edit.head === null ? Array.from({ length: call.heads }, (_, head) => head) : [edit.head];
+  const maps = new Map(
+    heads.map((head) => [head, edit.source.pattern(call.kind, call.layer, head)]),
+  );
   return pairsOf(edit, source.query.rows, call.start, end).map(([there, here]) => ({
     head: edit.head,
     query: here,
@@ -150,22 +191,37 @@ function rowsPutIn(edit, call, end) {
 function putRows(edit, source, x, first, end, dHead) {
   const [left, right] = columnsOf(edit, dHead, x.columns);
   for (const [there, here] of pairsOf(edit, source.rows, first, end)) {
-    x.data.set(source.data.subarray(there * x.columns + left, there * x.columns + right), (here - first) * x.columns + left);
+    x.data.set(
+      source.data.subarray(there * x.columns + left, there * x.columns + right),
+      (here - first) * x.columns + left,
+    );
   }
 }
 
-const columnsOf = ({ head }, dHead, columns) => (head === null ? [0, columns] : [head * dHead, (head + 1) * dHead]);
+const columnsOf = ({ head }, dHead, columns) =>
+  head === null ? [0, columns] : [head * dHead, (head + 1) * dHead];
 
 /** Places in the other text, and where they come to stand in what passes now, which holds `first` … `end`. */
 function pairsOf({ position }, inSource, first, end) {
   if (position === null && inSource !== end) {
-    throw new EditError(`source_trace has ${inSource} tokens and this text has ${end}: name a position, or patch between texts of the same length`);
+    throw new EditError(
+      `source_trace has ${inSource} tokens and this text has ${end}: name a position, or patch between texts of the same length`,
+    );
   }
-  const wanted = position === null ? Array.from({ length: end - first }, (_, i) => first + i) : typeof position === "number" ? [position] : position;
+  const wanted =
+    position === null
+      ? Array.from({ length: end - first }, (_, i) => first + i)
+      : typeof position === "number"
+        ? [position]
+        : position;
   const pairs = wanted.map((place) => (typeof place === "number" ? [place, place] : place));
   for (const pair of pairs) {
-    for (const [place, whose, limit] of [[pair[0], "source_trace", inSource], [pair[1], "this text", end]]) {
-      if (!(place >= 0 && place < limit)) throw outsideOf("position", place, `the ${limit} tokens of ${whose}`, limit);
+    for (const [place, whose, limit] of [
+      [pair[0], "source_trace", inSource],
+      [pair[1], "this text", end],
+    ]) {
+      if (!(place >= 0 && place < limit))
+        throw outsideOf("position", place, `the ${limit} tokens of ${whose}`, limit);
     }
   }
   return pairs.filter(([, here]) => here >= first);
@@ -186,11 +242,17 @@ const STREAM = {
     const places = position === null ? Array.from({ length: n }, (_, i) => i) : [position].flat();
     const several = typeof vector[0] !== "number";
     const width = (several ? vector[0] : vector).length;
-    if (width !== x.columns) throw new EditError(`vector must have d_model=${x.columns} numbers, the width of this model's stream, got ${width}`);
+    if (width !== x.columns)
+      throw new EditError(
+        `vector must have d_model=${x.columns} numbers, the width of this model's stream, got ${width}`,
+      );
     const strange = places.find((place) => !(place >= 0 && place < n));
-    if (strange !== undefined) throw outsideOf("position", strange, `the ${n} tokens of this text`, n);
+    if (strange !== undefined)
+      throw outsideOf("position", strange, `the ${n} tokens of this text`, n);
     if (several && vector.length !== places.length) {
-      throw new EditError(`vector must be one vector [d_model] or one for each of the ${places.length} steered positions, got ${vector.length}`);
+      throw new EditError(
+        `vector must be one vector [d_model] or one for each of the ${places.length} steered positions, got ${vector.length}`,
+      );
     }
     const y = copyOf(x);
     places.forEach((place, i) => {

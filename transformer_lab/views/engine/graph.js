@@ -35,7 +35,11 @@ const FORMAT = 2;
 const OURS = "transformer_lab.";
 const STRETCH = 32; // nodes at most between two steps
 /** @type {Hooks} */
-const NO_HOOKS = { call: (call) => call, heads: (_, z) => z, stream: (_name, _kind, _layer, x) => x };
+const NO_HOOKS = {
+  call: (call) => call,
+  heads: (_, z) => z,
+  stream: (_name, _kind, _layer, x) => x,
+};
 
 /** A page that holds a graph which this engine does not run, and why. */
 export class UnknownGraph extends Error {}
@@ -51,12 +55,19 @@ export class Graph {
     const { nodes } = description;
     /** @type {Map<string, any[]>} the nodes that read a result */
     this.readers = new Map(nodes.map(([, name]) => [name, []]));
-    for (const node of nodes) if (node[0] !== "weight" && node[0] !== "input") for (const name of new Set(namesIn([node[2], Object.values(node[3])]))) this.readers.get(name)?.push(node);
+    for (const node of nodes)
+      if (node[0] !== "weight" && node[0] !== "input")
+        for (const name of new Set(namesIn([node[2], Object.values(node[3])])))
+          this.readers.get(name)?.push(node);
     /** @type {Map<string, Tensor>} by the name of the node */
     this.weights = new Map();
     for (const [operation, name, [weight, order]] of nodes) {
-      if (operation === "permute" && this.weights.has(weight.n)) { // products read most weights turned
-        this.weights.set(name, OPERATIONS.permute(this.on, [this.weights.get(weight.n), order], {}));
+      if (operation === "permute" && this.weights.has(weight.n)) {
+        // products read most weights turned
+        this.weights.set(
+          name,
+          OPERATIONS.permute(this.on, [this.weights.get(weight.n), order], {}),
+        );
       }
       if (operation !== "weight") continue;
       this.weights.set(name, { ...this.#loaded(weight), type: description.weights[weight].type });
@@ -69,11 +80,14 @@ export class Graph {
     /** @type {Map<string, Plan>} */
     this.plans = new Map();
     /** What each node depends on of an input that grows; see `Growth` in Python. @type {Map<string, string>} */
-    this.letters = new Map(nodes.map(([, name], i) => [name, description.growth?.letters[i] ?? "f"]));
+    this.letters = new Map(
+      nodes.map(([, name], i) => [name, description.growth?.letters[i] ?? "f"]),
+    );
     /** Where blocks begin: the first point of every layer, "kind/layer" -> node. @type {Map<string, number>} */
     this.blocks = new Map();
     nodes.forEach(([operation, , args], i) => {
-      if (operation === `${OURS}point` && args[1] === "resid_pre") this.blocks.set(`${args[2]}/${args[3]}`, i);
+      if (operation === `${OURS}point` && args[1] === "resid_pre")
+        this.blocks.set(`${args[2]}/${args[3]}`, i);
     });
   }
 
@@ -81,9 +95,20 @@ export class Graph {
   #loaded(weight) {
     const { nodes } = this.description;
     const asRows = ([operation, name, args], read) =>
-      operation === "embedding" ? args[0].n === read : operation === "permute" && this.readers.get(name)?.every(([by, , given]) => ["mm", "addmm"].includes(by) && given[given.length - 1].n === name);
-    const names = nodes.filter(([operation, , args]) => operation === "weight" && args[0] === weight).map(([, name]) => name);
-    const narrow = names.every((name) => this.readers.get(name)?.every((node) => asRows(node, name)));
+      operation === "embedding"
+        ? args[0].n === read
+        : operation === "permute" &&
+          this.readers
+            .get(name)
+            ?.every(
+              ([by, , given]) => ["mm", "addmm"].includes(by) && given[given.length - 1].n === name,
+            );
+    const names = nodes
+      .filter(([operation, , args]) => operation === "weight" && args[0] === weight)
+      .map(([, name]) => name);
+    const narrow = names.every((name) =>
+      this.readers.get(name)?.every((node) => asRows(node, name)),
+    );
     return narrow ? this.loaded.at(weight) : this.loaded.wideAt(weight);
   }
 
@@ -104,8 +129,15 @@ export class Graph {
     for (let i = nodes.length - 1; i >= 0; i--) {
       const [operation, name, args, named] = nodes[i];
       if (!needed.has(name) || known.includes(name) || this.weights.has(name)) continue;
-      const kept = (x, at) => grown && operation === `${OURS}attend` && (at === 1 || at === 2) && this.letters.get(x.n) === "f";
-      const names = operation === "input" ? [] : namesIn([args.filter((x, at) => !kept(x, at)), Object.values(named)]);
+      const kept = (x, at) =>
+        grown &&
+        operation === `${OURS}attend` &&
+        (at === 1 || at === 2) &&
+        this.letters.get(x.n) === "f";
+      const names =
+        operation === "input"
+          ? []
+          : namesIn([args.filter((x, at) => !kept(x, at)), Object.values(named)]);
       plan.order.push(i);
       plan.gone.push([...new Set(names)].filter((one) => !read.has(one) && !this.weights.has(one)));
       for (const one of names) for (const list of [needed, read]) list.add(one);
@@ -126,9 +158,14 @@ export class Graph {
   /** What the model makes of rows of what its answers are made from: [row, answer]. @param {Matrix} rows @returns {Matrix} */
   read(rows) {
     const { tail = "", inputs, nodes } = this.description;
-    const shape = nodes.some(([operation, name]) => name === tail && operation === `${OURS}point`) ? [1, rows.rows, rows.columns] : [rows.rows, rows.columns];
+    const shape = nodes.some(([operation, name]) => name === tail && operation === `${OURS}point`)
+      ? [1, rows.rows, rows.columns]
+      : [rows.rows, rows.columns];
     const text = Array(rows.rows).fill(0); // its length alone is read
-    const pass = new GraphPass(this, Object.fromEntries(inputs.map((name) => [name, text])), { wanted: [this.answer], known: new Map([[tail, { shape, data: rows.data }]]) });
+    const pass = new GraphPass(this, Object.fromEntries(inputs.map((name) => [name, text])), {
+      wanted: [this.answer],
+      known: new Map([[tail, { shape, data: rows.data }]]),
+    });
     for (const _ of pass.steps());
     const { data } = pass.result;
     return matrix(rows.rows, data.length / rows.rows, data);
@@ -159,7 +196,11 @@ export class GraphPass {
    * @param {string[]} [options.wanted] nodes
    * @param {Map<string, Numbers>} [options.known] results that are put in, by node
    */
-  constructor(graph, inputs, { hooks = {}, from = null, wanted = graph.wanted, known = new Map() } = {}) {
+  constructor(
+    graph,
+    inputs,
+    { hooks = {}, from = null, wanted = graph.wanted, known = new Map() } = {},
+  ) {
     this.graph = graph;
     /** @type {Record<string, any>} */
     this.inputs = inputs;
@@ -191,7 +232,9 @@ export class GraphPass {
   get answer() {
     const { shape, data } = this.result;
     if (!this.graph.description.tail) return this.result;
-    const answers = this.graph.read(matrix(data.length / shape[shape.length - 1], shape[shape.length - 1], data));
+    const answers = this.graph.read(
+      matrix(data.length / shape[shape.length - 1], shape[shape.length - 1], data),
+    );
     return { shape: [1, answers.rows, answers.columns], data: answers.data };
   }
 
@@ -202,7 +245,8 @@ export class GraphPass {
     const [first, n] = [this.start, this.start + rows];
     const read = matrix(places.length, d);
     places.forEach((place, i) => {
-      if (!(Number.isInteger(place) && place >= first && place < n)) throw new Error(`position=${place} is outside the ${n} tokens (${first} … ${n - 1})`);
+      if (!(Number.isInteger(place) && place >= first && place < n))
+        throw new Error(`position=${place} is outside the ${n} tokens (${first} … ${n - 1})`);
       read.data.set(data.subarray((place - first) * d, (place - first + 1) * d), i * d);
     });
     return this.graph.description.tail ? this.graph.read(read) : read;
@@ -212,10 +256,15 @@ export class GraphPass {
   *steps() {
     const { graph, from, start } = this;
     const { nodes, results, updates = {} } = graph.description;
-    const { order, gone } = graph.plan([...this.wanted, ...Object.values(updates)], [...this.known.keys()], start > 0);
+    const { order, gone } = graph.plan(
+      [...this.wanted, ...Object.values(updates)],
+      [...this.known.keys()],
+      start > 0,
+    );
     let done = false;
     try {
-      for (const [name, { shape, data }] of this.known) this.#live.set(name, graph.on.of(shape, data));
+      for (const [name, { shape, data }] of this.known)
+        this.#live.set(name, graph.on.of(shape, data));
       graph.on.made = [];
       let first = 0;
       if (from && from.block !== null) {
@@ -239,11 +288,15 @@ export class GraphPass {
       const names = new Map(Object.entries(results).map(([name, node]) => [node, name]));
       for (const node of this.wanted) {
         const t = graph.weights.get(node) ?? this.#live.get(node);
-        this.results.set(names.get(node) ?? node, { shape: t.shape, data: graph.on.numbers(graph.on.whole(t)) });
+        this.results.set(names.get(node) ?? node, {
+          shape: t.shape,
+          data: graph.on.numbers(graph.on.whole(t)),
+        });
       }
       this.#update(Object.entries(updates));
       done = true;
-    } finally { // of a pass that was left as well
+    } finally {
+      // of a pass that was left as well
       if (!done) this.release();
       graph.on.settle([]);
       for (const name of [...this.#live.keys()]) this.#letGo(name);
@@ -254,7 +307,11 @@ export class GraphPass {
   /** Weights become what was computed for them, unless a result is not finite. @param {[string, string][]} updates */
   #update(updates) {
     const { on, loaded } = this.graph;
-    if (!updates.length || ![...this.results.values()].every(({ data }) => data.every(Number.isFinite))) return;
+    if (
+      !updates.length ||
+      ![...this.results.values()].every(({ data }) => data.every(Number.isFinite))
+    )
+      return;
     for (const [name, node] of updates) on.copy(this.#live.get(node), loaded.at(name));
     on.forgetTurned();
   }
@@ -292,8 +349,15 @@ export class GraphPass {
       }
       if (operation !== `${OURS}point`) continue;
       const [, name, kind, layer] = args;
-      this.streams.set(`${kind}/${layer}/${name}`, /** @type {Matrix} */ (pass.streams.get(`${kind}/${layer}/${name}`)));
-      if (name === "resid_pre") this.kept.set(`${kind}/${layer}`, this.#hold(pass.kept.get(`${kind}/${layer}`) ?? new Map()));
+      this.streams.set(
+        `${kind}/${layer}/${name}`,
+        /** @type {Matrix} */ (pass.streams.get(`${kind}/${layer}/${name}`)),
+      );
+      if (name === "resid_pre")
+        this.kept.set(
+          `${kind}/${layer}`,
+          this.#hold(pass.kept.get(`${kind}/${layer}`) ?? new Map()),
+        );
     }
   }
 
@@ -303,13 +367,28 @@ export class GraphPass {
     const letter = this.start ? letters.get(name) : "f";
     if (letter === "n") return this.#length(name);
     const value = letter === "r" && operation !== `${OURS}attend` ? this.#fewOf : this.#valueOf;
-    const calls = (value) => OPERATIONS[operation](on, args.map((x) => valueIn(x, value)), namedIn(named, value));
+    const calls = (value) =>
+      OPERATIONS[operation](
+        on,
+        args.map((x) => valueIn(x, value)),
+        namedIn(named, value),
+      );
     let result;
     if (operation === "input") result = this.#input(args[0]);
-    else if (operation === `${OURS}attend`) result = this.#attend(name, args.map((x) => valueIn(x, value)), args);
+    else if (operation === `${OURS}attend`)
+      result = this.#attend(
+        name,
+        args.map((x) => valueIn(x, value)),
+        args,
+      );
     else if (operation === `${OURS}point`) result = this.#point(args.map((x) => valueIn(x, value)));
     else result = calls(value);
-    const own = (t) => (Array.isArray(t) ? t.map(own) : t?.store && !on.made.includes(t) ? on.view(t, t.shape, t.strides) : t);
+    const own = (t) =>
+      Array.isArray(t)
+        ? t.map(own)
+        : t?.store && !on.made.includes(t)
+          ? on.view(t, t.shape, t.strides)
+          : t;
     result = own(result);
     if (letter === "b") this.#few.set(name, own(calls(this.#fewOf)));
     on.settle(letter === "b" ? [result, this.#few.get(name)].flat() : result);
@@ -329,7 +408,14 @@ export class GraphPass {
   #lastRows(t, axis) {
     const size = t.shape[axis];
     const n = size - this.start;
-    return size === 1 ? t : this.graph.on.view(t, t.shape.with(axis, n), t.strides, t.at + this.start * t.strides[axis]);
+    return size === 1
+      ? t
+      : this.graph.on.view(
+          t,
+          t.shape.with(axis, n),
+          t.strides,
+          t.at + this.start * t.strides[axis],
+        );
   }
 
   /** Of the text that grows. @param {string} name of its node */
@@ -355,16 +441,37 @@ export class GraphPass {
     const [, heads, , dHead] = query.shape;
     const grown = (at, t, known) => {
       const letter = letters.get(args[at].n);
-      return !known || letter === "l" ? on.rows(t) : letter === "f" ? known : stacked(known, on.rows(t));
+      return !known || letter === "l"
+        ? on.rows(t)
+        : letter === "f"
+          ? known
+          : stacked(known, on.rows(t));
     };
     const [keys, values] = [grown(1, key, before?.key), grown(2, value, before?.value)];
     const groups = value ? value.shape[1] : /** @type {any} */ (before).groups;
     const dValue = values.columns / groups;
-    const ofRows = (at, t) => (before && t?.shape.length > 1 && letters.get(args[at].n) === "l" ? this.#lastRows(t, t.shape.length - 2) : t);
+    const ofRows = (at, t) =>
+      before && t?.shape.length > 1 && letters.get(args[at].n) === "l"
+        ? this.#lastRows(t, t.shape.length - 2)
+        : t;
     /** @type {Call} */
     const given = {
-      kind, layer, heads, groups, dHead, dValue, query: on.rows(query), key: keys, value: values,
-      scale, softcap, mask: maskOf(on, ofRows(3, bias)), sink: sinkOf(on, ofRows(4, sinks)), causal, start: causal ? keys.rows - query.shape[2] : this.start, changes: [],
+      kind,
+      layer,
+      heads,
+      groups,
+      dHead,
+      dValue,
+      query: on.rows(query),
+      key: keys,
+      value: values,
+      scale,
+      softcap,
+      mask: maskOf(on, ofRows(3, bias)),
+      sink: sinkOf(on, ofRows(4, sinks)),
+      causal,
+      start: causal ? keys.rows - query.shape[2] : this.start,
+      changes: [],
     };
     const call = this.hooks.call(given);
     const z = this.hooks.heads(call, attendOn(on, call));
@@ -381,7 +488,10 @@ export class GraphPass {
     const whole = on.whole(x);
     const columns = x.shape.at(-1);
     const rows = countOf(x.shape) / columns;
-    const before = this.#last?.store === x.store && this.#last.at === x.at ? this.#last.numbers : matrix(rows, columns, on.heap.f.slice(whole.at, whole.at + rows * columns));
+    const before =
+      this.#last?.store === x.store && this.#last.at === x.at
+        ? this.#last.numbers
+        : matrix(rows, columns, on.heap.f.slice(whole.at, whole.at + rows * columns));
     const after = this.hooks.stream(name, kind, layer, before, this.start);
     this.streams.set(`${kind}/${layer}/${name}`, after);
     const y = after === before ? x : on.of(x.shape, after.data);
@@ -413,15 +523,27 @@ function namesIn(x) {
 
 /** @param {Description} description @throws {UnknownGraph} */
 function checkDescription({ format, nodes, weights }) {
-  if (format !== FORMAT) throw new UnknownGraph(`this page's graph has format ${format}, and its engine reads format ${FORMAT}`);
+  if (format !== FORMAT)
+    throw new UnknownGraph(
+      `this page's graph has format ${format}, and its engine reads format ${FORMAT}`,
+    );
   const known = new Set();
   for (const [operation, name, args, named] of nodes) {
-    if (!["input", "weight", `${OURS}attend`, `${OURS}point`].includes(operation) && !Object.hasOwn(OPERATIONS, operation)) {
+    if (
+      !["input", "weight", `${OURS}attend`, `${OURS}point`].includes(operation) &&
+      !Object.hasOwn(OPERATIONS, operation)
+    ) {
       throw new UnknownGraph(`this page's engine does not know the operation ${operation}`);
     }
-    if (operation === "weight" && !Object.hasOwn(weights, args[0])) throw new UnknownGraph(`the graph of this page lacks the weight ${args[0]}`);
-    for (const read of operation === "weight" || operation === "input" ? [] : namesIn([args, Object.values(named)])) {
-      if (!known.has(read)) throw new UnknownGraph(`the graph of this page is damaged: ${name} reads ${read}, which comes later or not at all`);
+    if (operation === "weight" && !Object.hasOwn(weights, args[0]))
+      throw new UnknownGraph(`the graph of this page lacks the weight ${args[0]}`);
+    for (const read of operation === "weight" || operation === "input"
+      ? []
+      : namesIn([args, Object.values(named)])) {
+      if (!known.has(read))
+        throw new UnknownGraph(
+          `the graph of this page is damaged: ${name} reads ${read}, which comes later or not at all`,
+        );
     }
     known.add(name);
   }

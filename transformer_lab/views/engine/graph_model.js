@@ -72,12 +72,22 @@ export class GraphModel {
   outputOf(kind, layer, heads, head) {
     const view = this.config.w_o[`${kind}/${layer}`];
     if (!view) return null;
-    const { weight, shape: [rows, columns], strides: [row, column], at } = view;
+    const {
+      weight,
+      shape: [rows, columns],
+      strides: [row, column],
+      at,
+    } = view;
     const { on, loaded } = this.graph;
     return () => {
       const kept = loaded.at(weight);
       const wide = kept.store.scale ? on.widened(kept) : kept;
-      return on.view(wide, [1, rows / heads, columns], [rows * row, row, column], wide.at + at + head * (rows / heads) * row);
+      return on.view(
+        wide,
+        [1, rows / heads, columns],
+        [rows * row, row, column],
+        wide.at + at + head * (rows / heads) * row,
+      );
     };
   }
 
@@ -108,7 +118,10 @@ export class GraphModel {
   read(x) {
     const { nodes, tail } = this.graph.description;
     const node = nodes.find(([, name]) => name === tail);
-    if (!node?.[0].endsWith(".point")) throw new Error("the graph of this page does not make logits of each row of the stream by itself, so that there is no logit lens");
+    if (!node?.[0].endsWith(".point"))
+      throw new Error(
+        "the graph of this page does not make logits of each row of the stream by itself, so that there is no logit lens",
+      );
     return this.graph.read(x);
   }
 
@@ -123,7 +136,10 @@ export class GraphModel {
   hold(pass) {
     this.held.push(pass);
     if (this.held.length <= HELD) return;
-    const at = Math.max(0, this.held.findIndex((one) => one.edits.list.length > 0));
+    const at = Math.max(
+      0,
+      this.held.findIndex((one) => one.edits.list.length > 0),
+    );
     const [old] = this.held.splice(at === this.held.length - 1 ? 0 : at, 1);
     old.release();
   }
@@ -138,14 +154,21 @@ export class GraphModel {
   check(ids, kind = this.defaultKind) {
     const { n_ctx: most, vocab_size: source, target_vocab_size: target } = this.config;
     const size = this.both && kind === "decoder" ? (target ?? source) : source;
-    const [shortest, longest] = this.graph.description.lengths[this.both && kind === "decoder" ? "target" : "tokens"];
+    const [shortest, longest] =
+      this.graph.description.lengths[this.both && kind === "decoder" ? "target" : "tokens"];
     if (!ids.length) throw new Error("tokens is empty; give at least one token");
     const strange = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= size);
-    if (strange !== undefined) throw new Error(`token ${strange} is outside the vocabulary of ${size} tokens`);
-    if (ids.length > most) throw new Error(`the text has ${ids.length} tokens but this model reads at most ${most}; shorten it`);
+    if (strange !== undefined)
+      throw new Error(`token ${strange} is outside the vocabulary of ${size} tokens`);
+    if (ids.length > most)
+      throw new Error(
+        `the text has ${ids.length} tokens but this model reads at most ${most}; shorten it`,
+      );
     if (ids.length >= shortest && ids.length <= longest) return;
     const wanted = shortest === longest ? `exactly ${shortest}` : `${shortest} to ${longest}`;
-    throw new Error(`the text has ${ids.length} tokens, and in this page the model reads ${wanted}`);
+    throw new Error(
+      `the text has ${ids.length} tokens, and in this page the model reads ${wanted}`,
+    );
   }
 }
 
@@ -154,6 +177,7 @@ function checkWeights({ weights }, tensors) {
   for (const [name, { shape }] of Object.entries(weights)) {
     const found = tensors.get(name)?.shape;
     if (!found) throw new UnknownGraph(`${name} is missing in the weights of this page`);
-    if (String(found) !== String(shape)) throw new UnknownGraph(`${name} is [${found}] in the weights and [${shape}] in the graph`);
+    if (String(found) !== String(shape))
+      throw new UnknownGraph(`${name} is [${found}] in the weights and [${shape}] in the graph`);
   }
 }

@@ -1,7 +1,8 @@
 // Stands for the engine's worker where no worker may be made (a policy, an old browser): the same script in
 // the page itself, which the page lets run for a moment at a time.
 
-export const IN_PAGE = "No worker may be started here: the page computes by itself, a moment at a time, and is slower meanwhile.";
+export const IN_PAGE =
+  "No worker may be started here: the page computes by itself, a moment at a time, and is slower meanwhile.";
 
 export class InPage {
   /** @param {string} source of a worker */

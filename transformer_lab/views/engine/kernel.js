@@ -11,7 +11,22 @@ const SLACK = 8; // numbers behind the last tensor, which are read and not used
 /** As in kernel.c, with places for addresses; the others where they are compiled. @typedef {{linear: Function, linear8: Function, product: Function, map?: Function, zip?: Function, runs?: Function, soften?: Function, norm?: Function}} Products */
 
 /** By number, as kernel.c has them. */
-export const MAPS = { exp: 0, sigmoid: 1, tanh: 2, silu: 3, gelu: 4, gelu_tanh: 5, neg: 6, square: 7, relu: 8, erf: 9, sqrt: 10, floor: 11, round: 12, abs: 13 };
+export const MAPS = {
+  exp: 0,
+  sigmoid: 1,
+  tanh: 2,
+  silu: 3,
+  gelu: 4,
+  gelu_tanh: 5,
+  neg: 6,
+  square: 7,
+  relu: 8,
+  erf: 9,
+  sqrt: 10,
+  floor: 11,
+  round: 12,
+  abs: 13,
+};
 export const RUNS = { sum: 0, squares: 1, largest: 2 };
 export const SOFT = { softmax: 0, safe: 1, log: 2 };
 export const ZIPS = { add: 0, sub: 1, mul: 2, div: 3, maximum: 4, minimum: 5 };
@@ -45,7 +60,8 @@ export class NumberHeap {
       this.idle -= size;
       return again;
     }
-    const joined = this.end + size + SLACK > this.f.length && this.idle > this.end / 4 && this.#joined(size);
+    const joined =
+      this.end + size + SLACK > this.f.length && this.idle > this.end / 4 && this.#joined(size);
     if (joined) return joined;
     const at = this.end;
     this.end += size;
@@ -55,7 +71,9 @@ export class NumberHeap {
 
   /** A part of what is free, where neighbours become one; 0 where all are too small. @param {number} size */
   #joined(size) {
-    const places = [...this.free].flatMap(([size, list]) => list.map((at) => ({ at, size }))).sort((a, b) => a.at - b.at);
+    const places = [...this.free]
+      .flatMap(([size, list]) => list.map((at) => ({ at, size })))
+      .sort((a, b) => a.at - b.at);
     this.free.clear();
     this.idle = 0;
     /** @type {{at: number, size: number}[]} */
@@ -67,7 +85,10 @@ export class NumberHeap {
     }
     const last = joined[joined.length - 1];
     if (last && last.at + last.size === this.end) this.end = /** @type {any} */ (joined.pop()).at;
-    const best = joined.reduce((a, b) => (b.size >= size && b.size < a.size ? b : a), { at: 0, size: Infinity });
+    const best = joined.reduce((a, b) => (b.size >= size && b.size < a.size ? b : a), {
+      at: 0,
+      size: Infinity,
+    });
     for (const one of joined) if (one !== best) this.give(one.at, one.size);
     if (best.at && best.size > size) this.give(best.at + size, best.size - size);
     return best.at;
@@ -100,7 +121,9 @@ export class NumberHeap {
         this.f = more;
       }
     } catch {
-      throw new Error(`this model needs ${Math.ceil((wanted * PAGE) / 2 ** 20)} MiB, more than this browser gives a page`);
+      throw new Error(
+        `this model needs ${Math.ceil((wanted * PAGE) / 2 ** 20)} MiB, more than this browser gives a page`,
+      );
     }
   }
 }
@@ -110,16 +133,35 @@ function started(heap) {
   try {
     const binary = Uint8Array.from(atob(KERNEL), (letter) => letter.charCodeAt(0));
     const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
-    const { linear, linear8, product, map, zip, runs, soften, norm } = /** @type {Record<string, any>} */ (new WebAssembly.Instance(new WebAssembly.Module(binary), { env: { memory } }).exports);
+    const { linear, linear8, product, map, zip, runs, soften, norm } =
+      /** @type {Record<string, any>} */ (
+        new WebAssembly.Instance(new WebAssembly.Module(binary), { env: { memory } }).exports
+      );
     heap.products = {
-      linear: (x, xs, w, ws, b, y, ys, rows, dIn, dOut) => linear(4 * x, xs, 4 * w, ws, 4 * b, 4 * y, ys, rows, dIn, dOut),
-      linear8: (x, xs, w, s, b, y, ys, rows, dIn, dOut) => linear8(4 * x, xs, 4 * w, 4 * s, 4 * b, 4 * y, ys, rows, dIn, dOut, 4 * heap.roomFor(4 * dIn)),
-      product: (x, row, column, w, ws, b, y, ys, rows, dIn, dOut) => product(4 * x, row, column, 4 * w, ws, 4 * b, 4 * y, ys, rows, dIn, dOut),
+      linear: (x, xs, w, ws, b, y, ys, rows, dIn, dOut) =>
+        linear(4 * x, xs, 4 * w, ws, 4 * b, 4 * y, ys, rows, dIn, dOut),
+      linear8: (x, xs, w, s, b, y, ys, rows, dIn, dOut) =>
+        linear8(
+          4 * x,
+          xs,
+          4 * w,
+          4 * s,
+          4 * b,
+          4 * y,
+          ys,
+          rows,
+          dIn,
+          dOut,
+          4 * heap.roomFor(4 * dIn),
+        ),
+      product: (x, row, column, w, ws, b, y, ys, rows, dIn, dOut) =>
+        product(4 * x, row, column, 4 * w, ws, 4 * b, 4 * y, ys, rows, dIn, dOut),
       map: (what, x, y, n) => map(what, 4 * x, 4 * y, n),
       zip: (what, a, b, step, y, n) => zip(what, 4 * a, 4 * b, step, 4 * y, n),
       runs: (what, x, y, rows, n) => runs(what, 4 * x, 4 * y, rows, n),
       soften: (what, x, y, rows, n) => soften(what, 4 * x, 4 * y, rows, n),
-      norm: (x, w, b, y, means, scales, rows, n, eps) => norm(4 * x, 4 * w, 4 * b, 4 * y, 4 * means, 4 * scales, rows, n, eps),
+      norm: (x, w, b, y, means, scales, rows, n, eps) =>
+        norm(4 * x, 4 * w, 4 * b, 4 * y, 4 * means, 4 * scales, rows, n, eps),
     };
     return memory;
   } catch {
@@ -131,15 +173,20 @@ function started(heap) {
 function inScript(heap) {
   const sums = (x, row, column, w, ofRow, ofColumn, of, scale, b, y, ys, rows, dIn, dOut) => {
     const { f } = heap;
-    for (let r = 0; r < rows; r++) for (let o = 0; o < dOut; o++) {
-      let sum = 0;
-      for (let k = 0; k < dIn; k++) sum += f[x + r * row + k * column] * of[w + k * ofRow + o * ofColumn];
-      f[y + r * ys + o] = sum * (scale ? f[scale + o] : 1) + (b ? f[b + o] : 0);
-    }
+    for (let r = 0; r < rows; r++)
+      for (let o = 0; o < dOut; o++) {
+        let sum = 0;
+        for (let k = 0; k < dIn; k++)
+          sum += f[x + r * row + k * column] * of[w + k * ofRow + o * ofColumn];
+        f[y + r * ys + o] = sum * (scale ? f[scale + o] : 1) + (b ? f[b + o] : 0);
+      }
   };
   return {
-    linear: (x, xs, w, ws, b, y, ys, rows, dIn, dOut) => sums(x, xs, 1, w, 1, ws, heap.f, 0, b, y, ys, rows, dIn, dOut),
-    linear8: (x, xs, w, s, b, y, ys, rows, dIn, dOut) => sums(x, xs, 1, 4 * w, 1, dIn, new Int8Array(heap.f.buffer), s, b, y, ys, rows, dIn, dOut),
-    product: (x, row, column, w, ws, b, y, ys, rows, dIn, dOut) => sums(x, row, column, w, ws, 1, heap.f, 0, b, y, ys, rows, dIn, dOut),
+    linear: (x, xs, w, ws, b, y, ys, rows, dIn, dOut) =>
+      sums(x, xs, 1, w, 1, ws, heap.f, 0, b, y, ys, rows, dIn, dOut),
+    linear8: (x, xs, w, s, b, y, ys, rows, dIn, dOut) =>
+      sums(x, xs, 1, 4 * w, 1, dIn, new Int8Array(heap.f.buffer), s, b, y, ys, rows, dIn, dOut),
+    product: (x, row, column, w, ws, b, y, ys, rows, dIn, dOut) =>
+      sums(x, row, column, w, ws, 1, heap.f, 0, b, y, ys, rows, dIn, dOut),
   };
 }

@@ -2,8 +2,36 @@
 
 import { MAPS, RUNS, SCRATCH, SOFT, ZIPS } from "./kernel.js";
 import { ACTIVATIONS, erf, likeliest } from "./tensors.js";
-import { catenated, chosen, counted, embedded, expanded, gathered, indexPut, indexed, range, reshaped, scattered, slicePut, sliced, split, squeezed, triangle, where } from "./rearranging.js";
-import { axisOf, broadcast, countOf, eachRow, isTensor, isWhole, stridesAs, stridesOf, typeOf } from "./strided.js";
+import {
+  catenated,
+  chosen,
+  counted,
+  embedded,
+  expanded,
+  gathered,
+  indexPut,
+  indexed,
+  range,
+  reshaped,
+  scattered,
+  slicePut,
+  sliced,
+  split,
+  squeezed,
+  triangle,
+  where,
+} from "./rearranging.js";
+import {
+  axisOf,
+  broadcast,
+  countOf,
+  eachRow,
+  isTensor,
+  isWhole,
+  stridesAs,
+  stridesOf,
+  typeOf,
+} from "./strided.js";
 
 /**
  * @typedef {import("./strided.js").Tensor} Tensor
@@ -47,7 +75,17 @@ function both(on, a, b, f, type, compiled) {
   if (!isTensor(b)) return eachNumber(on, a, (v) => f(v, b), type ?? mixed(a, b));
   if (!isTensor(a)) return eachNumber(on, b, (v) => f(a, v), type ?? mixed(b, a));
   const shape = broadcast(a.shape, b.shape);
-  const y = on.tensor(shape, type ?? (a.type === "bool" ? b.type : a.type === "int" ? (b.type === "float" ? "float" : "int") : a.type));
+  const y = on.tensor(
+    shape,
+    type ??
+      (a.type === "bool"
+        ? b.type
+        : a.type === "int"
+          ? b.type === "float"
+            ? "float"
+            : "int"
+          : a.type),
+  );
   const strides = [stridesAs(a, shape), stridesAs(b, shape), y.strides];
   const [s, t] = [strides[0][shape.length - 1] ?? 0, strides[1][shape.length - 1] ?? 0];
   const numbers = on.heap.f;
@@ -60,7 +98,9 @@ function both(on, a, b, f, type, compiled) {
     }
     const turned = s === 0 && t === 1 && (compiled === ZIPS.add || compiled === ZIPS.mul); // a number for each row
     if ((s === 1 && (t === 0 || t === 1)) || turned) {
-      eachRow(shape, strides, [a.at, b.at, y.at], ([from, other, to], length) => zip(compiled, turned ? other : from, turned ? from : other, turned ? 0 : t, to, length));
+      eachRow(shape, strides, [a.at, b.at, y.at], ([from, other, to], length) =>
+        zip(compiled, turned ? other : from, turned ? from : other, turned ? 0 : t, to, length),
+      );
       return y;
     }
   }
@@ -70,21 +110,37 @@ function both(on, a, b, f, type, compiled) {
   return y;
 }
 
-const mixed = (tensor, number) => (tensor.type !== "float" && !Number.isInteger(number) ? "float" : tensor.type === "bool" && typeof number === "number" ? "int" : tensor.type);
+const mixed = (tensor, number) =>
+  tensor.type !== "float" && !Number.isInteger(number)
+    ? "float"
+    : tensor.type === "bool" && typeof number === "number"
+      ? "int"
+      : tensor.type;
 /** @param {(v: number) => number} f @param {string} [type] @param {number} [compiled] @returns {Operation} */
-const unaryBy = (f, type, compiled) => (on, [x]) => (isTensor(x) ? eachNumber(on, x, f, type ?? "float", compiled) : f(x));
+const unaryBy =
+  (f, type, compiled) =>
+  (on, [x]) =>
+    isTensor(x) ? eachNumber(on, x, f, type ?? "float", compiled) : f(x);
 /** @param {(a: number, b: number) => number} f @param {string} [type] @param {number} [compiled] @returns {Operation} */
-const binaryBy = (f, type, compiled) => (on, [a, b]) => both(on, a, b, f, type, compiled);
+const binaryBy =
+  (f, type, compiled) =>
+  (on, [a, b]) =>
+    both(on, a, b, f, type, compiled);
 /** a ± alpha · b. @param {number} sign @returns {Operation} */
-const sum = (sign) => (on, [a, b], { alpha = 1 }) => {
-  const by = sign * alpha;
-  if (by === 1) return both(on, a, b, (x, y) => x + y, undefined, ZIPS.add);
-  return both(on, a, b, (x, y) => x + by * y, undefined, by === -1 ? ZIPS.sub : undefined);
-};
+const sum =
+  (sign) =>
+  (on, [a, b], { alpha = 1 }) => {
+    const by = sign * alpha;
+    if (by === 1) return both(on, a, b, (x, y) => x + y, undefined, ZIPS.add);
+    return both(on, a, b, (x, y) => x + by * y, undefined, by === -1 ? ZIPS.sub : undefined);
+  };
 const division = { trunc: (a, b) => Math.trunc(a / b), floor: (a, b) => Math.floor(a / b) };
 const remainder = (a, b) => a - b * Math.floor(a / b);
 /** @type {Operation} */
-const gelu = (on, [x], { approximate = "none" }) => approximate === "tanh" ? eachNumber(on, x, ACTIVATIONS.gelu_tanh, x.type, MAPS.gelu_tanh) : eachNumber(on, x, ACTIVATIONS.gelu, x.type, MAPS.gelu);
+const gelu = (on, [x], { approximate = "none" }) =>
+  approximate === "tanh"
+    ? eachNumber(on, x, ACTIVATIONS.gelu_tanh, x.type, MAPS.gelu_tanh)
+    : eachNumber(on, x, ACTIVATIONS.gelu, x.type, MAPS.gelu);
 
 // ---- along axes ---------------------------------------------------------------------------------------
 
@@ -93,16 +149,29 @@ const gelu = (on, [x], { approximate = "none" }) => approximate === "tanh" ? eac
 /** @param {Workspace} on @param {Tensor} x @param {any} axes @param {boolean} keep @param {OfRun} f @param {string} [type] */
 function reduced(on, x, axes, keep, f, type = x.type) {
   const rank = x.shape.length;
-  const chosen = axes === null || axes === undefined || axes.length === 0 ? x.shape.map((_, i) => i) : [axes].flat().map((axis) => axisOf(axis, rank));
+  const chosen =
+    axes === null || axes === undefined || axes.length === 0
+      ? x.shape.map((_, i) => i)
+      : [axes].flat().map((axis) => axisOf(axis, rank));
   const rest = x.shape.map((_, i) => i).filter((i) => !chosen.includes(i));
   const outer = rest.map((i) => x.shape[i]);
   const [n, rows] = [countOf(chosen.map((i) => x.shape[i])), countOf(outer)];
   const y = on.tensor(outer, type);
-  if (f === total && rest.length && Math.min(...rest) === chosen.length && isWhole(x)) sumOfRows(on, x.at, n, rows, y.at);
+  if (f === total && rest.length && Math.min(...rest) === chosen.length && isWhole(x))
+    sumOfRows(on, x.at, n, rows, y.at);
   else {
     const order = [...rest, ...chosen];
-    const { at } = on.whole(on.view(x, order.map((i) => x.shape[i]), order.map((i) => x.strides[i])));
-    const { f: numbers, products: { runs } } = on.heap;
+    const { at } = on.whole(
+      on.view(
+        x,
+        order.map((i) => x.shape[i]),
+        order.map((i) => x.strides[i]),
+      ),
+    );
+    const {
+      f: numbers,
+      products: { runs },
+    } = on.heap;
     if (runs && f.compiled !== undefined) runs(f.compiled, at, y.at, rows, n);
     else for (let i = 0; i < rows; i++) numbers[y.at + i] = f(numbers, at + i * n, n);
   }
@@ -163,7 +232,13 @@ function alongAxis(on, x, axis, f, type = x.type) {
   const rank = x.shape.length;
   const last = axisOf(axis, rank);
   const order = [...x.shape.keys()].filter((i) => i !== last).concat(rank ? [last] : []);
-  const from = on.whole(on.view(x, order.map((i) => x.shape[i]), order.map((i) => x.strides[i])));
+  const from = on.whole(
+    on.view(
+      x,
+      order.map((i) => x.shape[i]),
+      order.map((i) => x.strides[i]),
+    ),
+  );
   const y = on.tensor(from.shape, type);
   const n = rank ? x.shape[last] : 1;
   const rows = countOf(x.shape) / Math.max(1, n);
@@ -171,7 +246,11 @@ function alongAxis(on, x, axis, f, type = x.type) {
   if (soften && f.compiled !== undefined) soften(f.compiled, from.at, y.at, rows, n);
   else for (let i = 0; i < rows; i++) f(on.heap.f, from.at + i * n, y.at + i * n, n);
   const back = order.map((_, i) => order.indexOf(i));
-  return on.view(y, back.map((i) => y.shape[i]), back.map((i) => y.strides[i]));
+  return on.view(
+    y,
+    back.map((i) => y.shape[i]),
+    back.map((i) => y.strides[i]),
+  );
 }
 
 function softmaxOfRun(f, from, to, n) {
@@ -205,31 +284,50 @@ function cumulative(f, from, to, n) {
 
 /** Every run's numbers in an order, and their indices. @param {Workspace} on @param {Tensor} x @param {number} axis @param {number} k @param {(run: Float32Array) => number[]} order */
 function ordered(on, x, axis, k, order) {
-  const values = alongAxis(on, x, axis, (f, from, to, n) => order(f.subarray(from, from + n)).forEach((i, j) => (f[to + j] = f[from + i])));
-  const places = alongAxis(on, x, axis, (f, from, to, n) => order(f.subarray(from, from + n)).forEach((i, j) => (f[to + j] = i)), "int");
-  return [values, places].map((t) => on.view(t, t.shape.with(axisOf(axis, t.shape.length), k), t.strides));
+  const values = alongAxis(on, x, axis, (f, from, to, n) =>
+    order(f.subarray(from, from + n)).forEach((i, j) => (f[to + j] = f[from + i])),
+  );
+  const places = alongAxis(
+    on,
+    x,
+    axis,
+    (f, from, to, n) => order(f.subarray(from, from + n)).forEach((i, j) => (f[to + j] = i)),
+    "int",
+  );
+  return [values, places].map((t) =>
+    on.view(t, t.shape.with(axisOf(axis, t.shape.length), k), t.strides),
+  );
 }
 
 /** The indices of a run's numbers in order. @param {boolean} down */
-const sorted = (down) => (run) => Array.from(run.keys()).sort((a, b) => (down ? run[b] - run[a] : run[a] - run[b]) || a - b);
+const sorted = (down) => (run) =>
+  Array.from(run.keys()).sort((a, b) => (down ? run[b] - run[a] : run[a] - run[b]) || a - b);
 
 /** @type {Operation} */
 function normOfRows(on, [x, shape, weight, bias, eps]) {
   const n = countOf(shape);
   const [{ at }, w, b] = [x, weight, bias].map((t) => (t ? on.whole(t) : { at: 0 }));
   const y = on.tensor(x.shape);
-  const [means, scales] = [0, 1].map(() => on.tensor([...x.shape.slice(0, x.shape.length - shape.length), ...shape.map(() => 1)]));
+  const [means, scales] = [0, 1].map(() =>
+    on.tensor([...x.shape.slice(0, x.shape.length - shape.length), ...shape.map(() => 1)]),
+  );
   const rows = countOf(means.shape);
-  const { f, products: { norm } } = on.heap;
+  const {
+    f,
+    products: { norm },
+  } = on.heap;
   if (norm) norm(at, w.at, b.at, y.at, means.at, scales.at, rows, n, eps);
-  else for (let row = 0; row < rows; row++) {
-    const from = at + row * n;
-    const mean = (f[means.at + row] = total(f, from, n) / n);
-    let variance = 0;
-    for (let k = 0; k < n; k++) variance += (f[from + k] - mean) ** 2;
-    const scale = (f[scales.at + row] = 1 / Math.sqrt(variance / n + eps));
-    for (let k = 0; k < n; k++) f[y.at + row * n + k] = (f[from + k] - mean) * scale * (w.at ? f[w.at + k] : 1) + (b.at ? f[b.at + k] : 0);
-  }
+  else
+    for (let row = 0; row < rows; row++) {
+      const from = at + row * n;
+      const mean = (f[means.at + row] = total(f, from, n) / n);
+      let variance = 0;
+      for (let k = 0; k < n; k++) variance += (f[from + k] - mean) ** 2;
+      const scale = (f[scales.at + row] = 1 / Math.sqrt(variance / n + eps));
+      for (let k = 0; k < n; k++)
+        f[y.at + row * n + k] =
+          (f[from + k] - mean) * scale * (w.at ? f[w.at + k] : 1) + (b.at ? f[b.at + k] : 0);
+    }
   return [y, means, scales];
 }
 
@@ -262,14 +360,20 @@ function product(on, x, w, b = null) {
 }
 
 /** One of several along the first axis. @param {Tensor} x @param {number} i @returns {Tensor} */
-const nth = (x, i) => ({ ...x, at: x.at + i * x.strides[0], shape: x.shape.slice(1), strides: x.strides.slice(1) });
+const nth = (x, i) => ({
+  ...x,
+  at: x.at + i * x.strides[0],
+  shape: x.shape.slice(1),
+  strides: x.strides.slice(1),
+});
 
 /** @type {Operation} */
 function batched(on, [a, b]) {
   const [n, rows, m] = [a.shape[0], a.shape[1], b.shape[2]];
   const y = on.tensor([n, rows, m]);
   const [x, w] = [nth(a, 0), nth(b, 0)];
-  for (let i = 0; i < n; i++, x.at += a.strides[0], w.at += b.strides[0]) multiply(on, x, w, 0, y.at + i * rows * m);
+  for (let i = 0; i < n; i++, x.at += a.strides[0], w.at += b.strides[0])
+    multiply(on, x, w, 0, y.at + i * rows * m);
   return y;
 }
 
@@ -279,7 +383,8 @@ function grouped(on, [x, w, ends]) {
   const y = on.filled([x.shape[0], m], 0);
   for (let group = 0, from = 0; group < w.shape[0]; group++) {
     const to = on.heap.f[ends.at + group * ends.strides[0]];
-    if (to > from) multiply(on, sliced(on, [x, 0, from, to], {}), nth(w, group), 0, y.at + from * m);
+    if (to > from)
+      multiply(on, sliced(on, [x, 0, from, to], {}), nth(w, group), 0, y.at + from * m);
     from = to;
   }
   return y;
@@ -290,9 +395,15 @@ function convolved(on, [x, weight, bias, stride, padding, dilation, transposed, 
   if (transposed) throw new Error("the engine of this page computes no transposed convolution");
   const flat = x.shape.length === 3;
   const pair = (list) => (flat ? [1, list.at(-1)] : list.length === 1 ? [list[0], list[0]] : list);
-  const [[sy, sx], [py, px], [dy, dx]] = [pair(stride), flat ? [0, padding.at(-1)] : pair(padding), pair(dilation)];
+  const [[sy, sx], [py, px], [dy, dx]] = [
+    pair(stride),
+    flat ? [0, padding.at(-1)] : pair(padding),
+    pair(dilation),
+  ];
   const [n, channels, height, width] = flat ? [x.shape[0], x.shape[1], 1, x.shape[2]] : x.shape;
-  const [outputs, inside, kh, kw] = flat ? [weight.shape[0], weight.shape[1], 1, weight.shape[2]] : weight.shape;
+  const [outputs, inside, kh, kw] = flat
+    ? [weight.shape[0], weight.shape[1], 1, weight.shape[2]]
+    : weight.shape;
   const rows = Math.floor((height + 2 * py - dy * (kh - 1) - 1) / sy) + 1;
   const columns = Math.floor((width + 2 * px - dx * (kw - 1) - 1) / sx) + 1;
   const size = inside * kh * kw;
@@ -302,15 +413,37 @@ function convolved(on, [x, weight, bias, stride, padding, dilation, transposed, 
   const part = on.tensor([rows * columns, each]);
   const y = on.tensor(flat ? [n, outputs, columns] : [n, outputs, rows, columns]);
   const f = on.heap.f;
-  for (let i = 0; i < n; i++) for (let group = 0; group < groups; group++) {
-    let at = windows.at;
-    for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) for (let k = 0; k < inside; k++) for (let a = 0; a < kh; a++) for (let b = 0; b < kw; b++) {
-      const [v, h] = [r * sy - py + a * dy, c * sx - px + b * dx];
-      f[at++] = v < 0 || h < 0 || v >= height || h >= width ? 0 : f[from.at + ((i * channels + group * inside + k) * height + v) * width + h];
+  for (let i = 0; i < n; i++)
+    for (let group = 0; group < groups; group++) {
+      let at = windows.at;
+      for (let r = 0; r < rows; r++)
+        for (let c = 0; c < columns; c++)
+          for (let k = 0; k < inside; k++)
+            for (let a = 0; a < kh; a++)
+              for (let b = 0; b < kw; b++) {
+                const [v, h] = [r * sy - py + a * dy, c * sx - px + b * dx];
+                f[at++] =
+                  v < 0 || h < 0 || v >= height || h >= width
+                    ? 0
+                    : f[from.at + ((i * channels + group * inside + k) * height + v) * width + h];
+              }
+      on.heap.products.linear(
+        windows.at,
+        size,
+        w.at + group * each * size,
+        size,
+        bias ? bias.at + group * each : 0,
+        part.at,
+        each,
+        rows * columns,
+        size,
+        each,
+      );
+      for (let o = 0; o < each; o++)
+        for (let p = 0; p < rows * columns; p++)
+          f[y.at + (i * outputs + group * each + o) * rows * columns + p] =
+            f[part.at + p * each + o];
     }
-    on.heap.products.linear(windows.at, size, w.at + group * each * size, size, bias ? bias.at + group * each : 0, part.at, each, rows * columns, size, each);
-    for (let o = 0; o < each; o++) for (let p = 0; p < rows * columns; p++) f[y.at + (i * outputs + group * each + o) * rows * columns + p] = f[part.at + p * each + o];
-  }
   return y;
 }
 
@@ -326,29 +459,67 @@ function padded(on, [x, pads, value = 0]) {
     return size + first + last;
   });
   const y = on.filled(shape, value, x.type);
-  on.copy(inner, { ...y, at: y.at + before.reduce((at, n, axis) => at + n * y.strides[axis], 0), shape: inner.shape });
+  on.copy(inner, {
+    ...y,
+    at: y.at + before.reduce((at, n, axis) => at + n * y.strides[axis], 0),
+    shape: inner.shape,
+  });
   return y;
 }
 
 // ---- the table ----------------------------------------------------------------------------------------
 
 /** @type {Operation} */
-const not = (on, [x]) => (x.type === "bool" ? eachNumber(on, x, (v) => (v ? 0 : 1)) : eachNumber(on, x, (v) => ~v));
+const not = (on, [x]) =>
+  x.type === "bool" ? eachNumber(on, x, (v) => (v ? 0 : 1)) : eachNumber(on, x, (v) => ~v);
 /** Bits of integers; of bools the same numbers. @param {(a: number, b: number) => number} f @returns {Operation} */
 const bits = (f) => binaryBy(f);
 const unchanged = (on, [x]) => on.view(x, x.shape, x.strides);
 /** @type {Operation} */
 const cast = (on, [x], { dtype }) => {
   const type = typeOf(dtype, x.type);
-  if (type === x.type || (type === "float" && x.type !== "float")) return Object.assign(on.view(x, x.shape, x.strides), { type });
+  if (type === x.type || (type === "float" && x.type !== "float"))
+    return Object.assign(on.view(x, x.shape, x.strides), { type });
   return eachNumber(on, x, type === "bool" ? (v) => (v ? 1 : 0) : Math.trunc, type);
 };
-const compared = { eq: (a, b) => +(a === b), ne: (a, b) => +(a !== b), lt: (a, b) => +(a < b), le: (a, b) => +(a <= b), gt: (a, b) => +(a > b), ge: (a, b) => +(a >= b) };
-const arithmetic = { mul: (a, b) => a * b, div: (a, b) => a / b, maximum: Math.max, minimum: Math.min, pow: Math.pow, remainder, fmod: (a, b) => a % b };
+const compared = {
+  eq: (a, b) => +(a === b),
+  ne: (a, b) => +(a !== b),
+  lt: (a, b) => +(a < b),
+  le: (a, b) => +(a <= b),
+  gt: (a, b) => +(a > b),
+  ge: (a, b) => +(a >= b),
+};
+const arithmetic = {
+  mul: (a, b) => a * b,
+  div: (a, b) => a / b,
+  maximum: Math.max,
+  minimum: Math.min,
+  pow: Math.pow,
+  remainder,
+  fmod: (a, b) => a % b,
+};
 const unary = {
-  neg: (v) => -v, abs: Math.abs, exp: Math.exp, log: Math.log, log1p: Math.log1p, sqrt: Math.sqrt, rsqrt: (v) => 1 / Math.sqrt(v), reciprocal: (v) => 1 / v,
-  sin: Math.sin, cos: Math.cos, tanh: Math.tanh, sigmoid: (v) => 1 / (1 + Math.exp(-v)), relu: (v) => Math.max(0, v), silu: ACTIVATIONS.silu, erf,
-  floor: Math.floor, ceil: Math.ceil, sign: Math.sign, expm1: Math.expm1, softplus: (v) => (v > 20 ? v : Math.log1p(Math.exp(v))),
+  neg: (v) => -v,
+  abs: Math.abs,
+  exp: Math.exp,
+  log: Math.log,
+  log1p: Math.log1p,
+  sqrt: Math.sqrt,
+  rsqrt: (v) => 1 / Math.sqrt(v),
+  reciprocal: (v) => 1 / v,
+  sin: Math.sin,
+  cos: Math.cos,
+  tanh: Math.tanh,
+  sigmoid: (v) => 1 / (1 + Math.exp(-v)),
+  relu: (v) => Math.max(0, v),
+  silu: ACTIVATIONS.silu,
+  erf,
+  floor: Math.floor,
+  ceil: Math.ceil,
+  sign: Math.sign,
+  expm1: Math.expm1,
+  softplus: (v) => (v > 20 ? v : Math.log1p(Math.exp(v))),
 };
 
 /** @type {Operation} */
@@ -359,53 +530,98 @@ function clamped(on, [x, low = null, high = null]) {
 
 /** @type {Record<string, Operation>} */
 export const OPERATIONS = {
-  ...Object.fromEntries(Object.entries(unary).map(([name, f]) => [name, unaryBy(f, undefined, MAPS[name])])),
-  ...Object.fromEntries(Object.entries(compared).flatMap(([name, f]) => [[`${name}.Tensor`, binaryBy(f, "bool")], [`${name}.Scalar`, binaryBy(f, "bool")]])),
-  ...Object.fromEntries(Object.entries(arithmetic).flatMap(([name, f]) => ["", ".Tensor", ".Scalar", ".Tensor_Scalar", ".Tensor_Tensor"].map((end) => [name + end, binaryBy(f, name === "div" ? "float" : undefined, ZIPS[name])]))),
-  "pow.Tensor_Scalar": (on, [x, power]) => (power === 2 ? eachNumber(on, x, (v) => v * v, x.type, MAPS.square) : both(on, x, power, Math.pow)),
-  ...Object.fromEntries(["clone", "alias", "detach", "contiguous", "lift_fresh_copy"].map((name) => [name, unchanged])),
+  ...Object.fromEntries(
+    Object.entries(unary).map(([name, f]) => [name, unaryBy(f, undefined, MAPS[name])]),
+  ),
+  ...Object.fromEntries(
+    Object.entries(compared).flatMap(([name, f]) => [
+      [`${name}.Tensor`, binaryBy(f, "bool")],
+      [`${name}.Scalar`, binaryBy(f, "bool")],
+    ]),
+  ),
+  ...Object.fromEntries(
+    Object.entries(arithmetic).flatMap(([name, f]) =>
+      ["", ".Tensor", ".Scalar", ".Tensor_Scalar", ".Tensor_Tensor"].map((end) => [
+        name + end,
+        binaryBy(f, name === "div" ? "float" : undefined, ZIPS[name]),
+      ]),
+    ),
+  ),
+  "pow.Tensor_Scalar": (on, [x, power]) =>
+    power === 2
+      ? eachNumber(on, x, (v) => v * v, x.type, MAPS.square)
+      : both(on, x, power, Math.pow),
+  ...Object.fromEntries(
+    ["clone", "alias", "detach", "contiguous", "lift_fresh_copy"].map((name) => [name, unchanged]),
+  ),
   "pow.Scalar": binaryBy(Math.pow, "float"),
   "add.Tensor": sum(1),
   "add.Scalar": sum(1),
   "sub.Tensor": sum(-1),
   "sub.Scalar": sum(-1),
   "rsub.Scalar": (on, [a, b], { alpha = 1 }) => both(on, a, b, (x, y) => y - alpha * x),
-  "div.Tensor_mode": (on, [a, b], { rounding_mode: mode }) => both(on, a, b, division[mode] ?? arithmetic.div),
+  "div.Tensor_mode": (on, [a, b], { rounding_mode: mode }) =>
+    both(on, a, b, division[mode] ?? arithmetic.div),
   floor_divide: binaryBy(division.floor),
-  "neg": (on, [x]) => eachNumber(on, x, unary.neg, x.type, MAPS.neg),
-  "abs": (on, [x]) => eachNumber(on, x, Math.abs, x.type, MAPS.abs),
-  "relu": (on, [x]) => eachNumber(on, x, unary.relu, x.type, MAPS.relu),
+  neg: (on, [x]) => eachNumber(on, x, unary.neg, x.type, MAPS.neg),
+  abs: (on, [x]) => eachNumber(on, x, Math.abs, x.type, MAPS.abs),
+  relu: (on, [x]) => eachNumber(on, x, unary.relu, x.type, MAPS.relu),
   isnan: (on, [x]) => eachNumber(on, x, (v) => +Number.isNaN(v), "bool"),
   isinf: (on, [x]) => eachNumber(on, x, (v) => +(Math.abs(v) === Infinity), "bool"),
-  round: (on, [x]) => eachNumber(on, x, (v) => (v % 1 === 0.5 || v % 1 === -0.5 ? 2 * Math.round(v / 2) : Math.round(v)), x.type, MAPS.round), // halves to even
+  round: (on, [x]) =>
+    eachNumber(
+      on,
+      x,
+      (v) => (v % 1 === 0.5 || v % 1 === -0.5 ? 2 * Math.round(v / 2) : Math.round(v)),
+      x.type,
+      MAPS.round,
+    ), // halves to even
   gelu,
   ...Object.fromEntries(["clamp", "clamp.Tensor"].map((name) => [name, clamped])),
   bitwise_not: not,
   logical_not: not,
-  ...Object.fromEntries(["bitwise_and.Tensor", "bitwise_and.Scalar", "logical_and"].map((name) => [name, bits((a, b) => a & b)])),
-  ...Object.fromEntries(["bitwise_or.Tensor", "bitwise_or.Scalar", "logical_or"].map((name) => [name, bits((a, b) => a | b)])),
-  ...Object.fromEntries(["bitwise_xor.Tensor", "logical_xor"].map((name) => [name, bits((a, b) => a ^ b)])),
+  ...Object.fromEntries(
+    ["bitwise_and.Tensor", "bitwise_and.Scalar", "logical_and"].map((name) => [
+      name,
+      bits((a, b) => a & b),
+    ]),
+  ),
+  ...Object.fromEntries(
+    ["bitwise_or.Tensor", "bitwise_or.Scalar", "logical_or"].map((name) => [
+      name,
+      bits((a, b) => a | b),
+    ]),
+  ),
+  ...Object.fromEntries(
+    ["bitwise_xor.Tensor", "logical_xor"].map((name) => [name, bits((a, b) => a ^ b)]),
+  ),
   _to_copy: cast,
 
   "mean.dim": (on, [x, axes, keep = false]) => {
     const sums = reduced(on, x, axes, keep, total);
     return both(on, sums, countOf(x.shape) / countOf(sums.shape), arithmetic.div, x.type, ZIPS.div);
   },
-  "sum.dim_IntList": (on, [x, axes, keep = false]) => reduced(on, x, axes, keep, total, x.type === "bool" ? "int" : x.type),
+  "sum.dim_IntList": (on, [x, axes, keep = false]) =>
+    reduced(on, x, axes, keep, total, x.type === "bool" ? "int" : x.type),
   sum: (on, [x]) => reduced(on, x, null, false, total, x.type === "bool" ? "int" : x.type),
   amax: (on, [x, axes = null, keep = false]) => reduced(on, x, axes, keep, largestOf),
   amin: (on, [x, axes = null, keep = false]) => reduced(on, x, axes, keep, smallest),
   max: (on, [x]) => reduced(on, x, null, false, largestOf),
   "any.dim": (on, [x, axis, keep = false]) => reduced(on, x, [axis], keep, anyOf, "bool"),
   any: (on, [x]) => reduced(on, x, null, false, anyOf, "bool"),
-  argmax: (on, [x, axis = null, keep = false]) => reduced(on, x, axis === null ? null : [axis], keep, placeOfLargest, "int"),
-  "max.dim": (on, [x, axis, keep = false]) => [reduced(on, x, [axis], keep, largestOf), reduced(on, x, [axis], keep, placeOfLargest, "int")],
-  "var.correction": (on, [x, axes], { correction = 1, keepdim = false }) => reduced(on, x, axes, keepdim, (f, at, n) => {
-    const mean = total(f, at, n) / n;
-    let s = 0;
-    for (let i = 0; i < n; i++) s += (f[at + i] - mean) ** 2;
-    return s / (n - correction);
-  }),
+  argmax: (on, [x, axis = null, keep = false]) =>
+    reduced(on, x, axis === null ? null : [axis], keep, placeOfLargest, "int"),
+  "max.dim": (on, [x, axis, keep = false]) => [
+    reduced(on, x, [axis], keep, largestOf),
+    reduced(on, x, [axis], keep, placeOfLargest, "int"),
+  ],
+  "var.correction": (on, [x, axes], { correction = 1, keepdim = false }) =>
+    reduced(on, x, axes, keepdim, (f, at, n) => {
+      const mean = total(f, at, n) / n;
+      let s = 0;
+      for (let i = 0; i < n; i++) s += (f[at + i] - mean) ** 2;
+      return s / (n - correction);
+    }),
   linalg_vector_norm: (on, [x, order = 2, axes = null, keep = false]) => {
     if (order !== 2) throw new Error("the engine of this page computes no norm but the Euclidean");
     return eachNumber(on, reduced(on, x, axes, keep, squares), Math.sqrt, x.type, MAPS.sqrt);
@@ -414,7 +630,8 @@ export const OPERATIONS = {
   _safe_softmax: (on, [x, axis]) => alongAxis(on, x, axis, safeSoftmax),
   _log_softmax: (on, [x, axis]) => alongAxis(on, x, axis, logSoftmax),
   cumsum: (on, [x, axis]) => alongAxis(on, x, axis, cumulative, x.type === "bool" ? "int" : x.type),
-  sort: (on, [x, axis = -1, down = false]) => ordered(on, x, axis, x.shape[axisOf(axis, x.shape.length)], sorted(down)),
+  sort: (on, [x, axis = -1, down = false]) =>
+    ordered(on, x, axis, x.shape[axisOf(axis, x.shape.length)], sorted(down)),
   topk: (on, [x, k, axis = -1]) => ordered(on, x, axis, k, (run) => likeliest(run, k)),
   native_layer_norm: normOfRows,
 
@@ -428,7 +645,11 @@ export const OPERATIONS = {
   _unsafe_view: reshaped,
   permute: (on, [x, order]) => {
     const axes = order.map((i) => axisOf(i, order.length));
-    return on.view(x, axes.map((i) => x.shape[i]), axes.map((i) => x.strides[i]));
+    return on.view(
+      x,
+      axes.map((i) => x.shape[i]),
+      axes.map((i) => x.strides[i]),
+    );
   },
   expand: expanded,
   unsqueeze: (on, [x, axis]) => {
@@ -444,19 +665,34 @@ export const OPERATIONS = {
   constant_pad_nd: padded,
   repeat: (on, [x, times]) => {
     const shape = [...Array(times.length - x.shape.length).fill(1), ...x.shape];
-    const y = on.tensor(shape.map((n, i) => n * times[i]), x.type);
-    on.copy(on.view(x, shape.flatMap((n) => [1, n]), stridesAs(x, shape).flatMap((s) => [0, s])), { ...y, shape: shape.flatMap((n, i) => [times[i], n]), strides: shape.flatMap((n, i) => [n * y.strides[i], y.strides[i]]) });
+    const y = on.tensor(
+      shape.map((n, i) => n * times[i]),
+      x.type,
+    );
+    on.copy(
+      on.view(
+        x,
+        shape.flatMap((n) => [1, n]),
+        stridesAs(x, shape).flatMap((s) => [0, s]),
+      ),
+      {
+        ...y,
+        shape: shape.flatMap((n, i) => [times[i], n]),
+        strides: shape.flatMap((n, i) => [n * y.strides[i], y.strides[i]]),
+      },
+    );
     return y;
   },
   split_with_sizes: split,
   "split.Tensor": split,
   getitem: (_, [list, index]) => list[index],
   "sym_size.int": (_, [x, axis]) => x.shape[axis],
-  "sym_numel": (_, [x]) => countOf(x.shape),
+  sym_numel: (_, [x]) => countOf(x.shape),
 
   embedding: embedded,
   "index.Tensor": indexed,
-  index_select: (on, [x, axis, index]) => indexed(on, [x, [...Array(axisOf(axis, x.shape.length)).fill(null), index]], {}),
+  index_select: (on, [x, axis, index]) =>
+    indexed(on, [x, [...Array(axisOf(axis, x.shape.length)).fill(null), index]], {}),
   gather: gathered,
   "scatter.src": scattered,
   "scatter.value": scattered,
@@ -472,7 +708,8 @@ export const OPERATIONS = {
   "arange.start_step": (on, [from, to, step], named) => range(on, from, to, step, named),
   "arange.start": (on, [from, to], named) => range(on, from, to, 1, named),
   arange: (on, [to], named) => range(on, 0, to, 1, named),
-  full: (on, [shape, value], { dtype }) => on.filled(shape, Number(value), typeOf(dtype, typeof value === "boolean" ? "bool" : "float")),
+  full: (on, [shape, value], { dtype }) =>
+    on.filled(shape, Number(value), typeOf(dtype, typeof value === "boolean" ? "bool" : "float")),
   copy: (on, [x, from]) => on.view(from, x.shape, stridesAs(from, x.shape)),
   "empty.memory_format": (on, [shape], { dtype }) => on.filled(shape, 0, typeOf(dtype, "float")),
   empty_permuted: (on, [shape], { dtype }) => on.filled(shape, 0, typeOf(dtype, "float")),

@@ -27,7 +27,13 @@ export class Pass extends GraphPass {
       heads: (call, z) => edits.heads(call, z),
       stream: (name, kind, layer, x, start) => edits.stream(name, kind, layer, x, start),
     };
-    super(model.graph, inputs, { hooks, from: before && model.graph.description.growth ? { pass: before, block: null } : beginningOf(model, edits, from) });
+    super(model.graph, inputs, {
+      hooks,
+      from:
+        before && model.graph.description.growth
+          ? { pass: before, block: null }
+          : beginningOf(model, edits, from),
+    });
     this.model = model;
     this.edits = edits;
   }
@@ -46,7 +52,9 @@ export class Pass extends GraphPass {
 
   /** The stream between self- and cross-attention; null where it is their sum. @param {string} kind @param {number} layer @returns {Generator<null, Matrix | null>} */
   *middle(kind, layer) {
-    return this.model.config.walks[`${kind}/${layer}`]?.nodes?.middle ? (yield* this.parts(kind, layer)).middle : null;
+    return this.model.config.walks[`${kind}/${layer}`]?.nodes?.middle
+      ? (yield* this.parts(kind, layer)).middle
+      : null;
   }
 
   /** What a walk through a block shows beside the stream, as `BlockParts` of circuits/block_parts.py. @param {string} kind @param {number} layer @returns {Generator<null, any>} */
@@ -54,11 +62,20 @@ export class Pass extends GraphPass {
     const block = `${kind}/${layer}`;
     const { nodes, why = "", ...names } = this.model.config.walks[block];
     if (!nodes) throw new Error(why);
-    const pass = new GraphPass(this.graph, this.inputs, { from: this.kept.has(block) ? { pass: this, block } : null, wanted: Object.values(nodes) });
+    const pass = new GraphPass(this.graph, this.inputs, {
+      from: this.kept.has(block) ? { pass: this, block } : null,
+      wanted: Object.values(nodes),
+    });
     yield* pass.steps();
     pass.release();
-    const rows = ({ shape, data }) => matrix(data.length / shape[shape.length - 1], shape[shape.length - 1], data);
-    return { ...names, ...Object.fromEntries(Object.entries(nodes).map(([name, node]) => [name, rows(pass.results.get(node))])) };
+    const rows = ({ shape, data }) =>
+      matrix(data.length / shape[shape.length - 1], shape[shape.length - 1], data);
+    return {
+      ...names,
+      ...Object.fromEntries(
+        Object.entries(nodes).map(([name, node]) => [name, rows(pass.results.get(node))]),
+      ),
+    };
   }
 
   /**
@@ -70,7 +87,10 @@ export class Pass extends GraphPass {
     const { graph, inputs } = this;
     const parts = {
       z: (kind, layer) => {
-        const { z: { rows, columns, data }, call: { heads } } = this.at(kind, layer);
+        const {
+          z: { rows, columns, data },
+          call: { heads },
+        } = this.at(kind, layer);
         return { shape: [1, rows, heads, columns / heads], data };
       },
       pattern: (kind, layer) => {
@@ -84,7 +104,12 @@ export class Pass extends GraphPass {
       const { rows, columns, data } = this.streamAt(part, kind, Number(layer));
       return { shape: [1, rows, columns], data };
     };
-    const own = Object.fromEntries((this.model.analyses.described[name]?.inputs ?? []).map((input) => [input, graph.description.inputs.includes(input) ? inputs[input] : read(input)]));
+    const own = Object.fromEntries(
+      (this.model.analyses.described[name]?.inputs ?? []).map((input) => [
+        input,
+        graph.description.inputs.includes(input) ? inputs[input] : read(input),
+      ]),
+    );
     return this.model.analysing(name, { ...own, ...given }, wanted);
   }
 
@@ -97,9 +122,11 @@ export class Pass extends GraphPass {
 
   /** What heads were given, and gave. @param {string} kind @param {number} layer */
   at(kind, layer) {
-    if (!this.model.kinds.includes(kind)) throw new Error(`kind='${kind}' is not in this model; it has ${this.model.kinds.join(", ")}`);
+    if (!this.model.kinds.includes(kind))
+      throw new Error(`kind='${kind}' is not in this model; it has ${this.model.kinds.join(", ")}`);
     const layers = this.model.layersOf(kind);
-    if (!(Number.isInteger(layer) && layer >= 0 && layer < layers)) throw new Error(`layer=${layer} is outside 0 … ${layers - 1}`);
+    if (!(Number.isInteger(layer) && layer >= 0 && layer < layers))
+      throw new Error(`layer=${layer} is outside 0 … ${layers - 1}`);
     return /** @type {{call: Call, z: Matrix}} */ (this.attention.get(`${kind}/${layer}`));
   }
 
@@ -111,7 +138,11 @@ export class Pass extends GraphPass {
   /** All maps of a layer, [head, query, key]. @param {string} kind @param {number} layer */
   patterns(kind, layer) {
     const { call } = this.at(kind, layer);
-    return patternsOf(this.graph.on, call, Array.from({ length: call.heads }, (_, head) => head));
+    return patternsOf(
+      this.graph.on,
+      call,
+      Array.from({ length: call.heads }, (_, head) => head),
+    );
   }
 
   /** What the softmax of a row reads. @param {Call} call @param {number} head @param {number} row */
@@ -121,7 +152,8 @@ export class Pass extends GraphPass {
 
   callOf(kind, layer, head) {
     const { call } = this.at(kind, layer);
-    if (!(Number.isInteger(head) && head >= 0 && head < call.heads)) throw new Error(`head=${head} is outside 0 … ${call.heads - 1}`);
+    if (!(Number.isInteger(head) && head >= 0 && head < call.heads))
+      throw new Error(`head=${head} is outside 0 … ${call.heads - 1}`);
     return call;
   }
 
@@ -131,7 +163,8 @@ export class Pass extends GraphPass {
     const values = partOf(valuesOf(call), head);
     const output = this.model.outputOf(kind, layer, call.heads, head);
     if (output) return this.model.analysis("value_norms", { values, w_o: output }).norm.data;
-    return analysis("lengths", { x: { shape: values.shape.slice(1), data: values.data } }).length.data;
+    return analysis("lengths", { x: { shape: values.shape.slice(1), data: values.data } }).length
+      .data;
   }
 
   /** Maps of some queries, and how long what each key adds is: of a head whose output edits replace, 0. @param {string} kind @param {number} layer @param {number} from @param {number} to */
@@ -142,9 +175,18 @@ export class Pass extends GraphPass {
     const lengths = new Float32Array(call.heads * n);
     for (const head of heads) {
       const left = this.edits.left(kind, layer, head);
-      lengths.set(this.valueNorms(kind, layer, head).map((x) => x * left), head * n);
+      lengths.set(
+        this.valueNorms(kind, layer, head).map((x) => x * left),
+        head * n,
+      );
     }
-    return { maps: { shape: [call.heads, to - from, n], data: patternsOf(this.graph.on, call, heads, [from, to]) }, lengths: { shape: [call.heads, n], data: lengths } };
+    return {
+      maps: {
+        shape: [call.heads, to - from, n],
+        data: patternsOf(this.graph.on, call, heads, [from, to]),
+      },
+      lengths: { shape: [call.heads, n], data: lengths },
+    };
   }
 
   /** What heads gave. @param {string} kind @param {number} layer */
@@ -166,7 +208,10 @@ export class Pass extends GraphPass {
   /** The stream before the first block and after every one. @param {string} kind of the stack */
   streamRows(kind) {
     const layers = Array.from({ length: this.model.layersOf(kind) }, (_, layer) => layer);
-    return [this.streamAt("resid_pre", kind, 0), ...layers.map((layer) => this.streamAt("resid_post", kind, layer))];
+    return [
+      this.streamAt("resid_pre", kind, 0),
+      ...layers.map((layer) => this.streamAt("resid_post", kind, layer)),
+    ];
   }
 
   /** Its length: [layer + 1][position]. @param {string} kind of the stack */
@@ -179,9 +224,11 @@ export class Pass extends GraphPass {
 function beginningOf(model, edits, passes) {
   const reach = (pass) => edits.firstChange(pass.edits);
   const [pass] = passes.toSorted((a, b) => reach(b) - reach(a));
-  const block = pass && [...model.graph.blocks.keys()].findLast((block) => {
-    const [kind, layer] = block.split("/");
-    return model.turnOf(kind, Number(layer)) <= reach(pass) && pass.kept.has(block);
-  });
+  const block =
+    pass &&
+    [...model.graph.blocks.keys()].findLast((block) => {
+      const [kind, layer] = block.split("/");
+      return model.turnOf(kind, Number(layer)) <= reach(pass) && pass.kept.has(block);
+    });
   return block === undefined ? null : { pass, block };
 }

@@ -24,7 +24,8 @@ export function* pictures(reading, { edits = [], shown, whole }) {
   const pass = yield* reading.pass(edits);
   const all = [];
   for (const one of shown) {
-    for (let layer = 0; layer < reading.text.model.layersOf(one.kind); layer++) all.push(yield* picturesOf(pass, { ...one, layer }, whole));
+    for (let layer = 0; layer < reading.text.model.layersOf(one.kind); layer++)
+      all.push(yield* picturesOf(pass, { ...one, layer }, whole));
   }
   const parts = (name) => joined(all.map((layer) => layer[name]));
   return { thumbs: parts("small"), maps: parts("map") };
@@ -40,7 +41,10 @@ function* picturesOf(pass, shown, whole) {
   const weights = pass.patterns(kind, layer);
   yield null;
   const { shades } = analysis("thumbnails", { maps: { shape, data: weights } });
-  const found = { small: Uint8Array.from(shades.data), map: whole ? packed(weights, shape, shown) : new Uint8Array(0) };
+  const found = {
+    small: Uint8Array.from(shades.data),
+    map: whole ? packed(weights, shape, shown) : new Uint8Array(0),
+  };
   made.set(call, found);
   return found;
 }
@@ -50,13 +54,21 @@ export function* picture(reading, { edits = [], shown }) {
   const pass = yield* reading.pass(edits);
   const { kind, layer, head, keys } = shown;
   const { query, key } = pass.at(kind, layer).call;
-  return { map: packed(pass.pattern(kind, layer, head), [1, query.rows, key.rows], shown), norms: bytes(pass.valueNorms(kind, layer, head).slice(0, keys)) };
+  return {
+    map: packed(pass.pattern(kind, layer, head), [1, query.rows, key.rows], shown),
+    norms: bytes(pass.valueNorms(kind, layer, head).slice(0, keys)),
+  };
 }
 
 /** @param {Float32Array} data @param {number[]} shape [head, query, key] @param {Shown} shown */
 function packed(data, shape, { queries, keys }) {
   const weights = cut({ shape, data }, queries, keys);
-  return bytes(Uint16Array.from(analysis("codes", { weights: { shape: [shape[0] * queries, keys], data: weights } }).codes.data));
+  return bytes(
+    Uint16Array.from(
+      analysis("codes", { weights: { shape: [shape[0] * queries, keys], data: weights } }).codes
+        .data,
+    ),
+  );
 }
 
 /** The first rows and columns of some matrices. @param {{shape: number[], data: Float32Array}} x @param {number} rows @param {number} columns */

@@ -5,7 +5,8 @@ import { halvesToFloats, typed } from "../shared/codecs.js";
 /** Bytes that are no model of ours, or not as they were written. */
 export class DamagedModel extends Error {}
 
-export const NOT_AS_WRITTEN = "the model in this page is not as it was written: its checksum differs. Save the page again, or copy it again";
+export const NOT_AS_WRITTEN =
+  "the model in this page is not as it was written: its checksum differs. Save the page again, or copy it again";
 
 const LONGEST_TABLE = 100_000_000;
 const NUMBER_BYTES = { F64: 8, F32: 4, F16: 2, BF16: 2, I8: 1 };
@@ -42,17 +43,30 @@ export function readSafetensors(bytes, checksum) {
   entries.sort(([, a], [, b]) => (a?.data_offsets?.[0] ?? 0) - (b?.data_offsets?.[0] ?? 0));
   for (const [name, entry] of entries) {
     const { dtype, shape, data_offsets: offsets } = entry ?? {};
-    const size = Array.isArray(shape) && shape.every((n) => Number.isSafeInteger(n) && n >= 0) ? shape.reduce((a, b) => a * b, 1) : NaN;
-    if (!Object.hasOwn(READERS, dtype)) throw new DamagedModel(`${name} has dtype ${String(dtype)}, which is not that of weights`);
-    if (!Array.isArray(offsets) || offsets[0] !== end || offsets[1] - end !== size * NUMBER_BYTES[dtype] || start + offsets[1] > bytes.length) {
+    const size =
+      Array.isArray(shape) && shape.every((n) => Number.isSafeInteger(n) && n >= 0)
+        ? shape.reduce((a, b) => a * b, 1)
+        : NaN;
+    if (!Object.hasOwn(READERS, dtype))
+      throw new DamagedModel(`${name} has dtype ${String(dtype)}, which is not that of weights`);
+    if (
+      !Array.isArray(offsets) ||
+      offsets[0] !== end ||
+      offsets[1] - end !== size * NUMBER_BYTES[dtype] ||
+      start + offsets[1] > bytes.length
+    ) {
       throw new DamagedModel(`${name} does not lie in the model's bytes as its table says`);
     }
     end = offsets[1];
     const data = READERS[dtype](bytes.subarray(start + offsets[0], start + end));
-    if (!(data instanceof Int8Array) && !data.every(Number.isFinite)) throw new DamagedModel(`${name} has values that are not finite`);
+    if (!(data instanceof Int8Array) && !data.every(Number.isFinite))
+      throw new DamagedModel(`${name} has values that are not finite`);
     tensors.set(name, { shape, data });
   }
-  if (start + end !== bytes.length) throw new DamagedModel(`the model's bytes go on for ${bytes.length - start - end} after its last numbers`);
+  if (start + end !== bytes.length)
+    throw new DamagedModel(
+      `the model's bytes go on for ${bytes.length - start - end} after its last numbers`,
+    );
   for (const [name, { shape, data }] of tensors) {
     if (!(data instanceof Int8Array)) continue;
     tensors.set(name, { shape, data, scale: scaleOf(name, shape, tensors) });
@@ -63,7 +77,12 @@ export function readSafetensors(bytes, checksum) {
 /** The scales of a matrix of 8 bits, which are taken out of the table. */
 function scaleOf(name, shape, tensors) {
   const scale = tensors.get(name + SCALE);
-  if (shape.length !== 2 || !scale || !(scale.data instanceof Float32Array) || String(scale.shape) !== String(shape.slice(0, 1))) {
+  if (
+    shape.length !== 2 ||
+    !scale ||
+    !(scale.data instanceof Float32Array) ||
+    String(scale.shape) !== String(shape.slice(0, 1))
+  ) {
     throw new DamagedModel(`${name} has 8 bits and not a scale for each of its rows`);
   }
   tensors.delete(name + SCALE);
@@ -72,11 +91,15 @@ function scaleOf(name, shape, tensors) {
 
 /** The table of names, and where the numbers begin. */
 function headerOf(bytes) {
-  if (bytes.length < 8) throw new DamagedModel(`the model has ${bytes.length} bytes, too few for a safetensors file`);
+  if (bytes.length < 8)
+    throw new DamagedModel(`the model has ${bytes.length} bytes, too few for a safetensors file`);
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
-  if (length > LONGEST_TABLE || 8 + length > bytes.length) throw new DamagedModel("the model is cut off within its table of names");
+  if (length > LONGEST_TABLE || 8 + length > bytes.length)
+    throw new DamagedModel("the model is cut off within its table of names");
   try {
-    const table = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(8, 8 + length)));
+    const table = JSON.parse(
+      new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(8, 8 + length)),
+    );
     if (table === null || typeof table !== "object" || Array.isArray(table)) throw new TypeError();
     return [table, 8 + length];
   } catch {

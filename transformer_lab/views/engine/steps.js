@@ -21,31 +21,78 @@ const ALIKE = 1e-4; // how far a vector may be from what it is taken for, beside
  * @returns {Generator<null, {steps: Steps, answers: Answers}>}
  */
 export function* blockSteps(reading, { kind, layer, head, position, k = 8 }) {
-  if (kind === "cross") throw new Error('kind="cross" has no block of its own; walk through kind="decoder", whose block contains the cross-attention');
+  if (kind === "cross")
+    throw new Error(
+      'kind="cross" has no block of its own; walk through kind="decoder", whose block contains the cross-attention',
+    );
   const pass = yield* reading.pass([]);
   const call = pass.callOf(kind, layer, head);
   const n = call.query.rows;
-  if (!(Number.isInteger(position) && position >= 0 && position < n)) throw new Error(`position=${position} is outside the ${n} tokens (0 … ${n - 1})`);
+  if (!(Number.isInteger(position) && position >= 0 && position < n))
+    throw new Error(`position=${position} is outside the ${n} tokens (0 … ${n - 1})`);
   const parts = yield* pass.parts(kind, layer);
-  const found = walked(attended(pass, call, head, position), summed(pass, parts, kind, layer, position), head);
+  const found = walked(
+    attended(pass, call, head, position),
+    summed(pass, parts, kind, layer, position),
+    head,
+  );
   yield null;
-  return { steps: { kind, layer, head, position, ...found }, answers: yield* answersOf(reading, pass, { kind, layer, head, position, k }) };
+  return {
+    steps: { kind, layer, head, position, ...found },
+    answers: yield* answersOf(reading, pass, { kind, layer, head, position, k }),
+  };
 }
 
 /** Both together: the numbers by name, null where the block has none, and what is said of them. */
 function walked({ scale, softcap, nothing, ...row }, { norm, mlp_norm, after, ...sums }, head) {
   const z = row.z[head];
   const hidden = sums.hidden ?? new Float32Array(1);
-  const values = { shape: [row.values.length, z.length], data: Float32Array.from(row.values.flatMap((value) => Array.from(value))) };
+  const values = {
+    shape: [row.values.length, z.length],
+    data: Float32Array.from(row.values.flatMap((value) => Array.from(value))),
+  };
   const { dots, scaled, weights, scores, bias } = row;
-  const { parts, shares, ...facts } = analysis("walk_facts", { dots, scaled, weights, scores, bias, values, z, stream: sums.stream, out: sums.out, hidden });
-  const each = weights.length ? Array.from(weights, (_, i) => parts.data.subarray(i * z.length, (i + 1) * z.length)) : [];
+  const { parts, shares, ...facts } = analysis("walk_facts", {
+    dots,
+    scaled,
+    weights,
+    scores,
+    bias,
+    values,
+    z,
+    stream: sums.stream,
+    out: sums.out,
+    hidden,
+  });
+  const each = weights.length
+    ? Array.from(weights, (_, i) => parts.data.subarray(i * z.length, (i + 1) * z.length))
+    : [];
   /** @type {Record<string, any>} */
-  const numbers = { ...row, ...sums, z_head: z, shares: shares.data, parts: each, uncrossed: sums.cross ? null : sums.middle };
-  const lengths = Object.entries(numbers).filter(([, x]) => x?.length && typeof x[0] === "number")
-    .map(([name, x]) => [`${name}_length`, analysis("lengths", { x: { shape: [1, x.length], data: x } }).length.data[0]]);
+  const numbers = {
+    ...row,
+    ...sums,
+    z_head: z,
+    shares: shares.data,
+    parts: each,
+    uncrossed: sums.cross ? null : sums.middle,
+  };
+  const lengths = Object.entries(numbers)
+    .filter(([, x]) => x?.length && typeof x[0] === "number")
+    .map(([name, x]) => [
+      `${name}_length`,
+      analysis("lengths", { x: { shape: [1, x.length], data: x } }).length.data[0],
+    ]);
   const scalars = Object.entries(facts).map(([name, one]) => [name, one.data[0]]);
-  return { scale, softcap, nothing, norm, mlp_norm, after, numbers, facts: /** @type {Record<string, number>} */ (Object.fromEntries([...lengths, ...scalars])) };
+  return {
+    scale,
+    softcap,
+    nothing,
+    norm,
+    mlp_norm,
+    after,
+    numbers,
+    facts: /** @type {Record<string, number>} */ (Object.fromEntries([...lengths, ...scalars])),
+  };
 }
 
 /** From the query to what every head takes with it, and what this one writes. */
@@ -53,13 +100,23 @@ function attended(pass, call, head, position) {
   const { kind, layer, dValue: d } = call;
   const { q: query, ...compared } = rowScores(pass, call, head, position);
   const read = partOf(valuesOf(call), head).data;
-  const values = Array.from({ length: call.value.rows }, (_, j) => read.subarray(j * d, (j + 1) * d));
-  const weights = pass.pattern(kind, layer, head).subarray(position * call.key.rows, (position + 1) * call.key.rows);
+  const values = Array.from({ length: call.value.rows }, (_, j) =>
+    read.subarray(j * d, (j + 1) * d),
+  );
+  const weights = pass
+    .pattern(kind, layer, head)
+    .subarray(position * call.key.rows, (position + 1) * call.key.rows);
   const row = rowOf(pass.heads(kind, layer), position);
   const z = Array.from({ length: call.heads }, (_, i) => row.subarray(i * d, (i + 1) * d));
   const output = pass.model.outputOf(kind, layer, call.heads, head);
-  if (!output) throw new Error("no matrix alone follows the heads of this layer, so its block cannot be walked through");
-  const { written } = pass.model.analysis("written", { z: { shape: [1, d], data: z[head] }, w_o: output });
+  if (!output)
+    throw new Error(
+      "no matrix alone follows the heads of this layer, so its block cannot be walked through",
+    );
+  const { written } = pass.model.analysis("written", {
+    z: { shape: [1, d], data: z[head] },
+    w_o: output,
+  });
   const nothing = call.sink ? 1 - weights.reduce((sum, x) => sum + x, 0) : 0;
   return { query, ...compared, nothing, values, weights, z, written: written.data };
 }
@@ -67,33 +124,71 @@ function attended(pass, call, head, position) {
 /** What is added to the stream, one after the other, and what the feed-forward reads of it. */
 function summed(pass, parts, kind, layer, position) {
   const row = (x) => (x ? rowOf(x, position) : null);
-  const { reads, attention, cross, mlp_reads, hidden, mlp } = Object.fromEntries(["reads", "attention", "cross", "mlp_reads", "hidden", "mlp"].map((name) => [name, row(parts[name])]));
-  const [stream, mid, out] = ["resid_pre", "resid_mid", "resid_post"].map((name) => row(pass.streamAt(name, kind, layer)));
-  if (!stream || !out) throw new Error("this page does not show the stream before and after a block, so none can be walked through");
-  const both = (x, y, what) => analysis("sums", { x: { shape: [1, x.length], data: x }, y: { shape: [1, x.length], data: y } })[what].data;
+  const { reads, attention, cross, mlp_reads, hidden, mlp } = Object.fromEntries(
+    ["reads", "attention", "cross", "mlp_reads", "hidden", "mlp"].map((name) => [
+      name,
+      row(parts[name]),
+    ]),
+  );
+  const [stream, mid, out] = ["resid_pre", "resid_mid", "resid_post"].map((name) =>
+    row(pass.streamAt(name, kind, layer)),
+  );
+  if (!stream || !out)
+    throw new Error(
+      "this page does not show the stream before and after a block, so none can be walked through",
+    );
+  const both = (x, y, what) =>
+    analysis("sums", {
+      x: { shape: [1, x.length], data: x },
+      y: { shape: [1, x.length], data: y },
+    })[what].data;
   const middle = row(parts.middle) ?? both(stream, attention, "sum");
-  const there = cross ? mid ?? both(middle, cross, "sum") : middle;
+  const there = cross ? (mid ?? both(middle, cross, "sum")) : middle;
   const norm = alike(stream, reads) ? "" : parts.norm;
-  const found = { stream, reads, norm, attention, middle, cross, mlp_reads: null, mlp_norm: "", hidden: null, mlp: null, after: parts.after, out };
+  const found = {
+    stream,
+    reads,
+    norm,
+    attention,
+    middle,
+    cross,
+    mlp_reads: null,
+    mlp_norm: "",
+    hidden: null,
+    mlp: null,
+    after: parts.after,
+    out,
+  };
   if (!mlp_reads) return found;
-  return { ...found, mlp_reads, mlp_norm: alike(there, mlp_reads) ? "" : parts.mlp_norm, hidden, mlp: mlp ?? both(out, there, "difference") };
+  return {
+    ...found,
+    mlp_reads,
+    mlp_norm: alike(there, mlp_reads) ? "" : parts.mlp_norm,
+    hidden,
+    mlp: mlp ?? both(out, there, "difference"),
+  };
 }
 
 /** What the stream would predict after the block, and what the model predicts. */
 function* answersOf(reading, pass, { kind, layer, head, position, k }) {
   const { model } = pass;
   const none = (why) => ({ lens: [], final: [], without: 0, why });
-  if (kind !== model.defaultKind) return none("the encoder of an encoder-decoder predicts no tokens");
+  if (kind !== model.defaultKind)
+    return none("the encoder of an encoder-decoder predicts no tokens");
   if (!model.weights.head) return none(`${reading.text.name} has no head that predicts tokens`);
   let lens;
   try {
     lens = logitLens(pass, [position], k).map(([{ cells }]) => cells);
-  } catch (error) { // a model that makes its logits of more than the stream
+  } catch (error) {
+    // a model that makes its logits of more than the stream
     return none(error.message);
   }
   const final = lens[lens.length - 1];
   const off = yield* reading.fresh([{ edit: "ablate", layer, head, kind }]);
-  const { answer } = analysis("likely", { logits: off.logits([position]), answers: Int32Array.of(final[0].id) });
+  const { answer } = analysis("likely", {
+    logits: off.logits([position]),
+    answers: Int32Array.of(final[0].id),
+  });
   return { lens: lens[layer + 1], final, without: answer.data[0], why: "" };
 }
 

@@ -27,7 +27,8 @@ export function stridesOf(shape) {
 
 /** Whether its numbers lie one after the other. @param {Tensor} t */
 export function isWhole(t) {
-  for (let i = t.shape.length - 1, n = 1; i >= 0; n *= t.shape[i--]) if (t.shape[i] !== 1 && t.strides[i] !== n) return false;
+  for (let i = t.shape.length - 1, n = 1; i >= 0; n *= t.shape[i--])
+    if (t.shape[i] !== 1 && t.strides[i] !== n) return false;
   return true;
 }
 
@@ -46,7 +47,9 @@ export function broadcast(a, b) {
 /** Strides with which a tensor is read as one of a larger shape. @param {Tensor} t @param {number[]} shape */
 export function stridesAs(t, shape) {
   const missing = shape.length - t.shape.length;
-  return shape.map((_, i) => (i < missing || t.shape[i - missing] === 1 ? 0 : t.strides[i - missing]));
+  return shape.map((_, i) =>
+    i < missing || t.shape[i - missing] === 1 ? 0 : t.strides[i - missing],
+  );
 }
 
 /** Visits rows (runs along the last axis, and along those before it that lie in one row with it) of views of one shape: `row(places, length)`. @param {number[]} shape @param {number[][]} strides @param {number[]} places @param {(places: number[], n: number) => void} row */
@@ -72,4 +75,5 @@ export function eachRow(shape, strides, places, row) {
 
 export const isTensor = (x) => x !== null && typeof x === "object" && "strides" in x;
 const TYPES = { bool: "bool", int64: "int", int32: "int", long: "int", int: "int" };
-export const typeOf = (dtype, otherwise) => (dtype === undefined || dtype === null ? otherwise : (TYPES[dtype] ?? "float"));
+export const typeOf = (dtype, otherwise) =>
+  dtype === undefined || dtype === null ? otherwise : (TYPES[dtype] ?? "float");

@@ -8,7 +8,11 @@
  */
 
 /** @param {number} rows @param {number} columns @param {Float32Array} [data] @returns {Matrix} */
-export const matrix = (rows, columns, data = new Float32Array(rows * columns)) => ({ rows, columns, data });
+export const matrix = (rows, columns, data = new Float32Array(rows * columns)) => ({
+  rows,
+  columns,
+  data,
+});
 
 /** @param {Matrix} x */
 export const copyOf = (x) => matrix(x.rows, x.columns, x.data.slice());
@@ -49,7 +53,12 @@ export function likeliest(values, k) {
 export function erf(x) {
   const t = 1 / (1 + 0.5 * Math.abs(x));
   const inner = t * (-0.82215223 + t * 0.17087277);
-  const series = t * (0.37409196 + t * (0.09678418 + t * (-0.18628806 + t * (0.27886807 + t * (-1.13520398 + t * (1.48851587 + inner))))));
+  const series =
+    t *
+    (0.37409196 +
+      t *
+        (0.09678418 +
+          t * (-0.18628806 + t * (0.27886807 + t * (-1.13520398 + t * (1.48851587 + inner))))));
   const rest = t * Math.exp(-x * x - 1.26551223 + t * (1.00002368 + series));
   return x >= 0 ? 1 - rest : rest - 1;
 }

@@ -25,13 +25,25 @@ const thousands = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 
 export class TextModel {
   /** @param {Packed} packed @throws {import("./safetensors.js").DamagedModel} */
-  constructor({ name, config, graph, analyses = {}, weights, checksum, tokenizer, targetTokenizer = null }) {
+  constructor({
+    name,
+    config,
+    graph,
+    analyses = {},
+    weights,
+    checksum,
+    tokenizer,
+    targetTokenizer = null,
+  }) {
     this.name = name;
     this.model = new GraphModel(config, graph, readSafetensors(weights, checksum), analyses);
     this.tokenizer = tokenizerOf(tokenizer);
     this.targetTokenizer = targetTokenizer ? tokenizerOf(targetTokenizer) : this.tokenizer;
     const { vocab_size: rows, target_vocab_size: targetRows } = this.model.config;
-    for (const [side, one, most] of /** @type {const} */ ([["tokenizer", this.tokenizer, rows], ["target_tokenizer", this.targetTokenizer, targetRows ?? rows]])) {
+    for (const [side, one, most] of /** @type {const} */ ([
+      ["tokenizer", this.tokenizer, rows],
+      ["target_tokenizer", this.targetTokenizer, targetRows ?? rows],
+    ])) {
       if (one.rows <= most) continue;
       throw new Error(
         `${side} has ${thousands(one.rows)} tokens but the embedding of the model ${name} has ${thousands(most)} rows; ` +
@@ -57,11 +69,16 @@ export class TextModel {
     if (typeof text !== "string") throw new Error(`${name} must be a string, got a ${typeof text}`);
     const letters = text.length > LETTERS * this.longest ? Array.from(text).length : 0;
     if (letters > LETTERS * this.longest) {
-      throw new Error(`${name} has ${thousands(letters)} characters but ${this.name} reads at most ${this.longest} tokens; shorten it`);
+      throw new Error(
+        `${name} has ${thousands(letters)} characters but ${this.name} reads at most ${this.longest} tokens; shorten it`,
+      );
     }
     const ids = tokenizer.encode(text);
     if (!ids.length) throw new Error(`${name} is empty; type at least one word`);
-    if (ids.length > this.longest) throw new Error(`${name} has ${ids.length} tokens but ${this.name} reads at most ${this.longest}; shorten it`);
+    if (ids.length > this.longest)
+      throw new Error(
+        `${name} has ${ids.length} tokens but ${this.name} reads at most ${this.longest}; shorten it`,
+      );
     return ids;
   }
 
@@ -82,7 +99,8 @@ export class TextModel {
     } else {
       written = this.#encode("target", target, this.targetTokenizer);
     }
-    while (written.length && [eos, pad].includes(written[written.length - 1])) written = written.slice(0, -1);
+    while (written.length && [eos, pad].includes(written[written.length - 1]))
+      written = written.slice(0, -1);
     return [bos, ...written];
   }
 
@@ -96,11 +114,18 @@ export class TextModel {
   *write(inputs, n, { edits = [], sampling = {}, ...more } = {}) {
     const { config } = this.model;
     checkSampling(sampling, config.target_vocab_size ?? config.vocab_size);
-    if (this.kind === "encoder") throw new Error(`${this.name} is an encoder and cannot generate text; it fills in masks`);
+    if (this.kind === "encoder")
+      throw new Error(`${this.name} is an encoder and cannot generate text; it fills in masks`);
     const own = this.model.both ? inputs.target : inputs.tokens;
-    if (!own) throw new Error("target_ids is required for an encoder-decoder (the ids generated so far), and for no other model");
+    if (!own)
+      throw new Error(
+        "target_ids is required for an encoder-decoder (the ids generated so far), and for no other model",
+      );
     const room = this.longest - own.length;
-    if (!(Number.isInteger(n) && n >= 1 && n <= room)) throw new Error(`n must be at least 1 and at most ${room}, the tokens left in the context, got ${n}`);
+    if (!(Number.isInteger(n) && n >= 1 && n <= room))
+      throw new Error(
+        `n must be at least 1 and at most ${room}, the tokens left in the context, got ${n}`,
+      );
     const { eos } = this.targetTokenizer.ids;
     const written = yield* writing(this.model, inputs, n, { eos, edits, sampling, ...more });
     return written[written.length - 1] === eos ? written.slice(0, -1) : written;
@@ -109,8 +134,10 @@ export class TextModel {
   /** Where it predicts something: at every token of a decoder, at the masks of an encoder, nowhere without a head. @param {import("./pass.js").Inputs} inputs */
   positions({ tokens, target }) {
     if (!this.model.weights.head) return [];
-    const read = this.model.both ? target ?? [] : tokens;
-    return Array.from(read.keys()).filter((i) => this.kind !== "encoder" || tokens[i] === this.tokenizer.ids.mask);
+    const read = this.model.both ? (target ?? []) : tokens;
+    return Array.from(read.keys()).filter(
+      (i) => this.kind !== "encoder" || tokens[i] === this.tokenizer.ids.mask,
+    );
   }
 
   /** The one to begin with. @param {import("./pass.js").Inputs} inputs */
@@ -122,9 +149,13 @@ export class TextModel {
   masked(ids, positions) {
     const hidden = new Set(positions);
     const { mask } = this.tokenizer.ids;
-    if (hidden.size && (this.kind !== "encoder" || mask === null)) throw new Error(`${this.name} has no mask token, so nothing can be masked`);
+    if (hidden.size && (this.kind !== "encoder" || mask === null))
+      throw new Error(`${this.name} has no mask token, so nothing can be masked`);
     for (const place of hidden) {
-      if (!(Number.isInteger(place) && place >= 0 && place < ids.length)) throw new Error(`masked=${place} is outside the ${ids.length} tokens; give numbers 0 … ${ids.length - 1}`);
+      if (!(Number.isInteger(place) && place >= 0 && place < ids.length))
+        throw new Error(
+          `masked=${place} is outside the ${ids.length} tokens; give numbers 0 … ${ids.length - 1}`,
+        );
     }
     return ids.map((id, i) => (hidden.has(i) ? mask : id));
   }

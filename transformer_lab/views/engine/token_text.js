@@ -42,7 +42,9 @@ export function* words(reading, { ids, old, oldIds }) {
   const { text: model } = reading;
   if (!ids.length) throw new Error("ids is empty; give at least one token");
   if (ids.length > model.longest) {
-    throw new Error(`that would be ${ids.length} tokens but ${model.name} reads at most ${model.longest}; begin with a shorter text`);
+    throw new Error(
+      `that would be ${ids.length} tokens but ${model.name} reads at most ${model.longest}; begin with a shorter text`,
+    );
   }
   const wordings = [...new Set(wordingsOf(model, ids, old, oldIds))].filter(Boolean);
   for (const one of wordings) {

@@ -99,7 +99,10 @@ export class Workspace {
   /** Weights stay where they are. @param {number[]} shape @param {Weight} weight @returns {Tensor} */
   constant(shape, { data, scale }) {
     const at = this.heap.take(Math.ceil(data.byteLength / 4));
-    new Int8Array(this.heap.f.buffer).set(new Int8Array(data.buffer, data.byteOffset, data.byteLength), at * 4);
+    new Int8Array(this.heap.f.buffer).set(
+      new Int8Array(data.buffer, data.byteOffset, data.byteLength),
+      at * 4,
+    );
     const store = { at, size: 0, uses: Infinity, scale: 0 };
     if (scale) {
       store.scale = this.heap.take(scale.length);
@@ -144,8 +147,11 @@ export class Workspace {
     if (scale) {
       const bytes = new Int8Array(f.buffer, table.at * 4 + row * d, d);
       for (let k = 0; k < d; k++) f[to + k] = bytes[k] * f[scale + row];
-    } else if (table.strides[1] === 1) f.copyWithin(to, table.at + row * table.strides[0], table.at + row * table.strides[0] + d);
-    else for (let k = 0; k < d; k++) f[to + k] = f[table.at + row * table.strides[0] + k * table.strides[1]];
+    } else if (table.strides[1] === 1)
+      f.copyWithin(to, table.at + row * table.strides[0], table.at + row * table.strides[0] + d);
+    else
+      for (let k = 0; k < d; k++)
+        f[to + k] = f[table.at + row * table.strides[0] + k * table.strides[1]];
   }
 
   /** [batch of one, head, position, d] as a matrix [position, head · d]. @param {Tensor} x @returns {Matrix} */
@@ -163,7 +169,9 @@ export class Weights {
   constructor(tensors, on = new Workspace()) {
     this.on = on;
     /** @type {Map<string, Tensor>} */
-    this.known = new Map([...tensors].map(([name, weight]) => [name, on.constant(weight.shape, weight)]));
+    this.known = new Map(
+      [...tensors].map(([name, weight]) => [name, on.constant(weight.shape, weight)]),
+    );
     /** @type {Map<string, Tensor>} of weights in 8 bits that are read in 32 too */
     this.wide = new Map();
   }

@@ -16,18 +16,28 @@ import { likeliest } from "./tensors.js";
 
 /** @param {Sampling} options @param {number} vocabulary @throws {Error} for a value out of its range */
 export function checkSampling({ temperature = 0, topK = null, topP = null, seed = 0 }, vocabulary) {
-  if (!(temperature >= 0 && temperature < Infinity)) throw new Error(`temperature must be 0 (greedy) or more, got ${temperature}`);
-  if (topK !== null && !(Number.isInteger(topK) && topK >= 1)) throw new Error(`top_k must be at least 1, got ${topK}; None samples from all tokens`);
-  if (topP !== null && !(topP > 0 && topP <= 1)) throw new Error(`top_p must be above 0 and at most 1, got ${topP}`);
+  if (!(temperature >= 0 && temperature < Infinity))
+    throw new Error(`temperature must be 0 (greedy) or more, got ${temperature}`);
+  if (topK !== null && !(Number.isInteger(topK) && topK >= 1))
+    throw new Error(`top_k must be at least 1, got ${topK}; None samples from all tokens`);
+  if (topP !== null && !(topP > 0 && topP <= 1))
+    throw new Error(`top_p must be above 0 and at most 1, got ${topP}`);
   if (!Number.isInteger(seed)) throw new Error(`seed must be a whole number, got ${seed}`);
   if ((topK ?? 0) > vocabulary) {
-    throw new Error(`top_k must be at most ${vocabulary}, the tokens of the vocabulary, got ${topK}; None samples from all tokens`);
+    throw new Error(
+      `top_k must be at most ${vocabulary}, the tokens of the vocabulary, got ${topK}; None samples from all tokens`,
+    );
   }
 }
 
 /** What a token is drawn from: probabilities after temperature, top-k and top-p. @param {ArrayLike<number>} logits @param {Sampling} options */
 export function samplingDistribution(logits, { temperature = 1, topK = null, topP = null }) {
-  return analysis("drawn_from", { logits: Float32Array.from(logits), temperature, top_k: { shape: [], data: Int32Array.of(Math.min(topK ?? Infinity, logits.length)) }, top_p: topP ?? 1 }).chances.data;
+  return analysis("drawn_from", {
+    logits: Float32Array.from(logits),
+    temperature,
+    top_k: { shape: [], data: Int32Array.of(Math.min(topK ?? Infinity, logits.length)) },
+    top_p: topP ?? 1,
+  }).chances.data;
 }
 
 /** Numbers 0 … 1 from a seed (mulberry32). @param {number} seed */
@@ -72,8 +82,14 @@ function taker(options) {
  * @param {Sampling} [options.sampling]
  * @returns {Generator<number | null, number[]>} the tokens; null between two blocks of a pass
  */
-export function* writing(model, inputs, most, { eos = null, edits = [], read, first, sampling = {} }) {
-  if (model.config.kind === "encoder") throw new Error("an encoder cannot generate text; use a decoder or an encoder-decoder");
+export function* writing(
+  model,
+  inputs,
+  most,
+  { eos = null, edits = [], read, first, sampling = {} },
+) {
+  if (model.config.kind === "encoder")
+    throw new Error("an encoder cannot generate text; use a decoder or an encoder-decoder");
   const take = taker(sampling);
   const written = [];
   const start = model.both ? inputs.target : inputs.tokens;
@@ -82,7 +98,10 @@ export function* writing(model, inputs, most, { eos = null, edits = [], read, fi
     const ids = [...start, ...written];
     if (first && !pass) pass = yield* first();
     else {
-      pass = new Pass(model, model.both ? { ...inputs, target: ids } : { tokens: ids }, edits, { before: pass, read });
+      pass = new Pass(model, model.both ? { ...inputs, target: ids } : { tokens: ids }, edits, {
+        before: pass,
+        read,
+      });
       yield* pass.steps();
     }
     const token = take(pass.logits([ids.length - 1]).data);

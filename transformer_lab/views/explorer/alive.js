@@ -21,7 +21,14 @@ export function alive(model, signal) {
 /** All that decides what is on view, as Python is told of it. @param {any} kernel @param {any} over */
 function stateOf({ reading, wished, isBoth }, over) {
   const { text, target, masked, given } = reading;
-  return { text, ...(isBoth ? { target } : {}), masked, edits: over.get("_edits"), position: wished, ...(given ? { ids: given } : {}) };
+  return {
+    text,
+    ...(isBoth ? { target } : {}),
+    masked,
+    edits: over.get("_edits"),
+    position: wished,
+    ...(given ? { ids: given } : {}),
+  };
 }
 
 const STANDS_FOR = ["run", "write", "sweep", "block"]; // where Python does not answer
@@ -35,17 +42,31 @@ class Kernel extends PageModel {
     const kept = page.get("_carried");
     /** @type {import("./reading.js").Reading} */
     this.reading = {
-      text: page.get("_text"), target: about.own_target ? null : page.get("_target"), masked: page.get("_masked"), given: kept.given,
-      plain: about.ids, ids: about.ids, positions, first: kept.first, length: about.tokens.length,
+      text: page.get("_text"),
+      target: about.own_target ? null : page.get("_target"),
+      masked: page.get("_masked"),
+      given: kept.given,
+      plain: about.ids,
+      ids: about.ids,
+      positions,
+      first: kept.first,
+      length: about.tokens.length,
     };
     this.position = position;
     this.wished = kept.wished; // the position that somebody chose
     this.asked = false; // whether somebody wants to know what single heads do
     this.both = null; // two texts that were written
-    this.start = { text: readingName(this.reading), place: this.#place, traits: this.#traits(["_estimates", "_scores", "_score_names", "link"]) };
+    this.start = {
+      text: readingName(this.reading),
+      place: this.#place,
+      traits: this.#traits(["_estimates", "_scores", "_score_names", "link"]),
+    };
     /** What happens without single heads, by text and place. @type {Map<string, Record<string, any>>} */
     this.effects = new Map([[this.#facts, page.get("_effects")]]);
-    this.engine.then(() => (this.ready = true), (error) => this.#failed(error));
+    this.engine.then(
+      () => (this.ready = true),
+      (error) => this.#failed(error),
+    );
   }
 
   #traits(names) {
@@ -78,8 +99,14 @@ class Kernel extends PageModel {
 
   #failed(error) {
     if (this.signal.aborted) return;
-    const told = `${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}`.replace(/\.?$/, ".");
-    this.page.set("_note", `${this.page.get("_note")} ${told} What was saved is still here.`.trim());
+    const told = `${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}`.replace(
+      /\.?$/,
+      ".",
+    );
+    this.page.set(
+      "_note",
+      `${this.page.get("_note")} ${told} What was saved is still here.`.trim(),
+    );
     this.page.set("_stamp", this.page.get("_stamp") + 1);
   }
 
@@ -125,8 +152,16 @@ class Kernel extends PageModel {
       newWords = false; // what is named stands where it stood
     }
     const edits = wanted.edits ?? this.page.get("_edits");
-    const kept = newWords ? edits.filter(({ does, made: values }) => does !== "cut" && values.edit !== "kept") : edits;
-    await this.#show(words, wanted.ids ?? null, kept, position, kept.length < edits.length ? sayExplorer("dropped", { n: edits.length - kept.length }) : "");
+    const kept = newWords
+      ? edits.filter(({ does, made: values }) => does !== "cut" && values.edit !== "kept")
+      : edits;
+    await this.#show(
+      words,
+      wanted.ids ?? null,
+      kept,
+      position,
+      kept.length < edits.length ? sayExplorer("dropped", { n: edits.length - kept.length }) : "",
+    );
   }
 
   /** Tokens that are given, and not words. @param {Record<string, any>} wanted */
@@ -134,34 +169,50 @@ class Kernel extends PageModel {
     const old = this.isBoth ? target || this.page.get("_target") : text || this.reading.text;
     const found = await this.of({ ask: "words", ids, old: old ?? "", oldIds: this.reading.plain });
     const given = found.exact ? null : ids;
-    if (this.isBoth) return { words: { ...words, target: found.words, given }, position: position ?? ids.length - 1 };
+    if (this.isBoth)
+      return {
+        words: { ...words, target: found.words, given },
+        position: position ?? ids.length - 1,
+      };
     return { words: { ...words, target: this.reading.target, text: found.words, given }, position };
   }
 
   async #show(words, ids, edits, wished, note) {
     const strange = edits.find(({ made: values }) => values.edit === "kept");
-    if (strange) throw new Error(`“${strange.words}” holds numbers that are not in this page; take it back`);
+    if (strange)
+      throw new Error(`“${strange.words}” holds numbers that are not in this page; take it back`);
     const { page } = this;
     const about = page.get("_about");
     const fresh = !this.byEngine || readingName(words) !== readingName(this.reading);
-    const [reading, traits] = fresh ? await this.#read(words, ids) : [this.reading, /** @type {Record<string, any>} */ ({})];
+    const [reading, traits] = fresh
+      ? await this.#read(words, ids)
+      : [this.reading, /** @type {Record<string, any>} */ ({})];
     const kinds = traits._kinds ?? page.get("_kinds");
     const place = wished ?? reading.first;
     if (about.predicts && !(Number.isInteger(place) && place >= 0 && place < reading.length)) {
-      throw new Error(`position=${place} is outside the ${reading.length} tokens (0 … ${reading.length - 1})`);
+      throw new Error(
+        `position=${place} is outside the ${reading.length} tokens (0 … ${reading.length - 1})`,
+      );
     }
     const values = edits.map((edit) => edit.made);
     const sent = edits.map((edit) => renamed(edit, about.patterns, kinds));
     const name = readingName(reading);
     const after = JSON.stringify([name, values]);
     const asked = this.ask({ ask: "predict", edits: values, position: place });
-    const pictures = after !== this.after || fresh ? this.#allPictures(fresh, kinds, values) : Promise.resolve({});
+    const pictures =
+      after !== this.after || fresh ? this.#allPictures(fresh, kinds, values) : Promise.resolve({});
     pictures.catch(() => {}); // the prediction fails before them
     const found = await asked;
     const outcome = outcomeOf(found, (traits._about ?? about).tokens);
     const nowhere = about.predicts && !reading.positions.length && wished === null;
     const position = nowhere || !about.predicts ? null : place;
-    const told = { ...outcome, position, positions: reading.positions, sentence: edits.length ? outcomeSentence(subjectOf(sent), outcome) : "", note };
+    const told = {
+      ...outcome,
+      position,
+      positions: reading.positions,
+      sentence: edits.length ? outcomeSentence(subjectOf(sent), outcome) : "",
+      note,
+    };
     if (!fresh) await this.#first(told, pictures); // another text is shown with its maps
     const moved = await pictures;
     const elsewhere = name !== readingName(this.reading);
@@ -171,12 +222,31 @@ class Kernel extends PageModel {
     this.position = position;
     this.byEngine = true;
     page.set({
-      ...traits, ...moved, ...this.#factTraits(),
+      ...traits,
+      ...moved,
+      ...this.#factTraits(),
       ...(elsewhere ? { selected: null, _tables: {}, ...this.#spans(kinds) } : {}),
       _how: this.#how(reading, kinds, edits),
-      _carried: { ...page.get("_carried"), moved: name !== this.start.text, given: reading.given, first: reading.first, wished },
+      _carried: {
+        ...page.get("_carried"),
+        moved: name !== this.start.text,
+        given: reading.given,
+        first: reading.first,
+        wished,
+      },
       _edits: sent,
-      _outcome: { ...told, edits_of_maps: sent, written: this.#beside(sent), code: runCode(traits._text ?? page.get("_text"), reading.target === null ? null : traits._target ?? page.get("_target"), reading.masked, about.kind, reading.given) },
+      _outcome: {
+        ...told,
+        edits_of_maps: sent,
+        written: this.#beside(sent),
+        code: runCode(
+          traits._text ?? page.get("_text"),
+          reading.target === null ? null : (traits._target ?? page.get("_target")),
+          reading.masked,
+          about.kind,
+          reading.given,
+        ),
+      },
       _stamp: page.get("_stamp") + 1,
     });
   }
@@ -196,22 +266,43 @@ class Kernel extends PageModel {
   /** Of the text itself where it is fresh, and of what edits make of it. */
   async #allPictures(fresh, kinds, edits) {
     const moved = fresh ? await this.#pictures("", kinds, []) : {};
-    return { ...moved, ...(edits.length ? await this.#pictures("_after", kinds, edits) : noMaps("_after")) };
+    return {
+      ...moved,
+      ...(edits.length ? await this.#pictures("_after", kinds, edits) : noMaps("_after")),
+    };
   }
 
   async #read(words, ids) {
     const { page } = this;
     this.at = null; // until all has come, the engine has read what is not on view
-    const given = words.given ?? ids ?? (readingName(words) === readingName(this.reading) ? this.reading.plain : null);
-    const read = await this.ask({ ask: "read", text: words.text, masked: words.masked, ids: given, target: this.isBoth ? words.target : null });
+    const given =
+      words.given ??
+      ids ??
+      (readingName(words) === readingName(this.reading) ? this.reading.plain : null);
+    const read = await this.ask({
+      ask: "read",
+      text: words.text,
+      masked: words.masked,
+      ids: given,
+      target: this.isBoth ? words.target : null,
+    });
     const { reading, traits } = readingOf(words, read, page.get("_about"), page.get("_kinds"));
     this.at = readingName(reading);
     return /** @type {const} */ ([reading, traits]);
   }
 
   #pictures(side, kinds, edits) {
-    const [kind, layer, head] = [this.page.get("kind"), this.page.get("layer"), this.page.get("head")];
-    return mapTraits((question) => this.ask(question), kinds, { kind, layer, head }, { side, edits });
+    const [kind, layer, head] = [
+      this.page.get("kind"),
+      this.page.get("layer"),
+      this.page.get("head"),
+    ];
+    return mapTraits(
+      (question) => this.ask(question),
+      kinds,
+      { kind, layer, head },
+      { side, edits },
+    );
   }
 
   /** Spans name the tokens of one text; they stay where it goes on after them. */
@@ -219,7 +310,10 @@ class Kernel extends PageModel {
     const { page } = this;
     const [was, now] = [page.get("_kinds"), kinds].map((all) => all[page.get("kind")]);
     const words = (kind, name, span) => JSON.stringify(kind[name].slice(...span));
-    const stay = [["a", "query_tokens"], ["b", "key_tokens"]].every(([trait, name]) => {
+    const stay = [
+      ["a", "query_tokens"],
+      ["b", "key_tokens"],
+    ].every(([trait, name]) => {
       const span = page.get(trait);
       return !span || words(was, name, span) === words(now, name, span);
     });
@@ -232,16 +326,29 @@ class Kernel extends PageModel {
     const [of] = how?.of ?? [];
     if (!of) return how;
     const tokens = Object.values(kinds).at(-1).key_tokens;
-    const ids = { token_ids: [reading.ids], ...(this.isBoth ? { target_ids: [reading.plain] } : {}) };
-    return { ...how, of: [{ ...of, ...ids, tokens: [tokens] }], edits: edits.map(({ code }) => code) };
+    const ids = {
+      token_ids: [reading.ids],
+      ...(this.isBoth ? { target_ids: [reading.plain] } : {}),
+    };
+    return {
+      ...how,
+      of: [{ ...of, ...ids, tokens: [tokens] }],
+      edits: edits.map(({ code }) => code),
+    };
   }
 
   /** One head, whole. @param {string} name kind/layer/head, after "after/" with the edits */
   async block(name) {
-    const saved = this.byEngine || this.page.get("_carried").moved ? null : await this.savedBlock(name);
+    const saved =
+      this.byEngine || this.page.get("_carried").moved ? null : await this.savedBlock(name);
     if (saved) return saved;
     const edits = name.startsWith("after/") ? this.page.get("_edits").map((edit) => edit.made) : [];
-    return headBlock((question) => this.of(question), this.page.get("_kinds"), name.replace("after/", ""), edits);
+    return headBlock(
+      (question) => this.of(question),
+      this.page.get("_kinds"),
+      name.replace("after/", ""),
+      edits,
+    );
   }
 
   // ---- writing on -------------------------------------------------------------------------------------
@@ -251,19 +358,55 @@ class Kernel extends PageModel {
     const edits = this.page.get("_edits");
     const values = edits.map((edit) => edit.made);
     const start = this.reading.plain.length;
-    const { plain: more, edited: other } = await this.of({ ask: "write", n, sampling: { temperature, topK, topP, seed }, edits: values });
-    const [plain, edited] = [more, other].map((written) => written && [...this.reading.plain, ...written]);
+    const { plain: more, edited: other } = await this.of({
+      ask: "write",
+      n,
+      sampling: { temperature, topK, topP, seed },
+      edits: values,
+    });
+    const [plain, edited] = [more, other].map(
+      (written) => written && [...this.reading.plain, ...written],
+    );
     const parts = partsAt(plain, edited);
     const rest = parts === null ? [] : edited.slice(parts);
-    const names = await Promise.all([plain, edited ?? []].map(async (ids) => (parts !== null && parts < ids.length ? (await this.ask({ ask: "names", ids: ids.slice(parts, parts + 1) }))[0] : null)));
+    const names = await Promise.all(
+      [plain, edited ?? []].map(async (ids) =>
+        parts !== null && parts < ids.length
+          ? (await this.ask({ ask: "names", ids: ids.slice(parts, parts + 1) }))[0]
+          : null,
+      ),
+    );
     const [here, there] = names;
     const count = plain.length - start;
     const sentence = sayExplorer("written", {
-      n: count, ended: count < n, seed: temperature ? seed : null, page: true, subject: subjectOf(edits), edited: edited !== null, parts, here, there,
+      n: count,
+      ended: count < n,
+      seed: temperature ? seed : null,
+      page: true,
+      subject: subjectOf(edits),
+      edited: edited !== null,
+      parts,
+      here,
+      there,
       rest: rest.length ? await this.ask({ ask: "decode", ids: rest }) : null,
     });
-    const tokens = parts === null ? null : [await this.ask({ ask: "names", ids: plain }), await this.ask({ ask: "names", ids: edited })];
-    this.both = { read: this.#source, start, plain, edited, parts, tokens, sentence, edits: JSON.stringify(values) };
+    const tokens =
+      parts === null
+        ? null
+        : [
+            await this.ask({ ask: "names", ids: plain }),
+            await this.ask({ ask: "names", ids: edited }),
+          ];
+    this.both = {
+      read: this.#source,
+      start,
+      plain,
+      edited,
+      parts,
+      tokens,
+      sentence,
+      edits: JSON.stringify(values),
+    };
     await this.run({ ids: plain });
   }
 
@@ -276,7 +419,14 @@ class Kernel extends PageModel {
     const first = same(both.plain);
     const { start, sentence, parts, tokens } = both;
     const other = parts === null ? null : first ? both.edited : both.plain;
-    return { start, sentence, parts, other, tokens: tokens?.[first ? 1 : 0] ?? [], whose: first ? "with edits" : "without edits" };
+    return {
+      start,
+      sentence,
+      parts,
+      other,
+      tokens: tokens?.[first ? 1 : 0] ?? [],
+      whose: first ? "with edits" : "without edits",
+    };
   }
 
   // ---- what single heads do -----------------------------------------------------------------------------
@@ -286,7 +436,11 @@ class Kernel extends PageModel {
     const own = readingName(this.reading) === this.start.text;
     const here = own && this.#place === this.start.place;
     const { _estimates, ...saved } = this.start.traits;
-    const traits = { ...(own ? saved : { _scores: NO_BYTES, _score_names: {}, link: "" }), _estimates: here ? _estimates : NO_BYTES, _effects: this.effects.get(this.#facts) ?? {} };
+    const traits = {
+      ...(own ? saved : { _scores: NO_BYTES, _score_names: {}, link: "" }),
+      _estimates: here ? _estimates : NO_BYTES,
+      _effects: this.effects.get(this.#facts) ?? {},
+    };
     if (this.factsOf === this.#facts) return traits;
     this.factsOf = this.#facts;
     return { ...traits, _facts_of: this.page.get("_facts_of") + 1 };
@@ -301,7 +455,15 @@ class Kernel extends PageModel {
     const outcome = outcomeOf(found, this.page.get("_about").tokens);
     const [row] = outcome.rows;
     const said = (begin) => outcomeSentence(begin(found, this.#several), outcome);
-    return { kl: outcome.kl, mean: outcome.mean, token: row?.[0] ?? null, before: row?.[1] ?? null, after: row?.[2] ?? null, sentence: said(withoutHead), if_off: said(ifOff) };
+    return {
+      kl: outcome.kl,
+      mean: outcome.mean,
+      token: row?.[0] ?? null,
+      before: row?.[1] ?? null,
+      after: row?.[2] ?? null,
+      sentence: said(withoutHead),
+      if_off: said(ifOff),
+    };
   }
 
   #keep(facts, found) {
@@ -314,7 +476,8 @@ class Kernel extends PageModel {
     const { heads } = this.page.get("_kinds")[kind];
     const facts = this.#facts;
     const places = this.#left(Array.from({ length: heads }, (_, head) => ({ kind, layer, head })));
-    for (const found of await this.of({ ask: "effects", places, position: this.#place })) this.#keep(facts, found);
+    for (const found of await this.of({ ask: "effects", places, position: this.#place }))
+      this.#keep(facts, found);
     this.page.set("_effects", this.effects.get(facts));
   }
 
@@ -323,18 +486,41 @@ class Kernel extends PageModel {
     const { page } = this;
     const facts = this.#facts;
     const about = page.get("_about");
-    if (!this.asked || !this.ready || this.measuring === facts || about.note || (about.predicts && this.position === null)) return;
-    const kinds = Object.entries(page.get("_kinds")).sort(([a], [b]) => Number(b === page.get("kind")) - Number(a === page.get("kind")));
-    const every = kinds.flatMap(([kind, { layers, heads }]) => Array.from({ length: layers * heads }, (_, i) => ({ kind, layer: Math.floor(i / heads), head: i % heads })));
+    if (
+      !this.asked ||
+      !this.ready ||
+      this.measuring === facts ||
+      about.note ||
+      (about.predicts && this.position === null)
+    )
+      return;
+    const kinds = Object.entries(page.get("_kinds")).sort(
+      ([a], [b]) => Number(b === page.get("kind")) - Number(a === page.get("kind")),
+    );
+    const every = kinds.flatMap(([kind, { layers, heads }]) =>
+      Array.from({ length: layers * heads }, (_, i) => ({
+        kind,
+        layer: Math.floor(i / heads),
+        head: i % heads,
+      })),
+    );
     const places = this.#left(every);
     if (!places.length) return;
     this.measuring = facts;
     const of = page.get("_facts_of");
-    const part = (found) => facts === this.#facts && this.tell({ type: "effects", of, found: this.#keep(facts, found) });
+    const part = (found) =>
+      facts === this.#facts && this.tell({ type: "effects", of, found: this.#keep(facts, found) });
     await this.#readAgain();
-    this.ask({ ask: "effects", places, position: this.#place }, { lane: "effects", background: true, part })
+    this.ask(
+      { ask: "effects", places, position: this.#place },
+      { lane: "effects", background: true, part },
+    )
       .then(() => facts === this.#facts && page.set("_effects", this.effects.get(facts)))
-      .catch((error) => error instanceof Superseded || this.tell({ type: "effects", of, found: {}, failed: error.message }))
+      .catch(
+        (error) =>
+          error instanceof Superseded ||
+          this.tell({ type: "effects", of, found: {}, failed: error.message }),
+      )
       .finally(() => {
         if (this.measuring === facts) this.measuring = null;
       });
@@ -350,8 +536,13 @@ function renamed(edit, patterns, kinds) {
   const given = { layer, head, query, key };
   const place = Object.fromEntries(Object.entries(given).filter(([, one]) => one !== null));
   const ends = ["query", "key"].filter((end) => given[end] !== null).join("-");
-  const names = { query: sizes.query_tokens[query ?? 0] ?? String(query), key: sizes.key_tokens[key ?? 0] ?? String(key) };
-  const again = patterns[`cut/${kind}/${scope}/${ends}`] ? made(patterns, `cut/${kind}/${scope}/${ends}`, /** @type {any} */ (place), names) : edit;
+  const names = {
+    query: sizes.query_tokens[query ?? 0] ?? String(query),
+    key: sizes.key_tokens[key ?? 0] ?? String(key),
+  };
+  const again = patterns[`cut/${kind}/${scope}/${ends}`]
+    ? made(patterns, `cut/${kind}/${scope}/${ends}`, /** @type {any} */ (place), names)
+    : edit;
   return { ...edit, words: again.words, subject: again.subject };
 }
 

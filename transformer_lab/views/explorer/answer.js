@@ -9,13 +9,20 @@ const DISTANCE = /^(.*\S) (Overall change: [^.]*\(KL [^)]+\))\.( .*)?$/s; // as 
 /** A sentence on an effect, apart from the distance that ends it. @param {string} sentence @returns {{said: string, distance: string, rest: string}} */
 export function withoutDistance(sentence) {
   const found = sentence.match(DISTANCE);
-  return found ? { said: found[1], distance: found[2], rest: found[3] ?? "" } : { said: sentence, distance: "", rest: "" };
+  return found
+    ? { said: found[1], distance: found[2], rest: found[3] ?? "" }
+    : { said: sentence, distance: "", rest: "" };
 }
 
 export class Answer {
   /** @param {HTMLElement} sentence what the chosen head attends to */
   constructor(sentence) {
-    this.effect = element("p", { class: "tl-first", role: "status", "aria-live": "polite", "data-part": "effect" });
+    this.effect = element("p", {
+      class: "tl-first",
+      role: "status",
+      "aria-live": "polite",
+      "data-part": "effect",
+    });
     this.root = element("div", { class: "tl-answer" }, this.effect, sentence);
     this.effect.hidden = true;
   }
@@ -26,8 +33,17 @@ export class Answer {
     if (this.key !== key) {
       this.key = key;
       const { said, distance, rest } = withoutDistance(text);
-      const small = element("small", { class: "tl-quiet" }, element("span", { "data-part": "kl" }, ...prose(distance)), ".");
-      this.effect.replaceChildren(...prose(said, here), ...(distance ? [" ", small] : []), ...prose(rest));
+      const small = element(
+        "small",
+        { class: "tl-quiet" },
+        element("span", { "data-part": "kl" }, ...prose(distance)),
+        ".",
+      );
+      this.effect.replaceChildren(
+        ...prose(said, here),
+        ...(distance ? [" ", small] : []),
+        ...prose(rest),
+      );
     }
     this.effect.hidden = !text;
     this.root.classList.toggle("tl-two-answers", Boolean(text));

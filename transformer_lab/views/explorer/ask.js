@@ -19,31 +19,76 @@ export class AskPanel {
     this.live = live;
     const { about } = state;
     this.text = element("textarea", {
-      class: "tl-text", rows: 1, spellcheck: "false", "aria-label": "Text that the model reads", "data-part": "text",
-      readonly: !live, maxlength: 100_000, title: live ? "Type a text, press Enter" : undefined,
+      class: "tl-text",
+      rows: 1,
+      spellcheck: "false",
+      "aria-label": "Text that the model reads",
+      "data-part": "text",
+      readonly: !live,
+      maxlength: 100_000,
+      title: live ? "Type a text, press Enter" : undefined,
     });
     this.target = element("textarea", {
-      class: "tl-text", rows: 1, spellcheck: "false", "aria-label": "What it writes (empty: its own answer)",
-      "data-part": "target", readonly: !live, maxlength: 100_000,
+      class: "tl-text",
+      rows: 1,
+      spellcheck: "false",
+      "aria-label": "What it writes (empty: its own answer)",
+      "data-part": "target",
+      readonly: !live,
+      maxlength: 100_000,
     });
     this.run = button("Run", "run", () => does.run(), "Run the model on this text (Enter)");
     this.run.classList.add("tl-main");
     this.run.hidden = !live;
-    this.snapshot = element("span", { class: "tl-quiet", "data-part": "snapshot", hidden: live }, "read only");
+    this.snapshot = element(
+      "span",
+      { class: "tl-quiet", "data-part": "snapshot", hidden: live },
+      "read only",
+    );
     this.whose = element("span", { class: "tl-quiet tl-whose", "data-part": "whose" });
-    const title = about.caution ? state.model.get("_title").replace(`${about.caution} · `, "") : state.model.get("_title");
+    const title = about.caution
+      ? state.model.get("_title").replace(`${about.caution} · `, "")
+      : state.model.get("_title");
     this.name = element("b", { class: "tl-name", title }, tokenElement(title));
     this.more = popover("⋯", "more", "Copy as Python, save as picture or page", does.actions);
     const field = (area) => element("span", { class: "tl-box" }, area);
     this.targetField = element("span", { class: "tl-field" }, field(this.target));
     this.reads = element("span", { class: "tl-quiet" }, "reads");
-    this.caution = element("p", { class: "tl-caution", role: "note", "data-part": "caution", hidden: !about.caution }, about.caution ?? "");
-    this.unread = element("p", { class: "tl-hint", role: "status", "data-part": "unread", hidden: true });
-    this.unrun = element("p", { class: "tl-message", role: "status", "data-part": "unrun", hidden: true });
-    this.notes = element("div", { class: "tl-notes" }, this.caution, this.unrun, this.unread, ...weightsLine(state.model));
-    this.root = element("div", { class: "tl-ask" },
+    this.caution = element(
+      "p",
+      { class: "tl-caution", role: "note", "data-part": "caution", hidden: !about.caution },
+      about.caution ?? "",
+    );
+    this.unread = element("p", {
+      class: "tl-hint",
+      role: "status",
+      "data-part": "unread",
+      hidden: true,
+    });
+    this.unrun = element("p", {
+      class: "tl-message",
+      role: "status",
+      "data-part": "unrun",
+      hidden: true,
+    });
+    this.notes = element(
+      "div",
+      { class: "tl-notes" },
+      this.caution,
+      this.unrun,
+      this.unread,
+      ...weightsLine(state.model),
+    );
+    this.root = element(
+      "div",
+      { class: "tl-ask" },
       element("span", { class: "tl-whom" }, this.name, this.reads),
-      element("span", { class: "tl-field" }, field(this.text)), this.targetField, this.run, this.snapshot, this.more);
+      element("span", { class: "tl-field" }, field(this.text)),
+      this.targetField,
+      this.run,
+      this.snapshot,
+      this.more,
+    );
     this.wide = 0;
     new ResizeObserver(([{ contentRect }]) => {
       if (contentRect.width !== this.wide) this.fit(); // lines break elsewhere
@@ -92,11 +137,17 @@ export class AskPanel {
     const target = this.state.model.get("_target") ?? "";
     const waits = this.text.value !== text || this.target.value !== target;
     const refused = this.refused === this.#now; // why, another line says
-    this.unrun.textContent = waits ? `${refused ? "" : "Not run yet: press Enter. "}Results below are for ${quoted(shortened(text))}.` : "";
+    this.unrun.textContent = waits
+      ? `${refused ? "" : "Not run yet: press Enter. "}Results below are for ${quoted(shortened(text))}.`
+      : "";
     this.unrun.className = refused ? "tl-hint" : "tl-message";
     this.unrun.hidden = !waits;
     const own = this.state.about.own_target && this.target.value === target;
-    this.whose.textContent = own ? "its own answer" : this.live ? "yours; empty it for its own answer" : "given";
+    this.whose.textContent = own
+      ? "its own answer"
+      : this.live
+        ? "yours; empty it for its own answer"
+        : "given";
     this.unread.textContent = this.state.about.unread ?? "";
     this.unread.hidden = !this.state.about.unread;
   }

@@ -21,17 +21,22 @@
  */
 
 /** @param {Edit[]} a @param {Edit[]} b */
-export const sameEdits = (a, b) => a.length === b.length && a.every((edit, i) => edit.id === b[i].id);
+export const sameEdits = (a, b) =>
+  a.length === b.length && a.every((edit, i) => edit.id === b[i].id);
 
 /** Whether an edit reaches a head. @param {Edit} edit @param {HeadPlace} place */
 export const reaches = (edit, place) =>
-  edit.kind === place.kind && (edit.layer ?? place.layer) === place.layer && (edit.head ?? place.head) === place.head;
+  edit.kind === place.kind &&
+  (edit.layer ?? place.layer) === place.layer &&
+  (edit.head ?? place.head) === place.head;
 
 /** Whether a head is switched off. @param {Edit[]} edits @param {HeadPlace} place */
-export const headOff = (edits, place) => edits.some((edit) => edit.does === "off" && reaches(edit, place));
+export const headOff = (edits, place) =>
+  edits.some((edit) => edit.does === "off" && reaches(edit, place));
 
 /** Whether a head is changed in another way. @param {Edit[]} edits @param {HeadPlace} place */
-export const headTouched = (edits, place) => edits.some((edit) => edit.does !== "off" && reaches(edit, place));
+export const headTouched = (edits, place) =>
+  edits.some((edit) => edit.does !== "off" && reaches(edit, place));
 
 /**
  * An edit that a reader makes: a pattern of Python's with a place put in.
@@ -44,10 +49,20 @@ export const headTouched = (edits, place) => edits.some((edit) => edit.does !== 
 export function made(patterns, name, place, names = {}) {
   const slots = Object.entries(patterns.slots).map(([slot, number]) => [slot, String(number)]);
   const put = (value, told) => {
-    if (typeof value === "number") return place[slots.find(([, number]) => number === String(value))?.[0] ?? ""] ?? value;
-    if (typeof value === "string") return slots.reduce((text, [slot, number]) => text.replaceAll(number, () => String(told[slot] ?? place[slot])), value);
+    if (typeof value === "number")
+      return place[slots.find(([, number]) => number === String(value))?.[0] ?? ""] ?? value;
+    if (typeof value === "string")
+      return slots.reduce(
+        (text, [slot, number]) => text.replaceAll(number, () => String(told[slot] ?? place[slot])),
+        value,
+      );
     if (value === null || typeof value !== "object") return value;
-    return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, put(part, key === "words" || key === "subject" ? { ...place, ...names } : place)]));
+    return Object.fromEntries(
+      Object.entries(value).map(([key, part]) => [
+        key,
+        put(part, key === "words" || key === "subject" ? { ...place, ...names } : place),
+      ]),
+    );
   };
   return put(patterns[name], place);
 }
@@ -60,7 +75,8 @@ export function made(patterns, name, place, names = {}) {
  * @returns {Edit[]}
  */
 export function toggleHeads(edits, places, patterns) {
-  const single = (edit, { kind, layer, head }) => edit.does === "off" && edit.kind === kind && edit.layer === layer && edit.head === head;
+  const single = (edit, { kind, layer, head }) =>
+    edit.does === "off" && edit.kind === kind && edit.layer === layer && edit.head === head;
   if (places.every((place) => headOff(edits, place))) {
     return edits.filter((edit) => !places.some((place) => single(edit, place)));
   }
@@ -83,8 +99,16 @@ export function toggleHeads(edits, places, patterns) {
 export function toggleCut(edits, place, edge, scope, patterns, tokens) {
   const { query, key } = edge;
   const ends = ["query", "key"].filter((end) => edge[end] !== null).join("-");
-  const names = { query: tokens.query_tokens[query ?? 0] ?? String(query), key: tokens.key_tokens[key ?? 0] ?? String(key) };
-  const at = { layer: place.layer, head: place.head, ...(query === null ? {} : { query }), ...(key === null ? {} : { key }) };
+  const names = {
+    query: tokens.query_tokens[query ?? 0] ?? String(query),
+    key: tokens.key_tokens[key ?? 0] ?? String(key),
+  };
+  const at = {
+    layer: place.layer,
+    head: place.head,
+    ...(query === null ? {} : { query }),
+    ...(key === null ? {} : { key }),
+  };
   const cut = made(patterns, `cut/${place.kind}/${scope}/${ends}`, at, names);
   const without = edits.filter((edit) => edit.id !== cut.id);
   return without.length < edits.length ? without : [...edits, cut];
@@ -92,7 +116,9 @@ export function toggleCut(edits, place, edge, scope, patterns, tokens) {
 
 /** The edges of a head that are cut. @param {Edit[]} edits @param {HeadPlace} place @returns {EdgePlace[]} */
 export const cutsOf = (edits, place) =>
-  edits.filter((edit) => edit.does === "cut" && reaches(edit, place)).map(({ query, key }) => ({ query, key }));
+  edits
+    .filter((edit) => edit.does === "cut" && reaches(edit, place))
+    .map(({ query, key }) => ({ query, key }));
 
 /**
  * Whether edits are cuts alone, and none of them changes what this head is given: they lie in its
@@ -101,7 +127,9 @@ export const cutsOf = (edits, place) =>
  * @param {HeadPlace} place
  */
 export const cutsReachOnly = (edits, place) =>
-  edits.every((edit) => edit.does === "cut" && edit.kind === place.kind && (edit.layer ?? -1) >= place.layer);
+  edits.every(
+    (edit) => edit.does === "cut" && edit.kind === place.kind && (edit.layer ?? -1) >= place.layer,
+  );
 
 /**
  * A row of weights without the edges that are cut, the rest scaled up to its sum, as the softmax does
@@ -127,7 +155,11 @@ export function cutRow(row, query, cuts, nothing = 0) {
     if (!every && !cut.has(key)) kept += row[key];
   }
   const factor = kept > 1e-6 ? whole / kept : 0;
-  return { row: row.map((weight, key) => (every || cut.has(key) ? 0 : weight * factor)), nothing: nothing * factor, factor };
+  return {
+    row: row.map((weight, key) => (every || cut.has(key) ? 0 : weight * factor)),
+    nothing: nothing * factor,
+    factor,
+  };
 }
 
 /**
@@ -139,7 +171,10 @@ export function cutRow(row, query, cuts, nothing = 0) {
 export function editsCode(edits, run, position) {
   if (!edits.length) return "edits = []";
   const lines = `edits = [\n${edits.map((edit) => `    ${edit.code},\n`).join("")}]`;
-  const shown = position === null ? [] : [`print(before.predictions(${position}), after.predictions(${position}), sep="\\n")`];
+  const shown =
+    position === null
+      ? []
+      : [`print(before.predictions(${position}), after.predictions(${position}), sep="\\n")`];
   return [lines, run, ...shown].join("\n");
 }
 

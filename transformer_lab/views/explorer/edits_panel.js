@@ -18,9 +18,17 @@ import { editsCode, headOff } from "./edits.js";
  */
 export const lead = (live, effects, edited, told) => {
   if (edited) return live || told ? "" : "Continuing the text needs a live kernel.";
-  const can = live || effects ? ["None yet. Switch a head off to see if it matters."] : told ? ["None yet."] : [];
+  const can =
+    live || effects
+      ? ["None yet. Switch a head off to see if it matters."]
+      : told
+        ? ["None yet."]
+        : [];
   if (live || told) return can.join("");
-  return [...can, `${effects ? "Cutting" : "None yet. Switching heads off, cutting"} edges, continuing the text, or another text needs a live kernel.`].join(" ");
+  return [
+    ...can,
+    `${effects ? "Cutting" : "None yet. Switching heads off, cutting"} edges, continuing the text, or another text needs a live kernel.`,
+  ].join(" ");
 };
 
 /** A button that says it cannot be pressed, and keeps the focus. @param {HTMLElement} made @param {boolean} on */
@@ -37,16 +45,36 @@ export class EditsPanel {
     this.undo = button("↶", "undo", () => does.step("undo"), "Undo the last change (Z)");
     this.redo = button("↷", "redo", () => does.step("redo"), "Redo (Y)");
     this.reset = button("reset", "reset", () => does.change([]), "Remove all edits");
-    this.copyEdits = button("copy", "copy-edits", () => this.#copyEdits(), "Copy the edits, and a run without and with them, as Python");
+    this.copyEdits = button(
+      "copy",
+      "copy-edits",
+      () => this.#copyEdits(),
+      "Copy the edits, and a run without and with them, as Python",
+    );
     for (const made of [this.reset, this.copyEdits]) made.className = "tl-link";
     this.chips = element("ul", { class: "tl-chips", "data-part": "edits" });
     this.lead = element("p", { class: "tl-hint", "data-part": "lead" });
-    this.copiedEdits = element("span", { class: "tl-quiet", role: "status", "data-part": "copied-edits" });
+    this.copiedEdits = element("span", {
+      class: "tl-quiet",
+      role: "status",
+      "data-part": "copied-edits",
+    });
     this.root = element(
       "section",
       { class: "tl-edits", "aria-label": "Edits" },
-      element("p", { class: "tl-heading" }, element("b", {}, "Edits"), " ", element("span", { class: "tl-push" }), this.copyEdits, this.reset, element("span", { class: "tl-undo" }, this.undo, this.redo)),
-      this.chips, this.lead, this.copiedEdits,
+      element(
+        "p",
+        { class: "tl-heading" },
+        element("b", {}, "Edits"),
+        " ",
+        element("span", { class: "tl-push" }),
+        this.copyEdits,
+        this.reset,
+        element("span", { class: "tl-undo" }, this.undo, this.redo),
+      ),
+      this.chips,
+      this.lead,
+      this.copiedEdits,
     );
   }
 
@@ -56,20 +84,54 @@ export class EditsPanel {
     const { model, about } = this.state;
     const chips = edits.map((edit, i) => {
       const { words } = edit;
-      const remove = button("×", "remove-edit", () => this.does.change(edits.filter((_, at) => at !== i)), `Take back: ${words}`);
+      const remove = button(
+        "×",
+        "remove-edit",
+        () => this.does.change(edits.filter((_, at) => at !== i)),
+        `Take back: ${words}`,
+      );
       // Of one head: an edge that is cut in several is not cut in vain.
-      const idle = edit.does === "cut" && edit.layer !== null && edit.head !== null && headOff(edits, /** @type {any} */ (edit));
-      const why = idle ? [element("small", { "data-part": "idle", title: "The head is switched off, so what it attends to changes nothing." }, "no effect: head is off")] : [];
-      return element("li", { class: "tl-edit-chip" }, element("span", {}, element("bdi", {}, words), ...why), remove);
+      const idle =
+        edit.does === "cut" &&
+        edit.layer !== null &&
+        edit.head !== null &&
+        headOff(edits, /** @type {any} */ (edit));
+      const why = idle
+        ? [
+            element(
+              "small",
+              {
+                "data-part": "idle",
+                title: "The head is switched off, so what it attends to changes nothing.",
+              },
+              "no effect: head is off",
+            ),
+          ]
+        : [];
+      return element(
+        "li",
+        { class: "tl-edit-chip" },
+        element("span", {}, element("bdi", {}, words), ...why),
+        remove,
+      );
     });
     const masks = model.get("_masked").map((position) => {
       const token = about.tokens[position];
       const take = () => this.does.unmask(position);
-      return element("li", { class: "tl-edit-chip" }, element("bdi", {}, `token ${position} behind ${token}`),
-        button("×", "remove-mask", take, `Show token ${position} again`));
+      return element(
+        "li",
+        { class: "tl-edit-chip" },
+        element("bdi", {}, `token ${position} behind ${token}`),
+        button("×", "remove-mask", take, `Show token ${position} again`),
+      );
     });
     this.chips.replaceChildren(...masks, ...chips);
-    this.lead.textContent = lead(this.live, Boolean(about.effects), chips.length + masks.length > 0, Boolean(model.get("_carried")?.stays));
+    this.lead.textContent = lead(
+      this.live,
+      Boolean(about.effects),
+      chips.length + masks.length > 0,
+      Boolean(model.get("_carried")?.stays),
+    );
     this.lead.hidden = !this.lead.textContent;
     usable(this.undo, steps.past.length > 0);
     usable(this.redo, steps.future.length > 0);
@@ -97,28 +159,48 @@ export class Tools {
   constructor(state) {
     this.state = state;
     this.tools = radioGroup({
-      label: "A click", part: "tool", quiet: true,
+      label: "A click",
+      part: "tool",
+      quiet: true,
       choices: [
         { value: "look", text: "look", name: "A click looks: it chooses a head, a token, a cell" },
         { value: "off", text: "switch off", name: "A click switches a head off, or on again" },
-        { value: "cut", text: "✂ cut", name: "A click cuts an edge: click a cell, or a token and then another" },
+        {
+          value: "cut",
+          text: "✂ cut",
+          name: "A click cuts an edge: click a cell, or a token and then another",
+        },
       ],
       chosen: "look",
       choose: (value) => state.option({ tool: value }),
     });
-    this.scope = menu("Where an edge is cut", "scope", SCOPES, (value) => state.option({ scope: value }));
+    this.scope = menu("Where an edge is cut", "scope", SCOPES, (value) =>
+      state.option({ scope: value }),
+    );
     this.modes = radioGroup({
-      label: "Weights", part: "map-mode", quiet: true,
-      choices: [{ value: "before", text: "before" }, { value: "after", text: "after" }, { value: "difference", text: "difference" }],
+      label: "Weights",
+      part: "map-mode",
+      quiet: true,
+      choices: [
+        { value: "before", text: "before" },
+        { value: "after", text: "after" },
+        { value: "difference", text: "difference" },
+      ],
       chosen: "after",
       choose: (value) => state.option({ map: value }),
     });
     this.keys = element("p", { class: "tl-hint", "data-part": "keys" });
-    this.keys.append(...[
-      ["arrows", "next head, token or cell"], ["X", "switch the head off or on; cut the locked cell"], ["Shift-click", "several heads"],
-      ["P", "pin the head beside others, or unpin it"],
-      ["Z, Y", "undo, redo"], ["Enter", "lock"], ["Esc", "free"],
-    ].map(([key, does]) => element("span", {}, element("kbd", {}, key), ` ${does}`)));
+    this.keys.append(
+      ...[
+        ["arrows", "next head, token or cell"],
+        ["X", "switch the head off or on; cut the locked cell"],
+        ["Shift-click", "several heads"],
+        ["P", "pin the head beside others, or unpin it"],
+        ["Z, Y", "undo, redo"],
+        ["Enter", "lock"],
+        ["Esc", "free"],
+      ].map(([key, does]) => element("span", {}, element("kbd", {}, key), ` ${does}`)),
+    );
   }
 
   /** @param {boolean} edited whether there are other weights than those before */

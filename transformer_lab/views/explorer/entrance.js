@@ -26,24 +26,60 @@ export class Entrance {
     this.does = does;
     const { about, kinds } = state;
     const heads = Object.values(kinds).reduce((sum, one) => sum + one.layers * one.heads, 0);
-    const title = element("p", { class: "tl-entrance-title", role: "heading", "aria-level": 1 }, sayExplorer("title"));
-    const intro = element("p", { class: "tl-quiet" }, ...prose(sayExplorer("intro", { shipped: state.model.get("_title") === "manual", kind: about.predicts ? about.kind : "none", n: heads })));
-    this.chips = element("span", { class: "tl-group", role: "group", "aria-label": "Texts to try", "data-part": "samples" });
-    this.tourButton = button("Take the tour", "tour", () => this.tour.begin(), "Five steps through this view");
+    const title = element(
+      "p",
+      { class: "tl-entrance-title", role: "heading", "aria-level": 1 },
+      sayExplorer("title"),
+    );
+    const intro = element(
+      "p",
+      { class: "tl-quiet" },
+      ...prose(
+        sayExplorer("intro", {
+          shipped: state.model.get("_title") === "manual",
+          kind: about.predicts ? about.kind : "none",
+          n: heads,
+        }),
+      ),
+    );
+    this.chips = element("span", {
+      class: "tl-group",
+      role: "group",
+      "aria-label": "Texts to try",
+      "data-part": "samples",
+    });
+    this.tourButton = button(
+      "Take the tour",
+      "tour",
+      () => this.tour.begin(),
+      "Five steps through this view",
+    );
     this.tourButton.className = "tl-link";
     this.toolsButton = button("", "all-tools", () => this.#toggle());
-    this.root = element("header", { class: "tl-entrance" }, title, intro, element("p", { class: "tl-samples" }, this.chips, this.tourButton));
+    this.root = element(
+      "header",
+      { class: "tl-entrance" },
+      title,
+      intro,
+      element("p", { class: "tl-samples" }, this.chips, this.tourButton),
+    );
   }
 
   /** Chips once the texts are known, in room that is kept for them. @param {boolean} live whether another text can be run */
   show(live) {
-    const samples = /** @type {Sample[]} */ (live ? this.state.model.get("_samples") ?? [] : []);
+    const samples = /** @type {Sample[]} */ (live ? (this.state.model.get("_samples") ?? []) : []);
     if (samples !== this.samples) {
       this.samples = samples;
-      this.chips.replaceChildren(...samples.map((sample) => button(sample.label, "sample", () => this.does.sample(sample), sample.text)));
+      this.chips.replaceChildren(
+        ...samples.map((sample) =>
+          button(sample.label, "sample", () => this.does.sample(sample), sample.text),
+        ),
+      );
     }
     const text = this.state.model.get("_text");
-    [...this.chips.children].forEach((chip, i) => chip.setAttribute("aria-pressed", String(samples[i].text === text)));
+    [...this.chips.children].forEach((chip, i) =>
+      chip.setAttribute("aria-pressed", String(samples[i].text === text)),
+    );
     const all = showsAllTools(this.state.options);
     this.toolsButton.textContent = sayExplorer(all ? "fewer_tools" : "more_tools");
     this.toolsButton.title = sayExplorer(all ? "fewer_tools_title" : "more_tools_title");
@@ -75,8 +111,19 @@ export class Tour {
     this.next.classList.add("tl-main");
     const leave = button("Leave the tour", "tour-end", () => this.end());
     leave.className = "tl-link";
-    this.root = element("div", { class: "tl-tour", role: "dialog", "aria-label": "Tour", "aria-describedby": this.text.id, "data-part": "tour-step", hidden: true },
-      this.text, element("p", { class: "tl-actions" }, this.count, leave, this.next));
+    this.root = element(
+      "div",
+      {
+        class: "tl-tour",
+        role: "dialog",
+        "aria-label": "Tour",
+        "aria-describedby": this.text.id,
+        "data-part": "tour-step",
+        hidden: true,
+      },
+      this.text,
+      element("p", { class: "tl-actions" }, this.count, leave, this.next),
+    );
     this.root.addEventListener("keydown", (event) => {
       event.stopPropagation(); // keys are the tour's while it has the focus
       if (event.key === "Escape") this.end();
@@ -120,10 +167,15 @@ export class Tour {
 
   /** Below what it speaks of; above, where there is no room below. */
   #place() {
-    const [around, at, own] = [this.screen, this.stop, this.root].map((one) => one.getBoundingClientRect());
+    const [around, at, own] = [this.screen, this.stop, this.root].map((one) =>
+      one.getBoundingClientRect(),
+    );
     const below = at.bottom - around.top + 8;
     const fits = below + own.height <= around.height || at.top - around.top < own.height;
     const left = Math.max(0, Math.min(at.left - around.left, around.width - own.width));
-    Object.assign(this.root.style, { left: `${left}px`, top: `${fits ? Math.min(below, around.height - own.height) : at.top - around.top - own.height - 8}px` });
+    Object.assign(this.root.style, {
+      left: `${left}px`,
+      top: `${fits ? Math.min(below, around.height - own.height) : at.top - around.top - own.height - 8}px`,
+    });
   }
 }

@@ -42,7 +42,13 @@ export class Facts {
   /** The same object while nothing new is known. @returns {Effects} */
   get effects() {
     const { model } = this;
-    const from = [model.get("_effects"), this.arrived, model.get("_estimates"), model.get("_outcome"), model.get("_live")];
+    const from = [
+      model.get("_effects"),
+      this.arrived,
+      model.get("_estimates"),
+      model.get("_outcome"),
+      model.get("_live"),
+    ];
     if (!this.from || from.some((one, i) => one !== this.from[i])) {
       this.from = from;
       this.made = { ...this.#estimates(), ...from[0], ...from[1] };
@@ -64,8 +70,20 @@ export class Facts {
         const [layer, head] = [Math.floor(at / heads), at % heads];
         const after = Math.max(0, Math.min(1, before + change));
         found[`${kind}/${layer}/${head}`] = {
-          kl: null, mean: null, token, before, after, estimate: true,
-          if_off: sayExplorer("estimate", { layer, head, token, before, after, way: wayOf(before, after) }),
+          kl: null,
+          mean: null,
+          token,
+          before,
+          after,
+          estimate: true,
+          if_off: sayExplorer("estimate", {
+            layer,
+            head,
+            token,
+            before,
+            after,
+            way: wayOf(before, after),
+          }),
         };
       });
     }
@@ -108,7 +126,15 @@ export class Facts {
     const times = (name) => this.scoresOf(name).length;
     const found = scores.length ? this.#part("_scores", kind, times) : new Float32Array();
     return rowsOf({
-      kind, layers, heads, headless, names: [...(between ? FROM_A_TO_B.map(([name]) => name) : []), ...scores.map(([name]) => name)], shares: scores.filter(([, , unit]) => unit === "share").map(([name]) => name),
+      kind,
+      layers,
+      heads,
+      headless,
+      names: [
+        ...(between ? FROM_A_TO_B.map(([name]) => name) : []),
+        ...scores.map(([name]) => name),
+      ],
+      shares: scores.filter(([, , unit]) => unit === "share").map(([name]) => name),
       scores: between ? Float32Array.from([...between.share, ...between.even, ...found]) : found,
       labelOf: (layer, head) => state.labelOf(layer, head, kind),
       effectOf: (layer, head) => {

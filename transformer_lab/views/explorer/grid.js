@@ -22,7 +22,9 @@ const DOT_FROM = 0.06; // of the most that any head does; less is no dot
  * @param {number} size of the thumbnail, in pixels
  */
 export const dotRadius = (part, size) =>
-  Math.abs(part) < DOT_FROM ? 0 : Math.max(1.25, Math.sqrt(Math.abs(part)) * Math.max(2.8, Math.min(6.5, 0.27 * size)));
+  Math.abs(part) < DOT_FROM
+    ? 0
+    : Math.max(1.25, Math.sqrt(Math.abs(part)) * Math.max(2.8, Math.min(6.5, 0.27 * size)));
 
 export class GridMarks {
   /** @param {import("../shared/thumbnails.js").Thumbnails} thumbnails */
@@ -48,7 +50,8 @@ export class GridMarks {
     const context = sizedContext(this.apart, size.perRow * size.across, size.rows * size.down);
     for (let layer = 0; layer < grid.layers; layer++) {
       if (grid.headless?.[layer]) continue;
-      for (let head = 0; head < grid.heads; head++) this.#one(context, markOf(layer, head), this.thumbnails.boxOf(layer, head), inks);
+      for (let head = 0; head < grid.heads; head++)
+        this.#one(context, markOf(layer, head), this.thumbnails.boxOf(layer, head), inks);
     }
     showDrawn(this.canvas, this.apart);
   }

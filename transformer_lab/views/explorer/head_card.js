@@ -22,7 +22,12 @@ export function effectsOf(state) {
   for (const [name, effect] of Object.entries(effects)) {
     if (!name.startsWith(`${state.kindName}/`)) continue;
     // Of a model that predicts nothing it is how far states move, which is a loss of what was.
-    changes.set(name, effect.mean === null || effect.mean === undefined ? (effect.after ?? 0) - (effect.before ?? 0) : -effect.mean);
+    changes.set(
+      name,
+      effect.mean === null || effect.mean === undefined
+        ? (effect.after ?? 0) - (effect.before ?? 0)
+        : -effect.mean,
+    );
     if (effect.estimate) estimates.add(name);
   }
   const swept = changes.size >= state.kind.layers * state.kind.heads;
@@ -49,13 +54,33 @@ export class HeadCard {
     this.does = does;
     this.headTitle = element("b", { "data-part": "head-title" });
     this.evidence = element("p", { class: "tl-hint", "data-part": "head-label" });
-    this.offButton = button("Switch this head off", "head-off", () => does.toggle(), "Switch the chosen heads off, or on again (X)");
+    this.offButton = button(
+      "Switch this head off",
+      "head-off",
+      () => does.toggle(),
+      "Switch the chosen heads off, or on again (X)",
+    );
     this.offButton.classList.add("tl-edit-button");
     this.effect = element("p", { class: "tl-hint", "data-part": "head-effect" });
-    this.best = button("", "best", () => does.choose(...this.foremost), "Of the heads measured on this text, it changes the prediction most");
+    this.best = button(
+      "",
+      "best",
+      () => does.choose(...this.foremost),
+      "Of the heads measured on this text, it changes the prediction most",
+    );
     this.best.className = "tl-link";
-    this.sweep = button("Measure every head", "sweep", () => this.#sweepAll(), "Switch every head off in turn, and show what that changes");
-    this.nameButton = button("Find known head types", "names", () => this.nameHeads(), "Look for heads that do one thing, on repeated random tokens; takes some seconds");
+    this.sweep = button(
+      "Measure every head",
+      "sweep",
+      () => this.#sweepAll(),
+      "Switch every head off in turn, and show what that changes",
+    );
+    this.nameButton = button(
+      "Find known head types",
+      "names",
+      () => this.nameHeads(),
+      "Look for heads that do one thing, on repeated random tokens; takes some seconds",
+    );
     for (const made of [this.sweep, this.nameButton]) made.className = "tl-link";
     this.sweepNote = element("p", { class: "tl-hint", "data-part": "sweep-note" });
     this.root = element(
@@ -69,7 +94,13 @@ export class HeadCard {
     );
     /** Of all heads, below the grid. */
     this.types = element("p", { class: "tl-hint", "data-part": "types", hidden: true });
-    this.ofAll = element("div", { class: "tl-of-all" }, this.sweepNote, this.types, element("p", { class: "tl-actions" }, this.sweep, this.nameButton));
+    this.ofAll = element(
+      "div",
+      { class: "tl-of-all" },
+      this.sweepNote,
+      this.types,
+      element("p", { class: "tl-actions" }, this.sweep, this.nameButton),
+    );
   }
 
   /** @param {{kind: string, layer: number, head: number}[]} chosen */
@@ -106,15 +137,25 @@ export class HeadCard {
     if (labels === this.counted) return;
     this.counted = labels;
     const counts = new Map();
-    for (const { tag } of (labels[this.state.kindName] ?? []).flat()) if (tag) counts.set(tag, (counts.get(tag) ?? 0) + 1);
+    for (const { tag } of (labels[this.state.kindName] ?? []).flat())
+      if (tag) counts.set(tag, (counts.get(tag) ?? 0) + 1);
     const most = [...counts].sort(([, a], [, b]) => b - a);
     const links = most.map(([tag, n]) => {
-      const made = button(`${n} ${tag}`, "type", () => this.does.search(tag), `List the heads of type ${tag}`);
+      const made = button(
+        `${n} ${tag}`,
+        "type",
+        () => this.does.search(tag),
+        `List the heads of type ${tag}`,
+      );
       made.className = "tl-link";
       return made;
     });
     this.types.hidden = !Object.keys(labels).length;
-    this.types.replaceChildren(...(links.length ? ["Found: ", ...links.flatMap((link, i) => (i ? [" · ", link] : [link]))] : ["No head is of a known type."]));
+    this.types.replaceChildren(
+      ...(links.length
+        ? ["Found: ", ...links.flatMap((link, i) => (i ? [" · ", link] : [link]))]
+        : ["No head is of a known type."]),
+    );
   }
 
   /** Whether the heads can be named, and are not yet. */
@@ -128,7 +169,10 @@ export class HeadCard {
     const { tag, short: brief = tag, sentence } = this.state.labelOf(layer, head);
     const effect = this.state.facts.effects[`${this.state.kindName}/${layer}/${head}`];
     const told = effect && `${effect.estimate ? "≈ " : ""}${changeText(changeOf(effect))}`;
-    return [[told, brief].filter(Boolean).join(" · "), [effect?.if_off, tag && sentence].filter(Boolean).join(" ")];
+    return [
+      [told, brief].filter(Boolean).join(" · "),
+      [effect?.if_off, tag && sentence].filter(Boolean).join(" "),
+    ];
   }
 
   nameHeads() {
@@ -157,7 +201,10 @@ export class HeadCard {
       return this.does.show();
     }
     const mine = (this.sweeping = {});
-    const { kindName: kind, kind: { layers } } = this.state;
+    const {
+      kindName: kind,
+      kind: { layers },
+    } = this.state;
     try {
       for (let layer = 0; layer < layers; layer++) {
         this.sweepNote.textContent = `Switching off the heads of layer ${layer} of ${layers} …`;
@@ -179,7 +226,10 @@ export class HeadCard {
   /** Offer the head that matters most, once all are known. @param {ReturnType<typeof effectsOf>} found */
   #offer({ swept, changes, most }) {
     const { kindName, layer, head } = this.state;
-    const [name] = swept && most >= LEAST_CHANGE ? [...changes].find(([, change]) => Math.abs(change) === most) ?? [] : [];
+    const [name] =
+      swept && most >= LEAST_CHANGE
+        ? ([...changes].find(([, change]) => Math.abs(change) === most) ?? [])
+        : [];
     this.best.hidden = !name || name === `${kindName}/${layer}/${head}`;
     if (this.best.hidden) return;
     const [, ...place] = name.split("/");
@@ -200,12 +250,15 @@ export class HeadCard {
       this.sweepNote.textContent = "";
       return;
     }
-    const one = Object.entries(effects).find(([name]) => name.startsWith(`${this.state.kindName}/`))?.[1] ?? {};
+    const one =
+      Object.entries(effects).find(([name]) => name.startsWith(`${this.state.kindName}/`))?.[1] ??
+      {};
     const guess = estimates.size ? " Grey ones are estimates." : "";
-    this.sweepNote.textContent = one.token === null || one.token === undefined
-      ? `Dots: how far the final states move without each head (up to ${(100 * most).toFixed(1)} %).`
-      : most < LEAST_CHANGE
-        ? `Switching off one head changes P(${quoted(one.token)}) by less than ${short(LEAST_CHANGE)}, whichever it is.`
-        : `Dots: how P(${quoted(one.token)}) changes without each head. Full: it falls; a ring: it rises; the largest is ${short(most)}.${guess}`;
+    this.sweepNote.textContent =
+      one.token === null || one.token === undefined
+        ? `Dots: how far the final states move without each head (up to ${(100 * most).toFixed(1)} %).`
+        : most < LEAST_CHANGE
+          ? `Switching off one head changes P(${quoted(one.token)}) by less than ${short(LEAST_CHANGE)}, whichever it is.`
+          : `Dots: how P(${quoted(one.token)}) changes without each head. Full: it falls; a ring: it rises; the largest is ${short(most)}.${guess}`;
   }
 }

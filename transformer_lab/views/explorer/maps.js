@@ -75,7 +75,9 @@ export class EditedMaps {
     const before = this.before.at(kind, layer, head);
     const mode = this.#modeOf({ kind, layer, head });
     if (mode === "before" || !before) return before;
-    const after = this.here ? this.after.at(kind, layer, head) : this.#cutMap(before, { kind, layer, head });
+    const after = this.here
+      ? this.after.at(kind, layer, head)
+      : this.#cutMap(before, { kind, layer, head });
     return after && this.#both(before, after, mode);
   }
 
@@ -84,23 +86,44 @@ export class EditedMaps {
     const cuts = cutsOf(this.model.get("_edits"), place);
     const cut = (query) => cutRow(before.row(query), query, cuts, before.nothing(query));
     // What a weight is off is scaled up with it, which is much where nearly all of a row was cut.
-    const rows = cuts.some((edge) => edge.query === null) ? range(this.model.get("_kinds")[place.kind].queries) : cuts.map((edge) => edge.query);
+    const rows = cuts.some((edge) => edge.query === null)
+      ? range(this.model.get("_kinds")[place.kind].queries)
+      : cuts.map((edge) => edge.query);
     const most = rows.reduce((largest, query) => Math.max(largest, cut(query).factor), 1);
     const error = most > 1 ? most * Math.max(before.error, PACKED) : before.error;
-    return { error, norms: before.norms, row: (query) => cut(query).row, nothing: (query) => cut(query).nothing };
+    return {
+      error,
+      norms: before.norms,
+      row: (query) => cut(query).row,
+      nothing: (query) => cut(query).nothing,
+    };
   }
 
   async get(kind, layer, head, urgent = true) {
     const mode = this.#modeOf({ kind, layer, head });
     if (mode === "before") return this.before.get(kind, layer, head, urgent);
     // One after the other: of two urgent questions the newer would win.
-    const before = this.before.at(kind, layer, head) ?? (await this.before.get(kind, layer, head, false));
+    const before =
+      this.before.at(kind, layer, head) ?? (await this.before.get(kind, layer, head, false));
     if (!this.here) return this.#both(before, this.#cutMap(before, { kind, layer, head }), mode);
-    return this.#both(before, this.after.at(kind, layer, head) ?? (await this.after.get(kind, layer, head, urgent)), mode);
+    return this.#both(
+      before,
+      this.after.at(kind, layer, head) ?? (await this.after.get(kind, layer, head, urgent)),
+      mode,
+    );
   }
 
   #both(before, after, mode) {
-    return mode === "after" ? after : { ...after, row: (query) => after.row(query), nothing: (query) => after.nothing(query), before, after, error: before.error + after.error };
+    return mode === "after"
+      ? after
+      : {
+          ...after,
+          row: (query) => after.row(query),
+          nothing: (query) => after.nothing(query),
+          before,
+          after,
+          error: before.error + after.error,
+        };
   }
 
   /** As `HeadStore.reads`. */
@@ -115,20 +138,32 @@ export class EditedMaps {
   }
 
   thumbnails(kind) {
-    return this.mode === "before" || !this.here ? this.before.thumbnails(kind) : this.after.thumbnails(kind);
+    return this.mode === "before" || !this.here
+      ? this.before.thumbnails(kind)
+      : this.after.thumbnails(kind);
   }
 
   /** What must be said of a head's map. */
   flags(place) {
     const notes = [];
     const { mode } = this;
-    if (mode === "difference") notes.push("Difference: after minus before. Lines and small maps show the edited weights.");
+    if (mode === "difference")
+      notes.push("Difference: after minus before. Lines and small maps show the edited weights.");
     else if (mode === "after") notes.push("Showing attention with your edits applied.");
     else if (this.there) notes.push("Showing attention without your edits.");
-    else if (this.model.get("_edits").length) notes.push(`The weights are those without your edits; seeing the others ${NEEDS_KERNEL}.`);
-    if (headOff(this.runner.edits, place)) notes.push("This head is switched off: you still see what it attends to, but its output is set to zero.");
-    const nothing = this.state.kind.sinks?.includes(place.layer) ? ", what goes to nothing too," : "";
-    if (this.cuts(place).length) notes.push(`A cut edge gets no weight; the rest of its row${nothing} is scaled up to 1 again.`);
+    else if (this.model.get("_edits").length)
+      notes.push(`The weights are those without your edits; seeing the others ${NEEDS_KERNEL}.`);
+    if (headOff(this.runner.edits, place))
+      notes.push(
+        "This head is switched off: you still see what it attends to, but its output is set to zero.",
+      );
+    const nothing = this.state.kind.sinks?.includes(place.layer)
+      ? ", what goes to nothing too,"
+      : "";
+    if (this.cuts(place).length)
+      notes.push(
+        `A cut edge gets no weight; the rest of its row${nothing} is scaled up to 1 again.`,
+      );
     return notes;
   }
 }

@@ -14,15 +14,28 @@ export function explorerNumbers(heads, state) {
   const { arrays, axes, chosen } = headNumbers(heads);
   const { rows, states, position } = state.model.get("_outcome");
   const { kind, tokens } = state.about;
-  const where = position === null ? "" : `${{ encoder: "at", decoder: "after" }[kind] ?? "written after"} ${quoted(tokens[position])}`;
+  const where =
+    position === null
+      ? ""
+      : `${{ encoder: "at", decoder: "after" }[kind] ?? "written after"} ${quoted(tokens[position])}`;
   const of = (means, values) => ({ axes: ["prediction"], means, values });
   if (rows?.length) {
     axes.prediction = rows.map(([token]) => token);
-    arrays.before = of(sayMap("is_prediction", { where, edited: false }), rows.map(([, before]) => before));
-    if (rows[0][2] !== null) arrays.after = of(sayMap("is_prediction", { where, edited: true }), rows.map(([, , after]) => after));
+    arrays.before = of(
+      sayMap("is_prediction", { where, edited: false }),
+      rows.map(([, before]) => before),
+    );
+    if (rows[0][2] !== null)
+      arrays.after = of(
+        sayMap("is_prediction", { where, edited: true }),
+        rows.map(([, , after]) => after),
+      );
   } else if (states?.length) {
     axes.prediction = states.map(([, token]) => token);
-    arrays.moved = of(sayMap("is_moved"), states.map(([, , change]) => change));
+    arrays.moved = of(
+      sayMap("is_moved"),
+      states.map(([, , change]) => change),
+    );
   }
   return { arrays, axes, chosen };
 }

@@ -33,11 +33,29 @@ export class Predictions {
     this.hint = element("span", { class: "tl-quiet", "data-part": "where" });
     this.table = element("table", { class: "tl-predictions", "data-part": "predictions" });
     this.invite = element("p", { class: "tl-hint", "data-part": "invite", hidden: true });
-    this.empty = element("div", { class: "tl-empty", "data-part": "prediction-note", hidden: true });
-    this.maskButton = button("Mask the chosen token", "mask", mask, "Hide the chosen token behind the mask, and predict it");
-    this.hereButton = button("Predict here", "predict-here", () => move(this.chosen), "Show the prediction after the locked token");
+    this.empty = element("div", {
+      class: "tl-empty",
+      "data-part": "prediction-note",
+      hidden: true,
+    });
+    this.maskButton = button(
+      "Mask the chosen token",
+      "mask",
+      mask,
+      "Hide the chosen token behind the mask, and predict it",
+    );
+    this.hereButton = button(
+      "Predict here",
+      "predict-here",
+      () => move(this.chosen),
+      "Show the prediction after the locked token",
+    );
     this.hereButton.className = "tl-link";
-    this.busy = element("span", { class: "tl-working", "data-part": "working", hidden: true }, "computing …");
+    this.busy = element(
+      "span",
+      { class: "tl-working", "data-part": "working", hidden: true },
+      "computing …",
+    );
     this.root = element(
       "section",
       { class: "tl-verdict", "aria-label": "Predictions" },
@@ -66,7 +84,8 @@ export class Predictions {
     const position = asked ?? outcome.position;
     this.title.textContent = question(about);
     const where = about.kind === "encoder" ? "at" : "after";
-    const named = about.kind === "encoder" ? `token ${position}` : `after ${quoted(tokens[position])}`;
+    const named =
+      about.kind === "encoder" ? `token ${position}` : `after ${quoted(tokens[position])}`;
     this.hint.textContent = positions.length && position !== null ? named : "";
     this.chosen = locked;
     this.hereButton.hidden = locked === null || locked === position || !positions.includes(locked);
@@ -77,12 +96,15 @@ export class Predictions {
     if (!this.maskButton.hidden) this.maskButton.textContent = `Mask ${quoted(tokens[chosen])}`;
     this.empty.hidden = !nowhere;
     if (nowhere) {
-      const wayOut = live ? `Write ${about.mask} into it, or click a token to mask it.` : `Masking one ${NEEDS_KERNEL}.`;
+      const wayOut = live
+        ? `Write ${about.mask} into it, or click a token to mask it.`
+        : `Masking one ${NEEDS_KERNEL}.`;
       this.empty.textContent = about.mask
         ? `This model fills in masks, and the text has none. ${wayOut}`
         : "This model predicts nothing on this text.";
     }
-    const shown = !nowhere && (outcome.rows?.length || (!about.predicts && edited && outcome.states?.length));
+    const shown =
+      !nowhere && (outcome.rows?.length || (!about.predicts && edited && outcome.states?.length));
     this.table.hidden = !shown;
     this.table.classList.toggle("tl-states", !about.predicts);
     this.#invite(about, missing, !nowhere && !shown);
@@ -96,7 +118,8 @@ export class Predictions {
 
   /** Why there is nothing, or not what was asked for. */
   #invite(about, missing, nothing) {
-    const without = "This model has no head that predicts tokens. Switch one of its heads off, and see how far each token’s final state moves.";
+    const without =
+      "This model has no head that predicts tokens. Switch one of its heads off, and see how far each token’s final state moves.";
     this.invite.textContent = missing || (nothing && !about.predicts ? without : "");
     this.invite.hidden = !this.invite.textContent;
   }
@@ -105,19 +128,37 @@ export class Predictions {
   #rows(outcome) {
     const most = Math.max(...outcome.rows.flatMap(([, before, after]) => [before, after ?? 0]));
     const edited = outcome.rows[0][2] !== null;
-    const bar = (token, value, side) => element("i", {
-      class: `tl-chance-bar tl-${side}`, style: `width:${((100 * value) / most).toFixed(2)}%`,
-      "data-moves": `${edited === (side === "after") ? "now" : "before"} ${token}`, // the bar after an edit comes from where the last one was
-    });
-    const number = (value, side) => element("span", { "data-side": side, title: value.toFixed(6), class: `tl-${side}` }, short(value));
+    const bar = (token, value, side) =>
+      element("i", {
+        class: `tl-chance-bar tl-${side}`,
+        style: `width:${((100 * value) / most).toFixed(2)}%`,
+        "data-moves": `${edited === (side === "after") ? "now" : "before"} ${token}`, // the bar after an edit comes from where the last one was
+      });
+    const number = (value, side) =>
+      element(
+        "span",
+        { "data-side": side, title: value.toFixed(6), class: `tl-${side}` },
+        short(value),
+      );
     const body = outcome.rows.map(([token, before, after, risen]) =>
       element(
         "tr",
         risen ? { class: "tl-new", title: "Among the likeliest with the edits" } : {},
         element("th", { scope: "row" }, tokenElement(token)),
-        element("td", { class: "tl-chance", "aria-hidden": "true" }, bar(token, before, "before"), ...(after === null ? [] : [bar(token, after, "after")])),
-        element("td", { class: "tl-numbers" }, number(before, "before"), ...(after === null ? [] : [" → ", number(after, "after")])),
-      ));
+        element(
+          "td",
+          { class: "tl-chance", "aria-hidden": "true" },
+          bar(token, before, "before"),
+          ...(after === null ? [] : [bar(token, after, "after")]),
+        ),
+        element(
+          "td",
+          { class: "tl-numbers" },
+          number(before, "before"),
+          ...(after === null ? [] : [" → ", number(after, "after")]),
+        ),
+      ),
+    );
     const numbers = outcome.rows[0][2] === null ? "probability" : "before → after";
     this.table.classList.toggle("tl-two", outcome.rows[0][2] !== null);
     this.#fill("The likeliest tokens, without and with the edits", ["token", "", numbers], body);
@@ -126,19 +167,54 @@ export class Predictions {
   #states(outcome) {
     const most = outcome.states[0][2] || 1;
     const body = outcome.states.map(([index, token, change]) =>
-      element("tr", { title: `token ${index}` },
+      element(
+        "tr",
+        { title: `token ${index}` },
         element("th", { scope: "row" }, tokenElement(token)),
-        element("td", { class: "tl-chance", "aria-hidden": "true" }, element("i", { class: "tl-chance-bar tl-after", style: `width:${((100 * change) / most).toFixed(2)}%` })),
-        element("td", { class: "tl-numbers" }, element("span", { "data-side": "state", class: "tl-after" }, percentText(change, 1)))));
-    this.#fill("How far the edits move each token’s final state", ["token", "", `moves (mean ${percentText(outcome.mean ?? 0, 1)})`], body);
+        element(
+          "td",
+          { class: "tl-chance", "aria-hidden": "true" },
+          element("i", {
+            class: "tl-chance-bar tl-after",
+            style: `width:${((100 * change) / most).toFixed(2)}%`,
+          }),
+        ),
+        element(
+          "td",
+          { class: "tl-numbers" },
+          element("span", { "data-side": "state", class: "tl-after" }, percentText(change, 1)),
+        ),
+      ),
+    );
+    this.#fill(
+      "How far the edits move each token’s final state",
+      ["token", "", `moves (mean ${percentText(outcome.mean ?? 0, 1)})`],
+      body,
+    );
   }
 
   #fill(caption, heads, body) {
     this.table.replaceChildren(
       element("caption", { class: "tl-unseen" }, caption),
       // The columns' widths, which a head out of sight does not give them.
-      element("colgroup", {}, element("col", { class: "tl-token-column" }), element("col"), element("col", { class: "tl-number-column" })),
-      element("thead", {}, element("tr", {}, ...heads.map((name) => (name ? element("th", { scope: "col" }, name) : element("td", {}))))),
+      element(
+        "colgroup",
+        {},
+        element("col", { class: "tl-token-column" }),
+        element("col"),
+        element("col", { class: "tl-number-column" }),
+      ),
+      element(
+        "thead",
+        {},
+        element(
+          "tr",
+          {},
+          ...heads.map((name) =>
+            name ? element("th", { scope: "col" }, name) : element("td", {}),
+          ),
+        ),
+      ),
       element("tbody", {}, ...body),
     );
   }

@@ -6,10 +6,12 @@ import explorerMessages from "./messages.json" with { type: "json" };
 export const sayExplorer = messages(explorerMessages);
 
 /** The beginning of a sentence on what edits do. @param {import("./edits.js").Edit[]} edits */
-export const subjectOf = (edits) => (edits.length === 1 ? edits[0].subject : sayExplorer("several", { n: edits.length }));
+export const subjectOf = (edits) =>
+  edits.length === 1 ? edits[0].subject : sayExplorer("several", { n: edits.length });
 
 /** How a probability changes. @param {number} before @param {number} after */
-export const wayOf = (before, after) => (percentText(before) === percentText(after) ? "same" : after < before ? "down" : "up");
+export const wayOf = (before, after) =>
+  percentText(before) === percentText(after) ? "same" : after < before ? "down" : "up";
 
 /** What edits do at a position. @param {string} subject @param {{kl: number | null, rows: any[], states: any[], mean: number | null}} outcome */
 export function outcomeSentence(subject, { kl, rows, states, mean }) {
@@ -20,12 +22,22 @@ export function outcomeSentence(subject, { kl, rows, states, mean }) {
   if (kl === null || !rows.length) return "";
   const [token, before, after] = rows[0];
   const best = rows.reduce((a, b) => (b[2] > a[2] ? b : a));
-  return sayExplorer("outcome", { subject, token, before, after, way: wayOf(before, after), kl, best: best === rows[0] ? null : best[0], best_after: best[2] });
+  return sayExplorer("outcome", {
+    subject,
+    token,
+    before,
+    after,
+    way: wayOf(before, after),
+    kl,
+    best: best === rows[0] ? null : best[0],
+    best_after: best[2],
+  });
 }
 
 /** The first token at which two texts part; null where they do not. @param {number[]} plain @param {number[] | null} edited */
 export function partsAt(plain, edited) {
-  if (!edited || (plain.length === edited.length && plain.every((id, i) => id === edited[i]))) return null;
+  if (!edited || (plain.length === edited.length && plain.every((id, i) => id === edited[i])))
+    return null;
   const shorter = Math.min(plain.length, edited.length);
   const first = plain.slice(0, shorter).findIndex((id, i) => id !== edited[i]);
   return first < 0 ? shorter : first;
@@ -44,13 +56,31 @@ export function runCode(text, target, masked, kind, ids) {
   const words = JSON.stringify(text);
   const exact = ids ? `torch.tensor(${listed(ids)})` : "";
   const why = "  # exactly these tokens: the words would be split into others";
-  const given = kind === "encoder-decoder" ? "before.tokens[0], before.target[0]" : "before.tokens[0]";
+  const given =
+    kind === "encoder-decoder" ? "before.tokens[0], before.target[0]" : "before.tokens[0]";
   let first;
-  if (kind === "encoder-decoder" && exact) first = [`target = ${exact}${why}`, `before = model.trace_ids(model.encode(${words}), target)`];
+  if (kind === "encoder-decoder" && exact)
+    first = [`target = ${exact}${why}`, `before = model.trace_ids(model.encode(${words}), target)`];
   else if (kind === "encoder-decoder") {
-    first = [target === null ? `before = model.trace(${words})  # it writes its own answer` : `before = model.trace(${words}, ${JSON.stringify(target)})`];
+    first = [
+      target === null
+        ? `before = model.trace(${words})  # it writes its own answer`
+        : `before = model.trace(${words}, ${JSON.stringify(target)})`,
+    ];
   } else if (masked.length) {
-    first = [exact ? `ids = ${exact}${why}` : `ids = model.encode(${words})`, `ids[${listed(masked)}] = model.tokenizer.mask_id`, "before = model.trace_ids(ids)"];
-  } else first = exact ? [`ids = ${exact}${why}`, "before = model.trace_ids(ids)"] : [`before = model.trace(${words})`];
-  return [...(exact ? ["import torch"] : []), ...first, "with tl.edit(model, *edits):", `    after = model.trace_ids(${given})  # the same tokens`].join("\n");
+    first = [
+      exact ? `ids = ${exact}${why}` : `ids = model.encode(${words})`,
+      `ids[${listed(masked)}] = model.tokenizer.mask_id`,
+      "before = model.trace_ids(ids)",
+    ];
+  } else
+    first = exact
+      ? [`ids = ${exact}${why}`, "before = model.trace_ids(ids)"]
+      : [`before = model.trace(${words})`];
+  return [
+    ...(exact ? ["import torch"] : []),
+    ...first,
+    "with tl.edit(model, *edits):",
+    `    after = model.trace_ids(${given})  # the same tokens`,
+  ].join("\n");
 }

@@ -37,7 +37,13 @@ export function readingOf(words, read, about, kindsBefore) {
     _text: wellFormed(words.text),
     _target: read.target ? (words.target === null ? read.written : wellFormed(words.target)) : null,
     _masked: words.masked,
-    _about: { ...about, own_target: words.target === null, tokens, unread: unreadSentence(words.text, words.target, about.kind, read), ids: plain },
+    _about: {
+      ...about,
+      own_target: words.target === null,
+      tokens,
+      unread: unreadSentence(words.text, words.target, about.kind, read),
+      ids: plain,
+    },
     _kinds: kindsOf(kindsBefore, read),
   };
   return { reading, traits };

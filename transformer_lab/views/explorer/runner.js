@@ -6,7 +6,8 @@ import { NotSent, Requests, Superseded } from "../shared/requests.js";
 
 const BUSY_FROM = 200; // ms
 const STUCK_FROM = 4000;
-const STILL_AT_WORK = "The model in this page is still at work. Heads and maps that are here still work.";
+const STILL_AT_WORK =
+  "The model in this page is still at work. Heads and maps that are here still work.";
 
 export const NEEDS_KERNEL = "needs a live kernel (transformer-lab explore, or a notebook)";
 
@@ -54,7 +55,10 @@ export class Runner {
     this.wanted = { ...this.wanted, ...changes };
     const busy = setTimeout(() => turn === this.turn && this.hears.working(true), BUSY_FROM);
     const stuck = setTimeout(
-      () => turn === this.turn && this.model.get("_carried")?.travels && this.hears.say(STILL_AT_WORK, "waiting"),
+      () =>
+        turn === this.turn &&
+        this.model.get("_carried")?.travels &&
+        this.hears.say(STILL_AT_WORK, "waiting"),
       STUCK_FROM,
     );
     try {
@@ -64,7 +68,10 @@ export class Runner {
     } catch (error) {
       if (error instanceof Superseded || turn !== this.turn) return;
       if (error instanceof NotSent) return; // which the view says
-      this.hears.say(`${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}.`.replace(/\.\.$/, "."), "error");
+      this.hears.say(
+        `${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}.`.replace(/\.\.$/, "."),
+        "error",
+      );
     } finally {
       clearTimeout(busy);
       clearTimeout(stuck);
@@ -84,7 +91,8 @@ export class Runner {
     const position = this.wanted.position ?? this.model.get("_outcome").position;
     let outcome = null;
     let missing = "";
-    if (sameEdits(edits, this.saved.edits) && position === this.saved.outcome.position) outcome = this.saved.outcome;
+    if (sameEdits(edits, this.saved.edits) && position === this.saved.outcome.position)
+      outcome = this.saved.outcome;
     const plain = this.#plain(position);
     if (!plain) {
       this.wanted = null;
@@ -102,10 +110,15 @@ export class Runner {
         missing = `The prediction without this head ${NEEDS_KERNEL}.`;
       }
     }
-    const effects = position === this.model.get("_outcome").position ? null : await this.#effectsAt(position);
+    const effects =
+      position === this.model.get("_outcome").position ? null : await this.#effectsAt(position);
     if (turn !== this.turn) return;
     if (!outcome) {
-      const what = edits.some((edit) => edit.does === "cut") ? "The prediction with a cut edge" : edits.length > 1 ? "The prediction with several edits" : "This prediction";
+      const what = edits.some((edit) => edit.does === "cut")
+        ? "The prediction with a cut edge"
+        : edits.length > 1
+          ? "The prediction with several edits"
+          : "This prediction";
       missing ||= `${what} ${NEEDS_KERNEL}.`;
       outcome = { ...plain, missing };
     }
@@ -120,10 +133,12 @@ export class Runner {
   /** What single heads do at a position, as far as the page holds it. */
   async #effectsAt(position) {
     const names = Object.keys(this.model.get("_effects"));
-    const found = await Promise.all(names.map(async (name) => {
-      const tables = await this.effectOf(name).catch(() => ({}));
-      return [name, tables[String(position)]];
-    }));
+    const found = await Promise.all(
+      names.map(async (name) => {
+        const tables = await this.effectOf(name).catch(() => ({}));
+        return [name, tables[String(position)]];
+      }),
+    );
     return Object.fromEntries(found.filter(([, effect]) => effect));
   }
 
@@ -133,7 +148,17 @@ export class Runner {
     const here = this.model.get("_tables")?.[String(position)];
     if (!here && position !== this.saved.outcome.position) return null;
     const bare = (rows ?? []).map(([token, before]) => [token, before, null, false]);
-    return { ...rest, rows: bare, states: [], kl: null, mean: null, sentence: "", note: "", ...here, position };
+    return {
+      ...rest,
+      rows: bare,
+      states: [],
+      kl: null,
+      mean: null,
+      sentence: "",
+      note: "",
+      ...here,
+      position,
+    };
   }
 
   /** Position -> what happens there without this one head. @param {string} place kind/layer/head */
@@ -141,7 +166,8 @@ export class Runner {
     const name = `effect/${place}`;
     const known = this.tables.get(name);
     if (known) return known;
-    const asked = this.requests.ask({ type: "block", name }, false)
+    const asked = this.requests
+      .ask({ type: "block", name }, false)
       .then(({ buffers }) => JSON.parse(new TextDecoder().decode(buffers[0])));
     this.tables.set(name, asked);
     asked.catch(() => this.tables.delete(name));

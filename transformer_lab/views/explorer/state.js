@@ -54,7 +54,11 @@ export class ExplorerState extends HeadState {
   /** The token that could be masked: the chosen query, where it is one of the text. */
   get chosenToken() {
     const chosen = this.selected?.query ?? this.selected?.key ?? null;
-    return this.kindName === "encoder" && chosen !== null && !this.model.get("_masked").includes(chosen) ? chosen : null;
+    return this.kindName === "encoder" &&
+      chosen !== null &&
+      !this.model.get("_masked").includes(chosen)
+      ? chosen
+      : null;
   }
 
   /** What a head is known to do. */
@@ -70,13 +74,20 @@ export class ExplorerState extends HeadState {
   get linked() {
     const { model, about } = this;
     return {
-      text: model.get("_text"), target: about.own_target ? null : model.get("_target"), masked: model.get("_masked"),
-      ids: model.get("_carried")?.given ?? null, edits: model.get("_edits"), position: model.get("_outcome").position,
+      text: model.get("_text"),
+      target: about.own_target ? null : model.get("_target"),
+      masked: model.get("_masked"),
+      ids: model.get("_carried")?.given ?? null,
+      edits: model.get("_edits"),
+      position: model.get("_outcome").position,
     };
   }
 
   /** Whether there is nothing that an effect could be measured by. */
   get blind() {
-    return Boolean(this.about.note) || (this.about.predicts && this.model.get("_outcome").position === null);
+    return (
+      Boolean(this.about.note) ||
+      (this.about.predicts && this.model.get("_outcome").position === null)
+    );
   }
 }

@@ -50,7 +50,9 @@ export class Strip {
     };
     this.root.addEventListener("pointerover", (event) => does.hover(indexOf(event)), { signal });
     this.root.addEventListener("pointerleave", () => does.hover(null), { signal });
-    this.root.addEventListener("click", (event) => this.#clicked(event.target, indexOf(event)), { signal });
+    this.root.addEventListener("click", (event) => this.#clicked(event.target, indexOf(event)), {
+      signal,
+    });
     this.root.addEventListener("keydown", (event) => this.#key(event, indexOf(event)), { signal });
   }
 
@@ -117,7 +119,9 @@ export class Strip {
     if (!this.buttons.has(this.stopAt) || document.activeElement?.parentElement !== this.root) {
       this.#stop(this.buttons.has(wanted) ? wanted : from);
     }
-    const there = scene.inside ? this.buttons.has(at) : at === tokens.length - 1 && to === tokens.length;
+    const there = scene.inside
+      ? this.buttons.has(at)
+      : at === tokens.length - 1 && to === tokens.length;
     this.#ghosts(there ? next : [], scene.inside ? this.buttons.get(at) : null);
     if (scene.first !== this.first && this.#reveal(scene.first, true)) {
       this.first = scene.first;
@@ -128,32 +132,76 @@ export class Strip {
 
   #list(tokens, from, to, open) {
     this.buttons = new Map();
-    const more = (text, index, title) => element("button", { type: "button", class: "tl-tok tl-more", "data-page": index, title, "aria-label": title }, text);
+    const more = (text, index, title) =>
+      element(
+        "button",
+        { type: "button", class: "tl-tok tl-more", "data-page": index, title, "aria-label": title },
+        text,
+      );
     const made = [];
-    if (from > 0) made.push(more(`⋯ ${from}`, Math.max(0, from - AT_ONCE / 2), `${from} tokens before`));
+    if (from > 0)
+      made.push(more(`⋯ ${from}`, Math.max(0, from - AT_ONCE / 2), `${from} tokens before`));
     for (let index = from; index < to; index++) {
-      const one = element(open ? "button" : "span", { ...(open ? { type: "button" } : {}), class: "tl-tok", "data-index": index, title: `token ${index}` }, tokenElement(tokens[index]));
+      const one = element(
+        open ? "button" : "span",
+        {
+          ...(open ? { type: "button" } : {}),
+          class: "tl-tok",
+          "data-index": index,
+          title: `token ${index}`,
+        },
+        tokenElement(tokens[index]),
+      );
       this.buttons.set(index, one);
       made.push(one);
     }
-    if (to < tokens.length) made.push(more(`${tokens.length - to} ⋯`, Math.min(tokens.length - 1, to + AT_ONCE / 2), `${tokens.length - to} tokens after`));
+    if (to < tokens.length)
+      made.push(
+        more(
+          `${tokens.length - to} ⋯`,
+          Math.min(tokens.length - 1, to + AT_ONCE / 2),
+          `${tokens.length - to} tokens after`,
+        ),
+      );
     this.root.replaceChildren(...made);
     this.shown = "";
   }
 
   /** What would come next, likeliest first; or what would stand at a mask. */
   #ghosts(next, mask) {
-    const now = next.map(([token, before, after], place) => ({ token, place, chance: after ?? before }));
-    const best = now.sort((a, b) => b.chance - a.chance).slice(0, GHOSTS).filter(({ chance }) => chance >= LEAST_GHOST);
+    const now = next.map(([token, before, after], place) => ({
+      token,
+      place,
+      chance: after ?? before,
+    }));
+    const best = now
+      .sort((a, b) => b.chance - a.chance)
+      .slice(0, GHOSTS)
+      .filter(({ chance }) => chance >= LEAST_GHOST);
     const shown = JSON.stringify([best, mask?.dataset.index]);
     if (shown === this.shown) return;
     this.shown = shown;
     const { append } = this.does;
     for (const old of this.root.querySelectorAll(".tl-ghost")) old.remove();
-    const does = mask ? (token) => `Put ${token} in the place of the mask` : (token) => `Append ${token}`;
+    const does = mask
+      ? (token) => `Put ${token} in the place of the mask`
+      : (token) => `Append ${token}`;
     const made = best.map(({ token, place, chance }) => {
-      const title = append ? does(token) : `${token} ${mask ? "stands here" : "comes next"} with a probability of ${short(chance)}`;
-      const made = element(append ? "button" : "span", { ...(append ? { type: "button" } : {}), class: "tl-tok tl-ghost", title, "data-next": place }, tokenElement(token), " ", element("span", {}, short(chance)));
+      const title = append
+        ? does(token)
+        : `${token} ${mask ? "stands here" : "comes next"} with a probability of ${short(chance)}`;
+      const made = element(
+        append ? "button" : "span",
+        {
+          ...(append ? { type: "button" } : {}),
+          class: "tl-tok tl-ghost",
+          title,
+          "data-next": place,
+        },
+        tokenElement(token),
+        " ",
+        element("span", {}, short(chance)),
+      );
       return made;
     });
     if (mask) mask.after(...made);
@@ -169,7 +217,8 @@ export class Strip {
     if (!root.clientHeight) return false;
     if (!found) return true;
     const { offsetTop: top, offsetHeight: height } = found; // the strip is positioned
-    if (onTop || top < root.scrollTop || top + height > root.scrollTop + root.clientHeight) root.scrollTop = top;
+    if (onTop || top < root.scrollTop || top + height > root.scrollTop + root.clientHeight)
+      root.scrollTop = top;
     return true;
   }
 }

@@ -3,7 +3,16 @@
 
 import { button } from "../shared/controls.js";
 import { download, element, taken } from "../shared/dom.js";
-import { columnsOf, csvOf, decimals, effectText, fallsFirst, searched, sorted, valueOf } from "./table_rows.js";
+import {
+  columnsOf,
+  csvOf,
+  decimals,
+  effectText,
+  fallsFirst,
+  searched,
+  sorted,
+  valueOf,
+} from "./table_rows.js";
 
 const ROW = 24; // pixels
 const VIRTUAL_FROM = 300; // rows: of more, those in sight alone are in the page
@@ -44,27 +53,64 @@ export class HeadTable {
     this.at = null;
     this.found = [];
     this.box = element("input", {
-      type: "search", class: "tl-table-query", "data-part": "table-query", spellcheck: "false", autocomplete: "off",
-      placeholder: "punctuation · layer > 10 · effect > .1", "aria-label": "Search the heads", "aria-describedby": `${this.id}-said`,
-      title: "Words of a label or its evidence, or a comparison: layer > 10, effect > .1, induction >= 50 %. Join them with “and”.",
+      type: "search",
+      class: "tl-table-query",
+      "data-part": "table-query",
+      spellcheck: "false",
+      autocomplete: "off",
+      placeholder: "punctuation · layer > 10 · effect > .1",
+      "aria-label": "Search the heads",
+      "aria-describedby": `${this.id}-said`,
+      title:
+        "Words of a label or its evidence, or a comparison: layer > 10, effect > .1, induction >= 50 %. Join them with “and”.",
     });
-    this.said = element("p", { class: "tl-hint", id: `${this.id}-said`, role: "status", "data-part": "table-said" });
-    this.together = button("Switch off together", "table-off", () => does.toggle(this.#tickedRows()), "Switch the ticked heads off together, or on again");
+    this.said = element("p", {
+      class: "tl-hint",
+      id: `${this.id}-said`,
+      role: "status",
+      "data-part": "table-said",
+    });
+    this.together = button(
+      "Switch off together",
+      "table-off",
+      () => does.toggle(this.#tickedRows()),
+      "Switch the ticked heads off together, or on again",
+    );
     this.untick = button("Untick", "table-untick", () => this.#untick(), "Tick no head");
-    const csv = button("CSV", "table-csv", () => this.#csv(), "Save the rows below as comma-separated values");
+    const csv = button(
+      "CSV",
+      "table-csv",
+      () => this.#csv(),
+      "Save the rows below as comma-separated values",
+    );
     this.head = element("tr", { role: "row" });
     this.body = element("tbody", { role: "rowgroup" });
     this.table = element(
-      "table", { role: "grid", tabindex: 0, "aria-label": "Every head", "data-part": "head-rows", "data-lm-suppress-shortcuts": "true" },
-      element("thead", { role: "rowgroup" }, this.head), this.body,
+      "table",
+      {
+        role: "grid",
+        tabindex: 0,
+        "aria-label": "Every head",
+        "data-part": "head-rows",
+        "data-lm-suppress-shortcuts": "true",
+      },
+      element("thead", { role: "rowgroup" }, this.head),
+      this.body,
     );
     this.scroll = element("div", { class: "tl-table-scroll" }, this.table);
     this.legend = element("p", { class: "tl-hint", "data-part": "table-legend" });
-    this.evidence = element("p", { class: "tl-hint tl-table-evidence", "data-part": "table-evidence" });
+    this.evidence = element("p", {
+      class: "tl-hint tl-table-evidence",
+      "data-part": "table-evidence",
+    });
     this.root = element(
-      "section", { class: "tl-head-table", "aria-label": "Table of heads", "data-part": "head-table" },
+      "section",
+      { class: "tl-head-table", "aria-label": "Table of heads", "data-part": "head-table" },
       element("div", { class: "tl-table-tools" }, this.box, this.together, this.untick, csv),
-      this.said, this.scroll, this.evidence, this.legend,
+      this.said,
+      this.scroll,
+      this.evidence,
+      this.legend,
     );
     this.#listen();
   }
@@ -85,7 +131,11 @@ export class HeadTable {
     this.table.addEventListener("keydown", (event) => this.#key(event));
     this.table.addEventListener("focus", () => {
       // Of a press of the pointer: new rows under it would swallow the click.
-      if (this.table.matches(":focus-visible")) this.#move(this.found.findIndex((row) => nameOf(row) === this.at), false);
+      if (this.table.matches(":focus-visible"))
+        this.#move(
+          this.found.findIndex((row) => nameOf(row) === this.at),
+          false,
+        );
     });
     this.scroll.addEventListener("scroll", () => this.#isVirtual && this.#fill());
     this.body.addEventListener("click", (event) => {
@@ -104,10 +154,13 @@ export class HeadTable {
     this.shown = shown;
     const known = new Set(shown.rows.map(nameOf));
     for (const name of this.ticked) if (!known.has(name)) this.ticked.delete(name);
-    this.columns = columnsOf(shown.names).filter((column) => shown.rows.some((row) => {
-      const value = valueOf(row, column);
-      return value !== null && value !== "" && !Number.isNaN(value);
-    }) || column === "label");
+    this.columns = columnsOf(shown.names).filter(
+      (column) =>
+        shown.rows.some((row) => {
+          const value = valueOf(row, column);
+          return value !== null && value !== "" && !Number.isNaN(value);
+        }) || column === "label",
+    );
     if (!this.at || !known.has(this.at)) this.at = nameOf(shown.chosen);
     this.#heads();
     this.#order();
@@ -146,23 +199,50 @@ export class HeadTable {
     const key = JSON.stringify([this.columns, this.column, this.falling]);
     if (key === this.built) return;
     this.built = key;
-    const focused = this.head.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.column : null;
+    const focused = this.head.contains(document.activeElement)
+      ? /** @type {HTMLElement} */ (document.activeElement).dataset.column
+      : null;
     const cells = this.columns.map((column) => {
       const here = column === this.column;
       const sort = here ? (this.falling ? "descending" : "ascending") : "none";
       const told = names.includes(column) ? shortOf(column) : column;
       const means = meansOf?.(column);
-      const press = button(`${told}${here ? (this.falling ? " ↓" : " ↑") : ""}`, "table-sort", () => this.sortBy(column), `Sort by ${column}${means ? `: ${means}` : ""}`);
+      const press = button(
+        `${told}${here ? (this.falling ? " ↓" : " ↑") : ""}`,
+        "table-sort",
+        () => this.sortBy(column),
+        `Sort by ${column}${means ? `: ${means}` : ""}`,
+      );
       press.dataset.column = column;
-      return element("th", { scope: "col", role: "columnheader", "aria-sort": sort, class: this.#classOf(column) }, press);
+      return element(
+        "th",
+        { scope: "col", role: "columnheader", "aria-sort": sort, class: this.#classOf(column) },
+        press,
+      );
     });
-    const evidence = element("th", { scope: "col", role: "columnheader", class: "tl-table-words" }, "evidence");
-    this.head.replaceChildren(element("th", { role: "columnheader", class: "tl-table-tick" }, element("span", { class: "tl-unseen" }, "ticked")), ...cells, evidence);
+    const evidence = element(
+      "th",
+      { scope: "col", role: "columnheader", class: "tl-table-words" },
+      "evidence",
+    );
+    this.head.replaceChildren(
+      element(
+        "th",
+        { role: "columnheader", class: "tl-table-tick" },
+        element("span", { class: "tl-unseen" }, "ticked"),
+      ),
+      ...cells,
+      evidence,
+    );
     if (focused) this.head.querySelector(`[data-column="${CSS.escape(focused)}"]`)?.focus();
   }
 
   #classOf(column) {
-    return column === "label" ? "tl-table-label" : column === "effect" ? "tl-table-effect" : "tl-table-number";
+    return column === "label"
+      ? "tl-table-label"
+      : column === "effect"
+        ? "tl-table-effect"
+        : "tl-table-number";
   }
 
   /** What is asked for, in its order. */
@@ -177,7 +257,13 @@ export class HeadTable {
     this.found = sorted(matches, this.column, this.falling);
     const query = this.query.trim();
     const none = `“${query}” matches no head.${unnamed ? ` ${unnamed}` : ""}`;
-    this.said.textContent = wrong || (query ? (this.found.length ? `${this.found.length} of ${counted(rows.length)}` : none) : counted(rows.length));
+    this.said.textContent =
+      wrong ||
+      (query
+        ? this.found.length
+          ? `${this.found.length} of ${counted(rows.length)}`
+          : none
+        : counted(rows.length));
     this.said.classList.toggle("tl-table-wrong", Boolean(wrong));
     this.box.setAttribute("aria-invalid", String(Boolean(wrong)));
     this.table.setAttribute("aria-rowcount", String(this.found.length + 1));
@@ -185,7 +271,12 @@ export class HeadTable {
     const measured = rows.filter((row) => row.effect !== null).length - estimated;
     this.legend.replaceChildren(
       ...(this.shown.effects ? [this.shown.effects, " "] : []),
-      ...(estimated ? [element("i", {}, "≈ estimate"), `: of one gradient pass; ${measured} of ${counted(rows.length)} measured.`] : []),
+      ...(estimated
+        ? [
+            element("i", {}, "≈ estimate"),
+            `: of one gradient pass; ${measured} of ${counted(rows.length)} measured.`,
+          ]
+        : []),
     );
     this.#fill();
   }
@@ -200,11 +291,23 @@ export class HeadTable {
     let [first, last] = [0, found.length];
     if (this.#isVirtual) {
       const seen = Math.ceil((this.scroll.clientHeight || 360) / ROW);
-      first = Math.max(0, Math.min(found.length - seen, Math.floor(this.scroll.scrollTop / ROW)) - BEYOND);
+      first = Math.max(
+        0,
+        Math.min(found.length - seen, Math.floor(this.scroll.scrollTop / ROW)) - BEYOND,
+      );
       last = Math.min(found.length, first + seen + 2 * BEYOND);
     }
     const span = this.columns.length + 2;
-    const gap = (rows) => (rows ? [element("tr", { role: "presentation", style: `height:${rows * ROW}px` }, element("td", { colspan: span }))] : []);
+    const gap = (rows) =>
+      rows
+        ? [
+            element(
+              "tr",
+              { role: "presentation", style: `height:${rows * ROW}px` },
+              element("td", { colspan: span }),
+            ),
+          ]
+        : [];
     const lines = found.slice(first, last).map((row, i) => this.#line(row, first + i));
     this.body.replaceChildren(...gap(first), ...lines, ...gap(found.length - last));
     this.#mark();
@@ -215,24 +318,45 @@ export class HeadTable {
     const cells = this.columns.map((column) => {
       const cell = element("td", { role: "gridcell", class: this.#classOf(column) });
       const value = valueOf(row, column);
-      if (column === "effect") cell.append(row.estimated ? element("i", {}, effectText(row)) : effectText(row));
-      else if (column === "layer" || column === "head" || column === "label") cell.append(String(value ?? ""));
+      if (column === "effect")
+        cell.append(row.estimated ? element("i", {}, effectText(row)) : effectText(row));
+      else if (column === "layer" || column === "head" || column === "label")
+        cell.append(String(value ?? ""));
       else if (value !== null && !Number.isNaN(value)) cell.append(decimals(value));
       return cell;
     });
-    const evidence = element("td", { role: "gridcell", class: "tl-table-words", title: row.evidence }, row.evidence);
+    const evidence = element(
+      "td",
+      { role: "gridcell", class: "tl-table-words", title: row.evidence },
+      row.evidence,
+    );
     const on = this.ticked.has(name);
-    const box = element("input", { type: "checkbox", tabindex: -1, "aria-label": `Tick layer ${row.layer}, head ${row.head}` });
+    const box = element("input", {
+      type: "checkbox",
+      tabindex: -1,
+      "aria-label": `Tick layer ${row.layer}, head ${row.head}`,
+    });
     box.checked = on;
     const { chosen, isOff } = this.shown;
-    const style = [name === nameOf(chosen) ? "tl-table-chosen" : "", isOff(row) ? "tl-table-off" : "", name === this.at ? "tl-table-at" : ""];
+    const style = [
+      name === nameOf(chosen) ? "tl-table-chosen" : "",
+      isOff(row) ? "tl-table-off" : "",
+      name === this.at ? "tl-table-at" : "",
+    ];
     return element(
       "tr",
       {
-        role: "row", id: `${this.id}-${name.replaceAll("/", "-")}`, "data-head": name, "aria-rowindex": index + 2,
-        "aria-selected": String(name === nameOf(chosen)), class: style.filter(Boolean).join(" "), "data-ticked": on,
+        role: "row",
+        id: `${this.id}-${name.replaceAll("/", "-")}`,
+        "data-head": name,
+        "aria-rowindex": index + 2,
+        "aria-selected": String(name === nameOf(chosen)),
+        class: style.filter(Boolean).join(" "),
+        "data-ticked": on,
       },
-      element("td", { role: "gridcell", class: "tl-table-tick" }, box), ...cells, evidence,
+      element("td", { role: "gridcell", class: "tl-table-tick" }, box),
+      ...cells,
+      evidence,
     );
   }
 
@@ -241,11 +365,15 @@ export class HeadTable {
     const count = this.ticked.size;
     const rows = this.#tickedRows();
     const off = count > 0 && rows.every((row) => this.shown.isOff(row));
-    this.together.textContent = count ? `Switch ${counted(count)} ${off ? "on again" : "off together"}` : "Switch off together";
+    this.together.textContent = count
+      ? `Switch ${counted(count)} ${off ? "on again" : "off together"}`
+      : "Switch off together";
     this.together.disabled = !count;
     this.untick.hidden = !count;
     const here = this.shown.rows.find((row) => nameOf(row) === this.at);
-    this.evidence.textContent = here?.evidence ? `Layer ${here.layer}, head ${here.head}: ${here.evidence}` : "";
+    this.evidence.textContent = here?.evidence
+      ? `Layer ${here.layer}, head ${here.head}: ${here.evidence}`
+      : "";
     const line = this.at && this.body.querySelector(`[data-head="${CSS.escape(this.at)}"]`);
     if (line) this.table.setAttribute("aria-activedescendant", line.id);
     else this.table.removeAttribute("aria-activedescendant");
@@ -270,7 +398,14 @@ export class HeadTable {
     if (event.target !== this.table || event.ctrlKey || event.metaKey || event.altKey) return;
     const here = this.found.findIndex((row) => nameOf(row) === this.at);
     const page = Math.max(1, Math.floor(this.scroll.clientHeight / ROW) - 2);
-    const to = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: this.found.length - 1, PageDown: here + page, PageUp: here - page }[event.key];
+    const to = {
+      ArrowDown: here + 1,
+      ArrowUp: here - 1,
+      Home: 0,
+      End: this.found.length - 1,
+      PageDown: here + page,
+      PageUp: here - page,
+    }[event.key];
     const row = this.found[here];
     if (to !== undefined) this.#move(to);
     else if (event.key === "Enter" && row) this.does.choose(row);
@@ -292,7 +427,10 @@ export class HeadTable {
   }
 
   #csv() {
-    download(new Blob([csvOf(this.found, this.columns)], { type: "text/csv" }), `${this.does.file()}-heads.csv`);
+    download(
+      new Blob([csvOf(this.found, this.columns)], { type: "text/csv" }),
+      `${this.does.file()}-heads.csv`,
+    );
   }
 }
 

@@ -25,7 +25,9 @@ export class TableFace {
     this.name = "table";
     this.known = [];
     this.table = new HeadTable({
-      choose: does.choose, toggle: does.toggle, file: () => fileName({ model: state.model.get("_title") }),
+      choose: does.choose,
+      toggle: does.toggle,
+      file: () => fileName({ model: state.model.get("_title") }),
     });
     this.root = this.table.root;
     this.show = () => this.#show(); // the panel calls it by itself
@@ -39,16 +41,29 @@ export class TableFace {
     const edits = this.does.edits();
     const now = { chosen: state.place, isOff: (row) => headOff(edits, row) };
     const between = this.does.shares.now;
-    const known = [between, facts.effects, model.get("_labels"), model.get("_scores"), model.get("_score_names"), model.get("_kinds"), kindName, facts.failed];
-    if (known.length === this.known.length && known.every((one, i) => one === this.known[i])) return this.table.mark(now);
+    const known = [
+      between,
+      facts.effects,
+      model.get("_labels"),
+      model.get("_scores"),
+      model.get("_score_names"),
+      model.get("_kinds"),
+      kindName,
+      facts.failed,
+    ];
+    if (known.length === this.known.length && known.every((one, i) => one === this.known[i]))
+      return this.table.mark(now);
     this.known = known;
     const scores = facts.scoresOf(kindName);
     const spans = between ? FROM_A_TO_B : [];
     const short = new Map([...spans, ...scores].map(([name, brief]) => [name, brief]));
     const means = new Map(spans.map(([name, , told]) => [name, told]));
     this.table.show({
-      ...now, rows: facts.rows(state, kindName, between), names: [...short.keys()],
-      shortOf: (name) => short.get(name) ?? name, meansOf: (name) => means.get(name) ?? "",
+      ...now,
+      rows: facts.rows(state, kindName, between),
+      names: [...short.keys()],
+      shortOf: (name) => short.get(name) ?? name,
+      meansOf: (name) => means.get(name) ?? "",
       unnamed: this.#unnamed(),
       effects: [this.#effects(), this.#unscored(scores)].filter(Boolean).join(" "),
     });
@@ -56,14 +71,18 @@ export class TableFace {
 
   #unnamed() {
     if (this.state.named) return "";
-    return this.does.canName() ? "The heads have no labels yet: press “Find known head types”." : "The heads have no labels here.";
+    return this.does.canName()
+      ? "The heads have no labels yet: press “Find known head types”."
+      : "The heads have no labels here.";
   }
 
   /** Why there are no scores, on a page that goes on without Python. */
   #unscored(scores) {
     const { model, facts } = this.state;
     if (scores.length || !model.get("_carried")?.travels) return "";
-    return facts.failed ? "" : "Scores of this text are left out: Python makes them, and the labels are of the text that was saved.";
+    return facts.failed
+      ? ""
+      : "Scores of this text are left out: Python makes them, and the labels are of the text that was saved.";
   }
 
   /** What the effects are of, in a sentence. */
@@ -72,7 +91,8 @@ export class TableFace {
     if (facts.failed) return `Measuring the heads has ended: ${facts.failed}.`;
     if (!Object.keys(facts.effects).some((name) => name.startsWith(`${kindName}/`))) return "";
     const [first] = model.get("_outcome").rows ?? [];
-    if (!about.predicts || !first) return "Effect: how far the final states move without the head, as a share.";
+    if (!about.predicts || !first)
+      return "Effect: how far the final states move without the head, as a share.";
     return `Effect: how P(${quoted(first[0])}) changes without the head.`;
   }
 }
@@ -110,7 +130,9 @@ export class Shares {
     this.known.set(name, null);
     const { block, hidden, kindName } = this.state;
     try {
-      const { buffers: [bytes] } = await this.requests.ask({ type: "block", name }, false);
+      const {
+        buffers: [bytes],
+      } = await this.requests.ask({ type: "block", name }, false);
       const both = new Float32Array(bytes.slice().buffer);
       const half = both.length / 2;
       this.known.set(name, { share: both.subarray(0, half), even: both.subarray(half) });

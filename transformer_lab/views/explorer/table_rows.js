@@ -10,8 +10,12 @@ const COMPARED = /^(.*?)(<=|>=|!=|==|=|<|>|≤|≥|≠)(.*)$/s;
 const NUMBER = /^([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(%?)$/i;
 const ALIKE = { "==": "=", "≤": "<=", "≥": ">=", "≠": "!=" };
 const COMPARE = {
-  "<": (a, b) => a < b, ">": (a, b) => a > b, "<=": (a, b) => a <= b, ">=": (a, b) => a >= b,
-  "=": (a, b) => a === b, "!=": (a, b) => a !== b,
+  "<": (a, b) => a < b,
+  ">": (a, b) => a > b,
+  "<=": (a, b) => a <= b,
+  ">=": (a, b) => a >= b,
+  "=": (a, b) => a === b,
+  "!=": (a, b) => a !== b,
 };
 
 /**
@@ -29,22 +33,31 @@ export function asked(query, columns, shortOf = (column) => column) {
 /** What stands between "and"s that are in no quotes; one that nothing follows yet is left out. */
 function partsOf(query) {
   const kept = [];
-  const hidden = query.replaceAll("\0", "").replace(QUOTED, (found) => `\0${kept.push(found) - 1}\0`).trim();
+  const hidden = query
+    .replaceAll("\0", "")
+    .replace(QUOTED, (found) => `\0${kept.push(found) - 1}\0`)
+    .trim();
   const parts = hidden.replace(/(^|\s)and$/i, "").split(/\s+and\s+/i);
-  return parts.map((part) => part.replace(/\0(\d+)\0/g, (_, i) => kept[Number(i)]).trim()).filter(Boolean);
+  return parts
+    .map((part) => part.replace(/\0(\d+)\0/g, (_, i) => kept[Number(i)]).trim())
+    .filter(Boolean);
 }
 
 function clause(part, columns, shortOf) {
   const compared = /^["“”]/.test(part) ? null : COMPARED.exec(part);
   if (!compared) {
     const words = bare(part);
-    return (valueOf) => plain(`${valueOf("label") || ""} ${valueOf("evidence").replace(NEAREST, "")}`).includes(words);
+    return (valueOf) =>
+      plain(`${valueOf("label") || ""} ${valueOf("evidence").replace(NEAREST, "")}`).includes(
+        words,
+      );
   }
   const [name, given] = [compared[1].trim(), compared[3].trim()];
   const sign = ALIKE[compared[2]] ?? compared[2];
   const named = (nameOf) => columns.find((column) => spelled(nameOf(column)) === spelled(name));
   const column = named((one) => one) ?? named(shortOf);
-  if (column === undefined) throw new Error(`there is no column “${name}”; choose from ${columns.join(", ")}`);
+  if (column === undefined)
+    throw new Error(`there is no column “${name}”; choose from ${columns.join(", ")}`);
   if (WORD_COLUMNS.includes(column)) return sameWords(column, sign, bare(given));
   const number = numberOf(given);
   if (number === null) throw new Error(`“${part}” needs a number; write “${column} ${sign} 3”`);
@@ -56,7 +69,8 @@ function clause(part, columns, shortOf) {
 }
 
 function sameWords(column, sign, words) {
-  if (sign !== "=" && sign !== "!=") throw new Error(`“${column}” holds words; compare it with = or !=`);
+  if (sign !== "=" && sign !== "!=")
+    throw new Error(`“${column}” holds words; compare it with = or !=`);
   return (valueOf) => (plain(valueOf(column) || "") === words) === (sign === "=");
 }
 
@@ -105,12 +119,17 @@ export function rowsOf(known) {
     if (headless[layer]) continue;
     for (let head = 0; head < heads; head++) {
       const at = layer * heads + head;
-      const own = Object.fromEntries(names.map((name, i) => [name, scores[i * layers * heads + at]]));
+      const own = Object.fromEntries(
+        names.map((name, i) => [name, scores[i * layers * heads + at]]),
+      );
       if (names.length && names.every((name) => Number.isNaN(own[name]))) continue; // a layer has fewer
       const label = known.labelOf(layer, head);
       const effect = known.effectOf(layer, head);
       rows.push({
-        kind, layer, head, label: label.tag,
+        kind,
+        layer,
+        head,
+        label: label.tag,
         evidence: [label.sentence, onThisText(own, known.shares)].filter(Boolean).join("; "),
         score: label.score ?? null,
         effect: effect?.change ?? null,
@@ -124,8 +143,12 @@ export function rowsOf(known) {
 
 /** What a head does on a text, in words. @param {Record<string, number>} scores @param {string[]} shares */
 export function onThisText(scores, shares) {
-  const most = shares.filter((name) => scores[name] > SHARE_OF_TEXT).sort((a, b) => scores[b] - scores[a]);
-  return most.length ? `on this text: ${most.map((name) => `${name} ${decimals(scores[name], 2)}`).join(", ")}` : "";
+  const most = shares
+    .filter((name) => scores[name] > SHARE_OF_TEXT)
+    .sort((a, b) => scores[b] - scores[a]);
+  return most.length
+    ? `on this text: ${most.map((name) => `${name} ${decimals(scores[name], 2)}`).join(", ")}`
+    : "";
 }
 
 /** @param {Row} row @param {string} column */
@@ -164,8 +187,10 @@ export function sorted(rows, column, falling) {
 /** @param {Row[]} rows @param {string[]} columns */
 export function csvOf(rows, columns) {
   const lines = rows.map((row) => [
-    row.kind, ...columns.map((column) => valueOf(row, column)),
-    row.effect === null ? "" : row.estimated ? "an estimate" : "measured", row.evidence,
+    row.kind,
+    ...columns.map((column) => valueOf(row, column)),
+    row.effect === null ? "" : row.estimated ? "an estimate" : "measured",
+    row.evidence,
   ]);
   return csvText([["kind", ...columns, "effect is", "evidence"], ...lines]);
 }

@@ -6,7 +6,14 @@ import { Answer } from "./answer.js";
 import { AskPanel } from "./ask.js";
 import { popover } from "../shared/controls.js";
 import { Entrance, showsAllTools, Tour } from "./entrance.js";
-import { atMostOnceAFrame, element, hearChanges, hearOf, onceForAll, taken } from "../shared/dom.js";
+import {
+  atMostOnceAFrame,
+  element,
+  hearChanges,
+  hearOf,
+  onceForAll,
+  taken,
+} from "../shared/dom.js";
 import { headOff, headTouched, sameEdits, Steps, toggleCut, toggleHeads } from "./edits.js";
 import { EditedMaps } from "./maps.js";
 import { EditsPanel, Tools } from "./edits_panel.js";
@@ -74,14 +81,29 @@ export class ExplorerViewer {
   #build() {
     const { model, state, runner, signal } = this;
     const { heads, shell } = this;
-    this.predictions = new Predictions((position) => runner.want({ position }), () => this.#mask());
-    this.status = element("p", { class: "tl-message", role: "alert", "data-part": "status", hidden: true });
-    this.ask = new AskPanel(state, runner.live, { run: () => this.#run(), actions: shell.top.actions });
+    this.predictions = new Predictions(
+      (position) => runner.want({ position }),
+      () => this.#mask(),
+    );
+    this.status = element("p", {
+      class: "tl-message",
+      role: "alert",
+      "data-part": "status",
+      hidden: true,
+    });
+    this.ask = new AskPanel(state, runner.live, {
+      run: () => this.#run(),
+      actions: shell.top.actions,
+    });
     this.answer = new Answer(heads.readout.sentence);
     this.edits = new EditsPanel(state, runner.live, {
       step: (which) => this.#step(which),
       change: (edits) => this.#change(edits),
-      unmask: (position) => runner.want({ masked: model.get("_masked").filter((at) => at !== position), position: null }),
+      unmask: (position) =>
+        runner.want({
+          masked: model.get("_masked").filter((at) => at !== position),
+          position: null,
+        }),
       copied: (code) => (this.root.dataset.copiedEdits = code),
     });
     this.card = new HeadCard(state, runner, signal, {
@@ -103,14 +125,27 @@ export class ExplorerViewer {
       shares: new Shares(state, this.maps, shell.requests, () => this.showSoon()),
     });
     this.tools = new Tools(state);
-    this.writing = new Writing(state, runner, (was) => this.steps.push({ edits: runner.edits, words: was }), { pick: (index) => this.#pickToken(state.predictedSide, index), signal });
-    this.entrance = new Entrance(state, { sample: (sample) => this.#begin(sample), tools: () => this.#showTools() });
+    this.writing = new Writing(
+      state,
+      runner,
+      (was) => this.steps.push({ edits: runner.edits, words: was }),
+      { pick: (index) => this.#pickToken(state.predictedSide, index), signal },
+    );
+    this.entrance = new Entrance(state, {
+      sample: (sample) => this.#begin(sample),
+      tools: () => this.#showTools(),
+    });
     this.tint = element("p", { class: "tl-tint-note", "data-part": "tint" });
-    const strip = (side) => new Strip({
-      pick: (index) => this.#pickToken(side, index),
-      hover: (index) => heads.point(index === null ? null : state.spotOf(side, index)),
-      append: runner.live ? (place) => this.writing.append(place) : null,
-    }, signal, `strip-${side}`);
+    const strip = (side) =>
+      new Strip(
+        {
+          pick: (index) => this.#pickToken(side, index),
+          hover: (index) => heads.point(index === null ? null : state.spotOf(side, index)),
+          append: runner.live ? (place) => this.writing.append(place) : null,
+        },
+        signal,
+        `strip-${side}`,
+      );
     this.strips = { text: strip("text"), target: strip("target") };
   }
 
@@ -119,24 +154,67 @@ export class ExplorerViewer {
     const { root, shell, heads, card, ask, strips, tools } = this;
     heads.headsPanel.below.append(card.ofAll);
     heads.headsPanel.also(this.table);
-    const side = element("section", { class: "tl-panel tl-panel-side tl-stays", "aria-label": "Prediction" }, this.predictions.root, card.root, this.edits.root);
+    const side = element(
+      "section",
+      { class: "tl-panel tl-panel-side tl-stays", "aria-label": "Prediction" },
+      this.predictions.root,
+      card.root,
+      this.edits.root,
+    );
     heads.panels.append(side);
     this.reads = element("span", { class: "tl-quiet" }, "reads");
-    this.writes = element("div", { class: "tl-strip-row" }, element("span", { class: "tl-quiet" }, "writes"), strips.target.root, ask.whose);
+    this.writes = element(
+      "div",
+      { class: "tl-strip-row" },
+      element("span", { class: "tl-quiet" }, "writes"),
+      strips.target.root,
+      ask.whose,
+    );
     ask.root.insertBefore(this.entrance.toolsButton, ask.more);
     ask.notes.append(heads.note, inPageLine(this.model, this.signal), this.status, shell.message);
-    const foot = element("div", { class: "tl-tools" },
-      tools.tools.root, tools.scope.root, tools.modes.root, this.spans.opener, element("span", { class: "tl-push" }),
-      popover("view", "view", "What the numbers are, and what is left out", ...heads.viewControls.roots),
-      popover("? keys", "help", "Keys", tools.keys));
-    this.screen = element("div", { class: "tl-screen" }, this.entrance.root, ask.root, ask.notes,
-      element("div", { class: "tl-strips" }, element("div", { class: "tl-strip-row" }, this.reads, strips.text.root), this.writes, this.writing.other, this.writing.row, this.tint),
-      this.spans.root, this.answer.root, heads.panels, foot);
+    const foot = element(
+      "div",
+      { class: "tl-tools" },
+      tools.tools.root,
+      tools.scope.root,
+      tools.modes.root,
+      this.spans.opener,
+      element("span", { class: "tl-push" }),
+      popover(
+        "view",
+        "view",
+        "What the numbers are, and what is left out",
+        ...heads.viewControls.roots,
+      ),
+      popover("? keys", "help", "Keys", tools.keys),
+    );
+    this.screen = element(
+      "div",
+      { class: "tl-screen" },
+      this.entrance.root,
+      ask.root,
+      ask.notes,
+      element(
+        "div",
+        { class: "tl-strips" },
+        element("div", { class: "tl-strip-row" }, this.reads, strips.text.root),
+        this.writes,
+        this.writing.other,
+        this.writing.row,
+        this.tint,
+      ),
+      this.spans.root,
+      this.answer.root,
+      heads.panels,
+      foot,
+    );
     root.append(this.screen);
     this.entrance.leads(new Tour(this.screen, () => this.#stops(), this.signal));
     this.#showTools();
     heads.headsPanel.showFace(); // the screen, which is new, is told
-    (this.state.about.kind === "encoder-decoder" ? this.writes : this.reads.parentElement).append(this.writing.root);
+    (this.state.about.kind === "encoder-decoder" ? this.writes : this.reads.parentElement).append(
+      this.writing.root,
+    );
     keepHeight(root, this.signal, () => shell.redraw());
     this.#listen();
     this.ask.fill();
@@ -175,7 +253,11 @@ export class ExplorerViewer {
 
   /** What a link brings: a text on a page with its model, edits on others too. @param {Record<string, any>} more */
   async follow({ text, target, masked, ids, edits, position }) {
-    if (!Array.isArray(edits) || !edits.every((edit) => typeof edit?.words === "string" && edit.made)) throw new Error("this link names what is not in this page");
+    if (
+      !Array.isArray(edits) ||
+      !edits.every((edit) => typeof edit?.words === "string" && edit.made)
+    )
+      throw new Error("this link names what is not in this page");
     const wanted = { text, target, masked, ids, edits, position };
     if (JSON.stringify(wanted) === JSON.stringify(this.state.linked)) return;
     await this.runner.want(this.runner.live ? wanted : { edits, position });
@@ -188,7 +270,11 @@ export class ExplorerViewer {
     const { state, runner, model } = this;
     const { position, positions } = model.get("_outcome");
     const known = runner.live || model.get("_tables")?.[String(index)];
-    const moves = side === state.predictedSide && positions?.includes(index) && index !== (runner.wanted?.position ?? position) && known;
+    const moves =
+      side === state.predictedSide &&
+      positions?.includes(index) &&
+      index !== (runner.wanted?.position ?? position) &&
+      known;
     if (moves) runner.want({ position: index });
     const spot = state.spotOf(side, index);
     if (!spot) return;
@@ -211,21 +297,27 @@ export class ExplorerViewer {
     }
     this.group.clear();
     state.set({ layer, head });
-    if (event?.type === "click" && state.tool === "off") this.#toggleHeads([{ kind: state.kindName, layer, head }]);
+    if (event?.type === "click" && state.tool === "off")
+      this.#toggleHeads([{ kind: state.kindName, layer, head }]);
     this.showSoon();
   }
 
   #tell(layer, head) {
     const label = this.state.labelOf(layer, head);
-    const off = headOff(this.runner.edits, { kind: this.state.kindName, layer, head }) ? ", switched off" : "";
-    const effect = this.state.facts.effects[`${this.state.kindName}/${layer}/${head}`]?.if_off ?? "";
-    return [`Layer ${layer}, head ${head}${off}${label.tag ? ` · ${label.sentence}` : ""}`, effect].filter(Boolean).join("\n");
+    const off = headOff(this.runner.edits, { kind: this.state.kindName, layer, head })
+      ? ", switched off"
+      : "";
+    const effect =
+      this.state.facts.effects[`${this.state.kindName}/${layer}/${head}`]?.if_off ?? "";
+    return [`Layer ${layer}, head ${head}${off}${label.tag ? ` · ${label.sentence}` : ""}`, effect]
+      .filter(Boolean)
+      .join("\n");
   }
 
   #pick(spot) {
     if (this.state.tool === "off") return this.#toggleHeads([this.state.place]);
     if (!this.state.cutting) return this.state.pick(spot);
-    const query = spot.query ?? (spot.key !== null ? this.state.selected?.query ?? null : null);
+    const query = spot.query ?? (spot.key !== null ? (this.state.selected?.query ?? null) : null);
     if (spot.query !== null && spot.key === null) return this.state.pick(spot); // from here, then to a key
     this.#cut({ query, key: spot.key });
   }
@@ -233,10 +325,28 @@ export class ExplorerViewer {
   #cut(edge) {
     const { kind, place, options } = this.state;
     if (edge.query === null && edge.key === null) return;
-    if (kind.causal && kind.same && edge.query !== null && edge.key !== null && edge.key > edge.query) {
-      return this.#report(`There is nothing to cut: ${quoted(kind.query_tokens[edge.query])} cannot attend to ${quoted(kind.key_tokens[edge.key])}, which comes later.`, "error");
+    if (
+      kind.causal &&
+      kind.same &&
+      edge.query !== null &&
+      edge.key !== null &&
+      edge.key > edge.query
+    ) {
+      return this.#report(
+        `There is nothing to cut: ${quoted(kind.query_tokens[edge.query])} cannot attend to ${quoted(kind.key_tokens[edge.key])}, which comes later.`,
+        "error",
+      );
     }
-    this.#change(toggleCut(this.runner.edits, place, edge, options.scope ?? "head", this.state.about.patterns, kind));
+    this.#change(
+      toggleCut(
+        this.runner.edits,
+        place,
+        edge,
+        options.scope ?? "head",
+        this.state.about.patterns,
+        kind,
+      ),
+    );
   }
 
   #chosenHeads() {
@@ -284,7 +394,13 @@ export class ExplorerViewer {
 
   /** What the tour speaks of, step by step. */
   #stops() {
-    return [this.ask.root, this.predictions.root, this.heads.mapPanel.root, this.card.offButton, this.entrance.toolsButton];
+    return [
+      this.ask.root,
+      this.predictions.root,
+      this.heads.mapPanel.root,
+      this.card.offButton,
+      this.entrance.toolsButton,
+    ];
   }
 
   #run() {
@@ -293,7 +409,12 @@ export class ExplorerViewer {
     const target = this.state.about.kind === "encoder-decoder" ? { target: ask.ownTarget } : {};
     this.group.clear();
     ask.ran();
-    runner.want({ text: ask.typed, ...target, masked: ask.typed === model.get("_text") ? model.get("_masked") : [], position: null });
+    runner.want({
+      text: ask.typed,
+      ...target,
+      masked: ask.typed === model.get("_text") ? model.get("_masked") : [],
+      position: null,
+    });
   }
 
   #mask() {
@@ -310,13 +431,20 @@ export class ExplorerViewer {
     const onMap = event.target === this.heads.mapPanel.canvas;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const does = {
-      x: () => (onMap && this.state.selected ? this.#cut(this.state.selected) : this.#toggleHeads(this.#chosenHeads())),
+      x: () =>
+        onMap && this.state.selected
+          ? this.#cut(this.state.selected)
+          : this.#toggleHeads(this.#chosenHeads()),
       z: () => this.#step("undo"),
       y: () => this.#step("redo"),
     };
     if (event.target === this.heads.thumbnails.canvas) {
       const toggle = () => this.#toggleHeads(this.#chosenHeads());
-      Object.assign(does, { Enter: toggle, " ": () => (event.shiftKey ? this.#choose(this.state.layer, this.state.head, event) : toggle()) });
+      Object.assign(does, {
+        Enter: toggle,
+        " ": () =>
+          event.shiftKey ? this.#choose(this.state.layer, this.state.head, event) : toggle(),
+      });
     }
     if (key === "Escape" && this.group.size) {
       this.group.clear();
@@ -331,7 +459,8 @@ export class ExplorerViewer {
   /** Where the head looks, and what the edits do, or what it does itself where that is known. */
   #sentence() {
     const { kindName, layer, head, facts } = this.state;
-    const effect = this.model.get("_outcome").sentence || facts.effects[`${kindName}/${layer}/${head}`]?.if_off;
+    const effect =
+      this.model.get("_outcome").sentence || facts.effects[`${kindName}/${layer}/${head}`]?.if_off;
     return [this.heads.readout.text, effect].filter(Boolean).join(" ");
   }
 
@@ -339,7 +468,10 @@ export class ExplorerViewer {
   #pictureWords() {
     const { rows, states, kl } = this.model.get("_outcome");
     const predicted = rows?.length
-      ? rows.map(([token, before, after]) => `${token} ${short(before)}${after === null ? "" : ` → ${short(after)}`}`)
+      ? rows.map(
+          ([token, before, after]) =>
+            `${token} ${short(before)}${after === null ? "" : ` → ${short(after)}`}`,
+        )
       : (states ?? []).map(([, token, change]) => `${token} ${percentText(change, 1)}`);
     const edits = this.runner.edits.map((edit) => edit.words).join("; ");
     return [
@@ -369,25 +501,38 @@ export class ExplorerViewer {
   #marks() {
     const { inks } = this.shell;
     if (!inks) return;
-    const { kindName: kind, facts: { effects } } = this.state;
+    const {
+      kindName: kind,
+      facts: { effects },
+    } = this.state;
     const { edits } = this.runner;
     if (effects !== this.found?.effects || kind !== this.foundKind) {
       this.found = effectsOf(this.state);
       this.foundKind = kind;
     }
     const { found } = this;
-    this.marksOnGrid.draw((layer, head) => {
-      const place = { kind, layer, head };
-      const change = found.changes.get(`${kind}/${layer}/${head}`);
-      const { tag, short } = this.state.labelOf(layer, head);
-      return {
-        off: headOff(edits, place),
-        touched: headTouched(edits, place),
-        grouped: this.group.has(`${layer}/${head}`),
-        tag: short ?? tag, // a view that was saved before has no short one
-        effect: found.swept && change !== undefined ? { part: change / found.scale, estimate: found.estimates.has(`${kind}/${layer}/${head}`) } : null,
-      };
-    }, inks, [edits, effects, this.model.get("_labels"), kind, [...this.group].join()]);
+    this.marksOnGrid.draw(
+      (layer, head) => {
+        const place = { kind, layer, head };
+        const change = found.changes.get(`${kind}/${layer}/${head}`);
+        const { tag, short } = this.state.labelOf(layer, head);
+        return {
+          off: headOff(edits, place),
+          touched: headTouched(edits, place),
+          grouped: this.group.has(`${layer}/${head}`),
+          tag: short ?? tag, // a view that was saved before has no short one
+          effect:
+            found.swept && change !== undefined
+              ? {
+                  part: change / found.scale,
+                  estimate: found.estimates.has(`${kind}/${layer}/${head}`),
+                }
+              : null,
+        };
+      },
+      inks,
+      [edits, effects, this.model.get("_labels"), kind, [...this.group].join()],
+    );
     this.card.tellSweep(found);
   }
 
@@ -402,7 +547,10 @@ export class ExplorerViewer {
   #settled() {
     const { model, runner, showed } = this;
     const now = [model.get("_stamp"), model.get("_outcome"), model.get("_outcome").position];
-    const same = showed && now.every((one, i) => one === showed.now[i]) && sameEdits(showed.edits, runner.edits);
+    const same =
+      showed &&
+      now.every((one, i) => one === showed.now[i]) &&
+      sameEdits(showed.edits, runner.edits);
     if (same) this.root.dataset.settled = "true";
     else this.showSoon();
   }
@@ -413,7 +561,10 @@ export class ExplorerViewer {
     const { about } = state;
     const edits = runner.edits;
     const outcome = model.get("_outcome");
-    this.showed = { edits, now: [model.get("_stamp"), outcome, runner.wanted?.position ?? outcome.position] };
+    this.showed = {
+      edits,
+      now: [model.get("_stamp"), outcome, runner.wanted?.position ?? outcome.position],
+    };
     this.predictions.show({
       outcome,
       about,
@@ -423,10 +574,16 @@ export class ExplorerViewer {
       chosen: state.chosenToken,
       live: runner.live,
       asked: runner.wanted?.position ?? null,
-      locked: about.kind !== "encoder" && state.kindName !== "encoder" ? state.selected?.query ?? null : null,
+      locked:
+        about.kind !== "encoder" && state.kindName !== "encoder"
+          ? (state.selected?.query ?? null)
+          : null,
     });
     const note = outcome.note ? ` ${outcome.note}` : "";
-    this.answer.show(`${edits.length ? outcome.sentence ?? "" : this.#invitation(outcome)}${note}`.trim(), state.place);
+    this.answer.show(
+      `${edits.length ? (outcome.sentence ?? "") : this.#invitation(outcome)}${note}`.trim(),
+      state.place,
+    );
     this.ask.show();
     this.entrance.show(runner.live);
     this.#strips();
@@ -436,7 +593,11 @@ export class ExplorerViewer {
     this.table.show();
     this.#marks();
     this.heads.markCuts();
-    Object.assign(this.root.dataset, { edits: String(edits.length), stamp: String(model.get("_stamp")), settled: String(runner.wanted === null) });
+    Object.assign(this.root.dataset, {
+      edits: String(edits.length),
+      stamp: String(model.get("_stamp")),
+      settled: String(runner.wanted === null),
+    });
   }
 
   /** Before the first edit: what could be tried. */
@@ -445,13 +606,22 @@ export class ExplorerViewer {
     if (blind || (!this.runner.live && !about.effects)) return "";
     if (!about.predicts) return sayExplorer("invite_states", { layer, head });
     if (!rows?.length || position === null) return "";
-    return sayExplorer("invite", { token: rows[0][0], before: rows[0][1], kind: about.kind, at: about.tokens[position], layer, head });
+    return sayExplorer("invite", {
+      token: rows[0][0],
+      before: rows[0][1],
+      kind: about.kind,
+      at: about.tokens[position],
+      layer,
+      head,
+    });
   }
 
   /** Where the map has the token that the prediction follows, or stands at. */
   get #predicted() {
     const { position } = this.model.get("_outcome");
-    return position === null || position === undefined ? null : this.state.spotOf(this.state.predictedSide, position);
+    return position === null || position === undefined
+      ? null
+      : this.state.spotOf(this.state.predictedSide, position);
   }
 
   /** What the head gives from the locked token, or the one that is predicted after, to each token of a side. */
@@ -459,8 +629,18 @@ export class ExplorerViewer {
     const { state, heads, runner } = this;
     const query = (heads.hover ?? state.selected ?? this.#predicted)?.query ?? null;
     const off = headOff(runner.edits, state.place);
-    if (query === null || query >= state.kind.queries || !heads.rowOf || heads.signed || state.valueWeighted || state.block || off) return null;
-    const side = state.kindName === "encoder" || state.kindName === "cross" ? "text" : state.predictedSide;
+    if (
+      query === null ||
+      query >= state.kind.queries ||
+      !heads.rowOf ||
+      heads.signed ||
+      state.valueWeighted ||
+      state.block ||
+      off
+    )
+      return null;
+    const side =
+      state.kindName === "encoder" || state.kindName === "cross" ? "text" : state.predictedSide;
     return { side, weights: heads.rowOf(query), token: state.kind.query_tokens[query] };
   }
 
@@ -474,19 +654,24 @@ export class ExplorerViewer {
     this.writing.nameStrip();
     const tints = this.#tints();
     this.tint.textContent = tints ? sayExplorer("tint", { token: tints.token }) : "";
-    for (const side of /** @type {("text" | "target")[]} */ (both ? ["text", "target"] : ["text"])) {
+    for (const side of /** @type {("text" | "target")[]} */ (
+      both ? ["text", "target"] : ["text"]
+    )) {
       const predicted = side === state.predictedSide;
       const outcome = model.get("_outcome");
-      const at = predicted ? runner.wanted?.position ?? outcome.position : null;
+      const at = predicted ? (runner.wanted?.position ?? outcome.position) : null;
       strips[side].show({
         tokens: state.tokensOf(side),
         at,
         chosen: state.tokenOf(side, state.selected),
         hover: state.tokenOf(side, heads.hover),
-        marked: about.kind === "encoder" ? new Set(outcome.positions ?? []) : new Set(predicted ? this.writing.parts : []),
+        marked:
+          about.kind === "encoder"
+            ? new Set(outcome.positions ?? [])
+            : new Set(predicted ? this.writing.parts : []),
         first: predicted ? this.writing.parts[0] : undefined,
         open: predicted || state.spotOf(side, 0) !== null,
-        next: predicted && at === outcome.position && at !== null ? outcome.rows ?? [] : [],
+        next: predicted && at === outcome.position && at !== null ? (outcome.rows ?? []) : [],
         weights: tints?.side === side ? tints.weights : null,
         inside: about.kind === "encoder",
         name: side === "target" ? "Tokens that it writes" : "Tokens that it reads",

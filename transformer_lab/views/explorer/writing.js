@@ -37,26 +37,72 @@ export class Writing {
     this.remember = remember;
     this.does = does;
     this.growing = false; // a text is on its way that goes on from this one, or back to it
-    this.fields = FIELDS.map(({ name, label, value, step }) => ({ name, box: element("input", { type: "number", class: "tl-number", value, step, "aria-label": label, "data-part": `write-${name}` }), label }));
+    this.fields = FIELDS.map(({ name, label, value, step }) => ({
+      name,
+      box: element("input", {
+        type: "number",
+        class: "tl-number",
+        value,
+        step,
+        "aria-label": label,
+        "data-part": `write-${name}`,
+      }),
+      label,
+    }));
     this.n = this.fields[0].box;
     this.n.addEventListener("input", () => (this.asked = true));
-    const start = button("Continue text", "write", () => this.write(), "Let the model continue. With edits, you see both continuations");
-    const how = popover("…", "how", "Generation settings", ...this.fields.map(({ box, label }) => element("label", { class: "tl-how" }, label, box)));
+    const start = button(
+      "Continue text",
+      "write",
+      () => this.write(),
+      "Let the model continue. With edits, you see both continuations",
+    );
+    const how = popover(
+      "…",
+      "how",
+      "Generation settings",
+      ...this.fields.map(({ box, label }) => element("label", { class: "tl-how" }, label, box)),
+    );
     this.root = element("span", { class: "tl-write" }, start, how);
-    this.slider = element("input", { type: "range", class: "tl-slider", "aria-label": "Position of what was written after which the model predicts", "data-part": "written-at" });
+    this.slider = element("input", {
+      type: "range",
+      class: "tl-slider",
+      "aria-label": "Position of what was written after which the model predicts",
+      "data-part": "written-at",
+    });
     this.slider.addEventListener("input", () => does.pick(Number(this.slider.value)));
     this.said = element("span", { role: "status", "data-part": "written" });
     this.whose = element("span", { class: "tl-quiet" });
-    this.strip = new Strip({ pick: (index) => this.#look(index), hover: () => {}, append: null }, does.signal, "strip-other");
+    this.strip = new Strip(
+      { pick: (index) => this.#look(index), hover: () => {}, append: null },
+      does.signal,
+      "strip-other",
+    );
     // As wide as the strip above, so that the tokens of both stand below each other up to where they diverge.
-    this.asWide = element("span", { class: "tl-write", "aria-hidden": "true" }, ...[start.textContent, "…"].map((text) => element("span", { class: "tl-button" }, text)));
-    this.other = element("div", { class: "tl-strip-row tl-other tl-compared", hidden: true }, this.whose, this.strip.root, this.asWide);
+    this.asWide = element(
+      "span",
+      { class: "tl-write", "aria-hidden": "true" },
+      ...[start.textContent, "…"].map((text) => element("span", { class: "tl-button" }, text)),
+    );
+    this.other = element(
+      "div",
+      { class: "tl-strip-row tl-other tl-compared", hidden: true },
+      this.whose,
+      this.strip.root,
+      this.asWide,
+    );
     this.at = element("label", { class: "tl-quiet" }, "position", this.slider);
-    this.row = element("div", { class: "tl-strip-row tl-written", hidden: true }, this.at, this.said);
-    for (const { box } of this.fields) box.addEventListener("keydown", (event) => {
-      event.stopPropagation();
-      if (event.key === "Enter") this.write();
-    });
+    this.row = element(
+      "div",
+      { class: "tl-strip-row tl-written", hidden: true },
+      this.at,
+      this.said,
+    );
+    for (const { box } of this.fields)
+      box.addEventListener("keydown", (event) => {
+        event.stopPropagation();
+        if (event.key === "Enter") this.write();
+      });
   }
 
   /** Where the two texts part: one token, or none. @returns {number[]} */
@@ -75,19 +121,35 @@ export class Writing {
     const { start, sentence, other, tokens, whose } = this.state.model.get("_outcome").written;
     const { longest, ids } = this.state.about;
     if (!this.asked) this.n.value = String(longest ? Math.min(N, longest - ids.length) || N : N);
-    this.root.hidden = !this.runner.live || this.state.about.kind === "encoder" || !this.state.about.predicts;
+    this.root.hidden =
+      !this.runner.live || this.state.about.kind === "encoder" || !this.state.about.predicts;
     this.asWide.hidden = this.root.hidden;
     this.row.hidden = !sentence;
     this.row.closest(".tl-screen")?.classList.toggle("tl-wrote", Boolean(sentence));
     this.other.hidden = !other;
     if (!sentence) return;
-    Object.assign(this.slider, { min: String(start - 1), max: String(this.state.about.tokens.length - 1), value: String(at ?? start) });
+    Object.assign(this.slider, {
+      min: String(start - 1),
+      max: String(this.state.about.tokens.length - 1),
+      value: String(at ?? start),
+    });
     this.at.hidden = !this.runner.live || this.state.about.tokens.length === start;
     this.said.textContent = sentence;
     this.said.title = sentence;
     if (!other) return;
     this.whose.textContent = whose;
-    this.strip.show({ tokens, at: null, chosen: null, hover: null, marked: new Set(this.parts), first: this.parts[0], beside: at, open: this.runner.live, next: [], name: `Tokens that it writes ${whose}` });
+    this.strip.show({
+      tokens,
+      at: null,
+      chosen: null,
+      hover: null,
+      marked: new Set(this.parts),
+      first: this.parts[0],
+      beside: at,
+      open: this.runner.live,
+      next: [],
+      name: `Tokens that it writes ${whose}`,
+    });
   }
 
   /** The strip of the text that is read says so, and whose it is where there is another. */
@@ -112,7 +174,11 @@ export class Writing {
   async write() {
     const { runner } = this;
     if (runner.wanted || this.growing) return;
-    const options = Object.fromEntries(this.fields.filter(({ box }) => box.value !== "").map(({ name, box }) => [name, Number(box.value)]));
+    const options = Object.fromEntries(
+      this.fields
+        .filter(({ box }) => box.value !== "")
+        .map(({ name, box }) => [name, Number(box.value)]),
+    );
     const was = this.words;
     this.growing = true;
     runner.hears.working(true);
@@ -121,7 +187,10 @@ export class Writing {
       this.remember(was);
       runner.hears.say("", "");
     } catch (error) {
-      runner.hears.say(`${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}.`.replace(/\.\.$/, "."), "error");
+      runner.hears.say(
+        `${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}.`.replace(/\.\.$/, "."),
+        "error",
+      );
     } finally {
       this.growing = false;
       runner.hears.working(false);
@@ -133,7 +202,13 @@ export class Writing {
   get words() {
     const { model, about } = this.state;
     const { position } = model.get("_outcome");
-    return { text: model.get("_text"), target: about.own_target ? null : model.get("_target"), masked: model.get("_masked"), ids: about.ids, position };
+    return {
+      text: model.get("_text"),
+      target: about.own_target ? null : model.get("_target"),
+      masked: model.get("_masked"),
+      ids: about.ids,
+      position,
+    };
   }
 
   /** Append a predicted token; or put it in the place of the mask. @param {number} place among the predictions */
@@ -141,15 +216,20 @@ export class Writing {
     if (this.runner.wanted) return; // what is predicted then is on its way
     const was = this.words;
     const token = this.state.model.get("_outcome").ids[place];
-    if (this.state.about.kind !== "encoder") return this.#go({ ids: [...was.ids, token], position: null }, was);
+    if (this.state.about.kind !== "encoder")
+      return this.#go({ ids: [...was.ids, token], position: null }, was);
     const ids = was.ids.map((one, i) => (i === was.position ? token : one));
-    return this.#go({ ids, masked: was.masked.filter((at) => at !== was.position), position: null }, was);
+    return this.#go(
+      { ids, masked: was.masked.filter((at) => at !== was.position), position: null },
+      was,
+    );
   }
 
   /** Come back to other words, where they are others. @param {{edits: any[], words: Words}} to */
   back(to) {
     const { ids, masked, text } = this.words;
-    if (same(ids, to.words.ids) && same(masked, to.words.masked) && text === to.words.text) return false;
+    if (same(ids, to.words.ids) && same(masked, to.words.masked) && text === to.words.text)
+      return false;
     this.#go({ ...to.words, edits: to.edits });
     return true;
   }

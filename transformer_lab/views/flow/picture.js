@@ -50,11 +50,15 @@ export const cutOf = ({ layer, head, query, key }) => [layer, head, query, key];
 export const sameCut = (a, b) => a.every((place, i) => place === b[i]);
 
 /** In the order of Python's tuples. @param {number[][]} cuts */
-export const sortedCuts = (cuts) => [...cuts].sort((a, b) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2] || a[3] - b[3]);
+export const sortedCuts = (cuts) =>
+  [...cuts].sort((a, b) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2] || a[3] - b[3]);
 
 /** By what name a flow is asked for. @param {number} position @param {number | null} token @param {number[][]} cuts */
 export function flowName(position, token, cuts) {
-  const cutNames = sortedCuts(cuts).map((cut) => cut.join(".")).join("+") || "-";
+  const cutNames =
+    sortedCuts(cuts)
+      .map((cut) => cut.join("."))
+      .join("+") || "-";
   return `flow/${position}/${token ?? "-"}/${cutNames}`;
 }
 
@@ -103,7 +107,8 @@ export class FlowPicture {
     const { found } = scene;
     this.most = Math.max(found.largest, ...found.stays.map(Math.abs), 1e-9);
     this.names.hidden = this.height < HIGH;
-    if (!this.names.hidden) this.#name(sizedContext(this.names, this.width, NAMES), NAMES - 6, "left");
+    if (!this.names.hidden)
+      this.#name(sizedContext(this.names, this.width, NAMES), NAMES - 6, "left");
     this.draw(null);
   }
 
@@ -118,19 +123,34 @@ export class FlowPicture {
 
   /** Where a curve stands after a share of its way. @param {any} edge @param {number} share */
   #at({ layer, head, query, key }, share) {
-    const off = this.step * 0.5 * ((head + 0.5) / this.scene.heads - 0.5) * (query === key ? 1.6 : 0.8);
+    const off =
+      this.step * 0.5 * ((head + 0.5) / this.scene.heads - 0.5) * (query === key ? 1.6 : 0.8);
     const [from, to] = [this.x(key), this.x(query)];
     const [low, high] = [this.y(layer), this.y(layer + 1)];
     const middle = (low + high) / 2;
-    const [a, b, c, d] = [(1 - share) ** 3, 3 * share * (1 - share) ** 2, 3 * share ** 2 * (1 - share), share ** 3];
-    return [a * from + b * (from + off) + c * (to + off) + d * to, a * low + b * middle + c * middle + d * high];
+    const [a, b, c, d] = [
+      (1 - share) ** 3,
+      3 * share * (1 - share) ** 2,
+      3 * share ** 2 * (1 - share),
+      share ** 3,
+    ];
+    return [
+      a * from + b * (from + off) + c * (to + off) + d * to,
+      a * low + b * middle + c * middle + d * high,
+    ];
   }
 
   /** The edge at a point, the thickest of those that are near. @param {number} x @param {number} y */
   hit(x, y) {
     const layer = Math.floor((this.y(0) - y) / this.row);
     let best = null;
-    const cuts = this.scene.cuts.map(([at, head, query, key]) => ({ layer: at, head, query, key, value: 0 }));
+    const cuts = this.scene.cuts.map(([at, head, query, key]) => ({
+      layer: at,
+      head,
+      query,
+      key,
+      value: 0,
+    }));
     for (const edge of [...cuts, ...this.scene.edges]) {
       if (edge.layer !== layer) continue;
       let near = Infinity;
@@ -156,8 +176,14 @@ export class FlowPicture {
     this.#frame(context);
     this.#stays(context);
     const isFocus = (edge) => focus && sameCut(cutOf(edge), cutOf(focus));
-    for (const edge of [...scene.edges].reverse()) this.#edge(context, edge, isFocus(edge) ? "focus" : focus ? "other" : "");
-    for (const cut of scene.cuts) this.#cut(context, cut, Boolean(isFocus({ layer: cut[0], head: cut[1], query: cut[2], key: cut[3] })));
+    for (const edge of [...scene.edges].reverse())
+      this.#edge(context, edge, isFocus(edge) ? "focus" : focus ? "other" : "");
+    for (const cut of scene.cuts)
+      this.#cut(
+        context,
+        cut,
+        Boolean(isFocus({ layer: cut[0], head: cut[1], query: cut[2], key: cut[3] })),
+      );
     this.#nodes(context);
   }
 
@@ -175,12 +201,17 @@ export class FlowPicture {
     context.fillStyle = inks.quiet;
     context.textBaseline = "middle";
     context.textAlign = "right";
-    for (let layer = 0; layer < layers; layer++) context.fillText(`layer ${layer}`, LEFT - 12, this.y(layer + 0.5));
+    for (let layer = 0; layer < layers; layer++)
+      context.fillText(`layer ${layer}`, LEFT - 12, this.y(layer + 0.5));
     context.fillStyle = inks.ink;
     const { position } = found.info;
     context.font = "600 12px system-ui, sans-serif";
     context.textAlign = position > tokens.length / 2 ? "right" : "left";
-    context.fillText(fitText(context, scene.name, width / 2), this.x(position) + (position > tokens.length / 2 ? 8 : -8), this.y(layers) - 16);
+    context.fillText(
+      fitText(context, scene.name, width / 2),
+      this.x(position) + (position > tokens.length / 2 ? 8 : -8),
+      this.y(layers) - 16,
+    );
     this.#name(context, this.y(0) + 12, "right");
     context.font = "11px system-ui, sans-serif";
   }
@@ -223,7 +254,8 @@ export class FlowPicture {
 
   #trace(context, edge) {
     context.beginPath();
-    for (let i = 0; i <= STEPS; i++) context.lineTo(.../** @type {[number, number]} */ (this.#at(edge, i / STEPS)));
+    for (let i = 0; i <= STEPS; i++)
+      context.lineTo(.../** @type {[number, number]} */ (this.#at(edge, i / STEPS)));
     context.stroke();
   }
 
@@ -258,7 +290,10 @@ export class FlowPicture {
     context.strokeStyle = inks.edited;
     context.lineWidth = 2;
     context.beginPath();
-    for (const [a, b] of [[-5, -5], [-5, 5]]) {
+    for (const [a, b] of [
+      [-5, -5],
+      [-5, 5],
+    ]) {
       context.moveTo(x + a, y + b);
       context.lineTo(x - a, y - b);
     }
@@ -269,14 +304,24 @@ export class FlowPicture {
     const { layers, tokens, found, table, inks, least } = this.scene;
     const n = tokens.length;
     const largest = Math.max(...found.stream.map(Math.abs), 1e-9);
-    const fill = (value) => entry(table, linearShade(Math.sign(value) * Math.min(1, 0.2 + (0.8 * Math.abs(value)) / largest), -1, 1));
+    const fill = (value) =>
+      entry(
+        table,
+        linearShade(Math.sign(value) * Math.min(1, 0.2 + (0.8 * Math.abs(value)) / largest), -1, 1),
+      );
     context.lineWidth = 1;
     for (let level = 0; level <= layers; level++) {
       for (let at = 0; at < n; at++) {
         const value = found.stream[level * n + at];
         const small = !value || Math.abs(value) < least;
         context.beginPath();
-        context.arc(this.x(at), this.y(level), small ? 1.8 : 3 + 5 * Math.sqrt(Math.abs(value) / largest), 0, 7);
+        context.arc(
+          this.x(at),
+          this.y(level),
+          small ? 1.8 : 3 + 5 * Math.sqrt(Math.abs(value) / largest),
+          0,
+          7,
+        );
         context.fillStyle = small ? inks.line : fill(value);
         context.fill();
         context.strokeStyle = small ? inks.line : inks.quiet;

@@ -7,7 +7,15 @@ import { carriesModel } from "../pages/page_model.js";
 import { Answers } from "../shared/answers.js";
 import { colourTable, headColour } from "../shared/colours.js";
 import { button, checkbox, putAnew, radioGroup, slider, stepped } from "../shared/controls.js";
-import { element, hearPointer, panelPart, picturePart, tableParts, taken, tokenElement } from "../shared/dom.js";
+import {
+  element,
+  hearPointer,
+  panelPart,
+  picturePart,
+  tableParts,
+  taken,
+  tokenElement,
+} from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { linearLegend } from "../shared/shell.js";
 import { messages, short, withSign } from "../shared/messages.js";
@@ -27,9 +35,16 @@ export class FlowViewer extends BaseViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
     const model = aliveFlows(given, signal);
-    super(model, root, signal, {
-      part: () => `position-${model.get("position")}`, sentence: () => this.sentence.textContent ?? "",
-    }, carriesModel(given) ? new AskRow(model, signal) : null);
+    super(
+      model,
+      root,
+      signal,
+      {
+        part: () => `position-${model.get("position")}`,
+        sentence: () => this.sentence.textContent ?? "",
+      },
+      carriesModel(given) ? new AskRow(model, signal) : null,
+    );
     /** @type {Answers<FlowFound>} */
     this.answers = new Answers(this.shell, {
       most: FLOWS,
@@ -57,7 +72,11 @@ export class FlowViewer extends BaseViewer {
   /** The flow of the first screen. */
   #first() {
     const { model, answers } = this;
-    this.#show(answers.keep(new FlowFound(model.get("_flow"), model.get("_flow_data"), this.layers, this.tokens.length)));
+    this.#show(
+      answers.keep(
+        new FlowFound(model.get("_flow"), model.get("_flow_data"), this.layers, this.tokens.length),
+      ),
+    );
   }
 
   // ---- state --------------------------------------------------------------------------------
@@ -84,7 +103,11 @@ export class FlowViewer extends BaseViewer {
   get wanted() {
     const position = this.model.get("position");
     const token = this.model.get("token");
-    return flowName(position, token === this.likeliest.get(position) ? null : token, this.model.get("cuts"));
+    return flowName(
+      position,
+      token === this.likeliest.get(position) ? null : token,
+      this.model.get("cuts"),
+    );
   }
 
   get isOver() {
@@ -100,7 +123,13 @@ export class FlowViewer extends BaseViewer {
 
   /** @returns {Edge[]} */
   #reachable() {
-    const cuts = this.found.info.cuts.map(([layer, head, query, key]) => ({ layer, head, query, key, value: 0 }));
+    const cuts = this.found.info.cuts.map(([layer, head, query, key]) => ({
+      layer,
+      head,
+      query,
+      key,
+      value: 0,
+    }));
     return [...this.found.edges.slice(0, this.shown), ...cuts];
   }
 
@@ -109,13 +138,21 @@ export class FlowViewer extends BaseViewer {
   }
 
   pictures() {
-    return [{ canvas: this.canvas, title: "tokens from left to right, layers from below; dashed: against the logit; grey: what stays at its token; squares: MLPs" }];
+    return [
+      {
+        canvas: this.canvas,
+        title:
+          "tokens from left to right, layers from below; dashed: against the logit; grey: what stays at its token; squares: MLPs",
+      },
+    ];
   }
 
   code() {
     const { token, position, cuts } = this.found.info;
     if (!cuts.length) return `tl.circuits.token_flow(trace, ${token}, ${position})`;
-    const edits = cuts.map(([layer, head, query, key]) => `tl.knock_out(${layer}, ${head}, query=${query}, key=${key})`);
+    const edits = cuts.map(
+      ([layer, head, query, key]) => `tl.knock_out(${layer}, ${head}, query=${query}, key=${key})`,
+    );
     return `with tl.edit(model, ${edits.join(", ")}):\n    tl.circuits.token_flow(tl.trace(model, tokens), ${token}, ${position})`;
   }
 
@@ -131,7 +168,10 @@ export class FlowViewer extends BaseViewer {
   #failed(error) {
     const { position, token, cuts } = this.found.info;
     const saved = this.model.get("_saved");
-    this.refusal = saved && !this.model.get("_live") ? "This page holds the cut of each of its 24 largest edges alone, toward this token; other cuts, tokens and positions need Python." : `This cannot be shown: ${error.message}`;
+    this.refusal =
+      saved && !this.model.get("_live")
+        ? "This page holds the cut of each of its 24 largest edges alone, toward this token; other cuts, tokens and positions need Python."
+        : `This cannot be shown: ${error.message}`;
     this.shell.set({ position, token, cuts });
     return this.refusal;
   }
@@ -142,11 +182,17 @@ export class FlowViewer extends BaseViewer {
     const { root, signal, shell } = this;
     this.controlBar = element("div", { class: "tl-controls" });
     this.slider = slider({
-      label: "Threshold", part: "threshold", values: STOPS, value: this.model.get("threshold"),
+      label: "Threshold",
+      part: "threshold",
+      values: STOPS,
+      value: this.model.get("threshold"),
       title: "Edges below this share of the largest are left out",
-      text: (share) => `${Math.round(100 * share)} %`, change: (share) => shell.set({ threshold: share }),
+      text: (share) => `${Math.round(100 * share)} %`,
+      change: (share) => shell.set({ threshold: share }),
     });
-    this.over = checkbox("The circuit’s heads stand out", "over", (on) => shell.set({ _options: { ...this.model.get("_options"), circuit: on } }));
+    this.over = checkbox("The circuit’s heads stand out", "over", (on) =>
+      shell.set({ _options: { ...this.model.get("_options"), circuit: on } }),
+    );
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
     this.canvas = picturePart("flow");
     this.names = element("canvas", { class: "tl-flow-names", "aria-hidden": "true" });
@@ -158,16 +204,58 @@ export class FlowViewer extends BaseViewer {
     this.table = element("table", { class: "tl-blocks", "data-part": "answers" });
     this.sum = element("table", { class: "tl-table", "data-part": "sum" });
     this.list = element("table", { class: "tl-blocks tl-flow-edges", "data-part": "edges" });
-    this.circuitSaid = element("p", { class: "tl-flow-circuit", "data-part": "circuit", hidden: true });
+    this.circuitSaid = element("p", {
+      class: "tl-flow-circuit",
+      "data-part": "circuit",
+      hidden: true,
+    });
     root.append(
-      shell.header, ...(this.ask ? [this.ask.root] : []), this.controlBar, this.note, shell.message, this.sentence, this.circuitSaid, this.answers.busy,
-      element("div", { class: "tl-panels tl-flow" },
-        panelPart("flow", "From token to token", "click an edge to cut it; or arrow keys, and Enter", this.heads, this.legend, this.readout, this.box),
-        panelPart("side", "What it answers", "", this.table,
-          element("p", { class: "tl-heading" }, element("b", {}, "What the logit is made of")), this.sum,
-          element("details", { class: "tl-details" }, element("summary", {}, "The edges as a table"), element("div", { class: "tl-flow-list", tabindex: 0, role: "group", "aria-label": "The edges" }, this.list)))),
+      shell.header,
+      ...(this.ask ? [this.ask.root] : []),
+      this.controlBar,
+      this.note,
+      shell.message,
+      this.sentence,
+      this.circuitSaid,
+      this.answers.busy,
+      element(
+        "div",
+        { class: "tl-panels tl-flow" },
+        panelPart(
+          "flow",
+          "From token to token",
+          "click an edge to cut it; or arrow keys, and Enter",
+          this.heads,
+          this.legend,
+          this.readout,
+          this.box,
+        ),
+        panelPart(
+          "side",
+          "What it answers",
+          "",
+          this.table,
+          element("p", { class: "tl-heading" }, element("b", {}, "What the logit is made of")),
+          this.sum,
+          element(
+            "details",
+            { class: "tl-details" },
+            element("summary", {}, "The edges as a table"),
+            element(
+              "div",
+              { class: "tl-flow-list", tabindex: 0, role: "group", "aria-label": "The edges" },
+              this.list,
+            ),
+          ),
+        ),
+      ),
     );
-    hearPointer(this.canvas, (x, y) => this.picture.hit(x, y), { hover: (edge) => this.#point(edge), pick: (edge) => this.#cut(edge) }, signal);
+    hearPointer(
+      this.canvas,
+      (x, y) => this.picture.hit(x, y),
+      { hover: (edge) => this.#point(edge), pick: (edge) => this.#cut(edge) },
+      signal,
+    );
     this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.freeByEscape();
   }
@@ -176,12 +264,32 @@ export class FlowViewer extends BaseViewer {
     const { shell, model, found, tokens } = this;
     const { position, token, answers, cuts } = found.info;
     const controls = [
-      stepped({ label: "After", part: "position", count: tokens.length, chosen: position, text: (at) => `${at} ${tokens[at]}`, choose: (at) => shell.set({ position: at, token: null }) }),
-      radioGroup({ label: "Toward", part: "token", choices: answers.map(([id, name]) => ({ value: id, text: name })), chosen: token, choose: (id) => shell.set({ token: id }) }).root,
+      stepped({
+        label: "After",
+        part: "position",
+        count: tokens.length,
+        chosen: position,
+        text: (at) => `${at} ${tokens[at]}`,
+        choose: (at) => shell.set({ position: at, token: null }),
+      }),
+      radioGroup({
+        label: "Toward",
+        part: "token",
+        choices: answers.map(([id, name]) => ({ value: id, text: name })),
+        chosen: token,
+        choose: (id) => shell.set({ token: id }),
+      }).root,
       this.slider.root,
     ];
     if (this.circuit) controls.push(this.over.root);
-    if (cuts.length) controls.push(button(cuts.length > 1 ? `Put ${cuts.length} edges back` : "Put the edge back", "restore", () => shell.set({ cuts: [] })));
+    if (cuts.length)
+      controls.push(
+        button(
+          cuts.length > 1 ? `Put ${cuts.length} edges back` : "Put the edge back",
+          "restore",
+          () => shell.set({ cuts: [] }),
+        ),
+      );
     putAnew(this.controlBar, controls);
     this.slider.set(model.get("threshold"));
     this.over.set(this.isOver);
@@ -217,7 +325,13 @@ export class FlowViewer extends BaseViewer {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     const jump = { Home: 0, End: edges.length - 1 }[event.key];
     const cuts = ["Enter", " ", "x", "X", "Delete"].includes(event.key);
-    if ((step === undefined && jump === undefined && !cuts) || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (
+      (step === undefined && jump === undefined && !cuts) ||
+      event.ctrlKey ||
+      event.metaKey ||
+      event.altKey
+    )
+      return;
     taken(event);
     if (!edges.length) return;
     const focus = this.focus;
@@ -231,13 +345,29 @@ export class FlowViewer extends BaseViewer {
   fileNumbers() {
     const { found, layers } = this;
     const edges = found.edges.slice(0, this.shown);
-    const of = (name, key = name) => [name, [["edge"], edges.map((edge) => edge[key]), sayFlow(`is_${name}`)]];
-    return numbersOf({ after: ["start", ...Array.from({ length: layers }, (_, i) => `layer ${i}`)], position: this.tokens, edge: edges.map((_, i) => i) }, {
-      ...Object.fromEntries([of("layer"), of("head"), of("query"), of("key"), of("carried", "value")]),
-      stream: [["after", "position"], found.stream, sayFlow("is_stream")],
-      stays: [["layer", "position"], found.stays, sayFlow("is_stays")],
-      mlp: [["layer", "position"], found.mlps, sayFlow("is_mlp")],
-    });
+    const of = (name, key = name) => [
+      name,
+      [["edge"], edges.map((edge) => edge[key]), sayFlow(`is_${name}`)],
+    ];
+    return numbersOf(
+      {
+        after: ["start", ...Array.from({ length: layers }, (_, i) => `layer ${i}`)],
+        position: this.tokens,
+        edge: edges.map((_, i) => i),
+      },
+      {
+        ...Object.fromEntries([
+          of("layer"),
+          of("head"),
+          of("query"),
+          of("key"),
+          of("carried", "value"),
+        ]),
+        stream: [["after", "position"], found.stream, sayFlow("is_stream")],
+        stays: [["layer", "position"], found.stays, sayFlow("is_stays")],
+        mlp: [["layer", "position"], found.mlps, sayFlow("is_mlp")],
+      },
+    );
   }
 
   open() {
@@ -255,27 +385,57 @@ export class FlowViewer extends BaseViewer {
     this.note.hidden = !this.note.textContent;
     const edges = found.edges.slice(0, this.shown);
     const above = info.against === null ? "" : ` − “${info.against}”`;
-    this.picture.show({
-      found, edges, least: model.get("threshold") * found.largest, cuts: info.cuts, tokens,
-      layers: this.layers, heads: this.kind.heads, table, inks: shell.inks,
-      inside: this.isOver ? new Set(circuit.heads.map(([layer, head]) => `${layer}.${head}`)) : null,
-      name: `“${info.name}”${above} ${withSign(info.logit)}`,
-    }, Math.max(260, this.box.clientWidth - 6)); // its padding
+    this.picture.show(
+      {
+        found,
+        edges,
+        least: model.get("threshold") * found.largest,
+        cuts: info.cuts,
+        tokens,
+        layers: this.layers,
+        heads: this.kind.heads,
+        table,
+        inks: shell.inks,
+        inside: this.isOver
+          ? new Set(circuit.heads.map(([layer, head]) => `${layer}.${head}`))
+          : null,
+        name: `“${info.name}”${above} ${withSign(info.logit)}`,
+      },
+      Math.max(260, this.box.clientWidth - 6),
+    ); // its padding
     this.box.classList.toggle("tl-wide", this.picture.width > this.box.clientWidth);
     this.pointed = null;
     this.picture.draw(this.focus);
     this.#tell();
     this.#drawSide(edges);
     const largest = Math.max(...found.stream.map(Math.abs), 1e-9);
-    this.legend.replaceChildren(...linearLegend(table, -largest, largest, "circles: the stream at a token; squares: MLP output", (value) => (value ? withSign(value) : "0")));
+    this.legend.replaceChildren(
+      ...linearLegend(
+        table,
+        -largest,
+        largest,
+        "circles: the stream at a token; squares: MLP output",
+        (value) => (value ? withSign(value) : "0"),
+      ),
+    );
     const heads = [...new Set(edges.map(({ head }) => head))].sort((a, b) => a - b);
-    this.heads.replaceChildren("heads: ", ...heads.flatMap((head) => [element("span", { class: "tl-dot", style: `background:${headColour(head)}` }), `${head} `]),
-      "· dashed: against the logit · grey: what stays at its token", ...(info.cuts.length ? [" · dotted, with a cross: cut"] : []));
+    this.heads.replaceChildren(
+      "heads: ",
+      ...heads.flatMap((head) => [
+        element("span", { class: "tl-dot", style: `background:${headColour(head)}` }),
+        `${head} `,
+      ]),
+      "· dashed: against the logit · grey: what stays at its token",
+      ...(info.cuts.length ? [" · dotted, with a cross: cut"] : []),
+    );
     this.summary = this.#summarise();
     this.say(this.summary);
     this.circuitSaid.hidden = !circuit;
     this.circuitSaid.textContent = circuit?.sentence ?? "";
-    this.canvas.setAttribute("aria-label", `${this.summary} Arrow keys choose an edge, Enter cuts it or puts it back.`);
+    this.canvas.setAttribute(
+      "aria-label",
+      `${this.summary} Arrow keys choose an edge, Enter cuts it or puts it back.`,
+    );
     Object.assign(this.root.dataset, { shown: info.names[0], edges: String(edges.length) });
   }
 
@@ -286,10 +446,23 @@ export class FlowViewer extends BaseViewer {
     const best = edges[0];
     const likeliest = info.answers.reduce((a, b) => (b[3] > a[3] ? b : a));
     return sayFlow("sentence", {
-      layer: null, ...best, from: tokens[best?.key], to: tokens[best?.query], itself: best?.query === best?.key,
-      token: info.name, against: info.against, at: tokens[info.position], position: info.position, logit: info.logit,
-      shown, n: info.n, rest: info.total - edges.slice(0, shown).reduce((sum, { value }) => sum + value, 0),
-      cuts: info.cuts.length, before: info.before, after: info.after, probability: likeliest[3],
+      layer: null,
+      ...best,
+      from: tokens[best?.key],
+      to: tokens[best?.query],
+      itself: best?.query === best?.key,
+      token: info.name,
+      against: info.against,
+      at: tokens[info.position],
+      position: info.position,
+      logit: info.logit,
+      shown,
+      n: info.n,
+      rest: info.total - edges.slice(0, shown).reduce((sum, { value }) => sum + value, 0),
+      cuts: info.cuts.length,
+      before: info.before,
+      after: info.after,
+      probability: likeliest[3],
       answer: likeliest[0] === info.token ? null : likeliest[1],
     });
   }
@@ -298,13 +471,27 @@ export class FlowViewer extends BaseViewer {
     const { tokens, found } = this;
     const edge = this.pointed ?? this.focus;
     if (!edge) {
-      this.readout.replaceChildren(element("span", { class: "tl-quiet" }, "Hover over an edge to see what it carries."));
+      this.readout.replaceChildren(
+        element("span", { class: "tl-quiet" }, "Hover over an edge to see what it carries."),
+      );
       return;
     }
     const { layer, head, query, key, value } = edge;
     const isCut = found.info.cuts.some((cut) => sameCut(cut, cutOf(edge)));
     const what = isCut ? "is cut" : element("b", { "data-part": "number" }, withSign(value));
-    this.readout.replaceChildren(element("span", {}, `Layer ${layer}, head ${head}: `, tokenElement(tokens[key]), ` (${key}) → `, tokenElement(tokens[query]), ` (${query}) `, what, isCut ? "; click to put it back" : "; click to cut it"));
+    this.readout.replaceChildren(
+      element(
+        "span",
+        {},
+        `Layer ${layer}, head ${head}: `,
+        tokenElement(tokens[key]),
+        ` (${key}) → `,
+        tokenElement(tokens[query]),
+        ` (${query}) `,
+        what,
+        isCut ? "; click to put it back" : "; click to cut it",
+      ),
+    );
   }
 
   /** @param {Edge[]} edges */
@@ -313,25 +500,84 @@ export class FlowViewer extends BaseViewer {
     const { info } = found;
     const cell = (text) => element("td", {}, text);
     const changed = info.cuts.length > 0;
-    this.table.replaceChildren(...tableParts(["token", changed ? "before" : "probability", ...(changed ? ["after"] : [])], info.answers.map(([id, name, before, after]) =>
-      element("tr", { class: id === info.token ? "tl-on" : "" }, element("th", { scope: "row" }, tokenElement(name)), cell(short(before)), ...(changed ? [cell(short(after))] : [])))));
+    this.table.replaceChildren(
+      ...tableParts(
+        ["token", changed ? "before" : "probability", ...(changed ? ["after"] : [])],
+        info.answers.map(([id, name, before, after]) =>
+          element(
+            "tr",
+            { class: id === info.token ? "tl-on" : "" },
+            element("th", { scope: "row" }, tokenElement(name)),
+            cell(short(before)),
+            ...(changed ? [cell(short(after))] : []),
+          ),
+        ),
+      ),
+    );
     const total = (values) => values.reduce((sum, value) => sum + value, 0);
     const rows = [
       ["embeddings", total(found.stream.slice(0, tokens.length))],
-      ...Array.from({ length: this.layers }, (_, i) => [`MLP of layer ${i}`, total(found.mlps.slice(i * tokens.length, (i + 1) * tokens.length))]).filter(([, value]) => value),
+      ...Array.from({ length: this.layers }, (_, i) => [
+        `MLP of layer ${i}`,
+        total(found.mlps.slice(i * tokens.length, (i + 1) * tokens.length)),
+      ]).filter(([, value]) => value),
       ["bias (same for every text)", info.constant],
       ["the logit", info.logit],
     ];
-    this.sum.replaceChildren(element("caption", {}, "including paths through heads"), element("tbody", {}, ...rows.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), cell(withSign(Number(value)))))));
-    const cuts = info.cuts.map(([layer, at, query, key]) => ({ layer, head: at, query, key, value: 0 }));
+    this.sum.replaceChildren(
+      element("caption", {}, "including paths through heads"),
+      element(
+        "tbody",
+        {},
+        ...rows.map(([name, value]) =>
+          element("tr", {}, element("th", { scope: "row" }, name), cell(withSign(Number(value)))),
+        ),
+      ),
+    );
+    const cuts = info.cuts.map(([layer, at, query, key]) => ({
+      layer,
+      head: at,
+      query,
+      key,
+      value: 0,
+    }));
     const line = (edge, isCut) => {
       const what = `layer ${edge.layer}, head ${edge.head}, ${tokens[edge.key]} ${edge.key} → ${tokens[edge.query]} ${edge.query}`;
-      return element("tr", {}, element("th", { scope: "row" }, `L${edge.layer} H${edge.head}`),
-        element("td", {}, tokenElement(tokens[edge.key]), ` ${edge.key} → `, tokenElement(tokens[edge.query]), ` ${edge.query}`),
+      return element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, `L${edge.layer} H${edge.head}`),
+        element(
+          "td",
+          {},
+          tokenElement(tokens[edge.key]),
+          ` ${edge.key} → `,
+          tokenElement(tokens[edge.query]),
+          ` ${edge.query}`,
+        ),
         cell(isCut ? "cut" : withSign(edge.value)),
-        element("td", {}, button(isCut ? "Put back" : "Cut", `cut-${cutOf(edge).join("-")}`, () => this.#cut(edge), `${isCut ? "Put back" : "Cut"}: ${what}`)));
+        element(
+          "td",
+          {},
+          button(
+            isCut ? "Put back" : "Cut",
+            `cut-${cutOf(edge).join("-")}`,
+            () => this.#cut(edge),
+            `${isCut ? "Put back" : "Cut"}: ${what}`,
+          ),
+        ),
+      );
     };
-    putAnew(this.list, tableParts(["head", "from → to", "carries", "cut"], [...cuts.map((edge) => line(edge, true)), ...edges.slice(0, LISTED).map((edge) => line(edge, false))]));
+    putAnew(
+      this.list,
+      tableParts(
+        ["head", "from → to", "carries", "cut"],
+        [
+          ...cuts.map((edge) => line(edge, true)),
+          ...edges.slice(0, LISTED).map((edge) => line(edge, false)),
+        ],
+      ),
+    );
   }
 }
 

@@ -93,7 +93,11 @@ export class Between {
       const share = this.#share(maps.reads(), weights);
       return share && { ...block, ...share };
     }
-    return { ...block, ...this.#share(maps.reads(), after), was: this.#share(maps.readsBefore(), before) };
+    return {
+      ...block,
+      ...this.#share(maps.reads(), after),
+      was: this.#share(maps.readsBefore(), before),
+    };
   }
 
   #share(reads, weights) {
@@ -116,10 +120,12 @@ export class Between {
       marks();
     } catch (error) {
       // A page does not hold it: what was found here stays.
-      if (this.heads.weightsHere.tiles) shell.say(`What goes from A to B cannot be told: ${error.message}`);
+      if (this.heads.weightsHere.tiles)
+        shell.say(`What goes from A to B cannot be told: ${error.message}`);
     }
   }
 }
 
 /** The end of the name of what is asked of a block. @param {Block} block @param {Uint8Array | null} hidden */
-export const blockName = ({ a, b }, hidden) => `${[...a, ...b]}|${hidden ? Array.from(hidden.keys()).filter((key) => hidden[key]) : []}`;
+export const blockName = ({ a, b }, hidden) =>
+  `${[...a, ...b]}|${hidden ? Array.from(hidden.keys()).filter((key) => hidden[key]) : []}`;

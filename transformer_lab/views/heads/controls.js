@@ -20,7 +20,13 @@ export function headStepper(state, choose) {
   const on = button("▶", "head-on", () => go(1), "Next head");
   const name = element("span", { class: "tl-here", "data-part": "here" });
   return {
-    root: element("span", { class: "tl-step", role: "group", "aria-label": "Head" }, back, name, on),
+    root: element(
+      "span",
+      { class: "tl-step", role: "group", "aria-label": "Head" },
+      back,
+      name,
+      on,
+    ),
     show() {
       name.textContent = headTag(state.layer, state.head);
       name.title = `Layer ${state.layer}, head ${state.head}`;
@@ -41,7 +47,14 @@ export function kindChoice(choose) {
       root.hidden = all.length < 2;
       if (!root.hidden && names !== all.join()) {
         names = all.join();
-        group = radioGroup({ label: "Attention", part: "kind", quiet: true, chosen, choose, choices: all.map((value) => ({ value, text: value })) });
+        group = radioGroup({
+          label: "Attention",
+          part: "kind",
+          quiet: true,
+          chosen,
+          choose,
+          choices: all.map((value) => ({ value, text: value })),
+        });
         root.replaceChildren(group.root);
       }
       group?.set(chosen);
@@ -52,17 +65,36 @@ export function kindChoice(choose) {
 /** What is hidden, what the numbers are, in which colours. @param {import("./state.js").HeadState} state */
 export function viewControls(state) {
   const rescaled = "and rescale each row to the same sum";
-  const hideFirst = checkbox("without first token", "hide-first", (on) => state.option({ hide_first: on }),
-    `Leave out the first token, on which many heads rest, ${rescaled}`);
-  const hideSpecial = checkbox("without special tokens", "hide-special", (on) => state.option({ hide_special: on }),
-    `Leave out special tokens and padding, ${rescaled}`);
-  const weights = menu("What the numbers are", "weights", [
-    { value: "raw", text: "attention weights" },
-    { value: "value", text: "weight × value length" },
-  ], (value) => state.option({ weights: value }));
-  const colours = menu("Colours of the weights", "colours", COLOUR_MAPS.map((name) => ({
-    value: name, text: `colours: ${name}`,
-  })), (value) => state.option({ colours: value }));
+  const hideFirst = checkbox(
+    "without first token",
+    "hide-first",
+    (on) => state.option({ hide_first: on }),
+    `Leave out the first token, on which many heads rest, ${rescaled}`,
+  );
+  const hideSpecial = checkbox(
+    "without special tokens",
+    "hide-special",
+    (on) => state.option({ hide_special: on }),
+    `Leave out special tokens and padding, ${rescaled}`,
+  );
+  const weights = menu(
+    "What the numbers are",
+    "weights",
+    [
+      { value: "raw", text: "attention weights" },
+      { value: "value", text: "weight × value length" },
+    ],
+    (value) => state.option({ weights: value }),
+  );
+  const colours = menu(
+    "Colours of the weights",
+    "colours",
+    COLOUR_MAPS.map((name) => ({
+      value: name,
+      text: `colours: ${name}`,
+    })),
+    (value) => state.option({ colours: value }),
+  );
   return {
     roots: [weights.root, hideFirst.root, hideSpecial.root, colours.root],
     show() {
@@ -93,9 +125,14 @@ export function lineFilter(heads, off, change) {
   };
   const chips = Array.from({ length: heads }, (_, head) => {
     const shown = !off.includes(head);
-    const made = chip(String(head), "line-head", () => {
-      change(shown ? [...off, head] : off.filter((other) => other !== head));
-    }, `Lines of head ${head}`);
+    const made = chip(
+      String(head),
+      "line-head",
+      () => {
+        change(shown ? [...off, head] : off.filter((other) => other !== head));
+      },
+      `Lines of head ${head}`,
+    );
     made.dataset.value = String(head);
     made.setAttribute("aria-pressed", String(shown));
     made.prepend(element("span", { class: "tl-dot", style: `background:${headColour(head)}` }));

@@ -7,7 +7,9 @@ export class Groups {
   /** Those that the reader has chosen; null for tokens. @param {any} weights @param {import("./state.js").HeadState} state */
   static async of(weights, { options, kind }) {
     const starts = kind.long?.groups[options.rows];
-    return starts ? new Groups(options.rows, starts, await weights.groups(options.rows), kind) : null;
+    return starts
+      ? new Groups(options.rows, starts, await weights.groups(options.rows), kind)
+      : null;
   }
 
   /** @param {string} name @param {[number[], number[]]} starts where each begins, of queries and of keys @param {Float32Array} shares [row, column] @param {import("./store.js").Kind} kind */
@@ -19,9 +21,22 @@ export class Groups {
     const all = shares.reduce((a, b) => Math.max(a, b), 0);
     /** What a map draws of it. */
     this.scene = {
-      of: name, rowOf: (row) => shares.subarray(row * keys.length, (row + 1) * keys.length), cheap: true, nothing: null, signed: false, hidden: null, cuts: [],
-      queries: queries.map((_, i) => this.#name("queries", i, 24)), keys: keys.map((_, i) => this.#name("keys", i, 24)),
-      bounds: /** @type {import("./map_panel.js").Bounds} */ ([[0, queries.length], [0, keys.length]]), offset: keys.length - queries.length, measure: `share of a ${this.unit}’s weight`, ends: { most: all, end: all },
+      of: name,
+      rowOf: (row) => shares.subarray(row * keys.length, (row + 1) * keys.length),
+      cheap: true,
+      nothing: null,
+      signed: false,
+      hidden: null,
+      cuts: [],
+      queries: queries.map((_, i) => this.#name("queries", i, 24)),
+      keys: keys.map((_, i) => this.#name("keys", i, 24)),
+      bounds: /** @type {import("./map_panel.js").Bounds} */ ([
+        [0, queries.length],
+        [0, keys.length],
+      ]),
+      offset: keys.length - queries.length,
+      measure: `share of a ${this.unit}’s weight`,
+      ends: { most: all, end: all },
     };
   }
 
@@ -34,8 +49,14 @@ export class Groups {
   /** The first words of one, with its number. */
   #name(side, i, room) {
     const [from, to] = this.tokens(side, [i, i + 1]);
-    const words = this.kind[side === "queries" ? "query_tokens" : "key_tokens"].slice(from, Math.min(from + 12, to));
-    const text = words.join(words.some((word) => word.includes("·")) ? "" : " ").replaceAll("·", " ").trim();
+    const words = this.kind[side === "queries" ? "query_tokens" : "key_tokens"].slice(
+      from,
+      Math.min(from + 12, to),
+    );
+    const text = words
+      .join(words.some((word) => word.includes("·")) ? "" : " ")
+      .replaceAll("·", " ")
+      .trim();
     return `${i} ${text.length > room ? `${text.slice(0, room - 1)}…` : text}`;
   }
 
@@ -43,6 +64,10 @@ export class Groups {
   words({ query, key }) {
     if (query === null || key === null) return [];
     const number = element("b", { "data-part": "number" }, this.scene.rowOf(query)[key].toFixed(4));
-    return [`${quoted(this.#name("queries", query, 40))} → ${quoted(this.#name("keys", key, 40))}: `, number, " of its weight"];
+    return [
+      `${quoted(this.#name("queries", query, 40))} → ${quoted(this.#name("keys", key, 40))}: `,
+      number,
+      " of its weight",
+    ];
   }
 }

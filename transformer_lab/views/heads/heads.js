@@ -7,7 +7,14 @@ import { HeadsPanel, SharedPlace } from "./heads_panel.js";
 import { Readout } from "./readout.js";
 import { Between, rowsWithin, whyNotBetween } from "./between.js";
 import { colourTable } from "../shared/colours.js";
-import { atMostOnceAFrame, element, hearChanges, onceAFrame, onceForAll, say } from "../shared/dom.js";
+import {
+  atMostOnceAFrame,
+  element,
+  hearChanges,
+  onceAFrame,
+  onceForAll,
+  say,
+} from "../shared/dom.js";
 import { Groups } from "./groups.js";
 import { isLong, MANY_QUERIES } from "./lines.js";
 import { LinesPanel } from "./lines_panel.js";
@@ -80,12 +87,21 @@ export class Heads {
     this.answer = element("div", { class: "tl-answer" }, this.readout.sentence);
     const on = { hover: (spot) => this.point(spot), pick: (spot) => this.#picked(spot) };
     this.thumbnails = new Thumbnails(
-      (layer, head, event) => does.chosen(layer, head, event), signal, (layer, head) => does.tell(layer, head),
+      (layer, head, event) => does.chosen(layer, head, event),
+      signal,
+      (layer, head) => does.tell(layer, head),
     );
     this.linesPanel = new LinesPanel(state, on, shell);
-    this.mapPanel = new MapPanel(state, {
-      ...on, step: (move) => this.#step(move), brush: (a, b) => this.#brushed(a, b), moved: () => this.#seek(),
-    }, shell);
+    this.mapPanel = new MapPanel(
+      state,
+      {
+        ...on,
+        step: (move) => this.#step(move),
+        brush: (a, b) => this.#brushed(a, b),
+        moved: () => this.#seek(),
+      },
+      shell,
+    );
     this.pins = new Pins(this, on);
     this.headsPanel = new HeadsPanel(state, this.thumbnails, shell);
     this.#place();
@@ -96,7 +112,13 @@ export class Heads {
     this.waiting = new Waiting(mapPanel.busy);
     mapPanel.foot.append(readout.numbers, readout.details);
     mapPanel.said.prepend(this.flag);
-    this.panels = element("div", { class: "tl-panels" }, headsPanel.root, linesPanel.root, mapPanel.root);
+    this.panels = element(
+      "div",
+      { class: "tl-panels" },
+      headsPanel.root,
+      linesPanel.root,
+      mapPanel.root,
+    );
     this.sharedPlace = new SharedPlace(this.state, linesPanel, mapPanel, this.panels, headsPanel);
     let height = 0; // of the room, which what is said above it may change
     const observer = new ResizeObserver(([{ contentRect }]) => {
@@ -123,13 +145,21 @@ export class Heads {
     watch(["_note"], () => this.renew(true));
     watch(["selected"], () => this.#follow());
     if (state.kind?.long) watch(["a", "b"], () => this.shell.redraw()); // there is no row of tokens that hears of it
-    this.root.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape") return;
-      const freed = model.get("selected") ? { selected: null } : state.kind.long && state.block ? { a: null, b: null } : null;
-      if (!freed) return;
-      event.stopPropagation();
-      state.set(freed);
-    }, { signal });
+    this.root.addEventListener(
+      "keydown",
+      (event) => {
+        if (event.key !== "Escape") return;
+        const freed = model.get("selected")
+          ? { selected: null }
+          : state.kind.long && state.block
+            ? { a: null, b: null }
+            : null;
+        if (!freed) return;
+        event.stopPropagation();
+        state.set(freed);
+      },
+      { signal },
+    );
   }
 
   // ---- what the reader does -----------------------------------------------------------------
@@ -146,23 +176,35 @@ export class Heads {
   /** Nothing is no key: the row is chosen, and the sentence says why. Of a cell of many weights the largest is. */
   #picked(spot) {
     const now = this.state.selected;
-    if (this.groups) return spot.query !== null && spot.key !== null ? this.#brushed([spot.query, spot.query + 1], [spot.key, spot.key + 1]) : undefined;
+    if (this.groups)
+      return spot.query !== null && spot.key !== null
+        ? this.#brushed([spot.query, spot.query + 1], [spot.key, spot.key + 1])
+        : undefined;
     if (spot.level) return this.#pickLargest(spot);
     if (!spot.nothing) this.does.picked(spot);
-    else if (now?.query !== spot.query || now?.key !== null) this.state.set({ selected: [spot.query, null] });
+    else if (now?.query !== spot.query || now?.key !== null)
+      this.state.set({ selected: [spot.query, null] });
   }
 
   async #pickLargest(cell) {
     const { weightsHere: pyramid } = this;
     /** @param {number[]} edge */
-    const inside = ([query, key]) => query >= cell.query && query < cell.query + cell.queries && key >= cell.key && key < cell.key + cell.keys;
+    const inside = ([query, key]) =>
+      query >= cell.query &&
+      query < cell.query + cell.queries &&
+      key >= cell.key &&
+      key < cell.key + cell.keys;
     const strong = pyramid.info.strongest.find(inside);
     try {
-      const { query, key } = strong ? { query: strong[0], key: strong[1] } : await pyramid.peak(cell);
+      const { query, key } = strong
+        ? { query: strong[0], key: strong[1] }
+        : await pyramid.peak(cell);
       if (pyramid === this.weightsHere) this.does.picked({ query, key });
     } catch {
       const size = 2 ** cell.level;
-      this.shell.say(`Which of these ${size} × ${size} weights is the largest is not known here: Python must be asked.`);
+      this.shell.say(
+        `Which of these ${size} × ${size} weights is the largest is not known here: Python must be asked.`,
+      );
     }
   }
 
@@ -173,7 +215,12 @@ export class Heads {
     const [from, to] = groups ? [groups.tokens("queries", a), groups.tokens("keys", b)] : [a, b];
     const why = whyNotBetween(from, to, state.kind);
     this.shell.say(why ? `${why}.` : "");
-    if (!why) state.set({ a: from, b: to, ...(groups ? { _options: { ...state.options, rows: "tokens" } } : {}) });
+    if (!why)
+      state.set({
+        a: from,
+        b: to,
+        ...(groups ? { _options: { ...state.options, rows: "tokens" } } : {}),
+      });
   }
 
   /** A key moves what is selected; where nothing is, it only shows where the cursor stands. @param {[number, number]} move */
@@ -184,7 +231,10 @@ export class Heads {
     this.pointed.spot = null;
     const within = (value, [from, to]) => Math.max(from, Math.min(to - 1, value));
     const query = start.query ?? a[1] - 1;
-    const key = start.key ?? largest(rowsWithin(this.rowOf, this.state.block, this.state.kind.keys)(query), 1)[0]?.index ?? b[0];
+    const key =
+      start.key ??
+      largest(rowsWithin(this.rowOf, this.state.block, this.state.kind.keys)(query), 1)[0]?.index ??
+      b[0];
     const [down, right] = start.query === null || start.key === null ? [0, 0] : move;
     this.state.set({ selected: [within(query + down, a), within(key + right, b)] });
   }
@@ -196,13 +246,17 @@ export class Heads {
     const { kind } = this.state;
     this.headsPanel.start();
     const unit = kind.over ? "position" : "token"; // an average has no tokens
-    const tokens = kind.same ? inWords(kind.all_queries, unit) : `${kind.all_queries} queries × ${kind.all_keys} keys`;
+    const tokens = kind.same
+      ? inWords(kind.all_queries, unit)
+      : `${kind.all_queries} queries × ${kind.all_keys} keys`;
     this.shell.subtitle.textContent = `${inWords(kind.layers, "layer")} × ${inWords(kind.heads, "head")} · ${tokens}`;
     this.mapPanel.restart(Object.keys(kind.long?.groups ?? {}));
     this.linesPanel.choice.root.hidden = kind.heads < 2 || Boolean(kind.long);
     const notes = [this.model.get("_note")];
     if (kind.queries < kind.all_queries || kind.keys < kind.all_keys) {
-      notes.push(`The first ${Math.max(kind.queries, kind.keys)} of ${Math.max(kind.all_queries, kind.all_keys)} tokens are shown; weights are those of the whole text.`);
+      notes.push(
+        `The first ${Math.max(kind.queries, kind.keys)} of ${Math.max(kind.all_queries, kind.all_keys)} tokens are shown; weights are those of the whole text.`,
+      );
     }
     this.note.textContent = notes.filter(Boolean).join(" ");
     this.note.hidden = !this.note.textContent;
@@ -276,7 +330,12 @@ export class Heads {
   /** The queries and the keys on view. @returns {[import("./between.js").Span, import("./between.js").Span]} */
   #spans() {
     const { block, kind } = this.state;
-    return block ? [block.a, block.b] : [[0, kind.queries], [0, kind.keys]];
+    return block
+      ? [block.a, block.b]
+      : [
+          [0, kind.queries],
+          [0, kind.keys],
+        ];
   }
 
   /** The queries over which the largest weight of a head is sought. */
@@ -284,7 +343,10 @@ export class Heads {
     const [[from, to]] = this.#spans();
     const queries = to - from;
     const count = Math.min(queries, queries > MANY_QUERIES ? 256 : queries);
-    return Array.from({ length: count }, (_, i) => from + Math.round((i * (queries - 1)) / Math.max(1, count - 1)));
+    return Array.from(
+      { length: count },
+      (_, i) => from + Math.round((i * (queries - 1)) / Math.max(1, count - 1)),
+    );
   }
 
   /** What was fetched last, in the colours of now. */
@@ -303,7 +365,14 @@ export class Heads {
     this.rowOf = this.rowsOf(this.weightsHere);
     this.nothing = block ? null : this.nothingOf(this.weightsHere);
     const beside = this.groups ? [] : this.pins.scenes();
-    const main = this.groups ? this.groups.scene : { ...drawnOf(this.weightsHere), rowOf: this.rowOf, nothing: this.nothing, signed: maps.signed };
+    const main = this.groups
+      ? this.groups.scene
+      : {
+          ...drawnOf(this.weightsHere),
+          rowOf: this.rowOf,
+          nothing: this.nothing,
+          signed: maps.signed,
+        };
     const ends = [main, ...beside].map((scene) => this.#ends(scene));
     const most = Math.max(...ends.map((one) => one.most));
     this.end = scaleEnd(Math.max(...ends.map((one) => one.end)), !valueWeighted && !maps.signed);
@@ -315,10 +384,24 @@ export class Heads {
     say(this.mapPanel.title, headTag(this.shown.layer, this.shown.head));
     this.#showFlags();
     this.mapPanel.draw({
-      queries: kind.query_tokens, keys: kind.key_tokens, bounds: this.#spans(), causal: kind.causal, offset: kind.all_keys - kind.all_queries,
-      hidden: state.hidden, cuts: maps.cuts(this.shown), caption: this.#mapCaption(), measure: kind.measure ?? "attention weight", signed: maps.signed,
+      queries: kind.query_tokens,
+      keys: kind.key_tokens,
+      bounds: this.#spans(),
+      causal: kind.causal,
+      offset: kind.all_keys - kind.all_queries,
+      hidden: state.hidden,
+      cuts: maps.cuts(this.shown),
+      caption: this.#mapCaption(),
+      measure: kind.measure ?? "attention weight",
+      signed: maps.signed,
       small: maps.signed || block || this.weightsHere.tiles ? null : this.#smallOf(small),
-      ...main, end: this.end, clipped: most > this.end * 1.0001, table, inks: shell.inks, fixed, layout,
+      ...main,
+      end: this.end,
+      clipped: most > this.end * 1.0001,
+      table,
+      inks: shell.inks,
+      fixed,
+      layout,
       beside: beside.map((one) => ({ ...one, table: one.signed ? table : smallTable })),
     });
     this.pins.show(beside);
@@ -338,8 +421,12 @@ export class Heads {
   #saySmall() {
     const { kind, hidden, valueWeighted, block } = this.state;
     const rows = kind.long?.small_rows ?? kind.queries;
-    const notes = rows < kind.queries ? [`Small maps: told from ${rows} of ${kind.queries.toLocaleString("en")} rows each.`] : [];
-    if (hidden || valueWeighted) notes.push("The small maps stay as they are: raw weights, nothing hidden.");
+    const notes =
+      rows < kind.queries
+        ? [`Small maps: told from ${rows} of ${kind.queries.toLocaleString("en")} rows each.`]
+        : [];
+    if (hidden || valueWeighted)
+      notes.push("The small maps stay as they are: raw weights, nothing hidden.");
     else if (block) notes.push("The small maps are of the whole text.");
     say(this.headsPanel.note, notes.join(" "));
   }
@@ -347,9 +434,17 @@ export class Heads {
   /** That the numbers were changed here. */
   #showFlags() {
     const { options, kind, valueWeighted } = this.state;
-    const left = [options.hide_first && "the first token", options.hide_special && kind.special.length && "special tokens"].filter(Boolean);
-    const notes = left.length ? [`Without ${left.join(" and ")}: what is left of each row is scaled up to the row’s sum.`] : [];
-    if (valueWeighted) notes.push(`Each weight is multiplied by the length of what its key adds, ${kind.value_note}: these numbers are not shares.`);
+    const left = [
+      options.hide_first && "the first token",
+      options.hide_special && kind.special.length && "special tokens",
+    ].filter(Boolean);
+    const notes = left.length
+      ? [`Without ${left.join(" and ")}: what is left of each row is scaled up to the row’s sum.`]
+      : [];
+    if (valueWeighted)
+      notes.push(
+        `Each weight is multiplied by the length of what its key adds, ${kind.value_note}: these numbers are not shares.`,
+      );
     notes.push(...this.maps.flags(this.shown));
     say(this.flag, notes.join(" "));
     this.flag.hidden = !notes.length;
@@ -368,9 +463,14 @@ export class Heads {
   #ends({ rowOf, nothing, signed, ends }) {
     if (ends) return ends;
     const rows = rowsWithin(rowOf, this.state.block, this.state.kind.keys);
-    const tops = this.#someQueries().map((query) => Math.max(highest(rows(query)), Math.abs(nothing?.(query) ?? 0)));
+    const tops = this.#someQueries().map((query) =>
+      Math.max(highest(rows(query)), Math.abs(nothing?.(query) ?? 0)),
+    );
     const most = Math.max(...tops);
-    return { most, end: isLong(tops.length) && !signed ? Math.min(most, 2.5 * median(tops)) : most };
+    return {
+      most,
+      end: isLong(tops.length) && !signed ? Math.min(most, 2.5 * median(tops)) : most,
+    };
   }
 
   /** A head's rows in the map; a difference is of rows that had the same left out. @param {any} weights */
@@ -388,7 +488,9 @@ export class Heads {
   nothingOf(weights, layer = this.shown.layer) {
     if (!this.#sinks(layer) || this.state.valueWeighted) return null;
     const { before, after } = weights;
-    return before ? (query) => after.nothing(query) - before.nothing(query) : (query) => weights.nothing(query);
+    return before
+      ? (query) => after.nothing(query) - before.nothing(query)
+      : (query) => weights.nothing(query);
   }
 
   #sinks(layer = this.shown.layer) {
@@ -400,30 +502,40 @@ export class Heads {
     const { kind, valueWeighted, hidden } = this.state;
     if (valueWeighted || hidden || this.groups) return "";
     if (kind.caption) return kind.caption;
-    if (this.state.block) return "Raw attention weights from A to B; the rest of each row goes elsewhere.";
+    if (this.state.block)
+      return "Raw attention weights from A to B; the rest of each row goes elsewhere.";
     const sum = kind.keys === kind.all_keys || kind.causal;
     const row = this.#sinks() ? "each row, with what goes to nothing, sums" : "each row sums";
-    if (this.maps.signed) return `Change of raw attention weights, after minus before${sum ? `; ${row} to 0` : ""}.`;
+    if (this.maps.signed)
+      return `Change of raw attention weights, after minus before${sum ? `; ${row} to 0` : ""}.`;
     return `Raw attention weights${this.maps.edited ? ", edited" : ""}${sum ? `; ${row} to 1` : ""}.`;
   }
 
   /** What is spoken of: of a long text the rows of what is selected are fetched, and no others. */
   get focus() {
     const { selected } = this.state;
-    return this.weightsHere.tiles ? selected : this.hover ?? selected ?? this.does.rests?.() ?? null;
+    return this.weightsHere.tiles
+      ? selected
+      : (this.hover ?? selected ?? this.does.rests?.() ?? null);
   }
 
   /** Whether what is selected is still to come. */
   #comes() {
-    const { weightsHere: weights, state: { selected } } = this;
+    const {
+      weightsHere: weights,
+      state: { selected },
+    } = this;
     const name = JSON.stringify(selected);
     if (!selected || !weights.tiles || this.untold === name) return false;
     const brought = weights.bring(selected);
-    brought?.then(() => this.marks(), (error) => {
-      this.untold = name;
-      this.shell.say(`What is selected cannot be told: ${error.message}`);
-      this.marks();
-    });
+    brought?.then(
+      () => this.marks(),
+      (error) => {
+        this.untold = name;
+        this.shell.say(`What is selected cannot be told: ${error.message}`);
+        this.marks();
+      },
+    );
     return Boolean(brought);
   }
 
@@ -442,25 +554,41 @@ export class Heads {
     this.pins.follow(this.hover, selected);
     this.does.followed?.();
     const { layer, head } = this.shown;
-    const zooms = this.mapPanel.zoomable ? " The wheel, + and − zoom, 0 shows all, Shift with arrows or a drag marks a part." : "";
-    this.mapPanel.canvas.setAttribute("aria-label",
-      `Map of layer ${layer}, head ${head}: ${a[1] - a[0]} queries by ${b[1] - b[0]} keys${!block && this.#sinks() && !this.state.valueWeighted ? ", and what goes to nothing" : ""}. ${this.readout.text} Arrow keys move, Enter locks, Escape releases.${zooms}`);
+    const zooms = this.mapPanel.zoomable
+      ? " The wheel, + and − zoom, 0 shows all, Shift with arrows or a drag marks a part."
+      : "";
+    this.mapPanel.canvas.setAttribute(
+      "aria-label",
+      `Map of layer ${layer}, head ${head}: ${a[1] - a[0]} queries by ${b[1] - b[0]} keys${!block && this.#sinks() && !this.state.valueWeighted ? ", and what goes to nothing" : ""}. ${this.readout.text} Arrow keys move, Enter locks, Escape releases.${zooms}`,
+    );
   }
 
   /** Of a long text the strongest edges of what is seen, or of what is marked. */
   async #seek() {
-    const { weightsHere: pyramid, mapPanel, groups, state: { block, kind } } = this;
+    const {
+      weightsHere: pyramid,
+      mapPanel,
+      groups,
+      state: { block, kind },
+    } = this;
     if (!pyramid?.tiles) return;
-    const { query, key, queries, keys } = groups ? { query: 0, key: 0, queries: kind.queries, keys: kind.keys } : mapPanel.part;
+    const { query, key, queries, keys } = groups
+      ? { query: 0, key: 0, queries: kind.queries, keys: kind.keys }
+      : mapPanel.part;
     const whole = !block && queries === kind.queries && keys === kind.keys;
     const name = JSON.stringify([pyramid.name, pyramid.letters, query, key, queries, keys]);
     if (name === this.sought) return;
     this.sought = name;
     const inside = ([q, k]) => q >= query && q < query + queries && k >= key && k < key + keys;
     const known = pyramid.info.strongest.filter(inside);
-    this.strongest = { edges: known, whose: whole ? "of this head" : block ? "from A to B" : "of the part on view" };
+    this.strongest = {
+      edges: known,
+      whose: whole ? "of this head" : block ? "from A to B" : "of the part on view",
+    };
     if (whole) return this.marks();
-    const edges = await pyramid.strongest([query, query + queries], [key, key + keys]).catch(() => known);
+    const edges = await pyramid
+      .strongest([query, query + queries], [key, key + keys])
+      .catch(() => known);
     if (name !== this.sought || this.signal.aborted) return;
     this.strongest = { ...this.strongest, edges };
     this.marks();
@@ -473,14 +601,23 @@ export class Heads {
       const weights = given.before ? given.after : given; // lines show weights, not changes of weights
       return {
         head,
-        rowOf: rowsWithin(weights === this.weightsHere ? this.rowOf : this.rowsOf(weights), block, kind.keys),
+        rowOf: rowsWithin(
+          weights === this.weightsHere ? this.rowOf : this.rowsOf(weights),
+          block,
+          kind.keys,
+        ),
         nothing: block ? null : this.nothingOf(weights),
       };
     };
     const { tiles } = this.weightsHere;
     this.linesPanel.draw({
-      layer: shown.layer, head: shown.head, rows: [...this.layerHeads].map(([head, weights]) => rowsOf(head, weights)),
-      hover: tiles ? null : this.hover, end: this.end, inks: shell.inks, strongest: tiles && this.strongest,
+      layer: shown.layer,
+      head: shown.head,
+      rows: [...this.layerHeads].map(([head, weights]) => rowsOf(head, weights)),
+      hover: tiles ? null : this.hover,
+      end: this.end,
+      inks: shell.inks,
+      strongest: tiles && this.strongest,
       columnOf: tiles && ((key) => this.weightsHere.column(key)),
     });
   }
@@ -494,19 +631,27 @@ export class Heads {
     }
     if (this.sharesOf === this.rowOf) return this.given;
     this.sharesOf = this.rowOf;
-    this.given = of && Float32Array.from({ length: this.state.kind.queries }, (_, query) => of(query));
+    this.given =
+      of && Float32Array.from({ length: this.state.kind.queries }, (_, query) => of(query));
     return this.given;
   }
 
   /** The spot whose number is told, and the number; or what is told of a cell of many. */
   #number() {
-    const { hover, groups, weightsHere: weights, state: { selected, kind } } = this;
+    const {
+      hover,
+      groups,
+      weightsHere: weights,
+      state: { selected, kind },
+    } = this;
     const spot = hover ?? selected;
     if (hover && groups) return { words: groups.words(hover) };
     if (hover?.level) return { words: cellWords(hover, weights.cell(hover)) };
     if (!spot || spot.query === null || (spot.key === null && !spot.nothing)) return { spot };
     if (spot.nothing) return { spot, value: this.shares()?.[spot.query] };
-    const value = weights.tiles ? weights.value(spot.query, spot.key) : this.rowOf(spot.query)[spot.key];
+    const value = weights.tiles
+      ? weights.value(spot.query, spot.key)
+      : this.rowOf(spot.query)[spot.key];
     return { spot: spot.query < kind.queries && Number.isFinite(value) ? spot : null, value };
   }
 
@@ -552,5 +697,9 @@ const fromTo = (from, count) => (count > 1 ? `${from}–${from + count - 1}` : S
 function cellWords({ query, key, queries, keys }, found) {
   if (!found) return [];
   const number = element("b", { "data-part": "number" }, found.most.toFixed(4));
-  return [`${fromTo(query, queries)} → ${fromTo(key, keys)}: at most `, number, `; a query gives them ${short(found.share)} on average`];
+  return [
+    `${fromTo(query, queries)} → ${fromTo(key, keys)}: at most `,
+    number,
+    `; a query gives them ${short(found.share)} on average`,
+  ];
 }

@@ -24,10 +24,27 @@ export class HeadsPanel {
     this.gridBox = element("div", { class: "tl-grid-box" }, thumbnails.root);
     this.note = element("p", { class: "tl-hint", "data-part": "grid-note" });
     this.below = element("div", { class: "tl-heads-below" }, this.note);
-    this.root = element("section", { class: "tl-panel tl-panel-heads", "aria-label": "Every head" },
-      element("p", { class: "tl-heading" }, element("b", {}, "Heads"), " ", this.count, this.faceChoice), this.kindChoice.root,
-      this.gridBox, this.below);
-    this.room = new Room(this.gridBox, [this.root, this.kindChoice.root, this.below], shell.signal, () => shell.redraw());
+    this.root = element(
+      "section",
+      { class: "tl-panel tl-panel-heads", "aria-label": "Every head" },
+      element(
+        "p",
+        { class: "tl-heading" },
+        element("b", {}, "Heads"),
+        " ",
+        this.count,
+        this.faceChoice,
+      ),
+      this.kindChoice.root,
+      this.gridBox,
+      this.below,
+    );
+    this.room = new Room(
+      this.gridBox,
+      [this.root, this.kindChoice.root, this.below],
+      shell.signal,
+      () => shell.redraw(),
+    );
     /** @type {Face[]} */
     this.faces = [{ name: "grid", root: this.gridBox }];
   }
@@ -38,7 +55,12 @@ export class HeadsPanel {
     this.root.insertBefore(face.root, this.below);
     const choices = this.faces.map(({ name }) => ({ value: name, text: name }));
     this.faceGroup = radioGroup({
-      label: "Heads as", part: "heads-as", quiet: true, choices, chosen: this.face, choose: (heads) => this.state.option({ heads }),
+      label: "Heads as",
+      part: "heads-as",
+      quiet: true,
+      choices,
+      chosen: this.face,
+      choose: (heads) => this.state.option({ heads }),
     });
     this.faceChoice.replaceChildren(this.faceGroup.root);
     this.showFace();
@@ -54,7 +76,8 @@ export class HeadsPanel {
     const { face } = this;
     this.faceGroup?.set(face);
     this.note.hidden = face !== "grid"; // it speaks of the small maps
-    for (const part of [this.root, this.root.closest(".tl-screen")]) part?.classList.toggle("tl-tabled", face === "table");
+    for (const part of [this.root, this.root.closest(".tl-screen")])
+      part?.classList.toggle("tl-tabled", face === "table");
     for (const { name, root, show } of this.faces) {
       root.hidden = name !== face;
       if (name === face) show?.();
@@ -73,7 +96,13 @@ export class HeadsPanel {
     const { room, thumbnails } = this;
     const { width, height } = room.of(fixed, layout, this.face, this.note.textContent);
     if (!width) return; // another face of the panel is on view
-    const other = thumbnails.draw(shades, grid, table, { width, height: fixed ? height : GRID_HEIGHT }, inks);
+    const other = thumbnails.draw(
+      shades,
+      grid,
+      table,
+      { width, height: fixed ? height : GRID_HEIGHT },
+      inks,
+    );
     if (fixed && (other || room.taken === null)) room.take(thumbnails.root.scrollHeight + 4); // what is said of it follows at once
   }
 
@@ -98,11 +127,17 @@ export class SharedPlace {
     this.state = state;
     this.panels = panels;
     this.headsPanel = headsPanel;
-    const to = (show, title) => button(show, `show-${show}`, () => {
-      state.option({ show });
-      this.show();
-      (show === "map" ? toLines : toMap).focus();
-    }, title);
+    const to = (show, title) =>
+      button(
+        show,
+        `show-${show}`,
+        () => {
+          state.option({ show });
+          this.show();
+          (show === "map" ? toLines : toMap).focus();
+        },
+        title,
+      );
     const toMap = to("map", "Show the map in this place");
     const toLines = to("lines", "Show attention as lines, in this place");
     for (const made of [toMap, toLines]) made.className = "tl-link tl-switch";

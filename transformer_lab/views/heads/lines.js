@@ -85,21 +85,29 @@ export class LineView {
     signal.addEventListener("abort", () => observer.disconnect());
     /** Of the keys, null is where nothing stands. @type {{queries: Map<number, number>, keys: Map<number | null, number>}} */
     this.places = { queries: new Map(), keys: new Map() };
-    for (const [column, side] of [[this.left, "query"], [this.right, "key"]]) {
+    for (const [column, side] of [
+      [this.left, "query"],
+      [this.right, "key"],
+    ]) {
       const target = (event) => {
         const token = event.target.closest?.("[data-index]");
         const query = this.scene?.selected?.query ?? null;
-        if (query !== null && event.target.closest?.(".tl-ghost")) return { query, key: null, nothing: true };
+        if (query !== null && event.target.closest?.(".tl-ghost"))
+          return { query, key: null, nothing: true };
         if (!token) return null;
         const index = Number(token.dataset.index);
         return side === "query" ? { query: index, key: null } : { query: null, key: index };
       };
       column.addEventListener("pointerover", (event) => on.hover(target(event)), { signal });
       column.addEventListener("pointerleave", () => on.hover(null), { signal });
-      column.addEventListener("click", (event) => {
-        const at = target(event);
-        if (at) on.pick(at);
-      }, { signal });
+      column.addEventListener(
+        "click",
+        (event) => {
+          const at = target(event);
+          if (at) on.pick(at);
+        },
+        { signal },
+      );
     }
   }
 
@@ -123,8 +131,14 @@ export class LineView {
   }
 
   #addGhost(above) {
-    this.right.append(element("div", { class: "tl-token tl-ghost", "data-part": "nothing", title: NO_TOKEN },
-      element("span", { class: "tl-word" }, TO_NOTHING), element("span", { class: "tl-weight" })));
+    this.right.append(
+      element(
+        "div",
+        { class: "tl-token tl-ghost", "data-part": "nothing", title: NO_TOKEN },
+        element("span", { class: "tl-word" }, TO_NOTHING),
+        element("span", { class: "tl-weight" }),
+      ),
+    );
     this.places.keys.set(null, (above + 1) * this.rowHeight);
   }
 
@@ -132,7 +146,11 @@ export class LineView {
     const places = new Map();
     const children = lines.map((line, i) => {
       if ("gap" in line) {
-        return element("div", { class: "tl-gap", title: `${line.gap} tokens left out` }, `⋯ ${line.gap}`);
+        return element(
+          "div",
+          { class: "tl-gap", title: `${line.gap} tokens left out` },
+          `⋯ ${line.gap}`,
+        );
       }
       places.set(line.index, (i + 0.5) * this.rowHeight);
       return element(
@@ -242,7 +260,8 @@ export class LineView {
       const isFocus = scene.focus?.[side] === index;
       token.classList.toggle("tl-focus", isFocus);
       token.classList.toggle("tl-selected", scene.selected?.[side] === index);
-      const strength = strongest && scene.focus && !isFocus ? Math.round(STRONGEST_TINT * strongest.share) : 0;
+      const strength =
+        strongest && scene.focus && !isFocus ? Math.round(STRONGEST_TINT * strongest.share) : 0;
       token.style.background = strength
         ? `color-mix(in srgb, ${scene.colourOf(strongest.head)} ${strength}%, transparent)`
         : "";
@@ -274,10 +293,19 @@ export function strongestScene({ edges, whose, kind, head, block }) {
   const every = !isLong(block ? block.a[1] - block.a[0] : kind.queries);
   const known = new Set();
   const own = every ? edges.filter(([query]) => !known.has(query) && known.add(query)) : [];
-  const others = edges.filter((edge) => !own.includes(edge)).slice(0, Math.max(0, STRONGEST - own.length));
+  const others = edges
+    .filter((edge) => !own.includes(edge))
+    .slice(0, Math.max(0, STRONGEST - own.length));
   const drawn = [...own, ...others].map(([query, key, weight]) => ({ query, key, weight, head }));
-  const told = drawn.length ? `${every ? "each token’s strongest, then " : ""}the strongest ${whose} (${drawn.length} ${drawn.length === 1 ? "line" : "lines"})` : `none lies ${whose.replace(/^of/, "in")}`;
-  return { focus: null, edges: drawn, note: `Lines: ${told}. Choose a cell to see where its token looks.`, weights: { queries: new Map(), keys: new Map() } };
+  const told = drawn.length
+    ? `${every ? "each token’s strongest, then " : ""}the strongest ${whose} (${drawn.length} ${drawn.length === 1 ? "line" : "lines"})`
+    : `none lies ${whose.replace(/^of/, "in")}`;
+  return {
+    focus: null,
+    edges: drawn,
+    note: `Lines: ${told}. Choose a cell to see where its token looks.`,
+    weights: { queries: new Map(), keys: new Map() },
+  };
 }
 
 /**
@@ -294,7 +322,17 @@ export function strongestScene({ edges, whose, kind, head, block }) {
  * @param {((key: number) => Float32Array) | null} [given.columnOf] where rows are not all here
  * @returns {{focus: Spot | null, edges: Edge[], note: string, weights: {queries: Map<number, string>, keys: Map<number | null, string>}}}
  */
-export function lineScene({ kind, focus: wanted, long, rows, layerMode, end, valueWeighted, block = null, columnOf = null }) {
+export function lineScene({
+  kind,
+  focus: wanted,
+  long,
+  rows,
+  layerMode,
+  end,
+  valueWeighted,
+  block = null,
+  columnOf = null,
+}) {
   let focus = wanted;
   if (focus?.query === null && kind.queries > MANY_QUERIES && !columnOf) focus = null;
   if (!focus && long) focus = { query: (block?.a[1] ?? kind.queries) - 1, key: null };
@@ -315,7 +353,8 @@ export function lineScene({ kind, focus: wanted, long, rows, layerMode, end, val
       const rest = nothing?.(query) ?? 0;
       total += row.reduce((sum, weight) => sum + weight, 0) + rest;
       if (rest >= least) edges.push({ query, key: null, weight: rest, head });
-      for (const { index, weight } of largest(row, most, least)) edges.push({ query, key: index, weight, head });
+      for (const { index, weight } of largest(row, most, least))
+        edges.push({ query, key: index, weight, head });
     }
     const drawn = edges.reduce((sum, edge) => sum + edge.weight, 0);
     const token = quoted(kind.query_tokens[query]);
@@ -324,8 +363,11 @@ export function lineScene({ kind, focus: wanted, long, rows, layerMode, end, val
   } else {
     const key = /** @type {number} */ (focus.key);
     for (const { head, rowOf } of rows) {
-      const column = columnOf ? columnOf(key) : Float32Array.from({ length: kind.queries }, (_, query) => rowOf(query)[key]);
-      for (const { index, weight } of largest(column, most, least)) edges.push({ query: index, key, weight, head });
+      const column = columnOf
+        ? columnOf(key)
+        : Float32Array.from({ length: kind.queries }, (_, query) => rowOf(query)[key]);
+      for (const { index, weight } of largest(column, most, least))
+        edges.push({ query: index, key, weight, head });
     }
     note = `Lines: which tokens attend to ${quoted(kind.key_tokens[key])}, ${limits}.`;
   }
@@ -340,10 +382,18 @@ export function lineScene({ kind, focus: wanted, long, rows, layerMode, end, val
 
 function strongest(kind, rows, layerMode, there) {
   const all = rows.flatMap(({ head, rowOf, nothing }) =>
-    Array.from({ length: kind.queries }, (_, query) => ({ query, head, row: rowOf(query), nothing: nothing?.(query) ?? 0 })),
+    Array.from({ length: kind.queries }, (_, query) => ({
+      query,
+      head,
+      row: rowOf(query),
+      nothing: nothing?.(query) ?? 0,
+    })),
   );
   const { edges, covered } = strongestEdges(all, SHARE, MOST_LINES);
   const whose = layerMode ? `${rows.length} ${rows.length === 1 ? "head" : "heads"}` : "this head";
   const share = Math.round(100 * covered);
-  return { edges, note: `Lines: each token’s strongest, then the strongest of ${whose}; ${share} % of the weight${there} (${edges.length} ${edges.length === 1 ? "line" : "lines"}).` };
+  return {
+    edges,
+    note: `Lines: each token’s strongest, then the strongest of ${whose}; ${share} % of the weight${there} (${edges.length} ${edges.length === 1 ? "line" : "lines"}).`,
+  };
 }

@@ -28,7 +28,11 @@ export class LinesPanel {
     this.state = state;
     this.lines = new LineView(on, shell.signal);
     this.note = element("p", { class: "tl-hint", "data-part": "line-note" });
-    this.filter = element("div", { class: "tl-filter", role: "group", "aria-label": "Heads whose lines are drawn" });
+    this.filter = element("div", {
+      class: "tl-filter",
+      role: "group",
+      "aria-label": "Heads whose lines are drawn",
+    });
     this.choice = radioGroup({
       label: "Lines of",
       quiet: true,
@@ -41,8 +45,18 @@ export class LinesPanel {
       choose: (value) => state.option({ lines: value }),
     });
     this.whose = element("span", { class: "tl-quiet", "data-part": "lines-of" });
-    this.heading = element("p", { class: "tl-heading" }, element("b", {}, "Attention as lines"), " ", this.whose);
-    this.scroll = element("div", { class: "tl-scroll", tabindex: 0, role: "region", "aria-label": "Tokens and lines" }, this.lines.root);
+    this.heading = element(
+      "p",
+      { class: "tl-heading" },
+      element("b", {}, "Attention as lines"),
+      " ",
+      this.whose,
+    );
+    this.scroll = element(
+      "div",
+      { class: "tl-scroll", tabindex: 0, role: "region", "aria-label": "Tokens and lines" },
+      this.lines.root,
+    );
     this.fixed = false;
     this.root = element(
       "section",
@@ -50,11 +64,21 @@ export class LinesPanel {
       this.heading,
       this.choice.root,
       this.filter,
-      element("div", { class: "tl-ends", "aria-hidden": "true" }, element("span", {}, "query"), element("span", {}, "attends to → key")),
+      element(
+        "div",
+        { class: "tl-ends", "aria-hidden": "true" },
+        element("span", {}, "query"),
+        element("span", {}, "attends to → key"),
+      ),
       this.scroll,
       this.note,
     );
-    this.room = new Room(this.scroll, [this.root, this.choice.root, this.filter, this.note], shell.signal, () => shell.redraw());
+    this.room = new Room(
+      this.scroll,
+      [this.root, this.choice.root, this.filter, this.note],
+      shell.signal,
+      () => shell.redraw(),
+    );
   }
 
   get wholeLayer() {
@@ -74,7 +98,9 @@ export class LinesPanel {
     const { options, kind } = this.state;
     this.choice.set(options.lines ?? "head");
     this.filter.hidden = !this.wholeLayer;
-    const chips = this.filter.hidden ? [] : lineFilter(kind.heads, options.off ?? [], (off) => this.state.option({ off }));
+    const chips = this.filter.hidden
+      ? []
+      : lineFilter(kind.heads, options.off ?? [], (off) => this.state.option({ off }));
     this.filter.replaceChildren(...chips);
   }
 
@@ -83,12 +109,18 @@ export class LinesPanel {
     this.hover = hover;
     const { kind, options, selected, valueWeighted, block } = this.state;
     const focus = hover ?? selected;
-    const long = block ? isLong(block.a[1] - block.a[0]) || isLong(block.b[1] - block.b[0]) : isLong(kind.queries) || isLong(kind.keys);
+    const long = block
+      ? isLong(block.a[1] - block.a[0]) || isLong(block.b[1] - block.b[0])
+      : isLong(kind.queries) || isLong(kind.keys);
     const layerMode = this.wholeLayer;
     const off = new Set(options.off ?? []);
     const rows = here.filter((one) => (layerMode ? !off.has(one.head) : one.head === head));
-    const scene = strongest && !focus ? strongestScene({ ...strongest, kind, head, block }) : lineScene({ kind, focus, long, rows, layerMode, end, valueWeighted, block, columnOf });
-    const coming = layerMode && rows.length < kind.heads - off.size ? " Other heads are on their way." : "";
+    const scene =
+      strongest && !focus
+        ? strongestScene({ ...strongest, kind, head, block })
+        : lineScene({ kind, focus, long, rows, layerMode, end, valueWeighted, block, columnOf });
+    const coming =
+      layerMode && rows.length < kind.heads - off.size ? " Other heads are on their way." : "";
     const note = kind.spread ? "Lines: where texts differ most." : scene.note + coming;
     const ghost = (focus || !strongest) && rows.some((one) => one.nothing); // a query may look at nothing
     say(this.note, note);
@@ -97,7 +129,10 @@ export class LinesPanel {
     if (!this.inSight) return; // the map stands in this place
     this.room.take(this.fixed ? this.lines.high + 4 : null); // the note follows at once
     this.lines.draw({
-      edges: scene.edges.map((edge) => ({ ...edge, share: Math.min(1, edge.weight / Math.max(end, 1e-9)) })),
+      edges: scene.edges.map((edge) => ({
+        ...edge,
+        share: Math.min(1, edge.weight / Math.max(end, 1e-9)),
+      })),
       colourOf: (other) => (layerMode ? headColour(other) : inks.accent), // colours tell heads apart
       focus: scene.focus,
       selected: this.state.selected,
@@ -112,10 +147,22 @@ export class LinesPanel {
     const { kind, kindName, options, hidden, block } = this.state;
     const keys = [];
     const queries = [];
-    if (long && focus?.query !== null) keys.push(...edges.map((edge) => edge.key).filter((key) => key !== null));
+    if (long && focus?.query !== null)
+      keys.push(...edges.map((edge) => edge.key).filter((key) => key !== null));
     if (long && focus && focus.query !== null && focus.key !== null) keys.push(focus.key);
-    if (long && (focus ?? { query: null }).query === null) queries.push(...edges.map((edge) => edge.query));
-    const layout = JSON.stringify([kindName, keys, queries, long && focus, options.hide_first, options.hide_special, ghost, this.lines.height, block]);
+    if (long && (focus ?? { query: null }).query === null)
+      queries.push(...edges.map((edge) => edge.query));
+    const layout = JSON.stringify([
+      kindName,
+      keys,
+      queries,
+      long && focus,
+      options.hide_first,
+      options.hide_special,
+      ghost,
+      this.lines.height,
+      block,
+    ]);
     if (layout === this.listed && kind === this.listedKind) return; // another text comes with a new kind
     this.listed = layout;
     this.listedKind = kind;
@@ -140,6 +187,10 @@ export class LinesPanel {
 /** A column's lines, of a span of its tokens. @param {import("./between.js").Span} span */
 function spanLines([from, to], focus, wanted) {
   const inside = wanted.filter((index) => index >= from && index < to).map((index) => index - from);
-  const lines = columnLines(to - from, focus === null ? null : Math.max(0, Math.min(to - from - 1, focus - from)), inside);
+  const lines = columnLines(
+    to - from,
+    focus === null ? null : Math.max(0, Math.min(to - from - 1, focus - from)),
+    inside,
+  );
   return lines.map((line) => ("index" in line ? { index: line.index + from } : line));
 }

@@ -2,7 +2,17 @@
 // keys move and zoom it, Shift marks a part of it.
 
 import { button, menu } from "../shared/controls.js";
-import { element, hearPointer, moveOf, onceAFrame, pixelRatio, pointWithin, say, sizedContext, taken } from "../shared/dom.js";
+import {
+  element,
+  hearPointer,
+  moveOf,
+  onceAFrame,
+  pixelRatio,
+  pointWithin,
+  say,
+  sizedContext,
+  taken,
+} from "../shared/dom.js";
 import { paintBlocked, shade, signedShade } from "../shared/colours.js";
 import { tilesOf } from "../shared/map_frame.js";
 import { colourCells, MatrixMap, pixelsIn } from "../marks/matrix.js";
@@ -61,13 +71,18 @@ const OVERVIEW = 56;
 const sidesOf = ([a, b]) => [a[1] - a[0], b[1] - b[0]];
 
 /** @param {Bounds} bounds @returns {Window} */
-export const wholeWindow = (bounds) => ({ query: bounds[0][0], key: bounds[1][0], tokens: Math.max(...sidesOf(bounds)) });
+export const wholeWindow = (bounds) => ({
+  query: bounds[0][0],
+  key: bounds[1][0],
+  tokens: Math.max(...sidesOf(bounds)),
+});
 
 /** The same window, moved and sized so that it lies in the bounds. @param {Window} window @param {Bounds} bounds @returns {Window} */
 export function windowWithin(window, bounds) {
   const most = Math.max(...sidesOf(bounds));
   const tokens = Math.max(Math.min(FEWEST_TOKENS, most), Math.min(most, window.tokens));
-  const begin = (from, [first, end]) => Math.max(first, Math.min(Math.max(first, end - tokens), from));
+  const begin = (from, [first, end]) =>
+    Math.max(first, Math.min(Math.max(first, end - tokens), from));
   return { query: begin(window.query, bounds[0]), key: begin(window.key, bounds[1]), tokens };
 }
 
@@ -81,7 +96,14 @@ export function windowWithin(window, bounds) {
 export function zoomedWindow(window, factor, at, bounds) {
   const { tokens } = windowWithin({ ...window, tokens: window.tokens * factor }, bounds);
   const by = tokens / window.tokens;
-  return windowWithin({ query: at.query - (at.query - window.query) * by, key: at.key - (at.key - window.key) * by, tokens }, bounds);
+  return windowWithin(
+    {
+      query: at.query - (at.query - window.query) * by,
+      key: at.key - (at.key - window.key) * by,
+      tokens,
+    },
+    bounds,
+  );
 }
 
 /** The whole tokens that a window shows. @param {Window} window @param {Bounds} bounds @returns {import("../shared/map_frame.js").Part} */
@@ -100,30 +122,59 @@ export class MapPanel {
     this.state = state;
     this.on = on;
     this.signal = signal;
-    this.canvas = element("canvas", { role: "application", tabindex: 0, class: "tl-map", "data-part": "map" });
-    this.map = new MatrixMap(this.canvas, {
-      hover: (at) => this.press?.moved || on.hover(at), pick: (at) => this.#clicked(at),
-    }, signal);
-    this.overview = element("canvas", { class: "tl-overview", "aria-hidden": "true", "data-part": "overview", title: "The whole map; a click goes there" });
+    this.canvas = element("canvas", {
+      role: "application",
+      tabindex: 0,
+      class: "tl-map",
+      "data-part": "map",
+    });
+    this.map = new MatrixMap(
+      this.canvas,
+      {
+        hover: (at) => this.press?.moved || on.hover(at),
+        pick: (at) => this.#clicked(at),
+      },
+      signal,
+    );
+    this.overview = element("canvas", {
+      class: "tl-overview",
+      "aria-hidden": "true",
+      "data-part": "overview",
+      title: "The whole map; a click goes there",
+    });
     this.legend = element("div", { class: "tl-legend", "data-part": "legend" });
     this.note = element("p", { class: "tl-hint", "data-part": "map-note" });
     this.busy = element("div", { class: "tl-busy", "data-part": "busy", hidden: true });
     this.title = element("b", { "data-part": "map-title" }, "Map");
-    this.zoomButtons = element("span", { class: "tl-step", role: "group", "aria-label": "Zoom" },
+    this.zoomButtons = element(
+      "span",
+      { class: "tl-step", role: "group", "aria-label": "Zoom" },
       button("−", "zoom-out", () => this.zoom(STEP), "Farther (−)"),
       button("+", "zoom-in", () => this.zoom(1 / STEP), "Nearer (+)"),
-      button("all", "zoom-all", () => this.look(this.whole), "The whole map (0)"));
+      button("all", "zoom-all", () => this.look(this.whole), "The whole map (0)"),
+    );
     this.rows = menu("What a row and a column are", "rows", [], (rows) => state.option({ rows }));
-    this.heading = element("p", { class: "tl-heading" }, this.title, " ",
-      element("span", { class: "tl-quiet" }, "row attends to column"), element("span", { class: "tl-zoom" }, this.rows.root, this.zoomButtons));
+    this.heading = element(
+      "p",
+      { class: "tl-heading" },
+      this.title,
+      " ",
+      element("span", { class: "tl-quiet" }, "row attends to column"),
+      element("span", { class: "tl-zoom" }, this.rows.root, this.zoomButtons),
+    );
     this.chosen = element("figure", { class: "tl-tile" }, this.canvas);
     this.box = element("div", { class: "tl-map-box" }, this.chosen, this.busy);
     /** What stands below: what colours mean, and (of a view) the number under the pointer. */
     this.foot = element("div", { class: "tl-map-foot" }, this.overview, this.legend);
     this.said = element("div", { class: "tl-map-said" }, this.note);
-    this.root = element("section", { class: "tl-panel tl-panel-map", "aria-label": "Map" },
-      this.heading, this.box,
-      this.foot, this.said);
+    this.root = element(
+      "section",
+      { class: "tl-panel tl-panel-map", "aria-label": "Map" },
+      this.heading,
+      this.box,
+      this.foot,
+      this.said,
+    );
     this.room = new Room(this.box, [this.root, this.foot, this.said], signal, () => redraw());
     /** What is pointed at and what is locked. @type {[Spot | null, Spot | null]} */
     this.marked = [null, null];
@@ -136,28 +187,41 @@ export class MapPanel {
   }
 
   #listen() {
-    const listen = (target, name, heard, more = {}) => target.addEventListener(name, heard, { signal: this.signal, ...more });
+    const listen = (target, name, heard, more = {}) =>
+      target.addEventListener(name, heard, { signal: this.signal, ...more });
     listen(this.canvas, "wheel", (event) => this.#wheel(event), { passive: false });
     listen(this.canvas, "pointerdown", (event) => this.#pressed(event));
     listen(this.canvas, "pointermove", (event) => this.#dragged(event));
-    for (const name of ["pointerup", "pointercancel"]) listen(this.canvas, name, (event) => this.#released(event));
+    for (const name of ["pointerup", "pointercancel"])
+      listen(this.canvas, name, (event) => this.#released(event));
     listen(this.canvas, "keydown", (event) => this.#key(event));
     listen(this.canvas, "blur", () => this.#point(null));
     const there = (x, y) => {
-      const per = this.whole.tokens / Math.max(this.overview.clientWidth, this.overview.clientHeight);
+      const per =
+        this.whole.tokens / Math.max(this.overview.clientWidth, this.overview.clientHeight);
       const { query, key } = this.whole;
-      return { query: query + y * per - this.window.tokens / 2, key: key + x * per - this.window.tokens / 2 };
+      return {
+        query: query + y * per - this.window.tokens / 2,
+        key: key + x * per - this.window.tokens / 2,
+      };
     };
     const go = (at) => this.look({ ...this.window, ...at });
     let pressed = false;
     listen(this.overview, "pointermove", (event) => (pressed = Boolean(event.buttons & 1)));
-    hearPointer(this.overview, there, { hover: (at) => at && pressed && go(at), pick: go }, this.signal);
+    hearPointer(
+      this.overview,
+      there,
+      { hover: (at) => at && pressed && go(at), pick: go },
+      this.signal,
+    );
   }
 
   /** Other texts or kinds, with other choices of rows. @param {string[]} groups */
   restart(groups = []) {
     this.key = undefined;
-    this.rows.root.replaceChildren(...["tokens", ...groups].map((value) => element("option", { value }, value)));
+    this.rows.root.replaceChildren(
+      ...["tokens", ...groups].map((value) => element("option", { value }, value)),
+    );
     this.rows.root.hidden = !groups.length;
   }
 
@@ -186,12 +250,17 @@ export class MapPanel {
   #follow() {
     const { bounds, of = "" } = this.scene;
     const key = JSON.stringify([bounds, of]);
-    const told = of ? null : this.state.options.window ?? null;
+    const told = of ? null : (this.state.options.window ?? null);
     const news = JSON.stringify(told);
-    if (key === this.key && (of || news === this.news)) return void (this.window = windowWithin(this.window, bounds));
+    if (key === this.key && (of || news === this.news))
+      return void (this.window = windowWithin(this.window, bounds));
     [this.key, this.news] = [key, news];
     const window = told && windowWithin({ query: told[0], key: told[1], tokens: told[2] }, bounds);
-    this.window = window && told.every((x, i) => Math.abs(x - [window.query, window.key, window.tokens][i]) < 0.01) ? window : this.whole;
+    this.window =
+      window &&
+      told.every((x, i) => Math.abs(x - [window.query, window.key, window.tokens][i]) < 0.01)
+        ? window
+        : this.whole;
   }
 
   /** @param {Window} window */
@@ -217,7 +286,9 @@ export class MapPanel {
     const { query, key, tokens } = this.window;
     const spot = this.cursor ?? this.marked[1];
     const seen = spot && this.#seen(spot) && spot.query !== null && spot.key !== null;
-    const middle = seen ? { query: spot.query + 0.5, key: spot.key + 0.5 } : { query: query + tokens / 2, key: key + tokens / 2 };
+    const middle = seen
+      ? { query: spot.query + 0.5, key: spot.key + 0.5 }
+      : { query: query + tokens / 2, key: key + tokens / 2 };
     this.look(zoomedWindow(this.window, factor, about ?? middle, this.scene.bounds));
   }
 
@@ -230,9 +301,20 @@ export class MapPanel {
   /** Move so that a spot is seen. @param {Spot} spot */
   #reveal(spot) {
     if (!this.zoomed || this.#seen(spot)) return;
-    const { window: { query, key, tokens }, part } = this;
-    const begin = (at, from, first, count) => (at === null || (at >= first && at < first + count) ? from : at - tokens / 2);
-    const next = windowWithin({ query: begin(spot.query, query, part.query, part.queries), key: begin(spot.key, key, part.key, part.keys), tokens }, this.scene.bounds);
+    const {
+      window: { query, key, tokens },
+      part,
+    } = this;
+    const begin = (at, from, first, count) =>
+      at === null || (at >= first && at < first + count) ? from : at - tokens / 2;
+    const next = windowWithin(
+      {
+        query: begin(spot.query, query, part.query, part.queries),
+        key: begin(spot.key, key, part.key, part.keys),
+        tokens,
+      },
+      this.scene.bounds,
+    );
     if (next.query !== query || next.key !== key) this.look(next);
   }
 
@@ -241,15 +323,24 @@ export class MapPanel {
   /** The place of a pointer in the map, in tokens. */
   #tokenAt(event) {
     const [x, y] = pointWithin(event, this.canvas);
-    const { frame, scene: { part } } = this.map;
-    return { query: part.query + (y - frame.top) / frame.cell, key: part.key + (x - frame.left) / frame.cell };
+    const {
+      frame,
+      scene: { part },
+    } = this.map;
+    return {
+      query: part.query + (y - frame.top) / frame.cell,
+      key: part.key + (x - frame.left) / frame.cell,
+    };
   }
 
   /** The cell at a place, or the nearest one that is seen. */
   #cellNear({ query, key }) {
     const { part } = this;
     const within = (at, from, count) => Math.max(from, Math.min(from + count - 1, Math.floor(at)));
-    return this.map.cellOf({ query: within(query, part.query, part.queries), key: within(key, part.key, part.keys) });
+    return this.map.cellOf({
+      query: within(query, part.query, part.queries),
+      key: within(key, part.key, part.keys),
+    });
   }
 
   #wheel(event) {
@@ -264,7 +355,16 @@ export class MapPanel {
     this.press = null;
     if (event.button || !this.scene) return;
     const [x, y] = [event.clientX, event.clientY];
-    this.press = { x, y, at: this.map.at(...pointWithin(event, this.canvas)), window: this.window, from: this.#cellNear(this.#tokenAt(event)), brush: event.shiftKey, moved: false, down: true };
+    this.press = {
+      x,
+      y,
+      at: this.map.at(...pointWithin(event, this.canvas)),
+      window: this.window,
+      from: this.#cellNear(this.#tokenAt(event)),
+      brush: event.shiftKey,
+      moved: false,
+      down: true,
+    };
   }
 
   /** A click, whose place comes in whole pixels: the place of the press is nearer. */
@@ -282,9 +382,14 @@ export class MapPanel {
     if (!press.moved && (Math.hypot(x, y) < MOVED || !(press.brush || this.zoomed))) return;
     press.moved = true;
     this.canvas.setPointerCapture(event.pointerId);
-    if (press.brush) return this.#point(null, spanned(press.from, this.#cellNear(this.#tokenAt(event))));
+    if (press.brush)
+      return this.#point(null, spanned(press.from, this.#cellNear(this.#tokenAt(event))));
     const { cell } = this.map.frame;
-    this.look({ ...press.window, query: press.window.query - y / cell, key: press.window.key - x / cell });
+    this.look({
+      ...press.window,
+      query: press.window.query - y / cell,
+      key: press.window.key - x / cell,
+    });
   }
 
   #released(event) {
@@ -296,7 +401,11 @@ export class MapPanel {
   #brushed() {
     const { draft } = this;
     this.#point(null);
-    if (draft) this.on.brush([draft.query, draft.query + draft.queries], [draft.key, draft.key + draft.keys]);
+    if (draft)
+      this.on.brush(
+        [draft.query, draft.query + draft.queries],
+        [draft.key, draft.key + draft.keys],
+      );
   }
 
   /** The cursor of the keys, and what is about to be marked. @param {Spot | null} cursor @param {Spot | null} [draft] */
@@ -321,9 +430,14 @@ export class MapPanel {
     }
     const single = !this.map.level && !this.scene.of; // cells are weights, which keys choose at once
     const [, selected] = this.marked;
-    const start = this.cursor ?? (selected && selected.query !== null && selected.key !== null ? selected : this.#cellNear({
-      query: this.part.query + this.part.queries / 2, key: this.part.key + this.part.keys / 2,
-    }));
+    const start =
+      this.cursor ??
+      (selected && selected.query !== null && selected.key !== null
+        ? selected
+        : this.#cellNear({
+            query: this.part.query + this.part.queries / 2,
+            key: this.part.key + this.part.keys / 2,
+          }));
     if (event.key === "Enter" || event.key === " ") {
       taken(event);
       if (this.draft) return this.#brushed();
@@ -337,7 +451,8 @@ export class MapPanel {
       return this.on.step(move);
     }
     const [a, b] = this.scene.bounds;
-    const to = (at, by, [first, end]) => Math.max(first, Math.min(end - 1, at + by * 2 ** this.map.level));
+    const to = (at, by, [first, end]) =>
+      Math.max(first, Math.min(end - 1, at + by * 2 ** this.map.level));
     const moved = this.cursor || event.shiftKey ? move : [0, 0]; // the first arrow only shows where the cursor stands
     const cursor = { query: to(start.query, moved[0], a), key: to(start.key, moved[1], b) };
     if (event.shiftKey && !this.draft) this.brushFrom = this.map.cellOf(start);
@@ -354,7 +469,14 @@ export class MapPanel {
     this.zoomable = this.whole.tokens > ZOOMED_FROM;
     this.zoomButtons.hidden = this.overview.hidden = !this.zoomable;
     this.rows.set(scene.of ?? "tokens");
-    const told = legend(scene.table, scene.end, this.state.valueWeighted && !scene.of, scene.clipped, scene.signed, scene.measure);
+    const told = legend(
+      scene.table,
+      scene.end,
+      this.state.valueWeighted && !scene.of,
+      scene.clipped,
+      scene.signed,
+      scene.measure,
+    );
     if (!this.legend.firstChild) this.legend.replaceChildren(...told); // it takes its room
     this.#drawAll();
     this.legend.replaceChildren(...told);
@@ -379,11 +501,21 @@ export class MapPanel {
   #drawPart() {
     const { end, table, inks, fixed, beside } = this.scene;
     this.drawn = this.window;
-    const scene = { ...this.scene, part: this.part, largest: end, table, colours: inks, unmarked: true };
+    const scene = {
+      ...this.scene,
+      part: this.part,
+      largest: end,
+      table,
+      colours: inks,
+      unmarked: true,
+    };
     this.#arrange(beside);
     const room = this.#room;
     this.given = room.height;
-    const [width, height] = [Math.max(200, room.width), fixed ? Math.max(90, room.height) : Infinity];
+    const [width, height] = [
+      Math.max(200, room.width),
+      fixed ? Math.max(90, room.height) : Infinity,
+    ];
     if (beside.length) this.#sideBySide(scene, beside, width, height);
     else this.map.show(scene, width, 470, height);
     if (!beside.length) this.high = this.map.height;
@@ -395,11 +527,15 @@ export class MapPanel {
     const { part, map } = this;
     const side = 2 ** map.level;
     const notes = [caption];
-    if (side > 1) notes.push(`Each point is the largest of ${side} × ${side} weights, so that none is lost.`);
-    if (causal && part.key + part.keys - 1 > part.query + offset) notes.push("Grey: later tokens, which a query cannot attend to.");
+    if (side > 1)
+      notes.push(`Each point is the largest of ${side} × ${side} weights, so that none is lost.`);
+    if (causal && part.key + part.keys - 1 > part.query + offset)
+      notes.push("Grey: later tokens, which a query cannot attend to.");
     if (map.sampled) notes.push("Not every row fits: some stand for their neighbours.");
     if (part.keys < keys.length || part.queries < queries.length) {
-      notes.push(`Queries ${part.query}–${part.query + part.queries - 1}, keys ${part.key}–${part.key + part.keys - 1} of ${keys.length}.`);
+      notes.push(
+        `Queries ${part.query}–${part.query + part.queries - 1}, keys ${part.key}–${part.key + part.keys - 1} of ${keys.length}.`,
+      );
     }
     if (this.coming) notes.push("Finer points are on their way.");
     else if (map.coarse) notes.push("Finer points are not here: coarser ones stand for them.");
@@ -408,7 +544,10 @@ export class MapPanel {
 
   /** Every map in the box with its scene. @returns {[MatrixMap, any][]} */
   get #maps() {
-    return [[this.map, this.scene], .../** @type {[MatrixMap, any][]} */ (this.scene.beside.map((one) => [one.tile.map, one]))];
+    return [
+      [this.map, this.scene],
+      .../** @type {[MatrixMap, any][]} */ (this.scene.beside.map((one) => [one.tile.map, one])),
+    ];
   }
 
   /** Ask for what is not here yet. */
@@ -420,7 +559,9 @@ export class MapPanel {
       this.#say();
       this.mark(...this.marked);
     };
-    this.coming = this.#maps.map(([map, { want }]) => want?.(this.part, map.level, () => arrived(map))).some(Boolean);
+    this.coming = this.#maps
+      .map(([map, { want }]) => want?.(this.part, map.level, () => arrived(map)))
+      .some(Boolean);
     if (this.coming) this.#say();
   }
 
@@ -436,7 +577,16 @@ export class MapPanel {
 
   /** Several maps at one scale, with cells of one size. */
   #sideBySide(scene, beside, width, height) {
-    const scenes = [scene, ...beside.map(({ tile, ...one }) => ({ ...scene, rowOf: undefined, pixels: undefined, valueAt: undefined, ...one }))];
+    const scenes = [
+      scene,
+      ...beside.map(({ tile, ...one }) => ({
+        ...scene,
+        rowOf: undefined,
+        pixels: undefined,
+        valueAt: undefined,
+        ...one,
+      })),
+    ];
     const sinks = scenes.find(({ nothing }) => nothing);
     const room = this.map.room(sinks ?? scene, width, height < Infinity ? height : TILES_HEIGHT);
     const { columns, tiles, height: high } = tilesOf(scene.part, room, scenes.length);
@@ -455,13 +605,20 @@ export class MapPanel {
     const ratio = pixelRatio();
     const per = (OVERVIEW * ratio) / whole.tokens;
     const part = partOf(whole, scene.bounds);
-    const [width, height] = [part.keys, part.queries].map((count) => Math.max(1, Math.round(count * per)));
+    const [width, height] = [part.keys, part.queries].map((count) =>
+      Math.max(1, Math.round(count * per)),
+    );
     if (this.overviewOf !== scene) {
       const { shades } = scene.small ?? {};
       const small = scene.small ?? pixelsIn(scene, part, width, height);
       const place = scene.signed ? signedShade : shade;
       this.small = document.createElement("canvas");
-      colourCells(this.small, small, scene.table, shades ? (i) => shades[i] : (i) => place(small.values[i], scene.end));
+      colourCells(
+        this.small,
+        small,
+        scene.table,
+        shades ? (i) => shades[i] : (i) => place(small.values[i], scene.end),
+      );
       this.overviewOf = scene;
     }
     const context = sizedContext(this.overview, width / ratio, height / ratio);
@@ -472,14 +629,28 @@ export class MapPanel {
       const reach = (query) => Math.max(0, query + 1 + scene.offset - part.key) * per;
       const [first, last] = [reach(part.query), reach(part.query + part.queries - 1)];
       context.beginPath();
-      for (const [i, [a, b]] of [[first, 0], [Math.max(first, width), 0], [Math.max(last, width), height], [last, height]].entries()) i ? context.lineTo(a, b) : context.moveTo(a, b);
+      for (const [i, [a, b]] of [
+        [first, 0],
+        [Math.max(first, width), 0],
+        [Math.max(last, width), height],
+        [last, height],
+      ].entries())
+        i ? context.lineTo(a, b) : context.moveTo(a, b);
       paintBlocked(context, scene.inks);
     }
-    for (const [ink, line] of [[scene.inks.ground, 4], [scene.inks.accent, 2]]) {
+    for (const [ink, line] of [
+      [scene.inks.ground, 4],
+      [scene.inks.accent, 2],
+    ]) {
       context.strokeStyle = ink;
       context.lineWidth = line * ratio;
       const least = 4 * ratio; // so that it is seen
-      context.strokeRect((window.key - whole.key) * per, (window.query - whole.query) * per, Math.max(least, window.tokens * per), Math.max(least, window.tokens * per));
+      context.strokeRect(
+        (window.key - whole.key) * per,
+        (window.query - whole.query) * per,
+        Math.max(least, window.tokens * per),
+        Math.max(least, window.tokens * per),
+      );
     }
   }
 
@@ -497,7 +668,13 @@ export class MapPanel {
     for (const { tile } of scene.beside) tile.map.mark(hover, selected);
     // For scripts and tests: what is seen.
     const { query, key, tokens } = this.drawn;
-    Object.assign(this.canvas.dataset, { level: String(map.level), coarse: String(map.coarse), tokens: String(tokens), query: String(query), key: String(key) });
+    Object.assign(this.canvas.dataset, {
+      level: String(map.level),
+      coarse: String(map.coarse),
+      tokens: String(tokens),
+      query: String(query),
+      key: String(key),
+    });
   }
 }
 
@@ -505,7 +682,10 @@ export class MapPanel {
 function spanned(one, other) {
   const along = (side, count) => {
     const from = Math.min(one[side], other[side]);
-    return [from, Math.max(one[side] + (one[count] ?? 1), other[side] + (other[count] ?? 1)) - from];
+    return [
+      from,
+      Math.max(one[side] + (one[count] ?? 1), other[side] + (other[count] ?? 1)) - from,
+    ];
   };
   const [[query, queries], [key, keys]] = [along("query", "queries"), along("key", "keys")];
   return { query, key, queries, keys };

@@ -19,38 +19,90 @@ export function headNumbers(heads) {
       return key > reach(query) || hidden?.[key] ? null : row.weights[key];
     };
   };
-  const left = hidden ? Array.from(hidden.keys()).filter((key) => hidden[key]).join(", ") : null;
+  const left = hidden
+    ? Array.from(hidden.keys())
+        .filter((key) => hidden[key])
+        .join(", ")
+    : null;
   const means = sayMap("is_map", {
-    change: maps.signed, value: valueWeighted, measure: kind.measure ?? "attention weight", hidden: left, block: Boolean(block),
-    q: a[0], q_end: a[1] - 1, k: b[0], k_end: b[1] - 1, error: String(single(weightsHere.error ?? 0)),
+    change: maps.signed,
+    value: valueWeighted,
+    measure: kind.measure ?? "attention weight",
+    hidden: left,
+    block: Boolean(block),
+    q: a[0],
+    q_end: a[1] - 1,
+    k: b[0],
+    k_end: b[1] - 1,
+    error: String(single(weightsHere.error ?? 0)),
   });
   const name = kind.spread ? "spread" : maps.signed ? "change" : "weight";
   const arrayOf = (rows) => [["query", "key"], cells(rows), means];
-  const pinned = heads.pins.now.map(({ tile: { place }, rowOf: rows }) => [`${name}_layer_${place.layer}_head_${place.head}`, arrayOf(rows)]);
+  const pinned = heads.pins.now.map(({ tile: { place }, rowOf: rows }) => [
+    `${name}_layer_${place.layer}_head_${place.head}`,
+    arrayOf(rows),
+  ]);
   const nothing = block ? null : heads.shares();
-  return numbersOf({ query: queries, key: keys }, {
-    [name]: arrayOf(rowOf), ...Object.fromEntries(pinned), ...(nothing ? { nothing: [["query"], nothing, sayMap("is_nothing")] } : {}),
-  }, {
-    chosen: chosenIn(heads),
-  });
+  return numbersOf(
+    { query: queries, key: keys },
+    {
+      [name]: arrayOf(rowOf),
+      ...Object.fromEntries(pinned),
+      ...(nothing ? { nothing: [["query"], nothing, sayMap("is_nothing")] } : {}),
+    },
+    {
+      chosen: chosenIn(heads),
+    },
+  );
 }
 
 function chosenIn({ state: { model, options, selected }, shown: { kind, layer, head } }) {
-  const traits = ["a", "b", "pins"].map((trait) => [trait, model.get(trait)]).filter(([, value]) => value !== undefined);
-  return { kind, layer, head, selected: selected && [selected.query, selected.key], ...Object.fromEntries(traits), ...options };
+  const traits = ["a", "b", "pins"]
+    .map((trait) => [trait, model.get(trait)])
+    .filter(([, value]) => value !== undefined);
+  return {
+    kind,
+    layer,
+    head,
+    selected: selected && [selected.query, selected.key],
+    ...Object.fromEntries(traits),
+    ...options,
+  };
 }
 
 /** The part of a long map that is seen, as it is drawn: cells of so many tokens, each its largest weight; or sentences. */
 function cellNumbers(heads) {
-  const { mapPanel: { map: { level, scene }, part }, weightsHere, groups, state } = heads;
+  const {
+    mapPanel: {
+      map: { level, scene },
+      part,
+    },
+    weightsHere,
+    groups,
+    state,
+  } = heads;
   const found = groups ? null : weightsHere.cells(part, level);
-  const { rows, columns } = found?.cells ?? { rows: [part.query, part.query + part.queries], columns: [part.key, part.key + part.keys] };
-  const names = ([from, to], tokens) => Array.from({ length: to - from }, (_, i) => {
-    const first = (from + i) * 2 ** level;
-    return level ? `${first}–${Math.min(tokens.length, first + 2 ** level) - 1}` : tokens[first];
-  });
-  const what = groups ? "share of the weight of a row's tokens that goes to a column's" : state.valueWeighted ? "attention weight times the length of what the value adds" : "attention weight";
+  const { rows, columns } = found?.cells ?? {
+    rows: [part.query, part.query + part.queries],
+    columns: [part.key, part.key + part.keys],
+  };
+  const names = ([from, to], tokens) =>
+    Array.from({ length: to - from }, (_, i) => {
+      const first = (from + i) * 2 ** level;
+      return level ? `${first}–${Math.min(tokens.length, first + 2 ** level) - 1}` : tokens[first];
+    });
+  const what = groups
+    ? "share of the weight of a row's tokens that goes to a column's"
+    : state.valueWeighted
+      ? "attention weight times the length of what the value adds"
+      : "attention weight";
   const means = `${groups ? "" : `largest of ${2 ** level} × ${2 ** level}: `}${what}; of the part on view${weightsHere.letters ? ", some keys left out or weighted" : ""}`;
-  const value = found ? (row, column) => found.values[row * found.width + column] : (row, column) => scene.rowOf(rows[0] + row)[columns[0] + column];
-  return numbersOf({ query: names(rows, scene.queries), key: names(columns, scene.keys) }, { largest: [["query", "key"], value, means] }, { chosen: chosenIn(heads) });
+  const value = found
+    ? (row, column) => found.values[row * found.width + column]
+    : (row, column) => scene.rowOf(rows[0] + row)[columns[0] + column];
+  return numbersOf(
+    { query: names(rows, scene.queries), key: names(columns, scene.keys) },
+    { largest: [["query", "key"], value, means] },
+    { chosen: chosenIn(heads) },
+  );
 }

@@ -14,15 +14,32 @@ function linesPart({ linesPanel: { lines, heading }, state: { kind }, shell: { i
     context.fillStyle = inks.ink;
     /** @type {[Map<number | null, number>, string[], number, CanvasTextAlign][]} */
     const columns = [
-      [lines.places.queries, kind.query_tokens, x + TOKENS_ROOM - 6, "right"], [lines.places.keys, kind.key_tokens, x + TOKENS_ROOM + size.width + 6, "left"],
+      [lines.places.queries, kind.query_tokens, x + TOKENS_ROOM - 6, "right"],
+      [lines.places.keys, kind.key_tokens, x + TOKENS_ROOM + size.width + 6, "left"],
     ];
     for (const [places, tokens, left, align] of columns) {
       context.textAlign = align;
-      for (const [index, at] of places) context.fillText(index === null ? TO_NOTHING : tokens[index], left, y + at, TOKENS_ROOM - 8);
+      for (const [index, at] of places)
+        context.fillText(
+          index === null ? TO_NOTHING : tokens[index],
+          left,
+          y + at,
+          TOKENS_ROOM - 8,
+        );
     }
     context.textAlign = "left";
   };
-  return size && { title: [...heading.querySelectorAll("b, [data-part=lines-of]")].map((part) => part.textContent).join(" · "), width: size.width + 2 * TOKENS_ROOM, height: size.height, of: lines.canvas, draw };
+  return (
+    size && {
+      title: [...heading.querySelectorAll("b, [data-part=lines-of]")]
+        .map((part) => part.textContent)
+        .join(" · "),
+      width: size.width + 2 * TOKENS_ROOM,
+      height: size.height,
+      of: lines.canvas,
+      draw,
+    }
+  );
 }
 
 /**
@@ -31,16 +48,28 @@ function linesPart({ linesPanel: { lines, heading }, state: { kind }, shell: { i
  * @returns {Promise<Blob | null>}
  */
 export function picture(heads, more = []) {
-  const { thumbnails, mapPanel, pins, shown: { layer, head }, shell: { inks } } = heads;
+  const {
+    thumbnails,
+    mapPanel,
+    pins,
+    shown: { layer, head },
+    shell: { inks },
+  } = heads;
   const tag = headTag(layer, head);
   const title = `${heads.model.get("_title")} · layer ${layer}, head ${head}`;
   const maps = [mapPanel.map, ...pins.now.map(({ tile }) => tile.map)].map(({ canvas }) => {
     const caption = canvas.parentElement?.querySelector("figcaption:not([hidden])");
-    const told = [...(caption?.children ?? [])].filter((part) => /** @type {HTMLElement} */ (part).dataset.part !== "unpin").map((part) => part.textContent);
+    const told = [...(caption?.children ?? [])]
+      .filter((part) => /** @type {HTMLElement} */ (part).dataset.part !== "unpin")
+      .map((part) => part.textContent);
     return { canvas, title: told.join(" ") || tag };
   });
   return sheet({
-    title, more, sentence: `${heads.readout.text}${heads.flag.hidden ? "" : ` ${heads.flag.textContent}`}`, inks, width: Infinity,
+    title,
+    more,
+    sentence: `${heads.readout.text}${heads.flag.hidden ? "" : ` ${heads.flag.textContent}`}`,
+    inks,
+    width: Infinity,
     parts: [{ title: "Every head", thumbnails }, { title: "", part: linesPart(heads) }, ...maps],
   });
 }

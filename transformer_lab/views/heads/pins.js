@@ -19,13 +19,28 @@ class Tile {
   constructor(place, does, on, signal) {
     const name = `layer ${place.layer}, head ${place.head}`;
     this.place = place;
-    this.canvas = element("canvas", { role: "img", class: "tl-map", "data-part": "pinned-map", "data-head": `${place.layer}/${place.head}` });
+    this.canvas = element("canvas", {
+      role: "img",
+      class: "tl-map",
+      "data-part": "pinned-map",
+      "data-head": `${place.layer}/${place.head}`,
+    });
     this.map = new MatrixMap(this.canvas, on, signal);
     this.told = element("span", { class: "tl-quiet", "data-part": "pinned-told" });
-    const choose = button(headTag(place.layer, place.head), "pinned", does.choose, `Choose ${name}`);
+    const choose = button(
+      headTag(place.layer, place.head),
+      "pinned",
+      does.choose,
+      `Choose ${name}`,
+    );
     const unpin = button("×", "unpin", does.unpin, `Unpin ${name}`);
     choose.className = unpin.className = "tl-link";
-    this.root = element("figure", { class: "tl-tile" }, element("figcaption", {}, choose, this.told, unpin), this.canvas);
+    this.root = element(
+      "figure",
+      { class: "tl-tile" },
+      element("figcaption", {}, choose, this.told, unpin),
+      this.canvas,
+    );
   }
 }
 
@@ -42,7 +57,12 @@ export class Pins {
     this.now = []; // what stands beside, as drawn
     /** @type {Map<string, any>} weights, or why there are none, by kind/layer/head */
     this.known = new Map();
-    this.button = button("pin", "pin", () => this.toggle(), "Pin this head: its map stays beside those that are chosen next (P)");
+    this.button = button(
+      "pin",
+      "pin",
+      () => this.toggle(),
+      "Pin this head: its map stays beside those that are chosen next (P)",
+    );
     this.button.className = "tl-link";
     this.told = element("span", { class: "tl-quiet", "data-part": "chosen-told" });
     this.caption = element("figcaption", { hidden: true }, element("b"), this.told);
@@ -52,20 +72,33 @@ export class Pins {
     const changed = () => heads.refreshSoon();
     model.on("change:pins", changed);
     signal.addEventListener("abort", () => model.off("change:pins", changed));
-    root.addEventListener("keydown", (event) => {
-      const { target } = event;
-      if (event.key.toLowerCase() !== "p" || event.ctrlKey || event.metaKey || event.altKey) return;
-      if (/** @type {Element} */ (target).matches("textarea, select, input:not([type=range]):not([type=checkbox])")) return;
-      event.stopPropagation();
-      this.toggle();
-    }, { signal });
+    root.addEventListener(
+      "keydown",
+      (event) => {
+        const { target } = event;
+        if (event.key.toLowerCase() !== "p" || event.ctrlKey || event.metaKey || event.altKey)
+          return;
+        if (
+          /** @type {Element} */ (target).matches(
+            "textarea, select, input:not([type=range]):not([type=checkbox])",
+          )
+        )
+          return;
+        event.stopPropagation();
+        this.toggle();
+      },
+      { signal },
+    );
   }
 
   /** Those of the kind on view, which may have fewer. @returns {Pinned[]} */
   get all() {
     if (!this.there) return [];
     const { layers, heads } = this.state.kind;
-    return this.heads.model.get("pins").map(([layer, head]) => ({ layer, head })).filter(({ layer, head }) => layer < layers && head < heads);
+    return this.heads.model
+      .get("pins")
+      .map(([layer, head]) => ({ layer, head }))
+      .filter(({ layer, head }) => layer < layers && head < heads);
   }
 
   /** Those that stand beside the chosen head. */
@@ -86,8 +119,11 @@ export class Pins {
   toggle(place = this.state.place) {
     const now = this.heads.model.get("pins");
     const others = now.filter(([layer, head]) => layer !== place.layer || head !== place.head);
-    if (others.length === now.length && now.length >= MOST_PINS) return this.heads.shell.say(`${FULL}.`);
-    this.state.set({ pins: others.length < now.length ? others : [...now, [place.layer, place.head]] });
+    if (others.length === now.length && now.length >= MOST_PINS)
+      return this.heads.shell.say(`${FULL}.`);
+    this.state.set({
+      pins: others.length < now.length ? others : [...now, [place.layer, place.head]],
+    });
   }
 
   /** Get the weights of those beside: at once where they are here. @param {() => boolean} still whether they are wanted yet */
@@ -102,7 +138,10 @@ export class Pins {
       else missing.push(place);
     }
     for (const place of missing) {
-      const found = await maps.get(kindName, place.layer, place.head, false).then((weights) => ({ weights }), (error) => ({ why: error.message }));
+      const found = await maps.get(kindName, place.layer, place.head, false).then(
+        (weights) => ({ weights }),
+        (error) => ({ why: error.message }),
+      );
       if (!still()) return;
       this.known.set(this.#nameOf(place), found);
       this.heads.shell.draw();
@@ -116,7 +155,10 @@ export class Pins {
       const { weights } = known.get(this.#nameOf(place)) ?? {};
       const none = new Float32Array(this.state.kind.keys); // until they are here
       return {
-        ...drawnOf(weights), tile: this.#tile(place), layer: place.layer, signed: Boolean(weights?.before),
+        ...drawnOf(weights),
+        tile: this.#tile(place),
+        layer: place.layer,
+        signed: Boolean(weights?.before),
         rowOf: weights ? heads.rowsOf(weights) : () => none,
         nothing: weights && !this.state.block ? heads.nothingOf(weights, place.layer) : null,
         cuts: heads.maps.cuts({ kind: this.state.kindName, ...place }),
@@ -128,13 +170,18 @@ export class Pins {
     const name = `${place.layer}/${place.head}`;
     const known = this.tiles.get(name);
     if (known) return known;
-    const made = new Tile(place, {
-      choose: () => this.state.set(place),
-      unpin: () => {
-        this.toggle(place);
-        this.heads.mapPanel.canvas.focus();
+    const made = new Tile(
+      place,
+      {
+        choose: () => this.state.set(place),
+        unpin: () => {
+          this.toggle(place);
+          this.heads.mapPanel.canvas.focus();
+        },
       },
-    }, this.on, this.heads.signal);
+      this.on,
+      this.heads.signal,
+    );
     this.tiles.set(name, made);
     return made;
   }
@@ -150,7 +197,9 @@ export class Pins {
     this.button.textContent = pinned ? "unpin" : "pin";
     this.button.title = full
       ? FULL
-      : pinned ? "Unpin this head (P)" : "Pin this head: its map stays beside those that are chosen next (P)";
+      : pinned
+        ? "Unpin this head (P)"
+        : "Pin this head: its map stays beside those that are chosen next (P)";
     this.button.setAttribute("aria-label", this.button.title);
     this.button.setAttribute("aria-disabled", String(full));
     this.caption.hidden = !scenes.length;
@@ -165,20 +214,30 @@ export class Pins {
     this.#tell(this.told, this.heads.shown, this.heads.mapPanel.scene, focus, "");
     for (const { tile, ...scene } of this.now) {
       const { weights, why } = this.known.get(this.#nameOf(tile.place)) ?? {};
-      const told = this.#tell(tile.told, tile.place, scene, focus, weights ? "" : why ?? "…");
-      tile.canvas.setAttribute("aria-label", `Map of layer ${tile.place.layer}, head ${tile.place.head}, pinned. ${told}`);
+      const told = this.#tell(tile.told, tile.place, scene, focus, weights ? "" : (why ?? "…"));
+      tile.canvas.setAttribute(
+        "aria-label",
+        `Map of layer ${tile.place.layer}, head ${tile.place.head}, pinned. ${told}`,
+      );
     }
   }
 
   /** The number of the cell in focus; without one, what is known of the head. */
   #tell(place, { layer, head }, scene, focus, missing) {
     const { nothing, signed: isChange } = scene;
-    const at = focus && focus.query !== null && !focus.level && (focus.nothing ? nothing : focus.key !== null);
-    const value = at && (focus.nothing ? nothing(focus.query) : valueIn(scene, focus.query, focus.key));
+    const at =
+      focus &&
+      focus.query !== null &&
+      !focus.level &&
+      (focus.nothing ? nothing : focus.key !== null);
+    const value =
+      at && (focus.nothing ? nothing(focus.query) : valueIn(scene, focus.query, focus.key));
     const cell = at && Number.isFinite(value);
-    const [brief, whole = brief] = missing ? [missing] : cell
-      ? [`${focus.nothing ? `${TO_NOTHING} ` : ""}${isChange ? changeText(value) : short(value)}`]
-      : this.heads.does.known?.(layer, head) ?? [""];
+    const [brief, whole = brief] = missing
+      ? [missing]
+      : cell
+        ? [`${focus.nothing ? `${TO_NOTHING} ` : ""}${isChange ? changeText(value) : short(value)}`]
+        : (this.heads.does.known?.(layer, head) ?? [""]);
     place.textContent = brief;
     place.title = whole;
     return whole;

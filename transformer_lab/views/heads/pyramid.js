@@ -37,7 +37,8 @@ export function levelFor(tokens, pixels, finest, top) {
 
 /** The cells of a level that a part of a map touches. @param {Part} part @param {number} level @returns {{rows: Cells, columns: Cells}} */
 export function cellsSeen({ query, key, queries, keys }, level) {
-  const seen = (from, count) => /** @type {Cells} */ ([Math.floor(from / 2 ** level), Math.ceil((from + count) / 2 ** level)]);
+  const seen = (from, count) =>
+    /** @type {Cells} */ ([Math.floor(from / 2 ** level), Math.ceil((from + count) / 2 ** level)]);
   return { rows: seen(query, queries), columns: seen(key, keys) };
 }
 
@@ -51,7 +52,8 @@ export function tilesHolding({ rows, columns }, tile) {
   const found = [];
   const middle = [(rows[0] + rows[1]) / 2 / tile - 0.5, (columns[0] + columns[1]) / 2 / tile - 0.5];
   for (let row = Math.floor(rows[0] / tile); row * tile < rows[1]; row++) {
-    for (let column = Math.floor(columns[0] / tile); column * tile < columns[1]; column++) found.push([row, column]);
+    for (let column = Math.floor(columns[0] / tile); column * tile < columns[1]; column++)
+      found.push([row, column]);
   }
   const away = ([row, column]) => Math.hypot(row - middle[0], column - middle[1]);
   return found.sort((a, b) => away(a) - away(b));
@@ -72,8 +74,14 @@ export function gathered(tileAt, level, { rows, columns }, tile, top) {
   const values = new Float32Array(height * width);
   let coarse = false;
   for (const [tileRow, tileColumn] of tilesHolding({ rows, columns }, tile)) {
-    const [fromRow, toRow] = [Math.max(rows[0], tileRow * tile), Math.min(rows[1], (tileRow + 1) * tile)];
-    const [fromColumn, toColumn] = [Math.max(columns[0], tileColumn * tile), Math.min(columns[1], (tileColumn + 1) * tile)];
+    const [fromRow, toRow] = [
+      Math.max(rows[0], tileRow * tile),
+      Math.min(rows[1], (tileRow + 1) * tile),
+    ];
+    const [fromColumn, toColumn] = [
+      Math.max(columns[0], tileColumn * tile),
+      Math.min(columns[1], (tileColumn + 1) * tile),
+    ];
     let [up, found] = [0, null];
     while (!found && level + up <= top) {
       found = tileAt(level + up, tileRow >> up, tileColumn >> up);
@@ -85,7 +93,9 @@ export function gathered(tileAt, level, { rows, columns }, tile, top) {
     for (let row = fromRow; row < toRow; row++) {
       const of = ((row >> up) - top_) * found.columns;
       for (let column = fromColumn; column < toColumn; column++) {
-        values[(row - rows[0]) * width + column - columns[0]] = weightOf(found.most[of + (column >> up) - left]);
+        values[(row - rows[0]) * width + column - columns[0]] = weightOf(
+          found.most[of + (column >> up) - left],
+        );
       }
     }
   }
@@ -183,7 +193,13 @@ export class Pyramid {
   /** The largest weights of the cells of a level that a part touches. @param {Part} part @param {number} level */
   cells(part, level) {
     const cells = cellsSeen(part, level);
-    const found = gathered((...at) => this.tile(...at), level, cells, this.size.tile, this.info.level);
+    const found = gathered(
+      (...at) => this.tile(...at),
+      level,
+      cells,
+      this.size.tile,
+      this.info.level,
+    );
     const { scale } = this.info;
     if (scale !== 1) found.values.forEach((value, i) => (found.values[i] = value * scale));
     return { ...found, cells };
@@ -193,7 +209,13 @@ export class Pyramid {
   pixels(part, width, height) {
     const level = levelFor(part.keys, width, this.finest, this.info.level);
     const { values, cells, coarse } = this.cells(part, level);
-    return { values: pixelsOf(values, cells, level, part, width, height), width, height, level, coarse };
+    return {
+      values: pixelsOf(values, cells, level, part, width, height),
+      width,
+      height,
+      level,
+      coarse,
+    };
   }
 
   /** Largest and mean share of a cell; null while it is not here. @param {{level: number, row: number, column: number}} cell */
@@ -202,13 +224,19 @@ export class Pyramid {
     const found = this.tile(level, Math.floor(row / tile), Math.floor(column / tile));
     if (!found) return null;
     const at = (row % tile) * found.columns + (column % tile);
-    const [most, share] = [found.most[at], found.share[at]].map((bits) => weightOf(bits) * this.info.scale);
+    const [most, share] = [found.most[at], found.share[at]].map(
+      (bits) => weightOf(bits) * this.info.scale,
+    );
     return { most, share };
   }
 
   /** A single weight; NaN while it is not here. */
   value(query, key) {
-    return this.here.get(`row/${query}`)?.row?.[key] ?? this.cell({ level: 0, row: query, column: key })?.most ?? NaN;
+    return (
+      this.here.get(`row/${query}`)?.row?.[key] ??
+      this.cell({ level: 0, row: query, column: key })?.most ??
+      NaN
+    );
   }
 
   /** The largest, and where colours end. */
@@ -225,8 +253,14 @@ export class Pyramid {
    * @returns {boolean} whether some are on their way
    */
   want(part, level, here) {
-    const tiles = level < this.info.level ? tilesHolding(cellsSeen(part, level), this.size.tile) : [];
-    this.wanted = tiles.filter(([row, column]) => !this.absent.has(`${level}/${row}/${column}`) && !this.tile(level, row, column)).map(([row, column]) => [level, row, column]);
+    const tiles =
+      level < this.info.level ? tilesHolding(cellsSeen(part, level), this.size.tile) : [];
+    this.wanted = tiles
+      .filter(
+        ([row, column]) =>
+          !this.absent.has(`${level}/${row}/${column}`) && !this.tile(level, row, column),
+      )
+      .map(([row, column]) => [level, row, column]);
     this.arrived = here;
     this.#next();
     return this.wanted.length > 0;
@@ -273,9 +307,15 @@ export class Pyramid {
     const what = query === null ? `column/${key}` : `row/${query}`;
     if (this.here.has(what)) return null;
     return this.#once(what, ({ message, buffers }) => {
-      const numbers = Float32Array.from(typed(Uint16Array, buffers[0]), (code) => weightOf(code) * this.info.scale);
+      const numbers = Float32Array.from(
+        typed(Uint16Array, buffers[0]),
+        (code) => weightOf(code) * this.info.scale,
+      );
       while (this.here.size >= ROWS_KEPT) this.here.delete(this.here.keys().next().value);
-      this.here.set(what, query === null ? { column: numbers } : { row: numbers, nothing: message.info.nothing });
+      this.here.set(
+        what,
+        query === null ? { column: numbers } : { row: numbers, nothing: message.info.nothing },
+      );
       this.asked.delete(what);
     });
   }
@@ -292,12 +332,17 @@ export class Pyramid {
 
   /** What each sentence (or paragraph) gives to each: [row, column] flat. @param {string} name @returns {Promise<Float32Array>} */
   groups(name) {
-    return this.#once(`groups/${name}`, ({ buffers }) => Float32Array.from(typed(Uint16Array, buffers[0]), (code) => weightOf(code) * this.info.scale));
+    return this.#once(`groups/${name}`, ({ buffers }) =>
+      Float32Array.from(typed(Uint16Array, buffers[0]), (code) => weightOf(code) * this.info.scale),
+    );
   }
 
   /** @param {string} what */
   #ask(what) {
-    return this.requests.ask({ type: "block", name: `${this.name}|${this.letters}|${what}` }, false);
+    return this.requests.ask(
+      { type: "block", name: `${this.name}|${this.letters}|${what}` },
+      false,
+    );
   }
 
   #once(what, read) {
@@ -319,6 +364,12 @@ export class Pyramid {
 }
 
 /** How a map draws weights of which not all are here. @param {any} weights */
-export const drawnOf = (weights) => (weights?.tiles ? {
-  pixels: (...of) => weights.pixels(...of), valueAt: (query, key) => weights.value(query, key), want: (...of) => weights.want(...of), ends: weights.ends,
-} : {});
+export const drawnOf = (weights) =>
+  weights?.tiles
+    ? {
+        pixels: (...of) => weights.pixels(...of),
+        valueAt: (query, key) => weights.value(query, key),
+        want: (...of) => weights.want(...of),
+        ends: weights.ends,
+      }
+    : {};

@@ -15,7 +15,8 @@ const LONGEST = 1024; // tokens of a map that are shown
 const THUMBNAIL = 32;
 
 /** Of what a text is: two of the same words, masks and tokens are one. @param {import("../explorer/reading.js").Words} words */
-export const readingName = ({ text, target, masked, given }) => JSON.stringify([text, target, masked, given]);
+export const readingName = ({ text, target, masked, given }) =>
+  JSON.stringify([text, target, masked, given]);
 
 /** Text that JSON and Python can hold. @param {string} text */
 export const wellFormed = (text) => text.replace(/\p{Surrogate}/gu, "?");
@@ -29,13 +30,27 @@ export function kindsOf(before, told) {
   const kinds = {};
   let [thumbs, maps, norms] = [0, 0, 0];
   for (const [kind, { segments: _, sinks: __, ...known }] of Object.entries(before)) {
-    const [queries, keys] = [kind === "encoder" ? told.text : (told.target ?? told.text), kind === "decoder" ? (told.target ?? told.text) : told.text];
+    const [queries, keys] = [
+      kind === "encoder" ? told.text : (told.target ?? told.text),
+      kind === "decoder" ? (told.target ?? told.text) : told.text,
+    ];
     const [allQueries, allKeys] = [queries.tokens.length, keys.tokens.length];
     const [nQueries, nKeys] = [Math.min(LONGEST, allQueries), Math.min(LONGEST, allKeys)];
     const thumbnail = [Math.min(THUMBNAIL, allQueries), Math.min(THUMBNAIL, allKeys)];
     kinds[kind] = {
-      ...known, queries: nQueries, keys: nKeys, all_queries: allQueries, all_keys: allKeys, thumbnail, thumbs, maps, norms, has_norms: true,
-      query_tokens: queries.tokens.slice(0, nQueries), key_tokens: keys.tokens.slice(0, nKeys), special: keys.special.filter((i) => i < nKeys),
+      ...known,
+      queries: nQueries,
+      keys: nKeys,
+      all_queries: allQueries,
+      all_keys: allKeys,
+      thumbnail,
+      thumbs,
+      maps,
+      norms,
+      has_norms: true,
+      query_tokens: queries.tokens.slice(0, nQueries),
+      key_tokens: keys.tokens.slice(0, nKeys),
+      special: keys.special.filter((i) => i < nKeys),
     };
     const count = known.layers * known.heads;
     thumbs += count * thumbnail[0] * thumbnail[1];
@@ -48,12 +63,19 @@ export function kindsOf(before, told) {
 /** What the engine is asked for to show these kinds: their sizes, and whether all maps go at once. */
 function shownOf(kinds) {
   const shown = Object.entries(kinds).map(([kind, { queries, keys }]) => ({ kind, queries, keys }));
-  const size = Object.values(kinds).reduce((sum, { layers, heads, all_queries: queries, all_keys: keys }) => sum + 2 * layers * heads * queries * keys, 0);
+  const size = Object.values(kinds).reduce(
+    (sum, { layers, heads, all_queries: queries, all_keys: keys }) =>
+      sum + 2 * layers * heads * queries * keys,
+    0,
+  );
   return { shown, whole: size <= ALL_MAPS_BYTES };
 }
 
 /** Of traits that hold maps, what stands for none. @param {string} side "", or "_after" with edits */
-export const noMaps = (side) => ({ ...Object.fromEntries(MAPS.map((name) => [`${side}${name}`, NO_BYTES])), [`${side}_first`]: {} });
+export const noMaps = (side) => ({
+  ...Object.fromEntries(MAPS.map((name) => [`${side}${name}`, NO_BYTES])),
+  [`${side}_first`]: {},
+});
 
 /**
  * Traits with the maps of every head, or of one where all are too many.
@@ -71,7 +93,12 @@ export async function mapTraits(ask, kinds, { kind, layer, head }, { side = "", 
   if (whole) return traits;
   const name = `${kind}/${layer}/${head}`;
   const { buffers } = await headBlock(ask, kinds, name, edits);
-  return { ...traits, [`${side}_first`]: { ...WEIGHTS, name }, [`${side}_maps`]: buffers[0], [`${side}_norms`]: buffers[1] };
+  return {
+    ...traits,
+    [`${side}_first`]: { ...WEIGHTS, name },
+    [`${side}_maps`]: buffers[0],
+    [`${side}_norms`]: buffers[1],
+  };
 }
 
 /**
@@ -85,15 +112,27 @@ export async function headBlock(ask, kinds, name, edits = []) {
   if (!ONE_HEAD.test(name)) throw new Error("this page does not hold it");
   const [kind, layer, head] = name.split("/");
   const { queries, keys } = kinds[kind];
-  const { map, norms } = await ask({ ask: "picture", edits, shown: { kind, queries, keys, layer: Number(layer), head: Number(head) } });
+  const { map, norms } = await ask({
+    ask: "picture",
+    edits,
+    shown: { kind, queries, keys, layer: Number(layer), head: Number(head) },
+  });
   return { type: "block", info: WEIGHTS, buffers: [viewOf(map), viewOf(norms)] };
 }
 
 /** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
 export const aliveHeads = (model, signal) =>
-  aliveTextPage(model, signal, { traits: headTraits, block: headPart, names: ONE_HEAD, wanted: () => Boolean(model.get("_first")?.name) });
+  aliveTextPage(model, signal, {
+    traits: headTraits,
+    block: headPart,
+    names: ONE_HEAD,
+    wanted: () => Boolean(model.get("_first")?.name),
+  });
 
-const about = (ask, { of }) => (question) => ask({ ...question, of });
+const about =
+  (ask, { of }) =>
+  (question) =>
+    ask({ ...question, of });
 
 async function headTraits(ask, [told], page) {
   const kinds = kindsOf(page.get("_kinds"), told);

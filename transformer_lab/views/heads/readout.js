@@ -5,7 +5,19 @@ import { byTouch, element, tokenElement } from "../shared/dom.js";
 import { sayProse } from "../shared/prose.js";
 import { MANY_QUERIES } from "./lines.js";
 import { quoted } from "../shared/messages.js";
-import { betweenChangeSentence, betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, nothingSentence, querySentence, spreadSentence, TO_NOTHING } from "../shared/map_sentences.js";
+import {
+  betweenChangeSentence,
+  betweenSentence,
+  cellSentence,
+  decimalsFor,
+  differenceSentence,
+  headSentence,
+  keySentence,
+  nothingSentence,
+  querySentence,
+  spreadSentence,
+  TO_NOTHING,
+} from "../shared/map_sentences.js";
 
 const SAMPLED_ROWS = 256;
 
@@ -29,10 +41,20 @@ const SAMPLED_ROWS = 256;
 
 export class Readout {
   constructor() {
-    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
+    this.sentence = element("p", {
+      class: "tl-sentence",
+      role: "status",
+      "aria-live": "polite",
+      "data-part": "sentence",
+    });
     this.numbers = element("p", { class: "tl-readout", "data-part": "readout" });
     this.table = element("table", { class: "tl-table", "data-part": "table" });
-    this.details = element("details", { class: "tl-details" }, element("summary", { title: "The five largest as a table" }, "top 5"), this.table);
+    this.details = element(
+      "details",
+      { class: "tl-details" },
+      element("summary", { title: "The five largest as a table" }, "top 5"),
+      this.table,
+    );
     this.text = "";
   }
 
@@ -47,11 +69,28 @@ export class Readout {
   /** @param {Scene} scene */
   #say({ seen, focus, rowOf, signed: isChange, between, overall, columnOf: given }) {
     const many = seen.queries.length > MANY_QUERIES && !given;
-    if (focus?.nothing && seen.nothing) return nothingSentence(seen, focus.query, seen.nothing[focus.query], isChange);
-    if (isChange && between?.was && !focus) return betweenChangeSentence(seen, between.a, between.b, between.was.share, between.share, between.about || between.was.about);
+    if (focus?.nothing && seen.nothing)
+      return nothingSentence(seen, focus.query, seen.nothing[focus.query], isChange);
+    if (isChange && between?.was && !focus)
+      return betweenChangeSentence(
+        seen,
+        between.a,
+        between.b,
+        between.was.share,
+        between.share,
+        between.about || between.was.about,
+      );
     if (isChange) return differenceSentence(seen, rowOf, focus);
     if (seen.spread) return spreadSentence(seen, rowOf, focus);
-    if (!focus && between) return betweenSentence(seen, between.a, between.b, between.share, between.even, between.about);
+    if (!focus && between)
+      return betweenSentence(
+        seen,
+        between.a,
+        between.b,
+        between.share,
+        between.even,
+        between.about,
+      );
     if (!focus && overall) return overall;
     if (!focus) {
       // It is the same until the rows are others, and costs a look at every row.
@@ -65,26 +104,40 @@ export class Readout {
     const { query, key } = focus;
     if (query !== null && key !== null) return cellSentence(seen, query, key, rowOf(query));
     if (query !== null) return querySentence(seen, query, rowOf(query));
-    if (many) return `${quoted(seen.keys[key])}: choose a query to see how much it attends to this token.`;
+    if (many)
+      return `${quoted(seen.keys[key])}: choose a query to see how much it attends to this token.`;
     return keySentence(seen, key, given ? given(key) : columnOf(rowOf, seen.queries.length, key));
   }
 
   /** @param {Scene} scene */
   #number({ seen, number: { spot, value, words }, locked, changed, error, signed: isChange }) {
     const lock = locked
-      ? [element("span", { class: "tl-lock", "data-part": "lock" }, lockSign(), byTouch() ? "Locked · tap it again to release" : "Locked · press Esc to release")]
+      ? [
+          element(
+            "span",
+            { class: "tl-lock", "data-part": "lock" },
+            lockSign(),
+            byTouch() ? "Locked · tap it again to release" : "Locked · press Esc to release",
+          ),
+        ]
       : [];
     if (words) return this.numbers.replaceChildren(...lock, element("span", {}, ...words));
     if (value === undefined || !spot) {
       const hint = spot
-        ? byTouch() ? "Tap a cell to see its weight." : "Hover over a cell to see its weight."
-        : byTouch() ? "Tap a token or cell to lock it." : "Hover over a token or cell; click to lock it.";
+        ? byTouch()
+          ? "Tap a cell to see its weight."
+          : "Hover over a cell to see its weight."
+        : byTouch()
+          ? "Tap a token or cell to lock it."
+          : "Hover over a token or cell; click to lock it.";
       this.numbers.replaceChildren(...lock, element("span", { class: "tl-quiet" }, hint));
       return;
     }
     const { query, key, nothing } = spot;
     const decimals = seen.valueWeighted ? 3 : decimalsFor(error);
-    const told = isChange ? `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(decimals)}` : value.toFixed(decimals);
+    const told = isChange
+      ? `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(decimals)}`
+      : value.toFixed(decimals);
     const number = element("b", { "data-part": "number" }, told);
     this.numbers.replaceChildren(
       ...lock,
@@ -115,13 +168,21 @@ export class Readout {
       row = given ? given(focus.key) : columnOf(rowOf, seen.queries.length, focus.key);
       title = `What attends to ${quoted(seen.keys[focus.key])}`;
     }
-    const rest = row && focus.query !== null && !seen.valueWeighted ? seen.nothing?.[focus.query] ?? null : null;
+    const rest =
+      row && focus.query !== null && !seen.valueWeighted
+        ? (seen.nothing?.[focus.query] ?? null)
+        : null;
     const tokens = focus?.query === null ? seen.queries : seen.keys;
     const decimals = seen.valueWeighted ? 3 : decimalsFor(error);
     const top = row ? largest(row, 5) : [];
-    const heads = ["", "token", "position", "weight", ""].map((name) => element("th", { scope: "col" }, name));
+    const heads = ["", "token", "position", "weight", ""].map((name) =>
+      element("th", { scope: "col" }, name),
+    );
     const rows = top.map(({ index, weight }, i) => {
-      const bar = element("div", { class: "tl-bar", style: `width:${(100 * weight) / top[0].weight}%` });
+      const bar = element("div", {
+        class: "tl-bar",
+        style: `width:${(100 * weight) / top[0].weight}%`,
+      });
       return element(
         "tr",
         {},
@@ -133,7 +194,9 @@ export class Readout {
       );
     });
     if (rest !== null) {
-      const cells = [TO_NOTHING, "", rest.toFixed(decimals), ""].map((text, i) => element(i ? "td" : "th", i ? {} : { scope: "row" }, text));
+      const cells = [TO_NOTHING, "", rest.toFixed(decimals), ""].map((text, i) =>
+        element(i ? "td" : "th", i ? {} : { scope: "row" }, text),
+      );
       rows.push(element("tr", { class: "tl-apart" }, element("td", {}), ...cells));
     }
     this.table.replaceChildren(
@@ -152,7 +215,8 @@ export function howExact(error, decimals) {
   return ` ± ${about}, computed here from 16-bit numbers`;
 }
 
-const columnOf = (rowOf, queries, key) => Float32Array.from({ length: queries }, (_, query) => rowOf(query)[key]);
+const columnOf = (rowOf, queries, key) =>
+  Float32Array.from({ length: queries }, (_, query) => rowOf(query)[key]);
 
 function lockSign() {
   const made = (tag, attributes) => {
@@ -160,7 +224,12 @@ function lockSign() {
     for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
     return node;
   };
-  const svg = made("svg", { viewBox: "0 0 16 16", width: "14", height: "14", "aria-hidden": "true" });
+  const svg = made("svg", {
+    viewBox: "0 0 16 16",
+    width: "14",
+    height: "14",
+    "aria-hidden": "true",
+  });
   const shape = "M4 7V5a4 4 0 0 1 8 0v2h1v8H3V7zm2 0h4V5a2 2 0 0 0-4 0z";
   svg.append(made("path", { d: shape, fill: "currentColor", "fill-rule": "evenodd" }));
   return svg;

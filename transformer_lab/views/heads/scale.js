@@ -38,7 +38,14 @@ export function median(values) {
  * @param {string} [measure] what values are, other than weights
  * @returns {Node[]}
  */
-export function legend(table, end, valueWeighted, clipped, isChange = false, measure = "attention weight") {
+export function legend(
+  table,
+  end,
+  valueWeighted,
+  clipped,
+  isChange = false,
+  measure = "attention weight",
+) {
   const decimals = end >= 1 ? 1 : Math.ceil(-Math.log10(end)) + 1;
   const name = (value) => {
     if (value === 0) return "0";
@@ -50,5 +57,9 @@ export function legend(table, end, valueWeighted, clipped, isChange = false, mea
     : legendTicks(end);
   const what = `${isChange ? "change of " : ""}${valueWeighted ? "weight × value length" : measure}`;
   const cut = clipped ? `; beyond ${name(end)} colours are the same` : "";
-  return colourLegend(table, what + cut, places.map(([value, place]) => [place, isChange ? changeText(value) : name(value)]));
+  return colourLegend(
+    table,
+    what + cut,
+    places.map(([value, place]) => [place, isChange ? changeText(value) : name(value)]),
+  );
 }

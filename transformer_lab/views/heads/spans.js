@@ -18,18 +18,37 @@ class TokenRow {
    */
   constructor(label, does, signal) {
     this.does = does;
-    this.root = element("div", { class: "tl-span-row", role: "listbox", "aria-multiselectable": "true", "aria-label": label, "data-part": "span-row" });
+    this.root = element("div", {
+      class: "tl-span-row",
+      role: "listbox",
+      "aria-multiselectable": "true",
+      "aria-label": label,
+      "data-part": "span-row",
+    });
     const listen = (target, name, heard) => target.addEventListener(name, heard, { signal });
     listen(this.root, "pointerdown", (event) => this.#pressed(event));
     listen(this.root, "pointermove", (event) => this.#moved(event));
-    for (const name of ["pointerup", "pointercancel"]) listen(this.root, name, () => this.#released());
+    for (const name of ["pointerup", "pointercancel"])
+      listen(this.root, name, () => this.#released());
     listen(this.root, "keydown", (event) => this.#key(event));
     this.at = 0;
   }
 
   /** @param {string[]} tokens */
   list(tokens) {
-    this.tokens = tokens.map((token, i) => element("span", { role: "option", class: "tl-span-token", tabindex: i ? -1 : 0, "data-index": i, "aria-selected": "false" }, tokenElement(token)));
+    this.tokens = tokens.map((token, i) =>
+      element(
+        "span",
+        {
+          role: "option",
+          class: "tl-span-token",
+          tabindex: i ? -1 : 0,
+          "data-index": i,
+          "aria-selected": "false",
+        },
+        tokenElement(token),
+      ),
+    );
     this.at = 0;
     this.root.replaceChildren(...this.tokens);
   }
@@ -37,7 +56,9 @@ class TokenRow {
   /** @param {Record<string, import("./between.js").Span | null>} spans by name */
   show(spans) {
     this.tokens.forEach((token, i) => {
-      const on = Object.keys(spans).filter((name) => spans[name] && i >= spans[name][0] && i < spans[name][1]);
+      const on = Object.keys(spans).filter(
+        (name) => spans[name] && i >= spans[name][0] && i < spans[name][1],
+      );
       for (const name of ["a", "b"]) {
         token.classList.toggle(`tl-in-${name}`, on.includes(name));
         token.classList.toggle(`tl-begins-${name}`, on.includes(name) && i === spans[name][0]);
@@ -76,7 +97,14 @@ class TokenRow {
 
   #key(event) {
     const { length } = this.tokens;
-    const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1, Home: -length, End: length }[event.key];
+    const by = {
+      ArrowLeft: -1,
+      ArrowRight: 1,
+      ArrowUp: -1,
+      ArrowDown: 1,
+      Home: -length,
+      End: length,
+    }[event.key];
     const name = event.key.toLowerCase();
     if (by) {
       if (event.shiftKey) this.from ??= this.at;
@@ -118,37 +146,75 @@ export class Spans {
     this.marks = "a";
     this.open = false;
     this.draft = {};
-    this.opener = button("from A to B", "spans", () => this.#toggle(), "Show only what goes from one part of the text to another");
+    this.opener = button(
+      "from A to B",
+      "spans",
+      () => this.#toggle(),
+      "Show only what goes from one part of the text to another",
+    );
     this.which = radioGroup({
-      label: "Mark", part: "span-which", chosen: "a", choices: Object.entries(SPAN_NAMES).map(([value, text]) => ({ value, text })),
+      label: "Mark",
+      part: "span-which",
+      chosen: "a",
+      choices: Object.entries(SPAN_NAMES).map(([value, text]) => ({ value, text })),
       choose: (name) => this.#choose(name),
     });
     this.segments = menu("Segments of the text", "segments", [], (value) => this.#segments(value));
-    this.clear = button("clear", "span-clear", () => this.#set(null, null), "Show the whole map again (Esc)");
+    this.clear = button(
+      "clear",
+      "span-clear",
+      () => this.#set(null, null),
+      "Show the whole map again (Esc)",
+    );
     this.why = element("span", { class: "tl-span-why", role: "status", "data-part": "span-why" });
-    const span = (from, to) => /** @type {[number, number]} */ ([Math.min(from, to), Math.max(from, to) + 1]);
-    const row = (label, only) => new TokenRow(label, {
-      draft: (from, to) => {
-        this.draft = { [only ?? this.marks]: span(from, to) };
-        this.#show();
-      },
-      mark: (from, to) => this.#mark(only ?? this.marks, span(from, to)),
-      done: () => this.state.model.get("a") && !this.state.model.get("b") && this.#choose("b"),
-      choose: (name) => !only && this.#choose(name),
-    }, signal);
+    const span = (from, to) =>
+      /** @type {[number, number]} */ ([Math.min(from, to), Math.max(from, to) + 1]);
+    const row = (label, only) =>
+      new TokenRow(
+        label,
+        {
+          draft: (from, to) => {
+            this.draft = { [only ?? this.marks]: span(from, to) };
+            this.#show();
+          },
+          mark: (from, to) => this.#mark(only ?? this.marks, span(from, to)),
+          done: () => this.state.model.get("a") && !this.state.model.get("b") && this.#choose("b"),
+          choose: (name) => !only && this.#choose(name),
+        },
+        signal,
+      );
     this.rows = {
       both: row("Tokens: drag, or Shift and arrow keys, mark a span; A and B choose which"),
       a: row("Queries: drag, or Shift and arrow keys, mark A", "a"),
       b: row("Keys: drag, or Shift and arrow keys, mark B", "b"),
     };
-    this.root = element("section", { class: "tl-spans", "aria-label": "From A to B", "data-part": "span-panel", hidden: true },
-      element("div", { class: "tl-span-tools" }, this.which.root, this.segments.root, this.clear, this.why),
-      ...Object.values(this.rows).map(({ root: made }) => made));
-    root.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || event.cancelBubble || !(state.model.get("a") || state.model.get("b"))) return;
-      event.stopPropagation();
-      this.#set(null, null);
-    }, { signal });
+    this.root = element(
+      "section",
+      { class: "tl-spans", "aria-label": "From A to B", "data-part": "span-panel", hidden: true },
+      element(
+        "div",
+        { class: "tl-span-tools" },
+        this.which.root,
+        this.segments.root,
+        this.clear,
+        this.why,
+      ),
+      ...Object.values(this.rows).map(({ root: made }) => made),
+    );
+    root.addEventListener(
+      "keydown",
+      (event) => {
+        if (
+          event.key !== "Escape" ||
+          event.cancelBubble ||
+          !(state.model.get("a") || state.model.get("b"))
+        )
+          return;
+        event.stopPropagation();
+        this.#set(null, null);
+      },
+      { signal },
+    );
   }
 
   /** When the first text is here. */
@@ -156,10 +222,15 @@ export class Spans {
     const { model } = this.state;
     const { signal } = this.shell;
     hearChanges(model, ["a", "b"], () => this.#changed(), signal);
-    hearChanges(model, ["kind", "_kinds"], () => {
-      if (!model.get("_live") && (model.get("a") || model.get("b"))) this.#set(null, null); // they name tokens of another text
-      this.#show();
-    }, signal);
+    hearChanges(
+      model,
+      ["kind", "_kinds"],
+      () => {
+        if (!model.get("_live") && (model.get("a") || model.get("b"))) this.#set(null, null); // they name tokens of another text
+        this.#show();
+      },
+      signal,
+    );
     this.open = Boolean(model.get("a") || model.get("b"));
     this.#show();
   }
@@ -226,7 +297,8 @@ export class Spans {
       keys.show({ b });
     }
     const { segments = [] } = kind;
-    const at = (span) => segments.findIndex((one) => span && one[0] === span[0] && one[1] === span[1]);
+    const at = (span) =>
+      segments.findIndex((one) => span && one[0] === span[0] && one[1] === span[1]);
     this.segments.set(at(a) < 0 || at(b) < 0 ? "" : `${at(a)},${at(b)}`);
   }
 
@@ -241,11 +313,18 @@ export class Spans {
       b.list(kind.key_tokens.slice(0, kind.keys));
     }
     const { segments = [] } = kind;
-    const pairs = segments.flatMap((_, from) => segments.map((_, to) => [from, to]))
+    const pairs = segments
+      .flatMap((_, from) => segments.map((_, to) => [from, to]))
       .filter(([from, to]) => !whyNotBetween(segments[from], segments[to], kind));
     this.segments.root.replaceChildren(
       element("option", { value: "" }, "segments …"),
-      ...pairs.map(([from, to]) => element("option", { value: `${from},${to}` }, from === to ? `within segment ${from + 1}` : `segment ${from + 1} → segment ${to + 1}`)),
+      ...pairs.map(([from, to]) =>
+        element(
+          "option",
+          { value: `${from},${to}` },
+          from === to ? `within segment ${from + 1}` : `segment ${from + 1} → segment ${to + 1}`,
+        ),
+      ),
     );
     this.segments.root.hidden = !pairs.length;
   }

@@ -124,8 +124,16 @@ export class HeadState {
     const call = this.valueWeighted ? "value_weighted" : "pattern";
     const { query = null, key = null } = selected ?? {};
     const { block } = this;
-    if (!selected && block) return `trace.${call}(layer=${layer}, head=${head}${more})[${block.a.join(":")}, ${block.b.join(":")}]`;
-    const index = query !== null && key !== null ? `[${query}, ${key}]` : query !== null ? `[${query}]` : key !== null ? `[:, ${key}]` : "";
+    if (!selected && block)
+      return `trace.${call}(layer=${layer}, head=${head}${more})[${block.a.join(":")}, ${block.b.join(":")}]`;
+    const index =
+      query !== null && key !== null
+        ? `[${query}, ${key}]`
+        : query !== null
+          ? `[${query}]`
+          : key !== null
+            ? `[:, ${key}]`
+            : "";
     return `trace.${call}(layer=${layer}, head=${head}${more})${index}`;
   }
 }

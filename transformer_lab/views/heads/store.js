@@ -63,12 +63,28 @@ export class HeadStore {
   }
 
   thumbnails(kind) {
-    const { layers, heads, thumbnail, thumbs, headless = {}, causal, all_queries: queries, all_keys: keys } = this.kind(kind);
+    const {
+      layers,
+      heads,
+      thumbnail,
+      thumbs,
+      headless = {},
+      causal,
+      all_queries: queries,
+      all_keys: keys,
+    } = this.kind(kind);
     const [height, width] = thumbnail;
     const given = bytesOf(this.#given("_thumbs"));
     const shades = given.byteLength ? given : bytesOf(this.model.get("_thumbs"));
     return {
-      grid: { layers, heads, width, height, headless, reach: causal ? reachOf(width, height, queries, keys) : null },
+      grid: {
+        layers,
+        heads,
+        width,
+        height,
+        headless,
+        reach: causal ? reachOf(width, height, queries, keys) : null,
+      },
       shades: shades.subarray(thumbs, thumbs + layers * heads * width * height),
     };
   }
@@ -86,12 +102,30 @@ export class HeadStore {
     const first = this.#given("_first");
     const known = this.known.get(`${name}|${letters}`);
     if (known || letters || first.name !== name) return known ?? null;
-    return this.#keepPyramid(kind, name, "", first, ["_maps", "_norms"].map((trait) => bytesOf(this.#given(trait))));
+    return this.#keepPyramid(
+      kind,
+      name,
+      "",
+      first,
+      ["_maps", "_norms"].map((trait) => bytesOf(this.#given(trait))),
+    );
   }
 
   #keepPyramid(kind, name, letters, info, buffers) {
-    const { queries, keys, long: { tile } } = this.kind(kind);
-    const made = new Pyramid(name, letters, info, buffers, { queries, keys, tile }, this.requests, this.model.get("_saved"));
+    const {
+      queries,
+      keys,
+      long: { tile },
+    } = this.kind(kind);
+    const made = new Pyramid(
+      name,
+      letters,
+      info,
+      buffers,
+      { queries, keys, tile },
+      this.requests,
+      this.model.get("_saved"),
+    );
     return this.#keep(`${name}|${letters}`, made);
   }
 
@@ -131,10 +165,16 @@ export class HeadStore {
     const name = `${kind}/${layer}/${head}`;
     if (this.kind(kind).long) {
       const letters = this.#letters(kind);
-      const { message, buffers } = await this.requests.ask({ type: "block", name: letters ? `${name}|${letters}|` : name }, urgent);
+      const { message, buffers } = await this.requests.ask(
+        { type: "block", name: letters ? `${name}|${letters}|` : name },
+        urgent,
+      );
       return this.#keepPyramid(kind, name, letters, message.info, buffers);
     }
-    const { message, buffers } = await this.requests.ask({ type: "block", name: this.side ? `after/${name}` : name }, urgent);
+    const { message, buffers } = await this.requests.ask(
+      { type: "block", name: this.side ? `after/${name}` : name },
+      urgent,
+    );
     return this.#keep(name, new HeadWeights(message.info, buffers, this.kind(kind)));
   }
 

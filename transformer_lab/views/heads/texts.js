@@ -31,23 +31,41 @@ export class Texts {
     /** @type {Map<string, Profile>} */
     this.known = new Map();
     const { names, why, held } = model.get("_texts");
-    const over = [["mean", `mean of all ${names.length}`], ["spread", `spread of all ${names.length}`]];
+    const over = [
+      ["mean", `mean of all ${names.length}`],
+      ["spread", `spread of all ${names.length}`],
+    ];
     this.values = [...names.map((_, i) => String(i)), ...over.map(([value]) => value)];
-    this.menu = menu("Text on view, or what of all texts", "text", [
-      ...names.map((text, i) => ({ value: String(i), text: `text ${text}` })),
-      ...over.map(([value, text]) => ({ value, text })),
-    ], (value) => this.choose(value));
+    this.menu = menu(
+      "Text on view, or what of all texts",
+      "text",
+      [
+        ...names.map((text, i) => ({ value: String(i), text: `text ${text}` })),
+        ...over.map(([value, text]) => ({ value, text })),
+      ],
+      (value) => this.choose(value),
+    );
     for (const option of this.menu.root.options) {
       const averaged = option.value === "mean" || option.value === "spread";
-      option.disabled = (averaged && Boolean(why)) || (held && !held.map(String).includes(option.value));
+      option.disabled =
+        (averaged && Boolean(why)) || (held && !held.map(String).includes(option.value));
     }
     const step = (by) => () => {
       const open = this.values.filter((_, i) => !this.menu.root.options[i].disabled);
       this.choose(open[(open.indexOf(String(model.get("text"))) + by + open.length) % open.length]);
     };
-    this.picker = element("span", { class: "tl-step tl-texts", role: "group", "aria-label": "Text" },
-      button("◀", "text-back", step(-1), "The text before"), this.menu.root, button("▶", "text-on", step(1), "The next text"));
-    this.why = element("p", { class: "tl-hint", "data-part": "texts-note", hidden: !why }, why ? `No average of these texts: ${why}.` : "");
+    this.picker = element(
+      "span",
+      { class: "tl-step tl-texts", role: "group", "aria-label": "Text" },
+      button("◀", "text-back", step(-1), "The text before"),
+      this.menu.root,
+      button("▶", "text-on", step(1), "The next text"),
+    );
+    this.why = element(
+      "p",
+      { class: "tl-hint", "data-part": "texts-note", hidden: !why },
+      why ? `No average of these texts: ${why}.` : "",
+    );
     this.#buildPanel();
     this.#listen();
   }
@@ -56,17 +74,36 @@ export class Texts {
     this.canvas = element("canvas", { role: "application", tabindex: 0, "data-part": "distance" });
     this.plot = new Plot(this.canvas, { hover: (x) => this.#point(x) }, this.signal);
     this.said = element("p", { class: "tl-hint", "data-part": "over-texts" });
-    this.number = element("span", { class: "tl-quiet", role: "status", "data-part": "distance-number" });
-    this.curve = element("div", {}, element("p", { class: "tl-heading" }, element("b", {}, "By distance"), " ", this.number), this.canvas);
-    this.panel = element("section", { class: "tl-panel", "aria-label": "Over the texts", hidden: true }, this.curve, this.said);
-    this.canvas.addEventListener("keydown", (event) => {
-      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (!by || !this.profile?.distances.length) return;
-      taken(event);
-      const { distances } = this.profile;
-      const now = this.at === null || this.at === undefined ? -by : nearestIndex(distances, this.at);
-      this.#point(distances[Math.max(0, Math.min(distances.length - 1, now + by))]);
-    }, { signal: this.signal });
+    this.number = element("span", {
+      class: "tl-quiet",
+      role: "status",
+      "data-part": "distance-number",
+    });
+    this.curve = element(
+      "div",
+      {},
+      element("p", { class: "tl-heading" }, element("b", {}, "By distance"), " ", this.number),
+      this.canvas,
+    );
+    this.panel = element(
+      "section",
+      { class: "tl-panel", "aria-label": "Over the texts", hidden: true },
+      this.curve,
+      this.said,
+    );
+    this.canvas.addEventListener(
+      "keydown",
+      (event) => {
+        const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+        if (!by || !this.profile?.distances.length) return;
+        taken(event);
+        const { distances } = this.profile;
+        const now =
+          this.at === null || this.at === undefined ? -by : nearestIndex(distances, this.at);
+        this.#point(distances[Math.max(0, Math.min(distances.length - 1, now + by))]);
+      },
+      { signal: this.signal },
+    );
   }
 
   #listen() {
@@ -98,7 +135,14 @@ export class Texts {
     if (!this.averaged) return "";
     const { layer, head, kindName, several, selected } = this.state;
     const { query = null, key = null } = selected ?? {};
-    const index = query !== null && key !== null ? `[${query}, ${key}]` : query !== null ? `[${query}]` : key !== null ? `[:, ${key}]` : "";
+    const index =
+      query !== null && key !== null
+        ? `[${query}, ${key}]`
+        : query !== null
+          ? `[${query}]`
+          : key !== null
+            ? `[:, ${key}]`
+            : "";
     return `tl.heads.average_map(trace, layer=${layer}, head=${head}${several ? `, kind="${kindName}"` : ""}).${this.held}${index}`;
   }
 
@@ -131,7 +175,10 @@ export class Texts {
     const text = model.get("text");
     const turn = ++this.turn;
     try {
-      const { message, buffers } = await this.shell.requests.ask({ type: "block", name: `text/${text}` });
+      const { message, buffers } = await this.shell.requests.ask({
+        type: "block",
+        name: `text/${text}`,
+      });
       if (turn !== this.turn || this.signal.aborted) return;
       this.held = text;
       this.show();
@@ -157,7 +204,9 @@ export class Texts {
       try {
         const { message, buffers } = await this.shell.requests.ask({ type: "block", name }, false);
         const floats = buffers.map((bytes) => new Float32Array(bytes.slice().buffer));
-        const [distances, mean, spread, shuffled] = floats.length ? floats : Array(4).fill(new Float32Array());
+        const [distances, mean, spread, shuffled] = floats.length
+          ? floats
+          : Array(4).fill(new Float32Array());
         this.known.set(name, { distances, mean, spread, shuffled, said: message.info.said });
       } catch (error) {
         this.known.set(name, { ...NO_PROFILE, said: `By distance: ${error.message}.` });
@@ -182,19 +231,43 @@ export class Texts {
     this.said.textContent = profile.said;
     this.curve.hidden = distances.length < 2;
     if (this.curve.hidden || !this.panel.clientWidth) return this.#fit(before);
-    const band = { low: mean.map((m, i) => Math.max(0, m - spread[i])), high: mean.map((m, i) => m + spread[i]) };
+    const band = {
+      low: mean.map((m, i) => Math.max(0, m - spread[i])),
+      high: mean.map((m, i) => m + spread[i]),
+    };
     const i = this.at === null || this.at === undefined ? -1 : nearestIndex(distances, this.at);
-    this.plot.show({
-      series: [
-        { name: "keys shuffled", colour: shell.inks.quiet, x: distances, y: shuffled, thick: 1 },
-        { name: "mean ± spread", colour: shell.inks.accent, x: distances, y: mean, thick: 2, band },
-      ],
-      xTitle: distances[0] < 0 ? "tokens back (below 0: ahead)" : "tokens back",
-      yTitle: "weight", whole: true, colours: shell.inks, at: i < 0 ? null : distances[i], dots: distances.length <= 40,
-    }, this.panel.clientWidth, PROFILE_HEIGHT);
-    const told = i < 0 ? "" : `${distanceName(distances[i])}: ${short(mean[i])} ± ${short(spread[i])}; keys shuffled: ${short(shuffled[i])}`;
+    this.plot.show(
+      {
+        series: [
+          { name: "keys shuffled", colour: shell.inks.quiet, x: distances, y: shuffled, thick: 1 },
+          {
+            name: "mean ± spread",
+            colour: shell.inks.accent,
+            x: distances,
+            y: mean,
+            thick: 2,
+            band,
+          },
+        ],
+        xTitle: distances[0] < 0 ? "tokens back (below 0: ahead)" : "tokens back",
+        yTitle: "weight",
+        whole: true,
+        colours: shell.inks,
+        at: i < 0 ? null : distances[i],
+        dots: distances.length <= 40,
+      },
+      this.panel.clientWidth,
+      PROFILE_HEIGHT,
+    );
+    const told =
+      i < 0
+        ? ""
+        : `${distanceName(distances[i])}: ${short(mean[i])} ± ${short(spread[i])}; keys shuffled: ${short(shuffled[i])}`;
     this.number.textContent = told || "point at the curve for its numbers";
-    this.canvas.setAttribute("aria-label", `Weight by distance. ${profile.said} ${told} Left and right arrows move.`);
+    this.canvas.setAttribute(
+      "aria-label",
+      `Weight by distance. ${profile.said} ${told} Left and right arrows move.`,
+    );
     this.#fit(before);
   }
 
@@ -204,7 +277,12 @@ export class Texts {
   }
 }
 
-const NO_PROFILE = { distances: new Float32Array(), mean: new Float32Array(), spread: new Float32Array(), shuffled: new Float32Array() };
+const NO_PROFILE = {
+  distances: new Float32Array(),
+  mean: new Float32Array(),
+  spread: new Float32Array(),
+  shuffled: new Float32Array(),
+};
 
 /** @param {number} distance */
 function distanceName(distance) {

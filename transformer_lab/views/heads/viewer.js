@@ -37,7 +37,8 @@ export class HeadViewer {
       },
       png: () => picture(this.heads),
       code: () => this.texts?.code() || state.code(),
-      part: () => `${this.texts?.averaged ? `${this.texts.held}-` : ""}layer-${state.layer}-head-${state.head}`,
+      part: () =>
+        `${this.texts?.averaged ? `${this.texts.held}-` : ""}layer-${state.layer}-head-${state.head}`,
       numbers: () => this.numbers,
       linked: () => this.ask?.linked ?? {},
     });
@@ -50,7 +51,10 @@ export class HeadViewer {
         if (this.heads.fixed) takeSpare(root, this.heads.panels);
       },
     });
-    this.spans = Object.values(state.kinds).some((kind) => kind.long) || model.get("a") === undefined ? null : new Spans(this.shell, state);
+    this.spans =
+      Object.values(state.kinds).some((kind) => kind.long) || model.get("a") === undefined
+        ? null
+        : new Spans(this.shell, state);
     this.texts = model.get("_texts")?.names ? new Texts(this.shell, state, this.heads) : null;
   }
 
@@ -67,8 +71,31 @@ export class HeadViewer {
   async open() {
     const { shell, heads, texts, spans, ask } = this;
     heads.panels.classList.add("tl-three");
-    const controls = element("div", { class: "tl-tools" }, heads.stepper.root, ...(texts ? [texts.picker] : []), ...(spans ? [spans.opener] : []), element("span", { class: "tl-push" }), ...heads.viewControls.roots);
-    shell.root.append(element("div", { class: "tl-screen" }, shell.header, ...(ask ? [ask.root] : []), heads.note, ...(texts ? [texts.why] : []), shell.message, heads.answer, ...(spans ? [spans.root] : []), heads.panels, ...(texts ? [texts.panel] : []), controls));
+    const controls = element(
+      "div",
+      { class: "tl-tools" },
+      heads.stepper.root,
+      ...(texts ? [texts.picker] : []),
+      ...(spans ? [spans.opener] : []),
+      element("span", { class: "tl-push" }),
+      ...heads.viewControls.roots,
+    );
+    shell.root.append(
+      element(
+        "div",
+        { class: "tl-screen" },
+        shell.header,
+        ...(ask ? [ask.root] : []),
+        heads.note,
+        ...(texts ? [texts.why] : []),
+        shell.message,
+        heads.answer,
+        ...(spans ? [spans.root] : []),
+        heads.panels,
+        ...(texts ? [texts.panel] : []),
+        controls,
+      ),
+    );
     keepHeight(shell.root, shell.signal, () => shell.redraw(), this.above);
     await texts?.open();
     spans?.start();

@@ -39,7 +39,10 @@ export class School {
   begin({ seed, ...lesson }) {
     if (!Number.isInteger(seed)) throw new Error(`seed must be a whole number, got ${seed}`);
     const { config, graph, analyses, drawn, constants, tokens, targets, rows } = lesson;
-    const weights = new Map([...initialWeights(drawn, generator(seed)), ...readSafetensors(constants, crc32(constants))]);
+    const weights = new Map([
+      ...initialWeights(drawn, generator(seed)),
+      ...readSafetensors(constants, crc32(constants)),
+    ]);
     this.lesson = lesson;
     this.model = new GraphModel(config, graph, weights, analyses);
     this.tokenizer = tokenizerOf(lesson.tokenizer);
@@ -77,9 +80,15 @@ export class School {
   /** What the model makes of the text on view now. */
   seen() {
     const { model, ids, off, tokenizer, lesson, length, asked } = this;
-    const pass = model.run({ tokens: ids }, off.map(({ layer, head }) => ({ edit: "ablate", layer, head })));
+    const pass = model.run(
+      { tokens: ids },
+      off.map(({ layer, head }) => ({ edit: "ablate", layer, head })),
+    );
     const kind = model.defaultKind;
-    const places = Array.from({ length: model.layersOf(kind) * model.config.n_heads }, (_, i) => [Math.floor(i / model.config.n_heads), i % model.config.n_heads]);
+    const places = Array.from({ length: model.layersOf(kind) * model.config.n_heads }, (_, i) => [
+      Math.floor(i / model.config.n_heads),
+      i % model.config.n_heads,
+    ]);
     const { rows, columns, data } = pass.logits();
     const answers = model.analysis("answers", { logits: { shape: [1, rows, columns], data } });
     const [best, chance] = ["best", "chance"].map((name) => Array.from(answers[name].data));
@@ -87,7 +96,11 @@ export class School {
       tokens: tokenizer.tokens(ids),
       causal: kind === "decoder",
       heads: places.map(([layer, head]) => ({ layer, head, map: pass.pattern(kind, layer, head) })),
-      answers: best.map((id, i) => ({ name: lesson.names[id], chance: chance[i], asked: ids.length !== length || asked.has(i) })),
+      answers: best.map((id, i) => ({
+        name: lesson.names[id],
+        chance: chance[i],
+        asked: ids.length !== length || asked.has(i),
+      })),
     };
   }
 }
@@ -103,7 +116,10 @@ function* look(school, { text, off }) {
   const ids = school.tokenizer.encode(text);
   const most = school.model.config.n_ctx;
   if (!ids.length) throw new Error("text is empty; type at least one token");
-  if (ids.length > most) throw new Error(`text has ${ids.length} tokens but this model reads at most ${most}; shorten it`);
+  if (ids.length > most)
+    throw new Error(
+      `text has ${ids.length} tokens but this model reads at most ${most}; shorten it`,
+    );
   school.ids = ids;
   school.off = off;
   return school.seen();
@@ -115,10 +131,15 @@ function* train(school, { every }) {
   school.stopped = false;
   let losses = [];
   while (!school.stopped && school.step < steps) {
-    const which = Array.from({ length: batch }, () => Math.floor(school.random() * (rows - heldOut)));
+    const which = Array.from({ length: batch }, () =>
+      Math.floor(school.random() * (rows - heldOut)),
+    );
     const results = school.model.analysis("update", school.examples(which));
     const [loss, norm] = ["loss", "norm"].map((name) => results[name].data[0]);
-    if (!Number.isFinite(loss + norm)) throw new Error(`the loss is ${loss} at step ${school.step + 1}; the weights are those of the step before. A lower learning rate may help`);
+    if (!Number.isFinite(loss + norm))
+      throw new Error(
+        `the loss is ${loss} at step ${school.step + 1}; the weights are those of the step before. A lower learning rate may help`,
+      );
     losses.push(loss);
     const step = ++school.step;
     yield null;

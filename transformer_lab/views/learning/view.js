@@ -45,16 +45,28 @@ class LearningViewer {
   }
 
   #build() {
-    const part = (tag, name, attributes = {}, ...children) => element(tag, { "data-part": name, ...attributes }, ...children);
-    const labelled = (words, control) => element("label", { class: "tl-group" }, element("span", { class: "tl-label" }, words), control);
-    const options = this.courses.map(({ name, title }) => element("option", { value: name }, title));
+    const part = (tag, name, attributes = {}, ...children) =>
+      element(tag, { "data-part": name, ...attributes }, ...children);
+    const labelled = (words, control) =>
+      element(
+        "label",
+        { class: "tl-group" },
+        element("span", { class: "tl-label" }, words),
+        control,
+      );
+    const options = this.courses.map(({ name, title }) =>
+      element("option", { value: name }, title),
+    );
     const { signal } = this;
     this.root.append(
       element(
         "div",
         { class: "tl-controls" },
         labelled("Task", (this.task = part("select", "task", {}, ...options))),
-        labelled("Seed", (this.seed = part("input", "seed", { type: "number", value: 0, step: 1, min: 0 }))),
+        labelled(
+          "Seed",
+          (this.seed = part("input", "seed", { type: "number", value: 0, step: 1, min: 0 })),
+        ),
         (this.go = part("button", "go", { type: "button", class: "tl-go" }, "Train")),
         (this.reset = part("button", "reset", { type: "button" }, "Reset")),
       ),
@@ -64,20 +76,50 @@ class LearningViewer {
       element(
         "div",
         { class: "tl-learning" },
-        element("section", {}, element("h3", {}, "Loss"), (this.curve = part("canvas", "curve", { role: "img", "aria-label": "Loss over steps" }))),
-        element("section", { class: "tl-heads" }, element("h3", {}, "Where each head looks"), (this.small = part("div", "small", { class: "tl-small" })), (this.legend = part("div", "legend", { class: "tl-legend" }))),
-        element("section", {}, (this.which = part("h3", "which")), (this.big = part("canvas", "big", { class: "tl-map", role: "application", tabindex: 0 })), (this.readout = part("p", "readout", { class: "tl-hint" }))),
+        element(
+          "section",
+          {},
+          element("h3", {}, "Loss"),
+          (this.curve = part("canvas", "curve", { role: "img", "aria-label": "Loss over steps" })),
+        ),
+        element(
+          "section",
+          { class: "tl-heads" },
+          element("h3", {}, "Where each head looks"),
+          (this.small = part("div", "small", { class: "tl-small" })),
+          (this.legend = part("div", "legend", { class: "tl-legend" })),
+        ),
+        element(
+          "section",
+          {},
+          (this.which = part("h3", "which")),
+          (this.big = part("canvas", "big", { class: "tl-map", role: "application", tabindex: 0 })),
+          (this.readout = part("p", "readout", { class: "tl-hint" })),
+        ),
         element(
           "section",
           {},
           element("h3", {}, "What it says now"),
-          element("label", { class: "tl-group tl-typed" }, element("span", { class: "tl-label" }, "Text"), (this.text = part("input", "text", { type: "text", spellcheck: "false", autocomplete: "off" }))),
+          element(
+            "label",
+            { class: "tl-group tl-typed" },
+            element("span", { class: "tl-label" }, "Text"),
+            (this.text = part("input", "text", {
+              type: "text",
+              spellcheck: "false",
+              autocomplete: "off",
+            })),
+          ),
           (this.said = part("div", "said", { class: "tl-said" })),
         ),
       ),
     );
     this.lossPlot = new Plot(this.curve, {}, signal);
-    this.map = new MatrixMap(this.big, { hover: (at) => this.#point(at), pick: (at) => this.#point(at) }, signal);
+    this.map = new MatrixMap(
+      this.big,
+      { hover: (at) => this.#point(at), pick: (at) => this.#point(at) },
+      signal,
+    );
     const on = (target, event, act) => target.addEventListener(event, act, { signal });
     on(this.big, "keydown", (event) => this.#key(event));
     on(this.task, "change", () => this.#choose(this.task.value));
@@ -105,10 +147,19 @@ class LearningViewer {
   async #choose(name) {
     await this.#stopped();
     try {
-      const { message, buffers } = await this.requests.ask({ type: "block", name: `examples/${name}` }, false);
+      const { message, buffers } = await this.requests.ask(
+        { type: "block", name: `examples/${name}` },
+        false,
+      );
       const [about, constants, ...examples] = buffers;
       const [tokens, targets] = examples.map((bytes) => typed(Int16Array, bytes));
-      this.lesson = { ...message.info, ...JSON.parse(new TextDecoder().decode(about)), constants, tokens, targets };
+      this.lesson = {
+        ...message.info,
+        ...JSON.parse(new TextDecoder().decode(about)),
+        constants,
+        tokens,
+        targets,
+      };
     } catch (error) {
       return this.#say(error);
     }
@@ -163,7 +214,8 @@ class LearningViewer {
       this.rights.push(right);
       this.redraw();
     };
-    this.training = this.engine.ask({ ask: "train", every }, { background: true, part })
+    this.training = this.engine
+      .ask({ ask: "train", every }, { background: true, part })
       .catch((error) => this.#say(error))
       .finally(() => {
         this.training = null;
@@ -173,7 +225,9 @@ class LearningViewer {
   }
 
   #say(error) {
-    this.message.textContent = error ? `${error.message[0].toUpperCase()}${error.message.slice(1)}.`.replace(/\.\.$/, ".") : "";
+    this.message.textContent = error
+      ? `${error.message[0].toUpperCase()}${error.message.slice(1)}.`.replace(/\.\.$/, ".")
+      : "";
     this.message.hidden = !error;
   }
 
@@ -188,14 +242,36 @@ class LearningViewer {
     const ended = this.step >= steps;
     this.go.textContent = this.training ? "Stop" : this.step && !ended ? "Train on" : "Train";
     this.go.disabled = ended;
-    Object.assign(this.root.dataset, { step: this.step, training: Boolean(this.training), seed: this.begun });
+    Object.assign(this.root.dataset, {
+      step: this.step,
+      training: Boolean(this.training),
+      seed: this.begun,
+    });
     const right = this.rights.at(-1);
     this.status.textContent = [
       `Step ${this.step} of ${steps}`,
-      ...(this.losses.length ? [`loss ${this.losses[this.losses.length - 1].toFixed(3)} nats`, `${Math.round(100 * right)}% right on texts that it never sees`] : [`${this.course.weights.toLocaleString("en")} weights, drawn with this seed; nothing is learned yet`]),
+      ...(this.losses.length
+        ? [
+            `loss ${this.losses[this.losses.length - 1].toFixed(3)} nats`,
+            `${Math.round(100 * right)}% right on texts that it never sees`,
+          ]
+        : [
+            `${this.course.weights.toLocaleString("en")} weights, drawn with this seed; nothing is learned yet`,
+          ]),
     ].join(" · ");
     const width = this.curve.parentElement.clientWidth;
-    this.lossPlot.show({ series: lossSeries(Float32Array.from(this.losses), new Float32Array()), xTitle: "step", yTitle: "loss (nats a token)", whole: true, colours: this.colours.inks, xRange: [0, Math.max(1, steps)] }, width, 200);
+    this.lossPlot.show(
+      {
+        series: lossSeries(Float32Array.from(this.losses), new Float32Array()),
+        xTitle: "step",
+        yTitle: "loss (nats a token)",
+        whole: true,
+        colours: this.colours.inks,
+        xRange: [0, Math.max(1, steps)],
+      },
+      width,
+      200,
+    );
     this.#drawSmall();
     this.#drawBig();
     this.#drawSaid();
@@ -219,7 +295,10 @@ class LearningViewer {
         image.data.set([...this.colours.table.subarray(entry, entry + 3), 255], 4 * at);
       });
       context.putImageData(image, 0, 0);
-      button.setAttribute("aria-pressed", String(one.layer === this.chosen.layer && one.head === this.chosen.head));
+      button.setAttribute(
+        "aria-pressed",
+        String(one.layer === this.chosen.layer && one.head === this.chosen.head),
+      );
       check.checked = this.off.has(place(one));
     });
   }
@@ -227,18 +306,36 @@ class LearningViewer {
   #smallHead(place, { layer, head }) {
     const name = this.course.layers > 1 ? `layer ${layer}, head ${head}` : `head ${head}`;
     const canvas = element("canvas", {});
-    const button = element("button", { type: "button", "aria-label": `Look at ${name}`, title: `Look at ${name}` }, canvas);
+    const button = element(
+      "button",
+      { type: "button", "aria-label": `Look at ${name}`, title: `Look at ${name}` },
+      canvas,
+    );
     const check = element("input", { type: "checkbox" });
-    button.addEventListener("click", () => {
-      this.chosen = { layer, head };
-      this.redraw();
-    }, { signal: this.signal });
-    check.addEventListener("change", () => {
-      if (check.checked) this.off.add(place);
-      else this.off.delete(place);
-      this.#look();
-    }, { signal: this.signal });
-    const figure = element("div", { class: "tl-one", "data-head": `${layer}/${head}` }, element("span", {}, name), button, element("label", { class: "tl-check" }, check, "off"));
+    button.addEventListener(
+      "click",
+      () => {
+        this.chosen = { layer, head };
+        this.redraw();
+      },
+      { signal: this.signal },
+    );
+    check.addEventListener(
+      "change",
+      () => {
+        if (check.checked) this.off.add(place);
+        else this.off.delete(place);
+        this.#look();
+      },
+      { signal: this.signal },
+    );
+    const figure = element(
+      "div",
+      { class: "tl-one", "data-head": `${layer}/${head}` },
+      element("span", {}, name),
+      button,
+      element("label", { class: "tl-check" }, check, "off"),
+    );
     return Object.assign(figure, { parts: { canvas, button, check } });
   }
 
@@ -247,10 +344,22 @@ class LearningViewer {
     const { layer, head } = this.chosen;
     const { map } = heads.find((one) => one.layer === layer && one.head === head);
     const n = tokens.length;
-    this.which.textContent = this.course.layers > 1 ? `Layer ${layer}, head ${head}` : `Head ${head}`;
+    this.which.textContent =
+      this.course.layers > 1 ? `Layer ${layer}, head ${head}` : `Head ${head}`;
     const rowOf = (query) => map.subarray(query * n, (query + 1) * n);
     const part = { query: 0, key: 0, queries: n, keys: n };
-    const scene = { rowOf, part, queries: tokens, keys: tokens, causal, offset: 0, hidden: null, largest: 1, table: this.colours.table, colours: this.colours.inks };
+    const scene = {
+      rowOf,
+      part,
+      queries: tokens,
+      keys: tokens,
+      causal,
+      offset: 0,
+      hidden: null,
+      largest: 1,
+      table: this.colours.table,
+      colours: this.colours.inks,
+    };
     this.map.show(scene, this.big.parentElement.clientWidth, 420);
     this.rowOf = rowOf;
     this.legend.replaceChildren(...legend(this.colours.table, 1, false, false));
@@ -264,18 +373,33 @@ class LearningViewer {
     this.map.mark(this.at ?? at, null);
     const about = `${this.which.textContent}: how much each token, a row, attends to each other, a column.`;
     if (!this.at) {
-      this.readout.textContent = "Rows attend to columns. Hover over a cell, or move with the arrow keys.";
+      this.readout.textContent =
+        "Rows attend to columns. Hover over a cell, or move with the arrow keys.";
       this.big.setAttribute("aria-label", `${about} Arrow keys choose a cell.`);
       return;
     }
     const { query, key } = this.at;
-    const told = causal && key > query ? ", which it may not: it comes later" : ` with ${this.rowOf(query)[key].toFixed(3)}`;
-    this.readout.replaceChildren(tokenElement(tokens[query]), ` (${query}) attends to `, tokenElement(tokens[key]), ` (${key})${told}`);
+    const told =
+      causal && key > query
+        ? ", which it may not: it comes later"
+        : ` with ${this.rowOf(query)[key].toFixed(3)}`;
+    this.readout.replaceChildren(
+      tokenElement(tokens[query]),
+      ` (${query}) attends to `,
+      tokenElement(tokens[key]),
+      ` (${key})${told}`,
+    );
     this.big.setAttribute("aria-label", `${about} ${this.readout.textContent}. Arrow keys move.`);
   }
 
   #key(event) {
-    const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Escape: null };
+    const moves = {
+      ArrowUp: [-1, 0],
+      ArrowDown: [1, 0],
+      ArrowLeft: [0, -1],
+      ArrowRight: [0, 1],
+      Escape: null,
+    };
     if (!this.seen || !(event.key in moves) || (event.key === "Escape" && !this.at)) return;
     event.preventDefault();
     event.stopPropagation();
@@ -283,7 +407,12 @@ class LearningViewer {
     const within = (value) => Math.max(0, Math.min(last, value));
     const move = moves[event.key];
     if (!move) this.#point(null);
-    else this.#point(this.at ? { query: within(this.at.query + move[0]), key: within(this.at.key + move[1]) } : { query: last, key: this.seen.causal ? last : 0 });
+    else
+      this.#point(
+        this.at
+          ? { query: within(this.at.query + move[0]), key: within(this.at.key + move[1]) }
+          : { query: last, key: this.seen.causal ? last : 0 },
+      );
   }
 
   #drawSaid() {
@@ -296,13 +425,33 @@ class LearningViewer {
         {},
         element("th", { scope: "row" }, tokenElement(token)),
         ...cells.map(({ name, chance, asked: wanted }) => {
-          const says = [tokenElement(name), " ", element("span", { class: "tl-quiet" }, `${Math.round(100 * chance)}%`)];
-          return element("td", {}, ...(wanted ? says : [element("span", { class: "tl-quiet" }, "·")]));
+          const says = [
+            tokenElement(name),
+            " ",
+            element("span", { class: "tl-quiet" }, `${Math.round(100 * chance)}%`),
+          ];
+          return element(
+            "td",
+            {},
+            ...(wanted ? says : [element("span", { class: "tl-quiet" }, "·")]),
+          );
         }),
       );
     });
-    const head = element("tr", {}, element("th", { scope: "col" }, "after"), ...asked.map((name) => element("th", { scope: "col" }, name)));
-    this.said.replaceChildren(element("table", { class: "tl-table" }, element("thead", {}, head), element("tbody", {}, ...rows)));
+    const head = element(
+      "tr",
+      {},
+      element("th", { scope: "col" }, "after"),
+      ...asked.map((name) => element("th", { scope: "col" }, name)),
+    );
+    this.said.replaceChildren(
+      element(
+        "table",
+        { class: "tl-table" },
+        element("thead", {}, head),
+        element("tbody", {}, ...rows),
+      ),
+    );
   }
 }
 

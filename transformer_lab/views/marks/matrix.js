@@ -2,9 +2,26 @@
 // the cell under the cursor and a chosen one. All of it, or a window of one that is larger than a screen.
 
 import { pooled } from "../shared/attention.js";
-import { entry, inkOn, packedPalette, paintBlocked, shade, signedShade } from "../shared/colours.js";
+import {
+  entry,
+  inkOn,
+  packedPalette,
+  paintBlocked,
+  shade,
+  signedShade,
+} from "../shared/colours.js";
 import { fitText, hearPointer, pixelRatio, showDrawn, sizedContext } from "../shared/dom.js";
-import { cellAt, cellHolding, fittedFrame, LABEL_FROM, leaning, LONGEST_NAME, NAMES_FROM, textOf, writeAbove } from "../shared/map_frame.js";
+import {
+  cellAt,
+  cellHolding,
+  fittedFrame,
+  LABEL_FROM,
+  leaning,
+  LONGEST_NAME,
+  NAMES_FROM,
+  textOf,
+  writeAbove,
+} from "../shared/map_frame.js";
 import { TO_NOTHING } from "../shared/map_sentences.js";
 import { changeText, short } from "../shared/messages.js";
 import { roundStep } from "../shared/ticks.js";
@@ -76,11 +93,23 @@ export function colourCells(canvas, { width, height }, table, place) {
 /** A part of a scene's matrix in so many pixels. @param {any} scene @param {Part} part @param {number} width @param {number} height */
 export function pixelsIn(scene, part, width, height) {
   if (scene.pixels) return { sampled: false, ...scene.pixels(part, width, height) };
-  return { level: 0, coarse: false, ...pooled(scene.rowOf, part, width, height, scene.queries.length > 1024 && !scene.cheap ? 1 : 8, scene.signed) };
+  return {
+    level: 0,
+    coarse: false,
+    ...pooled(
+      scene.rowOf,
+      part,
+      width,
+      height,
+      scene.queries.length > 1024 && !scene.cheap ? 1 : 8,
+      scene.signed,
+    ),
+  };
 }
 
 /** A number of a scene's matrix. @param {any} scene @param {number} query @param {number} key */
-export const valueIn = ({ rowOf, valueAt }, query, key) => (valueAt ? valueAt(query, key) : rowOf(query)[key]);
+export const valueIn = ({ rowOf, valueAt }, query, key) =>
+  valueAt ? valueAt(query, key) : rowOf(query)[key];
 
 export class MatrixMap {
   /** @param {HTMLCanvasElement} canvas @param {{hover?: (at: Spot | null) => void, pick?: (at: Spot) => void}} on @param {AbortSignal} signal */
@@ -108,7 +137,9 @@ export class MatrixMap {
   /** The cell that holds a query and a key. @param {Spot} spot @returns {Spot} */
   cellOf({ query, key }) {
     const { queries, keys } = this.scene;
-    return this.level ? cellHolding(query, key, this.level, { queries: queries.length, keys: keys.length }) : { query, key };
+    return this.level
+      ? cellHolding(query, key, this.level, { queries: queries.length, keys: keys.length })
+      : { query, key };
   }
 
   /**
@@ -119,7 +150,11 @@ export class MatrixMap {
    * @param {number} [whole] at most, for the cells and the labels above them; then `height` counts no more
    */
   show(scene, width, height, whole = Infinity) {
-    const frame = fittedFrame(scene.part, this.room(scene, width, whole < Infinity ? whole : height), whole);
+    const frame = fittedFrame(
+      scene.part,
+      this.room(scene, width, whole < Infinity ? whole : height),
+      whole,
+    );
     // Slanted labels of the last columns lean out to the right.
     const { beside } = frame;
     const right = beside ? beside.left + beside.width : frame.left + frame.width;
@@ -133,7 +168,9 @@ export class MatrixMap {
     const context = /** @type {CanvasRenderingContext2D} */ (this.picture.getContext("2d"));
     const widest = (names, from, count, font = `12px ${MONO}`) => {
       context.font = font;
-      return names.slice(from, from + Math.min(count, 96)).reduce((most, name) => Math.max(most, context.measureText(name).width), 0);
+      return names
+        .slice(from, from + Math.min(count, 96))
+        .reduce((most, name) => Math.max(most, context.measureText(name).width), 0);
     };
     const { part } = scene;
     return {
@@ -157,7 +194,8 @@ export class MatrixMap {
     this.frame = frame;
     this.width = width;
     this.height = Math.ceil(frame.top + frame.height + 2);
-    this.shadeOf = scene.place ?? ((value) => (scene.signed ? signedShade : shade)(value, scene.largest));
+    this.shadeOf =
+      scene.place ?? ((value) => (scene.signed ? signedShade : shade)(value, scene.largest));
     this.repaint();
     if (!scene.unmarked) this.mark(null, null);
   }
@@ -168,15 +206,32 @@ export class MatrixMap {
     const { part } = scene;
     const ratio = pixelRatio();
     // A pixel for a number while there are as many.
-    const [wide, high] = frame.cell * ratio >= 1 && !scene.pixels ? [part.keys, part.queries] : [frame.width * ratio, frame.height * ratio].map(Math.round);
+    const [wide, high] =
+      frame.cell * ratio >= 1 && !scene.pixels
+        ? [part.keys, part.queries]
+        : [frame.width * ratio, frame.height * ratio].map(Math.round);
     const small = pixelsIn(scene, part, wide, high);
     Object.assign(this, { sampled: small.sampled, level: small.level, coarse: small.coarse });
     this.#colour(this.picture, small);
     if (!scene.nothing) return;
-    const shares = Float32Array.from({ length: part.queries }, (_, i) => scene.nothing(part.query + i));
+    const shares = Float32Array.from({ length: part.queries }, (_, i) =>
+      scene.nothing(part.query + i),
+    );
     const all = { width: 1, height: part.queries, values: shares };
     const one = { query: 0, key: 0, queries: part.queries, keys: 1 };
-    this.#colour(this.column, part.queries <= small.height ? all : pooled((row) => shares.subarray(row, row + 1), one, 1, small.height, Infinity, scene.signed));
+    this.#colour(
+      this.column,
+      part.queries <= small.height
+        ? all
+        : pooled(
+            (row) => shares.subarray(row, row + 1),
+            one,
+            1,
+            small.height,
+            Infinity,
+            scene.signed,
+          ),
+    );
   }
 
   /** @param {HTMLCanvasElement} picture @param {{width: number, height: number, values: Float32Array}} small */
@@ -200,7 +255,14 @@ export class MatrixMap {
     if (scene.hatched) this.#hatch(context);
     if (frame.named) this.#rule(context);
     const written = Math.min(cell, down) >= NUMBER_FROM;
-    if (written) this.#numbers(context, (query, key) => valueIn(scene, query, key), scene.part.key, scene.part.keys, left);
+    if (written)
+      this.#numbers(
+        context,
+        (query, key) => valueIn(scene, query, key),
+        scene.part.key,
+        scene.part.keys,
+        left,
+      );
     if (frame.beside) this.#beside(context, hover, written);
     this.#cuts(context);
     const focus = hover ?? selected;
@@ -251,7 +313,8 @@ export class MatrixMap {
     context.fillRect(beside.left, top, beside.width, height);
     context.drawImage(this.column, beside.left, top, beside.width, height);
     dashedBox(context, colours.quiet, beside.left - 0.5, top - 0.5, beside.width + 1, height + 1);
-    if (written) this.#numbers(context, nothing, this.scene.part.key + this.scene.part.keys, 1, beside.left);
+    if (written)
+      this.#numbers(context, nothing, this.scene.part.key + this.scene.part.keys, 1, beside.left);
     if (top < NAMES_FROM) return;
     context.font = NOTHING_FONT;
     context.fillStyle = hover?.nothing ? colours.accent : colours.ink;
@@ -275,8 +338,11 @@ export class MatrixMap {
       for (let query = part.query - (part.query % side); query < end; query += side) {
         const last = Math.min(this.scene.queries.length, query + side) - 1 + offset; // the key that the last query of these cells sees
         const from = Math.max(0, (Math.floor(last / side) + 1) * side - part.key);
-        const [y0, y1] = [Math.max(query, part.query), Math.min(query + side, end)].map((at) => (at - part.query) * down);
-        if (from < part.keys) context.rect(left + from * cell, top + y0, width - from * cell, y1 - y0);
+        const [y0, y1] = [Math.max(query, part.query), Math.min(query + side, end)].map(
+          (at) => (at - part.query) * down,
+        );
+        if (from < part.keys)
+          context.rect(left + from * cell, top + y0, width - from * cell, y1 - y0);
       }
       paintBlocked(context, colours);
     }
@@ -286,7 +352,14 @@ export class MatrixMap {
       context.beginPath();
       context.rect(left + column * cell, top, Math.max(cell, 1), height);
       paintBlocked(context, colours);
-      dashedBox(context, colours.quiet, left + column * cell + 0.5, top + 0.5, Math.max(cell - 1, 1), height - 1);
+      dashedBox(
+        context,
+        colours.quiet,
+        left + column * cell + 0.5,
+        top + 0.5,
+        Math.max(cell - 1, 1),
+        height - 1,
+      );
     }
   }
 
@@ -297,7 +370,7 @@ export class MatrixMap {
     context.beginPath();
     for (let row = 0; row < part.queries; row++) {
       for (let from = 0, to = 0; from < part.keys; from = to + 1) {
-        for (to = from; to < part.keys && hatched(row, to); ) to++; // a run of them is one area
+        for (to = from; to < part.keys && hatched(row, to);) to++; // a run of them is one area
         if (to > from) context.rect(left + from * cell, top + row * down, (to - from) * cell, down);
       }
     }
@@ -315,7 +388,14 @@ export class MatrixMap {
 
   /** The numbers of so many columns, from one on, of which the first lies at `left`. */
   #numbers(context, valueAt, from, columns, left) {
-    const { part, table, signed, bold, hatched, write = (x) => (Math.abs(x) < 0.005 ? "" : signed ? changeText(x) : short(x)) } = this.scene;
+    const {
+      part,
+      table,
+      signed,
+      bold,
+      hatched,
+      write = (x) => (Math.abs(x) < 0.005 ? "" : signed ? changeText(x) : short(x)),
+    } = this.scene;
     const { top, cell, down } = this.frame;
     context.textAlign = "center";
     context.textBaseline = "middle";
@@ -326,7 +406,10 @@ export class MatrixMap {
         if (!text) continue;
         context.font = `${bold?.(row, column) ? "bold " : ""}11px ${MONO}`;
         const shown = fitText(context, text, Math.max(cell - 2, 27));
-        const [x, y] = [left + (column - from + 0.5) * cell, top + (row - part.query + 0.5) * down + 0.5];
+        const [x, y] = [
+          left + (column - from + 0.5) * cell,
+          top + (row - part.query + 0.5) * down + 0.5,
+        ];
         if (hatched?.(row, column)) {
           const wide = Math.min(cell - 2, context.measureText(shown).width + 6);
           context.fillStyle = entry(table, this.shadeOf(value));
@@ -381,12 +464,24 @@ export class MatrixMap {
     context.textAlign = "right";
     for (let row = 0; row < (left < NAMES_FROM ? 0 : part.queries); row++) {
       const query = part.query + row;
-      const text = write(queries[query], this.#beforeRows - 2, focus?.query === query, false, textOf(down));
+      const text = write(
+        queries[query],
+        this.#beforeRows - 2,
+        focus?.query === query,
+        false,
+        textOf(down),
+      );
       context.fillText(text, this.#beforeRows, top + (row + 0.5) * down);
     }
     for (let column = 0; column < (top < NAMES_FROM ? 0 : part.keys); column++) {
       const key = part.key + column;
-      const text = write(keys[key], slant ? LONGEST_NAME : 60, focus?.key === key, hidden?.[key], leaning(cell).size);
+      const text = write(
+        keys[key],
+        slant ? LONGEST_NAME : 60,
+        focus?.key === key,
+        hidden?.[key],
+        leaning(cell).size,
+      );
       writeAbove(context, text, left + (column + 0.5) * cell, top, slant ? cell : null);
     }
   }
@@ -408,9 +503,24 @@ export class MatrixMap {
       }
     };
     context.textAlign = "right";
-    if (left >= NAMES_FROM) along(part.query, part.queries, height, part.queries > FEW ? 26 : 13, focus?.query, (at) => context.fillText(String(firstRow + at), this.#beforeRows, top + (at - part.query + 0.5) * down));
+    if (left >= NAMES_FROM)
+      along(part.query, part.queries, height, part.queries > FEW ? 26 : 13, focus?.query, (at) =>
+        context.fillText(
+          String(firstRow + at),
+          this.#beforeRows,
+          top + (at - part.query + 0.5) * down,
+        ),
+      );
     context.textAlign = "center";
-    if (top >= NAMES_FROM) along(part.key, part.keys, width, part.keys > FEW ? 34 : 6 + 7 * String(part.key + part.keys - 1).length, focus?.key, (at) => context.fillText(String(at), left + (at - part.key + 0.5) * cell, top - 9));
+    if (top >= NAMES_FROM)
+      along(
+        part.key,
+        part.keys,
+        width,
+        part.keys > FEW ? 34 : 6 + 7 * String(part.key + part.keys - 1).length,
+        focus?.key,
+        (at) => context.fillText(String(at), left + (at - part.key + 0.5) * cell, top - 9),
+      );
   }
 
   /** Titles of the axes, and brackets beside the rows. */
@@ -465,14 +575,22 @@ export class MatrixMap {
       if (first === null) return [begin, all];
       const [start, end] = [first, first + count].map((token) => begin + (token - from) * step);
       const seen = Math.max(start, begin);
-      return end > begin + 1e-6 && start < begin + all ? [seen, Math.max(6, Math.min(end, begin + all) - seen)] : null;
+      return end > begin + 1e-6 && start < begin + all
+        ? [seen, Math.max(6, Math.min(end, begin + all) - seen)]
+        : null;
     };
-    const [x, y] = [along(at.key, at.keys ?? 1, part.key, left, width, cell), along(at.query, at.queries ?? 1, part.query, top, height, down)];
+    const [x, y] = [
+      along(at.key, at.keys ?? 1, part.key, left, width, cell),
+      along(at.query, at.queries ?? 1, part.query, top, height, down),
+    ];
     if (!x || !y) return;
     const [from, across] = at.nothing && beside ? [beside.left, beside.width] : x;
     context.setLineDash(dashes);
     // A light line around it: the colour of focus must be seen on every colour of the scale.
-    for (const [colour, line] of [[colours.ground ?? colours.accent, thick + 2], [colours.accent, thick]]) {
+    for (const [colour, line] of [
+      [colours.ground ?? colours.accent, thick + 2],
+      [colours.accent, thick],
+    ]) {
       context.strokeStyle = colour;
       context.lineWidth = line;
       context.strokeRect(from, y[0], across, y[1]);

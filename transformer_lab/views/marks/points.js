@@ -28,7 +28,8 @@ const NAMED = 60; // points up to which each has its name
  * @param {number} width @param {number} height CSS pixels
  * @returns {(x: number, y: number) => number | null} the point that is meant there
  */
-export const drawPoints = (canvas, mark, inks, width, height) => paintPoints(sizedContext(canvas, width, height), mark, inks, width, height);
+export const drawPoints = (canvas, mark, inks, width, height) =>
+  paintPoints(sizedContext(canvas, width, height), mark, inks, width, height);
 
 /** The same on a canvas that holds more. @param {CanvasRenderingContext2D} context @param {PointsMark} mark @param {any} inks @param {number} width @param {number} height */
 export function paintPoints(context, mark, inks, width, height) {
@@ -37,14 +38,29 @@ export function paintPoints(context, mark, inks, width, height) {
   const { at, zero } = (mark.framed ? framedScale : planeScale)(places, width, height);
   const spots = mark.places.map(at);
   const usual = spots.length > 200 ? 2 : mark.framed ? 4 : 5;
-  const radius = (i) => (weights ? 3 + 14 * Math.sqrt(weights[i]) : [mark.pointed, mark.chosen].includes(i) ? usual + 2 : usual);
+  const radius = (i) =>
+    weights
+      ? 3 + 14 * Math.sqrt(weights[i])
+      : [mark.pointed, mark.chosen].includes(i)
+        ? usual + 2
+        : usual;
   context.fillStyle = inks.ground;
   context.fillRect(0, 0, width, height);
   context.strokeStyle = inks.line;
   context.textBaseline = "middle";
   if (mark.framed) paintFrame(context, mark.titles, inks, width, height);
   else {
-    for (const [from, to] of [[[0, zero[1]], [width, zero[1]]], [[zero[0], 0], [zero[0], height]]]) strokedLine(context, [from, to]);
+    for (const [from, to] of [
+      [
+        [0, zero[1]],
+        [width, zero[1]],
+      ],
+      [
+        [zero[0], 0],
+        [zero[0], height],
+      ],
+    ])
+      strokedLine(context, [from, to]);
     if (mark.titles) {
       context.font = "11px system-ui, sans-serif";
       context.fillStyle = inks.quiet;
@@ -65,12 +81,13 @@ export function paintPoints(context, mark, inks, width, height) {
     context.fillRect(x - 3, y - 3, 6, 6);
   });
   context.font = "12px ui-monospace, monospace";
-  if (together) spots.forEach((spot, i) => {
-    context.strokeStyle = mark.colours[i];
-    context.globalAlpha = 0.35;
-    if (weights?.[i]) strokedLine(context, [spot, at(together)], 4 * weights[i]);
-    context.globalAlpha = 1;
-  });
+  if (together)
+    spots.forEach((spot, i) => {
+      context.strokeStyle = mark.colours[i];
+      context.globalAlpha = 0.35;
+      if (weights?.[i]) strokedLine(context, [spot, at(together)], 4 * weights[i]);
+      context.globalAlpha = 1;
+    });
   spots.forEach(([x, y], i) => {
     const framed = [mark.pointed, mark.chosen].includes(i);
     pointShape(context, x, y, radius(i), diamonds[i]);
@@ -95,7 +112,9 @@ export function paintPoints(context, mark, inks, width, height) {
     context.fillStyle = inks.ink;
     const name = fitText(context, mark.names[i], 90);
     const wide = context.measureText(name).width;
-    const [off, up] = weights ? [Math.max(10, 0.7 * radius(i) + 6), Math.max(8, 0.7 * radius(i) + 4)] : [radius(i) + 4, 0];
+    const [off, up] = weights
+      ? [Math.max(10, 0.7 * radius(i) + 6), Math.max(8, 0.7 * radius(i) + 4)]
+      : [radius(i) + 4, 0];
     context.fillText(name, x + off + wide > width ? x - off - wide : x + off, y - up + 14 * rank);
   });
   return (x, y) => {
@@ -112,7 +131,10 @@ function framedScale(places, width, height) {
     const room = (ends[1] - ends[0] || 1) * 0.08;
     return [ends[0] - room, ends[1] + room];
   });
-  const at = ([x, y]) => [EDGE + ((width - EDGE - 8) * (x - left)) / (right - left), height - EDGE - ((height - EDGE - 8) * (y - low)) / (high - low)];
+  const at = ([x, y]) => [
+    EDGE + ((width - EDGE - 8) * (x - left)) / (right - left),
+    height - EDGE - ((height - EDGE - 8) * (y - low)) / (high - low),
+  ];
   return { at, zero: at([0, 0]) };
 }
 
@@ -122,7 +144,11 @@ function paintFrame(context, titles, inks, width, height) {
   context.font = "12px system-ui, sans-serif";
   context.fillStyle = inks.quiet;
   context.textAlign = "center";
-  context.fillText(fitText(context, titles[0], width - EDGE - 8), (width + EDGE - 8) / 2, height - EDGE + 16);
+  context.fillText(
+    fitText(context, titles[0], width - EDGE - 8),
+    (width + EDGE - 8) / 2,
+    height - EDGE + 16,
+  );
   context.save();
   context.translate(14, (height - EDGE + 8) / 2);
   context.rotate(-Math.PI / 2);
@@ -133,8 +159,13 @@ function paintFrame(context, titles, inks, width, height) {
 
 /** The same scale along both axes, with 0 in view. */
 function planeScale(places, width, height) {
-  const ends = [0, 1].map((axis) => [Math.min(0, ...places.map((p) => p[axis])), Math.max(0, ...places.map((p) => p[axis]))]);
-  const unit = Math.min(...ends.map(([low, high], axis) => ([width, height][axis] - 2 * EDGE) / (high - low || 1)));
+  const ends = [0, 1].map((axis) => [
+    Math.min(0, ...places.map((p) => p[axis])),
+    Math.max(0, ...places.map((p) => p[axis])),
+  ]);
+  const unit = Math.min(
+    ...ends.map(([low, high], axis) => ([width, height][axis] - 2 * EDGE) / (high - low || 1)),
+  );
   const middle = ends.map(([low, high]) => (low + high) / 2);
   const at = ([x, y]) => [width / 2 + unit * (x - middle[0]), height / 2 - unit * (y - middle[1])];
   return { at, zero: at([0, 0]) };
@@ -150,6 +181,12 @@ function strokedLine(context, points, thick = 1) {
 function pointShape(context, x, y, r, diamond) {
   context.beginPath();
   if (!diamond) return context.arc(x, y, r, 0, 2 * Math.PI);
-  for (const [dx, dy] of [[0, -r], [r, 0], [0, r], [-r, 0]]) context.lineTo(x + 1.2 * dx, y + 1.2 * dy);
+  for (const [dx, dy] of [
+    [0, -r],
+    [r, 0],
+    [0, r],
+    [-r, 0],
+  ])
+    context.lineTo(x + 1.2 * dx, y + 1.2 * dy);
   context.closePath();
 }

@@ -35,37 +35,80 @@ export function mixtureOf(weights, values) {
 class MixViewer extends BaseViewer {
   constructor(model, root, signal) {
     super(model, root, signal);
-    this.first = { scores: [...model.get("scores")], d: model.get("d"), hidden: [...model.get("hidden")] };
+    this.first = {
+      scores: [...model.get("scores")],
+      d: model.get("d"),
+      hidden: [...model.get("hidden")],
+    };
     const words = model.get("_words");
     this.rows = words.map((word, i) => this.#row(word, i));
     this.sizes = element("div", {});
     this.plot = element("canvas", { role: "img" });
     root.append(
       this.shell.header,
-      element("div", { class: "tl-controls" }, this.sizes, button("Reset", "reset", () => this.shell.set(structuredClone(this.first)), "Back to the numbers it began with")),
+      element(
+        "div",
+        { class: "tl-controls" },
+        this.sizes,
+        button(
+          "Reset",
+          "reset",
+          () => this.shell.set(structuredClone(this.first)),
+          "Back to the numbers it began with",
+        ),
+      ),
       this.shell.message,
       this.sentence,
       element(
         "div",
         { class: "tl-mix" },
-        element("table", { class: "tl-mix-table" }, ...tableParts(["word", "score: drag it", "", "÷ √d", "weight", "", "mask"], this.rows.map((row) => row.root))),
-        element("figure", { style: "margin:0" }, this.plot, element("figcaption", { class: "tl-hint" }, "Dots: what each word hands over, larger with more weight. Diamond: their mixture, the output.")),
+        element(
+          "table",
+          { class: "tl-mix-table" },
+          ...tableParts(
+            ["word", "score: drag it", "", "÷ √d", "weight", "", "mask"],
+            this.rows.map((row) => row.root),
+          ),
+        ),
+        element(
+          "figure",
+          { style: "margin:0" },
+          this.plot,
+          element(
+            "figcaption",
+            { class: "tl-hint" },
+            "Dots: what each word hands over, larger with more weight. Diamond: their mixture, the output.",
+          ),
+        ),
       ),
     );
     this.shell.watch(["scores", "d", "hidden"]);
   }
 
   #row(word, i) {
-    const slider = element("input", { type: "range", step: 0.1, "aria-label": `Score of ${word}`, "data-part": `score-${i}` });
+    const slider = element("input", {
+      type: "range",
+      step: 0.1,
+      "aria-label": `Score of ${word}`,
+      "data-part": `score-${i}`,
+    });
     slider.addEventListener("input", () => {
       const scores = [...this.model.get("scores")];
       scores[i] = Number(slider.value);
       this.shell.set({ scores });
     });
     slider.addEventListener("keydown", (event) => {
-      if (event.key.startsWith("Arrow") || ["Home", "End", "PageUp", "PageDown"].includes(event.key)) event.stopPropagation();
+      if (
+        event.key.startsWith("Arrow") ||
+        ["Home", "End", "PageUp", "PageDown"].includes(event.key)
+      )
+        event.stopPropagation();
     });
-    const mask = element("input", { type: "checkbox", "aria-label": `Hide ${word}`, "data-part": `hide-${i}` });
+    const mask = element("input", {
+      type: "checkbox",
+      "aria-label": `Hide ${word}`,
+      "data-part": `hide-${i}`,
+    });
     mask.addEventListener("change", () => {
       const hidden = this.model.get("hidden").filter((other) => other !== i);
       this.shell.set({ hidden: mask.checked ? [...hidden, i].sort((a, b) => a - b) : hidden });
@@ -74,23 +117,44 @@ class MixViewer extends BaseViewer {
     const scaled = element("td", { class: "tl-number" });
     const bar = element("div", { class: "tl-mix-bar" });
     const weight = element("td", { class: "tl-number", "data-part": `weight-${i}` });
-    const root = element("tr", {}, element("th", { scope: "row" }, tokenElement(word)), element("td", { class: "tl-wide" }, slider), score, scaled,
-      element("td", { class: "tl-wide" }, bar), weight, element("td", {}, mask));
+    const root = element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, tokenElement(word)),
+      element("td", { class: "tl-wide" }, slider),
+      score,
+      scaled,
+      element("td", { class: "tl-wide" }, bar),
+      weight,
+      element("td", {}, mask),
+    );
     return { root, slider, mask, score, scaled, bar, weight };
   }
 
   draw() {
     const { model, root } = this;
-    const [scores, d, hidden, values] = ["scores", "d", "hidden", "_values"].map((name) => model.get(name));
+    const [scores, d, hidden, values] = ["scores", "d", "hidden", "_values"].map((name) =>
+      model.get(name),
+    );
     root.style.setProperty("--tl-mix", headColour(0));
     const weights = weightsOf(scores, d, hidden);
     const mixture = mixtureOf(weights, values);
-    const reach = Math.max(REACH, ...[...scores, ...this.first.scores].map((score) => Math.ceil(Math.abs(score))));
-    const held = root.contains(document.activeElement) && document.activeElement?.closest("[data-part=size]");
+    const reach = Math.max(
+      REACH,
+      ...[...scores, ...this.first.scores].map((score) => Math.ceil(Math.abs(score))),
+    );
+    const held =
+      root.contains(document.activeElement) && document.activeElement?.closest("[data-part=size]");
     const choices = [...new Set([...SIZES, d])].sort((a, b) => a - b);
     const sizes = radioGroup({
-      label: "divide by √d, d =", part: "size", chosen: d, choose: (value) => this.shell.set({ d: value }),
-      choices: choices.map((value) => ({ value, text: value === 1 ? "1 (not divided)" : String(value) })),
+      label: "divide by √d, d =",
+      part: "size",
+      chosen: d,
+      choose: (value) => this.shell.set({ d: value }),
+      choices: choices.map((value) => ({
+        value,
+        text: value === 1 ? "1 (not divided)" : String(value),
+      })),
     });
     this.sizes.replaceChildren(sizes.root);
     if (held) this.sizes.querySelector("[aria-checked=true]")?.focus();
@@ -109,9 +173,21 @@ class MixViewer extends BaseViewer {
     });
     const words = model.get("_words");
     const width = Math.min(480, /** @type {HTMLElement} */ (this.plot.parentElement).clientWidth);
-    drawPoints(this.plot, {
-      places: values, names: words, diamonds: words.map(() => false), colours: words.map(() => headColour(0)), weights, together: mixture, titles: ["first number", "second number"],
-    }, this.shell.inks, width, Math.round(0.7 * width));
+    drawPoints(
+      this.plot,
+      {
+        places: values,
+        names: words,
+        diamonds: words.map(() => false),
+        colours: words.map(() => headColour(0)),
+        weights,
+        together: mixture,
+        titles: ["first number", "second number"],
+      },
+      this.shell.inks,
+      width,
+      Math.round(0.7 * width),
+    );
     this.say(this.#sentenceOf(weights, mixture));
     this.plot.setAttribute("aria-label", this.sentence.textContent);
   }
@@ -130,21 +206,49 @@ class MixViewer extends BaseViewer {
   }
 
   fileNumbers() {
-    const [words, values, scores, d, hidden] = ["_words", "_values", "scores", "d", "hidden"].map((name) => this.model.get(name));
+    const [words, values, scores, d, hidden] = ["_words", "_values", "scores", "d", "hidden"].map(
+      (name) => this.model.get(name),
+    );
     const weights = weightsOf(scores, d, hidden);
     const of = (name, numbers) => [name, [["word"], numbers, sayMix(`is_${name}`)]];
     const off = words.map((_, i) => hidden.includes(i));
-    return numbersOf({ word: words, coordinate: ["x", "y"] }, {
-      ...Object.fromEntries([of("score", scores), of("hidden", off), of("weight", weights), of("x", values.map(([x]) => x)), of("y", values.map(([, y]) => y))]),
-      mixture: [["coordinate"], mixtureOf(weights, values), sayMix("is_mixture")],
-    }, { chosen: { scores, d, hidden } });
+    return numbersOf(
+      { word: words, coordinate: ["x", "y"] },
+      {
+        ...Object.fromEntries([
+          of("score", scores),
+          of("hidden", off),
+          of("weight", weights),
+          of(
+            "x",
+            values.map(([x]) => x),
+          ),
+          of(
+            "y",
+            values.map(([, y]) => y),
+          ),
+        ]),
+        mixture: [["coordinate"], mixtureOf(weights, values), sayMix("is_mixture")],
+      },
+      { chosen: { scores, d, hidden } },
+    );
   }
 
   pictures() {
-    const [words, scores, d, hidden] = ["_words", "scores", "d", "hidden"].map((name) => this.model.get(name));
+    const [words, scores, d, hidden] = ["_words", "scores", "d", "hidden"].map((name) =>
+      this.model.get(name),
+    );
     const [canvas, values] = [element("canvas"), weightsOf(scores, d, hidden)];
-    drawBars(canvas, { names: words, values, text: values.map((value) => short(value)), colour: headColour(0) }, this.shell.inks, 400);
-    return [{ canvas, title: "weight" }, { canvas: this.plot, title: "what each word hands over, and their mixture" }];
+    drawBars(
+      canvas,
+      { names: words, values, text: values.map((value) => short(value)), colour: headColour(0) },
+      this.shell.inks,
+      400,
+    );
+    return [
+      { canvas, title: "weight" },
+      { canvas: this.plot, title: "what each word hands over, and their mixture" },
+    ];
   }
 }
 

@@ -8,35 +8,68 @@ const NAMES = /^(pass|lens|map|walk)\//;
 const LENS = 3; // tokens of a row of the lens
 
 /** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
-export const aliveModel = (model, signal) => aliveTextPage(model, signal, { traits: modelTraits, block: modelBlock, names: NAMES });
+export const aliveModel = (model, signal) =>
+  aliveTextPage(model, signal, { traits: modelTraits, block: modelBlock, names: NAMES });
 
 /** Where the window begins that is shown first. @param {any} about @param {string[]} tokens */
-export const firstShown = ({ main, window }, tokens) => (main === "decoder" ? Math.max(0, tokens.length - window) : 0);
+export const firstShown = ({ main, window }, tokens) =>
+  main === "decoder" ? Math.max(0, tokens.length - window) : 0;
 
 async function modelTraits(ask, [reading], page) {
   const about = page.get("_about");
   const [kinds, stacks] = [{}, {}];
   for (const [kind, before] of Object.entries(page.get("_kinds"))) {
     const tokens = tokensOf(reading, kind);
-    kinds[kind] = { ...before, queries: tokens.length, keys: kind === "cross" ? reading.text.tokens.length : tokens.length };
+    kinds[kind] = {
+      ...before,
+      queries: tokens.length,
+      keys: kind === "cross" ? reading.text.tokens.length : tokens.length,
+    };
     if (kind !== "cross") stacks[kind] = tokens;
   }
   const start = about.here ? (reading.positions[0] ?? 0) : stacks[about.main].length - 1;
   const first = firstShown(about, stacks[about.main]);
   const { info, buffers } = await passOf(ask, reading, { kinds, stacks, about }, first, "[]");
   const lens = await lensOf(ask, reading, start, "[]");
-  return { _kinds: kinds, _stacks: stacks, _about: { ...about, start }, _edits: [], first: null, step: null, _pass: info, _pass_data: buffers[0], _lens: lens };
+  return {
+    _kinds: kinds,
+    _stacks: stacks,
+    _about: { ...about, start },
+    _edits: [],
+    first: null,
+    step: null,
+    _pass: info,
+    _pass_data: buffers[0],
+    _lens: lens,
+  };
 }
 
 async function modelBlock(ask, [reading], name, page) {
   const [what, ...of] = name.split("/");
   const [kinds, stacks, about] = ["_kinds", "_stacks", "_about"].map((trait) => page.get(trait));
   const rest = (from) => of.slice(from).join("/"); // edits as JSON
-  if (what === "pass") return passOf(ask, reading, { kinds, stacks, about }, Number(of[0]), rest(1));
-  if (what === "lens") return { type: "block", info: await lensOf(ask, reading, Number(of[0]), rest(1)), buffers: [viewOf(new Uint8Array(0))] };
-  if (what === "walk") return walkBlock(ask, [reading], name, { get: () => Object.fromEntries(Object.entries(stacks).map(([kind, tokens]) => [kind, { ...kinds[kind], tokens }])) });
+  if (what === "pass")
+    return passOf(ask, reading, { kinds, stacks, about }, Number(of[0]), rest(1));
+  if (what === "lens")
+    return {
+      type: "block",
+      info: await lensOf(ask, reading, Number(of[0]), rest(1)),
+      buffers: [viewOf(new Uint8Array(0))],
+    };
+  if (what === "walk")
+    return walkBlock(ask, [reading], name, {
+      get: () =>
+        Object.fromEntries(
+          Object.entries(stacks).map(([kind, tokens]) => [kind, { ...kinds[kind], tokens }]),
+        ),
+    });
   const place = { kind: of[0], layer: Number(of[1]), head: Number(of[2]) };
-  const [{ weights }] = await ask({ ask: "map", of: reading.of, edits: JSON.parse(rest(3)), places: [place] });
+  const [{ weights }] = await ask({
+    ask: "map",
+    of: reading.of,
+    edits: JSON.parse(rest(3)),
+    places: [place],
+  });
   return { type: "block", info: { name }, buffers: [viewOf(weights)] };
 }
 
@@ -45,11 +78,17 @@ async function lensOf(ask, { of }, position, named) {
   const edits = JSON.parse(named);
   try {
     const found = [await ask({ ask: "lens", of, positions: [position], k: LENS })];
-    found.push(edits.length ? await ask({ ask: "lens", of, edits, positions: [position], k: LENS }) : found[0]);
+    found.push(
+      edits.length
+        ? await ask({ ask: "lens", of, edits, positions: [position], k: LENS })
+        : found[0],
+    );
     const cells = found.map((rows) => rows.map(([{ cells }]) => cells));
     const ids = [...new Set(cells.flat(2).map(({ id }) => id))];
     const names = new Map((await ask({ ask: "names", of, ids })).map((name, i) => [ids[i], name]));
-    info.rows = cells.map((rows) => rows.map((row) => row.map(({ id, probability }) => [names.get(id), probability])));
+    info.rows = cells.map((rows) =>
+      rows.map((row) => row.map(({ id, probability }) => [names.get(id), probability])),
+    );
   } catch (error) {
     info.why = error.message; // a model that makes its logits of more than the stream
   }
@@ -74,17 +113,30 @@ async function passOf(ask, { of }, { kinds, stacks, about }, first, named) {
   const steps = /** @type {any[]} */ ([{ what: "start", stack: about.main, layer: 0 }]);
   const windows = {};
   for (const [stack, tokens] of Object.entries(stacks)) {
-    const from = stack === about.main ? Math.min(first, Math.max(0, tokens.length - about.window)) : 0;
+    const from =
+      stack === about.main ? Math.min(first, Math.max(0, tokens.length - about.window)) : 0;
     const to = Math.min(tokens.length, from + about.window);
     const found = [await ask({ ask: "stream", of, kind: stack })];
     found.push(edits.length ? await ask({ ask: "stream", of, edits, kind: stack }) : found[0]);
-    const both = (read) => put(...found.flatMap((one) => read(one).map((row) => row.subarray(from, to))));
+    const both = (read) =>
+      put(...found.flatMap((one) => read(one).map((row) => row.subarray(from, to))));
     const parts = found[0].shares.map(({ part }) => part);
-    windows[stack] = { first: from, count: to - from, norms: both(({ norms }) => norms), shares: {} };
-    for (const [i, part] of parts.entries()) windows[stack].shares[part] = both(({ shares }) => shares[i].share);
+    windows[stack] = {
+      first: from,
+      count: to - from,
+      norms: both(({ norms }) => norms),
+      shares: {},
+    };
+    for (const [i, part] of parts.entries())
+      windows[stack].shares[part] = both(({ shares }) => shares[i].share);
     const last = ["MLP", "block"].find((part) => parts.includes(part));
     for (let layer = 0; layer < kinds[stack].layers; layer++) {
-      for (const [what, kind] of stack === "decoder" && kinds.cross ? [["attention", stack], ["cross", "cross"]] : [["attention", stack]]) {
+      for (const [what, kind] of stack === "decoder" && kinds.cross
+        ? [
+            ["attention", stack],
+            ["cross", "cross"],
+          ]
+        : [["attention", stack]]) {
         const why = about.none[kind][layer];
         if (why) {
           steps.push({ what: "none", stack, layer, kind, why });
@@ -98,5 +150,9 @@ async function passOf(ask, { of }, { kinds, stacks, about }, first, named) {
   }
   steps.push({ what: "end", stack: about.main, layer: kinds[about.main].layers - 1 });
   const info = { name: `pass/${first}/${named}`, edited: edits.length > 0, stacks: windows, steps };
-  return { type: "block", info, buffers: [viewOf(Float32Array.from(data.flatMap((part) => Array.from(part))))] };
+  return {
+    type: "block",
+    info,
+    buffers: [viewOf(Float32Array.from(data.flatMap((part) => Array.from(part))))],
+  };
 }

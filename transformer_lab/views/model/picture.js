@@ -9,7 +9,10 @@ import { percentText } from "../shared/messages.js";
 const [ROOM, TALL, TALLEST, LEAST] = [560, 92, 124, 6]; // pixels: of all layers, and of one
 const [COLUMN, BROADEST, AROUND] = [11, 110, 1]; // pixels of a token's column; layers beside the one in focus that are tall
 const [SEEN, VANISHED, MOVED] = [0.12, 0.5, 0.04]; // of a layer's largest edge; of what an edge carried; of a stream's size
-const [MODEL_MONO, MODEL_SANS] = ["ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace", "system-ui, 'DejaVu Sans', sans-serif"];
+const [MODEL_MONO, MODEL_SANS] = [
+  "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace",
+  "system-ui, 'DejaVu Sans', sans-serif",
+];
 
 /**
  * @typedef {{head: number, query: number, key: number, before: number, after: number, kind: string, layer: number, step: number, first: boolean}} Edge first: a query's strongest
@@ -53,7 +56,9 @@ export class PassFound {
   /** What a part adds over the stream's size; null where it is not known. @param {string} stack @param {string} part @param {number} layer @param {number} token @param {number} [now] @returns {number | null} */
   share(stack, part, layer, token, now = this.now) {
     const { first, count, shares } = this.info.stacks[stack];
-    return part in shares && token >= first && token < first + count ? this.flat[shares[part] + (now * (this.rows(stack) - 1) + layer) * count + token - first] : null;
+    return part in shares && token >= first && token < first + count
+      ? this.flat[shares[part] + (now * (this.rows(stack) - 1) + layer) * count + token - first]
+      : null;
   }
 
   /** Of a step. @param {number} step @returns {Edge[]} */
@@ -62,9 +67,21 @@ export class PassFound {
     const { at = 0, edges: n, kind = "", layer } = this.steps[step];
     if (known || !n) return known ?? [];
     const read = (row, i) => this.flat[at + row * n + i];
-    const found = Array.from({ length: n }, (_, i) => ({ head: read(0, i), query: read(1, i), key: read(2, i), before: read(3, i), after: read(4, i), kind, layer, step, first: false }));
+    const found = Array.from({ length: n }, (_, i) => ({
+      head: read(0, i),
+      query: read(1, i),
+      key: read(2, i),
+      before: read(3, i),
+      after: read(4, i),
+      kind,
+      layer,
+      step,
+      first: false,
+    }));
     const led = new Set();
-    for (const edge of found.toSorted((a, b) => Math.max(b.before, b.after) - Math.max(a.before, a.after))) {
+    for (const edge of found.toSorted(
+      (a, b) => Math.max(b.before, b.after) - Math.max(a.before, a.after),
+    )) {
       edge.first = !led.has(edge.query);
       led.add(edge.query);
     }
@@ -74,7 +91,10 @@ export class PassFound {
 
   /** What carries most to a token in a step. @param {number} step @param {number} token @returns {Edge | null} */
   strongest(step, token) {
-    return this.edges(step).reduce((best, edge) => (edge.query === token && edge.after > (best?.after ?? 0) ? edge : best), /** @type {Edge | null} */ (null));
+    return this.edges(step).reduce(
+      (best, edge) => (edge.query === token && edge.after > (best?.after ?? 0) ? edge : best),
+      /** @type {Edge | null} */ (null),
+    );
   }
 }
 
@@ -83,7 +103,10 @@ const eased = (u) => (u <= 0 ? 0 : u >= 1 ? 1 : u * u * (3 - 2 * u));
 /** A place on the curve of an edge. @param {number[]} curve @param {number} u */
 const along = ([x0, y0, x1, y1], u) => {
   const [v, a, b] = [1 - u, between(y0, y1, 0.55), between(y0, y1, 0.45)];
-  return [v * v * (v + 3 * u) * x0 + u * u * (u + 3 * v) * x1, v * v * v * y0 + 3 * v * v * u * a + 3 * v * u * u * b + u * u * u * y1];
+  return [
+    v * v * (v + 3 * u) * x0 + u * u * (u + 3 * v) * x1,
+    v * v * v * y0 + 3 * v * v * u * a + 3 * v * u * u * b + u * u * u * y1,
+  ];
 };
 
 export class ModelPicture {
@@ -127,17 +150,26 @@ export class ModelPicture {
 
   /** Heights of the layers: all alike, or tall around the one in focus. @returns {number[]} */
   wanted() {
-    const { found: { bands }, focus } = this.scene;
+    const {
+      found: { bands },
+      focus,
+    } = this.scene;
     const room = this.phone ? 400 : ROOM;
     const even = room / bands.length;
     if (even >= 52) return bands.map(() => Math.min(TALLEST, even));
-    const at = Math.max(0, bands.findIndex(({ stack, layer }) => stack === focus.stack && layer === focus.layer));
+    const at = Math.max(
+      0,
+      bands.findIndex(({ stack, layer }) => stack === focus.stack && layer === focus.layer),
+    );
     // They stay as they are while the focus is among them: a picture that moves at each layer is hard to follow.
     const before = this.tall ?? at - AROUND;
     const among = at < before ? at - 2 * AROUND : at > before + 2 * AROUND ? at : before;
     const first = (this.tall = Math.max(0, Math.min(bands.length - 2 * AROUND - 1, among)));
     const tall = (i) => i >= first && i <= first + 2 * AROUND;
-    const rest = Math.max(LEAST, (room - (2 * AROUND + 1) * TALL) / Math.max(1, bands.length - 2 * AROUND - 1));
+    const rest = Math.max(
+      LEAST,
+      (room - (2 * AROUND + 1) * TALL) / Math.max(1, bands.length - 2 * AROUND - 1),
+    );
     return bands.map((_, i) => (tall(i) ? TALL : rest));
   }
 
@@ -152,7 +184,10 @@ export class ModelPicture {
 
   #columns() {
     const { found, stacks, width, tokens, lens } = this.scene;
-    const [left, right] = [this.phone ? 24 : Object.keys(stacks).length > 1 ? 96 : 74, lens.length ? (this.phone ? 100 : 190) : 12];
+    const [left, right] = [
+      this.phone ? 24 : Object.keys(stacks).length > 1 ? 96 : 74,
+      lens.length ? (this.phone ? 100 : 190) : 12,
+    ];
     const names = Object.keys(stacks);
     const room = width - left - right - 14 * (names.length - 1);
     const most = Math.max(1, Math.floor(room / COLUMN / names.length) - 2);
@@ -163,14 +198,24 @@ export class ModelPicture {
       const { first, count: n } = found.info.stacks[stack];
       const from = first + Math.max(0, Math.min(n - most, tokens[stack] - first - most + 1));
       const to = Math.min(first + n, from + most);
-      this.seen[stack] = { from, to, left: count, before: Number(from > 0), after: Number(to < stacks[stack].length) };
+      this.seen[stack] = {
+        from,
+        to,
+        left: count,
+        before: Number(from > 0),
+        after: Number(to < stacks[stack].length),
+      };
       count += to - from + this.seen[stack].before + this.seen[stack].after;
     }
     this.column = Math.min(BROADEST, room / count);
     this.left = left;
     const context = /** @type {CanvasRenderingContext2D} */ (this.base.getContext("2d"));
     context.font = `12px ${MODEL_MONO}`;
-    const longest = Math.max(...names.flatMap((stack) => stacks[stack].slice(this.seen[stack].from, this.seen[stack].to)).map((name) => context.measureText(name).width));
+    const longest = Math.max(
+      ...names
+        .flatMap((stack) => stacks[stack].slice(this.seen[stack].from, this.seen[stack].to))
+        .map((name) => context.measureText(name).width),
+    );
     this.leans = longest + 8 > this.column;
     this.high = this.leans ? leaningHeight(longest, this.column) + 6 : 24;
     this.right = this.left + this.column * count + 14 * (names.length - 1);
@@ -179,12 +224,19 @@ export class ModelPicture {
   /** Where a token's line is; one that is not on view has the edge on its side. @param {string} stack @param {number} token */
   x(stack, token) {
     const { from, to, left, before, after } = /** @type {any} */ (this.seen)[stack];
-    const at = token < from ? 0 : token >= to ? to - from + before + after - 1 : token - from + before;
-    return this.left + 14 * Object.keys(/** @type {any} */ (this.seen)).indexOf(stack) + (left + at + 0.5) * this.column;
+    const at =
+      token < from ? 0 : token >= to ? to - from + before + after - 1 : token - from + before;
+    return (
+      this.left +
+      14 * Object.keys(/** @type {any} */ (this.seen)).indexOf(stack) +
+      (left + at + 0.5) * this.column
+    );
   }
 
   #rows() {
-    const { found: { bands } } = this.scene;
+    const {
+      found: { bands },
+    } = this.scene;
     let [y, stack] = [this.phone ? 4 : 2, ""];
     bands.forEach((band, i) => {
       if (band.stack !== stack) y += this.high;
@@ -204,17 +256,26 @@ export class ModelPicture {
 
   /** How far down in a layer so many of its steps reach, 0 … 1: the MLP has the last third. @param {Band} band @param {number} count */
   #down({ steps }, count) {
-    const last = Number(["MLP", "block"].includes(this.scene.found.steps[steps[steps.length - 1]].what));
+    const last = Number(
+      ["MLP", "block"].includes(this.scene.found.steps[steps[steps.length - 1]].what),
+    );
     const before = steps.length - last;
     const share = last ? 0.66 : 1;
-    return count <= before ? (share * count) / Math.max(1, before) : share + (1 - share) * (count - before);
+    return count <= before
+      ? (share * count) / Math.max(1, before)
+      : share + (1 - share) * (count - before);
   }
 
   /** Where the curve of an edge runs. @param {Band} band @param {Edge} edge */
   #curve(band, edge) {
     const at = band.steps.indexOf(edge.step);
     const y = (count) => band.top + this.#down(band, count) * band.high;
-    return [this.x(edge.kind === "cross" ? "encoder" : band.stack, edge.key), y(at) + 2, this.x(band.stack, edge.query), y(at + 1) - 2];
+    return [
+      this.x(edge.kind === "cross" ? "encoder" : band.stack, edge.key),
+      y(at) + 2,
+      this.x(band.stack, edge.query),
+      y(at + 1) - 2,
+    ];
   }
 
   // ---- what is drawn --------------------------------------------------------------------------
@@ -235,7 +296,9 @@ export class ModelPicture {
   #cleared(canvas) {
     const { width } = this.scene;
     const ratio = pixelRatio();
-    const isFit = canvas.width === Math.max(1, Math.round(width * ratio)) && canvas.height === Math.max(1, Math.round(this.height * ratio));
+    const isFit =
+      canvas.width === Math.max(1, Math.round(width * ratio)) &&
+      canvas.height === Math.max(1, Math.round(this.height * ratio));
     if (!isFit) return sizedContext(canvas, width, this.height);
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     context.clearRect(0, 0, width, this.height);
@@ -244,10 +307,15 @@ export class ModelPicture {
 
   /** What is computed up to a step; of the next one only what is new is drawn. @param {number} done */
   #still(done) {
-    const { found: { bands }, pointed, width } = this.scene;
+    const {
+      found: { bands },
+      pointed,
+      width,
+    } = this.scene;
     const key = `${pointed?.stack} ${pointed?.token}`;
     if (this.key === key && this.done === done) return;
-    const band = this.key === key && this.done === done - 1 && bands.find(({ steps }) => steps.includes(done));
+    const band =
+      this.key === key && this.done === done - 1 && bands.find(({ steps }) => steps.includes(done));
     if (band) {
       const context = /** @type {CanvasRenderingContext2D} */ (this.base.getContext("2d"));
       this.#band(context, band, done, done - 1);
@@ -270,7 +338,8 @@ export class ModelPicture {
 
   /** A layer, as far as it is computed; what was drawn of it up to `since` is there. @param {CanvasRenderingContext2D} context @param {Band} band @param {number} at @param {number} since */
   #band(context, band, at, since) {
-    const share = (time) => this.#down(band, Math.max(0, Math.min(band.steps.length, time - band.steps[0] + 1)));
+    const share = (time) =>
+      this.#down(band, Math.max(0, Math.min(band.steps.length, time - band.steps[0] + 1)));
     this.#rails(context, band, share(since), share(at), true);
     for (const step of band.steps) {
       const u = Math.max(0, Math.min(1, at - step + 1));
@@ -283,16 +352,29 @@ export class ModelPicture {
 
   /** How far it is computed. */
   #head(context, at) {
-    const { found: { bands }, inks } = this.scene;
+    const {
+      found: { bands },
+      inks,
+    } = this.scene;
     const band = bands.find(({ steps }) => at > steps[0] - 1 && at < steps[steps.length - 1]);
     if (!band) return;
     Object.assign(context, { strokeStyle: inks.accent, globalAlpha: 0.4, lineWidth: 1 });
-    line(context, this.left, band.top + band.high * this.#down(band, at - band.steps[0] + 1), this.right);
+    line(
+      context,
+      this.left,
+      band.top + band.high * this.#down(band, at - band.steps[0] + 1),
+      this.right,
+    );
     context.globalAlpha = 1;
   }
 
   #frame(context) {
-    const { found: { bands }, inks, focus, words } = this.scene;
+    const {
+      found: { bands },
+      inks,
+      focus,
+      words,
+    } = this.scene;
     let last = -99;
     const inFocus = (band) => band.stack === focus.stack && band.layer === focus.layer;
     const middles = bands.map((band) => band.top + band.high / 2);
@@ -302,12 +384,20 @@ export class ModelPicture {
         Object.assign(context, { strokeStyle: inks.line, lineWidth: 0.6 });
         line(context, this.left, band.top + band.high, this.right);
       }
-      const crowded = middles[i] - last < 14 || (i !== chosen && Math.abs(middles[i] - middles[chosen]) < 14);
+      const crowded =
+        middles[i] - last < 14 || (i !== chosen && Math.abs(middles[i] - middles[chosen]) < 14);
       if (crowded) return;
       last = middles[i];
       context.font = `${i === chosen ? "600 " : ""}12px ${MODEL_SANS}`;
-      Object.assign(context, { fillStyle: i === chosen ? inks.ink : inks.quiet, textAlign: "right" });
-      context.fillText(words.layer(band.stack, band.layer, Boolean(this.phone)), this.left - 10, middles[i]);
+      Object.assign(context, {
+        fillStyle: i === chosen ? inks.ink : inks.quiet,
+        textAlign: "right",
+      });
+      context.fillText(
+        words.layer(band.stack, band.layer, Boolean(this.phone)),
+        this.left - 10,
+        middles[i],
+      );
       const off = words.off(band.stack, band.layer);
       if (!off || band.high < 30) return;
       context.fillStyle = inks.edited;
@@ -324,12 +414,17 @@ export class ModelPicture {
     const dark = inks.ground === PALETTE.dark.paper;
     for (let token = first; token < last; token++) {
       const [x, now] = [this.x(stack, token), found.norm(stack, layer, token)];
-      const [a, b] = [this.#width(stack, now), this.#width(stack, found.norm(stack, layer + 1, token))];
+      const [a, b] = [
+        this.#width(stack, now),
+        this.#width(stack, found.norm(stack, layer + 1, token)),
+      ];
       const dim = pointed && (pointed.stack !== stack || pointed.token !== token);
-      context.globalAlpha = (lit ? (dim ? 0.45 : 1) : 0.7) * (lit && marked[stack] !== token && dark ? 0.6 : 1);
+      context.globalAlpha =
+        (lit ? (dim ? 0.45 : 1) : 0.7) * (lit && marked[stack] !== token && dark ? 0.6 : 1);
       const [v, w] = [between(a, b, from), between(a, b, to)];
       const [start, y] = [top + high * from, top + high * to];
-      const shape = (fill, beside = 0) => { // the line, or a stripe beside it
+      const shape = (fill, beside = 0) => {
+        // the line, or a stripe beside it
         const side = (half) => (beside ? [half, half + beside] : [-half, half]);
         const [[left, right], [lower, end]] = [side(v / 2), side(w / 2)];
         context.fillStyle = fill;
@@ -355,9 +450,14 @@ export class ModelPicture {
     if (this.largestOf !== found) {
       this.largestOf = found;
       this.largest = {};
-      for (const [name, { count, norms }] of Object.entries(found.info.stacks)) this.largest[name] = found.flat.subarray(norms, norms + 2 * found.rows(name) * count).reduce((a, b) => Math.max(a, b), 1e-9);
+      for (const [name, { count, norms }] of Object.entries(found.info.stacks))
+        this.largest[name] = found.flat
+          .subarray(norms, norms + 2 * found.rows(name) * count)
+          .reduce((a, b) => Math.max(a, b), 1e-9);
     }
-    return 1.5 + Math.min(8, 0.4 * this.column) * Math.sqrt(Math.max(0, norm) / this.largest[stack]);
+    return (
+      1.5 + Math.min(8, 0.4 * this.column) * Math.sqrt(Math.max(0, norm) / this.largest[stack])
+    );
   }
 
   /** The edges of a step that are drawn: the strongest, and those of the token that is pointed at. @param {Band} band @param {number} step @returns {Edge[]} */
@@ -366,27 +466,58 @@ export class ModelPicture {
     const edges = found.edges(step);
     const most = edges.reduce((a, { before, after }) => Math.max(a, before, after), 1e-9);
     const large = (edge) => Math.max(edge.before, edge.after) / most;
-    if (pointed) return edges.filter((edge) => large(edge) > 0.02 && ((edge.query === pointed.token && pointed.stack === band.stack) || (edge.key === pointed.token && pointed.stack === (edge.kind === "cross" ? "encoder" : band.stack))));
-    return edges.filter((edge) => (band.high < 24 ? edge.first && large(edge) > SEEN : edge.first || large(edge) > SEEN));
+    if (pointed)
+      return edges.filter(
+        (edge) =>
+          large(edge) > 0.02 &&
+          ((edge.query === pointed.token && pointed.stack === band.stack) ||
+            (edge.key === pointed.token &&
+              pointed.stack === (edge.kind === "cross" ? "encoder" : band.stack))),
+      );
+    return edges.filter((edge) =>
+      band.high < 24 ? edge.first && large(edge) > SEEN : edge.first || large(edge) > SEEN,
+    );
   }
 
   #edges(context, band, step, u) {
     const { found, inks, edge: chosen } = this.scene;
     const edges = this.drawn(band, step);
-    const most = found.edges(step).reduce((a, { before, after }) => Math.max(a, before, after), 1e-9);
+    const most = found
+      .edges(step)
+      .reduce((a, { before, after }) => Math.max(a, before, after), 1e-9);
     const reach = eased(Math.min(1, u / 0.9));
     const thin = band.high < 24 ? 0.45 : 1;
     for (const edge of edges.toSorted((a, b) => a.after - b.after)) {
       const isGone = found.now && edge.after < VANISHED * edge.before;
       const size = (isGone ? edge.before : edge.after) / most;
       const curve = this.#curve(band, edge);
-      const isChosen = chosen && edge.layer === chosen.layer && edge.kind === chosen.kind && edge.head === chosen.head && edge.query === chosen.query && edge.key === chosen.key;
+      const isChosen =
+        chosen &&
+        edge.layer === chosen.layer &&
+        edge.kind === chosen.kind &&
+        edge.head === chosen.head &&
+        edge.query === chosen.query &&
+        edge.key === chosen.key;
       context.setLineDash(isGone ? [3, 4] : []);
-      Object.assign(context, { strokeStyle: isGone ? inks.edited : headColour(edge.head), globalAlpha: isChosen ? 1 : isGone ? 0.8 : Math.min(0.9, 0.22 + size) * thin, lineWidth: isGone ? 1.3 : (0.8 + 3.4 * size + (isChosen ? 2 : 0)) * thin });
+      Object.assign(context, {
+        strokeStyle: isGone ? inks.edited : headColour(edge.head),
+        globalAlpha: isChosen ? 1 : isGone ? 0.8 : Math.min(0.9, 0.22 + size) * thin,
+        lineWidth: isGone ? 1.3 : (0.8 + 3.4 * size + (isChosen ? 2 : 0)) * thin,
+      });
       context.beginPath();
       context.moveTo(curve[0], curve[1]);
-      if (reach >= 1) context.bezierCurveTo(curve[0], between(curve[1], curve[3], 0.55), curve[2], between(curve[1], curve[3], 0.45), curve[2], curve[3]);
-      else for (let i = 1; i <= 14; i++) context.lineTo(.../** @type {[number, number]} */ (along(curve, (reach * i) / 14)));
+      if (reach >= 1)
+        context.bezierCurveTo(
+          curve[0],
+          between(curve[1], curve[3], 0.55),
+          curve[2],
+          between(curve[1], curve[3], 0.45),
+          curve[2],
+          curve[3],
+        );
+      else
+        for (let i = 1; i <= 14; i++)
+          context.lineTo(.../** @type {[number, number]} */ (along(curve, (reach * i) / 14)));
       context.stroke();
       if (reach >= 1 || isGone) continue;
       const [x, y] = along(curve, reach);
@@ -415,12 +546,24 @@ export class ModelPicture {
       if (!thin) {
         context.fillStyle = inks.ground;
         context.beginPath();
-        context.roundRect(this.x(band.stack, token) - w - 1, band.top + 0.82 * band.high - h - 1, 2 * w + 2, 2 * h + 2, 3);
+        context.roundRect(
+          this.x(band.stack, token) - w - 1,
+          band.top + 0.82 * band.high - h - 1,
+          2 * w + 2,
+          2 * h + 2,
+          3,
+        );
         context.fill();
       }
       context.fillStyle = inks.quiet;
       context.beginPath();
-      context.roundRect(this.x(band.stack, token) - w, band.top + 0.82 * band.high - h, 2 * w, 2 * h, 2);
+      context.roundRect(
+        this.x(band.stack, token) - w,
+        band.top + 0.82 * band.high - h,
+        2 * w,
+        2 * h,
+        2,
+      );
       context.fill();
     }
     context.globalAlpha = 1;
@@ -435,7 +578,10 @@ export class ModelPicture {
     context.setLineDash([1, 4]);
     for (let token = from; token < to; token++) {
       context.beginPath();
-      context.moveTo(this.x("encoder", token), this.#y("encoder", this.scene.found.rows("encoder") - 1));
+      context.moveTo(
+        this.x("encoder", token),
+        this.#y("encoder", this.scene.found.rows("encoder") - 1),
+      );
       context.lineTo(this.x("encoder", token), this.bottom);
       context.stroke();
     }
@@ -445,17 +591,30 @@ export class ModelPicture {
 
   #names(context) {
     const { stacks, inks, tokens, marked, pointed } = this.scene;
-    for (const [stack, { from, to, before, after }] of Object.entries(/** @type {any} */ (this.seen))) {
+    for (const [stack, { from, to, before, after }] of Object.entries(
+      /** @type {any} */ (this.seen),
+    )) {
       const y = this.#y(stack, 0);
       const write = (name, x, on) => {
         context.font = `${on ? "bold " : ""}${Math.min(13, Math.max(9, this.leans ? 12 : 13))}px ${MODEL_MONO}`;
         context.fillStyle = on ? inks.accent : inks.ink;
-        writeAbove(context, this.leans ? fitText(context, name, 92) : name, x, y - (this.leans ? 0 : 4), this.leans ? this.column : null);
+        writeAbove(
+          context,
+          this.leans ? fitText(context, name, 92) : name,
+          x,
+          y - (this.leans ? 0 : 4),
+          this.leans ? this.column : null,
+        );
       };
       const every = Math.ceil(9 / this.column);
       for (let token = from; token < to; token++) {
         const on = marked[stack] === token;
-        if (on || ((token - from) % every === 0 && Math.abs(token - tokens[stack]) >= every)) write(stacks[stack][token], this.x(stack, token), on || (pointed?.stack === stack && pointed.token === token));
+        if (on || ((token - from) % every === 0 && Math.abs(token - tokens[stack]) >= every))
+          write(
+            stacks[stack][token],
+            this.x(stack, token),
+            on || (pointed?.stack === stack && pointed.token === token),
+          );
       }
       if (before) write("…", this.x(stack, from - 1), false);
       if (after) write("…", this.x(stack, to), false);
@@ -471,9 +630,17 @@ export class ModelPicture {
     const x = this.right + (this.phone ? 8 : 16);
     const room = this.scene.width - x - 4;
     const apart = found.now ? 34 : 26;
-    const rows = before.map((_, row) => row).filter((row) => (row ? own[row - 1].steps[own[row - 1].steps.length - 1] <= done : true));
+    const rows = before
+      .map((_, row) => row)
+      .filter((row) => (row ? own[row - 1].steps[own[row - 1].steps.length - 1] <= done : true));
     const last = before.length - 1;
-    const rank = (row) => [last, focus.stack === main ? focus.layer + 1 : -1, focus.stack === main ? focus.layer : -1, 0].indexOf(row) >>> 0;
+    const rank = (row) =>
+      [
+        last,
+        focus.stack === main ? focus.layer + 1 : -1,
+        focus.stack === main ? focus.layer : -1,
+        0,
+      ].indexOf(row) >>> 0;
     const taken = /** @type {number[]} */ ([]);
     Object.assign(context, { textAlign: "left", fillStyle: inks.quiet });
     context.font = `12px ${MODEL_SANS}`;
@@ -517,14 +684,15 @@ export class ModelPicture {
     if (x > this.right + 8) return null;
     if (band && band.high >= 24) {
       let [best, edge] = [7, /** @type {Edge | null} */ (null)];
-      for (const step of band.steps) for (const one of this.drawn(band, step)) {
-        const curve = this.#curve(band, one);
-        for (let i = 2; i < 24; i++) {
-          const [cx, cy] = along(curve, i / 24);
-          const apart = Math.hypot(cx - x, cy - y);
-          if (apart < best) [best, edge] = [apart, one];
+      for (const step of band.steps)
+        for (const one of this.drawn(band, step)) {
+          const curve = this.#curve(band, one);
+          for (let i = 2; i < 24; i++) {
+            const [cx, cy] = along(curve, i / 24);
+            const apart = Math.hypot(cx - x, cy - y);
+            if (apart < best) [best, edge] = [apart, one];
+          }
         }
-      }
       if (edge) return { edge };
     }
     for (const stack of Object.keys(stacks)) {
@@ -535,7 +703,18 @@ export class ModelPicture {
       if (!band) return y < top && y > top - Number(this.high) ? { stack, token } : null;
       const part = found.steps[band.steps[band.steps.length - 1]].what;
       const low = y > band.top + 0.7 * band.high;
-      return { stack, token, layer: band.layer, row: low ? band.layer + 1 : band.layer, part: low && found.share(stack, part, band.layer, token) !== null && Math.abs(y - band.top - 0.82 * band.high) < 9 ? part : undefined };
+      return {
+        stack,
+        token,
+        layer: band.layer,
+        row: low ? band.layer + 1 : band.layer,
+        part:
+          low &&
+          found.share(stack, part, band.layer, token) !== null &&
+          Math.abs(y - band.top - 0.82 * band.high) < 9
+            ? part
+            : undefined,
+      };
     }
     return null;
   }

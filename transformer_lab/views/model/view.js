@@ -8,7 +8,18 @@ import { Answers } from "../shared/answers.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable, headColour } from "../shared/colours.js";
 import { button, putAnew, radioGroup, slider, stepped } from "../shared/controls.js";
-import { barPart, element, hearPointer, panelPart, picturePart, say, tableParts, taken, tokenElement, within } from "../shared/dom.js";
+import {
+  barPart,
+  element,
+  hearPointer,
+  panelPart,
+  picturePart,
+  say,
+  tableParts,
+  taken,
+  tokenElement,
+  within,
+} from "../shared/dom.js";
 import { numbersOf } from "../shared/files.js";
 import { linked } from "../shared/linked.js";
 import { messages, percentText, fixed } from "../shared/messages.js";
@@ -37,22 +48,49 @@ export class ModelViewer extends BaseViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
     const model = aliveModel(given, signal);
-    super(model, root, signal, { part: () => `step-${model.get("step") ?? "end"}` }, carriesModel(given) ? new AskRow(model, signal) : null);
+    super(
+      model,
+      root,
+      signal,
+      { part: () => `step-${model.get("step") ?? "end"}` },
+      carriesModel(given) ? new AskRow(model, signal) : null,
+    );
     this.mayEdit = !model.get("_saved") || carriesModel(given);
     this.speed = 1;
     this.pointed = /** @type {Spot | null} */ (null);
     this.unfolded = /** @type {{what: string, ended: AbortController} | null} */ (null);
-    this.passes = this.#answers(24, (info, bytes) => new PassFound(info, typed(Float32Array, bytes)));
+    this.passes = this.#answers(
+      24,
+      (info, bytes) => new PassFound(info, typed(Float32Array, bytes)),
+    );
     this.lenses = this.#answers(200, (info) => ({ info }));
     this.maps = this.#answers(64, (info, bytes) => ({ info, weights: typed(Float32Array, bytes) }));
     this.#first();
-    this.clock = new Clock({ last: () => this.last, pace: () => Math.max(SHORTEST, Math.min(LONGEST_STEP, ALL_STEPS / this.last)) / this.speed, tick: (at) => this.#tick(at), changed: () => this.#drawTransport() }, signal);
+    this.clock = new Clock(
+      {
+        last: () => this.last,
+        pace: () => Math.max(SHORTEST, Math.min(LONGEST_STEP, ALL_STEPS / this.last)) / this.speed,
+        tick: (at) => this.#tick(at),
+        changed: () => this.#drawTransport(),
+      },
+      signal,
+    );
     this.clock.at = model.get("step") ?? this.last;
-    this.link = linked(model, signal, (spot) => this.#point(spot && (spot.query ?? spot.key) !== null ? { stack: this.stack, token: /** @type {number} */ (spot.query ?? spot.key) } : null, false));
+    this.link = linked(model, signal, (spot) =>
+      this.#point(
+        spot && (spot.query ?? spot.key) !== null
+          ? { stack: this.stack, token: /** @type {number} */ (spot.query ?? spot.key) }
+          : null,
+        false,
+      ),
+    );
     this.#build();
     this.passes.follow(["first", "_edits"], () => this.#names().pass);
     this.lenses.follow(["_edits", "selected", "kind"], () => this.#names().lens);
-    this.shell.watch(["layer", "head", "kind", "selected"], () => this.unfolded?.what === "map" && this.#askMap());
+    this.shell.watch(
+      ["layer", "head", "kind", "selected"],
+      () => this.unfolded?.what === "map" && this.#askMap(),
+    );
     this.shell.watch(["step"], () => this.#follow());
     this.shell.watch(["_stacks"], () => {
       for (const answers of [this.passes, this.lenses, this.maps]) answers.known.clear(); // it is another text
@@ -65,14 +103,29 @@ export class ModelViewer extends BaseViewer {
   /** Questions of one rank: the newest wins. */
   #answers(most, read) {
     const { shell, model, signal } = this;
-    const own = /** @type {any} */ ({ model, signal, requests: new Requests(model, signal), say: (text) => text && shell.say(text), draw: () => this.#settle() });
-    return new Answers(own, { most, read, working: sayModel("working"), names: ({ info }) => [info.name], show: () => {}, failed: (name, error) => this.#failed(name, error) });
+    const own = /** @type {any} */ ({
+      model,
+      signal,
+      requests: new Requests(model, signal),
+      say: (text) => text && shell.say(text),
+      draw: () => this.#settle(),
+    });
+    return new Answers(own, {
+      most,
+      read,
+      working: sayModel("working"),
+      names: ({ info }) => [info.name],
+      show: () => {},
+      failed: (name, error) => this.#failed(name, error),
+    });
   }
 
   /** What came with the page. */
   #first() {
     const { model } = this;
-    this.found = this.passes.keep(new PassFound(model.get("_pass"), typed(Float32Array, bytesOf(model.get("_pass_data")))));
+    this.found = this.passes.keep(
+      new PassFound(model.get("_pass"), typed(Float32Array, bytesOf(model.get("_pass_data")))),
+    );
     this.guessed = this.lenses.keep({ info: model.get("_lens") }).info;
     this.edits = JSON.parse(editsOf(this.found.info.name));
   }
@@ -101,8 +154,14 @@ export class ModelViewer extends BaseViewer {
     const { model, shell, main } = this;
     const isEdit = JSON.stringify(model.get("_edits")) !== JSON.stringify(this.edits);
     if (isEdit) shell.set({ _edits: this.edits });
-    else if (/^(pass|lens)\//.test(name)) shell.set({ first: Number(this.found.info.name.split("/")[1]), ...(this.stack === main ? { selected: [this.guessed.position, null] } : {}) });
-    return model.get("_saved") && !this.mayEdit ? sayModel(isEdit ? "snapshot" : "not_held") : sayModel("failed", { why: error.message });
+    else if (/^(pass|lens)\//.test(name))
+      shell.set({
+        first: Number(this.found.info.name.split("/")[1]),
+        ...(this.stack === main ? { selected: [this.guessed.position, null] } : {}),
+      });
+    return model.get("_saved") && !this.mayEdit
+      ? sayModel(isEdit ? "snapshot" : "not_held")
+      : sayModel("failed", { why: error.message });
   }
 
   // ---- state --------------------------------------------------------------------------------
@@ -158,7 +217,12 @@ export class ModelViewer extends BaseViewer {
   #chosenOf(stack) {
     const [query, key] = this.model.get("selected") ?? [null, null];
     const kind = this.model.get("kind");
-    const chosen = kind === stack || (kind === "cross" && stack === "decoder") ? query : kind === "cross" ? key : null;
+    const chosen =
+      kind === stack || (kind === "cross" && stack === "decoder")
+        ? query
+        : kind === "cross"
+          ? key
+          : null;
     return this.#inText(stack, chosen ?? (stack === this.main ? this.about.start : null));
   }
 
@@ -167,18 +231,31 @@ export class ModelViewer extends BaseViewer {
     const [query, key] = this.model.get("selected") ?? [null, null];
     const { model, layer, head, found } = this;
     if (query === null || key === null) return null;
-    const step = found.steps.findIndex((one) => one.kind === model.get("kind") && one.layer === layer && one.edges);
-    return step < 0 ? null : found.edges(step).find((edge) => edge.head === head && edge.query === query && edge.key === key) ?? null;
+    const step = found.steps.findIndex(
+      (one) => one.kind === model.get("kind") && one.layer === layer && one.edges,
+    );
+    return step < 0
+      ? null
+      : (found
+          .edges(step)
+          .find((edge) => edge.head === head && edge.query === query && edge.key === key) ?? null);
   }
 
   /** What is in focus: the step's layer, or at the ends the chosen one. */
   get focus() {
     const { what, stack, layer } = this.found.steps[this.step];
-    return ["start", "end"].includes(what) ? { stack: this.stack, layer: this.layer } : { stack, layer };
+    return ["start", "end"].includes(what)
+      ? { stack: this.stack, layer: this.layer }
+      : { stack, layer };
   }
 
   code() {
-    const edits = this.edits.map(({ edit, ...values }) => `tl.${edit}(${Object.entries(values).map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(", ")})`);
+    const edits = this.edits.map(
+      ({ edit, ...values }) =>
+        `tl.${edit}(${Object.entries(values)
+          .map(([name, value]) => `${name}=${JSON.stringify(value)}`)
+          .join(", ")})`,
+    );
     return `tl.views.ModelView(trace${edits.length ? `, edits=[${edits.join(", ")}]` : ""})`;
   }
 
@@ -189,33 +266,96 @@ export class ModelViewer extends BaseViewer {
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
     this.playButton = button("", "play", () => this.#play());
     this.playButton.classList.add("tl-play", "tl-main");
-    this.bar = slider({ label: sayModel("progress"), part: "step", values: [0], value: 0, text: (at) => this.#stepName(at), change: (at) => clock.seek(at) });
-    this.speeds = radioGroup({ label: sayModel("speed"), part: "speed", chosen: 1, choices: SPEEDS.map((value) => ({ value, text: `${value}×` })), choose: (value) => this.speeds.set((this.speed = value)) });
+    this.bar = slider({
+      label: sayModel("progress"),
+      part: "step",
+      values: [0],
+      value: 0,
+      text: (at) => this.#stepName(at),
+      change: (at) => clock.seek(at),
+    });
+    this.speeds = radioGroup({
+      label: sayModel("speed"),
+      part: "speed",
+      chosen: 1,
+      choices: SPEEDS.map((value) => ({ value, text: `${value}×` })),
+      choose: (value) => this.speeds.set((this.speed = value)),
+    });
     this.back = button("◀", "step-back", () => clock.step(-1), sayModel("back"));
     this.on = button("▶", "step-on", () => clock.step(1), sayModel("on"));
     this.canvas = picturePart("model");
     this.picture = new ModelPicture(this.canvas);
     this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
-    this.pager = element("span", { class: "tl-row", "data-part": "pager" }, button("◀", "earlier", () => this.#page(-1), sayModel("earlier")), (this.where = element("span", { class: "tl-quiet" })), button("▶", "later", () => this.#page(1), sayModel("later")));
+    this.pager = element(
+      "span",
+      { class: "tl-row", "data-part": "pager" },
+      button("◀", "earlier", () => this.#page(-1), sayModel("earlier")),
+      (this.where = element("span", { class: "tl-quiet" })),
+      button("▶", "later", () => this.#page(1), sayModel("later")),
+    );
     this.answersTitle = element("b", {});
     this.answersTable = element("table", { class: "tl-answers", "data-part": "answers" });
     this.card = element("div", { class: "tl-row", "data-part": "card" });
     this.edgeLine = element("div", { class: "tl-row", "data-part": "edge" });
     this.editsBar = element("div", { class: "tl-row tl-edits", "data-part": "edits" });
     this.strongest = element("table", { class: "tl-strongest", "data-part": "strongest" });
-    this.list = element("details", { class: "tl-details" }, (this.listName = element("summary", {})), this.strongest);
-    this.below = element("section", { class: "tl-unfolded", "data-part": "unfolded", hidden: true });
+    this.list = element(
+      "details",
+      { class: "tl-details" },
+      (this.listName = element("summary", {})),
+      this.strongest,
+    );
+    this.below = element("section", {
+      class: "tl-unfolded",
+      "data-part": "unfolded",
+      hidden: true,
+    });
     root.append(
-      shell.header, ...(this.ask ? [this.ask.root] : []), element("div", { class: "tl-said" }, this.sentence), shell.message, this.passes.busy,
-      element("div", { class: "tl-transport" }, this.playButton, element("span", { class: "tl-step" }, this.back, this.on), this.bar.root, this.speeds.root),
-      element("div", { class: "tl-pictured" },
+      shell.header,
+      ...(this.ask ? [this.ask.root] : []),
+      element("div", { class: "tl-said" }, this.sentence),
+      shell.message,
+      this.passes.busy,
+      element(
+        "div",
+        { class: "tl-transport" },
+        this.playButton,
+        element("span", { class: "tl-step" }, this.back, this.on),
+        this.bar.root,
+        this.speeds.root,
+      ),
+      element(
+        "div",
+        { class: "tl-pictured" },
         element("div", {}, this.canvas, this.pager, this.readout, this.note),
-        element("div", { class: "tl-side" },
-          element("section", { class: "tl-panel" }, element("p", { class: "tl-heading" }, this.answersTitle), this.answersTable),
-          panelPart("head", sayModel("chosen"), "", this.card, this.edgeLine, this.editsBar, this.list))),
+        element(
+          "div",
+          { class: "tl-side" },
+          element(
+            "section",
+            { class: "tl-panel" },
+            element("p", { class: "tl-heading" }, this.answersTitle),
+            this.answersTable,
+          ),
+          panelPart(
+            "head",
+            sayModel("chosen"),
+            "",
+            this.card,
+            this.edgeLine,
+            this.editsBar,
+            this.list,
+          ),
+        ),
+      ),
       this.below,
     );
-    hearPointer(this.canvas, (x, y) => this.picture.hit(x, y), { hover: (spot) => this.#point(spot), pick: (spot) => this.#pick(spot) }, signal);
+    hearPointer(
+      this.canvas,
+      (x, y) => this.picture.hit(x, y),
+      { hover: (spot) => this.#point(spot), pick: (spot) => this.#pick(spot) },
+      signal,
+    );
     this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.freeByEscape(() => this.#fold());
   }
@@ -238,7 +378,8 @@ export class ModelViewer extends BaseViewer {
     if (before === JSON.stringify(spot)) return;
     this.pointed = spot;
     this.canvas.style.cursor = spot ? "pointer" : "default";
-    if (tell && spot?.token !== undefined && spot.stack === this.stack) this.link.hover({ query: spot.token, key: null });
+    if (tell && spot?.token !== undefined && spot.stack === this.stack)
+      this.link.hover({ query: spot.token, key: null });
     else if (tell && !spot) this.link.hover(null);
     this.picture.scene.pointed = this.#pointedToken();
     this.picture.scene.edge = spot?.edge ?? this.edge;
@@ -273,12 +414,20 @@ export class ModelViewer extends BaseViewer {
     const { first, count } = this.found.info.stacks[stack];
     const outside = stack === this.main && (token < first || token >= first + count);
     const from = Math.max(0, Math.min(token, this.stacks[stack].length - this.about.window));
-    this.shell.set({ kind, selected: [token, null], layer: Math.min(model.get("layer"), model.get("_kinds")[kind].layers - 1), ...(outside ? { first: from } : {}) });
+    this.shell.set({
+      kind,
+      selected: [token, null],
+      layer: Math.min(model.get("layer"), model.get("_kinds")[kind].layers - 1),
+      ...(outside ? { first: from } : {}),
+    });
   }
 
   #page(by) {
     const { from, to } = /** @type {any} */ (this.picture.seen)[this.main];
-    this.#chooseToken(this.main, within(by < 0 ? from - 1 : to + (to - from) - 1, this.stacks[this.main].length));
+    this.#chooseToken(
+      this.main,
+      within(by < 0 ? from - 1 : to + (to - from) - 1, this.stacks[this.main].length),
+    );
   }
 
   /** Make an edit, or take it back. @param {Record<string, any>} edit */
@@ -294,7 +443,10 @@ export class ModelViewer extends BaseViewer {
   get #edits() {
     const { layer, head, edge, several } = this;
     const kind = several ? { kind: this.model.get("kind") } : {};
-    return { off: { edit: "ablate", layer, head, ...kind }, cut: edge && { edit: "knock_out", layer, head, query: edge.query, key: edge.key, ...kind } };
+    return {
+      off: { edit: "ablate", layer, head, ...kind },
+      cut: edge && { edit: "knock_out", layer, head, query: edge.query, key: edge.key, ...kind },
+    };
   }
 
   #isMade(edit) {
@@ -304,12 +456,27 @@ export class ModelViewer extends BaseViewer {
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { clock, model } = this;
-    const token = (by) => this.#chooseToken(this.stack, within(this.#tokenOf(this.stack) + by, this.stacks[this.stack].length));
-    const layer = (by) => this.shell.set({ layer: within(model.get("layer") + by, this.kind.layers) });
+    const token = (by) =>
+      this.#chooseToken(
+        this.stack,
+        within(this.#tokenOf(this.stack) + by, this.stacks[this.stack].length),
+      );
+    const layer = (by) =>
+      this.shell.set({ layer: within(model.get("layer") + by, this.kind.layers) });
     const act = {
-      " ": () => this.#play(), ArrowRight: () => clock.step(1), ArrowLeft: () => clock.step(-1), Home: () => clock.seek(0), End: () => clock.seek(this.last),
-      ArrowUp: () => token(-1), ArrowDown: () => token(1), PageUp: () => layer(-1), PageDown: () => layer(1),
-      Enter: () => this.#unfold("steps"), m: () => this.#unfold("map"), x: () => this.#toggle(this.#edits.off), c: () => this.#edits.cut && this.#toggle(this.#edits.cut),
+      " ": () => this.#play(),
+      ArrowRight: () => clock.step(1),
+      ArrowLeft: () => clock.step(-1),
+      Home: () => clock.seek(0),
+      End: () => clock.seek(this.last),
+      ArrowUp: () => token(-1),
+      ArrowDown: () => token(1),
+      PageUp: () => layer(-1),
+      PageDown: () => layer(1),
+      Enter: () => this.#unfold("steps"),
+      m: () => this.#unfold("map"),
+      x: () => this.#toggle(this.#edits.off),
+      c: () => this.#edits.cut && this.#toggle(this.#edits.cut),
     }[event.key.length > 1 ? event.key : event.key.toLowerCase()];
     if (!act) return;
     taken(event);
@@ -346,7 +513,11 @@ export class ModelViewer extends BaseViewer {
       const place = element("div", { class: "tl-view tl-view-block" });
       this.below.replaceChildren(place);
       this.below.hidden = false;
-      const walk = new BlockViewer(new Within(this, message.info, buffers[0], this.edits.length ? sayModel("unedited") : ""), place, ended.signal);
+      const walk = new BlockViewer(
+        new Within(this, message.info, buffers[0], this.edits.length ? sayModel("unedited") : ""),
+        place,
+        ended.signal,
+      );
       walk.open();
       this.below.scrollIntoView({ block: "nearest" });
     } catch (error) {
@@ -361,7 +532,11 @@ export class ModelViewer extends BaseViewer {
     this.map = new NumberMap(canvas, { hover: (at) => this.map?.mark(at) }, signal);
     this.mapTitle = element("b", {});
     this.mapLegend = element("div", { class: "tl-legend" });
-    this.below.replaceChildren(element("p", { class: "tl-heading" }, this.mapTitle), element("div", { style: "position:relative" }, canvas), this.mapLegend);
+    this.below.replaceChildren(
+      element("p", { class: "tl-heading" }, this.mapTitle),
+      element("div", { style: "position:relative" }, canvas),
+      this.mapLegend,
+    );
     this.#askMap();
   }
 
@@ -381,15 +556,32 @@ export class ModelViewer extends BaseViewer {
     const { queries, keys } = this.kind;
     const kind = this.model.get("kind");
     const table = colourTable("default", this.shell.theme);
-    const draw = () => this.map?.show({
-      rows: queries, columns: keys, value: (row, column) => (kind === "decoder" && column > row ? NaN : found.weights[row * keys + column]), low: 0, high: 1, table, colours: this.shell.inks, square: true,
-      rowNames: this.stacks[this.stack], columnNames: this.stacks[kind === "cross" ? "encoder" : kind], write: (x) => (x < 0.005 ? "" : fixed(x)),
-    }, Math.max(240, Math.min(760, this.below.clientWidth)), 460);
+    const draw = () =>
+      this.map?.show(
+        {
+          rows: queries,
+          columns: keys,
+          value: (row, column) =>
+            kind === "decoder" && column > row ? NaN : found.weights[row * keys + column],
+          low: 0,
+          high: 1,
+          table,
+          colours: this.shell.inks,
+          square: true,
+          rowNames: this.stacks[this.stack],
+          columnNames: this.stacks[kind === "cross" ? "encoder" : kind],
+          write: (x) => (x < 0.005 ? "" : fixed(x)),
+        },
+        Math.max(240, Math.min(760, this.below.clientWidth)),
+        460,
+      );
     const title = sayModel("heads_map", { layer: this.layer, head: this.head });
     say(this.mapTitle, title);
     this.map.canvas.setAttribute("aria-label", title);
     crossFade(this.map.canvas, draw);
-    this.mapLegend.replaceChildren(...linearLegend(table, 0, 1, sayModel("weight"), (x) => (x === 0.5 ? ".5" : String(x))));
+    this.mapLegend.replaceChildren(
+      ...linearLegend(table, 0, 1, sayModel("weight"), (x) => (x === 0.5 ? ".5" : String(x))),
+    );
     if (first) this.below.scrollIntoView({ block: "nearest" });
   }
 
@@ -404,15 +596,36 @@ export class ModelViewer extends BaseViewer {
 
   draw() {
     const { shell, found, about, stacks, main } = this;
-    shell.subtitle.textContent = sayModel("subtitle", { layers: found.rows(main) - 1, tokens: stacks[main].length });
-    this.bar.set(this.step, found.steps.map((_, i) => i));
+    shell.subtitle.textContent = sayModel("subtitle", {
+      layers: found.rows(main) - 1,
+      tokens: stacks[main].length,
+    });
+    this.bar.set(
+      this.step,
+      found.steps.map((_, i) => i),
+    );
     this.#show();
     const { from, to, before, after } = /** @type {any} */ (this.picture.seen)[main];
     this.pager.hidden = !before && !after;
     Object.assign(this.pager.firstElementChild, { disabled: !before });
     Object.assign(this.pager.lastElementChild, { disabled: !after });
     say(this.where, sayModel("window", { from, to: to - 1, all: stacks[main].length }));
-    const notes = [sayModel("legend", { part: this.found.steps.some(({ what }) => what === "MLP") ? "MLP" : this.found.steps.some(({ what }) => what === "block") ? "block" : null, edited: Boolean(this.found.now) }), this.model.get("_note"), ...(about.weighted ? [] : [sayModel("unweighted")]), ...(about.norms ? [] : [sayModel("no_norms")]), ...(this.guessed.why && this.guessed.answers.length && !about.classes ? [sayModel("no_lens", { why: this.guessed.why })] : [])];
+    const notes = [
+      sayModel("legend", {
+        part: this.found.steps.some(({ what }) => what === "MLP")
+          ? "MLP"
+          : this.found.steps.some(({ what }) => what === "block")
+            ? "block"
+            : null,
+        edited: Boolean(this.found.now),
+      }),
+      this.model.get("_note"),
+      ...(about.weighted ? [] : [sayModel("unweighted")]),
+      ...(about.norms ? [] : [sayModel("no_norms")]),
+      ...(this.guessed.why && this.guessed.answers.length && !about.classes
+        ? [sayModel("no_lens", { why: this.guessed.why })]
+        : []),
+    ];
     const share = this.#listedShare();
     if (share !== null) notes.push(sayModel("listed", { layer: this.focus.layer, share }));
     say(this.note, notes.filter(Boolean).join(" "));
@@ -432,7 +645,9 @@ export class ModelViewer extends BaseViewer {
     const sum = this.found.steps[step].sums?.[this.found.now] ?? 0;
     const pointed = this.picture.scene.pointed;
     this.picture.scene.pointed = null;
-    const drawn = this.picture.drawn({ ...band, high: 99 }, step).reduce((all, edge) => all + edge.after, 0);
+    const drawn = this.picture
+      .drawn({ ...band, high: 99 }, step)
+      .reduce((all, edge) => all + edge.after, 0);
     this.picture.scene.pointed = pointed;
     return sum > 0 ? Math.min(1, drawn / sum) : null;
   }
@@ -441,15 +656,49 @@ export class ModelViewer extends BaseViewer {
   #show() {
     const { picture, found, stacks, main, shell, several } = this;
     const width = Math.max(260, /** @type {HTMLElement} */ (this.canvas.parentElement).clientWidth);
-    const tokens = Object.fromEntries(Object.keys(stacks).map((stack) => [stack, this.#tokenOf(stack)]));
-    const kindOf = (edit) => (edit.kind === "cross" ? "decoder" : edit.kind ?? main);
-    const off = (stack, layer) => this.edits.filter((edit) => edit.edit === "ablate" && kindOf(edit) === stack && (edit.layer ?? layer) === layer).map(({ head }) => `✕ ${head ?? ""}`).join(" ");
-    const marked = Object.fromEntries(Object.keys(stacks).map((stack) => [stack, this.#chosenOf(stack)]));
-    const words = { lens: sayModel("lens"), layer: (stack, layer, short) => (short ? String(layer) : several ? `${sayModel("stack", { stack })} ${layer}` : sayModel("layer", { layer })), off };
-    picture.show({ found, stacks, main, focus: this.focus, tokens, marked, pointed: this.#pointedToken(), edge: this.pointed?.edge ?? this.edge, lens: this.guessed.rows, words, inks: shell.inks, width });
+    const tokens = Object.fromEntries(
+      Object.keys(stacks).map((stack) => [stack, this.#tokenOf(stack)]),
+    );
+    const kindOf = (edit) => (edit.kind === "cross" ? "decoder" : (edit.kind ?? main));
+    const off = (stack, layer) =>
+      this.edits
+        .filter(
+          (edit) =>
+            edit.edit === "ablate" && kindOf(edit) === stack && (edit.layer ?? layer) === layer,
+        )
+        .map(({ head }) => `✕ ${head ?? ""}`)
+        .join(" ");
+    const marked = Object.fromEntries(
+      Object.keys(stacks).map((stack) => [stack, this.#chosenOf(stack)]),
+    );
+    const words = {
+      lens: sayModel("lens"),
+      layer: (stack, layer, short) =>
+        short
+          ? String(layer)
+          : several
+            ? `${sayModel("stack", { stack })} ${layer}`
+            : sayModel("layer", { layer }),
+      off,
+    };
+    picture.show({
+      found,
+      stacks,
+      main,
+      focus: this.focus,
+      tokens,
+      marked,
+      pointed: this.#pointedToken(),
+      edge: this.pointed?.edge ?? this.edge,
+      lens: this.guessed.rows,
+      words,
+      inks: shell.inks,
+      width,
+    });
     const [was, wanted] = [picture.heights, picture.wanted()];
     this.stopped?.();
-    if (was.every((high, i) => Math.abs(high - wanted[i]) < 0.5)) return picture.draw(this.clock.at);
+    if (was.every((high, i) => Math.abs(high - wanted[i]) < 0.5))
+      return picture.draw(this.clock.at);
     this.stopped = glide((share) => {
       picture.reshape(was.map((high, i) => high + (wanted[i] - high) * share));
       picture.draw(this.clock.at);
@@ -464,7 +713,10 @@ export class ModelViewer extends BaseViewer {
       const { stack, layer } = this.focus;
       const focus = this.picture.scene.focus;
       this.drawnStep = step;
-      this.bar.set(step, this.found.steps.map((_, i) => i));
+      this.bar.set(
+        step,
+        this.found.steps.map((_, i) => i),
+      );
       if (stack !== focus.stack || layer !== focus.layer) this.#show();
       this.#tell();
     }
@@ -486,7 +738,10 @@ export class ModelViewer extends BaseViewer {
   #drawTransport() {
     const { playing, at } = this.clock;
     this.playButton.textContent = sayModel("play", { playing, ended: at >= this.last });
-    this.playButton.ariaLabel = this.playButton.title = this.playButton.textContent.replace(/^\S+ /, "");
+    this.playButton.ariaLabel = this.playButton.title = this.playButton.textContent.replace(
+      /^\S+ /,
+      "",
+    );
     this.back.disabled = at <= 0;
     this.on.disabled = at >= this.last;
     this.root.dataset.playing = String(playing);
@@ -496,18 +751,46 @@ export class ModelViewer extends BaseViewer {
   #drawAnswers() {
     const { guessed: said, found, about, stacks, main } = this;
     const edited = found.now > 0;
-    say(this.answersTitle, sayModel("answers", { classes: about.classes, here: about.here, token: stacks[main][said.position] }));
+    say(
+      this.answersTitle,
+      sayModel("answers", {
+        classes: about.classes,
+        here: about.here,
+        token: stacks[main][said.position],
+      }),
+    );
     const bar = (p, look, name) => {
-      const part = barPart(p, look, `var(--tl-${look === "tl-after" ? "edited" : edited ? "quiet" : "accent"})`);
+      const part = barPart(
+        p,
+        look,
+        `var(--tl-${look === "tl-after" ? "edited" : edited ? "quiet" : "accent"})`,
+      );
       part.firstElementChild?.setAttribute("data-moves", name);
       return part;
     };
-    const rows = said.answers.map(([name, before, after]) => element("tr", { "data-moves": `row ${name}` },
-      element("th", { scope: "row" }, tokenElement(name)),
-      element("td", {}, bar(before, "tl-before", `before ${name}`), ...(edited ? [bar(after, "tl-after", `after ${name}`)] : [])),
-      element("td", { class: "tl-number" }, percentText(before)), ...(edited ? [element("td", { class: "tl-number" }, percentText(after))] : [])));
+    const rows = said.answers.map(([name, before, after]) =>
+      element(
+        "tr",
+        { "data-moves": `row ${name}` },
+        element("th", { scope: "row" }, tokenElement(name)),
+        element(
+          "td",
+          {},
+          bar(before, "tl-before", `before ${name}`),
+          ...(edited ? [bar(after, "tl-after", `after ${name}`)] : []),
+        ),
+        element("td", { class: "tl-number" }, percentText(before)),
+        ...(edited ? [element("td", { class: "tl-number" }, percentText(after))] : []),
+      ),
+    );
     const heads = [sayModel("token"), "", sayModel("before"), sayModel("after")];
-    travel(this.answersTable, () => this.answersTable.replaceChildren(...(rows.length ? tableParts(edited ? heads : [sayModel("token"), "", sayModel("probability")], rows) : [element("caption", {}, sayModel("no_answers"))])));
+    travel(this.answersTable, () =>
+      this.answersTable.replaceChildren(
+        ...(rows.length
+          ? tableParts(edited ? heads : [sayModel("token"), "", sayModel("probability")], rows)
+          : [element("caption", {}, sayModel("no_answers"))]),
+      ),
+    );
   }
 
   #drawCard() {
@@ -519,44 +802,165 @@ export class ModelViewer extends BaseViewer {
     const isOpen = (what) => ({ open: this.unfolded?.what === what, layer });
     const dot = element("span", { class: "tl-dot", style: `background:${headColour(head)}` });
     putAnew(this.card, [
-      ...(kinds.length > 1 ? [radioGroup({ label: "", quiet: true, part: "kind", choices: kinds.map((value) => ({ value, text: value })), chosen: model.get("kind"), choose: (kind) => this.changeKind(kind) }).root] : []),
-      stepped({ label: "Layer", part: "layer", count: this.kind.layers, chosen: layer, text: String, choose: (to) => shell.set({ layer: to }) }),
-      stepped({ label: "Head", part: "head", count: this.kind.heads, chosen: head, text: String, choose: (to) => shell.set({ head: to }) }), dot,
-      able(button(sayModel("off", { off: this.#isMade(off), layer, head }), "off", () => this.#toggle(off)), mayEdit),
-      able(button(sayModel("map", isOpen("map")), "open-map", () => this.#unfold("map")), !large),
+      ...(kinds.length > 1
+        ? [
+            radioGroup({
+              label: "",
+              quiet: true,
+              part: "kind",
+              choices: kinds.map((value) => ({ value, text: value })),
+              chosen: model.get("kind"),
+              choose: (kind) => this.changeKind(kind),
+            }).root,
+          ]
+        : []),
+      stepped({
+        label: "Layer",
+        part: "layer",
+        count: this.kind.layers,
+        chosen: layer,
+        text: String,
+        choose: (to) => shell.set({ layer: to }),
+      }),
+      stepped({
+        label: "Head",
+        part: "head",
+        count: this.kind.heads,
+        chosen: head,
+        text: String,
+        choose: (to) => shell.set({ head: to }),
+      }),
+      dot,
+      able(
+        button(sayModel("off", { off: this.#isMade(off), layer, head }), "off", () =>
+          this.#toggle(off),
+        ),
+        mayEdit,
+      ),
+      able(
+        button(sayModel("map", isOpen("map")), "open-map", () => this.#unfold("map")),
+        !large,
+      ),
       button(sayModel("steps", isOpen("steps")), "open-steps", () => this.#unfold("steps")),
     ]);
     const names = stacks[model.get("kind") === "cross" ? "encoder" : stack];
-    putAnew(this.edgeLine, edge && cut ? [element("span", {}, this.#edgeWords(edge)), able(button(sayModel("cut", { cut: this.#isMade(cut) }), "cut", () => this.#toggle(cut)), mayEdit)] : []);
+    putAnew(
+      this.edgeLine,
+      edge && cut
+        ? [
+            element("span", {}, this.#edgeWords(edge)),
+            able(
+              button(sayModel("cut", { cut: this.#isMade(cut) }), "cut", () => this.#toggle(cut)),
+              mayEdit,
+            ),
+          ]
+        : [],
+    );
     const edits = model.get("_edits");
     const chip = (edit, i) => {
       const words = this.#editWords(edit);
-      return button(`${words} ×`, `undo-${i}`, () => this.#toggle(edit), sayModel("undo_one", { edit: words }));
+      return button(
+        `${words} ×`,
+        `undo-${i}`,
+        () => this.#toggle(edit),
+        sayModel("undo_one", { edit: words }),
+      );
     };
-    putAnew(this.editsBar, mayEdit ? [...edits.map(chip), ...(edits.length > 1 ? [button(sayModel("undo"), "undo", () => shell.set({ _edits: [] }))] : [])] : [element("span", { class: "tl-hint" }, sayModel("snapshot"))]);
+    putAnew(
+      this.editsBar,
+      mayEdit
+        ? [
+            ...edits.map(chip),
+            ...(edits.length > 1
+              ? [button(sayModel("undo"), "undo", () => shell.set({ _edits: [] }))]
+              : []),
+          ]
+        : [element("span", { class: "tl-hint" }, sayModel("snapshot"))],
+    );
     say(this.listName, sayModel("strongest", { layer }));
-    const step = this.found.steps.findIndex((one) => one.kind === model.get("kind") && one.layer === layer && one.edges);
-    const top = step < 0 ? [] : this.found.edges(step).toSorted((a, b) => b.after - a.after).slice(0, LISTED_EDGES);
-    putAnew(this.strongest, [element("tbody", {}, ...top.map((one) => {
-      const link = element("button", { type: "button", class: "tl-link", "data-part": `edge-${one.head}-${one.query}-${one.key}` }, tokenElement(stacks[stack][one.query]), " → ", tokenElement(names[one.key]));
-      link.addEventListener("click", () => this.#choose(one));
-      return element("tr", {}, element("td", {}, element("span", { class: "tl-dot", style: `display:inline-block;background:${headColour(one.head)}` }), ` ${one.head}`), element("td", {}, link), element("td", { class: "tl-number" }, fixed(one.after, 2)));
-    }))]);
+    const step = this.found.steps.findIndex(
+      (one) => one.kind === model.get("kind") && one.layer === layer && one.edges,
+    );
+    const top =
+      step < 0
+        ? []
+        : this.found
+            .edges(step)
+            .toSorted((a, b) => b.after - a.after)
+            .slice(0, LISTED_EDGES);
+    putAnew(this.strongest, [
+      element(
+        "tbody",
+        {},
+        ...top.map((one) => {
+          const link = element(
+            "button",
+            {
+              type: "button",
+              class: "tl-link",
+              "data-part": `edge-${one.head}-${one.query}-${one.key}`,
+            },
+            tokenElement(stacks[stack][one.query]),
+            " → ",
+            tokenElement(names[one.key]),
+          );
+          link.addEventListener("click", () => this.#choose(one));
+          return element(
+            "tr",
+            {},
+            element(
+              "td",
+              {},
+              element("span", {
+                class: "tl-dot",
+                style: `display:inline-block;background:${headColour(one.head)}`,
+              }),
+              ` ${one.head}`,
+            ),
+            element("td", {}, link),
+            element("td", { class: "tl-number" }, fixed(one.after, 2)),
+          );
+        }),
+      ),
+    ]);
   }
 
   /** As edit_words.py says it. @param {Record<string, any>} edit */
   #editWords({ edit, kind: own, layer = null, head = null, query = null, key = null }) {
     const { stacks, main, several, model } = this;
-    const [queries, keys] = own === "cross" ? [stacks.decoder, stacks.encoder] : [stacks[own ?? main], stacks[own ?? main]];
+    const [queries, keys] =
+      own === "cross"
+        ? [stacks.decoder, stacks.encoder]
+        : [stacks[own ?? main], stacks[own ?? main]];
     const shown = own ?? (several ? "" : null);
-    const kind = shown === null || shown === (several ? model.get("kind") : "") ? null : shown || "decoder";
-    return sayModel("edit", { edit, kind, layer, head, query: query === null ? null : queries[query], key: key === null ? null : keys[key] });
+    const kind =
+      shown === null || shown === (several ? model.get("kind") : "") ? null : shown || "decoder";
+    return sayModel("edit", {
+      edit,
+      kind,
+      layer,
+      head,
+      query: query === null ? null : queries[query],
+      key: key === null ? null : keys[key],
+    });
   }
 
   /** @param {Edge} edge */
   #edgeWords({ kind, layer, head, query, key, before, after }) {
-    const [queries, keys] = kind === "cross" ? [this.stacks.decoder, this.stacks.encoder] : [this.stacks[kind], this.stacks[kind]];
-    return sayModel("edge", { layer, head, from: keys[key], key, token: queries[query], query, size: before, after: this.found.now ? after : null });
+    const [queries, keys] =
+      kind === "cross"
+        ? [this.stacks.decoder, this.stacks.encoder]
+        : [this.stacks[kind], this.stacks[kind]];
+    return sayModel("edge", {
+      layer,
+      head,
+      from: keys[key],
+      key,
+      token: queries[query],
+      query,
+      size: before,
+      after: this.found.now ? after : null,
+    });
   }
 
   /** The sentence, and what is pointed at. */
@@ -571,8 +975,18 @@ export class ModelViewer extends BaseViewer {
     else if (stack !== undefined && token !== undefined && row !== undefined) {
       const [name, now] = [this.stacks[stack][token], this.found.now];
       const of = (read) => ({ was: read(0), is: now ? read(1) : null });
-      const { was, is } = part ? of((n) => this.found.share(stack, part, layer ?? 0, token, n)) : of((n) => this.found.norm(stack, row, token, n));
-      words = part ? sayModel("added", { part, layer, token: name, position: token, share: was, after: is }) : sayModel("stream", { token: name, position: token, size: was, layer: row ? row - 1 : null, after: is });
+      const { was, is } = part
+        ? of((n) => this.found.share(stack, part, layer ?? 0, token, n))
+        : of((n) => this.found.norm(stack, row, token, n));
+      words = part
+        ? sayModel("added", { part, layer, token: name, position: token, share: was, after: is })
+        : sayModel("stream", {
+            token: name,
+            position: token,
+            size: was,
+            layer: row ? row - 1 : null,
+            after: is,
+          });
     }
     say(this.readout, words);
   }
@@ -582,23 +996,49 @@ export class ModelViewer extends BaseViewer {
     const { found, guessed: said, stacks, main, about, several, edits } = this;
     const step = found.steps[this.step];
     const { what, stack, layer, why = null } = step;
-    const token = stack === main ? said.position : Math.min(said.position, stacks[stack].length - 1); // of whom this is known
+    const token =
+      stack === main ? said.position : Math.min(said.position, stacks[stack].length - 1); // of whom this is known
     const words = edits.map((edit) => this.#editWords(edit));
     const values = /** @type {any} */ ({
-      what, stack, several, layer, why, n: stacks[main].length, token: stacks[stack][token], here: about.here, classes: about.classes, share: null, would: null, head: null,
-      answer: null, edits: words.join(" and ") || null, best: null, from: null,
+      what,
+      stack,
+      several,
+      layer,
+      why,
+      n: stacks[main].length,
+      token: stacks[stack][token],
+      here: about.here,
+      classes: about.classes,
+      share: null,
+      would: null,
+      head: null,
+      answer: null,
+      edits: words.join(" and ") || null,
+      best: null,
+      from: null,
     });
     if (step.edges) {
       const edge = found.strongest(this.step, token);
-      if (edge) Object.assign(values, { from: stacks[edge.kind === "cross" ? "encoder" : edge.kind][edge.key], head: edge.head });
+      if (edge)
+        Object.assign(values, {
+          from: stacks[edge.kind === "cross" ? "encoder" : edge.kind][edge.key],
+          head: edge.head,
+        });
     } else if (what in found.info.stacks[stack].shares) {
       values.share = found.share(stack, what, layer, token);
-      if (stack === main && said.rows.length) [[values.would, values.chance]] = said.rows[found.now][layer + 1];
+      if (stack === main && said.rows.length)
+        [[values.would, values.chance]] = said.rows[found.now][layer + 1];
     }
     if (said.answers.length) {
       const [answer, before, after] = said.answers[0];
       const best = said.answers.reduce((a, b) => (b[2] > a[2] ? b : a));
-      Object.assign(values, { answer, before, after, best_after: best[2], best: best[0] === answer ? null : best[0] });
+      Object.assign(values, {
+        answer,
+        before,
+        after,
+        best_after: best[2],
+        best: best[0] === answer ? null : best[0],
+      });
     }
     return values;
   }
@@ -615,16 +1055,48 @@ export class ModelViewer extends BaseViewer {
     const { found, guessed: said, stacks, main } = this;
     const edges = found.steps.flatMap((step, i) => (step.edges ? found.edges(i) : []));
     const { first, count } = found.info.stacks[main];
-    const of = (name, read, key = name) => [name, [["edge"], edges.map(read), sayModel(`is_${key}`)]];
-    const size = (now) => [["after", "position"], (row, at) => found.norm(main, row, first + at, now), sayModel(now ? "is_size_edited" : "is_size")];
-    const chance = (now) => [["prediction"], said.answers.map((row) => row[1 + now]), sayModel(now ? "is_probability_edited" : "is_probability")];
+    const of = (name, read, key = name) => [
+      name,
+      [["edge"], edges.map(read), sayModel(`is_${key}`)],
+    ];
+    const size = (now) => [
+      ["after", "position"],
+      (row, at) => found.norm(main, row, first + at, now),
+      sayModel(now ? "is_size_edited" : "is_size"),
+    ];
+    const chance = (now) => [
+      ["prediction"],
+      said.answers.map((row) => row[1 + now]),
+      sayModel(now ? "is_probability_edited" : "is_probability"),
+    ];
     const parts = Object.fromEntries([
-      .../** @type {const} */ (["kind", "layer", "head", "query", "key"]).map((name) => of(name, (edge) => edge[name])), of("carried", ({ before }) => before),
-      ["size", size(0)], ...(said.answers.length ? [["probability", chance(0)]] : []),
-      ...(found.now ? [of("carried_edited", ({ after }) => after), ["size_edited", size(1)], ...(said.answers.length ? [["probability_edited", chance(1)]] : [])] : []),
+      .../** @type {const} */ (["kind", "layer", "head", "query", "key"]).map((name) =>
+        of(name, (edge) => edge[name]),
+      ),
+      of("carried", ({ before }) => before),
+      ["size", size(0)],
+      ...(said.answers.length ? [["probability", chance(0)]] : []),
+      ...(found.now
+        ? [
+            of("carried_edited", ({ after }) => after),
+            ["size_edited", size(1)],
+            ...(said.answers.length ? [["probability_edited", chance(1)]] : []),
+          ]
+        : []),
     ]);
-    const after = [sayModel("start_row"), ...Array.from({ length: found.rows(main) - 1 }, (_, i) => String(i))];
-    return numbersOf({ edge: edges.map((_, i) => i), after, position: stacks[main].slice(first, first + count), prediction: said.answers.map(([name]) => name) }, parts);
+    const after = [
+      sayModel("start_row"),
+      ...Array.from({ length: found.rows(main) - 1 }, (_, i) => String(i)),
+    ];
+    return numbersOf(
+      {
+        edge: edges.map((_, i) => i),
+        after,
+        position: stacks[main].slice(first, first + count),
+        prediction: said.answers.map(([name]) => name),
+      },
+      parts,
+    );
   }
 }
 

@@ -6,9 +6,21 @@ export class Within {
     const { model, stacks } = viewer;
     this.model = model;
     this.own = /** @type {Record<string, any>} */ ({
-      step: "stream", link: "", _carried: null, _held: "", _walk: info, _walk_data: data, _title: "", _how: null,
+      step: "stream",
+      link: "",
+      _carried: null,
+      _held: "",
+      _walk: info,
+      _walk_data: data,
+      _title: "",
+      _how: null,
       _note: note,
-      _kinds: Object.fromEntries(Object.entries(stacks).map(([kind, tokens]) => [kind, { ...model.get("_kinds")[kind], tokens }])),
+      _kinds: Object.fromEntries(
+        Object.entries(stacks).map(([kind, tokens]) => [
+          kind,
+          { ...model.get("_kinds")[kind], tokens },
+        ]),
+      ),
     });
     /** @type {Set<() => void>} */
     this.heard = new Set();

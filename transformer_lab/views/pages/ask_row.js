@@ -40,12 +40,35 @@ export class AskRow {
     this.sides = model.get("_carried").sides.map((side, i) => this.#side(side, i));
     this.run = button("Run", "run", () => this.#run(), "Run the model on this text (Enter)");
     this.run.classList.add("tl-main");
-    this.message = element("p", { class: "tl-message", role: "alert", "data-part": "ask-message", hidden: true });
-    this.unread = element("p", { class: "tl-hint", role: "status", "data-part": "unread", hidden: true });
-    this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "ask-busy", hidden: true });
+    this.message = element("p", {
+      class: "tl-message",
+      role: "alert",
+      "data-part": "ask-message",
+      hidden: true,
+    });
+    this.unread = element("p", {
+      class: "tl-hint",
+      role: "status",
+      "data-part": "unread",
+      hidden: true,
+    });
+    this.busy = element("p", {
+      class: "tl-hint",
+      role: "status",
+      "data-part": "ask-busy",
+      hidden: true,
+    });
     this.waiting = new Waiting(this.busy);
-    this.root = element("div", { class: "tl-ask-row", "data-part": "ask" },
-      element("div", { class: "tl-ask" }, ...this.sides.map(({ root }) => root), this.run), this.message, this.busy, this.unread, inPageLine(model, signal), ...weightsLine(model));
+    this.root = element(
+      "div",
+      { class: "tl-ask-row", "data-part": "ask" },
+      element("div", { class: "tl-ask" }, ...this.sides.map(({ root }) => root), this.run),
+      this.message,
+      this.busy,
+      this.unread,
+      inPageLine(model, signal),
+      ...weightsLine(model),
+    );
     hearChanges(model, ["_carried"], () => this.#fill(), signal);
     new ResizeObserver(() => this.#grow()).observe(this.root);
     this.#fill();
@@ -53,16 +76,37 @@ export class AskRow {
 
   #side({ name }, i) {
     const field = (label, part) => {
-      const area = element("textarea", { class: "tl-text", rows: 1, spellcheck: "false", "aria-label": label, "data-part": part, maxlength: 100_000, title: "Type a text, press Enter" });
+      const area = element("textarea", {
+        class: "tl-text",
+        rows: 1,
+        spellcheck: "false",
+        "aria-label": label,
+        "data-part": part,
+        maxlength: 100_000,
+        title: "Type a text, press Enter",
+      });
       area.addEventListener("input", () => this.#grow());
       runByEnter(area, () => this.#run());
       return area;
     };
     const number = i ? `-${i}` : "";
     const text = field(name ? `Text ${name}` : "Text that the model reads", `text${number}`);
-    const target = this.both ? field(name ? `What ${name} writes (empty: its own answer)` : "What it writes (empty: its own answer)", `target${number}`) : null;
+    const target = this.both
+      ? field(
+          name
+            ? `What ${name} writes (empty: its own answer)`
+            : "What it writes (empty: its own answer)",
+          `target${number}`,
+        )
+      : null;
     const box = (area) => element("span", { class: "tl-box" }, area);
-    const root = element("span", { class: "tl-field" }, element("span", { class: "tl-quiet" }, name || "reads"), box(text), ...(target ? [element("span", { class: "tl-quiet" }, "writes"), box(target)] : []));
+    const root = element(
+      "span",
+      { class: "tl-field" },
+      element("span", { class: "tl-quiet" }, name || "reads"),
+      box(text),
+      ...(target ? [element("span", { class: "tl-quiet" }, "writes"), box(target)] : []),
+    );
     return { name, text, target, root };
   }
 
@@ -74,13 +118,23 @@ export class AskRow {
 
   async #run() {
     const kept = this.model.get("_carried").sides;
-    const sides = this.sides.map((side, i) => ({ name: side.name, text: side.text.value, target: this.#targetOf(side, kept[i]) }));
+    const sides = this.sides.map((side, i) => ({
+      name: side.name,
+      text: side.text.value,
+      target: this.#targetOf(side, kept[i]),
+    }));
     const ended = this.waiting.begin("Reading …", "The model in this page is still at work.");
     try {
       await this.requests.ask({ type: "run", sides });
       this.#say("");
     } catch (error) {
-      if (!(error instanceof Superseded)) this.#say(`${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}.`.replace(/\.\.$/, "."));
+      if (!(error instanceof Superseded))
+        this.#say(
+          `${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}.`.replace(
+            /\.\.$/,
+            ".",
+          ),
+        );
     } finally {
       ended();
       this.waiting.say("");
@@ -96,8 +150,10 @@ export class AskRow {
   /** @param {Record<string, any>} more what a link told */
   async follow({ sides }) {
     if (sides === undefined) return;
-    const isSide = (side) => typeof side?.text === "string" && typeof (side.target ?? "") === "string";
-    if (!Array.isArray(sides) || sides.length !== this.sides.length || !sides.every(isSide)) throw new Error("this link names what is not in this page");
+    const isSide = (side) =>
+      typeof side?.text === "string" && typeof (side.target ?? "") === "string";
+    if (!Array.isArray(sides) || sides.length !== this.sides.length || !sides.every(isSide))
+      throw new Error("this link names what is not in this page");
     await this.requests.ask({ type: "run", sides });
   }
 
@@ -108,9 +164,13 @@ export class AskRow {
 
   #fill() {
     const { sides, unread = "", travels } = this.model.get("_carried");
-    for (const { text, target } of this.sides) for (const area of [text, target]) if (area) area.readOnly = !travels;
+    for (const { text, target } of this.sides)
+      for (const area of [text, target]) if (area) area.readOnly = !travels;
     this.run.hidden = !travels; // the engine could not be started, which was said
-    /** @type {HTMLElement | null} */ (this.root.closest(".tl-view"))?.setAttribute("data-texts", String(++this.texts)); // for tests: texts that were read
+    /** @type {HTMLElement | null} */ (this.root.closest(".tl-view"))?.setAttribute(
+      "data-texts",
+      String(++this.texts),
+    ); // for tests: texts that were read
     this.sides.forEach(({ text, target }, i) => {
       text.value = sides[i].text;
       if (target) target.value = sides[i].target ?? sides[i].written ?? "";
@@ -121,6 +181,7 @@ export class AskRow {
   }
 
   #grow() {
-    for (const { text, target } of this.sides) for (const area of [text, target]) if (area) growArea(area, 2);
+    for (const { text, target } of this.sides)
+      for (const area of [text, target]) if (area) growArea(area, 2);
   }
 }

@@ -8,7 +8,16 @@ export const RUNS_IN_PAGE = "in page";
 
 /** @param {any} model @param {AbortSignal} signal @returns {HTMLElement} */
 export function inPageLine(model, signal) {
-  const line = element("p", { class: "tl-hint", role: "status", "data-part": "in-page", hidden: true }, IN_PAGE);
-  hearOf(model, ["msg:custom"], (message) => message?.type === RUNS_IN_PAGE && (line.hidden = false), signal);
+  const line = element(
+    "p",
+    { class: "tl-hint", role: "status", "data-part": "in-page", hidden: true },
+    IN_PAGE,
+  );
+  hearOf(
+    model,
+    ["msg:custom"],
+    (message) => message?.type === RUNS_IN_PAGE && (line.hidden = false),
+    signal,
+  );
   return line;
 }

@@ -9,7 +9,11 @@ export const hasAddress = (model) => Boolean(model.get("_saved")) && window.pare
 
 /** Which page it is, so that a link opens no other. @param {any} model */
 function pageName(model) {
-  const sizes = Object.entries(model.get("_kinds") ?? {}).map(([kind, { layers, heads }]) => [kind, layers, heads]);
+  const sizes = Object.entries(model.get("_kinds") ?? {}).map(([kind, { layers, heads }]) => [
+    kind,
+    layers,
+    heads,
+  ]);
   return checkOf(JSON.stringify([model.get("_how")?.view ?? "", model.get("_title"), sizes]));
 }
 
@@ -28,11 +32,17 @@ function checkOf(text) {
  */
 export function linkTo(model, more) {
   const names = [...(model.get("_chosen") ?? []), "_options"];
-  const chosen = Object.fromEntries(names.map((name) => [name, model.get(name)]).filter(([, value]) => value !== undefined));
+  const chosen = Object.fromEntries(
+    names.map((name) => [name, model.get(name)]).filter(([, value]) => value !== undefined),
+  );
   const json = JSON.stringify([pageName(model), chosen, more]);
   const bytes = new TextEncoder().encode(`${checkOf(json)}${json}`);
-  const text = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
-  if (text.length > MOST_LETTERS) throw new Error("what is on view is too much for a link; save the page instead");
+  const text = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""))
+    .replace(/\+/g, "-")
+    .replace(/\//g, "_")
+    .replace(/=+$/, "");
+  if (text.length > MOST_LETTERS)
+    throw new Error("what is on view is too much for a link; save the page instead");
   return `${location.href.split("#")[0]}${LINK_MARK}${text}`;
 }
 
@@ -48,7 +58,9 @@ export function readLink(model, hash) {
   let name, chosen, more;
   try {
     const binary = atob(hash.slice(LINK_MARK.length).replace(/-/g, "+").replace(/_/g, "/"));
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(binary, (letter) => letter.charCodeAt(0)));
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(
+      Uint8Array.from(binary, (letter) => letter.charCodeAt(0)),
+    );
     const json = text.slice(text.indexOf("["));
     if (checkOf(json) !== text.slice(0, -json.length)) throw new Error();
     [name, chosen, more] = JSON.parse(json);
@@ -56,8 +68,14 @@ export function readLink(model, hash) {
     throw new Error("this link is damaged");
   }
   if (name !== pageName(model)) throw new Error("this link belongs to another page");
-  const known = (trait, value) => trait === "_options" ? isTable(value) : model.get("_chosen").includes(trait) && fitsPage(model, trait, value);
-  const fits = isTable(chosen) && isTable(more) && Object.entries(chosen).every(([trait, value]) => known(trait, value));
+  const known = (trait, value) =>
+    trait === "_options"
+      ? isTable(value)
+      : model.get("_chosen").includes(trait) && fitsPage(model, trait, value);
+  const fits =
+    isTable(chosen) &&
+    isTable(more) &&
+    Object.entries(chosen).every(([trait, value]) => known(trait, value));
   if (!fits) throw new Error("this link names what is not in this page");
   return { chosen, more };
 }
@@ -68,7 +86,8 @@ export function chosenHere(model, chosen) {
   const kinds = Object.values(model.get("_kinds") ?? {});
   if (!kinds.length) return chosen;
   const tokens = Math.max(...kinds.flatMap(({ queries, keys }) => [queries, keys]));
-  const beyond = (trait) => Array.isArray(chosen[trait]) && chosen[trait].some((token) => token >= tokens);
+  const beyond = (trait) =>
+    Array.isArray(chosen[trait]) && chosen[trait].some((token) => token >= tokens);
   const gone = ["selected", "a", "b"].filter(beyond).map((trait) => [trait, null]);
   return { ...chosen, ...Object.fromEntries(gone) };
 }
@@ -76,9 +95,11 @@ export function chosenHere(model, chosen) {
 const isTable = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const isPlace = (value) => Number.isInteger(value) && value >= 0;
 /** Lists of so many places. */
-const isPlaces = (value, count) => Array.isArray(value) && value.length === count && value.every(isPlace);
+const isPlaces = (value, count) =>
+  Array.isArray(value) && value.length === count && value.every(isPlace);
 /** Numbers, or lists of them. */
-const isNumbers = (value) => Array.isArray(value) && value.every((one) => Number.isFinite(one) || isNumbers(one));
+const isNumbers = (value) =>
+  Array.isArray(value) && value.every((one) => Number.isFinite(one) || isNumbers(one));
 
 /** Whether a value may stand where it would. */
 function fitsPage(model, trait, value) {
@@ -86,9 +107,21 @@ function fitsPage(model, trait, value) {
   const most = (what) => Math.max(0, ...Object.values(kinds).map((kind) => kind[what] ?? 0));
   if (trait === "layer" || trait === "head") return isPlace(value) && value < most(`${trait}s`);
   if (trait === "kind") return Object.hasOwn(kinds, value);
-  if (trait === "selected") return value === null || (Array.isArray(value) && isPlaces(value.map((one) => one ?? 0), 2));
-  if (trait === "a" || trait === "b") return value === null || (isPlaces(value, 2) && value[0] <= value[1]);
-  if (trait === "text") return isPlace(value) ? value < (model.get("_texts")?.names?.length ?? 1) : value === "mean" || value === "spread";
+  if (trait === "selected")
+    return (
+      value === null ||
+      (Array.isArray(value) &&
+        isPlaces(
+          value.map((one) => one ?? 0),
+          2,
+        ))
+    );
+  if (trait === "a" || trait === "b")
+    return value === null || (isPlaces(value, 2) && value[0] <= value[1]);
+  if (trait === "text")
+    return isPlace(value)
+      ? value < (model.get("_texts")?.names?.length ?? 1)
+      : value === "mean" || value === "spread";
   if (trait === "pins") return Array.isArray(value) && value.every((one) => isPlaces(one, 2));
   if (trait === "cuts") return Array.isArray(value) && value.every((one) => isPlaces(one, 4));
   const was = model.get(trait);

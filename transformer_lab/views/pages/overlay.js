@@ -65,7 +65,9 @@ export class Overlay {
 
   /** Python's traits are those on view again. */
   lift() {
-    const others = [...this.over].filter(([name, value]) => this.widget.get(name) !== value).map(([name]) => name);
+    const others = [...this.over]
+      .filter(([name, value]) => this.widget.get(name) !== value)
+      .map(([name]) => name);
     this.over.clear();
     for (const name of others) this.fire(`change:${name}`, this, this.widget.get(name));
   }

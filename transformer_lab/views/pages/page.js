@@ -4,7 +4,8 @@
 (async () => {
   "use strict";
   /** @type {any} */ (window).transformerLabBegan = true; // for what looks whether the page is whole
-  const DAMAGED = "this page is not as it was written: a part of it is damaged. Save it again, or copy it again";
+  const DAMAGED =
+    "this page is not as it was written: a part of it is damaged. Save it again, or copy it again";
   const place = document.getElementById("tl-state");
 
   const remainders = Uint32Array.from({ length: 256 }, (_, n) => {
@@ -16,14 +17,17 @@
     let rest = 0xffffffff;
     for (const part of parts) {
       const bytes = typeof part === "string" ? new TextEncoder().encode(part) : part;
-      for (let i = 0; i < bytes.length; i++) rest = remainders[(rest ^ bytes[i]) & 0xff] ^ (rest >>> 8);
+      for (let i = 0; i < bytes.length; i++)
+        rest = remainders[(rest ^ bytes[i]) & 0xff] ^ (rest >>> 8);
     }
     return String((rest ^ 0xffffffff) >>> 0);
   };
   /** Whether something is as it was written; pages of older versions do not say. */
-  const whole = ({ dataset }, ...parts) => dataset.sum === undefined || dataset.sum === checksum(...parts);
+  const whole = ({ dataset }, ...parts) =>
+    dataset.sum === undefined || dataset.sum === checksum(...parts);
   if (!whole(place, place.textContent)) {
-    document.getElementById("tl-root").textContent = `${DAMAGED[0].toUpperCase()}${DAMAGED.slice(1)}.`;
+    document.getElementById("tl-root").textContent =
+      `${DAMAGED[0].toUpperCase()}${DAMAGED.slice(1)}.`;
     return;
   }
   const payload = JSON.parse(place.textContent);
@@ -38,7 +42,8 @@
   const encode = (bytes) => {
     if (bytes.toBase64) return bytes.toBase64();
     const pieces = [];
-    for (let i = 0; i < bytes.length; i += 0x8000) pieces.push(String.fromCharCode(...bytes.subarray(i, i + 0x8000)));
+    for (let i = 0; i < bytes.length; i += 0x8000)
+      pieces.push(String.fromCharCode(...bytes.subarray(i, i + 0x8000)));
     return btoa(pieces.join(""));
   };
   const gunzip = async (bytes) => {
@@ -47,8 +52,11 @@
   };
 
   const state = { ...payload.state, _saved: true };
-  for (const [name, text] of Object.entries(payload.buffers)) state[name] = new DataView(decode(text).buffer);
-  const written = Object.fromEntries(Object.keys(payload.buffers).map((name) => [name, state[name]]));
+  for (const [name, text] of Object.entries(payload.buffers))
+    state[name] = new DataView(decode(text).buffer);
+  const written = Object.fromEntries(
+    Object.keys(payload.buffers).map((name) => [name, state[name]]),
+  );
   delete payload.buffers; // a long page's are megabytes, and stand in the page as well
 
   const handlers = new Map();
@@ -114,7 +122,9 @@
       }
       const [found] = templates(document, `template[data-block="${CSS.escape(name)}"]`);
       if (found && complete(found)) {
-        const text = found.dataset.around ? await around(found.dataset.around) : found.content.textContent;
+        const text = found.dataset.around
+          ? await around(found.dataset.around)
+          : found.content.textContent;
         return { shell: found, bytes: () => decode(text) };
       }
       if (loaded && state._needs?.includes(name) && window.parent !== window) {
@@ -139,12 +149,16 @@
   const questions = {
     async block({ request, name }) {
       const { shell, bytes } = await block(name);
-      if (!shell) return answer({ type: "block", request, info: {} }, [new DataView(bytes().buffer)]);
-      const { info, buffers } = await unpacked(shell, bytes).catch(() => Promise.reject(new Error(DAMAGED)));
+      if (!shell)
+        return answer({ type: "block", request, info: {} }, [new DataView(bytes().buffer)]);
+      const { info, buffers } = await unpacked(shell, bytes).catch(() =>
+        Promise.reject(new Error(DAMAGED)),
+      );
       answer({ type: "block", request, info }, buffers);
     },
     async page({ request }) {
-      while (document.readyState === "loading") await new Promise((resolve) => setTimeout(resolve, 30));
+      while (document.readyState === "loading")
+        await new Promise((resolve) => setTimeout(resolve, 30));
       const copy = /** @type {HTMLElement} */ (document.documentElement.cloneNode(true));
       copy.querySelector("#tl-root").replaceChildren();
       copy.querySelector("[data-cut]")?.remove();
@@ -152,7 +166,8 @@
       const { buffers } = JSON.parse(place.textContent);
       for (const [name, was] of Object.entries(written)) {
         const { buffer, byteOffset, byteLength } = state[name];
-        if (state[name] !== was) buffers[name] = encode(new Uint8Array(buffer, byteOffset, byteLength));
+        if (state[name] !== was)
+          buffers[name] = encode(new Uint8Array(buffer, byteOffset, byteLength));
       }
       if (now._carried?.moved) copy.querySelector("noscript")?.remove(); // it tells of another text
       const script = /** @type {HTMLElement} */ (copy.querySelector("#tl-state"));
@@ -162,9 +177,11 @@
       );
       script.dataset.sum = checksum(script.textContent);
       const root = copy.querySelector("#tl-root");
-      for (const attribute of [...root.attributes]) if (attribute.name !== "id") root.removeAttribute(attribute.name);
+      for (const attribute of [...root.attributes])
+        if (attribute.name !== "id") root.removeAttribute(attribute.name);
       for (const style of copy.querySelectorAll("style[data-view]")) style.remove();
-      for (const small of copy.querySelectorAll("template[data-stays]")) small.removeAttribute("data-stays");
+      for (const small of copy.querySelectorAll("template[data-stays]"))
+        small.removeAttribute("data-stays");
       for (const hollow of templates(copy, "template[data-around]")) {
         hollow.content.textContent = await around(hollow.dataset.around); // the copy stands alone
         hollow.removeAttribute("data-around");
@@ -176,7 +193,9 @@
       for (const { shell, blob } of held.values()) {
         const close = "</template>";
         const open = shell.outerHTML.slice(0, -close.length);
-        parts.push(new Blob([open, encode(new Uint8Array(await blob.arrayBuffer())), `${close}\n`]));
+        parts.push(
+          new Blob([open, encode(new Uint8Array(await blob.arrayBuffer())), `${close}\n`]),
+        );
       }
       answer({ type: "page", request }, [new Blob([...parts, text.slice(end)])]);
     },
@@ -193,9 +212,12 @@
     save_changes() {},
     send(message) {
       const asked = questions[message.type];
-      const failed = (error) => answer({ type: "error", request: message.request, message: error.message });
+      const failed = (error) =>
+        answer({ type: "error", request: message.request, message: error.message });
       Promise.resolve()
-        .then(() => (asked ? asked(message) : Promise.reject(new Error("this page cannot do that"))))
+        .then(() =>
+          asked ? asked(message) : Promise.reject(new Error("this page cannot do that")),
+        )
         .catch(failed);
     },
     on(names, handler) {
@@ -228,7 +250,8 @@
       const theme = event.source === window.parent && event.data?.transformerLabTheme;
       if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
     });
-    const tell = () => window.parent.postMessage({ transformerLabHeight: document.body.scrollHeight }, "*");
+    const tell = () =>
+      window.parent.postMessage({ transformerLabHeight: document.body.scrollHeight }, "*");
     new ResizeObserver(tell).observe(root);
     tell();
   }

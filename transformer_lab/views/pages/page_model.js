@@ -6,7 +6,8 @@ import { RUNS_IN_PAGE } from "./in_page_line.js";
 import { Requests } from "../shared/requests.js";
 
 /** Whether a view stands on a page that has its model inside. @param {any} model */
-export const carriesModel = (model) => Boolean(model.get("_saved") && model.get("_carried")?.travels);
+export const carriesModel = (model) =>
+  Boolean(model.get("_saved") && model.get("_carried")?.travels);
 
 /** @param {Uint8Array | Float32Array} bytes */
 export const viewOf = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -55,7 +56,8 @@ export class PageModel {
     if (!Object.hasOwn(this.answers, message.type)) return this.page.send(message);
     const { request } = message;
     this.inTurn(() => this.answers[message.type](this, message)).then(
-      ({ buffers = [], ...told } = {}) => this.tell({ type: "done", asked: message.type, ...told, request }, buffers),
+      ({ buffers = [], ...told } = {}) =>
+        this.tell({ type: "done", asked: message.type, ...told, request }, buffers),
       (error) => this.tell({ type: "error", message: error.message, request }),
     );
   }
@@ -86,8 +88,13 @@ export class PageModel {
   /** It is started when it is first asked for. */
   get engine() {
     if (!this.started) {
-      this.started = this.page.engine ? this.page.engine() : Engine.ofPage(new Requests(this.page, this.signal), this.signal);
-      this.started.then(({ engine }) => engine.inPage && this.tell({ type: RUNS_IN_PAGE }), () => this.#lose()); // which is told to whoever asked
+      this.started = this.page.engine
+        ? this.page.engine()
+        : Engine.ofPage(new Requests(this.page, this.signal), this.signal);
+      this.started.then(
+        ({ engine }) => engine.inPage && this.tell({ type: RUNS_IN_PAGE }),
+        () => this.#lose(),
+      ); // which is told to whoever asked
     }
     return this.started;
   }

@@ -11,7 +11,9 @@ const LINE = 18; // px, of a heading
  * @param {string} text with plotly's own tags @param {number} room px @param {{size: number, family: string}} font
  */
 function wrapped(text, room, { size, family }) {
-  const pen = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
+  const pen = /** @type {CanvasRenderingContext2D} */ (
+    document.createElement("canvas").getContext("2d")
+  );
   const written = [];
   let [bold, now, line] = ["", size, 0];
   for (const piece of text.match(/<[^>]*>|[^<\s]+|\s+/g) ?? []) {
@@ -40,21 +42,37 @@ function fitted(layout, width) {
   const text = typeof title === "string" ? title : title?.text;
   if (!text || !margin?.t || !height || !width) return layout;
   const own = { ...template?.layout?.font, ...template?.layout?.title?.font, ...font };
-  const lines = wrapped(text, 0.97 * width, { size: own.size ?? 15, family: own.family ?? "sans-serif" });
+  const lines = wrapped(text, 0.97 * width, {
+    size: own.size ?? 15,
+    family: own.family ?? "sans-serif",
+  });
   const more = LINE * (lines.split("<br>").length - text.split("<br>").length);
   const heading = typeof title === "string" ? lines : { ...title, text: lines };
-  return { ...layout, title: heading, height: height + more, margin: { ...margin, t: margin.t + more } };
+  return {
+    ...layout,
+    title: heading,
+    height: height + more,
+    margin: { ...margin, t: margin.t + more },
+  };
 }
 
 export default {
   async render({ model, el: root, signal }) {
     const { data, layout: given, config } = model.get("figure");
-    const place = element("div", { role: "img", "aria-label": model.get("_sentence"), style: `min-height:${given?.height ?? 450}px` });
+    const place = element("div", {
+      role: "img",
+      "aria-label": model.get("_sentence"),
+      style: `min-height:${given?.height ?? 450}px`,
+    });
     root.append(place);
     const layout = fitted(given, place.clientWidth);
     try {
       const plotly = await plotlyOf(new Requests(model, signal));
-      await plotly.newPlot(place, data, layout, { displaylogo: false, responsive: true, ...config });
+      await plotly.newPlot(place, data, layout, {
+        displaylogo: false,
+        responsive: true,
+        ...config,
+      });
     } catch (error) {
       place.textContent = `This figure cannot be drawn: ${error.message}. ${model.get("_sentence")}`;
     }

@@ -109,7 +109,9 @@ export class Standby {
       throw error;
     }
     if (UNAWAITED.includes(message.type)) return;
-    const timer = LONG.includes(message.type) ? null : setTimeout(() => this.#late(message.request), WAITS);
+    const timer = LONG.includes(message.type)
+      ? null
+      : setTimeout(() => this.#late(message.request), WAITS);
     this.open.set(message.request, { message, timer });
   }
 
@@ -221,7 +223,9 @@ export class Standby {
   }
 
   #here(message) {
-    const changes = message.type === "write" || (message.type === "run" && JSON.stringify(message) !== this.asked);
+    const changes =
+      message.type === "write" ||
+      (message.type === "run" && JSON.stringify(message) !== this.asked);
     this.changed ||= changes;
     try {
       this.#knock();
@@ -257,7 +261,10 @@ export class Standby {
       while (this.changed) {
         this.changed = false;
         await this.kernel.turn;
-        const { message } = await this.requests.ask({ type: "run", ...this.how?.state?.(this.kernel, this.over) });
+        const { message } = await this.requests.ask({
+          type: "run",
+          ...this.how?.state?.(this.kernel, this.over),
+        });
         this.training = message.training ?? "";
       }
       await this.kernel.turn; // what the page was asked it answers
@@ -311,7 +318,14 @@ export class Standby {
 
   #fetchSoon() {
     clearTimeout(this.timer);
-    if (!this.fetches || !this.how || this.signal.aborted || this.how.wanted?.() === false || this.#fetched) return;
+    if (
+      !this.fetches ||
+      !this.how ||
+      this.signal.aborted ||
+      this.how.wanted?.() === false ||
+      this.#fetched
+    )
+      return;
     this.timer = setTimeout(() => (this.open.size ? this.#fetchSoon() : this.#fetch()), IDLE);
   }
 

@@ -14,7 +14,8 @@ import { unreadSentence } from "./unread.js";
  */
 
 /** The tokens that the heads of a stack look from. @param {ReadText} read @param {string} kind */
-export const tokensOf = (read, kind) => (kind === "encoder" ? read.text : read.target ?? read.text).tokens;
+export const tokensOf = (read, kind) =>
+  (kind === "encoder" ? read.text : (read.target ?? read.text)).tokens;
 
 /**
  * The model of a view, alive where its page carries one; in a notebook the page goes on where Python is
@@ -34,7 +35,11 @@ export function aliveTextPage(model, signal, { traits, block, names, wanted }) {
     }
   }
   if (carriesModel(model)) return new OwnPage(model, signal);
-  model.substitute?.({ Kernel: OwnPage, answers: ({ type, name }) => type === "block" && names.test(name), wanted });
+  model.substitute?.({
+    Kernel: OwnPage,
+    answers: ({ type, name }) => type === "block" && names.test(name),
+    wanted,
+  });
   return model;
 }
 
@@ -73,7 +78,17 @@ export class TextPage extends PageModel {
       selected: null, // it names tokens of the old text
       link: "",
       _how: this.#how(texts),
-      _carried: { ...this.carried, moved: true, sides: sides.map(({ name, text, target }, i) => ({ name, text, target, written: texts[i].written })), unread: [...new Set(unread)].join(" ").trim() },
+      _carried: {
+        ...this.carried,
+        moved: true,
+        sides: sides.map(({ name, text, target }, i) => ({
+          name,
+          text,
+          target,
+          written: texts[i].written,
+        })),
+        unread: [...new Set(unread)].join(" ").trim(),
+      },
     });
   }
 
@@ -92,7 +107,12 @@ export class TextPage extends PageModel {
     const { sides } = this.carried;
     const texts = await this.read(sides);
     const same = (ids, was) => was === undefined || JSON.stringify(ids) === JSON.stringify(was);
-    if (!sides.every(({ ids, target_ids: target }, i) => same(texts[i].ids, ids) && (texts[i].target === null || same(texts[i].plain, target)))) {
+    if (
+      !sides.every(
+        ({ ids, target_ids: target }, i) =>
+          same(texts[i].ids, ids) && (texts[i].target === null || same(texts[i].plain, target)),
+      )
+    ) {
       throw new Error("this page does not hold it"); // the words are read as other tokens than those of the trace
     }
     return texts;
@@ -108,7 +128,12 @@ export class TextPage extends PageModel {
     const saved = this.carried.moved ? null : await this.savedBlock(name);
     if (saved) return saved;
     if (!this.reading) this.#take(await this.#again());
-    return this.blockOf((question) => this.ask(question), /** @type {ReadText[]} */ (this.reading), name, this.page);
+    return this.blockOf(
+      (question) => this.ask(question),
+      /** @type {ReadText[]} */ (this.reading),
+      name,
+      this.page,
+    );
   }
 
   /** What files say beside their numbers: of which texts. */
@@ -116,7 +141,12 @@ export class TextPage extends PageModel {
     const how = this.page.get("_how");
     const of = (how?.of ?? []).map((one, i) => {
       const { ids, plain, target, text } = texts[Math.min(i, texts.length - 1)];
-      return { ...one, token_ids: [ids], tokens: [text.tokens], ...(target ? { target_ids: [plain] } : {}) };
+      return {
+        ...one,
+        token_ids: [ids],
+        tokens: [text.tokens],
+        ...(target ? { target_ids: [plain] } : {}),
+      };
     });
     return { ...how, of };
   }

@@ -14,8 +14,11 @@ const MASKS = /\[MASK\]|<mask>/;
  */
 export function unreadSentence(text, target, kind, read) {
   const sides = [{ side: "text", n: read.text.tokens.length, ...read.text }];
-  if (read.target && target !== null) sides.push({ side: "target", n: read.target.tokens.length - 1, ...read.target });
-  const parts = sides.filter(({ unknown }) => unknown).map(({ side, n, unknown: count, sign }) => sayUnread("unknown", { count, side, n, sign }));
+  if (read.target && target !== null)
+    sides.push({ side: "target", n: read.target.tokens.length - 1, ...read.target });
+  const parts = sides
+    .filter(({ unknown }) => unknown)
+    .map(({ side, n, unknown: count, sign }) => sayUnread("unknown", { count, side, n, sign }));
   const wish = text.match(MASKS);
   if (wish && kind !== "encoder") parts.push(sayUnread("unmasked", { mask: wish[0] }));
   return parts.join(" ");

@@ -8,7 +8,9 @@ addEventListener("DOMContentLoaded", () => {
   notice.className = "tl-still";
   notice.dataset.cut = "";
   notice.setAttribute("role", "alert");
-  const lacks = /** @type {any} */ (window).transformerLabBegan ? ", and with it a part of what can be asked for" : ", and without it nothing can be shown";
+  const lacks = /** @type {any} */ (window).transformerLabBegan
+    ? ", and with it a part of what can be asked for"
+    : ", and without it nothing can be shown";
   notice.textContent = `This page is cut off: its end is missing${lacks}. Save it again, or copy it again.`;
   document.body.prepend(notice);
 });

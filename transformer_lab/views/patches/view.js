@@ -5,7 +5,16 @@ import { legend } from "../heads/scale.js";
 import { bytesOf, weightOf } from "../shared/codecs.js";
 import { entry, PALETTE, shade } from "../shared/colours.js";
 import { radioGroup } from "../shared/controls.js";
-import { element, panelPart, picturePart, within, hearPointer, moveOf, sizedContext, taken } from "../shared/dom.js";
+import {
+  element,
+  panelPart,
+  picturePart,
+  within,
+  hearPointer,
+  moveOf,
+  sizedContext,
+  taken,
+} from "../shared/dom.js";
 import { blend, pictureTable, weightPixels, twoLines, largestOf } from "../shared/blend.js";
 import { Trials } from "../shared/trials.js";
 import { messages, short } from "../shared/messages.js";
@@ -29,7 +38,9 @@ import { OverlayViewer } from "../shared/overlay.js";
 /** A picture without its colours. @param {ImageBitmap} picture @param {number} [most] pixels a side */
 export function greyed(picture, most = Infinity) {
   const scale = Math.min(1, most / Math.max(picture.width, picture.height));
-  const [width, height] = [picture.width, picture.height].map((n) => Math.max(1, Math.round(n * scale)));
+  const [width, height] = [picture.width, picture.height].map((n) =>
+    Math.max(1, Math.round(n * scale)),
+  );
   const canvas = document.createElement("canvas");
   canvas.width = width;
   canvas.height = height;
@@ -57,19 +68,30 @@ export class PatchPicture {
     this.canvas = canvas;
     this.grid = grid;
     this.size = { width: 0, height: 0 };
-    hearPointer(canvas, (x, y) => this.positionAt(x / canvas.clientWidth, y / canvas.clientHeight), { hover: does.hover, pick: does.pick }, signal);
-    canvas.addEventListener("keydown", (event) => {
-      const step = moveOf(event);
-      if (step) does.move(...step);
-      else if (event.key === "Escape" && does.free()) taken(event); // it leaves the view where nothing is freed
-    }, { signal });
+    hearPointer(
+      canvas,
+      (x, y) => this.positionAt(x / canvas.clientWidth, y / canvas.clientHeight),
+      { hover: does.hover, pick: does.pick },
+      signal,
+    );
+    canvas.addEventListener(
+      "keydown",
+      (event) => {
+        const step = moveOf(event);
+        if (step) does.move(...step);
+        else if (event.key === "Escape" && does.free()) taken(event); // it leaves the view where nothing is freed
+      },
+      { signal },
+    );
   }
 
   /** @param {number} across share of the width @param {number} down */
   positionAt(across, down) {
     const { rows, columns, start } = this.grid;
     const [row, column] = [Math.floor(down * rows), Math.floor(across * columns)];
-    return row >= 0 && row < rows && column >= 0 && column < columns ? start + row * columns + column : null;
+    return row >= 0 && row < rows && column >= 0 && column < columns
+      ? start + row * columns + column
+      : null;
   }
 
   /**
@@ -89,22 +111,43 @@ export class PatchPicture {
     const [width, height] = [cell * columns, cell * rows];
     this.size = { width, height };
     const context = sizedContext(this.canvas, width, height);
-    blend(context, picture, grey, weightPixels(patchesOf(codes, this.grid), columns, pictureTable()), fade, { x: 0, y: 0, w: width, h: height });
+    blend(
+      context,
+      picture,
+      grey,
+      weightPixels(patchesOf(codes, this.grid), columns, pictureTable()),
+      fade,
+      { x: 0, y: 0, w: width, h: height },
+    );
     for (const position of cut) {
       const at = this.#cell(position, cell);
       if (!at) continue;
-      twoLines(context, [[inks.ground, 5], [inks.edited, 2.5]], () => {
-        context.beginPath();
-        context.moveTo(at.x + 3, at.y + 3);
-        context.lineTo(at.x + cell - 3, at.y + cell - 3);
-        context.moveTo(at.x + cell - 3, at.y + 3);
-        context.lineTo(at.x + 3, at.y + cell - 3);
-        context.stroke();
-      });
+      twoLines(
+        context,
+        [
+          [inks.ground, 5],
+          [inks.edited, 2.5],
+        ],
+        () => {
+          context.beginPath();
+          context.moveTo(at.x + 3, at.y + 3);
+          context.lineTo(at.x + cell - 3, at.y + cell - 3);
+          context.moveTo(at.x + cell - 3, at.y + 3);
+          context.lineTo(at.x + 3, at.y + cell - 3);
+          context.stroke();
+        },
+      );
     }
     const at = query === null ? null : this.#cell(query, cell);
     if (!at) return;
-    twoLines(context, [[PALETTE.light.paper, 5], [PALETTE.light.accent, 2.5]], () => context.strokeRect(at.x, at.y, cell, cell));
+    twoLines(
+      context,
+      [
+        [PALETTE.light.paper, 5],
+        [PALETTE.light.accent, 2.5],
+      ],
+      () => context.strokeRect(at.x, at.y, cell, cell),
+    );
   }
 
   #cell(position, cell) {
@@ -116,7 +159,8 @@ export class PatchPicture {
 }
 
 /** The codes of a row that are patches'. @param {Uint16Array} codes @param {Grid} grid */
-const patchesOf = (codes, { rows, columns, start }) => codes.subarray(start, start + rows * columns);
+const patchesOf = (codes, { rows, columns, start }) =>
+  codes.subarray(start, start + rows * columns);
 
 const sayPatch = messages(patchMessages);
 const SMALL = 112; // pixels a side of the picture under a small map
@@ -126,7 +170,14 @@ export class PatchViewer extends OverlayViewer {
   constructor(model, root, signal) {
     /** @type {Grid} */
     const grid = model.get("_grid");
-    super(model, root, signal, { type: Uint16Array, heads: grid.heads, aspect: grid.columns / grid.rows, widest: 72, first: grid.first, over: "Weights over the picture" });
+    super(model, root, signal, {
+      type: Uint16Array,
+      heads: grid.heads,
+      aspect: grid.columns / grid.rows,
+      widest: 72,
+      first: grid.first,
+      over: "Weights over the picture",
+    });
     this.grid = grid;
     this.tool = "look";
     this.#build();
@@ -143,8 +194,15 @@ export class PatchViewer extends OverlayViewer {
   /** The positions to which the chosen head's edge from here is cut. */
   get cut() {
     const { layer, head } = this.at;
-    const mine = (edit) => edit.edit === "knock_out" && edit.layer === layer && edit.head === head && edit.query === this.shown;
-    return this.model.get("_edits").filter(mine).map((edit) => edit.key);
+    const mine = (edit) =>
+      edit.edit === "knock_out" &&
+      edit.layer === layer &&
+      edit.head === head &&
+      edit.query === this.shown;
+    return this.model
+      .get("_edits")
+      .filter(mine)
+      .map((edit) => edit.key);
   }
 
   // ---- building -----------------------------------------------------------------------------
@@ -152,19 +210,36 @@ export class PatchViewer extends OverlayViewer {
   #build() {
     const { model, root, shell, signal, grid } = this;
     this.canvas = picturePart("picture", "tl-shown");
-    this.picture = new PatchPicture(this.canvas, grid, {
-      hover: (position) => this.hover(position, true),
-      pick: (position) => this.#pick(position),
-      move: (rows, columns) => this.#move(rows, columns),
-      free: () => shell.free("selected"),
-    }, signal);
-    this.cells = element("div", { class: "tl-cells", role: "group", "aria-label": "Positions that are no patch", "data-part": "cells" });
+    this.picture = new PatchPicture(
+      this.canvas,
+      grid,
+      {
+        hover: (position) => this.hover(position, true),
+        pick: (position) => this.#pick(position),
+        move: (rows, columns) => this.#move(rows, columns),
+        free: () => shell.free("selected"),
+      },
+      signal,
+    );
+    this.cells = element("div", {
+      class: "tl-cells",
+      role: "group",
+      "aria-label": "Positions that are no patch",
+      "data-part": "cells",
+    });
     const positions = grid.labels.map((_, i) => i);
-    this.others = positions.filter((i) => i < grid.start || i >= grid.start + grid.rows * grid.columns).map((position) => this.#cell(position));
+    this.others = positions
+      .filter((i) => i < grid.start || i >= grid.start + grid.rows * grid.columns)
+      .map((position) => this.#cell(position));
     this.cells.append(...this.others.map(({ root: cell }) => cell));
     this.tools = radioGroup({
-      label: "A click", part: "tool", chosen: this.tool,
-      choices: [{ value: "look", text: "attends from there" }, { value: "cut", text: "cuts the edge to there" }],
+      label: "A click",
+      part: "tool",
+      chosen: this.tool,
+      choices: [
+        { value: "look", text: "attends from there" },
+        { value: "cut", text: "cuts the edge to there" },
+      ],
       choose: (tool) => {
         this.tool = tool;
         this.tools.set(tool);
@@ -178,18 +253,39 @@ export class PatchViewer extends OverlayViewer {
       every: () => model.get("_every"),
       size: () => model.get("_every")[this.at.layer]?.[this.at.head] ?? null,
       unit: () => model.get("_unit"),
-      needs: "A saved page holds what each head alone does; several at once, and cut edges, need the view in a notebook.",
+      needs:
+        "A saved page holds what each head alone does; several at once, and cut edges, need the view in a notebook.",
     });
     root.append(
       shell.header,
       this.sentence,
       shell.message,
-      element("div", { class: "tl-overlay" },
-        panelPart("picture", "What it attends to", "hover, click or arrow keys choose who looks",
-          element("div", { class: "tl-map-box" }, this.canvas), this.cells, this.legend, this.fade.root, this.busy,
+      element(
+        "div",
+        { class: "tl-overlay" },
+        panelPart(
+          "picture",
+          "What it attends to",
+          "hover, click or arrow keys choose who looks",
+          element("div", { class: "tl-map-box" }, this.canvas),
+          this.cells,
+          this.legend,
+          this.fade.root,
+          this.busy,
           element("p", { class: "tl-heading tl-asked" }, element("b", {}, "Does it matter?")),
-          element("div", { class: "tl-trials" }, this.trials.off, this.trials.undo), this.tools.root, this.trials.effect),
-        panelPart("heads", "Every head", "layer ↓ head →, each to its own largest weight", this.everyBox, element("div", { class: "tl-trials" }, this.trials.try), this.trials.tried)),
+          element("div", { class: "tl-trials" }, this.trials.off, this.trials.undo),
+          this.tools.root,
+          this.trials.effect,
+        ),
+        panelPart(
+          "heads",
+          "Every head",
+          "layer ↓ head →, each to its own largest weight",
+          this.everyBox,
+          element("div", { class: "tl-trials" }, this.trials.try),
+          this.trials.tried,
+        ),
+      ),
       this.note,
     );
   }
@@ -197,7 +293,13 @@ export class PatchViewer extends OverlayViewer {
   #cell(position) {
     const swatch = element("span", { class: "tl-swatch" });
     const weight = element("span", {});
-    const root = element("button", { type: "button", class: "tl-cell", "data-position": position }, swatch, this.grid.labels[position], weight);
+    const root = element(
+      "button",
+      { type: "button", class: "tl-cell", "data-position": position },
+      swatch,
+      this.grid.labels[position],
+      weight,
+    );
     root.addEventListener("click", () => this.#pick(position));
     root.addEventListener("pointerenter", () => this.hover(position, true));
     root.addEventListener("pointerleave", () => this.hover(null, true));
@@ -209,7 +311,11 @@ export class PatchViewer extends OverlayViewer {
     this.image = await createImageBitmap(blob);
     this.grey = greyed(this.image);
     this.small = greyed(this.image, SMALL);
-    this.smallImage = await createImageBitmap(blob, { resizeWidth: this.small.width, resizeHeight: this.small.height, resizeQuality: "medium" });
+    this.smallImage = await createImageBitmap(blob, {
+      resizeWidth: this.small.width,
+      resizeHeight: this.small.height,
+      resizeQuality: "medium",
+    });
     this.begin();
   }
 
@@ -239,7 +345,9 @@ export class PatchViewer extends OverlayViewer {
     const inside = i >= 0 && i < rows * columns;
     const [row, column] = inside ? [Math.floor(i / columns), i % columns] : [0, 0];
     // The first arrow only shows where the cursor stands.
-    const to = inside ? [within(row + down, rows), within(column + across, columns)] : [Math.floor(rows / 2), Math.floor(columns / 2)];
+    const to = inside
+      ? [within(row + down, rows), within(column + across, columns)]
+      : [Math.floor(rows / 2), Math.floor(columns / 2)];
     this.hovered = null;
     this.shell.set({ selected: [start + to[0] * columns + to[1], null] });
   }
@@ -252,21 +360,49 @@ export class PatchViewer extends OverlayViewer {
     const fade = model.get("fade");
     shell.subtitle.textContent = `${grid.heads.length} layers × ${Math.max(...grid.heads)} heads · ${grid.rows} × ${grid.columns} patches`;
     const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
-    this.picture.draw({ picture: this.image, grey: this.grey, codes, fade, room: box.clientWidth, query: this.shown, cut: this.cut, inks: shell.inks });
+    this.picture.draw({
+      picture: this.image,
+      grey: this.grey,
+      codes,
+      fade,
+      room: box.clientWidth,
+      query: this.shown,
+      cut: this.cut,
+      inks: shell.inks,
+    });
     const paint = (context, layer, head, box) => {
       const weights = patchesOf(this.rowOf(layer, head, grid.labels.length), grid);
-      blend(context, this.smallImage, this.small, weightPixels(weights, grid.columns, pictureTable()), fade, box);
+      blend(
+        context,
+        this.smallImage,
+        this.small,
+        weightPixels(weights, grid.columns, pictureTable()),
+        fade,
+        box,
+      );
     };
-    this.drawHeads({ paint, every: model.get("_every"), off: (layer, head) => this.trials.isOff({ layer, head }) });
+    this.drawHeads({
+      paint,
+      every: model.get("_every"),
+      off: (layer, head) => this.trials.isOff({ layer, head }),
+    });
     const largest = largestOf(patchesOf(codes, grid));
     this.#drawCells(codes, largest);
-    this.legend.replaceChildren(...(largest ? legend(pictureTable(), weightOf(largest), false, false) : []));
+    this.legend.replaceChildren(
+      ...(largest ? legend(pictureTable(), weightOf(largest), false, false) : []),
+    );
     this.fade.set(fade);
     this.#say(codes);
     this.trials.draw();
     const here = this.shown;
-    this.canvas.setAttribute("aria-label", `The picture, ${grid.rows} by ${grid.columns} patches. ${this.sentence.textContent} Arrow keys choose a patch, Escape frees.`);
-    this.every.setAttribute("aria-label", `Every head as a small picture, ${grid.heads.length} layers of up to ${Math.max(...grid.heads)} heads. Chosen: layer ${at.layer}, head ${at.head}. Arrow keys choose another.`);
+    this.canvas.setAttribute(
+      "aria-label",
+      `The picture, ${grid.rows} by ${grid.columns} patches. ${this.sentence.textContent} Arrow keys choose a patch, Escape frees.`,
+    );
+    this.every.setAttribute(
+      "aria-label",
+      `Every head as a small picture, ${grid.heads.length} layers of up to ${Math.max(...grid.heads)} heads. Chosen: layer ${at.layer}, head ${at.head}. Arrow keys choose another.`,
+    );
     this.root.dataset.query = String(here);
     this.root.dataset.head = `${at.layer}.${at.head}`;
   }
@@ -288,7 +424,17 @@ export class PatchViewer extends OverlayViewer {
   #say(codes) {
     const { grid, model, at } = this;
     const distance = model.get("_far")[at.layer]?.[at.head] ?? null;
-    this.say(this.trials.withEffect(sayPatch("sentence", { ...at, ...this.#values(codes), query: grid.labels[this.shown], distance, even: grid.even })));
+    this.say(
+      this.trials.withEffect(
+        sayPatch("sentence", {
+          ...at,
+          ...this.#values(codes),
+          query: grid.labels[this.shown],
+          distance,
+          even: grid.even,
+        }),
+      ),
+    );
   }
 
   /** What is said of a row, as look.py has it. @param {Uint16Array} codes */
@@ -298,35 +444,64 @@ export class PatchViewer extends OverlayViewer {
     const weights = Array.from(codes, weightOf);
     const isPatch = (i) => i >= start && i < start + grid.rows * grid.columns;
     const sum = (values) => values.reduce((total, x) => total + x, 0);
-    const top = [...codes.keys()].filter((i) => isPatch(i) && codes[i]).sort((a, b) => codes[b] - codes[a] || a - b).slice(0, 3);
+    const top = [...codes.keys()]
+      .filter((i) => isPatch(i) && codes[i])
+      .sort((a, b) => codes[b] - codes[a] || a - b)
+      .slice(0, 3);
     const [a, b, c] = top.map((i) => sayPatch("patch", { patch: labels[i], weight: weights[i] }));
     return {
-      n: top.length, a, b, c, others, others_share: sum(weights.filter((_, i) => !isPatch(i))),
+      n: top.length,
+      a,
+      b,
+      c,
+      others,
+      others_share: sum(weights.filter((_, i) => !isPatch(i))),
       beyond: grid.padded.includes(at.layer) ? 1 - sum(weights) : 0,
     };
   }
 
   code() {
     const { layer, head } = this.at;
-    const lines = [`view.layer, view.head, view.selected = ${layer}, ${head}, (${this.query}, None)`];
+    const lines = [
+      `view.layer, view.head, view.selected = ${layer}, ${head}, (${this.query}, None)`,
+    ];
     return [...lines, ...this.trials.code].join("\n");
   }
 
   fileNumbers() {
-    const { codes, grid: { labels, start, rows, columns } } = this;
-    const place = (at) => (at >= start && at < start + rows * columns ? [Math.floor((at - start) / columns), (at - start) % columns] : []);
-    const found = numbersOf({ key: labels }, {
-      weight: [["key"], (at) => weightOf(codes[at]), sayPatch("is_weight")],
-      row: [["key"], (at) => place(at)[0], sayPatch("is_row")],
-      column: [["key"], (at) => place(at)[1], sayPatch("is_column")],
-    });
-    const lines = labels.map((label, at) => [at, label, ...["row", "column", "weight"].map((name) => found.arrays[name].values[at])]);
-    return { ...found, table: { header: ["key", "key_token", "row", "column", "weight"], rows: lines } };
+    const {
+      codes,
+      grid: { labels, start, rows, columns },
+    } = this;
+    const place = (at) =>
+      at >= start && at < start + rows * columns
+        ? [Math.floor((at - start) / columns), (at - start) % columns]
+        : [];
+    const found = numbersOf(
+      { key: labels },
+      {
+        weight: [["key"], (at) => weightOf(codes[at]), sayPatch("is_weight")],
+        row: [["key"], (at) => place(at)[0], sayPatch("is_row")],
+        column: [["key"], (at) => place(at)[1], sayPatch("is_column")],
+      },
+    );
+    const lines = labels.map((label, at) => [
+      at,
+      label,
+      ...["row", "column", "weight"].map((name) => found.arrays[name].values[at]),
+    ]);
+    return {
+      ...found,
+      table: { header: ["key", "key_token", "row", "column", "weight"], rows: lines },
+    };
   }
 
   pictures() {
     return [
-      { canvas: this.canvas, title: `layer ${this.at.layer}, head ${this.at.head}, from ${this.grid.labels[this.shown]}` },
+      {
+        canvas: this.canvas,
+        title: `layer ${this.at.layer}, head ${this.at.head}, from ${this.grid.labels[this.shown]}`,
+      },
       { thumbnails: this.heads, title: "every head: layer ↓ head →" },
     ];
   }

@@ -50,9 +50,18 @@ class Metric {
     const change = exact ?? estimate;
     const x = change === null ? "" : this.amount(this.sign * change);
     return sayPatching("spot", {
-      ...cell, whole: this.amount(Math.abs(this.between)), measured: exact !== null, both: exact !== null && estimate !== null,
-      effect: change === null ? null : this.alike ? "changes" : EFFECTS[this.direction][Number(x.startsWith("−"))],
-      x: this.alike ? x : x.replace("−", ""), estimate: estimate === null ? "" : this.amount(this.sign * estimate),
+      ...cell,
+      whole: this.amount(Math.abs(this.between)),
+      measured: exact !== null,
+      both: exact !== null && estimate !== null,
+      effect:
+        change === null
+          ? null
+          : this.alike
+            ? "changes"
+            : EFFECTS[this.direction][Number(x.startsWith("−"))],
+      x: this.alike ? x : x.replace("−", ""),
+      estimate: estimate === null ? "" : this.amount(this.sign * estimate),
     });
   }
 
@@ -60,7 +69,14 @@ class Metric {
   sentence(cell) {
     const [source, into] = this.runs;
     const of = { [source]: this.amount(this.source), [into]: this.amount(this.into) };
-    return sayPatching("sentence", { ...of, metric: this.told, alike: this.alike, source, into, spot: this.spot(cell) });
+    return sayPatching("sentence", {
+      ...of,
+      metric: this.told,
+      alike: this.alike,
+      source,
+      into,
+      spot: this.spot(cell),
+    });
   }
 }
 
@@ -91,7 +107,9 @@ export class Grids {
   /** The metric in both runs of this direction; null while Python works on it. */
   get metric() {
     const runs = this.model.get("_runs")[this.direction];
-    return runs ? new Metric(this.model.get("_pair").metric, this.direction, runs[0], runs[1]) : null;
+    return runs
+      ? new Metric(this.model.get("_pair").metric, this.direction, runs[0], runs[1])
+      : null;
   }
 
   isOfHeads(site) {
@@ -110,7 +128,12 @@ export class Grids {
   }
 
   #at(direction, { site, layer, place }) {
-    return DIRECTIONS.indexOf(direction) * this.width + this.starts.get(site) + layer * this.size(site).places + place;
+    return (
+      DIRECTIONS.indexOf(direction) * this.width +
+      this.starts.get(site) +
+      layer * this.size(site).places +
+      place
+    );
   }
 
   /** @param {Place} cell @returns {number | null} */
@@ -134,13 +157,19 @@ export class Grids {
   cells(sites) {
     return this.sites
       .filter(({ site }) => sites.includes(site))
-      .flatMap(({ site, there }) => there.flatMap((n, layer) => Array.from({ length: n }, (_, place) => ({ site, layer, place }))));
+      .flatMap(({ site, there }) =>
+        there.flatMap((n, layer) =>
+          Array.from({ length: n }, (_, place) => ({ site, layer, place })),
+        ),
+      );
   }
 
   /** Those that are not measured, the largest estimate first. @param {string[]} sites */
   left(sites) {
     const size = (cell) => Math.abs(this.estimate(cell) ?? 0);
-    return this.cells(sites).filter((cell) => this.exact(cell) === null).sort((a, b) => size(b) - size(a));
+    return this.cells(sites)
+      .filter((cell) => this.exact(cell) === null)
+      .sort((a, b) => size(b) - size(a));
   }
 
   /** The change at the end of the scale: what lies between the runs, or the largest there is. */
@@ -159,11 +188,24 @@ export class Grids {
     const arrays = {};
     /** @type {Record<string, any[]>} */
     const axes = { position: tokens };
-    for (const { site, places, there } of [...this.sites].sort((a, b) => Number(b.site === chosen) - Number(a.site === chosen))) {
-      const axis = !this.isOfHeads(site) ? "position" : this.group(site) === 1 ? "head" : "key_value_head";
-      Object.assign(axes, { layer: [...there.keys()], ...(axis === "position" ? {} : { [axis]: [...Array(places).keys()] }) });
+    for (const { site, places, there } of [...this.sites].sort(
+      (a, b) => Number(b.site === chosen) - Number(a.site === chosen),
+    )) {
+      const axis = !this.isOfHeads(site)
+        ? "position"
+        : this.group(site) === 1
+          ? "head"
+          : "key_value_head";
+      Object.assign(axes, {
+        layer: [...there.keys()],
+        ...(axis === "position" ? {} : { [axis]: [...Array(places).keys()] }),
+      });
       for (const way of /** @type {const} */ (["exact", "estimate"])) {
-        arrays[`${way}${site === chosen ? "" : `_${site}`}`] = [["layer", axis], (layer, place) => this[way]({ site, layer, place }), sayPatching("is_effect", { told: this.metric.told, site, source, into, way })];
+        arrays[`${way}${site === chosen ? "" : `_${site}`}`] = [
+          ["layer", axis],
+          (layer, place) => this[way]({ site, layer, place }),
+          sayPatching("is_effect", { told: this.metric.told, site, source, into, way }),
+        ];
       }
     }
     return numbersOf(axes, arrays);

@@ -28,7 +28,12 @@ export class Measuring {
     this.engine = null;
     this.read = ""; // the direction whose text the engine has read
     const measures = (own, { direction, cells }) =>
-      this.#by(own, cells.map(([site, layer, place]) => ({ site, layer, place })), direction, { lane: "clicked" }).then(() => ({}));
+      this.#by(
+        own,
+        cells.map(([site, layer, place]) => ({ site, layer, place })),
+        direction,
+        { lane: "clicked" },
+      ).then(() => ({}));
     class MeasuringPage extends PageModel {
       constructor(page, signal) {
         super(page, signal, { measure: measures });
@@ -59,7 +64,8 @@ export class Measuring {
       await this.#measure([cell], true);
       this.shell.say("");
     } catch (error) {
-      if (!(error instanceof Superseded)) this.shell.say(`That cell cannot be measured: ${error.message}`);
+      if (!(error instanceof Superseded))
+        this.shell.say(`That cell cannot be measured: ${error.message}`);
     } finally {
       done();
       this.waiting.say("");
@@ -79,7 +85,10 @@ export class Measuring {
         const start = performance.now();
         await this.#measure(some, false);
         const took = performance.now() - start;
-        most = Math.max(1, Math.min(4 * most, Math.floor((some.length * PATIENCE) / Math.max(took, 1))));
+        most = Math.max(
+          1,
+          Math.min(4 * most, Math.floor((some.length * PATIENCE) / Math.max(took, 1))),
+        );
         left = left.filter((cell) => this.grids.exact(cell) === null);
         this.shell.redraw();
       }
@@ -123,17 +132,30 @@ export class Measuring {
       own.read = direction;
     }
     const edits = cells.map((cell) => this.#edit(cell, direction, ids[source], carried));
-    const found = await engine.ask({ ask: "changes", of: direction, edits, position: positions[into], token, against, plain }, how);
+    const found = await engine.ask(
+      { ask: "changes", of: direction, edits, position: positions[into], token, against, plain },
+      how,
+    );
     if (!this.shell.signal.aborted) this.grids.learn(direction, cells, found);
   }
 
   /** The edit that makes a cell, as patching.py has it. @param {Place} cell */
   #edit({ site, layer, place }, direction, tokens, { whole, kind }) {
-    const pairs = this.model.get("_pair").places.map(([clean, corrupted]) => (direction === "denoising" ? [clean, corrupted] : [corrupted, clean]));
-    const where = this.grids.isOfHeads(site) ? { head: place, position: whole ? null : pairs } : { position: [pairs[place]] };
+    const pairs = this.model
+      .get("_pair")
+      .places.map(([clean, corrupted]) =>
+        direction === "denoising" ? [clean, corrupted] : [corrupted, clean],
+      );
+    const where = this.grids.isOfHeads(site)
+      ? { head: place, position: whole ? null : pairs }
+      : { position: [pairs[place]] };
     return { edit: "patch", source: { tokens, target: null }, layer, kind, what: site, ...where };
   }
 }
 
 /** The first, and those after it that begin at the same layer. @param {Place[]} left @param {number} most */
-const alike = (left, most) => left.slice(0, AHEAD * most).filter(({ layer }) => layer === left[0].layer).slice(0, most);
+const alike = (left, most) =>
+  left
+    .slice(0, AHEAD * most)
+    .filter(({ layer }) => layer === left[0].layer)
+    .slice(0, most);

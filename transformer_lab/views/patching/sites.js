@@ -15,15 +15,28 @@ export class Sites {
     this.grids = grids;
     this.names = grids.sites.map(({ site }) => site);
     this.chips = radioGroup({
-      label: "Site", part: "site", quiet: true, chosen, choose,
-      choices: this.names.map((site) => ({ value: site, text: sayPatching("site", { site }), name: `${sayPatching("site", { site })}: ${sayPatching("hint", { site })}` })),
+      label: "Site",
+      part: "site",
+      quiet: true,
+      chosen,
+      choose,
+      choices: this.names.map((site) => ({
+        value: site,
+        text: sayPatching("site", { site }),
+        name: `${sayPatching("site", { site })}: ${sayPatching("hint", { site })}`,
+      })),
     });
     this.root = this.chips.root;
     this.root.classList.add("tl-sites");
     this.small = [...this.root.querySelectorAll(".tl-chip")].map((chip) => {
       const canvas = element("canvas", { "aria-hidden": "true" });
       const count = element("span", { class: "tl-quiet" });
-      const name = element("span", { class: "tl-site-name" }, element("span", {}, chip.textContent ?? ""), count);
+      const name = element(
+        "span",
+        { class: "tl-site-name" },
+        element("span", {}, chip.textContent ?? ""),
+        count,
+      );
       chip.replaceChildren(canvas, name);
       return { canvas, count };
     });
@@ -45,9 +58,16 @@ export class Sites {
         const value = share(cell);
         if (Number.isNaN(value)) continue;
         context.fillStyle = entry(table, linearShade(value, -1, 1));
-        context.fillRect(cell.place * across, cell.layer * down, Math.ceil(across), Math.ceil(down));
+        context.fillRect(
+          cell.place * across,
+          cell.layer * down,
+          Math.ceil(across),
+          Math.ceil(down),
+        );
       }
-      count.textContent = measured ? `${measured} of ${cells.length} measured` : `${cells.length} estimates`;
+      count.textContent = measured
+        ? `${measured} of ${cells.length} measured`
+        : `${cells.length} estimates`;
     });
   }
 }
@@ -55,9 +75,16 @@ export class Sites {
 export class Prompts {
   /** @param {(place: number) => void} choose a place of the clean prompt */
   constructor(choose) {
-    this.root = element("div", { class: "tl-prompts", role: "group", tabindex: 0, "data-part": "prompts" });
+    this.root = element("div", {
+      class: "tl-prompts",
+      role: "group",
+      tabindex: 0,
+      "data-part": "prompts",
+    });
     this.root.addEventListener("click", (event) => {
-      const at = /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (event.target).closest("[data-place]"));
+      const at = /** @type {HTMLElement | null} */ (
+        /** @type {HTMLElement} */ (event.target).closest("[data-place]")
+      );
       if (at) choose(Number(at.dataset.place));
     });
     this.shown = null;
@@ -69,19 +96,38 @@ export class Prompts {
     this.shown = pair;
     const { clean, corrupted, columns } = pair;
     const differ = columns.filter(([, , differs]) => differs).length;
-    this.root.setAttribute("aria-label", `The clean prompt above the corrupted one, paired ${pair.aligned}; ${differ} of ${columns.length} places differ`);
-    const token = (words, at) => (at === null ? element("span", { class: "tl-quiet" }, "∅") : tokenElement(words[at]));
+    this.root.setAttribute(
+      "aria-label",
+      `The clean prompt above the corrupted one, paired ${pair.aligned}; ${differ} of ${columns.length} places differ`,
+    );
+    const token = (words, at) =>
+      at === null ? element("span", { class: "tl-quiet" }, "∅") : tokenElement(words[at]);
     const told = (words, at) => (at === null ? "nothing" : `${quoted(words[at])} (${at})`);
     this.root.replaceChildren(
-      element("div", { class: "tl-prompt-names tl-quiet" }, element("span", {}, "clean"), element("span", {}, "corrupted")),
+      element(
+        "div",
+        { class: "tl-prompt-names tl-quiet" },
+        element("span", {}, "clean"),
+        element("span", {}, "corrupted"),
+      ),
       ...columns.map(([a, b, differs]) =>
-        element("div", { class: `tl-prompt-pair${differs ? " tl-differs" : ""}`, "data-place": a !== null && b !== null ? a : null, title: `clean: ${told(clean, a)}, corrupted: ${told(corrupted, b)}` }, token(clean, a), token(corrupted, b)),
+        element(
+          "div",
+          {
+            class: `tl-prompt-pair${differs ? " tl-differs" : ""}`,
+            "data-place": a !== null && b !== null ? a : null,
+            title: `clean: ${told(clean, a)}, corrupted: ${told(corrupted, b)}`,
+          },
+          token(clean, a),
+          token(corrupted, b),
+        ),
       ),
     );
   }
 
   /** @param {number | null} place */
   mark(place) {
-    for (const at of this.root.querySelectorAll("[data-place]")) at.classList.toggle("tl-on", place !== null && at.dataset.place === String(place));
+    for (const at of this.root.querySelectorAll("[data-place]"))
+      at.classList.toggle("tl-on", place !== null && at.dataset.place === String(place));
   }
 }

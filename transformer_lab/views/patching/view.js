@@ -3,7 +3,16 @@
 import { mounted } from "../shared/mounted.js";
 import { colourTable } from "../shared/colours.js";
 import { button, radioGroup } from "../shared/controls.js";
-import { element, legendPart, moveOf, onceAFrame, panelPart, picturePart, taken, within } from "../shared/dom.js";
+import {
+  element,
+  legendPart,
+  moveOf,
+  onceAFrame,
+  panelPart,
+  picturePart,
+  taken,
+  within,
+} from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { NumberMap } from "../shared/number_map.js";
 import { linearLegend } from "../shared/shell.js";
@@ -16,14 +25,16 @@ import { BaseViewer } from "../shared/viewer.js";
 
 const SEEN = 0.02; // of the scale: below it a cell is white, and hatching would be all that is seen of it; as in scene.py
 const LARGEST_HEAD = 58; // px, of a head's cell
-const ALONE = "This page has no kernel: what was measured is here, the other cells stay estimates. In a notebook a click measures them.";
+const ALONE =
+  "This page has no kernel: what was measured is here, the other cells stay estimates. In a notebook a click measures them.";
 const HERE = "A click measures a cell in this page";
 
 export class PatchingViewer extends BaseViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(model, root, signal) {
     super(model, root, signal, {
-      part: () => model.get("site"), copies: "Copy the Python that makes these grids, and the edit of the chosen cell",
+      part: () => model.get("site"),
+      copies: "Copy the Python that makes these grids, and the edit of the chosen cell",
     });
     this.grids = new Grids(model);
     /** @type {import("./measuring.js").Place | null} */
@@ -32,7 +43,10 @@ export class PatchingViewer extends BaseViewer {
     this.marks = onceAFrame(() => this.#follow());
     this.link = linked(model, signal, () => {});
     this.#build();
-    this.shell.watch(["_exact", "_estimates", "_runs", "_sites", "_pair", "_note", "_title", "direction"], () => this.grids.look());
+    this.shell.watch(
+      ["_exact", "_estimates", "_runs", "_sites", "_pair", "_note", "_title", "direction"],
+      () => this.grids.look(),
+    );
     this.shell.watch(["site", "layer", "head", "selected"], () => (this.pointed = null));
   }
 
@@ -44,7 +58,12 @@ export class PatchingViewer extends BaseViewer {
     const site = model.get("site");
     const { places, there } = grids.size(site);
     const layer = within(model.get("layer"), there.length);
-    if (grids.isOfHeads(site)) return { site, layer, place: within(Math.floor(model.get("head") / grids.group(site)), places) };
+    if (grids.isOfHeads(site))
+      return {
+        site,
+        layer,
+        place: within(Math.floor(model.get("head") / grids.group(site)), places),
+      };
     const query = model.get("selected")?.[0] ?? null;
     const found = model.get("_pair").places.findIndex(([clean]) => clean === query);
     return { site, layer, place: found < 0 ? places - 1 : found };
@@ -54,7 +73,8 @@ export class PatchingViewer extends BaseViewer {
   #spot(cell) {
     const { clean, places } = this.model.get("_pair");
     const known = { exact: this.grids.exact(cell), estimate: this.grids.estimate(cell) };
-    if (this.grids.isOfHeads(cell.site)) return { ...cell, label: "", shared: this.grids.group(cell.site) > 1, ...known };
+    if (this.grids.isOfHeads(cell.site))
+      return { ...cell, label: "", shared: this.grids.group(cell.site) > 1, ...known };
     const place = places[cell.place][0];
     return { ...cell, place, label: clean[place], shared: false, ...known };
   }
@@ -76,35 +96,97 @@ export class PatchingViewer extends BaseViewer {
     const { model, root, shell, signal } = this;
     this.prompts = new Prompts((place) => this.shell.set({ selected: [place, null] }));
     this.directions = radioGroup({
-      label: "Put", part: "direction", chosen: model.get("direction"),
-      choices: [{ value: "denoising", text: "clean → corrupted", name: "The clean run into the corrupted one: is it enough?" }, { value: "noising", text: "corrupted → clean", name: "The corrupted run into the clean one: is it needed?" }],
+      label: "Put",
+      part: "direction",
+      chosen: model.get("direction"),
+      choices: [
+        {
+          value: "denoising",
+          text: "clean → corrupted",
+          name: "The clean run into the corrupted one: is it enough?",
+        },
+        {
+          value: "noising",
+          text: "corrupted → clean",
+          name: "The corrupted run into the clean one: is it needed?",
+        },
+      ],
       choose: (direction) => shell.set({ direction }),
     });
     this.canvas = picturePart("map", "tl-map");
-    this.map = new NumberMap(this.canvas, {
-      hover: (at) => this.#hover(at), pick: ({ row, column }) => row !== null && column !== null && this.#pick(row, column, true),
-    }, signal);
+    this.map = new NumberMap(
+      this.canvas,
+      {
+        hover: (at) => this.#hover(at),
+        pick: ({ row, column }) => row !== null && column !== null && this.#pick(row, column, true),
+      },
+      signal,
+    );
     this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.heading = element("b", {});
     this.hint = element("span", { class: "tl-quiet" });
     this.legend = legendPart();
     this.readout = element("p", { class: "tl-hint tl-pointed", "data-part": "readout" });
-    this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
+    this.busy = element("p", {
+      class: "tl-hint",
+      role: "status",
+      "data-part": "busy",
+      hidden: true,
+    });
     this.waiting = new Waiting(this.busy);
     this.measuring = new Measuring(model, this.grids, shell, this.waiting);
     this.asking = new Asking(model, shell, this.waiting);
-    this.cell = button("Measure this cell", "measure", () => this.measuring.one(this.chosen), "Patch the chosen cell and run the model");
+    this.cell = button(
+      "Measure this cell",
+      "measure",
+      () => this.measuring.one(this.chosen),
+      "Patch the chosen cell and run the model",
+    );
     this.site = button("", "measure-site", () => this.measuring.all([this.chosen.site]));
-    this.every = button("Measure every site", "measure-all", () => this.measuring.all(this.grids.sites.map(({ site }) => site)), "Measure every cell of every site, the most promising first");
-    this.stop = button("Stop", "stop", () => this.measuring.stop(), "Stop measuring; what was measured stays");
-    this.progress = element("progress", { "aria-label": "Cells that are measured", "data-part": "progress" });
+    this.every = button(
+      "Measure every site",
+      "measure-all",
+      () => this.measuring.all(this.grids.sites.map(({ site }) => site)),
+      "Measure every cell of every site, the most promising first",
+    );
+    this.stop = button(
+      "Stop",
+      "stop",
+      () => this.measuring.stop(),
+      "Stop measuring; what was measured stays",
+    );
+    this.progress = element("progress", {
+      "aria-label": "Cells that are measured",
+      "data-part": "progress",
+    });
     this.count = element("span", { class: "tl-quiet", "data-part": "count" });
     this.tools = element("div", { class: "tl-trials" }, this.cell, this.site, this.every);
-    this.state = element("div", { class: "tl-trials tl-measured" }, this.count, this.progress, this.stop);
+    this.state = element(
+      "div",
+      { class: "tl-trials tl-measured" },
+      this.count,
+      this.progress,
+      this.stop,
+    );
     this.sitesBox = element("div", {});
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
-    this.grid = element("section", { class: "tl-panel tl-panel-grid", "aria-label": "The grid of the chosen site" }, element("p", { class: "tl-heading" }, this.heading, " ", this.hint), this.tools, this.state, element("div", { class: "tl-map-box" }, this.canvas), this.readout, this.legend, this.busy);
-    const small = panelPart("sites", "Every site", "layer ↓, position or head →, on one scale", this.sitesBox);
+    this.grid = element(
+      "section",
+      { class: "tl-panel tl-panel-grid", "aria-label": "The grid of the chosen site" },
+      element("p", { class: "tl-heading" }, this.heading, " ", this.hint),
+      this.tools,
+      this.state,
+      element("div", { class: "tl-map-box" }, this.canvas),
+      this.readout,
+      this.legend,
+      this.busy,
+    );
+    const small = panelPart(
+      "sites",
+      "Every site",
+      "layer ↓, position or head →, on one scale",
+      this.sitesBox,
+    );
     root.append(
       shell.header,
       this.prompts.root,
@@ -140,14 +222,20 @@ export class PatchingViewer extends BaseViewer {
     const site = this.model.get("site");
     if (this.grids.isOfHeads(site)) this.shell.set({ layer, head: place * this.grids.group(site) });
     else this.shell.set({ layer, selected: [this.model.get("_pair").places[place][0], null] });
-    if (measure && place < this.grids.size(site).there[layer]) this.measuring.one({ site, layer, place });
+    if (measure && place < this.grids.size(site).there[layer])
+      this.measuring.one({ site, layer, place });
   }
 
   #key(event) {
     const { site, layer, place } = this.chosen;
     const { places, there } = this.grids.size(site);
     const step = moveOf(event);
-    if (step) return this.#pick(within(layer + step[0], there.length), within(place + step[1], places), false);
+    if (step)
+      return this.#pick(
+        within(layer + step[0], there.length),
+        within(place + step[1], places),
+        false,
+      );
     if (event.key !== "Enter" && event.key !== " ") return;
     taken(event);
     this.#pick(layer, place, true);
@@ -173,17 +261,37 @@ export class PatchingViewer extends BaseViewer {
     const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
     const rows = there.length;
     // While a host changes its theme the box may have no room for a moment.
-    const room = this.room = box.clientWidth || this.room || 0;
-    this.map.show({
-      rows, columns: places, value: (row, column) => this.#share(cellOf(row, column)), low: -1, high: 1, table: this.table, colours: shell.inks,
-      rowNames: Array.from({ length: rows }, (_, i) => String(i)), columnNames: heads ? Array.from({ length: places }, (_, i) => String(i)) : this.#tokens(),
-      write: (share, row, column) => (grids.exact(cellOf(row, column)) !== null ? metric.amount(share * this.end) : Math.abs(share) < 0.005 ? "" : `≈${metric.amount(share * this.end)}`),
-      hatched: (row, column) => grids.exact(cellOf(row, column)) === null && Math.abs(this.#share(cellOf(row, column))) >= SEEN,
-    }, heads ? Math.min(room, 46 + LARGEST_HEAD * places) : Math.max(220, room), Math.min(464, Math.max(12 * rows, (heads ? LARGEST_HEAD : 34) * Math.min(rows, 8))));
+    const room = (this.room = box.clientWidth || this.room || 0);
+    this.map.show(
+      {
+        rows,
+        columns: places,
+        value: (row, column) => this.#share(cellOf(row, column)),
+        low: -1,
+        high: 1,
+        table: this.table,
+        colours: shell.inks,
+        rowNames: Array.from({ length: rows }, (_, i) => String(i)),
+        columnNames: heads ? Array.from({ length: places }, (_, i) => String(i)) : this.#tokens(),
+        write: (share, row, column) =>
+          grids.exact(cellOf(row, column)) !== null
+            ? metric.amount(share * this.end)
+            : Math.abs(share) < 0.005
+              ? ""
+              : `≈${metric.amount(share * this.end)}`,
+        hatched: (row, column) =>
+          grids.exact(cellOf(row, column)) === null &&
+          Math.abs(this.#share(cellOf(row, column))) >= SEEN,
+      },
+      heads ? Math.min(room, 46 + LARGEST_HEAD * places) : Math.max(220, room),
+      Math.min(464, Math.max(12 * rows, (heads ? LARGEST_HEAD : 34) * Math.min(rows, 8))),
+    );
     this.#drawSites(site);
     this.#drawLegend(metric);
     this.#drawTools();
-    this.note.textContent = [model.get("_saved") ? this.#whoMeasures() : "", model.get("_note")].filter(Boolean).join(" ");
+    this.note.textContent = [model.get("_saved") ? this.#whoMeasures() : "", model.get("_note")]
+      .filter(Boolean)
+      .join(" ");
     this.note.hidden = !this.note.textContent;
     this.#follow();
   }
@@ -210,17 +318,25 @@ export class PatchingViewer extends BaseViewer {
     if (!metric) return this.legend.replaceChildren();
     const name = metric.alike ? "change of the metric" : `change toward the ${metric.runs[0]} run`;
     const cells = this.grids.cells([this.chosen.site]);
-    const estimates = cells.some((cell) => this.grids.exact(cell) === null && this.grids.estimate(cell) !== null);
+    const estimates = cells.some(
+      (cell) => this.grids.exact(cell) === null && this.grids.estimate(cell) !== null,
+    );
     const beyond = cells.some((cell) => Math.abs(this.#share(cell)) > 1.005);
     const note = `${estimates ? "Hatched: estimates, by attribution patching. " : ""}${beyond ? "Some cells are beyond the scale’s end." : ""}`;
-    this.legend.replaceChildren(...linearLegend(this.table, -this.end, this.end, name, (x) => (x ? metric.amount(x) : "0")), element("span", { class: "tl-quiet tl-hatched" }, note));
+    this.legend.replaceChildren(
+      ...linearLegend(this.table, -this.end, this.end, name, (x) => (x ? metric.amount(x) : "0")),
+      element("span", { class: "tl-quiet tl-hatched" }, note),
+    );
   }
 
   #drawTools() {
     const { grids, measuring, chosen } = this;
     const all = grids.cells(grids.sites.map(({ site }) => site));
     const isLeft = (cell) => grids.exact(cell) === null;
-    const [left, here] = [all.filter(isLeft).length, grids.cells([chosen.site]).filter(isLeft).length];
+    const [left, here] = [
+      all.filter(isLeft).length,
+      grids.cells([chosen.site]).filter(isLeft).length,
+    ];
     const there = chosen.place < grids.size(chosen.site).there[chosen.layer];
     this.cell.hidden = this.site.hidden = this.every.hidden = !measuring.can;
     this.cell.disabled = !there || !isLeft(chosen);
@@ -239,14 +355,19 @@ export class PatchingViewer extends BaseViewer {
     const { chosen, pointed, grids, model } = this;
     const { metric } = grids;
     const spot = this.#spot(chosen);
-    this.map.mark(pointed && { row: pointed.layer, column: pointed.place }, { row: chosen.layer, column: chosen.place });
+    this.map.mark(pointed && { row: pointed.layer, column: pointed.place }, {
+      row: chosen.layer,
+      column: chosen.place,
+    });
     this.prompts.mark(grids.isOfHeads(chosen.site) ? null : spot.place);
     const sentence = metric ? metric.sentence(spot) : "Running the other direction …";
     this.say(sentence);
     this.readout.textContent = metric ? metric.spot(pointed ? this.#spot(pointed) : spot) : "";
     this.root.dataset.cell = `${chosen.site}.${chosen.layer}.${chosen.place}`;
-    this.canvas.setAttribute("aria-label",
-      `${sayPatching("hint", chosen)}: ${grids.size(chosen.site).there.length} layers by ${grids.size(chosen.site).places} ${grids.isOfHeads(chosen.site) ? "heads" : "positions"}. ${sentence} Arrow keys choose a cell, Enter measures it.`);
+    this.canvas.setAttribute(
+      "aria-label",
+      `${sayPatching("hint", chosen)}: ${grids.size(chosen.site).there.length} layers by ${grids.size(chosen.site).places} ${grids.isOfHeads(chosen.site) ? "heads" : "positions"}. ${sentence} Arrow keys choose a cell, Enter measures it.`,
+    );
     this.root.dataset.direction = model.get("direction");
   }
 
@@ -266,7 +387,13 @@ export class PatchingViewer extends BaseViewer {
 
   pictures() {
     const { chosen, sites } = this;
-    return [{ canvas: this.canvas, title: sayPatching("hint", chosen) }, ...sites.names.map((site, i) => ({ canvas: sites.small[i].canvas, title: sayPatching("site", { site }) }))];
+    return [
+      { canvas: this.canvas, title: sayPatching("hint", chosen) },
+      ...sites.names.map((site, i) => ({
+        canvas: sites.small[i].canvas,
+        title: sayPatching("site", { site }),
+      })),
+    ];
   }
 }
 

@@ -13,7 +13,14 @@ export class ChangePanel {
     this.title = element("b", {});
     this.lines = { change: numberLine("change-line"), pair: numberLine("pair-line") };
     const { legends, box } = this.pair;
-    this.said = element("div", { class: "tl-said" }, this.lines.change, this.lines.pair, legends.weight, legends.difference);
+    this.said = element(
+      "div",
+      { class: "tl-said" },
+      this.lines.change,
+      this.lines.pair,
+      legends.weight,
+      legends.difference,
+    );
     box.append(this.said);
   }
 
@@ -25,18 +32,43 @@ export class ChangePanel {
     this.title.textContent = facts.measured
       ? `What changes in layer ${Math.min(state.layer, state.given.layers - 1)}, head ${facts.head}`
       : "What changes in one head, with random q and k";
-    const captions = moved ? [`positions 0–${n - 1}`, `positions ${shift}–${shift + n - 1}`] : ["as written", "shuffled, words put back"];
+    const captions = moved
+      ? [`positions 0–${n - 1}`, `positions ${shift}–${shift + n - 1}`]
+      : ["as written", "shuffled, words put back"];
     const count = this.pair.show({
-      rows: names, columns: names, first: change.before, second: change.after, ahead: (q, k) => causal && k > q, captions: [...captions, "after − before"],
-      widths: [320, 560, 900], height: 300, text: this.#pairText(),
+      rows: names,
+      columns: names,
+      first: change.before,
+      second: change.after,
+      ahead: (q, k) => causal && k > q,
+      captions: [...captions, "after − before"],
+      widths: [320, 560, 900],
+      height: 300,
+      text: this.#pairText(),
     });
     this.said.classList.toggle("tl-under", count === 3);
     this.said.style.width = count === 3 ? "100%" : this.pair.maps[1].figure.style.width;
-    const order = shuffled ? [" Order: ", ...shuffled.flatMap((i, at) => [at ? " " : "", tokenElement(names[i])])] : [];
+    const order = shuffled
+      ? [" Order: ", ...shuffled.flatMap((i, at) => [at ? " " : "", tokenElement(names[i])])]
+      : [];
     const largest = (value) => sayPositions("largest", { largest: value });
     const { everywhere, output } = change;
-    const more = everywhere === null ? [] : [`; of any head: ${largest(everywhere)}`, ...(typeof output === "number" ? [`; of a logit: ${output < 5e-5 ? largest(output) : output.toFixed(2)}`] : [])];
-    this.lines.change.replaceChildren("Largest change of a weight: ", element("b", { "data-part": "largest" }, largest(change.largest)), ...more, ".", ...order);
+    const more =
+      everywhere === null
+        ? []
+        : [
+            `; of any head: ${largest(everywhere)}`,
+            ...(typeof output === "number"
+              ? [`; of a logit: ${output < 5e-5 ? largest(output) : output.toFixed(2)}`]
+              : []),
+          ];
+    this.lines.change.replaceChildren(
+      "Largest change of a weight: ",
+      element("b", { "data-part": "largest" }, largest(change.largest)),
+      ...more,
+      ".",
+      ...order,
+    );
     this.lines.pair.replaceChildren(...this.#pairWords());
   }
 
@@ -45,14 +77,35 @@ export class ChangePanel {
     const { query = null, key = null } = (this.pair.scene && this.pair.focus) ?? {};
     const { n, names, before, after } = this.change;
     if (query === null || key === null || Math.max(query, key) >= n) return null;
-    return { from: names[query], to: names[key], before: four(before[query * n + key]), after: four(after[query * n + key]) };
+    return {
+      from: names[query],
+      to: names[key],
+      before: four(before[query * n + key]),
+      after: four(after[query * n + key]),
+    };
   }
 
   #pairWords() {
     const cell = this.#cell();
-    if (!cell) return [element("span", { class: "tl-quiet" }, "Hover over a cell for its numbers; click to lock it.")];
+    if (!cell)
+      return [
+        element(
+          "span",
+          { class: "tl-quiet" },
+          "Hover over a cell for its numbers; click to lock it.",
+        ),
+      ];
     const number = (part) => element("b", { "data-part": `number-${part}` }, cell[part]);
-    return [tokenElement(cell.from), " → ", tokenElement(cell.to), ": ", number("before"), " before, ", number("after"), " after"];
+    return [
+      tokenElement(cell.from),
+      " → ",
+      tokenElement(cell.to),
+      ": ",
+      number("before"),
+      " before, ",
+      number("after"),
+      " after",
+    ];
   }
 
   #pairText() {

@@ -11,7 +11,8 @@ const HEADS = [1, 2, 3, 4, 6, 8, 12, 16];
 const BASES = [10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000, 500000, 1000000];
 const LENGTHS = [8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 /** The stops of a slider, with a value of one's own among them. */
-const withOwn = (stops, value) => (stops.includes(value) ? stops : [...stops, value].sort((a, b) => a - b));
+const withOwn = (stops, value) =>
+  stops.includes(value) ? stops : [...stops, value].sort((a, b) => a - b);
 
 export class PositionControls {
   /** @param {import("../shared/shell.js").Shell} shell */
@@ -20,29 +21,60 @@ export class PositionControls {
     const set = (changes) => shell.set(changes);
     const names = [...new Set([...Object.keys(SCHEMES), model.get("_given")?.scheme ?? "none"])];
     this.schemes = radioGroup({
-      label: "Positions", part: "scheme", chosen: model.get("scheme"),
+      label: "Positions",
+      part: "scheme",
+      chosen: model.get("scheme"),
       choices: names.map((value) => ({ value, text: known(value).name })),
       choose: (scheme) => set({ scheme }),
     });
     const make = (label, part, values, text, title) =>
-      slider({ label, part, values, value: model.get(part), change: (value) => set({ [part]: value }), text, title });
+      slider({
+        label,
+        part,
+        values,
+        value: model.get(part),
+        change: (value) => set({ [part]: value }),
+        text,
+        title,
+      });
     const grouped = (value) => value.toLocaleString("en");
     this.sliders = {
       d_model: make("d_model", "d_model", D_MODELS, String, "Numbers in the residual stream"),
       n_heads: make("heads", "n_heads", HEADS, String, "Heads that share d_model"),
-      base: make("base", "base", BASES, grouped, "The slowest wave turns once in about 2π · base tokens"),
+      base: make(
+        "base",
+        "base",
+        BASES,
+        grouped,
+        "The slowest wave turns once in about 2π · base tokens",
+      ),
       length: make("length", "length", LENGTHS, (n) => `${n} tokens`, "Positions that are shown"),
     };
     this.shift = make("move by", "shift", [0], (n) => `${n} tokens`, "Where the sentence begins");
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
-    this.sliderBar = element("div", { class: "tl-sliders" }, ...Object.values(this.sliders).map(({ root }) => root));
+    this.sliderBar = element(
+      "div",
+      { class: "tl-sliders" },
+      ...Object.values(this.sliders).map(({ root }) => root),
+    );
     this.tests = radioGroup({
-      label: "Test", quiet: true, part: "test", chosen: model.get("test"),
-      choices: [{ value: "move", text: "move the sentence" }, { value: "shuffle", text: "shuffle the words" }],
+      label: "Test",
+      quiet: true,
+      part: "test",
+      chosen: model.get("test"),
+      choices: [
+        { value: "move", text: "move the sentence" },
+        { value: "shuffle", text: "shuffle the words" },
+      ],
       choose: (test) => set({ test }),
     });
     this.again = button("Shuffle again", "again", () => set({ shuffle: model.get("shuffle") + 1 }));
-    this.causal = checkbox("causal mask", "causal", (causal) => set({ causal }), "Whether each word attends to earlier ones only");
+    this.causal = checkbox(
+      "causal mask",
+      "causal",
+      (causal) => set({ causal }),
+      "Whether each word attends to earlier ones only",
+    );
     this.headBar = element("div", { class: "tl-row" });
   }
 
@@ -54,14 +86,17 @@ export class PositionControls {
     for (const [name, { root, set }] of Object.entries(this.sliders)) {
       root.hidden = name !== "length" && !shown.sizes.includes(name);
       let among = stops[name];
-      if (name === "n_heads" && shown.heads_divide) among = HEADS.filter((h) => state.d_model % (2 * h) === 0);
-      if (name === "length" && own && state.given.n_ctx) among = LENGTHS.filter((n) => n <= state.given.n_ctx);
-      const value = own && name !== "length" ? state.given[name] ?? state[name] : state[name];
+      if (name === "n_heads" && shown.heads_divide)
+        among = HEADS.filter((h) => state.d_model % (2 * h) === 0);
+      if (name === "length" && own && state.given.n_ctx)
+        among = LENGTHS.filter((n) => n <= state.given.n_ctx);
+      const value = own && name !== "length" ? (state.given[name] ?? state[name]) : state[name];
       set(value, withOwn(among, value), own && name !== "length");
     }
     const { n } = change;
     const most = Math.max(0, state.length - n);
-    const moves = measured === "own" ? state.given.shifts : Array.from({ length: most + 1 }, (_, i) => i);
+    const moves =
+      measured === "own" ? state.given.shifts : Array.from({ length: most + 1 }, (_, i) => i);
     this.shift.set(state.shift, moves);
     this.shift.root.hidden = state.test !== "move";
     this.again.hidden = state.test !== "shuffle";
@@ -72,7 +107,10 @@ export class PositionControls {
     const { name } = state.given;
     const notes = [];
     if (name && own) notes.push(`The sizes are those of ${name}.`);
-    else if (name) notes.push(`${name} has ${known(state.given.scheme).name} positions; these are ${measured ? "its own weights with no positions" : "computed from the formula"}.`);
+    else if (name)
+      notes.push(
+        `${name} has ${known(state.given.scheme).name} positions; these are ${measured ? "its own weights with no positions" : "computed from the formula"}.`,
+      );
     notes.push(sayPositions("note", { ...facts, trained: Boolean(facts.trained) }));
     this.note.textContent = notes.filter(Boolean).join(" ");
   }
@@ -84,14 +122,24 @@ export class PositionControls {
     const shape = JSON.stringify([heads, layers, this.shell.theme]);
     if (shape !== this.chipShape) {
       this.chipShape = shape;
-      const chips = (count, label, name) => radioGroup({
-        label, part: name, chosen: 0,
-        choices: Array.from({ length: count }, (_, i) => ({ value: i, text: String(i), name: `${label} ${i}`, colour: name === "head" ? headColour(i) : undefined })),
-        choose: (value) => this.shell.set({ [name]: value }),
-      });
+      const chips = (count, label, name) =>
+        radioGroup({
+          label,
+          part: name,
+          chosen: 0,
+          choices: Array.from({ length: count }, (_, i) => ({
+            value: i,
+            text: String(i),
+            name: `${label} ${i}`,
+            colour: name === "head" ? headColour(i) : undefined,
+          })),
+          choose: (value) => this.shell.set({ [name]: value }),
+        });
       this.layerChips = layers > 1 ? chips(layers, "Layer", "layer") : null;
       this.headChips = heads > 1 ? chips(heads, "Head", "head") : null;
-      this.headBar.replaceChildren(...[this.layerChips, this.headChips].filter(Boolean).map(({ root }) => root));
+      this.headBar.replaceChildren(
+        ...[this.layerChips, this.headChips].filter(Boolean).map(({ root }) => root),
+      );
     }
     this.layerChips?.set(Math.min(state.layer, layers - 1));
     this.headChips?.set(facts.head);

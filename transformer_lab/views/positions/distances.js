@@ -14,14 +14,23 @@ export class DistancePanel {
     /** @type {number | null} */
     this.distance = null;
     this.canvas = picturePart("distances", "tl-map");
-    this.plot = new Plot(this.canvas, { hover: (x) => this.#distanceAt(x), pick: (x) => this.#distanceAt(x) }, signal);
+    this.plot = new Plot(
+      this.canvas,
+      { hover: (x) => this.#distanceAt(x), pick: (x) => this.#distanceAt(x) },
+      signal,
+    );
     this.line = numberLine("distance-line");
     this.title = element("b", {});
     this.hint = element("span", { class: "tl-quiet" });
     this.heading = heading(this.title, this.hint);
     this.parts = [this.heading, this.canvas, this.line];
     this.table = element("table", { class: "tl-table", "data-part": "table" });
-    this.details = element("details", { class: "tl-details" }, element("summary", {}, "By distance as a table"), this.table);
+    this.details = element(
+      "details",
+      { class: "tl-details" },
+      element("summary", {}, "By distance as a table"),
+      this.table,
+    );
     this.canvas.addEventListener("keydown", (event) => this.#moveDistance(event), { signal });
   }
 
@@ -46,41 +55,78 @@ export class DistancePanel {
     const single = curve.series.length === 1;
     this.title.textContent = scheme.distance;
     this.hint.textContent = scheme.hint ?? "";
-    const at = this.distance === null ? null : Math.max(curve.x[0], Math.min(curve.x[curve.x.length - 1], this.distance));
-    this.plot.show({
-      series: curve.series.map(({ name, head, y, band }) => ({
-        name: single ? "" : curve.series.length > 8 ? String(head) : name, x: curve.x, y, band,
-        colour: headColour(head), thick: !single && head === facts.head ? 3 : single ? 2 : undefined,
-      })),
-      xTitle: "key − query, tokens", yTitle: curve.what, colours: this.shell.inks, at,
-      yRange: scheme.distance_range,
-    }, Math.max(200, this.canvas.parentElement.clientWidth), height);
+    const at =
+      this.distance === null
+        ? null
+        : Math.max(curve.x[0], Math.min(curve.x[curve.x.length - 1], this.distance));
+    this.plot.show(
+      {
+        series: curve.series.map(({ name, head, y, band }) => ({
+          name: single ? "" : curve.series.length > 8 ? String(head) : name,
+          x: curve.x,
+          y,
+          band,
+          colour: headColour(head),
+          thick: !single && head === facts.head ? 3 : single ? 2 : undefined,
+        })),
+        xTitle: "key − query, tokens",
+        yTitle: curve.what,
+        colours: this.shell.inks,
+        at,
+        yRange: scheme.distance_range,
+      },
+      Math.max(200, this.canvas.parentElement.clientWidth),
+      height,
+    );
     this.line.replaceChildren(...this.#distanceWords(curve, facts, at));
-    this.canvas.setAttribute("aria-label", `${this.title.textContent}. ${this.line.textContent} Arrow keys move, Escape releases.`);
+    this.canvas.setAttribute(
+      "aria-label",
+      `${this.title.textContent}. ${this.line.textContent} Arrow keys move, Escape releases.`,
+    );
     this.#fillTable(curve, scheme, computed);
   }
 
   #distanceWords(curve, facts, at) {
     if (at === null) {
       const sampled = curve.sampled ? " Means are over up to 64 positions." : "";
-      return [element("span", { class: "tl-quiet" }, `Hover over the curve for its numbers.${sampled}`)];
+      return [
+        element("span", { class: "tl-quiet" }, `Hover over the curve for its numbers.${sampled}`),
+      ];
     }
     const i = nearestIndex(curve.x, at);
     const series = curve.series[Math.min(facts.head, curve.series.length - 1)];
     const value = series.y[i];
     const band = series.band ? ` (${four(series.band.low[i])} … ${four(series.band.high[i])})` : "";
     const who = curve.series.length > 1 ? `Head ${facts.head}, ` : "";
-    return [`${who}${distanceText(curve.x[i])} (${stepText(curve.x[i])}): `, element("b", { "data-part": "distance-number" }, four(value)), band];
+    return [
+      `${who}${distanceText(curve.x[i])} (${stepText(curve.x[i])}): `,
+      element("b", { "data-part": "distance-number" }, four(value)),
+      band,
+    ];
   }
 
   #fillTable(curve, scheme, computed) {
     if (!this.details.open && this.table.rows.length && this.tabled === computed) return;
     this.tabled = computed;
-    const wanted = curve.x.map((d, i) => [d, i]).filter(([d]) => d <= 0 && (d >= -8 || [-16, -32, -64, -128, -256].includes(d))).reverse();
-    const heads = curve.series.length > 1 ? curve.series.map(({ head }) => `head ${head}`) : [curve.what];
+    const wanted = curve.x
+      .map((d, i) => [d, i])
+      .filter(([d]) => d <= 0 && (d >= -8 || [-16, -32, -64, -128, -256].includes(d)))
+      .reverse();
+    const heads =
+      curve.series.length > 1 ? curve.series.map(({ head }) => `head ${head}`) : [curve.what];
     this.table.replaceChildren(
       element("caption", {}, `${scheme.name}: ${curve.what}, by tokens before the query`),
-      ...tableParts(["before", ...heads], wanted.map(([d, i]) => element("tr", {}, element("th", { scope: "row" }, String(-d).replace("-", "−")), ...curve.series.map(({ y }) => element("td", {}, four(y[i])))))),
+      ...tableParts(
+        ["before", ...heads],
+        wanted.map(([d, i]) =>
+          element(
+            "tr",
+            {},
+            element("th", { scope: "row" }, String(-d).replace("-", "−")),
+            ...curve.series.map(({ y }) => element("td", {}, four(y[i]))),
+          ),
+        ),
+      ),
     );
   }
 }

@@ -19,7 +19,11 @@ export class EncodingPanel {
     /** @type {{row: number | null, column: number | null} | null} */
     this.cell = null;
     this.canvas = picturePart("encoding", "tl-map");
-    this.picture = new NumberMap(this.canvas, { hover: (at) => this.#cellAt(at), pick: (at) => this.#cellAt(at) }, signal);
+    this.picture = new NumberMap(
+      this.canvas,
+      { hover: (at) => this.#cellAt(at), pick: (at) => this.#cellAt(at) },
+      signal,
+    );
     this.curves = picturePart("curves", "tl-map");
     this.curvePlot = new Plot(this.curves, { hover: (x) => this.#rowAt(x) }, signal);
     this.line = numberLine("encoding-line");
@@ -27,8 +31,19 @@ export class EncodingPanel {
     this.titles = { encoding: element("b", {}), curves: element("b", {}) };
     this.hint = element("span", { class: "tl-quiet" });
     this.cite = element("p", { class: "tl-cite", "data-part": "source" });
-    this.parts = [heading(this.titles.encoding, this.hint), this.canvas, this.line, this.legend, this.cite];
-    this.curveBox = element("div", { class: "tl-panel" }, heading(this.titles.curves, element("span", { class: "tl-quiet" })), this.curves);
+    this.parts = [
+      heading(this.titles.encoding, this.hint),
+      this.canvas,
+      this.line,
+      this.legend,
+      this.cite,
+    ];
+    this.curveBox = element(
+      "div",
+      { class: "tl-panel" },
+      heading(this.titles.curves, element("span", { class: "tl-quiet" })),
+      this.curves,
+    );
     this.canvas.addEventListener("keydown", (event) => this.#moveCell(event), { signal });
   }
 
@@ -48,7 +63,10 @@ export class EncodingPanel {
     const scene = this.picture.scene;
     if (!move || !scene) return;
     const now = this.cell ?? { row: -move[0], column: -move[1] };
-    this.#cellAt({ row: within((now.row ?? 0) + move[0], scene.rows), column: within((now.column ?? 0) + move[1], scene.columns) });
+    this.#cellAt({
+      row: within((now.row ?? 0) + move[0], scene.rows),
+      column: within((now.column ?? 0) + move[1], scene.columns),
+    });
   }
 
   /** @param {import("./view.js").Now} now */
@@ -71,24 +89,58 @@ export class EncodingPanel {
       return;
     }
     const { n } = change;
-    const brackets = bias ? [] : [
-      { from: 0, to: n, colour: this.shell.inks.quiet },
-      ...(state.test === "move" && change.shift ? [{ from: change.shift, to: change.shift + n, colour: this.shell.inks.accent }] : []),
-    ].filter(({ to }) => to <= state.length);
-    this.picture.show({
-      ...map, low: -map.largest, high: map.largest, table: this.diverging, colours: this.shell.inks, square: bias, brackets,
-    }, Math.max(200, this.canvas.parentElement.clientWidth), bias ? 340 : 320);
+    const brackets = bias
+      ? []
+      : [
+          { from: 0, to: n, colour: this.shell.inks.quiet },
+          ...(state.test === "move" && change.shift
+            ? [{ from: change.shift, to: change.shift + n, colour: this.shell.inks.accent }]
+            : []),
+        ].filter(({ to }) => to <= state.length);
+    this.picture.show(
+      {
+        ...map,
+        low: -map.largest,
+        high: map.largest,
+        table: this.diverging,
+        colours: this.shell.inks,
+        square: bias,
+        brackets,
+      },
+      Math.max(200, this.canvas.parentElement.clientWidth),
+      bias ? 340 : 320,
+    );
     this.picture.mark(this.cell);
-    this.legend.replaceChildren(...linearLegend(this.diverging, -map.largest, map.largest,
-      scheme.scale ? scheme.scale : bias ? "added to the score" : map.clipped ? "value; larger ones have one colour" : "value", (value) => four(Number(value.toPrecision(3))).replace(/0{1,3}$/, "").replace(/\.$/, "")));
+    this.legend.replaceChildren(
+      ...linearLegend(
+        this.diverging,
+        -map.largest,
+        map.largest,
+        scheme.scale
+          ? scheme.scale
+          : bias
+            ? "added to the score"
+            : map.clipped
+              ? "value; larger ones have one colour"
+              : "value",
+        (value) =>
+          four(Number(value.toPrecision(3)))
+            .replace(/0{1,3}$/, "")
+            .replace(/\.$/, ""),
+      ),
+    );
     this.line.replaceChildren(...this.#cellWords(map));
-    this.canvas.setAttribute("aria-label", `${this.titles.encoding.textContent}: ${map.rows} by ${map.columns}. ${this.line.textContent} Arrow keys move, Escape releases.`);
+    this.canvas.setAttribute(
+      "aria-label",
+      `${this.titles.encoding.textContent}: ${map.rows} by ${map.columns}. ${this.line.textContent} Arrow keys move, Escape releases.`,
+    );
   }
 
   #cellWords(map) {
     const { cell } = this;
     if (!cell || cell.row === null || cell.column === null) {
-      const marks = map.what === "bias" ? "" : " Bars at the left: the sentence, and the sentence moved.";
+      const marks =
+        map.what === "bias" ? "" : " Bars at the left: the sentence, and the sentence moved.";
       return [element("span", { class: "tl-quiet" }, `Hover over a cell for its number.${marks}`)];
     }
     const value = map.value(cell.row, cell.column);
@@ -96,12 +148,19 @@ export class EncodingPanel {
     if (map.what === "bias") {
       const distance = cell.column - cell.row;
       if (Number.isNaN(value)) return ["A key to come: out of reach."];
-      return [`Query ${cell.row}, key ${cell.column} (${distanceText(distance)}): `, number(four(value))];
+      return [
+        `Query ${cell.row}, key ${cell.column} (${distanceText(distance)}): `,
+        number(four(value)),
+      ];
     }
     if (map.angle) {
       const angle = map.angle(cell.row, cell.column);
       const degrees = ((angle * 180) / Math.PI) % 360;
-      return [`Position ${cell.row}, pair ${cell.column}: turned by `, number(four(angle)), ` rad (${degrees.toFixed(1)}° of a turn), cosine ${four(value)}`];
+      return [
+        `Position ${cell.row}, pair ${cell.column}: turned by `,
+        number(four(angle)),
+        ` rad (${degrees.toFixed(1)}° of a turn), cosine ${four(value)}`,
+      ];
     }
     return [`Position ${cell.row}, dimension ${cell.column}: `, number(four(value))];
   }
@@ -113,21 +172,37 @@ export class EncodingPanel {
     const unit = unitOf(scheme);
     const count = map.columns;
     // From the fastest to slow ones; of a table that was learned, some.
-    const some = [0, 1 / 8, 1 / 4, 1 / 2].map((share) => Math.min(count - 1, 2 * Math.round((share * count) / 2)));
+    const some = [0, 1 / 8, 1 / 4, 1 / 2].map((share) =>
+      Math.min(count - 1, 2 * Math.round((share * count) / 2)),
+    );
     const chosen = this.cell?.column ?? null;
-    const columns = [...new Set([...some, ...(chosen === null ? [] : [chosen])])].sort((a, b) => a - b);
+    const columns = [...new Set([...some, ...(chosen === null ? [] : [chosen])])].sort(
+      (a, b) => a - b,
+    );
     const x = Array.from({ length: state.length }, (_, p) => p);
     this.titles.curves.textContent = scheme.curves;
     const width = Math.max(200, this.curveBox.clientWidth);
-    this.curvePlot.show({
-      series: columns.map((column, i) => ({
-        name: `${unit} ${column}`, x, y: x.map((p) => map.value(p, column)),
-        colour: column === chosen ? this.shell.inks.accent : headColour(i),
-        thick: column === chosen ? 2.5 : undefined,
-      })),
-      xTitle: "position", yTitle: map.what, colours: this.shell.inks,
-      yRange: scheme.curves_range, at: this.cell?.row ?? null,
-    }, width, 150);
-    this.curves.setAttribute("aria-label", `Curves over ${state.length} positions of ${columns.map((c) => `${unit} ${c}`).join(", ")}.`);
+    this.curvePlot.show(
+      {
+        series: columns.map((column, i) => ({
+          name: `${unit} ${column}`,
+          x,
+          y: x.map((p) => map.value(p, column)),
+          colour: column === chosen ? this.shell.inks.accent : headColour(i),
+          thick: column === chosen ? 2.5 : undefined,
+        })),
+        xTitle: "position",
+        yTitle: map.what,
+        colours: this.shell.inks,
+        yRange: scheme.curves_range,
+        at: this.cell?.row ?? null,
+      },
+      width,
+      150,
+    );
+    this.curves.setAttribute(
+      "aria-label",
+      `Curves over ${state.length} positions of ${columns.map((c) => `${unit} ${c}`).join(", ")}.`,
+    );
   }
 }

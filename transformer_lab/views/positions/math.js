@@ -71,7 +71,10 @@ export function relativeBucket(distance, causal, buckets, most) {
 
 /** A whole number from three, as good as random. */
 function scrambled(row, column, seed) {
-  let x = Math.imul(row + 1, 0x9e3779b1) ^ Math.imul(column + 1, 0x85ebca77) ^ Math.imul(seed + 1, 0xc2b2ae3d);
+  let x =
+    Math.imul(row + 1, 0x9e3779b1) ^
+    Math.imul(column + 1, 0x85ebca77) ^
+    Math.imul(seed + 1, 0xc2b2ae3d);
   x = Math.imul(x ^ (x >>> 16), 0x7feb352d);
   x = Math.imul(x ^ (x >>> 15), 0x846ca68b);
   return (x ^ (x >>> 16)) >>> 0;
@@ -120,17 +123,21 @@ export function permutation(count, which) {
 export function attention(scheme, words, first, causal) {
   const { width, added, turned, bias } = scheme;
   const n = words.length;
-  const vectors = (seed) => words.map((word, at) => {
-    const p = first + at;
-    const x = Float64Array.from({ length: width }, (_, i) => noise(word, i, seed) + (added ? added(p, i) : 0));
-    if (!turned) return x;
-    const half = width / 2;
-    return Float64Array.from({ length: width }, (_, i) => {
-      const angle = p * turned[i % half];
-      const other = i < half ? -x[i + half] : x[i - half];
-      return x[i] * Math.cos(angle) + other * Math.sin(angle);
+  const vectors = (seed) =>
+    words.map((word, at) => {
+      const p = first + at;
+      const x = Float64Array.from(
+        { length: width },
+        (_, i) => noise(word, i, seed) + (added ? added(p, i) : 0),
+      );
+      if (!turned) return x;
+      const half = width / 2;
+      return Float64Array.from({ length: width }, (_, i) => {
+        const angle = p * turned[i % half];
+        const other = i < half ? -x[i + half] : x[i - half];
+        return x[i] * Math.cos(angle) + other * Math.sin(angle);
+      });
     });
-  });
   const [q, k] = [vectors(1), vectors(2)];
   const weights = new Float64Array(n * n);
   for (let i = 0; i < n; i++) {
@@ -157,7 +164,8 @@ export function attention(scheme, words, first, causal) {
 export function putBack(weights, order) {
   const n = order.length;
   const back = new Float64Array(n * n);
-  for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) back[order[i] * n + order[j]] = weights[i * n + j];
+  for (let i = 0; i < n; i++)
+    for (let j = 0; j < n; j++) back[order[i] * n + order[j]] = weights[i * n + j];
   return back;
 }
 

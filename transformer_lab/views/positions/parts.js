@@ -2,13 +2,20 @@
 
 import { element } from "../shared/dom.js";
 
-export const distanceText = (d) => (d === 0 ? "the token itself" : `${Math.abs(d)} ${d < 0 ? "before" : "after"}`);
+export const distanceText = (d) =>
+  d === 0 ? "the token itself" : `${Math.abs(d)} ${d < 0 ? "before" : "after"}`;
 
 /** A number with four decimals, and a minus sign that is one. */
-export const four = (value) => value.toFixed(4).replace(/^-(0\.0+)$/, "$1").replace("-", "−");
+export const four = (value) =>
+  value
+    .toFixed(4)
+    .replace(/^-(0\.0+)$/, "$1")
+    .replace("-", "−");
 
 /** @param {Node} title @param {Node} [hint] */
-export const heading = (title, hint) => element("p", { class: "tl-heading" }, title, " ", ...(hint ? [hint] : []));
+export const heading = (title, hint) =>
+  element("p", { class: "tl-heading" }, title, " ", ...(hint ? [hint] : []));
 
 /** @param {string} part */
-export const numberLine = (part) => element("p", { class: "tl-number-line", role: "status", "data-part": part });
+export const numberLine = (part) =>
+  element("p", { class: "tl-number-line", role: "status", "data-part": part });

@@ -36,7 +36,12 @@ export function schemeFacts(state) {
   const measured = !given.words ? null : own ? "own" : scheme === "none" ? "none" : null;
   const heads = own || measured ? given.n_heads : state.n_heads; // what was measured has the model's
   return {
-    scheme, own, width, heads, measured, given,
+    scheme,
+    own,
+    width,
+    heads,
+    measured,
+    given,
     base: own ? given.base : state.base,
     halves: own && given.halves,
     head: Math.min(state.head, heads - 1),
@@ -48,9 +53,22 @@ export function schemeFacts(state) {
 export const sayPositions = messages(positionMessages);
 
 /** What the sentence is made of. @param {PositionState} state @param {any} facts @param {{shift: number, largest: number}} change */
-export const positionValues = ({ given, test }, { scheme, own, width, heads, head, causal }, { shift, largest }) => ({
-  scheme, own, width, pairs: Math.floor(width / 2), name: given.words ? given.name : null, head, causal,
-  slope: alibiSlopes(heads)[head], test, shift, largest,
+export const positionValues = (
+  { given, test },
+  { scheme, own, width, heads, head, causal },
+  { shift, largest },
+) => ({
+  scheme,
+  own,
+  width,
+  pairs: Math.floor(width / 2),
+  name: given.words ? given.name : null,
+  head,
+  causal,
+  slope: alibiSlopes(heads)[head],
+  test,
+  shift,
+  largest,
 });
 
 /** The encoding as a map of rows and columns. @param {PositionState} state */
@@ -89,13 +107,24 @@ function measuredChange(state, facts) {
   const before = cut(from);
   const shift = nearestStop(given.shifts, state.shift);
   if (test === "move" && variant === "none") {
-    return { names: given.words, before, after: before, largest: 0, everywhere: 0, output: 0, order: null, shift: state.shift };
+    return {
+      names: given.words,
+      before,
+      after: before,
+      largest: 0,
+      everywhere: 0,
+      output: 0,
+      order: null,
+      shift: state.shift,
+    };
   }
   const which = test === "move" ? shift : state.shuffle % given.orders.length;
   const tell = given.changes[variant][test][which];
   const after = cut(from + 1 + (test === "move" ? 0 : given.changes[variant].move.length) + which);
   return {
-    names: given.words, before, after,
+    names: given.words,
+    before,
+    after,
     largest: tell.largest[layer][facts.head],
     everywhere: Math.max(...tell.largest.flat()),
     output: tell.output,
@@ -111,7 +140,24 @@ function randomChange(state, facts) {
   const before = attention(scheme, words.ids, 0, facts.causal);
   const order = test === "shuffle" ? permutation(words.ids.length, shuffle) : null;
   const after = order
-    ? putBack(attention(scheme, order.map((i) => words.ids[i]), 0, facts.causal), order)
+    ? putBack(
+        attention(
+          scheme,
+          order.map((i) => words.ids[i]),
+          0,
+          facts.causal,
+        ),
+        order,
+      )
     : attention(scheme, words.ids, shift, facts.causal);
-  return { names: words.names, before, after, largest: largestDifference(before, after), everywhere: null, output: null, order, shift };
+  return {
+    names: words.names,
+    before,
+    after,
+    largest: largestDifference(before, after),
+    everywhere: null,
+    output: null,
+    order,
+    shift,
+  };
 }

@@ -64,7 +64,11 @@ function learnedTable({ trained, width }) {
   if (trained) return (p, i) => trained[p * width + i];
   const rows = new Map();
   return (p, i) => {
-    if (!rows.has(p)) rows.set(p, Float64Array.from({ length: width }, (_, c) => RANDOM_TABLE * noise(p, c, 3)));
+    if (!rows.has(p))
+      rows.set(
+        p,
+        Float64Array.from({ length: width }, (_, c) => RANDOM_TABLE * noise(p, c, 3)),
+      );
     return rows.get(p)[i];
   };
 }
@@ -82,9 +86,15 @@ export const SCHEMES = {
     return { bias: (head, distance) => -slopes[head] * Math.abs(distance) };
   },
   relative({ trained, heads, causal, given }) {
-    const [buckets, most] = trained ? [given.buckets, given.max_distance] : [RANDOM_BUCKETS, RANDOM_MOST];
-    const value = trained ? (bucket, head) => trained[bucket * heads + head] : (bucket, head) => noise(bucket, head, 3);
-    return { bias: (head, distance) => value(relativeBucket(distance, causal, buckets, most), head) };
+    const [buckets, most] = trained
+      ? [given.buckets, given.max_distance]
+      : [RANDOM_BUCKETS, RANDOM_MOST];
+    const value = trained
+      ? (bucket, head) => trained[bucket * heads + head]
+      : (bucket, head) => noise(bucket, head, 3);
+    return {
+      bias: (head, distance) => value(relativeBucket(distance, causal, buckets, most), head),
+    };
   },
   none: () => ({}),
 };
@@ -99,26 +109,62 @@ export function schemeMap(facts, length) {
   if (bias) {
     const line = Array.from({ length: 2 * length - 1 }, (_, i) => bias(head, i - length + 1));
     const value = (q, k) => (causal && k > q ? NaN : line[k - q + length - 1]);
-    return { rows: length, columns: length, value, largest: line.reduce((most, x) => Math.max(most, Math.abs(x)), 0), what: "bias" };
+    return {
+      rows: length,
+      columns: length,
+      value,
+      largest: line.reduce((most, x) => Math.max(most, Math.abs(x)), 0),
+      what: "bias",
+    };
   }
   if (!added) {
     const angle = (p, i) => p * speed[i];
-    return speed ? { rows: length, columns: width / 2, value: (p, i) => Math.cos(angle(p, i)), angle, largest: 1, what: "cosine" } : null;
+    return speed
+      ? {
+          rows: length,
+          columns: width / 2,
+          value: (p, i) => Math.cos(angle(p, i)),
+          angle,
+          largest: 1,
+          what: "cosine",
+        }
+      : null;
   }
   if (speed) return { rows: length, columns: width, value: added, largest: 1, what: "value" };
   // A few dimensions of a trained table are far larger than the rest; they would hide it.
-  const sizes = Float64Array.from({ length: length * width }, (_, at) => Math.abs(added(Math.floor(at / width), at % width))).sort();
+  const sizes = Float64Array.from({ length: length * width }, (_, at) =>
+    Math.abs(added(Math.floor(at / width), at % width)),
+  ).sort();
   const largest = sizes[Math.floor(0.995 * (sizes.length - 1))];
-  return { rows: length, columns: width, value: added, largest, clipped: sizes[sizes.length - 1] > largest, what: "value" };
+  return {
+    rows: length,
+    columns: width,
+    value: added,
+    largest,
+    clipped: sizes[sizes.length - 1] > largest,
+    what: "value",
+  };
 }
 
 /** What the scheme has for each distance key − query. @param {Facts} facts @param {number[]} x @param {number} length @returns {{series: Series[], sampled: boolean}} */
 export function schemeCurves(facts, x, length) {
   const { width, heads, scheme } = facts;
   const { added, speed, bias } = partsOf(facts, length);
-  if (bias) return { series: Array.from({ length: heads }, (_, head) => ({ name: `head ${head}`, head, y: x.map((d) => bias(head, d)) })), sampled: false };
+  if (bias)
+    return {
+      series: Array.from({ length: heads }, (_, head) => ({
+        name: `head ${head}`,
+        head,
+        y: x.map((d) => bias(head, d)),
+      })),
+      sampled: false,
+    };
   const one = (y, band) => [{ name: "", head: 0, y, band }];
-  if (speed) return { series: one(x.map((d) => sumOfCosines(d, speed) / (added ? 1 : speed.length))), sampled: false };
+  if (speed)
+    return {
+      series: one(x.map((d) => sumOfCosines(d, speed) / (added ? 1 : speed.length))),
+      sampled: false,
+    };
   if (!added) return { series: scheme in SCHEMES ? one(x.map(() => 0)) : [], sampled: false };
   const { mean, low, high, sampled } = products(added, width, length, x);
   return { series: one(mean, { low, high }), sampled };
@@ -128,23 +174,30 @@ export function schemeCurves(facts, x, length) {
 export function schemeInHead(facts, count) {
   const { head, trained } = facts;
   const { added, speed, bias } = partsOf(facts, count);
-  if (!added) return { turned: speed, ...(bias ? { bias: (distance) => bias(head, distance) } : {}) };
+  if (!added)
+    return { turned: speed, ...(bias ? { bias: (distance) => bias(head, distance) } : {}) };
   // beside queries of deviation 1, whatever the model's own are
-  const factor = trained ? RANDOM_TABLE / Math.sqrt(trained.reduce((sum, v) => sum + v * v, 0) / trained.length) : 1;
+  const factor = trained
+    ? RANDOM_TABLE / Math.sqrt(trained.reduce((sum, v) => sum + v * v, 0) / trained.length)
+    : 1;
   return { added: (p, i) => added(p, i) * factor };
 }
 
 /** Mean, least and most of PE[p] · PE[p + distance], over up to 64 positions p. */
 function products(value, width, length, distances) {
   const stride = Math.ceil(length / SAMPLED_FROM);
-  const rows = Array.from({ length }, (_, p) => Float64Array.from({ length: width }, (_, i) => value(p, i)));
+  const rows = Array.from({ length }, (_, p) =>
+    Float64Array.from({ length: width }, (_, i) => value(p, i)),
+  );
   const found = distances.map((distance) => {
     const dots = [];
     for (let p = 0; p < length; p += stride) {
       const other = rows[p + distance];
       if (other) dots.push(rows[p].reduce((sum, x, i) => sum + x * other[i], 0));
     }
-    return dots.length ? [dots.reduce((a, b) => a + b, 0) / dots.length, Math.min(...dots), Math.max(...dots)] : [NaN, NaN, NaN];
+    return dots.length
+      ? [dots.reduce((a, b) => a + b, 0) / dots.length, Math.min(...dots), Math.max(...dots)]
+      : [NaN, NaN, NaN];
   });
   const [mean, low, high] = [0, 1, 2].map((at) => found.map((one) => one[at]));
   return { mean, low, high, sampled: stride > 1 };

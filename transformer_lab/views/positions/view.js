@@ -9,12 +9,35 @@ import { element } from "../shared/dom.js";
 import { EncodingPanel, titleOf } from "./encoding.js";
 import { numbersOf } from "../shared/files.js";
 import { heading } from "./parts.js";
-import { byDistance, changeOf, encodingOf, positionValues, sayPositions, schemeFacts } from "./scheme.js";
+import {
+  byDistance,
+  changeOf,
+  encodingOf,
+  positionValues,
+  sayPositions,
+  schemeFacts,
+} from "./scheme.js";
 import { known } from "./schemes.js";
 import { floatsOf } from "../shared/shell.js";
 import { BaseViewer } from "../shared/viewer.js";
 
-const STATE = ["scheme", "d_model", "n_heads", "base", "length", "shift", "causal", "test", "shuffle", "layer", "head", "_given", "_table", "_maps", "_words"];
+const STATE = [
+  "scheme",
+  "d_model",
+  "n_heads",
+  "base",
+  "length",
+  "shift",
+  "causal",
+  "test",
+  "shuffle",
+  "layer",
+  "head",
+  "_given",
+  "_table",
+  "_maps",
+  "_words",
+];
 
 /**
  * @typedef {object} Now what is on view
@@ -57,15 +80,28 @@ export class PositionViewer extends BaseViewer {
       this.maps = bytes.length ? floatsOf(this.model, "_maps") : new Float32Array(0);
     }
     return {
-      scheme: get("scheme"), d_model: get("d_model"), n_heads: get("n_heads"), base: get("base"), length: get("length"),
-      shift: get("shift"), causal: get("causal"), test: get("test"), shuffle: get("shuffle"), layer: get("layer"), head: get("head"),
-      given: get("_given") ?? {}, words: get("_words"), table: floatsOf(this.model, "_table"), maps: this.maps,
+      scheme: get("scheme"),
+      d_model: get("d_model"),
+      n_heads: get("n_heads"),
+      base: get("base"),
+      length: get("length"),
+      shift: get("shift"),
+      causal: get("causal"),
+      test: get("test"),
+      shuffle: get("shuffle"),
+      layer: get("layer"),
+      head: get("head"),
+      given: get("_given") ?? {},
+      words: get("_words"),
+      table: floatsOf(this.model, "_table"),
+      maps: this.maps,
     };
   }
 
   #place() {
     const { controls, encoding, distances, change } = this;
-    const panel = (title, ...content) => element("section", { class: "tl-panel", "aria-label": title }, ...content);
+    const panel = (title, ...content) =>
+      element("section", { class: "tl-panel", "aria-label": title }, ...content);
     this.root.append(
       this.shell.header,
       element("div", { class: "tl-controls" }, controls.schemes.root),
@@ -81,7 +117,13 @@ export class PositionViewer extends BaseViewer {
         panel(
           "What changes",
           heading(change.title),
-          element("div", { class: "tl-row" }, controls.tests.root, controls.shift.root, controls.again),
+          element(
+            "div",
+            { class: "tl-row" },
+            controls.tests.root,
+            controls.shift.root,
+            controls.again,
+          ),
           element("div", { class: "tl-row" }, controls.causal.root, controls.headBar),
           change.pair.box,
         ),
@@ -94,7 +136,12 @@ export class PositionViewer extends BaseViewer {
     const { state } = this;
     const computed = JSON.stringify([...STATE.slice(0, 11).map((name) => state[name])]);
     if (computed !== this.now?.computed || this.now.state.given !== state.given) {
-      this.now = { computed, map: encodingOf(state), curve: byDistance(state), change: changeOf(state) };
+      this.now = {
+        computed,
+        map: encodingOf(state),
+        curve: byDistance(state),
+        change: changeOf(state),
+      };
     }
     const scheme = known(state.scheme);
     Object.assign(this.now, { state, scheme, facts: schemeFacts(state) });
@@ -117,20 +164,51 @@ export class PositionViewer extends BaseViewer {
 
   /** A head's weights before and after the test; the curve by distance; the encoding. */
   fileNumbers() {
-    const { change: { pair }, now: { change, curve, facts, map, scheme } } = this;
+    const {
+      change: { pair },
+      now: { change, curve, facts, map, scheme },
+    } = this;
     const { n, names, causal } = change;
     /** @returns {[string[], (query: number, key: number) => any, string]} */
-    const weights = (part, i) => [["query", "key"], (query, key) => (causal && key > query ? null : change[part][query * n + key]), `attention weight, ${pair.maps[i].caption.textContent}`];
+    const weights = (part, i) => [
+      ["query", "key"],
+      (query, key) => (causal && key > query ? null : change[part][query * n + key]),
+      `attention weight, ${pair.maps[i].caption.textContent}`,
+    ];
     const [first] = curve.series;
     const banded = Boolean(first?.band);
-    const lines = banded ? [first.y, first.band.low, first.band.high] : curve.series.map(({ y }) => y);
-    const axes = { query: names, key: names, distance: curve.x, ...(banded ? { line: ["mean", "least", "most"] } : { head: lines.map((_, head) => head) }) };
+    const lines = banded
+      ? [first.y, first.band.low, first.band.high]
+      : curve.series.map(({ y }) => y);
+    const axes = {
+      query: names,
+      key: names,
+      distance: curve.x,
+      ...(banded ? { line: ["mean", "least", "most"] } : { head: lines.map((_, head) => head) }),
+    };
     /** @type {Parameters<typeof numbersOf>[1]} */
-    const arrays = { before: weights("before", 0), after: weights("after", 1), by_distance: [[banded ? "line" : "head", "distance"], (at, i) => lines[at][i], `${curve.what}, by key − query in tokens`] };
+    const arrays = {
+      before: weights("before", 0),
+      after: weights("after", 1),
+      by_distance: [
+        [banded ? "line" : "head", "distance"],
+        (at, i) => lines[at][i],
+        `${curve.what}, by key − query in tokens`,
+      ],
+    };
     if (map) {
-      const [row, column] = (map.what === "bias" ? ["query", "key"] : ["position", scheme.unit ?? "dimension"]).map((name) => `encoding ${name}`);
-      Object.assign(axes, { [row]: [...Array(map.rows).keys()], [column]: [...Array(map.columns).keys()] });
-      arrays.encoding = [[row, column], (at, i) => map.value(at, i), scheme.scale ?? titleOf(scheme, facts)];
+      const [row, column] = (
+        map.what === "bias" ? ["query", "key"] : ["position", scheme.unit ?? "dimension"]
+      ).map((name) => `encoding ${name}`);
+      Object.assign(axes, {
+        [row]: [...Array(map.rows).keys()],
+        [column]: [...Array(map.columns).keys()],
+      });
+      arrays.encoding = [
+        [row, column],
+        (at, i) => map.value(at, i),
+        scheme.scale ?? titleOf(scheme, facts),
+      ];
     }
     return numbersOf(axes, arrays);
   }
@@ -150,8 +228,10 @@ export class PositionViewer extends BaseViewer {
     const { encoding, distances, change } = this;
     const part = (canvas, title) => ({ canvas, title });
     return [
-      part(encoding.canvas, encoding.titles.encoding.textContent), part(encoding.curves, encoding.titles.curves.textContent),
-      part(distances.canvas, distances.title.textContent), ...change.pair.pictures,
+      part(encoding.canvas, encoding.titles.encoding.textContent),
+      part(encoding.curves, encoding.titles.curves.textContent),
+      part(distances.canvas, distances.title.textContent),
+      ...change.pair.pictures,
     ];
   }
 }

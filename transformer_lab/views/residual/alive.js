@@ -8,10 +8,12 @@ const LONGEST = 1024; // tokens shown
 const TOP = 5;
 
 /** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
-export const aliveStream = (model, signal) => aliveTextPage(model, signal, { traits: streamTraits, block: lensBlock, names: /^lens\// });
+export const aliveStream = (model, signal) =>
+  aliveTextPage(model, signal, { traits: streamTraits, block: lensBlock, names: /^lens\// });
 
 /** @param {(number | ArrayLike<number>)[]} parts @returns {DataView} */
-const floats = (parts) => viewOf(Float32Array.from(parts.flatMap((part) => Array.from(/** @type {any} */ (part)))));
+const floats = (parts) =>
+  viewOf(Float32Array.from(parts.flatMap((part) => Array.from(/** @type {any} */ (part)))));
 
 async function streamTraits(ask, [read], page) {
   const streams = {};
@@ -22,13 +24,27 @@ async function streamTraits(ask, [read], page) {
     const tokens = all.slice(0, LONGEST);
     const found = await ask({ ask: "stream", of: read.of, kind });
     const shown = (rows) => rows.map((row) => row.subarray(0, tokens.length));
-    streams[kind] = { ...before, tokens, all: all.length, parts: found.shares.map(({ part }) => part), norms: normsAt, shares: sharesAt };
+    streams[kind] = {
+      ...before,
+      tokens,
+      all: all.length,
+      parts: found.shares.map(({ part }) => part),
+      norms: normsAt,
+      shares: sharesAt,
+    };
     norms.push(...shown(found.norms));
-    for (const what of ["share", "cosine"]) shares.push(...found.shares.flatMap((part) => shown(part[what])));
+    for (const what of ["share", "cosine"])
+      shares.push(...found.shares.flatMap((part) => shown(part[what])));
     normsAt += found.norms.length * tokens.length;
     sharesAt += 2 * found.shares.length * before.layers * tokens.length;
   }
-  return { _streams: streams, _norms: floats(norms), _shares: floats(shares), _lens: [], _lens_data: floats([]) };
+  return {
+    _streams: streams,
+    _norms: floats(norms),
+    _shares: floats(shares),
+    _lens: [],
+    _lens_data: floats([]),
+  };
 }
 
 /** A block of the logit lens, by its name. */
@@ -37,24 +53,41 @@ async function lensBlock(ask, [read], name, page) {
   const [kind] = Object.entries(page.get("_streams")).find(([, { lens }]) => lens) ?? [];
   if (!kind || !(first % LENS_COLUMNS === 0)) throw new Error("this page does not hold it");
   const tokens = tokensOf(read, kind);
-  const positions = Array.from({ length: Math.min(LENS_COLUMNS, tokens.length - first) }, (_, i) => first + i);
+  const positions = Array.from(
+    { length: Math.min(LENS_COLUMNS, tokens.length - first) },
+    (_, i) => first + i,
+  );
   const rows = await ask({ ask: "lens", of: read.of, positions, k: TOP });
   const cells = rows.flat();
   const answers = rows[0].map(({ answer }) => answer);
-  const ids = [...new Set([...cells.flatMap((cell) => cell.cells.map(({ id }) => id)), ...answers])];
+  const ids = [
+    ...new Set([...cells.flatMap((cell) => cell.cells.map(({ id }) => id)), ...answers]),
+  ];
   const place = new Map(ids.map((id, i) => [id, i]));
-  const codes = (of) => new Uint8Array(Int32Array.from(of, (id) => /** @type {number} */ (place.get(id))).buffer);
+  const codes = (of) =>
+    new Uint8Array(Int32Array.from(of, (id) => /** @type {number} */ (place.get(id))).buffer);
   const parts = [
     codes(cells.flatMap((cell) => cell.cells.map(({ id }) => id))),
-    new Uint8Array(Float32Array.from(cells.flatMap((cell) => cell.cells.map(({ probability }) => probability))).buffer),
+    new Uint8Array(
+      Float32Array.from(cells.flatMap((cell) => cell.cells.map(({ probability }) => probability)))
+        .buffer,
+    ),
     codes(answers),
     new Uint8Array(Float32Array.from(cells, ({ probability }) => probability).buffer),
   ];
   const info = {
-    from: first, count: positions.length, rows: rows.length, k: rows[0][0].cells.length,
-    names: await ask({ ask: "names", of: read.of, ids }), settled: positions.map((_, column) => settled(rows, column)),
+    from: first,
+    count: positions.length,
+    rows: rows.length,
+    k: rows[0][0].cells.length,
+    names: await ask({ ask: "names", of: read.of, ids }),
+    settled: positions.map((_, column) => settled(rows, column)),
   };
-  return { type: "block", info, buffers: [viewOf(new Uint8Array(await new Blob(parts).arrayBuffer()))] };
+  return {
+    type: "block",
+    info,
+    buffers: [viewOf(new Uint8Array(await new Blob(parts).arrayBuffer()))],
+  };
 }
 
 /** The first row from which on the answer is the likeliest token to the end; the number of rows where it never is. */

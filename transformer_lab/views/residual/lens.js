@@ -71,7 +71,10 @@ export class LensStore {
 
   async #ask(first) {
     try {
-      const { message, buffers } = await this.requests.ask({ type: "block", name: `lens/${first}` }, false);
+      const { message, buffers } = await this.requests.ask(
+        { type: "block", name: `lens/${first}` },
+        false,
+      );
       this.blocks.set(first, new LensBlock(message.info, buffers[0]));
     } finally {
       this.asked.delete(first);
@@ -126,17 +129,30 @@ export class LensTable {
     this.table = element("table", { class: "tl-lens", "data-part": "lens" });
     const at = (event) => {
       const cell = event.target.closest?.("[data-token]");
-      return cell && { row: cell.dataset.row === undefined ? null : Number(cell.dataset.row), token: Number(cell.dataset.token) };
+      return (
+        cell && {
+          row: cell.dataset.row === undefined ? null : Number(cell.dataset.row),
+          token: Number(cell.dataset.token),
+        }
+      );
     };
-    this.table.addEventListener("pointerover", (event) => {
-      const cell = at(event);
-      on.hover(cell?.row ?? null, cell?.token ?? null);
-    }, { signal });
+    this.table.addEventListener(
+      "pointerover",
+      (event) => {
+        const cell = at(event);
+        on.hover(cell?.row ?? null, cell?.token ?? null);
+      },
+      { signal },
+    );
     this.table.addEventListener("pointerleave", () => on.hover(null, null), { signal });
-    this.table.addEventListener("click", (event) => {
-      const cell = at(event);
-      if (cell) on.pick(cell.row, cell.token);
-    }, { signal });
+    this.table.addEventListener(
+      "click",
+      (event) => {
+        const cell = at(event);
+        if (cell) on.pick(cell.row, cell.token);
+      },
+      { signal },
+    );
   }
 
   /**
@@ -153,7 +169,11 @@ export class LensTable {
   show({ store, tokens, from, count, rows, table, caption, after }) {
     const columns = Array.from({ length: count }, (_, i) => from + i);
     const head = columns.map((token) =>
-      element("th", { scope: "col", "data-token": token, title: `${tokens[token]} (${token})` }, tokenElement(tokens[token])),
+      element(
+        "th",
+        { scope: "col", "data-token": token, title: `${tokens[token]} (${token})` },
+        tokenElement(tokens[token]),
+      ),
     );
     const body = rows.map((name, row) =>
       element(
@@ -216,10 +236,14 @@ export class BlockTable {
     };
     this.table.addEventListener("pointerover", (event) => on.hover(at(event)), { signal });
     this.table.addEventListener("pointerleave", () => on.hover(null), { signal });
-    this.table.addEventListener("click", (event) => {
-      const row = at(event);
-      if (row !== null) on.pick(row);
-    }, { signal });
+    this.table.addEventListener(
+      "click",
+      (event) => {
+        const row = at(event);
+        if (row !== null) on.pick(row);
+      },
+      { signal },
+    );
   }
 
   /**
@@ -239,13 +263,29 @@ export class BlockTable {
         "tr",
         { "data-row": i },
         element("th", { scope: "row" }, row),
-        element("td", {}, barPart(norms[i] / longest, "tl-plain"), element("span", { class: "tl-count" }, sizeText(norms[i]))),
-        ...parts.map((_, p) => (i === 0 ? element("td", {}) : addedCell(shares[p][i - 1], cosines[p][i - 1], largest, diverging, say("cosine")))),
+        element(
+          "td",
+          {},
+          barPart(norms[i] / longest, "tl-plain"),
+          element("span", { class: "tl-count" }, sizeText(norms[i])),
+        ),
+        ...parts.map((_, p) =>
+          i === 0
+            ? element("td", {})
+            : addedCell(shares[p][i - 1], cosines[p][i - 1], largest, diverging, say("cosine")),
+        ),
       ),
     );
     this.table.replaceChildren(
-      element("caption", { class: "tl-hint" }, ...around(say("bars", { token: token === null ? null : SLOT }), tokenElement(token ?? ""))),
-      ...tableParts([say("after"), say("size"), ...parts.map((part) => say("adds", { part }))], body),
+      element(
+        "caption",
+        { class: "tl-hint" },
+        ...around(say("bars", { token: token === null ? null : SLOT }), tokenElement(token ?? "")),
+      ),
+      ...tableParts(
+        [say("after"), say("size"), ...parts.map((part) => say("adds", { part }))],
+        body,
+      ),
     );
   }
 

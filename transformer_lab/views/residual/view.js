@@ -7,7 +7,17 @@ import { carriesModel } from "../pages/page_model.js";
 import { floatsOf, linearLegend } from "../shared/shell.js";
 import { colourTable } from "../shared/colours.js";
 import { button, radioGroup } from "../shared/controls.js";
-import { element, hearChanges, legendPart, onceAFrame, panelPart, picturePart, taken, tokenElement, within } from "../shared/dom.js";
+import {
+  element,
+  hearChanges,
+  legendPart,
+  onceAFrame,
+  panelPart,
+  picturePart,
+  taken,
+  tokenElement,
+  within,
+} from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { NumberMap } from "../shared/number_map.js";
 import { Waiting } from "../shared/requests.js";
@@ -34,7 +44,8 @@ export function medianOf(values) {
 const FILED_LENS = 12; // tokens of the lens in a file, as LENS_TOKENS in scene.py
 
 /** From which layer on an answer is the most likely, of the first row in which it is. @param {number} row @param {number} layers */
-const settledAt = (row, layers) => (row > layers ? null : row === layers ? "last" : row === 0 ? "start" : row - 1);
+const settledAt = (row, layers) =>
+  row > layers ? null : row === layers ? "last" : row === 0 ? "start" : row - 1;
 
 export class ResidualViewer extends BaseViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
@@ -82,7 +93,9 @@ export class ResidualViewer extends BaseViewer {
     if (!pair) return null;
     const [query, key] = pair;
     const token = query ?? (this.model.get("kind") === "cross" ? null : key);
-    return token === null || token === undefined || token >= this.stream.tokens.length ? null : token;
+    return token === null || token === undefined || token >= this.stream.tokens.length
+      ? null
+      : token;
   }
 
   get chosen() {
@@ -99,7 +112,10 @@ export class ResidualViewer extends BaseViewer {
   }
 
   get rowNames() {
-    return [this.words("start"), ...Array.from({ length: this.stream.layers }, (_, i) => String(i))];
+    return [
+      this.words("start"),
+      ...Array.from({ length: this.stream.layers }, (_, i) => String(i)),
+    ];
   }
 
   /** @param {number} row @param {number} token */
@@ -111,13 +127,16 @@ export class ResidualViewer extends BaseViewer {
   /** @param {0 | 1} what share or cosine */
   added(what, part, layer, token) {
     const { shares, parts, layers, tokens } = this.stream;
-    return this.shares[shares + ((what * parts.length + part) * layers + layer) * tokens.length + token];
+    return this.shares[
+      shares + ((what * parts.length + part) * layers + layer) * tokens.length + token
+    ];
   }
 
   /** @param {number | null} token @returns {Profile} */
   profile(token) {
     const { layers, parts, tokens } = this.stream;
-    const of = (value) => (token === null ? medianOf(tokens.map((_, i) => value(i))) : value(token));
+    const of = (value) =>
+      token === null ? medianOf(tokens.map((_, i) => value(i))) : value(token);
     const every = (count, make) => Array.from({ length: count }, (_, i) => make(i));
     return {
       norms: every(layers + 1, (row) => of((i) => this.norm(row, i))),
@@ -129,7 +148,10 @@ export class ResidualViewer extends BaseViewer {
 
   code() {
     const kinds = Object.keys(this.model.get("_streams"));
-    const more = [kinds.length > 1 && `kind="${this.streamName}"`, this.model.get("_batch") && `batch=${this.model.get("_batch")}`];
+    const more = [
+      kinds.length > 1 && `kind="${this.streamName}"`,
+      this.model.get("_batch") && `batch=${this.model.get("_batch")}`,
+    ];
     const call = ["trace", ...more.filter(Boolean)].join(", ");
     return `tl.circuits.stream_norms(${call})${this.chosen === null ? "" : `[:, ${this.chosen}]`}`;
   }
@@ -139,29 +161,77 @@ export class ResidualViewer extends BaseViewer {
     const sizes = { canvas: this.canvas, title: say("sizes_picture") };
     if (!stream.lens) return [sizes];
     const canvas = document.createElement("canvas");
-    new NumberMap(canvas, {}, signal).show({
-      rows: rowNames.length, columns: count, value: (row, i) => store.answerProbability(row, from + i) ?? NaN, low: 0, high: 1, table: sequential, colours: shell.inks,
-      rowNames, columnNames: stream.tokens.slice(from, from + count), write: (_, row, i) => store.top(row, from + i)?.[0].name ?? "", bold: (row, i) => store.agrees(row, from + i),
-    }, 60 + 68 * count, 31 * rowNames.length);
+    new NumberMap(canvas, {}, signal).show(
+      {
+        rows: rowNames.length,
+        columns: count,
+        value: (row, i) => store.answerProbability(row, from + i) ?? NaN,
+        low: 0,
+        high: 1,
+        table: sequential,
+        colours: shell.inks,
+        rowNames,
+        columnNames: stream.tokens.slice(from, from + count),
+        write: (_, row, i) => store.top(row, from + i)?.[0].name ?? "",
+        bold: (row, i) => store.agrees(row, from + i),
+      },
+      60 + 68 * count,
+      31 * rowNames.length,
+    );
     return [sizes, { canvas, title: say("lens_picture") }];
   }
 
   async fileNumbers() {
-    const { stream: { layers, tokens, parts, lens }, store, chosen, words: say } = this;
-    const [where, read] = [["part", "layer", "position"], ["after", "read"]];
+    const {
+      stream: { layers, tokens, parts, lens },
+      store,
+      chosen,
+      words: say,
+    } = this;
+    const [where, read] = [
+      ["part", "layer", "position"],
+      ["after", "read"],
+    ];
     /** @type {Record<string, any[]>} */
-    const axes = { after: ["start", ...Array.from({ length: layers }, (_, layer) => `layer ${layer}`)], position: tokens, part: parts, layer: [...Array(layers).keys()] };
+    const axes = {
+      after: ["start", ...Array.from({ length: layers }, (_, layer) => `layer ${layer}`)],
+      position: tokens,
+      part: parts,
+      layer: [...Array(layers).keys()],
+    };
     /** @type {Parameters<typeof numbersOf>[1]} */
-    const arrays = { length: [["after", "position"], (row, at) => this.norm(row, at), say("is_length")] };
-    for (const i of parts.length ? /** @type {const} */ ([0, 1]) : []) arrays[["share", "cosine"][i]] = [where, (part, layer, token) => this.added(i, part, layer, token), say(["is_share", "is_cosine"][i])];
+    const arrays = {
+      length: [["after", "position"], (row, at) => this.norm(row, at), say("is_length")],
+    };
+    for (const i of parts.length ? /** @type {const} */ ([0, 1]) : [])
+      arrays[["share", "cosine"][i]] = [
+        where,
+        (part, layer, token) => this.added(i, part, layer, token),
+        say(["is_share", "is_cosine"][i]),
+      ];
     if (lens) {
       const count = Math.min(FILED_LENS, tokens.length);
-      const first = chosen === null ? tokens.length - count : Math.max(0, Math.min(tokens.length - count, chosen - Math.floor(count / 2)));
+      const first =
+        chosen === null
+          ? tokens.length - count
+          : Math.max(0, Math.min(tokens.length - count, chosen - Math.floor(count / 2)));
       await store.fetch(first, first + count).catch(() => {}); // a long page holds some tokens only
       axes.read = Array.from({ length: count }, (_, at) => first + at);
-      arrays.answer = [read, (row, at) => store.answerProbability(row, first + at), say("is_answer")];
-      arrays.likeliest = [read, (row, at) => store.top(row, first + at)?.[0].name, say("is_likeliest")];
-      arrays.likeliest_probability = [read, (row, at) => store.top(row, first + at)?.[0].probability, say("is_likeliest_probability")];
+      arrays.answer = [
+        read,
+        (row, at) => store.answerProbability(row, first + at),
+        say("is_answer"),
+      ];
+      arrays.likeliest = [
+        read,
+        (row, at) => store.top(row, first + at)?.[0].name,
+        say("is_likeliest"),
+      ];
+      arrays.likeliest_probability = [
+        read,
+        (row, at) => store.top(row, first + at)?.[0].probability,
+        say("is_likeliest_probability"),
+      ];
     }
     return numbersOf(axes, arrays);
   }
@@ -171,17 +241,40 @@ export class ResidualViewer extends BaseViewer {
   #build() {
     const { root, signal, shell, words: say } = this;
     this.canvas = picturePart("map", "tl-map");
-    this.map = new NumberMap(this.canvas, {
-      hover: (cell) => this.#hover(cell?.row ?? null, cell?.column ?? null),
-      pick: (cell) => this.#pick(cell.row, cell.column),
-    }, signal);
+    this.map = new NumberMap(
+      this.canvas,
+      {
+        hover: (cell) => this.#hover(cell?.row ?? null, cell?.column ?? null),
+        pick: (cell) => this.#pick(cell.row, cell.column),
+      },
+      signal,
+    );
     this.legend = legendPart();
     this.mapNote = element("p", { class: "tl-hint", "data-part": "map-note" });
-    this.blocks = new BlockTable({ hover: (row) => this.#hoverRow(row), pick: (row) => this.#pick(row, null) }, signal, say);
+    this.blocks = new BlockTable(
+      { hover: (row) => this.#hoverRow(row), pick: (row) => this.#pick(row, null) },
+      signal,
+      say,
+    );
     this.blockNote = element("p", { class: "tl-hint", "data-part": "block-note" });
-    this.lens = new LensTable({ hover: (row, token) => this.#hover(row, token), pick: (row, token) => this.#pick(row, token) }, signal);
-    this.lensBox = element("div", { class: "tl-lens-box", tabindex: 0, role: "group", "aria-label": say("lens_keys") }, this.lens.table);
-    this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
+    this.lens = new LensTable(
+      {
+        hover: (row, token) => this.#hover(row, token),
+        pick: (row, token) => this.#pick(row, token),
+      },
+      signal,
+    );
+    this.lensBox = element(
+      "div",
+      { class: "tl-lens-box", tabindex: 0, role: "group", "aria-label": say("lens_keys") },
+      this.lens.table,
+    );
+    this.busy = element("p", {
+      class: "tl-hint",
+      role: "status",
+      "data-part": "busy",
+      hidden: true,
+    });
     this.waiting = new Waiting(this.busy);
     this.lensLegend = legendPart("lens-legend");
     this.lensNote = element("p", { class: "tl-hint", "data-part": "lens-note" });
@@ -204,29 +297,73 @@ export class ResidualViewer extends BaseViewer {
       element(
         "div",
         { class: "tl-panels tl-residual" },
-        panelPart("norms", say("sizes"), say("axes"), element("div", { class: "tl-map-box" }, this.canvas), this.legend, this.mapNote),
-        panelPart("blocks", say("blocks"), say("blocks_hint"), element("div", { class: "tl-blocks-box", tabindex: 0, role: "group", "aria-label": say("blocks") }, this.blocks.table), this.blockNote),
-        panelPart("lens", say("lens"), element("span", { style: "display:contents" }, element("span", { class: "tl-quiet" }, say("lens_hint")), this.pager), this.lensLegend, this.lensBox, this.busy, this.top, this.lensNote),
+        panelPart(
+          "norms",
+          say("sizes"),
+          say("axes"),
+          element("div", { class: "tl-map-box" }, this.canvas),
+          this.legend,
+          this.mapNote,
+        ),
+        panelPart(
+          "blocks",
+          say("blocks"),
+          say("blocks_hint"),
+          element(
+            "div",
+            { class: "tl-blocks-box", tabindex: 0, role: "group", "aria-label": say("blocks") },
+            this.blocks.table,
+          ),
+          this.blockNote,
+        ),
+        panelPart(
+          "lens",
+          say("lens"),
+          element(
+            "span",
+            { style: "display:contents" },
+            element("span", { class: "tl-quiet" }, say("lens_hint")),
+            this.pager,
+          ),
+          this.lensLegend,
+          this.lensBox,
+          this.busy,
+          this.top,
+          this.lensNote,
+        ),
       ),
     );
-    for (const part of [this.canvas, this.lensBox]) part.addEventListener("keydown", (event) => this.#key(event), { signal });
+    for (const part of [this.canvas, this.lensBox])
+      part.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.freeByEscape();
   }
 
   #buildControls() {
     const names = Object.keys(this.model.get("_streams"));
-    const { stream: { layers }, words: say } = this;
+    const {
+      stream: { layers },
+      words: say,
+    } = this;
     const streams = radioGroup({
       label: say("streams"),
       part: "kind",
       choices: names.map((name) => ({ value: name, text: say("stream", { kind: name }) })),
       chosen: this.streamName,
-      choose: (kind) => this.shell.set({ selected: null, layer: Math.min(this.model.get("layer"), this.model.get("_streams")[kind].layers - 1), kind }),
+      choose: (kind) =>
+        this.shell.set({
+          selected: null,
+          layer: Math.min(this.model.get("layer"), this.model.get("_streams")[kind].layers - 1),
+          kind,
+        }),
     });
     this.layers = radioGroup({
       label: say("layers"),
       part: "layer",
-      choices: Array.from({ length: layers }, (_, i) => ({ value: i, text: String(i), name: say("layer", { layer: i }) })),
+      choices: Array.from({ length: layers }, (_, i) => ({
+        value: i,
+        text: String(i),
+        name: say("layer", { layer: i }),
+      })),
       chosen: this.row - 1,
       choose: (layer) => this.shell.set({ layer }),
     });
@@ -254,14 +391,24 @@ export class ResidualViewer extends BaseViewer {
     const changes = row ? { layer: row - 1 } : {};
     const onlyToken = this.model.get("selected")?.[1] ?? null;
     if (token !== null) {
-      const again = token === this.chosen && onlyToken === null && (!row || row - 1 === this.model.get("layer"));
+      const again =
+        token === this.chosen &&
+        onlyToken === null &&
+        (!row || row - 1 === this.model.get("layer"));
       changes.selected = again ? null : [token, null];
     }
     this.shell.set(changes);
   }
 
   #key(event) {
-    const moves = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity, PageUp: -10, PageDown: 10 };
+    const moves = {
+      ArrowLeft: -1,
+      ArrowRight: 1,
+      Home: -Infinity,
+      End: Infinity,
+      PageUp: -10,
+      PageDown: 10,
+    };
     const { tokens, layers } = this.stream;
     const now = this.chosen;
     const changes = {};
@@ -272,7 +419,10 @@ export class ResidualViewer extends BaseViewer {
     } else if (event.key in moves) {
       // The first arrow only shows where the cursor stands.
       const start = now ?? this.hoverToken ?? tokens.length - 1;
-      changes.selected = [now === null ? start : within(start + moves[event.key], tokens.length), null];
+      changes.selected = [
+        now === null ? start : within(start + moves[event.key], tokens.length),
+        null,
+      ];
     } else {
       return;
     }
@@ -282,7 +432,10 @@ export class ResidualViewer extends BaseViewer {
   }
 
   #page(by) {
-    this.from = Math.max(0, Math.min(this.stream.tokens.length - this.count, this.from + by * this.count));
+    this.from = Math.max(
+      0,
+      Math.min(this.stream.tokens.length - this.count, this.from + by * this.count),
+    );
     this.#drawLens();
     this.#follow();
   }
@@ -296,8 +449,14 @@ export class ResidualViewer extends BaseViewer {
     this.sequential = colourTable("default", shell.theme);
     this.diverging = colourTable("diverging", shell.theme);
     this.#buildControls();
-    shell.subtitle.textContent = this.words("subtitle", { layers: stream.layers, tokens: stream.all });
-    const cut = stream.tokens.length < stream.all ? this.words("cut", { shown: stream.tokens.length, all: stream.all }) : "";
+    shell.subtitle.textContent = this.words("subtitle", {
+      layers: stream.layers,
+      tokens: stream.all,
+    });
+    const cut =
+      stream.tokens.length < stream.all
+        ? this.words("cut", { shown: stream.tokens.length, all: stream.all })
+        : "";
     this.note.textContent = [model.get("_note"), cut].filter(Boolean).join(" ");
     this.note.hidden = !this.note.textContent;
     this.#drawMap();
@@ -308,25 +467,47 @@ export class ResidualViewer extends BaseViewer {
   #drawMap() {
     const { stream, shell } = this;
     const columns = stream.tokens.length;
-    const tops = stream.tokens.map((_, token) => Math.max(...this.rowNames.map((_, row) => this.norm(row, token))));
+    const tops = stream.tokens.map((_, token) =>
+      Math.max(...this.rowNames.map((_, row) => this.norm(row, token))),
+    );
     const most = Math.max(...tops);
     const usual = 2.5 * medianOf(tops);
     // A few tokens of many models are a hundred times as long as the rest, and would hide it.
     this.end = most > usual ? usual : most;
     const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
-    this.map.show({
-      rows: stream.layers + 1, columns, value: (row, token) => this.norm(row, token), low: 0, high: this.end,
-      table: this.sequential, colours: shell.inks, rowNames: this.rowNames, columnNames: stream.tokens, write: sizeText,
-    }, Math.max(220, box.clientWidth), Math.max(20 * (stream.layers + 1), 31 * Math.min(stream.layers + 1, 8)));
-    this.legend.replaceChildren(...linearLegend(this.sequential, 0, this.end, this.words("size"), sizeText));
+    this.map.show(
+      {
+        rows: stream.layers + 1,
+        columns,
+        value: (row, token) => this.norm(row, token),
+        low: 0,
+        high: this.end,
+        table: this.sequential,
+        colours: shell.inks,
+        rowNames: this.rowNames,
+        columnNames: stream.tokens,
+        write: sizeText,
+      },
+      Math.max(220, box.clientWidth),
+      Math.max(20 * (stream.layers + 1), 31 * Math.min(stream.layers + 1, 8)),
+    );
+    this.legend.replaceChildren(
+      ...linearLegend(this.sequential, 0, this.end, this.words("size"), sizeText),
+    );
     this.mapNote.textContent = most > usual ? this.words("longer", { size: most }) : "";
     this.mapNote.hidden = !this.mapNote.textContent;
   }
 
   #drawLens() {
     const { stream, words: say } = this;
-    this.lensBox.hidden = this.lensLegend.hidden = this.top.hidden = this.pager.hidden = !stream.lens;
-    this.lensNote.textContent = stream.lens ? say("lens_note") : say("no_lens", { why: stream.note.lens });
+    this.lensBox.hidden =
+      this.lensLegend.hidden =
+      this.top.hidden =
+      this.pager.hidden =
+        !stream.lens;
+    this.lensNote.textContent = stream.lens
+      ? say("lens_note")
+      : say("no_lens", { why: stream.note.lens });
     if (!stream.lens) return;
     const n = stream.tokens.length;
     this.count = lensColumns(this.lensBox.clientWidth, n);
@@ -334,14 +515,27 @@ export class ResidualViewer extends BaseViewer {
     this.from = Math.max(0, Math.min(n - this.count, this.from ?? around));
     const to = this.from + this.count;
     this.lens.show({
-      store: this.store, tokens: stream.tokens, from: this.from, count: this.count, rows: this.rowNames, table: this.sequential,
-      caption: say("lens_caption", { here: stream.here, compact: this.rowNames.length > COMPACT_FROM }), after: say("after"),
+      store: this.store,
+      tokens: stream.tokens,
+      from: this.from,
+      count: this.count,
+      rows: this.rowNames,
+      table: this.sequential,
+      caption: say("lens_caption", {
+        here: stream.here,
+        compact: this.rowNames.length > COMPACT_FROM,
+      }),
+      after: say("after"),
     });
     this.where.textContent = say("window", { first: this.from, last: to - 1, all: n });
     this.pager.hidden = this.count >= n;
     this.back.disabled = this.from === 0;
     this.on.disabled = to === n;
-    this.lensLegend.replaceChildren(...linearLegend(this.sequential, 0, 1, say("own_answer"), (x) => (x === 0.5 ? ".5" : String(x))));
+    this.lensLegend.replaceChildren(
+      ...linearLegend(this.sequential, 0, 1, say("own_answer"), (x) =>
+        x === 0.5 ? ".5" : String(x),
+      ),
+    );
     this.#fetch(to);
   }
 
@@ -356,7 +550,8 @@ export class ResidualViewer extends BaseViewer {
       }
       if (this.failed) this.shell.say((this.failed = "")); // what a link said stays
     } catch (error) {
-      if (from === this.from) this.shell.say((this.failed = this.words("failed", { ...range, why: error.message })));
+      if (from === this.from)
+        this.shell.say((this.failed = this.words("failed", { ...range, why: error.message })));
     } finally {
       ended();
       if (from === this.from) this.waiting.say("");
@@ -379,13 +574,20 @@ export class ResidualViewer extends BaseViewer {
     if (this.signal.aborted || !this.norms || !this.map.scene) return;
     const { stream, token, chosen, row } = this;
     const profile = this.profile(token);
-    const tall = this.rowNames.map((_, r) => (token === null ? profile.norms[r] : this.norm(r, token)));
+    const tall = this.rowNames.map((_, r) =>
+      token === null ? profile.norms[r] : this.norm(r, token),
+    );
     this.blocks.show({
-      profile, longest: Math.max(...tall), largest: Math.min(1, Math.max(1e-9, ...profile.shares.flat())), rows: this.rowNames,
-      diverging: this.diverging, token: token === null ? null : stream.tokens[token],
+      profile,
+      longest: Math.max(...tall),
+      largest: Math.min(1, Math.max(1e-9, ...profile.shares.flat())),
+      rows: this.rowNames,
+      diverging: this.diverging,
+      token: token === null ? null : stream.tokens[token],
     });
     this.blocks.mark(row);
-    this.blockNote.textContent = stream.note.parts || (stream.parts.length ? this.words("colours") : "");
+    this.blockNote.textContent =
+      stream.note.parts || (stream.parts.length ? this.words("colours") : "");
     this.map.mark(
       token === null ? null : { row: this.hoverRow, column: token },
       chosen === null ? null : { row: null, column: chosen },
@@ -396,21 +598,40 @@ export class ResidualViewer extends BaseViewer {
     this.root.classList.toggle("tl-locked", chosen !== null);
     this.root.dataset.selected = chosen === null ? "" : String(chosen);
     this.root.dataset.layer = String(this.model.get("layer"));
-    this.canvas.setAttribute("aria-label", this.words("map", { rows: stream.layers + 1, columns: stream.tokens.length, sentence: this.sentence.textContent }));
+    this.canvas.setAttribute(
+      "aria-label",
+      this.words("map", {
+        rows: stream.layers + 1,
+        columns: stream.tokens.length,
+        sentence: this.sentence.textContent,
+      }),
+    );
   }
 
   /** What the sentence is made of. @param {Profile} profile @param {number | null} token */
   #values({ norms, parts, shares, cosines }, token) {
     const { stream, store } = this;
     const layers = norms.length - 1;
-    const [most, part, layer] = shares.flatMap((row, p) => row.map((share, l) => [share, p, l]))
+    const [most, part, layer] = shares
+      .flatMap((row, p) => row.map((share, l) => [share, p, l]))
       .reduce((best, each) => (each[0] > best[0] ? each : best), [-1, 0, 0]);
     const found = token === null || !stream.lens ? null : store.answer(token);
     return {
-      several: Object.keys(this.model.get("_streams")).length > 1, kind: this.streamName,
-      token: token === null ? null : stream.tokens[token], position: token, first: norms[0], last: norms[layers], layers,
-      part: parts[part] ?? null, layer, share: most, cosine: cosines[part]?.[layer],
-      answer: found?.token ?? null, probability: found?.probability, here: stream.here, settled: found ? settledAt(found.settled, layers) : null,
+      several: Object.keys(this.model.get("_streams")).length > 1,
+      kind: this.streamName,
+      token: token === null ? null : stream.tokens[token],
+      position: token,
+      first: norms[0],
+      last: norms[layers],
+      layers,
+      part: parts[part] ?? null,
+      layer,
+      share: most,
+      cosine: cosines[part]?.[layer],
+      answer: found?.token ?? null,
+      probability: found?.probability,
+      here: stream.here,
+      settled: found ? settledAt(found.settled, layers) : null,
     };
   }
 
@@ -424,11 +645,25 @@ export class ResidualViewer extends BaseViewer {
     }
     const place = { position: token, token: SLOT, row, layer: row - 1, size: SLOT };
     const number = element("b", { "data-part": "number" }, this.norm(row, token).toFixed(3));
-    this.numbers.replaceChildren(element("span", {}, ...around(say("readout", place), tokenElement(stream.tokens[token]), number)));
+    this.numbers.replaceChildren(
+      element(
+        "span",
+        {},
+        ...around(say("readout", place), tokenElement(stream.tokens[token]), number),
+      ),
+    );
     const top = stream.lens ? this.store.top(row, token) : null;
     this.top.replaceChildren(
       element("span", {}, ...around(say("predicted", place), tokenElement(stream.tokens[token]))),
-      ...(top ?? []).map(({ name: word, probability }) => element("span", { class: "tl-top-token" }, tokenElement(word), " ", element("b", {}, probability.toFixed(4)))),
+      ...(top ?? []).map(({ name: word, probability }) =>
+        element(
+          "span",
+          { class: "tl-top-token" },
+          tokenElement(word),
+          " ",
+          element("b", {}, probability.toFixed(4)),
+        ),
+      ),
       ...(top ? [] : [element("span", { class: "tl-quiet" }, "…")]),
     );
   }

@@ -6,7 +6,8 @@ const LOSS = "loss, nats a token";
 const STORED = ["training", "held out", "loss"]; // curves that are arrays too
 
 /** Pairs (step, value). @param {ArrayLike<number>} flat */
-export const pairsOf = (flat) => nested([flat.length / 2], (i) => [Math.trunc(flat[2 * i]), single(flat[2 * i + 1])]);
+export const pairsOf = (flat) =>
+  nested([flat.length / 2], (i) => [Math.trunc(flat[2 * i]), single(flat[2 * i + 1])]);
 
 /**
  * @param {Record<string, [number, number | null][]>} curves
@@ -21,11 +22,17 @@ export function curveNumbers(curves, heads, more = { arrays: {}, axes: {} }) {
     rows.push(...points.map((point) => [name, ...point]));
     if (!STORED.includes(name)) continue;
     axes[`step of ${name}`] = points.map(([step]) => step);
-    arrays[name] = { axes: [`step of ${name}`], means: LOSS, values: points.map(([, value]) => value) };
+    arrays[name] = {
+      axes: [`step of ${name}`],
+      means: LOSS,
+      values: points.map(([, value]) => value),
+    };
   }
   return {
-    arrays: { ...arrays, ...more.arrays, ...heads?.arrays }, axes: { ...axes, ...more.axes, ...heads?.axes },
-    table: { header: ["curve", "step", "value"], rows }, chosen: heads?.chosen,
+    arrays: { ...arrays, ...more.arrays, ...heads?.arrays },
+    axes: { ...axes, ...more.axes, ...heads?.axes },
+    table: { header: ["curve", "step", "value"], rows },
+    chosen: heads?.chosen,
   };
 }
 
@@ -41,9 +48,17 @@ export function runNumbers(scrubber, loss, heads) {
   const curves = { loss: pairsOf(loss) };
   if (!measure) return curveNumbers(curves, heads);
   const score = scrubber.scores(measure);
-  const values = nested([stops.length, kind.layers, kind.heads], (at, layer, head) => single(score(at, layer, head)));
+  const values = nested([stops.length, kind.layers, kind.heads], (at, layer, head) =>
+    single(score(at, layer, head)),
+  );
   nested([kind.layers, kind.heads], (layer, head) => {
-    curves[`${measure}, layer ${layer}, head ${head}`] = stops.map((step, at) => [step, values[at][layer][head]]);
+    curves[`${measure}, layer ${layer}, head ${head}`] = stops.map((step, at) => [
+      step,
+      values[at][layer][head],
+    ]);
   });
-  return curveNumbers(curves, heads, { arrays: { score: { axes: ["snapshot", "layer", "head"], means: measure, values } }, axes: { snapshot: stops } });
+  return curveNumbers(curves, heads, {
+    arrays: { score: { axes: ["snapshot", "layer", "head"], means: measure, values } },
+    axes: { snapshot: stops },
+  });
 }

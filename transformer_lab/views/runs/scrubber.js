@@ -19,7 +19,10 @@ const FEW_HEADS = 16; // up to which every course has a colour of its own
 const sayRun = messages(runMessages);
 
 /** The first snapshot at which a score has passed half of its last value; -1 where it did not grow by a tenth. @param {ArrayLike<number>} line */
-export const passedHalf = (line) => (line[line.length - 1] - line[0] < 0.1 ? -1 : Array.from(line).findIndex((x) => x >= line[line.length - 1] / 2));
+export const passedHalf = (line) =>
+  line[line.length - 1] - line[0] < 0.1
+    ? -1
+    : Array.from(line).findIndex((x) => x >= line[line.length - 1] / 2);
 
 /** The model as a HeadViewer sees it: the maps are those of the step that is shown. */
 export class StepModel {
@@ -74,7 +77,8 @@ export function scoresFrom(measures, kinds, steps, kind, measure) {
 }
 
 /** What of a view stands above its heads, in whole pixels. @param {HTMLElement} root @param {HTMLElement} heads */
-export const heightAbove = (root, heads) => Math.ceil(heads.getBoundingClientRect().top - root.getBoundingClientRect().top - 0.01);
+export const heightAbove = (root, heads) =>
+  Math.ceil(heads.getBoundingClientRect().top - root.getBoundingClientRect().top - 0.01);
 
 export class Scrubber {
   /** @param {import("../shared/shell.js").Shell} shell @param {any} model @param {AbortSignal} signal */
@@ -120,7 +124,7 @@ export class Scrubber {
 
   get measure() {
     const wanted = this.model.get("measure");
-    return this.measures.includes(wanted) ? wanted : this.measures[0] ?? "";
+    return this.measures.includes(wanted) ? wanted : (this.measures[0] ?? "");
   }
 
   // ---- building -----------------------------------------------------------------------------
@@ -130,27 +134,48 @@ export class Scrubber {
     this.play = button("▶ Play", "play", () => this.toggle(), "Play the run from here");
     this.play.classList.add("tl-play");
     this.slider = slider({
-      label: "Step", part: "step", values: [0], value: 0, change: (step) => this.goTo(step),
-      text: (step) => `${step} of ${this.model.get("_last_step")}`, title: "Steps that have a snapshot",
+      label: "Step",
+      part: "step",
+      values: [0],
+      value: 0,
+      change: (step) => this.goTo(step),
+      text: (step) => `${step} of ${this.model.get("_last_step")}`,
+      title: "Steps that have a snapshot",
     });
     this.loss = element("canvas", { role: "application", tabindex: 0, "data-part": "loss" });
     this.course = element("canvas", { role: "application", tabindex: 0, "data-part": "scores" });
     this.point = element("p", { class: "tl-hint", "data-part": "loss-point" });
     const drag = { hover: (x) => this.#dragged(x), pick: (x) => this.goTo(x) };
-    this.lossPlot = new Plot(this.loss, { ...drag, hover: (x) => (this.#dragged(x), this.#tell(x)) }, signal);
+    this.lossPlot = new Plot(
+      this.loss,
+      { ...drag, hover: (x) => (this.#dragged(x), this.#tell(x)) },
+      signal,
+    );
     this.coursePlot = new Plot(this.course, drag, signal);
     for (const canvas of [this.loss, this.course]) {
-      canvas.addEventListener("pointerdown", (event) => {
-        this.dragging = true;
-        canvas.setPointerCapture?.(event.pointerId);
-      }, { signal });
+      canvas.addEventListener(
+        "pointerdown",
+        (event) => {
+          this.dragging = true;
+          canvas.setPointerCapture?.(event.pointerId);
+        },
+        { signal },
+      );
       canvas.addEventListener("pointerup", () => (this.dragging = false), { signal });
       canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
     }
-    this.measureMenu = menu("Score whose course is drawn", "measure", [], (measure) => this.shell.set({ measure }));
+    this.measureMenu = menu("Score whose course is drawn", "measure", [], (measure) =>
+      this.shell.set({ measure }),
+    );
     this.best = element("table", { class: "tl-table tl-best", "data-part": "best" });
-    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "run-sentence" });
-    const titled = (text, ...more) => element("p", { class: "tl-heading" }, element("b", {}, text), " ", ...more);
+    this.sentence = element("p", {
+      class: "tl-sentence",
+      role: "status",
+      "aria-live": "polite",
+      "data-part": "run-sentence",
+    });
+    const titled = (text, ...more) =>
+      element("p", { class: "tl-heading" }, element("b", {}, text), " ", ...more);
     this.courseHint = element("span", { class: "tl-quiet" });
     this.bestHint = element("span", { class: "tl-quiet" });
     this.root = element(
@@ -161,9 +186,25 @@ export class Scrubber {
       element(
         "div",
         { class: "tl-courses" },
-        element("section", { class: "tl-panel", "aria-label": "Loss" }, titled("Loss", element("span", { class: "tl-quiet" }, "drag to scrub")), this.loss, this.point),
-        element("section", { class: "tl-panel", "aria-label": "Scores of the heads" }, titled("Every head", this.courseHint, this.measureMenu.root), this.course),
-        element("section", { class: "tl-panel", "aria-label": "Scores at this step" }, titled("Scores at this step", this.bestHint), this.best),
+        element(
+          "section",
+          { class: "tl-panel", "aria-label": "Loss" },
+          titled("Loss", element("span", { class: "tl-quiet" }, "drag to scrub")),
+          this.loss,
+          this.point,
+        ),
+        element(
+          "section",
+          { class: "tl-panel", "aria-label": "Scores of the heads" },
+          titled("Every head", this.courseHint, this.measureMenu.root),
+          this.course,
+        ),
+        element(
+          "section",
+          { class: "tl-panel", "aria-label": "Scores at this step" },
+          titled("Scores at this step", this.bestHint),
+          this.best,
+        ),
       ),
     );
   }
@@ -195,11 +236,22 @@ export class Scrubber {
     const at = x === null || !points?.length ? null : nearest(points, x);
     const other = x === null || !held?.length ? null : nearest(held, x);
     const beside = other ? `; held out at step ${other.step}: ${other.value.toFixed(3)}` : "";
-    this.point.textContent = at ? `Step ${Math.round(at.step)}: loss ${at.value.toFixed(3)}${beside}` : "Hover over the curve for its numbers.";
+    this.point.textContent = at
+      ? `Step ${Math.round(at.step)}: loss ${at.value.toFixed(3)}${beside}`
+      : "Hover over the curve for its numbers.";
   }
 
   #key(event) {
-    const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageUp: 5, PageDown: -5, Home: -1e6, End: 1e6 }[event.key];
+    const by = {
+      ArrowLeft: -1,
+      ArrowDown: -1,
+      ArrowRight: 1,
+      ArrowUp: 1,
+      PageUp: 5,
+      PageDown: -5,
+      Home: -1e6,
+      End: 1e6,
+    }[event.key];
     if (event.key === " " || event.key === "Enter") {
       taken(event);
       return this.toggle();
@@ -244,12 +296,25 @@ export class Scrubber {
     this.known.clear();
     this.steps.shown = {};
     if (!this.stops.length) return;
-    this.known.set(this.model.get("_held_step"), this.#traits(this.model.get("_maps"), this.model.get("_thumbs"), this.model.get("_held_step")));
+    this.known.set(
+      this.model.get("_held_step"),
+      this.#traits(
+        this.model.get("_maps"),
+        this.model.get("_thumbs"),
+        this.model.get("_held_step"),
+      ),
+    );
     this.#fetch();
   }
 
   #traits(maps, thumbs, step) {
-    return { _maps: maps, _thumbs: thumbs, _norms: null, _first: {}, _note: `The heads on the probe at step ${step}.` };
+    return {
+      _maps: maps,
+      _thumbs: thumbs,
+      _norms: null,
+      _first: {},
+      _note: `The heads on the probe at step ${step}.`,
+    };
   }
 
   async #fetch() {
@@ -264,7 +329,8 @@ export class Scrubber {
         traits = this.#traits(buffers[0], buffers[1], step);
         this.#keep(step, traits);
       } catch (error) {
-        if (!(error instanceof Superseded) && turn === this.turn) this.shell.say(`Step ${step} cannot be shown: ${error.message}`);
+        if (!(error instanceof Superseded) && turn === this.turn)
+          this.shell.say(`Step ${step} cannot be shown: ${error.message}`);
         return;
       } finally {
         if (turn === this.turn) this.fetching = false;
@@ -277,7 +343,10 @@ export class Scrubber {
   }
 
   #keep(step, traits) {
-    const most = Math.max(4, Math.floor(KEPT_STEPS_BYTES / Math.max(1, bytesOf(traits._maps).byteLength)));
+    const most = Math.max(
+      4,
+      Math.floor(KEPT_STEPS_BYTES / Math.max(1, bytesOf(traits._maps).byteLength)),
+    );
     if (this.known.size >= most) this.known.delete(this.known.keys().next().value);
     this.known.set(step, traits);
   }
@@ -289,7 +358,13 @@ export class Scrubber {
     const { model } = this;
     const { layers, heads } = this.kind;
     const all = typed(Float32Array, bytesOf(model.get("_scores")));
-    const from = scoresFrom(model.get("_measures"), model.get("_kinds"), this.stops.length, model.get("kind"), measure);
+    const from = scoresFrom(
+      model.get("_measures"),
+      model.get("_kinds"),
+      this.stops.length,
+      model.get("kind"),
+      measure,
+    );
     return (at, layer, head) => all[from + (at * layers + layer) * heads + head];
   }
 
@@ -304,10 +379,22 @@ export class Scrubber {
     this.#drawScores(step);
     this.#drawBest();
     const loss = model.get("_losses")[this.at] ?? null;
-    this.text = sayRun("sentence", { step, steps: model.get("_last_step"), loss, measure: null, ...this.#values() });
+    this.text = sayRun("sentence", {
+      step,
+      steps: model.get("_last_step"),
+      loss,
+      measure: null,
+      ...this.#values(),
+    });
     if (this.sentence.textContent !== this.text) this.sentence.textContent = this.text;
-    this.course.setAttribute("aria-label", `Scores over the steps. ${this.text} Arrow keys move from snapshot to snapshot, space plays.`);
-    this.loss.setAttribute("aria-label", `Loss over the steps. ${this.text} Arrow keys move from snapshot to snapshot, space plays.`);
+    this.course.setAttribute(
+      "aria-label",
+      `Scores over the steps. ${this.text} Arrow keys move from snapshot to snapshot, space plays.`,
+    );
+    this.loss.setAttribute(
+      "aria-label",
+      `Loss over the steps. ${this.text} Arrow keys move from snapshot to snapshot, space plays.`,
+    );
   }
 
   /** The head with the largest score at the step on view. @param {string} measure */
@@ -334,9 +421,21 @@ export class Scrubber {
     const unit = this.model.get("_units")[measure];
     const half = unit === "share" ? passedHalf(line) : -1;
     return {
-      measure, unit, layer, head, value: line[this.at], best: best.value, best_layer: best.layer, best_head: best.head,
-      most: this.kind.layers * this.kind.heads === 1 ? null : best.layer === layer && best.head === head,
-      first: line[0], last: line[line.length - 1], half: half < 0 ? null : stops[half],
+      measure,
+      unit,
+      layer,
+      head,
+      value: line[this.at],
+      best: best.value,
+      best_layer: best.layer,
+      best_head: best.head,
+      most:
+        this.kind.layers * this.kind.heads === 1
+          ? null
+          : best.layer === layer && best.head === head,
+      first: line[0],
+      last: line[line.length - 1],
+      half: half < 0 ? null : stops[half],
     };
   }
 
@@ -345,9 +444,19 @@ export class Scrubber {
     const points = (this.points = typed(Float32Array, bytesOf(model.get("_curve"))));
     const held = (this.held = typed(Float32Array, bytesOf(model.get("_evals"))));
     if (!this.point.textContent) this.#tell(null);
-    this.lossPlot.show({
-      series: lossSeries(points, held), xTitle: "step", yTitle: "nats a token", colours: shell.inks, xRange: [0, Math.max(1, model.get("_last_step"))], at: step, lock: true,
-    }, Math.max(200, this.loss.parentElement.clientWidth), 150);
+    this.lossPlot.show(
+      {
+        series: lossSeries(points, held),
+        xTitle: "step",
+        yTitle: "nats a token",
+        colours: shell.inks,
+        xRange: [0, Math.max(1, model.get("_last_step"))],
+        at: step,
+        lock: true,
+      },
+      Math.max(200, this.loss.parentElement.clientWidth),
+      150,
+    );
   }
 
   #drawScores(step) {
@@ -355,7 +464,9 @@ export class Scrubber {
     const names = JSON.stringify(measures);
     if (names !== this.listed) {
       this.listed = names;
-      this.measureMenu.root.replaceChildren(...measures.map((name) => element("option", { value: name }, name)));
+      this.measureMenu.root.replaceChildren(
+        ...measures.map((name) => element("option", { value: name }, name)),
+      );
     }
     this.measureMenu.set(measure);
     this.measureMenu.root.hidden = !measures.length;
@@ -370,17 +481,33 @@ export class Scrubber {
         const few = layers * heads <= FEW_HEADS;
         series.push({
           name: chosen || few ? headTag(layer, head) : "",
-          colour: chosen ? shell.inks.accent : few ? headColour(layer * heads + head) : shell.inks.quiet,
+          colour: chosen
+            ? shell.inks.accent
+            : few
+              ? headColour(layer * heads + head)
+              : shell.inks.quiet,
           thick: chosen ? 3 : undefined,
-          x: stops, y: stops.map((_, at) => score(at, layer, head)), chosen,
+          x: stops,
+          y: stops.map((_, at) => score(at, layer, head)),
+          chosen,
         });
       }
     }
     series.sort((a, b) => Number(a.chosen) - Number(b.chosen)); // the chosen one on top
-    this.coursePlot.show({
-      series, xTitle: "step", yTitle: unit === "share" ? "share of attention" : unit ?? "", colours: shell.inks,
-      xRange: [0, Math.max(1, this.model.get("_last_step"))], yRange: unit === "share" ? [0, 1.02] : undefined, at: step, lock: true,
-    }, Math.max(200, this.course.parentElement.clientWidth), 150);
+    this.coursePlot.show(
+      {
+        series,
+        xTitle: "step",
+        yTitle: unit === "share" ? "share of attention" : (unit ?? ""),
+        colours: shell.inks,
+        xRange: [0, Math.max(1, this.model.get("_last_step"))],
+        yRange: unit === "share" ? [0, 1.02] : undefined,
+        at: step,
+        lock: true,
+      },
+      Math.max(200, this.course.parentElement.clientWidth),
+      150,
+    );
   }
 
   /** Every score now, and where there are several heads the one that has most of it; a press chooses both. */
@@ -399,10 +526,31 @@ export class Scrubber {
           this.shell.set({ measure: name, layer, head });
         });
         const value = element("td", {}, ...(several ? [] : [chip])); // of one head the number is pressed
-        return { name, chip, value: several ? value : chip, row: element("tr", {}, element("th", { scope: "row" }, name), ...(several ? [element("td", {}, chip)] : []), value) };
+        return {
+          name,
+          chip,
+          value: several ? value : chip,
+          row: element(
+            "tr",
+            {},
+            element("th", { scope: "row" }, name),
+            ...(several ? [element("td", {}, chip)] : []),
+            value,
+          ),
+        };
       });
       this.best.replaceChildren(
-        element("thead", {}, element("tr", {}, ...(several ? ["score", "head", "most"] : ["score", "now"]).map((name) => element("th", { scope: "col" }, name)))),
+        element(
+          "thead",
+          {},
+          element(
+            "tr",
+            {},
+            ...(several ? ["score", "head", "most"] : ["score", "now"]).map((name) =>
+              element("th", { scope: "col" }, name),
+            ),
+          ),
+        ),
         element("tbody", {}, ...this.bestRows.map(({ row }) => row)),
       );
     }
@@ -411,7 +559,9 @@ export class Scrubber {
       const { row, chip, value: cell } = this.bestRows[i];
       row.setAttribute("aria-current", String(name === this.measure));
       chip.textContent = headTag(layer, head);
-      const said = several ? `Choose layer ${layer}, head ${head}, and draw ${name}` : `Draw ${name}`;
+      const said = several
+        ? `Choose layer ${layer}, head ${head}, and draw ${name}`
+        : `Draw ${name}`;
       cell.textContent = sayRun("amount", { value, unit: units[name] });
       chip.setAttribute("aria-label", several ? said : `${said}, now ${cell.textContent}`);
       chip.title = said;

@@ -19,13 +19,18 @@ export function duration(seconds) {
 
 /** The numbers of a status, each with its name. @param {any} status @returns {[string, string][]} */
 export function figures(status) {
-  const rows = /** @type {[string, string][]} */ ([["step", `${status.step ?? 0} of ${status.steps ?? 0}`]]);
+  const rows = /** @type {[string, string][]} */ ([
+    ["step", `${status.step ?? 0} of ${status.steps ?? 0}`],
+  ]);
   if (typeof status.loss === "number") rows.push(["loss", status.loss.toFixed(3)]);
-  if (typeof status.eval_loss === "number") rows.push(["held-out loss", status.eval_loss.toFixed(3)]);
-  if (status.tokens_per_second) rows.push(["tokens a second", Math.round(status.tokens_per_second).toLocaleString("en")]);
+  if (typeof status.eval_loss === "number")
+    rows.push(["held-out loss", status.eval_loss.toFixed(3)]);
+  if (status.tokens_per_second)
+    rows.push(["tokens a second", Math.round(status.tokens_per_second).toLocaleString("en")]);
   if (status.padding > 0) rows.push(["of them padding", `${Math.round(100 * status.padding)} %`]);
   if (status.seconds) rows.push(["time", duration(status.seconds)]);
-  if (status.state === "training" && status.left > 0) rows.push(["left, about", duration(status.left)]);
+  if (status.state === "training" && status.left > 0)
+    rows.push(["left, about", duration(status.left)]);
   return rows;
 }
 
@@ -38,24 +43,44 @@ const HEADLINES = {
 
 class TrainingViewer extends BaseViewer {
   constructor(model, root, signal) {
-    super(model, root, signal, { part: () => `layer-${model.get("layer")}-head-${model.get("head")}`, sentence: () => model.get("_sentence") });
+    super(model, root, signal, {
+      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
+      sentence: () => model.get("_sentence"),
+    });
     this.step = null;
     this.headline = element("p", { class: "tl-sentence", role: "status", "data-part": "headline" });
     this.bar = element("div", { class: "tl-done" });
-    this.progress = element("div", { class: "tl-progress", role: "progressbar", "aria-label": "Steps done", "aria-valuemin": 0 }, this.bar);
+    this.progress = element(
+      "div",
+      { class: "tl-progress", role: "progressbar", "aria-label": "Steps done", "aria-valuemin": 0 },
+      this.bar,
+    );
     this.numbers = element("div", { class: "tl-figures", "data-part": "figures" });
     this.canvas = element("canvas", { role: "img", "data-part": "curve" });
     this.point = element("p", { class: "tl-hint", "data-part": "point" });
     this.heads = element("div", { class: "tl-heads" });
     this.scrubber = new Scrubber(this.shell, model, signal);
     root.append(
-      this.shell.header, this.shell.message, this.headline, this.progress, this.numbers, this.canvas, this.point,
-      this.scrubber.root, this.heads,
+      this.shell.header,
+      this.shell.message,
+      this.headline,
+      this.progress,
+      this.numbers,
+      this.canvas,
+      this.point,
+      this.scrubber.root,
+      this.heads,
     );
-    this.plot = new Plot(this.canvas, { hover: (step) => {
-      this.step = step;
-      this.#point();
-    } }, signal);
+    this.plot = new Plot(
+      this.canvas,
+      {
+        hover: (step) => {
+          this.step = step;
+          this.#point();
+        },
+      },
+      signal,
+    );
     this.shell.watch(["_status", "_curve", "_evals"]);
     this.shell.watch(["_steps"], () => this.scrubber.renew());
     hearChanges(model, ["_kinds"], () => this.#openHeads(), signal);
@@ -69,7 +94,13 @@ class TrainingViewer extends BaseViewer {
 
   async #openHeads() {
     if (this.viewer || !Object.keys(this.model.get("_kinds")).length) return;
-    this.viewer = new HeadViewer(this.scrubber.steps, this.heads, this.signal, "Heads on the probe", () => heightAbove(this.root, this.heads));
+    this.viewer = new HeadViewer(
+      this.scrubber.steps,
+      this.heads,
+      this.signal,
+      "Heads on the probe",
+      () => heightAbove(this.root, this.heads),
+    );
     this.shell.within.push(this.viewer.shell);
     await this.viewer.open();
   }
@@ -80,9 +111,11 @@ class TrainingViewer extends BaseViewer {
     const status = model.get("_status");
     root.dataset.state = status.state;
     this.headline.textContent = HEADLINES[status.state](status);
-    this.numbers.replaceChildren(...figures(status).flatMap(([name, value]) => [
-      element("div", {}, element("span", { class: "tl-quiet" }, name), element("b", {}, value)),
-    ]));
+    this.numbers.replaceChildren(
+      ...figures(status).flatMap(([name, value]) => [
+        element("div", {}, element("span", { class: "tl-quiet" }, name), element("b", {}, value)),
+      ]),
+    );
     const share = status.steps ? status.step / status.steps : 0;
     this.bar.style.width = `${100 * share}%`;
     this.progress.setAttribute("aria-valuemax", status.steps ?? 0);
@@ -97,9 +130,23 @@ class TrainingViewer extends BaseViewer {
     if (!this.canvas.hidden) {
       // A host may hide it for a moment, of which nothing was told yet.
       const width = Math.max(220, (this.root.clientWidth || this.shell.width || 0) - 24);
-      this.plot.show({ series: lossSeries(this.train, this.held), xTitle: "step", yTitle: "loss (nats a token)", whole: true, colours: inks, xRange: [0, Math.max(1, status.steps)] }, width, 200);
+      this.plot.show(
+        {
+          series: lossSeries(this.train, this.held),
+          xTitle: "step",
+          yTitle: "loss (nats a token)",
+          whole: true,
+          colours: inks,
+          xRange: [0, Math.max(1, status.steps)],
+        },
+        width,
+        200,
+      );
       const [last, loss] = this.train.slice(-2);
-      this.canvas.setAttribute("aria-label", `Loss up to step ${last}, now ${loss.toFixed(2)} nats a token.`);
+      this.canvas.setAttribute(
+        "aria-label",
+        `Loss up to step ${last}, now ${loss.toFixed(2)} nats a token.`,
+      );
     }
     this.#point();
   }
@@ -109,7 +156,10 @@ class TrainingViewer extends BaseViewer {
   }
 
   fileNumbers() {
-    return curveNumbers({ training: pairsOf(this.train), "held out": pairsOf(this.held) }, this.viewer?.numbers ?? null);
+    return curveNumbers(
+      { training: pairsOf(this.train), "held out": pairsOf(this.held) },
+      this.viewer?.numbers ?? null,
+    );
   }
 
   get said() {
@@ -117,9 +167,22 @@ class TrainingViewer extends BaseViewer {
   }
 
   pictures() {
-    const { scrubber: { loss, course }, viewer } = this;
-    const heads = viewer ? [{ thumbnails: viewer.heads.thumbnails, title: "Every head" }, { canvas: viewer.heads.mapPanel.canvas, title: "The chosen head" }] : [];
-    return [{ canvas: this.canvas, title: "Loss" }, { canvas: loss, title: "Loss" }, { canvas: course, title: this.model.get("measure") }, ...heads];
+    const {
+      scrubber: { loss, course },
+      viewer,
+    } = this;
+    const heads = viewer
+      ? [
+          { thumbnails: viewer.heads.thumbnails, title: "Every head" },
+          { canvas: viewer.heads.mapPanel.canvas, title: "The chosen head" },
+        ]
+      : [];
+    return [
+      { canvas: this.canvas, title: "Loss" },
+      { canvas: loss, title: "Loss" },
+      { canvas: course, title: this.model.get("measure") },
+      ...heads,
+    ];
   }
 
   #point() {
@@ -127,7 +190,9 @@ class TrainingViewer extends BaseViewer {
     const held = this.step === null || !this.held?.length ? null : nearest(this.held, this.step);
     this.point.textContent = at
       ? `Step ${Math.round(at.step)}: loss ${at.value.toFixed(3)}${held ? `; held out at step ${held.step}: ${held.value.toFixed(3)}` : ""}`
-      : this.train?.length ? "Hover over the curve for its numbers." : "";
+      : this.train?.length
+        ? "Hover over the curve for its numbers."
+        : "";
   }
 }
 

@@ -10,7 +10,10 @@ import { BaseViewer } from "../shared/viewer.js";
 
 class RunViewer extends BaseViewer {
   constructor(model, root, signal) {
-    super(model, root, signal, { part: () => `layer-${model.get("layer")}-head-${model.get("head")}`, sentence: () => this.said });
+    super(model, root, signal, {
+      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
+      sentence: () => this.said,
+    });
     this.scrubber = new Scrubber(this.shell, model, signal);
     this.heads = element("div", { class: "tl-heads" });
     root.append(this.shell.header, this.shell.message, this.scrubber.root, this.heads);
@@ -20,7 +23,13 @@ class RunViewer extends BaseViewer {
   async open() {
     this.shell.draw();
     this.scrubber.renew();
-    this.viewer = new HeadViewer(this.scrubber.steps, this.heads, this.signal, "Heads on the probe", () => heightAbove(this.root, this.heads));
+    this.viewer = new HeadViewer(
+      this.scrubber.steps,
+      this.heads,
+      this.signal,
+      "Heads on the probe",
+      () => heightAbove(this.root, this.heads),
+    );
     this.shell.within.push(this.viewer.shell);
     await this.viewer.open();
   }
@@ -41,7 +50,11 @@ class RunViewer extends BaseViewer {
   }
 
   fileNumbers() {
-    return runNumbers(this.scrubber, typed(Float32Array, bytesOf(this.model.get("_curve"))), this.viewer.numbers);
+    return runNumbers(
+      this.scrubber,
+      typed(Float32Array, bytesOf(this.model.get("_curve"))),
+      this.viewer.numbers,
+    );
   }
 
   get title() {
@@ -51,8 +64,13 @@ class RunViewer extends BaseViewer {
   pictures() {
     const { loss, course } = this.scrubber;
     return [
-      { canvas: loss, title: "Loss" }, { canvas: course, title: this.scrubber.measure },
-      { thumbnails: this.viewer.heads.thumbnails, title: "Every head" }, { canvas: this.viewer.heads.mapPanel.canvas, title: `Layer ${this.scrubber.layer}, head ${this.scrubber.head}` },
+      { canvas: loss, title: "Loss" },
+      { canvas: course, title: this.scrubber.measure },
+      { thumbnails: this.viewer.heads.thumbnails, title: "Every head" },
+      {
+        canvas: this.viewer.heads.mapPanel.canvas,
+        title: `Layer ${this.scrubber.layer}, head ${this.scrubber.head}`,
+      },
     ];
   }
 }

@@ -14,7 +14,12 @@ export class Answers {
   constructor(shell, how) {
     this.shell = shell;
     this.how = how;
-    this.busy = element("p", { class: "tl-hint", "data-part": "busy", role: "status", hidden: true });
+    this.busy = element("p", {
+      class: "tl-hint",
+      "data-part": "busy",
+      role: "status",
+      hidden: true,
+    });
     this.waiting = new Waiting(this.busy);
     /** @type {Map<string, T>} */
     this.known = new Map();
@@ -30,7 +35,12 @@ export class Answers {
 
   /** Ask for what is wanted whenever one of these traits changes. @param {string[]} traits @param {() => string} wanted */
   follow(traits, wanted) {
-    hearChanges(this.shell.model, traits, onceAFrame(() => this.ask(wanted())), this.shell.signal);
+    hearChanges(
+      this.shell.model,
+      traits,
+      onceAFrame(() => this.ask(wanted())),
+      this.shell.signal,
+    );
   }
 
   /** Draw what came with the page, and ask for what is wanted where it is another: a page that was saved anew

@@ -215,7 +215,8 @@ export function pooled(rowOf, part, width, height, rowsAPixel, signed = false) {
   let sampled = false;
   for (let y = 0; y < h; y++) {
     const first = part.query + Math.floor((y * part.queries) / h);
-    const last = part.query + Math.max(first - part.query + 1, Math.floor(((y + 1) * part.queries) / h));
+    const last =
+      part.query + Math.max(first - part.query + 1, Math.floor(((y + 1) * part.queries) / h));
     const step = Math.max(1, Math.ceil((last - first) / rowsAPixel));
     sampled ||= step > 1;
     for (let query = first; query < last; query += step) {

@@ -29,7 +29,8 @@ export function colourTable(name, theme) {
 }
 
 /** An entry of a table as a colour of the page. @param {Uint8ClampedArray} table @param {number} at */
-export const entry = (table, at) => `rgb(${table[3 * at]},${table[3 * at + 1]},${table[3 * at + 2]})`;
+export const entry = (table, at) =>
+  `rgb(${table[3 * at]},${table[3 * at + 1]},${table[3 * at + 2]})`;
 
 /**
  * Fill a path as what is out of reach: grey on the page, whichever colour a zero has.
@@ -73,7 +74,8 @@ export function legendTicks(largest) {
 export function packedPalette(table) {
   const palette = new Uint32Array(256);
   const bytes = new Uint8ClampedArray(palette.buffer);
-  for (let i = 0; i < 256; i++) bytes.set([table[3 * i], table[3 * i + 1], table[3 * i + 2], 255], 4 * i);
+  for (let i = 0; i < 256; i++)
+    bytes.set([table[3 * i], table[3 * i + 1], table[3 * i + 2], 255], 4 * i);
   return palette;
 }
 
@@ -94,7 +96,9 @@ export function luminance(r, g, b) {
 /** The theme that an element stands in, from the background it has been given. @param {Element} element @returns {Theme} */
 export function themeOf(element) {
   for (let at = element; at; at = at.parentElement) {
-    const [r, g, b, alpha = 1] = (getComputedStyle(at).backgroundColor.match(/[\d.]+/g) ?? []).map(Number);
+    const [r, g, b, alpha = 1] = (getComputedStyle(at).backgroundColor.match(/[\d.]+/g) ?? []).map(
+      Number,
+    );
     if (b !== undefined && alpha > 0.5) return luminance(r, g, b) < 0.18 ? "dark" : "light";
   }
   return "light";
@@ -109,9 +113,13 @@ export function themeOf(element) {
  * @param {AbortSignal} signal
  */
 export function onThemeChange(view, changed, signal) {
-  view.addEventListener("transitionend", (event) => {
-    if (event.target === view && event.propertyName === "background-color") changed();
-  }, { signal });
+  view.addEventListener(
+    "transitionend",
+    (event) => {
+      if (event.target === view && event.propertyName === "background-color") changed();
+    },
+    { signal },
+  );
   const observer = new MutationObserver(changed);
   for (const element of [document.documentElement, document.body]) {
     if (element) observer.observe(element, { attributes: true, attributeFilter: THEME_ATTRIBUTES });
@@ -124,4 +132,10 @@ export function onThemeChange(view, changed, signal) {
   });
 }
 
-const THEME_ATTRIBUTES = ["data-jp-theme-light", "data-jp-theme-name", "data-theme", "class", "style"];
+const THEME_ATTRIBUTES = [
+  "data-jp-theme-light",
+  "data-jp-theme-name",
+  "data-theme",
+  "class",
+  "style",
+];

@@ -14,7 +14,12 @@ import { element, taken } from "./dom.js";
  * @param {boolean} [options.quiet] whether the label is for screen readers only
  */
 export function radioGroup({ label, choices, chosen, choose, part, quiet }) {
-  const group = element("div", { role: "radiogroup", "aria-label": label, class: "tl-group", "data-part": part });
+  const group = element("div", {
+    role: "radiogroup",
+    "aria-label": label,
+    class: "tl-group",
+    "data-part": part,
+  });
   if (!quiet) group.append(element("span", { class: "tl-label", "aria-hidden": "true" }, label));
   const chips = choices.map(({ value, text, name, colour }) => {
     const on = value === chosen;
@@ -71,7 +76,11 @@ export function checkbox(text, part, change, title) {
 
 /** @param {string} text @param {string} part @param {() => void} press @param {string} [title] */
 export function button(text, part, press, title) {
-  const made = element("button", { type: "button", class: "tl-button", "data-part": part, title, "aria-label": title }, text);
+  const made = element(
+    "button",
+    { type: "button", class: "tl-button", "data-part": part, title, "aria-label": title },
+    text,
+  );
   made.addEventListener("click", press);
   return made;
 }
@@ -95,8 +104,17 @@ export function menu(label, part, choices, change) {
  * @param {...Node} children
  */
 export function popover(text, part, title, ...children) {
-  const summary = element("summary", { class: "tl-button", "data-part": part, title, "aria-label": title }, text);
-  const root = element("details", { class: "tl-popover" }, summary, element("div", { class: "tl-popped" }, ...children));
+  const summary = element(
+    "summary",
+    { class: "tl-button", "data-part": part, title, "aria-label": title },
+    text,
+  );
+  const root = element(
+    "details",
+    { class: "tl-popover" },
+    summary,
+    element("div", { class: "tl-popped" }, ...children),
+  );
   root.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !root.open) return;
     event.stopPropagation();
@@ -123,26 +141,46 @@ const IN_MENU = 256; // of more, those around the chosen one
  */
 export function stepped({ label, part, count, chosen, text, choose }) {
   const from = Math.max(0, Math.min(count - IN_MENU, chosen - IN_MENU / 2));
-  const choices = Array.from({ length: Math.min(IN_MENU, count) }, (_, i) => ({ value: String(from + i), text: text(from + i) }));
+  const choices = Array.from({ length: Math.min(IN_MENU, count) }, (_, i) => ({
+    value: String(from + i),
+    text: text(from + i),
+  }));
   const select = menu(`The ${part}`, part, choices, (value) => choose(Number(value)));
   select.set(String(chosen));
   const step = (sign, by) => {
-    const made = button(sign, `${part}-${by < 0 ? "back" : "on"}`, () => choose(chosen + by), `${by < 0 ? "Previous" : "Next"} ${part}`);
+    const made = button(
+      sign,
+      `${part}-${by < 0 ? "back" : "on"}`,
+      () => choose(chosen + by),
+      `${by < 0 ? "Previous" : "Next"} ${part}`,
+    );
     made.disabled = chosen + by < 0 || chosen + by >= count;
     return made;
   };
-  return element("div", { class: "tl-group tl-tokens" }, element("span", { class: "tl-label", "aria-hidden": "true" }, label), step("◀", -1), select.root, step("▶", 1));
+  return element(
+    "div",
+    { class: "tl-group tl-tokens" },
+    element("span", { class: "tl-label", "aria-hidden": "true" }, label),
+    step("◀", -1),
+    select.root,
+    step("▶", 1),
+  );
 }
 
 /** New children for a bar, with the focus where it was: what had it has been made anew. @param {HTMLElement} bar @param {HTMLElement[]} children */
 export function putAnew(bar, children) {
   const focus = document.activeElement;
-  const part = bar.contains(focus) ? focus?.closest("[data-part]")?.getAttribute("data-part") : null;
+  const part = bar.contains(focus)
+    ? focus?.closest("[data-part]")?.getAttribute("data-part")
+    : null;
   bar.replaceChildren(...children);
   if (!part) return;
   const found = /** @type {any} */ (bar.querySelector(`[data-part="${part}"]`));
   const again = found?.querySelector("[aria-checked=true]") ?? found;
-  (again?.disabled ? /** @type {HTMLElement | null} */ (bar.querySelector("[aria-checked=true], select")) : again)?.focus();
+  (again?.disabled
+    ? /** @type {HTMLElement | null} */ (bar.querySelector("[aria-checked=true], select"))
+    : again
+  )?.focus();
 }
 
 /**
@@ -158,8 +196,21 @@ export function putAnew(bar, children) {
 export function slider({ label, part, values, value, change, text = String, title }) {
   let stops = values;
   const shown = element("output", { class: "tl-slider-value" });
-  const input = element("input", { type: "range", min: 0, step: 1, "aria-label": label, "data-part": part, title });
-  const root = element("label", { class: "tl-slider", title }, element("span", { class: "tl-label" }, label), input, shown);
+  const input = element("input", {
+    type: "range",
+    min: 0,
+    step: 1,
+    "aria-label": label,
+    "data-part": part,
+    title,
+  });
+  const root = element(
+    "label",
+    { class: "tl-slider", title },
+    element("span", { class: "tl-label" }, label),
+    input,
+    shown,
+  );
   const say = (at) => {
     const said = text(stops[at]);
     shown.textContent = said;
@@ -171,7 +222,8 @@ export function slider({ label, part, values, value, change, text = String, titl
   });
   // Arrow keys belong to the slider, not to the view or the notebook around it.
   input.addEventListener("keydown", (event) => {
-    if (event.key.startsWith("Arrow") || ["Home", "End", "PageUp", "PageDown"].includes(event.key)) event.stopPropagation();
+    if (event.key.startsWith("Arrow") || ["Home", "End", "PageUp", "PageDown"].includes(event.key))
+      event.stopPropagation();
   });
   const set = (to, among = stops, disabled = false) => {
     stops = among;

@@ -101,7 +101,10 @@ export function atMostOnceAFrame(callback) {
 let ratioOfFile = null;
 
 /** Device pixels of a CSS pixel, on a screen (more in presentation size) or, while one is drawn, in a file. */
-export const pixelRatio = () => ratioOfFile ?? (globalThis.devicePixelRatio || 1) * (document.querySelector(".tl-view[data-size=large]") ? 1.4 : 1);
+export const pixelRatio = () =>
+  ratioOfFile ??
+  (globalThis.devicePixelRatio || 1) *
+    (document.querySelector(".tl-view[data-size=large]") ? 1.4 : 1);
 
 /** From now on canvases are drawn for a file with so many pixels; null: for the screen again. @param {number | null} ratio */
 export function setPixelRatio(ratio) {
@@ -146,7 +149,8 @@ export function sizedContext(canvas, width, height) {
  */
 export function showDrawn(canvas, apart) {
   const { width, height } = apart.style;
-  if (canvas.width !== apart.width || canvas.height !== apart.height) Object.assign(canvas, { width: apart.width, height: apart.height });
+  if (canvas.width !== apart.width || canvas.height !== apart.height)
+    Object.assign(canvas, { width: apart.width, height: apart.height });
   if (canvas.style.width !== width) canvas.style.width = width;
   if (canvas.style.height !== height) canvas.style.height = height;
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
@@ -195,32 +199,65 @@ export async function copyText(text) {
 }
 
 /** What is said of what is on view. */
-export const sentencePart = (part = "sentence") => element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": part });
+export const sentencePart = (part = "sentence") =>
+  element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": part });
 
 /** A picture that keys work on. @param {string} part @param {string} [look] */
-export const picturePart = (part, look) => element("canvas", { role: "application", tabindex: 0, class: look, "data-part": part });
+export const picturePart = (part, look) =>
+  element("canvas", { role: "application", tabindex: 0, class: look, "data-part": part });
 
 /** @param {string} part */
-export const legendPart = (part = "legend") => element("div", { class: "tl-legend", "data-part": part });
+export const legendPart = (part = "legend") =>
+  element("div", { class: "tl-legend", "data-part": part });
 
 /** A panel below its title. @param {string} name @param {string} title @param {Node | string} hint @param {...(Node | string)} content */
-export const panelPart = (name, title, hint, ...content) => element("section", { class: `tl-panel tl-panel-${name}`, "aria-label": title },
-  element("p", { class: "tl-heading" }, element("b", {}, title), " ", typeof hint === "string" ? element("span", { class: "tl-quiet" }, hint) : hint), ...content);
+export const panelPart = (name, title, hint, ...content) =>
+  element(
+    "section",
+    { class: `tl-panel tl-panel-${name}`, "aria-label": title },
+    element(
+      "p",
+      { class: "tl-heading" },
+      element("b", {}, title),
+      " ",
+      typeof hint === "string" ? element("span", { class: "tl-quiet" }, hint) : hint,
+    ),
+    ...content,
+  );
 
 /** The head and the body of a table. @param {(string | Node)[]} names @param {Node[]} rows */
 export const tableParts = (names, rows) => [
-  element("thead", {}, element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name)))), element("tbody", {}, ...rows),
+  element(
+    "thead",
+    {},
+    element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name))),
+  ),
+  element("tbody", {}, ...rows),
 ];
 
 /** A share as a bar. @param {number} share 0 … 1 @param {string} look @param {string} [colour] */
-export const barPart = (share, look, colour) => element("span", { class: "tl-stripe", "aria-hidden": "true" },
-  element("span", { class: `tl-fill ${look}`, style: `width:${Math.max(0, Math.min(100, 100 * share)).toFixed(1)}%${colour ? `;background:${colour}` : ""}` }));
+export const barPart = (share, look, colour) =>
+  element(
+    "span",
+    { class: "tl-stripe", "aria-hidden": "true" },
+    element("span", {
+      class: `tl-fill ${look}`,
+      style: `width:${Math.max(0, Math.min(100, 100 * share)).toFixed(1)}%${colour ? `;background:${colour}` : ""}`,
+    }),
+  );
 
 /** The place that is nearest to a number. @param {number} at @param {number} count */
 export const within = (at, count) => Math.max(0, Math.min(count - 1, at));
 
 const MOVES = {
-  ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], PageUp: [-10, 0], PageDown: [10, 0], Home: [0, -1e6], End: [0, 1e6],
+  ArrowUp: [-1, 0],
+  ArrowDown: [1, 0],
+  ArrowLeft: [0, -1],
+  ArrowRight: [0, 1],
+  PageUp: [-10, 0],
+  PageDown: [10, 0],
+  Home: [0, -1e6],
+  End: [0, 1e6],
 };
 
 /** A key is used up: neither the page nor a notebook hears of it. @param {Event} event */
@@ -249,10 +286,14 @@ export function hearPointer(target, at, on, signal) {
   const under = (/** @type {MouseEvent} */ event) => at(...pointWithin(event, target));
   target.addEventListener("pointermove", (event) => on.hover?.(under(event)), { signal });
   target.addEventListener("pointerleave", () => on.hover?.(null), { signal });
-  target.addEventListener("click", (event) => {
-    const spot = under(event);
-    if (spot !== null && spot !== undefined) on.pick?.(spot);
-  }, { signal });
+  target.addEventListener(
+    "click",
+    (event) => {
+      const spot = under(event);
+      if (spot !== null && spot !== undefined) on.pick?.(spot);
+    },
+    { signal },
+  );
 }
 
 /** @param {any} model @param {string[]} names of its messages, such as "change:layer" @param {(...values: any[]) => void} heard @param {AbortSignal} signal */
@@ -262,4 +303,10 @@ export function hearOf(model, names, heard, signal) {
 }
 
 /** The same, of traits that change. @param {any} model @param {string[]} traits @param {() => void} heard @param {AbortSignal} signal */
-export const hearChanges = (model, traits, heard, signal) => hearOf(model, traits.map((name) => `change:${name}`), heard, signal);
+export const hearChanges = (model, traits, heard, signal) =>
+  hearOf(
+    model,
+    traits.map((name) => `change:${name}`),
+    heard,
+    signal,
+  );

@@ -21,7 +21,12 @@ import { download, element, taken } from "./dom.js";
 const LONGEST_WORDS = 40; // characters of a text in a file's name
 
 /** @param {string} text */
-const slugOf = (text) => text.normalize("NFC").replace(/[^\p{L}\p{N}_-]+/gu, "-").replace(/-{2,}/g, "-").replace(/^-+|-+$/g, "");
+const slugOf = (text) =>
+  text
+    .normalize("NFC")
+    .replace(/[^\p{L}\p{N}_-]+/gu, "-")
+    .replace(/-{2,}/g, "-")
+    .replace(/^-+|-+$/g, "");
 
 /** A name without an ending: the view, the model, the part on view, the text. @param {{view?: string, model?: string, part?: string, text?: string}} of */
 export function fileName({ view = "", model = "", part = "", text = "" }) {
@@ -42,7 +47,9 @@ export function single(value) {
 
 /** Lists in lists of these sizes. @param {number[]} sizes @param {(...places: number[]) => any} value @returns {any[]} */
 export const nested = ([size, ...more], value) =>
-  Array.from({ length: size }, (_, i) => (more.length ? nested(more, (...places) => value(i, ...places)) : value(i)));
+  Array.from({ length: size }, (_, i) =>
+    more.length ? nested(more, (...places) => value(i, ...places)) : value(i),
+  );
 
 /**
  * Numbers for a file from arrays as views have them.
@@ -55,12 +62,21 @@ export const nested = ([size, ...more], value) =>
 export function numbersOf(axes, arrays, more = {}) {
   const whole = ([names, values, means]) => {
     const known = names.map((axis) => axes[axis]?.length);
-    const sizes = known.map((size) => size ?? values.length / known.reduce((a, b) => a * (b ?? 1), 1));
-    const at = typeof values === "function" ? values : (...places) => values[places.reduce((sum, place, i) => sum * sizes[i] + place, 0)];
-    const plain = (value) => (typeof value === "number" ? single(value) : value ?? null);
+    const sizes = known.map(
+      (size) => size ?? values.length / known.reduce((a, b) => a * (b ?? 1), 1),
+    );
+    const at =
+      typeof values === "function"
+        ? values
+        : (...places) => values[places.reduce((sum, place, i) => sum * sizes[i] + place, 0)];
+    const plain = (value) => (typeof value === "number" ? single(value) : (value ?? null));
     return { axes: names, means, values: nested(sizes, (...places) => plain(at(...places))) };
   };
-  return { axes, arrays: Object.fromEntries(Object.entries(arrays).map(([name, one]) => [name, whole(one)])), ...more };
+  return {
+    axes,
+    arrays: Object.fromEntries(Object.entries(arrays).map(([name, one]) => [name, whole(one)])),
+    ...more,
+  };
 }
 
 /** Columns of a long table: a row for every place that holds something. @param {Numbers} numbers */
@@ -69,18 +85,30 @@ export function tableOf({ arrays, axes, table }) {
   const [first] = Object.values(arrays);
   const same = Object.entries(arrays).filter(([, one]) => String(one.axes) === String(first.axes));
   const words = first.axes.map((axis) => axes[axis].some((name) => typeof name === "string"));
-  const header = [...first.axes.flatMap((axis, i) => (words[i] ? [axis, `${axis}_token`] : [axis])), ...same.map(([name]) => name)];
+  const header = [
+    ...first.axes.flatMap((axis, i) => (words[i] ? [axis, `${axis}_token`] : [axis])),
+    ...same.map(([name]) => name),
+  ];
   const rows = [];
   const walk = (places, values) => {
     if (places.length === first.axes.length) {
       if (values.every((value) => value === null)) return;
-      const names = places.flatMap((at, i) => (words[i] ? [at, axes[first.axes[i]][at]] : [axes[first.axes[i]][at]]));
+      const names = places.flatMap((at, i) =>
+        words[i] ? [at, axes[first.axes[i]][at]] : [axes[first.axes[i]][at]],
+      );
       rows.push([...names, ...values]);
       return;
     }
-    for (let i = 0; i < axes[first.axes[places.length]].length; i++) walk([...places, i], values.map((value) => value[i]));
+    for (let i = 0; i < axes[first.axes[places.length]].length; i++)
+      walk(
+        [...places, i],
+        values.map((value) => value[i]),
+      );
   };
-  walk([], same.map(([, one]) => one.values));
+  walk(
+    [],
+    same.map(([, one]) => one.values),
+  );
   return { header, rows };
 }
 
@@ -101,9 +129,13 @@ function whole({ arrays, axes, ...numbers }) {
 /** @param {Numbers} numbers @param {Record<string, any>} about in the last column of the first row */
 export function csvFile(numbers, about) {
   const { header, rows } = tableOf(whole(numbers));
-  const arrays = Object.fromEntries(Object.entries(numbers.arrays).map(([name, { axes, means }]) => [name, { axes, means }]));
+  const arrays = Object.fromEntries(
+    Object.entries(numbers.arrays).map(([name, { axes, means }]) => [name, { axes, means }]),
+  );
   const told = JSON.stringify({ ...about, chosen: numbers.chosen, arrays });
-  const lines = rows.length ? rows.map((row, i) => [...row, i ? "" : told]) : [[...header.map(() => ""), told]];
+  const lines = rows.length
+    ? rows.map((row, i) => [...row, i ? "" : told])
+    : [[...header.map(() => ""), told]];
   return csvText([[...header, "about"], ...lines]);
 }
 
@@ -123,7 +155,13 @@ const FILE_KINDS = {
   json: ["JSON", "The numbers on view, what was chosen, and how it was computed"],
   npz: ["NPZ", "The numbers on view as arrays for numpy"],
 };
-const FILE_TYPES = { svg: "image/svg+xml", html: "text/html", csv: "text/csv", json: "application/json", npz: "application/octet-stream" };
+const FILE_TYPES = {
+  svg: "image/svg+xml",
+  html: "text/html",
+  csv: "text/csv",
+  json: "application/json",
+  npz: "application/octet-stream",
+};
 
 export class SaveMenu {
   /**
@@ -141,8 +179,17 @@ export class SaveMenu {
     this.alone = Boolean(model.get("_saved") || does.within);
     const own = ["png", "html", ...(does.numbers ? ["csv", "json"] : [])];
     const kinds = Object.keys(FILE_KINDS).filter((kind) => !this.alone || own.includes(kind));
-    const choices = kinds.map((kind) => button(FILE_KINDS[kind][0], kind, () => this.#save(kind), `${FILE_KINDS[kind][0]}: ${FILE_KINDS[kind][1]}`));
-    const python = this.alone ? [element("p", { class: "tl-hint" }, "SVG and NPZ are made by Python: view.save(path)")] : [];
+    const choices = kinds.map((kind) =>
+      button(
+        FILE_KINDS[kind][0],
+        kind,
+        () => this.#save(kind),
+        `${FILE_KINDS[kind][0]}: ${FILE_KINDS[kind][1]}`,
+      ),
+    );
+    const python = this.alone
+      ? [element("p", { class: "tl-hint" }, "SVG and NPZ are made by Python: view.save(path)")]
+      : [];
     this.element = popover("Save", "save", "Save what is on view", ...choices, ...python);
     this.element.classList.add("tl-save");
     this.element.addEventListener("keydown", (event) => {
@@ -150,7 +197,13 @@ export class SaveMenu {
       if (!step || !this.element.open) return;
       taken(event);
       const now = choices.indexOf(/** @type {any} */ (document.activeElement));
-      choices[now < 0 ? (step > 0 ? 0 : choices.length - 1) : (now + step + choices.length) % choices.length].focus();
+      choices[
+        now < 0
+          ? step > 0
+            ? 0
+            : choices.length - 1
+          : (now + step + choices.length) % choices.length
+      ].focus();
     });
   }
 
@@ -160,7 +213,9 @@ export class SaveMenu {
     const how = model.get("_how") ?? {};
     const [of] = how.of ?? [];
     const tokens = of?.tokens?.[model.get("_batch") ?? 0] ?? [];
-    const text = model.get("_text") ?? tokens.join(tokens.some((/** @type {string} */ token) => /[·▁\s]/.test(token)) ? "" : " ");
+    const text =
+      model.get("_text") ??
+      tokens.join(tokens.some((/** @type {string} */ token) => /[·▁\s]/.test(token)) ? "" : " ");
     return `${fileName({ view: how.view, model: of?.model || model.get("_title"), part: does.part?.() ?? "", text })}.${kind}`;
   }
 
@@ -168,7 +223,10 @@ export class SaveMenu {
   #chosen() {
     const { model } = this;
     const names = /** @type {string[]} */ (model.get("_chosen") ?? []);
-    return { ...Object.fromEntries(names.map((name) => [name, model.get(name)])), ...model.get("_options") };
+    return {
+      ...Object.fromEntries(names.map((name) => [name, model.get(name)])),
+      ...model.get("_options"),
+    };
   }
 
   async #save(kind) {
@@ -191,11 +249,16 @@ export class SaveMenu {
     if (kind === "png") return does.png();
     if (kind !== "html" && this.alone) {
       const how = model.get("_how") ?? {};
-      const sentence = does.sentence?.() ?? /** @type {any} */ (this.root.querySelector('[data-part="sentence"]'))?.textContent ?? "";
+      const sentence =
+        does.sentence?.() ??
+        /** @type {any} */ (this.root.querySelector('[data-part="sentence"]'))?.textContent ??
+        "";
       const about = { view: how.view, title: model.get("_title"), sentence, computed: how };
       const numbers = await does.numbers();
       const chosen = { ...this.#chosen(), ...numbers.chosen };
-      return new Blob([(kind === "csv" ? csvFile : jsonFile)({ ...numbers, chosen }, about)], { type: FILE_TYPES[kind] });
+      return new Blob([(kind === "csv" ? csvFile : jsonFile)({ ...numbers, chosen }, about)], {
+        type: FILE_TYPES[kind],
+      });
     }
     const question = kind === "html" ? { type: "page" } : { type: "save", as: kind };
     const { buffers } = await this.requests.ask(question, false);

@@ -28,24 +28,54 @@ export class Header {
     this.does = does;
     this.subtitle = element("span", { class: "tl-quiet" });
     this.copied = element("span", { class: "tl-quiet", role: "status" });
-    this.message = element("p", { class: "tl-message", role: "alert", "data-part": "message", hidden: true });
+    this.message = element("p", {
+      class: "tl-message",
+      role: "alert",
+      "data-part": "message",
+      hidden: true,
+    });
     this.save = new SaveMenu(model, root, requests, { ...does, say: (text) => this.say(text) });
     this.presentation = new Presentation(root, redraw);
-    const present = button("Present", "present", () => this.#present(present), "Larger text and one panel at a time, for a projector");
+    const present = button(
+      "Present",
+      "present",
+      () => this.#present(present),
+      "Larger text and one panel at a time, for a projector",
+    );
     present.setAttribute("aria-pressed", "false");
     this.actions = element(
       "div",
       { class: "tl-actions", hidden: Boolean(does.within) },
       this.copied,
-      button("Copy as Python", "copy", () => this.#copy(), does.copies ?? "Copy what makes this view as Python"),
-      ...(hasAddress(model) ? [button("Copy link", "link", () => this.#link(), "Copy an address that opens this page as you see it")] : []),
+      button(
+        "Copy as Python",
+        "copy",
+        () => this.#copy(),
+        does.copies ?? "Copy what makes this view as Python",
+      ),
+      ...(hasAddress(model)
+        ? [
+            button(
+              "Copy link",
+              "link",
+              () => this.#link(),
+              "Copy an address that opens this page as you see it",
+            ),
+          ]
+        : []),
       present,
       this.save.element,
     );
     this.element = element(
       "header",
       { class: "tl-top" },
-      element(model.get("_saved") && !does.within ? "h1" : "div", { class: "tl-title" }, element("b", {}, tokenElement(does.title ?? model.get("_title"))), " ", this.subtitle),
+      element(
+        model.get("_saved") && !does.within ? "h1" : "div",
+        { class: "tl-title" },
+        element("b", {}, tokenElement(does.title ?? model.get("_title"))),
+        " ",
+        this.subtitle,
+      ),
       this.actions,
     );
   }
@@ -61,7 +91,8 @@ export class Header {
     made.setAttribute("aria-pressed", String(this.presentation.on));
     made.textContent = this.presentation.on ? "Stop presenting" : "Present";
     made.setAttribute("aria-label", made.textContent);
-    for (const open of this.root.querySelectorAll("details[open]")) /** @type {HTMLDetailsElement} */ (open).open = false;
+    for (const open of this.root.querySelectorAll("details[open]"))
+      /** @type {HTMLDetailsElement} */ (open).open = false;
   }
 
   async #link() {

@@ -4,16 +4,19 @@
 const SUPPRESS = "data-lm-suppress-shortcuts"; // JupyterLab (Lumino) takes no key of an element that has it
 
 /** @param {Element} target */
-const isTextBox = (target) => target.matches("textarea, select, input:not([type=range]):not([type=checkbox])");
+const isTextBox = (target) =>
+  target.matches("textarea, select, input:not([type=range]):not([type=checkbox])");
 
 /** Whether a key is the view's: all but chords with Ctrl, Alt or Cmd; in a text box those as well, but for saving. @param {KeyboardEvent} event */
 export function isOurs(event) {
-  if (isTextBox(/** @type {Element} */ (event.target))) return !((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s");
+  if (isTextBox(/** @type {Element} */ (event.target)))
+    return !((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s");
   return !(event.ctrlKey || event.metaKey || event.altKey);
 }
 
 /** @param {Element | null} part */
-const canHaveFocus = (part) => Boolean(part?.isConnected && !/** @type {any} */ (part).disabled && !part.closest("[hidden]"));
+const canHaveFocus = (part) =>
+  Boolean(part?.isConnected && !(/** @type {any} */ (part).disabled) && !part.closest("[hidden]"));
 
 /** Whether a style or a closed box hides it. Asking costs the page a layout. @param {Element} part */
 const isUnseen = (part) => part.checkVisibility?.({ visibilityProperty: true }) === false;
@@ -21,16 +24,26 @@ const isUnseen = (part) => part.checkVisibility?.({ visibilityProperty: true }) 
 /** Keep the focus of who works in a view within it, and its keys. @param {HTMLElement} root @param {AbortSignal} signal */
 export function keepKeys(root, signal) {
   root.tabIndex = -1; // so that a click on plain text leaves the focus here, and not on the notebook
-  window.addEventListener("keydown", (event) => {
-    const target = /** @type {Element} */ (event.target);
-    if (!(target instanceof Element) || !root.contains(target)) return;
-    for (const part of [root, target]) part.toggleAttribute(SUPPRESS, isOurs(event));
-  }, { signal, capture: true });
-  root.addEventListener("keydown", (event) => {
-    if (isOurs(event) && event.key !== "Escape") event.stopPropagation();
-  }, { signal });
+  window.addEventListener(
+    "keydown",
+    (event) => {
+      const target = /** @type {Element} */ (event.target);
+      if (!(target instanceof Element) || !root.contains(target)) return;
+      for (const part of [root, target]) part.toggleAttribute(SUPPRESS, isOurs(event));
+    },
+    { signal, capture: true },
+  );
+  root.addEventListener(
+    "keydown",
+    (event) => {
+      if (isOurs(event) && event.key !== "Escape") event.stopPropagation();
+    },
+    { signal },
+  );
   // JupyterLab extends its selection of cells at a click with Shift; X would then cut them all.
-  root.addEventListener("mousedown", (event) => event.shiftKey && event.stopPropagation(), { signal });
+  root.addEventListener("mousedown", (event) => event.shiftKey && event.stopPropagation(), {
+    signal,
+  });
   keepFocus(root, signal);
   hearNoResting(root, signal);
 }
@@ -43,7 +56,8 @@ export function keepKeys(root, signal) {
  * @param {AbortSignal} signal
  */
 function hearNoResting(root, signal) {
-  let last = "", keys = false;
+  let last = "",
+    keys = false;
   root.addEventListener("keydown", () => (keys = true), { signal, capture: true });
   const hear = (/** @type {PointerEvent} */ event) => {
     const here = `${event.screenX},${event.screenY}`;
@@ -62,14 +76,18 @@ function hearNoResting(root, signal) {
  * @param {AbortSignal} signal
  */
 export function leaveByEscape(root, signal) {
-  root.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || !isOurs(event)) return;
-    const taken = event.cancelBubble;
-    event.stopPropagation();
-    if (taken) return;
-    const around = /** @type {HTMLElement | null} */ (root.parentElement?.closest("[tabindex]"));
-    around?.focus({ preventScroll: true });
-  }, { signal });
+  root.addEventListener(
+    "keydown",
+    (event) => {
+      if (event.key !== "Escape" || !isOurs(event)) return;
+      const taken = event.cancelBubble;
+      event.stopPropagation();
+      if (taken) return;
+      const around = /** @type {HTMLElement | null} */ (root.parentElement?.closest("[tabindex]"));
+      around?.focus({ preventScroll: true });
+    },
+    { signal },
+  );
 }
 
 /** A button that has done its work is often disabled, or gone, and the focus would fall to the page. @param {HTMLElement} root @param {AbortSignal} signal */
@@ -86,17 +104,29 @@ function keepFocus(root, signal) {
     last = null;
     if (lost) root.focus({ preventScroll: true });
   };
-  root.addEventListener("focusin", (event) => (last = /** @type {Element} */ (event.target)), { signal });
-  root.addEventListener("focusout", (event) => {
-    const left = event.target;
-    if (event.relatedTarget) last = null;
-    else setTimeout(() => {
-      check();
-      if (last === left && isUnseen(last)) giveBack();
-      if (last === left && document.hasFocus()) last = null; // the reader went elsewhere
-    });
-  }, { signal });
+  root.addEventListener("focusin", (event) => (last = /** @type {Element} */ (event.target)), {
+    signal,
+  });
+  root.addEventListener(
+    "focusout",
+    (event) => {
+      const left = event.target;
+      if (event.relatedTarget) last = null;
+      else
+        setTimeout(() => {
+          check();
+          if (last === left && isUnseen(last)) giveBack();
+          if (last === left && document.hasFocus()) last = null; // the reader went elsewhere
+        });
+    },
+    { signal },
+  );
   const observer = new MutationObserver(check);
-  observer.observe(root, { subtree: true, childList: true, attributes: true, attributeFilter: ["disabled", "hidden"] });
+  observer.observe(root, {
+    subtree: true,
+    childList: true,
+    attributes: true,
+    attributeFilter: ["disabled", "hidden"],
+  });
   signal.addEventListener("abort", () => observer.disconnect());
 }

@@ -17,7 +17,10 @@ export function fits(kinds, told) {
   const pair = told.selected;
   if (pair === null) return true;
   if (!Array.isArray(pair) || pair.length !== 2) return false;
-  return [[pair[0], size.queries], [pair[1], size.keys]].every(([at, count]) => at === null || within(at, count));
+  return [
+    [pair[0], size.queries],
+    [pair[1], size.keys],
+  ].every(([at, count]) => at === null || within(at, count));
 }
 
 /**
@@ -45,7 +48,9 @@ export function linked(model, signal, onHover) {
     const group = model.get("link");
     if (!group || message?.group !== group || !fits(model.get("_kinds"), message)) return;
     const now = own();
-    const changed = LINKED.filter((name) => JSON.stringify(now[name]) !== JSON.stringify(message[name]));
+    const changed = LINKED.filter(
+      (name) => JSON.stringify(now[name]) !== JSON.stringify(message[name]),
+    );
     if (changed.length) {
       listening = true;
       try {
@@ -62,22 +67,36 @@ export function linked(model, signal, onHover) {
     if (!listening) tell({});
   };
   hearChanges(model, LINKED, changed, signal);
-  document.addEventListener(EVENT, (event) => {
-    const { from, message } = /** @type {CustomEvent} */ (event).detail;
-    if (from !== me) hear(message);
-  }, { signal });
+  document.addEventListener(
+    EVENT,
+    (event) => {
+      const { from, message } = /** @type {CustomEvent} */ (event).detail;
+      if (from !== me) hear(message);
+    },
+    { signal },
+  );
   if (frame) {
-    window.addEventListener("message", (event) => {
-      if (event.source === window.parent) hear(event.data?.transformerLabSelection);
-    }, { signal });
+    window.addEventListener(
+      "message",
+      (event) => {
+        if (event.source === window.parent) hear(event.data?.transformerLabSelection);
+      },
+      { signal },
+    );
   }
-  return { hover: (spot) => tell({ hover: spot && { query: spot.query ?? null, key: spot.key ?? null } }) };
+  return {
+    hover: (spot) => tell({ hover: spot && { query: spot.query ?? null, key: spot.key ?? null } }),
+  };
 }
 
 /** @typedef {import("./map_frame.js").Spot} Spot */
 
 /** @param {Spot | null} a @param {Spot | null} b */
-export const sameSpot = (a, b) => a?.query === b?.query && a?.key === b?.key && Boolean(a?.nothing) === Boolean(b?.nothing) && a?.level === b?.level;
+export const sameSpot = (a, b) =>
+  a?.query === b?.query &&
+  a?.key === b?.key &&
+  Boolean(a?.nothing) === Boolean(b?.nothing) &&
+  a?.level === b?.level;
 
 /** The spot that is pointed at, in this view or in one that is linked with it. */
 export class Pointed {

@@ -19,7 +19,8 @@ export function leaning(pitch) {
 export const textOf = (pitch) => Math.max(LEAST_TEXT, Math.min(TEXT, Math.floor(pitch)));
 
 /** How high names of this length reach, in pixels. @param {number} length @param {number} pitch */
-export const leaningHeight = (length, pitch) => Math.min(length, LONGEST_NAME) * Math.sin(leaning(pitch).angle) + TEXT;
+export const leaningHeight = (length, pitch) =>
+  Math.min(length, LONGEST_NAME) * Math.sin(leaning(pitch).angle) + TEXT;
 
 /**
  * @param {CanvasRenderingContext2D} context whose font and colour are set
@@ -78,16 +79,20 @@ const NO_NAMES = 2; // what stands where the names of rows or columns do not
  */
 export function frameOf(part, room) {
   const { nothing = 0, largest = LARGEST_CELL, before = 0 } = room;
-  const labelled = ({ across, down }) => room.rowLabel !== undefined && Math.min(across, down) >= LABEL_FROM;
+  const labelled = ({ across, down }) =>
+    room.rowLabel !== undefined && Math.min(across, down) >= LABEL_FROM;
   const margin = nothing ? nothing / 2 + 4 : 8; // its slanted label leans over the right edge
   const sizeWith = (left, right = margin) => {
     const width = room.width - left - right - (nothing ? APART : 0);
-    const across = nothing ? Math.min(width / (part.keys + 1), (width - LEAST_BESIDE) / part.keys) : width / part.keys;
+    const across = nothing
+      ? Math.min(width / (part.keys + 1), (width - LEAST_BESIDE) / part.keys)
+      : width / part.keys;
     const down = room.height / part.queries;
     const side = Math.min(across, down, largest);
     return room.stretched ? { across, down } : { across: side, down: side };
   };
-  let left = before + (room.unnamed ? NO_NAMES : Math.min(room.rowLabel ?? 0, 0.3 * room.width) + 10);
+  let left =
+    before + (room.unnamed ? NO_NAMES : Math.min(room.rowLabel ?? 0, 0.3 * room.width) + 10);
   let size = sizeWith(left);
   const named = labelled(size);
   if (!named) {
@@ -96,7 +101,11 @@ export function frameOf(part, room) {
   }
   const slant = named && (room.columnLabel > size.across - 4 || nothing > 0);
   if (slant) {
-    const leans = Math.min(room.lastLabel ?? 0, LONGEST_NAME) / 2 + 6 - size.across / 2 - (nothing && APART + size.across); // over the right edge
+    const leans =
+      Math.min(room.lastLabel ?? 0, LONGEST_NAME) / 2 +
+      6 -
+      size.across / 2 -
+      (nothing && APART + size.across); // over the right edge
     const narrower = sizeWith(left, Math.max(margin, leans));
     if (labelled(narrower)) size = narrower;
   }
@@ -104,7 +113,9 @@ export function frameOf(part, room) {
   const slanted = Math.max(slant ? room.columnLabel : 0, nothing);
   const top = Math.round((slanted ? leaningHeight(slanted, cell) : 20) + (room.above ?? 0));
   const width = cell * part.keys;
-  const beside = nothing ? { left: left + width + APART, width: Math.max(cell, LEAST_BESIDE) } : null;
+  const beside = nothing
+    ? { left: left + width + APART, width: Math.max(cell, LEAST_BESIDE) }
+    : null;
   return { left, top, cell, down, width, height: down * part.queries, named, slant, beside };
 }
 
@@ -123,7 +134,8 @@ export function cellAt(x, y, frame, part) {
   const query = row >= 0 && row < part.queries ? part.query + row : null;
   if (query !== null && key !== null) return { query, key };
   const { beside } = frame;
-  if (query !== null && beside && x >= beside.left && x < beside.left + beside.width) return { query, key: null, nothing: true };
+  if (query !== null && beside && x >= beside.left && x < beside.left + beside.width)
+    return { query, key: null, nothing: true };
   if (query !== null && x < frame.left) return { query, key: null };
   if (key !== null && y < frame.top) return { query: null, key };
   return null;
@@ -137,8 +149,13 @@ export function cellHolding(query, key, level, size) {
   const side = 2 ** level;
   const [row, column] = [Math.floor(query / side), Math.floor(key / side)];
   return {
-    level, row, column, query: row * side, key: column * side,
-    queries: Math.min(side, size.queries - row * side), keys: Math.min(side, size.keys - column * side),
+    level,
+    row,
+    column,
+    query: row * side,
+    key: column * side,
+    queries: Math.min(side, size.queries - row * side),
+    keys: Math.min(side, size.keys - column * side),
   };
 }
 
@@ -166,24 +183,52 @@ export function tilesOf(part, room, count) {
   const leans = Math.max(Math.min(lastLabel, LONGEST_NAME), nothing) / 2 + 6;
   const fit = (columns, apart) => {
     const rows = Math.ceil(count / columns);
-    const all = { ...part, queries: rows * part.queries, keys: columns * part.keys + (nothing ? columns - 1 : 0) };
+    const all = {
+      ...part,
+      queries: rows * part.queries,
+      keys: columns * part.keys + (nothing ? columns - 1 : 0),
+    };
     const width = room.width - (columns - 1) * (apart + (nothing ? APART + LEAST_BESIDE : 0));
     const whole = Math.max(40, room.height - rows * (CAPTION + 2) - (rows - 1) * (NO_NAMES + 2));
-    return { columns, rows, apart, frame: fittedFrame(all, { ...room, width: Math.max(60, width), height: whole }, whole) };
+    return {
+      columns,
+      rows,
+      apart,
+      frame: fittedFrame(all, { ...room, width: Math.max(60, width), height: whole }, whole),
+    };
   };
   const found = Array.from({ length: count }, (_, i) => {
     const close = fit(i + 1, TILES_APART);
     return close.frame.slant || nothing ? fit(i + 1, Math.max(TILES_APART, leans)) : close;
   });
-  const { columns, apart, frame } = found.reduce((best, one) => (one.frame.cell > 1.02 * best.frame.cell ? one : best));
+  const { columns, apart, frame } = found.reduce((best, one) =>
+    one.frame.cell > 1.02 * best.frame.cell ? one : best,
+  );
   const { cell, slant, named } = frame;
   const [width, height] = [cell * part.keys, cell * part.queries];
   const tiles = Array.from({ length: count }, (_, i) => {
     const left = i % columns ? NO_NAMES : frame.left;
-    const beside = nothing ? { left: left + width + APART, width: Math.max(cell, LEAST_BESIDE) } : null;
+    const beside = nothing
+      ? { left: left + width + APART, width: Math.max(cell, LEAST_BESIDE) }
+      : null;
     const right = beside ? beside.left + beside.width : left + width;
-    return { frame: { left, top: i < columns ? frame.top : NO_NAMES, cell, down: cell, width, height, named, slant, beside }, width: Math.ceil(right + apart) };
+    return {
+      frame: {
+        left,
+        top: i < columns ? frame.top : NO_NAMES,
+        cell,
+        down: cell,
+        width,
+        height,
+        named,
+        slant,
+        beside,
+      },
+      width: Math.ceil(right + apart),
+    };
   });
-  const high = tiles.filter((_, i) => i % columns === 0).reduce((sum, one) => sum + CAPTION + Math.ceil(one.frame.top + height + 2), 0);
+  const high = tiles
+    .filter((_, i) => i % columns === 0)
+    .reduce((sum, one) => sum + CAPTION + Math.ceil(one.frame.top + height + 2), 0);
   return { columns, height: high, tiles };
 }

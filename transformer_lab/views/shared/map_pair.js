@@ -28,10 +28,20 @@ export class MapPair {
     this.shell = shell;
     this.start = start;
     this.pointed = new Pointed(shell.model, signal, () => shell.redraw());
-    this.legends = { weight: legendPart("weight-legend"), difference: legendPart("difference-legend") };
+    this.legends = {
+      weight: legendPart("weight-legend"),
+      difference: legendPart("difference-legend"),
+    };
     this.maps = [...parts, "difference"].map((part) => {
       const canvas = picturePart(part, "tl-map");
-      const map = new NumberMap(canvas, { hover: (at) => this.pointed.at(at && { query: at.row, key: at.column }), pick: (at) => this.#pick(at) }, signal);
+      const map = new NumberMap(
+        canvas,
+        {
+          hover: (at) => this.pointed.at(at && { query: at.row, key: at.column }),
+          pick: (at) => this.#pick(at),
+        },
+        signal,
+      );
       const caption = element("figcaption", {});
       canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
       return { part, canvas, map, caption, figure: element("figure", {}, caption, canvas) };
@@ -48,7 +58,11 @@ export class MapPair {
   /** What is pointed at, or else chosen, where the maps have it. */
   get focus() {
     const focus = this.pointed.spot ?? this.selected;
-    return focus && (focus.query ?? 0) < this.scene.rows.length && (focus.key ?? 0) < this.scene.columns.length ? focus : null;
+    return focus &&
+      (focus.query ?? 0) < this.scene.rows.length &&
+      (focus.key ?? 0) < this.scene.columns.length
+      ? focus
+      : null;
   }
 
   #pick(at) {
@@ -69,7 +83,12 @@ export class MapPair {
     if (!move) return;
     this.pointed.spot = null;
     const [down, right] = now ? move : [0, 0]; // the first arrow only shows where the cursor stands
-    this.shell.set({ selected: [within((query ?? 0) + down, this.scene.rows.length), within((key ?? 0) + right, this.scene.columns.length)] });
+    this.shell.set({
+      selected: [
+        within((query ?? 0) + down, this.scene.rows.length),
+        within((key ?? 0) + right, this.scene.columns.length),
+      ],
+    });
   }
 
   /** The difference, by its place. @param {number} at */
@@ -82,25 +101,51 @@ export class MapPair {
     this.scene = scene;
     const { rows, columns: keys, first, second, widths } = scene;
     const { inks, theme } = this.shell;
-    const [diverging, sequential] = [colourTable("diverging", theme), colourTable("default", theme)];
-    const most = (of) => Math.max(0.1, scaleEnd(highest(Float32Array.from(of, (value) => value)), true)); // below it nothing to speak of
-    const [end, scale] = [Math.max(most(first), most(second)), most(Array.from(first, (_, i) => this.difference(i)))];
+    const [diverging, sequential] = [
+      colourTable("diverging", theme),
+      colourTable("default", theme),
+    ];
+    const most = (of) =>
+      Math.max(0.1, scaleEnd(highest(Float32Array.from(of, (value) => value)), true)); // below it nothing to speak of
+    const [end, scale] = [
+      Math.max(most(first), most(second)),
+      most(Array.from(first, (_, i) => this.difference(i))),
+    ];
     const room = Math.max(200, this.box.clientWidth);
     const count = 1 + widths.filter((width) => room >= width).length;
     const each = Math.floor((room - 16 * (count - 1)) / count);
     // Three in a row name their rows once; the first is as much wider as its names are.
-    const once = count === 3 ? Math.min(0.3 * each, 10 + 7.3 * Math.max(...rows.map((name) => Array.from(name).length))) : 0;
+    const once =
+      count === 3
+        ? Math.min(0.3 * each, 10 + 7.3 * Math.max(...rows.map((name) => Array.from(name).length)))
+        : 0;
     const draw = ({ part, map, figure }, i, cell) => {
       const signs = part === "difference";
       const width = Math.floor(i ? each - once / 3 : each + (2 / 3) * once);
       const values = [(at) => first[at], (at) => second[at], (at) => this.difference(at)][i];
       figure.style.width = `${width}px`;
-      map.show({
-        rows: rows.length, columns: keys.length, square: true, rowNames: rows, columnNames: keys, colours: inks, cell, apart: scene.apart,
-        value: (row, column) => (scene.ahead(row, column) ? NaN : values(row * keys.length + column)),
-        low: signs ? -scale : 0, high: signs ? scale : end, weights: true, table: signs ? diverging : sequential, hideRowNames: count === 3 && i > 0,
-        write: (value) => (Math.abs(value) < 0.005 ? "" : withMinus(value, short)),
-      }, width, scene.height);
+      map.show(
+        {
+          rows: rows.length,
+          columns: keys.length,
+          square: true,
+          rowNames: rows,
+          columnNames: keys,
+          colours: inks,
+          cell,
+          apart: scene.apart,
+          value: (row, column) =>
+            scene.ahead(row, column) ? NaN : values(row * keys.length + column),
+          low: signs ? -scale : 0,
+          high: signs ? scale : end,
+          weights: true,
+          table: signs ? diverging : sequential,
+          hideRowNames: count === 3 && i > 0,
+          write: (value) => (Math.abs(value) < 0.005 ? "" : withMinus(value, short)),
+        },
+        width,
+        scene.height,
+      );
       return map.frame.cell;
     };
     const cell = Math.min(...this.maps.map((one, i) => draw(one, i))); // all in one size, so that rows are beside rows
@@ -109,7 +154,10 @@ export class MapPair {
       draw(one, i, cell);
       one.caption.textContent = scene.captions[i];
       one.map.mark(spot(this.pointed.spot), spot(this.selected));
-      one.canvas.setAttribute("aria-label", `${scene.captions[i]}: ${rows.length} queries by ${keys.length} keys. ${scene.text} Arrow keys move, Enter locks, Escape releases.`);
+      one.canvas.setAttribute(
+        "aria-label",
+        `${scene.captions[i]}: ${rows.length} queries by ${keys.length} keys. ${scene.text} Arrow keys move, Enter locks, Escape releases.`,
+      );
     });
     this.legends.weight.replaceChildren(...legend(sequential, end, false, false));
     this.legends.difference.replaceChildren(...legend(diverging, scale, false, false, true));

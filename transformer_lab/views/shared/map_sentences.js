@@ -40,7 +40,7 @@ export const headTag = (layer, head) => `L${layer}H${head}`;
 
 /** The share of a query's weight that goes to no key; 0 where that is not told. @param {Pick<Seen, "nothing" | "valueWeighted">} seen @param {number} query */
 function toNothing(seen, query) {
-  const share = seen.valueWeighted ? 0 : seen.nothing?.[query] ?? 0;
+  const share = seen.valueWeighted ? 0 : (seen.nothing?.[query] ?? 0);
   return share > 0.005 + EVEN ? share : 0;
 }
 
@@ -48,18 +48,25 @@ function toNothing(seen, query) {
 export const headName = (seen) => sayMap("head", seen);
 
 /** The start of a sentence on the effect of an edit that removes a head. @param {{kind: string, layer: number, head: number}} place @param {boolean} several */
-export const withoutHead = ({ kind, layer, head }, several) => sayMap("without", { kind, layer, head, several });
+export const withoutHead = ({ kind, layer, head }, several) =>
+  sayMap("without", { kind, layer, head, several });
 
 /** The start of a sentence on the effect of a head, before anybody removes it. @param {{kind: string, layer: number, head: number}} place @param {boolean} several */
-export const ifOff = ({ kind, layer, head }, several) => sayMap("if_off", { kind, layer, head, several });
+export const ifOff = ({ kind, layer, head }, several) =>
+  sayMap("if_off", { kind, layer, head, several });
 
 /** @param {string} message @param {Seen} seen @param {Record<string, any>} values */
-function sayOf(message, { several, kind, layer, head, edited = false, over = "", valueWeighted: value = false }, values) {
+function sayOf(
+  message,
+  { several, kind, layer, head, edited = false, over = "", valueWeighted: value = false },
+  values,
+) {
   return sayMap(message, { several, kind, layer, head, edited, over, value, ...values });
 }
 
 /** What edits changed in a map. @param {Seen} seen @param {(query: number) => Float32Array} changeOf after minus before @param {Focus} focus */
-export const differenceSentence = (seen, changeOf, focus) => sayExtreme("difference", seen, changeOf, focus);
+export const differenceSentence = (seen, changeOf, focus) =>
+  sayExtreme("difference", seen, changeOf, focus);
 
 /**
  * Where texts differ most in a map, or in the part of it that is in focus.
@@ -77,11 +84,15 @@ function sayExtreme(message, seen, rowOf, focus) {
   for (let row = query ?? 0; !pair && row <= (query ?? seen.queries.length - 1); row++) {
     const values = rowOf(row);
     for (let at = key ?? 0; at <= (key ?? seen.keys.length - 1); at++) {
-      if (Math.abs(values[at]) > Math.abs(best.change) + EQUAL) best = { query: row, key: at, change: values[at] };
+      if (Math.abs(values[at]) > Math.abs(best.change) + EQUAL)
+        best = { query: row, key: at, change: values[at] };
     }
   }
   return sayOf(message, seen, {
-    query: seen.queries[best.query], key: seen.keys[best.key], change: best.change, size: Math.abs(best.change),
+    query: seen.queries[best.query],
+    key: seen.keys[best.key],
+    change: best.change,
+    size: Math.abs(best.change),
     part: pair ? "pair" : focus ? "here" : "whole",
   });
 }
@@ -92,7 +103,11 @@ export function querySentence(seen, query, row) {
   const nothing = toNothing(seen, query) || null;
   const alone = seen.causal && seen.same && query === 0 && nothing === null;
   return sayOf("query", seen, {
-    query: seen.queries[query], nothing, weight: top[0]?.weight ?? 0, itself: alone && top[0]?.index === 0, ...namedOf(top, seen.keys),
+    query: seen.queries[query],
+    nothing,
+    weight: top[0]?.weight ?? 0,
+    itself: alone && top[0]?.index === 0,
+    ...namedOf(top, seen.keys),
   });
 }
 
@@ -105,7 +120,14 @@ export function cellSentence(seen, query, key, row) {
     if (w > weight + EVEN) rank++;
     if (w > NOTHING) reachable++;
   }
-  return sayOf("cell", seen, { query: seen.queries[query], key: seen.keys[key], weight, later: seen.causal && seen.same && key > query, rank, reachable });
+  return sayOf("cell", seen, {
+    query: seen.queries[query],
+    key: seen.keys[key],
+    weight,
+    later: seen.causal && seen.same && key > query,
+    rank,
+    reachable,
+  });
 }
 
 /**
@@ -119,7 +141,13 @@ export function cellSentence(seen, query, key, row) {
  * @param {boolean} [about] whether the share is known less well than it is told
  */
 export const betweenSentence = (seen, a, b, share, even, about = false) =>
-  sayOf("between", seen, { share, even, about, ...spanValues("from", seen.queries, a), ...spanValues("to", seen.keys, b) });
+  sayOf("between", seen, {
+    share,
+    even,
+    about,
+    ...spanValues("from", seen.queries, a),
+    ...spanValues("to", seen.keys, b),
+  });
 
 /**
  * How edits change what span a gives to span b.
@@ -127,10 +155,20 @@ export const betweenSentence = (seen, a, b, share, even, about = false) =>
  * @param {number} before @param {number} after @param {boolean} [about] as above
  */
 export const betweenChangeSentence = (seen, a, b, before, after, about = false) =>
-  sayOf("between_change", seen, { before, after, about, ...spanValues("from", seen.queries, a), ...spanValues("to", seen.keys, b) });
+  sayOf("between_change", seen, {
+    before,
+    after,
+    about,
+    ...spanValues("from", seen.queries, a),
+    ...spanValues("to", seen.keys, b),
+  });
 
 /** @param {string} name @param {string[]} tokens @param {[number, number]} span */
-const spanValues = (name, tokens, [start, end]) => ({ [name]: tokens[start], [`${name}_end`]: tokens[end - 1], [`${name}_n`]: end - start });
+const spanValues = (name, tokens, [start, end]) => ({
+  [name]: tokens[start],
+  [`${name}_end`]: tokens[end - 1],
+  [`${name}_n`]: end - start,
+});
 
 /**
  * How much one query gives to nothing, and why nothing is not a key.
@@ -140,10 +178,16 @@ const spanValues = (name, tokens, [start, end]) => ({ [name]: tokens[start], [`$
  * @param {boolean} [isChange]
  */
 export const nothingSentence = (seen, query, share, isChange = false) =>
-  sayOf("nothing", seen, { query: seen.queries[query], share, change: isChange ? share : null, size: Math.abs(share) });
+  sayOf("nothing", seen, {
+    query: seen.queries[query],
+    share,
+    change: isChange ? share : null,
+    size: Math.abs(share),
+  });
 
 /** Which queries attend to one key. @param {Seen} seen @param {number} key @param {Float32Array} column */
-export const keySentence = (seen, key, column) => sayOf("key", seen, { key: seen.keys[key], ...namedOf(leaders(column), seen.queries) });
+export const keySentence = (seen, key, column) =>
+  sayOf("key", seen, { key: seen.keys[key], ...namedOf(leaders(column), seen.queries) });
 
 /**
  * What stands out in a whole map; the habit is an average over the queries that have a choice.
@@ -176,8 +220,14 @@ export function headSentence(seen, rowOf, queries) {
   const [habit, sum] = Object.entries(habits)[at];
   const share = sum / Math.max(1, rows);
   return sayOf("whole", seen, {
-    found: best.weight > 0, skips, query: seen.queries[best.query], key: seen.keys[best.key], weight: best.weight,
-    first: seen.keys[0], share, habit: share >= 0.2 - EVEN && !seen.valueWeighted ? habit : null,
+    found: best.weight > 0,
+    skips,
+    query: seen.queries[best.query],
+    key: seen.keys[best.key],
+    weight: best.weight,
+    first: seen.keys[0],
+    share,
+    habit: share >= 0.2 - EVEN && !seen.valueWeighted ? habit : null,
   });
 }
 
@@ -206,6 +256,8 @@ function leaders(row) {
 
 /** How many stand out, and each with its weight. @param {{index: number, weight: number}[]} top @param {string[]} tokens */
 function namedOf(top, tokens) {
-  const [a, b, c] = top.map(({ index, weight }) => sayMap("weighted", { token: tokens[index], weight }));
+  const [a, b, c] = top.map(({ index, weight }) =>
+    sayMap("weighted", { token: tokens[index], weight }),
+  );
   return { n: top.length, a, b, c };
 }

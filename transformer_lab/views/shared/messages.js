@@ -45,7 +45,8 @@ export function changeText(x) {
 }
 
 /** A number to about three digits. @param {number} x */
-export const sizeText = (x) => fixed(x, Math.abs(x) >= 100 || x === 0 ? 0 : Math.abs(x) >= 10 ? 1 : 2);
+export const sizeText = (x) =>
+  fixed(x, Math.abs(x) >= 100 || x === 0 ? 0 : Math.abs(x) >= 10 ? 1 : 2);
 
 /** @param {number} x */
 export const cosineText = (x) => withSign(x).replace(/^(.)0\./, "$1.");
@@ -75,8 +76,14 @@ export const firstSmall = (text) => text.slice(0, 1).toLowerCase() + text.slice(
 /** @type {Record<string, (x: number, decimals?: number) => string>} */
 const NUMBER_FORMATS = {
   abs: (x, decimals) => fixed(Math.abs(x), decimals),
-  fixed, short, signed: withSign, change: changeText, size: sizeText, cosine: cosineText,
-  percent: percentText, power: powerText,
+  fixed,
+  short,
+  signed: withSign,
+  change: changeText,
+  size: sizeText,
+  cosine: cosineText,
+  percent: percentText,
+  power: powerText,
 };
 /** @type {Record<string, (text: string) => string>} */
 const WORD_FORMATS = { capital: firstCapital, small: firstSmall };
@@ -85,7 +92,8 @@ const WORD_FORMATS = { capital: firstCapital, small: firstSmall };
 export const SLOT = "\uFFFC";
 
 /** A message with elements in the places of its SLOTs. @param {string} text @param {...Node} nodes @returns {(Node | string)[]} */
-export const around = (text, ...nodes) => text.split(SLOT).flatMap((part, i) => (i ? [nodes[i - 1], part] : [part]));
+export const around = (text, ...nodes) =>
+  text.split(SLOT).flatMap((part, i) => (i ? [nodes[i - 1], part] : [part]));
 
 /**
  * @typedef {(key: string, values?: Record<string, any>) => string} Say
@@ -104,12 +112,17 @@ export function messages(...catalogues) {
     if (!parsed.has(key)) parsed.set(key, parseMessage(key, templates[key], { at: 0 }, false));
     return written(key, parsed.get(key), values, "#");
   };
-  const written = (key, nodes, values, count) => nodes.map((node) => {
-    if (typeof node === "string") return node;
-    if (node.length === 1) return count;
-    if (node[0] === "@") return say(node[1], values);
-    return node.length === 3 ? chosen(key, node, values, count) : writtenValue(key, node, values, templates);
-  }).join("");
+  const written = (key, nodes, values, count) =>
+    nodes
+      .map((node) => {
+        if (typeof node === "string") return node;
+        if (node.length === 1) return count;
+        if (node[0] === "@") return say(node[1], values);
+        return node.length === 3
+          ? chosen(key, node, values, count)
+          : writtenValue(key, node, values, templates);
+      })
+      .join("");
   const chosen = (key, [name, choice, cases], values, count) => {
     const value = givenValue(key, name, values);
     let found;
@@ -122,7 +135,9 @@ export function messages(...catalogues) {
       found = [...cases.keys()].find((each) => each !== "other" && value < Number(each));
     } else {
       count = fixed(value, 0);
-      found = cases.has(`=${count}`) ? `=${count}` : pluralCategory(value, choice === "selectordinal");
+      found = cases.has(`=${count}`)
+        ? `=${count}`
+        : pluralCategory(value, choice === "selectordinal");
     }
     return written(key, cases.get(found) ?? cases.get("other"), values, count);
   };
@@ -132,11 +147,16 @@ export function messages(...catalogues) {
 function writtenValue(key, [, name, form, detail], values, templates) {
   const value = givenValue(key, name, values);
   if (typeof value === "number" && Object.hasOwn(NUMBER_FORMATS, form ?? "")) {
-    return NUMBER_FORMATS[form](value, ...(detail ? [Number(detail)] : [])).replace(".", templates.decimal);
+    return NUMBER_FORMATS[form](value, ...(detail ? [Number(detail)] : [])).replace(
+      ".",
+      templates.decimal,
+    );
   }
   if (typeof value === "number" && !form && value === Math.floor(value)) return fixed(value, 0);
-  if (typeof value === "string" && form === "quoted") return templates.quotes.replace("…", () => value);
-  if (typeof value === "string" && (!form || Object.hasOwn(WORD_FORMATS, form))) return form ? WORD_FORMATS[form](value) : value;
+  if (typeof value === "string" && form === "quoted")
+    return templates.quotes.replace("…", () => value);
+  if (typeof value === "string" && (!form || Object.hasOwn(WORD_FORMATS, form)))
+    return form ? WORD_FORMATS[form](value) : value;
   throw new Error(`message ${key}: ${name} cannot be written ${form ?? "without a format"}`);
 }
 
@@ -148,7 +168,9 @@ function givenValue(key, name, values) {
 /** The plural's name, as in Unicode's rules for English and German. @param {number} n @param {boolean} ordinal */
 function pluralCategory(n, ordinal) {
   if (!ordinal) return n === 1 ? "one" : "other";
-  return Math.floor((n % 100) / 10) === 1 ? "other" : { 1: "one", 2: "two", 3: "few" }[n % 10] ?? "other";
+  return Math.floor((n % 100) / 10) === 1
+    ? "other"
+    : ({ 1: "one", 2: "two", 3: "few" }[n % 10] ?? "other");
 }
 
 /** Texts, ["#"], [@, name, format, detail], and [name, choice, its cases]. @param {string} key @param {string} text @param {{at: number}} place */
@@ -166,8 +188,10 @@ function parseMessage(key, text, place, inside) {
       nodes.push(found.slice(1));
     } else if ((found = take(CHOSEN_BY))) {
       const cases = new Map();
-      for (let each; (each = take(CASE_OF)); ) cases.set(each[1], parseMessage(key, text, place, true));
-      if (text[place.at] !== "}" || !cases.has("other")) throw new Error(`message ${key}: ${found[1]} has no other {…}, or no end`);
+      for (let each; (each = take(CASE_OF));)
+        cases.set(each[1], parseMessage(key, text, place, true));
+      if (text[place.at] !== "}" || !cases.has("other"))
+        throw new Error(`message ${key}: ${found[1]} has no other {…}, or no end`);
       nodes.push([found[1], found[2], cases]);
       place.at++;
     } else if ((found = take(LITERAL))) {

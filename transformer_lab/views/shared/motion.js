@@ -4,7 +4,8 @@
 const TRAVELS = 320; // ms
 const KEY = "data-moves";
 
-export const motionIsUnwanted = () => Boolean(globalThis.matchMedia?.("(prefers-reduced-motion: reduce)").matches);
+export const motionIsUnwanted = () =>
+  Boolean(globalThis.matchMedia?.("(prefers-reduced-motion: reduce)").matches);
 
 /**
  * Redraw a part, and let what has `data-moves="name"` before and after glide from its old box to its new one: a bar
@@ -19,20 +20,40 @@ export function travel(root, redraw, ms = TRAVELS) {
   const parts = () => /** @type {HTMLElement[]} */ ([...root.querySelectorAll(`[${KEY}]`)]);
   const boxes = () => {
     const { left, top } = root.getBoundingClientRect();
-    return new Map(parts().map((part) => {
-      const box = part.getBoundingClientRect();
-      return [part.getAttribute(KEY), new DOMRect(box.left - left, box.top - top, box.width, box.height)];
-    }));
+    return new Map(
+      parts().map((part) => {
+        const box = part.getBoundingClientRect();
+        return [
+          part.getAttribute(KEY),
+          new DOMRect(box.left - left, box.top - top, box.width, box.height),
+        ];
+      }),
+    );
   };
   const before = boxes();
   redraw();
   const after = boxes();
   for (const part of parts()) {
-    const [was, now] = [before.get(part.getAttribute(KEY)) ?? before.get(part.getAttribute("data-from")), /** @type {DOMRect} */ (after.get(part.getAttribute(KEY)))];
+    const [was, now] = [
+      before.get(part.getAttribute(KEY)) ?? before.get(part.getAttribute("data-from")),
+      /** @type {DOMRect} */ (after.get(part.getAttribute(KEY))),
+    ];
     if (!was || !now.width) continue;
-    if (Math.abs(was.left - now.left) + Math.abs(was.top - now.top) + Math.abs(was.width - now.width) < 1) continue;
+    if (
+      Math.abs(was.left - now.left) +
+        Math.abs(was.top - now.top) +
+        Math.abs(was.width - now.width) <
+      1
+    )
+      continue;
     const from = `translate(${was.left - now.left}px, ${was.top - now.top}px) scale(${Math.max(was.width, 0.5) / now.width}, ${Math.max(was.height, 0.5) / (now.height || 1)})`;
-    part.animate([{ transform: from, transformOrigin: "0 0" }, { transform: "none", transformOrigin: "0 0" }], { duration: ms, easing: "cubic-bezier(0.3, 0, 0.2, 1)" });
+    part.animate(
+      [
+        { transform: from, transformOrigin: "0 0" },
+        { transform: "none", transformOrigin: "0 0" },
+      ],
+      { duration: ms, easing: "cubic-bezier(0.3, 0, 0.2, 1)" },
+    );
   }
 }
 
@@ -133,7 +154,10 @@ export class Clock {
     let before = performance.now();
     const frame = (/** @type {number} */ now) => {
       if (run !== this.run || this.until === null) return;
-      this.at = Math.min(this.until, this.at + Math.min(0.1, Math.max(0, now - before) / 1000) / this.of.pace());
+      this.at = Math.min(
+        this.until,
+        this.at + Math.min(0.1, Math.max(0, now - before) / 1000) / this.of.pace(),
+      );
       before = now;
       const over = this.at >= this.until;
       if (over) this.#rest();

@@ -24,17 +24,29 @@ async function followLink(model, viewer) {
     to.set(chosenHere(model, link.chosen));
     to.save_changes();
   } catch (error) {
-    viewer.shell?.say(`${error.message[0].toUpperCase()}${error.message.slice(1)}: the page is shown as it was saved.`);
+    viewer.shell?.say(
+      `${error.message[0].toUpperCase()}${error.message.slice(1)}: the page is shown as it was saved.`,
+    );
   }
 }
 
 /** The line that says that Python does not answer, above what else is said. @param {Standby} model @param {HTMLElement} root @param {AbortSignal} signal */
 function standbyLine(model, root, signal) {
-  const line = element("p", { class: "tl-hint", role: "status", "data-part": "standby", hidden: true });
+  const line = element("p", {
+    class: "tl-hint",
+    role: "status",
+    "data-part": "standby",
+    hidden: true,
+  });
   const message = root.querySelector("[data-part=message]");
   if (message) message.before(line);
   else root.prepend(line);
-  hearOf(model, ["standby"], (text) => Object.assign(line, { textContent: text, hidden: !text }), signal);
+  hearOf(
+    model,
+    ["standby"],
+    (text) => Object.assign(line, { textContent: text, hidden: !text }),
+    signal,
+  );
 }
 
 /**
@@ -55,7 +67,9 @@ export function mounted(Viewer, folder) {
       leaveByEscape(root, ended.signal);
       if (hasAddress(model)) {
         await followLink(model, viewer);
-        window.addEventListener("hashchange", () => followLink(model, viewer), { signal: ended.signal });
+        window.addEventListener("hashchange", () => followLink(model, viewer), {
+          signal: ended.signal,
+        });
       }
       await afterPaint();
       root.dataset.ready = "1";

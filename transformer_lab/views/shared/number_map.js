@@ -14,8 +14,13 @@ export function linearShade(value, low, high) {
 export class NumberMap extends MatrixMap {
   /** @param {HTMLCanvasElement} canvas @param {{hover?: (at: Cell | null) => void, pick?: (at: Cell) => void}} on @param {AbortSignal} signal */
   constructor(canvas, on, signal) {
-    const cellOf = (spot) => spot && { row: spot.query, column: spot.nothing ? this.scene.part.keys : spot.key };
-    super(canvas, { hover: (spot) => on.hover?.(cellOf(spot)), pick: (spot) => on.pick?.(cellOf(spot)) }, signal);
+    const cellOf = (spot) =>
+      spot && { row: spot.query, column: spot.nothing ? this.scene.part.keys : spot.key };
+    super(
+      canvas,
+      { hover: (spot) => on.hover?.(cellOf(spot)), pick: (spot) => on.pick?.(cellOf(spot)) },
+      signal,
+    );
   }
 
   /**
@@ -26,19 +31,63 @@ export class NumberMap extends MatrixMap {
    * @param {number} height
    */
   show(scene, width, height) {
-    const { rows, columns, value, low, high, weights, rowNames, columnNames = [], apart, square } = scene;
+    const {
+      rows,
+      columns,
+      value,
+      low,
+      high,
+      weights,
+      rowNames,
+      columnNames = [],
+      apart,
+      square,
+    } = scene;
     const part = { query: 0, key: 0, queries: rows, keys: columns - (apart ? 1 : 0) };
-    super.show({
-      write: () => "", ...scene, part, queries: rowNames ?? Array(rows).fill(""), keys: columnNames, numbered: !rowNames, stretched: !square,
-      pixels: ({ queries, keys }) => ({ width: keys, height: queries, values: Float32Array.from({ length: queries * keys }, (_, i) => value(Math.floor(i / keys), i % keys)), level: 0, coarse: false }),
-      valueAt: value, place: (number) => (weights && !Number.isNaN(number) ? (low < 0 ? signedShade : shade)(number, high) : linearShade(number, low, high)),
-      ...(apart ? { nothing: (row) => value(row, part.keys), nothingName: columnNames[part.keys] } : {}),
-    }, width, height);
+    super.show(
+      {
+        write: () => "",
+        ...scene,
+        part,
+        queries: rowNames ?? Array(rows).fill(""),
+        keys: columnNames,
+        numbered: !rowNames,
+        stretched: !square,
+        pixels: ({ queries, keys }) => ({
+          width: keys,
+          height: queries,
+          values: Float32Array.from({ length: queries * keys }, (_, i) =>
+            value(Math.floor(i / keys), i % keys),
+          ),
+          level: 0,
+          coarse: false,
+        }),
+        valueAt: value,
+        place: (number) =>
+          weights && !Number.isNaN(number)
+            ? (low < 0 ? signedShade : shade)(number, high)
+            : linearShade(number, low, high),
+        ...(apart
+          ? { nothing: (row) => value(row, part.keys), nothingName: columnNames[part.keys] }
+          : {}),
+      },
+      width,
+      height,
+    );
   }
 
   /** @param {any} hover cells @param {any} [chosen] @param {any} [draft] */
   mark(hover, chosen = null, draft = null) {
-    const spotOf = (cell) => cell && (cell.column === undefined ? cell : { query: cell.row, ...(cell.column === this.scene?.part.keys ? { key: null, nothing: true } : { key: cell.column }) });
+    const spotOf = (cell) =>
+      cell &&
+      (cell.column === undefined
+        ? cell
+        : {
+            query: cell.row,
+            ...(cell.column === this.scene?.part.keys
+              ? { key: null, nothing: true }
+              : { key: cell.column }),
+          });
     super.mark(spotOf(hover), spotOf(chosen), draft);
   }
 }

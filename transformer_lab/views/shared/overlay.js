@@ -28,7 +28,9 @@ const FADES = Array.from({ length: 21 }, (_, i) => i / 20);
 export class OverlayViewer extends BaseViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal @param {OverlayHow} how */
   constructor(model, root, signal, { type, heads, aspect, widest, first, over, choosing = {} }) {
-    super(model, root, signal, { part: () => `layer-${model.get("layer")}-head-${model.get("head")}` });
+    super(model, root, signal, {
+      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
+    });
     this.first = first;
     /** @type {number | null} a position that is pointed at */
     this.hovered = null;
@@ -38,25 +40,44 @@ export class OverlayViewer extends BaseViewer {
     this.rows = null;
     const rowsOf = (position, bytes) => ({ position, rows: typed(type, bytes) });
     this.answers = new Answers(this.shell, {
-      most: ROWS_KEPT, working: "Reading what it attends to …",
+      most: ROWS_KEPT,
+      working: "Reading what it attends to …",
       read: (_, bytes, name) => rowsOf(Number(name.slice(ROWS.length)), bytes),
-      here: (name) => (name === ROWS + model.get("_rows_of") ? rowsOf(model.get("_rows_of"), bytesOf(model.get("_rows"))) : null),
+      here: (name) =>
+        name === ROWS + model.get("_rows_of")
+          ? rowsOf(model.get("_rows_of"), bytesOf(model.get("_rows")))
+          : null,
       names: ({ position }) => [ROWS + position],
       show: ({ position, rows }) => {
         this.shown = position;
         this.rows = rows;
       },
-      failed: (name, error) => (this.hovered === null ? `${this.cannot(Number(name.slice(ROWS.length)))} cannot be shown: ${error.message}` : ""),
+      failed: (name, error) =>
+        this.hovered === null
+          ? `${this.cannot(Number(name.slice(ROWS.length)))} cannot be shown: ${error.message}`
+          : "",
     });
     this.busy = this.answers.busy;
     this.waiting = this.answers.waiting;
     this.columns = Math.max(...heads);
     this.shape = { counts: heads, aspect, widest };
-    this.heads = new Thumbnails((layer, head) => this.shell.set({ layer, head, ...choosing }), signal, undefined, "heads");
+    this.heads = new Thumbnails(
+      (layer, head) => this.shell.set({ layer, head, ...choosing }),
+      signal,
+      undefined,
+      "heads",
+    );
     this.every = this.heads.canvas;
     this.every.classList.add("tl-every");
     this.everyBox = element("div", { class: "tl-every-box" }, this.heads.root);
-    this.fade = slider({ label: over, part: "fade", values: FADES, value: model.get("fade"), text: (value) => `${Math.round(100 * value)} %`, change: (fade) => this.shell.set({ fade }) });
+    this.fade = slider({
+      label: over,
+      part: "fade",
+      values: FADES,
+      value: model.get("fade"),
+      text: (value) => `${Math.round(100 * value)} %`,
+      change: (fade) => this.shell.set({ fade }),
+    });
     this.legend = legendPart();
     this.note = element("p", { class: "tl-hint", "data-part": "note" }, model.get("_note"));
     this.note.hidden = !model.get("_note");
@@ -88,21 +109,38 @@ export class OverlayViewer extends BaseViewer {
    * @param {{layer: number, head: number}[]} [shown.also] further heads that are chosen
    */
   drawHeads({ paint, off, every, also = [] }) {
-    const { heads, columns, shape: { counts, aspect, widest }, shell: { inks }, at } = this;
+    const {
+      heads,
+      columns,
+      shape: { counts, aspect, widest },
+      shell: { inks },
+      at,
+    } = this;
     const most = Math.max(...every.flat().map((x) => Math.abs(x ?? 0)), 0);
     const grid = { layers: counts.length, heads: columns, width: 1, height: 1, counts };
     heads.paint(grid, this.everyBox.clientWidth - 12, inks, {
-      aspect, widest, below: every.length ? 16 : 0,
+      aspect,
+      widest,
+      below: every.length ? 16 : 0,
       paint: (context, layer, head, { x, y, width, height }) => {
         paint(context, layer, head, { x, y, w: width, h: height });
         const size = every[layer]?.[head];
-        if (typeof size === "number") sizeBar(context, size, most, { x, y: y + height, w: width, h: 16 }, inks);
-        if (off(layer, head)) twoLines(context, [[inks.ground, 5], [inks.edited, 2]], () => {
-          context.beginPath();
-          context.moveTo(x, y);
-          context.lineTo(x + width, y + height);
-          context.stroke();
-        });
+        if (typeof size === "number")
+          sizeBar(context, size, most, { x, y: y + height, w: width, h: 16 }, inks);
+        if (off(layer, head))
+          twoLines(
+            context,
+            [
+              [inks.ground, 5],
+              [inks.edited, 2],
+            ],
+            () => {
+              context.beginPath();
+              context.moveTo(x, y);
+              context.lineTo(x + width, y + height);
+              context.stroke();
+            },
+          );
       },
     });
     heads.choose(at.layer, at.head);

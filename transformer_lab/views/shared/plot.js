@@ -26,7 +26,8 @@ const NAME_HEIGHT = 13; // px
  */
 export function spread(wanted, apart, lowest, highest) {
   const order = wanted.map((y, i) => ({ y, i })).sort((a, b) => a.y - b.y);
-  for (let k = 0; k < order.length; k++) order[k].y = Math.max(order[k].y, k ? order[k - 1].y + apart : lowest);
+  for (let k = 0; k < order.length; k++)
+    order[k].y = Math.max(order[k].y, k ? order[k - 1].y + apart : lowest);
   let limit = highest;
   for (let k = order.length - 1; k >= 0; k--) {
     order[k].y = Math.min(order[k].y, limit);
@@ -58,11 +59,18 @@ export class Plot {
     this.canvas = canvas;
     /** @type {any} */
     this.scale = null;
-    hearPointer(canvas, (x) => {
-      if (!this.scale) return null;
-      const { left, width, from, to } = this.scale;
-      return x < left - 12 || x > left + width + 12 ? null : Math.max(from, Math.min(to, from + ((x - left) / width) * (to - from)));
-    }, on, signal);
+    hearPointer(
+      canvas,
+      (x) => {
+        if (!this.scale) return null;
+        const { left, width, from, to } = this.scale;
+        return x < left - 12 || x > left + width + 12
+          ? null
+          : Math.max(from, Math.min(to, from + ((x - left) / width) * (to - from)));
+      },
+      on,
+      signal,
+    );
   }
 
   /**
@@ -85,8 +93,18 @@ export class Plot {
     const context = sizedContext(this.canvas, width, height);
     context.font = "11px system-ui, sans-serif";
     const names = series.filter((s) => s.name);
-    const right = names.length ? Math.min(0.32 * width, 12 + Math.max(...names.map((s) => context.measureText(s.name).width))) : 10;
-    const values = series.flatMap((s) => [...Array.from(s.y), ...(s.band ? [...Array.from(s.band.low), ...Array.from(s.band.high)] : [])]).filter(Number.isFinite);
+    const right = names.length
+      ? Math.min(
+          0.32 * width,
+          12 + Math.max(...names.map((s) => context.measureText(s.name).width)),
+        )
+      : 10;
+    const values = series
+      .flatMap((s) => [
+        ...Array.from(s.y),
+        ...(s.band ? [...Array.from(s.band.low), ...Array.from(s.band.high)] : []),
+      ])
+      .filter(Number.isFinite);
     const xs = series.flatMap((s) => [s.x[0], s.x[s.x.length - 1]]).filter(Number.isFinite);
     const [from, to] = scene.xRange ?? [Math.min(...xs), Math.max(...xs)];
     let [low, high] = scene.yRange ?? [Math.min(...values), Math.max(...values)];
@@ -97,7 +115,8 @@ export class Plot {
     }
     const rows = niceTicks(low, high, Math.max(2, height / 45));
     const step = rows[1] - rows[0] || 1;
-    const left = 24 + Math.max(...rows.map((tick) => context.measureText(numberText(tick, step)).width));
+    const left =
+      24 + Math.max(...rows.map((tick) => context.measureText(numberText(tick, step)).width));
     const room = { width: Math.max(20, width - left - right), height: height - 42 };
     this.scale = { from, to: to === from ? from + 1 : to, left, width: room.width };
     const x = (value) => left + ((value - from) / (this.scale.to - from)) * room.width;
@@ -106,7 +125,12 @@ export class Plot {
     for (const one of series) this.#line(context, one, x, y, one.dots ?? scene.dots);
     this.#marker(context, scene, x, y, room);
     const shown = namedCurves(series, Math.floor((room.height - 2) / NAME_HEIGHT) + 1);
-    const heights = spread(shown.map((s) => y(lastFinite(s.y))), NAME_HEIGHT, 10, 8 + room.height);
+    const heights = spread(
+      shown.map((s) => y(lastFinite(s.y))),
+      NAME_HEIGHT,
+      10,
+      8 + room.height,
+    );
     context.textAlign = "left";
     context.textBaseline = "middle";
     shown.forEach((one, i) => {
@@ -115,15 +139,29 @@ export class Plot {
       context.fillText(one.name, left + room.width + 6, heights[i], right - 6);
     });
     // For scripts and tests: where values of x lie, in CSS pixels.
-    Object.assign(this.canvas.dataset, { left: String(left), width: String(room.width), from: String(from), to: String(this.scale.to) });
+    Object.assign(this.canvas.dataset, {
+      left: String(left),
+      width: String(room.width),
+      from: String(from),
+      to: String(this.scale.to),
+    });
   }
 
   #axes(context, { scene, rows, step, x, y, left, room, height }) {
     const { colours } = scene;
-    ruledLines(context, rows, { y, text: (tick) => numberText(tick, step), left, right: left + room.width, inks: colours });
+    ruledLines(context, rows, {
+      y,
+      text: (tick) => numberText(tick, step),
+      left,
+      right: left + room.width,
+      inks: colours,
+    });
     context.textAlign = "center";
-    const ticks = niceTicks(this.scale.from, this.scale.to, Math.max(2, room.width / 70)).filter((tick) => !scene.whole || Number.isInteger(tick));
-    for (const tick of ticks) context.fillText(numberText(tick, ticks[1] - ticks[0] || 1), x(tick), 8 + room.height + 11);
+    const ticks = niceTicks(this.scale.from, this.scale.to, Math.max(2, room.width / 70)).filter(
+      (tick) => !scene.whole || Number.isInteger(tick),
+    );
+    for (const tick of ticks)
+      context.fillText(numberText(tick, ticks[1] - ticks[0] || 1), x(tick), 8 + room.height + 11);
     context.fillText(scene.xTitle, left + room.width / 2, height - 8);
     context.save();
     context.translate(8, 8 + room.height / 2);
@@ -190,10 +228,17 @@ export class Plot {
 }
 
 /** The loss over the steps, and that of held-out texts. @param {Float32Array} train [step, value, step, value, …] @param {Float32Array} held @returns {Series[]} */
-export const lossSeries = (train, held) => [train, held].map((of, i) => ({
-  name: held.length ? ["training", "held out"][i] : "", colour: headColour(i), thick: 1.6, dots: i === 1,
-  x: of.filter((_, at) => at % 2 === 0), y: of.filter((_, at) => at % 2 === 1),
-})).filter(({ x }) => x.length);
+export const lossSeries = (train, held) =>
+  [train, held]
+    .map((of, i) => ({
+      name: held.length ? ["training", "held out"][i] : "",
+      colour: headColour(i),
+      thick: 1.6,
+      dots: i === 1,
+      x: of.filter((_, at) => at % 2 === 0),
+      y: of.filter((_, at) => at % 2 === 1),
+    }))
+    .filter(({ x }) => x.length);
 
 /** The index of the number nearest to a value, -1 where there is none. @param {ArrayLike<number>} numbers @param {number} value */
 export function nearestIndex(numbers, value) {

@@ -51,4 +51,5 @@ export function drawsInSpace() {
 }
 
 /** Text that plotly does not read as markup. @param {string} text */
-export const unmarked = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+export const unmarked = (text) =>
+  text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");

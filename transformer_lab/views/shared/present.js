@@ -29,15 +29,26 @@ export class Presentation {
     for (const panel of all) panel.classList.remove("tl-away");
     const shown = this.on ? all.filter((panel) => panel.getClientRects().length) : [];
     const names = shown.map((panel) => /** @type {string} */ (panel.getAttribute("aria-label")));
-    const chosen = wanted && names.includes(wanted) ? wanted : names.includes("Map") ? "Map" : names[0];
-    for (const panel of shown) panel.classList.toggle("tl-away", panel.getAttribute("aria-label") !== chosen);
+    const chosen =
+      wanted && names.includes(wanted) ? wanted : names.includes("Map") ? "Map" : names[0];
+    for (const panel of shown)
+      panel.classList.toggle("tl-away", panel.getAttribute("aria-label") !== chosen);
     const focused = this.choice.contains(document.activeElement);
-    const group = names.length < 2 ? null : radioGroup({
-      label: "Panel", part: "panel", quiet: true, chosen, choices: names.map((name) => ({ value: name, text: name })), choose: (name) => this.arrange(name),
-    });
+    const group =
+      names.length < 2
+        ? null
+        : radioGroup({
+            label: "Panel",
+            part: "panel",
+            quiet: true,
+            chosen,
+            choices: names.map((name) => ({ value: name, text: name })),
+            choose: (name) => this.arrange(name),
+          });
     this.choice.replaceChildren(...(group ? [group.root] : []));
     if (shown.length) shown[0].parentElement?.before(this.choice);
-    if (focused) /** @type {HTMLElement | null} */ (this.choice.querySelector("[aria-checked=true]"))?.focus();
+    if (focused)
+      /** @type {HTMLElement | null} */ (this.choice.querySelector("[aria-checked=true]"))?.focus();
     this.redraw();
   }
 }

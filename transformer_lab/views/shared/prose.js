@@ -4,8 +4,18 @@ import { element } from "./dom.js";
 import { messages } from "./messages.js";
 
 const sayShared = messages();
-const MENTIONED = /(?<kind>encoder |decoder |cross )?layer (?<layer>\d+), head (?<head>\d+)|\bL(?<l>\d+)H(?<h>\d+)\b|“(?<token>[^”]+)”|\b(?<term>attention heads?|logits?|KL|nats?|induction|random twin)\b/gi;
-const TERMS = { attention: "head", logit: "logit", kl: "kl", nat: "nat", nats: "nat", induction: "induction", random: "twin", logits: "logit" };
+const MENTIONED =
+  /(?<kind>encoder |decoder |cross )?layer (?<layer>\d+), head (?<head>\d+)|\bL(?<l>\d+)H(?<h>\d+)\b|“(?<token>[^”]+)”|\b(?<term>attention heads?|logits?|KL|nats?|induction|random twin)\b/gi;
+const TERMS = {
+  attention: "head",
+  logit: "logit",
+  kl: "kl",
+  nat: "nat",
+  nats: "nat",
+  induction: "induction",
+  random: "twin",
+  logits: "logit",
+};
 
 /** @typedef {{kind?: string, layer: number, head: number}} HeadPlace */
 
@@ -22,8 +32,20 @@ export function prose(text, here = null, tokens = []) {
   const explained = new Set();
   let from = 0;
   for (const found of text.matchAll(MENTIONED)) {
-    const { kind, layer, head, l, h, term, token } = /** @type {Record<string, string>} */ (found.groups);
-    const made = token ? tokenButton(found[0], token, tokens) : term ? termButton(found[0], explained) : headButton(found[0], kind?.trim().toLowerCase(), Number(layer ?? l), Number(head ?? h), here);
+    const { kind, layer, head, l, h, term, token } = /** @type {Record<string, string>} */ (
+      found.groups
+    );
+    const made = token
+      ? tokenButton(found[0], token, tokens)
+      : term
+        ? termButton(found[0], explained)
+        : headButton(
+            found[0],
+            kind?.trim().toLowerCase(),
+            Number(layer ?? l),
+            Number(head ?? h),
+            here,
+          );
     if (!made) continue;
     nodes.push(text.slice(from, found.index), made);
     from = found.index + found[0].length;
@@ -36,20 +58,45 @@ function termButton(text, explained) {
   const term = TERMS[text.toLowerCase().split(" ")[0]];
   if (explained.has(term)) return null;
   explained.add(term);
-  return element("button", { type: "button", class: "tl-term", "data-term": term, "aria-label": `${text}: ${sayShared("term", { term })}` }, text);
+  return element(
+    "button",
+    {
+      type: "button",
+      class: "tl-term",
+      "data-term": term,
+      "aria-label": `${text}: ${sayShared("term", { term })}`,
+    },
+    text,
+  );
 }
 
 /** @param {string} text @param {string} token @param {string[]} tokens */
 function tokenButton(text, token, tokens) {
   const at = tokens.indexOf(token);
   if (at < 0 || tokens.lastIndexOf(token) !== at) return null;
-  return element("button", { type: "button", class: "tl-named", title: "Choose this token", "data-token": at }, text);
+  return element(
+    "button",
+    { type: "button", class: "tl-named", title: "Choose this token", "data-token": at },
+    text,
+  );
 }
 
 /** @param {string} text @param {string | undefined} kind @param {number} layer @param {number} head @param {HeadPlace | null} here */
 function headButton(text, kind, layer, head, here) {
-  if (!here || (here.layer === layer && here.head === head && (!kind || kind === here.kind))) return null;
-  return element("button", { type: "button", class: "tl-named", title: "Choose this head", "data-layer": layer, "data-head": head, "data-kind": kind ?? "" }, text);
+  if (!here || (here.layer === layer && here.head === head && (!kind || kind === here.kind)))
+    return null;
+  return element(
+    "button",
+    {
+      type: "button",
+      class: "tl-named",
+      title: "Choose this head",
+      "data-layer": layer,
+      "data-head": head,
+      "data-kind": kind ?? "",
+    },
+    text,
+  );
 }
 
 /** Write a sentence into its place, once. @param {HTMLElement} place @param {string} text @param {HeadPlace | null} [here] @param {string[]} [tokens] */
@@ -69,7 +116,8 @@ export class Prose {
     const on = (name, heard) => root.addEventListener(name, heard, { signal });
     const term = (event) => /** @type {HTMLElement | null} */ (event.target.closest?.(".tl-term"));
     for (const name of ["pointerover", "focusin"]) on(name, (event) => this.#show(term(event)));
-    for (const name of ["pointerout", "focusout"]) on(name, (event) => term(event) && this.#show(null));
+    for (const name of ["pointerout", "focusout"])
+      on(name, (event) => term(event) && this.#show(null));
     on("keydown", (event) => event.key === "Escape" && this.#show(null));
     on("click", (event) => {
       this.#show(term(event));
@@ -89,7 +137,13 @@ export class Prose {
     this.tip.textContent = sayShared("term", { term: term.dataset.term });
     const [around, at] = [this.root, term].map((part) => part.getBoundingClientRect());
     const zoom = around.width / this.root.offsetWidth || 1;
-    const left = Math.max(8, Math.min((at.left - around.left) / zoom, this.root.clientWidth - this.tip.offsetWidth - 8));
-    Object.assign(this.tip.style, { left: `${left}px`, top: `${(at.bottom - around.top) / zoom + 4}px` });
+    const left = Math.max(
+      8,
+      Math.min((at.left - around.left) / zoom, this.root.clientWidth - this.tip.offsetWidth - 8),
+    );
+    Object.assign(this.tip.style, {
+      left: `${left}px`,
+      top: `${(at.bottom - around.top) / zoom + 4}px`,
+    });
   }
 }

@@ -10,5 +10,8 @@ export function remembered(name) {
       return null; // storage is refused in some frames
     }
   };
-  return { get: () => attempt(() => localStorage.getItem(key)), set: (value) => void attempt(() => localStorage.setItem(key, value)) };
+  return {
+    get: () => attempt(() => localStorage.getItem(key)),
+    set: (value) => void attempt(() => localStorage.setItem(key, value)),
+  };
 }

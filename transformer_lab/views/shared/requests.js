@@ -21,7 +21,11 @@ export class Requests {
       if (!waiting) return;
       this.open.delete(message.request);
       if (message.type === "error") waiting.reject(new Error(message.message));
-      else waiting.resolve({ message, buffers: (buffers ?? []).map((given) => (given instanceof Blob ? given : bytesOf(given))) });
+      else
+        waiting.resolve({
+          message,
+          buffers: (buffers ?? []).map((given) => (given instanceof Blob ? given : bytesOf(given))),
+        });
     };
     hearOf(model, ["msg:custom"], answered, signal);
   }

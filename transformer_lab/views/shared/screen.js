@@ -21,7 +21,8 @@ export const screenHeight = (width, window) =>
 function scroller(element) {
   let found = null;
   for (let at = element.parentElement; at && at !== document.body; at = at.parentElement) {
-    if (/auto|scroll/.test(getComputedStyle(at).overflowY) && at.clientHeight > LOWEST / 2) found = at;
+    if (/auto|scroll/.test(getComputedStyle(at).overflowY) && at.clientHeight > LOWEST / 2)
+      found = at;
   }
   return found;
 }
@@ -36,7 +37,8 @@ function scroller(element) {
 export function keepHeight(root, signal, changed, above = () => 0) {
   const set = () => {
     const around = window.parent === window ? scroller(root) : null;
-    const known = window.parent !== window ? null : around ? around.clientHeight - MARGIN : window.innerHeight;
+    const known =
+      window.parent !== window ? null : around ? around.clientHeight - MARGIN : window.innerHeight;
     const zoom = zoomOf(root);
     const style = getComputedStyle(root);
     const edge = parseFloat(style.paddingTop) + parseFloat(style.paddingBottom);
@@ -60,7 +62,7 @@ export function keepHeight(root, signal, changed, above = () => 0) {
  */
 export function hasFixedHeight(panels, before) {
   const now = getComputedStyle(panels).getPropertyValue("--tl-fixed").trim() === "1";
-  return panels.clientWidth ? now : before ?? now;
+  return panels.clientWidth ? now : (before ?? now);
 }
 
 /**
@@ -72,7 +74,9 @@ export function hasFixedHeight(panels, before) {
 export function takeSpare(root, panels) {
   const edge = (part) => part.getBoundingClientRect().bottom;
   const seen = (parts) => [...parts].filter((part) => part.getClientRects().length);
-  const empty = seen(panels.children).map((panel) => edge(panel) - Math.max(...seen(panel.children).map(edge)));
+  const empty = seen(panels.children).map(
+    (panel) => edge(panel) - Math.max(...seen(panel.children).map(edge)),
+  );
   const spare = Math.floor(Math.min(...empty, panels.clientHeight - LEAST_PANELS) - A_LINE);
   if (spare > 0) root.style.setProperty("--tl-spare", `${spare}px`);
 }
@@ -150,7 +154,10 @@ export class Room {
   #moved() {
     return this.around.some((one, i) => {
       const [was, is] = [this.then[i], placeTaken(one)];
-      return Math.abs(was.width - is.width) > 0.5 || (this.fixed && Math.abs(was.height - is.height) > 0.5);
+      return (
+        Math.abs(was.width - is.width) > 0.5 ||
+        (this.fixed && Math.abs(was.height - is.height) > 0.5)
+      );
     });
   }
 }

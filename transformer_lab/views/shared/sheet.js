@@ -18,15 +18,26 @@ const SANS = "system-ui, sans-serif";
 
 /** What a canvas takes on the page; null where it is out of sight. @param {HTMLCanvasElement | null | undefined} canvas */
 export function canvasSize(canvas) {
-  const [width, height] = canvas ? [parseFloat(canvas.style.width), parseFloat(canvas.style.height)] : [0, 0];
-  return canvas && canvas.isConnected && canvas.offsetParent && width > 0 ? { width, height } : null;
+  const [width, height] = canvas
+    ? [parseFloat(canvas.style.width), parseFloat(canvas.style.height)]
+    : [0, 0];
+  return canvas && canvas.isConnected && canvas.offsetParent && width > 0
+    ? { width, height }
+    : null;
 }
 
 /** @param {Given} given @returns {Part | null} */
 function partIn({ title, canvas, thumbnails, part = null }) {
   if (thumbnails) return gridPart(title, thumbnails);
   const size = canvasSize(canvas);
-  return size && canvas ? { title, ...size, of: canvas, draw: (context, x, y) => context.drawImage(canvas, x, y, size.width, size.height) } : part;
+  return size && canvas
+    ? {
+        title,
+        ...size,
+        of: canvas,
+        draw: (context, x, y) => context.drawImage(canvas, x, y, size.width, size.height),
+      }
+    : part;
 }
 
 /** The grid of heads with the numbers of its layers and heads, its marks, and the chosen head. @returns {Part | null} */
@@ -35,15 +46,25 @@ function gridPart(title, thumbnails) {
   const room = 20; // of the names beside and above it
   const draw = (context, left, top) => {
     const [x, y] = [left + room, top + room];
-    for (const canvas of thumbnails.stack.querySelectorAll("canvas")) context.drawImage(canvas, x, y, parseFloat(canvas.style.width), parseFloat(canvas.style.height));
+    for (const canvas of thumbnails.stack.querySelectorAll("canvas"))
+      context.drawImage(
+        canvas,
+        x,
+        y,
+        parseFloat(canvas.style.width),
+        parseFloat(canvas.style.height),
+      );
     const { across, down } = thumbnails.size;
-    const [ink, quiet] = [thumbnails.mark, thumbnails.rows].map((part) => getComputedStyle(part).color);
-    const names = (place, at) => [...place.children].forEach((name, i) => {
-      const bold = name.classList.contains("tl-on");
-      context.font = `${bold ? "bold " : ""}11px ${SANS}`;
-      context.fillStyle = bold ? ink : quiet;
-      if (name.textContent) at(name.textContent, i);
-    });
+    const [ink, quiet] = [thumbnails.mark, thumbnails.rows].map(
+      (part) => getComputedStyle(part).color,
+    );
+    const names = (place, at) =>
+      [...place.children].forEach((name, i) => {
+        const bold = name.classList.contains("tl-on");
+        context.font = `${bold ? "bold " : ""}11px ${SANS}`;
+        context.fillStyle = bold ? ink : quiet;
+        if (name.textContent) at(name.textContent, i);
+      });
     context.textAlign = "right";
     names(thumbnails.rows, (text, i) => context.fillText(text, x - 4, y + (i + 0.5) * down));
     context.textAlign = "center";
@@ -54,7 +75,15 @@ function gridPart(title, thumbnails) {
     context.lineWidth = 2;
     context.strokeRect(x + box.x - 1, y + box.y - 1, box.width + 2, box.height + 2);
   };
-  return size && { title, width: size.width + room, height: size.height + room, of: thumbnails.canvas, draw };
+  return (
+    size && {
+      title,
+      width: size.width + room,
+      height: size.height + room,
+      of: thumbnails.canvas,
+      draw,
+    }
+  );
 }
 
 /**
@@ -68,12 +97,15 @@ function gridPart(title, thumbnails) {
  * @returns {Promise<Blob | null>}
  */
 export function sheet({ title, sentence, more = [], parts, inks, width = 1200 }) {
-  const measure = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
+  const measure = /** @type {CanvasRenderingContext2D} */ (
+    document.createElement("canvas").getContext("2d")
+  );
   const shown = parts.map(partIn).filter((part) => part !== null);
   const placed = [];
   let [x, y, line, widest] = [SHEET_PAD, 44, 0, 0];
   for (const part of shown) {
-    if (x > SHEET_PAD && x + part.width + SHEET_PAD > width) [x, y, line] = [SHEET_PAD, y + line + SHEET_PAD, 0];
+    if (x > SHEET_PAD && x + part.width + SHEET_PAD > width)
+      [x, y, line] = [SHEET_PAD, y + line + SHEET_PAD, 0];
     placed.push({ part, x, y });
     line = Math.max(line, part.height + 22);
     x += Math.max(part.width, 120) + SHEET_PAD;
@@ -81,7 +113,9 @@ export function sheet({ title, sentence, more = [], parts, inks, width = 1200 })
   }
   measure.font = `14px ${SANS}`;
   const whole = Math.max(widest, 480);
-  const lines = [...more, sentence].flatMap((text) => wrapped(measure, text, whole - 2 * SHEET_PAD));
+  const lines = [...more, sentence].flatMap((text) =>
+    wrapped(measure, text, whole - 2 * SHEET_PAD),
+  );
   const scales = scalesOf(shown[0]?.of.closest(".tl-view"));
   const across = Math.max(1, Math.floor((whole - SHEET_PAD) / LEGEND_WIDTH));
   const legends = LEGEND_HEIGHT * Math.ceil(scales.length / across);
@@ -105,9 +139,17 @@ export function sheet({ title, sentence, more = [], parts, inks, width = 1200 })
     part.draw(context, left, top + 20);
   }
   scales.forEach((scale, i) => {
-    drawScale(context, scale, SHEET_PAD + LEGEND_WIDTH * (i % across), y + line + 8 + LEGEND_HEIGHT * Math.floor(i / across), inks);
+    drawScale(
+      context,
+      scale,
+      SHEET_PAD + LEGEND_WIDTH * (i % across),
+      y + line + 8 + LEGEND_HEIGHT * Math.floor(i / across),
+      inks,
+    );
   });
-  lines.forEach((text, i) => write(text, `14px ${SANS}`, inks.ink, SHEET_PAD, y + line + legends + 16 + 20 * i));
+  lines.forEach((text, i) =>
+    write(text, `14px ${SANS}`, inks.ink, SHEET_PAD, y + line + legends + 16 + 20 * i),
+  );
   return new Promise((resolve) => made.toBlob(resolve, "image/png"));
 }
 
@@ -123,7 +165,10 @@ function wrapped(context, text, room) {
 }
 
 /** The legends of colours that are in sight. @param {Element | null | undefined} view @returns {HTMLElement[]} */
-const scalesOf = (view) => /** @type {HTMLElement[]} */ ([...(view?.querySelectorAll(".tl-scale") ?? [])]).filter((scale) => scale.offsetParent);
+const scalesOf = (view) =>
+  /** @type {HTMLElement[]} */ ([...(view?.querySelectorAll(".tl-scale") ?? [])]).filter(
+    (scale) => scale.offsetParent,
+  );
 
 /**
  * A legend as it stands on the page: what it is of, its colours, its numbers.
@@ -135,14 +180,24 @@ const scalesOf = (view) => /** @type {HTMLElement[]} */ ([...(view?.querySelecto
  */
 function drawScale(context, scale, x, y, inks) {
   const width = LEGEND_WIDTH - 4 * SHEET_PAD;
-  const colours = /** @type {HTMLElement} */ (scale.querySelector(".tl-ramp")).style.background.match(/rgba?\([^)]*\)|#[0-9a-f]{6}/gi) ?? [];
+  const colours =
+    /** @type {HTMLElement} */ (scale.querySelector(".tl-ramp")).style.background.match(
+      /rgba?\([^)]*\)|#[0-9a-f]{6}/gi,
+    ) ?? [];
   const gradient = context.createLinearGradient(x, 0, x + width, 0);
-  colours.forEach((colour, i) => gradient.addColorStop(i / Math.max(1, colours.length - 1), colour));
+  colours.forEach((colour, i) =>
+    gradient.addColorStop(i / Math.max(1, colours.length - 1), colour),
+  );
   context.textBaseline = "middle";
   context.textAlign = "left";
   context.font = `12px ${SANS}`;
   context.fillStyle = inks.quiet;
-  context.fillText(scale.previousElementSibling?.textContent ?? "", x, y + 8, width + 2 * SHEET_PAD);
+  context.fillText(
+    scale.previousElementSibling?.textContent ?? "",
+    x,
+    y + 8,
+    width + 2 * SHEET_PAD,
+  );
   context.fillStyle = gradient;
   context.fillRect(x, y + 18, width, 9);
   context.fillStyle = inks.ink;

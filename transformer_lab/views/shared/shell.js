@@ -30,7 +30,13 @@ export class Shell {
     new Prose(root, signal, (place) => this.#chooses(place));
     /** Views within this one. @type {Shell[]} */
     this.within = [];
-    this.top = new Header(model, root, this.requests, { ...does, png: () => this.#sharp(does.png) }, () => this.redraw());
+    this.top = new Header(
+      model,
+      root,
+      this.requests,
+      { ...does, png: () => this.#sharp(does.png) },
+      () => this.redraw(),
+    );
     this.header = this.top.element;
     const { subtitle, message } = this.top;
     this.subtitle = subtitle;
@@ -119,7 +125,8 @@ export class Shell {
     if (token !== undefined) return this.set({ selected: [token, null] });
     const kinds = this.model.get("_kinds") ?? {};
     const to = kinds[kind ?? ""] ? kind : this.model.get("kind");
-    if (kinds[to] && layer < kinds[to].layers && head < kinds[to].heads) this.set({ kind: to, layer, head });
+    if (kinds[to] && layer < kinds[to].layers && head < kinds[to].heads)
+      this.set({ kind: to, layer, head });
   }
 
   /** @param {string} text */
@@ -144,13 +151,31 @@ export function floatsOf(model, name) {
  */
 export function colourLegend(table, name, ticks) {
   const stops = Array.from({ length: 17 }, (_, i) => entry(table, Math.round((i / 16) * 255)));
-  const texts = ticks.map(([place, text], i) => element("span", { style: `left:${100 * place}%`, class: i === ticks.length - 1 ? "tl-last" : "" }, text));
+  const texts = ticks.map(([place, text], i) =>
+    element(
+      "span",
+      { style: `left:${100 * place}%`, class: i === ticks.length - 1 ? "tl-last" : "" },
+      text,
+    ),
+  );
   return [
     element("span", { class: "tl-quiet" }, name),
-    element("div", { class: "tl-scale" },
-      element("div", { class: "tl-ramp", style: `background:linear-gradient(to right, ${stops.join(",")})` }), element("div", { class: "tl-ticks" }, ...texts)),
+    element(
+      "div",
+      { class: "tl-scale" },
+      element("div", {
+        class: "tl-ramp",
+        style: `background:linear-gradient(to right, ${stops.join(",")})`,
+      }),
+      element("div", { class: "tl-ticks" }, ...texts),
+    ),
   ];
 }
 
 /** The same of a linear scale. @param {Uint8ClampedArray} table @param {number} low @param {number} high @param {string} name @param {(value: number) => string} text */
-export const linearLegend = (table, low, high, name, text) => colourLegend(table, name, [low, (low + high) / 2, high].map((value, i) => [i / 2, text(value)]));
+export const linearLegend = (table, low, high, name, text) =>
+  colourLegend(
+    table,
+    name,
+    [low, (low + high) / 2, high].map((value, i) => [i / 2, text(value)]),
+  );

@@ -27,12 +27,14 @@ export function gridSize({ layers, heads }, room) {
   let perRow = heads;
   if (layers === 1 && heads > 4) {
     // The heads of a single layer need not stand in one row.
-    const side = (each) => Math.min(room.width / each, room.height / Math.ceil(heads / each), LARGEST_THUMB + 3);
+    const side = (each) =>
+      Math.min(room.width / each, room.height / Math.ceil(heads / each), LARGEST_THUMB + 3);
     for (let each = heads - 1; each > 0; each--) if (side(each) > side(perRow) + 1) perRow = each;
   }
   const rows = layers * Math.ceil(heads / perRow);
   const most = LARGEST_THUMB + 3;
-  const fit = (length, count) => Math.max(SMALLEST_PITCH, Math.min(most, Math.floor(length / count)));
+  const fit = (length, count) =>
+    Math.max(SMALLEST_PITCH, Math.min(most, Math.floor(length / count)));
   let across = fit(room.width, perRow);
   const down = Math.min(across, fit(room.height, rows));
   across = Math.min(across, Math.max(SMALLEST_PITCH, Math.floor(WIDEST * down)));
@@ -44,13 +46,26 @@ export function gridSize({ layers, heads }, room) {
 function paintedSize({ layers, heads }, room, { aspect, widest, below = 0 }) {
   // All layers are seen at once, where that leaves something to see.
   const high = Math.floor(PAINTED_HEIGHT / layers) - 3 - below;
-  const width = Math.max(NARROWEST, Math.min(widest, Math.max(28, Math.floor(high * aspect)), Math.floor(room / heads) - 3));
-  return { across: width + 3, down: Math.round(width / aspect) + 3 + below, gap: 3, below, perRow: heads, rows: layers };
+  const width = Math.max(
+    NARROWEST,
+    Math.min(widest, Math.max(28, Math.floor(high * aspect)), Math.floor(room / heads) - 3),
+  );
+  return {
+    across: width + 3,
+    down: Math.round(width / aspect) + 3 + below,
+    gap: 3,
+    below,
+    perRow: heads,
+    rows: layers,
+  };
 }
 
 /** The column and row of a head in the grid. @param {number} layer @param {number} head @param {number} heads of a layer @param {GridSize} size */
 export function cellOfHead(layer, head, heads, { perRow }) {
-  return { column: head % perRow, row: layer * Math.ceil(heads / perRow) + Math.floor(head / perRow) };
+  return {
+    column: head % perRow,
+    row: layer * Math.ceil(heads / perRow) + Math.floor(head / perRow),
+  };
 }
 
 /**
@@ -64,7 +79,12 @@ export function headAtCell(column, row, { layers, heads, counts }, { perRow }) {
   const rowsALayer = Math.ceil(heads / perRow);
   const layer = Math.floor(row / rowsALayer);
   const head = (row % rowsALayer) * perRow + column;
-  const inside = column >= 0 && row >= 0 && column < perRow && layer < layers && head < (counts?.[layer] || heads);
+  const inside =
+    column >= 0 &&
+    row >= 0 &&
+    column < perRow &&
+    layer < layers &&
+    head < (counts?.[layer] || heads);
   return inside ? { layer, head } : null;
 }
 
@@ -79,8 +99,10 @@ export function headAtCell(column, row, { layers, heads, counts }, { perRow }) {
  */
 export function namesShown(count, pitch, least, chosen) {
   const step = [1, 2, 5, 10, 20, 50].find((each) => each * pitch >= least) ?? 100;
-  return Array.from({ length: count }, (_, i) =>
-    i === chosen || (i % step === 0 && Math.abs(i - chosen) * pitch >= least));
+  return Array.from(
+    { length: count },
+    (_, i) => i === chosen || (i % step === 0 && Math.abs(i - chosen) * pitch >= least),
+  );
 }
 
 const NAMES = { width: 28, height: 18 }; // what the names of layers and heads take
@@ -101,7 +123,12 @@ export class Thumbnails {
    * @param {(layer: number, head: number) => string} [tell] what to say of a head on hover
    * @param {string} [part] its name
    */
-  constructor(choose, signal, tell = (layer, head) => `Layer ${layer}, head ${head}: click to see it large`, part = "thumbnails") {
+  constructor(
+    choose,
+    signal,
+    tell = (layer, head) => `Layer ${layer}, head ${head}: click to see it large`,
+    part = "thumbnails",
+  ) {
     this.canvas = element("canvas", {
       class: "tl-thumbs",
       role: "application",
@@ -123,37 +150,60 @@ export class Thumbnails {
       const [column, row] = [Math.floor(x / across), Math.floor(y / down)];
       return headAtCell(column, row, this.grid, this.size);
     };
-    this.canvas.addEventListener("click", (event) => {
-      const spot = at(event);
-      if (spot) choose(spot.layer, spot.head, event);
-    }, { signal });
-    this.canvas.addEventListener("pointermove", (event) => {
-      const spot = at(event);
-      this.point.hidden = !spot;
-      this.canvas.title = spot ? tell(spot.layer, spot.head) : "";
-      if (spot) this.#place(this.point, spot.layer, spot.head);
-    }, { signal });
+    this.canvas.addEventListener(
+      "click",
+      (event) => {
+        const spot = at(event);
+        if (spot) choose(spot.layer, spot.head, event);
+      },
+      { signal },
+    );
+    this.canvas.addEventListener(
+      "pointermove",
+      (event) => {
+        const spot = at(event);
+        this.point.hidden = !spot;
+        this.canvas.title = spot ? tell(spot.layer, spot.head) : "";
+        if (spot) this.#place(this.point, spot.layer, spot.head);
+      },
+      { signal },
+    );
     this.canvas.addEventListener("pointerleave", () => (this.point.hidden = true), { signal });
-    this.canvas.addEventListener("keydown", (event) => {
-      const step = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[event.key];
-      if (!step || !this.grid) return;
-      taken(event);
-      const next = this.#next(step[0], step[1]);
-      Object.assign(this, next); // the next key may come before this one is drawn
-      choose(next.layer, next.head, event);
-    }, { signal });
+    this.canvas.addEventListener(
+      "keydown",
+      (event) => {
+        const step = {
+          ArrowUp: [0, -1],
+          ArrowDown: [0, 1],
+          ArrowLeft: [-1, 0],
+          ArrowRight: [1, 0],
+        }[event.key];
+        if (!step || !this.grid) return;
+        taken(event);
+        const next = this.#next(step[0], step[1]);
+        Object.assign(this, next); // the next key may come before this one is drawn
+        choose(next.layer, next.head, event);
+      },
+      { signal },
+    );
   }
 
   /** The head that lies so far right and down of the chosen one, beyond layers that have none. */
   #next(right, down) {
-    const { grid: { heads, counts }, size, layer, head } = this;
+    const {
+      grid: { heads, counts },
+      size,
+      layer,
+      head,
+    } = this;
     const most = (at) => (counts?.[at] ?? heads) - 1;
     if (right) return { layer, head: Math.max(0, Math.min(most(layer), head + right)) };
     const { column, row } = cellOfHead(layer, head, heads, size);
     for (let at = row + down; ; at += down) {
       const next = headAtCell(column, at, this.grid, size);
       if (!next) return { layer, head };
-      if (most(next.layer) >= 0) return { layer: next.layer, head: Math.min(next.head, most(next.layer)) };
+      if (most(next.layer) >= 0)
+        return { layer: next.layer, head: Math.min(next.head, most(next.layer)) };
     }
   }
 
@@ -168,7 +218,10 @@ export class Thumbnails {
    */
   draw(shades, grid, table, room, inks) {
     this.grid = grid;
-    this.size = gridSize(grid, { width: room.width - NAMES.width, height: room.height - NAMES.height });
+    this.size = gridSize(grid, {
+      width: room.width - NAMES.width,
+      height: room.height - NAMES.height,
+    });
     const ratio = pixelRatio();
     const look = JSON.stringify([grid, this.size, ratio, inks, Array.from(table)]);
     const fresh = look !== this.look;
@@ -176,7 +229,8 @@ export class Thumbnails {
     const others = fresh ? this.#every() : this.#others(shades);
     // Where a pixel may be shared by two maps, none is drawn without the other.
     const some = Number.isInteger(ratio) || !others.length ? others : this.#every();
-    if (some.length) this.#paint(shades, some[0], some[some.length - 1] + 1, packedPalette(table), ratio);
+    if (some.length)
+      this.#paint(shades, some[0], some[some.length - 1] + 1, packedPalette(table), ratio);
     this.look = look;
     this.shades = shades.slice();
     this.tall = this.size.rows * this.size.down + NAMES.height > room.height;
@@ -190,7 +244,8 @@ export class Thumbnails {
     this.size = paintedSize(grid, room - NAMES.width, how);
     this.#begin(inks);
     for (let layer = 0; layer < grid.layers; layer++) {
-      for (let head = 0; head < (grid.counts?.[layer] ?? grid.heads); head++) how.paint(this.context, layer, head, this.boxOf(layer, head));
+      for (let head = 0; head < (grid.counts?.[layer] ?? grid.heads); head++)
+        how.paint(this.context, layer, head, this.boxOf(layer, head));
     }
   }
 
@@ -205,8 +260,18 @@ export class Thumbnails {
     this.root.style.setProperty("--tl-across", `${across}px`);
     this.root.style.setProperty("--tl-down", `${down}px`);
     // For scripts and tests: where a head lies, in CSS pixels.
-    Object.assign(this.canvas.dataset, { across: String(across), down: String(down), perRow: String(perRow), heads: String(heads) });
-    this.canvas.setAttribute("aria-label", `${layers} layers by ${heads} heads, each as a small map.${Object.entries(headless).map(([layer, what]) => ` Layer ${layer}: ${what}.`).join("")} Arrow keys choose a head.`);
+    Object.assign(this.canvas.dataset, {
+      across: String(across),
+      down: String(down),
+      perRow: String(perRow),
+      heads: String(heads),
+    });
+    this.canvas.setAttribute(
+      "aria-label",
+      `${layers} layers by ${heads} heads, each as a small map.${Object.entries(headless)
+        .map(([layer, what]) => ` Layer ${layer}: ${what}.`)
+        .join("")} Arrow keys choose a head.`,
+    );
   }
 
   #every() {
@@ -217,7 +282,9 @@ export class Thumbnails {
   #others(shades) {
     const { heads, width, height } = this.grid;
     const each = heads * width * height;
-    return this.#every().filter((layer) => !sameBytes(shades, this.shades, layer * each, (layer + 1) * each));
+    return this.#every().filter(
+      (layer) => !sameBytes(shades, this.shades, layer * each, (layer + 1) * each),
+    );
   }
 
   /** The maps of some layers, from one up to another. */
@@ -241,10 +308,21 @@ export class Thumbnails {
       for (let head = 0; head < heads; head++) {
         const box = this.boxOf(layer, head);
         context.imageSmoothingEnabled = width > box.width || height > box.height;
-        context.drawImage(sheet, head * width, (layer - from) * height, width, height, box.x, box.y, box.width, box.height);
+        context.drawImage(
+          sheet,
+          head * width,
+          (layer - from) * height,
+          width,
+          height,
+          box.x,
+          box.y,
+          box.width,
+          box.height,
+        );
       }
     }
-    if (this.grid.reach) context.drawImage(this.over, 0, top * ratio, wide * ratio, high * ratio, 0, top, wide, high);
+    if (this.grid.reach)
+      context.drawImage(this.over, 0, top * ratio, wide * ratio, high * ratio, 0, top, wide, high);
   }
 
   /** What a query cannot look at is grey, as on the large map. @param {CanvasRenderingContext2D} context @param {Grid} grid @param {any} inks */
@@ -256,7 +334,13 @@ export class Thumbnails {
         const box = this.boxOf(layer, head);
         reach.forEach((from, y) => {
           const left = (from * box.width) / width;
-          if (from < width) context.rect(box.x + left, box.y + (y * box.height) / height, box.width - left, box.height / height);
+          if (from < width)
+            context.rect(
+              box.x + left,
+              box.y + (y * box.height) / height,
+              box.width - left,
+              box.height / height,
+            );
         });
       }
     }
@@ -273,7 +357,9 @@ export class Thumbnails {
   /** Mark further heads, such as those that are pinned. @param {{layer: number, head: number}[]} places */
   pin(places) {
     this.pins?.forEach((mark) => mark.remove());
-    this.pins = this.grid ? places.map(() => element("div", { class: "tl-mark tl-pin-mark", "aria-hidden": "true" })) : [];
+    this.pins = this.grid
+      ? places.map(() => element("div", { class: "tl-mark tl-pin-mark", "aria-hidden": "true" }))
+      : [];
     this.stack.append(...this.pins);
     this.pins.forEach((mark, i) => this.#place(mark, places[i].layer, places[i].head));
   }
@@ -288,8 +374,18 @@ export class Thumbnails {
     const { across, down, perRow, rows } = this.size;
     const { column, row } = cellOfHead(layer, head, this.grid.heads, this.size);
     const broken = perRow < this.grid.heads; // a row then holds a part of the layer, named by its first head
-    this.#name(this.rows, rows, down, 12, row, broken ? "H" : "L", (i) => (broken ? i * perRow : i));
-    this.#name(this.columns, broken ? 0 : perRow, across, this.grid.heads > 10 ? 17 : 11, column, "H", (i) => i);
+    this.#name(this.rows, rows, down, 12, row, broken ? "H" : "L", (i) =>
+      broken ? i * perRow : i,
+    );
+    this.#name(
+      this.columns,
+      broken ? 0 : perRow,
+      across,
+      this.grid.heads > 10 ? 17 : 11,
+      column,
+      "H",
+      (i) => i,
+    );
   }
 
   /** Numbers beside rows or above columns; the first and the chosen one say of what: L0, 1, 2 … */
@@ -299,7 +395,11 @@ export class Thumbnails {
     const told = JSON.stringify([shown.map((on, i) => on && text(i)), chosen]);
     if (this.named.get(place) === told) return;
     this.named.set(place, told);
-    place.replaceChildren(...shown.map((on, i) => element("span", { class: i === chosen ? "tl-on" : null }, on ? text(i) : "")));
+    place.replaceChildren(
+      ...shown.map((on, i) =>
+        element("span", { class: i === chosen ? "tl-on" : null }, on ? text(i) : ""),
+      ),
+    );
   }
 
   /** Scroll a tall grid so that the chosen head is seen. */

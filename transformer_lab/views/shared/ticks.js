@@ -7,14 +7,16 @@ export function roundUp(least) {
 }
 
 /** Round steps for an axis with numbers, at least `apart` pixels from one another. @param {number} count @param {number} room in pixels @param {number} [apart] */
-export const roundStep = (count, room, apart = 34) => roundUp(Math.max(1, (count * apart) / Math.max(room, 1)));
+export const roundStep = (count, room, apart = 34) =>
+  roundUp(Math.max(1, (count * apart) / Math.max(room, 1)));
 
 /** Round numbers that cover a range. @param {number} low @param {number} high @param {number} count about so many */
 export function niceTicks(low, high, count) {
   const span = high - low || Math.abs(high) || 1;
   const step = roundUp(span / Math.max(1, count));
   const ticks = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * span; i++) ticks.push(i * step + 0);
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * span; i++)
+    ticks.push(i * step + 0);
   return ticks;
 }
 

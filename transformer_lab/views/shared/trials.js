@@ -14,7 +14,8 @@ export function sizeOf(size, decimals) {
 }
 
 /** Whether two edits are the same. @param {object} a @param {object} b */
-export const sameEdit = (a, b) => JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort());
+export const sameEdit = (a, b) =>
+  JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort());
 
 /**
  * @typedef {object} TrialsDo
@@ -37,8 +38,19 @@ export class Trials {
     this.does = does;
     this.off = button("", "off", () => this.toggle([{ edit: "ablate", ...does.place() }]));
     this.undo = button("Remove all edits", "undo", () => this.#edit([]));
-    this.try = button("Measure every head", "try", () => this.#try(), "Switch off every head, each alone");
-    this.effect = element("div", { class: "tl-changed", role: "status", "aria-live": "polite", "data-part": "effect", hidden: true });
+    this.try = button(
+      "Measure every head",
+      "try",
+      () => this.#try(),
+      "Switch off every head, each alone",
+    );
+    this.effect = element("div", {
+      class: "tl-changed",
+      role: "status",
+      "aria-live": "polite",
+      "data-part": "effect",
+      hidden: true,
+    });
     this.tried = element("p", { class: "tl-hint", "data-part": "tried" });
   }
 
@@ -54,9 +66,12 @@ export class Trials {
 
   /** Whether a head is switched off. @param {Record<string, any>} place with layer and head */
   isOff(place) {
-    const within = (edit) => ["layer", "head"].every((name) => edit[name] == null || edit[name] === place[name]);
+    const within = (edit) =>
+      ["layer", "head"].every((name) => edit[name] == null || edit[name] === place[name]);
     const ofKind = (edit) => place.kind === undefined || edit.kind === place.kind;
-    return this.edits.some((/** @type {any} */ edit) => edit.edit === "ablate" && ofKind(edit) && within(edit));
+    return this.edits.some(
+      (/** @type {any} */ edit) => edit.edit === "ablate" && ofKind(edit) && within(edit),
+    );
   }
 
   /** Make edits; or where all of them are made, unmake them. @param {object[]} some */
@@ -91,7 +106,8 @@ export class Trials {
     shell.say("");
     if (!edits.length) return;
     const [one] = edits;
-    const alone = edits.length === 1 && one.edit === "ablate" && one.layer != null && one.head != null;
+    const alone =
+      edits.length === 1 && one.edit === "ablate" && one.layer != null && one.head != null;
     const name = alone ? `effect/${one.layer}.${one.head}` : "effect/several";
     const done = this.waiting.begin("Running the model without it …");
     try {
@@ -100,7 +116,9 @@ export class Trials {
     } catch (error) {
       if (!still()) return;
       shell.set({ _edits: before[0], _effect: before[1] });
-      shell.say(model.get("_live") || alone ? `That cannot be tried: ${error.message}` : this.does.needs);
+      shell.say(
+        model.get("_live") || alone ? `That cannot be tried: ${error.message}` : this.does.needs,
+      );
     } finally {
       done();
       this.waiting.say("");
@@ -129,7 +147,9 @@ export class Trials {
   /** Layers of whose heads nothing is known. */
   #untried() {
     const every = this.does.every();
-    return [...this.does.heads.keys()].filter((layer) => this.does.heads[layer] && !every[layer]?.some((x) => typeof x === "number"));
+    return [...this.does.heads.keys()].filter(
+      (layer) => this.does.heads[layer] && !every[layer]?.some((x) => typeof x === "number"),
+    );
   }
 
   draw() {
@@ -140,15 +160,26 @@ export class Trials {
     this.effect.hidden = !edits.length;
     if (edits.length) this.#drawEffect(does.effect());
     const every = does.every();
-    const known = every.flat().filter((x) => typeof x === "number").map(Math.abs).sort((a, b) => a - b);
+    const known = every
+      .flat()
+      .filter((x) => typeof x === "number")
+      .map(Math.abs)
+      .sort((a, b) => a - b);
     this.try.hidden = !this.trying && !this.#untried().length;
-    this.try.textContent = this.trying ? "Stop" : known.length ? "Measure the other heads" : "Measure every head";
+    this.try.textContent = this.trying
+      ? "Stop"
+      : known.length
+        ? "Measure the other heads"
+        : "Measure every head";
     this.tried.hidden = !this.trying && !known.length;
     if (this.trying || !known.length) return;
     const size = does.size ? does.size() : null;
     const decimals = decimalsOf(known[known.length - 1]);
     const rank = known.filter((x) => x > Math.abs(size ?? 0)).length + 1;
-    const one = size === null ? "" : ` This one: ${sizeOf(size, decimals)}, number ${rank} of ${known.length};`;
+    const one =
+      size === null
+        ? ""
+        : ` This one: ${sizeOf(size, decimals)}, number ${rank} of ${known.length};`;
     const middle = `${one ? " the" : " The"} middle one${one ? "" : ` of ${known.length}`}: ${sizeOf(known[Math.floor(known.length / 2)], decimals)}.`;
     this.tried.textContent = `Under each head: ${does.unit()} without it.${one}${middle}`;
   }
@@ -157,10 +188,27 @@ export class Trials {
   #drawEffect({ rows = [], sentence }) {
     const parts = [element("b", {}, this.edited)];
     if (sentence) {
-      const number = (value) => (value >= 10 ? value.toFixed(1) : value > 1 ? value.toFixed(2) : short(value, 3));
-      const line = ([name, before, after]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, number(before)), element("td", {}, number(after)));
-      const head = ["", "before", "after"].map((text) => (text ? element("th", { scope: "col" }, text) : element("td", {})));
-      parts.push(element("table", { class: "tl-table" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows.map(line))));
+      const number = (value) =>
+        value >= 10 ? value.toFixed(1) : value > 1 ? value.toFixed(2) : short(value, 3);
+      const line = ([name, before, after]) =>
+        element(
+          "tr",
+          {},
+          element("th", { scope: "row" }, name),
+          element("td", {}, number(before)),
+          element("td", {}, number(after)),
+        );
+      const head = ["", "before", "after"].map((text) =>
+        text ? element("th", { scope: "col" }, text) : element("td", {}),
+      );
+      parts.push(
+        element(
+          "table",
+          { class: "tl-table" },
+          element("thead", {}, element("tr", {}, ...head)),
+          element("tbody", {}, ...rows.map(line)),
+        ),
+      );
     } else {
       parts.push(element("span", { class: "tl-quiet" }, "…"));
     }

@@ -22,7 +22,12 @@ export class BaseViewer {
     this.ask = ask;
     this.sentence = sentencePart();
     this.shell = new Shell(model, root, signal, {
-      draw: () => this.draw(), png: () => this.png(), code: () => this.code(), numbers: () => this.fileNumbers(), linked: () => ask?.linked ?? {}, ...does,
+      draw: () => this.draw(),
+      png: () => this.png(),
+      code: () => this.code(),
+      numbers: () => this.fileNumbers(),
+      linked: () => ask?.linked ?? {},
+      ...does,
     });
   }
 
@@ -42,7 +47,9 @@ export class BaseViewer {
   /** The chosen head, where there is one. @returns {import("./prose.js").HeadPlace | null} */
   get here() {
     const kind = this.model.get("kind");
-    return kind === undefined ? null : { kind, layer: this.model.get("layer"), head: this.model.get("head") };
+    return kind === undefined
+      ? null
+      : { kind, layer: this.model.get("layer"), head: this.model.get("head") };
   }
 
   /** What a link told. @param {Record<string, any>} more */
@@ -83,7 +90,9 @@ export class BaseViewer {
     const apart = parts.flatMap(({ canvas }) => (canvas && !canvas.isConnected ? [canvas] : []));
     const holder = element("div", { style: "position:absolute;left:-9999px" }, ...apart);
     this.root.append(holder); // what is drawn on a sheet is measured in the page
-    return sheet({ title: this.title, sentence: this.said, parts, inks: this.shell.inks }).finally(() => holder.remove());
+    return sheet({ title: this.title, sentence: this.said, parts, inks: this.shell.inks }).finally(
+      () => holder.remove(),
+    );
   }
 
   /** @param {string} text */
@@ -94,15 +103,24 @@ export class BaseViewer {
   /** Show another kind of attention, from as near a head as it has. @param {string} kind */
   changeKind(kind) {
     const { layers, heads } = this.model.get("_kinds")[kind];
-    this.shell.set({ selected: null, layer: Math.min(this.model.get("layer"), layers - 1), head: Math.min(this.model.get("head"), heads - 1), kind });
+    this.shell.set({
+      selected: null,
+      layer: Math.min(this.model.get("layer"), layers - 1),
+      head: Math.min(this.model.get("head"), heads - 1),
+      kind,
+    });
   }
 
   /** Escape lets go of what is selected. @param {() => boolean} [more] whether something else was let go */
   freeByEscape(more = () => false) {
-    this.root.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape") return;
-      const other = more();
-      if (this.shell.free("selected") || other) event.stopPropagation();
-    }, { signal: this.signal });
+    this.root.addEventListener(
+      "keydown",
+      (event) => {
+        if (event.key !== "Escape") return;
+        const other = more();
+        if (this.shell.free("selected") || other) event.stopPropagation();
+      },
+      { signal: this.signal },
+    );
   }
 }

@@ -20,10 +20,16 @@ const WIDE = 4; // a stretch longer than this part of the sound is no place
 
 /** @param {number} layer @param {number} head @param {string} mean @param {number[]} heads of each layer */
 export const whoWords = (layer, head, mean, heads) =>
-  saySound("who", { layer, head, mean, heads: mean === "all" ? heads.reduce((a, b) => a + b, 0) : heads[layer] });
+  saySound("who", {
+    layer,
+    head,
+    mean,
+    heads: mean === "all" ? heads.reduce((a, b) => a + b, 0) : heads[layer],
+  });
 
 /** From when to when positions are, both included. @param {number} first @param {number} last @param {number} step */
-export const timeWords = (first, last, step) => saySound("time", { from: Math.max(0, (first - 0.5) * step), to: (last + 0.5) * step });
+export const timeWords = (first, last, step) =>
+  saySound("time", { from: Math.max(0, (first - 0.5) * step), to: (last + 0.5) * step });
 
 /**
  * The shortest run of positions that holds half of the weight; of several the one that holds most, of
@@ -73,8 +79,17 @@ export function listenSentence({ who, word, weights, step, end, next, span }) {
   const silent = silentFrom(end, step, n);
   const [comes, p, given] = next ?? [null];
   return saySound("sentence", {
-    who, word, end, next: comes, p, given, silent: silent < n ? heldBy(weights, silent, n) : null,
-    when: found && timeWords(found.first, found.last, step), held: found?.held, wide: found && (found.last - found.first + 1) * WIDE > Math.max(silent, WIDE),
-    span: span && timeWords(span[0], span[1], step), span_held: span && heldBy(weights, span[0], span[1] + 1),
+    who,
+    word,
+    end,
+    next: comes,
+    p,
+    given,
+    silent: silent < n ? heldBy(weights, silent, n) : null,
+    when: found && timeWords(found.first, found.last, step),
+    held: found?.held,
+    wide: found && (found.last - found.first + 1) * WIDE > Math.max(silent, WIDE),
+    span: span && timeWords(span[0], span[1], step),
+    span_held: span && heldBy(weights, span[0], span[1] + 1),
   });
 }

@@ -43,7 +43,10 @@ export function weightColumns(weights, shown, step, width) {
   const most = weights.length - 1;
   for (let x = 0; x < width; x++) {
     const first = Math.min(most, Math.max(0, Math.floor((x * shown) / width / step + 0.5 + 1e-9)));
-    const last = Math.min(most, Math.max(first, Math.ceil(((x + 1) * shown) / width / step + 0.5 - 1e-9) - 1));
+    const last = Math.min(
+      most,
+      Math.max(first, Math.ceil(((x + 1) * shown) / width / step + 0.5 - 1e-9) - 1),
+    );
     for (let i = first; i <= last; i++) found[x] = Math.max(found[x], weights[i]);
   }
   return found;
@@ -65,7 +68,12 @@ export function blendSound(context, image, colours, fade, box, { hop, frames }, 
   context.rect(box.x, box.y, box.w, box.h);
   context.clip();
   const scale = box.w / shown; // a frame reaches half of itself to both sides of its middle
-  blend(context, image, null, colours, fade, box, { x: box.x - (hop / 2) * scale, y: box.y, w: frames * hop * scale, h: box.h });
+  blend(context, image, null, colours, fade, box, {
+    x: box.x - (hop / 2) * scale,
+    y: box.y,
+    w: frames * hop * scale,
+    h: box.h,
+  });
   context.restore();
 }
 
@@ -84,27 +92,43 @@ export class SoundPicture {
     let from = null;
     const to = (event) => {
       const position = /** @type {number} */ (this.positionAt(event, true));
-      does.choose(Math.min(/** @type {number} */ (from), position), Math.max(/** @type {number} */ (from), position));
+      does.choose(
+        Math.min(/** @type {number} */ (from), position),
+        Math.max(/** @type {number} */ (from), position),
+      );
     };
-    canvas.addEventListener("pointermove", (event) => {
-      does.hover(this.positionAt(event, from !== null));
-      if (from !== null) to(event);
-    }, { signal });
+    canvas.addEventListener(
+      "pointermove",
+      (event) => {
+        does.hover(this.positionAt(event, from !== null));
+        if (from !== null) to(event);
+      },
+      { signal },
+    );
     canvas.addEventListener("pointerleave", () => does.hover(null), { signal });
-    canvas.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0) return;
-      from = this.positionAt(event, false);
-      if (from === null) return;
-      canvas.setPointerCapture?.(event.pointerId);
-      to(event);
-    }, { signal });
-    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (from = null), { signal });
-    canvas.addEventListener("keydown", (event) => {
-      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (!step && !(event.key === "Escape" && does.free())) return; // it leaves the view where nothing is freed
-      taken(event);
-      if (step) does.move(step, event.shiftKey);
-    }, { signal });
+    canvas.addEventListener(
+      "pointerdown",
+      (event) => {
+        if (event.button !== 0) return;
+        from = this.positionAt(event, false);
+        if (from === null) return;
+        canvas.setPointerCapture?.(event.pointerId);
+        to(event);
+      },
+      { signal },
+    );
+    for (const end of ["pointerup", "pointercancel"])
+      canvas.addEventListener(end, () => (from = null), { signal });
+    canvas.addEventListener(
+      "keydown",
+      (event) => {
+        const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+        if (!step && !(event.key === "Escape" && does.free())) return; // it leaves the view where nothing is freed
+        taken(event);
+        if (step) does.move(step, event.shiftKey);
+      },
+      { signal },
+    );
   }
 
   /** The last position of which something is shown. */
@@ -139,11 +163,28 @@ export class SoundPicture {
     const { sound } = this;
     const width = Math.max(40, room - EDGE.left - EDGE.right);
     this.scale = { left: EDGE.left, width, to };
-    const context = sizedContext(this.canvas, EDGE.left + width + EDGE.right, EDGE.top + BANDS + BETWEEN + CURVE + AXIS);
+    const context = sizedContext(
+      this.canvas,
+      EDGE.left + width + EDGE.right,
+      EDGE.top + BANDS + BETWEEN + CURVE + AXIS,
+    );
     const x = (seconds) => EDGE.left + (Math.max(0, Math.min(to, seconds)) / to) * width;
     const edges = (first, last) => [x((first - 0.5) * sound.step), x((last + 0.5) * sound.step)];
-    const columns = weightColumns(weights, to, sound.step, Math.max(1, Math.round(width * pixelRatio())));
-    blendSound(context, image, weightPixels(columns, columns.length, table), fade, { x: EDGE.left, y: EDGE.top, w: width, h: BANDS }, sound, to);
+    const columns = weightColumns(
+      weights,
+      to,
+      sound.step,
+      Math.max(1, Math.round(width * pixelRatio())),
+    );
+    blendSound(
+      context,
+      image,
+      weightPixels(columns, columns.length, table),
+      fade,
+      { x: EDGE.left, y: EDGE.top, w: width, h: BANDS },
+      sound,
+      to,
+    );
     this.#axes(context, x, width, inks);
     this.#curve(context, columns, width, inks);
     if (half) {
@@ -151,7 +192,10 @@ export class SoundPicture {
       context.fillStyle = inks.accent;
       context.fillRect(a, EDGE.top + BANDS + 4, Math.max(2, b - a), 4);
     }
-    for (const [colour, high, more] of [[inks.ground, 11, 0], [inks.edited, 7, 0.5]]) {
+    for (const [colour, high, more] of [
+      [inks.ground, 11, 0],
+      [inks.edited, 7, 0.5],
+    ]) {
       context.fillStyle = colour;
       for (const position of cut) {
         const [a, b] = edges(position, position);
@@ -160,7 +204,14 @@ export class SoundPicture {
     }
     if (span) {
       const [a, b] = edges(span[0], span[1]);
-      twoLines(context, [[PALETTE.light.paper, 5], [PALETTE.light.accent, 2.5]], () => context.strokeRect(a, EDGE.top, Math.max(2, b - a), BANDS));
+      twoLines(
+        context,
+        [
+          [PALETTE.light.paper, 5],
+          [PALETTE.light.accent, 2.5],
+        ],
+        () => context.strokeRect(a, EDGE.top, Math.max(2, b - a), BANDS),
+      );
     }
     if (pointed !== null && pointed <= this.last) {
       const at = x(pointed * sound.step);
@@ -172,7 +223,13 @@ export class SoundPicture {
       context.fillRect(at - 0.5, EDGE.top, 1, BANDS);
     }
     // For scripts and tests: where seconds lie, in CSS pixels.
-    Object.assign(this.canvas.dataset, { left: String(EDGE.left), width: String(width), to: String(to), top: String(EDGE.top), tall: String(BANDS) });
+    Object.assign(this.canvas.dataset, {
+      left: String(EDGE.left),
+      width: String(width),
+      to: String(to),
+      top: String(EDGE.top),
+      tall: String(BANDS),
+    });
   }
 
   #axes(context, x, width, inks) {
@@ -183,11 +240,13 @@ export class SoundPicture {
     context.fillStyle = inks.quiet;
     context.strokeStyle = inks.line;
     context.textAlign = "right";
-    for (const [place, name] of sound.ticks) context.fillText(name, EDGE.left - 6, EDGE.top + (1 - place) * BANDS);
+    for (const [place, name] of sound.ticks)
+      context.fillText(name, EDGE.left - 6, EDGE.top + (1 - place) * BANDS);
     context.textAlign = "center";
     const floor = EDGE.top + BANDS + BETWEEN + CURVE;
     const ticks = niceTicks(0, to, Math.max(2, width / 70));
-    for (const tick of ticks) context.fillText(numberText(tick, ticks[1] - ticks[0] || 1), x(tick), floor + 11);
+    for (const tick of ticks)
+      context.fillText(numberText(tick, ticks[1] - ticks[0] || 1), x(tick), floor + 11);
     context.fillText("seconds", EDGE.left + width / 2, floor + AXIS - 8);
     context.beginPath();
     context.moveTo(EDGE.left, floor + 0.5);

@@ -13,20 +13,40 @@ import { blendSound, SoundPicture, weightColumns } from "./sound.js";
 import { halfOf, listenSentence, timeWords, whoWords, saySound } from "./listening.js";
 import { OverlayViewer } from "../shared/overlay.js";
 
-const HINT = "The bar marks the shortest time that holds half of the weight. Drag to choose a time, or use arrow keys, with Shift for a longer one.";
+const HINT =
+  "The bar marks the shortest time that holds half of the weight. Drag to choose a time, or use arrow keys, with Shift for a longer one.";
 
 export class SpectrogramViewer extends OverlayViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(model, root, signal) {
     /** @type {import("./sound.js").Sound} */
     const sound = model.get("_sound");
-    super(model, root, signal, { type: Float32Array, heads: sound.heads, aspect: 2.2, widest: 150, first: sound.first, over: "Weights over the spectrogram", choosing: { mean: "" } });
+    super(model, root, signal, {
+      type: Float32Array,
+      heads: sound.heads,
+      aspect: 2.2,
+      widest: 150,
+      first: sound.first,
+      over: "Weights over the spectrogram",
+      choosing: { mean: "" },
+    });
     this.sound = sound;
     /** @type {number | null} a position that is pointed at */
     this.pointed = null;
     this.table = pictureTable();
     this.#build();
-    this.shell.watch(["layer", "head", "mean", "span", "whole", "fade", "_edits", "_effect", "_every", "_rows"]);
+    this.shell.watch([
+      "layer",
+      "head",
+      "mean",
+      "span",
+      "whole",
+      "fade",
+      "_edits",
+      "_effect",
+      "_every",
+      "_rows",
+    ]);
   }
 
   heard(spot) {
@@ -66,7 +86,8 @@ export class SpectrogramViewer extends OverlayViewer {
     let count = 0;
     heads.forEach((n, at) => {
       if (mean === "layer" && at !== layer) return;
-      for (let one = 0; one < n; one++, count++) this.#row(at, one).forEach((weight, i) => (total[i] += weight));
+      for (let one = 0; one < n; one++, count++)
+        this.#row(at, one).forEach((weight, i) => (total[i] += weight));
     });
     return total.map((weight) => weight / Math.max(count, 1));
   }
@@ -83,7 +104,12 @@ export class SpectrogramViewer extends OverlayViewer {
 
   /** Edges from the word on view to these positions. */
   #edges([first, last]) {
-    return Array.from({ length: last - first + 1 }, (_, i) => ({ edit: "knock_out", ...this.place, query: this.shown, key: first + i }));
+    return Array.from({ length: last - first + 1 }, (_, i) => ({
+      edit: "knock_out",
+      ...this.place,
+      query: this.shown,
+      key: first + i,
+    }));
   }
 
   // ---- building -----------------------------------------------------------------------------
@@ -91,7 +117,9 @@ export class SpectrogramViewer extends OverlayViewer {
   #build() {
     const { model, root, shell, signal, sound } = this;
     this.words = radioGroup({
-      label: "Word of the answer", part: "words", chosen: this.query,
+      label: "Word of the answer",
+      part: "words",
+      chosen: this.query,
       choices: sound.words.map((text, value) => ({ value, text })),
       choose: (word) => {
         this.hovered = null;
@@ -101,34 +129,60 @@ export class SpectrogramViewer extends OverlayViewer {
     this.words.root.classList.add("tl-words");
     this.#strip();
     this.canvas = picturePart("sound", "tl-sound");
-    this.picture = new SoundPicture(this.canvas, sound, {
-      hover: (position) => this.#point(position),
-      choose: (first, last) => shell.set({ span: [first, last] }),
-      move: (by, longer) => this.#move(by, longer),
-      free: () => shell.free("span"),
-    }, signal);
+    this.picture = new SoundPicture(
+      this.canvas,
+      sound,
+      {
+        hover: (position) => this.#point(position),
+        choose: (first, last) => shell.set({ span: [first, last] }),
+        move: (by, longer) => this.#move(by, longer),
+        free: () => shell.free("span"),
+      },
+      signal,
+    );
     this.readout = element("p", { class: "tl-hint", "data-part": "readout" }, HINT);
     this.means = radioGroup({
-      label: "Weights of", part: "mean", chosen: model.get("mean"),
-      choices: [{ value: "", text: "the head" }, { value: "layer", text: "its layer’s mean" }, { value: "all", text: "the mean of all heads" }],
+      label: "Weights of",
+      part: "mean",
+      chosen: model.get("mean"),
+      choices: [
+        { value: "", text: "the head" },
+        { value: "layer", text: "its layer’s mean" },
+        { value: "all", text: "the mean of all heads" },
+      ],
       choose: (mean) => shell.set({ mean }),
     });
-    this.whole = checkbox(`also the silence up to ${fixed(sound.seconds, 1)} s`, "whole", (on) => shell.set({ whole: on }));
+    this.whole = checkbox(`also the silence up to ${fixed(sound.seconds, 1)} s`, "whole", (on) =>
+      shell.set({ whole: on }),
+    );
     this.whole.root.hidden = sound.end >= sound.seconds;
     this.trials = new Trials(model, shell, this.waiting, {
       place: () => this.place,
-      name: () => ({ "": `layer ${this.at.layer}, head ${this.at.head}`, layer: `all of layer ${this.at.layer}`, all: "all heads" })[this.at.mean],
+      name: () =>
+        ({
+          "": `layer ${this.at.layer}, head ${this.at.head}`,
+          layer: `all of layer ${this.at.layer}`,
+          all: "all heads",
+        })[this.at.mean],
       effect: () => model.get("_effect").at?.[this.shown] ?? {},
       heads: sound.heads,
       every: () => model.get("_every")[this.shown] ?? [],
-      size: () => (this.at.mean ? null : model.get("_every")[this.shown]?.[this.at.layer]?.[this.at.head] ?? null),
+      size: () =>
+        this.at.mean
+          ? null
+          : (model.get("_every")[this.shown]?.[this.at.layer]?.[this.at.head] ?? null),
       unit: () => `${model.get("_unit")} ${sound.next[this.shown]?.[0]}`,
-      needs: "A saved page holds what each head alone does; more at once, and times that are cut, need the view in a notebook.",
+      needs:
+        "A saved page holds what each head alone does; more at once, and times that are cut, need the view in a notebook.",
     });
     this.cut = button("", "cut", () => this.#cut(), "Cut the edges from this word to this time");
-    this.matter = element("div", { class: "tl-panel", "data-part": "matter" },
+    this.matter = element(
+      "div",
+      { class: "tl-panel", "data-part": "matter" },
       element("p", { class: "tl-heading tl-asked" }, element("b", {}, "Does it matter?")),
-      element("div", { class: "tl-trials" }, this.trials.off, this.cut, this.trials.undo), this.trials.effect);
+      element("div", { class: "tl-trials" }, this.trials.off, this.cut, this.trials.undo),
+      this.trials.effect,
+    );
     const tryEvery = element("div", { class: "tl-trials" }, this.trials.try);
     this.matter.hidden = tryEvery.hidden = !model.get("_unit");
     root.append(
@@ -136,10 +190,30 @@ export class SpectrogramViewer extends OverlayViewer {
       this.words.root, // above what is said of them, which is longer for some: they stay under the pointer
       this.sentence,
       shell.message,
-      element("div", { class: "tl-overlay" },
-        panelPart("sound", "When it looks", `the spectrogram that the model hears: light is loud, log-mel ${fixed(sound.low)} … ${fixed(sound.high)}`,
-          element("div", { class: "tl-map-box" }, this.canvas), this.readout, this.means.root, this.legend, element("div", { class: "tl-row" }, this.fade.root, this.whole.root), this.busy, this.matter),
-        panelPart("heads", "Every head", "layer ↓ head →, each to its own largest weight", this.everyBox, tryEvery, this.trials.tried)),
+      element(
+        "div",
+        { class: "tl-overlay" },
+        panelPart(
+          "sound",
+          "When it looks",
+          `the spectrogram that the model hears: light is loud, log-mel ${fixed(sound.low)} … ${fixed(sound.high)}`,
+          element("div", { class: "tl-map-box" }, this.canvas),
+          this.readout,
+          this.means.root,
+          this.legend,
+          element("div", { class: "tl-row" }, this.fade.root, this.whole.root),
+          this.busy,
+          this.matter,
+        ),
+        panelPart(
+          "heads",
+          "Every head",
+          "layer ↓ head →, each to its own largest weight",
+          this.everyBox,
+          tryEvery,
+          this.trials.tried,
+        ),
+      ),
       this.note,
     );
   }
@@ -151,15 +225,23 @@ export class SpectrogramViewer extends OverlayViewer {
       const chip = /** @type {HTMLElement} */ (event.target).closest?.("[data-value]");
       return chip ? Number(/** @type {HTMLElement} */ (chip).dataset.value) : null;
     };
-    strip.addEventListener("pointerover", (event) => this.hover(wordOf(event), true), { signal: this.signal });
+    strip.addEventListener("pointerover", (event) => this.hover(wordOf(event), true), {
+      signal: this.signal,
+    });
     strip.addEventListener("pointerleave", () => this.hover(null, true), { signal: this.signal });
-    strip.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && this.shell.free("selected")) event.stopPropagation();
-    }, { signal: this.signal });
+    strip.addEventListener(
+      "keydown",
+      (event) => {
+        if (event.key === "Escape" && this.shell.free("selected")) event.stopPropagation();
+      },
+      { signal: this.signal },
+    );
   }
 
   async open() {
-    this.image = await createImageBitmap(new Blob([bytesOf(this.model.get("_picture"))], { type: "image/png" }));
+    this.image = await createImageBitmap(
+      new Blob([bytesOf(this.model.get("_picture"))], { type: "image/png" }),
+    );
     this.begin();
   }
 
@@ -181,9 +263,13 @@ export class SpectrogramViewer extends OverlayViewer {
     const span = this.#span ?? [0, 0];
     const inside = (position) => within(position, this.picture.last + 1);
     // The first arrow only shows where the cursor stands.
-    if (!this.model.get("span")) this.shell.set({ span: [inside(span[0]), inside(longer ? span[1] : span[0])] });
+    if (!this.model.get("span"))
+      this.shell.set({ span: [inside(span[0]), inside(longer ? span[1] : span[0])] });
     else if (longer) this.shell.set({ span: [span[0], Math.max(span[0], inside(span[1] + by))] });
-    else this.shell.set({ span: [inside(span[by < 0 ? 0 : 1] + by), inside(span[by < 0 ? 0 : 1] + by)] });
+    else
+      this.shell.set({
+        span: [inside(span[by < 0 ? 0 : 1] + by), inside(span[by < 0 ? 0 : 1] + by)],
+      });
   }
 
   #cut() {
@@ -199,19 +285,53 @@ export class SpectrogramViewer extends OverlayViewer {
     const [fade, span, half] = [model.get("fade"), model.get("span"), halfOf(weights)];
     shell.subtitle.textContent = `cross-attention, ${sound.heads.length} layers × ${Math.max(...sound.heads)} heads · ${fixed(sound.end)} s of sound`;
     this.words.set(this.query);
-    for (const chip of this.words.root.querySelectorAll(".tl-chip")) chip.classList.toggle("tl-previewed", this.hovered !== null && Number(/** @type {HTMLElement} */ (chip).dataset.value) === this.hovered);
+    for (const chip of this.words.root.querySelectorAll(".tl-chip"))
+      chip.classList.toggle(
+        "tl-previewed",
+        this.hovered !== null &&
+          Number(/** @type {HTMLElement} */ (chip).dataset.value) === this.hovered,
+      );
     this.means.set(at.mean);
     this.whole.set(model.get("whole"));
     this.fade.set(fade);
     const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
-    this.picture.draw({ image: this.image, weights, table, fade, room: box.clientWidth, to, half, span, cut: this.#cutPositions(), pointed: this.pointed, inks: shell.inks });
+    this.picture.draw({
+      image: this.image,
+      weights,
+      table,
+      fade,
+      room: box.clientWidth,
+      to,
+      half,
+      span,
+      cut: this.#cutPositions(),
+      pointed: this.pointed,
+      inks: shell.inks,
+    });
     const paint = (context, layer, head, where) => {
-      const columns = weightColumns(this.#row(layer, head), to, sound.step, Math.max(1, Math.round(where.w)));
-      blendSound(context, this.image, weightPixels(columns, columns.length, table), fade, where, sound, to);
+      const columns = weightColumns(
+        this.#row(layer, head),
+        to,
+        sound.step,
+        Math.max(1, Math.round(where.w)),
+      );
+      blendSound(
+        context,
+        this.image,
+        weightPixels(columns, columns.length, table),
+        fade,
+        where,
+        sound,
+        to,
+      );
     };
-    const every = sound.heads.flatMap((n, layer) => Array.from({ length: n }, (_, head) => ({ layer, head })));
+    const every = sound.heads.flatMap((n, layer) =>
+      Array.from({ length: n }, (_, head) => ({ layer, head })),
+    );
     this.drawHeads({
-      paint, every: model.get("_every")[this.shown] ?? [], off: (layer, head) => this.trials.isOff({ layer, head, kind: "cross" }),
+      paint,
+      every: model.get("_every")[this.shown] ?? [],
+      off: (layer, head) => this.trials.isOff({ layer, head, kind: "cross" }),
       also: at.mean ? every.filter(({ layer, head }) => this.#among(layer, head)) : [],
     });
     const largest = largestOf(weights);
@@ -220,10 +340,17 @@ export class SpectrogramViewer extends OverlayViewer {
     this.#read(weights);
     const cut = this.#span;
     this.cut.hidden = !cut;
-    if (cut) this.cut.textContent = `${this.trials.made(this.#edges(cut)) ? "Mend" : "Cut"} ${quoted(sound.words[this.shown])} → ${timeWords(cut[0], cut[1], sound.step)}`;
+    if (cut)
+      this.cut.textContent = `${this.trials.made(this.#edges(cut)) ? "Mend" : "Cut"} ${quoted(sound.words[this.shown])} → ${timeWords(cut[0], cut[1], sound.step)}`;
     this.trials.draw();
-    this.canvas.setAttribute("aria-label", `The spectrogram, ${fixed(to)} seconds. ${this.sentence.textContent} Arrow keys choose a time, with Shift a longer one, Escape frees.`);
-    this.every.setAttribute("aria-label", `Every head as a small spectrogram, ${sound.heads.length} layers of up to ${Math.max(...sound.heads)} heads. Chosen: layer ${at.layer}, head ${at.head}. Arrow keys choose another.`);
+    this.canvas.setAttribute(
+      "aria-label",
+      `The spectrogram, ${fixed(to)} seconds. ${this.sentence.textContent} Arrow keys choose a time, with Shift a longer one, Escape frees.`,
+    );
+    this.every.setAttribute(
+      "aria-label",
+      `Every head as a small spectrogram, ${sound.heads.length} layers of up to ${Math.max(...sound.heads)} heads. Chosen: layer ${at.layer}, head ${at.head}. Arrow keys choose another.`,
+    );
     this.root.dataset.query = String(this.shown);
     this.root.dataset.head = `${at.layer}.${at.head}`;
   }
@@ -231,29 +358,45 @@ export class SpectrogramViewer extends OverlayViewer {
   /** Positions to which what is chosen has its edge from here cut. */
   #cutPositions() {
     const { place, shown } = this;
-    const covers = (edit) => ["layer", "head", "kind"].every((name) => edit[name] == null || edit[name] === place[name]);
-    return this.trials.edits.filter((/** @type {any} */ e) => e.edit === "knock_out" && covers(e) && e.key != null && (e.query ?? shown) === shown).map((/** @type {any} */ e) => e.key);
+    const covers = (edit) =>
+      ["layer", "head", "kind"].every((name) => edit[name] == null || edit[name] === place[name]);
+    return this.trials.edits
+      .filter(
+        (/** @type {any} */ e) =>
+          e.edit === "knock_out" && covers(e) && e.key != null && (e.query ?? shown) === shown,
+      )
+      .map((/** @type {any} */ e) => e.key);
   }
 
   #say(weights) {
     const { sound, model, shown } = this;
     const { layer, head, mean } = this.at;
     const sentence = listenSentence({
-      who: whoWords(layer, head, mean, sound.heads), word: sound.words[shown], weights, step: sound.step, end: sound.end,
-      next: sound.next[shown] ?? null, span: model.get("span"),
+      who: whoWords(layer, head, mean, sound.heads),
+      word: sound.words[shown],
+      weights,
+      step: sound.step,
+      end: sound.end,
+      next: sound.next[shown] ?? null,
+      span: model.get("span"),
     });
     this.say(this.trials.withEffect(sentence));
   }
 
   #read(weights) {
     const { pointed, sound } = this;
-    const readout = pointed === null ? HINT : `${timeWords(pointed, pointed, sound.step)}: ${short(weights[pointed], 4)} of the weight`;
+    const readout =
+      pointed === null
+        ? HINT
+        : `${timeWords(pointed, pointed, sound.step)}: ${short(weights[pointed], 4)} of the weight`;
     if (this.readout.textContent !== readout) this.readout.textContent = readout;
   }
 
   code() {
     const { layer, head, mean } = this.at;
-    const lines = [`view.layer, view.head, view.selected = ${layer}, ${head}, (${this.query}, None)`];
+    const lines = [
+      `view.layer, view.head, view.selected = ${layer}, ${head}, (${this.query}, None)`,
+    ];
     if (mean) lines.push(`view.mean = ${JSON.stringify(mean)}`);
     const span = this.model.get("span");
     if (span) lines.push(`view.span = (${span.join(", ")})`);
@@ -262,18 +405,37 @@ export class SpectrogramViewer extends OverlayViewer {
 
   fileNumbers() {
     const { layer, head, mean } = this.at;
-    const { sound: { heads, positions, step, hop, bins, frames, low, high }, weights, image } = this;
+    const {
+      sound: { heads, positions, step, hop, bins, frames, low, high },
+      weights,
+      image,
+    } = this;
     const canvas = new OffscreenCanvas(image.width, image.height);
     const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
     context.drawImage(image, 0, 0);
     const pixels = context.getImageData(0, 0, image.width, image.height).data;
-    const loud = (band, frame) => low + (pixels[4 * ((bins - 1 - band) * frames + frame)] / 255) * (high - low);
+    const loud = (band, frame) =>
+      low + (pixels[4 * ((bins - 1 - band) * frames + frame)] / 255) * (high - low);
     const counted = (n, each = 1) => Array.from({ length: n }, (_, i) => i * each);
     const rows = heads.map((_, at) => counted(Math.max(...heads)).map((one) => this.#row(at, one)));
-    const axes = { seconds: counted(positions, step), frame_seconds: counted(frames, hop), band: counted(bins), layer: counted(heads.length), head: counted(Math.max(...heads)) };
+    const axes = {
+      seconds: counted(positions, step),
+      frame_seconds: counted(frames, hop),
+      band: counted(bins),
+      layer: counted(heads.length),
+      head: counted(Math.max(...heads)),
+    };
     return numbersOf(axes, {
-      weight: [["seconds"], weights, saySound("is_weight", { who: whoWords(layer, head, mean, heads) })],
-      every_head: [["layer", "head", "seconds"], (at, one, position) => rows[at][one][position], saySound("is_every_head")],
+      weight: [
+        ["seconds"],
+        weights,
+        saySound("is_weight", { who: whoWords(layer, head, mean, heads) }),
+      ],
+      every_head: [
+        ["layer", "head", "seconds"],
+        (at, one, position) => rows[at][one][position],
+        saySound("is_every_head"),
+      ],
       spectrogram: [["band", "frame_seconds"], loud, saySound("is_spectrogram", { shades: true })],
     });
   }
@@ -281,7 +443,10 @@ export class SpectrogramViewer extends OverlayViewer {
   pictures() {
     const { layer, head, mean } = this.at;
     return [
-      { canvas: this.canvas, title: `${whoWords(layer, head, mean, this.sound.heads)}, from ${quoted(this.sound.words[this.shown])}` },
+      {
+        canvas: this.canvas,
+        title: `${whoWords(layer, head, mean, this.sound.heads)}, from ${quoted(this.sound.words[this.shown])}`,
+      },
       { thumbnails: this.heads, title: "every head: layer ↓ head →" },
     ];
   }

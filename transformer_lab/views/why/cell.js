@@ -10,7 +10,8 @@ export const sayWhy = messages(whyMessages);
 /** The index of the largest by size. @param {ArrayLike<number>} values */
 export function largestBySize(values) {
   let best = 0;
-  for (let i = 1; i < values.length; i++) if (Math.abs(values[i]) > Math.abs(values[best])) best = i;
+  for (let i = 1; i < values.length; i++)
+    if (Math.abs(values[i]) > Math.abs(values[best])) best = i;
   return best;
 }
 
@@ -46,12 +47,25 @@ export class WhyCell {
     const { info } = this;
     const d = ["dimension"];
     /** @type {Parameters<typeof numbersOf>[1]} */
-    const arrays = { q: [d, this.q, sayWhy("is_q")], k: [d, this.k, sayWhy("is_k")], product: [d, this.products, sayWhy("is_product")], score: [["key"], this.scores, sayWhy("is_score")], weight: [["key"], this.weights, sayWhy("is_weight")] };
+    const arrays = {
+      q: [d, this.q, sayWhy("is_q")],
+      k: [d, this.k, sayWhy("is_k")],
+      product: [d, this.products, sayWhy("is_product")],
+      score: [["key"], this.scores, sayWhy("is_score")],
+      weight: [["key"], this.weights, sayWhy("is_weight")],
+    };
     if (this.aboveProducts) arrays.product_above_mean = [d, this.aboveProducts, sayWhy("is_above")];
     for (const [name, split] of Object.entries(this.splits)) {
-      for (const side of ["query", "key"]) arrays[`${name}_by_${side}_source`] = [[`${side}_source`], split[side], sayWhy("is_by", { name, side })];
+      for (const side of ["query", "key"])
+        arrays[`${name}_by_${side}_source`] = [
+          [`${side}_source`],
+          split[side],
+          sayWhy("is_by", { name, side }),
+        ];
     }
-    const sources = Object.keys(this.splits).length ? { query_source: info.sources.query.names, key_source: info.sources.key.names } : {};
+    const sources = Object.keys(this.splits).length
+      ? { query_source: info.sources.query.names, key_source: info.sources.key.names }
+      : {};
     return numbersOf({ key: tokens.slice(0, info.keys), ...sources }, arrays);
   }
 
@@ -84,4 +98,5 @@ export class WhyCell {
 }
 
 /** The score of the first screen. @param {any} model */
-export const firstCell = (model) => new WhyCell(model.get("_cell"), bytesOf(model.get("_cell_data")));
+export const firstCell = (model) =>
+  new WhyCell(model.get("_cell"), bytesOf(model.get("_cell_data")));

@@ -1,6 +1,14 @@
 // Who competes in the row, and who wrote what a query and a key carry: both sides as ranked lists, and the two together.
 
-import { barPart, element, moveOf, picturePart, tokenElement, within, tableParts } from "../shared/dom.js";
+import {
+  barPart,
+  element,
+  moveOf,
+  picturePart,
+  tokenElement,
+  within,
+  tableParts,
+} from "../shared/dom.js";
 import { NumberMap } from "../shared/number_map.js";
 import { partColour } from "./waterfall.js";
 import { fixed, withSign, short } from "../shared/messages.js";
@@ -12,7 +20,8 @@ const LISTED = 8; // sources of a side; the rest together
 export class SourcePanel {
   /** @param {AbortSignal} signal */
   constructor(signal) {
-    const side = (name) => element("table", { class: "tl-blocks tl-side", "data-part": `${name}-side` });
+    const side = (name) =>
+      element("table", { class: "tl-blocks tl-side", "data-part": `${name}-side` });
     this.sides = { key: side("key"), query: side("query") };
     this.canvas = picturePart("table");
     this.map = new NumberMap(this.canvas, { hover: (at) => this.#point(at) }, signal);
@@ -27,7 +36,11 @@ export class SourcePanel {
       element(
         "div",
         { class: "tl-both-sides" },
-        element("p", { class: "tl-hint" }, "Both together: row, the query’s source; column, the key’s."),
+        element(
+          "p",
+          { class: "tl-hint" },
+          "Both together: row, the query’s source; column, the key’s.",
+        ),
         element("div", { class: "tl-map-box" }, this.canvas),
         this.text,
       ),
@@ -58,7 +71,9 @@ export class SourcePanel {
     this.note.textContent = split
       ? "Layer norms are frozen at their actual scale so that the parts add up. An edit shows how the scale would change without a part."
       : `Not known: ${why}.`;
-    this.hint.textContent = split ? `into the stream, ${above ? "of what lies above the row’s mean" : "of the score"}: ${fixed(split.total)}` : "";
+    this.hint.textContent = split
+      ? `into the stream, ${above ? "of what lies above the row’s mean" : "of the score"}: ${fixed(split.total)}`
+      : "";
     if (!split) return;
     this.#drawSide("key");
     this.#drawSide("query");
@@ -77,25 +92,51 @@ export class SourcePanel {
     if (!move) return;
     const { rows, columns } = this.map.scene;
     const now = this.spot;
-    this.#point(now ? { row: within(now.row + move[0], rows), column: within(now.column + move[1], columns) } : { row: 0, column: 0 });
+    this.#point(
+      now
+        ? { row: within(now.row + move[0], rows), column: within(now.column + move[1], columns) }
+        : { row: 0, column: 0 },
+    );
   }
 
   #drawSide(side) {
     const { cell, split, diverging } = this;
     const { names } = cell.info.sources[side];
     const values = split[side];
-    const order = Array.from(values, (_, i) => i).sort((a, b) => Math.abs(values[b]) - Math.abs(values[a]) || a - b);
+    const order = Array.from(values, (_, i) => i).sort(
+      (a, b) => Math.abs(values[b]) - Math.abs(values[a]) || a - b,
+    );
     const kept = order.slice(0, LISTED);
     const rest = order.slice(LISTED);
     const listed = kept.map((i) => ({ name: names[i], value: values[i] }));
-    if (rest.length) listed.push({ name: sayWhy("others", { n: rest.length }), value: rest.reduce((sum, i) => sum + values[i], 0) });
+    if (rest.length)
+      listed.push({
+        name: sayWhy("others", { n: rest.length }),
+        value: rest.reduce((sum, i) => sum + values[i], 0),
+      });
     const most = Math.max(...listed.map(({ value }) => Math.abs(value)), 1e-9);
-    const lines = listed.map(({ name, value }) => element("tr", {},
-      element("th", { scope: "row" }, name),
-      element("td", {}, barPart(Math.abs(value) / most, "", partColour(diverging, value, most)), element("span", { class: "tl-count" }, withSign(value)))));
+    const lines = listed.map(({ name, value }) =>
+      element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, name),
+        element(
+          "td",
+          {},
+          barPart(Math.abs(value) / most, "", partColour(diverging, value, most)),
+          element("span", { class: "tl-count" }, withSign(value)),
+        ),
+      ),
+    );
     const token = tokenElement(this.tokens[side]);
     this.sides[side].replaceChildren(
-      element("caption", { class: "tl-hint" }, side === "key" ? "The key’s side: what “" : "The query’s side: what “", token, `” (${cell.info[side]}) carries`),
+      element(
+        "caption",
+        { class: "tl-hint" },
+        side === "key" ? "The key’s side: what “" : "The query’s side: what “",
+        token,
+        `” (${cell.info[side]}) carries`,
+      ),
       element("tbody", {}, ...lines),
     );
   }
@@ -104,15 +145,29 @@ export class SourcePanel {
     const { cell, split, diverging, colours } = this;
     const names = (side, kept) => {
       const { short: all } = cell.info.sources[side];
-      return kept.length < all.length ? [...kept.map((i) => all[i]), "rest"] : kept.map((i) => all[i]);
+      return kept.length < all.length
+        ? [...kept.map((i) => all[i]), "rest"]
+        : kept.map((i) => all[i]);
     };
     const [rows, columns] = split.shape;
     const most = Math.max(...split.table.map(Math.abs), 1e-9);
     const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
-    this.map.show({
-      rows, columns, value: (row, column) => split.table[row * columns + column], low: -most, high: most, table: diverging,
-      colours, rowNames: names("query", split.rows), columnNames: names("key", split.columns), write: (x) => (Math.abs(x) < 0.05 ? "" : fixed(x, 1)),
-    }, Math.max(240, Math.min(560, box.clientWidth)), 31 * rows);
+    this.map.show(
+      {
+        rows,
+        columns,
+        value: (row, column) => split.table[row * columns + column],
+        low: -most,
+        high: most,
+        table: diverging,
+        colours,
+        rowNames: names("query", split.rows),
+        columnNames: names("key", split.columns),
+        write: (x) => (Math.abs(x) < 0.05 ? "" : fixed(x, 1)),
+      },
+      Math.max(240, Math.min(560, box.clientWidth)),
+      31 * rows,
+    );
     this.#tell();
   }
 
@@ -121,14 +176,22 @@ export class SourcePanel {
     const about = "Parts of the score by source: rows are the query’s, columns the key’s.";
     if (!spot) {
       this.canvas.setAttribute("aria-label", `${about} Arrow keys choose a cell.`);
-      this.text.replaceChildren(element("span", { class: "tl-quiet" }, "Hover over a cell for its number."));
+      this.text.replaceChildren(
+        element("span", { class: "tl-quiet" }, "Hover over a cell for its number."),
+      );
       return;
     }
-    const name = (side, kept, i) => (i < kept.length ? cell.info.sources[side].names[kept[i]] : "all others");
+    const name = (side, kept, i) =>
+      i < kept.length ? cell.info.sources[side].names[kept[i]] : "all others";
     const value = split.table[spot.row * split.shape[1] + spot.column];
     const text = `query’s ${name("query", split.rows, spot.row)} × key’s ${name("key", split.columns, spot.column)}: `;
-    this.text.replaceChildren(element("span", {}, text, element("b", { "data-part": "table-number" }, withSign(value, 3))));
-    this.canvas.setAttribute("aria-label", `${about} ${text}${withSign(value, 3)}. Arrow keys move.`);
+    this.text.replaceChildren(
+      element("span", {}, text, element("b", { "data-part": "table-number" }, withSign(value, 3))),
+    );
+    this.canvas.setAttribute(
+      "aria-label",
+      `${about} ${text}${withSign(value, 3)}. Arrow keys move.`,
+    );
   }
 }
 
@@ -146,15 +209,21 @@ export class RowPanel {
   /** @param {import("./cell.js").WhyCell} cell @param {string} query the query's token @param {string[]} keys */
   show(cell, query, keys) {
     this.cell = cell;
-    this.hint.replaceChildren("what “", tokenElement(query), `” (${cell.info.query}) attends to; choose a key`);
+    this.hint.replaceChildren(
+      "what “",
+      tokenElement(query),
+      `” (${cell.info.query}) attends to; choose a key`,
+    );
     this.#drawRow(keys);
     this.#drawLedger();
   }
 
   /** Another view points at a key. @param {{query: number | null, key: number | null} | null} spot */
   point(spot) {
-    const here = spot && (spot.query === null || spot.query === this.cell.info.query) ? spot.key : null;
-    for (const key of this.row.querySelectorAll("[data-key]")) key.classList.toggle("tl-pointed", Number(key.dataset.key) === here);
+    const here =
+      spot && (spot.query === null || spot.query === this.cell.info.query) ? spot.key : null;
+    for (const key of this.row.querySelectorAll("[data-key]"))
+      key.classList.toggle("tl-pointed", Number(key.dataset.key) === here);
   }
 
   #drawRow(names) {
@@ -165,7 +234,12 @@ export class RowPanel {
     const most = Math.max(...best.map((k) => cell.weights[k]), 1e-9);
     const lines = best.map((k) => {
       const chosen = k === key;
-      const choose = element("button", { type: "button", class: "tl-key", "data-key": k, "aria-pressed": String(chosen) }, tokenElement(names[k]), ` ${k}`);
+      const choose = element(
+        "button",
+        { type: "button", class: "tl-key", "data-key": k, "aria-pressed": String(chosen) },
+        tokenElement(names[k]),
+        ` ${k}`,
+      );
       choose.addEventListener("click", () => on.choose(query, k));
       choose.addEventListener("pointerenter", () => on.hover({ query, key: k }));
       choose.addEventListener("pointerleave", () => on.hover(null));
@@ -173,8 +247,17 @@ export class RowPanel {
         "tr",
         { class: chosen ? "tl-on" : "" },
         element("th", { scope: "row" }, choose),
-        element("td", {}, Number.isFinite(cell.scores[k]) ? fixed(cell.scores[k]) : sayWhy("masked")),
-        element("td", {}, barPart(cell.weights[k] / most, chosen ? "tl-chosen" : "tl-plain"), short(cell.weights[k], 4)),
+        element(
+          "td",
+          {},
+          Number.isFinite(cell.scores[k]) ? fixed(cell.scores[k]) : sayWhy("masked"),
+        ),
+        element(
+          "td",
+          {},
+          barPart(cell.weights[k] / most, chosen ? "tl-chosen" : "tl-plain"),
+          short(cell.weights[k], 4),
+        ),
       );
     });
     this.row.replaceChildren(
@@ -186,7 +269,13 @@ export class RowPanel {
   #drawLedger() {
     const { dot, scale, scaled, softcap, capped, bias, score, weight, mean } = this.cell.info;
     const line = (name, value, note) =>
-      element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value), element("td", { class: "tl-quiet" }, note));
+      element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, name),
+        element("td", {}, value),
+        element("td", { class: "tl-quiet" }, note),
+      );
     const masked = "masked: the query may not attend to it";
     const lines = [
       line("query · key", fixed(dot, 3), "the dot product"),
@@ -196,9 +285,16 @@ export class RowPanel {
     if (bias === null) lines.push(line("+ bias", "−∞", masked));
     else if (bias !== 0) lines.push(line("+ bias", withSign(bias, 3), "position bias or mask"));
     lines.push(
-      line("= score", score === null ? "−∞" : fixed(score, 3), mean === null ? "" : `the row’s mean before biases: ${fixed(mean, 3)}`),
+      line(
+        "= score",
+        score === null ? "−∞" : fixed(score, 3),
+        mean === null ? "" : `the row’s mean before biases: ${fixed(mean, 3)}`,
+      ),
       line("softmax", weight.toFixed(4), "its share among the row’s keys"),
     );
-    this.ledger.replaceChildren(element("caption", { class: "tl-hint" }, "From dot product to weight"), element("tbody", {}, ...lines));
+    this.ledger.replaceChildren(
+      element("caption", { class: "tl-hint" }, "From dot product to weight"),
+      element("tbody", {}, ...lines),
+    );
   }
 }

@@ -22,7 +22,13 @@ export class WhyViewer extends BaseViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
     const model = aliveScores(given, signal);
-    super(model, root, signal, { part: () => `layer-${model.get("layer")}-head-${model.get("head")}` }, carriesModel(given) ? new AskRow(model, signal) : null);
+    super(
+      model,
+      root,
+      signal,
+      { part: () => `layer-${model.get("layer")}-head-${model.get("head")}` },
+      carriesModel(given) ? new AskRow(model, signal) : null,
+    );
     /** @type {number | null} */
     this.place = null;
     /** @type {Answers<WhyCell>} */
@@ -35,7 +41,9 @@ export class WhyViewer extends BaseViewer {
       failed: (name, error) => {
         const held = model.get("_held");
         const [, , layer, head] = name.split("/");
-        return held ? `This page holds ${held} only; what is shown is still the last score of it.` : `Layer ${layer}, head ${head} cannot be shown: ${error.message}`;
+        return held
+          ? `This page holds ${held} only; what is shown is still the last score of it.`
+          : `Layer ${layer}, head ${head} cannot be shown: ${error.message}`;
       },
     });
     this.cell = this.answers.keep(firstCell(model));
@@ -70,7 +78,8 @@ export class WhyViewer extends BaseViewer {
     const kindName = this.model.get("kind");
     const { queries, keys } = this.kind;
     const [query, key] = this.model.get("selected") ?? [null, null];
-    const at = (value, count) => (value === null || value === undefined ? "-" : Math.min(value, count - 1));
+    const at = (value, count) =>
+      value === null || value === undefined ? "-" : Math.min(value, count - 1);
     return ["cell", kindName, this.layer, this.head, at(query, queries), at(key, keys)].join("/");
   }
 
@@ -81,7 +90,11 @@ export class WhyViewer extends BaseViewer {
   code() {
     const { kind, layer, head, query, key } = this.cell.info;
     const several = Object.keys(this.model.get("_kinds")).length > 1;
-    const more = [several && `kind="${kind}"`, this.model.get("_batch") && `batch=${this.model.get("_batch")}`, this.above && "above_mean=True"];
+    const more = [
+      several && `kind="${kind}"`,
+      this.model.get("_batch") && `batch=${this.model.get("_batch")}`,
+      this.above && "above_mean=True",
+    ];
     const call = this.cell.info.sources ? "score_by_source" : "score_by_dimension";
     return `tl.circuits.${call}(${["trace", layer, head, query, key, ...more.filter(Boolean)].join(", ")})`;
   }
@@ -104,12 +117,42 @@ export class WhyViewer extends BaseViewer {
     this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
     this.numbers = element("table", { class: "tl-table", "data-part": "dimensions" });
     root.append(
-      shell.header, ...(this.ask ? [this.ask.root] : []), this.controlBar, this.note, shell.message, this.sentence, this.answers.busy,
-      element("div", { class: "tl-panels tl-why" },
+      shell.header,
+      ...(this.ask ? [this.ask.root] : []),
+      this.controlBar,
+      this.note,
+      shell.message,
+      this.sentence,
+      this.answers.busy,
+      element(
+        "div",
+        { class: "tl-panels tl-why" },
         panelPart("row", "Who competes", this.rivals.hint, this.rivals.row, this.rivals.ledger),
-        panelPart("fall", "The score, number by number", this.fallHint, this.canvas, this.readout,
-          element("details", { class: "tl-details" }, element("summary", {}, "Every number as a table"), element("div", { class: "tl-numbers", tabindex: 0, role: "group", "aria-label": "Every number" }, this.numbers))),
-        panelPart("sources", "Who wrote it", this.sources.hint, this.sources.root, this.sources.note)),
+        panelPart(
+          "fall",
+          "The score, number by number",
+          this.fallHint,
+          this.canvas,
+          this.readout,
+          element(
+            "details",
+            { class: "tl-details" },
+            element("summary", {}, "Every number as a table"),
+            element(
+              "div",
+              { class: "tl-numbers", tabindex: 0, role: "group", "aria-label": "Every number" },
+              this.numbers,
+            ),
+          ),
+        ),
+        panelPart(
+          "sources",
+          "Who wrote it",
+          this.sources.hint,
+          this.sources.root,
+          this.sources.note,
+        ),
+      ),
     );
     this.canvas.addEventListener("keydown", (event) => this.#keyFall(event), { signal });
     this.freeByEscape();
@@ -118,33 +161,95 @@ export class WhyViewer extends BaseViewer {
   #buildControls() {
     const { shell, model, cell } = this;
     const names = Object.keys(model.get("_kinds"));
-    const { layers, heads, queries, keys, query_tokens: queryTokens, key_tokens: keyTokens } = this.kind;
+    const {
+      layers,
+      heads,
+      queries,
+      keys,
+      query_tokens: queryTokens,
+      key_tokens: keyTokens,
+    } = this.kind;
     const { layer, head, query, key } = cell.info;
-    const counted = (count, name, coloured) => Array.from({ length: count }, (_, i) => ({
-      value: i, text: String(i), name: `${name} ${i}`, colour: coloured ? headColour(i) : undefined,
-    }));
-    const group = (label, part, choices, chosen, choose) => radioGroup({ label, part, choices, chosen, choose }).root;
+    const counted = (count, name, coloured) =>
+      Array.from({ length: count }, (_, i) => ({
+        value: i,
+        text: String(i),
+        name: `${name} ${i}`,
+        colour: coloured ? headColour(i) : undefined,
+      }));
+    const group = (label, part, choices, chosen, choose) =>
+      radioGroup({ label, part, choices, chosen, choose }).root;
     const controls = [];
     if (names.length > 1) {
-      controls.push(group("Attention", "kind", names.map((name) => ({ value: name, text: KINDS[name] ?? name })), model.get("kind"), (name) => this.changeKind(name)));
+      controls.push(
+        group(
+          "Attention",
+          "kind",
+          names.map((name) => ({ value: name, text: KINDS[name] ?? name })),
+          model.get("kind"),
+          (name) => this.changeKind(name),
+        ),
+      );
     }
     controls.push(
-      group("Layer", "layer", counted(layers, "Layer"), layer, (value) => shell.set({ layer: value })),
-      group("Head", "head", counted(heads, "Head", true), head, (value) => shell.set({ head: value })),
-      stepped({ label: "Query", part: "query", count: queries, chosen: query, text: (at) => `${at} ${queryTokens[at]}`, choose: (at) => shell.set({ selected: [at, null] }) }),
-      stepped({ label: "Key", part: "key", count: keys, chosen: key, text: (at) => `${at} ${keyTokens[at]}`, choose: (at) => shell.set({ selected: [query, at] }) }),
+      group("Layer", "layer", counted(layers, "Layer"), layer, (value) =>
+        shell.set({ layer: value }),
+      ),
+      group("Head", "head", counted(heads, "Head", true), head, (value) =>
+        shell.set({ head: value }),
+      ),
+      stepped({
+        label: "Query",
+        part: "query",
+        count: queries,
+        chosen: query,
+        text: (at) => `${at} ${queryTokens[at]}`,
+        choose: (at) => shell.set({ selected: [at, null] }),
+      }),
+      stepped({
+        label: "Key",
+        part: "key",
+        count: keys,
+        chosen: key,
+        text: (at) => `${at} ${keyTokens[at]}`,
+        choose: (at) => shell.set({ selected: [query, at] }),
+      }),
     );
     if (cell.info.mean !== null) {
-      controls.push(group("Split", "split", [
-        { value: "score", text: "the score" },
-        { value: "above", text: "above the row’s mean", name: "What lies above the row’s mean: what all keys share falls away, as in the softmax" },
-      ], this.above ? "above" : "score", (value) => shell.set({ _options: { ...this.options, above: value === "above" } })));
+      controls.push(
+        group(
+          "Split",
+          "split",
+          [
+            { value: "score", text: "the score" },
+            {
+              value: "above",
+              text: "above the row’s mean",
+              name: "What lies above the row’s mean: what all keys share falls away, as in the softmax",
+            },
+          ],
+          this.above ? "above" : "score",
+          (value) => shell.set({ _options: { ...this.options, above: value === "above" } }),
+        ),
+      );
     }
     if (cell.info.pairs) {
-      controls.push(group("By", "unit", [
-        { value: "dimension", text: "dimension" },
-        { value: "pair", text: "rotary pair", name: "Rotary pair: two dimensions that turn together" },
-      ], this.pairs ? "pair" : "dimension", (value) => shell.set({ _options: { ...this.options, pairs: value === "pair" } })));
+      controls.push(
+        group(
+          "By",
+          "unit",
+          [
+            { value: "dimension", text: "dimension" },
+            {
+              value: "pair",
+              text: "rotary pair",
+              name: "Rotary pair: two dimensions that turn together",
+            },
+          ],
+          this.pairs ? "pair" : "dimension",
+          (value) => shell.set({ _options: { ...this.options, pairs: value === "pair" } }),
+        ),
+      );
     }
     putAnew(this.controlBar, controls);
   }
@@ -183,9 +288,18 @@ export class WhyViewer extends BaseViewer {
     this.tokens = { query: names.query_tokens[query], key: names.key_tokens[key] };
     this.rivals.show(cell, this.tokens.query, names.key_tokens);
     this.#drawFall();
-    this.sources.show({ cell, above: this.above, tokens: this.tokens, diverging: this.diverging, colours: shell.inks });
+    this.sources.show({
+      cell,
+      above: this.above,
+      tokens: this.tokens,
+      diverging: this.diverging,
+      colours: shell.inks,
+    });
     this.say(sayWhy("sentence", this.#why()));
-    this.canvas.setAttribute("aria-label", `The score as a sum of ${this.fall.parts.length} numbers. ${this.sentence.textContent} Left and right choose a number.`);
+    this.canvas.setAttribute(
+      "aria-label",
+      `The score as a sum of ${this.fall.parts.length} numbers. ${this.sentence.textContent} Left and right choose a number.`,
+    );
     this.root.dataset.shown = `${kind}/${layer}/${head}/${query}/${key}`;
     this.root.dataset.above = String(this.above);
   }
@@ -198,9 +312,23 @@ export class WhyViewer extends BaseViewer {
     const [keyPart, keyValue] = cell.best("key", above);
     const [queryPart, queryValue] = cell.best("query", above);
     return {
-      several: Object.keys(this.model.get("_kinds")).length > 1, kind, layer, head, query: tokens.query, key: tokens.key,
-      weight, scaled, score, apart: mean === null ? null : scaled - mean, above, dimension, product: products[dimension],
-      key_part: keyPart, key_value: keyValue, query_part: queryPart, query_value: queryValue,
+      several: Object.keys(this.model.get("_kinds")).length > 1,
+      kind,
+      layer,
+      head,
+      query: tokens.query,
+      key: tokens.key,
+      weight,
+      scaled,
+      score,
+      apart: mean === null ? null : scaled - mean,
+      above,
+      dimension,
+      product: products[dimension],
+      key_part: keyPart,
+      key_value: keyValue,
+      query_part: queryPart,
+      query_value: queryValue,
     };
   }
 
@@ -209,16 +337,35 @@ export class WhyViewer extends BaseViewer {
     const values = pairs ? cell.byPair(above) : cell.productsOf(above);
     const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
     this.drawnAs = { pairs, above };
-    this.fall.show({ values, table: this.diverging, colours: shell.inks, unit: pairs ? "rotary pair" : "dimension" }, Math.max(240, box.clientWidth), 260);
+    this.fall.show(
+      {
+        values,
+        table: this.diverging,
+        colours: shell.inks,
+        unit: pairs ? "rotary pair" : "dimension",
+      },
+      Math.max(240, box.clientWidth),
+      260,
+    );
     this.fallHint.textContent = above ? "q · (key − the row’s mean key) × scale" : "q · k × scale";
     this.#tell();
     const k = above ? cell.aboveK : cell.k;
     const members = pairs ? cell.pairs : [];
     const rows = this.fall.parts.map(({ index, value, to }) =>
-      element("tr", {}, element("th", { scope: "row" }, pairs ? members[index].join(", ") : String(index)),
-        ...(pairs ? [] : [element("td", {}, fixed(cell.q[index], 3)), element("td", {}, fixed(k[index], 3))]),
-        element("td", {}, withSign(value, 3)), element("td", {}, fixed(to, 3))));
-    const names = pairs ? ["pair", "product", "sum so far"] : ["dimension", "query", above ? "key above mean" : "key", "product", "sum so far"];
+      element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, pairs ? members[index].join(", ") : String(index)),
+        ...(pairs
+          ? []
+          : [element("td", {}, fixed(cell.q[index], 3)), element("td", {}, fixed(k[index], 3))]),
+        element("td", {}, withSign(value, 3)),
+        element("td", {}, fixed(to, 3)),
+      ),
+    );
+    const names = pairs
+      ? ["pair", "product", "sum so far"]
+      : ["dimension", "query", above ? "key above mean" : "key", "product", "sum so far"];
     this.numbers.replaceChildren(...tableParts(names, rows));
   }
 
@@ -229,13 +376,27 @@ export class WhyViewer extends BaseViewer {
     const { pairs, above } = this.drawnAs;
     const part = place === null ? null : fall.parts[place];
     if (!part) {
-      this.readout.replaceChildren(element("span", { class: "tl-quiet" }, `Bars add up to ${fixed(fall.total, 3)}. Hover over one for its numbers.`));
+      this.readout.replaceChildren(
+        element(
+          "span",
+          { class: "tl-quiet" },
+          `Bars add up to ${fixed(fall.total, 3)}. Hover over one for its numbers.`,
+        ),
+      );
       return;
     }
     const k = above ? cell.aboveK : cell.k;
-    const how = pairs ? "" : `: ${fixed(cell.q[part.index], 3)} × ${fixed(k[part.index], 3)} × ${cell.info.scale.toFixed(4)}`;
+    const how = pairs
+      ? ""
+      : `: ${fixed(cell.q[part.index], 3)} × ${fixed(k[part.index], 3)} × ${cell.info.scale.toFixed(4)}`;
     this.readout.replaceChildren(
-      element("span", {}, `${pairs ? `Pair ${cell.pairs[part.index].join(", ")}` : `Dimension ${part.index}`}${how} = `, element("b", { "data-part": "number" }, withSign(part.value, 4)), `; so far ${fixed(part.to, 3)}`),
+      element(
+        "span",
+        {},
+        `${pairs ? `Pair ${cell.pairs[part.index].join(", ")}` : `Dimension ${part.index}`}${how} = `,
+        element("b", { "data-part": "number" }, withSign(part.value, 4)),
+        `; so far ${fixed(part.to, 3)}`,
+      ),
     );
   }
 
@@ -244,8 +405,17 @@ export class WhyViewer extends BaseViewer {
   }
 
   pictures() {
-    const parts = [{ canvas: this.canvas, title: `the score, ${this.pairs ? "rotary pair by rotary pair" : "dimension by dimension"}` }];
-    if (this.sources.split) parts.push({ canvas: this.sources.canvas, title: "query’s source (row) × key’s source (column)" });
+    const parts = [
+      {
+        canvas: this.canvas,
+        title: `the score, ${this.pairs ? "rotary pair by rotary pair" : "dimension by dimension"}`,
+      },
+    ];
+    if (this.sources.split)
+      parts.push({
+        canvas: this.sources.canvas,
+        title: "query’s source (row) × key’s source (column)",
+      });
     return parts;
   }
 }

@@ -12,7 +12,9 @@ import { fixed } from "../shared/messages.js";
  * @returns {{index: number, value: number, from: number, to: number}[]}
  */
 export function fallingParts(values) {
-  const order = Array.from({ length: values.length }, (_, i) => i).sort((a, b) => values[b] - values[a] || a - b);
+  const order = Array.from({ length: values.length }, (_, i) => i).sort(
+    (a, b) => values[b] - values[a] || a - b,
+  );
   let sum = 0;
   return order.map((index) => {
     const from = sum;
@@ -34,10 +36,15 @@ export class Waterfall {
   constructor(canvas, hover, signal) {
     this.canvas = canvas;
     this.parts = [];
-    hearPointer(canvas, (x) => {
-      const place = Math.floor((x - this.left) / this.step);
-      return place >= 0 && place < this.parts.length ? place : null;
-    }, { hover }, signal);
+    hearPointer(
+      canvas,
+      (x) => {
+        const place = Math.floor((x - this.left) / this.step);
+        return place >= 0 && place < this.parts.length ? place : null;
+      },
+      { hover },
+      signal,
+    );
   }
 
   /**
@@ -67,23 +74,41 @@ export class Waterfall {
     const ends = [0, total, ...parts.map((p) => p.to)];
     const [low, most] = [Math.min(...ends), Math.max(...ends)];
     const high = most + 0.1 * (most - low || 1);
-    const ticks = niceTicks(low, high, Math.max(2, height / 45)).filter((tick) => tick <= high && tick >= low);
+    const ticks = niceTicks(low, high, Math.max(2, height / 45)).filter(
+      (tick) => tick <= high && tick >= low,
+    );
     this.left = 12 + Math.max(...ticks.map((tick) => context.measureText(tickText(tick)).width));
     const sumRoom = 56;
     const bottom = height - 34;
     this.step = (width - this.left - sumRoom) / Math.max(1, parts.length);
     const y = (value) => 14 + (1 - (value - low) / (high - low || 1)) * (bottom - 14);
-    ruledLines(context, ticks, { y, text: tickText, left: this.left, right: width, inks: scene.colours });
+    ruledLines(context, ticks, {
+      y,
+      text: tickText,
+      left: this.left,
+      right: width,
+      inks: scene.colours,
+    });
     const largestPart = Math.max(...parts.map((p) => Math.abs(p.value)), 1e-9);
     const thick = Math.max(1, this.step - (this.step > 4 ? 1 : 0));
     parts.forEach((part, i) => {
       const x = this.left + i * this.step;
       context.fillStyle = partColour(scene.table, part.value, largestPart);
-      context.fillRect(x, Math.min(y(part.from), y(part.to)), thick, Math.max(1, Math.abs(y(part.to) - y(part.from))));
+      context.fillRect(
+        x,
+        Math.min(y(part.from), y(part.to)),
+        thick,
+        Math.max(1, Math.abs(y(part.to) - y(part.from))),
+      );
       if (i !== place) return;
       context.strokeStyle = scene.colours.accent;
       context.lineWidth = 2;
-      context.strokeRect(x, Math.min(y(part.from), y(part.to)), thick, Math.max(2, Math.abs(y(part.to) - y(part.from))));
+      context.strokeRect(
+        x,
+        Math.min(y(part.from), y(part.to)),
+        thick,
+        Math.max(2, Math.abs(y(part.to) - y(part.from))),
+      );
       context.lineWidth = 1;
     });
     this.#names(context, bottom, place);
@@ -109,7 +134,12 @@ export class Waterfall {
   #sum(context, y, x, width) {
     const { colours } = this.scene;
     context.fillStyle = colours.ink;
-    context.fillRect(x, Math.min(y(0), y(this.total)), width, Math.max(1, Math.abs(y(0) - y(this.total))));
+    context.fillRect(
+      x,
+      Math.min(y(0), y(this.total)),
+      width,
+      Math.max(1, Math.abs(y(0) - y(this.total))),
+    );
     context.textAlign = "center";
     context.font = "bold 12px system-ui, sans-serif";
     context.fillText(fixed(this.total), x + width / 2, Math.min(y(0), y(this.total)) - 8);

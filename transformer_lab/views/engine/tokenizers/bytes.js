@@ -2,7 +2,8 @@
 // Sennrich et al. 2016; bytes instead of characters, Radford et al. 2019.
 
 /** Unicode's white space, inside a class. */
-export const SPACE = "\\t-\\r\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+export const SPACE =
+  "\\t-\\r\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 /** Pieces that are never merged with each other: GPT-2's pattern. */
 const PIECES = new RegExp(
   `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${SPACE}\\p{L}\\p{N}]+|[${SPACE}]+(?![^${SPACE}])|[${SPACE}]+`,
@@ -13,7 +14,9 @@ const PIECES = new RegExp(
 export const BYTE_SIGNS = (() => {
   const plain = (byte) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
   let others = 256;
-  return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(plain(byte) ? byte : others++));
+  return Array.from({ length: 256 }, (_, byte) =>
+    String.fromCharCode(plain(byte) ? byte : others++),
+  );
 })();
 
 export const BYTE_OF = new Map(BYTE_SIGNS.map((sign, byte) => [sign, byte]));
@@ -54,7 +57,8 @@ export class Merges {
       const { place, id } = top;
       const right = next[place];
       // Another merge may have taken one of the two since.
-      if (ids[place] < 0 || right < 0 || this.pairs.get(ids[place])?.get(ids[right])?.id !== id) continue;
+      if (ids[place] < 0 || right < 0 || this.pairs.get(ids[place])?.get(ids[right])?.id !== id)
+        continue;
       ids[place] = id;
       ids[right] = -1;
       next[place] = next[right];

@@ -13,7 +13,8 @@ const partBy = (table, value) => table[value.type](value);
 
 // ---- what happens to a text before it is cut --------------------------------------------------------
 
-const CHINESE = /[\u4e00-\u9fff\u3400-\u4dbf\u{20000}-\u{2a6df}\u{2a700}-\u{2b73f}\u{2b740}-\u{2b81f}\u{2b920}-\u{2ceaf}\uf900-\ufaff\u{2f800}-\u{2fa1f}]/gu;
+const CHINESE =
+  /[\u4e00-\u9fff\u3400-\u4dbf\u{20000}-\u{2a6df}\u{2a700}-\u{2b73f}\u{2b740}-\u{2b81f}\u{2b920}-\u{2ceaf}\uf900-\ufaff\u{2f800}-\u{2fa1f}]/gu;
 const SPACES = new RegExp(`[${SPACE}]`, "gu");
 const WHITE_SIGN = new RegExp(`[${SPACE}]`);
 const WORD = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}";
@@ -22,7 +23,8 @@ const CONTROLS = /[\0\ufffd]|(?![\t\n\r])[\p{Cc}\p{Cf}\p{Co}]/gu;
 const ENDS = [new RegExp(`^[${SPACE}]+`, "u"), new RegExp(`[${SPACE}]+$`, "u")];
 
 /** @param {{String?: string, Regex?: string}} pattern */
-const regexOf = ({ String: plain, Regex: source }) => new RegExp(plain === undefined ? /** @type {string} */ (source) : escaped(plain), "gu");
+const regexOf = ({ String: plain, Regex: source }) =>
+  new RegExp(plain === undefined ? /** @type {string} */ (source) : escaped(plain), "gu");
 const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
 const form = (name) => () => (text) => text.normalize(name);
 
@@ -34,14 +36,28 @@ const NORMALIZERS = {
   NFKD: form("NFKD"),
   Lowercase: () => (text) => Array.from(text, (c) => c.toLowerCase()).join(""),
   StripAccents: () => (text) => text.replace(/\p{M}/gu, ""),
-  Strip: ({ strip_left: left, strip_right: right }) => (text) => [left, right].reduce((rest, on, i) => (on ? rest.replace(ENDS[i], "") : rest), text),
-  Prepend: ({ prepend }) => (text) => text && prepend + text,
-  Replace: ({ pattern, content }) => (text) => text.replace(regexOf(pattern), () => content),
+  Strip:
+    ({ strip_left: left, strip_right: right }) =>
+    (text) =>
+      [left, right].reduce((rest, on, i) => (on ? rest.replace(ENDS[i], "") : rest), text),
+  Prepend:
+    ({ prepend }) =>
+    (text) =>
+      text && prepend + text,
+  Replace:
+    ({ pattern, content }) =>
+    (text) =>
+      text.replace(regexOf(pattern), () => content),
   Sequence({ normalizers }) {
     const all = normalizers.map((one) => partBy(NORMALIZERS, one));
     return (text) => all.reduce((rest, normalize) => normalize(rest), text);
   },
-  BertNormalizer({ clean_text: clean, handle_chinese_chars: chinese, strip_accents: strip, lowercase: lower }) {
+  BertNormalizer({
+    clean_text: clean,
+    handle_chinese_chars: chinese,
+    strip_accents: strip,
+    lowercase: lower,
+  }) {
     return (text) => {
       if (clean) text = text.replace(CONTROLS, "").replace(SPACES, " ");
       if (chinese) text = text.replace(CHINESE, " $& ");
@@ -62,7 +78,11 @@ function splitBy(text, pattern, behavior, invert = false) {
   }
   if (from < text.length) spans.push({ text: text.slice(from), is: invert });
   if (behavior === "Removed") return spans.filter(({ is }) => !is).map((span) => span.text);
-  const joins = { MergedWithPrevious: (span, last) => span.is && !last.is, MergedWithNext: (span, last) => !span.is && last.is, Contiguous: (span, last) => span.is === last.is }[behavior];
+  const joins = {
+    MergedWithPrevious: (span, last) => span.is && !last.is,
+    MergedWithNext: (span, last) => !span.is && last.is,
+    Contiguous: (span, last) => span.is === last.is,
+  }[behavior];
   const pieces = [];
   for (const [i, span] of spans.entries()) {
     if (i && joins?.(span, spans[i - 1])) pieces[pieces.length - 1] += span.text;
@@ -73,24 +93,46 @@ function splitBy(text, pattern, behavior, invert = false) {
 
 /** Each is given a piece, and whether it begins the text. @type {Record<string, (value: any) => (text: string, first: boolean) => string[]>} */
 const CUTTERS = {
-  BertPreTokenizer: () => (text) => text.match(new RegExp(`[!-/:-@\\[-\`{-~\\p{P}]|(?:(?![!-/:-@\\[-\`{-~\\p{P}])[^${SPACE}])+`, "gu")) ?? [],
-  Digits: ({ individual_digits: single }) => (text) => text.match(single ? /\p{N}|\P{N}+/gu : /\p{N}+|\P{N}+/gu) ?? [],
-  Punctuation: ({ behavior }) => (text) => splitBy(text, /[!-/:-@[-`{-~\p{P}]/gu, behavior),
-  Split: ({ pattern, behavior, invert }) => (text) => splitBy(text, regexOf(pattern), behavior, invert),
+  BertPreTokenizer: () => (text) =>
+    text.match(
+      new RegExp(`[!-/:-@\\[-\`{-~\\p{P}]|(?:(?![!-/:-@\\[-\`{-~\\p{P}])[^${SPACE}])+`, "gu"),
+    ) ?? [],
+  Digits:
+    ({ individual_digits: single }) =>
+    (text) =>
+      text.match(single ? /\p{N}|\P{N}+/gu : /\p{N}+|\P{N}+/gu) ?? [],
+  Punctuation:
+    ({ behavior }) =>
+    (text) =>
+      splitBy(text, /[!-/:-@[-`{-~\p{P}]/gu, behavior),
+  Split:
+    ({ pattern, behavior, invert }) =>
+    (text) =>
+      splitBy(text, regexOf(pattern), behavior, invert),
   Whitespace: () => (text) => text.match(new RegExp(`[${WORD}]+|[^${WORD}${SPACE}]+`, "gu")) ?? [],
   WhitespaceSplit: () => (text) => splitBy(text, SPACES, "Removed"),
-  Metaspace: ({ replacement: sign, prepend_scheme: scheme, split }) => (text, first) => {
-    const plain = text.replaceAll(" ", sign);
-    const whole = (scheme === "always" || (scheme === "first" && first)) && !plain.startsWith(sign) ? sign + plain : plain;
-    return split ? splitBy(whole, regexOf({ String: sign }), "MergedWithNext") : [whole];
-  },
-  ByteLevel: ({ add_prefix_space: prefix, use_regex: cut }) => (text) => {
-    const whole = prefix && !text.startsWith(" ") ? ` ${text}` : text;
-    return (cut ?? true ? piecesOf(whole) : [whole]).map((piece) => Array.from(new TextEncoder().encode(piece), (byte) => BYTE_SIGNS[byte]).join(""));
-  },
+  Metaspace:
+    ({ replacement: sign, prepend_scheme: scheme, split }) =>
+    (text, first) => {
+      const plain = text.replaceAll(" ", sign);
+      const whole =
+        (scheme === "always" || (scheme === "first" && first)) && !plain.startsWith(sign)
+          ? sign + plain
+          : plain;
+      return split ? splitBy(whole, regexOf({ String: sign }), "MergedWithNext") : [whole];
+    },
+  ByteLevel:
+    ({ add_prefix_space: prefix, use_regex: cut }) =>
+    (text) => {
+      const whole = prefix && !text.startsWith(" ") ? ` ${text}` : text;
+      return ((cut ?? true) ? piecesOf(whole) : [whole]).map((piece) =>
+        Array.from(new TextEncoder().encode(piece), (byte) => BYTE_SIGNS[byte]).join(""),
+      );
+    },
   Sequence({ pretokenizers }) {
     const all = pretokenizers.map((one) => partBy(CUTTERS, one));
-    return (text, first) => all.reduce((pieces, cut) => pieces.flatMap((piece, i) => cut(piece, first && !i)), [text]);
+    return (text, first) =>
+      all.reduce((pieces, cut) => pieces.flatMap((piece, i) => cut(piece, first && !i)), [text]);
   },
 };
 
@@ -99,8 +141,17 @@ const CUTTERS = {
 /** @type {Record<string, (value: any, ids: Map<string, number>) => Model>} */
 const MODELS = {
   BPE(model, ids) {
-    const merges = new Merges(ids, model.merges.map((pair) => (typeof pair === "string" ? pair.split(" ") : pair)));
-    const { end_of_word_suffix: suffix, byte_fallback: fallback, fuse_unk: fuse, unk_token: unknown, ignore_merges: whole } = model;
+    const merges = new Merges(
+      ids,
+      model.merges.map((pair) => (typeof pair === "string" ? pair.split(" ") : pair)),
+    );
+    const {
+      end_of_word_suffix: suffix,
+      byte_fallback: fallback,
+      fuse_unk: fuse,
+      unk_token: unknown,
+      ignore_merges: whole,
+    } = model;
     /** @param {string} piece */
     const lettersOf = (piece) => {
       const letters = Array.from(piece);
@@ -108,7 +159,10 @@ const MODELS = {
       let strange = /** @type {number | null} */ (null); // an unknown letter that has not been put yet
       for (const [i, letter] of letters.entries()) {
         const id = ids.get(suffix && i === letters.length - 1 ? letter + suffix : letter);
-        const bytes = id === undefined && fallback ? byteNames(letter).map((byte) => ids.get(byte)) : [undefined];
+        const bytes =
+          id === undefined && fallback
+            ? byteNames(letter).map((byte) => ids.get(byte))
+            : [undefined];
         if (id === undefined && bytes.every((byte) => byte !== undefined)) {
           found.push(.../** @type {number[]} */ (bytes));
           continue;
@@ -122,7 +176,13 @@ const MODELS = {
       }
       return strange === null ? found : [...found, strange];
     };
-    return { encode: remembered((piece) => (whole && ids.has(piece) ? [/** @type {number} */ (ids.get(piece))] : merges.merged(lettersOf(piece)))) };
+    return {
+      encode: remembered((piece) =>
+        whole && ids.has(piece)
+          ? [/** @type {number} */ (ids.get(piece))]
+          : merges.merged(lettersOf(piece)),
+      ),
+    };
   },
   /** The pieces whose scores sum to most (Kudo 2018). */
   Unigram({ vocab, unk_id: unknown, byte_fallback: fallback }, ids) {
@@ -133,7 +193,8 @@ const MODELS = {
       if (id !== undefined) return [id];
       const bytes = fallback ? byteNames(piece).map((byte) => ids.get(byte)) : [undefined];
       if (bytes.every((byte) => byte !== undefined)) return bytes;
-      if (unknown === null) throw new Error(`“${piece}” is no token of this model, which has none for what is unknown`);
+      if (unknown === null)
+        throw new Error(`“${piece}” is no token of this model, which has none for what is unknown`);
       return [unknown];
     };
     return {
@@ -160,7 +221,8 @@ const MODELS = {
         for (let end = letters.length; end > 0; end = best[end - 1].from) {
           const { from, id } = best[end - 1];
           const text = letters.slice(from, end).join("");
-          if (found[0]?.id === unknown && id === unknown) found[0].text = text + found[0].text; // neighbours that are unknown are one
+          if (found[0]?.id === unknown && id === unknown)
+            found[0].text = text + found[0].text; // neighbours that are unknown are one
           else found.unshift({ text, id });
         }
         return found.flatMap(({ text }) => idsOf(text));
@@ -171,17 +233,23 @@ const MODELS = {
     return {
       encode(piece) {
         const id = ids.get(piece) ?? ids.get(unknown);
-        if (id === undefined) throw new Error(`text has “${display(piece)}”, which is not one of ${Array.from(ids.keys(), display).join("")}`);
+        if (id === undefined)
+          throw new Error(
+            `text has “${display(piece)}”, which is not one of ${Array.from(ids.keys(), display).join("")}`,
+          );
         return [id];
       },
     };
   },
-  WordPiece({ unk_token: unknown, continuing_subword_prefix: prefix, max_input_chars_per_word: most }, ids) {
+  WordPiece(
+    { unk_token: unknown, continuing_subword_prefix: prefix, max_input_chars_per_word: most },
+    ids,
+  ) {
     return {
       encode(piece) {
         const letters = Array.from(piece);
         const found = [];
-        for (let from = 0; from < letters.length && letters.length <= most; ) {
+        for (let from = 0; from < letters.length && letters.length <= most;) {
           let to = letters.length;
           const named = () => ids.get((from ? prefix : "") + letters.slice(from, to).join(""));
           while (to > from && named() === undefined) to--;
@@ -196,32 +264,68 @@ const MODELS = {
   },
 };
 
-const TIDY = [[" .", "."], [" ?", "?"], [" !", "!"], [" ,", ","], [" ' ", "'"], [" n't", "n't"], [" 'm", "'m"], [" do not", " don't"], [" 's", "'s"], [" 've", "'ve"], [" 're", "'re"]];
+const TIDY = [
+  [" .", "."],
+  [" ?", "?"],
+  [" !", "!"],
+  [" ,", ","],
+  [" ' ", "'"],
+  [" n't", "n't"],
+  [" 'm", "'m"],
+  [" do not", " don't"],
+  [" 's", "'s"],
+  [" 've", "'ve"],
+  [" 're", "'re"],
+];
 
-const textOf = (bytes, options = {}) => new TextDecoder("utf-8", { ignoreBOM: true, ...options }).decode(Uint8Array.from(bytes));
+const textOf = (bytes, options = {}) =>
+  new TextDecoder("utf-8", { ignoreBOM: true, ...options }).decode(Uint8Array.from(bytes));
 
 /** Each makes strings of strings; joined, they are the text. @type {Record<string, (value: any) => (tokens: string[]) => string[]>} */
 const JOINERS = {
-  ByteLevel: () => (tokens) => [textOf(tokens.flatMap((token) => bytesOfToken(token) ?? [...new TextEncoder().encode(token)]))],
-  WordPiece: ({ prefix, cleanup }) => (tokens) =>
-    tokens.map((token, i) => {
-      const joined = i === 0 ? token : token.startsWith(prefix) ? token.slice(prefix.length) : ` ${token}`;
-      return cleanup ? TIDY.reduce((text, [from, to]) => text.replaceAll(from, to), joined) : joined;
-    }),
-  Metaspace: ({ replacement: sign, prepend_scheme: scheme }) => (tokens) => tokens.map((token, i) => token.replaceAll(sign, !i && scheme !== "never" ? "" : " ")),
-  Replace: ({ pattern, content }) => (tokens) => tokens.map((token) => token.replace(regexOf(pattern), () => content)),
-  BPEDecoder: ({ suffix }) => (tokens) => tokens.map((token, i) => token.replaceAll(suffix, i === tokens.length - 1 ? "" : " ")),
+  ByteLevel: () => (tokens) => [
+    textOf(tokens.flatMap((token) => bytesOfToken(token) ?? [...new TextEncoder().encode(token)])),
+  ],
+  WordPiece:
+    ({ prefix, cleanup }) =>
+    (tokens) =>
+      tokens.map((token, i) => {
+        const joined =
+          i === 0 ? token : token.startsWith(prefix) ? token.slice(prefix.length) : ` ${token}`;
+        return cleanup
+          ? TIDY.reduce((text, [from, to]) => text.replaceAll(from, to), joined)
+          : joined;
+      }),
+  Metaspace:
+    ({ replacement: sign, prepend_scheme: scheme }) =>
+    (tokens) =>
+      tokens.map((token, i) => token.replaceAll(sign, !i && scheme !== "never" ? "" : " ")),
+  Replace:
+    ({ pattern, content }) =>
+    (tokens) =>
+      tokens.map((token) => token.replace(regexOf(pattern), () => content)),
+  BPEDecoder:
+    ({ suffix }) =>
+    (tokens) =>
+      tokens.map((token, i) => token.replaceAll(suffix, i === tokens.length - 1 ? "" : " ")),
   /** Spaces between words. */
-  Words: ({ closing, opening }) => (tokens) => tokens.map((token, i) => (i && !closing.includes(token) && !opening.includes(tokens[i - 1]) ? ` ${token}` : token)),
+  Words:
+    ({ closing, opening }) =>
+    (tokens) =>
+      tokens.map((token, i) =>
+        i && !closing.includes(token) && !opening.includes(tokens[i - 1]) ? ` ${token}` : token,
+      ),
   Fuse: () => (tokens) => [tokens.join("")],
-  Strip: ({ content, start, stop }) => (tokens) =>
-    tokens.map((token) => {
-      const letters = Array.from(token);
-      let [from, to] = [0, letters.length];
-      while (from < Math.min(start, to) && letters[from] === content) from++;
-      while (to > Math.max(letters.length - stop, from) && letters[to - 1] === content) to--;
-      return letters.slice(from, to).join("");
-    }),
+  Strip:
+    ({ content, start, stop }) =>
+    (tokens) =>
+      tokens.map((token) => {
+        const letters = Array.from(token);
+        let [from, to] = [0, letters.length];
+        while (from < Math.min(start, to) && letters[from] === content) from++;
+        while (to > Math.max(letters.length - stop, from) && letters[to - 1] === content) to--;
+        return letters.slice(from, to).join("");
+      }),
   ByteFallback: () => (tokens) => {
     const found = /** @type {string[]} */ ([]);
     let bytes = /** @type {number[]} */ ([]);
@@ -251,7 +355,11 @@ const JOINERS = {
 };
 
 /** Names of the bytes of a text that has no piece. @param {string} text */
-const byteNames = (text) => Array.from(new TextEncoder().encode(text), (byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
+const byteNames = (text) =>
+  Array.from(
+    new TextEncoder().encode(text),
+    (byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`,
+  );
 
 /** With the answers for pieces that were asked about. @param {(piece: string) => number[]} f */
 function remembered(f) {
@@ -275,9 +383,16 @@ function bytesOfToken(token) {
 /** What is put around a text: ids before it, and behind. @returns {[number[], number[]]} */
 function around(value) {
   if (!value || value.type === "ByteLevel") return [[], []];
-  if (value.type === "BertProcessing" || value.type === "RobertaProcessing") return [[value.cls[1]], [value.sep[1]]];
+  if (value.type === "BertProcessing" || value.type === "RobertaProcessing")
+    return [[value.cls[1]], [value.sep[1]]];
   if (value.type === "Sequence") {
-    return value.processors.map(around).reduce(([left, right], [before, behind]) => [[...before, ...left], [...right, ...behind]], [[], []]);
+    return value.processors.map(around).reduce(
+      ([left, right], [before, behind]) => [
+        [...before, ...left],
+        [...right, ...behind],
+      ],
+      [[], []],
+    );
   }
   const at = value.single.findIndex((part) => part.Sequence);
   const ids = (parts) => parts.flatMap((part) => value.special_tokens[part.SpecialToken.id].ids);
@@ -297,7 +412,11 @@ export class PartsTokenizer {
     this.pieces = pieces;
     this.special = new Set(special);
     this.hidden = new Set(hidden);
-    const byName = new Map(Array.isArray(model.vocab) ? model.vocab.map(([name], id) => [name, id]) : Object.entries(model.vocab));
+    const byName = new Map(
+      Array.isArray(model.vocab)
+        ? model.vocab.map(([name], id) => [name, id])
+        : Object.entries(model.vocab),
+    );
     this.model = MODELS[model.type](model, byName);
     this.normalize = partBy(NORMALIZERS, normalizer);
     this.cut = cutter ? partBy(CUTTERS, cutter) : (text) => [text];
@@ -308,12 +427,17 @@ export class PartsTokenizer {
     for (const one of added) this.names.set(one.id, one.content);
     this.added = new Map(added.map((one) => [one.content, one]));
     const longest = [...added].sort((a, b) => b.content.length - a.content.length);
-    this.marks = added.length ? new RegExp(longest.map(({ content }) => escaped(content)).join("|"), "gu") : null;
+    this.marks = added.length
+      ? new RegExp(longest.map(({ content }) => escaped(content)).join("|"), "gu")
+      : null;
   }
 
   /** Rows that an embedding must have: a padding token is often added behind the last, since no text has it. */
   get rows() {
-    return Array.from(this.names.keys()).reduce((most, id) => (id === this.ids.pad ? most : Math.max(most, id + 1)), 0);
+    return Array.from(this.names.keys()).reduce(
+      (most, id) => (id === this.ids.pad ? most : Math.max(most, id + 1)),
+      0,
+    );
   }
 
   /** @param {string} text */
@@ -336,7 +460,8 @@ export class PartsTokenizer {
   /** What stands between two tokens that were added, and whether the text begins with it. */
   add(ids, text, first) {
     if (!text) return;
-    for (const piece of this.cut(this.normalize(text), first)) for (const id of this.model.encode(piece)) ids.push(id);
+    for (const piece of this.cut(this.normalize(text), first))
+      for (const id of this.model.encode(piece)) ids.push(id);
   }
 
   /** @param {number[]} ids */
@@ -351,7 +476,9 @@ export class PartsTokenizer {
       const name = this.names.get(id);
       if (name === undefined) return `⟨${id}⟩`; // models often have more rows than the tokenizer has tokens
       const one = this.pieces && /^<0x([0-9A-F]{2})>$/i.exec(name); // a byte that SentencePiece has no piece for
-      const bytes = this.special.has(id) ? null : (this.byteLevel && bytesOfToken(name)) || (one && [parseInt(one[1], 16)]);
+      const bytes = this.special.has(id)
+        ? null
+        : (this.byteLevel && bytesOfToken(name)) || (one && [parseInt(one[1], 16)]);
       if (bytes) return displayBytes(Uint8Array.from(bytes));
       return display(this.pieces && !this.special.has(id) ? name.replaceAll("▁", " ") : name);
     });

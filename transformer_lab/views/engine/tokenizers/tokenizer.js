@@ -3,7 +3,8 @@
 import { PartsTokenizer } from "./parts.js";
 
 /** The tokenizer that these values describe: by its parts, or what was recorded of one. @param {any} values */
-export const tokenizerOf = (values) => (values.why === undefined ? new PartsTokenizer(values) : new RecordedTokenizer(values));
+export const tokenizerOf = (values) =>
+  values.why === undefined ? new PartsTokenizer(values) : new RecordedTokenizer(values);
 
 /** The texts that a tokenizer read which does not run here, and the names of its tokens. */
 class RecordedTokenizer {
