@@ -7,6 +7,7 @@ claim that fails the notebook if it is false).
 
 from transformer_lab.lessons.claims import Claim, ClaimFailed, claim
 from transformer_lab.lessons.exercises.checking import CheckResult, check
+from transformer_lab.lessons.exercises.earlier import Earlier, earlier
 from transformer_lab.lessons.exercises.exercise import Exercise, exercise
 from transformer_lab.lessons.presets import Lesson, presets
 from transformer_lab.lessons.progress import Progress, progress
@@ -16,6 +17,7 @@ __all__ = [
     "CheckResult",
     "Claim",
     "ClaimFailed",
+    "Earlier",
     "Exercise",
     "Lesson",
     "NotebookFailed",
@@ -23,6 +25,7 @@ __all__ = [
     "UnknownParameter",
     "check",
     "claim",
+    "earlier",
     "exercise",
     "presets",
     "progress",

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from transformer_lab.lessons.cards import Card, Shown
+from transformer_lab.lessons.exercises.answers import save_answer
 from transformer_lab.lessons.exercises.exercise import Exercise
 from transformer_lab.lessons.exercises.guard import Outcome, run_limited, where
 from transformer_lab.lessons.graders import Case, Grader, Unfit
@@ -85,7 +86,7 @@ def check(exercise: Exercise, *, seconds: float = 10.0) -> CheckResult:
     Nothing that the learner's function or class does raises an error here: wrong types and shapes, NaN,
     errors, prints and endless loops are all explained in a sentence. Numbers are compared in float64 on
     the CPU, once type, shape and finiteness are right; a correct result in bf16 or on another device
-    passes. Solved exercises are saved in the progress file.
+    passes. Solved exercises are saved in the progress file, and their sources beside it.
 
     Args:
         exercise: an exercise defined with `@exercise(...)`.
@@ -121,8 +122,8 @@ def check(exercise: Exercise, *, seconds: float = 10.0) -> CheckResult:
             )
     exercise.passed = True
     if exercise.lesson.answers == "learner":
-        saved = record(grader.name)
-        notes += [saved] if saved else []
+        trouble = [record(grader.name), save_answer(grader.name, exercise.written)]
+        notes += filter(None, trouble)
     used = f"your {exercise.kind}" if exercise.lesson.answers == "learner" else "our solution"
     return CheckResult(
         exercise.__name__,
