@@ -294,7 +294,7 @@ def test_the_end_of_a_lesson_tells_of_one_exercise_and_of_several(runs):
         presets("12").finish()
     )
     check(exercise("attention", presets("01"))(solutions.attention))
-    told = f"You have solved 1 of its 3 exercises, and 1 of {total} in the course."
+    told = f"You have solved 1 of its 2 exercises, and 1 of {total} in the course."
     assert told in repr(presets("01").finish())
     assert presets("00").finish().card().lines == []
 

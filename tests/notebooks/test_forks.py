@@ -7,7 +7,6 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 
 
-
 @pytest.fixture
 def fork():
     """Start a kernel; returns its manager and what gives an expression's value in it, as text."""
@@ -38,10 +37,14 @@ def test_a_fork_is_as_new_as_any_kernel(fork, sealed, monkeypatch):
     monkeypatch.chdir(sealed)
     (sealed / "beside.py").write_text("answer = 42")
     _, one = fork()
-    loaded = one("[name in sys.modules for name in ('torch', 'transformer_lab', 'tests')]", "import sys")
+    loaded = one(
+        "[name in sys.modules for name in ('torch', 'transformer_lab', 'tests')]", "import sys"
+    )
     assert loaded == "[True, False, False]"
     assert eval(one("os.environ['ANSWER'], os.getcwd()", "import os")) == ("42", str(sealed))
-    assert one("beside.answer, sitecustomize.connect", "import beside, sitecustomize").startswith("(42")
+    assert one("beside.answer, sitecustomize.connect", "import beside, sitecustomize").startswith(
+        "(42"
+    )
     one("x", "x = 1")
     monkeypatch.setenv("ANSWER", "43")
     _, other = fork()

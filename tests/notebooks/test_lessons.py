@@ -1,6 +1,8 @@
 """Every lesson runs from top to bottom with the learner's stubs, and our solutions are right in it."""
 
+import ast
 import importlib.util
+import inspect
 import json
 import re
 from pathlib import Path
@@ -9,7 +11,7 @@ import nbformat
 import pytest
 
 from transformer_lab.lessons import run_notebook
-from transformer_lab.lessons.graders import exercises_of
+from transformer_lab.lessons.graders import exercise_names, exercises_of, find
 from transformer_lab.lessons.listing import lesson_paths, number_of
 from transformer_lab.lessons.presets import FINISHED
 from transformer_lab.lessons.runner import parameters_of
@@ -23,6 +25,14 @@ _spec.loader.exec_module(measure_lessons)
 LESSONS = lesson_paths(FOLDER)
 NAMES = [path.stem for path in LESSONS]
 MEBIBYTE = 2**20
+WITHOUT_PSEUDOCODE = {"05", "05b", "08", "11", "15", "16", "22"}
+
+
+def longer_than(name: str, lines: int) -> bool:
+    """Whether an exercise's solution has more lines below its head."""
+    source = inspect.getsource(find(*name.split("/")).reference)
+    body = source.splitlines()[ast.parse(source).body[0].body[0].lineno - 1 :]
+    return len([line for line in body if line.strip()]) > lines
 
 
 def text_of(cells) -> str:
@@ -137,11 +147,37 @@ def test_every_exercise_has_its_parts_and_the_solution_shown_is_ours(path):
     for name in names:
         assert f'@exercise("{name}", lesson)' in code
         assert f"check({name})" in code
-        shown = re.search(rf"```python\n((?:def|class) {name}\(.*?)\n```", prose, re.DOTALL)
+        shown = re.search(
+            rf"<b>Solution[^`]*```python\n((?:def|class) {name}\(.*?)\n```", prose, re.DOTALL
+        )
         assert shown, f"no solution of {name} is shown"
         assert shown[1].strip() in (package / f"lesson_{number}.py").read_text(encoding="utf-8")
     assert prose.count("<summary><b>Hint</b></summary>") == len(names)
     assert len(re.findall(r"Difficulty .* importance .* minutes", prose)) == len(names)
+
+
+@pytest.mark.parametrize("name", [n for n in exercise_names() if longer_than(n, 5)])
+def test_a_long_exercise_has_pseudocode_between_its_hint_and_its_solution(name):
+    """Steps in words: comments below the heads of the functions, and none of the solution's lines."""
+    number, _, short = name.partition("/")
+    if number in WITHOUT_PSEUDOCODE:
+        pytest.skip("its exercises have none yet")
+    [path] = [path for path in LESSONS if number_of(path) == number]
+    texts = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown"]
+    head = rf"```python\n(?:def|class) {short}\("
+    [rung] = [i for i, text in enumerate(texts) if "<b>Solution" in text and re.search(head, text)]
+    assert "<summary><b>Hint</b></summary>" in texts[rung - 2]
+    steps = re.fullmatch(
+        rf"<details><summary><b>Pseudocode</b></summary>\n\n({head}.*)```\n\n</details>",
+        texts[rung - 1], re.DOTALL,
+    )  # fmt: skip
+    assert steps, texts[rung - 1]
+    lines = [line.strip() for line in steps[1].splitlines()[1:]]
+    assert all(re.match(r"#|def |class |$", line) for line in lines)
+    assert sum(line.startswith("#") for line in lines) >= 4
+    code = [line.strip() for line in texts[rung].splitlines()[2:]]
+    copied = {line for line in code if " " in line and not line.startswith(("def ", "class "))}
+    assert not any(line in steps[1] for line in copied)
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from transformer_lab.lessons.graders.base import Case, Grader, random
 from transformer_lab.lessons.solutions import lesson_03 as solutions
@@ -206,5 +207,158 @@ WHOLE = Grader(
 # out bias
 - + out_bias
   `out_bias` is not added.
+""",
+)
+
+
+def _whole(seed: int, *shape: int) -> Tensor:
+    """Whole numbers, whose products are exact in any floating-point type."""
+    drawn = torch.randint(-6, 7, shape, generator=torch.Generator().manual_seed(seed))
+    return drawn.float()
+
+
+def _maps(seed: int, d_model: int, d: int, d_value: int) -> tuple[Tensor, Tensor, Tensor]:
+    return tuple(random(seed + i, d_model, n) for i, n in enumerate((d, d, d_value)))  # type: ignore
+
+
+# Sizes of all axes differ, so that a swapped axis cannot pass unseen. A mask is never its mirror image.
+def _masked_cases() -> list[Case]:
+    before = torch.ones(5, 5, dtype=torch.bool).tril()
+    filled = torch.ones(2, 4, 4, dtype=torch.bool)
+    filled[1, :, 3] = filled[0, 0, 1] = False
+    lost = before[:4, :4].clone()
+    lost[2], lost[0, 3] = False, True
+    large = tuple(_whole(40 + i, 4, n) for i, n in enumerate((4, 4, 3)))
+    return [
+        Case(
+            "five words that attend to themselves and to earlier words",
+            (random(10, 5, 6), *_maps(11, 6, 4, 3), before),
+        ),
+        Case(
+            "two sentences, the second with one word of padding",
+            (random(20, 2, 4, 5), *_maps(21, 5, 3, 2), filled),
+        ),
+        Case("a word that may attend to nothing", (random(30, 4, 6), *_maps(31, 6, 4, 3), lost)),
+        Case("scores of a thousand and more", (_whole(43, 5, 4), *large, before)),
+    ]
+
+
+MASKED = Grader(
+    reference=solutions.masked_attention,
+    cases=_masked_cases,
+    shape_hint="one row for each word, as wide as `x @ W_V`",
+    mistakes="""
+# project
+- x @ W_K
++ x @ W_Q
+  Queries and keys come from one matrix. The keys have their own: `W_K`.
+
+- query @ key.transpose
++ key @ query.transpose
+  Query and key have changed places: a row belongs to the word that attends, and its query is a
+  row of `x @ W_Q`.
+
+# values
+- x @ W_V
++ x @ W_K
+  You made the values with `W_K`; they have a matrix of their own, `W_V`.
+
+- x @ W_V
++ x
+  You mixed the embeddings themselves. Mix the values, `x @ W_V`.
+
+# scale
+- / math.sqrt(query.shape[-1])
+  The scores are not scaled: divide by √d, where d is the length of a query.
+
+- math.sqrt(query.shape[-1])
++ query.shape[-1]
+  You divided by d. The formula divides by its square root.
+
+- query.shape[-1]
++ x.shape[-1]
+  You divided by the square root of the size of an *embedding*. Use the size of a *query*: the
+  last axis of `x @ W_Q`.
+
+# mask
+- ~may_look
++ may_look
+  The mask is the wrong way round: True in `may_look` means that this query **may** attend to this
+  key. Hide the scores where it is False (`~may_look`).
+
+- ~may_look
++ torch.zeros_like(may_look)
+  `may_look` is not used: nothing is hidden.
+
+- ~may_look
++ torch.ones_like(may_look).triu(1)
+  You always hide what comes later. Any mask is possible here: use `may_look`.
+
+- ~may_look
++ ~may_look.mT
+  Rows and columns of `may_look` are exchanged. It has the same axes as the scores: row = query.
+
+- ~may_look
++ torch.zeros_like(may_look)
+- return
++ weights = weights.masked_fill(~may_look, 0.0)
++ return
+  You masked the weights after the softmax, so they no longer sum to 1. Mask the scores.
+
+# fill
+- , -math.inf
++ , 0.0
+  A hidden score of 0 still gets a weight, because `exp(0)` = 1. Set it to −∞.
+
+# softmax
+- amax(dim=-1
++ amax(dim=-2
+- sum(dim=-1
++ sum(dim=-2
+  Your weights sum to 1 along the wrong axis: take the softmax over the keys, `dim=-1`.
+
+# largest
+- (scores - largest.masked_fill(nowhere, 0.0)).exp()
++ scores.exp()
+  `exp` of a large score is infinite, and ∞/∞ is NaN. Before `exp`, subtract the largest score of
+  the row from every score in it: the weights stay the same.
+
+- scores = scores.masked_fill
++ raw = scores
++ scores = scores.masked_fill
+- largest.masked_fill(nowhere, 0.0)
++ raw.amax(dim=-1, keepdim=True)
+  You took the largest score of the row before the mask. If that score is hidden, the others may
+  be so far below it that every `exp` is 0. Mask first.
+
+- largest.masked_fill(nowhere, 0.0)
++ scores.amax()
+  You subtracted the largest score of the whole table. In a row far below it, every `exp` is 0.
+  Use the largest score of each row: `amax(dim=-1, keepdim=True)`.
+
+# divide
+- exponentials / total.masked_fill(nowhere, 1.0)
++ exponentials
+  You took `exp` but did not divide by the sum of each row.
+
+# nowhere
+- total.masked_fill(nowhere, 1.0)
++ total
+  The row of the word that may attend to nothing is NaN: −∞ − (−∞), or 0/0. Its weights should all
+  be 0, and so should its output.
+
+- exponentials / total.masked_fill(nowhere, 1.0)
++ (exponentials / total).masked_fill(nowhere, 1 / scores.shape[-1])
+  The word that may attend to nothing attends to everything evenly, hidden words too. (This
+  happens with a large negative number in place of −∞.) Its weights should all be 0.
+
+- return weights @ value
++ return torch.where(may_look.any(-1, keepdim=True), weights @ value, value)
+  The word that may attend to nothing gets its own value. It should get nothing: its output is 0.
+
+# mix
+- weights @ value
++ weights
+  These are the weights. The last step is missing: mix the values with them.
 """,
 )

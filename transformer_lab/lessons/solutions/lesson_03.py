@@ -24,3 +24,15 @@ def multi_head_attention(x, in_weight, in_bias, out_weight, out_bias, n_heads, p
     weights = torch.softmax(scores, dim=-1)
     mixed = merge_heads(weights @ value)
     return mixed @ out_weight.T + out_bias
+
+
+def masked_attention(x, W_Q, W_K, W_V, may_look):
+    query, key, value = x @ W_Q, x @ W_K, x @ W_V
+    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    scores = scores.masked_fill(~may_look, -math.inf)
+    largest = scores.amax(dim=-1, keepdim=True)
+    nowhere = largest == -math.inf
+    exponentials = (scores - largest.masked_fill(nowhere, 0.0)).exp()
+    total = exponentials.sum(dim=-1, keepdim=True)
+    weights = exponentials / total.masked_fill(nowhere, 1.0)
+    return weights @ value

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import transformer_lab as tl
-from transformer_lab.lessons.solutions import lesson_01 as solutions
+from transformer_lab.lessons.solutions import lesson_03 as solutions
 
 
 def by_the_kernel(x, w_q, w_k, w_v, may_look):
@@ -47,7 +47,7 @@ def test_the_mask_means_what_it_means_in_the_package():
     "function", [solutions.masked_attention, by_the_kernel, with_nan_taken_out, word_by_word]
 )
 def test_right_answers_are_accepted(function, judged):
-    result = judged("01/masked_attention", function)
+    result = judged("03/masked_attention", function)
     assert result.passed, result.diagnosis
 
 
@@ -94,10 +94,10 @@ MUTANTS = {
 @pytest.mark.parametrize("name", MUTANTS)
 def test_wrong_answers_are_named(name, judged):
     function, said = MUTANTS[name]
-    result = judged("01/masked_attention", function)
+    result = judged("03/masked_attention", function)
     assert not result.passed
     assert said in result.diagnosis, result.diagnosis
 
 
 def test_the_check_never_crashes(never_crashes):
-    never_crashes("01/masked_attention", solutions.masked_attention)
+    never_crashes("03/masked_attention", solutions.masked_attention)
