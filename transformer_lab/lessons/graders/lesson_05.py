@@ -90,27 +90,27 @@ ROTARY = Grader(
 )
 
 
-def _linear(name: str, wide: int, narrow: int, bias: bool) -> dict[str, tuple[int, ...]]:
+def linear(name: str, wide: int, narrow: int, bias: bool) -> dict[str, tuple[int, ...]]:
     """Names and shapes of an nn.Linear."""
     return {f"{name}.weight": (wide, narrow)} | ({f"{name}.bias": (wide,)} if bias else {})
 
 
-def _norm(name: str, config: Any) -> dict[str, tuple[int, ...]]:
+def norm(name: str, config: Any) -> dict[str, tuple[int, ...]]:
     """Names and shapes of an nn.LayerNorm."""
     more = {f"{name}.bias": (config.d_model,)} if config.bias else {}
     return {f"{name}.weight": (config.d_model,)} | more
 
 
-def _attention_weights(config: Any) -> dict[str, tuple[int, ...]]:
+def attention_weights(config: Any) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a SelfAttention's weights."""
     wanted: dict[str, tuple[int, ...]] = {}
     for name in ("query", "key", "value", "out"):
-        wanted |= _linear(name, config.d_model, config.d_model, config.bias)
+        wanted |= linear(name, config.d_model, config.d_model, config.bias)
     return wanted
 
 
 def _use_attention(made: Any, config: Any, x: Tensor) -> Tensor:
-    return built(made, config, _attention_weights(config), x)(x)
+    return built(made, config, attention_weights(config), x)(x)
 
 
 ATTENTION = Grader(
@@ -241,10 +241,10 @@ ATTENTION = Grader(
 
 
 def _block_weights(config: Any) -> dict[str, tuple[int, ...]]:
-    inside = {f"attention.{name}": shape for name, shape in _attention_weights(config).items()}
+    inside = {f"attention.{name}": shape for name, shape in attention_weights(config).items()}
     d, bias = config.d_model, config.bias
-    wanted = _norm("norm1", config) | inside | _norm("norm2", config)
-    return wanted | _linear("up", 4 * d, d, bias) | _linear("down", d, 4 * d, bias)
+    wanted = norm("norm1", config) | inside | norm("norm2", config)
+    return wanted | linear("up", 4 * d, d, bias) | linear("down", d, 4 * d, bias)
 
 
 def _use_block(made: Any, config: Any, x: Tensor) -> Tensor:
@@ -340,7 +340,7 @@ def _decoder_weights(config: Any) -> dict[str, tuple[int, ...]]:
         wanted["positions.weight"] = (config.n_ctx, config.d_model)
     for i in range(config.n_layers):
         wanted |= {f"blocks.{i}.{name}": shape for name, shape in _block_weights(config).items()}
-    return wanted | _norm("norm", config)
+    return wanted | norm("norm", config)
 
 
 def _use_decoder(made: Any, config: Any, tokens: Tensor) -> Tensor:
