@@ -90,7 +90,7 @@ def test_explore_writes_a_notebook_that_runs(tmp_path, monkeypatch):
     [
         (["--model", "./nowhere"], "the folder ./nowhere does not exist"),
         (["--text", "word " * 999], "reads at most 256; shorten it"),
-        (["--target", "x"], "manual is a decoder and takes no target"),
+        (["--target", "x"], "shipped is a decoder and takes no target"),
     ],
 )
 def test_no_notebook_is_opened_that_could_only_fail(arguments, message, tmp_path, monkeypatch):
@@ -160,7 +160,7 @@ finally:
         ),
         (
             ["explore", "--target", "x", "--html", "x.html"],
-            "target='x': manual is a decoder and takes no target; leave it out",
+            "target='x': shipped is a decoder and takes no target; leave it out",
         ),
         (["explore", "--device", "tpu", "--html", "x.html"], "device must be one of auto, "),
         (["explore", "--text", "word " * 999, "--html", "x.html"], "reads at most 256"),

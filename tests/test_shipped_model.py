@@ -24,7 +24,7 @@ def repeats(model) -> list[tl.Trace]:
 
 
 def test_it_is_small_and_is_the_one_on_the_card(model):
-    folder = resource("data", "models", "manual")
+    folder = resource("data", "models", "shipped")
     assert sum(f.stat().st_size for f in folder.iterdir() if f.suffix != ".py") < 3 * 2**20
     assert f"{model.model.n_parameters():,}" in (folder / "README.md").read_text("utf-8")
     sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()

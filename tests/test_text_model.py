@@ -159,7 +159,7 @@ def test_a_book_is_refused_before_it_is_split_into_tokens(text, monkeypatch):
     explorer = tl.explore(model, "def f(x):")
     monkeypatch.setattr(type(model.tokenizer), "encode", None)  # is not called
     with pytest.raises(
-        ValueError, match=r"text has [\d,]+ characters but manual reads at most 256"
+        ValueError, match=r"text has [\d,]+ characters but shipped reads at most 256"
     ):
         model.trace(text)
     monkeypatch.undo()

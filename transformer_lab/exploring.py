@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .pictures.image_model import ImageModel
-from .text_model import TextModel
+from .text_model import SHIPPED, TextModel
 from .tokenizers import SPECIAL
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .heads.spans import Span
 
 EXAMPLES = {
-    "shipped": 'The method "format()" takes a list; the method "',
+    SHIPPED: 'The method "format()" takes a list; the method "',
     "decoder": "When Mary and John went to the store, John gave a drink to",
     "encoder": "The animal didn't cross the street because it was too tired.",
     "encoder-decoder": "The animal didn't cross the street because it was too tired.",
@@ -31,7 +31,7 @@ def example_text(model: TextModel) -> str:
     Raises:
         ValueError: when there is no such text.
     """
-    text = EXAMPLES["shipped" if model.name == "manual" else model.kind]
+    text = EXAMPLES[SHIPPED if model.name == SHIPPED else model.kind]
     if _reads(model, text):
         return text
     for parts, between in ((text.split(" "), " "), (list(text), "")):

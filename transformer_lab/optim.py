@@ -129,7 +129,7 @@ QUINTICS = (
 )
 
 
-# In bf16 a singular value that the bound of a quintic holds at most may come out larger by up to 4 %,
+# In bf16 a singular value that the bound of a quintic holds at most may come out larger by up to 4%,
 # and beyond its bound the next one runs away. So each but the last is for values up to 1.04 of its bound.
 _MARGIN = 1.04
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")  # of Intel and AMD; of Arm

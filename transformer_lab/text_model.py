@@ -21,7 +21,7 @@ from .tracing.running import trace
 from .tracing.trace import Trace
 from .writing import Sampling
 
-SHIPPED = "manual"
+SHIPPED = "shipped"
 
 _LETTERS = 256  # more than a token stands for on average, in any text
 _LONGEST = 1_000_000  # characters, where a model states no limit
@@ -69,7 +69,7 @@ class TextModel(ModelWithProcessor):
         """
         where = pick_device(device)
         folder = Path(name).expanduser()
-        if str(name) == "shipped":
+        if str(name) == SHIPPED:
             found = cls._from_our_folder(resource("data", "models", SHIPPED))
         elif folder.is_dir():
             ours = (folder / "config.json").exists() and _is_ours(folder / "config.json")

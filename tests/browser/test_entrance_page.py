@@ -47,7 +47,7 @@ def test_the_first_screen(entered, shipped_page, screenshot, accessible):
     assert page.locator("[role=heading][aria-level='1']").inner_text().endswith("?")
     assert (
         text(page, "effect")
-        == 'After “·"”, the model expects “format” (81 %). Does it need layer 2, head 2?'
+        == 'After “·"”, the model expects “format” (81%). Does it need layer 2, head 2?'
     )
     for hidden in ("thumbnails", "tool", "write", "pin", "heads-as"):
         assert not page.locator(part(hidden)).first.is_visible()

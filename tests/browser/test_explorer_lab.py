@@ -140,7 +140,7 @@ def test_from_a_click_to_a_new_prediction(notebook, map_of, screenshot, tmp_path
     box.press("Enter")
     page.wait_for_selector("[data-state=error]")
     assert re.match(
-        r"Text has \d+ tokens but manual reads at most 256",
+        r"Text has \d+ tokens but shipped reads at most 256",
         page.locator("[data-part=status]").inner_text(),
     )
     assert book.run("view.text") == "'import os'"

@@ -12,7 +12,7 @@ from transformer_lab.edits.kinds import Edit
 from transformer_lab.tokenizers import WordTokenizer
 from transformer_lab.views import Explorer, View
 from transformer_lab.views.pages import carrying, export
-from transformer_lab.views.shared.messages import short
+from transformer_lab.views.shared.messages import fixed, short
 
 part = "[data-part={}]".format
 CODE = "for key in self.keys:\n    if key not in self."
@@ -89,7 +89,7 @@ def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     assert text(page, "head-effect") == effect_alone(page).partition(" Overall")[0]
     assert (
         text(page, "effect")
-        == "After “.”, the model guesses “key” (31 %). Does it need layer 2, head 2?"
+        == "After “.”, the model guesses “key” (31%). Does it need layer 2, head 2?"
     )
     assert text(page, "sweep-note").startswith("Dots: how P(“key”) changes without each head.")
     page.locator(part("head-off")).click()
@@ -202,7 +202,9 @@ def test_what_heads_do_follows_the_token_that_is_predicted(open_page):
         here = effects[: 2 * 4]
         most = max(abs(row.change) for row in here)
         note = text(page, "sweep-note")
-        assert f"the largest is {short(most)}." in note if most >= 0.01 else "less than .01" in note
+        assert (
+            f"the largest is {fixed(most)}." in note if most >= 0.01 else "less than 0.01" in note
+        )
     told = effect_alone(page)
     page.locator(part("head-off")).click()
     settled(page, 1)
@@ -223,7 +225,7 @@ def test_dots_are_small_where_no_head_does_much(open_page):
     token = view.predictions[0].token
     assert max(abs(view.effect_of(0, h).likeliest.change) for h in range(4)) < 0.01
     assert text(page, "sweep-note") == (
-        f"Switching off one head changes P(“{token}”) by less than .01, whichever it is."
+        f"Switching off one head changes P(“{token}”) by less than 0.01, whichever it is."
     )
 
 
@@ -350,7 +352,7 @@ def test_a_model_without_a_head(open_page):
     settled(page, 1)
     view.edits = [tl.ablate(0, 0)]
     assert [[r[0], r[1]] for r in rows(page)] == [
-        [s.token, f"{100 * s.change:.1f} %"] for s in view.effect.states
+        [s.token, f"{100 * s.change:.1f}%"] for s in view.effect.states
     ]
     assert text(page, "effect") == view._outcome["sentence"]
 

@@ -216,9 +216,7 @@ def test_lines_cover_what_they_say(open_page, trace):
     missing = 0.7 * weights.sum() - first.values.sum()
     more = int((others.cumsum(0) < missing).sum()) + 1 if missing > 0 else 0
     share = round(100 * float((first.values.sum() + others[:more].sum()) / weights.sum()))
-    said = (
-        f"Lines: each token’s strongest, then the strongest of this head; {share} % of the weight"
-    )
+    said = f"Lines: each token’s strongest, then the strongest of this head; {share}% of the weight"
     assert note == f"{said} ({len(weights) + more} lines)."
     page.locator("[data-part=line-switch] [data-value=layer]").click()
     assert "4 heads" in text(page, "line-note")

@@ -311,7 +311,7 @@ def test_a_word_looks_at_the_picture_in_its_view():
     assert (view.query, view.trace.patches.start) == (21, 2)
     assert f"<cat> attends most to patch {best // 4 + 1},{best % 4 + 1} (" in told
     left = float(row.sum() - row[2:18].sum())
-    assert f"; {100 * left:.0f} % goes to the text." in told
+    assert f"; {100 * left:.0f}% goes to the text." in told
     before = model(**read).logits[0, -1].softmax(-1)
     best = int(before.argmax())
     view.edits = [tl.ablate(1, 2), tl.knock_out(0, 0, query=21, key=5)]

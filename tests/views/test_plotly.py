@@ -190,8 +190,7 @@ def check_embedding(view, figure):
     np.testing.assert_allclose(found, wanted)
     assert [trace.name for trace in figure.data] == WORDS
     assert (
-        figure.layout.scene.xaxis.title.text
-        == f"component 1 ({100 * view.explained()[0][0]:.0f} %)"
+        figure.layout.scene.xaxis.title.text == f"component 1 ({100 * view.explained()[0][0]:.0f}%)"
     )
 
 

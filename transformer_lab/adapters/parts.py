@@ -122,7 +122,7 @@ class MeasuredParts(Parts):
             what = "queries" if side == "query" else "keys"
             raise PartsError(
                 f"the parts do not sum to the {what} of {self._network.name}'s layer {layer} (off "
-                f"by {100 * part:.2g} %): there are more than norms and linear layers between the "
+                f"by {100 * part:.2g}%): there are more than norms and linear layers between the "
                 f"stream and them{held_pass.unheld}"
             )
         if kind == "cross" and side == "key":

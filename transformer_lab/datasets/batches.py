@@ -93,7 +93,7 @@ def mask_tokens(
     """Mask tokens for masked language modelling.
 
     Each real token that is not special is chosen with probability `rate`. Of those chosen, 80 %
-    become ``<mask>``, 10 % become a random ordinary token, and 10 % stay. Targets are the original
+    become ``<mask>``, 10% become a random ordinary token, and 10% stay. Targets are the original
     tokens at chosen positions and −100 elsewhere. If no token of the batch happens to be chosen, one
     is taken, so that there is a loss.
     Source: Devlin et al. 2019, section 3.1.

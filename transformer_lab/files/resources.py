@@ -11,7 +11,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def resource(*parts: str) -> Path:
-    """A file or folder of the repository, e.g. resource("data", "models", "manual").
+    """A file or folder of the repository, e.g. resource("data", "models", "shipped").
 
     Raises:
         FileNotFoundError: saying where it was looked for.

@@ -206,7 +206,9 @@ class TestWords:
         assert torch.corrcoef(both)[0, 1] > 0.95
 
     def test_what_is_no_single_token_is_told(self):
-        with pytest.raises(EditError, match=r"'not_a_key' is \d tokens for manual; give one token"):
+        with pytest.raises(
+            EditError, match=r"'not_a_key' is \d tokens for shipped; give one token"
+        ):
             tl.patching_grid(tl.shipped(), self.clean, self.corrupted, metric=("not_a_key", "item"))
 
     def test_prompts_are_aligned_by_words_and_it_is_said(self):

@@ -136,7 +136,7 @@ def test_a_command_studies_a_file(tmp_path):
     out = [str(tmp_path / "a.txt"), "--measure", "induction", "--save", str(tmp_path / "a.csv")]
     done = CliRunner().invoke(main, ["study", *out, "--out", str(tmp_path / "o")])
     assert done.exit_code == 0, done.output
-    assert re.search(r"manual: induction \(share\): mean over 2 prompts", done.stdout)
+    assert re.search(r"shipped: induction \(share\): mean over 2 prompts", done.stdout)
     assert (tmp_path / "a.csv").read_text().count("\n") == 17
     assert (tmp_path / "o" / "part-00000.jsonl").exists()
 

@@ -62,7 +62,7 @@ def test_three_keys_need_no_more_than_a_plane():
     plane = CloudView(trace).plane
     assert plane.kept == pytest.approx((1, 1))
     assert_close(plane.queries @ plane.keys.T, above_the_mean(trace, "decoder", 0, 0), atol=1e-5, rtol=0)  # fmt: skip
-    assert "100 %" in CloudView(trace).sentence
+    assert "100%" in CloudView(trace).sentence
     alone = CloudView(tl.trace(small(), torch.tensor([[4]]), keep="all"))
     assert alone.plane.queries.tolist() == [[0, 0]] and np.isfinite(alone.plane.kept).all()
 

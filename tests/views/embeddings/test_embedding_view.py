@@ -73,8 +73,8 @@ def test_the_browser_is_sent_the_same_numbers(view, whole):
 def test_the_sentence_says_what_is_held_and_what_chance_holds(view):
     whole, chance = (sum(x) for x in view.explained())
     assert view.sentence.startswith("After layer 1, 13 tokens: three principal components hold ")
-    assert f"hold {100 * whole:.0f} % of the variance" in view.sentence
-    assert f"random directions of the same lengths {100 * chance:.0f} %." in view.sentence
+    assert f"hold {100 * whole:.0f}% of the variance" in view.sentence
+    assert f"random directions of the same lengths {100 * chance:.0f}%." in view.sentence
     view.selected = (8, None)
     assert "“it” (8) has norm " in view.sentence
     assert view.sentence in view.to_plotly()._alt

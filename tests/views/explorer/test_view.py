@@ -108,7 +108,7 @@ def test_the_maps_are_before_after_and_their_difference(decoder):
 def test_of_equal_changes_the_first_is_named():
     seen = Seen("cross", 0, 1, False, ["a"], ["x", "y", "z"], causal=False, same=False)
     told = difference_sentence(seen, torch.tensor([[0.1, -0.39999, 0.40001]]), None)
-    assert told == "Layer 0, head 1: your edits change “a” → “y” most (−.40)."
+    assert told == "Layer 0, head 1: your edits change “a” → “y” most (−0.40)."
 
 
 def test_positions_texts_and_errors(decoder):

@@ -142,7 +142,7 @@ def test_sentences():
     )
     values |= dict(cuts=2, before=0.9, after=0.031, answer="a", probability=0.5, against="b")
     assert messages("flow")("sentence", **{**values, "itself": True}) == (
-        "With 2 edges cut, P(“key”): 90 % → 3 %; now “a” is the most likely (50 %). “key” over “b” after "
+        "With 2 edges cut, P(“key”): 90% → 3%; now “a” is the most likely (50%). “key” over “b” after "
         "“.” (14): of what heads carry toward its logit (+10.25), layer 2, head 2 carries most, −3.48 at "
         "“key” (5) itself. The 14 largest of 1500 edges are "
         "drawn; all smaller ones together add +0.00."

@@ -22,12 +22,12 @@ def said(row, query=1, **more):
 
 
 def test_a_row_says_what_goes_to_nothing():
-    assert said([0.5, 0.19, 0.0]).endswith("attends mostly to “a” (50 %), then “b” (19 %). 31 % of its attention goes to nothing.")  # fmt: skip
-    assert said([0.09, 0.09, 0.0]).endswith(". 82 % of its attention goes to nothing.")
+    assert said([0.5, 0.19, 0.0]).endswith("attends mostly to “a” (50%), then “b” (19%). 31% of its attention goes to nothing.")  # fmt: skip
+    assert said([0.09, 0.09, 0.0]).endswith(". 82% of its attention goes to nothing.")
     assert said([0.001, 0.0, 0.0]).endswith("“b” attends to nothing.")
     # The first token has a choice then.
     assert said([0.4, 0, 0], 0).endswith(
-        "attends most to “a” (40 %). 60 % of its attention goes to nothing."
+        "attends most to “a” (40%). 60% of its attention goes to nothing."
     )
     assert "nothing" not in said([0.4, 0.1, 0.0], value_weighted=True)
     assert "nothing" not in said([0.5, 0.5, 0.0])
@@ -38,7 +38,7 @@ def test_a_head_says_that_it_mostly_looks_at_nothing():
     seen = Seen("decoder", 0, 1, False, TOKENS, TOKENS, True, True, nothing=nothing)
     rows = torch.tensor([[0.1, 0, 0], [0.1, 0.1, 0], [0.1, 0.1, 0.1]])
     told = head_sentence(seen, rows.__getitem__, 3)
-    assert told.endswith("On average, 75 % of attention goes to nothing.")
+    assert told.endswith("On average, 75% of attention goes to nothing.")
 
 
 def test_the_layers_with_sinks_are_told_to_the_browser():
@@ -49,7 +49,7 @@ def test_the_layers_with_sinks_are_told_to_the_browser():
     view = tl.views.HeadView(trace, layer=0, head=1)
     view.selected = (5, None)
     nothing = float(trace.to_nothing(0, 1)[5])
-    assert f"{100 * nothing:.0f} % of its attention goes to nothing" in view.sentence
+    assert f"{100 * nothing:.0f}% of its attention goes to nothing" in view.sentence
     plain = tiny("llama")
     assert "sinks" not in HeadData(tl.trace(plain, **ours(text(plain)))).kinds()["decoder"]
 

@@ -20,8 +20,8 @@ def test_the_sentence_says_the_share_beside_its_control(trace):
     share = float(tl.heads.share_between(trace, A, B)[1, 2])
     even = tl.heads.even_between(trace, A, B, 1, 2)
     assert view.sentence == (
-        f"Layer 1, head 2: “the” … “it” (4 tokens) give {100 * share:.0f} % of their attention to “The” … "
-        f"“did” (3 tokens), on average; uniform attention would give {100 * even:.0f} %."
+        f"Layer 1, head 2: “the” … “it” (4 tokens) give {100 * share:.0f}% of their attention to “The” … "
+        f"“did” (3 tokens), on average; uniform attention would give {100 * even:.0f}%."
     )
     view.selected = (8, 1)
     assert "“it” gives" in view.sentence

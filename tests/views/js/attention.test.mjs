@@ -82,7 +82,7 @@ function* randomMaps(count) {
   }
 }
 
-test("no token of 50 random maps is without its strongest line, and the lines carry 70 % of the weight", () => {
+test("no token of 50 random maps is without its strongest line, and the lines carry 70% of the weight", () => {
   let strong = 0;
   for (const { kind, maps, sinks } of randomMaps(50)) {
     const rows = maps.map((map, head) => ({
@@ -102,7 +102,7 @@ test("no token of 50 random maps is without its strongest line, and the lines ca
     }
     assert.equal(new Set(edges.map(({ head, query, key }) => `${head}/${query}/${key}`)).size, edges.length);
     assert.ok(drawn > 0.699 * total || edges.length === 400, note);
-    assert.ok(note.includes(`${Math.round((100 * drawn) / total)} % of the weight (${edges.length} line`), note);
+    assert.ok(note.includes(`${Math.round((100 * drawn) / total)}% of the weight (${edges.length} line`), note);
   }
   assert.ok(strong > 500);
 });

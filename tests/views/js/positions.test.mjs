@@ -49,7 +49,7 @@ if (process.env.TL_POSITIONS) {
 
 test("numbers near nothing", () => {
   const written = [0, 3e-12, 1.2e-7, 9.6e-6, 0.01].map((largest) => sayPositions("largest", { largest }));
-  assert.deepEqual(written, ["below 1e−9", "below 1e−9", "1e−7", "1e−5", ".01"]);
+  assert.deepEqual(written, ["below 1e−9", "below 1e−9", "1e−7", "1e−5", "0.01"]);
   assert.deepEqual([-50, -0.5, 0].map((x) => numberText(x, 0.5)), ["−50.0", "−0.5", "0.0"]); // axes, too
 });
 

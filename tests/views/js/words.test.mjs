@@ -28,7 +28,7 @@ test("one line is one", () => {
 test("of changes that are equal but for rounding, the first is named", () => {
   const seen = { kind: "cross", layer: 0, head: 1, several: false, queries: ["a"], keys: ["x", "y", "z"] };
   const told = differenceSentence(seen, () => new Float32Array([0.1, -0.39999, 0.40001]), null);
-  assert.equal(told, "Layer 0, head 1: your edits change “a” → “y” most (−.40).");
+  assert.equal(told, "Layer 0, head 1: your edits change “a” → “y” most (−0.40).");
 });
 
 // Written by the Python test beside this one, from views/shared/map_sentences.py: both halves must say the same.

@@ -223,10 +223,10 @@ def test_what_goes_beyond_the_picture_is_told():
         place = dict(layer=0, head=1, query="patch 1,1", distance=None)
         return say("sentence", **values, **place)
 
-    start = "Layer 0, head 1: patch 1,1 attends most to patch 1,1 (50 %) and patch 1,2 (25 %)"
+    start = "Layer 0, head 1: patch 1,1 attends most to patch 1,1 (50%) and patch 1,2 (25%)"
     assert sentence([30000, 15000], False) == f"{start}."
     assert sentence([30000, 15000], True) == (
-        f"{start}; 25 % goes to the padding beyond the picture."
+        f"{start}; 25% goes to the padding beyond the picture."
     )
     assert "padding" not in sentence([30000, 29999], True)
 

@@ -12,7 +12,7 @@ from tests.missing import package
 from transformer_lab.analysis.circuits import block_share, logit_lens, stream_norms
 from transformer_lab.views import ResidualView
 from transformer_lab.views.residual.data import ResidualData
-from transformer_lab.views.shared.messages import cosine, messages, percent, size
+from transformer_lab.views.shared.messages import messages, percent, size, with_sign
 
 
 def floats(data):
@@ -69,7 +69,7 @@ def test_sentences_follow_the_selection(trace):
     assert (
         f"“it” (8): the size of the residual stream goes from {size(float(norms[0, 8]))} to "
         f"{size(float(norms[2, 8]))} over 2 layers. Layer {layer}’s {name} adds most: "
-        f"{size(float(most))} times the stream’s size, cosine {cosine(float(turn))}."
+        f"{size(float(most))} times the stream’s size, cosine {with_sign(float(turn))}."
     ) in view.sentence
     answer = trace.logits[0, 8].softmax(-1).max(-1)
     assert (
@@ -96,12 +96,12 @@ def test_answers_in_words():
     say = lambda settled, language="en": messages("residual", language)(  # noqa: E731
         "answer", settled=settled, **values
     )
-    start = "The model’s answer for the next token is “key” (31 %)"
+    start = "The model’s answer for the next token is “key” (31%)"
     assert say("start") == f"{start}, the most likely from the start."
     assert say(2) == f"{start}, the most likely from layer 2 on."
     assert say("last") == f"{start}, the most likely only after the last layer."
     assert say(None) == f"{start}."
-    assert say(2, "de").endswith("ist „key“ (31 %), am wahrscheinlichsten ab Schicht 2.")
+    assert say(2, "de").endswith("ist „key“ (31 %), am wahrscheinlichsten ab Schicht 2.")
     with pytest.raises(ValueError, match="language must be one of en, de, got 'fr'"):
         say(2, "fr")
 

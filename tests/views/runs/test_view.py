@@ -181,14 +181,14 @@ def test_the_chosen_head_is_told_beside_the_best_one():
 
     start = "Step 40 of 45: loss 1.23 nats per token. Induction: "
     assert sentence("share", 1, 2) == (
-        f"{start}layer 1, head 2 has .96, more than any other. It began at .02 and ends at .96; by step "
+        f"{start}layer 1, head 2 has 0.96, more than any other. It began at 0.02 and ends at 0.96; by step "
         "20 it had passed half of its last value."
     )
     assert sentence("bits", 0, 1) == (
         f"{start}layer 0, head 1 has 0.25 bits; layer 1, head 2 has the most, 0.96 bits."
     )
     scores = scores[:, 1:, 2:]
-    assert "has .96. It began" in sentence("share", 0, 0)  # of one head alone
+    assert "has 0.96. It began" in sentence("share", 0, 0)  # of one head alone
 
 
 # -- errors -----------------------------------------------------------------------------------------

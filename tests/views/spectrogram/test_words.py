@@ -124,5 +124,5 @@ def test_a_probability_that_stays_does_not_go_from_itself_to_itself():
         changed(torch.tensor([0.34, 0.66]), torch.tensor([after, 1 - after]), "ab".__getitem__, 0)
         for after in (0.3401, 0.31)
     )
-    assert stays.sentence == "P(a) stays at .34 (0)."
-    assert falls.sentence == "P(a) goes from .34 to .31 (−.03)."
+    assert stays.sentence == "P(a) stays at 34%."
+    assert falls.sentence == "P(a) goes from 34% to 31%."

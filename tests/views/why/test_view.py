@@ -83,7 +83,7 @@ def test_words_of_a_model_whose_sources_are_not_known():
         apart=-0.5, above=False, dimension=7, product=-0.5, key_part=None,
     )  # fmt: skip
     assert messages("why")("sentence", **values) == (
-        "Layer 0, head 1: “a” gives 25 % of its attention to “b”. Their score is 1.00 (before any bias "
+        "Layer 0, head 1: “a” gives 25% of its attention to “b”. Their score is 1.00 (before any bias "
         "0.50 below the row’s mean). Dimension 7 adds −0.50 to it, more than any other."
     )
 

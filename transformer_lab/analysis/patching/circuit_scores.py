@@ -131,7 +131,7 @@ class Circuit(Table):
     @property
     def sentence(self) -> str:
         """What it keeps and what is lost without it, each beside chance."""
-        part = f"{len(self.edges)} of {self.n_edges} edges ({100 * len(self.edges) / self.n_edges:.1f} %)"
+        part = f"{len(self.edges)} of {self.n_edges} edges ({100 * len(self.edges) / self.n_edges:.1f}%)"
         runs = f"{self.metric} between the clean run ({_said(self.clean)}) and the corrupted run"
         kept, lost = _chance(self.random_faithfulness), _chance(self.random_lost)
         return (

@@ -227,7 +227,7 @@ class EdgePasses:
         if not off <= room * max(float(apart.norm()), 1e-2 * size):
             raise EditError(
                 f"edge scores cannot be computed for {self.name}: what its heads and MLPs write "
-                f"does not add up to its stream (layer {layer}, off by {100 * off / size:.2g} % "
+                f"does not add up to its stream (layer {layer}, off by {100 * off / size:.2g}% "
                 "of it)"
             )
 

@@ -154,7 +154,7 @@ class Spread:
         least, n = int(counts.min()) if len(counts) else 0, len(self.values)
         some = "" if least == n else f", of which at least {least} have what is measured"
         return (
-            f"{self.name} ({self.unit}): mean over {n} prompts{some}, with the {100 * self.level:g} % "
+            f"{self.name} ({self.unit}): mean over {n} prompts{some}, with the {100 * self.level:g}% "
             f"bootstrap interval; largest: {most}."
         )
 

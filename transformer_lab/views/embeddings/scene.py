@@ -34,7 +34,7 @@ def cloud_scene(
             tokens, positions, norms.tolist(), kept.tolist(), strict=True
         )
     ]
-    axes = [f"component {i + 1} ({100 * share:.0f} %)" for i, share in enumerate(shares)]
+    axes = [f"component {i + 1} ({100 * share:.0f}%)" for i, share in enumerate(shares)]
     lines = None if paths is None else paths.numpy()
     space = Space(
         coordinates.numpy(), tokens, says, axes, colours, by, lines, points["where"], chosen

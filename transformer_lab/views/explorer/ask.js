@@ -5,6 +5,7 @@ import { showsAllTools } from "./entrance.js";
 import { afterPaint, element, tokenElement } from "../shared/dom.js";
 import { growArea, runByEnter, weightsLine } from "../pages/ask_row.js";
 import { quoted } from "../shared/messages.js";
+import { sayExplorer } from "./prose.js";
 
 const SEEN_LINES = { few: 5, all: 3 }; // a longer text scrolls in its field
 
@@ -49,7 +50,8 @@ export class AskPanel {
     const title = about.caution
       ? state.model.get("_title").replace(`${about.caution} · `, "")
       : state.model.get("_title");
-    this.name = element("b", { class: "tl-name", title }, tokenElement(title));
+    const name = about.shipped && title === "shipped" ? sayExplorer("shipped") : title;
+    this.name = element("b", { class: "tl-name", title: name }, tokenElement(name));
     this.more = popover("⋯", "more", "Copy as Python, save as picture or page", does.actions);
     const field = (area) => element("span", { class: "tl-box" }, area);
     this.targetField = element("span", { class: "tl-field" }, field(this.target));

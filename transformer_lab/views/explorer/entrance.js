@@ -36,7 +36,7 @@ export class Entrance {
       { class: "tl-quiet" },
       ...prose(
         sayExplorer("intro", {
-          shipped: state.model.get("_title") === "manual",
+          shipped: Boolean(about.shipped),
           kind: about.predicts ? about.kind : "none",
           n: heads,
         }),

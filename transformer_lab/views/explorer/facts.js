@@ -4,7 +4,7 @@
 import { hearChanges, hearOf } from "../shared/dom.js";
 import { floatsOf } from "../shared/shell.js";
 import { rowsOf } from "./table_rows.js";
-import { sayExplorer, wayOf } from "./prose.js";
+import { changed, sayExplorer } from "./prose.js";
 
 /** Names of a head's share from A to B and of its control, short names, and what they are. */
 export const FROM_A_TO_B = [
@@ -80,9 +80,7 @@ export class Facts {
             layer,
             head,
             token,
-            before,
-            after,
-            way: wayOf(before, after),
+            ...changed(before, after),
           }),
         };
       });

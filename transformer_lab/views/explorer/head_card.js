@@ -7,7 +7,7 @@ import { sayExplorer } from "./prose.js";
 import { sayProse } from "../shared/prose.js";
 import { withoutDistance } from "./answer.js";
 import { changeOf } from "./facts.js";
-import { quoted, short, changeText } from "../shared/messages.js";
+import { changeText, fixed, quoted } from "../shared/messages.js";
 import { headName, headTag } from "../shared/map_sentences.js";
 
 const LEAST_CHANGE = 0.01; // of a probability, or a share: less is nothing to speak of
@@ -256,9 +256,9 @@ export class HeadCard {
     const guess = estimates.size ? " Grey ones are estimates." : "";
     this.sweepNote.textContent =
       one.token === null || one.token === undefined
-        ? `Dots: how far the final states move without each head (up to ${(100 * most).toFixed(1)} %).`
+        ? `Dots: how far the final states move without each head (up to ${(100 * most).toFixed(1)}%).`
         : most < LEAST_CHANGE
-          ? `Switching off one head changes P(${quoted(one.token)}) by less than ${short(LEAST_CHANGE)}, whichever it is.`
-          : `Dots: how P(${quoted(one.token)}) changes without each head. Full: it falls; a ring: it rises; the largest is ${short(most)}.${guess}`;
+          ? `Switching off one head changes P(${quoted(one.token)}) by less than ${fixed(LEAST_CHANGE)}, whichever it is.`
+          : `Dots: how P(${quoted(one.token)}) changes without each head. Full: it falls; a ring: it rises; the largest is ${fixed(most)}.${guess}`;
   }
 }

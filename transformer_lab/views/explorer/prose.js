@@ -1,6 +1,6 @@
 // What an Explorer says of a result, where no Python says it.
 
-import { messages, percentText } from "../shared/messages.js";
+import { digitsApart, messages, percentText } from "../shared/messages.js";
 import explorerMessages from "./messages.json" with { type: "json" };
 
 export const sayExplorer = messages(explorerMessages);
@@ -9,9 +9,12 @@ export const sayExplorer = messages(explorerMessages);
 export const subjectOf = (edits) =>
   edits.length === 1 ? edits[0].subject : sayExplorer("several", { n: edits.length });
 
-/** How a probability changes. @param {number} before @param {number} after */
-export const wayOf = (before, after) =>
-  percentText(before) === percentText(after) ? "same" : after < before ? "down" : "up";
+/** How a probability changes, for a sentence. @param {number} before @param {number} after */
+export function changed(before, after) {
+  const digits = digitsApart(before, after);
+  const same = percentText(before, digits) === percentText(after, digits);
+  return { before, after, way: same ? "same" : after < before ? "down" : "up" };
+}
 
 /** What edits do at a position. @param {string} subject @param {{kl: number | null, rows: any[], states: any[], mean: number | null}} outcome */
 export function outcomeSentence(subject, { kl, rows, states, mean }) {
@@ -25,9 +28,7 @@ export function outcomeSentence(subject, { kl, rows, states, mean }) {
   return sayExplorer("outcome", {
     subject,
     token,
-    before,
-    after,
-    way: wayOf(before, after),
+    ...changed(before, after),
     kl,
     best: best === rows[0] ? null : best[0],
     best_after: best[2],

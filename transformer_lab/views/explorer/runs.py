@@ -20,7 +20,7 @@ from ...edits.kinds import Edit
 from ...graphs import analyses
 from ...training.usage import held_for_edits
 from ..shared.codecs import shown_token
-from ..shared.messages import messages, percent
+from ..shared.messages import digits_apart, messages, percent
 from ..shared.weights import weights_mark
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Outcome:
         return self.rows[0]
 
     def sentence(self, subject: str) -> str:
-        """ "With layer 1, head 2 switched off, “tired” becomes less likely: 34 % → 11 %. …"."""
+        """ "With layer 1, head 2 switched off, “tired” becomes less likely: 34% → 11%. …"."""
         if self.states:
             most, mean = self.states[0], self.mean_change or 0.0
             return say("states", subject=subject, mean=mean, token=most.token, change=most.change)
@@ -90,7 +90,8 @@ class Outcome:
             return ""
         row = self.likeliest
         assert row.after is not None
-        same = percent(row.before) == percent(row.after)
+        digits = digits_apart(row.before, row.after)
+        same = percent(row.before, digits) == percent(row.after, digits)
         best = max(self.rows, key=lambda r: r.after or 0.0)
         return say(
             "outcome",

@@ -74,7 +74,7 @@ def _predictions(effect: Outcome, where: str) -> Panel | None:
     if effect.states:
         moved = [state.change for state in effect.states]
         names = Axis("", [state.token for state in effect.states], tokens=True)
-        labels = [f"{100 * x:.1f} %" for x in moved]
+        labels = [f"{100 * x:.1f}%" for x in moved]
         return Panel(
             "how far final states move", Bars(moved, names, colours=("edited",), text=labels)
         )

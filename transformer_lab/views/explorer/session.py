@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...edits.interventions import default_kind
 from ...edits.kinds import Edit
+from ...text_model import SHIPPED
 from ..heads.heads import Heads
 from ..shared.codecs import shown_text, shown_token
 from .edits import Edits, print_code, run_code
@@ -266,6 +267,7 @@ class Session:
         mask_id = model.tokenizer.mask_id if self.runs.kind == "encoder" else None
         return {
             "kind": self.runs.kind,
+            "shipped": getattr(model.network.module, "loaded_from", None) == SHIPPED,
             "caution": shown_text(caution),
             "predicts": self.predicts,
             "mask": None if mask_id is None else shown_token(model.tokenizer.tokens([mask_id])[0]),

@@ -1,7 +1,7 @@
 // A text as its tokens, of which one is chosen, and after it what would come next.
 
 import { element, tokenElement, taken } from "../shared/dom.js";
-import { NOTHING, short } from "../shared/messages.js";
+import { NOTHING, percentText, short } from "../shared/messages.js";
 
 const AT_ONCE = 240; // tokens; of a longer text those around the chosen one
 const GHOSTS = 3;
@@ -189,7 +189,7 @@ export class Strip {
     const made = best.map(({ token, place, chance }) => {
       const title = append
         ? does(token)
-        : `${token} ${mask ? "stands here" : "comes next"} with a probability of ${short(chance)}`;
+        : `${token} ${mask ? "stands here" : "comes next"} with a probability of ${percentText(chance)}`;
       const made = element(
         append ? "button" : "span",
         {

@@ -62,7 +62,7 @@ export class HeadTable {
       "aria-label": "Search the heads",
       "aria-describedby": `${this.id}-said`,
       title:
-        "Words of a label or its evidence, or a comparison: layer > 10, effect > .1, induction >= 50 %. Join them with “and”.",
+        "Words of a label or its evidence, or a comparison: layer > 10, effect > .1, induction >= 50%. Join them with “and”.",
     });
     this.said = element("p", {
       class: "tl-hint",

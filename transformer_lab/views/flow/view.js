@@ -187,7 +187,7 @@ export class FlowViewer extends BaseViewer {
       values: STOPS,
       value: this.model.get("threshold"),
       title: "Edges below this share of the largest are left out",
-      text: (share) => `${Math.round(100 * share)} %`,
+      text: (share) => `${Math.round(100 * share)}%`,
       change: (share) => shell.set({ threshold: share }),
     });
     this.over = checkbox("The circuit’s heads stand out", "over", (on) =>

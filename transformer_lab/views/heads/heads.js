@@ -27,7 +27,7 @@ import { highest, median, scaleEnd } from "./scale.js";
 import { Superseded, Waiting } from "../shared/requests.js";
 import { hasFixedHeight } from "../shared/screen.js";
 import { headTag } from "../shared/map_sentences.js";
-import { short } from "../shared/messages.js";
+import { percentText } from "../shared/messages.js";
 import { Thumbnails } from "../shared/thumbnails.js";
 
 const FADES = 160; // ms
@@ -700,6 +700,6 @@ function cellWords({ query, key, queries, keys }, found) {
   return [
     `${fromTo(query, queries)} → ${fromTo(key, keys)}: at most `,
     number,
-    `; a query gives them ${short(found.share)} on average`,
+    `; a query gives them ${percentText(found.share)} on average`,
   ];
 }

@@ -3,7 +3,7 @@
 import { element, say, sizedContext, tokenElement } from "../shared/dom.js";
 import { TO_NOTHING } from "../shared/map_sentences.js";
 import { largest, strongestEdges } from "../shared/attention.js";
-import { quoted, short } from "../shared/messages.js";
+import { fixed, quoted, short } from "../shared/messages.js";
 
 const ALL_UP_TO = 64; // tokens; of longer texts the neighbourhood of the focus is shown
 const AROUND = 10;
@@ -341,7 +341,7 @@ export function lineScene({
   if (!focus) return { focus, weights, ...strongest(kind, rows, layerMode, there) };
   const least = LEAST * (valueWeighted ? end : 1);
   const most = long ? MOST_KEYS : Infinity;
-  const limits = `from ${valueWeighted ? short(least) : ".01"} up${long ? `, at most ${MOST_KEYS}` : ""}`;
+  const limits = `from ${valueWeighted ? fixed(least) : "1%"} up${long ? `, at most ${MOST_KEYS}` : ""}`;
   /** @type {Edge[]} */
   const edges = [];
   let note;
@@ -359,7 +359,7 @@ export function lineScene({
     const drawn = edges.reduce((sum, edge) => sum + edge.weight, 0);
     const token = quoted(kind.query_tokens[query]);
     const share = Math.round((100 * drawn) / Math.max(total, 1e-9));
-    note = `Lines: where ${wanted ? token : `the last token, ${token},`} looks, ${limits}; ${share} % of its weight${there}.`;
+    note = `Lines: where ${wanted ? token : `the last token, ${token},`} looks, ${limits}; ${share}% of its weight${there}.`;
   } else {
     const key = /** @type {number} */ (focus.key);
     for (const { head, rowOf } of rows) {
@@ -394,6 +394,6 @@ function strongest(kind, rows, layerMode, there) {
   const share = Math.round(100 * covered);
   return {
     edges,
-    note: `Lines: each token’s strongest, then the strongest of ${whose}; ${share} % of the weight${there} (${edges.length} ${edges.length === 1 ? "line" : "lines"}).`,
+    note: `Lines: each token’s strongest, then the strongest of ${whose}; ${share}% of the weight${there} (${edges.length} ${edges.length === 1 ? "line" : "lines"}).`,
   };
 }

@@ -27,7 +27,7 @@ export function figures(status) {
     rows.push(["held-out loss", status.eval_loss.toFixed(3)]);
   if (status.tokens_per_second)
     rows.push(["tokens a second", Math.round(status.tokens_per_second).toLocaleString("en")]);
-  if (status.padding > 0) rows.push(["of them padding", `${Math.round(100 * status.padding)} %`]);
+  if (status.padding > 0) rows.push(["of them padding", `${Math.round(100 * status.padding)}%`]);
   if (status.seconds) rows.push(["time", duration(status.seconds)]);
   if (status.state === "training" && status.left > 0)
     rows.push(["left, about", duration(status.left)]);

@@ -68,7 +68,7 @@ def if_off(kind: str, layer: int, head: int, several: bool) -> str:
 
 
 def moved(before: str, after: str, about: str = "") -> str:
-    """What a change did to a written value: "goes from .34 to .36", or "stays at .34"."""
+    """What a change did to a written value: "goes from 34% to 36%", or "stays at 34%"."""
     return say("moved", same=before == after, before=before, after=after, about=about)
 
 

@@ -8,6 +8,7 @@ export const NOTHING = 1e-30; // a weight below it is 0 on some processors
 const INSERTED = /\{(@?)(\w+)(?:, (\w+)(?:, (\w+))?)?\}/y;
 const CHOSEN_BY = /\{(\w+), (plural|selectordinal|select|below), /y;
 const CASE_OF = / *([=\w.]+) \{/y;
+const NO_ZERO = /^([+−<]?)\./; // cells may write .61, sentences write 0.61
 const LITERAL = /'([{}#])'|([^{}#']+|')/y;
 
 /**
@@ -51,11 +52,15 @@ export const sizeText = (x) =>
 /** @param {number} x */
 export const cosineText = (x) => withSign(x).replace(/^(.)0\./, "$1.");
 
-/** A share as "34 %"; one that rounds to nothing as "<1 %". @param {number} x @param {number} [decimals] */
+/** A share as "34%"; one that rounds to nothing as "<1%". @param {number} x @param {number} [decimals] */
 export function percentText(x, decimals = 0) {
   const text = fixed(100 * x, decimals);
-  return x > NOTHING && text === "0" ? "<1 %" : `${text} %`;
+  return x > NOTHING && text === "0" ? "<1%" : `${text}%`;
 }
+
+/** Decimals at which two shares differ as percentages: 0, or 1 where that takes one more. @param {number} a @param {number} b */
+export const digitsApart = (a, b) =>
+  percentText(a) === percentText(b) && percentText(a, 1) !== percentText(b, 1) ? 1 : 0;
 
 /** A number between 0 and 1 by its power of ten, as "3e−5". @param {number} x */
 function powerText(x) {
@@ -83,6 +88,7 @@ const NUMBER_FORMATS = {
   size: sizeText,
   cosine: cosineText,
   percent: percentText,
+  apart: (x, other) => percentText(x, digitsApart(x, other ?? x)),
   power: powerText,
 };
 /** @type {Record<string, (text: string) => string>} */
@@ -147,10 +153,11 @@ export function messages(...catalogues) {
 function writtenValue(key, [, name, form, detail], values, templates) {
   const value = givenValue(key, name, values);
   if (typeof value === "number" && Object.hasOwn(NUMBER_FORMATS, form ?? "")) {
-    return NUMBER_FORMATS[form](value, ...(detail ? [Number(detail)] : [])).replace(
-      ".",
-      templates.decimal,
-    );
+    const other = form === "apart" ? givenValue(key, detail, values) : Number(detail);
+    return NUMBER_FORMATS[form](value, ...(detail ? [other] : []))
+      .replace(NO_ZERO, (_, sign) => `${sign}0.`)
+      .replace(".", templates.decimal)
+      .replace("%", templates.percent);
   }
   if (typeof value === "number" && !form && value === Math.floor(value)) return fixed(value, 0);
   if (typeof value === "string" && form === "quoted")

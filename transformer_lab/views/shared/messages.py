@@ -4,7 +4,8 @@ messages.js does the same in a page, and tests/views/messages.json holds both to
 In a template, which is a small part of ICU's MessageFormat:
 
     {token}                     a word, or a whole number
-    {loss, fixed, 2}            a value in one of FORMATS
+    {loss, fixed, 2}            a value in one of NUMBERS
+    {before, apart, after}      a share, to as many digits as tell it from another
     {@head}                     another message, with the same values
     {n, plural, =0 {none} one {# token} other {# tokens}}
     {rank, selectordinal, one {#st} two {#nd} few {#rd} other {#th}}
@@ -31,6 +32,7 @@ NOTHING = 1e-30  # a weight below it is 0 on some processors
 _VALUE = re.compile(r"\{(@?)(\w+)(?:, (\w+)(?:, (\w+))?)?\}")
 _CHOICE = re.compile(r"\{(\w+), (plural|selectordinal|select|below), ")
 _CASE = re.compile(r" *([=\w.]+) \{")
+_NO_ZERO = re.compile(r"^([+−<]?)\.")  # cells may write .61, sentences write 0.61
 _TEXT = re.compile(r"'([{}#])'|([^{}#']+|')")
 
 
@@ -78,9 +80,14 @@ def cosine(x: float) -> str:
 
 
 def percent(x: float, decimals: int = 0) -> str:
-    """A share as "34 %"; one that rounds to nothing as "<1 %"."""
+    """A share as "34%"; one that rounds to nothing as "<1%"."""
     text = fixed(100 * x, decimals)
-    return "<1 %" if x > NOTHING and text == "0" else f"{text} %"
+    return "<1%" if x > NOTHING and text == "0" else f"{text}%"
+
+
+def digits_apart(a: float, b: float) -> int:
+    """Decimals at which two shares differ as percentages: 0, or 1 where that takes one more."""
+    return int(percent(a) == percent(b) and percent(a, 1) != percent(b, 1))
 
 
 def power(x: float) -> str:
@@ -110,6 +117,7 @@ NUMBERS: dict[str, Callable[..., str]] = {
     "size": size,
     "cosine": cosine,
     "percent": percent,
+    "apart": lambda x, other: percent(x, digits_apart(x, other)),
     "power": power,
 }
 WORDS: dict[str, Callable[[str], str]] = {"capital": first_capital, "small": first_small}
@@ -166,8 +174,11 @@ class Messages:
         _, name, form, detail = node
         value = _of(key, name, values)
         if form in NUMBERS and _is_number(value):
-            text = NUMBERS[form](value, *([int(detail)] if detail else []))
-            return text.replace(".", self.templates["decimal"])
+            other = _of(key, detail, values) if form == "apart" else int(detail or 0)
+            text = NUMBERS[form](value, *([other] if detail else []))
+            text = _NO_ZERO.sub(r"\g<1>0.", text)
+            text = text.replace(".", self.templates["decimal"])
+            return text.replace("%", self.templates["percent"])
         if form is None and _is_number(value) and value == math.floor(value):
             return fixed(value, 0)
         if isinstance(value, str) and form == "quoted":

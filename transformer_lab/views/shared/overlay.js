@@ -75,7 +75,7 @@ export class OverlayViewer extends BaseViewer {
       part: "fade",
       values: FADES,
       value: model.get("fade"),
-      text: (value) => `${Math.round(100 * value)} %`,
+      text: (value) => `${Math.round(100 * value)}%`,
       change: (fade) => this.shell.set({ fade }),
     });
     this.legend = legendPart();

@@ -17,7 +17,7 @@ from ...edits.interventions import edit
 from ...edits.kinds import Edit
 from ...tracing.trace import Trace
 from .map_sentences import moved
-from .messages import change_text, short
+from .messages import digits_apart, percent
 
 TOP = 5
 
@@ -124,10 +124,9 @@ def changed(
     shown = top if now in top else [*top[:-1], now]
     rows = tuple((name(i), float(before[i]), float(after[i])) for i in shown)
     change = float(after[best] - before[best])
-    sentence = (
-        f"P({name(best)}) {moved(short(float(before[best])), short(float(after[best])))} "
-        f"({change_text(change)})"
-    )
+    shares = float(before[best]), float(after[best])
+    digits = digits_apart(*shares)
+    sentence = f"P({name(best)}) {moved(*(percent(share, digits) for share in shares))}"
     if now != was:
-        sentence += f"; now the likeliest is {name(now)} ({short(float(after[now]))})"
+        sentence += f"; now the likeliest is {name(now)} ({percent(float(after[now]))})"
     return Effect(change, f"{sentence}.", rows)

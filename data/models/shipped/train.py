@@ -1,6 +1,6 @@
 """Train the model that ships with Transformer Lab, on text that comes with every CPython.
 
-    python data/models/manual/train.py            # about seven minutes on one CPU core
+    python data/models/shipped/train.py            # about seven minutes on one CPU core
 
 Writes config.json, model.safetensors (fp16) and tokenizer.json beside this file, and prints the
 numbers in the model card (README.md).
