@@ -182,20 +182,22 @@ def test_limits_are_checked():
         Limits(seconds=float("nan"))
 
 
-@pytest.mark.parametrize("what", ["nbgrader", "a step"])
+@pytest.mark.parametrize("what", ["nbgrader", "run", "serve"])
 def test_grading_starts_without_a_grammar_that_no_notebook_asks_for(what, tmp_path):
     """It costs more than all else that nbgrader imports, three times a submission."""
     installed("nbgrader")
-    given = [tmp_path / name for name in ("given", "handed", "work")]
+    given = [tmp_path / name for name in ("given", "handed", "prepared", "work")]
     for folder in given:
         folder.mkdir()
     limits = '{"memory": 2147483648, "disk": 100000000, "seconds": 60, "processes": 0}'
     commands = {
         "nbgrader": ["-c", NBGRADER, "--version"],
-        "a step": [sandbox.STEPS, "run", "hw", *given, limits],
+        "run": [sandbox.STEPS, "run", "hw", *given, limits],
+        "serve": [sandbox.STEPS, "serve", "hw", *given[1:], limits],
     }
     told = subprocess.run(
-        [sys.executable, "-X", "importtime", *commands[what]], capture_output=True, text=True
-    ).stderr
+        [sys.executable, "-X", "importtime", *commands[what]], capture_output=True, text=True,
+        stdin=subprocess.DEVNULL,
+    ).stderr  # fmt: skip
     assert "| jsonschema" in " ".join(told.split())
     assert "rfc3987_syntax.syntax_helpers" not in told

@@ -124,7 +124,7 @@ BOMBS = {
     "memory of one": ("many = bytearray(900_000_000)", "a cell reached the limit of memory"),
     "disk": (
         "file = open('/tmp/large', 'wb')\nwhile True: file.write(bytes(1_000_000))",
-        "more than 100 MiB of disk",
+        "a cell reached the limit of disk",
     ),
     "shared memory": (
         "for i in range(9): open(f'/dev/shm/{i}', 'wb').write(bytes(10_000_000))",
@@ -140,10 +140,7 @@ BOMBS = {
     "loop": ("while True: pass", "a cell reached the limit of time"),
     "end": ("import os\nos._exit(3)", "its kernel was killed or exited"),
     "parent": ("import os\nos.kill(os.getppid(), 9)", "it was killed (signal 9)"),
-    "folder": (
-        "import shutil\nshutil.rmtree('/tmp/course', ignore_errors=True)",
-        "one of its cells deleted the notebook or its folder",
-    ),
+    "folder": ("import shutil\nshutil.rmtree('/tmp/course', ignore_errors=True)", ""),
 }
 
 
@@ -222,6 +219,17 @@ def test_no_impossible_score_is_given(course, hand_in):
     pages = [path.read_text("utf-8") for path in course.glob("feedback/*/hw/hw.html")]
     assert pages
     assert not any("<script" in page for page in pages)
+
+
+@pytest.mark.needs("box")
+def test_every_test_is_executed_whatever_a_submission_says_of_it(course, hand_in):
+    """A tag keeps nbclient from executing a cell, and what shows no error counts as right."""
+    path = hand_in(course, "ann", "answer = 41") / "hw.ipynb"
+    notebook = json.loads(path.read_text("utf-8"))
+    for cell in notebook["cells"]:
+        cell["metadata"]["tags"] = ["skip-execution"]
+    path.write_text(json.dumps(notebook))
+    assert grade_course(course, "hw") == [Grade("ann", 0, 2)]
 
 
 points = st.floats(0, 100)

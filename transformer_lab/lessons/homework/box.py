@@ -2,7 +2,8 @@
 
 Under plain nbgrader a submission runs with the teacher's rights: it can rewrite the gradebook,
 read other submissions and reach the network. Here each is executed in a box that holds nothing of
-other students (`sandbox`), and what comes of it is graded in another, as data.
+other students and no gradebook (`sandbox`). Another box puts the teacher's tests into its notebook
+before, and grades what came of it after, as data: it runs nothing of a student's, so one serves many.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +27,16 @@ from transformer_lab.files.paths import FileError
 from transformer_lab.files.safefiles import committed, parse_json
 from transformer_lab.files.tables import csv_text
 from transformer_lab.lessons.homework.assignment import call_nbgrader
-from transformer_lab.lessons.homework.sandbox import Limits, Stopped, box_problem, do_step
+from transformer_lab.lessons.homework.sandbox import (
+    Limits,
+    Sandbox,
+    Stopped,
+    box_problem,
+    reason_in,
+    size,
+)
+
+TIME = ("timestamp.txt",)  # of a submission, which nbgrader reads
 
 
 @dataclass(frozen=True)
@@ -91,25 +102,26 @@ def grade_course(
             "submission"
         )
     with tempfile.TemporaryDirectory(prefix="grading-") as folder:
-        job = _Job(
-            course, assignment, _without_students(course, assignment, Path(folder)), limits, boxed
-        )
+        empty = _without_students(course, assignment, Path(folder))
+        job = _Job(course, assignment, empty, limits, boxed)
         grades = job.grade_all(submitted, jobs or min(2, os.cpu_count() or 1), report)
     _write_csv(grades, course / f"grades-{assignment}.csv")
     return grades
 
 
 def _without_students(course: Path, assignment: str, folder: Path) -> Path:
-    """A copy of the course with one assignment, no students and no solutions."""
-    copy = folder / "course"
+    """The folder with two copies of the course with one assignment, no students and no solutions:
+    `course` with a gradebook, in which the tests are, and `public` without."""
+    copy, source = folder / "course", course / "source" / assignment
     copy.mkdir()
     shutil.copy(course / "nbgrader_config.py", copy)
-    _copy_files(course / "source" / assignment, copy / "source" / assignment)
+    _copy_files(source, copy / "source" / assignment)
     call_nbgrader(copy, "generate_assignment", assignment)
     shutil.rmtree(copy / "release")
-    for path in (copy / "source").rglob("*.ipynb"):  # the tests are in the gradebook
+    for path in (copy / "source").rglob("*.ipynb"):
         path.unlink()
-    return copy
+    shutil.copytree(copy, folder / "public", ignore=shutil.ignore_patterns("gradebook*"))
+    return folder
 
 
 @dataclass(frozen=True)
@@ -126,8 +138,15 @@ class _Job:
     def grade_all(
         self, students: Sequence[Path], jobs: int, report: Callable[[Grade], None] | None
     ) -> list[Grade]:
-        with ThreadPoolExecutor(jobs) as pool:
-            waiting = [pool.submit(self.grade, student) for student in students]
+        own = threading.local()
+        readers: list[_Readers] = []
+
+        def start() -> None:
+            own.reader = _Readers(self)
+            readers.append(own.reader)
+
+        with ThreadPoolExecutor(jobs, initializer=start) as pool:
+            waiting = [pool.submit(lambda s: self.grade(s, own.reader), s) for s in students]
             try:
                 for done in as_completed(waiting):
                     if report is not None:
@@ -136,26 +155,33 @@ class _Job:
                 self.leave.set()
                 pool.shutdown(cancel_futures=True)
                 raise
+            finally:
+                for reader in readers:
+                    reader.close()
         return [done.result() for done in waiting]
 
-    def grade(self, student: Path) -> Grade:
+    def grade(self, student: Path, reader: _Readers) -> Grade:
         start = time.monotonic()
         try:
-            score, most, note = self._grade(student)
+            score, most, note = self._grade(student, reader)
         except (Stopped, OSError) as error:
             score, most, note = None, None, printable(str(error))
         return Grade(student.name, score, most, note, time.monotonic() - start)
 
-    def _grade(self, student: Path) -> tuple[float, float, str]:
+    def _grade(self, student: Path, reader: _Readers) -> tuple[float, float, str]:
         handed_in = student / self.assignment
         for problem in irregular(student, handed_in):
             raise Stopped(problem)
         with tempfile.TemporaryDirectory(prefix="grading-") as folder:
-            executed = Path(folder)
-            self._write(self._do("run", handed_in).get("notebooks"), executed, "ipynb")
+            prepared = Path(folder)
+            self._write(reader.answer("prepare", handed_in).get("notebooks"), prepared, "ipynb")
+            seen = (self.empty / "public", handed_in, prepared)
+            with self.sandbox("run", *seen) as sandbox:
+                executed = _read(sandbox.answer())
+            self._write(executed.get("notebooks"), prepared, "ipynb")
             if (handed_in / "timestamp.txt").is_file():  # for nbgrader's penalties
-                shutil.copyfile(handed_in / "timestamp.txt", executed / "timestamp.txt")
-            made = self._do("mark", executed)
+                shutil.copyfile(handed_in / "timestamp.txt", prepared / "timestamp.txt")
+            made = reader.answer("mark", prepared)
         score, most = total(made["cells"])
         for part, kind in (("notebooks", "ipynb"), ("feedback", "html")):
             place = "autograded" if part == "notebooks" else part
@@ -165,21 +191,16 @@ class _Job:
         met = ", ".join(map(str, made["notes"]))
         return score, most, f"a cell reached the limit of {met}" if met else ""
 
-    def _do(self, step: str, handed_in: Path) -> dict[str, Any]:
-        told = do_step(
+    def sandbox(self, step: str, *seen: Path) -> Sandbox:
+        return Sandbox(
             step,
             self.assignment,
-            self.empty,
-            handed_in,
+            seen,
             self.limits,
             boxed=self.boxed,
             leave=self.leave,
             hidden=self.course,
         )
-        answer = parse_json(told, "the output of its sandbox", error=Stopped)
-        if "refused" in answer:
-            raise Stopped(str(answer["refused"])[:300])
-        return answer
 
     def _write(self, texts: Any, folder: Path, kind: str) -> None:
         """Write notebooks or pages under the names that the teacher's notebooks have."""
@@ -192,6 +213,67 @@ class _Job:
                 raise Stopped("its sandbox did not return the assignment's notebooks")
             with committed(folder / name) as path:
                 path.write_text(text, "utf-8", "replace")
+
+
+class _Readers:
+    """A box that reads notebooks for one worker, started when first asked and after each failure."""
+
+    def __init__(self, job: _Job) -> None:
+        self._job, self._stack, self._box, self._count = job, ExitStack(), None, 0
+
+    def answer(self, step: str, handed_in: Path) -> dict[str, Any]:
+        """What it answers about the notebooks of a folder.
+
+        Raises:
+            Stopped: it refuses them, met a limit, or failed.
+        """
+        try:
+            answer = _read(self._ask(step, handed_in))
+        except BaseException:
+            self.close()
+            raise
+        if "failed" in answer:
+            raise Stopped(reason_in(answer["failed"], 1, self._job.limits))
+        return answer
+
+    def _ask(self, step: str, handed_in: Path) -> bytes:
+        if self._box is None:
+            self._folder = Path(self._stack.enter_context(_temporary()))
+            seen = (self._job.empty / "course", self._folder)
+            self._box = self._stack.enter_context(self._job.sandbox("serve", *seen))
+        self._count += 1
+        copy = self._folder / str(self._count)
+        copy.mkdir()
+        files = [p for p in handed_in.iterdir() if p.suffix == ".ipynb" or p.name in TIME]
+        if sum(path.stat().st_size for path in files) > self._job.limits.disk:
+            raise Stopped(f"more than {size(self._job.limits.disk)} of disk")
+        for path in files:
+            shutil.copyfile(path, copy / path.name)
+        answer = self._box.answer(f"{step} {copy.name}")
+        shutil.rmtree(copy)
+        return answer
+
+    def close(self) -> None:
+        self._stack.close()
+        self._box = None
+
+
+def _read(answer: bytes) -> dict[str, Any]:
+    """The answer of a sandbox.
+
+    Raises:
+        Stopped: it refuses the submission, or it is not an answer.
+    """
+    read = parse_json(answer, "the output of its sandbox", error=Stopped)
+    if not isinstance(read, dict):
+        raise Stopped("its sandbox did not return the assignment's notebooks")
+    if "refused" in read:
+        raise Stopped(str(read["refused"])[:300])
+    return read
+
+
+def _temporary() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="grading-")
 
 
 def irregular(*folders: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import platform
+import queue
 import re
 import shutil
 import site
@@ -90,121 +91,169 @@ def box_problem() -> str:
     return f"bubblewrap (0.8 or newer is needed) cannot make a sandbox here: {told}"
 
 
-def do_step(
-    step: str,
-    assignment: str,
-    given: Path,
-    handed_in: Path,
-    limits: Limits,
-    *,
-    boxed: bool,
-    leave: threading.Event,
-    hidden: Path,
-) -> bytes:
-    """Do a step of `steps` and return what it answers: bytes that a submission may have
-    forged.
+class Sandbox:
+    """A process in a box of its own that runs `steps`; it ends with the `with` statement.
 
     Args:
-        step: "run" or "mark".
+        step: "run", which answers once, or "serve", which answers each request.
         assignment: its name.
-        given: a course folder with this assignment and no students.
-        handed_in: the folder with the student's notebook.
-        limits: what ends it.
+        seen: the folders that `steps` is given, which the box sees under /in: first a course folder
+            with this assignment and no students.
+        limits: what ends it; seconds are those of one answer.
         boxed: False runs it with all your rights; then limits are the only protection.
-        leave: once set, the step is ended.
+        leave: once set, it is ended.
         hidden: the course; a box does not see it, wherever it is.
-
-    Raises:
-        Stopped: it met a limit or failed.
     """
-    seen = [(given, "/in/course"), (handed_in, "/in/work")]
-    with _box(seen, limits, hidden) if boxed else _no_box() as (box, files):
-        places = (
-            ["/in/course", "/in/work", "/tmp"] if boxed else [str(given), str(handed_in), box.pop()]
-        )
+
+    def __init__(
+        self,
+        step: str,
+        assignment: str,
+        seen: Sequence[Path],
+        limits: Limits,
+        *,
+        boxed: bool,
+        leave: threading.Event,
+        hidden: Path,
+    ) -> None:
+        self.step, self.assignment, self.seen = step, assignment, seen
+        self.limits, self.boxed, self.leave, self.hidden = limits, boxed, leave, hidden
+
+    def __enter__(self) -> Sandbox:
+        with contextlib.ExitStack() as stack:
+            self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def _start(self, stack: contextlib.ExitStack) -> None:
+        limits = self.limits
+        places = [(path, f"/in/{i}") for i, path in enumerate(self.seen)]
+        made = _box(places, limits, self.hidden) if self.boxed else _no_box()
+        box, files = stack.enter_context(made)
+        work = "/tmp" if self.boxed else box.pop()
+        names = [place if self.boxed else str(path) for path, place in places]
         allowed: dict[str, Any] = {"memory": limits.memory, "disk": limits.disk}
-        allowed |= {"seconds": int(limits.seconds) + 1}
-        allowed |= {"processes": limits.processes + SPARE if boxed else 0}
-        command = [sys.executable, str(STEPS), step, assignment, *places, json.dumps(allowed)]
-        process = subprocess.Popen(
-            [*box, *command],
-            env=_environment(places[-1]),
+        allowed |= {"seconds": int(limits.seconds) + 1 if self.step == "run" else 0}
+        allowed |= {"processes": limits.processes + SPARE if self.boxed else 0}
+        command = [sys.executable, str(STEPS), self.step, self.assignment, *names, work]
+        self._process = subprocess.Popen(
+            [*box, *command, json.dumps(allowed)],
+            env=_environment(work),
             start_new_session=True,
             pass_fds=files,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if self.step == "serve" else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        answer = _Reader(process.stdout, limits.answer)
-        errors = _Reader(process.stderr, ERRORS_KEPT, last=True)
-        try:
-            why = _watch(process, answer, limits, leave)
-        finally:
-            _end(process, boxed)
-            answer.join(5)
-            errors.join(5)
-    if why:
-        raise Stopped(why)
-    if process.returncode:
-        raise Stopped(_reason(errors.kept.decode("utf-8", "replace"), process.returncode, limits))
-    return answer.kept
+        self._answer = _Reader(self._process.stdout, limits.answer)
+        self._errors = _Reader(self._process.stderr, ERRORS_KEPT, last=True)
+        stack.callback(self._end)
+
+    def _end(self) -> None:
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        _end(self._process, self.boxed)
+        self._answer.join(5)
+        self._errors.join(5)
+
+    def answer(self, request: str = "") -> bytes:
+        """What it answers to a request (`run` needs none): bytes that a submission may have forged.
+
+        Raises:
+            Stopped: it met a limit or failed; ask it nothing more.
+        """
+        if request:
+            assert self._process.stdin is not None
+            with contextlib.suppress(OSError):  # it has ended, which is told below
+                self._process.stdin.write(request.encode() + b"\n")
+                self._process.stdin.flush()
+        if why := self._wait():
+            raise Stopped(why)
+        status = self._process.poll()
+        if status is None and self.step == "serve":
+            return self._answer.line()
+        self._answer.join(5)
+        self._errors.join(5)
+        if status:
+            raise Stopped(reason_in(self._errors.rest, status, self.limits))
+        return self._answer.line()
+
+    def _wait(self) -> str:
+        """Wait for the answer of `serve` or the end of `run`; returns why it must be ended, or ""."""
+        limits, answer = self.limits, self._answer
+        end = time.monotonic() + limits.seconds
+        while self._process.poll() is None and (self.step == "run" or answer.lines.empty()):
+            answer.news.wait(LOOK)
+            answer.news.clear()
+            if self.leave.is_set():
+                return "grading was interrupted"
+            if time.monotonic() > end:
+                return f"not finished within {limits.seconds:g} seconds"
+            if answer.full:
+                break
+            memory, tasks = _use(self._process.pid, limits)
+            if tasks > limits.processes:
+                return f"more than {limits.processes} processes and threads"
+            if memory > limits.memory:
+                return f"more than {size(limits.memory)} of memory"
+        if answer.full:
+            return f"its notebook and feedback are larger than {size(limits.answer)}"
+        return ""
 
 
 class _Reader(threading.Thread):
-    """Reads a pipe to its end, keeping at most `room` bytes: the first, or the last."""
+    """Reads a pipe to its end, keeping lines; or, with `last`, the last `room` bytes, which are `rest`.
+
+    More than `room` bytes that nobody has taken make it `full`, and it keeps nothing more.
+    """
 
     def __init__(self, pipe: IO[bytes] | None, room: int, *, last: bool = False) -> None:
         super().__init__(daemon=True)
         assert pipe is not None
-        self.kept, self.full, self._last, self._room = b"", False, last, room
-        self._pipe = pipe
+        self.lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.rest, self.full, self.news = b"", False, threading.Event()
+        self._pipe, self._room, self._last = pipe, room, last
+        self._parts: list[bytes] = []
+        self._held = 0
         self.start()
+
+    def line(self) -> bytes:
+        """The next line.
+
+        Raises:
+            Stopped: there is none.
+        """
+        try:
+            line = self.lines.get_nowait()
+        except queue.Empty:
+            raise Stopped("its sandbox ended without an answer") from None
+        self._held = 0
+        return line
 
     def run(self) -> None:
         with self._pipe as pipe:
-            self._read(pipe.fileno())
+            while part := os.read(pipe.fileno(), 1 << 16):
+                self._take(part)
+        self.news.set()
 
-    def _read(self, handle: int) -> None:
-        parts, held = [], 0
-        while part := os.read(handle, 1 << 16):
-            parts.append(part)
-            held += len(part)
-            if held > self._room and not self._last:
-                self.full = True
-                parts, held = [], 0
-            elif held > 2 * self._room:
-                parts = [b"".join(parts)[-self._room :]]
-                held = len(parts[0])
-        self.kept = b"" if self.full else b"".join(parts)[-self._room :]
-
-
-def _watch(
-    process: subprocess.Popen, answer: _Reader, limits: Limits, leave: threading.Event
-) -> str:
-    """Wait for a process; returns why it must be ended, or "" once it has ended by itself."""
-    end = time.monotonic() + limits.seconds
-    while True:
-        try:
-            process.wait(LOOK)
-            answer.join(5)
-            return _too_large(limits) if answer.full else ""
-        except subprocess.TimeoutExpired:
-            pass
-        if leave.is_set():
-            return "grading was interrupted"
-        if time.monotonic() > end:
-            return f"not finished within {limits.seconds:g} seconds"
-        if answer.full:
-            return _too_large(limits)
-        memory, tasks = _use(process.pid, limits)
-        if tasks > limits.processes:
-            return f"more than {limits.processes} processes and threads"
-        if memory > limits.memory:
-            return f"more than {size(limits.memory)} of memory"
-
-
-def _too_large(limits: Limits) -> str:
-    return f"its notebook and feedback are larger than {size(limits.answer)}"
+    def _take(self, part: bytes) -> None:
+        self._held += len(part)
+        if self._last:
+            self.rest = (self.rest + part)[-self._room :]
+        elif self._held > self._room:
+            self.full, self._parts = True, []
+            self.news.set()
+        else:
+            *ends, rest = part.split(b"\n")
+            for end in ends:
+                self.lines.put(b"".join([*self._parts, end]))
+                self._parts = []
+                self.news.set()
+            self._parts.append(rest)
 
 
 def _use(pid: int, limits: Limits) -> tuple[int, int]:
@@ -256,8 +305,9 @@ def _end(process: subprocess.Popen, boxed: bool) -> None:
     process.wait()
 
 
-def _reason(told: str, status: int, limits: Limits) -> str:
-    """A sentence for a step that failed, from what it told on stderr."""
+def reason_in(text: bytes | str, status: int, limits: Limits) -> str:
+    """A sentence for a step that failed, from what it wrote to stderr."""
+    told = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     known = {
         "No space left on device|disk is full|File too large": f"more than {size(limits.disk)} of disk",
         "MemoryError": f"more than {size(limits.memory)} of memory",

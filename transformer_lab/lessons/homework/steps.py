@@ -1,8 +1,9 @@
-"""What runs inside a box: `run` executes a submission, `mark` reads what came of it.
+"""What runs inside a box: `run` executes a submission, `serve` reads what was handed in and what came of it.
 
-A script, and not imported: it knows nothing of this package, so that it starts quickly. `mark` gets
-its own box, in which nothing of a student's runs: the executed notebook is only data to it. So a
-submission that rewrites its gradebook or its feedback has rewritten what is thrown away.
+A script, and not imported: it knows nothing of this package, so that it starts quickly. `run` has a
+box for each submission, with a kernel and without nbgrader, whose import takes longer than most
+submissions. `serve` loads nbgrader once, in a box in which nothing of a student's runs: a notebook is
+only data to it. So a submission that rewrites what it finds has rewritten what is thrown away.
 """
 
 from __future__ import annotations
@@ -14,11 +15,28 @@ import os
 import re
 import shutil
 import sys
+import traceback
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 GRADED = ("grade", "solution", "task")  # marks of a cell
+# As nbgrader executes; but on a busy machine the kernel's word may take more than its four seconds.
+EXECUTE = {
+    "timeout": 30,
+    "interrupt_on_timeout": True,
+    "allow_errors": True,
+    "raise_on_iopub_timeout": True,
+    "iopub_timeout": 30,
+    "error_on_timeout": {
+        "ename": "CellTimeoutError",
+        "evalue": "",
+        "traceback": ["CellTimeoutError: No reply from kernel before timeout"],
+    },
+}
 STUDENT = "student"  # names of folders could mean something to nbgrader; this one does not
 # No script, no style, no frame, no form, and nothing from elsewhere.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -40,22 +58,50 @@ SHOWN = ["text/html", "text/markdown", "image/png", "image/jpeg", "image/svg+xml
 
 
 def main() -> None:
-    step, assignment, given, handed_in, work = sys.argv[1:6]
-    limits = json.loads(sys.argv[6])
+    step, assignment, *places, limits = sys.argv[1:]
     # A grammar of web addresses, which jsonschema works out for a second whenever it is imported,
     # and which no notebook's schema asks for.
     sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
-    channel = os.dup(1)  # kernels do not inherit it
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")  # kernels do not inherit it
     os.dup2(2, 1)
-    limit(**limits)
+    limit(**json.loads(limits))
+    answers = run(assignment, *places) if step == "run" else serve(assignment, *places)
+    for answer in answers:
+        json.dump(answer, channel, allow_nan=False)
+        print(file=channel, flush=True)
+
+
+def serve(assignment: str, given: str, handed_in: str, work: str) -> Iterator[dict[str, Any]]:
+    """Answer each line of stdin, "prepare NAME" or "mark NAME", about handed_in/NAME."""
     load()
-    course = Path(work) / "course"
-    shutil.copytree(given, course)
-    shutil.copytree(handed_in, course / "submitted" / STUDENT / assignment)
-    os.chdir(course)
-    answer = (run if step == "run" else mark)(course, assignment)
-    with os.fdopen(channel, "w", encoding="utf-8") as file:
-        json.dump(answer, file, allow_nan=False)
+    steps = {"prepare": prepare, "mark": mark}
+    for line in sys.stdin:
+        step, name = line.split()
+        with TemporaryDirectory(dir=work) as folder, logged(Path(folder) / "log") as log:
+            course = Path(folder) / "course"
+            shutil.copytree(given, course)
+            shutil.copytree(Path(handed_in, name), course / "submitted" / STUDENT / assignment)
+            os.chdir(course)
+            try:
+                answer = steps[step](course, assignment)
+            except (Exception, SystemExit):
+                traceback.print_exc()
+                answer = {"failed": log.read_text("utf-8", "replace")[-20_000:]}
+            os.chdir(work)
+        yield answer
+
+
+@contextmanager
+def logged(path: Path) -> Iterator[Path]:
+    """Write to a file what goes to stderr, which says why nbgrader fails."""
+    errors = os.dup(2)
+    with open(path, "wb") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield path
+    finally:
+        os.dup2(errors, 2)
+        os.close(errors)
 
 
 def load() -> None:
@@ -68,15 +114,16 @@ def load() -> None:
 
 
 def limit(memory: int, disk: int, seconds: int, processes: int) -> None:
-    """Limits for this process and each that it starts; where the system has none, none."""
+    """Limits for this process and each that it starts (`seconds` and `processes` if not 0); where the
+    system has none, none."""
     try:
         import resource
     except ImportError:
         return
     # RLIMIT_AS would count what torch maps and never touches.
-    wanted = {"RLIMIT_DATA": memory, "RLIMIT_FSIZE": disk, "RLIMIT_CPU": seconds, "RLIMIT_CORE": 0}
-    if processes:
-        wanted["RLIMIT_NPROC"] = processes
+    wanted = {"RLIMIT_DATA": memory, "RLIMIT_FSIZE": disk, "RLIMIT_CORE": 0}
+    wanted |= {"RLIMIT_CPU": seconds} if seconds else {}
+    wanted |= {"RLIMIT_NPROC": processes} if processes else {}
     for name, value in wanted.items():
         hard = resource.getrlimit(getattr(resource, name))[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
@@ -84,19 +131,69 @@ def limit(memory: int, disk: int, seconds: int, processes: int) -> None:
     os.nice(5)  # whoever watches comes first
 
 
-def run(course: Path, assignment: str) -> dict[str, Any]:
-    """Execute a submission, with the teacher's tests in place."""
+def run(
+    assignment: str, given: str, handed_in: str, prepared: str, work: str
+) -> Iterator[dict[str, Any]]:
+    """Execute prepared notebooks beside the other files that were handed in and the teacher's."""
+    import nbformat
+    from nbclient import NotebookClient
+    from traitlets.config.loader import PyFileConfigLoader
+
+    course = Path(work) / "course"
+    folder = course / "autograded" / STUDENT / assignment
+    shutil.copytree(given, course)
+    shutil.copytree(handed_in, folder)
+    shutil.copytree(course / "source" / assignment, folder, dirs_exist_ok=True)
+    os.chdir(course)
+    config = PyFileConfigLoader("nbgrader_config.py", path=str(course)).load_config()
+    options = dict(EXECUTE)
+    for part in ("NotebookClient", "ExecutePreprocessor", "Execute"):
+        options |= {k: v for k, v in config[part].items() if k in NotebookClient.class_traits()}
+    os.environ["NBGRADER_EXECUTION"] = "autograde"
+    texts = {}
+    for path in sorted(Path(prepared).glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            cell.metadata.pop("tags", None)  # one of them keeps a cell from being executed
+            if cell.cell_type == "code":
+                cell.update(outputs=[], execution_count=None)
+        client = NotebookClient(
+            notebook,
+            resources={"metadata": {"path": str(folder)}},
+            on_cell_executed=add_error,
+            **options,
+        )
+        client.execute()
+        texts[path.name] = nbformat.writes(notebook)
+    yield {"notebooks": texts}
+
+
+def add_error(cell: Any, cell_index: int, execute_reply: Any) -> None:
+    """Show an error that is not among a cell's outputs, such as that it took too long."""
+    import nbformat
+
+    error = execute_reply["content"]
+    if error["status"] != "error":
+        return
+    if not any(o.output_type == "error" and o.ename == error["ename"] for o in cell.outputs):
+        told = {name: error[name] for name in ("ename", "evalue", "traceback")}
+        cell.outputs.append(nbformat.v4.new_output("error", **told))
+
+
+def prepare(course: Path, assignment: str) -> dict[str, Any]:
+    """The notebooks with the teacher's tests in place; nothing of them has run."""
     from nbgrader.apps import AutogradeApp
 
     if problem := broken(course, assignment):
         return {"refused": problem}
-    # On a busy machine the kernel's word may take more than the four seconds that are the rule.
     try:
-        AutogradeApp.launch_instance([assignment, "--ExecutePreprocessor.iopub_timeout=30"])
+        AutogradeApp.launch_instance([assignment, "--no-execute"])
     except SystemExit:
         if problem := invalid(course, assignment):
             return {"refused": problem}
         raise
+    finally:
+        AutogradeApp.clear_instance()
     return {"notebooks": texts(course / "autograded", assignment, "ipynb")}
 
 
@@ -168,8 +265,10 @@ def mark(course: Path, assignment: str) -> dict[str, Any]:
     from nbgrader.apps import AutogradeApp, GenerateFeedbackApp
     from traitlets.config import Config
 
-    AutogradeApp.launch_instance([assignment, "--no-execute"])
-    AutogradeApp.clear_instance()
+    try:
+        AutogradeApp.launch_instance([assignment, "--no-execute"])
+    finally:
+        AutogradeApp.clear_instance()
     problems, notes = look_at(course, assignment)
     if problems:
         return {"refused": problems[0]}
@@ -187,7 +286,10 @@ def mark(course: Path, assignment: str) -> dict[str, Any]:
             NbConvertBase={"display_data_priority": SHOWN},
         )
     )
-    app.start()
+    try:
+        app.start()
+    finally:
+        GenerateFeedbackApp.clear_instance()
     return {
         "notebooks": texts(course / "autograded", assignment, "ipynb"),
         "feedback": texts(course / "feedback", assignment, "html"),
