@@ -5,8 +5,12 @@ torch, plotting, Jupyter and Hugging Face cost nothing until they are needed.
 """
 
 import os
+import sys
+from contextlib import nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from .files.waiting import waiting as _waiting
 
 __version__ = "0.1.0"
 
@@ -164,7 +168,8 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str):
     if name in _NAMES:
-        module = import_module(f".{_NAMES[name]}", __name__)
+        with _waiting("Loading PyTorch") if "torch" not in sys.modules else nullcontext():
+            module = import_module(f".{_NAMES[name]}", __name__)
         value = module if name in _MODULES else getattr(module, name)
         globals()[name] = value
         return value

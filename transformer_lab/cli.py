@@ -19,6 +19,7 @@ from .analysis.studies.commands import study
 from .files.options import FilledPath, shortened, usage_in_one_line
 from .files.paths import in_line
 from .files.text_files import check_writable
+from .files.waiting import waiting
 
 if TYPE_CHECKING:
     from .lessons.copying import Copies
@@ -160,7 +161,8 @@ def doctor() -> None:
     """
     from .doctor.report import examine
 
-    text, works = examine()
+    with waiting("Checking this machine"):
+        text, works = examine()
     click.echo(text)
     sys.exit(0 if works else 1)
 
@@ -261,10 +263,11 @@ def explore(
         check_writable("--html", html, "heads.html")
 
     # Here, and not above: they load torch, for seconds, and what is refused needs none of it.
-    from .exploring import explore as show
-    from .exploring import is_at_hand, notebook_folder, write_notebook
-    from .pictures.image_model import ImageModel
-    from .text_model import TextModel
+    with waiting("Loading PyTorch"):
+        from .exploring import explore as show
+        from .exploring import is_at_hand, notebook_folder, write_notebook
+        from .pictures.image_model import ImageModel
+        from .text_model import TextModel
 
     kind: Any = TextModel if image is None else ImageModel
     if html is None:
@@ -278,7 +281,8 @@ def explore(
     loaded = kind.from_pretrained(model, device=device, allow_missing=allow_missing)
     view = show(loaded, text, target)
     travels = {} if image is not None else {"model": with_model, "precision": precision}
-    view.save_html(html, effects=effects, **travels)
+    with waiting(f"Writing {in_line(html)}"):
+        view.save_html(html, effects=effects, **travels)
     click.echo(
         f"Wrote {in_line(html)} ({html.stat().st_size / 2**20:.1f} MiB). It needs no network."
     )
@@ -323,8 +327,9 @@ def train(config: Path, resume: bool) -> None:
       transformer-lab train examples/manual.toml --resume
       torchrun --nproc-per-node 2 -m transformer_lab train examples/manual.toml
     """
-    from .training.loop import TrainingStopped
-    from .training.toml import run_from_config
+    with waiting("Loading PyTorch"):
+        from .training.loop import TrainingStopped
+        from .training.toml import run_from_config
 
     try:
         run = run_from_config(config, resume=resume)

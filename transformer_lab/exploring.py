@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .files.waiting import waiting
 from .pictures.image_model import ImageModel
 from .text_model import SHIPPED, TextModel
 from .tokenizers import SPECIAL
@@ -129,18 +130,9 @@ def explore(
     from .views import Explorer
 
     reads = example_text(model) if text is None else text
-    return Explorer(
-        model,
-        reads,
-        target,
-        kind=kind,
-        position=position,
-        edits=edits,
-        a=a,
-        b=b,
-        pins=pins,
-        **chosen,
-    )
+    more: dict[str, Any] = dict(kind=kind, position=position, edits=edits, a=a, b=b, pins=pins)
+    with waiting(f"Reading the text with {model.name}"):
+        return Explorer(model, reads, target, **more, **chosen)
 
 
 def write_notebook(

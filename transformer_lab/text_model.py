@@ -14,6 +14,7 @@ from .adapters.wrappers import ModelWithProcessor
 from .arguments import check
 from .files.resources import resource
 from .files.safefiles import read_json
+from .files.waiting import waiting
 from .model import pick_device
 from .tokenizers import SPECIAL, BPETokenizer, CharTokenizer, WordTokenizer, load_tokenizer
 from .tracing.gradients import as_logit
@@ -69,16 +70,17 @@ class TextModel(ModelWithProcessor):
         """
         where = pick_device(device)
         folder = Path(name).expanduser()
-        if str(name) == SHIPPED:
-            found = cls._from_our_folder(resource("data", "models", SHIPPED))
-        elif folder.is_dir():
-            ours = (folder / "config.json").exists() and _is_ours(folder / "config.json")
-            load = cls._from_our_folder if ours else cls._from_hub
-            found = load(folder, allow_missing)
-        else:
-            found = cls._from_hub(name, allow_missing)
-        found.model.to(where).eval().loaded_from = str(name)
-        return found
+        with waiting(f"Loading {folder.name}"):
+            if str(name) == SHIPPED:
+                loaded = cls._from_our_folder(resource("data", "models", SHIPPED))
+            elif folder.is_dir():
+                ours = (folder / "config.json").exists() and _is_ours(folder / "config.json")
+                load = cls._from_our_folder if ours else cls._from_hub
+                loaded = load(folder, allow_missing)
+            else:
+                loaded = cls._from_hub(name, allow_missing)
+            loaded.model.to(where).eval().loaded_from = str(name)
+        return loaded
 
     @classmethod
     def _from_our_folder(cls, folder: Path, allow_missing: bool = False) -> TextModel:

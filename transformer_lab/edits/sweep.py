@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..files.waiting import waiting
 from ..tracing.provenance import finding
 from .cells import Cells
 from .constructors import ablate, knock_out
@@ -179,7 +180,7 @@ def _run(swept: SweepTarget, cells, labels, measure, progress, budget_mib) -> Sw
     taps = [tuple(tap_for(swept.network, e) for e in cell) for cell in cells]
     own = callable(measure)
     runner = Cells(swept, budget_mib=budget_mib, states=own, whole=own)
-    with runner.passes.open():
+    with runner.passes.open(), waiting("Switching off, one by one", progress) as tell:
         clean = runner.passes.clean()
         judge = Judge(runner.passes, clean, measure, swept.token, swept.places)
         n_texts = 1 if own else len(swept.inputs.first)
@@ -189,8 +190,7 @@ def _run(swept: SweepTarget, cells, labels, measure, progress, budget_mib) -> Sw
                 found[i] = judge.of_texts(rows)
                 if not any(t.applied for t in taps[i]):
                     found[i] = math.nan  # masked away: there was nothing to edit
-            if progress is not None:
-                progress(int((~found[:, 0, 0].isnan()).sum()), sum(map(bool, cells)))
+            tell(int((~found[:, 0, 0].isnan()).sum()), sum(map(bool, cells)))
     shape = [len(names) for names in labels.values()]
     each = {name: found[:, i].T.reshape(-1, *shape) for i, name in enumerate(judge.names)}
     return Sweep(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ from weakref import WeakKeyDictionary
 from ..adapters.hugging_face import HuggingFaceNetwork
 from ..adapters.network import Inputs, Network
 from ..adapters.own_network import OurNetwork
+from ..files.waiting import note, waiting
 from . import store
 from .check import agrees, checked_graph
 from .export import Graph, GraphError
@@ -158,17 +158,12 @@ def graph_of_model(network: Network, inputs: Inputs, about: Callable[[], str]) -
 
 
 def wait_for(export: Export, line: str) -> None:
-    """Wait with a bar on stderr; an interrupt stops the export."""
-    from tqdm import tqdm
-
+    """Wait, and say how far it is; an interrupt stops the export."""
     try:
-        tqdm.write(line, file=sys.stderr)
-        layout = "{desc} {bar} {elapsed}"
-        with tqdm(total=STEPS, bar_format=layout, leave=False, file=sys.stderr) as bar:
+        note(line)
+        with waiting("Exporting") as tell:
             while not export.done.wait(0.5):
-                bar.n = export.n_steps
-                bar.set_description_str(f"{export.step} ", refresh=False)
-                bar.refresh()
+                tell(export.n_steps, STEPS)
     except BaseException:
         export.stop()
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -72,14 +72,16 @@ class Evidence:
     """
 
     def __init__(
-        self, model: Any, kind: str | None, texts: Sequence[str] | None, n_texts: int, seed: int
-    ):
+        self, model: Any, kind: str | None, texts: Sequence[str] | None, n_texts: int, seed: int,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ):  # fmt: skip
         if kind == "cross":
             raise ValueError(
                 "labels are for self-attention, and kind='cross' attends to another text: give "
                 "kind='encoder' or 'decoder'"
             )
         self.seed, self.network = seed, evaluated(model)
+        self._progress, self._done = progress, 0
         self._subject: Any = self.network  # what is traced: a TextModel knows its tokens
         if isinstance(model, TextModel):
             self._subject = copy.copy(model)
@@ -91,6 +93,8 @@ class Evidence:
             for i, lag in enumerate(self.lags)
         ]
         self.texts = [] if texts is None else _halves(model, texts)
+        # Its own passes, and those of the twin.
+        self._passes = len(self.repeats) + 1 + sum(map(len, [*self.texts, *self.texts[:1]]))
         self._twin = _Twin(self.network, seed)
         try:
             self._look(kind)
@@ -99,7 +103,7 @@ class Evidence:
             raise
 
     def _look(self, kind: str | None) -> None:
-        first = self._first = _traced(self.repeats[0], self._subject)
+        first = self._first = self._traced(self.repeats[0], self._subject)
         self.kind = kind or ("decoder" if "decoder" in first.kinds else "encoder")
         if self.kind not in first.kinds:
             raise ValueError(f"kind={kind!r} is not in this model; it has {', '.join(first.kinds)}")
@@ -153,8 +157,10 @@ class Evidence:
             mine: dict[str, list[Tensor]] = {}
             theirs: dict[str, list[Tensor]] = {}
             for probe in group:
-                trace = self._first if probe is self.repeats[0] else _traced(probe, self._subject)
-                twins = None if twin is None else _traced(probe, twin)
+                trace = (
+                    self._first if probe is self.repeats[0] else self._traced(probe, self._subject)
+                )
+                twins = None if twin is None else self._traced(probe, twin)
                 for batch in range(trace.batch_size):
                     wanted = _wanted(trace, probe, self.kind, batch, inputs)
                     _add(mine, trace, self.kind, batch, wanted)
@@ -163,6 +169,12 @@ class Evidence:
             for table, found in ((own, mine), (other, theirs)):
                 table.update({name: torch.stack(each).mean(0) for name, each in found.items()})
         return own, other
+
+    def _traced(self, probe: Probe, subject: Any) -> Trace:
+        found = _traced(probe, subject)
+        self._done += 1
+        self._progress(self._done, self._passes)
+        return found
 
     def _short_probe(self) -> Probe:
         """As many of the first probe's texts as may be kept predictions of."""

@@ -23,7 +23,7 @@ place before rest. None of this says that the head matters; `alone` and `group` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -32,6 +32,7 @@ from torch import Tensor
 
 from ..adapters.network import no_heads
 from ..edits.kinds import EditError
+from ..files.waiting import waiting
 from .evidence import BAR, Evidence, Scores, SwitchedOff
 from .measures import MEASURES
 
@@ -125,6 +126,7 @@ def labels(
     ablation: bool = True,
     n_texts: int = 4,
     seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[list[HeadLabel]]:
     """A label for every head, or none, with its evidence: [layer][head]; [] for a layer without
     heads.
@@ -141,16 +143,19 @@ def labels(
         ablation: False leaves out the effects, for a first look.
         n_texts: random texts in a probe.
         seed: of the probes and the twin.
+        progress: called with (passes done, passes in all), effects apart; what it raises ends the work.
 
     Raises:
         ValueError: for a kind without self-attention, or a context too short to repeat a text in.
     """
-    evidence = Evidence(model, kind, texts, n_texts, seed)
-    found = _screened(evidence)
+    with waiting("Finding head types", progress) as tell:
+        evidence = Evidence(model, kind, texts, n_texts, seed, tell)
+        found = _screened(evidence)
     if not ablation:
         return found
     effects = _Effects(evidence, found)
-    return [[effects.added_to(one) for one in row] for row in found]
+    with waiting("Measuring heads with a label"):
+        return [[effects.added_to(one) for one in row] for row in found]
 
 
 def label(
@@ -163,8 +168,9 @@ def label(
     Raises:
         ValueError: for a head that is not there, and as `labels`.
     """
-    evidence = Evidence(model, kind, texts, n_texts, seed)
-    found = _screened(evidence)
+    with waiting("Finding head types") as tell:
+        evidence = Evidence(model, kind, texts, n_texts, seed, tell)
+        found = _screened(evidence)
     _check("layer", layer, len(found))
     if not found[layer]:
         raise ValueError(no_heads(evidence.layers[layer], evidence.layers))

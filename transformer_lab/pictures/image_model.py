@@ -12,6 +12,7 @@ from ..adapters.lookup import network_of
 from ..adapters.network import Network
 from ..adapters.wrappers import ModelWithProcessor
 from ..files.pictures import Preparing, read_picture
+from ..files.waiting import waiting
 from ..model import pick_device
 from ..tracing.running import trace
 from ..tracing.trace import Trace
@@ -72,10 +73,11 @@ class ImageModel(ModelWithProcessor):
         from ..adapters.loading import load_image_model
 
         where = pick_device(device)
-        model, processor, shown = load_image_model(name, allow_missing=allow_missing)
-        found = cls(model, processor, shown)
-        found.model.to(where).eval().loaded_from = str(name)
-        return found
+        with waiting(f"Loading {Path(name).name}"):
+            model, processor, shown = load_image_model(name, allow_missing=allow_missing)
+            loaded = cls(model, processor, shown)
+            loaded.model.to(where).eval().loaded_from = str(name)
+        return loaded
 
     def save(self, folder: str | Path, **options: Any) -> Path:
         """Write the model's folder, with its image processor where it has one of Hugging Face's.

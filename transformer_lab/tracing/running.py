@@ -17,6 +17,7 @@ from ..adapters.patches import Patches
 from ..adapters.wrappers import ModelWithProcessor
 from ..arguments import shown
 from ..attention import Site
+from ..files.waiting import waiting
 from .gradients import as_logit, recorded_with_gradients
 from .maps import GivenMaps
 from .recording import PartsTap, Recorder, watching_parts, what_to_keep
@@ -90,10 +91,11 @@ def trace(
     seen = _labels("labels", labels, inputs.tokens)
     written = _labels("target_labels", target_labels, inputs.target)
     of = None if gradients is None else as_logit(gradients)
-    try:
-        recorder, output, found = _run(network, inputs, keep, of, budget_mib, parts)
-    except ChangedError:
-        recorder, output, found = _run(network, inputs, keep, of, budget_mib, parts)
+    with waiting(f"Running {network.name}"):
+        try:
+            recorder, output, found = _run(network, inputs, keep, of, budget_mib, parts)
+        except ChangedError:
+            recorder, output, found = _run(network, inputs, keep, of, budget_mib, parts)
     patches = network.patches(inputs) if inputs.given else None
     if inputs.tokens is None:
         patches, seen, places = _places(network, inputs, recorder, patches, labels)

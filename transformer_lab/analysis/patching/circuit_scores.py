@@ -264,8 +264,7 @@ def scored(
     chance, n = torch.Generator().manual_seed(seed), int(mask.sum())
     masks = [mask, *(graph.at_random(n, chance) for _ in range(draws))]
     masks = [one for live in masks for one in (live, graph.every & ~live)]
-    told = None if progress is None else lambda done: progress(done, len(masks))
-    found = passes.metrics(masks, told)
+    found = passes.metrics(masks, progress)
     pairs = [Control(*found[i : i + 2]) for i in range(0, len(found), 2)]
     names = graph.names(mask)
     return Circuit(

@@ -25,6 +25,7 @@ from ...attention import AttentionCall, Site, Tap
 from ...edits.kinds import EditError
 from ...edits.passes import Passes
 from ...edits.patching import OF_CALL
+from ...files.waiting import waiting
 from ...softmax import spread_heads
 from ...tracing.trace import TraceError
 from .edge_graph import INPUTS, EdgeGraph
@@ -92,26 +93,25 @@ class EdgePasses:
         return self.pair.into.activation(what, layer, kind=self.kind)
 
     def metrics(
-        self, masks: Sequence[Tensor], progress: Callable[[int], None] | None = None
+        self, masks: Sequence[Tensor], progress: Callable[[int, int], None] | None = None
     ) -> list[float]:
         """The metric with only these edges live, for each mask bool [reader, writer].
 
         Args:
-            progress: called with how many masks are done.
+            progress: called with how many masks are done, and of how many.
         """
         plans = [_Plan.of(self.graph, mask) for mask in masks]
         found = [0.0] * len(plans)
-        waiting = sorted(range(len(plans)), key=lambda i: (plans[i].start, plans[i].copies))
-        with self._watching(no_grad()):
-            while waiting:
-                plan = plans[waiting[0]]
-                some = [i for i in waiting[: self._most(plan)] if plans[i].start == plan.start]
-                waiting = waiting[len(some) :]
+        left = sorted(range(len(plans)), key=lambda i: (plans[i].start, plans[i].copies))
+        with self._watching(no_grad()), waiting("Patching edges", progress) as tell:
+            while left:
+                plan = plans[left[0]]
+                some = [i for i in left[: self._most(plan)] if plans[i].start == plan.start]
+                left = left[len(some) :]
                 rows = self._tap.run([plans[i] for i in some])
                 for i, own in zip(some, rows, strict=True):
                     found[i] = float(self._metric(own))
-                if progress is not None:
-                    progress(len(plans) - len(waiting))
+                tell(len(plans) - len(left), len(plans))
         return found
 
     def slopes(self, share: float) -> Tensor:

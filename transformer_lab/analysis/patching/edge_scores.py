@@ -17,6 +17,7 @@ from torch import Tensor
 from ...arguments import shown
 from ...edits.kinds import EditError
 from ...files.tables import Table
+from ...files.waiting import waiting
 from ...tracing.provenance import Provenance, finding
 from .circuit_scores import Circuit, Question, scored
 from .edge_graph import EdgeGraph
@@ -114,9 +115,8 @@ class EdgeScores(Table):
         masks = [self.graph.every.clone() for _ in places]
         for mask, place in zip(masks, places, strict=True):
             mask[place] = False
-        told = None if progress is None else lambda done: progress(done, len(places))
         exact = self.exact.clone()
-        for place, value in zip(places, self.passes.metrics(masks, told), strict=True):
+        for place, value in zip(places, self.passes.metrics(masks, progress), strict=True):
             exact[place] = self.clean - value
         return replace(self, exact=exact)
 
@@ -216,10 +216,10 @@ def edge_scores(
     if by != "exact":
         shares = [1.0] if by == "eap" else [(i + 1) / steps for i in range(steps)]
         total = torch.zeros_like(unknown)
-        for i, share in enumerate(shares):
-            total += passes.slopes(share) / len(shares)
-            if progress is not None:
-                progress(i + 1, len(shares))
+        with waiting("Scoring edges", progress) as tell:
+            for i, share in enumerate(shares):
+                total += passes.slopes(share) / len(shares)
+                tell(i + 1, len(shares))
         estimate = total.masked_fill(~passes.graph.every, float("nan"))
     found = EdgeScores(
         passes.graph, estimate, unknown, passes.clean, passes.corrupted, by, steps,

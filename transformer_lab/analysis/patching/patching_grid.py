@@ -23,6 +23,7 @@ from ...edits.constructors import patch
 from ...edits.interventions import tap_for
 from ...edits.kinds import Edit, EditError
 from ...edits.sites import OF_HEADS, OF_STREAM, site_named
+from ...files.waiting import waiting
 from ...tracing.provenance import finding
 from ...tracing.trace import Trace, TraceError
 from .metric import Metric
@@ -187,6 +188,7 @@ class Desk:
         judge = Judged(runner, self.pair.metric)
         with stack() as opened:
             opened.enter_context(runner.passes.open())
+            tell = opened.enter_context(waiting("Patching, cell by cell", progress))
             if first:
                 self.into_values = judge.of_texts(runner.passes.clean())
                 self.into_value = float(self.into_values.mean())
@@ -195,8 +197,7 @@ class Desk:
                 outputs = runner.outputs([taps[i] for i in chunk], start)
                 for i, rows in zip(chunk, outputs, strict=True):
                     found[cells[i]] = judge.of_texts(rows) - self.into_values
-                if progress is not None:
-                    progress(len(found), len(cells))
+                tell(len(found), len(cells))
         return found
 
     def estimates(self) -> dict[str, Tensor]:

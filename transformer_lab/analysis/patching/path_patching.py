@@ -19,6 +19,7 @@ from ...attention import AttentionCall, Site, Tap
 from ...edits.cells import Cells
 from ...edits.kinds import EditError
 from ...edits.patching import OF_CALL
+from ...files.waiting import waiting
 from ...softmax import spread_heads
 from ...tracing.provenance import Provenance, finding
 from ...tracing.trace import TraceError
@@ -235,22 +236,22 @@ class _Paths:
         last = min((reader.layer for reader in self.readers), default=0)
         with stack() as opened:
             opened.enter_context(runner.passes.open())
+            tell = opened.enter_context(waiting("Patching paths", progress))
             self.into = judge(runner.passes.clean())
             for name in self._streams(senders):
                 self._watch(opened, tap, name)
-            waiting = sorted(senders, key=lambda one: one.layer)
-            while waiting:
-                start = runner.passes.kept.start_of(pair.kind, waiting[0].layer)
-                alike = [one for one in waiting if one.layer == waiting[0].layer][: runner.most]
-                waiting = waiting[len(alike) :]
+            left = sorted(senders, key=lambda one: one.layer)
+            while left:
+                start = runner.passes.kept.start_of(pair.kind, left[0].layer)
+                alike = [one for one in left if one.layer == left[0].layer][: runner.most]
+                left = left[len(alike) :]
                 outputs = runner.outputs(alike, start)
                 if self.readers:
                     received = [tap.received.pop(one) for one in alike]
                     outputs = runner.outputs(received, runner.passes.kept.start_of(pair.kind, last))
                 for one, rows in zip(alike, outputs, strict=True):
                     found[one] = judge(rows) - self.into
-                if progress is not None:
-                    progress(len(found), len(senders))
+                tell(len(found), len(senders))
         return found
 
     # -- inside -----------------------------------------------------------------------------------

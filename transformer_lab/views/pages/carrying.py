@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from ...adapters.interrupts import no_grad
 from ...files.models import model_tensors
+from ...files.waiting import note
 from ...graphs.process import ExportFailed
 from .carried import Carried, carried, is_ours, why_no_other_text, why_not
 from .precision import BITS, check_precision, packed_size
@@ -81,15 +81,13 @@ def carry(
 
 def announce(model: TextModel, size: int, precision: str) -> None:
     """Say on stderr what a large page takes, before it is written."""
-    from tqdm import tqdm
-
     numbers = sum(t.numel() for t in model_tensors(model.model).values())
     seconds, memory = size / 16e6, (4 * 2 * numbers + 2 * size) / 2**30
     line = (
         f"Writing {model.name} into the page: {_mb(size)} in {BITS[precision]} bits, about "
         f"{seconds:.0f} s and {memory:.1f} GB of memory."
     )
-    tqdm.write(line, file=sys.stderr)
+    note(line)
 
 
 def for_readers(notice: str) -> str:
