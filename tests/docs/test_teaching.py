@@ -2,11 +2,15 @@
 
 import math
 import re
+import zipfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
 
+from docs import make_questions
+from docs.make_questions import questions_in
 from transformer_lab.lessons.listing import lesson_paths, number_of
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +66,60 @@ def test_the_bank_asks_of_every_lesson_and_shows_each_answer():
         total += len(questions) // 2
     assert total >= 80
     assert f"{total} questions" in QUESTIONS
+
+
+def test_the_bank_can_be_read_back_from_moodles_file(tmp_path):
+    assert make_questions.main(["gift", str(tmp_path / "bank.txt")]) == 0
+    text = (tmp_path / "bank.txt").read_text("utf-8")
+    wanted = list(questions_in(QUESTIONS))
+    assert text.count("$CATEGORY: Transformer Lab/") == len(LESSONS)
+    read = re.findall(r"^::(.*?)::\[markdown\](.*?) \{\n####(.*?)\n\}\n", text, flags=re.S | re.M)
+
+    def plain(text):
+        return re.sub(r"\\(.)", r"\1", text.replace(r"\n", "\n"))
+
+    assert [(plain(a), plain(b)) for _, a, b in read] == [(q.text, q.answer) for q in wanted]
+    assert [plain(name).split()[0] for name, *_ in read] == [q.number for q in wanted]
+    assert all("\n\n" not in part for entry in read for part in entry)  # it would end the question
+
+
+def test_the_bank_can_be_read_back_from_a_qti_package(tmp_path):
+    assert make_questions.main(["qti", str(tmp_path / "bank.zip"), "01", "05"]) == 0
+    wanted = [q for q in questions_in(QUESTIONS) if q.number.split(".")[0] in ("01", "05")]
+    with zipfile.ZipFile(tmp_path / "bank.zip") as file:
+        files = {name: ElementTree.fromstring(file.read(name)) for name in file.namelist()}
+    listed = [f.get("href") for f in files.pop("imsmanifest.xml").iterfind(".//{*}file")]
+    assert listed == list(files) and len(files) == len(wanted)
+    for question, item in zip(wanted, files.values(), strict=True):
+        body = item.find("{*}itemBody")
+        asked, rubric = ("".join(body.find(at).itertext()) for at in ("{*}div", "{*}rubricBlock"))
+        words = re.findall(r"\w{4,}", question.text), re.findall(r"\w{4,}", question.answer)
+        assert (re.findall(r"\w{4,}", asked), re.findall(r"\w{4,}", rubric)) == words
+        assert body.find("{*}extendedTextInteraction") is not None
+
+
+@pytest.mark.badinput
+def test_a_damaged_entry_of_the_bank_is_named_and_the_rest_is_written(
+    tmp_path, capsys, monkeypatch
+):
+    bank = tmp_path / "questions.md"
+    answer = "\n\n<details><summary>Answer</summary>\n\nYes.\n\n</details>\n\n"
+    entries = ("**01.1** ●○○ Is it?", "**01.2** Is it?", "**01.1** ●●● Again?", "**1** ●○○ Why?")
+    bank.write_text(
+        f"## 01 · A\n\n{answer.join(entries)}{answer}**01.3** ●○○ No answer?\n", "utf-8"
+    )
+    monkeypatch.setattr(make_questions, "BANK", bank)
+    assert make_questions.main(["gift", str(tmp_path / "out.txt")]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("1 questions: ") and "Is it?" in (tmp_path / "out.txt").read_text("utf-8")
+    assert err.splitlines() == [
+        "question '01.2' was left out: it has none of the levels ●○○, ●●○, ●●●",
+        "question '01.1' was left out: another question has this number",
+        "question '1' was left out: its number is not like 04.2",
+        "question '01.3' was left out: it has no answer",
+    ]
+    with pytest.raises(SystemExit, match="no questions on lesson 09; choose from 01"):
+        make_questions.main(["gift", str(tmp_path / "out.txt"), "09"])
 
 
 @pytest.mark.parametrize("check", CHECKS)
