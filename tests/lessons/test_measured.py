@@ -87,6 +87,9 @@ def masked(x):
         ("0.7", "0.8", False),
         ('"copy"', '"paste"', False),
         ("head + 1", "head + 2", False),
+        ("claim(", "predict('scores', lesson)\nclaim(", True),
+        ("claim(", "predict('scores', lesson, f'{scores.max():.2f}')\nclaim(", True),
+        ("import Grid", "import Grid, predict", True),
         ("import Grid", "import grids", False),
     ],
 )

@@ -9,6 +9,7 @@ from transformer_lab.lessons.claims import Claim, ClaimFailed, claim
 from transformer_lab.lessons.exercises.checking import CheckResult, check
 from transformer_lab.lessons.exercises.earlier import Earlier, earlier
 from transformer_lab.lessons.exercises.exercise import Exercise, exercise
+from transformer_lab.lessons.predict import Prediction, predict
 from transformer_lab.lessons.presets import Lesson, presets
 from transformer_lab.lessons.progress import Progress, progress
 from transformer_lab.lessons.runner import NotebookFailed, UnknownParameter, run_notebook
@@ -21,12 +22,14 @@ __all__ = [
     "Exercise",
     "Lesson",
     "NotebookFailed",
+    "Prediction",
     "Progress",
     "UnknownParameter",
     "check",
     "claim",
     "earlier",
     "exercise",
+    "predict",
     "presets",
     "progress",
     "run_notebook",

@@ -14,14 +14,32 @@ from typing import Any
 
 # Mid tones: at least 3:1 against both white and near-black, so one value serves both themes. They
 # colour only the mark and the rule at the left; words keep the page's own text colour.
-TONES = {"good": "#2a9150", "bad": "#e0484d", "wait": "#b0741a", "info": "#3f80ea"}
-MARKS = {"good": "✓", "bad": "✗", "wait": "○", "info": "·"}
+TONES = {
+    "good": "#2a9150",
+    "bad": "#e0484d",
+    "wait": "#b0741a",
+    "info": "#3f80ea",
+    "guess": "#8a63d2",
+}
+MARKS = {"good": "✓", "bad": "✗", "wait": "○", "info": "·", "guess": "?"}
 
 _TEXT = "var(--jp-content-font-color1, var(--vscode-editor-foreground, inherit))"
 _QUIET = "var(--jp-content-font-color2, var(--vscode-descriptionForeground, inherit))"
 _LINE = "var(--jp-border-color2, var(--vscode-panel-border, #8888))"
 _WORDS = "var(--jp-ui-font-family, system-ui, -apple-system, 'Segoe UI', sans-serif)"
 _MONO = "var(--jp-code-font-family, ui-monospace, Menlo, Consolas, monospace)"
+
+
+def variables() -> str:
+    """The colours and fonts of cards for a style sheet, as `--tl-text` and so on."""
+    names = {
+        "text": _TEXT,
+        "quiet": _QUIET,
+        "line": _LINE,
+        "words": _WORDS,
+        "guess": TONES["guess"],
+    }
+    return " ".join(f"--tl-{name}: {value};" for name, value in names.items())
 
 
 def prose(text: str) -> str:
@@ -37,12 +55,13 @@ class Card:
     """A box with a mark, a headline, some sentences and, where there is one, a block of code.
 
     Args:
-        tone: "good", "bad", "wait" or "info".
+        tone: "good", "bad", "wait", "info" or "guess".
         title: the headline, one short sentence.
         lines: further sentences; backticks set code.
         code: preformatted text below them, for instance what a function printed.
         aside: a short remark at the right of the headline.
         fields: named values below the headline: {"measured": "0.93", "bound": "at least 0.7"}.
+        columns: texts side by side, by their headings; one below the other where it is narrow.
     """
 
     tone: str
@@ -51,6 +70,7 @@ class Card:
     code: str = ""
     aside: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     def html(self) -> str:
         tone = TONES[self.tone]
@@ -70,6 +90,13 @@ class Card:
                 '<div style="display:flex;flex-wrap:wrap;gap:0 24px;margin:0 0 0 24px;'
                 f'font-variant-numeric:tabular-nums">{fields}</div>'
             )
+        columns = "".join(
+            f'<div style="flex:1 1 240px;min-width:0;overflow-wrap:anywhere"><div style="color:{_QUIET}">'
+            f"{html.escape(name)}</div>{prose(text)}</div>"
+            for name, text in self.columns.items()
+        )
+        if columns:
+            columns = f'<div style="display:flex;flex-wrap:wrap;gap:8px 24px;margin:4px 0 0 24px">{columns}</div>'
         lines = "".join(
             f'<div style="margin:4px 0 0 24px;color:{_TEXT};max-width:76ch">{prose(line)}</div>'
             for line in self.lines
@@ -90,13 +117,14 @@ class Card:
             f"{MARKS[self.tone]}</span>"
             '<div style="display:flex;flex-wrap:wrap;flex:1;min-width:0">'
             f'<span style="font-weight:600;flex:0 1 auto;min-width:0">{prose(self.title)}</span>'
-            f"{aside}</div></div>{fields}{lines}{code}</div>"
+            f"{aside}</div></div>{fields}{columns}{lines}{code}</div>"
         )
 
     def text(self) -> str:
         head = f"{MARKS[self.tone]} {self.title}" + (f"  [{self.aside}]" if self.aside else "")
         body = ["  " + " · ".join(f"{name} {value}" for name, value in self.fields.items())]
         body = body[: bool(self.fields)] + [f"  {line}" for line in self.lines]
+        body += [f"  {name}: {text}" for name, text in self.columns.items()]
         body += [f"  | {line}" for line in self.code.splitlines()]
         return "\n".join([head, *body])
 

@@ -34,6 +34,7 @@ class Lesson(Shown):
         device: where to compute, a torch.device.
         seed: a non-negative integer; torch's generator was seeded with it.
         answers: "learner" (the functions written in the notebook) or "solutions" (ours).
+        shown: the cards of predictions in the notebook, by name and whether they have a result.
         note: a problem with where the lesson runs, and what to do about it; "" if there is none.
     """
 
@@ -44,6 +45,7 @@ class Lesson(Shown):
     answers: str
     note: str = ""
     _thread_errors: list[str] = field(default_factory=list, compare=False)
+    shown: dict[tuple[str, bool], Any] = field(default_factory=dict, compare=False)
 
     @property
     def quick(self) -> bool:

@@ -1,4 +1,4 @@
-"""Which exercises a learner has solved, kept in one small file that survives any crash."""
+"""What a learner has solved and predicted, kept in one small file that survives any crash."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from ..files.paths import FileError
 
 @dataclass(frozen=True, repr=False)
 class Progress(Shown):
-    """Solved exercises, by name ("01/attention"), with the day on which each was solved."""
+    """Solved exercises, by name ("01/attention"), with the day on which each was solved; and what the
+    learner predicted, by name ("01/scores")."""
 
     solved: Mapping[str, str]
     known: tuple[str, ...]
     note: str = ""
     file: Path = field(default_factory=lambda: runs_folder() / "progress.json")
+    predictions: Mapping[str, str] = field(default_factory=dict)
 
     def done(self) -> int:
         return sum(name in self.solved for name in self.known)
@@ -55,37 +57,50 @@ class Progress(Shown):
         ]
         told = [f"Lessons done: {', '.join(whole)}."] if whole else []
         told += [f"Lessons started: {', '.join(begun)}."] if begun else []
+        if self.predictions:
+            told.append(f"Predictions made: {len(self.predictions)}.")
         following = next((name for name in self.known if name not in self.solved), None)
         if following:
             lesson, _, name = following.partition("/")
-            first = "Next" if told else "The first exercise"
+            first = "Next" if self.done() else "The first exercise"
             told.append(f"{first}: `{name}` in lesson {lesson}.")
         return told
 
 
-def _read(file: Path) -> tuple[dict[str, str], str]:
-    """What the file holds, and a sentence when it could not be used."""
+def _file() -> Path:
+    return runs_folder() / "progress.json"
+
+
+def _read() -> tuple[dict[str, dict[str, str]], str]:
+    """What the file holds under "solved" and "predictions", and a sentence if it could not be used."""
+    file, empty = _file(), {"solved": {}, "predictions": {}}
     if not os.path.lexists(file):
-        return {}, ""
+        return empty, ""
     try:
-        solved = read_json(file)["solved"]
-        if not isinstance(solved, dict):
+        content = {"predictions": {}} | read_json(file)
+        parts = {part: content[part] for part in empty}
+        if not all(isinstance(names, dict) for names in parts.values()):
             raise TypeError
-        return {str(name): str(day) for name, day in solved.items()}, ""
+        return {part: {str(k): str(v) for k, v in parts[part].items()} for part in parts}, ""
     except FileError as error:
         why = f"could not be read, or is not a progress file: {error}"
     except (KeyError, TypeError):
         why = "is not a progress file"
-    return {}, f"{file} {why}. Delete or rename it so that progress can be saved again."
+    return empty, f"{file} {why}. Delete or rename it so that progress can be saved again."
 
 
 def progress() -> Progress:
     """The learner's progress over all lessons; a missing or broken file counts as a fresh start."""
     from transformer_lab.lessons.graders import exercise_names
 
-    file = runs_folder() / "progress.json"
-    solved, note = _read(file)
-    return Progress(_renumbered(solved, exercise_names()), exercise_names(), note, file)
+    content, note = _read()
+    solved = _renumbered(content["solved"], exercise_names())
+    return Progress(solved, exercise_names(), note, _file(), content["predictions"])
+
+
+def predictions() -> dict[str, str]:
+    """What the learner predicted, by "lesson/prediction"."""
+    return _read()[0]["predictions"]
 
 
 def _renumbered(solved: Mapping[str, str], known: tuple[str, ...]) -> dict[str, str]:
@@ -99,22 +114,26 @@ def _renumbered(solved: Mapping[str, str], known: tuple[str, ...]) -> dict[str, 
 
 def record(name: str) -> str:
     """Remember that an exercise is solved; returns "" or one sentence that says why it was not."""
-    file = runs_folder() / "progress.json"
-    solved, note = _read(file)
-    if note:
+    today = datetime.now(timezone.utc).date().isoformat()
+    return _record("solved", name, today, renew=False)
+
+
+def record_prediction(name: str, guess: str) -> str:
+    """Remember a prediction, in place of an older one; returns "" or why it was not saved."""
+    return _record("predictions", name, guess)
+
+
+def _record(part: str, name: str, value: str, *, renew: bool = True) -> str:
+    content, note = _read()
+    if note or (name in content[part] and not renew):
         return note
-    if name in solved:
-        return ""
-    solved[name] = datetime.now(timezone.utc).date().isoformat()
+    content[part][name] = value
+    parts = {part: names for part, names in content.items() if names or part == "solved"}
+    file = _file()
     try:
-        _write(file, {"version": 1, "solved": solved})
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with committed(file) as temporary:  # a crash leaves the old file or the new
+            write_json(temporary, {"version": 1, **parts})
     except OSError as error:
         return f"Progress was not saved to {file}: {error.strerror or error}."
     return ""
-
-
-def _write(file: Path, content: dict) -> None:
-    """A crash leaves the old file or the new."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with committed(file) as temporary:
-        write_json(temporary, content)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import stat
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -35,18 +36,21 @@ from transformer_lab.lessons.homework.sandbox import (
     reason_in,
     size,
 )
+from transformer_lab.lessons.listing import number_of
 
 TIME = ("timestamp.txt",)  # of a submission, which nbgrader reads
 
 
 @dataclass(frozen=True)
 class Grade:
-    """What one student reached; score is None where grading failed, and `note` says why."""
+    """What one student reached; score is None where grading failed, and `note` says why.
+    `predictions`: what the student predicted, by name; "" for a prediction that was not made."""
 
     student: str
     score: float | None
     most: float | None
     note: str = ""
+    predictions: Mapping[str, str] = field(default_factory=dict, compare=False)
     seconds: float = field(default=0.0, compare=False)
 
 
@@ -67,7 +71,8 @@ def grade_course(
     """Grade every submission of an assignment.
 
     Autograded notebooks and feedback come to `autograded/` and `feedback/` of the course, and all
-    scores to `grades-ASSIGNMENT.csv`; the course's own gradebook is not touched.
+    scores to `grades-ASSIGNMENT.csv`, and what the students predicted, as their notebooks have it, to
+    `predictions-ASSIGNMENT.csv`; the course's own gradebook is not touched.
 
     Args:
         course: a folder from `transformer-lab assignment`, with submitted/STUDENT/ASSIGNMENT/.
@@ -103,9 +108,12 @@ def grade_course(
         )
     with tempfile.TemporaryDirectory(prefix="grading-") as folder:
         empty = _without_students(course, assignment, Path(folder))
-        job = _Job(course, assignment, empty, limits, boxed)
+        job = _Job(
+            course, assignment, empty, limits, boxed, predictions_in(course / "source" / assignment)
+        )
         grades = job.grade_all(submitted, jobs or min(2, os.cpu_count() or 1), report)
     _write_csv(grades, course / f"grades-{assignment}.csv")
+    _write_predictions(grades, course / f"predictions-{assignment}.csv")
     return grades
 
 
@@ -133,6 +141,7 @@ class _Job:
     empty: Path
     limits: Limits
     boxed: bool
+    asked: Sequence[str] = ()  # names of predictions
     leave: threading.Event = field(default_factory=threading.Event)
 
     def grade_all(
@@ -163,18 +172,19 @@ class _Job:
     def grade(self, student: Path, reader: _Readers) -> Grade:
         start = time.monotonic()
         try:
-            score, most, note = self._grade(student, reader)
+            score, most, note, guesses = self._grade(student, reader)
         except (Stopped, OSError) as error:
-            score, most, note = None, None, printable(str(error))
-        return Grade(student.name, score, most, note, time.monotonic() - start)
+            score, most, note, guesses = None, None, printable(str(error)), {}
+        return Grade(student.name, score, most, note, guesses, time.monotonic() - start)
 
-    def _grade(self, student: Path, reader: _Readers) -> tuple[float, float, str]:
+    def _grade(self, student: Path, reader: _Readers) -> tuple[float, float, str, dict[str, str]]:
         handed_in = student / self.assignment
         for problem in irregular(student, handed_in):
             raise Stopped(problem)
         with tempfile.TemporaryDirectory(prefix="grading-") as folder:
             prepared = Path(folder)
-            self._write(reader.answer("prepare", handed_in).get("notebooks"), prepared, "ipynb")
+            read = reader.answer("prepare", handed_in)
+            self._write(read.get("notebooks"), prepared, "ipynb")
             seen = (self.empty / "public", handed_in, prepared)
             with self.sandbox("run", *seen) as sandbox:
                 executed = _read(sandbox.answer())
@@ -189,7 +199,13 @@ class _Job:
             target.mkdir(parents=True, exist_ok=True)
             self._write(made[part], target, kind)
         met = ", ".join(map(str, made["notes"]))
-        return score, most, f"a cell reached the limit of {met}" if met else ""
+        note = f"a cell reached the limit of {met}" if met else ""
+        return score, most, note, self._guesses(read.get("predictions"))
+
+    def _guesses(self, said: Any) -> dict[str, str]:
+        """What a student wrote for each prediction that the assignment asks for."""
+        said = said if isinstance(said, dict) else {}
+        return {name: str(said.get(name, "")) for name in self.asked}
 
     def sandbox(self, step: str, *seen: Path) -> Sandbox:
         return Sandbox(
@@ -276,6 +292,17 @@ def _temporary() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(prefix="grading-")
 
 
+def predictions_in(folder: Path) -> list[str]:
+    """The names of all predictions that an assignment's notebooks ask for, in their order."""
+    names: dict[str, None] = {}
+    for path in sorted(folder.glob("*.ipynb")):
+        for cell in parse_json(path.read_bytes(), path.name)["cells"]:
+            source = "".join(cell["source"])
+            for name in re.findall(r'^predict\("([a-z0-9-]+)", lesson', source, re.MULTILINE):
+                names[f"{number_of(path)}/{name}"] = None
+    return list(names)
+
+
 def irregular(*folders: Path) -> Iterator[str]:
     """What is neither a folder nor a file of its own, in words: a link could lead out of a
     submission, and a pipe never ends. The last folder is searched, the others are only looked at."""
@@ -341,3 +368,14 @@ def _write_csv(grades: Sequence[Grade], path: Path) -> None:
     rows = [[grade.student, grade.score, grade.most, grade.note] for grade in grades]
     text = csv_text([["student", "score", "of", "note"], *rows])
     path.write_text(text, "utf-8", errors="backslashreplace", newline="")
+
+
+def _write_predictions(grades: Sequence[Grade], path: Path) -> None:
+    rows = [
+        [grade.student, name, guess]
+        for grade in grades
+        for name, guess in grade.predictions.items()
+    ]
+    if rows:
+        text = csv_text([["student", "prediction", "guess"], *rows])
+        path.write_text(text, "utf-8", errors="backslashreplace", newline="")

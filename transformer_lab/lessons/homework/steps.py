@@ -37,6 +37,8 @@ EXECUTE = {
         "traceback": ["CellTimeoutError: No reply from kernel before timeout"],
     },
 }
+PREDICTION = "application/vnd.transformer-lab.prediction+json"  # what predict() leaves in an output
+MOST = 1000  # characters of a prediction
 STUDENT = "student"  # names of folders could mean something to nbgrader; this one does not
 # No script, no style, no frame, no form, and nothing from elsewhere.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -194,7 +196,24 @@ def prepare(course: Path, assignment: str) -> dict[str, Any]:
         raise
     finally:
         AutogradeApp.clear_instance()
-    return {"notebooks": texts(course / "autograded", assignment, "ipynb")}
+    executed = texts(course / "autograded", assignment, "ipynb")
+    return {"notebooks": executed, "predictions": predictions(course, assignment)}
+
+
+def predictions(course: Path, assignment: str) -> dict[str, str]:
+    """Prediction -> what the student wrote, from the outputs of the notebooks as they were handed in."""
+    import nbformat
+
+    guesses = {}
+    for path in sorted((course / "submitted" / STUDENT / assignment).glob("*.ipynb")):
+        for cell in nbformat.reads(path.read_text("utf-8"), as_version=4).cells:
+            for output in cell.get("outputs", ()):
+                data = output.get("data") if isinstance(output, dict) else None
+                kept = data.get(PREDICTION) if isinstance(data, dict) else None
+                kept = kept if isinstance(kept, dict) else {}
+                if isinstance(kept.get("guess"), str) and kept["guess"]:
+                    guesses[str(kept.get("name"))] = kept["guess"][:MOST]
+    return guesses
 
 
 def broken(course: Path, assignment: str) -> str:

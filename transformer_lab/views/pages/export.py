@@ -271,6 +271,9 @@ def live_views(
     for output in _outputs(notebook):
         data = output["data"]
         model = _state_of(output, states)
+        if _is_form(output):
+            del data[VIEW_MIME]
+            continue
         if VIEW_MIME in data and model is not None and _is_ours(model):
             mime, needs = VIEW_MIME, "plotly" in _list_of(model, "_needs")
             title = _text_of(model, "_title") or "Interactive view"
@@ -363,6 +366,8 @@ def still_views(notebook: Any, *, sanitized: bool = False) -> int:
             data = output.get("data")
             if not isinstance(data, dict):
                 continue
+            if _is_form(output):
+                del data[VIEW_MIME]
             if sanitized and _is_our_html(data) and {"image/png", "text/plain"} & set(data):
                 del data["text/html"]
                 caption = str(data.get("text/plain", "")).partition("] ")[2]
@@ -384,6 +389,12 @@ STILL = (
     "A still picture. In a notebook the view is alive; its Save button, or view.save_html(path), "
     "writes a page of it that stays so."
 )
+
+
+def _is_form(output: Any) -> bool:
+    """Whether an output is a box to write in (a prediction's), which brings what it says as HTML."""
+    data = output["data"]
+    return VIEW_MIME in data and "text/html" in data and MARK in output.get("metadata", {})
 
 
 def _is_our_html(data: Mapping[str, Any]) -> bool:

@@ -34,6 +34,7 @@
     const show = () => {
       if (renderer.isDisposed || renderer.isHidden || renderer.widgets.length) return;
       if (model.data["image/png"]) renderer.node.replaceChildren(picture(model), hint());
+      else if (model.data["text/html"]) renderer.node.innerHTML = model.data["text/html"]; // a prediction's card
     };
     const timer = setTimeout(show, PATIENCE);
     await render(model);

@@ -1,0 +1,161 @@
+"""Predictions: what a learner expects before a cell runs, kept, and shown beside the result."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from transformer_lab.lessons import cards
+from transformer_lab.lessons.cards import Card, Shown
+from transformer_lab.lessons.presets import Lesson
+from transformer_lab.lessons.progress import predictions, record_prediction
+
+if TYPE_CHECKING:
+    import anywidget
+
+# In a notebook's output: the name of a prediction, and what was written.
+PREDICTION_MIME = "application/vnd.transformer-lab.prediction+json"
+MOST = 1000  # characters
+WORDS = {
+    "title": "Your prediction",
+    "placeholder": "What do you expect, and why?",
+    "save": "Keep it",
+    "change": "Change it",
+    "hint": "Enter keeps it, and you will see it again beside the result. Nothing waits for it.",
+}
+
+
+class Prediction(Shown):
+    """The card of a prediction, to write in; with a result, what was written beside what came out.
+
+    Attributes:
+        name: "lesson/prediction", such as "01/scores".
+        result: what came out, in words and numbers; "" in the card to write in.
+    """
+
+    def __init__(self, name: str, lesson: Lesson, result: str = "") -> None:
+        self.name, self.result = name, result
+        self._lesson = lesson
+        self._display = uuid4().hex
+        self._widget: anywidget.AnyWidget | None = None
+
+    @property
+    def guess(self) -> str:
+        """What the learner wrote; "" for nothing yet."""
+        return predictions().get(self.name, "")
+
+    def card(self) -> Card:
+        guess = self.guess
+        if not self.result:
+            line = guess or "Say what you expect before you read on."
+            return Card("guess", WORDS["title"], [line])
+        mine = guess or "Nothing yet. Write it in the card above, and it appears here."
+        columns = {"You predicted": mine, "Result": self.result}
+        return Card("guess", "Prediction and result", columns=columns)
+
+    def _ipython_display_(self) -> None:
+        self._show()
+
+    def _show(self, *, again: bool = False) -> None:
+        """Put the card into the notebook, or write a newer one over it."""
+        from IPython.display import display
+
+        from transformer_lab.views.pages.export import MARK, VIEW_MIME
+
+        card = self.card()
+        bundle: dict[str, Any] = {"text/html": card.html(), "text/plain": card.text()}
+        bundle[PREDICTION_MIME] = {"name": self.name, "guess": self.guess}
+        if not self.result:
+            self._widget = self._widget or _widget(self)
+            model = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
+            bundle[VIEW_MIME] = model
+        marks = {MARK: type(self).__name__}
+        display(bundle, raw=True, metadata=marks, display_id=self._display, update=again)
+
+    def keep(self, guess: object) -> str:
+        """Save what the learner wrote, and show it in every card of this prediction.
+
+        Returns:
+            "", or a sentence that says why it was not saved.
+        """
+        text = " ".join(str(guess).split())[:MOST] if isinstance(guess, str) else ""
+        note = record_prediction(self.name, text) if text else ""
+        for card in self._lesson.shown.values() if text and not note else ():
+            if card.name == self.name:
+                card._show(again=True)
+        return note
+
+    def close(self) -> None:
+        """Remove the widget of a card that is not shown any more."""
+        if self._widget is not None:
+            self._widget.close()
+
+
+def predict(name: str, lesson: Lesson, result: str = "") -> Prediction:
+    """A card that keeps what the learner predicts; with a result, a card that shows the two together.
+
+    Nothing waits for a prediction. It is saved in the learner's progress file and in the output of
+    the cell, and is there again after a restart.
+
+    Args:
+        name: the prediction's name in its lesson; the same for both cards.
+        lesson: the result of `presets(...)`.
+        result: what came out: a sentence or two with what was measured.
+
+    Raises:
+        TypeError: `lesson` is not a Lesson.
+        ValueError: the name is not made of small letters, digits and hyphens.
+    """
+    if not isinstance(lesson, Lesson):
+        raise TypeError(
+            f"lesson is a {type(lesson).__name__}; give the result of `presets(...)`: "
+            "run the cells at the top of the notebook first"
+        )
+    if not isinstance(name, str) or not re.fullmatch("[a-z][a-z0-9-]*", name):
+        raise ValueError(f"the name of a prediction must be like 'two-words', got {name!r}")
+    made = Prediction(f"{lesson.number}/{name}", lesson, result)
+    place = (made.name, bool(result))
+    if place in lesson.shown:  # the cell runs again
+        lesson.shown[place].close()
+    lesson.shown[place] = made
+    return made
+
+
+def _widget(prediction: Prediction) -> anywidget.AnyWidget:
+    """The box in the notebook: what is written in it goes to `keep`."""
+    from transformer_lab.views.shared.base import answered_beside_cells
+
+    made = _box()(guess=prediction.guess)
+    answered_beside_cells(made.comm)
+
+    def hear(_widget: Any, message: Any, _buffers: Any) -> None:
+        if isinstance(message, dict) and "guess" in message:
+            made.set_trait("_note", prediction.keep(message["guess"]))
+            made.set_trait("guess", prediction.guess)
+
+    made.on_msg(hear)
+    return made
+
+
+@cache
+def _box() -> type[anywidget.AnyWidget]:
+    """The widget's class. Only a notebook needs it, and what it imports takes a moment."""
+    import anywidget
+    import traitlets as t
+
+    from transformer_lab.views.shared.modules import join_modules
+
+    style = Path(__file__).with_suffix(".css").read_text("utf-8")
+
+    class PredictionBox(anywidget.AnyWidget):
+        _esm = join_modules(Path(__file__).with_suffix(".js"))
+        _css = style.replace("/* colours of cards */", cards.variables())
+        guess = t.Unicode("").tag(sync=True)
+        _note = t.Unicode("").tag(sync=True)
+        _words = t.Dict(WORDS).tag(sync=True)
+        _most = t.Int(MOST).tag(sync=True)
+
+    return PredictionBox
