@@ -405,6 +405,22 @@ def assignment(lessons: tuple[str, ...], out: Path) -> None:
     is_flag=True,
     help="Grade without the bubblewrap sandbox; only if you trust every student.",
 )
+@click.option(
+    "--gradebook",
+    type=FilledPath(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A CSV file that your LMS exported; scores are written into a copy beside it.",
+)
+@click.option(
+    "--column",
+    metavar="NAME",
+    help="The gradebook's column for the scores. [default: ASSIGNMENT, added if missing]",
+)
+@click.option(
+    "--by",
+    metavar="NAME",
+    help="The gradebook's column with the names of the students' folders. [default: where most are]",
+)
 @click.pass_context
 def grade(
     ctx: click.Context,
@@ -415,6 +431,9 @@ def grade(
     disk: int,
     jobs: int | None,
     no_box: bool,
+    gradebook: Path | None,
+    column: str | None,
+    by: str | None,
 ) -> None:
     """Grade what students handed in, each student in a sandbox without a network.
 
@@ -424,8 +443,10 @@ def grade(
     \b
     Example:
       transformer-lab grade course 01_attention_by_hand
+      transformer-lab grade course 01_attention_by_hand --gradebook moodle.csv
     """
     from .lessons.homework.box import Grade, grade_course, printable, summary
+    from .lessons.homework.gradebook import Gradebook
     from .lessons.homework.sandbox import UNPROTECTED, Limits
 
     def report(one: Grade) -> None:
@@ -437,6 +458,9 @@ def grade(
         click.echo(f"{printable(one.student)}: {reached}{note} ({one.seconds:.0f} s)")
 
     limits = Limits(seconds=seconds, memory=int(memory * 2**30), disk=disk << 20)
+    book = (
+        Gradebook(gradebook, name, column, by) if gradebook else None
+    )  # before minutes of grading
     if no_box:
         click.echo(f"transformer-lab: {UNPROTECTED}", err=True)
     start = time.monotonic()
@@ -449,6 +473,11 @@ def grade(
     for one in grades:
         if one.score is None:
             click.echo(f"transformer-lab: {printable(one.student)}: {one.note}", err=True)
+    if book:
+        copy, problems = book.fill(grades)
+        click.echo(f"Wrote {in_line(copy)}.")
+        for problem in problems:
+            click.echo(f"transformer-lab: {problem}", err=True)
     if any(one.score is None for one in grades):
         ctx.exit(1)
 

@@ -26,6 +26,7 @@ from transformer_lab.lessons.homework.box import (
     summary,
     total,
 )
+from transformer_lab.lessons.homework.gradebook import Gradebook
 from transformer_lab.lessons.homework.sandbox import Limits, Stopped
 
 installed("nbgrader")
@@ -372,3 +373,53 @@ def test_a_spreadsheet_runs_nothing(tmp_path):
     _write_csv([Grade("=cmd()", None, None, "+1"), Grade("ann", 2.0, 2.0)], tmp_path / "g.csv")
     rows = (tmp_path / "g.csv").read_text("utf-8").splitlines()
     assert rows[1:] == ["'=cmd(),,,'+1", "ann,2.0,2.0,"]
+
+
+GRADES = [Grade("ann", 3.5, 5), Grade("bob", 0, 5), Grade("cid", None, None, "why")]
+MOODLE = "\ufeffFirst name,ID number,Email\nAnn,ann,a@x\n=Bob,bob,b@x\nEve,eve,e@x\n"
+CANVAS = "Student;Login;hw (17);Final\n    Points Possible;;5;\nAnn;ann;;1\nBob;bob;2;1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (MOODLE, "\ufeffFirst name,ID number,Email,hw\nAnn,ann,a@x,3.5\n=Bob,bob,b@x,0\nEve,eve,e@x\n"),
+        (CANVAS, "Student;Login;hw (17);Final\n    Points Possible;;5;\nAnn;ann;3.5;1\nBob;bob;0;1\n"),
+    ],
+    ids=["moodle", "canvas"],
+)  # fmt: skip
+def test_scores_go_into_the_gradebook_of_an_lms(tmp_path, text, wanted):
+    path = tmp_path / "book.csv"
+    path.write_text(text, "utf-8")
+    copy, problems = Gradebook(path, "hw").fill(GRADES)
+    assert (copy.name, copy.read_text("utf-8")) == ("book-graded.csv", wanted)
+    assert problems == ["cid was not graded (why); no score was written"]
+    assert path.read_text("utf-8") == text
+
+
+@pytest.mark.badinput
+def test_a_gradebook_that_does_not_fit_is_explained(tmp_path):
+    path = tmp_path / "book.csv"
+    path.write_text("Name,Login\nAnn,ann\nAnn too,ann\nBob,bob\n", "utf-8")
+    copy, problems = Gradebook(path, "hw").fill(GRADES)
+    assert (
+        problems[0]
+        == "ann is in 2 rows of the column 'Login' and must be in one; no score was written"
+    )
+    assert copy.read_text("utf-8") == "Name,Login,hw\nAnn,ann\nAnn too,ann\nBob,bob,0\n"
+    with pytest.raises(FileError, match="has no column 'Mark'; its columns: Name, Login"):
+        Gradebook(path, "hw", column="Mark")
+    with pytest.raises(FileError, match="has no column 'ID'; its columns"):
+        Gradebook(path, "hw", by="ID")
+    with pytest.raises(
+        FileError, match="holds the name of a student's folder, such as 'zoe'; name the"
+    ):
+        Gradebook(path, "hw").fill([Grade("zoe", 1, 5)])
+    for text, why in (
+        ("", "a header and a row"),
+        ("a,b\n", "a header and a row"),
+        ("\ud800", "UTF-8"),
+    ):
+        path.write_text(text, "utf-8", errors="surrogatepass")
+        with pytest.raises(FileError, match=why):
+            Gradebook(path, "hw")

@@ -75,15 +75,16 @@ def _needed(module: str, what: str) -> Any:
         ) from error
 
 
-def csv_pieces(rows: Rows) -> Iterator[str]:
+def csv_pieces(rows: Rows, delimiter: str = ",", inert: bool = True) -> Iterator[str]:
     """Yield rows as comma-separated text, some thousand rows at a time.
 
-    Text that a spreadsheet would read as a formula gets an apostrophe in front; numbers do not.
+    Text that a spreadsheet would read as a formula gets an apostrophe in front; numbers do not, and
+    with `inert=False` nothing does, for a table that goes back to where it came from.
     """
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(file, lineterminator="\n", delimiter=delimiter)
     for count, row in enumerate(rows, 1):
-        writer.writerow([_inert(value) for value in row])
+        writer.writerow([_inert(value) for value in row] if inert else list(row))
         if count % _PIECE == 0:
             yield file.getvalue()
             file.seek(0)
@@ -91,9 +92,9 @@ def csv_pieces(rows: Rows) -> Iterator[str]:
     yield file.getvalue()
 
 
-def csv_text(rows: Rows) -> str:
+def csv_text(rows: Rows, delimiter: str = ",", inert: bool = True) -> str:
     """Return rows as comma-separated text; see `csv_pieces`."""
-    return "".join(csv_pieces(rows))
+    return "".join(csv_pieces(rows, delimiter, inert))
 
 
 def _inert(value: Any) -> Any:
