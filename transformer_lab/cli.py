@@ -105,7 +105,12 @@ def main(ctx: click.Context, traceback: bool) -> None:
     is_flag=True,
     help="With --update: replace the listed copies. Files that you changed are still left alone.",
 )
-def lessons(folder: str, no_open: bool, update: bool, yes: bool) -> None:
+@click.option(
+    "--no-solutions",
+    is_flag=True,
+    help="For students: notebooks without the solutions that fold out below the exercises.",
+)
+def lessons(folder: str, no_open: bool, update: bool, yes: bool, no_solutions: bool) -> None:
     """Copy the lessons to DIR (default: transformer-lab-lessons in this folder), and open them.
 
     Files already in DIR stay, and missing ones are copied. A file that you changed is never
@@ -117,12 +122,17 @@ def lessons(folder: str, no_open: bool, update: bool, yes: bool) -> None:
       transformer-lab lessons course --no-open
       transformer-lab lessons course --update
       transformer-lab lessons course --update --yes
+      transformer-lab lessons for-students --no-solutions --no-open
     """
     from .lessons.copying import compare, copy_lessons
 
     if yes and not update:
         raise ValueError("--yes needs --update, which it carries out; give both, or neither")
-    copies = copy_lessons(folder, renew=yes) if yes or not update else compare(folder)
+    solutions = False if no_solutions else None
+    if yes or not update:
+        copies = copy_lessons(folder, renew=yes, solutions=solutions)
+    else:
+        copies = compare(folder, solutions=solutions)
     for line in _told_of(copies, update, yes):
         click.echo(line)
     if not (no_open or update):

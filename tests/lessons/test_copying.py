@@ -58,6 +58,28 @@ def test_every_lesson_with_its_glossary_readme_and_images_and_nothing_of_a_workb
     assert all(content == (NOTEBOOKS / name).read_bytes() for name, content in copied.items())
 
 
+def test_for_students_there_are_no_solutions_and_all_else_is_the_same(tmp_path):
+    assert call(tmp_path / "course", "--no-solutions", "--no-open").exit_code == 0
+    copied, left_out = files_of(tmp_path / "course"), 0
+    for name, content in copied.items():
+        if not name.endswith(".ipynb"):
+            assert content == (NOTEBOOKS / name).read_bytes()
+            continue
+        mine, whole = json.loads(content), json.loads((NOTEBOOKS / name).read_bytes())
+        for cell in whole["cells"]:
+            text = "".join(cell["source"])
+            if cell["cell_type"] == "markdown" and re.search("<summary><b>(Solution|Lösung)", text):
+                left_out += 1
+            else:
+                assert cell == mine["cells"].pop(0)
+        assert mine == whole | {"cells": []}
+    assert left_out > 70
+    again = compare(tmp_path / "course")
+    assert (set(again.same), again.yours, again.solutions) == (set(copied), [], False)
+    with pytest.raises(FileError, match="has the lessons without solutions; name another folder"):
+        copy_lessons(tmp_path / "course", solutions=True)
+
+
 def test_no_link_in_a_copy_leads_to_what_was_not_copied():
     names = set(package_files())
     for name, path in package_files().items():

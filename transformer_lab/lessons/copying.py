@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +47,7 @@ class Copies:
     newer: list[str] = field(default_factory=list)  # those of `yours` that the package changed too
     digests: dict[str, str] = field(default_factory=dict)  # as they were copied
     note: str = ""
+    solutions: bool = True  # whether the notebooks have them
 
 
 def package_files() -> dict[str, Path]:
@@ -54,18 +57,51 @@ def package_files() -> dict[str, Path]:
     return {path.relative_to(source).as_posix(): path for path in found}
 
 
-def compare(folder: str | Path) -> Copies:
+def package_bytes(solutions: bool = True) -> dict[str, bytes]:
+    """name -> content, of everything that is copied; without solutions, notebooks lack the cells that
+    show one."""
+    return {
+        name: path.read_bytes() if solutions else _without_solutions(path)
+        for name, path in package_files().items()
+    }
+
+
+def is_solution(text: str) -> bool:
+    """Whether a cell's text shows the solution of an exercise."""
+    return "<summary><b>Solution" in text or "<summary><b>Lösung" in text
+
+
+def _without_solutions(path: Path) -> bytes:
+    if path.suffix != ".ipynb":
+        return path.read_bytes()
+    notebook = json.loads(path.read_text("utf-8"))
+    cells = [cell for cell in notebook["cells"] if not is_solution("".join(cell["source"]))]
+    text = json.dumps(notebook | {"cells": cells}, ensure_ascii=False, indent=1)
+    return f"{text}\n".encode()
+
+
+def compare(folder: str | Path, *, solutions: bool | None = None) -> Copies:
     """What is in a folder, beside what the package has. Writes nothing.
 
+    Args:
+        solutions: whether the notebooks have them; by default as the folder was made, with them if it
+            is new.
+
     Raises:
-        FileError: for a folder that is a file or a link, or is full of other things.
+        FileError: for a folder that is a file or a link, is full of other things, or was made with the
+            other choice.
     """
     folder = Path(folder)
     _is_a_place(folder)
-    known, note = _read_manifest(folder)
-    copies = Copies(folder, digests=known, note=note)
-    for name, source in package_files().items():
-        path, wanted = folder / name, sha256(source)
+    known, has, note = _read_manifest(folder)
+    if solutions is not None and has is not None and solutions != has:
+        raise FileError(
+            f"{folder} has the lessons {'with' if has else 'without'} solutions; name another folder"
+        )
+    has = solutions is not False if has is None else has
+    copies = Copies(folder, digests=known, note=note, solutions=has)
+    for name, content in package_bytes(has).items():
+        path, wanted = folder / name, hashlib.sha256(content).hexdigest()
         if not path.exists() and not path.is_symlink():
             copies.missing.append(name)
             continue
@@ -81,11 +117,14 @@ def compare(folder: str | Path) -> Copies:
     return copies
 
 
-def copy_lessons(folder: str | Path, *, renew: bool = False) -> Copies:
+def copy_lessons(
+    folder: str | Path, *, renew: bool = False, solutions: bool | None = None
+) -> Copies:
     """Copy what is missing; with `renew`, also replace older copies that nobody changed.
 
     Args:
         folder: made if it is not there. What was changed in it stays as it is.
+        solutions: as for `compare`.
 
     Returns:
         What was found beforehand: `missing` is copied now, and `older` is replaced with `renew`.
@@ -94,22 +133,23 @@ def copy_lessons(folder: str | Path, *, renew: bool = False) -> Copies:
         FileError: as for `compare`, and where nothing can be written.
         DiskFullError: the disk is full; call again to go on.
     """
-    copies = compare(folder)
-    files = package_files()
+    copies = compare(folder, solutions=solutions)
+    files = package_bytes(copies.solutions)
+    wanted = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     names = copies.missing + (copies.older if renew else [])
     digests = dict(copies.digests)
     # Before the first copy, so that a folder that is cut short is known for one of ours.
-    digests.update({n: sha256(files[n]) for n in copies.missing + copies.same})
+    digests.update({n: wanted[n] for n in copies.missing + copies.same})
     with _told(copies.folder):
         copies.folder.mkdir(parents=True, exist_ok=True)
-        _write_manifest(copies.folder, digests)
+        _write_manifest(copies.folder, digests, copies.solutions)
         for name in names:
             path = copies.folder / name
             path.parent.mkdir(exist_ok=True)
             with committed(path) as temporary:
-                temporary.write_bytes(files[name].read_bytes())
-            digests[name] = sha256(files[name])
-        _write_manifest(copies.folder, digests)
+                temporary.write_bytes(files[name])
+            digests[name] = wanted[name]
+        _write_manifest(copies.folder, digests, copies.solutions)
     return copies
 
 
@@ -134,24 +174,26 @@ def _is_a_place(folder: Path) -> None:
         )
 
 
-def _read_manifest(folder: Path) -> tuple[dict[str, str], str]:
-    """The sha256 of each file as it was copied, and a sentence where that is not known."""
+def _read_manifest(folder: Path) -> tuple[dict[str, str], bool | None, str]:
+    """The sha256 of each file as it was copied, whether with solutions, and a sentence where that is
+    not known."""
     path = folder / MANIFEST
     if not path.exists():
-        return {}, ""
+        return {}, None, ""
     try:
-        files = dict(read_json(path)["files"])
-        return {name: str(files[name]) for name in package_files() if name in files}, ""
+        read = read_json(path)
+        files = dict(read["files"])
+        known = {name: str(files[name]) for name in package_files() if name in files}
+        return known, bool(read.get("solutions", True)), ""
     except (FileError, KeyError, TypeError, ValueError):
-        return (
-            {},
-            f"{path} cannot be read, so every file that differs is treated as changed by you.",
-        )
+        note = f"{path} cannot be read, so every file that differs is treated as changed by you."
+        return {}, None, note
 
 
-def _write_manifest(folder: Path, digests: dict[str, str]) -> None:
+def _write_manifest(folder: Path, digests: dict[str, str], solutions: bool) -> None:
+    about = {"about": "sha256 of each file as it was copied", "solutions": solutions}
     with committed(folder / MANIFEST) as temporary:
-        write_json(temporary, {"about": "sha256 of each file as it was copied", "files": digests})
+        write_json(temporary, about | {"files": digests})
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from transformer_lab.files.resources import resource
+from transformer_lab.lessons.copying import is_solution
 from transformer_lab.lessons.graders import exercises_of
 from transformer_lab.lessons.listing import lesson_paths, number_of
 
@@ -121,7 +122,7 @@ def source_of(path: Path) -> Any:
     solutions = import_module(f"transformer_lab.lessons.solutions.lesson_{number}")
     cells = []
     for cell in notebook.cells:
-        if cell.cell_type == "markdown" and _is_solution(cell.source):
+        if cell.cell_type == "markdown" and is_solution(cell.source):
             continue
         cells.append(cell)
         name = _exercise_in(cell)
@@ -151,7 +152,7 @@ def leaks(path: Path, number: str) -> Iterator[str]:
     for mark in ("BEGIN SOLUTION", "HIDDEN TESTS", "lessons.grading", "lessons.solutions"):
         if mark in text:
             yield f"it contains {mark!r}"
-    if any(map(_is_solution, words)):
+    if any(map(is_solution, words)):
         yield "its text contains a solution"
     if notebook["metadata"].get("widgets") or any(c.get("outputs") for c in notebook["cells"]):
         yield "it contains outputs"
@@ -172,10 +173,6 @@ def _exercise_in(cell: Any) -> str | None:
         return None
     found = re.search(r'^@exercise\("(\w+)", lesson\)', cell.source, re.MULTILINE)
     return found[1] if found else None
-
-
-def _is_solution(text: str) -> bool:
-    return "<summary><b>Solution" in text
 
 
 def _points(notebook: Any) -> dict[str, int]:
