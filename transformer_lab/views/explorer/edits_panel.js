@@ -198,7 +198,9 @@ export class Tools {
         ["P", "pin the head beside others, or unpin it"],
         ["Z, Y", "undo, redo"],
         ["Enter", "lock"],
-        ["Esc", "free"],
+        ["Esc", "free; leave Present"],
+        ["+, −, 0", "zoom the map, and all of it"],
+        ["Shift with a drag or arrows", "mark a part of the map, from A to B"],
       ].map(([key, does]) => element("span", {}, element("kbd", {}, key), ` ${does}`)),
     );
   }

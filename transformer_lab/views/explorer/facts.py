@@ -50,7 +50,7 @@ class Facts:
         self.labels: dict[str, Any] = {}
         self.samples: list[dict[str, Any]] = []  # texts to begin with: see samples.py
         self._samples_of: bytes | None = None  # the weights that they were checked on
-        self._naming = threading.Lock()
+        self._naming, self._names_wanted = threading.Lock(), True
         self._singles: Singles | None = None
         self._published = 0  # effects
         self._of: tuple[Reading, int] = session.reading, -1
@@ -145,11 +145,25 @@ class Facts:
             self._changed(name)
 
     def name_heads(self) -> None:
-        """Short labels of the heads, with their evidence; once."""
+        """Short labels of the heads, with their evidence; once. It sends how far it is, and that it ended."""
         with taken(self._naming) as free:
-            if free and not self.labels:
-                self.labels = labels_of(self._session.text_model, self._session.reading.trace)
+            if not free or self.labels:
+                return
+            model, trace = self._session.text_model, self._session.reading.trace
+            ended: dict[str, Any] = {"type": "naming", "ended": True}
+            try:
+                self.labels = labels_of(model, trace, self._tell_naming)
                 self._changed("labels")
+            except Interrupted:
+                pass
+            except Exception as error:  # in a thread it would end up in no cell
+                ended["failed"] = one_line(error)
+            self._send(ended)
+
+    def _tell_naming(self, done: int, total: int) -> None:
+        if not self._names_wanted:
+            raise Interrupted
+        self._send({"type": "naming", "done": done, "of": total})
 
     # -- the work, a step at a time ---------------------------------------------------------------
 
@@ -157,11 +171,14 @@ class Facts:
         """Measure from now on."""
         self.background.open()
 
-    def start_naming(self) -> None:
-        """Find known head types beside everything else: it takes seconds and edits nothing."""
-        start_thread(threading.Thread(target=self.name_heads, daemon=True))
+    def want_names(self, wanted: bool) -> None:
+        """Find known head types beside everything else, which takes seconds and edits nothing; or stop."""
+        self._names_wanted = wanted
+        if wanted:
+            start_thread(threading.Thread(target=self.name_heads, daemon=True))
 
     def close(self) -> None:
+        self._names_wanted = False
         self.background.close()
 
     def _step(self) -> bool:

@@ -1,8 +1,9 @@
 // What is known of the chosen head: what it looks for, and what happens without it; and of all heads.
 
 import { button } from "../shared/controls.js";
-import { element } from "../shared/dom.js";
+import { element, hearChanges, hearOf } from "../shared/dom.js";
 import { headOff } from "./edits.js";
+import { Task } from "../shared/task.js";
 import { sayExplorer } from "./prose.js";
 import { sayProse } from "../shared/prose.js";
 import { withoutDistance } from "./answer.js";
@@ -72,14 +73,24 @@ export class HeadCard {
     this.sweep = button(
       "Measure every head",
       "sweep",
-      () => this.#sweepAll(),
+      () => {},
       "Switch every head off in turn, and show what that changes",
     );
     this.nameButton = button(
       "Find known head types",
       "names",
-      () => this.nameHeads(),
+      () => {},
       "Look for heads that do one thing, on repeated random tokens; takes some seconds",
+    );
+    this.sweeping = new Task(
+      this.sweep,
+      (goes) => this.#sweepAll(goes),
+      () => does.show(),
+    );
+    this.naming = new Task(
+      this.nameButton,
+      (goes) => this.#nameAll(goes),
+      () => does.show(),
     );
     for (const made of [this.sweep, this.nameButton]) made.className = "tl-link";
     this.sweepNote = element("p", { class: "tl-hint", "data-part": "sweep-note" });
@@ -99,6 +110,8 @@ export class HeadCard {
       { class: "tl-of-all" },
       this.sweepNote,
       this.types,
+      this.sweeping.root,
+      this.naming.root,
       element("p", { class: "tl-actions" }, this.sweep, this.nameButton),
     );
   }
@@ -111,9 +124,8 @@ export class HeadCard {
     sayProse(this.evidence, label.sentence);
     this.evidence.hidden = !label.sentence;
     this.#countTypes();
-    this.nameButton.hidden = !this.canName;
-    this.nameButton.disabled = Boolean(this.naming);
-    this.nameButton.textContent = this.naming ? "Finding head types …" : "Find known head types";
+    this.nameButton.hidden = !this.canName && !this.naming.runs;
+    this.naming.label("Find known head types");
     const off = chosen.every((place) => headOff(this.runner.edits, place));
     const what = chosen.length > 1 ? `${chosen.length} heads` : "this head";
     this.offButton.textContent = `Switch ${what} ${off ? "on again" : "off"}`;
@@ -175,12 +187,33 @@ export class HeadCard {
     ];
   }
 
-  nameHeads() {
-    this.naming = true;
-    this.runner.requests.ask({ type: "labels" }, false).catch(() => {
-      this.naming = false;
-    });
-    this.does.show();
+  /** Python names them in a thread of its own, and tells how far it is. @param {import("../shared/task.js").Goes} goes */
+  async #nameAll(goes) {
+    const { model } = this.state;
+    const { requests } = this.runner;
+    const ended = new AbortController();
+    const words = "Finding head types …";
+    const stop = () => requests.ask({ type: "labels", stop: true }, false).catch(() => {});
+    goes(words);
+    try {
+      const named = new Promise((resolve) => {
+        const heard = (message) => {
+          if (message?.type !== "naming") return;
+          if (message.failed) this.does.told(message.failed, "error");
+          if (message.ended) resolve(undefined);
+          else if (!goes(words, message.done, message.of)) stop();
+        };
+        hearOf(model, ["msg:custom"], heard, ended.signal);
+        hearChanges(model, ["_labels"], () => resolve(undefined), ended.signal);
+        this.signal.addEventListener("abort", () => resolve(undefined));
+      });
+      await requests.ask({ type: "labels" }, false);
+      if (!this.state.named) await named;
+    } catch (error) {
+      this.does.told(error.message, "error");
+    } finally {
+      ended.abort();
+    }
   }
 
   /** Show what happens without the chosen head, where a page holds it; Python measures and tells it. */
@@ -195,32 +228,22 @@ export class HeadCard {
     if (`${here.kind}/${here.layer}/${here.head}` === name) this.#say(found.if_off);
   }
 
-  async #sweepAll() {
-    if (this.sweeping) {
-      this.sweeping = null;
-      return this.does.show();
-    }
-    const mine = (this.sweeping = {});
+  /** @param {import("../shared/task.js").Goes} goes */
+  async #sweepAll(goes) {
     const {
       kindName: kind,
       kind: { layers },
     } = this.state;
     try {
       for (let layer = 0; layer < layers; layer++) {
-        this.sweepNote.textContent = `Switching off the heads of layer ${layer} of ${layers} …`;
-        this.sweep.textContent = "Stop";
+        if (!goes(`Switching off the heads of layer ${layer} of ${layers} …`, layer, layers))
+          return;
         const { message } = await this.runner.requests.ask({ type: "sweep", kind, layer }, false);
-        if (this.sweeping !== mine || this.signal.aborted) return;
-        if (message.training) {
-          this.does.told(message.training, "training");
-          break;
-        }
+        if (message.training) return this.does.told(message.training, "training");
       }
     } catch (error) {
       this.does.told(error.message, "error");
     }
-    if (this.sweeping === mine) this.sweeping = null;
-    this.does.show();
   }
 
   /** Offer the head that matters most, once all are known. @param {ReturnType<typeof effectsOf>} found */
@@ -242,8 +265,9 @@ export class HeadCard {
   tellSweep(found) {
     const { swept, effects, estimates, most } = found;
     this.#offer(found);
-    if (this.sweeping) return;
-    this.sweep.textContent = "Measure every head";
+    this.sweepNote.hidden = this.sweeping.runs;
+    this.sweeping.label("Measure every head");
+    if (this.sweeping.runs) return;
     const coming = !estimates.size || this.state.about.quick; // of a quick model all are measured unasked
     this.sweep.hidden = (swept && coming) || this.state.blind || !this.runner.live;
     if (!swept) {

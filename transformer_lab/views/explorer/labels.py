@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ... import heads
@@ -13,18 +14,20 @@ if TYPE_CHECKING:
     from ...tracing.trace import Trace
 
 
-def labels_of(model: TextModel, trace: Trace) -> dict[str, list[list[dict[str, Any]]]]:
+def labels_of(
+    model: TextModel, trace: Trace, progress: Callable[[int, int], None] | None = None
+) -> dict[str, list[list[dict[str, Any]]]]:
     """kind -> [layer][head] of {"tag": one or two words or "", "short": the same for a
     thumbnail, "sentence": the evidence, "score": of the label, or of the nearest}.
 
-    Cross-attention has no labels. A model whose context is too short for the probes has none.
+    `progress` is that of `heads.labels`. Cross-attention has no labels. A model whose context is too short for the probes has none.
     """
     labels: dict[str, list[list[dict[str, Any]]]] = {}
     for kind in trace.kinds:
         if kind == "cross":
             continue
         try:
-            table = heads.labels(model, kind=kind, ablation=False)
+            table = heads.labels(model, kind=kind, ablation=False, progress=progress)
         except ValueError:
             empty = {"tag": "", "short": "", "sentence": _why_none(model), "score": None}
             layers, n_heads = trace.n_layers(kind), trace.n_heads(kind)

@@ -445,7 +445,7 @@ class Explorer(SelectionView):
             "write": lambda message: self.write(**_named(message.get("options", {}), WRITTEN_BY)),
             "sweep": self._sweep,
             "facts": lambda _: self._facts.start(),
-            "labels": lambda _: self._facts.start_naming(),
+            "labels": lambda message: self._facts.want_names(not message.get("stop")),
         }
         parts = {
             "standby": lambda message: self._model.part(str(message["part"]), self.send),

@@ -233,7 +233,7 @@ export class ExplorerViewer {
     watch("_text", () => {
       this.runner.forget();
       this.group.clear();
-      if (!this.writing.growing) this.steps = new Steps(); // edits of the old text may name its tokens
+      if (!this.writing.growing) this.steps = new Steps(); // Python has changed it
       this.ask.fill();
     });
     watch("_masked", () => this.runner.forget());
@@ -248,7 +248,7 @@ export class ExplorerViewer {
   /** After the first paint: what takes time. */
   later() {
     if (this.runner.live) this.runner.requests.ask({ type: "facts" }, false).catch(() => {}); // a busy kernel hears it later
-    if (this.runner.live && this.state.about.names && !this.state.named) this.card.nameHeads();
+    if (this.runner.live && this.state.about.names && !this.state.named) this.card.naming.start();
   }
 
   /** What a link brings: a text on a page with its model, edits on others too. @param {Record<string, any>} more */
@@ -378,11 +378,11 @@ export class ExplorerViewer {
 
   /** A text to begin with, and the head that it shows. @param {import("./entrance.js").Sample} sample */
   async #begin({ text, layer, head }) {
-    const { runner, ask, state } = this;
+    const { ask, state, writing } = this;
     this.group.clear();
     ask.text.value = text;
     ask.ran();
-    await runner.want({ text, masked: [], position: null, edits: [] });
+    await writing.read({ text, masked: [], position: null });
     if (layer !== undefined && this.model.get("_text") === text) state.set({ layer, head });
   }
 
@@ -409,7 +409,7 @@ export class ExplorerViewer {
     const target = this.state.about.kind === "encoder-decoder" ? { target: ask.ownTarget } : {};
     this.group.clear();
     ask.ran();
-    runner.want({
+    this.writing.read({
       text: ask.typed,
       ...target,
       masked: ask.typed === model.get("_text") ? model.get("_masked") : [],

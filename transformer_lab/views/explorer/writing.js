@@ -36,7 +36,7 @@ export class Writing {
     this.runner = runner;
     this.remember = remember;
     this.does = does;
-    this.growing = false; // a text is on its way that goes on from this one, or back to it
+    this.growing = false; // a text is on its way that can be undone, or that is come back to
     this.fields = FIELDS.map(({ name, label, value, step }) => ({
       name,
       box: element("input", {
@@ -232,6 +232,11 @@ export class Writing {
       return false;
     this.#go({ ...to.words, edits: to.edits });
     return true;
+  }
+
+  /** Read another text, which can be undone. @param {import("./runner.js").Wanted} wanted */
+  read(wanted) {
+    return this.#go(wanted, wanted.text === this.state.model.get("_text") ? null : this.words);
   }
 
   async #go(wanted, was = null) {

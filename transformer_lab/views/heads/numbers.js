@@ -34,7 +34,7 @@ export function headNumbers(heads) {
     q_end: a[1] - 1,
     k: b[0],
     k_end: b[1] - 1,
-    error: String(single(weightsHere.error ?? 0)),
+    error: weightsHere.error ? String(single(weightsHere.error)) : "exact",
   });
   const name = kind.spread ? "spread" : maps.signed ? "change" : "weight";
   const arrayOf = (rows) => [["query", "key"], cells(rows), means];

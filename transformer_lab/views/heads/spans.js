@@ -166,6 +166,7 @@ export class Spans {
       () => this.#set(null, null),
       "Show the whole map again (Esc)",
     );
+    this.how = element("span", { class: "tl-quiet", "data-part": "span-how" });
     this.why = element("span", { class: "tl-span-why", role: "status", "data-part": "span-why" });
     const span = (from, to) =>
       /** @type {[number, number]} */ ([Math.min(from, to), Math.max(from, to) + 1]);
@@ -197,6 +198,7 @@ export class Spans {
         this.which.root,
         this.segments.root,
         this.clear,
+        this.how,
         this.why,
       ),
       ...Object.values(this.rows).map(({ root: made }) => made),
@@ -291,6 +293,8 @@ export class Spans {
     this.which.root.hidden = !kind.same;
     this.which.set(this.marks);
     this.clear.disabled = !a && !b;
+    this.how.hidden = Boolean(a && b);
+    this.how.textContent = `Drag across the words ${a ? "that A attends to (B)" : "that attend (A)"}.`;
     if (kind.same) both.show({ a, b });
     else {
       queries.show({ a });

@@ -283,6 +283,7 @@ export class PatchViewer extends OverlayViewer {
           "layer ↓ head →, each to its own largest weight",
           this.everyBox,
           element("div", { class: "tl-trials" }, this.trials.try),
+          this.trials.task.root,
           this.trials.tried,
         ),
       ),

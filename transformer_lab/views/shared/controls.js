@@ -109,12 +109,9 @@ export function popover(text, part, title, ...children) {
     { class: "tl-button", "data-part": part, title, "aria-label": title },
     text,
   );
-  const root = element(
-    "details",
-    { class: "tl-popover" },
-    summary,
-    element("div", { class: "tl-popped" }, ...children),
-  );
+  const popped = element("div", { class: "tl-popped" }, ...children);
+  const root = element("details", { class: "tl-popover" }, summary, popped);
+  root.addEventListener("toggle", () => root.open && keepInside(popped));
   root.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !root.open) return;
     event.stopPropagation();
@@ -125,6 +122,17 @@ export function popover(text, part, title, ...children) {
     if (event.relatedTarget && !root.contains(event.relatedTarget)) root.open = false;
   });
   return root;
+}
+
+/** Move a box sideways until it is within its view. @param {HTMLElement} box */
+function keepInside(box) {
+  box.style.translate = "";
+  const view = box.closest(".tl-view");
+  if (!view) return;
+  const [around, at] = [view, box].map((each) => each.getBoundingClientRect());
+  const zoom = at.width / box.offsetWidth || 1; // in presentation size
+  const by = Math.max(0, around.left + 4 - at.left) - Math.max(0, at.right - around.right + 4);
+  if (by) box.style.translate = `${by / zoom}px`;
 }
 
 const IN_MENU = 256; // of more, those around the chosen one

@@ -1,7 +1,7 @@
 // The head of a view: its title, what can be copied and saved, and what has to be said.
 
 import { button } from "./controls.js";
-import { copyText, element, tokenElement } from "./dom.js";
+import { copyText, element, taken, tokenElement } from "./dom.js";
 import { SaveMenu } from "./files.js";
 import { Presentation } from "./present.js";
 import { hasAddress, linkTo } from "../pages/link.js";
@@ -20,8 +20,8 @@ import { hasAddress, linkTo } from "../pages/link.js";
  */
 
 export class Header {
-  /** @param {any} model @param {HTMLElement} root @param {import("./requests.js").Requests} requests @param {HeaderDoes} does @param {() => void} redraw */
-  constructor(model, root, requests, does, redraw) {
+  /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal @param {import("./requests.js").Requests} requests @param {HeaderDoes} does @param {() => void} redraw */
+  constructor(model, root, signal, requests, does, redraw) {
     this.model = model;
     this.root = root;
     this.requests = requests;
@@ -43,6 +43,13 @@ export class Header {
       "Larger text and one panel at a time, for a projector",
     );
     present.setAttribute("aria-pressed", "false");
+    const leave = (/** @type {KeyboardEvent} */ event) => {
+      if (event.key !== "Escape" || !this.presentation.on || event.defaultPrevented) return;
+      taken(event);
+      this.#present(present);
+    };
+    root.addEventListener("keydown", leave, { signal });
+    window.addEventListener("keydown", leave, { signal });
     this.actions = element(
       "div",
       { class: "tl-actions", hidden: Boolean(does.within) },

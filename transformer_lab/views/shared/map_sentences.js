@@ -1,6 +1,6 @@
 // What is said of an attention map: the values of its messages, computed from its weights.
 
-import { messages, NOTHING } from "./messages.js";
+import { messages, NOTHING, numbered } from "./messages.js";
 
 // Two processors, or Python and a browser, find the same number but for its last bits. What is said
 // must not depend on them where numbers are even by their nature: shares of 1/2 or 1/8, equal keys.
@@ -89,8 +89,8 @@ function sayExtreme(message, seen, rowOf, focus) {
     }
   }
   return sayOf(message, seen, {
-    query: seen.queries[best.query],
-    key: seen.keys[best.key],
+    query: numbered(seen.queries, best.query),
+    key: numbered(seen.keys, best.key),
     change: best.change,
     size: Math.abs(best.change),
     part: pair ? "pair" : focus ? "here" : "whole",
@@ -103,7 +103,7 @@ export function querySentence(seen, query, row) {
   const nothing = toNothing(seen, query) || null;
   const alone = seen.causal && seen.same && query === 0 && nothing === null;
   return sayOf("query", seen, {
-    query: seen.queries[query],
+    query: numbered(seen.queries, query),
     nothing,
     weight: top[0]?.weight ?? 0,
     itself: alone && top[0]?.index === 0,
@@ -121,8 +121,8 @@ export function cellSentence(seen, query, key, row) {
     if (w > NOTHING) reachable++;
   }
   return sayOf("cell", seen, {
-    query: seen.queries[query],
-    key: seen.keys[key],
+    query: numbered(seen.queries, query),
+    key: numbered(seen.keys, key),
     weight,
     later: seen.causal && seen.same && key > query,
     rank,
@@ -165,8 +165,8 @@ export const betweenChangeSentence = (seen, a, b, before, after, about = false) 
 
 /** @param {string} name @param {string[]} tokens @param {[number, number]} span */
 const spanValues = (name, tokens, [start, end]) => ({
-  [name]: tokens[start],
-  [`${name}_end`]: tokens[end - 1],
+  [name]: numbered(tokens, start),
+  [`${name}_end`]: numbered(tokens, end - 1),
   [`${name}_n`]: end - start,
 });
 
@@ -179,7 +179,7 @@ const spanValues = (name, tokens, [start, end]) => ({
  */
 export const nothingSentence = (seen, query, share, isChange = false) =>
   sayOf("nothing", seen, {
-    query: seen.queries[query],
+    query: numbered(seen.queries, query),
     share,
     change: isChange ? share : null,
     size: Math.abs(share),
@@ -187,7 +187,7 @@ export const nothingSentence = (seen, query, share, isChange = false) =>
 
 /** Which queries attend to one key. @param {Seen} seen @param {number} key @param {Float32Array} column */
 export const keySentence = (seen, key, column) =>
-  sayOf("key", seen, { key: seen.keys[key], ...namedOf(leaders(column), seen.queries) });
+  sayOf("key", seen, { key: numbered(seen.keys, key), ...namedOf(leaders(column), seen.queries) });
 
 /**
  * What stands out in a whole map; the habit is an average over the queries that have a choice.
@@ -222,10 +222,10 @@ export function headSentence(seen, rowOf, queries) {
   return sayOf("whole", seen, {
     found: best.weight > 0,
     skips,
-    query: seen.queries[best.query],
-    key: seen.keys[best.key],
+    query: numbered(seen.queries, best.query),
+    key: numbered(seen.keys, best.key),
     weight: best.weight,
-    first: seen.keys[0],
+    first: numbered(seen.keys, 0),
     share,
     habit: share >= 0.2 - EVEN && !seen.valueWeighted ? habit : null,
   });
@@ -257,7 +257,7 @@ function leaders(row) {
 /** How many stand out, and each with its weight. @param {{index: number, weight: number}[]} top @param {string[]} tokens */
 function namedOf(top, tokens) {
   const [a, b, c] = top.map(({ index, weight }) =>
-    sayMap("weighted", { token: tokens[index], weight }),
+    sayMap("weighted", { token: numbered(tokens, index), weight }),
   );
   return { n: top.length, a, b, c };
 }

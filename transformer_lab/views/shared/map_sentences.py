@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .messages import NOTHING, messages
+from .messages import NOTHING, messages, numbered
 
 # Two processors, or Python and a browser, find the same number but for its last bits. What is said
 # must not depend on them where numbers are even by their nature: shares of 1/2 or 1/8, equal keys.
@@ -76,7 +76,7 @@ def query_sentence(seen: Seen, query: int, row: Tensor) -> str:
     """What one query attends to; `row` [key] as it is shown."""
     top, nothing = _largest(row), seen.to_nothing(query) or None
     alone = seen.causal and seen.same and query == 0 and nothing is None
-    values: dict[str, Any] = dict(query=seen.queries[query], nothing=nothing)
+    values: dict[str, Any] = dict(query=numbered(seen.queries, query), nothing=nothing)
     values |= dict(weight=top[0][1] if top else 0.0, itself=alone and bool(top) and top[0][0] == 0)
     return seen.say("query", **values, **_named(top, seen.keys))
 
@@ -86,8 +86,8 @@ def cell_sentence(seen: Seen, query: int, key: int, row: Tensor) -> str:
     weight = float(row[key])
     return seen.say(
         "cell",
-        query=seen.queries[query],
-        key=seen.keys[key],
+        query=numbered(seen.queries, query),
+        key=numbered(seen.keys, key),
         weight=weight,
         later=seen.causal and seen.same and key > query,
         rank=1 + int((row > weight + EVEN).sum()),
@@ -97,7 +97,7 @@ def cell_sentence(seen: Seen, query: int, key: int, row: Tensor) -> str:
 
 def key_sentence(seen: Seen, key: int, column: Tensor) -> str:
     """Which queries attend to one key; `column` [query] as it is shown."""
-    return seen.say("key", key=seen.keys[key], **_named(_largest(column), seen.queries))
+    return seen.say("key", key=numbered(seen.keys, key), **_named(_largest(column), seen.queries))
 
 
 def between_sentence(
@@ -118,7 +118,11 @@ def between_change_sentence(
 def _spans(seen: Seen, a: tuple[int, int], b: tuple[int, int]) -> dict[str, Any]:
     values: dict[str, Any] = {"about": False}
     for name, tokens, (start, end) in (("from", seen.queries, a), ("to", seen.keys, b)):
-        values |= {name: tokens[start], f"{name}_end": tokens[end - 1], f"{name}_n": end - start}
+        values |= {
+            name: numbered(tokens, start),
+            f"{name}_end": numbered(tokens, end - 1),
+            f"{name}_n": end - start,
+        }
     return values
 
 
@@ -145,8 +149,8 @@ def _say_extreme(message: str, seen: Seen, values: Tensor, selected: Spot | None
     change = float(values[best]) if pair else change
     return seen.say(
         message,
-        query=seen.queries[best[0]],
-        key=seen.keys[best[1]],
+        query=numbered(seen.queries, best[0]),
+        key=numbered(seen.keys, best[1]),
         change=change,
         size=abs(change),
         part="pair" if pair else "whole" if selected is None else "here",
@@ -196,10 +200,10 @@ def standing_out(seen: Seen, query: int, key: int, weight: float, shares: Sequen
         "whole",
         found=weight > 0,
         skips=seen.skips_first,
-        query=seen.queries[query],
-        key=seen.keys[key],
+        query=numbered(seen.queries, query),
+        key=numbered(seen.keys, key),
         weight=weight,
-        first=seen.keys[0],
+        first=numbered(seen.keys, 0),
         share=shares[at],
         habit=HABITS[at] if has else None,
     )
@@ -226,7 +230,7 @@ def _largest(row: Tensor) -> list[tuple[int, float]]:
 
 def _named(top: list[tuple[int, float]], tokens: Sequence[str]) -> dict[str, Any]:
     """How many stand out, and each with its weight."""
-    names = [say("weighted", token=tokens[at], weight=weight) for at, weight in top]
+    names = [say("weighted", token=numbered(tokens, at), weight=weight) for at, weight in top]
     return {"n": len(names), **dict(zip("abc", names, strict=False))}
 
 

@@ -72,6 +72,15 @@ function powerText(x) {
 /** @param {string} token */
 export const quoted = (token) => `“${token}”`;
 
+const WHICH = "\u2063"; // between a name and its number among those of the same name
+
+/** A token's name for a sentence; of a name that several have, which of them it is: “the”₂. @param {string[]} tokens @param {number} at */
+export function numbered(tokens, at) {
+  const name = tokens[at];
+  if (tokens.indexOf(name) === tokens.lastIndexOf(name)) return name;
+  return `${name}${WHICH}${tokens.slice(0, at + 1).filter((token) => token === name).length}`;
+}
+
 /** @param {string} text */
 export const firstCapital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 
@@ -160,8 +169,11 @@ function writtenValue(key, [, name, form, detail], values, templates) {
       .replace("%", templates.percent);
   }
   if (typeof value === "number" && !form && value === Math.floor(value)) return fixed(value, 0);
-  if (typeof value === "string" && form === "quoted")
-    return templates.quotes.replace("…", () => value);
+  if (typeof value === "string" && form === "quoted") {
+    const [name, which = ""] = value.split(WHICH);
+    const number = which.replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[Number(digit)]);
+    return templates.quotes.replace("…", () => name) + number;
+  }
   if (typeof value === "string" && (!form || Object.hasOwn(WORD_FORMATS, form)))
     return form ? WORD_FORMATS[form](value) : value;
   throw new Error(`message ${key}: ${name} cannot be written ${form ?? "without a format"}`);

@@ -21,12 +21,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 VIEWS = Path(__file__).parent.parent
+WHICH = "\u2063"  # between a name and its number among those of the same name
+SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 NOTHING = 1e-30  # a weight below it is 0 on some processors
 
 _VALUE = re.compile(r"\{(@?)(\w+)(?:, (\w+)(?:, (\w+))?)?\}")
@@ -98,6 +100,17 @@ def power(x: float) -> str:
 
 def quoted(token: str) -> str:
     return f"“{token}”"
+
+
+def numbered(tokens: Sequence[str], at: int) -> str:
+    """A token's name for a sentence; of a name that several have, which of them it is: “the”₂."""
+    name = tokens[at]
+    same = (
+        [i for i, token in enumerate(tokens) if token == name]
+        if name in tokens[at + 1 :] or name in tokens[:at]
+        else []
+    )
+    return f"{name}{WHICH}{same.index(at) + 1}" if same else name
 
 
 def first_capital(text: str) -> str:
@@ -182,7 +195,8 @@ class Messages:
         if form is None and _is_number(value) and value == math.floor(value):
             return fixed(value, 0)
         if isinstance(value, str) and form == "quoted":
-            return self.templates["quotes"].replace("…", value)
+            name, _, which = value.partition(WHICH)
+            return self.templates["quotes"].replace("…", name) + which.translate(SUBSCRIPT)
         if isinstance(value, str) and (form is None or form in WORDS):
             return WORDS[form](value) if form else value
         raise MessageError(f"message {key}: {name} cannot be written {form or 'without a format'}")

@@ -5,7 +5,7 @@ import { messages } from "./messages.js";
 
 const sayShared = messages();
 const MENTIONED =
-  /(?<kind>encoder |decoder |cross )?layer (?<layer>\d+), head (?<head>\d+)|\bL(?<l>\d+)H(?<h>\d+)\b|“(?<token>[^”]+)”|\b(?<term>attention heads?|logits?|KL|nats?|induction|random twin)\b/gi;
+  /(?<kind>encoder |decoder |cross )?layer (?<layer>\d+), head (?<head>\d+)|\bL(?<l>\d+)H(?<h>\d+)\b|“(?<token>[^”]+)”(?<which>[₀-₉]*)|\b(?<term>attention heads?|logits?|KL|nats?|induction|random twin)\b/gi;
 const TERMS = {
   attention: "head",
   logit: "logit",
@@ -23,7 +23,7 @@ const TERMS = {
  * A sentence as nodes. The first time that a term of the field occurs, it is a button with its meaning.
  * @param {string} text
  * @param {HeadPlace | null} [here] the chosen head, which need not be chosen
- * @param {string[]} [tokens] those that can be chosen, where a name is of one alone
+ * @param {string[]} [tokens] those that can be chosen
  * @returns {(string | Node)[]}
  */
 export function prose(text, here = null, tokens = []) {
@@ -32,11 +32,11 @@ export function prose(text, here = null, tokens = []) {
   const explained = new Set();
   let from = 0;
   for (const found of text.matchAll(MENTIONED)) {
-    const { kind, layer, head, l, h, term, token } = /** @type {Record<string, string>} */ (
+    const { kind, layer, head, l, h, term, token, which } = /** @type {Record<string, string>} */ (
       found.groups
     );
     const made = token
-      ? tokenButton(found[0], token, tokens)
+      ? tokenButton(found[0], token, which, tokens)
       : term
         ? termButton(found[0], explained)
         : headButton(
@@ -70,10 +70,12 @@ function termButton(text, explained) {
   );
 }
 
-/** @param {string} text @param {string} token @param {string[]} tokens */
-function tokenButton(text, token, tokens) {
-  const at = tokens.indexOf(token);
-  if (at < 0 || tokens.lastIndexOf(token) !== at) return null;
+/** @param {string} text @param {string} token @param {string} which of several with this name @param {string[]} tokens */
+function tokenButton(text, token, which, tokens) {
+  const same = [...tokens.keys()].filter((at) => tokens[at] === token);
+  const number = [...which].map((digit) => "₀₁₂₃₄₅₆₇₈₉".indexOf(digit)).join("");
+  const at = number ? same[Number(number) - 1] : same.length === 1 ? same[0] : undefined;
+  if (at === undefined) return null;
   return element(
     "button",
     { type: "button", class: "tl-named", title: "Choose this token", "data-token": at },

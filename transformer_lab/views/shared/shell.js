@@ -33,6 +33,7 @@ export class Shell {
     this.top = new Header(
       model,
       root,
+      signal,
       this.requests,
       { ...does, png: () => this.#sharp(does.png) },
       () => this.redraw(),

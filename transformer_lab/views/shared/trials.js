@@ -3,6 +3,7 @@
 import { button } from "./controls.js";
 import { element } from "./dom.js";
 import { short } from "./messages.js";
+import { Task } from "./task.js";
 
 /** Decimals for changes beside each other, of which this is the largest: two digits of it. @param {number} most */
 export const decimalsOf = (most) => (most >= 0.1 ? 2 : most >= 0.01 ? 3 : 4);
@@ -38,11 +39,11 @@ export class Trials {
     this.does = does;
     this.off = button("", "off", () => this.toggle([{ edit: "ablate", ...does.place() }]));
     this.undo = button("Remove all edits", "undo", () => this.#edit([]));
-    this.try = button(
-      "Measure every head",
-      "try",
-      () => this.#try(),
-      "Switch off every head, each alone",
+    this.try = button("Measure every head", "try", () => {}, "Switch off every head, each alone");
+    this.task = new Task(
+      this.try,
+      (goes) => this.#try(goes),
+      () => this.draw(),
     );
     this.effect = element("div", {
       class: "tl-changed",
@@ -125,23 +126,22 @@ export class Trials {
     }
   }
 
-  async #try() {
-    const mine = (this.trying = this.trying ? null : {}); // a second press stops it
-    this.draw();
+  /** @param {import("./task.js").Goes} goes */
+  async #try(goes) {
+    const { heads } = this.does;
     try {
-      for (const layer of mine ? this.#untried() : []) {
+      for (const layer of this.#untried()) {
         if (!this.#untried().includes(layer)) continue;
-        this.tried.textContent = `Switching off the heads of layer ${layer} of ${this.does.heads.length}, one by one …`;
+        const words = `Switching off the heads of layer ${layer} of ${heads.length}, one by one …`;
+        if (!goes(words, layer, heads.length)) return;
         const name = this.model.get("_live") ? `every/${layer}` : "every"; // a page holds all of them together
         const { message } = await this.shell.requests.ask({ type: "block", name }, false);
-        if (this.trying !== mine) return;
+        if (!goes(words, layer + 1, heads.length)) return;
         this.shell.set({ _every: message.info.values });
       }
     } catch (error) {
       this.shell.say(`The heads cannot be tried: ${error.message}`);
     }
-    if (this.trying === mine) this.trying = null;
-    this.draw();
   }
 
   /** Layers of whose heads nothing is known. */
@@ -165,14 +165,11 @@ export class Trials {
       .filter((x) => typeof x === "number")
       .map(Math.abs)
       .sort((a, b) => a - b);
-    this.try.hidden = !this.trying && !this.#untried().length;
-    this.try.textContent = this.trying
-      ? "Stop"
-      : known.length
-        ? "Measure the other heads"
-        : "Measure every head";
-    this.tried.hidden = !this.trying && !known.length;
-    if (this.trying || !known.length) return;
+    const { runs } = this.task;
+    this.try.hidden = !runs && !this.#untried().length;
+    this.task.label(known.length ? "Measure the other heads" : "Measure every head");
+    this.tried.hidden = runs || !known.length;
+    if (runs || !known.length) return;
     const size = does.size ? does.size() : null;
     const decimals = decimalsOf(known[known.length - 1]);
     const rank = known.filter((x) => x > Math.abs(size ?? 0)).length + 1;

@@ -211,6 +211,7 @@ export class SpectrogramViewer extends OverlayViewer {
           "layer ↓ head →, each to its own largest weight",
           this.everyBox,
           tryEvery,
+          this.trials.task.root,
           this.trials.tried,
         ),
       ),

@@ -1,0 +1,61 @@
+// Work that a reader starts, sees and stops.
+
+import { element } from "./dom.js";
+
+const SEEN_AFTER = 400; // ms
+
+/** @typedef {(words: string, done?: number, of?: number) => boolean} Goes says how far it is; whether to go on */
+
+export class Task {
+  /**
+   * @param {HTMLButtonElement} button starts it, and stops it
+   * @param {(goes: Goes) => Promise<void>} work
+   * @param {() => void} changed it began, or ended
+   */
+  constructor(button, work, changed) {
+    this.button = button;
+    this.work = work;
+    this.changed = changed;
+    /** @type {object | null} */
+    this.turn = null;
+    this.bar = element("progress", { "aria-label": "Progress", "data-part": "progress" });
+    this.words = element("span", { role: "status" });
+    this.root = element("p", { class: "tl-hint tl-task", hidden: true }, this.bar, this.words);
+    button.addEventListener("click", () => (this.turn ? this.stop() : this.start()));
+  }
+
+  get runs() {
+    return this.turn !== null;
+  }
+
+  async start() {
+    const mine = (this.turn = {});
+    const goes = (words, done = 0, of = 0) => {
+      if (this.turn !== mine) return false;
+      this.words.textContent = words;
+      if (of) Object.assign(this.bar, { max: of, value: done });
+      else this.bar.removeAttribute("value");
+      return true;
+    };
+    const seen = setTimeout(() => (this.root.hidden = this.turn !== mine), SEEN_AFTER);
+    this.changed();
+    try {
+      await this.work(goes);
+    } finally {
+      clearTimeout(seen);
+      if (this.turn === mine) this.stop();
+    }
+  }
+
+  stop() {
+    this.turn = null;
+    this.root.hidden = true;
+    this.changed();
+  }
+
+  /** What the button says. @param {string} text while nothing runs */
+  label(text) {
+    this.button.textContent = this.runs ? "Stop" : text;
+    this.button.setAttribute("aria-label", this.runs ? `Stop: ${this.button.title}` : text);
+  }
+}
