@@ -8,8 +8,9 @@ from xml.etree import ElementTree
 
 import nbformat
 import pytest
+import torch
 
-from docs import make_questions
+from docs import make_practical, make_questions
 from docs.make_questions import questions_in
 from transformer_lab.lessons.listing import lesson_paths, number_of
 
@@ -149,3 +150,76 @@ def test_an_exam_is_forty_minutes_and_each_of_its_tasks_has_an_answer():
             parts = [int(k) for k in re.findall(r"\((\d)\)$", task, re.MULTILINE)]
             assert not parts or sum(parts) == int(n), (name, parts)
             assert f"**{name}.**" in ANSWERS
+
+
+# ---------------------------------------------------------------- the practical exam
+
+
+def logits(names, ids):
+    with torch.no_grad():
+        return names["model"](ids)
+
+
+def changed(names, at, position):
+    """Whether the logits of a position change when a letter at another does."""
+    ids = names["batch"](1)
+    other = ids.clone()
+    other[0, at] = ids[0, at] % (names["V"] - 1) + 1
+    return not torch.allclose(logits(names, ids)[0, position], logits(names, other)[0, position])
+
+
+def swapped(names):
+    """Whether the order of the word's letters changes the prediction after it."""
+    n = names["LENGTH"]
+    ids = names["batch"](1)[:, : n + 1]
+    ids[0, :2] = torch.tensor([1, 2])
+    other = torch.cat([ids[:, :2].flip(1), ids[:, 2:]], dim=1)
+    return not torch.allclose(logits(names, ids)[0, -1], logits(names, other)[0, -1], atol=1e-4)
+
+
+def copied(names):
+    ids = names["batch"](50)
+    return bool((logits(names, ids[:, :-1]).argmax(-1) == ids[:, :-1])[:, names["LENGTH"] :].all())
+
+
+def row_sums(names):
+    logits(names, names["batch"](1))
+    return names["model"].blocks[0].attention.pattern.sum(-1)
+
+
+SHOWN = {  # what the key says that a student can measure: not so in the program as it should be
+    ".flatten()": copied,
+    ".tril(-1)": lambda names: changed(names, 3, 2),
+    "zeros_like": lambda names: not swapped(names),
+    ".softmax(-2)": lambda names: not torch.allclose(row_sums(names), torch.ones(1)),
+    "[Block(": lambda names: len(list(names["model"].parameters())) < 8,
+    "z.reshape": lambda names: changed(names, 1, 0),
+    "100 * min": lambda names: names["loss"] > 1,
+}
+
+
+def trained(mistake):
+    names = {"__name__": "practical"}
+    for cell in make_practical.cells_of(mistake, "abcdefgh", 5, 0, 150)[:-1]:
+        exec(cell, names)
+    return names
+
+
+def test_each_mistake_of_the_practical_exam_can_be_found_and_only_there():
+    good = trained(None)
+    assert good["right"] > make_practical.ENOUGH
+    for mistake in make_practical.MISTAKES:
+        (shown,) = (shown for part, shown in SHOWN.items() if part in mistake.wrong and (
+            part != ".flatten()" or mistake.wrong.startswith("ids")))  # fmt: skip
+        bad = trained(mistake)
+        assert bad["right"] < 0.8 and shown(bad) and not shown(good), mistake.wrong
+
+
+def test_the_exam_is_written_with_its_key(tmp_path):
+    make_practical.write(tmp_path, seed=3, count=2, steps=5)
+    first, second = (nbformat.read(tmp_path / "students" / f"{n}.ipynb", 4) for n in (1, 2))
+    key = (tmp_path / "key.md").read_text("utf-8")
+    for notebook in (first, second):
+        text = "\n".join(cell.source for cell in notebook.cells)
+        (mistake,) = (m for m in make_practical.MISTAKES if m.wrong in text and m.right not in text)
+        assert f"- {mistake.wrong}\n+ {mistake.right}" in key and mistake.cause not in text
