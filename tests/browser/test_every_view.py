@@ -128,6 +128,8 @@ def test_nothing_serious_for_axe(open_page, accessible, page_of, name, screensho
             accessible(page)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             screenshot(page, f"every-{name}-{scheme}-{width}", full_page=True)
+    resized(page, 390, 844)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 # What arrow keys move in is more than an image to a screen reader; and what it is called, in sentences.
