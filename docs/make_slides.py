@@ -4,8 +4,9 @@
 
 A heading starts a slide, and each code cell below it, with its output, starts another one below that
 slide. Parameters, checks, hints, solutions and claims are left out. A slide type set on a cell (in
-JupyterLab's property inspector) overrides these rules. Press S for the speaker's view, and add
-?print-pdf to the address to print.
+JupyterLab's property inspector) overrides these rules. Press S for the speaker's view, whose
+notes hold the answers to predictions and the misconceptions that a slide dispels, from answers.md and
+teaching.md; add ?print-pdf to the address to print.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import re
 import shutil
 import tempfile
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -57,9 +59,38 @@ def with_mathml(text: str) -> str:
     return "".join(parts)
 
 
+@cache
+def notes() -> dict[str, list[str]]:
+    """What to say at a cell, by its name, such as "01#mask-text"."""
+    found: dict[str, list[str]] = {}
+    answers, guide = (
+        (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("answers", "teaching")
+    )
+    for cell, text in re.findall(r"^- `(\d\w+#[\w-]+)`: (.*(?:\n  .*)*)", answers, flags=re.M):
+        found.setdefault(cell, []).append(f"The prediction: {' '.join(text.split())}")
+    rows = guide.partition("## Misconceptions")[2].partition("\n## ")[0]
+    for says, cells, seen in re.findall(r"^\| (“.*”) \| (.*) \| (.*) \|$", rows, flags=re.M):
+        for cell in re.findall(r"`(\d\w+#[\w-]+)`", cells):
+            found.setdefault(cell, []).append(f"Students say: {says} They see: {seen}.")
+    return found
+
+
+def add_notes(notebook: nbformat.NotebookNode, number: str) -> None:
+    """Put the speaker's notes below the cells that they are about."""
+    cells = []
+    for cell in notebook.cells:
+        cells.append(cell)
+        for text in notes().get(f"{number}#{cell.id}", ()):
+            note = nbformat.v4.new_markdown_cell(text)
+            note.metadata["slideshow"] = {"slide_type": "notes"}
+            cells.append(note)
+    notebook.cells = cells
+
+
 def slides_of(path: Path, preset: str, scratch: Path) -> str:
     """One lesson as a page of slides."""
     notebook = executed(path, preset, scratch)
+    add_notes(notebook, number_of(path))
     for cell in notebook.cells:
         cell.metadata["slideshow"] = {"slide_type": slide_type(cell)}
         if cell.cell_type == "markdown":

@@ -1,5 +1,6 @@
 """What the teacher's papers point at is there, and what they compute is right."""
 
+import itertools
 import math
 import re
 import zipfile
@@ -10,7 +11,7 @@ import nbformat
 import pytest
 import torch
 
-from docs import make_practical, make_questions
+from docs import make_practical, make_questions, make_slides
 from docs.make_questions import questions_in
 from transformer_lab.lessons.listing import lesson_paths, number_of
 
@@ -150,6 +151,20 @@ def test_an_exam_is_forty_minutes_and_each_of_its_tasks_has_an_answer():
             parts = [int(k) for k in re.findall(r"\((\d)\)$", task, re.MULTILINE)]
             assert not parts or sum(parts) == int(n), (name, parts)
             assert f"**{name}.**" in ANSWERS
+
+
+def test_the_slides_have_what_the_guide_and_the_answers_say_as_notes():
+    names = {f"{lesson}#{cell}" for lesson, cells in LESSONS.items() for cell in cells}
+    notes = make_slides.notes()
+    assert set(notes) <= names
+    for text in (ANSWERS, GUIDE.split("## Misconceptions")[1].split("\n## ")[0]):
+        about = re.findall(r"^(?:- |\| “.*” \| )`(\d\w+#[\w-]+)`", text, flags=re.M)
+        assert len(about) > 40 and set(about) <= set(notes)
+    notebook = nbformat.read(lesson_paths(ROOT / "notebooks")[1], as_version=4)
+    make_slides.add_notes(notebook, "01")
+    below = {a.id: b for a, b in itertools.pairwise(notebook.cells)}
+    note = below["scores-text"]
+    assert note.metadata.slideshow.slide_type == "notes" and "2 · 2 = 4" in note.source
 
 
 # ---------------------------------------------------------------- the practical exam
