@@ -20,6 +20,7 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 CELL = "architecture"  # the id of the cell that shows it
 PARTS: dict[str, tuple[str, str | None]] = {
     "00": ("decoder", None),
+    "00b": ("decoder", None),
     "01": ("decoder", "scores"),
     "02": ("encoder", "positions"),
     "03": ("encoder", "heads"),

@@ -75,8 +75,8 @@ def test_a_text_that_has_changed_is_found_and_code_follows():
     [
         (["deu", "01"], "language must be two small letters, such as de, got 'deu'"),
         (["../x", "01"], "language must be two small letters, such as de, got '../x'"),
-        (["de", "99"], "there is no lesson '99'; give one of 00 01 02"),
-        (["de"], "there is no lesson None; give one of 00 01 02"),
+        (["de", "99"], "there is no lesson '99'; give one of 00 00b 01"),
+        (["de"], "there is no lesson None; give one of 00 00b 01"),
     ],
 )
 def test_what_cannot_be_translated_is_said_and_nothing_is_written(

@@ -26,6 +26,11 @@ LESSONS = lesson_paths(FOLDER)
 NAMES = [path.stem for path in LESSONS]
 MEBIBYTE = 2**20
 WITHOUT_PSEUDOCODE = {"05", "05b", "08", "11", "15", "16", "22"}
+WITHOUT_PREDICTIONS = {"05", "05b", "08", "11", "15", "16", "22"}
+
+
+def is_asking(source: str) -> bool:
+    return re.fullmatch(r'predict\("[a-z0-9-]+", lesson\)', source) is not None
 
 
 def longer_than(name: str, lines: int) -> bool:
@@ -154,6 +159,21 @@ def test_every_exercise_has_its_parts_and_the_solution_shown_is_ours(path):
         assert shown[1].strip() in (package / f"lesson_{number}.py").read_text(encoding="utf-8")
     assert prose.count("<summary><b>Hint</b></summary>") == len(names)
     assert len(re.findall(r"Difficulty .* importance .* minutes", prose)) == len(names)
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=NAMES)
+def test_a_prediction_can_be_written_where_it_is_asked_for_and_is_resolved_below(path):
+    if number_of(path) in WITHOUT_PREDICTIONS:
+        pytest.skip("its predictions are not kept yet")
+    cells = nbformat.read(path, as_version=4).cells
+    sources = [cell.source for cell in cells]
+    asked = [i for i, cell in enumerate(cells) if "**Predict before you run" in cell.source]
+    names = [re.fullmatch(r'predict\("([a-z0-9-]+)", lesson\)', sources[i + 1]) for i in asked]
+    assert names and all(names), [cells[i].id for i in asked]
+    for i, name in zip(asked, names, strict=True):
+        result = rf'predict\(\s*"{name[1]}",\s*lesson,\s*f?"'
+        assert any(re.match(result, source) for source in sources[i + 2 :]), name[1]
+    assert len({name[1] for name in names}) == len(names) == sum(map(is_asking, sources))
 
 
 @pytest.mark.parametrize("name", [n for n in exercise_names() if longer_than(n, 5)])

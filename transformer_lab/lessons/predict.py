@@ -53,7 +53,8 @@ class Prediction(Shown):
             line = guess or "Say what you expect before you read on."
             return Card("guess", WORDS["title"], [line])
         mine = guess or "Nothing yet. Write it in the card above, and it appears here."
-        columns = {"You predicted": mine, "Result": self.result}
+        heading = "Result with the full preset" if self._lesson.quick else "Result"
+        columns = {"You predicted": mine, heading: self.result}
         return Card("guess", "Prediction and result", columns=columns)
 
     def _ipython_display_(self) -> None:
