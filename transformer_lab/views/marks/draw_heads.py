@@ -75,7 +75,7 @@ def _greyed(picture: np.ndarray, fade: float) -> np.ndarray:
 def _covering(weights: np.ndarray, fade: float) -> np.ndarray:
     """The colours of weights and how opaque they are, [row, column, 4]."""
     shades = np.sqrt(weights / max(float(np.max(weights)), 1e-9))
-    colours = colour_map("viridis")(shades)
+    colours = colour_map("sequential_dark")(shades)
     colours[..., 3] = OVER * fade * shades
     return colours
 

@@ -296,7 +296,7 @@ def _overlay(figure: Any, mark: Overlay, theme: str, where: dict[str, int]) -> N
         sound: dict[str, Any] = dict(colorscale=[[0.0, "black"], [1.0, "white"]], showscale=False)
         figure.add_trace(plots.heat(picture, x, y, hover, mark.picture_name, **sound), **where)
     (left, right, bottom, top), (rows, columns) = box, weights.shape
-    colours = plots.colour_scale("viridis", theme, power=2.0, clear=True)
+    colours = plots.colour_scale("sequential", "dark", power=2.0, clear=True)
     says = [[plots.said(str(x)) for x in row] for row in np.asarray(mark.says, dtype=object)]
     y = [min(bottom, top), max(bottom, top)] if rows == 1 else _middles(top, bottom, rows)
     subplot = figure.get_subplot(where["row"], where["col"])

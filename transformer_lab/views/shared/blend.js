@@ -4,8 +4,8 @@ import { colourTable, shade } from "./colours.js";
 
 const OVER = 0.75; // opacity of the largest weight, where the picture is wholly faded
 
-/** The colours of weights on a picture: the same in both themes, since the picture is. */
-export const pictureTable = () => colourTable("viridis", "light");
+/** The colours of weights on a picture: those of dark maps, which stand out, in both themes, since the picture is the same. */
+export const pictureTable = () => colourTable("default", "dark");
 
 /** @typedef {{x: number, y: number, w: number, h: number}} Box */
 
