@@ -18,6 +18,7 @@ from transformer_lab.analysis.circuits import (
 )
 from transformer_lab.views import ModelView
 from transformer_lab.views.model.data import WINDOW, ModelData, edits_name
+from transformer_lab.views.shared.messages import VIEWS
 
 EDITS = [tl.ablate(0, 1), tl.knock_out(1, 2, query=8, key=1), tl.scale(1, 0, by=0.5)]
 
@@ -77,7 +78,7 @@ def test_edits_are_those_of_a_direct_pass(trace):
     best = int(before.argmax())
     assert view.answers[0] == pytest.approx((str(best), float(before[best]), float(now[best])))
     assert view.sentence.startswith("Layer 0, head 1 switched off and ")
-    assert f"“{best}” goes from " in view.sentence
+    assert f"“{best}” " in view.sentence and " → " in view.sentence
     view.edits = []
     assert view.sentence.startswith("After “.” the model expects “")
 
@@ -232,3 +233,13 @@ def test_a_pass_is_kept_and_made_once(trace):
     assert data.found(0, "[]") is data.found(0, "[]")
     edits = edits_name([EDITS[0].to_dict()])
     assert data.under(edits) is data.under(edits) and data.under("[]") is trace
+
+
+def test_in_german_it_names_edits_in_german_too(trace):
+    view = ModelView(trace, edits=[tl.ablate(0, 1), tl.knock_out(1, 2, query=8, key=1)], language="de")  # fmt: skip
+    english = json.loads((VIEWS / "model" / "messages.json").read_text("utf-8"))
+    assert english.keys() <= view._messages.keys()
+    start = "Schicht 0, Kopf 1 ausgeschaltet und it → animal durchtrennt in Schicht 1, Kopf 2: „"
+    assert view.sentence.startswith(start) and view._scene().title.endswith("bei der Arbeit")
+    with pytest.raises(ValueError, match="language must be one of en, de, got 'fr'"):
+        ModelView(trace, language="fr")

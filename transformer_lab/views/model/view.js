@@ -6,7 +6,7 @@ import { AskRow } from "../pages/ask_row.js";
 import { carriesModel } from "../pages/page_model.js";
 import { Answers } from "../shared/answers.js";
 import { bytesOf, typed } from "../shared/codecs.js";
-import { colourTable, headColour } from "../shared/colours.js";
+import { colourTable, headColour, PALETTE } from "../shared/colours.js";
 import { button, putAnew, radioGroup, slider, stepped } from "../shared/controls.js";
 import {
   barPart,
@@ -22,7 +22,7 @@ import {
 } from "../shared/dom.js";
 import { numbersOf } from "../shared/files.js";
 import { linked } from "../shared/linked.js";
-import { messages, percentText, fixed } from "../shared/messages.js";
+import { firstCapital, fixed, messages, percentText } from "../shared/messages.js";
 import { Clock, crossFade, glide, travel } from "../shared/motion.js";
 import { NumberMap } from "../shared/number_map.js";
 import { Requests } from "../shared/requests.js";
@@ -34,10 +34,10 @@ import { Within } from "./within.js";
 import modelMessages from "./messages.json" with { type: "json" };
 import { BaseViewer } from "../shared/viewer.js";
 
-const sayModel = messages(modelMessages);
 const SPEEDS = [0.5, 1, 2, 4];
 const [SHORTEST, LONGEST_STEP, ALL_STEPS] = [0.22, 1, 15]; // seconds of a step, and of the whole pass
 const LISTED_EDGES = 10;
+const COLOURS = PALETTE.heads.length;
 const MOST_CELLS = 1e6; // of a head's map
 
 /** @typedef {import("./picture.js").Edge} Edge @typedef {import("./picture.js").Spot} Spot */
@@ -48,13 +48,19 @@ export class ModelViewer extends BaseViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
     const model = aliveModel(given, signal);
+    const words = messages(modelMessages, model.get("_messages") ?? {});
     super(
       model,
       root,
       signal,
-      { part: () => `step-${model.get("step") ?? "end"}` },
+      {
+        part: () => `step-${model.get("step") ?? "end"}`,
+        title: words("title", { title: model.get("_title") }),
+      },
       carriesModel(given) ? new AskRow(model, signal) : null,
     );
+    this.words = words;
+    root.lang = this.words("language");
     this.mayEdit = !model.get("_saved") || carriesModel(given);
     this.speed = 1;
     this.pointed = /** @type {Spot | null} */ (null);
@@ -113,7 +119,7 @@ export class ModelViewer extends BaseViewer {
     return new Answers(own, {
       most,
       read,
-      working: sayModel("working"),
+      working: this.words("working"),
       names: ({ info }) => [info.name],
       show: () => {},
       failed: (name, error) => this.#failed(name, error),
@@ -160,8 +166,8 @@ export class ModelViewer extends BaseViewer {
         ...(this.stack === main ? { selected: [this.guessed.position, null] } : {}),
       });
     return model.get("_saved") && !this.mayEdit
-      ? sayModel(isEdit ? "snapshot" : "not_held")
-      : sayModel("failed", { why: error.message });
+      ? this.words(isEdit ? "snapshot" : "not_held")
+      : this.words("failed", { why: error.message });
   }
 
   // ---- state --------------------------------------------------------------------------------
@@ -267,7 +273,7 @@ export class ModelViewer extends BaseViewer {
     this.playButton = button("", "play", () => this.#play());
     this.playButton.classList.add("tl-play", "tl-main");
     this.bar = slider({
-      label: sayModel("progress"),
+      label: this.words("progress"),
       part: "step",
       values: [0],
       value: 0,
@@ -275,23 +281,24 @@ export class ModelViewer extends BaseViewer {
       change: (at) => clock.seek(at),
     });
     this.speeds = radioGroup({
-      label: sayModel("speed"),
+      label: this.words("speed"),
       part: "speed",
       chosen: 1,
       choices: SPEEDS.map((value) => ({ value, text: `${value}×` })),
       choose: (value) => this.speeds.set((this.speed = value)),
     });
-    this.back = button("◀", "step-back", () => clock.step(-1), sayModel("back"));
-    this.on = button("▶", "step-on", () => clock.step(1), sayModel("on"));
+    this.back = button("◀", "step-back", () => clock.step(-1), this.words("back"));
+    this.on = button("▶", "step-on", () => clock.step(1), this.words("on"));
     this.canvas = picturePart("model");
     this.picture = new ModelPicture(this.canvas);
+    this.key = element("p", { class: "tl-hint tl-row", "data-part": "colours" });
     this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
     this.pager = element(
       "span",
       { class: "tl-row", "data-part": "pager" },
-      button("◀", "earlier", () => this.#page(-1), sayModel("earlier")),
+      button("◀", "earlier", () => this.#page(-1), this.words("earlier")),
       (this.where = element("span", { class: "tl-quiet" })),
-      button("▶", "later", () => this.#page(1), sayModel("later")),
+      button("▶", "later", () => this.#page(1), this.words("later")),
     );
     this.answersTitle = element("b", {});
     this.answersTable = element("table", { class: "tl-answers", "data-part": "answers" });
@@ -327,7 +334,7 @@ export class ModelViewer extends BaseViewer {
       element(
         "div",
         { class: "tl-pictured" },
-        element("div", {}, this.canvas, this.pager, this.readout, this.note),
+        element("div", {}, this.canvas, this.pager, this.key, this.readout, this.note),
         element(
           "div",
           { class: "tl-side" },
@@ -339,7 +346,7 @@ export class ModelViewer extends BaseViewer {
           ),
           panelPart(
             "head",
-            sayModel("chosen"),
+            this.words("chosen"),
             "",
             this.card,
             this.edgeLine,
@@ -362,7 +369,7 @@ export class ModelViewer extends BaseViewer {
 
   #stepName(at) {
     const step = this.found.steps[Math.min(this.last, at)];
-    return sayModel("step", { ...step, several: this.several });
+    return this.words("step", { ...step, several: this.several });
   }
 
   // ---- what the reader does -----------------------------------------------------------------
@@ -514,7 +521,7 @@ export class ModelViewer extends BaseViewer {
       this.below.replaceChildren(place);
       this.below.hidden = false;
       const walk = new BlockViewer(
-        new Within(this, message.info, buffers[0], this.edits.length ? sayModel("unedited") : ""),
+        new Within(this, message.info, buffers[0], this.edits.length ? this.words("unedited") : ""),
         place,
         ended.signal,
       );
@@ -523,7 +530,7 @@ export class ModelViewer extends BaseViewer {
     } catch (error) {
       if (ended.signal.aborted) return;
       this.#fold();
-      this.shell.say(sayModel("failed", { why: error.message }));
+      this.shell.say(this.words("failed", { why: error.message }));
     }
   }
 
@@ -575,12 +582,12 @@ export class ModelViewer extends BaseViewer {
         Math.max(240, Math.min(760, this.below.clientWidth)),
         460,
       );
-    const title = sayModel("heads_map", { layer: this.layer, head: this.head });
+    const title = this.words("heads_map", { layer: this.layer, head: this.head });
     say(this.mapTitle, title);
     this.map.canvas.setAttribute("aria-label", title);
     crossFade(this.map.canvas, draw);
     this.mapLegend.replaceChildren(
-      ...linearLegend(table, 0, 1, sayModel("weight"), (x) => (x === 0.5 ? ".5" : String(x))),
+      ...linearLegend(table, 0, 1, this.words("weight"), (x) => (x === 0.5 ? ".5" : String(x))),
     );
     if (first) this.below.scrollIntoView({ block: "nearest" });
   }
@@ -596,7 +603,7 @@ export class ModelViewer extends BaseViewer {
 
   draw() {
     const { shell, found, about, stacks, main } = this;
-    shell.subtitle.textContent = sayModel("subtitle", {
+    shell.subtitle.textContent = this.words("subtitle", {
       layers: found.rows(main) - 1,
       tokens: stacks[main].length,
     });
@@ -609,9 +616,9 @@ export class ModelViewer extends BaseViewer {
     this.pager.hidden = !before && !after;
     Object.assign(this.pager.firstElementChild, { disabled: !before });
     Object.assign(this.pager.lastElementChild, { disabled: !after });
-    say(this.where, sayModel("window", { from, to: to - 1, all: stacks[main].length }));
+    say(this.where, this.words("window", { from, to: to - 1, all: stacks[main].length }));
     const notes = [
-      sayModel("legend", {
+      this.words("legend", {
         part: this.found.steps.some(({ what }) => what === "MLP")
           ? "MLP"
           : this.found.steps.some(({ what }) => what === "block")
@@ -620,16 +627,17 @@ export class ModelViewer extends BaseViewer {
         edited: Boolean(this.found.now),
       }),
       this.model.get("_note"),
-      ...(about.weighted ? [] : [sayModel("unweighted")]),
-      ...(about.norms ? [] : [sayModel("no_norms")]),
+      ...(about.weighted ? [] : [this.words("unweighted")]),
+      ...(about.norms ? [] : [this.words("no_norms")]),
       ...(this.guessed.why && this.guessed.answers.length && !about.classes
-        ? [sayModel("no_lens", { why: this.guessed.why })]
+        ? [this.words("no_lens", { why: this.guessed.why })]
         : []),
     ];
     const share = this.#listedShare();
-    if (share !== null) notes.push(sayModel("listed", { layer: this.focus.layer, share }));
+    if (share !== null) notes.push(this.words("listed", { layer: this.focus.layer, share }));
     say(this.note, notes.filter(Boolean).join(" "));
     this.#drawAnswers();
+    this.#drawKey();
     this.#drawCard();
     this.#drawTransport();
     this.#tell();
@@ -672,13 +680,13 @@ export class ModelViewer extends BaseViewer {
       Object.keys(stacks).map((stack) => [stack, this.#chosenOf(stack)]),
     );
     const words = {
-      lens: sayModel("lens"),
+      lens: this.words("lens"),
       layer: (stack, layer, short) =>
         short
           ? String(layer)
           : several
-            ? `${sayModel("stack", { stack })} ${layer}`
-            : sayModel("layer", { layer }),
+            ? `${this.words("stack", { stack })} ${layer}`
+            : this.words("layer", { layer }),
       off,
     };
     picture.show({
@@ -737,7 +745,7 @@ export class ModelViewer extends BaseViewer {
 
   #drawTransport() {
     const { playing, at } = this.clock;
-    this.playButton.textContent = sayModel("play", { playing, ended: at >= this.last });
+    this.playButton.textContent = this.words("play", { playing, ended: at >= this.last });
     this.playButton.ariaLabel = this.playButton.title = this.playButton.textContent.replace(
       /^\S+ /,
       "",
@@ -753,7 +761,7 @@ export class ModelViewer extends BaseViewer {
     const edited = found.now > 0;
     say(
       this.answersTitle,
-      sayModel("answers", {
+      this.words("answers", {
         classes: about.classes,
         here: about.here,
         token: stacks[main][said.position],
@@ -783,13 +791,30 @@ export class ModelViewer extends BaseViewer {
         ...(edited ? [element("td", { class: "tl-number" }, percentText(after))] : []),
       ),
     );
-    const heads = [sayModel("token"), "", sayModel("before"), sayModel("after")];
+    const heads = [this.words("token"), "", this.words("before"), this.words("after")];
     travel(this.answersTable, () =>
       this.answersTable.replaceChildren(
         ...(rows.length
-          ? tableParts(edited ? heads : [sayModel("token"), "", sayModel("probability")], rows)
-          : [element("caption", {}, sayModel("no_answers"))]),
+          ? tableParts(edited ? heads : [this.words("token"), "", this.words("probability")], rows)
+          : [element("caption", {}, this.words("no_answers"))]),
       ),
+    );
+  }
+
+  /** Which colour is which head's; in the chosen one's layer. */
+  #drawKey() {
+    const heads = Math.min(COLOURS, this.kind.heads);
+    const one = (head) =>
+      element(
+        "span",
+        { class: "tl-check" },
+        element("span", { class: "tl-dot", style: `background:${headColour(head)}` }),
+        ` ${head}`,
+      );
+    this.key.replaceChildren(
+      element("span", {}, this.words("key")),
+      ...Array.from({ length: heads }, (_, head) => one(head)),
+      ...(this.kind.heads > COLOURS ? [element("span", {}, this.words("repeats"))] : []),
     );
   }
 
@@ -815,7 +840,7 @@ export class ModelViewer extends BaseViewer {
           ]
         : []),
       stepped({
-        label: "Layer",
+        label: firstCapital(this.words("layer", { layer: "" }).trim()),
         part: "layer",
         count: this.kind.layers,
         chosen: layer,
@@ -823,7 +848,7 @@ export class ModelViewer extends BaseViewer {
         choose: (to) => shell.set({ layer: to }),
       }),
       stepped({
-        label: "Head",
+        label: this.words("head"),
         part: "head",
         count: this.kind.heads,
         chosen: head,
@@ -832,16 +857,16 @@ export class ModelViewer extends BaseViewer {
       }),
       dot,
       able(
-        button(sayModel("off", { off: this.#isMade(off), layer, head }), "off", () =>
+        button(this.words("off", { off: this.#isMade(off), layer, head }), "off", () =>
           this.#toggle(off),
         ),
         mayEdit,
       ),
       able(
-        button(sayModel("map", isOpen("map")), "open-map", () => this.#unfold("map")),
+        button(this.words("map", isOpen("map")), "open-map", () => this.#unfold("map")),
         !large,
       ),
-      button(sayModel("steps", isOpen("steps")), "open-steps", () => this.#unfold("steps")),
+      button(this.words("steps", isOpen("steps")), "open-steps", () => this.#unfold("steps")),
     ]);
     const names = stacks[model.get("kind") === "cross" ? "encoder" : stack];
     putAnew(
@@ -850,7 +875,7 @@ export class ModelViewer extends BaseViewer {
         ? [
             element("span", {}, this.#edgeWords(edge)),
             able(
-              button(sayModel("cut", { cut: this.#isMade(cut) }), "cut", () => this.#toggle(cut)),
+              button(this.words("cut", { cut: this.#isMade(cut) }), "cut", () => this.#toggle(cut)),
               mayEdit,
             ),
           ]
@@ -863,7 +888,7 @@ export class ModelViewer extends BaseViewer {
         `${words} ×`,
         `undo-${i}`,
         () => this.#toggle(edit),
-        sayModel("undo_one", { edit: words }),
+        this.words("undo_one", { edit: words }),
       );
     };
     putAnew(
@@ -872,12 +897,12 @@ export class ModelViewer extends BaseViewer {
         ? [
             ...edits.map(chip),
             ...(edits.length > 1
-              ? [button(sayModel("undo"), "undo", () => shell.set({ _edits: [] }))]
+              ? [button(this.words("undo"), "undo", () => shell.set({ _edits: [] }))]
               : []),
           ]
-        : [element("span", { class: "tl-hint" }, sayModel("snapshot"))],
+        : [element("span", { class: "tl-hint" }, this.words("snapshot"))],
     );
-    say(this.listName, sayModel("strongest", { layer }));
+    say(this.listName, this.words("strongest", { layer }));
     const step = this.found.steps.findIndex(
       (one) => one.kind === model.get("kind") && one.layer === layer && one.edges,
     );
@@ -935,7 +960,7 @@ export class ModelViewer extends BaseViewer {
     const shown = own ?? (several ? "" : null);
     const kind =
       shown === null || shown === (several ? model.get("kind") : "") ? null : shown || "decoder";
-    return sayModel("edit", {
+    return this.words("edit", {
       edit,
       kind,
       layer,
@@ -951,7 +976,7 @@ export class ModelViewer extends BaseViewer {
       kind === "cross"
         ? [this.stacks.decoder, this.stacks.encoder]
         : [this.stacks[kind], this.stacks[kind]];
-    return sayModel("edge", {
+    return this.words("edge", {
       layer,
       head,
       from: keys[key],
@@ -965,12 +990,12 @@ export class ModelViewer extends BaseViewer {
 
   /** The sentence, and what is pointed at. */
   #tell() {
-    const sentence = sayModel("sentence", this.#values());
+    const sentence = this.words("sentence", this.#values());
     this.say(sentence);
-    this.canvas.setAttribute("aria-label", sayModel("canvas", { sentence }));
+    this.canvas.setAttribute("aria-label", this.words("canvas", { sentence }));
     this.root.dataset.step = String(this.step);
     const { edge, stack, token, row, part, layer } = this.pointed ?? {};
-    let words = sayModel("try");
+    let words = this.words("try");
     if (edge) words = this.#edgeWords(edge);
     else if (stack !== undefined && token !== undefined && row !== undefined) {
       const [name, now] = [this.stacks[stack][token], this.found.now];
@@ -979,8 +1004,8 @@ export class ModelViewer extends BaseViewer {
         ? of((n) => this.found.share(stack, part, layer ?? 0, token, n))
         : of((n) => this.found.norm(stack, row, token, n));
       words = part
-        ? sayModel("added", { part, layer, token: name, position: token, share: was, after: is })
-        : sayModel("stream", {
+        ? this.words("added", { part, layer, token: name, position: token, share: was, after: is })
+        : this.words("stream", {
             token: name,
             position: token,
             size: was,
@@ -1013,7 +1038,7 @@ export class ModelViewer extends BaseViewer {
       would: null,
       head: null,
       answer: null,
-      edits: words.join(" and ") || null,
+      edits: words.join(this.words("and")) || null,
       best: null,
       from: null,
     });
@@ -1044,11 +1069,11 @@ export class ModelViewer extends BaseViewer {
   }
 
   get title() {
-    return sayModel("title", { title: super.title });
+    return this.words("title", { title: super.title });
   }
 
   pictures() {
-    return [{ canvas: this.canvas, title: sayModel("picture") }];
+    return [{ canvas: this.canvas, title: this.words("picture") }];
   }
 
   fileNumbers() {
@@ -1057,17 +1082,17 @@ export class ModelViewer extends BaseViewer {
     const { first, count } = found.info.stacks[main];
     const of = (name, read, key = name) => [
       name,
-      [["edge"], edges.map(read), sayModel(`is_${key}`)],
+      [["edge"], edges.map(read), this.words(`is_${key}`)],
     ];
     const size = (now) => [
       ["after", "position"],
       (row, at) => found.norm(main, row, first + at, now),
-      sayModel(now ? "is_size_edited" : "is_size"),
+      this.words(now ? "is_size_edited" : "is_size"),
     ];
     const chance = (now) => [
       ["prediction"],
       said.answers.map((row) => row[1 + now]),
-      sayModel(now ? "is_probability_edited" : "is_probability"),
+      this.words(now ? "is_probability_edited" : "is_probability"),
     ];
     const parts = Object.fromEntries([
       .../** @type {const} */ (["kind", "layer", "head", "query", "key"]).map((name) =>
@@ -1085,7 +1110,7 @@ export class ModelViewer extends BaseViewer {
         : []),
     ]);
     const after = [
-      sayModel("start_row"),
+      this.words("start_row"),
       ...Array.from({ length: found.rows(main) - 1 }, (_, i) => String(i)),
     ];
     return numbersOf(

@@ -18,7 +18,7 @@ from ..shared.base import css, esm
 from ..shared.codecs import pack_floats
 from ..shared.edit_words import edit_words
 from ..shared.embedded_model import EmbeddedModel
-from ..shared.messages import messages
+from ..shared.messages import messages, translated
 from ..shared.selection import (
     SelectionView,
     check_places,
@@ -39,7 +39,6 @@ PAGE_BYTES = 4 * 2**20  # of maps, and of walks through blocks, in a page withou
 PAGE_LENS = 1.5e10  # multiplications spent on the logit lens of a saved page
 PAGE_WALKS = 8  # blocks that such a page can open: each is a pass
 MASKS = ("[MASK]", "<mask>")
-say = messages("model")
 
 
 class ModelView(SelectionView):
@@ -63,9 +62,10 @@ class ModelView(SelectionView):
         batch: which text of the trace.
         title: by default the model's name.
         link: as in `HeadView`.
+        language: "en" or "de": what the view is written in.
 
     Raises:
-        ValueError: when the trace has no such place or text; an `EditError` for an edit that fits
+        ValueError: when the trace has no such place or text, or for another language; an `EditError` for an edit that fits
             nothing in the model.
     """
 
@@ -83,12 +83,15 @@ class ModelView(SelectionView):
     _pass_data = t.Bytes(b"").tag(sync=True)
     _lens = t.Dict().tag(sync=True)
     _note = t.Unicode("").tag(sync=True)
+    _messages = t.Dict().tag(sync=True)  # in the place of English ones
     _batch = Int(0).tag(sync=True)
 
     def __init__(
         self, trace: Trace, layer: int | None = None, head: int | None = None, *,
         edits: Sequence[Edit] = (), batch: int = 0, title: str | None = None, link: str | None = None,
+        language: str = "en",
     ):  # fmt: skip
+        self._say = messages("model", language)
         check_traced(trace, batch)
         self.trace, self._data = trace, ModelData(trace, batch)
         sizes, main = sizes_of(trace), self._data.main
@@ -98,6 +101,7 @@ class ModelView(SelectionView):
             _kinds=sizes,
             _stacks=self._data.tokens,
             _about=self._model(),
+            _messages=translated("model", language),
         )
         self._embedded = EmbeddedModel(self._subjects)
         self.kind = kind_of(trace, main)
@@ -232,7 +236,7 @@ class ModelView(SelectionView):
             best = max(said["answers"], key=lambda row: row[2])
             values |= dict(answer=answer, before=before, after=after, best_after=best[2])
             values["best"] = None if best[0] == answer else best[0]
-        return say("sentence", **values)
+        return self._say("sentence", **values)
 
     def _taken(self, at: int, token: int) -> dict[str, Any]:
         """Which edge carries most to a token in a step."""
@@ -247,15 +251,15 @@ class ModelView(SelectionView):
 
     def _edits_words(self) -> str:
         kind = self.kind if len(self._kinds) > 1 else ""
-        told = []
+        words = []
         for values in self._edits:
             own = values.get("kind") or self._data.main
             sides = (
                 self.trace.query_tokens(own, self._batch),
                 self.trace.key_tokens(own, self._batch),
             )
-            told.append(edit_words(values, *sides, kind=kind))
-        return " and ".join(told)
+            words.append(edit_words(values, *sides, kind=kind, say=self._say))
+        return self._say("and").join(words)
 
     def _scene(self) -> Scene:
         data = self._data
@@ -264,7 +268,7 @@ class ModelView(SelectionView):
             seen = data.window(stack, self._from)
             windows[stack] = (seen.start, data.tokens[stack][seen.start : seen.stop])
         return model_scene(
-            say, self._title, self.sentence, self.found, windows, self.answers,
+            self._say, self._title, self.sentence, self.found, windows, self.answers,
             data.main, bool(self._edits), self.trace.n_heads(),
         )  # fmt: skip
 

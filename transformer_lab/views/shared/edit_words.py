@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .messages import messages
+from .messages import Messages, messages
 
 say = messages("shared")
 
 
 def edit_words(
-    values: Mapping[str, Any], queries: Sequence[str], keys: Sequence[str], kind: str = ""
+    values: Mapping[str, Any],
+    queries: Sequence[str],
+    keys: Sequence[str],
+    kind: str = "",
+    say: Messages = say,
 ) -> str:
     """An edit as `Edit.to_dict` gives it.
 
     Args:
         kind: of the view, where its edits name one; an edit's own is named where it is another.
+        say: the catalogue of a view that is written in another language.
     """
     own = values.get("kind", "" if kind else None)
     places: dict[str, Any] = {name: values.get(name) for name in ("layer", "head")}
