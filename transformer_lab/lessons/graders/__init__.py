@@ -24,12 +24,12 @@ def _graders() -> dict[str, Grader]:
 
 def exercise_names() -> tuple[str, ...]:
     """Every exercise of the course, as "lesson/name", in the order of the lessons."""
-    return tuple(_graders())
+    return tuple(name for name, grader in _graders().items() if not grader.retired)
 
 
 def exercises_of(lesson: str) -> tuple[str, ...]:
     """The exercises of one lesson, by their names in it."""
-    names = (full.partition("/") for full in _graders())
+    names = (full.partition("/") for full in exercise_names())
     return tuple(name for number, _, name in names if number == lesson)
 
 

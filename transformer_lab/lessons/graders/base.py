@@ -169,6 +169,7 @@ class Grader:
             the arguments is not enough: for a class, it makes an object and runs it. It raises
             `Unfit` for what cannot be used.
         noun: what returns that tensor, in words.
+        retired: whether no lesson asks for it any more; answers in older copies are still checked.
     """
 
     reference: Callable[..., Any]
@@ -178,6 +179,7 @@ class Grader:
     compare_as: Callable[[Tensor], Tensor] = lambda result: result
     use: Callable[..., Tensor] | None = None
     noun: str = "function"
+    retired: bool = False
 
     @property
     def name(self) -> str:

@@ -52,8 +52,10 @@ SPLIT = Grader(
 )
 
 
+# A part of multi_head_attention now.
 MERGE = Grader(
     reference=solutions.merge_heads,
+    retired=True,
     cases=lambda: [
         Case("one text of 5 words with 3 heads of 4 numbers", (random(11, 1, 3, 5, 4),)),
         Case("2 texts of 4 words with 2 heads of 3 numbers", (random(12, 2, 2, 4, 3),)),
@@ -187,13 +189,15 @@ WHOLE = Grader(
   Your weights sum to 1 over the heads. Each head has one unit of attention: `dim=-1`.
 
 # merge
-- merge_heads(weights @ value)
+- (weights @ value).transpose(1, 2).flatten(2)
 + (weights @ value).reshape(*x.shape)
-  You merged the heads with a plain `view` or `reshape`, which mixes words. Use `merge_heads`.
+  You merged the heads with a plain `view` or `reshape`, which mixes words. Swap head and position
+  first, then join.
 
-- merge_heads(weights @ value)
+- (weights @ value).transpose(1, 2).flatten(2)
 + (weights @ value).permute(0, 2, 3, 1).flatten(2)
-  The heads' numbers alternate. All of head 0 should come first: use `merge_heads`.
+  The heads' numbers alternate. All of head 0 should come first: swap head and position,
+  then join.
 
 # out
 - mixed @ out_weight.T + out_bias

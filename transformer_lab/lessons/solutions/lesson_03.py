@@ -22,7 +22,7 @@ def multi_head_attention(x, in_weight, in_bias, out_weight, out_bias, n_heads, p
     scores = scores / math.sqrt(query.shape[-1])
     scores = scores.masked_fill(padding[:, None, None], -math.inf)
     weights = torch.softmax(scores, dim=-1)
-    mixed = merge_heads(weights @ value)
+    mixed = (weights @ value).transpose(1, 2).flatten(2)
     return mixed @ out_weight.T + out_bias
 
 
