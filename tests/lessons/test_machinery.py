@@ -285,7 +285,7 @@ def test_progress_is_told_in_a_few_lines_however_long_the_course(runs):
     card = progress().card()
     assert card.tone == "good"
     [line] = card.lines
-    assert line.startswith("Lessons done: 01, 02, 03, ")
+    assert line.startswith("Lessons done: 00b, 01, 02, 03, ")
 
 
 def test_the_end_of_a_lesson_tells_of_one_exercise_and_of_several(runs):
