@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,8 @@ def test_our_bleu_is_the_package_s_and_our_search_tl_generate():
 def read_by_the_lesson(monkeypatch, place, capsys):
     """Run the lesson's cell on a path; return its variables, and what it printed."""
     monkeypatch.setenv("TRANSFORMER_LAB_PAIRS", str(place))
+    few = partial(tl.datasets.everyday, size=30, held_out=10, tokenizer="word")
+    monkeypatch.setattr(tl.datasets, "everyday", few)
     cells = json.loads(NOTEBOOK.read_text("utf-8"))["cells"]
     source = next("".join(cell["source"]) for cell in cells if cell["id"] == "data")
     known = {"os": os, "Path": Path, "tl": tl, "lesson": presets("16", preset="quick")}
@@ -223,7 +226,7 @@ def test_pairs_of_ones_own_are_read(tmp_path, monkeypatch, capsys):
     path = tmp_path / "mine.tsv"
     path.write_text("\n".join(PAIRS) + "\n", "utf-8")
     known, said = read_by_the_lesson(monkeypatch, path, capsys)
-    assert known["real"] and said == ""
+    assert known["added"] and said == ""
     assert len(known["data"].train) + len(known["data"].held_out) == 60
 
 
@@ -234,7 +237,7 @@ def test_multi30k_is_read_from_its_folder(tmp_path, monkeypatch, capsys):
             text = "".join(f"{part} {t}\n" for t in texts)
             (tmp_path / f"{part}.{side}.gz").write_bytes(gzip.compress(text.encode()))
     known, said = read_by_the_lesson(monkeypatch, tmp_path, capsys)
-    assert known["real"] and said == ""
+    assert known["added"] and said == ""
     assert (len(known["data"].train), len(known["data"].held_out)) == (60, 5)
 
 
@@ -256,7 +259,7 @@ def test_a_bad_file_is_named_and_the_lesson_goes_on(content, said, tmp_path, mon
         path.write_bytes(content if isinstance(content, bytes) else "\n".join(content).encode())
     known, printed = read_by_the_lesson(monkeypatch, path, capsys)
     assert said in printed and str(path) in printed
-    assert printed.endswith("So the lesson goes on with number words.\n")
+    assert printed.endswith("So the lesson goes on with its own sentences.\n")
     assert printed.count("\n") == 2
-    assert not known["real"]
-    assert known["data"].name == "number words en-de"
+    assert not known["added"]
+    assert known["data"].name == "everyday sentences"

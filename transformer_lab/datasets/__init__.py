@@ -12,6 +12,7 @@ from .batches import IGNORE, Batch, Stream, mask_tokens
 from .calendars import dates
 from .corpora import Corpus, python_manual, python_source, text_file, tiny_shakespeare
 from .digits import PictureData, Pictures, digits
+from .everyday import everyday
 from .examples import Dataset
 from .match_reports import reports
 from .numerals import number_words, spell
@@ -43,6 +44,7 @@ __all__ = [
     "copy_task",
     "dates",
     "digits",
+    "everyday",
     "induction",
     "labelled_file",
     "mask_tokens",
@@ -64,5 +66,5 @@ __all__ = [
 # Those that `transformer-lab train` takes by name: a model says a token at every position of them.
 IN_TRAINING_FILES = (
     "python_manual", "python_source", "text_file", "tiny_shakespeare", "number_words", "dates",
-    "copy_task", "reverse", "sort", "induction", "reports", "stories", "multi30k", "pairs_file",
+    "copy_task", "reverse", "sort", "induction", "reports", "stories", "everyday", "multi30k", "pairs_file",
 )  # fmt: skip

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .calendars import dates
+from .everyday import everyday
 from .match_reports import reports
 from .numerals import number_words
 from .questions import Story, stories
@@ -30,6 +31,7 @@ def sample_files() -> dict[str, str]:
         "number_words_de": lambda: number_words("de", **small),
         "number_words_fr": lambda: number_words("fr", **small),
         "number_words_es": lambda: number_words("es", **small),
+        "everyday": lambda: everyday(tokenizer="word", **small),
         "dates": lambda: dates(**small),
         "copy_task": lambda: copy_task(**small),
         "reverse": lambda: reverse(**small),

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Iterator
+from typing import Any
 
-from transformer_lab.lessons.graders.base import Case, Grader
+import torch
+from torch import Tensor, nn
+
+from transformer_lab.datasets.batches import Batch
+from transformer_lab.lessons.graders.base import Case, Grader, Unfit, built, numbers, random
+from transformer_lab.lessons.graders.lesson_05 import attention_weights, config_of, linear, norm
 from transformer_lab.lessons.solutions import lesson_08 as solutions
 
 
@@ -250,5 +256,695 @@ TABLE = Grader(
 
 - .clamp(min=1)
   Rows of words that were never written are 0 / 0. They should be 0: divide by at least 1.
+""",
+)
+
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def _sizes(**changed: Any) -> Any:
+    """Sizes of a small encoder-decoder."""
+    return config_of(**(dict(positions="learned", pad_id=0) | changed))
+
+
+def _inside(name: str, shapes: Shapes) -> Shapes:
+    """The same weights inside a module of this name."""
+    return {f"{name}.{inner}": shape for inner, shape in shapes.items()}
+
+
+def _feed_forward(config: Any) -> Shapes:
+    d, bias = config.d_model, config.bias
+    return linear("up", 4 * d, d, bias) | linear("down", d, 4 * d, bias)
+
+
+def _encoder_weights(config: Any) -> Shapes:
+    wanted = norm("norm1", config) | _inside("attention", attention_weights(config))
+    return wanted | norm("norm2", config) | _feed_forward(config)
+
+
+def _decoder_weights(config: Any) -> Shapes:
+    wanted = norm("norm1", config) | _inside("attention", attention_weights(config))
+    wanted |= norm("norm2", config) | _inside("cross", attention_weights(config))
+    return wanted | norm("norm3", config) | _feed_forward(config)
+
+
+def _real(*lengths: int) -> Tensor:
+    """Which of the source's positions are words: [text, position]."""
+    return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+
+
+def _use_cross(made: Any, config: Any, x: Tensor, memory: Tensor, real: Tensor) -> Tensor:
+    return built(made, config, attention_weights(config), x)(x, memory, real)
+
+
+def _use_encoder_block(made: Any, config: Any, x: Tensor, real: Tensor) -> Tensor:
+    return built(made, config, _encoder_weights(config), x)(x, real)
+
+
+def _use_decoder_block(made: Any, config: Any, x: Tensor, memory: Tensor, real: Tensor) -> Tensor:
+    return built(made, config, _decoder_weights(config), x)(x, memory, real)
+
+
+CROSS = Grader(
+    reference=solutions.CrossAttention,
+    cases=lambda: [
+        Case(
+            "5 words of the target, sources of 4 and 3 words padded to 5, no biases",
+            (
+                _sizes(n_heads=4, bias=False),
+                random(63, 2, 5, 12),
+                random(64, 2, 5, 12),
+                _real(5, 4, 3)[1:],
+            ),
+        ),
+        Case(
+            "4 words of the target, and sources of 6 and 3 words",
+            (_sizes(), random(61, 2, 4, 12), random(62, 2, 6, 12), _real(6, 3)),
+        ),
+        Case(
+            "one word of the target, sources of 2 and 4 words",
+            (_sizes(), random(65, 2, 1, 12), random(66, 2, 4, 12), _real(2, 4)),
+        ),
+    ],
+    use=_use_cross,
+    noun="`forward`",
+    shape_hint="the shape of `x`: one result for each position of the target",
+    mistakes="""
+# sides
+- self.query(x)
++ self.query(memory)
+- self.key(memory)
++ self.key(x)
+- self.value(memory)
++ self.value(x)
+- real[:, None, None, :]
++ torch.ones(x.shape[:2]).bool()[:, None, None, :]
+  Source and target have changed places: the queries come from `x` (the target), the keys and values
+  from `memory` (the source).
+
+- self.value(memory)
++ self.value(x)
+  The values come from `x`. Keys **and** values come from `memory`: what is fetched is what the
+  source says.
+
+- self.key(memory)
++ self.key(x)
+- self.value(memory)
++ self.value(x)
+- real[:, None, None, :]
++ torch.ones(x.shape[:2]).bool()[:, None, None, :]
+  This is self-attention: `memory` is not used. Keys and values come from `memory`.
+
+# mask
+- scores.masked_fill(~real[:, None, None, :], -math.inf)
++ scores
+  The padding of the source is not hidden. Where `real` is False, no query may attend.
+
+- ~real
++ real
+  The mask is inverted: `real` is True for words, so hide where it is **not** True: `~real`.
+
+- ~real[:, None, None, :], -math.inf
++ ~real[:, None, None, :], 0.0
+  You set the scores of padding to 0, but exp(0) = 1: use −∞.
+
+- scores = scores.masked_fill(~real[:, None, None, :], -math.inf)
++ pass
+- z = weights
++ z = weights.masked_fill(~real[:, None, None, :], 0.0)
+  You cut the weights after the softmax, so the rows no longer sum to 1. Mask the *scores*, before
+  the softmax.
+
+- weights = torch.softmax
++ n, m = scores.shape[-2:]
++ scores = scores.masked_fill(torch.ones(n, m).triu(1).bool(), -math.inf)
++ weights = torch.softmax
+  You also hide the future. There is none here: every position of the target may attend to the whole
+  source.
+
+# scale
+- / math.sqrt(query.shape[-1])
+  The scores are not divided by √d_head.
+
+- query.shape[-1]
++ x.shape[-1]
+  You divide by √d_model. A head's queries have d_model / n_heads numbers: divide by the square
+  root of that.
+
+- math.sqrt(query.shape[-1])
++ query.shape[-1]
+  You divide by d_head; divide by its square root.
+
+# split
+- x.unflatten(-1, (self.config.n_heads, -1)).transpose(1, 2)
++ x.reshape(len(x), self.config.n_heads, x.shape[1], -1)
+  A `reshape` or `view` straight to [batch, head, position, d_head] mixes positions and heads.
+  Split the last axis first, then swap position and head.
+
+- x.unflatten(-1, (self.config.n_heads, -1)).transpose(1, 2)
++ x.unflatten(-1, (-1, self.config.n_heads)).permute(0, 3, 1, 2)
+  Your heads take every n_heads-th number. A head's numbers are side by side: unflatten to
+  (n_heads, d_head), in this order.
+
+- x.unflatten(-1, (self.config.n_heads, -1)).transpose(1, 2)
++ x[:, None]
+  There is only one head. Split the queries, keys and values into `config.n_heads` heads.
+
+# merge
+- z.transpose(1, 2).flatten(2)
++ z.reshape(x.shape)
+  You merge the heads without swapping head and position back first, so numbers of different
+  positions end up in one row: `transpose(1, 2)`, then flatten.
+
+# out
+- self.out(
++ (
+  The last step is missing: `self.out` mixes the heads.
+
+# axis
+- dim=-1)
++ dim=-2)
+  Your softmax runs over the queries. Each *query* divides one unit of attention among the keys:
+  `dim=-1`.
+""",
+)
+
+
+ENCODER_BLOCK = Grader(
+    reference=solutions.EncoderBlock,
+    cases=lambda: [
+        Case("texts of 5 and 3 words, padded", (_sizes(), random(71, 2, 5, 12), _real(5, 3))),
+        Case("one text, no biases", (_sizes(bias=False), random(72, 1, 4, 12), _real(4))),
+    ],
+    use=_use_encoder_block,
+    noun="`forward`",
+    shape_hint="the shape of `x`, unchanged",
+    mistakes="""
+# norm of attention
+- self.attention(h, h, real)
++ self.attention(h, x, real)
+  The keys and values read the stream itself. An encoder's text attends to itself: pass the
+  normalised stream twice.
+
+- h = self.norm1(x)
++ h = x
+  Attention reads the stream itself: `norm1` is not used.
+
+- x = x + self
++ x = h + self
+  You add to the *normalised* stream. The stream itself is never normalised: normalise only what
+  attention reads.
+
+# order
+- h = self.norm1(x)
+- x = x + self.attention(h, h, real)
+- return x + self.down(F.gelu(self.up(self.norm2(x))))
++ x = self.norm1(x + self.attention(x, x, real))
++ return self.norm2(x + self.down(F.gelu(self.up(x))))
+  This is post-norm, `norm(x + f(x))`, as in the paper. Use pre-norm here: `x + f(norm(x))`.
+
+# mask
+- h, real)
++ h, torch.ones_like(real))
+  Padding is not hidden. Pass `real` on to the attention.
+
+- h, real)
++ h, ~real)
+  You invert `real` before you pass it on. `CrossAttention` wants True for words.
+
+# future
+- self.attention(h, h, real)
++ torch.stack([self.attention(h[:, : i + 1], h[:, : i + 1], real[:, : i + 1])[:, i] for i in range(x.shape[1])], 1)
+  The future is hidden. An encoder reads in both directions: use `CrossAttention`, not the causal
+  `SelfAttention`.
+
+# first sum
+- x = x + self
++ x = self
+  The result of attention replaces the stream. Add it to `x`.
+
+# second
+- self.norm2(x)
++ x
+  The feed-forward part reads the stream itself: `norm2` is not used.
+
+- h = self.norm1(x)
++ start, h = x, self.norm1(x)
+- self.norm2(x)
++ self.norm2(start)
+  The feed-forward part reads the block's input. It should read the stream *after* attention.
+
+# second sum
+- return x + self
++ return self
+  The result of the feed-forward part replaces the stream. Add it to the stream.
+
+# norms
+- def forward(self, x, real):
++ def forward(self, x, real):
++     self.norm2 = self.norm1
+  `norm1` is used twice: each part has its own norm.
+
+- def forward(self, x, real):
++ def forward(self, x, real):
++     self.norm1, self.norm2 = self.norm2, self.norm1
+  `norm1` belongs to attention, `norm2` to feed-forward.
+
+# gelu
+- F.gelu(
++ (
+  There is nothing between `up` and `down`: the gelu is missing.
+
+- F.gelu(
++ F.relu(
+  You use relu, as the paper does. Here it should be gelu.
+""",
+)
+
+
+DECODER_BLOCK = Grader(
+    reference=solutions.DecoderBlock,
+    cases=lambda: [
+        Case(
+            "4 words of the target, sources of 5 and 2 words",
+            (_sizes(), random(81, 2, 4, 12), random(82, 2, 5, 12), _real(5, 2)),
+        ),
+        Case(
+            "one text, no biases",
+            (_sizes(bias=False), random(83, 1, 5, 12), random(84, 1, 5, 12), _real(5)),
+        ),
+    ],
+    use=_use_decoder_block,
+    noun="`forward`",
+    shape_hint="the shape of `x`, unchanged",
+    mistakes="""
+# order
+- x = x + self.attention(self.norm1(x))
+- x = x + self.cross(self.norm2(x), memory, real)
++ x = x + self.cross(self.norm2(x), memory, real)
++ x = x + self.attention(self.norm1(x))
+  Cross-attention comes before self-attention. In the paper, and here, the decoder first reads its own
+  words.
+
+- x = x + self.cross(self.norm2(x), memory, real)
+- return x + self.down(F.gelu(self.up(self.norm3(x))))
++ x = x + self.down(F.gelu(self.up(self.norm3(x))))
++ return x + self.cross(self.norm2(x), memory, real)
+  Cross-attention comes after the feed-forward part. It belongs between the two.
+
+- x = x + self.attention(self.norm1(x))
+- x = x + self.cross(self.norm2(x), memory, real)
+- return x + self.down(F.gelu(self.up(self.norm3(x))))
++ x = self.norm1(x + self.attention(x))
++ x = self.norm2(x + self.cross(x, memory, real))
++ return self.norm3(x + self.down(F.gelu(self.up(x))))
+  This is post-norm, `norm(x + f(x))`, as in the paper. Use pre-norm here: `x + f(norm(x))`.
+
+# self
+- self.norm1(x)
++ x
+  Self-attention reads the stream itself: `norm1` is not used.
+
+- x = x + self.attention
++ x = self.attention
+  The result of self-attention replaces the stream. Add it to `x`.
+
+- x = x + self.attention(self.norm1(x))
++ pass
+  Self-attention is missing: the decoder has to read its own words, too.
+
+# cross
+- x = x + self.cross(self.norm2(x), memory, real)
++ pass
+  Cross-attention is missing, so the decoder knows nothing of the source.
+
+- self.norm2(x), memory
++ x, memory
+  Cross-attention reads the stream itself: `norm2` is not used.
+
+- self.norm2(x), memory, real)
++ self.norm2(x), self.norm2(memory), real)
+  You normalise the memory once more. The encoder has done that: only the stream of the target gets a
+  norm.
+
+- x = x + self.cross
++ x = self.cross
+  The result of cross-attention replaces the stream. Add it to `x`.
+
+- self.norm2(x), memory, real)
++ self.norm2(x), memory, torch.ones_like(real))
+  The padding of the source is not hidden. Pass `real` on to cross-attention.
+
+# feed-forward
+- self.norm3(x)
++ x
+  The feed-forward part reads the stream itself: `norm3` is not used.
+
+- return x + self
++ return self
+  The result of the feed-forward part replaces the stream. Add it to the stream.
+
+- F.gelu(
++ (
+  There is nothing between `up` and `down`: the gelu is missing.
+
+- F.gelu(
++ F.relu(
+  You use relu, as the paper does. Here it should be gelu.
+
+# norms
+- def forward(self, x, memory, real):
++ def forward(self, x, memory, real):
++     self.norm3 = self.norm2
+  `norm2` is used twice: each part has its own norm.
+
+- def forward(self, x, memory, real):
++ def forward(self, x, memory, real):
++     self.norm2 = self.norm1
+  `norm1` is used twice: each part has its own norm.
+
+- def forward(self, x, memory, real):
++ def forward(self, x, memory, real):
++     self.norm3, self.norm2 = self.norm2, self.norm3
+  `norm2` belongs to cross-attention, `norm3` to feed-forward.
+""",
+)
+
+
+def _model_weights(config: Any) -> Shapes:
+    """Names and shapes of an EncoderDecoder's weights, without the tied head."""
+    wanted = {"embedding.weight": (config.vocab_size, config.d_model)}
+    wanted["positions.weight"] = (config.n_ctx, config.d_model)
+    for stack, weights in (("encoder", _encoder_weights), ("decoder", _decoder_weights)):
+        for i in range(config.n_layers):
+            wanted |= _inside(f"{stack}.{i}", weights(config))
+        wanted |= norm(f"{stack}_norm", config)
+    return wanted
+
+
+def _use_model(made: Any, config: Any, source: Tensor, target: Tensor) -> Tensor:
+    def checked(config: Any) -> Any:
+        module = made(config)
+        if isinstance(module, nn.Module):
+            table, head = getattr(module, "embedding", None), getattr(module, "head", None)
+            if not isinstance(head, nn.Linear):
+                raise Unfit("It has no `head`: `self.head = nn.Linear(…, bias=False)`.")
+            if getattr(table, "weight", None) is not head.weight:
+                raise Unfit(
+                    "The head has weights of its own. Tie it to the embedding: "
+                    "`self.head.weight = self.embedding.weight`."
+                )
+        return module
+
+    model = built(checked, config, _model_weights(config), torch.zeros(0).double())
+    logits = model(source, target)
+    for method in ("encode", "decode"):  # the lesson's cells use both
+        if not callable(getattr(model, method, None)):
+            raise Unfit(f"It has no method `{method}`, which the cells below call.")
+    real = source != config.pad_id
+    apart = model.decode(target, model.encode(source, real), real)
+    if not isinstance(apart, Tensor) or apart.shape != logits.shape:
+        raise Unfit("`decode(target, encode(source, real), real)` should return the same logits.")
+    return torch.cat([logits, apart])
+
+
+def _model_cases() -> list[Case]:
+    source = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 0, 0]])
+    target = torch.tensor([[1, 7, 8, 3], [1, 5, 0, 0]])
+    others = torch.tensor([[9, 3, 0, 10, 10, 10], [4, 4, 8, 5, 6, 10]])
+    return [
+        Case("sources of 5 and 3 words, padded with 0", (_sizes(), source, target)),
+        Case(
+            "3 layers, no biases, padded with 10",
+            (_sizes(bias=False, n_layers=3, pad_id=10), others, target),
+        ),
+    ]
+
+
+MODEL = Grader(
+    reference=solutions.EncoderDecoder,
+    cases=_model_cases,
+    use=_use_model,
+    noun="`forward`",
+    shape_hint="`[batch, target position, vocab_size]`, logits for every position of the target (from "
+    "`forward`, and again from `decode`)",
+    mistakes="""
+# sides
+- self.encode(source, real)
++ self.encode(target, target != self.config.pad_id)
+- self.decode(target, memory, real)
++ self.decode(target, memory, target != self.config.pad_id)
+  The encoder reads the target. It should read the source.
+
+- memory = self.encode(source, real)
++ memory = self.embed(source)
+  The decoder attends to the embeddings of the source. It should attend to what the encoder made of
+  them.
+
+# padding
+- source != self.config.pad_id
++ torch.ones_like(source).bool()
+  The padding of the source is not hidden: `real` is True where the source is not `config.pad_id`.
+
+- source != self.config.pad_id
++ source == self.config.pad_id
+  `real` is inverted: it is True where the source is **not** `config.pad_id`.
+
+- self.config.pad_id
++ 0
+  You assumed that padding is 0. It is whatever `config.pad_id` says.
+
+# positions
+- + self.positions(positions)
+  The vectors of the positions are missing. Both texts need them.
+
+- torch.arange(tokens.shape[1], device=tokens.device)
++ 1 + torch.arange(tokens.shape[1])
+  Your positions begin at 1; the first one is 0.
+
+- x = self.embed(target)
++ x = self.embedding(target)
+  The target gets no positions. Both texts need them.
+
+- x = self.embed(source)
++ x = self.embedding(source)
+  The source gets no positions. Both texts need them.
+
+- self.embedding(tokens)
++ self.embedding(tokens) * self.config.d_model**0.5
+  You multiply the embeddings by √d_model, as the paper does. Here they are added as they are.
+
+# encoder
+- self.encoder_norm(x)
++ x
+  `self.encoder_norm` is not used: it comes after the last block of the encoder.
+
+- in self.encoder:
++ in self.encoder[:1]:
+  Only the first block of the encoder runs.
+
+- in self.encoder:
++ in reversed(self.encoder):
+  The blocks of the encoder run in reverse order.
+
+- x = block(x, real)
++ block(x, real)
+  The results of the encoder's blocks are lost: write `x = block(x, real)`.
+
+# decoder
+- self.decoder_norm(x)
++ x
+  `self.decoder_norm` is not used: it comes just before the head.
+
+- self.decoder_norm(x)
++ self.encoder_norm(x)
+  You use `encoder_norm` for the decoder, too. Each has its own.
+
+- in self.decoder:
++ in self.decoder[:1]:
+  Only the first block of the decoder runs.
+
+- x = block(x, memory, real)
++ block(x, memory, real)
+  The results of the decoder's blocks are lost: write `x = block(x, memory, real)`.
+
+- x = block(x, memory, real)
++ x = memory = block(x, memory[:, : x.shape[1]], real[:, : x.shape[1]])
+  You overwrite `memory` inside the decoder. Every block of it attends to the same memory.
+
+# head
+- self.head(
++ (
+  These are hidden states of d_model numbers; the head is missing.
+
+- self.head(
++ (lambda x: self.head(x).softmax(-1))(
+  You return probabilities. Return logits: the loss computes the softmax itself.
+
+- self.head(
++ (lambda x: self.head(x)[:, -1:])(
+  You return the logits of the last position only. Every position predicts the word after it.
+""",
+)
+
+
+class _Tiny(nn.Module):
+    """A model of two texts that trains in no time."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(7, 5), nn.Linear(5, 7)
+        with torch.no_grad():
+            for name, weight in self.double().named_parameters():
+                weight.copy_(numbers(name, weight.shape))
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        told = self.embedding(source).mean(1, keepdim=True)
+        return self.head(torch.tanh(self.embedding(target) + told))
+
+
+def _pairs() -> Iterator[Batch]:
+    """Endless batches of two texts, some positions without a target."""
+    draw = torch.Generator().manual_seed(91)
+    while True:
+        source = torch.randint(7, (3, 4), generator=draw)
+        ids = torch.randint(7, (3, 6), generator=draw)
+        targets = ids[:, 1:].clone()
+        targets[0, 3:] = -100
+        yield Batch(source, targets, ids[:, :-1])
+
+
+def _use_loop(written: Any, steps: int, lr: float, warmup: int, smoothing: float) -> Any:
+    """The losses, and the model's weights in the end: their sum shows every step that was taken."""
+    model = _Tiny()
+    losses = written(model, _pairs(), steps, lr, warmup, smoothing)
+    if not isinstance(losses, Tensor) or losses.shape != (steps,):
+        return losses
+    weights = torch.cat([p.detach().flatten() for p in model.parameters()])
+    return torch.cat([losses.double(), weights])
+
+
+def _loop_cases() -> list[Case]:
+    # The first optimizer step makes torch load a lot more, which can take as long as the check allows.
+    _use_loop(solutions.train_translator, 2, 0.1, 1, 0.1)
+    return [
+        Case("9 steps, 3 of them warm-up, smoothing 0.1", (9, 0.3, 3, 0.1)),
+        Case("6 steps, 1 of them warm-up, smoothing 0.3", (6, 0.1, 1, 0.3)),
+    ]
+
+
+TRANSLATOR_LOOP = Grader(
+    reference=solutions.train_translator,
+    cases=_loop_cases,
+    use=_use_loop,
+    shape_hint="`[steps]`: the loss of each step",
+    mistakes="""
+# order
+- optimizer.zero_grad()
++ pass
+  The gradients are never set to 0, so each step still contains those of all steps before it: call
+  `optimizer.zero_grad()`.
+
+- optimizer.step()
++ pass
+  The model does not learn: `optimizer.step()` is missing, or comes where the gradients are 0
+  (between `zero_grad` and `backward`).
+
+# rate
+- lr * min(rise, fall)
++ lr
+  The learning rate is the same at every step.
+
+- lr * min(rise, fall)
++ lr * max(rise, fall)
+  You take the larger of the two. The rate is the *smaller*: first it rises, then it falls.
+
+- min(rise, fall)
++ min(1.0, fall)
+  There is no warm-up: the learning rate of step 0 is lr / warmup.
+
+- min(rise, fall)
++ min(1.0, rise)
+  After the warm-up the learning rate does not fall.
+
+- (step + 1) / warmup
++ step / warmup
+  Your first step has learning rate 0, so it is wasted. Step 0 has lr / warmup, and the last step
+  of the warm-up has lr.
+
+- math.sqrt(warmup / (step + 1))
++ warmup / (step + 1)
+  The learning rate falls with 1 / step. It should fall with 1 / √step.
+
+- math.sqrt(warmup / (step + 1))
++ 1 / math.sqrt(step + 1)
+  The learning rate falls from step 0 on. It should be lr at the end of the warm-up:
+  √(warmup / (step + 1)).
+
+# optimizer
+- Adam(
++ AdamW(
+  You step with AdamW; it should be Adam, as in the paper.
+
+- Adam(
++ SGD(
+- , betas=(0.9, 0.98), eps=1e-9
+  You step with SGD; it should be Adam.
+
+- , betas=(0.9, 0.98), eps=1e-9
+  You use Adam's default `betas`. The paper's are (0.9, 0.98).
+
+- (0.9, 0.98)
++ (0.98, 0.9)
+  The two `betas` have changed places: (0.9, 0.98).
+
+# loss
+- , label_smoothing=smoothing
+  There is no label smoothing: pass `label_smoothing=smoothing` to `F.cross_entropy`.
+
+- label_smoothing=smoothing
++ label_smoothing=1 - smoothing
+  You pass 1 − smoothing. `label_smoothing` is the part that is spread over all words.
+
+- logits = model(batch.tokens, batch.target_in).flatten(0, 1)
++ logits = model(batch.tokens, batch.target_in)[:, :-1].flatten(0, 1)
+- batch.targets.flatten()
++ batch.targets[:, 1:].flatten()
+  You shift once more: `batch.targets` already are the next words.
+
+- batch.targets.flatten()
++ batch.target_in.flatten()
+  Your targets are the words that the decoder has just read. Use `batch.targets`.
+
+- batch.targets.flatten(), label
++ batch.targets.flatten(), reduction="sum", label
+  The loss is summed. Take the mean over all predictions.
+
+- .flatten(0, 1)
++ .softmax(-1).flatten(0, 1)
+  `F.cross_entropy` expects logits: it computes the softmax itself.
+
+- batch.targets.flatten(), label
++ batch.targets.clamp(min=0).flatten(), label
+  Positions without a target (−100) count as predictions. `F.cross_entropy` leaves −100 out by
+  itself.
+
+# model
+- model(batch.tokens, batch.target_in)
++ model(batch.target_in, batch.target_in)
+  The model reads the target twice. The source is `batch.tokens`.
+
+# batch
+- batches, strict
++ [next(batches)] * steps, strict
+  Every step reads the same batch. Take the next one.
+
+# result
+- losses.append
++ logits = model(batch.tokens, batch.target_in).flatten(0, 1)
++ loss = F.cross_entropy(logits, batch.targets.flatten(), label_smoothing=smoothing)
++ losses.append
+  You return the loss after the step. Return the loss that the step was based on.
 """,
 )
