@@ -13,7 +13,7 @@ from tests.factories import WORDS, maps_only, small
 from transformer_lab.analysis.circuits import principal_components, random_cloud
 from transformer_lab.tracing.trace import TraceError
 from transformer_lab.views import EmbeddingView, ResidualView
-from transformer_lab.views.embeddings.data import kind_of
+from transformer_lab.views.embeddings.data import kind_of, text_names
 
 N = len(WORDS)
 
@@ -118,6 +118,20 @@ def test_it_follows_the_layer_and_the_token_of_the_other_views(view, whole):
     view.row = 0  # before the first layer, which no head has
     view.layer = 1
     assert view.row == 2
+
+
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [
+        (["the cat sat", "the dog sat"], ["text with “cat”", "text with “dog”"]),
+        (["a b c d", "a e"], ["text with “b c”", "text with “e”"]),
+        (["the cat", "the cat sat"], ["text 0", "text 1"]),  # one has nothing of its own
+        (["one"], ["text with “one”"]),
+    ],
+)
+def test_texts_are_named_by_what_only_they_have(texts, names):
+    tokens = [word for text in texts for word in text.split()]
+    assert text_names(tokens, [i for i, text in enumerate(texts) for _ in text.split()]) == names
 
 
 def test_several_texts_are_one_cloud_without_padding():

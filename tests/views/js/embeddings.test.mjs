@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { CloudData, extent, scaled, turned } from "../../../transformer_lab/views/embeddings/cloud.js";
+import { placedNames } from "../../../transformer_lab/views/marks/points.js";
 
 const close = (a, b) => assert.ok(Math.abs(a - b) < 1e-9, `${a} is not ${b}`);
 
@@ -62,4 +63,15 @@ test("turning keeps the distance, and never turns over", () => {
   const round = turned({ x: 1, y: 0, z: 0 }, Math.PI / 2, 0);
   close(round.x, 0);
   close(round.y, 1);
+});
+
+test("names of points lie on no other name and no other point, or are left to the pointer", () => {
+  const spots = [[50, 50], [60, 50], [52, 53], [200, 50], [55, 51], [56, 52]];
+  const placed = placedNames(spots, spots.map(() => 40), 12, 230);
+  assert.equal(placed[3].side, "middle left"); // to its right the picture ends
+  assert.ok(placed.some((one) => one === null));
+  const boxes = placed.filter(Boolean).map(({ at: [x, y] }) => [x - 20, y - 6, x + 20, y + 6]);
+  const meet = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+  boxes.forEach((a, i) => boxes.forEach((b, j) => assert.ok(i === j || !meet(a, b))));
+  assert.deepEqual(placedNames([[1, 1]], [0], 12), [null]);
 });

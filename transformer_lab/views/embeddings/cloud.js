@@ -19,6 +19,7 @@ export class CloudData {
     this.tokens = points.tokens;
     this.positions = points.positions;
     this.texts = points.texts;
+    this.textNames = points.text_names ?? [...new Set(points.texts)].map((i) => `text ${i}`);
     this.labels = points.labels;
     this.where = points.where;
     this.sample = points.sample;
@@ -141,7 +142,7 @@ export class CloudData {
       };
     const values =
       by === "text"
-        ? this.texts.map((i) => `text ${i}`)
+        ? this.texts.map((i) => this.textNames[i])
         : by === "label"
           ? this.labels
           : this.tokens;

@@ -197,6 +197,25 @@ def _labels(labels: Sequence[str] | None, n: int) -> list[str]:
     return [shown_text(str(label)) for label in labels]
 
 
+def text_names(tokens: Sequence[str], texts: Sequence[int]) -> list[str]:
+    """What tells each text from the others: its own tokens, two at most; or "text 0", "text 1" …"""
+    every = [
+        [t for t, i in zip(tokens, texts, strict=True) if i == n] for n in range(max(texts) + 1)
+    ]
+    own = [
+        [
+            t
+            for t in dict.fromkeys(text)
+            if all(t not in other for other in every if other is not text)
+        ]
+        for text in every
+    ]
+    names = [" ".join(some[:2]) for some in own]
+    if all(names) and len(set(names)) == len(names):
+        return [f"text with “{name}”" for name in names]
+    return [f"text {n}" for n in range(len(every))]
+
+
 def kind_of(token: str) -> str:
     """What a token of a vocabulary looks like, as far as its characters say."""
     if (token[:1], token[-1:]) in (("<", ">"), ("[", "]")) and len(token) > 2:

@@ -1,12 +1,14 @@
 // A cloud as plotly draws it in space.
 
+import { placedNames } from "../marks/points.js";
 import { unmarked } from "../shared/plotly.js";
+import { extent } from "./cloud.js";
 
 const NAMED_IN_SPACE = 40;
 const MONO_FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace";
 
 /** The figure: its traces, and its layout without the camera. */
-export function spaceFigure({ data, shows, row, chosen, paints, axes, inks }) {
+export function spaceFigure({ data, shows, row, chosen, paints, axes, inks, eye, height }) {
   const points = Array.from({ length: data.n }, (_, i) => i);
   const at = (r, axis) => points.map((p) => data.at(shows, r, p, axis));
   const text = (p) => data.describe(shows, row, p).map(unmarked).join("<br>");
@@ -19,8 +21,7 @@ export function spaceFigure({ data, shows, row, chosen, paints, axes, inks }) {
       x: at(row, 0),
       y: at(row, 1),
       z: at(row, 2),
-      text: data.tokens.map(unmarked),
-      textposition: "top center",
+      ...labelsOf({ data, shows, row, eye, height }),
       textfont: { size: 11, color: inks.ink, family: MONO_FONT },
       customdata: points.map(text),
       hovertemplate: "%{customdata}<extra></extra>",
@@ -79,6 +80,46 @@ export function spaceFigure({ data, shows, row, chosen, paints, axes, inks }) {
     uirevision: "kept",
   };
   return { traces, layout };
+}
+
+const LETTER = 7; // pixels of a letter of a label
+const FOCUS = 1.2; // heights of the picture: how far its plane lies from the eye
+
+/** A label beside each point, as they are seen from where one looks now. */
+function labelsOf({ data, shows, row, eye, height }) {
+  const seen = projected({ data, shows, row, eye, height });
+  const placed = placedNames(
+    seen,
+    data.tokens.map((token) => LETTER * token.length),
+    13,
+  );
+  return {
+    text: data.tokens.map((token, i) => (placed[i] ? unmarked(token) : "")),
+    textposition: placed.map((one) => one?.side ?? "top center"),
+  };
+}
+
+/** Where points are seen, in pixels from the middle. @returns {[number, number][]} */
+function projected({ data, shows, row, eye, height }) {
+  const distance = Math.hypot(eye.x, eye.y, eye.z);
+  const [x, y, z] = [eye.x / distance, eye.y / distance, eye.z / distance];
+  const flat = Math.hypot(x, y) || 1e-9;
+  const [right, up] = [
+    [-y / flat, x / flat, 0],
+    [(-z * x) / flat, (-z * y) / flat, flat],
+  ];
+  const points = data.tokens.map((_, point) => point);
+  const rows = shows === "paths" ? data.where.map((_, r) => r) : [row]; // all have their place on the axes
+  const even = [0, 1, 2].map((axis) => {
+    const every = rows.flatMap((r) => points.map((point) => data.at(shows, r, point, axis)));
+    const [low, high] = extent(every);
+    return points.map((p) => (data.at(shows, row, p, axis) - (low + high) / 2) / (high - low || 1));
+  });
+  return points.map((point) => {
+    const along = (way) => way.reduce((sum, part, axis) => sum + part * even[axis][point], 0);
+    const scale = (FOCUS * height) / (distance - along([x, y, z]));
+    return [along(right) * scale, -along(up) * scale];
+  });
 }
 
 /** All paths as one line that is lifted between tokens. */

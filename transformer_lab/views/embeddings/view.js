@@ -22,7 +22,7 @@ import { percentText, sizeText } from "../shared/messages.js";
 import { BaseViewer } from "../shared/viewer.js";
 
 const TURN = 0.15; // radians a key press
-const FIRST_EYE = { x: 1.4, y: 1.4, z: 0.8 };
+const FIRST_EYE = { x: 1.25, y: 1.25, z: 0.7 };
 const MIDDLE = { x: 0, y: 0, z: -0.12 }; // room for the names of the axes below
 const LISTED_COLOURS = 12;
 const WAYS = {
@@ -229,7 +229,7 @@ export class EmbeddingViewer extends BaseViewer {
   #look(eye) {
     this.eye = eye;
     if (this.plotly && !this.space.hidden)
-      this.plotly.relayout(this.space, { "scene.camera.eye": eye });
+      this.plotly.relayout(this.space, { "scene.camera.eye": eye }).then(this.redraw);
     this.#keep();
   }
 
@@ -305,11 +305,11 @@ export class EmbeddingViewer extends BaseViewer {
 
   #drawSpace(box) {
     const { plotly, space } = this;
-    const { traces, layout } = spaceFigure(this.scene);
     const [width, height] = [
       Math.max(240, box.clientWidth),
       Math.min(560, Math.max(300, box.clientWidth * 0.75)),
     ];
+    const { traces, layout } = spaceFigure({ ...this.scene, eye: this.eye, height });
     const first = space.hidden;
     if (first) {
       space.hidden = false;
@@ -359,6 +359,7 @@ export class EmbeddingViewer extends BaseViewer {
       if (!eye) return;
       this.eye = { x: eye.x, y: eye.y, z: eye.z };
       this.#keep();
+      this.redraw();
     });
   }
 

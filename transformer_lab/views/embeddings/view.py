@@ -16,7 +16,7 @@ from ..shared.codecs import pack_floats
 from ..shared.messages import messages
 from ..shared.selection import SelectionView, link_of, sizes_of
 from ..shared.traits import Int
-from .data import Cloud, Points, of_table, of_traces
+from .data import Cloud, Points, of_table, of_traces, text_names
 from .scene import cloud_scene
 
 say = messages("embeddings")
@@ -194,6 +194,7 @@ class EmbeddingView(SelectionView):
                 "texts": list(points.texts), "labels": list(points.labels),
                 "where": list(points.where), "sample": points.sample, "stream": kind,
                 "own": kind == "points",
+                "text_names": text_names(points.tokens, points.texts),
             },
             _shares=cloud.shares(), _coordinates=cloud.packed(), _norms=pack_floats(cloud.norms),
         )  # fmt: skip
@@ -282,7 +283,7 @@ class EmbeddingView(SelectionView):
             "position": points["positions"],
             "label": points["labels"],
             "length": cloud.norms[self.row].tolist(),
-            "text": [f"text {i}" for i in points["texts"]],
+            "text": [points["text_names"][i] for i in points["texts"]],
         }
         return cloud_scene(
             self._title, self.sentence, cloud.coordinates(shows, self.row),

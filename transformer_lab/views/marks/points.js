@@ -36,7 +36,7 @@ export function paintPoints(context, mark, inks, width, height) {
   const { weights, together, diamonds = [] } = mark;
   const places = [...mark.places, ...(together ? [together] : []), ...(mark.paths ?? []).flat()];
   const { at, zero } = (mark.framed ? framedScale : planeScale)(places, width, height);
-  const spots = mark.places.map(at);
+  const spots = /** @type {[number, number][]} */ (mark.places.map(at));
   const usual = spots.length > 200 ? 2 : mark.framed ? 4 : 5;
   const radius = (i) =>
     weights
@@ -104,24 +104,75 @@ export function paintPoints(context, mark, inks, width, height) {
     context.fillStyle = inks.accent;
     context.fill();
   }
-  const here = new Map(); // names of points at one place stand one below the other
-  spots.forEach(([x, y], i) => {
-    const rank = here.get(`${x} ${y}`) ?? 0;
-    here.set(`${x} ${y}`, rank + 1);
-    if (spots.length > NAMED && ![mark.pointed, mark.chosen].includes(i)) return;
-    context.fillStyle = inks.ink;
-    const name = fitText(context, mark.names[i], 90);
-    const wide = context.measureText(name).width;
-    const [off, up] = weights
-      ? [Math.max(10, 0.7 * radius(i) + 6), Math.max(8, 0.7 * radius(i) + 4)]
-      : [radius(i) + 4, 0];
-    context.fillText(name, x + off + wide > width ? x - off - wide : x + off, y - up + 14 * rank);
-  });
+  paintNames(context, mark, spots, radius, inks, width);
   return (x, y) => {
     const far = spots.map(([a, b]) => Math.hypot(a - x, b - y));
     const nearest = far.indexOf(Math.min(...far));
     return far[nearest] <= NEAR ? nearest : null;
   };
+}
+
+/** @param {CanvasRenderingContext2D} context @param {PointsMark} mark @param {[number, number][]} spots @param {(i: number) => number} radius @param {any} inks @param {number} width */
+function paintNames(context, mark, spots, radius, inks, width) {
+  const meant = (i) => [mark.pointed, mark.chosen].includes(i);
+  const names = mark.names.map((name) => fitText(context, name, 90));
+  const wide = names.map((name) => context.measureText(name).width);
+  const shown = spots.map((_, i) => spots.length <= NAMED || meant(i));
+  const placed = placedNames(
+    spots,
+    wide.map((each, i) => (shown[i] ? each : 0)),
+    12,
+    width,
+  );
+  context.fillStyle = inks.ink;
+  spots.forEach(([x, y], i) => {
+    if (!shown[i]) return;
+    if (mark.weights) {
+      const off = Math.max(10, 0.7 * radius(i) + 6);
+      const up = Math.max(8, 0.7 * radius(i) + 4);
+      context.fillText(names[i], x + off + wide[i] > width ? x - off - wide[i] : x + off, y - up);
+    } else if (placed[i] || meant(i)) {
+      const [middle, line] = placed[i]?.at ?? [x + wide[i] / 2 + 9, y];
+      context.fillText(names[i], middle - wide[i] / 2, line);
+    }
+  });
+}
+
+/** @type {[string, number, number][]} as plotly calls them */
+const SIDES = [
+  ["middle right", 1, 0],
+  ["middle left", -1, 0],
+  ["top center", 0, -1],
+  ["bottom center", 0, 1],
+];
+
+/**
+ * Where each name stands beside its point, on no other name and no other point; null where there is no
+ * room, and the pointer tells.
+ * @param {[number, number][]} spots
+ * @param {number[]} wide of each name; 0: it has none
+ * @param {number} high
+ * @param {number} [within] the width of the picture
+ * @returns {({side: string, at: [number, number]} | null)[]} with the middle of the name
+ */
+export function placedNames(spots, wide, high, within = Infinity) {
+  const taken = spots.map(([x, y]) => [x - 4, y - 4, x + 4, y + 4]);
+  const free = (box, i) =>
+    box[2] <= within &&
+    taken.every(
+      (b, j) => j === i || box[0] >= b[2] || b[0] >= box[2] || box[1] >= b[3] || b[1] >= box[3],
+    );
+  return spots.map((spot, i) => {
+    if (!wide[i]) return null;
+    for (const [side, aside, down] of SIDES) {
+      const [x, y] = [spot[0] + aside * (wide[i] / 2 + 8), spot[1] + down * (high / 2 + 8)];
+      const box = [x - wide[i] / 2, y - high / 2, x + wide[i] / 2, y + high / 2];
+      if (!free(box, i)) continue;
+      taken.push(box);
+      return { side, at: [x, y] };
+    }
+    return null;
+  });
 }
 
 /** A scale for each axis. */

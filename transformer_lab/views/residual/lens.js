@@ -121,7 +121,7 @@ export class LensStore {
 
 /** How many columns have room. @param {number} width @param {number} count */
 export const lensColumns = (width, count) =>
-  Math.max(2, Math.min(count, 24, Math.floor((width - ROW_NAME) / NARROWEST)));
+  Math.min(count, 24, Math.max(2, Math.floor((width - ROW_NAME) / NARROWEST)));
 
 export class LensTable {
   /** @param {{hover: (row: number | null, token: number | null) => void, pick: (row: number | null, token: number) => void}} on @param {AbortSignal} signal */
