@@ -26,7 +26,7 @@ LESSONS = lesson_paths(FOLDER)
 NAMES = [path.stem for path in LESSONS]
 MEBIBYTE = 2**20
 WITHOUT_PSEUDOCODE = {"05", "05b", "11"}
-WITHOUT_PREDICTIONS = {"05", "05b", "11", "15", "22", "23"}
+WITHOUT_PREDICTIONS = {"05", "05b", "11"}
 
 
 def is_asking(source: str) -> bool:
