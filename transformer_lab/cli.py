@@ -262,13 +262,11 @@ def explore(
         )
     if html is None and with_model is not None:
         raise ValueError("--with-model applies to a page only; name its file with --html")
-    if precision != "auto" and (html is None or image is not None or with_model is False):
+    if precision != "auto" and (html is None or with_model is False):
         raise ValueError(
             f"--precision {precision} applies only to a page that contains its model; name its file with "
-            "--html, and leave out --image and --without-model"
+            "--html, and leave out --without-model"
         )
-    if image is not None and with_model:
-        raise ValueError("--with-model is for models that read text; leave it out with --image")
     if html is not None:
         check_writable("--html", html, "heads.html")
 
@@ -290,28 +288,31 @@ def explore(
         _open_lab(path)
     loaded = kind.from_pretrained(model, device=device, allow_missing=allow_missing)
     view = show(loaded, text, target)
-    travels = {} if image is not None else {"model": with_model, "precision": precision}
     with waiting(f"Writing {in_line(html)}"):
-        view.save_html(html, effects=effects, **travels)
+        view.save_html(html, effects=effects, model=with_model, precision=precision)
     click.echo(
         f"Wrote {in_line(html)} ({html.stat().st_size / 2**20:.1f} MiB). It needs no network."
     )
-    if travels:
-        click.echo(_what_it_can(view))
+    click.echo(_what_it_can(view, image is not None))
     if view.left_out:
         click.echo(view.left_out.replace("save_html(path, effects=True)", "--effects"))
 
 
-def _what_it_can(view: Any) -> str:
-    """What a page of an Explorer does by itself, and what it does not."""
+def _what_it_can(view: Any, image: bool) -> str:
+    """What a page does by itself, and what it does not."""
     if view.carried:
         size = f"{view.carried.size / 2**20:.1f} MiB, weights in {view.carried.bits} bits"
         can = (
-            f"It contains the model ({size}): another text, masks, edits and generation need only "
-            "a browser; labels, estimates and scores are for this text."
+            "another text, masks, edits and generation need only a browser; labels, estimates and "
+            "scores are for this text."
         )
+        if image:
+            other = "another image and edits need" if view.carried.prepares else "edits need"
+            can = f"{other} only a browser."
+        can = f"It contains the model ({size}): {can}"
         return f"{can} {view.carried.told}".strip()
-    without = "It shows this text and the effect of each head; the rest needs a live kernel."
+    read = "image" if image else "text"
+    without = f"It shows this {read} and the effect of each head; the rest needs a live kernel."
     return view.stays.replace("save_html(path, model=True)", "--with-model") or without
 
 

@@ -67,7 +67,7 @@ def travelling(options, chosen) -> Iterator[Row]:
     """Rows of `--travel`: how many of the architectures of each kind travel at any length."""
     from . import table
     from .pool import read, sweep
-    from .travel import ANY, FIXED, travels
+    from .travel import ANY, FIXED, IMAGES, travels
 
     raw = getattr(options, "raw", None) or TRAVEL
     started = time.perf_counter()
@@ -86,8 +86,10 @@ def travelling(options, chosen) -> Iterator[Row]:
     table.write_travel(DOCS, found)
     for task in dict.fromkeys(one.task for one in chosen):
         mine = [found[one.name] for one in chosen if one.task == task]
-        count = {length: sum(one.verdict == length for one in mine) for length in (ANY, FIXED)}
+        count = {
+            length: sum(one.verdict == length for one in mine) for length in (ANY, IMAGES, FIXED)
+        }
         yield Row(
-            f"{task} architectures that travel at any length", count[ANY], f"of {len(mine)}", None, None,
+            f"{task} architectures that travel at any length or size", count[ANY] + count[IMAGES], f"of {len(mine)}", None, None,
             round(seconds, 1), options.seed, f"{count[FIXED]} at one length",
         )  # fmt: skip

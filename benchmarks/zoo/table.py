@@ -120,7 +120,8 @@ def as_markdown(values: dict[str, Any]) -> str:
         "--travel` checks each graph, in PyTorch and in the page's engine under node, against the model's own eager",
         f"attention: within {LOGITS:g} of the largest logit, with and without an edit (a head off; the last MLP",
         "skipped), for a short text and for one beyond every window. **any length**: the page reads any text; **fixed",
-        "length**: texts of as many tokens as the graph was exported for.",
+        "length**: texts of as many tokens as the graph was exported for. **its image size**: any image, prepared to the",
+        "size that the model reads.",
     ]
     for task in TASKS:
         mine = [row for row in rows if row["name"].startswith(task + "/")]
@@ -170,8 +171,9 @@ def travelling(rows: list[dict[str, Any]]) -> list[str]:
     tried = [row for row in rows if "travels" in row]
     if not tried:
         return []
-    whole = [row for row in tried if row["travels"] == "any length"]
-    lines = ["", f"**travels at any length** ({len(whole)}): {', '.join(map(short, whole))}.", ""]
+    whole = [row for row in tried if row["travels"] in ("any length", "its image size")]
+    at = whole[0]["travels"] if whole else "any length"
+    lines = ["", f"**travels at {at}** ({len(whole)}): {', '.join(map(short, whole))}.", ""]
     others = [row for row in tried if row not in whole]
     if others:
         lines += ["| model | travels | why |", "|:--|:--|:--|"]

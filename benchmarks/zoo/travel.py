@@ -29,11 +29,12 @@ from .examine import Result, _quiet, told
 from .measures import LOGITS, pixels_of, text_of
 
 ANY, FIXED, NO = "any length", "fixed length", "no"
+IMAGES = "its image size"
 RUN = Path(__file__).parents[2] / "tests" / "graphs" / "run_graph.mjs"
 
 
 def travels(one: Architecture) -> Result:
-    """Its verdict is "any length", "fixed length" or "no"; why it is not the first; and the largest
+    """Its verdict is "any length", "its image size", "fixed length" or "no"; why it is not the first; and the largest
     difference in node, as a fraction of the largest logit. Raises nothing."""
     started = time.perf_counter()
     result = Result(one.name, one.made, NO)
@@ -73,7 +74,8 @@ def _travelled(model: Any) -> tuple[str, str, float]:
             worst = max(worst, float(np.abs(answer - truth.numpy().ravel()).max()) / size)
     if not worst <= LOGITS:
         raise GraphError(f"its graph differs in node by {worst:.1e} of the largest logit")
-    return ANY if graph.any_length else FIXED, graph.fixed, float(f"{worst:.1e}")
+    how = IMAGES if inputs.tokens is None else ANY if graph.any_length else FIXED
+    return how, graph.fixed, float(f"{worst:.1e}")
 
 
 def _read_by(model: Any, network: Any) -> Inputs:

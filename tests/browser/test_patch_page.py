@@ -1,5 +1,6 @@
 """A picture on a page: choose who looks, a head, fade, switch off; the page says what Python does."""
 
+import numpy as np
 import pytest
 
 import transformer_lab as tl
@@ -11,6 +12,7 @@ from tests.browser.fixtures import (
 )
 from tests.factories import picture, vision
 from tests.missing import package
+from transformer_lab.graphs import obtaining
 from transformer_lab.views import PatchView
 
 package("transformers")
@@ -92,3 +94,80 @@ def test_the_picture_fades_and_is_kept(open_page, fresh):
     plain = page.evaluate(colours)
     seen = fresh._seen.picture[15, 8]
     assert max(abs(a - int(b)) for a, b in zip(plain, seen, strict=False)) < 40
+
+
+@pytest.fixture(scope="module")
+def carries():
+    """A page with its model, and the view that it was made of."""
+    model = tl.ImageModel(
+        vision(num_labels=3, id2label={0: "cat", 1: "dog", 2: "house"}), name="small"
+    )
+    view = PatchView(model, picture(), layer=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(obtaining, "can_be_copied", lambda _: False)  # exported here
+        return view, view.to_html(model=True, precision="float32")
+
+
+def files(folder):
+    """An image, and what none is: another file, one of 16 bits, and one that is long."""
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 256, (33, 50, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "other.png")
+    (folder / "text.png").write_text("hello")
+    Image.fromarray(noise[..., 0].astype(np.uint16) * 257).save(folder / "deep.png")
+    Image.fromarray(noise[:1].repeat(2, 1)).save(folder / "long.png")
+    (folder / "cut.png").write_bytes((folder / "other.png").read_bytes()[:60])
+    return folder / "other.png", {
+        "text": "is not a PNG",
+        "deep": "has 16 bits",
+        "long": "has 100 × 1 pixels",
+        "cut": "cannot be read by this browser",
+    }
+
+
+def test_a_page_with_its_model_edits_and_reads_another_image(
+    open_page, accessible, tmp_path, carries
+):
+    view, text = carries
+    page = open_page(text, width=900)
+    without_a_head(page, view, tl.ablate(1, 0))
+    page.locator("[data-part=tool] [data-value=cut]").click()
+    page.mouse.click(*at(page, 0, 0))
+    view.edits = [tl.ablate(1, 0), tl.knock_out(1, 0, query=0, key=1)]
+    says(page, view)
+    page.locator("[data-part=undo]").click()
+    view.edits = []
+    says(page, view)
+    other, refused = files(tmp_path)
+    for name, why in refused.items():
+        page.locator("[data-part=image-file]").set_input_files(tmp_path / f"{name}.png")
+        page.locator("[data-part=image-message]", has_text=f"“{name}.png” {why}").wait_for()
+        says(page, view)
+    page.locator("[data-part=image-file]").set_input_files(other)
+    page.wait_for_selector("[data-image='other.png']")
+    again = PatchView(view.model, other, layer=1)
+    says(page, again)
+    page.locator("[data-part=try]").click()
+    page.wait_for_selector("[data-part=tried]:has-text('Under each head')")
+    sizes = page.locator("[data-part=tried]").inner_text()
+    assert again._effects.unit in sizes and "number" in sizes
+    page.locator("[data-part=tool] [data-value=look]").click()
+    page.mouse.click(*at(page, 1, 2))
+    page.mouse.move(2, 2)
+    again.selected = (7, None)
+    says(page, again)
+    without_a_head(page, again, tl.ablate(1, 0))
+    accessible(page)
+
+
+def test_a_damaged_model_leaves_the_image(open_page, carries):
+    view, text = carries
+    head, _, rest = text.partition('data-block="model"')
+    page = open_page(f'{head}data-block="model"{rest.replace("H4sI", "I4sI", 1)}')
+    page.locator("[data-part=off]").click()
+    page.locator("[data-part=message]", has_text="is not as it was written").wait_for()
+    view.edits = []
+    view.selected = (6, None)
+    page.mouse.click(*at(page, 1, 1))
+    says(page, view)

@@ -14,6 +14,7 @@ from torch import Tensor
 LISTED = 8  # predictions that are listed: the likeliest before edits …
 NEWCOMERS = 3  # … of which so many give way to those that are likeliest after
 THUMBNAIL = 32  # rows and columns of a small map
+TOP = 5  # classes of an image that are listed
 CARRIED = 60  # edges of a layer that are listed beside the strongest of each query
 WEIGHT_SCALE = 60_000  # codes of a weight in 16 bits: see tracing/packing.py
 
@@ -109,6 +110,43 @@ def state_changes(before: Tensor, after: Tensor) -> Results:
     """How far edits move each state [position, d_model]: ‖after − before‖ / ‖before‖."""
     change = (after - before).norm(dim=-1) / before.norm(dim=-1).clamp(min=1e-12)
     return {"change": change}
+
+
+def answer_changes(before: Tensor, after: Tensor, watched: Tensor, k: int = TOP) -> Results:
+    """What became of probabilities [class or token], and of that of one of them, `watched` [].
+
+    `listed` [k]: the watched one and the likeliest others before, in order; the likeliest after takes
+    the last one's place where it is not among them. `before` and `after` [k]: their probabilities.
+    `change` []: the watched one's. `was` and `now` []: the likeliest before and after.
+    """
+    n = _least(k, before.shape[-1])
+    best = watched.reshape(1)
+    others = torch.where(torch.arange(before.shape[-1]) == best, -1.0, before)
+    listed = torch.cat((best, others.topk(n).indices[: n - 1]))
+    now = after.argmax(-1)
+    last = (torch.arange(n) == n - 1) & ~(listed == now).any()
+    listed = torch.where(last, now, listed)
+    first, then = before[listed], after[listed]
+    change = (after[best] - before[best])[0]
+    return dict(
+        listed=listed, before=first, after=then, change=change, was=before.argmax(-1), now=now
+    )
+
+
+def chances(logits: Tensor) -> Results:
+    """Probabilities [..., class] of logits."""
+    return {"chances": logits.softmax(-1)}
+
+
+def pooled(states: Tensor, weights: Tensor) -> Results:
+    """The weighted sum of states [position, d_model], by `weights` [position]."""
+    return {"state": weights @ states}
+
+
+def turned(before: Tensor, after: Tensor) -> Results:
+    """How far a vector [d] turned: the cosine and the `lengths` [2] before and after."""
+    lengths = torch.stack((before.norm(), after.norm()))
+    return {"cosine": torch.cosine_similarity(before, after, dim=0), "lengths": lengths}
 
 
 # -- the residual stream ---------------------------------------------------------------------------
@@ -319,3 +357,39 @@ def shades(weights: Tensor) -> Results:
 def thumbnails(maps: Tensor) -> Results:
     """The shades of small maps."""
     return shades(small(maps)["small"])
+
+
+# -- images ----------------------------------------------------------------------------------------
+
+
+def patch_distances(maps: Tensor, at: Tensor, patches: Tensor) -> Results:
+    """How far heads attend: the mean distance, in patches, from a patch to those that it attends to.
+
+    Args:
+        maps: [head, query, key].
+        at: row and column of each position, [position, 2]; `patches` [position]: 1 for a patch, else 0.
+    """
+    apart = (at[:, None] - at[None]).square().sum(-1).sqrt()
+    weights = maps * (patches[:, None] * patches[None])
+    return {"distance": (weights * apart).sum((-2, -1)) / weights.sum((-2, -1))}
+
+
+def resizing(n: Tensor, of: Tensor, size: Tensor, j: Tensor, i: Tensor, cubic: bool) -> Tensor:
+    """[i, j]: with what weight pixel j, of n in a row, goes into pixel i of the middle `of` pixels
+    when these are resized to `size`: what Pillow's resize does, antialiased. Numbers are whole, and
+    are exact up to 2²⁴. Source: Pillow, src/libImaging/Resample.c."""
+    apart = (2 * j + 1 - (n - of)) * size - (2 * i[:, None] + 1) * of
+    t = (apart / (2 * torch.maximum(of, size))).abs()
+    weights = (1 - t).clamp(min=0)
+    if cubic:
+        near, far = (1.5 * t - 2.5) * t * t + 1, ((t - 5) * t + 8) * t * -0.5 + 2
+        weights = torch.where(t < 1, near, torch.where(t < 2, far, 0.0))
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def resized(pixels: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+    """Pixels [channel, height, width] of whole numbers 0 … 255, by the weights of `resizing`: as in
+    Pillow first the rows and then the columns, each rounded."""
+    for weights in (columns, rows):
+        pixels = (pixels @ weights.T + 0.5).floor().clamp(0, 255).transpose(1, 2)
+    return pixels

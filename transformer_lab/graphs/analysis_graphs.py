@@ -36,6 +36,10 @@ def examples() -> dict[str, tuple[Callable[..., analyses.Results], dict[str, Ten
         analyses.token_logit: dict(logits=r(3, 50), token=ids),
         analyses.token_log_probability: dict(logits=r(3, 50), token=ids),
         analyses.logit_difference: dict(logits=r(3, 50), token=ids, against=ids + 1),
+        analyses.answer_changes: dict(before=r(50), after=r(50), watched=torch.tensor(3)),
+        analyses.chances: dict(logits=r(50)),
+        analyses.pooled: dict(states=r(5, 8), weights=r(5)),
+        analyses.turned: dict(before=r(8), after=r(8)),
         analyses.state_changes: dict(before=r(5, 8), after=r(5, 8)),
         analyses.lengths: dict(x=r(5, 8)),
         analyses.shares: dict(added=r(5, 8), stream=r(5, 8)),
@@ -62,6 +66,7 @@ def examples() -> dict[str, tuple[Callable[..., analyses.Results], dict[str, Ten
             own=torch.arange(6),
         ),
         analyses.moved: dict(first=r(4, 6, 5), second=r(4, 6, 5), both=torch.arange(6) > 2),
+        analyses.patch_distances: dict(maps=r(4, 6, 6), at=r(6, 2), patches=r(6)),
         analyses.codes: dict(weights=r(6, 5)),
         analyses.thumbnails: dict(maps=r(4, 40, 50)),
     }

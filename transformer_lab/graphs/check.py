@@ -21,7 +21,7 @@ from .rows import TOLERANCE, apart, beyond_windows
 
 def checked_graph(network: Network, inputs: Inputs) -> Graph:
     """Export a model, and compare the graph with it: of its first layers, repeated, where that is
-    right, or else of all of them. It has the graphs of which part wrote what.
+    right, or else of all of them. Of a text it has the graphs of which part wrote what.
 
     Raises:
         GraphError: as `export_graph` and `check_graph`.
@@ -34,7 +34,7 @@ def checked_graph(network: Network, inputs: Inputs) -> Graph:
             raise
         graph = export_graph(network, inputs, repeat=False)
         check_graph(graph, network, inputs)
-    return with_written(graph, network, inputs)
+    return graph if inputs.tokens is None else with_written(graph, network, inputs)
 
 
 def agrees(graph: Graph, network: Network, inputs: Inputs) -> bool:

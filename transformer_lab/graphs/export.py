@@ -340,7 +340,7 @@ def _exported(
         lacking=lacking,
         w_o=_outputs(network, inputs_of(given), weights),
         walks=walks_of(parts_of(network, inputs_of(given)), marked),
-        pairs=pairs_of(network) if points else {},
+        pairs=pairs_of(network) if points and "tokens" in given else {},
     )
     return _with_rows(graph, network, given, shown)
 

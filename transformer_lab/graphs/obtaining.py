@@ -35,7 +35,7 @@ def known_graph(network: Network, inputs: Inputs) -> Graph | None:
         network: of a model in evaluation mode.
         inputs: a batch of one that it reads.
     """
-    structure = store.structure_of(network)
+    structure = store.structure_of(network, inputs)
     key, entry = _own.get(network.module, ("", {}))
     if key == store.key_of(structure):
         return store.graph_of(entry, network)
@@ -45,7 +45,7 @@ def known_graph(network: Network, inputs: Inputs) -> Graph | None:
 def _exported_here(network: Network, inputs: Inputs) -> Graph:
     """The graph of a model of which no copy can be made: this process makes it."""
     graph = checked_graph(network, inputs)
-    key = store.key_of(store.structure_of(network))
+    key = store.key_of(store.structure_of(network, inputs))
     _own[network.module] = key, store.entry_of(graph, network)
     return graph
 
@@ -61,7 +61,7 @@ def at_hand(network: Network, inputs: Inputs, then: Callable[[], Any]) -> bool:
         return True
     if not can_be_copied(network):
         raise GraphError("no other process can export it")
-    if why := _failed.get(store.key_of(store.structure_of(network))):
+    if why := _failed.get(store.key_of(store.structure_of(network, inputs))):
         raise GraphError(why)
     start_export(network, inputs).then(then)
     return False
@@ -101,7 +101,7 @@ def start_export(network: Network, inputs: Inputs, nice: int = 10) -> Export:
     Args:
         nice: as in `Export`.
     """
-    structure = store.structure_of(network)
+    structure = store.structure_of(network, inputs)
     key = store.key_of(structure)
     with _lock:
         running = _running.get(key)
@@ -142,7 +142,7 @@ def graph_of_model(network: Network, inputs: Inputs, about: Callable[[], str]) -
             return found
         if not can_be_copied(network):
             return _exported_here(network, inputs)
-        structure = store.structure_of(network)
+        structure = store.structure_of(network, inputs)
         export = start_export(network, inputs, nice=0)
         wait_for(export, about())
         try:
@@ -150,7 +150,7 @@ def graph_of_model(network: Network, inputs: Inputs, about: Callable[[], str]) -
         except Unlike as error:
             _not_a_copy[network.module] = str(error)
             return _exported_here(network, inputs)
-        if store.structure_of(network) != structure:
+        if store.structure_of(network, inputs) != structure:
             continue
         found = _fitting(network, inputs, structure, entry)
         return _exported_here(network, inputs) if found is None else found

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ..adapters.hugging_face import HuggingFaceNetwork
-from ..adapters.network import Network
+from ..adapters.network import Inputs, Network
 from ..files.models import describe
 from ..files.paths import FileError
 from ..files.resources import cache_folder
@@ -48,9 +48,9 @@ _known: dict[str, Entry] = {}  # by key; the last one that was asked for is the 
 _lock = threading.Lock()
 
 
-def structure_of(network: Network) -> dict[str, Any]:
+def structure_of(network: Network, inputs: Inputs | None = None) -> dict[str, Any]:
     """What a description depends on, as JSON: the classes of a model, its config, the names, shapes,
-    types and tying of its weights, and the numbers of its tables."""
+    types and tying of its weights, the numbers of its tables, and of an image its shape."""
     module = network.module
     config = getattr(module, "config", None)
     if isinstance(network, HuggingFaceNetwork):
@@ -78,6 +78,8 @@ def structure_of(network: Network) -> dict[str, Any]:
         "modules": [[name, class_name(one)] for name, one in module.named_modules()],
         "weights": weights,
     }
+    if inputs is not None and "pixel_values" in inputs.given:
+        found["pixels"] = list(inputs.given["pixel_values"].shape)
     return json.loads(json.dumps(found, default=str))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..graphs.analyses import patch_distances
 from ..tracing.trace import Trace, TraceError
 
 
@@ -29,9 +30,10 @@ def patch_distance(trace: Trace, *, kind: str | None = None, batch: int = 0) -> 
         )
     found = torch.full((trace.n_layers(kind), trace.n_heads(kind)), float("nan"))
     here = slice(patches.start, patches.start + patches.n)
+    at = torch.tensor([divmod(i, patches.columns) for i in range(patches.n)]).float()
     for layer in trace.attending(kind):
         call: Any = trace.call(layer, kind=kind, batch=batch)
         for head in range(call.n_heads):
-            weights = call.pattern(batch, head)[here, here].float().cpu()
-            found[layer, head] = (weights * patches.distances).sum() / weights.sum()
+            maps = call.pattern(batch, head)[None, here, here].float().cpu()
+            found[layer, head] = patch_distances(maps, at, torch.ones(patches.n))["distance"][0]
     return found

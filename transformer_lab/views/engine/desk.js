@@ -3,6 +3,7 @@
 // between two steps.
 
 import { analysis } from "./analyses.js";
+import { answerChange, answerChanges, distances, ImageModel, rows } from "./images.js";
 import { Pass } from "./pass.js";
 import { picture, pictures } from "./pictures.js";
 import { blockShares, logitLens, outcome } from "./predictions.js";
@@ -81,7 +82,7 @@ export class Reading {
 
 export class Desk {
   constructor() {
-    this.model = /** @type {TextModel | null} */ (null);
+    this.model = /** @type {any} a TextModel or an ImageModel */ (null);
     /** @type {Map<string, Reading>} texts by name */
     this.readings = new Map();
     /** @type {Map<string, import("./pass.js").Pass>} of texts that patches come from */
@@ -97,7 +98,8 @@ export class Desk {
       throw new Error(`the engine does not know the question ${ask}`);
     if (ask === "load") return load(this, given);
     if (!this.model) throw new Error("no model has been loaded");
-    if (ask === "read") return read(this, of, given);
+    if (ask === "read")
+      return (this.model instanceof ImageModel ? readImage : read)(this, of, given);
     const reading = this.readings.get(of);
     if (!reading) throw new Error("no text has been read");
     return ANSWERS[ask](reading, given);
@@ -140,11 +142,15 @@ const ANSWERS = {
   changes,
   write,
   compute,
+  rows,
+  distances,
+  answerChange,
+  answerChanges,
 };
 
 /** A model from what a page carries. @param {Desk} desk @param {import("./text_model.js").Packed} packed */
 function* load(desk, packed) {
-  desk.model = new TextModel(packed);
+  desk.model = packed.tokenizer ? new TextModel(packed) : new ImageModel(packed);
   desk.readings.clear();
   desk.sources.clear();
   yield null;
@@ -178,17 +184,29 @@ function* read(desk, of, { text, target = null, masked = [], ids = null }) {
     target: /** @type {number[] | null} */ (null),
   };
   if (both) inputs.target = ids ?? (yield* quietly(model.targetIds(inputs.tokens, target)));
-  const reading = new Reading(model, inputs, (source) => desk.source(source));
-  yield* reading.pass([]);
-  const before = desk.readings.get(of);
-  if (before) model.model.forget(before.inputs);
-  desk.readings.set(of, reading);
+  yield* begin(desk, of, inputs);
   return {
     ids: inputs.tokens,
     positions: model.positions(inputs),
     position: model.firstPosition(inputs),
     ...textShown(model, inputs, plain),
   };
+}
+
+/** Its pass without edits, from which others begin. @param {Desk} desk @param {string} of @param {import("./pass.js").Inputs} inputs */
+function* begin(desk, of, inputs) {
+  const reading = new Reading(desk.model, inputs, (source) => desk.source(source));
+  yield* reading.pass([]);
+  const before = desk.readings.get(of);
+  if (before) desk.model.model.forget(before.inputs);
+  desk.readings.set(of, reading);
+}
+
+/** An image; see `ImageModel.read`. @param {Desk} desk @param {string} of its name @param {{pixels: {shape: number[], data: any}, prepare?: boolean}} given */
+function* readImage(desk, of, { pixels, prepare = false }) {
+  const { inputs, seen } = yield* desk.model.read(pixels, prepare);
+  yield* begin(desk, of, inputs);
+  return { seen, pixels: inputs.pixel_values.data };
 }
 
 /** What is predicted at a position, without edits and with these. @param {Reading} reading */

@@ -10,7 +10,8 @@ import { matrix } from "./tensors.js";
 /**
  * @typedef {import("./tensors.js").Matrix} Matrix
  * @typedef {import("./attention.js").Call} Call
- * @typedef {{tokens: number[], target?: number[] | null}} Inputs an encoder-decoder reads both
+ * @typedef {{tokens?: any, target?: number[] | null, pixel_values?: {shape: number[], data: any}}} Inputs tokens are numbers; an
+ *   encoder-decoder reads both, a model of images pixels alone
  *
  * @typedef {object} Options
  * @property {Pass[]} [from] passes over the same inputs; the blocks of one are taken over
@@ -41,7 +42,7 @@ export class Pass extends GraphPass {
   /** Compute it, a block or some nodes between two steps. @returns {Generator<null, void>} */
   *steps() {
     const { model, inputs } = this;
-    model.check(inputs.tokens, model.both ? "encoder" : model.defaultKind);
+    if (inputs.tokens) model.check(inputs.tokens, model.both ? "encoder" : model.defaultKind);
     if (model.both) {
       if (!inputs.target) throw new Error("an encoder-decoder needs target, the decoder's input");
       model.check(inputs.target, "decoder");

@@ -5,23 +5,25 @@ from __future__ import annotations
 import copy
 import json
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ...adapters.linear import stored
 from ...adapters.lookup import hugging_face_of, network_of
 from ...adapters.network import Inputs, Network
 from ...graphs.block_walks import NAME
 from ...graphs.export import Graph, Written, calls_of
 from ...graphs.obtaining import at_hand, graph_of_model
+from ...graphs.rows import apart
 from ...model import Transformer
+from ...readers import PictureClassifier
 from ..shared.modules import VIEWS, join_modules
 from .commons import ENGINE, MODEL
 from .export import Block, block_text
+from .pictures import PictureModel
 from .precision import BITS, change_of, packed, unpacked
 from .tokenizers import packed_tokenizer, recorded_tokenizer
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
     from ...text_model import TextModel
     from ...tracing.trace import Trace
+
+    Travelling = TextModel | PictureModel
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Carried:
     rounded: by how much a weight was changed at most, to make it narrower.
     precision: "float32", "float16" or "int8".
     told: what the page cannot do with it, or what 8 bits change of the answers, in a sentence; else "".
+    prepares: whether the page can prepare another image for it.
     """
 
     about: bytes = field(repr=False)
@@ -48,6 +53,7 @@ class Carried:
     rounded: float
     precision: str = "float16"
     told: str = ""
+    prepares: bool = False
 
     @property
     def bits(self) -> int:
@@ -67,23 +73,17 @@ class Carried:
         return sum(len(block_text(block)) for block in self.blocks)
 
 
-def why_not(model: TextModel) -> str:
+def why_not(model: Travelling) -> str:
     """Why a model cannot travel in a page, as the end of a sentence; "" where it can, if it exports."""
-    weights = list(network_of(model.model).module.parameters())
-    if any(p.is_meta for p in weights):
-        return "some of its weights are not in memory; load it without a device_map"
-    if any(stored(p)[0] is not p for p in weights):
-        return "its weights are quantized; a page quantizes them itself, so load it without"
-    if narrow := {p.dtype for p in weights} & {torch.float16, torch.bfloat16}:
-        name = str(narrow.pop()).removeprefix("torch.")
-        return f"it computes in {name}, and a page in float32; load it with dtype='float32'"
-    if is_ours(model) or hugging_face_of(model.model):
+    if isinstance(model, PictureModel) and model.why:
+        return model.why
+    if is_ours(model) or type(model.model) is PictureClassifier or hugging_face_of(model.model):
         return ""
     name = type(model.model).__name__
     return f"a {name} does not run in a page; a tl.Transformer or a Hugging Face model does"
 
 
-def is_ours(model: TextModel) -> bool:
+def is_ours(model: Travelling) -> bool:
     """Whether it is a `tl.Transformer`."""
     return type(model.model) is Transformer
 
@@ -99,8 +99,8 @@ def why_no_other_text(model: TextModel) -> str:
     return ""
 
 
-def carried(model: TextModel, precision: str = "float16", traces: Iterable[Trace] = ()) -> Carried:
-    """A text model as a page holds it.
+def carried(model: Travelling, precision: str = "float16", traces: Iterable[Trace] = ()) -> Carried:
+    """A model of texts, or of images, as a page holds it.
 
     Args:
         precision: of the weights: "float32", "float16" or "int8"; see `packed`.
@@ -117,32 +117,59 @@ def carried(model: TextModel, precision: str = "float16", traces: Iterable[Trace
         if not bool(weight.isfinite().all()):
             raise ValueError(f"{model.name} cannot travel: {name} has values that are not finite")
     graph = exported_of(model)
+    prepares, says = model.preparation() if isinstance(model, PictureModel) else (None, "")
     from safetensors.torch import save
 
-    tensors = {name: t.detach().cpu().float().contiguous() for name, t in graph.weights.items()}
+    weights = {**graph.weights, **(prepares.weights if prepares else {})}
+    tensors = {name: t.detach().cpu().float().contiguous() for name, t in weights.items()}
     narrow = {
         name: t for name, t in tensors.items() if name not in learned
     }  # tables, whole numbers
     narrow |= packed({name: t for name, t in tensors.items() if name in learned}, precision)
     again = unpacked(narrow)
     rounded = max(float((again[n] - t).abs().max()) for n, t in tensors.items() if t.numel())
-    told, read = "", list(traces)
-    if precision == "int8" and read:
-        told = change_of(model, again, read).sentence(BITS[precision])
-    sides = [_packed_or_recorded(model, side, read) for side in (0, 1)]
-    if why := why_no_other_text(model):
-        told = f"{told} No other text can be read in this page: {why}.".strip()
     about: dict[str, Any] = {
         "name": model.name,
-        "tokenizer": sides[0],
-        "config": config_of(network, graph, Inputs(*_example(model)), model.name),
+        "config": config_of(network, graph, _example(model), model.name),
         "graph": graph.description(),
         "analyses": {} if graph.written is None else graph.written.graphs,
     }
-    if model.target_tokenizer is not model.tokenizer:
-        about["targetTokenizer"] = sides[1]
+    if isinstance(model, PictureModel):
+        about["analyses"] = {} if prepares is None else {"prepare": prepares.description()}
+        told = " ".join(filter(None, (_change_of_answer(graph, again, model, precision), says)))
+    else:
+        sides, told = _of_texts(model, precision, again, list(traces))
+        about |= sides
     text = json.dumps(about, allow_nan=False).encode("ascii")
-    return Carried(text, save(narrow), rounded, precision, told)
+    return Carried(text, save(narrow), rounded, precision, told, prepares is not None)
+
+
+def _of_texts(
+    model: TextModel, precision: str, weights: dict[str, Tensor], read: list[Trace]
+) -> tuple[dict[str, Any], str]:
+    """The tokenizers, and what a page cannot do, or 8 bits change."""
+    told = ""
+    if precision == "int8" and read:
+        told = change_of(model, weights, read).sentence(BITS[precision])
+    sides = [_packed_or_recorded(model, side, read) for side in (0, 1)]
+    if why := why_no_other_text(model):
+        told = f"{told} No other text can be read in this page: {why}.".strip()
+    both = model.target_tokenizer is not model.tokenizer
+    return {"tokenizer": sides[0], **({"targetTokenizer": sides[1]} if both else {})}, told
+
+
+def _change_of_answer(
+    graph: Graph, weights: dict[str, Tensor], model: PictureModel, precision: str
+) -> str:
+    """What 8 bits change of the answer to the image on view."""
+    if precision != "int8":
+        return ""
+    before = graph.run(model.pixels)
+    share = apart(before, replace(graph, weights=weights).run(model.pixels))
+    return (
+        f"The weights of this page have {BITS[precision]} bits: on this image that changes the model's "
+        f"answer by up to {100 * share:.1f} % of its largest number."
+    )
 
 
 def _packed_or_recorded(model: TextModel, side: int, traces: Sequence[Trace]) -> dict[str, Any]:
@@ -158,8 +185,8 @@ def _packed_or_recorded(model: TextModel, side: int, traces: Sequence[Trace]) ->
         return recorded_tokenizer(tokenizer, words, str(error))
 
 
-def exported_of(model: TextModel) -> Graph:
-    """The graph of a text model over its weights, checked against the model.
+def exported_of(model: Travelling) -> Graph:
+    """The graph of a model over its weights, checked against the model.
 
     Raises:
         ValueError: for a model that does not export, or whose graph differs from it.
@@ -180,14 +207,14 @@ def graph_at_hand(model: TextModel, then: Callable[[], Any]) -> bool:
     return at_hand(network, example, then)
 
 
-def _to_export(model: TextModel) -> tuple[Network, Inputs]:
+def _to_export(model: Travelling) -> tuple[Network, Inputs]:
     network = network_of(model.model)
     if network.module.training:
         network = network_of(copy.deepcopy(network.module).eval())
-    return network, Inputs(*_example(model))
+    return network, _example(model)
 
 
-def _about_export(model: TextModel) -> str:
+def _about_export(model: Travelling) -> str:
     """What an export takes, about, as measured with SmolLM2-135M: 50 s of one core and 1.6 GB."""
     network = network_of(model.model)
     numbers = sum(p.numel() for p in network.module.parameters())
@@ -199,12 +226,14 @@ def _about_export(model: TextModel) -> str:
     )
 
 
-def _example(model: TextModel) -> tuple[Tensor, Tensor | None]:
-    """Token ids [1, 8] that the model reads; and a target."""
+def _example(model: Travelling) -> Inputs:
+    """Token ids [1, 8] that the model reads, and a target; or the image on view."""
+    if isinstance(model, PictureModel):
+        return model.inputs
     size, target = network_of(model.model).vocabulary
     ids = torch.arange(8)[None] % (size or 8)
     both = model.kind == "encoder-decoder"
-    return ids, torch.arange(6)[None] % (target or 6) if both else None
+    return Inputs(ids, torch.arange(6)[None] % (target or 6) if both else None)
 
 
 def config_of(
@@ -213,14 +242,14 @@ def config_of(
     """What `GraphModel` of the page's engine has to know beside the graph."""
     attends = [node[2] for node in graph.nodes if node[0] == "transformer_lab.attend"]
     size, target = network.vocabulary
-    lengths = graph.lengths.get("target", graph.lengths["tokens"])
+    lengths = [*graph.lengths.values()][-1:]  # of what is answered; none of an image
     written = graph.written or Written()
     return {
         "kind": network.kind,
         "layers": {kind: 1 + max(a[9] for a in attends if a[8] == kind) for kind in graph.kinds},
         "n_heads": max(network.n_heads(kind) or 0 for kind in graph.kinds),
         "n_kv_heads": max(call.key.shape[1] for call in calls_of(network, example)),
-        "n_ctx": lengths[1],
+        "n_ctx": lengths[0][1] if lengths else None,
         "vocab_size": size,
         "target_vocab_size": target if network.kind == "encoder-decoder" else None,
         "lacking": dict(graph.lacking),

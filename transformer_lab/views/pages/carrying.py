@@ -14,18 +14,20 @@ from ...files.models import model_tensors
 from ...files.waiting import note
 from ...graphs.process import ExportFailed
 from .carried import Carried, carried, is_ours, why_no_other_text, why_not
+from .pictures import PictureModel
 from .precision import BITS, check_precision, packed_size
 
 if TYPE_CHECKING:
     from ...text_model import TextModel
     from ...tracing.trace import Trace
+    from .carried import Travelling
 
 UNASKED = 16 * 2**20  # bytes of weights up to which a model travels by itself
 MOST = 200 * 2**20
 
 
 def carry(
-    model: TextModel,
+    model: Travelling,
     wanted: bool | None,
     stale: bool,
     traces: Sequence[Trace],
@@ -49,7 +51,7 @@ def carry(
         return None, ""
     why = why_not(model) or _changed(model)
     if stale:
-        why = "its weights have changed since this text was read, or it was edited then; read it again"
+        why = f"its weights have changed since this {_read(model)} was read, or it was edited then; read it again"
     size = 0
     if not why:
         precision, size, why = _fitting(model, precision)
@@ -79,7 +81,7 @@ def carry(
     return found, "" if found else notice
 
 
-def announce(model: TextModel, size: int, precision: str) -> None:
+def announce(model: Travelling, size: int, precision: str) -> None:
     """Say on stderr what a large page takes, before it is written."""
     numbers = sum(t.numel() for t in model_tensors(model.model).values())
     seconds, memory = size / 16e6, (4 * 2 * numbers + 2 * size) / 2**30
@@ -111,7 +113,7 @@ def _left_out(wanted: bool | None, precision: str) -> bool:
     return wanted is False
 
 
-def _fitting(model: TextModel, precision: str) -> tuple[str, int, str]:
+def _fitting(model: Travelling, precision: str) -> tuple[str, int, str]:
     """In which precision a model travels, its bytes then, and why it is too large, or ""."""
     tensors = model_tensors(model.model)
     sizes = {one: packed_size(tensors, one) for one in BITS}
@@ -203,7 +205,7 @@ def _same_again(model: TextModel, trace: Trace) -> bool:
     return all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in pairs)
 
 
-def _changed(model: TextModel) -> str:
+def _changed(model: Travelling) -> str:
     """What somebody added to a model of ours, whose graph would be another at every turn."""
     for name, module in model.model.named_modules() if is_ours(model) else ():
         where = name or "the model"
@@ -214,6 +216,10 @@ def _changed(model: TextModel) -> str:
         if not known or "forward" in vars(module) or is_parametrized(module):
             return f"{where} was changed by other code, which no page can run"
     return ""
+
+
+def _read(model: Travelling) -> str:
+    return "image" if isinstance(model, PictureModel) else "text"
 
 
 def _mb(size: int) -> str:

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from ...adapters.network import Inputs, Output
+from ...graphs import analyses
 from ..shared.codecs import shown_text
 from ..shared.passes import Effect, Passes, changed
 from .data import Seen
+from .look import say
 
 
 class Effects(Passes[Effect]):
@@ -27,7 +29,7 @@ class Effects(Passes[Effect]):
     def unit(self) -> str:
         """What `size` is, in words."""
         if self.has_classes:
-            return f"change of the probability of {self._name(int(self.before.argmax()))}"
+            return say("unit", name=self._name(int(self.before.argmax())))
         return f"cosine distance of {self.what}"
 
     @property
@@ -62,10 +64,21 @@ class Effects(Passes[Effect]):
             raise ValueError(
                 f"{self.seen.network.name} gives neither classes nor final states to compare"
             )
-        states = output.states[0].float().cpu()
+        return analyses.pooled(output.states[0].float().cpu(), torch.tensor(self.pool))["state"]
+
+    @property
+    def pool(self) -> list[float]:
+        """How much of each position's final state is in the embedding."""
+        patches = self.seen.trace.patches
+        assert patches is not None
         if "[CLS]" in patches.before:
-            return states[patches.before.index("[CLS]")]
-        return states[patches.start : patches.start + patches.n].mean(0)
+            return [float(label == "[CLS]") for label in patches.labels]
+        return [0.0 if i in patches.others else 1 / patches.n for i in range(len(patches.labels))]
+
+    @property
+    def names(self) -> list[str]:
+        """Of classes, or of tokens; none where the answer is an embedding."""
+        return [self._name(i) for i in range(len(self.before))] if self.has_classes else []
 
     def _name(self, i: int) -> str:
         if self.writes:
@@ -74,11 +87,10 @@ class Effects(Passes[Effect]):
         return shown_text(str(names.get(i, i)))
 
     def _embedding(self, after: Tensor) -> Effect:
-        cosine = float(torch.cosine_similarity(self.before.double(), after.double(), dim=0))
-        norms = float(self.before.norm()), float(after.norm())
-        sentence = (
-            f"{self.what[0].upper()}{self.what[1:]} turns: cosine {cosine:.4f} with what it was, its "
-            f"length goes from {norms[0]:.1f} to {norms[1]:.1f}."
+        found = analyses.turned(self.before.double(), after.double())
+        cosine, norms = float(found["cosine"]), found["lengths"].tolist()
+        sentence = say(
+            "state_change", what=self.what, cosine=cosine, before=norms[0], after=norms[1]
         )
         rows = (("cosine with before", 1.0, cosine), ("length", *norms))
         return Effect(max(0.0, 1 - cosine), sentence, rows)

@@ -10,6 +10,7 @@ import {
   panelPart,
   picturePart,
   within,
+  hearChanges,
   hearPointer,
   moveOf,
   sizedContext,
@@ -17,9 +18,11 @@ import {
 } from "../shared/dom.js";
 import { blend, pictureTable, weightPixels, twoLines, largestOf } from "../shared/blend.js";
 import { Trials } from "../shared/trials.js";
-import { messages, short } from "../shared/messages.js";
+import { alivePatches } from "./alive.js";
+import { anotherImage } from "./another_image.js";
+import { short } from "../shared/messages.js";
 import { numbersOf } from "../shared/files.js";
-import patchMessages from "./messages.json" with { type: "json" };
+import { sayPatch } from "./prose.js";
 import { OverlayViewer } from "../shared/overlay.js";
 
 /**
@@ -162,7 +165,6 @@ export class PatchPicture {
 const patchesOf = (codes, { rows, columns, start }) =>
   codes.subarray(start, start + rows * columns);
 
-const sayPatch = messages(patchMessages);
 const SMALL = 112; // pixels a side of the picture under a small map
 
 export class PatchViewer extends OverlayViewer {
@@ -170,7 +172,7 @@ export class PatchViewer extends OverlayViewer {
   constructor(model, root, signal) {
     /** @type {Grid} */
     const grid = model.get("_grid");
-    super(model, root, signal, {
+    super(alivePatches(model, signal), root, signal, {
       type: Uint16Array,
       heads: grid.heads,
       aspect: grid.columns / grid.rows,
@@ -181,6 +183,7 @@ export class PatchViewer extends OverlayViewer {
     this.grid = grid;
     this.tool = "look";
     this.#build();
+    hearChanges(this.model, ["_picture"], () => this.#another(), signal);
     this.shell.watch(["layer", "head", "fade", "_edits", "_effect", "_every", "_rows"]);
   }
 
@@ -287,6 +290,7 @@ export class PatchViewer extends OverlayViewer {
           this.trials.tried,
         ),
       ),
+      ...anotherImage(model, signal),
       this.note,
     );
   }
@@ -305,6 +309,13 @@ export class PatchViewer extends OverlayViewer {
     root.addEventListener("pointerenter", () => this.hover(position, true));
     root.addEventListener("pointerleave", () => this.hover(null, true));
     return { root, swatch, weight, position };
+  }
+
+  /** Another image is on view. */
+  #another() {
+    this.answers.known.clear();
+    this.root.dataset.image = this.model.get("_carried").image;
+    this.open();
   }
 
   async open() {

@@ -5,23 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 import traitlets as t
 from torch import Tensor
 
+from ...edits.constructors import ablate, knock_out
+from ...pictures.image_model import ImageModel
 from ...tracing.trace import Trace
+from ..pages.pictures import PictureModel
 from ..shared.base import css, esm
 from ..shared.codecs import shown_text
 from ..shared.edit_words import edit_words
+from ..shared.embedded_model import EmbeddedPictureModel
 from ..shared.overlay import OverlayView, plain
 from ..shared.passes import Effect
 from ..shared.selection import link_of
-from .data import Rows, distances, look, png
+from .data import Rows, Seen, distances, look, png
 from .effects import Effects
 from .look import look_values, others_name, say
 from .scene import patch_scene
 
 if TYPE_CHECKING:
     from ..marks.scene import Scene
+
+
+SLOTS = (870001, 870002, 870003, 870004)  # layer, head, query and key in code that a page fills in
 
 
 class PatchView(OverlayView):
@@ -102,6 +110,9 @@ class PatchView(OverlayView):
         self.kind = kind
         self.layer = trace.attending()[-1] if layer is None else layer
         self.head = head
+        self._embedded = EmbeddedPictureModel(
+            picture_model(model, seen), self._stale, self._for_page
+        )
         self._first_rows()
         self.observe(self._first_rows, "selected")
 
@@ -143,6 +154,21 @@ class PatchView(OverlayView):
         values |= dict(distance=self._far[layer][self.head], even=self._grid["even"])
         return self._with_effect(say("sentence", **values, **seen), self.effect)
 
+    def _stale(self) -> bool:
+        """Whether the model no longer gives what it gave for this image."""
+        return not torch.allclose(self._effects.answer(), self._effects.before, 1e-4, 1e-4)
+
+    def _for_page(self) -> dict[str, Any]:
+        """What a page must know to say what edits change, beside the model's graph."""
+        effects = self._effects
+        made = (ablate(*SLOTS[:2]), knock_out(*SLOTS[:2], query=SLOTS[2], key=SLOTS[3]))
+        return dict(
+            names=effects.names, what=effects.what, pool=effects.pool, slots=SLOTS,
+            shape=list(self._seen.trace.given["pixel_values"].shape),
+            patterns={one.name: one.code() for one in made},
+            codes=[[one.to_dict(), one.code()] for one in self.edits],
+        )  # fmt: skip
+
     def _edit_words(self, edits: Sequence[dict[str, Any]]) -> str:
         names = self._grid["labels"]
         return " and ".join(edit_words(one, names, names) for one in edits)
@@ -156,6 +182,18 @@ class PatchView(OverlayView):
 
     def _heads(self) -> list[int]:
         return self._grid["heads"]
+
+
+def picture_model(model: Any, seen: Seen) -> PictureModel:
+    """What a page takes along of the model of a view, or why it cannot."""
+    given, whole = seen.trace.given, model if isinstance(model, ImageModel) else None
+    why = ""
+    if seen.trace.tokens is not None:
+        why = "it reads a text beside the image, and a page runs models of one of them"
+    elif set(given) != {"pixel_values"}:
+        why = "it was given more than pixel_values, which a page does not pass on"
+    pixels = given["pixel_values"].detach().cpu() if not why else torch.zeros(0)
+    return PictureModel(seen.network.module, seen.trace.model_name, pixels, whole, why)
 
 
 def _first(trace: Trace) -> int:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..pages.carried import Carried
-from ..pages.carrying import carry_traces, for_readers, is_stale, reader_of
+from ..pages.carrying import carry, carry_traces, for_readers, is_stale, reader_of
+from ..pages.pictures import PictureModel
 from ..pages.standing_by import answer_standby
 
 if TYPE_CHECKING:
@@ -62,6 +63,35 @@ class EmbeddedModel:
         traces = self._traces()
         model = reader_of(traces)
         return answer_standby(message, model, lambda: _why_unlike(model, traces), self._texts, send)
+
+
+class EmbeddedPictureModel(EmbeddedModel):
+    """The model that read the image of a view.
+
+    Args:
+        model: it.
+        stale: whether it no longer does what it did then.
+        texts: what the page needs to know beside its graph.
+    """
+
+    def __init__(
+        self, model: PictureModel, stale: Callable[[], bool], texts: Callable[[], dict[str, Any]]
+    ):
+        self._model, self._stale, self._texts = model, stale, texts
+
+    def take(self, model: bool | None, precision: str) -> tuple[Carried | None, str]:
+        stale = model is not False and self._stale()
+        return carry(self._model, model, stale, (), "it reads no other image", precision)
+
+    def page_state(self, carried: Carried | None, stays: str, note: str | None) -> dict[str, Any]:
+        state = super().page_state(carried, stays, note)
+        if carried:
+            state["_carried"]["prepares"] = carried.prepares
+            state["_pixels"] = self._model.pixels.detach().cpu().float().numpy().tobytes()
+        return state
+
+    def standby(self, message: dict[str, Any], send: Callable[..., Any]) -> Answer:
+        return {"type": "standby", "about": {"mark": "", "why": ""}}, []
 
 
 def joined(*sentences: str) -> str:

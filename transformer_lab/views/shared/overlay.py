@@ -15,7 +15,7 @@ from ...edits.constructors import edit_from_dict
 from ...edits.interventions import editable, tap_for
 from ...edits.kinds import Edit, EditError
 from ..pages.export import Block
-from .embedded_model import Answer
+from .embedded_model import Answer, joined
 from .map_sentences import long_time
 from .passes import Effect
 from .selection import SelectionView
@@ -148,7 +148,7 @@ class OverlayView(SelectionView):
         for query in self._data.kept():
             if query != self.query:
                 yield Block(f"rows/{query}", {}, [self._data.packed(query)])
-        slow = effects is None and self._too_slow()
+        slow = effects is None and (self.carried or self._too_slow())
         if self._effects is None or effects is False or slow:
             return
         # A model whose attention does not go through the attention interface is looked at, not edited.
@@ -174,9 +174,9 @@ class OverlayView(SelectionView):
         )
 
     def _page_state(self, effects: bool | None = None) -> dict[str, Any]:
-        self.left_out = self._too_slow() if effects is None else ""
-        note = " ".join(filter(None, (self._note, self.left_out)))
-        return {**super()._page_state(), "_live": False, "_note": note}
+        self.left_out = self._too_slow() if effects is None and not self.carried else ""
+        state = super()._page_state()
+        return {**state, "_live": False, "_note": joined(state["_note"], self.left_out)}
 
 
 def plain(values: Tensor) -> list:

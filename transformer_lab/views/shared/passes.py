@@ -15,11 +15,11 @@ from ...adapters.network import Inputs, Network, Output
 from ...edits.constructors import ablate
 from ...edits.interventions import edit
 from ...edits.kinds import Edit
+from ...graphs import analyses
 from ...tracing.trace import Trace
-from .map_sentences import moved
-from .messages import digits_apart, percent
+from .messages import digits_apart, messages, percent
 
-TOP = 5
+say = messages("shared")
 
 
 class HasSize(Protocol):
@@ -53,7 +53,7 @@ class Passes(Generic[EffectT]):
     def __init__(self, network: Network, inputs: Inputs, trace: Trace, kind: str):
         self.network, self.inputs, self.trace, self.kind = network, inputs, trace, kind
         start = time.perf_counter()
-        self.before = self._answer()
+        self.before = self.answer()
         self.seconds = time.perf_counter() - start  # of a pass
         self._kept: dict[str, EffectT] = {}
         self._every = torch.full((trace.n_layers(kind), trace.n_heads(kind)), float("nan"))
@@ -72,7 +72,7 @@ class Passes(Generic[EffectT]):
         name = ";".join(e.code() for e in edits)
         if name not in self._kept:
             with edit(self.network, *edits, this_thread=True):
-                after = self._answer()
+                after = self.answer()
             self._kept[name] = self.effect(after)
         return self._kept[name]
 
@@ -99,7 +99,8 @@ class Passes(Generic[EffectT]):
             self._every[..., at, head] = size
         return self._every
 
-    def _answer(self) -> Tensor:
+    def answer(self) -> Tensor:
+        """What is `read` of the output now."""
         with no_grad():
             return self.read(self.network.run(self.inputs))
 
@@ -117,16 +118,15 @@ def changed(
     Args:
         watched: whose probability the sentence is about; the likeliest by default.
     """
-    was, now = int(before.argmax()), int(after.argmax())
-    best = was if watched is None else watched
-    top = [i for i in before.topk(min(TOP, len(before))).indices.tolist() if i != best]
-    top = [best, *top][:TOP]
-    shown = top if now in top else [*top[:-1], now]
-    rows = tuple((name(i), float(before[i]), float(after[i])) for i in shown)
-    change = float(after[best] - before[best])
-    shares = float(before[best]), float(after[best])
-    digits = digits_apart(*shares)
-    sentence = f"P({name(best)}) {moved(*(percent(share, digits) for share in shares))}"
-    if now != was:
-        sentence += f"; now the likeliest is {name(now)} ({percent(float(after[now]))})"
-    return Effect(change, f"{sentence}.", rows)
+    best = before.argmax() if watched is None else torch.tensor(watched)
+    found: dict[str, Any] = {
+        part: x.tolist() for part, x in analyses.answer_changes(before, after, best).items()
+    }
+    rows = tuple(zip(map(name, found["listed"]), found["before"], found["after"], strict=True))
+    was, is_now = (percent(share, digits_apart(*rows[0][1:])) for share in rows[0][1:])
+    other = name(found["now"]) if found["now"] != found["was"] else None
+    sentence = say(
+        "answer_change", name=rows[0][0], same=was == is_now, before=was, after=is_now, about="",
+        now=other, chance=float(after[found["now"]]),
+    )  # fmt: skip
+    return Effect(found["change"], sentence, rows)

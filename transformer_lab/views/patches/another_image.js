@@ -1,0 +1,110 @@
+// Where a reader chooses another image, on a page that carries its model; and how a file becomes numbers.
+
+import { inPageLine } from "../pages/in_page_line.js";
+import { weightsLine } from "../pages/ask_row.js";
+import { viewOf } from "../pages/page_model.js";
+import { button } from "../shared/controls.js";
+import { element } from "../shared/dom.js";
+import { Requests, Waiting } from "../shared/requests.js";
+import { sayPatch } from "./prose.js";
+
+const MOST_BYTES = 64 << 20;
+const MOST_PIXELS = 25_000_000;
+const LONGEST_SIDE = 50; // times the shorter one, as in pictures/image_model.py
+const BEGINNINGS = [/^\x89PNG\r\n/, /^\xff\xd8\xff/, /^RIFF[^]{4}WEBP/, /^BM/];
+
+/** @param {number} width @param {number} height */
+function contextOf(width, height) {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  return /** @type {CanvasRenderingContext2D} */ (
+    canvas.getContext("2d", { willReadFrequently: true })
+  );
+}
+
+/** Bytes [3, height, width] of an image file. @param {File} file @throws for what is none, or cannot be read as Python reads it */
+export async function pixelsOf(file) {
+  const refuse = (why, values = {}) => {
+    throw new Error(sayPatch("refused", { name: file.name, why, width: 0, height: 0, ...values }));
+  };
+  const begins = String.fromCharCode(...new Uint8Array(await file.slice(0, 1 << 14).arrayBuffer()));
+  if (file.size > MOST_BYTES) refuse("bytes");
+  if (!BEGINNINGS.some((one) => one.test(begins))) refuse("format");
+  if (/acTL|ANIM/.test(begins)) refuse("animated");
+  if (begins[1] === "P" && begins.charCodeAt(24) === 16) refuse("deep");
+  const bitmap = await createImageBitmap(file, {
+    colorSpaceConversion: "none",
+    imageOrientation: "from-image",
+  }).catch(() => refuse("damaged"));
+  const { width, height } = /** @type {ImageBitmap} */ (bitmap);
+  if (width * height > MOST_PIXELS) refuse("pixels", { width, height });
+  if (Math.max(width, height) > LONGEST_SIDE * Math.min(width, height))
+    refuse("long", { width, height });
+  const context = contextOf(width, height);
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(/** @type {ImageBitmap} */ (bitmap), 0, 0);
+  const { data: rgba } = context.getImageData(0, 0, width, height);
+  const n = width * height;
+  const data = new Uint8Array(3 * n);
+  for (let i = 0; i < n; i++)
+    for (let colour = 0; colour < 3; colour++) data[colour * n + i] = rgba[4 * i + colour];
+  return { shape: [3, height, width], data };
+}
+
+/** An image file of colours [3, height, width]. @param {ArrayLike<number>} seen @param {number[]} size height and width */
+export async function pngOf(seen, [height, width]) {
+  const context = contextOf(width, height);
+  const image = context.createImageData(width, height);
+  const n = width * height;
+  for (let i = 0; i < n; i++) image.data.set([seen[i], seen[n + i], seen[2 * n + i], 255], 4 * i);
+  context.putImageData(image, 0, 0);
+  const blob = await new Promise((resolve) => context.canvas.toBlob(resolve));
+  return viewOf(new Uint8Array(await blob.arrayBuffer()));
+}
+
+/** The row above a picture: a file of the reader's. @param {any} model @param {AbortSignal} signal @returns {HTMLElement[]} */
+export function anotherImage(model, signal) {
+  const carried = model.get("_carried");
+  if (!carried?.travels) return [];
+  const requests = new Requests(model, signal);
+  const message = element("p", {
+    class: "tl-message",
+    role: "alert",
+    "data-part": "image-message",
+    hidden: true,
+  });
+  const say = (text) => Object.assign(message, { textContent: text, hidden: !text });
+  const busy = element("p", {
+    class: "tl-hint",
+    role: "status",
+    "data-part": "image-busy",
+    hidden: true,
+  });
+  const waiting = new Waiting(busy);
+  const file = element("input", {
+    type: "file",
+    accept: "image/png,image/jpeg,image/webp,image/bmp",
+    hidden: true,
+    "data-part": "image-file",
+  });
+  const choose = button(sayPatch("another"), "another", () => file.click());
+  file.addEventListener("change", async () => {
+    const [chosen] = file.files ?? [];
+    file.value = "";
+    if (!chosen) return;
+    const ended = waiting.begin(sayPatch("reading"));
+    try {
+      await requests.ask({ type: "run", pixels: await pixelsOf(chosen), name: chosen.name });
+      say("");
+    } catch (error) {
+      say(
+        `${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}.`.replace(/\.\.$/, "."),
+      );
+    } finally {
+      ended();
+      waiting.say("");
+    }
+  });
+  const row = carried.prepares ? [element("div", { class: "tl-trials" }, choose, file)] : [];
+  return [...row, message, busy, inPageLine(model, signal), ...weightsLine(model)];
+}
