@@ -48,7 +48,7 @@ def test_an_answer_that_passed_is_there_in_a_later_lesson(capsys):
     assert mine.attention.used == "your attention"
     assert mine.causal.used == "the reference causal"
     assert "Yours: `attention`." in repr(mine)
-    assert "stands in for `causal`, `masked_attention`" in repr(mine)
+    assert "The reference is used for `causal` until yours" in repr(mine)
 
 
 def test_answers_see_each_other_and_a_helper_that_is_replaced():

@@ -98,7 +98,7 @@ class Earlier(Shown):
         lines = [f"{'Ours' if solutions else 'Yours'}: {', '.join(own)}."] if own else []
         if others:
             lines.append(
-                f"The reference stands in for {', '.join(others)}, until yours passes its check in "
+                f"The reference is used for {', '.join(others)} until yours passes its check in "
                 f"lesson {self.number}."
             )
         return Card("wait" if others else "good", f"From lesson {self.number}.", lines + self.notes)
