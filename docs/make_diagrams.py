@@ -43,6 +43,7 @@ PARTS: dict[str, tuple[str, str | None]] = {
     "20": ("decoder", "heads"),
     "21": ("decoder", "residual"),
     "22": ("decoder", None),
+    "23": ("decoder", None),
 }
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from .adapters.loading import LoadOptions, checked_options, load_text_model, placed
 from .adapters.lookup import network_of
 from .adapters.network import Network
 from .adapters.wrappers import ModelWithProcessor
@@ -16,11 +17,15 @@ from .files.resources import resource
 from .files.safefiles import read_json
 from .files.waiting import waiting
 from .model import pick_device
+from .pretrained.wheels import WHEELS
 from .tokenizers import SPECIAL, BPETokenizer, CharTokenizer, WordTokenizer, load_tokenizer
 from .tracing.gradients import as_logit
 from .tracing.running import trace
 from .tracing.trace import Trace
 from .writing import Sampling
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 SHIPPED = "shipped"
 
@@ -50,7 +55,12 @@ class TextModel(ModelWithProcessor):
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, *, device: str = "cpu", allow_missing: bool = False
+        cls,
+        name: str | Path,
+        *,
+        device: str = "cpu",
+        allow_missing: bool = False,
+        **options: Unpack[LoadOptions],
     ) -> TextModel:
         """A model by its name or folder.
 
@@ -61,25 +71,33 @@ class TextModel(ModelWithProcessor):
             device: "cpu", "cuda", "mps" or "auto".
             allow_missing: weights that the file does not hold stay random;
                 `random_weights` has their names, and every view of the model says so.
+            options: dtype, device_map, quantization_config, revision, subfolder, token and
+                local_files_only, which transformers takes; see `LoadOptions`. A model of this
+                package's takes dtype.
 
         Raises:
             FileNotFoundError: for a folder that holds no model, a wheel that is not installed, or
                 a name that cannot be reached, saying what to do.
             ValueError: for a damaged file, or weights that are missing, left over, of another
-                shape or type, or not finite, naming them.
+                shape or type, or not finite, naming them; for more weights than there is memory;
+                for options that do not go together.
+            ImportError: for a library that is not installed.
         """
         where = pick_device(device)
         folder = Path(name).expanduser()
+        if str(name) == SHIPPED:
+            folder = resource("data", "models", SHIPPED)
+        ours = (folder / "config.json").exists() and _is_ours(folder / "config.json")
+        checked_options(str(name), device, options, not ours and str(name) not in WHEELS)
         with waiting(f"Loading {folder.name}"):
-            if str(name) == SHIPPED:
-                loaded = cls._from_our_folder(resource("data", "models", SHIPPED))
-            elif folder.is_dir():
-                ours = (folder / "config.json").exists() and _is_ours(folder / "config.json")
-                load = cls._from_our_folder if ours else cls._from_hub
-                loaded = load(folder, allow_missing)
+            if ours:
+                loaded = cls._from_our_folder(folder, allow_missing)
             else:
-                loaded = cls._from_hub(name, allow_missing)
-            loaded.model.to(where).eval().loaded_from = str(name)
+                model, tokenizer, shown = load_text_model(
+                    name, allow_missing=allow_missing, **options
+                )
+                loaded = cls(model, tokenizer, shown)
+            placed(loaded.model, where, options).eval().loaded_from = str(name)
         return loaded
 
     @classmethod
@@ -93,13 +111,6 @@ class TextModel(ModelWithProcessor):
             folder.name,
             target_tokenizer=load_tokenizer(target) if target.is_dir() else None,
         )
-
-    @classmethod
-    def _from_hub(cls, name: str | Path, allow_missing: bool) -> TextModel:
-        from .adapters.loading import load_text_model
-
-        model, tokenizer, shown = load_text_model(name, allow_missing=allow_missing)
-        return cls(model, tokenizer, shown)
 
     def save(self, folder: str | Path, **options: Any) -> Path:
         """Write config.json, model.safetensors and tokenizer.json; `from_pretrained` reads them.

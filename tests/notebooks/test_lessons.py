@@ -25,8 +25,8 @@ _spec.loader.exec_module(measure_lessons)
 LESSONS = lesson_paths(FOLDER)
 NAMES = [path.stem for path in LESSONS]
 MEBIBYTE = 2**20
-WITHOUT_PSEUDOCODE = {"05", "05b", "11", "15", "22"}
-WITHOUT_PREDICTIONS = {"05", "05b", "11", "15", "22"}
+WITHOUT_PSEUDOCODE = {"05", "05b", "11"}
+WITHOUT_PREDICTIONS = {"05", "05b", "11"}
 
 
 def is_asking(source: str) -> bool:
@@ -198,6 +198,34 @@ def test_a_long_exercise_has_pseudocode_between_its_hint_and_its_solution(name):
     code = [line.strip() for line in texts[rung].splitlines()[2:]]
     copied = {line for line in code if " " in line and not line.startswith(("def ", "class "))}
     assert not any(line in steps[1] for line in copied)
+
+
+def runs_of_code(notebook) -> list[int]:
+    """Lines of code, without blank ones, between two cells of prose (or cards of predictions)."""
+    runs = [0]
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and not cell.source.startswith("predict("):
+            runs[-1] += sum(bool(line.strip()) for line in cell.source.splitlines())
+        else:
+            runs.append(0)
+    return runs
+
+
+LONG_RUNS = {"05", "11"}  # being split
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=NAMES)
+def test_no_more_than_45_lines_of_code_without_prose(path):
+    if number_of(path) in LONG_RUNS:
+        pytest.skip("not split yet")
+    assert max(runs_of_code(nbformat.read(path, as_version=4))) <= 45
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=NAMES)
+def test_every_lesson_has_a_view(path):
+    notebook = nbformat.read(path, as_version=4)
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    assert re.search(r"tl\.views\.\w+View\b|tl\.explore\(", code)
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)

@@ -75,6 +75,9 @@ def _plain(layer: Any) -> Tensor | None:
         weight = _fetched(layer)
     if weight is None or weight.dtype not in FLOATS:  # codes of a quantized weight
         return None
+    if type(weight) not in (Tensor, nn.Parameter) and hasattr(weight, "dequantize"):  # torchao's
+        codes, weight = weight, weight.dequantize()
+        weight.made_of = times_written(codes)  # type: ignore[attr-defined]
     # transformers stores GPT-2's as (in, out) already
     return weight.detach() if type(layer).__name__ == "Conv1D" else weight.detach().T
 
@@ -112,6 +115,14 @@ def _adapted(layer: Any) -> Tensor | None:
         return (
             layer.forward(torch.eye(base.shape[0], dtype=base.dtype, device=base.device)) - nothing
         )
+
+
+def stored(weight: Tensor) -> list[Tensor]:
+    """The plain tensors that a weight is stored in: of a quantized one, its codes and scales."""
+    if type(weight) in (Tensor, nn.Parameter) or not hasattr(weight, "__tensor_flatten__"):
+        return [weight]
+    names, _ = weight.__tensor_flatten__()  # type: ignore[attr-defined]
+    return [part for name in names for part in stored(getattr(weight, name))]
 
 
 def times_written(weight: Tensor) -> int:

@@ -5,21 +5,93 @@ from __future__ import annotations
 import importlib.util
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import urlsplit
+
+import torch
 
 from ..files.paths import in_line
 from . import model_inputs as reading
 
 
-def load_text_model(name: str | Path, *, allow_missing: bool = False) -> tuple[Any, Any, str]:
+class LoadOptions(TypedDict, total=False):
+    """How transformers loads a model; all are passed on to it.
+
+    dtype: of the weights, such as "bfloat16" or torch.float16; "auto" takes the file's. By default
+        as transformers chooses, which since version 5 is the file's.
+    device_map: which part goes to which device, such as "auto"; needs accelerate.
+    quantization_config: such as `transformers.TorchAoConfig`; needs the library that it is of.
+    revision: a branch, tag or commit on the hub.
+    subfolder: of the folder or of the hub's repository.
+    token: for the hub, where a model needs one.
+    local_files_only: ask the hub nothing.
+    """
+
+    dtype: torch.dtype | str
+    device_map: str | dict[str, Any]
+    quantization_config: Any
+    revision: str
+    subfolder: str
+    token: str | bool
+    local_files_only: bool
+
+
+_OF_WEIGHTS = ("dtype", "device_map", "quantization_config")
+_DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
+
+
+def checked_options(name: str, device: str, options: LoadOptions, hugging_face: bool) -> None:
+    """
+    Args:
+        hugging_face: whether transformers loads the model from a folder or the hub.
+
+    Raises:
+        TypeError: for an option that does not exist.
+        ValueError: for a dtype that is not one, a device beside a device_map, or an option that this
+            model cannot have.
+        ImportError: for a library that is not installed.
+    """
+    known = LoadOptions.__annotations__
+    for option in options:
+        if option not in known:
+            raise TypeError(f"there is no option {option!r}; there are {', '.join(known)}")
+    if (unused := sorted(set(options) - {"dtype"})) and not hugging_face:
+        raise ValueError(
+            f"{unused[0]} is for models of Hugging Face's; {name!r} comes with a package or was "
+            "written by tl.TextModel.save, and takes only dtype"
+        )
+    dtype = options.get("dtype", "auto")
+    if not (dtype.is_floating_point if isinstance(dtype, torch.dtype) else dtype in _DTYPES):
+        raise ValueError(f"dtype must be one of {', '.join(_DTYPES)}, got {dtype}")
+    if "device_map" in options:
+        if device != "cpu":
+            raise ValueError(f"give device={device!r} or a device_map, not both")
+        if importlib.util.find_spec("accelerate") is None:
+            raise ImportError("a device_map needs the package accelerate: pip install accelerate")
+
+
+def placed(model: Any, where: torch.device, options: LoadOptions) -> Any:
+    """The model where it was asked for; a device_map has placed it, and what is quantized keeps its
+    type."""
+    if "device_map" in options:
+        return model
+    dtype = options.get("dtype", "auto")
+    if dtype == "auto" or "quantization_config" in options:
+        return model.to(where)
+    return model.to(where, getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+
+
+def load_text_model(
+    name: str | Path, *, allow_missing: bool = False, **chosen: Any
+) -> tuple[Any, Any, str]:
     """(model, tokenizer, name to show).
 
     Args:
         allow_missing: see `TextModel.from_pretrained`.
+        chosen: `LoadOptions`.
 
     Raises:
         FileNotFoundError: when there is no such model here and it cannot be fetched.
@@ -34,14 +106,15 @@ def load_text_model(name: str | Path, *, allow_missing: bool = False) -> tuple[A
         return (*load_wheel(str(name)), str(name))
     if str(name) in PICTURES:
         raise ValueError(f"{name} reads images; load it with tl.ImageModel.from_pretrained")
-    source, local, options = _source_of(name)
+    source, local, options = _source_of(name, chosen)
+    of_files = {k: v for k, v in options.items() if k not in _OF_WEIGHTS}
     with _told_if_not_fetched(name, ("shipped", *WHEELS)):
-        tokenizer = load_hugging_face_tokenizer(source, **options)  # the smaller files first
+        tokenizer = load_hugging_face_tokenizer(source, **of_files)  # the smaller files first
         model = load_hugging_face(source, _auto_class, allow_missing=allow_missing, **options)
     return model, tokenizer, Path(source).name if local else str(name)
 
 
-def _source_of(name: str | Path) -> tuple[str, bool, dict[str, Any]]:
+def _source_of(name: str | Path, chosen: Mapping[str, Any]) -> tuple[str, bool, dict[str, Any]]:
     """(folder or name on the hub, whether it is a folder, options for transformers).
 
     Raises:
@@ -54,16 +127,19 @@ def _source_of(name: str | Path) -> tuple[str, bool, dict[str, Any]]:
             "'transformer-lab-notebooks[hub]'"
         )
     folder = Path(name).expanduser()
-    if folder.is_dir() and not (folder / "config.json").exists():
+    inside = folder / chosen.get("subfolder", "")
+    if folder.is_dir() and not (inside / "config.json").exists():
         raise FileNotFoundError(
-            f"{in_line(folder)} does not hold a model: config.json is missing. Give a folder "
+            f"{in_line(inside)} does not hold a model: config.json is missing. Give a folder "
             "written by save_pretrained or by TextModel.save"
         )
     if not folder.is_dir() and is_a_path(str(name)):
         raise FileNotFoundError(f"the folder {name} does not exist")
     local = folder.is_dir()
+    if local and "revision" in chosen:
+        raise ValueError(f"a revision is of a model on the hub, and {in_line(folder)} is a folder")
     options = {} if local or _hub_is_reachable() else {"local_files_only": True}
-    return str(folder) if local else str(name), local, options
+    return str(folder) if local else str(name), local, {**chosen, **options}
 
 
 @contextmanager
@@ -78,7 +154,9 @@ def _told_if_not_fetched(name: str | Path, wheels: Iterable[str]) -> Iterator[No
         raise _not_fetched(name, error, list(wheels)) from error
 
 
-def load_image_model(name: str | Path, *, allow_missing: bool = False) -> tuple[Any, Any, str]:
+def load_image_model(
+    name: str | Path, *, allow_missing: bool = False, **chosen: Any
+) -> tuple[Any, Any, str]:
     """(model, image processor or None, name to show); see `load_text_model`.
 
     Raises:
@@ -91,9 +169,10 @@ def load_image_model(name: str | Path, *, allow_missing: bool = False) -> tuple[
         return (*load_wheel(str(name)), str(name))
     if str(name) in ("shipped", *WHEELS):
         raise ValueError(f"{name} reads text; load it with tl.TextModel.from_pretrained")
-    source, local, options = _source_of(name)
+    source, local, options = _source_of(name, chosen)
+    of_files = {k: v for k, v in options.items() if k not in _OF_WEIGHTS}
     with _told_if_not_fetched(name, PICTURES):
-        processor = load_image_processor(source, **options)
+        processor = load_image_processor(source, **of_files)
         model = load_hugging_face(source, _image_class, allow_missing=allow_missing, **options)
     tower = reading.pictures_side(model)
     if tower is None:

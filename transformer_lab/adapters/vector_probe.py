@@ -294,7 +294,9 @@ class VectorProbe:
         """
         found = x[:-2] - x[-2]
         off = (mix @ found - (x[-1] - x[-2])).norm()
-        if float(off) > 1e-3 * float((x[-1] - x[-2]).norm()):
+        dtype = next((w.dtype for w in self.network.module.parameters()), torch.float32)
+        rounded = 4 * torch.finfo(dtype).eps if dtype.is_floating_point else 0.0
+        if float(off) > max(1e-3, rounded) * float((x[-1] - x[-2]).norm()):
             raise PartsError(
                 "there are more than norms and linear layers between the layers of "
                 f"{self.network.name}, so the effect of one head's output cannot be computed on "

@@ -10,7 +10,7 @@ from transformer_lab.lessons.graders import find
 from transformer_lab.lessons.presets import Lesson
 
 
-def grade(name: str, answer: Any, *, seconds: float = 20.0) -> None:
+def grade(name: str, answer: Any, *, seconds: float | None = None) -> None:
     """Check a student's answer to an exercise; returns when it is right.
 
     Whatever the notebook has made of its parameters, it is the student's own function that is
@@ -19,7 +19,7 @@ def grade(name: str, answer: Any, *, seconds: float = 20.0) -> None:
     Args:
         name: "lesson/function".
         answer: what stands under that name in the student's notebook.
-        seconds: time limit for all cases together.
+        seconds: time limit for all cases together; by default twice the exercise's own.
 
     Raises:
         AssertionError: it is wrong, with what the check found.
@@ -31,6 +31,7 @@ def grade(name: str, answer: Any, *, seconds: float = 20.0) -> None:
     import torch
 
     settings = Lesson(lesson, "quick", torch.device("cpu"), 0, "graded")
-    result = check(Exercise(find(lesson, function), written, settings), seconds=seconds)
+    grader = find(lesson, function)
+    result = check(Exercise(grader, written, settings), seconds=seconds or 2 * grader.seconds)
     if type(result) is not CheckResult or not result.passed:
         raise AssertionError(result.diagnosis)

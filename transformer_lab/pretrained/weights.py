@@ -46,18 +46,23 @@ def load_hugging_face(
     """
     import transformers
 
-    folder = Path(source) if Path(source).is_dir() else None
+    folder = _folder_of(source, options)
     options = {**options, "trust_remote_code": False}
     if folder is not None:
         options["local_files_only"] = True
+    of_weights = ("dtype", "device_map", "quantization_config")
     with silence(), told(folder):
         tensors = None if folder is None else look_at(folder)
         config = transformers.AutoConfig.from_pretrained(
-            str(source), **{k: v for k, v in options.items() if k != "dtype"}
+            str(source), **{k: v for k, v in options.items() if k not in of_weights}
         )
         chosen = pick(config)
-        if tensors is not None and folder is not None:
-            _check_fit(shape_of(chosen, config), tensors, folder)
+        shape = shape_of(chosen, config)
+        quantized = getattr(config, "quantization_config", None) is not None
+        if tensors is not None and folder is not None and not quantized:
+            _check_fit(shape, tensors, folder)
+        if not (quantized or "quantization_config" in options or "device_map" in options):
+            _check_memory(source, shape, options.get("dtype", "auto"), config)
         model, report = chosen.from_pretrained(
             str(source), config=config, output_loading_info=True, use_safetensors=True, **options
         )
@@ -81,7 +86,7 @@ def load_hugging_face_tokenizer(source: str | Path, **options: Any) -> Any:
     """The tokenizer of a folder or a name; errors as in `load_hugging_face`."""
     import transformers
 
-    folder = Path(source) if Path(source).is_dir() else None
+    folder = _folder_of(source, options)
     options = {**options, "trust_remote_code": False}
     with silence(), told(folder, "tokenizer"):
         if folder is not None:
@@ -99,7 +104,7 @@ def load_image_processor(source: str | Path, **options: Any) -> Any:
     `load_hugging_face`."""
     import transformers
 
-    folder = Path(source) if Path(source).is_dir() else None
+    folder = _folder_of(source, options)
     options = {**options, "trust_remote_code": False}
     with silence(), told(folder, "image processor"):
         if folder is not None:
@@ -108,6 +113,30 @@ def load_image_processor(source: str | Path, **options: Any) -> Any:
                 return None
             options["local_files_only"] = True
         return transformers.AutoImageProcessor.from_pretrained(str(source), **options)
+
+
+def _folder_of(source: str | Path, options: Mapping[str, Any]) -> Path | None:
+    return Path(source) / options.get("subfolder", "") if Path(source).is_dir() else None
+
+
+def _check_memory(source: Any, shape: Any, dtype: torch.dtype | str, config: Any) -> None:
+    """
+    Raises:
+        FileError: where the weights alone take more memory than is free.
+    """
+    import psutil
+
+    if dtype == "auto":
+        dtype = getattr(config, "dtype", None) or torch.float32
+    kind = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    count = sum(p.numel() for p in shape.parameters())
+    needed, free = count * kind.itemsize, psutil.virtual_memory().available
+    if needed > free:
+        raise FileError(
+            f"{source} has {count:,} weights, which take {needed / 2**30:.1f} GiB in "
+            f"{str(kind).removeprefix('torch.')}, and {free / 2**30:.1f} GiB are free; use a narrower "
+            'dtype, a quantization_config, or device_map="auto", which keeps parts on the disk'
+        )
 
 
 def fill(model: nn.Module, state: Mapping[str, Tensor], source: Any, **options: Any) -> None:
@@ -170,7 +199,13 @@ def check(
 
 def _not_finite(model: nn.Module) -> list[str]:
     tensors = {**dict(model.named_parameters()), **model.state_dict()}
-    return sorted(name for name, t in tensors.items() if t.is_floating_point() and not _finite(t))
+    return sorted(
+        name
+        for name, t in tensors.items()
+        # quantized weights are tensors of other classes; what is offloaded has no numbers here
+        if type(t) in (Tensor, nn.Parameter) and t.is_floating_point() and not t.is_meta
+        if not _finite(t)
+    )
 
 
 def _finite(t: Tensor) -> bool:
@@ -256,8 +291,8 @@ def told(folder: Path | None, what: str = "model") -> Iterator[None]:
     The tokenizers' library panics with an exception that is not even an `Exception`."""
     try:
         yield
-    except (FileError, KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
+    except (FileError, KeyboardInterrupt, SystemExit, GeneratorExit, ImportError):
+        raise  # transformers says which library is not installed, and how to get it
     except BaseException as error:
         if folder is None:
             raise

@@ -80,7 +80,7 @@ class _Wrong(Exception):
         self.status = status
 
 
-def check(exercise: Exercise, *, seconds: float = 10.0) -> CheckResult:
+def check(exercise: Exercise, *, seconds: float | None = None) -> CheckResult:
     """Run an exercise on its test cases and report whether it is right, or what went wrong.
 
     Nothing that the learner's function or class does raises an error here: wrong types and shapes, NaN,
@@ -90,7 +90,7 @@ def check(exercise: Exercise, *, seconds: float = 10.0) -> CheckResult:
 
     Args:
         exercise: an exercise defined with `@exercise(...)`.
-        seconds: time limit for all cases together.
+        seconds: time limit for all cases together; by default the exercise's own.
 
     Raises:
         TypeError: the argument is not an exercise.
@@ -103,6 +103,7 @@ def check(exercise: Exercise, *, seconds: float = 10.0) -> CheckResult:
     import torch
 
     started, printed, notes = time.monotonic(), "", []
+    seconds = exercise.grader.seconds if seconds is None else seconds
     exercise.passed = False
     grader, cases = exercise.grader, exercise.grader.cases()
     run = partial(grader.run, exercise.yours)

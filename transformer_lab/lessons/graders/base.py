@@ -170,6 +170,7 @@ class Grader:
             `Unfit` for what cannot be used.
         noun: what returns that tensor, in words.
         retired: whether no lesson asks for it any more; answers in older copies are still checked.
+        seconds: time limit for all cases together; an answer that is trained needs more.
     """
 
     reference: Callable[..., Any]
@@ -180,6 +181,7 @@ class Grader:
     use: Callable[..., Tensor] | None = None
     noun: str = "function"
     retired: bool = False
+    seconds: float = 10.0
 
     @property
     def name(self) -> str:

@@ -189,10 +189,13 @@ def _points(notebook: Any) -> dict[str, int]:
 
 
 def _parts(solution: Callable) -> list[Callable]:
-    """The functions that a solution is written as: itself, or the methods of a class."""
+    """The functions that a solution is written as: itself, or the methods of a class and of the
+    classes in it."""
     if not isinstance(solution, type):
         return [solution]
-    return [part for part in vars(solution).values() if inspect.isfunction(part)]
+    inside = [part for part in vars(solution).values() if inspect.isfunction(part)]
+    nested = [part for part in vars(solution).values() if isinstance(part, type)]
+    return [*(method for part in nested for method in _parts(part)), *inside]
 
 
 def _body(function: Callable) -> str:
@@ -209,15 +212,29 @@ def _flat(text: str) -> str:
 
 def _with_solution(stub: str, solution: Callable) -> str:
     """The stub with the solution where it raises, in each method of a class, between nbgrader's
-    markers."""
+    markers. A method that the stub does not have follows the one before it."""
+    raising = re.compile(rf"^([ \t]*){STUB}\b.*$", re.MULTILINE)
+    heads = re.findall(rf"def (\w+)\((?:(?!\bdef )(?!{STUB}).|\n)*{STUB}", stub)
+    groups: list[list[Callable]] = []
     for part in _parts(solution):
-        head = re.search(rf"^[ \t]*def {part.__name__}\(", stub, re.MULTILINE)
-        start = head.start() if head else 0
-        found = re.compile(rf"^([ \t]*){STUB}\b.*$", re.MULTILINE).search(stub, start)
-        if found is None:
-            raise FileError(f"the stub of {part.__qualname__} has no line `{STUB}`")
-        block = f"### BEGIN SOLUTION\n{_body(part)}\n### END SOLUTION"
-        stub = stub[: found.start()] + textwrap.indent(block, found[1]) + stub[found.end() :]
+        if len(groups) < len(heads) and part.__name__ == heads[len(groups)]:
+            groups.append([part])
+        elif groups:
+            groups[-1].append(part)
+    if not heads or len(groups) < len(heads):
+        raise FileError(f"the stub of {solution.__qualname__} has no line `{STUB}` for each part")
+    start = 0
+    for part, *helpers in groups:
+        found = raising.search(stub, start)
+        assert found is not None  # heads were found with it
+        lines = [
+            textwrap.indent(f"### BEGIN SOLUTION\n{_body(part)}", found[1]),
+            *(f"\n{inspect.getsource(helper).rstrip()}" for helper in helpers),
+            f"{found[1]}### END SOLUTION",
+        ]
+        block = "\n".join(lines)
+        stub = stub[: found.start()] + block + stub[found.end() :]
+        start = found.start() + len(block)
     return stub
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ...adapters.linear import stored
 from ...adapters.lookup import hugging_face_of, network_of
 from ...adapters.network import Inputs, Network
 from ...graphs.block_walks import NAME
@@ -77,6 +78,14 @@ def why_not(model: Travelling) -> str:
     """Why a model cannot travel in a page, as the end of a sentence; "" where it can, if it exports."""
     if isinstance(model, PictureModel) and model.why:
         return model.why
+    weights = list(network_of(model.model).module.parameters())
+    if any(p.is_meta for p in weights):
+        return "some of its weights are not in memory; load it without a device_map"
+    if any(stored(p)[0] is not p for p in weights):
+        return "its weights are quantized; a page quantizes them itself, so load it without"
+    if narrow := {p.dtype for p in weights} & {torch.float16, torch.bfloat16}:
+        name = str(narrow.pop()).removeprefix("torch.")
+        return f"it computes in {name}, and a page in float32; load it with dtype='float32'"
     if is_ours(model) or type(model.model) is PictureClassifier or hugging_face_of(model.model):
         return ""
     name = type(model.model).__name__

@@ -1,0 +1,174 @@
+"""What `from_pretrained` passes on to transformers, and that what it loads is as exact as eager attention."""
+
+import shutil
+
+import pytest
+import torch
+
+import transformer_lab as tl
+from tests.hostile.hub_folders import words
+from tests.missing import package
+from transformer_lab.pretrained import weights
+
+transformers = package("transformers")
+TEXT = "the keys w0 w1 w2 w3"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A small Llama as Hugging Face's libraries write it."""
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=52, hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2,
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("hub") / "llama"
+    transformers.LlamaForCausalLM(config).save_pretrained(path)
+    words().save_pretrained(path)
+    return path
+
+
+def int8():
+    package("torchao")
+    from torchao.quantization import Int8WeightOnlyConfig
+
+    return transformers.TorchAoConfig(Int8WeightOnlyConfig())
+
+
+def offloaded(folder):
+    """Its second layer and its head stay on the disk until they are used."""
+    package("accelerate")
+    here = ("embed_tokens", "norm", "rotary_emb", "layers.0")
+    return {f"model.{part}": "cpu" for part in here} | {"model.layers.1": "disk", "lm_head": "cpu"}
+
+
+WAYS = {  # name -> (options, how far sums of this precision may be apart)
+    "as it is": (lambda folder: {}, 1e-5),
+    "float16": (lambda folder: {"dtype": "float16"}, 2e-3),
+    "bfloat16": (lambda folder: {"dtype": torch.bfloat16}, 2e-2),
+    "int8": (lambda folder: {"quantization_config": int8()}, 1e-5),
+    "offloaded": (lambda folder: {"device_map": offloaded(folder)}, 1e-5),
+}
+
+
+def without_head(model, layer, head):
+    """transformers' own pass with a head's part of the output projection's input at 0."""
+
+    def silence(module, args):
+        size = model.config.head_dim
+        args[0][..., head * size : (head + 1) * size] = 0
+
+    return model.model.layers[layer].self_attn.o_proj.register_forward_pre_hook(silence)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.filterwarnings("ignore")
+def test_maps_edits_sweeps_gradients_and_circuits_are_those_of_eager_attention(
+    folder, way, tmp_path
+):
+    options, apart = WAYS[way]
+    more = {"offload_folder": tmp_path / "off"} if way == "offloaded" else {}
+    model = tl.TextModel.from_pretrained(folder, **options(folder))
+    eager = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, attn_implementation="eager", **options(folder), **more
+    ).eval()
+    ids = torch.tensor([model.tokenizer.encode(TEXT)])
+    trace = model.trace(TEXT, keep="all")
+    with torch.no_grad():
+        plain = eager(ids, output_attentions=True)
+        assert (trace.logits - plain.logits).abs().max() <= apart
+        for layer, wanted in enumerate(plain.attentions):
+            assert (trace.pattern(layer) - wanted[0]).abs().max() <= apart
+        with without_head(eager, 1, 2):
+            wanted = eager(ids).logits
+    with tl.edit(model, tl.ablate(1, 2)):
+        edited = model.trace(TEXT).logits
+    assert (edited - wanted).abs().max() <= apart < (edited - trace.logits).abs().max()
+    token = int(ids[0, -1])
+    sweep = tl.sweep_heads(model.model, ids[:, :-1], token=token)
+    assert (
+        abs(sweep.values[1, 2] - (likely(wanted, token) - likely(plain.logits, token))) <= 9 * apart
+    )
+    effects = tl.estimate_effects(model.model, ids[:, :-1], token=token)
+    slope = slope_of(eager, ids, token)
+    assert abs(effects.values[1, 2] + slope) <= 9 * apart + 0.05 * abs(slope)
+    whole = transformers.LlamaForCausalLM.from_pretrained(folder).eval()
+    if way != "offloaded":
+        state = {n: p.dequantize() if way == "int8" and hasattr(p, "scale") else p
+                 for n, p in model.model.named_parameters()}  # fmt: skip
+        whole.load_state_dict({n: p.detach().float() for n, p in state.items()}, strict=False)
+    circuits = [
+        tl.circuits.ov_circuit(tl.TextModel(m, model.tokenizer), 1, 2) for m in (model.model, whole)
+    ]
+    rows = [circuit.row(7).float() for circuit in circuits]
+    assert (rows[0] - rows[1]).abs().max() <= 9 * apart * rows[1].abs().max()
+
+
+def likely(logits, token):
+    """The log-probability of a token after the last but one."""
+    return float(logits[0, -2].float().log_softmax(-1)[token])
+
+
+def slope_of(eager, ids, token):
+    """How the log-probability changes with the size of head 1.2, by transformers' own gradient."""
+    size = torch.ones((), requires_grad=True)
+
+    def scaled(module, args):
+        z = args[0]
+        return (torch.cat([z[..., :32], z[..., 32:48] * size.to(z), z[..., 48:]], -1),)
+
+    with eager.model.layers[1].self_attn.o_proj.register_forward_pre_hook(scaled):
+        eager(ids).logits[0, -2].float().log_softmax(-1)[token].backward()
+    return float(size.grad)
+
+
+def test_a_subfolder_is_a_model_of_its_own(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "outer" / "inner")
+    assert tl.TextModel.from_pretrained(tmp_path / "outer", subfolder="inner").kind == "decoder"
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("name", "options", "error", "why"),
+    [
+        (None, {"nice": 1}, TypeError, "there is no option 'nice'; there are dtype, device_map"),
+        (None, {"dtype": "int8"}, ValueError, "dtype must be one of auto, float32.*, got int8"),
+        (None, {"dtype": torch.int8}, ValueError, "dtype must be one of"),
+        (None, {"revision": "main"}, ValueError, "a revision is of a model on the hub, and .* is a folder"),
+        (None, {"subfolder": "x"}, FileNotFoundError, "x does not hold a model: config.json is missing"),
+        (None, {"device": "auto", "device_map": "cpu"}, ValueError, "or a device_map, not both"),
+        ("shipped", {"revision": "main"}, ValueError, "revision is for models of Hugging Face's; 'shipped'"),
+    ],
+)  # fmt: skip
+def test_options_that_do_not_fit_are_refused(folder, name, options, error, why):
+    with pytest.raises(error, match=why):
+        tl.TextModel.from_pretrained(name or folder, **options)
+
+
+@pytest.mark.badinput
+def test_more_weights_than_there_is_memory_and_a_missing_library(folder, monkeypatch):
+    free = type("Memory", (), {"available": 100_000})
+    with monkeypatch.context() as patch:
+        patch.setattr("psutil.virtual_memory", lambda: free)
+        with pytest.raises(
+            weights.FileError, match=r"weights, which take 0.0 GiB in float32, and 0.0 GiB are"
+        ):
+            tl.TextModel.from_pretrained(folder)
+    if not transformers.utils.is_bitsandbytes_available():
+        config = transformers.BitsAndBytesConfig(load_in_8bit=True)
+        with pytest.raises(ImportError, match="requires bitsandbytes"):
+            tl.TextModel.from_pretrained(folder, quantization_config=config)
+
+
+@pytest.mark.parametrize(
+    ("way", "why"),
+    [("int8", "its weights are quantized; a page quantizes them"), ("offloaded", "are not in memory"),
+     ("bfloat16", "it computes in bfloat16, and a page in float32")],
+)  # fmt: skip
+def test_a_model_that_cannot_travel_stays_explorable(folder, way, why):
+    model = tl.TextModel.from_pretrained(folder, **WAYS[way][0](folder))
+    view = tl.explore(model, TEXT, layer=1, head=2)
+    view.edits = [tl.ablate(1, 2)]
+    assert "layer 1, head 2" in view.sentence
+    with pytest.raises(ValueError, match=why):
+        view.save_html("never.html", model=True)
