@@ -26,6 +26,7 @@ PARTS: dict[str, tuple[str, str | None]] = {
     "03": ("encoder", "heads"),
     "04": ("encoder", "block"),
     "05": ("decoder", None),
+    "05b": ("decoder", None),
     "06": ("decoder", "embeddings"),
     "07": ("encoder-decoder", "attention"),
     "08": ("encoder-decoder", "cross-attention"),

@@ -11,17 +11,6 @@ import transformer_lab as tl
 from transformer_lab.lessons.graders.lesson_05 import config_of
 from transformer_lab.lessons.solutions import lesson_05 as solutions
 
-# -- rotary: one function, whose steps can be exchanged ---------------------------------------------
-
-
-def rotary_complex(x, base=10000.0):
-    half = x.shape[-1] // 2
-    rates = base ** (-torch.arange(half) / half)
-    angles = torch.outer(torch.arange(x.shape[-2]).float(), rates)
-    pairs = torch.complex(x[..., :half].float(), x[..., half:].float())
-    turned = pairs * torch.polar(torch.ones_like(angles), angles)
-    return torch.cat([turned.real, turned.imag], -1).to(x.dtype)
-
 
 def rotary_rolled(x, base=10000.0, first=0, sign=1.0, power=2.0, axis=-2):
     d = x.shape[-1]
@@ -31,12 +20,6 @@ def rotary_rolled(x, base=10000.0, first=0, sign=1.0, power=2.0, axis=-2):
             angles[place, i] = (place + first) / base ** (power * (i % (d // 2)) / d)
     signs = torch.where(torch.arange(d) < d // 2, -1.0, 1.0) * sign
     return x * angles.cos() + x.roll(d // 2, -1) * angles.sin() * signs
-
-
-def rotary_neighbours(x, base=10000.0, **more):
-    d = x.shape[-1]
-    order = torch.cat([torch.arange(0, d, 2), torch.arange(1, d, 2)])
-    return rotary_rolled(x[..., order], base, **more)[..., order.argsort()]
 
 
 # -- the modules, each with steps that can be exchanged ----------------------------------------------
@@ -175,8 +158,6 @@ def no_super(config):
 
 
 RIGHT = [
-    ("rotary", rotary_complex),
-    ("rotary", rotary_rolled),
     ("SelfAttention", Attention),
     ("SelfAttention", FusedAttention),
     ("Block", BlockByParts),
@@ -194,20 +175,6 @@ def test_right_answers_are_accepted(name, made, judged):
 
 # what was done -> (exercise, answer, words of the diagnosis)
 WRONG = {
-    "neighbours": ("rotary", rotary_neighbours, ["pair neighbours"]),
-    "backwards": ("rotary", lambda x: rotary_rolled(x, sign=-1.0), ["other way round"]),
-    "from 1": ("rotary", lambda x: rotary_rolled(x, first=1), ["begin at 1"]),
-    "slow": ("rotary", lambda x: rotary_rolled(x, power=1.0), ["half as far"]),
-    "not at all": ("rotary", lambda x: x * 1.0, ["comes back as it was"]),
-    "another base": ("rotary", lambda x: rotary_rolled(x, 1000.0), ["base"]),
-    "neighbours, from 1": (
-        "rotary", lambda x: rotary_neighbours(x, first=1),
-        ["Two things at once", "pair neighbours", "begin at 1"],
-    ),
-    "backwards and slow": (
-        "rotary", lambda x: rotary_rolled(x, sign=-1.0, power=1.0),
-        ["Two things at once", "other way round", "half as far"],
-    ),
     "no scale": ("SelfAttention", attention(scale=lambda self, d: 1.0), ["√d_head"]),
     "√ of d_model": ("SelfAttention", attention(scale=lambda self, d: 12**0.5), ["√d_model"]),
     "no mask": ("SelfAttention", attention(causal=False), ["Nothing is hidden"]),
@@ -304,10 +271,6 @@ def test_wrong_answers_are_named(mistake, judged):
     result = judged(f"05/{name}", made, seconds=30)
     assert not result.passed
     assert all(word in result.diagnosis for word in words), result.diagnosis
-
-
-def test_checks_of_rotary_never_crash(never_crashes):
-    never_crashes("05/rotary", solutions.rotary)
 
 
 class Stub(nn.Module):

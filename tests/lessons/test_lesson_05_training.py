@@ -10,43 +10,6 @@ from torch import nn
 from transformer_lab.lessons.solutions import lesson_05 as solutions
 
 
-def gradient_by_index(loss, weight, eps=1e-3, low=-1, by=2):
-    slopes = []
-    for index in torch.cartesian_prod(*[torch.arange(n) for n in weight.shape]).view(
-        -1, weight.dim()
-    ):
-        place, tried = tuple(index.tolist()), []
-        kept = weight.data[place].item()
-        for side in (1, low):
-            weight.data[place] = kept + side * eps
-            tried.append(float(loss()))
-        weight.data[place] = kept
-        slopes.append((tried[0] - tried[1]) / (by * eps))
-    return torch.tensor(slopes).view(weight.shape)
-
-
-def gradient_by_steps(loss, weight, eps=1e-3):
-    found = torch.empty_like(weight)
-    for i in range(weight.numel()):
-        step = torch.zeros(weight.numel(), dtype=weight.dtype)
-        step[i] = eps
-        step = step.view_as(weight)
-        weight += step
-        up = loss()
-        weight -= 2 * step
-        found.view(-1)[i] = (up - loss()) / (2 * eps)
-        weight += step
-    return found
-
-
-def never_put_back(loss, weight, eps=1e-3):
-    before = weight.view(-1)[0]  # a view, which changes with the weight
-    weight.view(-1)[0] += eps
-    up = loss()
-    weight.view(-1)[0] = before
-    return torch.full_like(weight, float(up))
-
-
 def loop_with_scheduler(
     model, batches, steps, lr, warmup, clip, zero=True, cosine=True, cut=True, shift=0, kind="AdamW"
 ):
@@ -77,28 +40,6 @@ def loop_with_scheduler(
     return torch.stack(rows)
 
 
-def gpt2_by_replace(theirs, n_layers, order=("query", "key", "value"), turn_square=True):
-    ours = {}
-    renamed = {
-        "transformer.": "", "wte": "embedding", "wpe": "positions", "ln_f": "norm", "h.": "blocks.",
-        "ln_1": "norm1", "ln_2": "norm2", "mlp.c_fc": "up", "mlp.c_proj": "down",
-        "attn.c_proj": "attention.out", "lm_head": "head",
-    }  # fmt: skip
-    for name, weight in theirs.items():
-        for old, new in renamed.items():
-            name = name.replace(old, new)
-        square = name.endswith("attention.out.weight")
-        if weight.dim() == 2 and name.startswith("blocks") and (turn_square or not square):
-            weight = weight.T
-        if "c_attn" not in name:
-            ours[name] = weight
-            continue
-        third = len(weight) // 3
-        for i, part in enumerate(order):
-            ours[name.replace("attn.c_attn", f"attention.{part}")] = weight[i * third :][:third]
-    return ours
-
-
 def loop_in_order(model, batches, steps, lr, warmup, clip):
     optimizer, told = torch.optim.AdamW(model.parameters()), []
     for step in range(steps):
@@ -115,13 +56,57 @@ def loop_in_order(model, batches, steps, lr, warmup, clip):
     return torch.tensor(told)
 
 
+def generate_with_room(model, tokens, n, n_ctx, choose):
+    """A tensor with room for everything, filled in."""
+    batch, length = tokens.shape
+    text = tokens.new_zeros(batch, length + n)
+    text[:, :length] = tokens
+    with torch.inference_mode():
+        for i in range(length, length + n):
+            text[:, i] = choose(model(text[:, max(0, i - n_ctx) : i]).select(1, -1))
+    return text.clone()
+
+
+@torch.no_grad()
+def generate_by_rows(model, tokens, n, n_ctx, choose):
+    """Lists, and a while loop."""
+    rows = tokens.tolist()
+    while len(rows[0]) < tokens.shape[1] + n:
+        logits = model(torch.tensor([row[-n_ctx:] for row in rows]))
+        for row, token in zip(rows, choose(logits[:, -1, :]).tolist(), strict=True):
+            row.append(token)
+    return torch.tensor(rows)
+
+
+def generate_again(model, tokens, n, n_ctx, choose):
+    """Calls itself."""
+    if n == 0:
+        return tokens
+    with torch.no_grad():
+        new = choose(model(tokens[:, -n_ctx:])[:, -1])
+    return generate_again(model, torch.hstack((tokens, new.unsqueeze(1))), n - 1, n_ctx, choose)
+
+
+def generated(window=None, row=-1, keep=None, grad=False):
+    """A wrong `generate` in one way or another."""
+
+    def wrong(model, tokens, n, n_ctx, choose):
+        with torch.set_grad_enabled(grad):
+            for _ in range(n):
+                read = tokens if window is None else window(tokens, n_ctx)
+                new = choose(model(read)[:, row])[:, None]
+                tokens = torch.cat((tokens, new), 1)
+        return tokens if keep is None else keep(tokens, n)
+
+    return wrong
+
+
 RIGHT = [
-    ("numerical_gradient", gradient_by_index),
-    ("numerical_gradient", gradient_by_steps),
+    ("generate", generate_with_room),
+    ("generate", generate_by_rows),
+    ("generate", generate_again),
     ("train_loop", loop_with_scheduler),
     ("train_loop", loop_in_order),
-    ("from_gpt2", gpt2_by_replace),
-    ("from_gpt2", lambda t, n: dict(reversed(gpt2_by_replace(t, n).items()))),
 ]
 
 
@@ -133,22 +118,6 @@ def test_right_answers_are_accepted(name, made, judged):
 
 # what was done -> (exercise, answer, words of the diagnosis)
 WRONG = {
-    "one side": (
-        "numerical_gradient", lambda f, w, e: gradient_by_index(f, w, e, low=0, by=1), ["both sides"],
-    ),
-    "not halved": (
-        "numerical_gradient", lambda f, w, e: gradient_by_index(f, w, e, by=1), ["2 · eps apart"],
-    ),
-    "own eps": ("numerical_gradient", lambda f, w, e: gradient_by_index(f, w), ["Use `eps`"]),
-    "sign": ("numerical_gradient", lambda f, w, e: -gradient_by_index(f, w, e), ["sign is wrong"]),
-    "only differences": (
-        "numerical_gradient", lambda f, w, e: gradient_by_index(f, w, e) * 2 * e, ["difference of two"],
-    ),
-    "a view kept": ("numerical_gradient", never_put_back, ["not what it was", ".clone()"]),
-    "not halved, and the sign": (
-        "numerical_gradient", lambda f, w, e: -gradient_by_index(f, w, e, by=1),
-        ["Two things at once", "2 · eps apart", "sign is wrong"],
-    ),
     "no zero_grad": (
         "train_loop", lambda *a: loop_with_scheduler(*a, zero=False), ["never set to 0"],
     ),
@@ -161,29 +130,20 @@ WRONG = {
         "train_loop", lambda *a: loop_with_scheduler(*a, cut=False, cosine=False),
         ["Two things at once", "not clipped", "does not fall"],
     ),
-    "not turned": (
-        "from_gpt2", lambda t, n: gpt2_by_replace(t, n, turn_square=False), ["is square"],
+    "the whole text": ("generate", generated(), ["the last `n_ctx`"]),
+    "the first tokens": ("generate", generated(lambda t, n: t[:, :n]), ["the *first* `n_ctx`"]),
+    "only the newest": ("generate", generated(lambda t, n: t[:, -1:]), ["only the newest token"]),
+    "the first row": (
+        "generate", generated(lambda t, n: t[:, -n:], row=0), ["logits of the first position"],
     ),
-    "order": (
-        "from_gpt2", lambda t, n: gpt2_by_replace(t, n, ("key", "query", "value")),
-        ["Query and key have changed places"],
+    "only what is new": (
+        "generate", generated(lambda t, n: t[:, -n:], keep=lambda t, n: t[:, -n:]),
+        ["only what was written"],
     ),
-    "nothing turned": (
-        "from_gpt2", lambda t, n: {k: w.t() if k.endswith("up.weight") else w
-                                   for k, w in gpt2_by_replace(t, n).items()},
-        ["up.weight", "(in, out)"],
-    ),
-    "one missing": (
-        "from_gpt2", lambda t, n: {k: w for k, w in gpt2_by_replace(t, n).items() if k != "norm.bias"},
-        ["`norm.bias` is missing"],
-    ),
-    "lists": (
-        "from_gpt2", lambda t, n: {k: w.tolist() for k, w in gpt2_by_replace(t, n).items()},
-        ["is a list, not a tensor"],
-    ),
-    "order, and not turned": (
-        "from_gpt2", lambda t, n: gpt2_by_replace(t, n, ("query", "value", "key"), False),
-        ["Two things at once", "is square", "Key and value"],
+    "gradients on": ("generate", generated(lambda t, n: t[:, -n:], grad=True), ["torch.no_grad()"]),
+    "the first row, and only what is new": (
+        "generate", generated(lambda t, n: t[:, -n:], row=0, keep=lambda t, n: t[:, -n:]),
+        ["Two things at once", "first position", "only what was written"],
     ),
 }  # fmt: skip
 
@@ -196,25 +156,6 @@ def test_wrong_answers_are_named(mistake, judged):
     assert all(word in result.diagnosis for word in words), result.diagnosis
 
 
-@pytest.mark.parametrize("name", ["numerical_gradient", "train_loop"])
-def test_checks_never_crash(name, never_crashes):
-    never_crashes(f"05/{name}", getattr(solutions, name), torch.float64)
-
-
-@pytest.mark.parametrize(
-    ("made", "said"),
-    [
-        (lambda *_: None, "returned nothing"),
-        (lambda *_: [1, 2], "returned a list; return a dict"),
-        (lambda *_: {}, "`embedding.weight` is missing"),
-        (lambda *_: {}["x"], "KeyError"),
-        (
-            lambda t, n: {**gpt2_by_replace(t, n), "more": t["lm_head.weight"]},
-            "`more` is not a weight",
-        ),
-    ],
-)
-def test_what_is_no_table_of_weights_is_told(made, said, judged):
-    result = judged("05/from_gpt2", made)
-    assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
+def test_checks_never_crash(never_crashes):
+    never_crashes("05/train_loop", solutions.train_loop, torch.float64)
+    never_crashes("05/generate", solutions.generate, torch.int64)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from transformer_lab.lessons.solutions import lesson_11 as solutions
 
@@ -85,6 +86,123 @@ def wrong(step, prompt, n, choose, end=None, *, feed=None, keep=True, row=-1, mo
     return torch.tensor(text)
 
 
+def cut(layer, x, n_heads):
+    batch, n, _ = x.shape
+    return layer(x).view(batch, n, n_heads, -1).permute(0, 2, 1, 3)
+
+
+def cached_fused(attention, x, past, n_heads, rotate):
+    """A dict as past, and PyTorch's kernel with a mask of truths."""
+    past = past or {"n": 0, "k": x.new_zeros(0), "v": x.new_zeros(0)}
+    q, k, v = (cut(getattr(attention, m), x, n_heads) for m in ("query", "key", "value"))
+    q, k = rotate(q, past["n"]), rotate(k, past["n"])
+    if past["n"]:
+        k, v = torch.cat((past["k"], k), 2), torch.cat((past["v"], v), 2)
+    n, m = x.shape[1], k.shape[2]
+    seen = torch.arange(m) <= torch.arange(m - n, m)[:, None]
+    z = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+    return attention.out(z.transpose(1, 2).reshape(x.shape)), {"n": m, "k": k, "v": v}
+
+
+def cached_unrotated(attention, x, past, n_heads, rotate):
+    """Keeps keys as they are, and rotates all of them each time."""
+    q, k, v = (cut(m, x, n_heads) for m in (attention.query, attention.key, attention.value))
+    kept = k if past is None else torch.cat((past[0], k), -2)
+    v = v if past is None else torch.cat((past[1], v), -2)
+    read = kept.shape[-2] - x.shape[1]
+    scores = rotate(q, read) @ rotate(kept, 0).mT / q.shape[-1] ** 0.5
+    scores = scores + torch.full(scores.shape[-2:], -math.inf).triu(read + 1)
+    z = scores.softmax(-1) @ v
+    return attention.out(z.transpose(1, 2).flatten(2)), (kept, v)
+
+
+def cached_one_by_one(attention, x, past, n_heads, rotate):
+    """Reads the new tokens one after the other, so that it needs no mask."""
+    keys, values = ([], []) if past is None else (list(past[0]), list(past[1]))
+    rows = []
+    for i in range(x.shape[1]):
+        at = len(keys)
+        q, k, v = (
+            cut(m, x[:, i : i + 1], n_heads)
+            for m in (attention.query, attention.key, attention.value)
+        )
+        keys.append(rotate(k, at))
+        values.append(v)
+        scores = torch.einsum("bhqd,bhkd->bhqk", rotate(q, at), torch.cat(keys, 2))
+        z = (scores / math.sqrt(q.shape[-1])).softmax(-1) @ torch.cat(values, 2)
+        rows.append(z.transpose(1, 2).flatten(2))
+    return attention.out(torch.cat(rows, 1)), [keys, values]
+
+
+def cached_wrong(start=lambda n: n, keep=lambda old, new: new, shift=1, out=True):
+    """A wrong `cached_attention` in one way or another."""
+
+    def wrong(attention, x, past, n_heads, rotate):
+        q, k, v = (cut(m, x, n_heads) for m in (attention.query, attention.key, attention.value))
+        read = 0 if past is None else past[0].shape[2]
+        q, k = rotate(q, start(read)), rotate(k, start(read))
+        new = (k, v)
+        if past is not None:
+            k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
+        scores = q @ k.mT / q.shape[-1] ** 0.5
+        hidden = torch.ones(scores.shape[-2:]).triu(read + shift).bool()
+        z = (scores.masked_fill(hidden, -math.inf).softmax(-1) @ v).transpose(1, 2).flatten(2)
+        return attention.out(z) if out else z, keep(new, (k, v))
+
+    return wrong
+
+
+def all_again(attention, x, past, n_heads, rotate):
+    """Right numbers, but it reads everything again."""
+    x_all = x if past is None else torch.cat((past, x), 1)
+    result, _ = solutions.cached_attention(attention, x_all, None, n_heads, rotate)
+    return result[:, -x.shape[1] :], x_all
+
+
+def decoder_by_dict(model, tokens, past, attend):
+    """A dict of pasts, changed where it is."""
+    x, past = model.embedding(tokens), dict(past or {})
+    for block in model.blocks:
+        mixed, past[id(block)] = attend(block.attention, block.norm1(x), past.get(id(block)))
+        x = x + mixed
+        x = x + block.down(F.gelu(block.up(block.norm2(x))))
+    return F.linear(model.norm(x), model.embedding.weight), past
+
+
+def decoder_by_zip(model, tokens, past, attend):
+    x = F.embedding(tokens, model.embedding.weight)
+    past, kept = past if past is not None else [None] * len(model.blocks), ()
+    for block, before in zip(model.blocks, past, strict=True):
+        mixed, after = attend(block.attention, block.norm1(x), before)
+        kept += (after,)
+        middle = x + mixed
+        x = middle + block.down(torch.nn.GELU()(block.up(block.norm2(middle))))
+    return model.head(model.norm(x)), kept
+
+
+def decoder_by_calls(model, tokens, past, attend, layer=0, x=None):
+    """Calls itself for the next layer."""
+    x = model.embedding(tokens) if x is None else x
+    if layer == len(model.blocks):
+        return model.head(model.norm(x)), []
+    block = model.blocks[layer]
+    mixed, mine = attend(block.attention, block.norm1(x), past[layer] if past else None)
+    x = x + mixed
+    x = x + block.down(F.gelu(block.up(block.norm2(x))))
+    logits, others = decoder_by_calls(model, tokens, past, attend, layer + 1, x)
+    return logits, [mine, *others]
+
+
+def decoder_one_past(model, tokens, past, attend):
+    """One past for all layers, the last one's."""
+    x, kept = model.embedding(tokens), None
+    for block in model.blocks:
+        mixed, kept = attend(block.attention, block.norm1(x), past)
+        x = x + mixed
+        x = x + block.down(F.gelu(block.up(block.norm2(x))))
+    return model.head(model.norm(x)), kept
+
+
 @pytest.mark.parametrize(
     ("name", "function"),
     [
@@ -95,6 +213,12 @@ def wrong(step, prompt, n, choose, end=None, *, feed=None, keep=True, row=-1, mo
         ("write", solutions.write),
         ("write", write_with_while),
         ("write", write_by_length),
+        ("cached_attention", cached_fused),
+        ("cached_attention", cached_unrotated),
+        ("cached_attention", cached_one_by_one),
+        ("cached_decoder", decoder_by_dict),
+        ("cached_decoder", decoder_by_zip),
+        ("cached_decoder", decoder_by_calls),
     ],
 )
 def test_right_answers_are_accepted(name, function, judged):
@@ -109,10 +233,33 @@ MUTANTS = {
         lambda x, p: torch.zeros_like(x).scatter(-1, *reversed(sorted_kept(x, p))),
         "do not sum to 1",
     ),
-    "reads all again": ("write", lambda *a: wrong(*a, feed=list, keep=False), "cost grows with the square"),
+    "reads everything again": ("write", lambda *a: wrong(*a, feed=list, keep=False), "cost grows with the square"),
     "all and the past": ("write", lambda *a: wrong(*a, feed=list), "reads old tokens twice"),
     "two at once": ("write", lambda *a: wrong(*a, row=0, more=1), ""),
     "a list": ("write", lambda *a: wrong(*a).tolist(), ""),
+    "from 0": (
+        "cached_attention", cached_wrong(start=lambda n: 0), "as if they were the first of the text",
+    ),
+    "forgets": (
+        "cached_attention", cached_wrong(keep=lambda new, all_: new), "holds only the new keys",
+    ),
+    "sees the future": ("cached_attention", cached_wrong(shift=99), "Nothing is hidden"),
+    "not itself": ("cached_attention", cached_wrong(shift=0), "one key too early"),
+    "no output": ("cached_attention", cached_wrong(out=False), "last step is missing"),
+    "from 0, no output": (
+        "cached_attention", cached_wrong(start=lambda n: 0, out=False), "last step is missing",
+    ),
+    "reads all again": ("cached_attention", all_again, "It computes 7 keys for 4 tokens"),
+    "one result": ("cached_attention", lambda a, x, *_: x, "Return two things"),
+    "nothing": ("cached_attention", lambda *_: (None, None), "returned nothing"),
+    "one past": ("cached_decoder", decoder_one_past, ""),
+    "no past": (
+        "cached_decoder", lambda m, t, past, a: decoder_by_zip(m, t, None, a), "has forgotten",
+    ),
+    "hidden states": (
+        "cached_decoder",
+        lambda m, t, past, a: (solutions.cached_decoder(m, t, past, a)[0][..., :12], past), "",
+    ),
 }  # fmt: skip
 
 

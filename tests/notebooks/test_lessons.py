@@ -25,8 +25,6 @@ _spec.loader.exec_module(measure_lessons)
 LESSONS = lesson_paths(FOLDER)
 NAMES = [path.stem for path in LESSONS]
 MEBIBYTE = 2**20
-WITHOUT_PSEUDOCODE = {"05", "05b", "11"}
-WITHOUT_PREDICTIONS = {"05", "05b", "11"}
 
 
 def is_asking(source: str) -> bool:
@@ -163,8 +161,6 @@ def test_every_exercise_has_its_parts_and_the_solution_shown_is_ours(path):
 
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
 def test_a_prediction_can_be_written_where_it_is_asked_for_and_is_resolved_below(path):
-    if number_of(path) in WITHOUT_PREDICTIONS:
-        pytest.skip("its predictions are not kept yet")
     cells = nbformat.read(path, as_version=4).cells
     sources = [cell.source for cell in cells]
     asked = [i for i, cell in enumerate(cells) if "**Predict before you run" in cell.source]
@@ -180,8 +176,6 @@ def test_a_prediction_can_be_written_where_it_is_asked_for_and_is_resolved_below
 def test_a_long_exercise_has_pseudocode_between_its_hint_and_its_solution(name):
     """Steps in words: comments below the heads of the functions, and none of the solution's lines."""
     number, _, short = name.partition("/")
-    if number in WITHOUT_PSEUDOCODE:
-        pytest.skip("its exercises have none yet")
     [path] = [path for path in LESSONS if number_of(path) == number]
     texts = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown"]
     head = rf"```python\n(?:def|class) {short}\("
@@ -211,13 +205,8 @@ def runs_of_code(notebook) -> list[int]:
     return runs
 
 
-LONG_RUNS = {"05", "11"}  # being split
-
-
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
 def test_no_more_than_45_lines_of_code_without_prose(path):
-    if number_of(path) in LONG_RUNS:
-        pytest.skip("not split yet")
     assert max(runs_of_code(nbformat.read(path, as_version=4))) <= 45
 
 

@@ -19,12 +19,14 @@ from transformer_lab.lessons.graders import exercises_of
 from transformer_lab.lessons.grading import grade
 from transformer_lab.lessons.homework import assignment
 from transformer_lab.lessons.homework.assignment import (
+    _body,
     _with_solution,
     leaks,
     make_assignment,
     source_of,
 )
 from transformer_lab.lessons.listing import lesson_paths, number_of
+from transformer_lab.lessons.solutions.lesson_05 import SelfAttention
 
 installed("nbgrader")
 NOTEBOOKS = lesson_paths(resource("notebooks"))
@@ -135,6 +137,18 @@ def test_students_are_given_no_solution(course):
     found = " ".join(leaks(course / "source" / NAME / f"{NAME}.ipynb", "01"))
     for name in ("attention", "causal", "BEGIN SOLUTION", "HIDDEN TESTS"):
         assert name in found
+
+
+def test_a_method_that_the_stub_gives_is_no_leak(tmp_path):
+    [path] = [path for path in NOTEBOOKS if number_of(path) == "05"]
+    lesson = nbformat.read(path, as_version=4)
+    lesson.cells = [c for c in lesson.cells if "<summary><b>Solution" not in c.source]
+    nbformat.write(lesson, tmp_path / path.name)
+    assert list(leaks(tmp_path / path.name, "05")) == []
+    stub = next(c for c in lesson.cells if '@exercise("SelfAttention"' in c.source)
+    stub.source = stub.source.replace("raise NotImplementedError", _body(SelfAttention.forward))
+    nbformat.write(lesson, tmp_path / path.name)
+    assert list(leaks(tmp_path / path.name, "05")) == ["it contains the solution of SelfAttention"]
 
 
 def test_a_gradebook_has_the_version_that_nbgrader_gives_it(course, monkeypatch):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from typing import Any
 
-from transformer_lab.lessons.graders.base import Case, Grader, random
+import torch
+from torch import Tensor, nn
+
+from transformer_lab.lessons.graders.base import Case, Grader, Unfit, built, random
+from transformer_lab.lessons.graders.lesson_05 import attention_weights, config_of, decoder_weights
+from transformer_lab.lessons.solutions import lesson_05, lesson_05b
 from transformer_lab.lessons.solutions import lesson_11 as solutions
 
 
@@ -158,5 +164,221 @@ WRITE = Grader(
 - choose(logits[-1])
 + int(logits[-1].argmax())
   You take the likeliest token yourself. Let `choose` choose.
+""",
+)
+
+
+def _rotate(x: Tensor, start: int) -> Tensor:
+    """Rotary positions from `start` on."""
+    padded = torch.cat([x.new_zeros(*x.shape[:-2], start, x.shape[-1]), x], dim=-2)
+    return lesson_05b.rotary(padded)[..., start:, :]
+
+
+def _in_pieces(read: Callable, x: Tensor, sizes: tuple[int, ...], keys: nn.Module) -> Tensor:
+    """Let `read(piece, past)` read x piece by piece, and see that it computes each key once."""
+    computed = []
+    hook = keys.register_forward_hook(lambda module, given, out: computed.append(out.shape[1]))
+    results, past = [], None
+    try:
+        for piece in x.split(sizes, dim=1):
+            answer = read(piece, past)
+            if not isinstance(answer, tuple) or len(answer) != 2:
+                raise Unfit(
+                    "Return two things: the result for the new positions, and the new `past`."
+                )
+            result, past = answer
+            if not isinstance(result, Tensor):
+                return result
+            results.append(result)
+    finally:
+        hook.remove()
+    if sum(computed) > x.shape[1]:
+        raise Unfit(
+            f"It computes {sum(computed)} keys for {x.shape[1]} tokens. Keep the keys and values of "
+            "the past, and compute those of the new positions only."
+        )
+    return torch.cat(results, 1)
+
+
+def _use_attention(written: Any, sizes: tuple[int, ...], x: Tensor) -> Any:
+    config = config_of(bias=False)
+    attention = built(lesson_05.SelfAttention, config, attention_weights(config), x)
+
+    def read(piece: Tensor, past: Any) -> Any:
+        return written(attention, piece, past, config.n_heads, _rotate)
+
+    return _in_pieces(read, x, sizes, attention.get_submodule("key"))
+
+
+CACHED_ATTENTION = Grader(
+    reference=solutions.cached_attention,
+    cases=lambda: [
+        Case("4 tokens at once, without a past", ((4,), random(31, 2, 4, 12))),
+        Case("3 tokens, then 1", ((3, 1), random(32, 2, 4, 12))),
+        Case("2 tokens, then 1, 3 and 1", ((2, 1, 3, 1), random(33, 1, 7, 12))),
+    ],
+    use=_use_attention,
+    noun="function",
+    shape_hint="the shape of `x`: a result for the new positions only",
+    mistakes="""
+# positions
+- rotate(query, read), rotate(key, read)
++ rotate(query, 0), rotate(key, 0)
+  You rotate new tokens as if they were the first of the text. They come after `read` tokens that
+  are in the past: rotate from there.
+
+- rotate(query, read), rotate(key, read)
++ rotate(query, read), rotate(key, 0)
+  You rotate the new keys as if they were the first of the text. Like the queries, they begin after
+  the past.
+
+- rotate(query, read), rotate(key, read)
++ rotate(query, 0), rotate(key, read)
+  You rotate the new queries as if they were the first of the text. Like the keys, they begin after
+  the past.
+
+- query, key = rotate(query, read), rotate(key, read)
++ pass
+  Queries and keys must be rotated, but yours are not.
+
+- rotate(query, read), rotate(key, read)
++ rotate(query, read + 1), rotate(key, read)
+  Your queries are one position further than their keys. Rotate both from the same position on.
+
+- scores = query
++ key = key if past is None else rotate(key, 0)
++ scores = query
+  You rotate the keys of the past again at each step. They were rotated when they were new: rotate
+  the new ones, and append them.
+
+# cache
+- if past is not None:
++ if False:
+  The past is not used: new tokens attend only to each other.
+
+- return attention.out(z), (key, value)
++ return attention.out(z), (key[:, :, read:], value[:, :, read:])
+  Your new `past` holds only the new keys and values, so what came before is forgotten. Return all
+  of them.
+
+- return attention.out(z), (key, value)
++ return attention.out(z), past or (key, value)
+  Your `past` never grows: return it with the new keys and values appended.
+
+- torch.cat([past[1], value], dim=2)
++ torch.cat([value, past[1]], dim=2)
+  The values are in another order than the keys: append the new ones at the end of both.
+
+- torch.cat([past[0], key], dim=2)
++ torch.cat([key, past[0]], dim=2)
+  You put the new keys in front of the old ones. Append them at the end, where their values are.
+
+# mask
+- .triu(1 + read)
++ .triu(1 + read) & False
+  Nothing is hidden: when several tokens are new, each attends to those after it.
+
+- .triu(1 + read)
++ .triu(1)
+  Your mask begins at the first key. The first new query is at position `read`: it may attend to all
+  of the past, and to itself.
+
+- .triu(1 + read)
++ .triu(read)
+  A token may attend to itself, too: your mask begins one key too early.
+
+# scale
+- / math.sqrt(query.shape[-1])
+  The scores are not divided by √d_head.
+
+# out
+- return attention.out(z),
++ return z,
+  The last step is missing: `attention.out` mixes the heads.
+""",
+)
+
+
+def _attend(attention: nn.Module, x: Tensor, past: Any) -> tuple[Tensor, Any]:
+    return solutions.cached_attention(attention, x, past, 3, _rotate)
+
+
+def _use_decoder(written: Any, sizes: tuple[int, ...], tokens: Tensor) -> Any:
+    config = config_of(bias=False)
+    like = torch.zeros(0).double()
+    model = built(lesson_05.Decoder, config, decoder_weights(config), like)
+
+    def read(piece: Tensor, past: Any) -> Any:
+        return written(model, piece, past, _attend)
+
+    keys = model.get_submodule("blocks.0.attention.key")
+    return _in_pieces(read, tokens, sizes, keys)
+
+
+CACHED_DECODER = Grader(
+    reference=solutions.cached_decoder,
+    cases=lambda: [
+        Case(
+            "4 tokens at once, without a past", ((4,), torch.tensor([[3, 1, 4, 1], [5, 9, 2, 6]]))
+        ),
+        Case("2 tokens, then 1, 2 and 1", ((2, 1, 2, 1), torch.tensor([[2, 7, 1, 8, 2, 8]]))),
+    ],
+    use=_use_decoder,
+    shape_hint="`[batch, new position, vocab]`: logits of the new tokens",
+    mistakes="""
+# past
+- past[i]
++ past[0]
+  Every layer gets the keys and values of the first one. Each has a past of its own.
+
+- None if past is None else past[i]
++ None
+  The past is not used, so the model has forgotten what it read before.
+
+- past[i]
++ past[-1 - i]
+  The layers get the pasts in reverse order.
+
+- return model.head(model.norm(x)), kept
++ return model.head(model.norm(x)), past or kept
+  You return the old past. Return the one that `attend` gave you for each layer.
+
+# block
+- block.norm1(x)
++ x
+  Attention reads the stream itself: `block.norm1` is missing.
+
+- block.norm2(x)
++ x
+  The feed-forward part reads the stream itself: `block.norm2` is missing.
+
+- x = x + mixed
++ x = mixed
+  The result of attention replaces the stream. Add it to the stream.
+
+- x = x + block.down
++ x = block.down
+  The result of the feed-forward part replaces the stream. Add it to the stream.
+
+- x = x + block.down(F.gelu(block.up(block.norm2(x))))
++ pass
+  The feed-forward part of the block is missing: `up`, gelu and `down`, after `norm2`.
+
+- F.gelu(block.up(block.norm2(x)))
++ block.up(block.norm2(x))
+  The gelu between `up` and `down` is missing.
+
+# end
+- model.norm(x)
++ x
+  The last norm is missing: `model.norm` comes just before the head.
+
+- model.head(model.norm(x)), kept
++ model.norm(x), kept
+  These are hidden states; the head is missing.
+
+- model.head(model.norm(x)), kept
++ model.head(model.norm(x))[:, -1:], kept
+  You return the logits of the last new token only. Return those of every new token.
 """,
 )

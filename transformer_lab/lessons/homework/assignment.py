@@ -145,8 +145,10 @@ def leaks(path: Path, number: str) -> Iterator[str]:
     code = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
     words = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "markdown"]
     solutions = import_module(f"transformer_lab.lessons.solutions.lesson_{number}")
+    stubs = _stubs(number)
     for name in exercises_of(number):
-        bodies = [_flat(_body(part)) for part in _parts(getattr(solutions, name))]
+        parts = _parts(getattr(solutions, name), stubs[name])
+        bodies = [_flat(_body(part)) for part in parts]
         if any(body in _flat(cell) for body in bodies for cell in [*code, *words]):
             yield f"it contains the solution of {name}"
     for mark in ("BEGIN SOLUTION", "HIDDEN TESTS", "lessons.grading", "lessons.solutions"):
@@ -188,14 +190,23 @@ def _points(notebook: Any) -> dict[str, int]:
     return points
 
 
-def _parts(solution: Callable) -> list[Callable]:
-    """The functions that a solution is written as: itself, or the methods of a class and of the
-    classes in it."""
+def _stubs(number: str) -> dict[str, str]:
+    """Exercise -> the cell that a learner completes."""
+    import nbformat
+
+    cells = nbformat.read(_notebook(number), as_version=4).cells
+    return {name: cell.source for cell in cells if (name := _exercise_in(cell))}
+
+
+def _parts(solution: Callable, stub: str) -> list[Callable]:
+    """The functions that are to be written: the solution itself, or the methods of a class, and of
+    the classes in it, that its stub does not give."""
     if not isinstance(solution, type):
         return [solution]
     inside = [part for part in vars(solution).values() if inspect.isfunction(part)]
     nested = [part for part in vars(solution).values() if isinstance(part, type)]
-    return [*(method for part in nested for method in _parts(part)), *inside]
+    asked = [part for part in inside if _flat(_body(part)) not in _flat(stub)]
+    return [*(method for part in nested for method in _parts(part, stub)), *asked]
 
 
 def _body(function: Callable) -> str:
@@ -216,7 +227,7 @@ def _with_solution(stub: str, solution: Callable) -> str:
     raising = re.compile(rf"^([ \t]*){STUB}\b.*$", re.MULTILINE)
     heads = re.findall(rf"def (\w+)\((?:(?!\bdef )(?!{STUB}).|\n)*{STUB}", stub)
     groups: list[list[Callable]] = []
-    for part in _parts(solution):
+    for part in _parts(solution, stub):
         if len(groups) < len(heads) and part.__name__ == heads[len(groups)]:
             groups.append([part])
         elif groups:

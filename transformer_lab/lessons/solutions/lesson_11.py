@@ -1,6 +1,9 @@
 """Solutions of lesson 11, Writing."""
 
+import math
+
 import torch
+import torch.nn.functional as F
 
 
 def top_p(logits, p):
@@ -22,3 +25,30 @@ def write(step, prompt, n, choose, end=None):
             break
         new = [token]
     return torch.tensor(text)
+
+
+def cached_attention(attention, x, past, n_heads, rotate):
+    query, key, value = (
+        part(x).unflatten(-1, (n_heads, -1)).transpose(1, 2)
+        for part in (attention.query, attention.key, attention.value)
+    )
+    read = 0 if past is None else past[0].shape[2]
+    query, key = rotate(query, read), rotate(key, read)
+    if past is not None:
+        key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
+    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1 + read)
+    weights = torch.softmax(scores.masked_fill(future, -math.inf), dim=-1)
+    z = (weights @ value).transpose(1, 2).flatten(2)
+    return attention.out(z), (key, value)
+
+
+def cached_decoder(model, tokens, past, attend):
+    x, kept = model.embedding(tokens), []
+    for i, block in enumerate(model.blocks):
+        before = None if past is None else past[i]
+        mixed, pair = attend(block.attention, block.norm1(x), before)
+        kept.append(pair)
+        x = x + mixed
+        x = x + block.down(F.gelu(block.up(block.norm2(x))))
+    return model.head(model.norm(x)), kept
