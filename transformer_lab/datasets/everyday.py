@@ -309,8 +309,8 @@ def _timed(rng: random.Random, clause: Clause) -> Clause:
 
 def _form(forms: str | tuple[str, ...], person: str) -> str:
     """From the forms for ich, er, wir, the one for a person."""
-    forms = forms.split() if isinstance(forms, str) else forms
-    return forms[{"1s": 0, "3s": 1}.get(person, 2)]
+    every = forms.split() if isinstance(forms, str) else forms
+    return every[{"1s": 0, "3s": 1}.get(person, 2)]
 
 
 @cache

@@ -657,7 +657,7 @@ def _use_model(made: Any, config: Any, source: Tensor, target: Tensor) -> Tensor
                 )
         return module
 
-    model = built(checked, config, _model_weights(config), torch.zeros(0).double())
+    model: Any = built(checked, config, _model_weights(config), torch.zeros(0).double())
     logits = model(source, target)
     for method in ("encode", "decode"):  # the lesson's cells use both
         if not callable(getattr(model, method, None)):
