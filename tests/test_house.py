@@ -211,7 +211,8 @@ def test_every_view_has_the_same_files():
 
 
 def test_views_are_composed():
-    """A view's parts are objects that it has; at most three classes lead up to AnyWidget's."""
+    """A view's parts are objects that it has; at most three classes lead up to AnyWidget's. Only what a
+    reader can choose is a synchronised trait."""
     import anywidget
 
     from transformer_lab import views
@@ -220,6 +221,10 @@ def test_views_are_composed():
     every = {name: view.mro() for name, view in every.items() if isinstance(view, type)}
     depth = {name: classes.index(anywidget.AnyWidget) for name, classes in every.items()}
     assert len(depth) > 12
+    known = anywidget.AnyWidget.class_traits(sync=True)
+    for view, *_ in every.values():
+        chosen = [name for name in view.class_traits(sync=True) if name not in known]
+        assert {name for name in chosen if name[0] == "_"} <= {"_options", "_edits", "_camera"}
     assert {name for name, classes in depth.items() if classes > 3} == DEEP
 
 

@@ -33,6 +33,22 @@ def test_the_text_that_is_chosen_is_on_view(texts):
     assert view.text == 0
 
 
+def test_results_come_in_one_message_and_a_page_cannot_set_them(texts, monkeypatch):
+    view, sent = HeadView(texts, layer=1, head=2), []
+
+    def send_state(key):
+        sent.append({key} if isinstance(key, str) else {*key})
+
+    monkeypatch.setattr(view, "send_state", send_state)
+    view.text = 1
+    assert sent == [{"text"}, {"_kinds", "_maps", "_norms", "_thumbs", "_held_text", "_batch"}]
+    maps = view._maps
+    view.set_state({"head": 3, "_maps": b"", "_note": "written by a page"})
+    assert (view.head, view._maps, view._note) == (3, maps, "")
+    view.layer = 0
+    assert sent[2:] == [{"layer"}], "large results are not sent again"
+
+
 def test_mean_and_spread_say_over_what(texts):
     view = HeadView(texts, layer=1, head=2)
     view.selected = (12, 3)

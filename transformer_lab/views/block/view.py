@@ -11,7 +11,6 @@ from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.embedded_model import EmbeddedModel
 from ..shared.selection import SelectionView, check_places, check_traced, traits_of
-from ..shared.traits import Int
 from .data import BESIDE_MODEL, PAGE_BYTES, BlockData, Walk, walk_name
 from .scene import block_scene
 
@@ -53,12 +52,6 @@ class BlockView(SelectionView):
     absent: ClassVar[str] = "this page does not hold that token with that head"
 
     step = t.Unicode("stream").tag(sync=True)
-
-    _walk = t.Dict().tag(sync=True)  # the first screen's
-    _walk_data = t.Bytes(b"").tag(sync=True)
-    _held = t.Unicode("").tag(sync=True)  # of a page: what it holds
-    _batch = Int(0).tag(sync=True)
-    _note = t.Unicode("").tag(sync=True)
 
     def __init__(
         self,
@@ -106,7 +99,7 @@ class BlockView(SelectionView):
     @property
     def shown(self) -> tuple[str, int, int, int]:
         """(kind, layer, head, position) on view."""
-        size = self._kinds[self.kind]
+        size = self.kinds[self.kind]
         layer, head = min(self.layer, size["layers"] - 1), min(self.head, size["heads"] - 1)
         query = None if self.selected is None else self.selected[0]
         position = size["queries"] - 1 if query is None else min(query, size["queries"] - 1)
@@ -149,8 +142,7 @@ class BlockView(SelectionView):
 
     def _keep(self, walk: Walk) -> None:
         """What is on the first screen."""
-        self.set_trait("_walk", walk.info)
-        self._walk_data = walk.data
+        self._publish(_walk=walk.info, _walk_data=walk.data)
 
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         kind, layer, head, position = self._read(name)
@@ -159,10 +151,10 @@ class BlockView(SelectionView):
 
     def _read(self, name: str) -> tuple[str, int, int, int]:
         parts = name.split("/")
-        if len(parts) != 5 or parts[0] != "walk" or parts[1] not in self._kinds:
+        if len(parts) != 5 or parts[0] != "walk" or parts[1] not in self.kinds:
             raise ValueError(f"this view has no {name!r}")
         layer, head, position = (int(x) for x in parts[2:])
-        if not 0 <= position < self._kinds[parts[1]]["queries"]:
+        if not 0 <= position < self.kinds[parts[1]]["queries"]:
             raise ValueError(f"position={position} is outside the text")
         return parts[1], self._data.with_heads(parts[1], layer), head, position
 
@@ -182,7 +174,7 @@ class BlockView(SelectionView):
 
     def _blocks(self) -> Iterable[Block]:
         kind, layer, head, position = self.shown
-        size = self._kinds[kind]
+        size = self.kinds[kind]
         places = [(h, position) for h in range(size["heads"]) if h != head]
         around = sorted(range(size["queries"]), key=lambda p: abs(p - position))
         places += [(head, p) for p in around if p != position]

@@ -21,7 +21,6 @@ from ..shared.selection import (
     sizes_of,
     traits_of,
 )
-from ..shared.traits import Int
 from .data import Plane, plane_of
 from .scene import SHOWS, cloud_scene
 
@@ -60,10 +59,6 @@ class CloudView(SelectionView):
 
     shows = t.Enum(SHOWS, "scores").tag(sync=True)
     colour = t.Enum(COLOURS, "token").tag(sync=True)
-    _plane = t.Dict().tag(sync=True)  # of the first screen
-    _plane_data = t.Bytes(b"").tag(sync=True)
-    _note = t.Unicode("").tag(sync=True)
-    _batch = Int(0).tag(sync=True)
 
     def __init__(
         self, trace: Trace, layer: int | None = None, head: int = 0, *, kind: str | None = None,
@@ -87,7 +82,7 @@ class CloudView(SelectionView):
     @property
     def shown(self) -> tuple[str, int, int]:
         """(kind, layer, head) on view."""
-        size, having = self._kinds[self.kind], self.trace.attending(self.kind)
+        size, having = self.kinds[self.kind], self.trace.attending(self.kind)
         layer = min(having, key=lambda one: abs(one - self.layer))
         return self.kind, layer, min(self.head, size["heads"] - 1)
 
@@ -105,11 +100,11 @@ class CloudView(SelectionView):
     @property
     def sentence(self) -> str:
         kind, layer, head = self.shown
-        plane, size, query, key = self.plane, self._kinds[kind], self.query, 0
+        plane, size, query, key = self.plane, self.kinds[kind], self.query, 0
         if query is not None:
             key = int(plane.pattern[query].argmax())
         return say(
-            "sentence", kind=kind, layer=layer, head=head, several=len(self._kinds) > 1,
+            "sentence", kind=kind, layer=layer, head=head, several=len(self.kinds) > 1,
             shows=self.shows, kept=plane.kept[SHOWS.index(self.shows)],
             chance=plane.chance[SHOWS.index(self.shows)],
             query=None if query is None else size["query_tokens"][query], position=query or 0,
@@ -117,13 +112,13 @@ class CloudView(SelectionView):
         )  # fmt: skip
 
     def _scene(self) -> Scene:
-        return cloud_scene(self._title, self.sentence, self.plane, self._kinds[self.kind], self.shows, self.colour, self.query)  # fmt: skip
+        return cloud_scene(self._title, self.sentence, self.plane, self.kinds[self.kind], self.shows, self.colour, self.query)  # fmt: skip
 
     # -- for the browser ------------------------------------------------------------------------
 
     def _keep(self) -> None:
         info, (data,) = self._block(*self.shown)
-        self._plane, self._plane_data = info, data
+        self._publish(_plane=info, _plane_data=data)
 
     def _block(self, kind: str, layer: int, head: int) -> tuple[dict[str, Any], list[bytes]]:
         one = self._of(kind, layer, head)
@@ -142,7 +137,7 @@ class CloudView(SelectionView):
 
     def _blocks(self, **options: Any) -> Iterable[Block]:
         left = MOST
-        for kind, size in self._kinds.items():
+        for kind, size in self.kinds.items():
             for layer in self.trace.attending(kind):
                 for head in range(size["heads"]):
                     left -= (size["queries"] + 4) * (size["keys"] + 4)

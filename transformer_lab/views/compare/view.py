@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import traitlets as t
 from torch import Tensor
 
 from ...tracing.running import trace
@@ -56,13 +55,6 @@ class CompareView(SelectionView):
     _esm: ClassVar[str] = esm("compare/view.js")
     _css: ClassVar[str] = css("compare")
 
-    _names = t.List(t.Unicode()).tag(sync=True)
-    _moved = t.Bytes(b"").tag(sync=True)  # fp32, kind by kind [layer, head]
-    _maps = t.Bytes(b"").tag(sync=True)  # fp32, all heads [layer, head, 2, query, key], if few
-    _first = t.Dict().tag(sync=True)  # otherwise one head, and the name of it
-    _first_data = t.Bytes(b"").tag(sync=True)
-    _note = t.Unicode("").tag(sync=True)  # on a page: why its model is not in it
-
     def __init__(
         self,
         a: Trace,
@@ -100,24 +92,25 @@ class CompareView(SelectionView):
             for aligned in (*data.queries.values(), *data.keys.values())
         )
         kinds, whole = self._describe(a, b)
-        maps = b"" if whole > ALL_MAPS_BYTES else self._all_maps()
+        self._holds_all = whole <= ALL_MAPS_BYTES
+        self._names = [shown_text(name) for name in names]
+        place = f"{kind}/{layer}/{head}"
         found = {a.model_name, b.model_name} - {""}
         self._embedded = EmbeddedModel(self._subjects, lambda: self._names)
         super().__init__(
             title=title or " and ".join(sorted(found)) or "Compare",
             of=(a, b),
-            _names=[shown_text(name) for name in names],
+            _names=self._names,
             _kinds=kinds,
             kind=kind,
             layer=layer,
             head=head,
             link=link_of(a) if same else "",
-            _maps=maps,
+            _maps=self._all_maps() if self._holds_all else b"",
+            _first={} if self._holds_all else {"name": place},
+            _first_data=b"" if self._holds_all else self._head_bytes(kind, layer, head),
             _moved=b"".join(pack_floats(data.moved(k)) for k in data.kinds),
         )
-        if not maps:
-            self._first = {"name": f"{kind}/{layer}/{head}"}
-            self._first_data = self._head_bytes(kind, layer, head)
 
     @classmethod
     def of_texts(cls, model: TextModel, a: str, b: str, **options: Any) -> CompareView:
@@ -212,7 +205,7 @@ class CompareView(SelectionView):
         kind, layer, head = self.shown
         a, b = self._names
         values: dict[str, Any] = dict(
-            several=len(self._kinds) > 1, kind=kind, layer=layer, head=head, a=a, b=b
+            several=len(self.kinds) > 1, kind=kind, layer=layer, head=head, a=a, b=b
         )
         if query is not None and key is not None:
             return values | {"focus": "pair"} | self._pair(query, key)
@@ -251,7 +244,7 @@ class CompareView(SelectionView):
             query=self._data.queries[kind].names[query],
             key=self._data.key_names(kind)[key],
             nothing=nothing,
-            later=self._kinds[kind]["causal"] and key > query and not nothing,
+            later=self.kinds[kind]["causal"] and key > query and not nothing,
             x=None if math.isnan(x) else x,
             y=None if math.isnan(y) else y,
         )
@@ -265,7 +258,7 @@ class CompareView(SelectionView):
         return compare_scene(
             self._title, self.sentence, (self._names[0], self._names[1]), self.moved(), self.maps(),
             self.difference(), self._data.queries[kind].names, self._data.keys[kind].names, layer,
-            head, self._kinds[kind]["causal"], selected, self.to_nothing(),
+            head, self.kinds[kind]["causal"], selected, self.to_nothing(),
         )  # fmt: skip
 
     # -- for the browser ----------------------------------------------------------------------------
@@ -286,15 +279,15 @@ class CompareView(SelectionView):
 
     def _page_state(self, **options: Any) -> dict[str, Any]:
         state = super()._page_state(**options)
-        if not self._maps:
+        if not self._holds_all:
             name = "/".join(map(str, self.shown))
             state.update(_first={"name": name}, _first_data=self._head_bytes(*self.shown))
         return state
 
     def _blocks(self, **options: Any) -> Iterable[Block]:
-        if self._maps:
+        if self._holds_all:
             return
-        for kind, sizes in self._kinds.items():
+        for kind, sizes in self.kinds.items():
             for layer in range(sizes["layers"]):
                 maps = self._data.layer(kind, layer)
                 for head in range(sizes["heads"]):

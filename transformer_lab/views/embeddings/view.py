@@ -70,11 +70,6 @@ class EmbeddingView(SelectionView):
     shows = t.Unicode("layer").tag(sync=True)
     colour = t.Unicode("token").tag(sync=True)
 
-    _needs = t.List(["plotly"]).tag(sync=True)
-    _points = t.Dict().tag(sync=True)
-    _shares = t.Dict().tag(sync=True)
-    _coordinates = t.Bytes(b"").tag(sync=True)
-    _norms = t.Bytes(b"").tag(sync=True)
     _camera = t.List().tag(sync=True)  # where the reader looks from, x, y, z
 
     def __init__(
@@ -187,16 +182,16 @@ class EmbeddingView(SelectionView):
         row: int | None,
     ) -> None:
         self._cloud = cloud = Cloud(points)
+        self._shares: dict[str, Any] = cloud.shares()
+        self._points: dict[str, Any] = {
+            name: list(getattr(points, name))
+            for name in ("tokens", "positions", "texts", "labels", "where")
+        }
+        self._points |= {"sample": points.sample, "stream": kind, "own": kind == "points"}
+        self._points["text_names"] = text_names(points.tokens, points.texts)
         super().__init__(
-            title=title, of=of, link=link, _kinds=sizes,
-            _points={
-                "tokens": list(points.tokens), "positions": list(points.positions),
-                "texts": list(points.texts), "labels": list(points.labels),
-                "where": list(points.where), "sample": points.sample, "stream": kind,
-                "own": kind == "points",
-                "text_names": text_names(points.tokens, points.texts),
-            },
-            _shares=cloud.shares(), _coordinates=cloud.packed(), _norms=pack_floats(cloud.norms),
+            title=title, of=of, link=link, _kinds=sizes, _points=self._points, _shares=self._shares,
+            _coordinates=cloud.packed(), _norms=pack_floats(cloud.norms), _needs=["plotly"],
         )  # fmt: skip
         self.kind = kind
         self.colour = "label" if points.labels else "token"
@@ -219,8 +214,6 @@ class EmbeddingView(SelectionView):
     @t.validate("shows", "colour")
     def _check_choice(self, proposal: Any) -> str:
         name, value = proposal["trait"].name, proposal["value"]
-        if not self._points:
-            return value
         paths = ["paths"] if len(self._points["where"]) > 1 else []
         known = self.colours if name == "colour" else ["layer", *paths, "random"]
         if value not in known:

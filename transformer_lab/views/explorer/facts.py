@@ -34,7 +34,7 @@ class Facts:
     Args:
         chosen: the head on view.
         send: a message to the browser, with what has just been measured.
-        changed: gets the name of a property of this object that has changed.
+        changed: gets the names of properties of this object that have changed together.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Facts:
         session: Session,
         chosen: Callable[[], Place],
         send: Callable[[dict[str, Any]], Any],
-        changed: Callable[[str], None],
+        changed: Callable[..., None],
     ):
         self._session, self._chosen, self._send, self._changed = session, chosen, send, changed
         self.background = Background(session.text_model.model, self._step, self._failed)
@@ -141,8 +141,7 @@ class Facts:
         if not reading.scores:
             self._score(reading)
         self._find_samples(reading)
-        for name in ("estimates", "scores", "score_names"):
-            self._changed(name)
+        self._changed("estimates", "scores", "score_names")
 
     def name_heads(self) -> None:
         """Short labels of the heads, with their evidence; once. It sends how far it is, and that it ended."""
@@ -248,8 +247,7 @@ class Facts:
         """Tell of what was found out, where it is of what is on view."""
         with self._session.lock:
             if self._of == (reading, place):
-                for name in names:
-                    self._changed(name)
+                self._changed(*names)
 
     def _failed(self, error: Exception) -> None:
         self._send({"type": "effects", "of": self.count, "found": {}, "failed": one_line(error)})

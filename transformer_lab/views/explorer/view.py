@@ -22,7 +22,6 @@ from ..pages.export import Block
 from ..shared.base import Answer, css, esm, one_line
 from ..shared.embedded_model import joined
 from ..shared.selection import SelectionView, link_of
-from ..shared.traits import Int
 from .facts import Facts
 from .maps import EditedMaps
 from .runs import Outcome, Prediction
@@ -40,6 +39,8 @@ WRITTEN_BY = ("n", "temperature", "top_k", "top_p", "seed")
 CHANGED_BY = ("text", "target", "masked", "edits", "position", "ids")
 SMALL_MAPS_UP_TO = 512  # tokens: of longer texts the small maps are those before the edits
 WHOLE_TEXT = "Maps of the whole text: tl.views.HeadView(view.trace)."
+NO_MAPS: dict[str, Any] = {"_thumbs": b"", "_maps": b"", "_norms": b"", "_first": {}}
+EVERY_FACT = ("effects", "estimates", "scores", "score_names", "labels", "samples")
 MOST_TABLES = 64  # positions: up to so many, a page holds the predictions at each
 
 
@@ -87,34 +88,6 @@ class Explorer(SelectionView):
     pins = Pins().tag(sync=True)
 
     _options = t.Dict().tag(sync=True)  # what is hidden, weighted, coloured: see heads/viewer.js
-    _note = t.Unicode("").tag(sync=True)
-    _live = t.Bool(True).tag(sync=True)
-    _thumbs = t.Bytes(b"").tag(sync=True)
-    _maps = t.Bytes(b"").tag(sync=True)
-    _norms = t.Bytes(b"").tag(sync=True)
-    _first = t.Dict().tag(sync=True)  # the head that maps and norms are of; empty: all
-    _after_thumbs = t.Bytes(b"").tag(sync=True)  # the same with the edits
-    _after_maps = t.Bytes(b"").tag(sync=True)
-    _after_norms = t.Bytes(b"").tag(sync=True)
-    _after_first = t.Dict().tag(sync=True)
-
-    _text = t.Unicode("").tag(sync=True)
-    _target = t.Unicode("", allow_none=True).tag(sync=True)
-    _masked = t.List(Int()).tag(sync=True)
-    _about = t.Dict().tag(sync=True)  # of text and model: see Session.about
-
-    _edits = t.List(t.Dict()).tag(sync=True)  # see edits.Edits
-    _outcome = t.Dict().tag(sync=True)  # see Session.result, and Writing.on_view
-    _standby = t.Dict().tag(sync=True)  # see SessionModel.on_standby
-    _stamp = Int(0).tag(sync=True)  # counts results
-
-    _facts_of = Int(0).tag(sync=True)  # see Facts, as of the next six
-    _effects = t.Dict().tag(sync=True)
-    _estimates = t.Bytes(b"").tag(sync=True)
-    _scores = t.Bytes(b"").tag(sync=True)
-    _score_names = t.Dict().tag(sync=True)
-    _labels = t.Dict().tag(sync=True)
-    _samples = t.List(t.Dict()).tag(sync=True)
 
     def __init__(
         self,
@@ -142,7 +115,7 @@ class Explorer(SelectionView):
             self.session, lambda: self._options, lambda: self._facts.count
         )
         self._facts = Facts(
-            self.session, lambda: self.shown, lambda message: self.send(message), self._publish_fact
+            self.session, lambda: self.shown, lambda message: self.send(message), self._show_facts
         )
         self._writing = Writing(self.session)
         self._model = SessionModel(self.session)
@@ -156,7 +129,7 @@ class Explorer(SelectionView):
         super().__init__(title=title or model.name or "Explorer", of=(trace,), link=link_of(trace))
         self._show_text((kind, layer or 0, head or 0))
         self._show_result()
-        self._show_facts()
+        self._show_facts(*EVERY_FACT)
         self.session.observers.append(self._session_changed)
         self.mark(a, b)
         pin(self, pins)
@@ -171,55 +144,57 @@ class Explorer(SelectionView):
             moved = self._facts.follow()
             self._show_result()
             if moved:
-                self._show_facts()
+                self._show_facts(*EVERY_FACT)
 
     def _show_text(self, place: Place) -> None:
         """What the model reads, with this head on view."""
         session = self.session
+        before = self.kinds
         self._look_at(session.heads, place)
+        self._spans.text_changed(before)
         if session.heads.data.is_cut:
-            self._note = joined(self._note, WHOLE_TEXT)
+            self._publish(_note=joined(self._results["_note"], WHOLE_TEXT))
         if self.link:
             self.link = link_of(self.trace)
-        self._text = session.state.text.encode("utf-8", "replace").decode()
-        self._target = session.target_text
-        self._masked = list(session.state.masked)
-        self._about = session.about(self._caution)
+        self._publish(
+            _text=session.state.text.encode("utf-8", "replace").decode(),
+            _target=session.target_text,
+            _masked=list(session.state.masked),
+            _about=session.about(self._caution),
+        )
 
     def _show_result(self) -> None:
         """What is predicted, and the maps with the edits."""
         session = self.session
-        self._edits = session.sent_edits
-        self._show_edited_maps()
-        self._effects = self._facts.effects
-        self._outcome = {**session.result(), "written": self._writing.on_view()}
-        self._standby = self._model.on_standby()
-        self._stamp = session.count
+        self._publish(
+            **self._edited_maps(),
+            _edits=session.sent_edits,
+            _effects=self._facts.effects,
+            _outcome={**session.result(), "written": self._writing.on_view()},
+            _standby=self._model.on_standby(),
+            _stamp=session.count,
+            _facts_of=self._facts.count,
+        )
 
-    def _show_edited_maps(self) -> None:
-        after, traits = self.session.after, {"_maps": b"", "_norms": b"", "_first": {}}
+    def _edited_maps(self) -> dict[str, Any]:
+        """The maps with the edits, where they were not sent last."""
+        after, maps = self.session.after, NO_MAPS
         if after is self._sent:
-            return
+            return {}
         self._sent = after
-        self._after_thumbs = b""
         if after is not None:
             # Where no weight counts by its value's length, the lengths are asked for when one is to.
             weighted = self._options.get("weights") == "value"
-            traits = (after.weights if weighted else after.maps)(self.shown)
+            maps = maps | (after.weights if weighted else after.maps)(self.shown)
             if max(max(after.trace.shape(kind)) for kind in after.trace.kinds) <= SMALL_MAPS_UP_TO:
-                self._after_thumbs = after.data.thumbnails()
-        for name, value in traits.items():
-            self.set_trait(f"_after{name}", value)
+                maps["_thumbs"] = after.data.thumbnails()
+        return {f"_after{name}": value for name, value in maps.items()}
 
     _sent: Heads | None = None  # the heads with edits whose maps were sent last
 
-    def _show_facts(self) -> None:
-        self._facts_of = self._facts.count
-        for name in ("estimates", "scores", "score_names"):
-            self._publish_fact(name)
-
-    def _publish_fact(self, name: str) -> None:
-        self.set_trait(f"_{name}", getattr(self._facts, name))
+    def _show_facts(self, *names: str) -> None:
+        """What is known of the heads; names: what of it has changed."""
+        self._publish(**{f"_{name}": getattr(self._facts, name) for name in names})
 
     @t.observe("layer", "head", "kind")
     def _another_head(self, _change: Any) -> None:
@@ -457,7 +432,7 @@ class Explorer(SelectionView):
 
     def _sweep(self, message: dict[str, Any]) -> None:
         self.session.sweep(str(message["kind"]), int(message["layer"]))
-        self._publish_fact("effects")
+        self._show_facts("effects")
 
     def _effect_part(self, name: str) -> Answer:
         block = self._effect_block(place_of(name.partition("/")[2]))
@@ -500,10 +475,10 @@ class Explorer(SelectionView):
         if keeps:
             every = self.heads.every(self.kind)
             session.effects.compute(session.reading, every, session.place)
-            self._publish_fact("effects")
+            self._show_facts("effects")
         self._facts.compute_quick()
         state = super()._page_state()
-        state |= self.heads.page_traits(self.shown, layers, self._note) | {"_live": False}
+        state |= self.heads.page_traits(self.shown, layers, state["_note"])
         if self.heads.is_in_blocks(layers):
             state |= {"_after_maps": b"", "_after_norms": b"", "_after_first": {}}
         elif after is not None:
@@ -513,7 +488,7 @@ class Explorer(SelectionView):
             tables = (session.runs.compare(self.trace, None, at) for at in positions)
             state["_tables"] = {str(table.position): table.to_dict() for table in tables}
         state["_note"] = joined(for_readers(self.stays), state["_note"], self.left_out)
-        state["_about"] = {**self._about, "effects": keeps}
+        state["_about"] = {**state["_about"], "effects": keeps}
         state["_carried"] = {
             "travels": self.carried is not None,
             "told": self.carried.told if self.carried else "",

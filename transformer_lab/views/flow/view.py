@@ -66,12 +66,6 @@ class FlowView(SelectionView):
     cuts = t.List().tag(sync=True)
 
     _options = t.Dict().tag(sync=True)  # circuit: whether its heads stand out
-    _tokens = t.List().tag(sync=True)
-    _circuit = t.Dict().tag(sync=True)
-    _flow = t.Dict().tag(sync=True)  # the flow of the first screen
-    _flow_data = t.Bytes(b"").tag(sync=True)
-    _note = t.Unicode("").tag(sync=True)
-    _batch = Int(0).tag(sync=True)
 
     def __init__(
         self,
@@ -93,13 +87,14 @@ class FlowView(SelectionView):
         if not -n <= position < n:
             raise ValueError(f"position={position} is outside the {n} tokens (−{n} … {n - 1})")
         check_places(token=(token, self._data.vocabulary), against=(against, self._data.vocabulary))
+        self._circuit = {} if circuit is None else self._laid_over(circuit)
         self._embedded = EmbeddedModel(self._subjects)
         super().__init__(
             **traits_of(trace, batch, title, link, "Flow"),
             _kinds=sizes_of(trace),
             _tokens=self._data.tokens,
+            _circuit=self._circuit,
         )
-        self._circuit = {} if circuit is None else self._laid_over(circuit)
         self.kind = trace.kinds[0]
         self.position, self.token, self.threshold = position % n, token, threshold
         self.cuts = [tuple(cut) for cut in cuts]
@@ -206,7 +201,7 @@ class FlowView(SelectionView):
 
     def _keep(self, block: FlowBytes) -> None:
         """What is on the first screen."""
-        self._flow, self._flow_data = block.info, block.data
+        self._publish(_flow=block.info, _flow_data=block.data)
 
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         block = self._data.block(*read_name(name))

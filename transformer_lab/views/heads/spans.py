@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,7 +34,7 @@ class Spans:
 
     def __init__(self, view: HeadsOnView, weights: NamedHeads):
         self._view, self._weights = view, weights
-        view.observe(self._tokens_changed, ["kind", "_kinds"])
+        view.observe(lambda _: self.text_changed(), "kind")
 
     def mark(self, a: Span | None, b: Span | None) -> None:
         """Show what goes from span a to span b; with neither, the whole map again.
@@ -90,13 +90,12 @@ class Spans:
                 raise t.TraitError(str(error)) from None
         return proposal["value"]
 
-    def _tokens_changed(self, change: Any) -> None:
-        """Spans name the tokens of one text; they stay where it goes on after them."""
+    def text_changed(self, before: Mapping[str, Any] | None = None) -> None:
+        """Spans name the tokens of one text; they stay where it goes on after them. before: its kinds."""
         view = self._view
-        if not change["old"] or not (view.a or view.b):
+        if not (view.a or view.b):
             return
-        was = change["old"].get(view.kind) if change["name"] == "_kinds" else None
-        now = view.kinds[view.kind]
+        was, now = (before or {}).get(view.kind), view.kinds[view.kind]
         for span, name in ((view.a, "query_tokens"), (view.b, "key_tokens")):
             if span and (was is None or was[name][slice(*span)] != now[name][slice(*span)]):
                 return self.mark(None, None)

@@ -72,15 +72,6 @@ class HeadView(SelectionView):
     pins = Pins().tag(sync=True)
 
     _options = t.Dict().tag(sync=True)  # what is hidden, weighted, coloured: see viewer.js
-    _thumbs = t.Bytes(b"").tag(sync=True)
-    _maps = t.Bytes(b"").tag(sync=True)
-    _norms = t.Bytes(b"").tag(sync=True)
-    _first = t.Dict().tag(sync=True)  # the head that maps and norms are of; empty: all
-    _note = t.Unicode("").tag(sync=True)
-    _batch = Int(0).tag(sync=True)
-    _texts = t.Dict().tag(sync=True)  # see Texts.about
-    _held_text = t.Union([Int(), t.Unicode()], default_value=0).tag(sync=True)  # that maps are of
-    _live = t.Bool(True).tag(sync=True)
 
     def __init__(
         self,
@@ -104,6 +95,7 @@ class HeadView(SelectionView):
         super().__init__(
             text=batch,
             _batch=batch,
+            _held_text=batch,
             _texts=self._choice.about(kind),
             title=title or trace.model_name or "Heads",
             of=(trace,),
@@ -111,7 +103,6 @@ class HeadView(SelectionView):
         )
         first = trace.attending(kind)[0] if layer is None else layer
         self._look_at(heads, (kind, first, head))
-        self._held_text = batch
         self.mark(a, b)
         pin(self, pins)
 
@@ -127,16 +118,17 @@ class HeadView(SelectionView):
     def _text_changed(self, _change: Any) -> None:
         if self.text == self._choice.text:
             return
-        heads = self._choice.show(self.text)
+        heads, before = self._choice.show(self.text), self.kinds
         with self.hold_sync():
             self._look_at(heads, self.shown)
+            self._spans.text_changed(before)
             sizes = [heads.kinds[self.kind][name] for name in ("queries", "keys")]
             chosen = zip(self.selected or (), sizes, strict=False)
             if any(at is not None and at >= size for at, size in chosen):
                 self.selected = None
-            self._held_text = self.text
+            self._publish(_held_text=self.text)
             if isinstance(self.text, int):
-                self._batch = self.text
+                self._publish(_batch=self.text)
 
     @t.validate("a", "b")
     def _check_spans(self, proposal: Any) -> Span | None:
@@ -262,7 +254,7 @@ class HeadView(SelectionView):
         state |= self.heads.page_traits(self.shown, layers, state["_note"])
         note = self._choice.page_note(layers)
         if note:
-            state["_texts"] = {**self._texts, "held": [self.text]}
+            state["_texts"] = {**state["_texts"], "held": [self.text]}
         state["_note"] = joined(state["_note"], note, self.heads.page_note(self.shown, layers))
         return state
 

@@ -50,10 +50,6 @@ class MixView(View):
     d = Int(1).tag(sync=True)
     hidden = t.List(Int()).tag(sync=True)
 
-    _words = t.List(t.Unicode()).tag(sync=True)
-    _values = t.List().tag(sync=True)
-    _query = t.Unicode("").tag(sync=True)
-
     def __init__(
         self,
         words: Sequence[str],
@@ -75,12 +71,10 @@ class MixView(View):
                 raise ValueError(f"{name} has {len(given)} entries for {len(words)} words")
         if any(len(point) != 2 or not all(map(math.isfinite, point)) for point in points):
             raise ValueError("values must be finite points (x, y), one a word")
-        super().__init__(
-            title=title,
-            _words=[shown_token(word) for word in words],
-            _values=points,
-            _query=shown_token(query) if query else "",
-        )
+        self._words, self._values = [shown_token(word) for word in words], points
+        self._query = shown_token(query) if query else ""
+        shown = dict(_words=self._words, _values=self._values, _query=self._query)
+        super().__init__(title=title, **shown)
         self.scores, self.d, self.hidden = numbers, d, list(hidden)
 
     @t.validate("scores")

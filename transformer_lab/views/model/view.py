@@ -77,14 +77,6 @@ class ModelView(SelectionView):
     first = Int(None, allow_none=True, below=lambda self: self._length).tag(sync=True)
 
     _edits = t.List().tag(sync=True)
-    _stacks = t.Dict().tag(sync=True)  # of the text: stack -> its tokens
-    _about = t.Dict().tag(sync=True)  # of the model
-    _pass = t.Dict().tag(sync=True)  # of the first screen
-    _pass_data = t.Bytes(b"").tag(sync=True)
-    _lens = t.Dict().tag(sync=True)
-    _note = t.Unicode("").tag(sync=True)
-    _messages = t.Dict().tag(sync=True)  # in the place of English ones
-    _batch = Int(0).tag(sync=True)
 
     def __init__(
         self, trace: Trace, layer: int | None = None, head: int | None = None, *,
@@ -96,11 +88,12 @@ class ModelView(SelectionView):
         self.trace, self._data = trace, ModelData(trace, batch)
         sizes, main = sizes_of(trace), self._data.main
         check_places(layer=(layer, sizes[main]["layers"]), head=(head, sizes[main]["heads"]))
+        self._batch, self._about = batch, self._model()
         super().__init__(
             **traits_of(trace, batch, title, link, "The model"),
             _kinds=sizes,
             _stacks=self._data.tokens,
-            _about=self._model(),
+            _about=self._about,
             _messages=translated("model", language),
         )
         self._embedded = EmbeddedModel(self._subjects)
@@ -250,7 +243,7 @@ class ModelView(SelectionView):
         return best
 
     def _edits_words(self) -> str:
-        kind = self.kind if len(self._kinds) > 1 else ""
+        kind = self.kind if len(self.kinds) > 1 else ""
         words = []
         for values in self._edits:
             own = values.get("kind") or self._data.main
@@ -282,9 +275,7 @@ class ModelView(SelectionView):
         """What is on the first screen."""
         edits = edits_name(self._edits)
         info, data = self._data.block(self._from, edits)
-        with self.hold_sync():
-            self._pass, self._pass_data = info, data
-            self._lens = self._data.lens(self.token, edits)
+        self._publish(_pass=info, _pass_data=data, _lens=self._data.lens(self.token, edits))
 
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         what, _, of = name.partition("/")
@@ -332,7 +323,7 @@ class ModelView(SelectionView):
         shown = sorted(seen, key=lambda at: abs(at - self.token))
         yield from (f"lens/{at}/{edits}" for at in shown[: max(1, int(PAGE_LENS / cost))])
         left = PAGE_BYTES
-        for kind, size in self._kinds.items():
+        for kind, size in self.kinds.items():
             for layer in trace.attending(kind):
                 for head in range(trace.heads_of(layer, kind)):
                     left -= 4 * size["queries"] * size["keys"]

@@ -106,7 +106,8 @@ def page(
     if "_live" in kept:  # no kernel answers a page
         kept["_live"] = False
     payload = safe_json({"state": kept, "buffers": encoded, "absent": absent})
-    view = (state.get("_how") or {}).get("view", "")
+    view = _table(state.get("_how")).get("view")
+    view = view if isinstance(view, str) else ""
     shown = html.escape(title)
     named = html.escape(" · ".join(filter(None, dict.fromkeys([title, view, "Transformer Lab"]))))
     attribute = f' data-theme="{theme}"' if theme in ("light", "dark") else ""

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-import traitlets as t
 from torch import Tensor
 
 from ...edits.constructors import ablate, knock_out
@@ -60,10 +59,6 @@ class PatchView(OverlayView):
     _esm: ClassVar[str] = esm("patches/view.js")
     _css: ClassVar[str] = css("patches")
 
-    _grid = t.Dict().tag(sync=True)
-    _picture = t.Bytes(b"").tag(sync=True)
-    _far = t.List().tag(sync=True)  # mean distances [layer][head], to one decimal or None
-
     def __init__(
         self,
         model: Any,
@@ -83,27 +78,28 @@ class PatchView(OverlayView):
         assert patches is not None
         self._network, self._data, self._effects = seen.network, Rows(trace), Effects(seen)
         kind, n = trace.kinds[0], len(patches.labels)
+        self._grid: dict[str, Any] = dict(
+            rows=patches.rows,
+            columns=patches.columns,
+            start=patches.start,
+            labels=[shown_text(x) for x in patches.labels],
+            heads=[trace.heads_of(i) for i in range(trace.n_layers())],
+            even=round(float(patches.distances.mean()), 1),
+            first=_first(trace),
+            others=_others(trace),
+            padded=[i for i in trace.attending() if _reaches_beyond(trace.call(i))],
+        )
+        # Mean distances [layer][head]; a patch that looks back only has no other patches at all of them.
+        nowhere = [[None] * trace.n_heads()] * trace.n_layers()
+        self._far = distances(trace) if kind == "encoder" else nowhere
         super().__init__(
             title=title or trace.model_name,
             of=(trace,),
             link=link_of(trace) if link is None else link,
             _kinds={kind: dict(layers=trace.n_layers(), heads=trace.n_heads(), queries=n, keys=n)},
-            _grid=dict(
-                rows=patches.rows,
-                columns=patches.columns,
-                start=patches.start,
-                labels=[shown_text(x) for x in patches.labels],
-                heads=[trace.heads_of(i) for i in range(trace.n_layers())],
-                even=round(float(patches.distances.mean()), 1),
-                first=_first(trace),
-                others=_others(trace),
-                padded=[i for i in trace.attending() if _reaches_beyond(trace.call(i))],
-            ),
+            _grid=self._grid,
             _picture=png(seen.picture),
-            # A patch that looks back only has no other patches at every distance.
-            _far=distances(trace)
-            if kind == "encoder"
-            else [[None] * trace.n_heads()] * trace.n_layers(),
+            _far=self._far,
             _unit=self._effects.unit,
             _note=shown_text(seen.note),
         )
@@ -134,7 +130,7 @@ class PatchView(OverlayView):
         """What each head alone changes when it is switched off, fp32 [layer, head] (see `Effect`);
         shown beside every head from then on."""
         sizes = self._effects.every()
-        self._every = plain(sizes)
+        self._publish(_every=plain(sizes))
         return sizes
 
     @property

@@ -58,15 +58,7 @@ class PatchingView(SelectionView):
     site = t.Unicode("").tag(sync=True)
     direction = t.Enum(DIRECTIONS, "denoising").tag(sync=True)
 
-    _sites = t.List().tag(sync=True)
-    _estimates = t.Bytes(b"").tag(sync=True)
-    _exact = t.Bytes(b"").tag(sync=True)
-    _runs = t.Dict().tag(sync=True)
-    _pair = t.Dict().tag(sync=True)
-    _code = t.Unicode("").tag(sync=True)
-    _asked = t.Dict().tag(sync=True)
-    _note = t.Unicode("").tag(sync=True)
-    _carried = t.Dict().tag(sync=True)
+    _sites: Sequence[dict[str, Any]] = ()
 
     def __init__(
         self,
@@ -136,13 +128,18 @@ class PatchingView(SelectionView):
         shown: dict[str, Any] = dict(clean=first, corrupted=second, columns=desks.columns())
         shown |= dict(places=desks.places(), aligned=pair.aligned, metric=shown_text(told.told))
         with self.hold_sync():
-            self._kinds = {pair.kind: sizes_of(clean)[pair.kind]}
+            self._sites, self._pair = desks.sizes(), shown
+            self._publish(
+                _kinds={pair.kind: sizes_of(clean)[pair.kind]},
+                _sites=self._sites,
+                _pair=shown,
+                _code=_code_of(desks, metric),
+                _asked=_asked_of(desks),
+                _note=_missing(desks.grids(self.direction)),
+            )
             self.selected = None
             self.kind = pair.kind
             self.link = link_of(clean) if self._linked is None else self._linked
-            self._sites, self._pair = desks.sizes(), shown
-            self._code, self._asked = _code_of(desks, metric), _asked_of(desks)
-            self._note = _missing(desks.grids(self.direction))
             known = [one["site"] for one in self._sites]
             if self.site not in known:
                 self.site = "resid_pre" if "resid_pre" in known else known[0]
@@ -161,9 +158,7 @@ class PatchingView(SelectionView):
     def _tell(self) -> None:
         """The numbers that are known, of the direction on view at least."""
         self._desks.grids(self.direction)
-        with self.hold_sync():
-            for name, value in self._desks.numbers().items():
-                setattr(self, name, value)
+        self._publish(**self._desks.numbers())
 
     @t.validate("site")
     def _check_site(self, proposal: Any) -> str:
@@ -219,7 +214,7 @@ class PatchingView(SelectionView):
     def _group(self, site: str) -> int:
         """How many heads share one place of a site: keys and values may be shared."""
         width = next(one["places"] for one in self._sites if one["site"] == site)
-        return max(1, self._kinds[self.kind]["heads"] // width)
+        return max(1, self.kinds[self.kind]["heads"] // width)
 
     # -- for people ---------------------------------------------------------------------------------
 
@@ -256,7 +251,7 @@ class PatchingView(SelectionView):
         )
 
     def _metric(self) -> Metric:
-        into, source = self._runs[self.direction]
+        into, source = self._results["_runs"][self.direction]
         return Metric(self._pair["metric"], self.direction, into, source)
 
     def _scene(self) -> Scene:
@@ -335,7 +330,7 @@ class PatchingView(SelectionView):
                 "told": self.carried.told if self.carried else "",
                 **own,
             },
-            "_note": " ".join(filter(None, (for_readers(self.left_out), self._note))),
+            "_note": " ".join(filter(None, (for_readers(self.left_out), self._results["_note"]))),
         }
 
 

@@ -75,11 +75,7 @@ class PositionView(SelectionView):
     causal = t.Bool(False).tag(sync=True)
     test = t.Enum(TESTS, "move").tag(sync=True)
     shuffle = Int(0, min=0).tag(sync=True)
-
-    _given = t.Dict().tag(sync=True)  # the model: sizes, what it does when moved and shuffled
-    _words = t.Dict().tag(sync=True)  # of the random head: names and, for equal words, equal ids
-    _table = t.Bytes(b"").tag(sync=True)  # fp32 [position, d_model], or [bucket, head]
-    _maps = t.Bytes(b"").tag(sync=True)  # fp32, see trial.Trial.packed
+    first_results: ClassVar = SelectionView.first_results | {"_table": b"", "_maps": b""}
 
     def __init__(
         self,
@@ -118,13 +114,14 @@ class PositionView(SelectionView):
             d_model, n_heads = model.config.d_model, model.config.n_heads
             length = min(length, model.config.n_ctx)
             causal = model.config.kind == "decoder"
-        measured = traits.get("_given", {}).get("shifts")
+        self._words, self._given = _words(words), traits.pop("_given", {})
+        measured = self._given.get("shifts")
         if measured:
             shift = max(by for by in measured if by <= shift)
         super().__init__(
             title=title or name or "Positions", of=(model,), scheme=chosen.name, d_model=d_model,
             n_heads=n_heads, base=base, length=length, causal=causal, test=test,
-            shift=shift, _words=_words(words), **traits,
+            shift=shift, _words=self._words, _given=self._given, **traits,
         )  # fmt: skip
         layers = model.config.n_layers if model is not None and measured else 1
         for place, value, count in (("layer", layer, layers), ("head", head, n_heads)):
@@ -266,7 +263,7 @@ class PositionView(SelectionView):
         variant = self._from_model
         if variant is not None:
             assert self._trial is not None
-            place = (min(self.layer, self._kinds[self._trial.kind]["layers"] - 1), self._head)
+            place = (min(self.layer, self.kinds[self._trial.kind]["layers"] - 1), self._head)
             before = self._trial.before[variant]
             if self.test == "move" and variant == "none":
                 return before[place], before[place]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import traitlets as t
-
 from ...tracing.trace import TraceError
 from ..pages.export import Block
 from ..shared.base import css, esm
@@ -14,7 +12,6 @@ from ..shared.codecs import shown_token
 from ..shared.embedded_model import EmbeddedModel
 from ..shared.messages import messages, translated
 from ..shared.selection import SelectionView, check_traced, kind_of, sizes_of, traits_of
-from ..shared.traits import Int
 from .data import FIRST_SCREEN, PAGE, ResidualData
 from .scene import of_token, residual_scene
 
@@ -51,15 +48,6 @@ class ResidualView(SelectionView):
 
     absent: ClassVar[str] = "this page does not hold these tokens"
 
-    _streams = t.Dict().tag(sync=True)
-    _norms = t.Bytes(b"").tag(sync=True)
-    _shares = t.Bytes(b"").tag(sync=True)
-    _lens = t.List().tag(sync=True)  # the blocks of the first screen: info of each
-    _lens_data = t.Bytes(b"").tag(sync=True)
-    _note = t.Unicode("").tag(sync=True)
-    _batch = Int(0).tag(sync=True)
-    _messages = t.Dict().tag(sync=True)  # in the place of English ones
-
     def __init__(
         self,
         trace: Trace,
@@ -75,11 +63,12 @@ class ResidualView(SelectionView):
         kind = kind_of(trace, kind)
         self.trace, self._data = trace, ResidualData(trace, batch)
         norms, shares = self._data.packed()
+        self._streams = self._data.streams()
         self._embedded = EmbeddedModel(self._subjects)
         super().__init__(
             **traits_of(trace, batch, title, link, "Residual stream"),
             _kinds=sizes_of(trace),
-            _streams=self._data.streams(),
+            _streams=self._streams,
             _norms=norms,
             _shares=shares,
             _messages=translated("residual", language),
@@ -153,9 +142,10 @@ class ResidualView(SelectionView):
         """The last tokens' part of the logit lens, as much as is soon computed."""
         names = self._data.block_names()
         found = [self._data.block(n) for n in names[-self._data.affordable(budget) :] if names]
-        with self.hold_sync():
-            self._lens = [block.info for block in found]
-            self._lens_data = b"".join(block.data for block in found)
+        self._publish(
+            _lens=[block.info for block in found],  # of the first screen
+            _lens_data=b"".join(block.data for block in found),
+        )
 
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         found = self._data.block(name)
@@ -163,7 +153,7 @@ class ResidualView(SelectionView):
 
     def _blocks(self) -> Iterable[Block]:
         names = self._data.block_names()
-        here = {f"lens/{info['from']}" for info in self._lens}
+        here = {f"lens/{info['from']}" for info in self._results["_lens"]}
         for name in names[-max(1, self._data.affordable(PAGE)) :]:
             if name not in here:
                 found = self._data.block(name)

@@ -6,7 +6,7 @@ import bisect
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import traitlets as t
 from torch import Tensor
@@ -55,23 +55,14 @@ class Replay(SelectionView):
     measure = t.Unicode("").tag(sync=True)
 
     _options = t.Dict().tag(sync=True)  # what is hidden, weighted, coloured: see viewer.js
-    _thumbs = t.Bytes(b"").tag(sync=True)
-    _maps = t.Bytes(b"").tag(sync=True)
-    _norms = t.Bytes(b"").tag(sync=True)
-    _first = t.Dict().tag(sync=True)  # the head that maps and norms are of; empty: all
-    _note = t.Unicode("").tag(sync=True)
-    _batch = Int(0).tag(sync=True)
-    _steps = t.List(Int()).tag(sync=True)
-    _last_step = Int(0).tag(sync=True)  # of the run, which may go on after the last snapshot
-    _measures = t.Dict().tag(sync=True)  # kind -> names
-    _units = t.Dict().tag(sync=True)  # measure -> unit
-    _scores = t.Bytes(b"").tag(sync=True)  # see data.Snapshots.packed
-    _losses = t.List().tag(sync=True)  # at each snapshot, or None
-    _held_step = Int(-1).tag(sync=True)  # the step that `_maps` and `_thumbs` are of
-    _curve = t.Bytes(b"").tag(sync=True)  # float32 [point, (step, loss)]
-    _evals = t.Bytes(b"").tag(sync=True)  # float32 [point, (step, held-out loss)]
 
+    first_results: ClassVar = SelectionView.first_results | dict(
+        _steps=[], _last_step=0, _measures={}, _units={}, _losses=[], _held_step=-1, _first={},
+        _thumbs=b"", _maps=b"", _norms=b"", _scores=b"", _curve=b"", _evals=b"",
+    )  # fmt: skip
     heads: Heads
+    _steps: Sequence[int] = ()
+    _measures: Mapping[str, Sequence[str]] = {}
     _snapshots: Snapshots | None = None
     _form: Heads | None = None  # the form in which the maps of every step are sent
 
@@ -104,20 +95,24 @@ class Replay(SelectionView):
         points, held = curves(history)
         with self.hold_sync():
             self._snapshots = None  # the trace on view stays: it may be exact where maps are packed
-            if self._kinds:  # of snapshots only the maps are known, no lengths of values
+            if self.kinds:  # of snapshots only the maps are known, no lengths of values
                 last = snapshots.at(snapshots.steps[-1])
-                self._form = Heads(last, self._batch, self.heads)
-                self._kinds = self._form.kinds
-                self._norms = b""
-            self._steps = snapshots.steps
+                self._form = Heads(last, like=self.heads)
+                self._publish(_kinds=self._form.kinds, _norms=b"")
+            self._steps, self._measures = snapshots.steps, names
             self._last_step = max([*snapshots.steps[-1:], *(row["index"] for row in history)])
-            self._measures, self._scores = names, scores
-            self._units = {name: measure.unit for name, measure in MEASURES.items()}
             self._losses = [known.get(at) for at in snapshots.steps]
-            self._curve = points.astype("<f4").tobytes()
-            self._evals = held.astype("<f4").tobytes()
-            self._held_step = self.step = snapshots.nearest(
-                snapshots.steps[-1] if step is None else step
+            self.step = snapshots.nearest(snapshots.steps[-1] if step is None else step)
+            self._publish(
+                _steps=self._steps,
+                _last_step=self._last_step,
+                _measures=names,
+                _scores=scores,
+                _units={name: measure.unit for name, measure in MEASURES.items()},
+                _losses=self._losses,
+                _curve=points.astype("<f4").tobytes(),
+                _evals=held.astype("<f4").tobytes(),
+                _held_step=self.step,
             )
             self._snapshots = snapshots
             if not self.measure:  # a curve that stays at nothing is a poor first sight
@@ -147,10 +142,10 @@ class Replay(SelectionView):
 
     @t.observe("step")
     def _step_changed(self, change: Any) -> None:
-        if self._snapshots is None or not self._kinds:
+        if self._snapshots is None or not self.kinds:
             return
         # The browser has asked for the maps of this step itself; they are not sent again.
-        self.heads = Heads(self._snapshots.at(self.step), self._batch, self._form)
+        self.heads = Heads(self._snapshots.at(self.step), like=self._form)
 
     @property
     def shown_measure(self) -> str:
@@ -189,7 +184,7 @@ class Replay(SelectionView):
     def _step_bytes(self, step: int) -> list[bytes]:
         """[maps, thumbnails] of a step."""
         assert self._snapshots is not None
-        data = Heads(self._snapshots.at(step), self._batch, self._form or self.heads).data
+        data = Heads(self._snapshots.at(step), like=self._form or self.heads).data
         return [data.maps(), data.thumbnails()]
 
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
@@ -203,13 +198,13 @@ class Replay(SelectionView):
     def _page_state(self) -> dict[str, Any]:
         state = super()._page_state()
         if self._snapshots is None:
-            return state | (self.heads.page_traits(self.shown, None, "") if self._kinds else {})
+            return state | (self.heads.page_traits(self.shown, None, "") if self.kinds else {})
         maps, thumbs = self._step_bytes(self.step)
         return {**state, "_maps": maps, "_thumbs": thumbs, "_held_step": self.step}
 
     def _blocks(self) -> Iterable[Block]:
         if self._snapshots is None:
-            yield from self.heads.page_blocks(self.shown, None) if self._kinds else ()
+            yield from self.heads.page_blocks(self.shown, None) if self.kinds else ()
             return
         # The steps around the one on view come first.
         for step in sorted(self._steps, key=lambda s: abs(s - self.step)):

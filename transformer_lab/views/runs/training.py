@@ -10,7 +10,6 @@ import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-import traitlets as t
 
 from ...tracing.packing import pack_weights
 from ...tracing.running import trace
@@ -55,8 +54,6 @@ class TrainingView(Replay):
     _esm: ClassVar[str] = esm("runs/training.js")
     _css: ClassVar[str] = css("runs")
 
-    _status = t.Dict().tag(sync=True)
-
     def __init__(
         self,
         probe: Any = None,
@@ -80,7 +77,8 @@ class TrainingView(Replay):
         self._handle: Any = None
         self._model: weakref.ref | None = None
         self._named = title
-        super().__init__(title=title, _status={"state": "waiting"})
+        self._status: dict[str, Any] = {"state": "waiting"}
+        super().__init__(title=title, _status=self._status)
 
     # -- the three calls of a watch ---------------------------------------------------------------
 
@@ -95,6 +93,7 @@ class TrainingView(Replay):
         self._call(self._named, (model,))
         self._snapshots = None  # a run that goes on is seen live again
         self._steps = []
+        self._publish(_steps=[])
         self._trace_probe(model, self.history[-1].index if self.history else 0)
         self._tell("training")
         if self._handle is None and _in_notebook():
@@ -150,7 +149,7 @@ class TrainingView(Replay):
     def _scene(self) -> Scene:
         points, held = curves([vars(step) for step in self.history])
         heads = None
-        if self._kinds:
+        if self.kinds:
             heads = self.heads.scene(self.shown, self.shows, None, "", "")
         return training_scene(self._title, self.sentence, points, held, heads)
 
@@ -190,15 +189,17 @@ class TrainingView(Replay):
         began = time.monotonic()
         with torch.random.fork_rng(devices=[]):
             found = trace(model, *self._probe["ids"], **self._probe["labels"], keep="maps")
-        heads = Heads(found, self._batch)
+        heads = Heads(found)
         self._keep(step, heads)
-        kind, layer, head = self.shown if self._kinds else self._begin_with
+        kind, layer, head = self.shown if self.kinds else self._begin_with
         with self.hold_sync():
             self._look_at(heads, (heads.usual_kind(kind), layer, head))
-            self._note = f"The heads on the probe, at step {step}."
+            self._publish(_note=f"The heads on the probe, at step {step}.")
         self._traced_at = time.monotonic()
         spent = self._traced_at - began
-        self._trace_pause = max(TRACE_PAUSE, spent / TRACE_SHARE, len(self._maps) / 2**20)
+        self._trace_pause = max(
+            TRACE_PAUSE, spent / TRACE_SHARE, len(self._results["_maps"]) / 2**20
+        )
 
     def _tell(self, state: str, reason: str = "") -> None:
         last = self.history[-1] if self.history else None
@@ -217,11 +218,13 @@ class TrainingView(Replay):
                 "left": rate * (self.steps - last.index),
             }
         points, held = curves([vars(step) for step in self.history])
-        with self.hold_sync():
-            self._status = {**status, "reason": shown_text(reason)}
-            self._curve = points.astype("<f4").tobytes()
-            self._evals = held.astype("<f4").tobytes()
-            self._sentence = self.sentence
+        self._status = {**status, "reason": shown_text(reason)}
+        self._publish(
+            _status=self._status,
+            _curve=points.astype("<f4").tobytes(),
+            _evals=held.astype("<f4").tobytes(),
+            _sentence=self.sentence,
+        )
         self._shown_at = time.monotonic()
 
 

@@ -92,8 +92,7 @@ class RunView(Replay):
         self.run = run
         self.measure = measure
         self._replay(snapshots, run.metrics(), begin)
-        self._note = ""
-        self._sentence = self.sentence
+        self._publish(_note="", _sentence=self.sentence)
 
     @property
     def sentence(self) -> str:
@@ -108,7 +107,7 @@ class RunView(Replay):
             step=self.step,
             steps=self.snapshots,
             last_step=self._last_step,
-            curve=np.frombuffer(self._curve, dtype="<f4").reshape(-1, 2),
+            curve=np.frombuffer(self._results["_curve"], dtype="<f4").reshape(-1, 2),
             measure=measure,
             scores=self.score(measure) if measure else None,
         )

@@ -66,13 +66,10 @@ def _as_sent(_said: Any, subshell: str | None) -> str | None:
 class View(anywidget.AnyWidget):
     """A view of one object. Subclasses set `_esm` and `_css`, and give `figure` and `sentence`.
 
-    Traits that begin with an underscore are between the two halves of a view; what Python may
-    read and set has a name without.
+    A synchronised trait is what a reader can choose, and both sides set it. What Python computed the
+    page only reads: `_publish` sends it, all that belongs together in one message with its bytes. The
+    names of results begin with an underscore.
     """
-
-    _title = t.Unicode("").tag(sync=True)
-    _sentence = t.Unicode("").tag(sync=True)
-    _how = t.Dict().tag(sync=True)  # how what is shown was computed, for files
 
     absent: ClassVar[str] = "this page does not hold it"
     _own_layout = False  # whether the layout was made for this view
@@ -84,10 +81,19 @@ class View(anywidget.AnyWidget):
     stays: str = ""
     """Why the last page did not, in a sentence."""
 
+    first_results: ClassVar[dict[str, Any]] = {
+        "_kinds": {},
+        "_note": "",
+        "_batch": 0,
+        "_live": True,
+    }
     _embedded: EmbeddedModel | None = None  # of a view whose page may take its model along
 
-    def __init__(self, title: str = "", of: Sequence[Any] = (), **traits: Any):
-        """`of`: the traces or models that are shown; what they have to say comes first."""
+    def __init__(self, title: str = "", of: Sequence[Any] = (), **values: Any):
+        """`of`: the traces or models that are shown; what they have to say comes first. values: traits,
+        and the results to begin with."""
+        traits = {name: values.pop(name) for name in list(values) if self.has_trait(name)}
+        self._results: dict[str, Any] = {**self.first_results, **values}
         super().__init__(**traits)
         self._own_layout = "layout" not in traits
         answered_beside_cells(self.comm)
@@ -97,14 +103,42 @@ class View(anywidget.AnyWidget):
     def _call(self, title: str, of: Sequence[Any]) -> None:
         """The first line of the view, of its page and of its picture."""
         self._subjects_given = tuple(of)
-        self._how = self._computed()
         self._caution = caution(*of)
         self._title = shown_text(" · ".join(filter(None, (self._caution, title))))
+        self._publish(_title=self._title, _how=self._computed())
 
     @property
     def _alt(self) -> str:
         """The sentence, after what has to be said first."""
         return ". ".join(filter(None, (self._caution, self.sentence)))
+
+    def _publish(self, **results: Any) -> None:
+        """Send what has changed of these results, JSON and bytes, in one message; within `hold_sync` in
+        that of everything that changes there."""
+        known = self._results
+        changed = [name for name, value in results.items() if known.get(name, t.Undefined) != value]
+        known |= results
+        if self._holding_sync:
+            self._states_to_send.update(changed)
+        elif changed:
+            self.send_state(changed)
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
+        """Traits and results, or those of these names; see `ipywidgets.Widget.get_state`."""
+        names = (
+            [*self.keys, *self._results] if key is None else [key] if isinstance(key, str) else key
+        )
+        results = {name: self._results[name] for name in names if name in self._results}
+        traits = [name for name in names if name not in results]
+        return super().get_state(traits, drop_defaults) | results
+
+    if not TYPE_CHECKING:  # ipywidgets' embedding reads all that is in a state
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                return vars(self)["_results"][name]
+            except KeyError:
+                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}") from None
 
     def close(self) -> None:
         """Remove the view, and the layout that was made for it: ipywidgets keeps both until then."""

@@ -19,7 +19,7 @@ from .embedded_model import Answer, joined
 from .map_sentences import long_time
 from .passes import Effect
 from .selection import SelectionView
-from .traits import Float, Int
+from .traits import Float
 
 PAGE_SECONDS = 60  # what a saved page's effects may take to compute
 
@@ -35,17 +35,13 @@ class OverlayView(SelectionView):
 
     fade = Float(0.8, within=(0, 1)).tag(sync=True)
 
-    _rows = t.Bytes(b"").tag(sync=True)
-    _rows_of = Int(0).tag(sync=True)
     _edits = t.List().tag(sync=True)
-    _effect = t.Dict().tag(sync=True)  # of these edits, or {}
-    _every = t.List().tag(sync=True)  # what each head alone changes, where that is known
-    _unit = t.Unicode("").tag(
-        sync=True
-    )  # of what is in _every; empty where nothing can be measured
-    _note = t.Unicode("").tag(sync=True)
-    _live = t.Bool(True).tag(sync=True)
 
+    first_results: ClassVar = SelectionView.first_results | {
+        "_effect": {},
+        "_every": [],
+        "_rows": b"",
+    }
     _network: Network
     _data: Any
     _effects: Any
@@ -66,7 +62,11 @@ class OverlayView(SelectionView):
         effect = self._effect_of(edits) if edits else {}
         with self.hold_sync():
             self._edits = [one.to_dict() for one in edits]
-            self._effect = effect
+            self._publish(_effect=effect)
+
+    @t.observe("_edits")
+    def _other_edits(self, _change: Any) -> None:
+        self._publish(_effect={})
 
     def _effect_of(self, edits: Sequence[Edit]) -> dict[str, Any]:
         """What edits change, what they are called in a sentence, and the Python that makes them."""
@@ -111,9 +111,7 @@ class OverlayView(SelectionView):
     # -- for the browser ------------------------------------------------------------------------
 
     def _first_rows(self, _change: Any = None) -> None:
-        with self.hold_sync():
-            self._rows_of = self.query
-            self._rows = self._data.packed(self.query)
+        self._publish(_rows_of=self.query, _rows=self._data.packed(self.query))
 
     def _every_plain(self, layer: int | None = None) -> list:
         return plain(self._effects.every(layer))
@@ -124,19 +122,21 @@ class OverlayView(SelectionView):
     def _effect_or_block(self, message: dict[str, Any]) -> Answer:
         if not str(message.get("name", "")).startswith("effect/"):
             return self._answer_block(message)
-        edits = [edit_from_dict(values) for values in message.get("edits", [])]
-        return {"type": "block", "info": self._effect_of(edits)}, []
+        plain = message.get("edits", [])
+        effect = self._effect_of([edit_from_dict(values) for values in plain])
+        if plain == self._edits:
+            self._results["_effect"] = effect  # which the page has from here
+        return {"type": "block", "info": effect}, []
 
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         what, _, at = name.partition("/")
         if what == "rows":
-            return {}, [
-                self._data.packed(_place("position", at, self._kinds[self.kind]["queries"]))
-            ]
+            return {}, [self._data.packed(_place("position", at, self.kinds[self.kind]["queries"]))]
         if what == "every":
             self._measured()
             layer = _place("layer", at, len(self._heads())) if at else None
-            return {"values": self._every_plain(layer)}, []
+            self._results["_every"] = self._every_plain(layer)
+            return {"values": self._results["_every"]}, []
         return super()._part_named(name)
 
     def _measured(self) -> Any:
@@ -176,7 +176,7 @@ class OverlayView(SelectionView):
     def _page_state(self, effects: bool | None = None) -> dict[str, Any]:
         self.left_out = self._too_slow() if effects is None and not self.carried else ""
         state = super()._page_state()
-        return {**state, "_live": False, "_note": joined(state["_note"], self.left_out)}
+        return {**state, "_note": joined(state["_note"], self.left_out)}
 
 
 def plain(values: Tensor) -> list:

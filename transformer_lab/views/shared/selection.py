@@ -110,17 +110,15 @@ class SelectionView(View):
     ).tag(sync=True)
     link = t.Unicode("").tag(sync=True)
 
-    _kinds = t.Dict().tag(sync=True)
-
     @property
     def kinds(self) -> dict[str, dict[str, Any]]:
         """kind of attention -> how many "layers", "heads", "queries" and "keys" there are, and more."""
-        return self._kinds
+        return self._results["_kinds"]
 
     @property
     def chosen_head(self) -> tuple[str, int, int]:
         """(kind, layer, head): the chosen one, or the nearest that this kind of attention has."""
-        kind = self._kinds[self.kind]
+        kind = self.kinds[self.kind]
         return self.kind, min(self.layer, kind["layers"] - 1), min(self.head, kind["heads"] - 1)
 
     def _look_at(self, heads: Any, place: tuple[str, int, int]) -> None:
@@ -129,18 +127,16 @@ class SelectionView(View):
         Raises:
             ValueError: when there is no such head; nothing has changed then.
         """
-        traits = heads.traits(place)
+        results = heads.traits(place)
         self.heads = heads
         with self.hold_sync():
-            self._kinds = traits["_kinds"]
+            self._publish(**results)
             self.kind, self.layer, self.head = place
-            for name, value in traits.items():
-                self.set_trait(name, value)
 
     @t.validate("kind")
     def _check_kind(self, proposal: Any) -> str:
-        if self._kinds and proposal["value"] not in self._kinds:
-            known = ", ".join(self._kinds)
+        if self.kinds and proposal["value"] not in self.kinds:
+            known = ", ".join(self.kinds)
             raise t.TraitError(f"kind={proposal['value']!r} is not in this trace; it has {known}")
         return proposal["value"]
 
@@ -148,7 +144,7 @@ class SelectionView(View):
     def _check_place(self, proposal: Any) -> int:
         name, value = proposal["trait"].name, proposal["value"]
         # The browser sets kind, layer and head at once, in an order of its own.
-        most = max((k[f"{name}s"] for k in self._kinds.values()), default=None)
+        most = max((k[f"{name}s"] for k in self.kinds.values()), default=None)
         if value < 0 or (most is not None and value >= most):
             raise t.TraitError(f"{name}={value} is outside 0 … {(most or 1) - 1}")
         return value
@@ -156,9 +152,9 @@ class SelectionView(View):
     @t.validate("selected")
     def _check_selected(self, proposal: Any) -> tuple[int | None, int | None] | None:
         pair = proposal["value"]
-        if pair is None or pair == (None, None) or not self._kinds:
+        if pair is None or pair == (None, None) or not self.kinds:
             return None
-        counts = max((k["queries"], k["keys"]) for k in self._kinds.values())
+        counts = max((k["queries"], k["keys"]) for k in self.kinds.values())
         for name, value, count in zip(("query", "key"), pair, counts, strict=True):
             if value is not None and not 0 <= value < count:
                 raise t.TraitError(f"selected={pair}: {name} {value} is outside 0 … {count - 1}")

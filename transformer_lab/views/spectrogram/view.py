@@ -65,9 +65,6 @@ class SpectrogramView(OverlayView):
     span = t.Tuple(Int(), Int(), allow_none=True, default_value=None).tag(sync=True)
     whole = t.Bool(False).tag(sync=True)
 
-    _sound = t.Dict().tag(sync=True)
-    _picture = t.Bytes(b"").tag(sync=True)
-
     def __init__(
         self,
         source: Any,
@@ -92,6 +89,14 @@ class SpectrogramView(OverlayView):
         n_queries, n_keys = trace.shape(KIND)
         after = [] if self._effects is None else self._effects.next
         low, high = float(heard.features.min()), float(heard.features.max())
+        self._sound: dict[str, Any] = dict(
+            words=[shown_token(x) for x in trace.query_tokens(KIND)], positions=n_keys,
+            heads=[trace.heads_of(i, KIND) for i in range(trace.n_layers(KIND))], first=_first(trace),
+            next=[[one.name, one.p, one.given] for one in after],
+            hop=FRAME_SECONDS, step=sound.stride * FRAME_SECONDS, frames=sound.frames, bins=sound.bins,
+            seconds=sound.seconds, end=sound.heard(heard.features), ticks=hertz_ticks(sound.bins),
+            low=low, high=high,
+        )  # fmt: skip
         super().__init__(
             title=title or trace.model_name,
             of=(trace,),
@@ -101,14 +106,7 @@ class SpectrogramView(OverlayView):
                     layers=trace.n_layers(KIND), heads=trace.n_heads(KIND), queries=n_queries, keys=n_keys
                 )
             },
-            _sound=dict(
-                words=[shown_token(x) for x in trace.query_tokens(KIND)], positions=n_keys,
-                heads=[trace.heads_of(i, KIND) for i in range(trace.n_layers(KIND))], first=_first(trace),
-                next=[[one.name, one.p, one.given] for one in after],
-                hop=FRAME_SECONDS, step=sound.stride * FRAME_SECONDS, frames=sound.frames, bins=sound.bins,
-                seconds=sound.seconds, end=sound.heard(heard.features), ticks=hertz_ticks(sound.bins),
-                low=low, high=high,
-            ),
+            _sound=self._sound,
             _picture=png(shades(heard.features)),
             _unit="" if self._effects is None else "change of the probability of",
             _note=shown_text(trace.note or ""),
@@ -152,7 +150,7 @@ class SpectrogramView(OverlayView):
         if self._effects is None:
             raise ValueError(self._no_effects())
         sizes = self._effects.every()
-        self._every = plain(sizes)
+        self._publish(_every=plain(sizes))
         return sizes[self.query]
 
     @property

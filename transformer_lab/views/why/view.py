@@ -13,7 +13,6 @@ from ..shared.base import css, esm
 from ..shared.embedded_model import EmbeddedModel
 from ..shared.messages import messages
 from ..shared.selection import SelectionView, check_places, check_traced, kind_of, traits_of
-from ..shared.traits import Int
 from .data import CellBytes, WhyData, cell_name, read_name
 from .scene import why_scene
 
@@ -50,11 +49,6 @@ class WhyView(SelectionView):
     _css: ClassVar[str] = css("why")
 
     _options = t.Dict().tag(sync=True)  # above: split what lies above the row's mean; pairs
-    _cell = t.Dict().tag(sync=True)  # the score of the first screen
-    _cell_data = t.Bytes(b"").tag(sync=True)
-    _held = t.Unicode("").tag(sync=True)  # of a page: which row it holds
-    _note = t.Unicode("").tag(sync=True)
-    _batch = Int(0).tag(sync=True)
 
     def __init__(
         self,
@@ -94,7 +88,7 @@ class WhyView(SelectionView):
     @property
     def shown(self) -> tuple[str, int, int, int, int]:
         """(kind, layer, head, query, key) on view."""
-        size = self._kinds[self.kind]
+        size = self.kinds[self.kind]
         layer, head = min(self.layer, size["layers"] - 1), min(self.head, size["heads"] - 1)
         layer = self._data.with_heads(self.kind, layer)
         query, key = self._data.place(self.kind, layer, head, *(self.selected or (None, None)))
@@ -123,7 +117,7 @@ class WhyView(SelectionView):
                 sides[f"{side}_value"] = float(split[side][best])
         best = int(np.argmax(np.abs(products)))
         return dict(
-            several=len(self._kinds) > 1, kind=self.kind, layer=info["layer"], head=info["head"],
+            several=len(self.kinds) > 1, kind=self.kind, layer=info["layer"], head=info["head"],
             query=self._data.queries[self.kind][info["query"]],
             key=self._data.keys[self.kind][info["key"]],
             weight=info["weight"], scaled=info["scaled"], score=info["score"],
@@ -146,8 +140,7 @@ class WhyView(SelectionView):
 
     def _keep(self, cell: CellBytes) -> None:
         """What is on the first screen."""
-        self.set_trait("_cell", {**cell.info, "names": self._names(cell)})
-        self._cell_data = cell.data
+        self._publish(_cell={**cell.info, "names": self._names(cell)}, _cell_data=cell.data)
 
     def _names(self, cell: CellBytes) -> list[str]:
         """All names by which the browser may ask for it."""
@@ -161,7 +154,7 @@ class WhyView(SelectionView):
 
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         kind, layer, head, query, key = read_name(name)
-        if kind not in self._kinds:
+        if kind not in self.kinds:
             raise ValueError(f"kind={kind!r} is not in this trace")
         cell = self._data.cell(kind, layer, head, *self._data.place(kind, layer, head, query, key))
         return {**cell.info, "names": self._names(cell)}, [cell.data]
