@@ -120,11 +120,11 @@ def test_four_students_get_the_scores_that_they_deserve(course):
 
     with Gradebook(f"sqlite:///{course / 'gradebook.db'}", "transformer-lab") as book:
         found = {s.student.id: (s.score, s.max_score) for s in book.assignment_submissions(NAME)}
-    assert found == {"right": (3, 6), "half": (1, 6), "empty": (0, 6), "hostile": (0, 6)}
+    assert found == {"right": (3, 3), "half": (1, 3), "empty": (0, 3), "hostile": (0, 3)}
     nbgrader(course, "generate_feedback", NAME)
     told = (course / "feedback" / "half" / NAME / f"{NAME}.html").read_text("utf-8")
     assert "is not right yet" in told
-    assert re.search(r"Score: 1\.0 / 6\.0", told)
+    assert re.search(r"Score: 1\.0 / 3\.0", told)
 
 
 def test_students_are_given_no_solution(course):
