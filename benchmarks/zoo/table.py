@@ -122,6 +122,9 @@ def as_markdown(values: dict[str, Any]) -> str:
         "skipped), for a short text and for one beyond every window. **any length**: the page reads any text; **fixed",
         "length**: texts of as many tokens as the graph was exported for. **its image size**: any image, prepared to the",
         "size that the model reads.",
+        "",
+        "What `from_pretrained` takes, and what works with weights that are quantized, in 16 bits or kept on a disk, is in",
+        "[Loading a model](loading.md).",
     ]
     for task in TASKS:
         mine = [row for row in rows if row["name"].startswith(task + "/")]
