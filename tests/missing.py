@@ -12,11 +12,13 @@ that the thing must be here.
 
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -61,6 +63,8 @@ def _box():
     return not box_problem()
 
 
+# Apart from the other packages: see the Makefile.
+TORCHAO = Path(sys.prefix) / "quantization" / "torchao"
 THINGS = {
     "browser": Thing(
         "Chromium", "apt install chromium", lambda: chromium() is not None, "TL_REQUIRE_BROWSER"
@@ -73,6 +77,9 @@ THINGS = {
     "mount": Thing("to mount a file system", "root on Linux"),
     "device": Thing("to make a device", "root on Linux"),
     "peft": Thing("PEFT", "pip install peft", lambda: find_spec("peft") is not None),
+    "torchao": Thing(
+        "torchao", "make .venv/.quantization", lambda: TORCHAO.is_dir(), "TL_REQUIRE_MODELS"
+    ),
     "make": Thing("make", "apt install make", lambda: shutil.which("make") is not None),
 }
 

@@ -1,13 +1,18 @@
 """What `from_pretrained` passes on to transformers, and that what it loads is as exact as eager attention."""
 
+import os
+import re
 import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
 
 import pytest
 import torch
 
 import transformer_lab as tl
 from tests.hostile.hub_folders import words
-from tests.missing import package
+from tests.missing import TORCHAO, package
 from transformer_lab.pretrained import weights
 
 transformers = package("transformers")
@@ -29,7 +34,6 @@ def folder(tmp_path_factory):
 
 
 def int8():
-    package("torchao")
     from torchao.quantization import Int8WeightOnlyConfig
 
     return transformers.TorchAoConfig(Int8WeightOnlyConfig())
@@ -46,9 +50,15 @@ WAYS = {  # name -> (options, how far sums of this precision may be apart)
     "as it is": (lambda folder: {}, 1e-5),
     "float16": (lambda folder: {"dtype": "float16"}, 2e-3),
     "bfloat16": (lambda folder: {"dtype": torch.bfloat16}, 2e-2),
-    "int8": (lambda folder: {"quantization_config": int8()}, 1e-5),
     "offloaded": (lambda folder: {"device_map": offloaded(folder)}, 1e-5),
 }
+WHY_NOT = {
+    "bfloat16": "it computes in bfloat16, and a page in float32",
+    "offloaded": "are not in memory",
+}
+if find_spec("torchao"):  # in a process of its own: see below
+    WAYS["int8"] = lambda folder: {"quantization_config": int8()}, 1e-5
+    WHY_NOT["int8"] = "its weights are quantized; a page quantizes them"
 
 
 def without_head(model, layer, head):
@@ -59,6 +69,15 @@ def without_head(model, layer, head):
         args[0][..., head * size : (head + 1) * size] = 0
 
     return model.model.layers[layer].self_attn.o_proj.register_forward_pre_hook(silence)
+
+
+@pytest.mark.needs("torchao")
+def test_quantized_weights_in_a_process_with_torchao():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    command += ["-k", "int8 and (maps or travel)"]
+    env = {**os.environ, "PYTHONPATH": str(TORCHAO.parent)}
+    run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
+    assert re.search(r"^2 passed, \d+ deselected", run.stdout, re.MULTILINE), run.stdout[-3000:]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -160,15 +179,11 @@ def test_more_weights_than_there_is_memory_and_a_missing_library(folder, monkeyp
             tl.TextModel.from_pretrained(folder, quantization_config=config)
 
 
-@pytest.mark.parametrize(
-    ("way", "why"),
-    [("int8", "its weights are quantized; a page quantizes them"), ("offloaded", "are not in memory"),
-     ("bfloat16", "it computes in bfloat16, and a page in float32")],
-)  # fmt: skip
-def test_a_model_that_cannot_travel_stays_explorable(folder, way, why):
+@pytest.mark.parametrize("way", WHY_NOT)
+def test_a_model_that_cannot_travel_stays_explorable(folder, way):
     model = tl.TextModel.from_pretrained(folder, **WAYS[way][0](folder))
     view = tl.explore(model, TEXT, layer=1, head=2)
     view.edits = [tl.ablate(1, 2)]
     assert "layer 1, head 2" in view.sentence
-    with pytest.raises(ValueError, match=why):
+    with pytest.raises(ValueError, match=WHY_NOT[way]):
         view.save_html("never.html", model=True)
