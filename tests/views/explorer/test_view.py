@@ -307,7 +307,7 @@ def test_edits_of_every_kind_and_their_code(decoder):
 def test_the_answers_to_a_browser(decoder):
     view = Explorer(decoder, TEXT)
     sent = []
-    view.send = lambda message, buffers: sent.append((message, buffers))
+    view.send = lambda message, buffers=None: sent.append((message, buffers))
 
     def ask(**question):
         view._on_question(view, {"request": len(sent), **question}, [])
@@ -378,7 +378,7 @@ def test_a_model_that_trains_or_learned_since(decoder):
             return tl.datasets.Batch(tokens=tokens[:, :-1], targets=tokens[:, 1:])
 
     sent = []
-    view.send = lambda message, buffers: sent.append(message)
+    view.send = lambda message, buffers=None: sent.append(message)
     ask = {"type": "run", "edits": [{"edit": "ablate", "layer": 0, "head": 0}], "request": 1}
     for _ in tl.train(model.model, Repeating(), steps=2):
         thread = threading.Thread(target=view._on_question, args=(view, ask, []))

@@ -64,7 +64,10 @@ class Effects(Passes[Effect]):
             raise ValueError(
                 f"{self.seen.network.name} gives neither classes nor final states to compare"
             )
-        return analyses.pooled(output.states[0].float().cpu(), torch.tensor(self.pool))["state"]
+        states, grid = output.states[0].float().cpu(), (patches.rows, patches.columns)
+        if states.dim() == 3:  # a grid of patches, channels first or last
+            states = states.flatten(1).T if states.shape[1:] == grid else states.flatten(0, 1)
+        return analyses.pooled(states, torch.tensor(self.pool))["state"]
 
     @property
     def pool(self) -> list[float]:

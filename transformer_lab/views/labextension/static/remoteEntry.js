@@ -30,11 +30,15 @@
 
   // Shows the picture where a view is missing after `render`, or does not come soon. JupyterLab clears
   // the node itself when the view comes later.
-  async function withPicture(renderer, render, model) {
+  async function withPicture(renderer, render, model, create) {
     const show = () => {
       if (renderer.isDisposed || renderer.isHidden || renderer.widgets.length) return;
       if (model.data["image/png"]) renderer.node.replaceChildren(picture(model), hint());
-      else if (model.data["text/html"]) renderer.node.innerHTML = model.data["text/html"]; // a prediction's card
+      else if (model.data["text/html"]) {
+        const card = create("text/html"); // of a prediction; JupyterLab cleans what it does not trust
+        renderer.node.replaceChildren(card.node);
+        card.renderModel(model);
+      }
     };
     const timer = setTimeout(show, PATIENCE);
     await render(model);
@@ -58,7 +62,7 @@
       const after = AFTER[mime];
       if (after)
         renderer.renderModel = (model) =>
-          model.metadata[MARK] ? after(renderer, render, model) : render(model);
+          model.metadata[MARK] ? after(renderer, render, model, create) : render(model);
       return renderer;
     };
   }
