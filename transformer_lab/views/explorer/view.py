@@ -82,6 +82,9 @@ class Explorer(SelectionView):
     _css: ClassVar[str] = css("explorer")
 
     absent: ClassVar[str] = "this page does not hold it; that needs a live kernel"
+    first_results: ClassVar = SelectionView.first_results | {
+        f"_after{name}": value for name, value in NO_MAPS.items()
+    }
 
     a = span()
     b = span()
