@@ -54,6 +54,7 @@ class PatchingView(SelectionView):
     _css: ClassVar[str] = css("patching")
 
     absent: ClassVar[str] = "this page does not hold it; that needs a live kernel"
+    first_results: ClassVar = SelectionView.first_results | {"_carried": {}}
 
     site = t.Unicode("").tag(sync=True)
     direction = t.Enum(DIRECTIONS, "denoising").tag(sync=True)
