@@ -527,6 +527,7 @@ class Lesson:
             return out && (out.innerText.trim() || out.querySelector('img, svg, picture')) }}""",
             arg=id,
             polling=200,
+            timeout=180_000,  # ms: a lesson's cells above it may train
         )
         return self.page.evaluate(
             f"id => {{ {FIND} return cell.node.querySelector('.jp-OutputArea').innerText }}", id
