@@ -307,7 +307,7 @@ def _end(process: subprocess.Popen, boxed: bool) -> None:
 
 def reason_in(text: bytes | str, status: int, limits: Limits) -> str:
     """A sentence for a step that failed, from what it wrote to stderr."""
-    told = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    log = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     known = {
         "No space left on device|disk is full|File too large": f"more than {size(limits.disk)} of disk",
         "MemoryError": f"more than {size(limits.memory)} of memory",
@@ -317,10 +317,10 @@ def reason_in(text: bytes | str, status: int, limits: Limits) -> str:
         "FileNotFoundError.*/course": "one of its cells deleted the notebook or its folder",
     }
     for pattern, reason in known.items():
-        if re.search(pattern, told):
+        if re.search(pattern, log):
             return reason
-    errors = re.findall(r"^[\w.]*(?:Error|Exception|Missing)\w*(?::.*)?$", told, re.MULTILINE)
-    errors = errors or re.findall(r"ERROR\] (?!Please see)(.*)", told)
+    errors = re.findall(r"^[\w.]*(?:Error|Exception|Missing)\w*(?::.*)?$", log, re.MULTILINE)
+    errors = errors or re.findall(r"ERROR\] (?!Please see)(.*)", log)
     if errors:
         return errors[-1].strip()[:300]
     if status < 0 or status > 128:
