@@ -7,7 +7,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from transformer_lab import ModelConfig
-from transformer_lab.blocks import Block, Stack, activate, make_norm, padding_bias
+from transformer_lab.blocks import Block, Experts, Stack, activate, make_norm, padding_bias
 from transformer_lab.softmax import rms_norm, rotated, squared_relu
 
 # Absolute for numbers below 1, relative above: outputs here reach 4.
@@ -231,3 +231,40 @@ def test_swiglu_is_a_gated_product():
 def test_no_bias_where_all_is_real():
     assert padding_bias(None) is None
     assert padding_bias(torch.ones(2, 3, dtype=torch.bool)) is None
+
+
+# -- experts ----------------------------------------------------------------------------------------
+
+
+def routed(**options) -> tuple[Experts, torch.Tensor]:
+    torch.manual_seed(0)
+    sizes = dict(vocab_size=10, d_model=8, n_heads=2, d_ff=6, n_experts=5, experts_per_token=2)
+    return Experts(ModelConfig(**sizes | options)), torch.randn(2, 7, 8)
+
+
+@pytest.mark.parametrize("chosen", [1, 2, 5])
+def test_experts_are_the_likeliest_times_their_probability(chosen):
+    experts, x = routed(experts_per_token=chosen)
+    wanted = torch.zeros_like(x)
+    for place in [(i, j) for i in range(2) for j in range(7)]:
+        odds = (experts.router.weight @ x[place]).exp()
+        for i in odds.sort(descending=True).indices[:chosen].tolist():
+            wanted[place] += odds[i] / odds.sum() * experts.experts[i](x[place])
+    gates = experts.eval().gates(x)
+    assert ((gates > 0).sum(-1) == chosen).all()
+    assert_close(experts(x, gates), wanted)
+
+
+def test_the_balance_term_adds_its_gradient_in_training_alone():
+    experts, x = routed(balance_loss=0.5)
+    weight = experts.router.weight
+    counts = torch.zeros(5)
+    for i in (x @ weight.T).topk(2).indices.flatten().tolist():
+        counts[i] += 1
+    term = 0.5 * 5 * (counts / counts.sum()) @ (x @ weight.T).softmax(-1).mean((0, 1))
+    (wanted,) = torch.autograd.grad(term, weight)
+    with_term, without = (
+        torch.autograd.grad(experts.train(mode).gates(x).square().sum(), weight)[0]
+        for mode in (True, False)
+    )
+    assert_close(with_term - without, wanted, atol=1e-6, rtol=1e-4)

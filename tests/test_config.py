@@ -28,6 +28,7 @@ def test_replace_derives_again():
         ModelConfig.paper_base(),
         ModelConfig(vocab_size=100, kind="encoder", positions="alibi", pad_id=0, head=False),
         ModelConfig(vocab_size=100, positions=Sinusoidal(halves=True), n_kv_heads=2),
+        ModelConfig(vocab_size=100, n_experts=8, experts_per_token=1),
     ],
     ids=lambda c: c.kind,
 )
@@ -64,6 +65,10 @@ def test_modern_lets_given_fields_win():
         (dict(positions="rope"), ["'rope'", "rotary"]),
         (dict(dropout=1.0), ["dropout must", "got 1.0", "below 1"]),
         (dict(target_vocab_size=5), ["target_vocab_size=5", "encoder-decoder"]),
+        (dict(experts_per_token=2), ["experts_per_token=2 needs n_experts", "n_experts=8"]),
+        (dict(n_experts=2, experts_per_token=3), ["at most n_experts=2", "got 3"]),
+        (dict(n_experts=2, attention_only=True), ["n_experts=2", "attention_only=True"]),
+        (dict(balance_loss=-1.0), ["balance_loss must", "got -1.0"]),
         (dict(pad_id=100), ["pad_id must", "got 100", "vocab_size=100"]),
     ],
     ids=lambda v: next(iter(v)) if isinstance(v, dict) else "",

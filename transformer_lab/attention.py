@@ -232,7 +232,8 @@ class Tap:
         return z
 
     def on_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
-        """x [batch, position, d_model]; name: resid_pre, attn_out, resid_mid, mlp_out, …"""
+        """x [batch, position, d_model]; name: resid_pre, attn_out, resid_mid, mlp_out, …; or x [batch,
+        position, expert] and "gates"."""
         return x
 
 

@@ -56,6 +56,62 @@ class FeedForward(nn.Module):
         return self.down(activate(self.activation, up))
 
 
+class Experts(nn.Module):
+    """Several feed-forward layers (experts) and a router that sends each token to a few of them.
+
+    The router gives every expert a probability. A token goes through the `experts_per_token` that
+    are likeliest for it, and their outputs are added, each times its probability. In training
+    balance_loss · n_experts · Σ (fraction of choices) · (mean probability), which is balance_loss
+    where all experts are chosen alike, adds its gradient; the loss that is reported is without it.
+    Source: Shazeer et al. 2017; Fedus et al. 2022, equations 2 and 4 to 6.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        assert config.n_experts is not None
+        self.n_chosen, self.balance_loss = config.experts_per_token, config.balance_loss
+        self.router = nn.Linear(config.d_model, config.n_experts, bias=False)
+        self.experts = nn.ModuleList(FeedForward(config) for _ in range(config.n_experts))
+
+    def gates(self, x: Tensor) -> Tensor:
+        """The probability of each expert that a token goes to, and 0 for the others:
+        [batch, position, d_model] -> [batch, position, expert]."""
+        chances = self.router(x).float().softmax(-1)
+        top, chosen = chances.topk(self.n_chosen)
+        if self.training and self.balance_loss:
+            n = len(self.experts)
+            fractions = F.one_hot(chosen, n).float().flatten(0, -2).mean(0)
+            term = n * fractions @ chances.flatten(0, -2).mean(0)
+            top = _AlsoMinimised.apply(top, self.balance_loss * term)
+        return torch.zeros_like(chances).scatter(-1, chosen, top).to(x.dtype)
+
+    def forward(self, x: Tensor, gates: Tensor) -> Tensor:
+        """The experts' outputs, each times its gate and computed only where that is not 0."""
+        if torch.compiler.is_compiling():  # or exporting: rows that depend on numbers are refused
+            return sum(
+                gate[..., None] * expert(x)
+                for gate, expert in zip(gates.unbind(-1), self.experts, strict=True)
+            )  # type: ignore[return-value]
+        rows, weights = x.flatten(0, -2), gates.flatten(0, -2)
+        out = torch.zeros_like(rows)
+        for i, expert in enumerate(self.experts):
+            chosen = weights[:, i].nonzero()[:, 0]
+            out = out.index_add(0, chosen, weights[chosen, i, None] * expert(rows[chosen]))
+        return out.view_as(x)
+
+
+class _AlsoMinimised(torch.autograd.Function):
+    """x as it is, and a term whose gradient is added to that of any loss of x. Source: Megatron-Core."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, term: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return gradient, gradient.new_ones(())
+
+
 class Block(nn.Module):
     """One layer of an encoder (self-attention), of a decoder (causal self-attention), or of an
     encoder-decoder's decoder (causal self-attention, then cross-attention to the memory).
@@ -77,7 +133,7 @@ class Block(nn.Module):
             self.cross = Attention(config, Site("cross", layer), causal=False)
             self.norm2 = make_norm(config)
         if not config.attention_only:
-            self.feed_forward = FeedForward(config)
+            self.feed_forward = (FeedForward if config.n_experts is None else Experts)(config)
             self.norm3 = make_norm(config)
 
     def forward(
@@ -101,7 +157,11 @@ class Block(nn.Module):
         x = self._tapped("resid_mid", x)
         if self.feed_forward is not None:
             h = self.norm3(x) if self.norm_first else x
-            x = self._add(x, self.feed_forward(h), "mlp_out", self.norm3)
+            if isinstance(self.feed_forward, Experts):
+                out = self.feed_forward(h, self._tapped("gates", self.feed_forward.gates(h)))
+            else:
+                out = self.feed_forward(h)
+            x = self._add(x, out, "mlp_out", self.norm3)
         return self._tapped("resid_post", x)
 
     def _add(self, x: Tensor, out: Tensor, name: str, norm: nn.Module) -> Tensor:

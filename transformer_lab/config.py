@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -14,7 +15,7 @@ NORMS = ("layer", "rms")
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "relu2", "silu", "swiglu")
 # What a size may be at most: beyond it a model is built for hours, or takes all memory, and a
 # slip of the finger is likelier than a model.
-LARGEST = {"n_layers": 10_000, "n_decoder_layers": 10_000, "d_ff": 2**18}
+LARGEST = {"n_layers": 10_000, "n_decoder_layers": 10_000, "d_ff": 2**18, "n_experts": 10_000}
 LARGEST_SIZE = 2**24
 
 CELLS = ("lstm", "gru")
@@ -29,7 +30,9 @@ class ModelConfig:
     Sizes: `vocab_size` tokens, `n_layers` blocks (of the encoder and of the decoder alike, unless
     `n_decoder_layers` differs), `n_heads` query heads sharing `n_kv_heads` key/value heads,
     `d_model` numbers in the residual stream, `d_head` a head (d_model / n_heads), `d_ff` inside
-    the feed-forward layer (4 · d_model, or 8/3 for SwiGLU), at most `n_ctx` positions.
+    the feed-forward layer (4 · d_model, or 8/3 for SwiGLU), at most `n_ctx` positions. With
+    `n_experts`, each block has so many feed-forward layers, and each token goes through
+    `experts_per_token` (2) of them: see `blocks.Experts`.
 
     Raises:
         ValueError: when a value is of the wrong type, a size does not fit another, or a name is
@@ -57,6 +60,9 @@ class ModelConfig:
     bias: bool = True
     dropout: float = 0.0
     attention_only: bool = False  # blocks without a feed-forward layer
+    n_experts: int | None = None  # feed-forward layers of a block, of which a router chooses
+    experts_per_token: int = None  # type: ignore[assignment]
+    balance_loss: float = 0.01  # weight of the term that spreads tokens over experts, in training
     head: bool = True  # False: no head, the model gives its final hidden states
     tie_head: bool = True
     head_bias: bool = False
@@ -82,6 +88,7 @@ class ModelConfig:
         check_known("norm", self.norm, NORMS)
         check_known("activation", self.activation, ACTIVATIONS)
         check_dropout(self.dropout)
+        self._check_experts()
         for name in ("norm_eps", "logit_softcap"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
@@ -118,6 +125,31 @@ class ModelConfig:
         if self.pad_id is not None and not 0 <= self.pad_id < self.vocab_size:
             raise ValueError(
                 f"pad_id must be below vocab_size={self.vocab_size}, got {self.pad_id}"
+            )
+
+    def _check_experts(self) -> None:
+        if not 0 <= self.balance_loss < math.inf:
+            raise ValueError(f"balance_loss must be at least 0 and finite, got {self.balance_loss}")
+        if self.n_experts is None:
+            if self.experts_per_token is not None:
+                raise ValueError(
+                    f"experts_per_token={self.experts_per_token} needs n_experts, the number of "
+                    "experts to choose from; try n_experts=8"
+                )
+            return
+        check_positive("n_experts", self.n_experts)
+        if self.attention_only:
+            raise ValueError(
+                f"n_experts={self.n_experts} are feed-forward layers, and attention_only=True has none; "
+                "leave one out"
+            )
+        if self.experts_per_token is None:
+            object.__setattr__(self, "experts_per_token", min(2, self.n_experts))
+        check_positive("experts_per_token", self.experts_per_token)
+        if self.experts_per_token > self.n_experts:
+            raise ValueError(
+                f"experts_per_token must be at most n_experts={self.n_experts}, got "
+                f"{self.experts_per_token}"
             )
 
     def replace(self, **changes: Any) -> ModelConfig:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .arguments import check, shown
 from .attention import Attention, Tapped
-from .blocks import Block, Stack, activate, make_norm, padding_bias
+from .blocks import Block, FeedForward, Stack, activate, make_norm, padding_bias
 from .cache import KVCache
 from .config import ModelConfig, RecurrentConfig
 
@@ -111,7 +111,7 @@ class Transformer(TokenModel):
             for block in stack:
                 last = [block.attention.out]
                 last += [block.cross.out] if block.cross is not None else []
-                last += [block.feed_forward.down] if block.feed_forward is not None else []
+                last += [m.down for m in block.modules() if isinstance(m, FeedForward)]
                 for layer in last:
                     scale = 0.0 if config.zero_init else (2 * len(stack)) ** -0.5
                     layer.weight.data.mul_(scale)

@@ -16,6 +16,7 @@ ARCHITECTURES = {
         kind="decoder", qk_norm=True, norm="rms", norm_affine=False, activation="relu2",
         embedding_norm=True, logit_softcap=15.0,
     ),
+    "decoder-experts": dict(kind="decoder", n_experts=4, activation="swiglu"),
     "decoder-attention-only": dict(kind="decoder", attention_only=True),
     "decoder-alibi": dict(kind="decoder", positions=ALiBi()),
     "decoder-learned": dict(kind="decoder", positions=Learned()),

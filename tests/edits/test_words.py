@@ -22,6 +22,7 @@ PLAIN = {
     "tl.knock_out(query=0)": tl.knock_out(query=0),
     'tl.scale(layer=0, by=0.5, kind="encoder")': tl.scale(0, by=0.5, kind="encoder"),
     'tl.skip(layer=3, part="mlp")': tl.skip(3, "mlp"),
+    'tl.skip(layer=3, part="mlp", expert=1)': tl.skip(3, "mlp", expert=1),
 }  # fmt: skip
 
 
@@ -97,6 +98,8 @@ def test_an_edit_is_gone_after_an_error():
         (lambda: tl.skip(5), ["layer=5", "0 … 1"]),
         (lambda: tl.skip(0, "norm"), ["part must", "mlp", "got 'norm'"]),
         (lambda: tl.skip(0, "mlp", kind="cross"), ["mlp", "decoder"]),
+        (lambda: tl.skip(0, expert=1), ["expert=1", "part='mlp'"]),
+        (lambda: tl.skip(0, "mlp", expert=1), ["no experts", "whole"]),
         (lambda: tl.patch(None, 0), ["NoneType", "keep='all'"]),
         (lambda: tl.patch(kept("maps"), 0), ["keep='all'"]),
         (lambda: tl.patch(kept(), 7), ["layer=7", "0 … 1"]),

@@ -30,7 +30,7 @@ function weightsOf(name, { weights }) {
 }
 
 /** What one edit does at attention and in the stream. */
-function hooksOf({ what, kind, layer, head, name }) {
+function hooksOf({ what, kind, layer, head, name, expert = null }) {
   const here = (call) => call.kind === kind && call.layer === layer;
   if (what === "ablate") {
     return {
@@ -43,7 +43,8 @@ function hooksOf({ what, kind, layer, head, name }) {
     };
   }
   if (what === "knock_out") return { call: (call) => (here(call) ? { ...call, changes: [{ head, query: call.query.rows - 1, key: 0 }] } : call) };
-  return { stream: (point, where, at, x) => (point === name && where === kind && at === layer ? matrix(x.rows, x.columns) : x) };
+  const zeroed = (x) => (expert === null ? matrix(x.rows, x.columns) : matrix(x.rows, x.columns, x.data.map((v, i) => (i % x.columns === expert ? 0 : v))));
+  return { stream: (point, where, at, x) => (point === name && where === kind && at === layer ? zeroed(x) : x) };
 }
 
 /** How far answers for tokens that a text grew by are from those of the whole text: of two tokens, then of one. */

@@ -32,6 +32,7 @@ OURS = {
         kind="decoder", positions=tl.Rotary(), norm="rms", activation="swiglu", n_kv_heads=2,
         qk_norm=True, logit_softcap=5.0,
     ),
+    "a decoder with experts": dict(kind="decoder", n_experts=4, experts_per_token=2),
 }  # fmt: skip
 # Windows, soft caps, sinks with experts, position biases, two maps a head, attention of its own,
 # a convolution in the place of a linear layer, a stream that is padded to blocks.
@@ -77,7 +78,10 @@ def tensors(graph, text):
 def edits_of(network):
     """What the engine is to do, and the same for PyTorch."""
     kind = "decoder" if "decoder" in network.kinds else "encoder"
+    experts = getattr(network.config, "n_experts", None) and network.transformer is not None
+    expert = dict(what="skip", kind=kind, layer=1, name="gates", expert=2)
     return [
+        *([(expert, tl.skip(1, "mlp", expert=2, kind=kind))] if experts else []),
         (dict(what="ablate", kind=kind, layer=1, head=1), tl.ablate(1, 1, kind=kind)),
         (dict(what="skip", kind=kind, layer=1, name="mlp_out"), tl.skip(1, "mlp", kind=kind)),
     ]

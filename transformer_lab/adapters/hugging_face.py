@@ -285,6 +285,8 @@ class HuggingFaceNetwork(Network):
     def refuses_stream(self, names: Sequence[str], kind: str) -> str:
         if "resid_mid" in names:
             return "the middle of its layers cannot be read; what attention adds can (attn_out)"
+        if "gates" in names:
+            return "its experts cannot be told apart; skip its whole mlp, without expert="
         return ""  # the rest is seen when the hooks are hung
 
     # -- the whole ------------------------------------------------------------------------------

@@ -169,6 +169,8 @@ class NamedNetwork(Network):
             return "the middle of its layers cannot be read; what attention adds can (attn_out)"
         if "mlp_out" in names and not self._mlp:
             return f"the mlp of {self.name} is not known: give mlp='blocks.*.…'"
+        if "gates" in names:
+            return "its experts cannot be told apart; skip its whole mlp, without expert="
         return ""
 
     # -- taps -----------------------------------------------------------------------------------

@@ -68,8 +68,15 @@ def knock_out(
     return KnockOut(layer, head, kind, query=query, key=key)
 
 
-def skip(layer: int | None = None, part: str = "attention", *, kind: str | None = None) -> Edit:
-    """Skip a part of a block: its attention or its MLP adds nothing to the residual stream.
+def skip(
+    layer: int | None = None,
+    part: str = "attention",
+    *,
+    expert: int | None = None,
+    kind: str | None = None,
+) -> Edit:
+    """Skip a part of a block: its attention, its MLP or one expert of it adds nothing to the residual
+    stream.
 
     The stream goes past it; where norms come after the sum (as in the paper) it is still
     normalised there.
@@ -77,9 +84,11 @@ def skip(layer: int | None = None, part: str = "attention", *, kind: str | None 
     Args:
         layer: counted from 0; None means all.
         part: "attention" or "mlp".
+        expert: of an MLP with experts (`ModelConfig(n_experts=…)`), the one that is skipped. Tokens that
+            were sent to it are not sent elsewhere.
         kind: as in `ablate`; kind="cross" with "attention" skips cross-attention.
     """
-    return Skip(layer, None, kind, part=part)
+    return Skip(layer, None, kind, part=part, expert=expert)
 
 
 def patch(
@@ -175,7 +184,7 @@ _PLAIN = {
     "ablate": (ablate, {"layer", "head", "kind", "value"}),
     "knock_out": (knock_out, {"layer", "head", "kind", "query", "key"}),
     "scale": (scale, {"layer", "head", "kind", "by"}),
-    "skip": (skip, {"layer", "part", "kind"}),
+    "skip": (skip, {"layer", "part", "expert", "kind"}),
 }
 
 

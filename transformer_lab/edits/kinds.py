@@ -247,6 +247,7 @@ class KnockOut(Edit):
 @dataclass(frozen=True, eq=False, repr=False)
 class Skip(Edit):
     part: str = "attention"
+    expert: int | None = None
 
     name = "skip"
 
@@ -256,6 +257,9 @@ class Skip(Edit):
             raise EditError(f"part must be 'attention' or 'mlp', got {self.part!r}")
         if self.part == "mlp" and self.kind == "cross":
             raise EditError("an mlp belongs to kind='decoder', not to 'cross'")
+        whole_or_none("expert", self.expert)
+        if self.expert is not None and self.part != "mlp":
+            raise EditError(f"expert={self.expert} is part of an mlp; give part='mlp' too")
 
     @property
     def needs_heads(self) -> bool:
@@ -263,22 +267,29 @@ class Skip(Edit):
 
     def streams(self) -> tuple[str, ...]:
         if self.part == "mlp":
-            return ("mlp_out",)
+            return ("mlp_out",) if self.expert is None else ("gates",)
         return ("cross_out",) if self.kind == "cross" else ("attn_out",)
 
     def change_stream(self, name, site, x):
-        return torch.zeros_like(x)
+        if self.expert is None:
+            return torch.zeros_like(x)
+        if not 0 <= self.expert < x.shape[-1]:
+            raise EditError(
+                f"expert={self.expert} is outside 0 … {x.shape[-1] - 1} of layer {site.layer}"
+            )
+        x = x.clone()
+        x[..., self.expert] = 0
+        return x
 
     def where(self) -> str:
         return super().where().rpartition(", ")[0]
 
     def _what(self) -> str:
-        return f"{self.part} skipped"
+        return f"{self.part if self.expert is None else f'expert {self.expert}'} skipped"
 
     def arguments(self) -> dict[str, Any]:
-        layer = {} if self.layer is None else {"layer": self.layer}
-        kind = {} if self.kind is None else {"kind": self.kind}
-        return {**layer, "part": self.part, **kind}
+        values = {"layer": self.layer, "part": self.part, "expert": self.expert, "kind": self.kind}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 # -- inside ---------------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ class Recorder(Tap):
                 self.norms.setdefault(site.kind, {})[row] = torch.linalg.vector_norm(
                     x.detach().float(), dim=-1
                 )
-            if self.keep == "all":
+            if self.keep == "all" or name == "gates":  # a number for each expert
                 self.streams.setdefault((site.kind, name), {})[site.layer] = x.detach()
         return x
 

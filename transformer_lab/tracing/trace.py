@@ -226,7 +226,7 @@ class Trace(Calls):
         found = {
             n: torch.stack([layers[i] for i in sorted(layers)])[:, self.text(batch)]
             for (k, n), layers in self._streams.items()
-            if k == kind
+            if k == kind and n != "gates"
         }
         if not found:
             raise TraceError(
@@ -251,7 +251,8 @@ class Trace(Calls):
         """What passed at one place, for the whole batch: "z", each head's output before W_O,
         [batch, head, query, d_head]; "q", "k", "v" and "pattern", see `of_attention`; or of the stream
         a name of `residual`, [batch, position, d_model], "attn_out", "cross_out" and "mlp_out" of a
-        Hugging Face model too where keep="all" was asked for: see `gradient`.
+        Hugging Face model too where keep="all" was asked for: see `gradient`; or "gates", the
+        probability of each expert that a token went to and 0 for the others, [batch, position, expert].
 
         Raises:
             TraceError: when it was not kept, saying how to keep it.
@@ -269,7 +270,7 @@ class Trace(Calls):
                 raise TraceError(
                     f"{self.model_name} gave attention maps only, so what={what!r} is not available"
                 )
-            if not self._heads and not self._streams:
+            if not self._heads and not any(name != "gates" for _, name in self._streams):
                 raise TraceError(
                     f"this trace kept maps only, not {what}; use trace(..., keep='all') to keep it"
                 )

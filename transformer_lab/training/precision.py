@@ -66,6 +66,12 @@ def precision_of(
     if name == "bf16" and device.type == "cpu" and has_bf16_instructions() is False:
         _warn_of_fp32("precision")
         name = "fp32"
+    config: Any = getattr(model, "config", None)
+    if name == "fp16" and getattr(config, "n_experts", None) and config.balance_loss:
+        raise ValueError(
+            "precision='fp16' scales the loss but not the term that balances experts; use 'bf16', or "
+            "build the model with balance_loss=0"
+        )
     if name == "fp16" and device.type != "cuda":
         raise ValueError(f"precision='fp16' needs a GPU, not {device.type}; use 'bf16' or 'fp32'")
     return DTYPES[name]

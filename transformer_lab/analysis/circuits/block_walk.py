@@ -408,7 +408,7 @@ class _Seen:
         """(what the feed-forward reads, the norm before it, hidden, what it adds) where the block's
         output is their sum; None where it is not."""
         later = self.events[end + 1 :]
-        linear = [e for e in later if not e.norm]
+        linear = [e for e in later if not e.norm and e.gave.shape == middle.shape]
         if self._same(middle, self.out):
             return None, "", None, None
         reads, norm = self._read_by_mlp(middle, later)

@@ -9,7 +9,7 @@ const DEFAULTS = {
   ablate: { head: null, value: "zero" },
   knock_out: { head: null, query: null, key: null },
   scale: { head: null, by: undefined },
-  skip: { part: "attention" },
+  skip: { part: "attention", expert: null },
   patch: { head: null, what: "z", position: null, source: undefined },
   steer: { what: "resid_post", by: 1, position: null, vector: undefined },
 };
@@ -50,7 +50,8 @@ export function checkedEdit(values, model, read) {
       `${wrong} does not fit in this model's edit ${edit.told}; make the edit in Python, which says what it may be`,
     );
   const { kind, part, what } = edit;
-  if (name === "skip") edit.stream = part === "mlp" ? "mlp_out" : "attn_out";
+  if (name === "skip")
+    edit.stream = edit.expert !== null ? "gates" : part === "mlp" ? "mlp_out" : "attn_out";
   else if (OF_STREAM.includes(what)) edit.stream = what;
   if (kind === "cross" && edit.stream === "attn_out") edit.stream = "cross_out";
   const why =
@@ -81,6 +82,7 @@ function wrongPart(edit, defaults, given, model) {
     ),
     ["layer", model.kinds.includes(kind) && within(edit.layer, model.layersOf(kind))],
     ["head", within(edit.head, heads) && (edit.head === null || !OF_STREAM.includes(what))],
+    ["expert", (edit.expert ?? null) === null || (edit.part === "mlp" && edit.expert >= 0)],
     ["query", edit.name !== "knock_out" || (edit.query ?? edit.key) !== null],
     ["by", !("by" in edit) || Number.isFinite(by)],
     ["position", places.every(Number.isInteger)],

@@ -231,7 +231,13 @@ function pairsOf({ position }, inSource, first, end) {
 
 /** @type {Record<string, (edit: any, x: Matrix, start: number, kind: string, layer: number) => Matrix>} */
 const STREAM = {
-  skip: (_, x) => matrix(x.rows, x.columns),
+  skip({ expert }, x, _start, _kind, layer) {
+    if (expert === null) return matrix(x.rows, x.columns);
+    if (expert >= x.columns) throw outsideOf("expert", expert, `layer ${layer}`, x.columns);
+    const y = copyOf(x);
+    for (let row = 0; row < y.rows; row++) y.data[row * y.columns + expert] = 0;
+    return y;
+  },
   patch(edit, x, start, kind, layer) {
     const y = copyOf(x);
     putRows(edit, edit.source.streamAt(edit.stream, kind, layer), y, start, start + y.rows, 0);

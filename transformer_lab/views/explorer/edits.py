@@ -172,7 +172,8 @@ def _words(edit: Edit, made: dict[str, Any], kinds: dict[str, dict[str, Any]]) -
     if name == "scale":
         return f"{where} × {made['by']:g}"
     if name == "skip":
-        return f"{where.partition(',')[0]}: {made.get('part', 'attention')} skipped"
+        part = made.get("part", "attention") if (e := made.get("expert")) is None else f"expert {e}"
+        return f"{where.partition(',')[0]}: {part} skipped"
     if name == "knock_out" and kind in kinds:
         return f"{_edge(made, kinds[kind])} cut in {where}"
     return edit.describe()
