@@ -36,7 +36,7 @@ class ToyViewer {
   }
 
   open() {
-    this.root.append(element("p", { class: "tl-sentence" }, `The number is ${this.model.get("number")}.`));
+    this.root.append(element("p.tl-sentence", `The number is ${this.model.get("number")}.`));
   }
 }
 

@@ -7,7 +7,14 @@ import { Answers } from "../shared/answers.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable, entry } from "../shared/colours.js";
 import { button, putAnew, radioGroup, stepped } from "../shared/controls.js";
-import { element, pointWithin, tableParts, tokenElement, sizedContext } from "../shared/dom.js";
+import {
+  element,
+  pointWithin,
+  tableParts,
+  tokenElement,
+  sizedContext,
+  rowPart,
+} from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { travel } from "../shared/motion.js";
 import { linearLegend } from "../shared/shell.js";
@@ -43,7 +50,7 @@ export class Strip {
     this.values = values;
     this.name = name;
     this.inTable = inTable;
-    this.canvas = element("canvas", { class: "tl-strip", "aria-hidden": "true" });
+    this.canvas = element("canvas.tl-strip", { "aria-hidden": "true" });
     this.canvas.addEventListener("pointermove", (event) => {
       hover(this.at(...pointWithin(event, this.canvas)), this);
     });
@@ -176,14 +183,14 @@ export class BlockViewer extends BaseViewer {
 
   #build() {
     const { root, shell } = this;
-    this.controlBar = element("div", { class: "tl-controls" });
-    this.note = element("p", { class: "tl-hint", "data-part": "note" }, this.model.get("_note"));
+    this.controlBar = element("div.tl-controls");
+    this.note = element("p.tl-hint#note", this.model.get("_note"));
     this.note.hidden = !this.note.textContent;
-    this.rail = element("div", { class: "tl-rail" });
-    this.heading = element("b", { "data-part": "title" });
-    this.formula = element("span", { class: "tl-formula", "data-part": "formula" });
-    this.body = element("div", { class: "tl-body" });
-    this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
+    this.rail = element("div.tl-rail");
+    this.heading = element("b#title");
+    this.formula = element("span.tl-formula#formula");
+    this.body = element("div.tl-body");
+    this.readout = element("p.tl-readout#readout");
     root.append(
       shell.header,
       ...(this.ask ? [this.ask.root] : []),
@@ -193,9 +200,9 @@ export class BlockViewer extends BaseViewer {
       this.answers.busy,
       this.rail,
       element(
-        "section",
-        { class: "tl-stage", "aria-label": "The step" },
-        element("p", { class: "tl-heading" }, this.heading, " ", this.formula),
+        "section.tl-stage",
+        { "aria-label": "The step" },
+        element("p.tl-heading", this.heading, " ", this.formula),
         this.sentence,
         this.body,
         this.readout,
@@ -327,13 +334,7 @@ export class BlockViewer extends BaseViewer {
       const legend = linearLegend(this.diverging, -most, most, "", (x) =>
         fixed(x, most < 0.1 ? 3 : 2),
       );
-      table.append(
-        element(
-          "caption",
-          { class: "tl-under" },
-          element("div", { class: "tl-legend" }, ...legend),
-        ),
-      );
+      table.append(element("caption.tl-under", element("div.tl-legend", legend)));
     }
   }
 
@@ -352,18 +353,16 @@ export class BlockViewer extends BaseViewer {
       const strip = this.#strip(values, name);
       const source = before.findLast((other) => !other.inTable && other.values.length === n);
       if (source) strip.dataset.from = movesAs(source.values);
-      return element(
-        "tr",
+      return rowPart(
         { class: chosen ? "tl-on" : "" },
-        element("th", { scope: "row" }, name),
-        element("td", {}, strip),
-        element("td", { class: "tl-number", title: `${n} numbers` }, fixed(length)),
+        name,
+        strip,
+        element("td.tl-number", { title: `${n} numbers` }, fixed(length)),
       );
     });
     return element(
-      "table",
-      { class: "tl-blocks tl-vectors", "data-part": "vectors" },
-      ...tableParts(["", "its numbers", "length"], rows),
+      "table.tl-blocks.tl-vectors#vectors",
+      tableParts(["", "its numbers", "length"], rows),
     );
   }
 
@@ -378,9 +377,8 @@ export class BlockViewer extends BaseViewer {
       const value = last[row];
       const cells = numbers.map((column, i) =>
         element(
-          "td",
+          "td.tl-number",
           {
-            class: "tl-number",
             "data-moves": `${columns[i]} ${key}`,
             "data-from": `${columns[i - 1] ?? "key"} ${key}`,
           },
@@ -402,7 +400,6 @@ export class BlockViewer extends BaseViewer {
         ? [
             element(
               "td",
-              {},
               this.#strip(
                 this.walk.vector(vectors.at + row * vectors.n, vectors.n),
                 `${vectors.name} of “${tokens[key]}”`,
@@ -412,24 +409,22 @@ export class BlockViewer extends BaseViewer {
           ]
         : [];
       const name = element(
-        "button",
+        "button.tl-key",
         {
-          type: "button",
-          class: "tl-key",
           title: `Walk with “${tokens[key]}” instead`,
           "data-key": key,
+          click: () => this.shell.set({ selected: [key, null] }),
         },
         tokenElement(tokens[key]),
       );
-      name.addEventListener("click", () => this.shell.set({ selected: [key, null] }));
       return element(
         "tr",
         { class: value === null ? "tl-barred" : "" },
-        element("td", { class: "tl-quiet tl-number" }, String(key)),
+        element("td.tl-quiet.tl-number", String(key)),
         element("th", { scope: "row" }, name),
-        ...strip,
-        ...cells,
-        element("td", {}, bar),
+        strip,
+        cells,
+        element("td", bar),
       );
     });
     if (all > shown.length) {
@@ -438,47 +433,37 @@ export class BlockViewer extends BaseViewer {
       lines.push(
         element(
           "tr",
-          {},
           element("td"),
-          element("td", { class: "tl-quiet", colspan: 6 }, `${others} ${short(Math.max(0, rest))}`),
+          element("td.tl-quiet", { colspan: 6 }, `${others} ${short(Math.max(0, rest))}`),
         ),
       );
     }
     return element(
-      "table",
-      { class: "tl-blocks tl-keys-of", "data-part": "keys" },
-      ...tableParts(["", "key", ...(vectors ? [vectors.name] : []), ...columns, ""], lines),
+      "table.tl-blocks.tl-keys-of#keys",
+      tableParts(["", "key", ...(vectors ? [vectors.name] : []), ...columns, ""], lines),
     );
   }
 
   #answers(answers) {
     const most = Math.max(1e-9, ...answers.map(([, p]) => p));
     const rows = answers.map(([name, p, final]) =>
-      element(
-        "tr",
-        {},
-        element("th", { scope: "row" }, tokenElement(name)),
+      rowPart(
+        tokenElement(name),
         element(
-          "td",
-          {},
-          element(
-            "span",
-            { class: "tl-track", "aria-hidden": "true" },
-            element("span", {
-              class: "tl-part",
-              "data-moves": `answer ${name}`,
-              style: `left:0;width:${((100 * p) / most).toFixed(1)}%`,
-            }),
-          ),
+          "span.tl-track",
+          { "aria-hidden": "true" },
+          element("span.tl-part", {
+            "data-moves": `answer ${name}`,
+            style: `left:0;width:${((100 * p) / most).toFixed(1)}%`,
+          }),
         ),
-        element("td", { class: "tl-number" }, short(p)),
-        element("td", { class: "tl-number tl-quiet" }, final === null ? "–" : short(final)),
+        element("td.tl-number", short(p)),
+        element("td.tl-number.tl-quiet", final === null ? "–" : short(final)),
       ),
     );
     return element(
-      "table",
-      { class: "tl-blocks", "data-part": "answers" },
-      ...tableParts(["token", "", "if it stopped here", "after the last layer"], rows),
+      "table.tl-blocks#answers",
+      tableParts(["token", "", "if it stopped here", "after the last layer"], rows),
     );
   }
 
@@ -486,16 +471,12 @@ export class BlockViewer extends BaseViewer {
   #tell(at, strip) {
     if (at === null || !strip) {
       this.readout.replaceChildren(
-        element(
-          "span",
-          { class: "tl-quiet" },
-          this.strips.length ? "Hover over a number to read it." : "",
-        ),
+        element("span.tl-quiet", this.strips.length ? "Hover over a number to read it." : ""),
       );
       return;
     }
-    const value = element("b", { "data-part": "number" }, fixed(strip.values[at], 4));
-    this.readout.replaceChildren(element("span", {}, `${strip.name}, number ${at}: `, value));
+    const value = element("b#number", fixed(strip.values[at], 4));
+    this.readout.replaceChildren(element("span", `${strip.name}, number ${at}: `, value));
   }
 
   /** Every vector once, in the order in which it is made, and every table of keys. */

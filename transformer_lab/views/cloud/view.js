@@ -4,7 +4,7 @@ import { drawPoints } from "../marks/points.js";
 import { Answers } from "../shared/answers.js";
 import { colourTable, entry, headColour } from "../shared/colours.js";
 import { putAnew, radioGroup } from "../shared/controls.js";
-import { element, hearPointer, picturePart, taken } from "../shared/dom.js";
+import { element, hearPointer, picturePart, taken, listen } from "../shared/dom.js";
 import { numbersOf } from "../shared/files.js";
 import { linked } from "../shared/linked.js";
 import { messages } from "../shared/messages.js";
@@ -46,10 +46,10 @@ export class CloudViewer extends BaseViewer {
     this.link = linked(model, signal, (spot) =>
       this.#point(spot?.query ?? (spot?.key != null ? this.size.queries + spot.key : null), false),
     );
-    this.bar = element("div", { class: "tl-controls" });
+    this.bar = element("div.tl-controls");
     this.canvas = picturePart("cloud");
-    this.hint = element("p", { class: "tl-hint", "data-part": "hint" });
-    this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
+    this.hint = element("p.tl-hint#hint");
+    this.readout = element("p.tl-readout#readout");
     root.append(
       this.shell.header,
       this.bar,
@@ -66,7 +66,7 @@ export class CloudViewer extends BaseViewer {
       { hover: (point) => this.#point(point), pick: (point) => this.#choose(point) },
       signal,
     );
-    this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
+    listen(this.canvas, "keydown", signal, (event) => this.#key(event));
     this.answers.follow(["kind", "layer", "head"], () => this.wanted);
     this.shell.watch(["selected", "shows", "colour"]);
   }
@@ -189,7 +189,7 @@ export class CloudViewer extends BaseViewer {
       weight: row(query ?? 0)[best],
     });
     this.say(text);
-    this.canvas.setAttribute("aria-label", sayCloud("canvas", { sentence: text }));
+    this.canvas.ariaLabel = sayCloud("canvas", { sentence: text });
     this.hint.textContent = `◆ ${sayCloud("group", { group: sides[0] })} · ● ${sayCloud("group", { group: sides[1] })}: ${sayCloud(`${shows}_hint`)}`;
     this.readout.textContent =
       this.pointed === null ? sayCloud("try") : this.#describe(this.pointed, sides, tokens, query);
@@ -276,11 +276,8 @@ export class CloudViewer extends BaseViewer {
   }
 
   fileNumbers() {
-    const {
-      plane,
-      size,
-      mark: { places, names, diamonds },
-    } = this;
+    const { plane, size } = this;
+    const { places, names, diamonds } = this.mark;
     const shows = this.model.get("shows");
     const [groups, hint] = [
       CLOUD_SIDES[shows].map((group) => sayCloud("group", { group })),

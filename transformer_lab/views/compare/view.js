@@ -17,6 +17,8 @@ import {
   tableParts,
   tokenElement,
   within,
+  rowPart,
+  listen,
 } from "../shared/dom.js";
 import { headStepper, kindChoice } from "../heads/controls.js";
 import { MapPair, withMinus } from "../shared/map_pair.js";
@@ -104,44 +106,33 @@ export class CompareViewer extends BaseViewer {
       },
       signal,
     );
-    this.gridLine = element("p", { class: "tl-number-line", "data-part": "grid-line" });
-    this.note = element("p", { class: "tl-hint", "data-part": "note" });
+    this.gridLine = element("p.tl-number-line#grid-line");
+    this.note = element("p.tl-hint#note");
     this.gridLegend = legendPart("grid-legend");
-    this.numbers = element("p", {
-      class: "tl-number-line",
-      role: "status",
-      "data-part": "readout",
-    });
+    this.numbers = element("p.tl-number-line#readout", { role: "status" });
     this.lock = element(
-      "span",
-      { class: "tl-lock", "data-part": "lock", hidden: true },
+      "span.tl-lock#lock",
+      { hidden: true },
       "Locked: Esc or a second click releases it.",
     );
-    this.table = element("table", { class: "tl-table", "data-part": "table" });
+    this.table = element("table.tl-table#table");
     this.stepper = headStepper(this, (layer, head) => this.shell.set({ layer, head }));
     this.kinds = kindChoice((kind) => this.changeKind(kind));
-    this.controls = element(
-      "div",
-      { class: "tl-controls" },
-      this.stepper.root,
-      this.kinds.root,
-      this.note,
-    );
-    this.mapTitle = element("b", { "data-part": "map-title" });
+    this.controls = element("div.tl-controls", this.stepper.root, this.kinds.root, this.note);
+    this.mapTitle = element("b#map-title");
     this.root.append(
       this.shell.header,
       ...(this.ask ? [this.ask.root] : []),
       element(
-        "p",
-        { class: "tl-hint", "data-part": "stays", hidden: !this.model.get("_note") },
+        "p.tl-hint#stays",
+        { hidden: !this.model.get("_note") },
         this.model.get("_note") ?? "",
       ),
       this.controls,
       this.shell.message,
-      element("div", { class: "tl-answer" }, this.sentence),
+      element("div.tl-answer", this.sentence),
       element(
-        "div",
-        { class: "tl-panels tl-compare" },
+        "div.tl-panels.tl-compare",
         panelPart(
           "grid",
           "How much each head differs",
@@ -151,33 +142,30 @@ export class CompareViewer extends BaseViewer {
           this.gridLegend,
         ),
         element(
-          "section",
-          { class: "tl-panel", "aria-label": "Maps" },
+          "section.tl-panel",
+          { "aria-label": "Maps" },
           element(
-            "p",
-            { class: "tl-heading" },
+            "p.tl-heading",
             this.mapTitle,
             " ",
-            element("span", { class: "tl-quiet" }, "row attends to column; a click locks"),
+            element("span.tl-quiet", "row attends to column; a click locks"),
           ),
           pair.box,
           this.answers.busy,
-          element("div", { class: "tl-row" }, pair.legends.weight, pair.legends.difference),
+          element("div.tl-row", pair.legends.weight, pair.legends.difference),
         ),
       ),
       element(
-        "footer",
-        { class: "tl-foot" },
-        element("div", { class: "tl-row" }, this.numbers, this.lock),
+        "footer.tl-foot",
+        element("div.tl-row", this.numbers, this.lock),
         element(
-          "details",
-          { class: "tl-details" },
-          element("summary", {}, "The five largest changes as a table"),
+          "details.tl-details",
+          element("summary", "The five largest changes as a table"),
           this.table,
         ),
       ),
     );
-    this.grid.addEventListener("keydown", (event) => this.#moveHead(event), { signal });
+    listen(this.grid, "keydown", signal, (event) => this.#moveHead(event));
     this.freeByEscape();
   }
 
@@ -297,11 +285,11 @@ export class CompareViewer extends BaseViewer {
   /** What the sentence is made of. @param {number | null} query @param {number | null} key */
   #values(query, key) {
     const {
-      kind: { keys, heads, query_names: queries },
       maps,
       moved,
       names: [a, b],
     } = this;
+    const { keys, heads, query_names: queries } = this.kind;
     const values = { ...this.#place, a, b };
     if (query !== null && key !== null)
       return { ...values, focus: "pair", ...this.#pair(query, key) };
@@ -362,7 +350,7 @@ export class CompareViewer extends BaseViewer {
     const at = this.gridHover ?? { row: shown.layer, column: shown.head };
     this.gridLine.replaceChildren(
       `Layer ${at.row}, head ${at.column}: `,
-      element("b", { "data-part": "moved" }, value(at.row, at.column).toFixed(4)),
+      element("b#moved", value(at.row, at.column).toFixed(4)),
       " of its attention lies elsewhere",
     );
     this.gridLegend.replaceChildren(
@@ -370,10 +358,7 @@ export class CompareViewer extends BaseViewer {
         short(v),
       ),
     );
-    this.grid.setAttribute(
-      "aria-label",
-      `Every head by how much it differs. ${this.gridLine.textContent}. Arrow keys choose a head.`,
-    );
+    this.grid.ariaLabel = `Every head by how much it differs. ${this.gridLine.textContent}. Arrow keys choose a head.`;
   }
 
   /** Whether a key comes after a query that cannot look ahead. */
@@ -415,19 +400,13 @@ export class CompareViewer extends BaseViewer {
 
   #readout(spot) {
     if (!spot || spot.query === null || spot.key === null) {
-      this.numbers.replaceChildren(
-        element("span", { class: "tl-quiet" }, "Hover over a cell for its numbers."),
-      );
+      this.numbers.replaceChildren(element("span.tl-quiet", "Hover over a cell for its numbers."));
       return;
     }
     const { names, kind } = this;
     const at = spot.query * kind.keys + spot.key;
     const number = (part, value) =>
-      element(
-        "b",
-        { "data-part": part },
-        Number.isNaN(value) ? "–" : withMinus(value, (v) => v.toFixed(4)),
-      );
+      element(`b#${part}`, Number.isNaN(value) ? "–" : withMinus(value, (v) => v.toFixed(4)));
     const [a, b] = [this.maps.first[at], this.maps.second[at]];
     this.numbers.replaceChildren(
       tokenElement(kind.query_names[spot.query]),
@@ -453,27 +432,18 @@ export class CompareViewer extends BaseViewer {
     const { kind, names, maps } = this;
     const rows = this.#largest(5).map(({ query, key: to }) => {
       const at = query * kind.keys + to;
-      return element(
-        "tr",
-        {},
-        element(
-          "th",
-          { scope: "row" },
-          tokenElement(kind.query_names[query]),
-          " → ",
-          tokenElement(kind.key_names[to]),
-        ),
-        ...[maps.first[at], maps.second[at], maps.second[at] - maps.first[at]].map((value) =>
+      return rowPart(
+        [tokenElement(kind.query_names[query]), " → ", tokenElement(kind.key_names[to])],
+        [maps.first[at], maps.second[at], maps.second[at] - maps.first[at]].map((value) =>
           element(
             "td",
-            {},
             withMinus(value, (v) => v.toFixed(4)),
           ),
         ),
       );
     });
     this.table.replaceChildren(
-      element("caption", {}, `${this.mapTitle.textContent}: the largest changes`),
+      element("caption", `${this.mapTitle.textContent}: the largest changes`),
       ...tableParts(["edge", names[0], names[1], "difference"], rows),
     );
   }

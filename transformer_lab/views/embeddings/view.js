@@ -11,6 +11,8 @@ import {
   picturePart,
   taken,
   tokenElement,
+  rowPart,
+  listen,
 } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { drawsInSpace, plotlyOf } from "../shared/plotly.js";
@@ -126,18 +128,12 @@ export class EmbeddingViewer extends BaseViewer {
       text: (row) => (row === 0 ? "start" : `after ${row - 1}`),
       change: (row) => this.#chooseRow(row),
     });
-    this.space = element("div", {
-      class: "tl-space",
-      role: "application",
-      tabindex: 0,
-      "data-part": "space",
-      hidden: true,
-    });
+    this.space = element("div.tl-space#space", { role: "application", tabindex: 0, hidden: true });
     this.flat = picturePart("flat", "tl-flat");
-    this.note = element("p", { class: "tl-hint", role: "status", "data-part": "space-note" });
+    this.note = element("p.tl-hint#space-note", { role: "status" });
     this.legend = legendPart();
-    this.shares = element("table", { class: "tl-table", "data-part": "shares" });
-    this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
+    this.shares = element("table.tl-table#shares");
+    this.readout = element("p.tl-readout#readout");
     this.front = button(
       "From the front",
       "front",
@@ -147,36 +143,34 @@ export class EmbeddingViewer extends BaseViewer {
     root.append(
       shell.header,
       element(
-        "div",
-        { class: "tl-controls" },
+        "div.tl-controls",
         this.ways.root,
-        ...(data.rows > 1 ? [this.rowSlider.root] : []),
+        data.rows > 1 && this.rowSlider.root,
         this.paint.root,
         this.front,
       ),
       shell.message,
       this.sentence,
       element(
-        "div",
-        { class: "tl-panels tl-cloud" },
+        "div.tl-panels.tl-cloud",
         element(
-          "section",
-          { class: "tl-panel", "aria-label": "The cloud" },
+          "section.tl-panel",
+          { "aria-label": "The cloud" },
           this.space,
           this.flat,
           this.note,
           this.readout,
         ),
         element(
-          "section",
-          { class: "tl-panel", "aria-label": "What the picture holds" },
+          "section.tl-panel",
+          { "aria-label": "What the picture holds" },
           this.shares,
           this.legend,
         ),
       ),
     );
     for (const part of [this.space, this.flat])
-      part.addEventListener("keydown", (event) => this.#key(event), { signal });
+      listen(part, "keydown", signal, (event) => this.#key(event));
     this.freeByEscape();
   }
 
@@ -382,28 +376,22 @@ export class EmbeddingViewer extends BaseViewer {
       .map((name, i) =>
         element(
           "li",
-          {},
-          element("span", { class: "tl-dot", style: `background:${categoryColour(i)}` }),
+          element("span.tl-dot", { style: `background:${categoryColour(i)}` }),
           " ",
           tokenElement(name),
         ),
       );
     const more = names.length - shown.length;
     this.legend.replaceChildren(
-      element("span", { class: "tl-quiet" }, `Colour: ${this.colour}`),
+      element("span.tl-quiet", `Colour: ${this.colour}`),
       element(
-        "ul",
-        { class: "tl-colours" },
-        ...shown,
-        ...(more > 0
-          ? [
-              element(
-                "li",
-                { class: "tl-quiet" },
-                `and ${more} more${names.length > 16 ? " (colours repeat after 16)" : ""}`,
-              ),
-            ]
-          : []),
+        "ul.tl-colours",
+        shown,
+        more > 0 &&
+          element(
+            "li.tl-quiet",
+            `and ${more} more${names.length > 16 ? " (colours repeat after 16)" : ""}`,
+          ),
       ),
     );
   }
@@ -412,30 +400,21 @@ export class EmbeddingViewer extends BaseViewer {
   #table(shares, chance) {
     const sum = (values) => values.reduce((a, b) => a + b, 0);
     const line = (name, values) =>
-      element(
-        "tr",
-        {},
-        element("th", { scope: "row" }, name),
-        ...[...values, sum(values)].map((x) => element("td", {}, percentText(x))),
+      rowPart(
+        name,
+        [...values, sum(values)].map((x) => element("td", percentText(x))),
       );
     this.shares.replaceChildren(
-      element("caption", {}, "Share of the variance"),
+      element("caption", "Share of the variance"),
       element(
         "thead",
-        {},
         element(
           "tr",
-          {},
-          element("td", {}),
-          ...["1st", "2nd", "3rd", "together"].map((name) => element("th", { scope: "col" }, name)),
+          element("td"),
+          ["1st", "2nd", "3rd", "together"].map((name) => element("th", { scope: "col" }, name)),
         ),
       ),
-      element(
-        "tbody",
-        {},
-        line(`these ${this.data.one}s`, shares),
-        line("random directions", chance),
-      ),
+      element("tbody", line(`these ${this.data.one}s`, shares), line("random directions", chance)),
     );
   }
 
@@ -469,8 +448,7 @@ export class EmbeddingViewer extends BaseViewer {
     const start = shows === "paths" ? "Squares: before the first layer. " : "";
     this.readout.replaceChildren(
       element(
-        "span",
-        { class: "tl-quiet" },
+        "span.tl-quiet",
         start +
           (this.chosen === null
             ? `Close in this picture does not mean close in the model: see how much of a ${data.one}’s distance is shown.`
@@ -481,8 +459,8 @@ export class EmbeddingViewer extends BaseViewer {
     this.root.dataset.selected = this.chosen === null ? "" : String(data.tokenOf(this.chosen));
     this.root.dataset.row = String(row);
     const label = `A cloud of ${data.n} points. ${text(this.chosen)} Arrow keys turn it, plus and minus zoom, Page Up and Page Down choose a ${data.one}, Escape frees.`;
-    this.space.setAttribute("aria-label", label);
-    this.flat.setAttribute("aria-label", label);
+    this.space.ariaLabel = label;
+    this.flat.ariaLabel = label;
   }
 
   pictures() {

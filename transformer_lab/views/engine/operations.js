@@ -168,10 +168,8 @@ function reduced(on, x, axes, keep, f, type = x.type) {
         order.map((i) => x.strides[i]),
       ),
     );
-    const {
-      f: numbers,
-      products: { runs },
-    } = on.heap;
+    const { f: numbers } = on.heap;
+    const { runs } = on.heap.products;
     if (runs && f.compiled !== undefined) runs(f.compiled, at, y.at, rows, n);
     else for (let i = 0; i < rows; i++) numbers[y.at + i] = f(numbers, at + i * n, n);
   }
@@ -312,10 +310,8 @@ function normOfRows(on, [x, shape, weight, bias, eps]) {
     on.tensor([...x.shape.slice(0, x.shape.length - shape.length), ...shape.map(() => 1)]),
   );
   const rows = countOf(means.shape);
-  const {
-    f,
-    products: { norm },
-  } = on.heap;
+  const { f } = on.heap;
+  const { norm } = on.heap.products;
   if (norm) norm(at, w.at, b.at, y.at, means.at, scales.at, rows, n, eps);
   else
     for (let row = 0; row < rows; row++) {

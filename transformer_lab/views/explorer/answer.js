@@ -17,13 +17,8 @@ export function withoutDistance(sentence) {
 export class Answer {
   /** @param {HTMLElement} sentence what the chosen head attends to */
   constructor(sentence) {
-    this.effect = element("p", {
-      class: "tl-first",
-      role: "status",
-      "aria-live": "polite",
-      "data-part": "effect",
-    });
-    this.root = element("div", { class: "tl-answer" }, this.effect, sentence);
+    this.effect = element("p.tl-first#effect", { role: "status", "aria-live": "polite" });
+    this.root = element("div.tl-answer", this.effect, sentence);
     this.effect.hidden = true;
   }
 
@@ -33,12 +28,7 @@ export class Answer {
     if (this.key !== key) {
       this.key = key;
       const { said, distance, rest } = withoutDistance(text);
-      const small = element(
-        "small",
-        { class: "tl-quiet" },
-        element("span", { "data-part": "kl" }, ...prose(distance)),
-        ".",
-      );
+      const small = element("small.tl-quiet", element("span#kl", prose(distance)), ".");
       this.effect.replaceChildren(
         ...prose(said, here),
         ...(distance ? [" ", small] : []),

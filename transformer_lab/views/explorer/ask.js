@@ -19,73 +19,53 @@ export class AskPanel {
     this.state = state;
     this.live = live;
     const { about } = state;
-    this.text = element("textarea", {
-      class: "tl-text",
+    this.text = element("textarea.tl-text#text", {
       rows: 1,
       spellcheck: "false",
       "aria-label": "Text that the model reads",
-      "data-part": "text",
       readonly: !live,
       maxlength: 100_000,
       title: live ? "Type a text, press Enter" : undefined,
     });
-    this.target = element("textarea", {
-      class: "tl-text",
+    this.target = element("textarea.tl-text#target", {
       rows: 1,
       spellcheck: "false",
       "aria-label": "What it writes (empty: its own answer)",
-      "data-part": "target",
       readonly: !live,
       maxlength: 100_000,
     });
     this.run = button("Run", "run", () => does.run(), "Run the model on this text (Enter)");
     this.run.classList.add("tl-main");
     this.run.hidden = !live;
-    this.snapshot = element(
-      "span",
-      { class: "tl-quiet", "data-part": "snapshot", hidden: live },
-      "read only",
-    );
-    this.whose = element("span", { class: "tl-quiet tl-whose", "data-part": "whose" });
+    this.snapshot = element("span.tl-quiet#snapshot", { hidden: live }, "read only");
+    this.whose = element("span.tl-quiet.tl-whose#whose");
     const title = about.caution
       ? state.model.get("_title").replace(`${about.caution} · `, "")
       : state.model.get("_title");
     const name = about.shipped && title === "shipped" ? sayExplorer("shipped") : title;
-    this.name = element("b", { class: "tl-name", title: name }, tokenElement(name));
+    this.name = element("b.tl-name", { title: name }, tokenElement(name));
     this.more = popover("⋯", "more", "Copy as Python, save as picture or page", does.actions);
-    const field = (area) => element("span", { class: "tl-box" }, area);
-    this.targetField = element("span", { class: "tl-field" }, field(this.target));
-    this.reads = element("span", { class: "tl-quiet" }, "reads");
+    const field = (area) => element("span.tl-box", area);
+    this.targetField = element("span.tl-field", field(this.target));
+    this.reads = element("span.tl-quiet", "reads");
     this.caution = element(
-      "p",
-      { class: "tl-caution", role: "note", "data-part": "caution", hidden: !about.caution },
+      "p.tl-caution#caution",
+      { role: "note", hidden: !about.caution },
       about.caution ?? "",
     );
-    this.unread = element("p", {
-      class: "tl-hint",
-      role: "status",
-      "data-part": "unread",
-      hidden: true,
-    });
-    this.unrun = element("p", {
-      class: "tl-message",
-      role: "status",
-      "data-part": "unrun",
-      hidden: true,
-    });
+    this.unread = element("p.tl-hint#unread", { role: "status", hidden: true });
+    this.unrun = element("p.tl-message#unrun", { role: "status", hidden: true });
     this.notes = element(
-      "div",
-      { class: "tl-notes" },
+      "div.tl-notes",
       this.caution,
       this.unrun,
       this.unread,
-      ...weightsLine(state.model),
+      weightsLine(state.model),
     );
     this.root = element(
-      "div",
-      { class: "tl-ask" },
-      element("span", { class: "tl-whom" }, this.name, this.reads),
-      element("span", { class: "tl-field" }, field(this.text)),
+      "div.tl-ask",
+      element("span.tl-whom", this.name, this.reads),
+      element("span.tl-field", field(this.text)),
       this.targetField,
       this.run,
       this.snapshot,

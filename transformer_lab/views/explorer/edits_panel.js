@@ -52,25 +52,20 @@ export class EditsPanel {
       "Copy the edits, and a run without and with them, as Python",
     );
     for (const made of [this.reset, this.copyEdits]) made.className = "tl-link";
-    this.chips = element("ul", { class: "tl-chips", "data-part": "edits" });
-    this.lead = element("p", { class: "tl-hint", "data-part": "lead" });
-    this.copiedEdits = element("span", {
-      class: "tl-quiet",
-      role: "status",
-      "data-part": "copied-edits",
-    });
+    this.chips = element("ul.tl-chips#edits");
+    this.lead = element("p.tl-hint#lead");
+    this.copiedEdits = element("span.tl-quiet#copied-edits", { role: "status" });
     this.root = element(
-      "section",
-      { class: "tl-edits", "aria-label": "Edits" },
+      "section.tl-edits",
+      { "aria-label": "Edits" },
       element(
-        "p",
-        { class: "tl-heading" },
-        element("b", {}, "Edits"),
+        "p.tl-heading",
+        element("b", "Edits"),
         " ",
-        element("span", { class: "tl-push" }),
+        element("span.tl-push"),
         this.copyEdits,
         this.reset,
-        element("span", { class: "tl-undo" }, this.undo, this.redo),
+        element("span.tl-undo", this.undo, this.redo),
       ),
       this.chips,
       this.lead,
@@ -99,29 +94,20 @@ export class EditsPanel {
       const why = idle
         ? [
             element(
-              "small",
-              {
-                "data-part": "idle",
-                title: "The head is switched off, so what it attends to changes nothing.",
-              },
+              "small#idle",
+              { title: "The head is switched off, so what it attends to changes nothing." },
               "no effect: head is off",
             ),
           ]
         : [];
-      return element(
-        "li",
-        { class: "tl-edit-chip" },
-        element("span", {}, element("bdi", {}, words), ...why),
-        remove,
-      );
+      return element("li.tl-edit-chip", element("span", element("bdi", words), why), remove);
     });
     const masks = model.get("_masked").map((position) => {
       const token = about.tokens[position];
       const take = () => this.does.unmask(position);
       return element(
-        "li",
-        { class: "tl-edit-chip" },
-        element("bdi", {}, `token ${position} behind ${token}`),
+        "li.tl-edit-chip",
+        element("bdi", `token ${position} behind ${token}`),
         button("×", "remove-mask", take, `Show token ${position} again`),
       );
     });
@@ -189,7 +175,7 @@ export class Tools {
       chosen: "after",
       choose: (value) => state.option({ map: value }),
     });
-    this.keys = element("p", { class: "tl-hint", "data-part": "keys" });
+    this.keys = element("p.tl-hint#keys");
     this.keys.append(
       ...[
         ["arrows", "next head, token or cell"],
@@ -201,7 +187,7 @@ export class Tools {
         ["Esc", "free; leave Present"],
         ["+, −, 0", "zoom the map, and all of it"],
         ["Shift with a drag or arrows", "mark a part of the map, from A to B"],
-      ].map(([key, does]) => element("span", {}, element("kbd", {}, key), ` ${does}`)),
+      ].map(([key, does]) => element("span", element("kbd", key), ` ${does}`)),
     );
   }
 

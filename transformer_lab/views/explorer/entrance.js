@@ -1,7 +1,7 @@
 // What a newcomer meets: what this is, texts to begin with, a tour, and few tools until more are wanted.
 
 import { button } from "../shared/controls.js";
-import { element } from "../shared/dom.js";
+import { element, listen } from "../shared/dom.js";
 import { sayExplorer } from "./prose.js";
 import { prose } from "../shared/prose.js";
 import { remembered } from "../shared/remembered.js";
@@ -27,14 +27,13 @@ export class Entrance {
     const { about, kinds } = state;
     const heads = Object.values(kinds).reduce((sum, one) => sum + one.layers * one.heads, 0);
     const title = element(
-      "p",
-      { class: "tl-entrance-title", role: "heading", "aria-level": 1 },
+      "p.tl-entrance-title",
+      { role: "heading", "aria-level": 1 },
       sayExplorer("title"),
     );
     const intro = element(
-      "p",
-      { class: "tl-quiet" },
-      ...prose(
+      "p.tl-quiet",
+      prose(
         sayExplorer("intro", {
           shipped: Boolean(about.shipped),
           kind: about.predicts ? about.kind : "none",
@@ -42,12 +41,7 @@ export class Entrance {
         }),
       ),
     );
-    this.chips = element("span", {
-      class: "tl-group",
-      role: "group",
-      "aria-label": "Texts to try",
-      "data-part": "samples",
-    });
+    this.chips = element("span.tl-group#samples", { role: "group", "aria-label": "Texts to try" });
     this.tourButton = button(
       "Take the tour",
       "tour",
@@ -57,11 +51,10 @@ export class Entrance {
     this.tourButton.className = "tl-link";
     this.toolsButton = button("", "all-tools", () => this.#toggle());
     this.root = element(
-      "header",
-      { class: "tl-entrance" },
+      "header.tl-entrance",
       title,
       intro,
-      element("p", { class: "tl-samples" }, this.chips, this.tourButton),
+      element("p.tl-samples", this.chips, this.tourButton),
     );
   }
 
@@ -83,7 +76,7 @@ export class Entrance {
     const all = showsAllTools(this.state.options);
     this.toolsButton.textContent = sayExplorer(all ? "fewer_tools" : "more_tools");
     this.toolsButton.title = sayExplorer(all ? "fewer_tools_title" : "more_tools_title");
-    this.toolsButton.setAttribute("aria-label", this.toolsButton.textContent);
+    this.toolsButton.ariaLabel = this.toolsButton.textContent;
   }
 
   /** @param {Tour} tour */
@@ -106,30 +99,23 @@ export class Tour {
     this.screen = screen;
     this.stops = stops;
     this.text = element("p", { id: `tl-tour-${Math.random().toString(36).slice(2)}` });
-    this.count = element("span", { class: "tl-quiet" });
+    this.count = element("span.tl-quiet");
     this.next = button("Next", "tour-next", () => this.#go(this.at + 1));
     this.next.classList.add("tl-main");
     const leave = button("Leave the tour", "tour-end", () => this.end());
     leave.className = "tl-link";
     this.root = element(
-      "div",
-      {
-        class: "tl-tour",
-        role: "dialog",
-        "aria-label": "Tour",
-        "aria-describedby": this.text.id,
-        "data-part": "tour-step",
-        hidden: true,
-      },
+      "div.tl-tour#tour-step",
+      { role: "dialog", "aria-label": "Tour", "aria-describedby": this.text.id, hidden: true },
       this.text,
-      element("p", { class: "tl-actions" }, this.count, leave, this.next),
+      element("p.tl-actions", this.count, leave, this.next),
     );
     this.root.addEventListener("keydown", (event) => {
       event.stopPropagation(); // keys are the tour's while it has the focus
       if (event.key === "Escape") this.end();
     });
     screen.append(this.root);
-    window.addEventListener("resize", () => this.root.hidden || this.#place(), { signal });
+    listen(window, "resize", signal, () => this.root.hidden || this.#place());
   }
 
   begin() {
@@ -150,7 +136,7 @@ export class Tour {
     this.text.textContent = sayExplorer("tour", { step: at + 1 });
     this.count.textContent = `${at + 1} / ${stops.length}`;
     this.next.textContent = at + 1 < stops.length ? "Next" : "Done";
-    this.next.setAttribute("aria-label", this.next.textContent);
+    this.next.ariaLabel = this.next.textContent;
     this.root.hidden = false;
     this.#mark(stops[at]);
     stops[at].scrollIntoView({ block: "nearest" });

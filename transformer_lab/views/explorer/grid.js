@@ -31,7 +31,7 @@ export class GridMarks {
   constructor(thumbnails) {
     this.thumbnails = thumbnails;
     this.apart = document.createElement("canvas");
-    this.canvas = element("canvas", { class: "tl-grid-marks", "aria-hidden": "true" });
+    this.canvas = element("canvas.tl-grid-marks", { "aria-hidden": "true" });
     this.canvas.removeAttribute("data-lm-suppress-shortcuts");
     thumbnails.stack.append(this.canvas);
   }

@@ -53,8 +53,8 @@ export class HeadCard {
     this.runner = runner;
     this.signal = signal;
     this.does = does;
-    this.headTitle = element("b", { "data-part": "head-title" });
-    this.evidence = element("p", { class: "tl-hint", "data-part": "head-label" });
+    this.headTitle = element("b#head-title");
+    this.evidence = element("p.tl-hint#head-label");
     this.offButton = button(
       "Switch this head off",
       "head-off",
@@ -62,7 +62,7 @@ export class HeadCard {
       "Switch the chosen heads off, or on again (X)",
     );
     this.offButton.classList.add("tl-edit-button");
-    this.effect = element("p", { class: "tl-hint", "data-part": "head-effect" });
+    this.effect = element("p.tl-hint#head-effect");
     this.best = button(
       "",
       "best",
@@ -93,26 +93,25 @@ export class HeadCard {
       () => does.show(),
     );
     for (const made of [this.sweep, this.nameButton]) made.className = "tl-link";
-    this.sweepNote = element("p", { class: "tl-hint", "data-part": "sweep-note" });
+    this.sweepNote = element("p.tl-hint#sweep-note");
     this.root = element(
-      "section",
-      { class: "tl-card", "data-part": "card", "aria-label": "The chosen head" },
-      element("p", { class: "tl-heading" }, this.headTitle, does.stepper),
-      element("p", { class: "tl-actions" }, this.offButton),
+      "section.tl-card#card",
+      { "aria-label": "The chosen head" },
+      element("p.tl-heading", this.headTitle, does.stepper),
+      element("p.tl-actions", this.offButton),
       this.best,
       this.effect,
       this.evidence,
     );
     /** Of all heads, below the grid. */
-    this.types = element("p", { class: "tl-hint", "data-part": "types", hidden: true });
+    this.types = element("p.tl-hint#types", { hidden: true });
     this.ofAll = element(
-      "div",
-      { class: "tl-of-all" },
+      "div.tl-of-all",
       this.sweepNote,
       this.types,
       this.sweeping.root,
       this.naming.root,
-      element("p", { class: "tl-actions" }, this.sweep, this.nameButton),
+      element("p.tl-actions", this.sweep, this.nameButton),
     );
   }
 
@@ -230,10 +229,8 @@ export class HeadCard {
 
   /** @param {import("../shared/task.js").Goes} goes */
   async #sweepAll(goes) {
-    const {
-      kindName: kind,
-      kind: { layers },
-    } = this.state;
+    const { kindName: kind } = this.state;
+    const { layers } = this.state.kind;
     try {
       for (let layer = 0; layer < layers; layer++) {
         if (!goes(`Switching off the heads of layer ${layer} of ${layers} …`, layer, layers))
@@ -258,7 +255,7 @@ export class HeadCard {
     const [, ...place] = name.split("/");
     this.foremost = /** @type {[number, number]} */ (place.map(Number));
     this.best.textContent = sayExplorer("best", { tag: headTag(...this.foremost) });
-    this.best.setAttribute("aria-label", this.best.textContent);
+    this.best.ariaLabel = this.best.textContent;
   }
 
   /** @param {ReturnType<typeof effectsOf>} found */

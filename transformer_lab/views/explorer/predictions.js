@@ -1,6 +1,6 @@
 // The predictions of an Explorer: without and with the edits, side by side.
 
-import { element, tokenElement } from "../shared/dom.js";
+import { element, tokenElement, rowPart } from "../shared/dom.js";
 import { travel } from "../shared/motion.js";
 import { button } from "../shared/controls.js";
 import { NEEDS_KERNEL } from "./runner.js";
@@ -29,15 +29,11 @@ export class Predictions {
   /** @param {(position: number) => void} move @param {() => void} mask */
   constructor(move, mask) {
     this.chosen = null;
-    this.title = element("b", {});
-    this.hint = element("span", { class: "tl-quiet", "data-part": "where" });
-    this.table = element("table", { class: "tl-predictions", "data-part": "predictions" });
-    this.invite = element("p", { class: "tl-hint", "data-part": "invite", hidden: true });
-    this.empty = element("div", {
-      class: "tl-empty",
-      "data-part": "prediction-note",
-      hidden: true,
-    });
+    this.title = element("b");
+    this.hint = element("span.tl-quiet#where");
+    this.table = element("table.tl-predictions#predictions");
+    this.invite = element("p.tl-hint#invite", { hidden: true });
+    this.empty = element("div.tl-empty#prediction-note", { hidden: true });
     this.maskButton = button(
       "Mask the chosen token",
       "mask",
@@ -51,15 +47,11 @@ export class Predictions {
       "Show the prediction after the locked token",
     );
     this.hereButton.className = "tl-link";
-    this.busy = element(
-      "span",
-      { class: "tl-working", "data-part": "working", hidden: true },
-      "computing …",
-    );
+    this.busy = element("span.tl-working#working", { hidden: true }, "computing …");
     this.root = element(
-      "section",
-      { class: "tl-verdict", "aria-label": "Predictions" },
-      element("p", { class: "tl-heading" }, this.title, " ", this.hint, this.hereButton, this.busy),
+      "section.tl-verdict",
+      { "aria-label": "Predictions" },
+      element("p.tl-heading", this.title, " ", this.hint, this.hereButton, this.busy),
       this.table,
       this.invite,
       this.empty,
@@ -132,7 +124,7 @@ export class Predictions {
       element("i", {
         class: `tl-chance-bar tl-${side}`,
         style: `width:${((100 * value) / most).toFixed(2)}%`,
-        "data-moves": `${edited === (side === "after") ? "now" : "before"} ${token}`, // the bar after an edit comes from where the last one was
+        "data-moves": `${edited === (side === "after") ? "now" : "before"} ${token}`,
       });
     const number = (value, side) =>
       element(
@@ -146,16 +138,15 @@ export class Predictions {
         risen ? { class: "tl-new", title: "Among the likeliest with the edits" } : {},
         element("th", { scope: "row" }, tokenElement(token)),
         element(
-          "td",
-          { class: "tl-chance", "aria-hidden": "true" },
+          "td.tl-chance",
+          { "aria-hidden": "true" },
           bar(token, before, "before"),
-          ...(after === null ? [] : [bar(token, after, "after")]),
+          after === null ? [] : [bar(token, after, "after")],
         ),
         element(
-          "td",
-          { class: "tl-numbers" },
+          "td.tl-numbers",
           number(before, "before"),
-          ...(after === null ? [] : [" → ", number(after, "after")]),
+          after === null ? [] : [" → ", number(after, "after")],
         ),
       ),
     );
@@ -167,22 +158,19 @@ export class Predictions {
   #states(outcome) {
     const most = outcome.states[0][2] || 1;
     const body = outcome.states.map(([index, token, change]) =>
-      element(
-        "tr",
+      rowPart(
         { title: `token ${index}` },
-        element("th", { scope: "row" }, tokenElement(token)),
+        tokenElement(token),
         element(
-          "td",
-          { class: "tl-chance", "aria-hidden": "true" },
-          element("i", {
-            class: "tl-chance-bar tl-after",
+          "td.tl-chance",
+          { "aria-hidden": "true" },
+          element("i.tl-chance-bar.tl-after", {
             style: `width:${((100 * change) / most).toFixed(2)}%`,
           }),
         ),
         element(
-          "td",
-          { class: "tl-numbers" },
-          element("span", { "data-side": "state", class: "tl-after" }, percentText(change, 1)),
+          "td.tl-numbers",
+          element("span.tl-after", { "data-side": "state" }, percentText(change, 1)),
         ),
       ),
     );
@@ -195,27 +183,22 @@ export class Predictions {
 
   #fill(caption, heads, body) {
     this.table.replaceChildren(
-      element("caption", { class: "tl-unseen" }, caption),
+      element("caption.tl-unseen", caption),
       // The columns' widths, which a head out of sight does not give them.
       element(
         "colgroup",
-        {},
-        element("col", { class: "tl-token-column" }),
+        element("col.tl-token-column"),
         element("col"),
-        element("col", { class: "tl-number-column" }),
+        element("col.tl-number-column"),
       ),
       element(
         "thead",
-        {},
         element(
           "tr",
-          {},
-          ...heads.map((name) =>
-            name ? element("th", { scope: "col" }, name) : element("td", {}),
-          ),
+          heads.map((name) => (name ? element("th", { scope: "col" }, name) : element("td"))),
         ),
       ),
-      element("tbody", {}, ...body),
+      element("tbody", body),
     );
   }
 

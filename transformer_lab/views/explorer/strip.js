@@ -1,6 +1,6 @@
 // A text as its tokens, of which one is chosen, and after it what would come next.
 
-import { element, tokenElement, taken } from "../shared/dom.js";
+import { element, tokenElement, taken, listen } from "../shared/dom.js";
 import { NOTHING, percentText, short } from "../shared/messages.js";
 
 const AT_ONCE = 240; // tokens; of a longer text those around the chosen one
@@ -41,19 +41,17 @@ export class Strip {
   /** @param {StripDoes} does @param {AbortSignal} signal @param {string} part */
   constructor(does, signal, part) {
     this.does = does;
-    this.root = element("div", { class: "tl-strip", role: "group", "data-part": part });
+    this.root = element(`div.tl-strip#${part}`, { role: "group" });
     this.buttons = new Map();
     this.from = 0;
     const indexOf = (event) => {
       const found = event.target.closest?.("[data-index]");
       return found ? Number(found.dataset.index) : null;
     };
-    this.root.addEventListener("pointerover", (event) => does.hover(indexOf(event)), { signal });
-    this.root.addEventListener("pointerleave", () => does.hover(null), { signal });
-    this.root.addEventListener("click", (event) => this.#clicked(event.target, indexOf(event)), {
-      signal,
-    });
-    this.root.addEventListener("keydown", (event) => this.#key(event, indexOf(event)), { signal });
+    listen(this.root, "pointerover", signal, (event) => does.hover(indexOf(event)));
+    listen(this.root, "pointerleave", signal, () => does.hover(null));
+    listen(this.root, "click", signal, (event) => this.#clicked(event.target, indexOf(event)));
+    listen(this.root, "keydown", signal, (event) => this.#key(event, indexOf(event)));
   }
 
   #clicked(target, index) {
@@ -96,7 +94,7 @@ export class Strip {
   show(scene) {
     const { tokens, at, chosen, hover, marked, open, next, name } = scene;
     this.scene = scene;
-    this.root.setAttribute("aria-label", name);
+    this.root.ariaLabel = name;
     const wanted = chosen ?? at ?? scene.beside ?? null;
     if (wanted !== this.wanted) {
       this.wanted = wanted;
@@ -133,11 +131,7 @@ export class Strip {
   #list(tokens, from, to, open) {
     this.buttons = new Map();
     const more = (text, index, title) =>
-      element(
-        "button",
-        { type: "button", class: "tl-tok tl-more", "data-page": index, title, "aria-label": title },
-        text,
-      );
+      element("button.tl-tok.tl-more", { "data-page": index, title, "aria-label": title }, text);
     const made = [];
     if (from > 0)
       made.push(more(`⋯ ${from}`, Math.max(0, from - AT_ONCE / 2), `${from} tokens before`));
@@ -200,7 +194,7 @@ export class Strip {
         },
         tokenElement(token),
         " ",
-        element("span", {}, short(chance)),
+        element("span", short(chance)),
       );
       return made;
     });

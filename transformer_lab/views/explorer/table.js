@@ -52,10 +52,8 @@ export class HeadTable {
     /** @type {string | null} the row that the keys move */
     this.at = null;
     this.found = [];
-    this.box = element("input", {
+    this.box = element("input.tl-table-query#table-query", {
       type: "search",
-      class: "tl-table-query",
-      "data-part": "table-query",
       spellcheck: "false",
       autocomplete: "off",
       placeholder: "punctuation · layer > 10 · effect > .1",
@@ -64,12 +62,7 @@ export class HeadTable {
       title:
         "Words of a label or its evidence, or a comparison: layer > 10, effect > .1, induction >= 50%. Join them with “and”.",
     });
-    this.said = element("p", {
-      class: "tl-hint",
-      id: `${this.id}-said`,
-      role: "status",
-      "data-part": "table-said",
-    });
+    this.said = element("p.tl-hint#table-said", { id: `${this.id}-said`, role: "status" });
     this.together = button(
       "Switch off together",
       "table-off",
@@ -86,27 +79,23 @@ export class HeadTable {
     this.head = element("tr", { role: "row" });
     this.body = element("tbody", { role: "rowgroup" });
     this.table = element(
-      "table",
+      "table#head-rows",
       {
         role: "grid",
         tabindex: 0,
         "aria-label": "Every head",
-        "data-part": "head-rows",
         "data-lm-suppress-shortcuts": "true",
       },
       element("thead", { role: "rowgroup" }, this.head),
       this.body,
     );
-    this.scroll = element("div", { class: "tl-table-scroll" }, this.table);
-    this.legend = element("p", { class: "tl-hint", "data-part": "table-legend" });
-    this.evidence = element("p", {
-      class: "tl-hint tl-table-evidence",
-      "data-part": "table-evidence",
-    });
+    this.scroll = element("div.tl-table-scroll", this.table);
+    this.legend = element("p.tl-hint#table-legend");
+    this.evidence = element("p.tl-hint.tl-table-evidence#table-evidence");
     this.root = element(
-      "section",
-      { class: "tl-head-table", "aria-label": "Table of heads", "data-part": "head-table" },
-      element("div", { class: "tl-table-tools" }, this.box, this.together, this.untick, csv),
+      "section.tl-head-table#head-table",
+      { "aria-label": "Table of heads" },
+      element("div.tl-table-tools", this.box, this.together, this.untick, csv),
       this.said,
       this.scroll,
       this.evidence,
@@ -221,16 +210,12 @@ export class HeadTable {
       );
     });
     const evidence = element(
-      "th",
-      { scope: "col", role: "columnheader", class: "tl-table-words" },
+      "th.tl-table-words",
+      { scope: "col", role: "columnheader" },
       "evidence",
     );
     this.head.replaceChildren(
-      element(
-        "th",
-        { role: "columnheader", class: "tl-table-tick" },
-        element("span", { class: "tl-unseen" }, "ticked"),
-      ),
+      element("th.tl-table-tick", { role: "columnheader" }, element("span.tl-unseen", "ticked")),
       ...cells,
       evidence,
     );
@@ -273,7 +258,7 @@ export class HeadTable {
       ...(this.shown.effects ? [this.shown.effects, " "] : []),
       ...(estimated
         ? [
-            element("i", {}, "≈ estimate"),
+            element("i", "≈ estimate"),
             `: of one gradient pass; ${measured} of ${counted(rows.length)} measured.`,
           ]
         : []),
@@ -319,15 +304,15 @@ export class HeadTable {
       const cell = element("td", { role: "gridcell", class: this.#classOf(column) });
       const value = valueOf(row, column);
       if (column === "effect")
-        cell.append(row.estimated ? element("i", {}, effectText(row)) : effectText(row));
+        cell.append(row.estimated ? element("i", effectText(row)) : effectText(row));
       else if (column === "layer" || column === "head" || column === "label")
         cell.append(String(value ?? ""));
       else if (value !== null && !Number.isNaN(value)) cell.append(decimals(value));
       return cell;
     });
     const evidence = element(
-      "td",
-      { role: "gridcell", class: "tl-table-words", title: row.evidence },
+      "td.tl-table-words",
+      { role: "gridcell", title: row.evidence },
       row.evidence,
     );
     const on = this.ticked.has(name);
@@ -354,8 +339,8 @@ export class HeadTable {
         class: style.filter(Boolean).join(" "),
         "data-ticked": on,
       },
-      element("td", { role: "gridcell", class: "tl-table-tick" }, box),
-      ...cells,
+      element("td.tl-table-tick", { role: "gridcell" }, box),
+      cells,
       evidence,
     );
   }

@@ -13,6 +13,7 @@ import {
   hearOf,
   onceForAll,
   taken,
+  listen,
 } from "../shared/dom.js";
 import { headOff, headTouched, sameEdits, Steps, toggleCut, toggleHeads } from "./edits.js";
 import { EditedMaps } from "./maps.js";
@@ -85,12 +86,7 @@ export class ExplorerViewer {
       (position) => runner.want({ position }),
       () => this.#mask(),
     );
-    this.status = element("p", {
-      class: "tl-message",
-      role: "alert",
-      "data-part": "status",
-      hidden: true,
-    });
+    this.status = element("p.tl-message#status", { role: "alert", hidden: true });
     this.ask = new AskPanel(state, runner.live, {
       run: () => this.#run(),
       actions: shell.top.actions,
@@ -135,7 +131,7 @@ export class ExplorerViewer {
       sample: (sample) => this.#begin(sample),
       tools: () => this.#showTools(),
     });
-    this.tint = element("p", { class: "tl-tint-note", "data-part": "tint" });
+    this.tint = element("p.tl-tint-note#tint");
     const strip = (side) =>
       new Strip(
         {
@@ -155,31 +151,29 @@ export class ExplorerViewer {
     heads.headsPanel.below.append(card.ofAll);
     heads.headsPanel.also(this.table);
     const side = element(
-      "section",
-      { class: "tl-panel tl-panel-side tl-stays", "aria-label": "Prediction" },
+      "section.tl-panel.tl-panel-side.tl-stays",
+      { "aria-label": "Prediction" },
       this.predictions.root,
       card.root,
       this.edits.root,
     );
     heads.panels.append(side);
-    this.reads = element("span", { class: "tl-quiet" }, "reads");
+    this.reads = element("span.tl-quiet", "reads");
     this.writes = element(
-      "div",
-      { class: "tl-strip-row" },
-      element("span", { class: "tl-quiet" }, "writes"),
+      "div.tl-strip-row",
+      element("span.tl-quiet", "writes"),
       strips.target.root,
       ask.whose,
     );
     ask.root.insertBefore(this.entrance.toolsButton, ask.more);
     ask.notes.append(heads.note, inPageLine(this.model, this.signal), this.status, shell.message);
     const foot = element(
-      "div",
-      { class: "tl-tools" },
+      "div.tl-tools",
       tools.tools.root,
       tools.scope.root,
       tools.modes.root,
       this.spans.opener,
-      element("span", { class: "tl-push" }),
+      element("span.tl-push"),
       popover(
         "view",
         "view",
@@ -189,15 +183,13 @@ export class ExplorerViewer {
       popover("? keys", "help", "Keys", tools.keys),
     );
     this.screen = element(
-      "div",
-      { class: "tl-screen" },
+      "div.tl-screen",
       this.entrance.root,
       ask.root,
       ask.notes,
       element(
-        "div",
-        { class: "tl-strips" },
-        element("div", { class: "tl-strip-row" }, this.reads, strips.text.root),
+        "div.tl-strips",
+        element("div.tl-strip-row", this.reads, strips.text.root),
         this.writes,
         this.writing.other,
         this.writing.row,
@@ -242,7 +234,7 @@ export class ExplorerViewer {
       this.runner.forget();
       this.ask.target.value = model.get("_target") ?? "";
     });
-    root.addEventListener("keydown", (event) => this.#keys(event), { signal });
+    listen(root, "keydown", signal, (event) => this.#keys(event));
   }
 
   /** After the first paint: what takes time. */
@@ -489,7 +481,7 @@ export class ExplorerViewer {
     this.tools.show(this.maps.there);
     this.root.dataset.tool = state.tool;
     this.root.classList.toggle("tl-head-off", headOff(this.runner.edits, state.place));
-    heads.thumbnails.canvas.setAttribute("aria-label", this.#gridWords());
+    heads.thumbnails.canvas.ariaLabel = this.#gridWords();
   }
 
   #gridWords() {
@@ -501,10 +493,8 @@ export class ExplorerViewer {
   #marks() {
     const { inks } = this.shell;
     if (!inks) return;
-    const {
-      kindName: kind,
-      facts: { effects },
-    } = this.state;
+    const { kindName: kind } = this.state;
+    const { effects } = this.state.facts;
     const { edits } = this.runner;
     if (effects !== this.found?.effects || kind !== this.foundKind) {
       this.found = effectsOf(this.state);

@@ -39,13 +39,11 @@ export class Writing {
     this.growing = false; // a text is on its way that can be undone, or that is come back to
     this.fields = FIELDS.map(({ name, label, value, step }) => ({
       name,
-      box: element("input", {
+      box: element(`input.tl-number#write-${name}`, {
         type: "number",
-        class: "tl-number",
         value,
         step,
         "aria-label": label,
-        "data-part": `write-${name}`,
       }),
       label,
     }));
@@ -61,18 +59,16 @@ export class Writing {
       "…",
       "how",
       "Generation settings",
-      ...this.fields.map(({ box, label }) => element("label", { class: "tl-how" }, label, box)),
+      ...this.fields.map(({ box, label }) => element("label.tl-how", label, box)),
     );
-    this.root = element("span", { class: "tl-write" }, start, how);
-    this.slider = element("input", {
+    this.root = element("span.tl-write", start, how);
+    this.slider = element("input.tl-slider#written-at", {
       type: "range",
-      class: "tl-slider",
       "aria-label": "Position of what was written after which the model predicts",
-      "data-part": "written-at",
     });
     this.slider.addEventListener("input", () => does.pick(Number(this.slider.value)));
-    this.said = element("span", { role: "status", "data-part": "written" });
-    this.whose = element("span", { class: "tl-quiet" });
+    this.said = element("span#written", { role: "status" });
+    this.whose = element("span.tl-quiet");
     this.strip = new Strip(
       { pick: (index) => this.#look(index), hover: () => {}, append: null },
       does.signal,
@@ -80,24 +76,19 @@ export class Writing {
     );
     // As wide as the strip above, so that the tokens of both stand below each other up to where they diverge.
     this.asWide = element(
-      "span",
-      { class: "tl-write", "aria-hidden": "true" },
-      ...[start.textContent, "…"].map((text) => element("span", { class: "tl-button" }, text)),
+      "span.tl-write",
+      { "aria-hidden": "true" },
+      [start.textContent, "…"].map((text) => element("span.tl-button", text)),
     );
     this.other = element(
-      "div",
-      { class: "tl-strip-row tl-other tl-compared", hidden: true },
+      "div.tl-strip-row.tl-other.tl-compared",
+      { hidden: true },
       this.whose,
       this.strip.root,
       this.asWide,
     );
-    this.at = element("label", { class: "tl-quiet" }, "position", this.slider);
-    this.row = element(
-      "div",
-      { class: "tl-strip-row tl-written", hidden: true },
-      this.at,
-      this.said,
-    );
+    this.at = element("label.tl-quiet", "position", this.slider);
+    this.row = element("div.tl-strip-row.tl-written", { hidden: true }, this.at, this.said);
     for (const { box } of this.fields)
       box.addEventListener("keydown", (event) => {
         event.stopPropagation();

@@ -15,6 +15,8 @@ import {
   tableParts,
   taken,
   tokenElement,
+  rowPart,
+  listen,
 } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { linearLegend } from "../shared/shell.js";
@@ -180,7 +182,7 @@ export class FlowViewer extends BaseViewer {
 
   #build() {
     const { root, signal, shell } = this;
-    this.controlBar = element("div", { class: "tl-controls" });
+    this.controlBar = element("div.tl-controls");
     this.slider = slider({
       label: "Threshold",
       part: "threshold",
@@ -193,22 +195,18 @@ export class FlowViewer extends BaseViewer {
     this.over = checkbox("The circuit’s heads stand out", "over", (on) =>
       shell.set({ _options: { ...this.model.get("_options"), circuit: on } }),
     );
-    this.note = element("p", { class: "tl-hint", "data-part": "note" });
+    this.note = element("p.tl-hint#note");
     this.canvas = picturePart("flow");
-    this.names = element("canvas", { class: "tl-flow-names", "aria-hidden": "true" });
+    this.names = element("canvas.tl-flow-names", { "aria-hidden": "true" });
     this.picture = new FlowPicture(this.canvas, this.names);
-    this.box = element("div", { class: "tl-flow-box" }, this.names, this.canvas);
-    this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
-    this.legend = element("div", { class: "tl-legend" });
-    this.heads = element("p", { class: "tl-hint tl-flow-heads", "data-part": "heads" });
-    this.table = element("table", { class: "tl-blocks", "data-part": "answers" });
-    this.sum = element("table", { class: "tl-table", "data-part": "sum" });
-    this.list = element("table", { class: "tl-blocks tl-flow-edges", "data-part": "edges" });
-    this.circuitSaid = element("p", {
-      class: "tl-flow-circuit",
-      "data-part": "circuit",
-      hidden: true,
-    });
+    this.box = element("div.tl-flow-box", this.names, this.canvas);
+    this.readout = element("p.tl-readout#readout");
+    this.legend = element("div.tl-legend");
+    this.heads = element("p.tl-hint.tl-flow-heads#heads");
+    this.table = element("table.tl-blocks#answers");
+    this.sum = element("table.tl-table#sum");
+    this.list = element("table.tl-blocks.tl-flow-edges#edges");
+    this.circuitSaid = element("p.tl-flow-circuit#circuit", { hidden: true });
     root.append(
       shell.header,
       ...(this.ask ? [this.ask.root] : []),
@@ -219,8 +217,7 @@ export class FlowViewer extends BaseViewer {
       this.circuitSaid,
       this.answers.busy,
       element(
-        "div",
-        { class: "tl-panels tl-flow" },
+        "div.tl-panels.tl-flow",
         panelPart(
           "flow",
           "From token to token",
@@ -235,15 +232,14 @@ export class FlowViewer extends BaseViewer {
           "What it answers",
           "",
           this.table,
-          element("p", { class: "tl-heading" }, element("b", {}, "What the logit is made of")),
+          element("p.tl-heading", element("b", "What the logit is made of")),
           this.sum,
           element(
-            "details",
-            { class: "tl-details" },
-            element("summary", {}, "The edges as a table"),
+            "details.tl-details",
+            element("summary", "The edges as a table"),
             element(
-              "div",
-              { class: "tl-flow-list", tabindex: 0, role: "group", "aria-label": "The edges" },
+              "div.tl-flow-list",
+              { tabindex: 0, role: "group", "aria-label": "The edges" },
               this.list,
             ),
           ),
@@ -256,7 +252,7 @@ export class FlowViewer extends BaseViewer {
       { hover: (edge) => this.#point(edge), pick: (edge) => this.#cut(edge) },
       signal,
     );
-    this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
+    listen(this.canvas, "keydown", signal, (event) => this.#key(event));
     this.freeByEscape();
   }
 
@@ -422,7 +418,7 @@ export class FlowViewer extends BaseViewer {
     this.heads.replaceChildren(
       "heads: ",
       ...heads.flatMap((head) => [
-        element("span", { class: "tl-dot", style: `background:${headColour(head)}` }),
+        element("span.tl-dot", { style: `background:${headColour(head)}` }),
         `${head} `,
       ]),
       "· dashed: against the logit · grey: what stays at its token",
@@ -432,10 +428,7 @@ export class FlowViewer extends BaseViewer {
     this.say(this.summary);
     this.circuitSaid.hidden = !circuit;
     this.circuitSaid.textContent = circuit?.sentence ?? "";
-    this.canvas.setAttribute(
-      "aria-label",
-      `${this.summary} Arrow keys choose an edge, Enter cuts it or puts it back.`,
-    );
+    this.canvas.ariaLabel = `${this.summary} Arrow keys choose an edge, Enter cuts it or puts it back.`;
     Object.assign(this.root.dataset, { shown: info.names[0], edges: String(edges.length) });
   }
 
@@ -472,17 +465,16 @@ export class FlowViewer extends BaseViewer {
     const edge = this.pointed ?? this.focus;
     if (!edge) {
       this.readout.replaceChildren(
-        element("span", { class: "tl-quiet" }, "Hover over an edge to see what it carries."),
+        element("span.tl-quiet", "Hover over an edge to see what it carries."),
       );
       return;
     }
     const { layer, head, query, key, value } = edge;
     const isCut = found.info.cuts.some((cut) => sameCut(cut, cutOf(edge)));
-    const what = isCut ? "is cut" : element("b", { "data-part": "number" }, withSign(value));
+    const what = isCut ? "is cut" : element("b#number", withSign(value));
     this.readout.replaceChildren(
       element(
         "span",
-        {},
         `Layer ${layer}, head ${head}: `,
         tokenElement(tokens[key]),
         ` (${key}) → `,
@@ -498,18 +490,17 @@ export class FlowViewer extends BaseViewer {
   #drawSide(edges) {
     const { found, tokens } = this;
     const { info } = found;
-    const cell = (text) => element("td", {}, text);
+    const cell = (text) => element("td", text);
     const changed = info.cuts.length > 0;
     this.table.replaceChildren(
       ...tableParts(
         ["token", changed ? "before" : "probability", ...(changed ? ["after"] : [])],
         info.answers.map(([id, name, before, after]) =>
-          element(
-            "tr",
+          rowPart(
             { class: id === info.token ? "tl-on" : "" },
-            element("th", { scope: "row" }, tokenElement(name)),
+            tokenElement(name),
             cell(short(before)),
-            ...(changed ? [cell(short(after))] : []),
+            changed && cell(short(after)),
           ),
         ),
       ),
@@ -525,13 +516,10 @@ export class FlowViewer extends BaseViewer {
       ["the logit", info.logit],
     ];
     this.sum.replaceChildren(
-      element("caption", {}, "including paths through heads"),
+      element("caption", "including paths through heads"),
       element(
         "tbody",
-        {},
-        ...rows.map(([name, value]) =>
-          element("tr", {}, element("th", { scope: "row" }, name), cell(withSign(Number(value)))),
-        ),
+        rows.map(([name, value]) => rowPart(name, cell(withSign(Number(value))))),
       ),
     );
     const cuts = info.cuts.map(([layer, at, query, key]) => ({
@@ -543,28 +531,20 @@ export class FlowViewer extends BaseViewer {
     }));
     const line = (edge, isCut) => {
       const what = `layer ${edge.layer}, head ${edge.head}, ${tokens[edge.key]} ${edge.key} → ${tokens[edge.query]} ${edge.query}`;
-      return element(
-        "tr",
-        {},
-        element("th", { scope: "row" }, `L${edge.layer} H${edge.head}`),
-        element(
-          "td",
-          {},
+      return rowPart(
+        `L${edge.layer} H${edge.head}`,
+        [
           tokenElement(tokens[edge.key]),
           ` ${edge.key} → `,
           tokenElement(tokens[edge.query]),
           ` ${edge.query}`,
-        ),
+        ],
         cell(isCut ? "cut" : withSign(edge.value)),
-        element(
-          "td",
-          {},
-          button(
-            isCut ? "Put back" : "Cut",
-            `cut-${cutOf(edge).join("-")}`,
-            () => this.#cut(edge),
-            `${isCut ? "Put back" : "Cut"}: ${what}`,
-          ),
+        button(
+          isCut ? "Put back" : "Cut",
+          `cut-${cutOf(edge).join("-")}`,
+          () => this.#cut(edge),
+          `${isCut ? "Put back" : "Cut"}: ${what}`,
         ),
       );
     };

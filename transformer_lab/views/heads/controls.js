@@ -18,15 +18,9 @@ export function headStepper(state, choose) {
   };
   const back = button("◀", "head-back", () => go(-1), "Previous head");
   const on = button("▶", "head-on", () => go(1), "Next head");
-  const name = element("span", { class: "tl-here", "data-part": "here" });
+  const name = element("span.tl-here#here");
   return {
-    root: element(
-      "span",
-      { class: "tl-step", role: "group", "aria-label": "Head" },
-      back,
-      name,
-      on,
-    ),
+    root: element("span.tl-step", { role: "group", "aria-label": "Head" }, back, name, on),
     show() {
       name.textContent = headTag(state.layer, state.head);
       name.title = `Layer ${state.layer}, head ${state.head}`;
@@ -37,7 +31,7 @@ export function headStepper(state, choose) {
 
 /** The kinds of attention, where there are several. @param {(kind: string) => void} choose */
 export function kindChoice(choose) {
-  const root = element("span", { class: "tl-kinds" });
+  const root = element("span.tl-kinds");
   let [names, group] = ["", null];
   return {
     root,
@@ -135,7 +129,7 @@ export function lineFilter(heads, off, change) {
     );
     made.dataset.value = String(head);
     made.setAttribute("aria-pressed", String(shown));
-    made.prepend(element("span", { class: "tl-dot", style: `background:${headColour(head)}` }));
+    made.prepend(element("span.tl-dot", { style: `background:${headColour(head)}` }));
     return made;
   });
   const every = Array.from({ length: heads }, (_, head) => head);

@@ -63,7 +63,7 @@ export class Groups {
   /** What is told where one looks at another. @returns {(string | Node)[]} */
   words({ query, key }) {
     if (query === null || key === null) return [];
-    const number = element("b", { "data-part": "number" }, this.scene.rowOf(query)[key].toFixed(4));
+    const number = element("b#number", this.scene.rowOf(query)[key].toFixed(4));
     return [
       `${quoted(this.#name("queries", query, 40))} → ${quoted(this.#name("keys", key, 40))}: `,
       number,

@@ -14,6 +14,7 @@ import {
   onceAFrame,
   onceForAll,
   say,
+  listen,
 } from "../shared/dom.js";
 import { Groups } from "./groups.js";
 import { isLong, MANY_QUERIES } from "./lines.js";
@@ -80,11 +81,11 @@ export class Heads {
   #build() {
     const { shell, signal, state, does } = this;
     this.readout = new Readout();
-    this.flag = element("p", { class: "tl-flag", "data-part": "flag", hidden: true });
-    this.note = element("p", { class: "tl-hint", "data-part": "note" });
+    this.flag = element("p.tl-flag#flag", { hidden: true });
+    this.note = element("p.tl-hint#note");
     this.stepper = headStepper(state, (layer, head) => state.set({ layer, head }));
     this.viewControls = viewControls(state);
-    this.answer = element("div", { class: "tl-answer" }, this.readout.sentence);
+    this.answer = element("div.tl-answer", this.readout.sentence);
     const on = { hover: (spot) => this.point(spot), pick: (spot) => this.#picked(spot) };
     this.thumbnails = new Thumbnails(
       (layer, head, event) => does.chosen(layer, head, event),
@@ -112,13 +113,7 @@ export class Heads {
     this.waiting = new Waiting(mapPanel.busy);
     mapPanel.foot.append(readout.numbers, readout.details);
     mapPanel.said.prepend(this.flag);
-    this.panels = element(
-      "div",
-      { class: "tl-panels" },
-      headsPanel.root,
-      linesPanel.root,
-      mapPanel.root,
-    );
+    this.panels = element("div.tl-panels", headsPanel.root, linesPanel.root, mapPanel.root);
     this.sharedPlace = new SharedPlace(this.state, linesPanel, mapPanel, this.panels, headsPanel);
     let height = 0; // of the room, which what is said above it may change
     const observer = new ResizeObserver(([{ contentRect }]) => {
@@ -145,21 +140,17 @@ export class Heads {
     watch(["_note"], () => this.renew(true));
     watch(["selected"], () => this.#follow());
     if (state.kind?.long) watch(["a", "b"], () => this.shell.redraw()); // there is no row of tokens that hears of it
-    this.root.addEventListener(
-      "keydown",
-      (event) => {
-        if (event.key !== "Escape") return;
-        const freed = model.get("selected")
-          ? { selected: null }
-          : state.kind.long && state.block
-            ? { a: null, b: null }
-            : null;
-        if (!freed) return;
-        event.stopPropagation();
-        state.set(freed);
-      },
-      { signal },
-    );
+    listen(this.root, "keydown", signal, (event) => {
+      if (event.key !== "Escape") return;
+      const freed = model.get("selected")
+        ? { selected: null }
+        : state.kind.long && state.block
+          ? { a: null, b: null }
+          : null;
+      if (!freed) return;
+      event.stopPropagation();
+      state.set(freed);
+    });
   }
 
   // ---- what the reader does -----------------------------------------------------------------
@@ -521,10 +512,8 @@ export class Heads {
 
   /** Whether what is selected is still to come. */
   #comes() {
-    const {
-      weightsHere: weights,
-      state: { selected },
-    } = this;
+    const { weightsHere: weights } = this;
+    const { selected } = this.state;
     const name = JSON.stringify(selected);
     if (!selected || !weights.tiles || this.untold === name) return false;
     const brought = weights.bring(selected);
@@ -557,20 +546,13 @@ export class Heads {
     const zooms = this.mapPanel.zoomable
       ? " The wheel, + and − zoom, 0 shows all, Shift with arrows or a drag marks a part."
       : "";
-    this.mapPanel.canvas.setAttribute(
-      "aria-label",
-      `Map of layer ${layer}, head ${head}: ${a[1] - a[0]} queries by ${b[1] - b[0]} keys${!block && this.#sinks() && !this.state.valueWeighted ? ", and what goes to nothing" : ""}. ${this.readout.text} Arrow keys move, Enter locks, Escape releases.${zooms}`,
-    );
+    this.mapPanel.canvas.ariaLabel = `Map of layer ${layer}, head ${head}: ${a[1] - a[0]} queries by ${b[1] - b[0]} keys${!block && this.#sinks() && !this.state.valueWeighted ? ", and what goes to nothing" : ""}. ${this.readout.text} Arrow keys move, Enter locks, Escape releases.${zooms}`;
   }
 
   /** Of a long text the strongest edges of what is seen, or of what is marked. */
   async #seek() {
-    const {
-      weightsHere: pyramid,
-      mapPanel,
-      groups,
-      state: { block, kind },
-    } = this;
+    const { weightsHere: pyramid, mapPanel, groups } = this;
+    const { block, kind } = this.state;
     if (!pyramid?.tiles) return;
     const { query, key, queries, keys } = groups
       ? { query: 0, key: 0, queries: kind.queries, keys: kind.keys }
@@ -638,12 +620,8 @@ export class Heads {
 
   /** The spot whose number is told, and the number; or what is told of a cell of many. */
   #number() {
-    const {
-      hover,
-      groups,
-      weightsHere: weights,
-      state: { selected, kind },
-    } = this;
+    const { hover, groups, weightsHere: weights } = this;
+    const { selected, kind } = this.state;
     const spot = hover ?? selected;
     if (hover && groups) return { words: groups.words(hover) };
     if (hover?.level) return { words: cellWords(hover, weights.cell(hover)) };
@@ -696,7 +674,7 @@ const fromTo = (from, count) => (count > 1 ? `${from}–${from + count - 1}` : S
 /** What is told of a cell of many weights. @param {any} cell @param {{most: number, share: number} | null} found @returns {(string | Node)[]} */
 function cellWords({ query, key, queries, keys }, found) {
   if (!found) return [];
-  const number = element("b", { "data-part": "number" }, found.most.toFixed(4));
+  const number = element("b#number", found.most.toFixed(4));
   return [
     `${fromTo(query, queries)} → ${fromTo(key, keys)}: at most `,
     number,

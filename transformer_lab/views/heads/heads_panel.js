@@ -18,23 +18,16 @@ export class HeadsPanel {
   constructor(state, thumbnails, shell) {
     this.state = state;
     this.thumbnails = thumbnails;
-    this.count = element("span", { class: "tl-quiet" });
-    this.faceChoice = element("span", { class: "tl-faces" });
+    this.count = element("span.tl-quiet");
+    this.faceChoice = element("span.tl-faces");
     this.kindChoice = kindChoice((kind) => state.changeKind(kind));
-    this.gridBox = element("div", { class: "tl-grid-box" }, thumbnails.root);
-    this.note = element("p", { class: "tl-hint", "data-part": "grid-note" });
-    this.below = element("div", { class: "tl-heads-below" }, this.note);
+    this.gridBox = element("div.tl-grid-box", thumbnails.root);
+    this.note = element("p.tl-hint#grid-note");
+    this.below = element("div.tl-heads-below", this.note);
     this.root = element(
-      "section",
-      { class: "tl-panel tl-panel-heads", "aria-label": "Every head" },
-      element(
-        "p",
-        { class: "tl-heading" },
-        element("b", {}, "Heads"),
-        " ",
-        this.count,
-        this.faceChoice,
-      ),
+      "section.tl-panel.tl-panel-heads",
+      { "aria-label": "Every head" },
+      element("p.tl-heading", element("b", "Heads"), " ", this.count, this.faceChoice),
       this.kindChoice.root,
       this.gridBox,
       this.below,

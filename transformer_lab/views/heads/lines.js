@@ -1,6 +1,6 @@
 // Attention as lines between two columns of tokens.
 
-import { element, say, sizedContext, tokenElement } from "../shared/dom.js";
+import { element, say, sizedContext, tokenElement, listen } from "../shared/dom.js";
 import { TO_NOTHING } from "../shared/map_sentences.js";
 import { largest, strongestEdges } from "../shared/attention.js";
 import { fixed, quoted, short } from "../shared/messages.js";
@@ -66,10 +66,10 @@ export class LineView {
   /** @param {{hover: (at: Spot | null) => void, pick: (at: Spot) => void}} on @param {AbortSignal} signal */
   constructor(on, signal) {
     this.canvas = element("canvas", { "aria-hidden": "true" });
-    this.left = element("div", { class: "tl-column tl-queries", "data-part": "queries" });
-    this.right = element("div", { class: "tl-column tl-keys", "data-part": "keys" });
-    const strands = element("div", { class: "tl-strands" }, this.canvas);
-    this.root = element("div", { class: "tl-lines" }, this.left, strands, this.right);
+    this.left = element("div.tl-column.tl-queries#queries");
+    this.right = element("div.tl-column.tl-keys#keys");
+    const strands = element("div.tl-strands", this.canvas);
+    this.root = element("div.tl-lines", this.left, strands, this.right);
     /** The room between the columns. The numbers beside the tokens change it, and nothing is known of it
      * while a host hides the view: the page tells it, before it is painted. */
     this.width = 0;
@@ -98,16 +98,12 @@ export class LineView {
         const index = Number(token.dataset.index);
         return side === "query" ? { query: index, key: null } : { query: null, key: index };
       };
-      column.addEventListener("pointerover", (event) => on.hover(target(event)), { signal });
-      column.addEventListener("pointerleave", () => on.hover(null), { signal });
-      column.addEventListener(
-        "click",
-        (event) => {
-          const at = target(event);
-          if (at) on.pick(at);
-        },
-        { signal },
-      );
+      listen(column, "pointerover", signal, (event) => on.hover(target(event)));
+      listen(column, "pointerleave", signal, () => on.hover(null));
+      listen(column, "click", signal, (event) => {
+        const at = target(event);
+        if (at) on.pick(at);
+      });
     }
   }
 
@@ -133,10 +129,10 @@ export class LineView {
   #addGhost(above) {
     this.right.append(
       element(
-        "div",
-        { class: "tl-token tl-ghost", "data-part": "nothing", title: NO_TOKEN },
-        element("span", { class: "tl-word" }, TO_NOTHING),
-        element("span", { class: "tl-weight" }),
+        "div.tl-token.tl-ghost#nothing",
+        { title: NO_TOKEN },
+        element("span.tl-word", TO_NOTHING),
+        element("span.tl-weight"),
       ),
     );
     this.places.keys.set(null, (above + 1) * this.rowHeight);
@@ -146,18 +142,14 @@ export class LineView {
     const places = new Map();
     const children = lines.map((line, i) => {
       if ("gap" in line) {
-        return element(
-          "div",
-          { class: "tl-gap", title: `${line.gap} tokens left out` },
-          `⋯ ${line.gap}`,
-        );
+        return element("div.tl-gap", { title: `${line.gap} tokens left out` }, `⋯ ${line.gap}`);
       }
       places.set(line.index, (i + 0.5) * this.rowHeight);
       return element(
         "div",
         { class: `tl-token${hidden?.[line.index] ? " tl-hidden" : ""}`, "data-index": line.index },
-        element("span", { class: "tl-word" }, tokenElement(tokens[line.index])),
-        element("span", { class: "tl-weight" }),
+        element("span.tl-word", tokenElement(tokens[line.index])),
+        element("span.tl-weight"),
       );
     });
     column.replaceChildren(...children);

@@ -27,9 +27,8 @@ export class LinesPanel {
   constructor(state, on, shell) {
     this.state = state;
     this.lines = new LineView(on, shell.signal);
-    this.note = element("p", { class: "tl-hint", "data-part": "line-note" });
-    this.filter = element("div", {
-      class: "tl-filter",
+    this.note = element("p.tl-hint#line-note");
+    this.filter = element("div.tl-filter", {
       role: "group",
       "aria-label": "Heads whose lines are drawn",
     });
@@ -44,31 +43,25 @@ export class LinesPanel {
       chosen: "head",
       choose: (value) => state.option({ lines: value }),
     });
-    this.whose = element("span", { class: "tl-quiet", "data-part": "lines-of" });
-    this.heading = element(
-      "p",
-      { class: "tl-heading" },
-      element("b", {}, "Attention as lines"),
-      " ",
-      this.whose,
-    );
+    this.whose = element("span.tl-quiet#lines-of");
+    this.heading = element("p.tl-heading", element("b", "Attention as lines"), " ", this.whose);
     this.scroll = element(
-      "div",
-      { class: "tl-scroll", tabindex: 0, role: "region", "aria-label": "Tokens and lines" },
+      "div.tl-scroll",
+      { tabindex: 0, role: "region", "aria-label": "Tokens and lines" },
       this.lines.root,
     );
     this.fixed = false;
     this.root = element(
-      "section",
-      { class: "tl-panel tl-panel-lines", "aria-label": "Lines" },
+      "section.tl-panel.tl-panel-lines",
+      { "aria-label": "Lines" },
       this.heading,
       this.choice.root,
       this.filter,
       element(
-        "div",
-        { class: "tl-ends", "aria-hidden": "true" },
-        element("span", {}, "query"),
-        element("span", {}, "attends to → key"),
+        "div.tl-ends",
+        { "aria-hidden": "true" },
+        element("span", "query"),
+        element("span", "attends to → key"),
       ),
       this.scroll,
       this.note,

@@ -5,6 +5,7 @@ import { button, menu } from "../shared/controls.js";
 import {
   element,
   hearPointer,
+  listen,
   moveOf,
   onceAFrame,
   pixelRatio,
@@ -122,12 +123,7 @@ export class MapPanel {
     this.state = state;
     this.on = on;
     this.signal = signal;
-    this.canvas = element("canvas", {
-      role: "application",
-      tabindex: 0,
-      class: "tl-map",
-      "data-part": "map",
-    });
+    this.canvas = element("canvas.tl-map#map", { role: "application", tabindex: 0 });
     this.map = new MatrixMap(
       this.canvas,
       {
@@ -136,40 +132,37 @@ export class MapPanel {
       },
       signal,
     );
-    this.overview = element("canvas", {
-      class: "tl-overview",
+    this.overview = element("canvas.tl-overview#overview", {
       "aria-hidden": "true",
-      "data-part": "overview",
       title: "The whole map; a click goes there",
     });
-    this.legend = element("div", { class: "tl-legend", "data-part": "legend" });
-    this.note = element("p", { class: "tl-hint", "data-part": "map-note" });
-    this.busy = element("div", { class: "tl-busy", "data-part": "busy", hidden: true });
-    this.title = element("b", { "data-part": "map-title" }, "Map");
+    this.legend = element("div.tl-legend#legend");
+    this.note = element("p.tl-hint#map-note");
+    this.busy = element("div.tl-busy#busy", { hidden: true });
+    this.title = element("b#map-title", "Map");
     this.zoomButtons = element(
-      "span",
-      { class: "tl-step", role: "group", "aria-label": "Zoom" },
+      "span.tl-step",
+      { role: "group", "aria-label": "Zoom" },
       button("−", "zoom-out", () => this.zoom(STEP), "Farther (−)"),
       button("+", "zoom-in", () => this.zoom(1 / STEP), "Nearer (+)"),
       button("all", "zoom-all", () => this.look(this.whole), "The whole map (0)"),
     );
     this.rows = menu("What a row and a column are", "rows", [], (rows) => state.option({ rows }));
     this.heading = element(
-      "p",
-      { class: "tl-heading" },
+      "p.tl-heading",
       this.title,
       " ",
-      element("span", { class: "tl-quiet" }, "row attends to column"),
-      element("span", { class: "tl-zoom" }, this.rows.root, this.zoomButtons),
+      element("span.tl-quiet", "row attends to column"),
+      element("span.tl-zoom", this.rows.root, this.zoomButtons),
     );
-    this.chosen = element("figure", { class: "tl-tile" }, this.canvas);
-    this.box = element("div", { class: "tl-map-box" }, this.chosen, this.busy);
+    this.chosen = element("figure.tl-tile", this.canvas);
+    this.box = element("div.tl-map-box", this.chosen, this.busy);
     /** What stands below: what colours mean, and (of a view) the number under the pointer. */
-    this.foot = element("div", { class: "tl-map-foot" }, this.overview, this.legend);
-    this.said = element("div", { class: "tl-map-said" }, this.note);
+    this.foot = element("div.tl-map-foot", this.overview, this.legend);
+    this.said = element("div.tl-map-said", this.note);
     this.root = element(
-      "section",
-      { class: "tl-panel tl-panel-map", "aria-label": "Map" },
+      "section.tl-panel.tl-panel-map",
+      { "aria-label": "Map" },
       this.heading,
       this.box,
       this.foot,
@@ -187,18 +180,15 @@ export class MapPanel {
   }
 
   #listen() {
-    const listen = (target, name, heard, more = {}) =>
-      target.addEventListener(name, heard, { signal: this.signal, ...more });
-    listen(this.canvas, "wheel", (event) => this.#wheel(event), { passive: false });
-    listen(this.canvas, "pointerdown", (event) => this.#pressed(event));
-    listen(this.canvas, "pointermove", (event) => this.#dragged(event));
-    for (const name of ["pointerup", "pointercancel"])
-      listen(this.canvas, name, (event) => this.#released(event));
-    listen(this.canvas, "keydown", (event) => this.#key(event));
-    listen(this.canvas, "blur", () => this.#point(null));
+    const { canvas, overview, signal } = this;
+    listen(canvas, "wheel", signal, (event) => this.#wheel(event), { passive: false });
+    listen(canvas, "pointerdown", signal, (event) => this.#pressed(event));
+    listen(canvas, "pointermove", signal, (event) => this.#dragged(event));
+    listen(canvas, "pointerup pointercancel", signal, (event) => this.#released(event));
+    listen(canvas, "keydown", signal, (event) => this.#key(event));
+    listen(canvas, "blur", signal, () => this.#point(null));
     const there = (x, y) => {
-      const per =
-        this.whole.tokens / Math.max(this.overview.clientWidth, this.overview.clientHeight);
+      const per = this.whole.tokens / Math.max(overview.clientWidth, overview.clientHeight);
       const { query, key } = this.whole;
       return {
         query: query + y * per - this.window.tokens / 2,
@@ -207,13 +197,8 @@ export class MapPanel {
     };
     const go = (at) => this.look({ ...this.window, ...at });
     let pressed = false;
-    listen(this.overview, "pointermove", (event) => (pressed = Boolean(event.buttons & 1)));
-    hearPointer(
-      this.overview,
-      there,
-      { hover: (at) => at && pressed && go(at), pick: go },
-      this.signal,
-    );
+    listen(overview, "pointermove", signal, (event) => (pressed = Boolean(event.buttons & 1)));
+    hearPointer(overview, there, { hover: (at) => at && pressed && go(at), pick: go }, signal);
   }
 
   /** Other texts or kinds, with other choices of rows. @param {string[]} groups */
@@ -301,10 +286,8 @@ export class MapPanel {
   /** Move so that a spot is seen. @param {Spot} spot */
   #reveal(spot) {
     if (!this.zoomed || this.#seen(spot)) return;
-    const {
-      window: { query, key, tokens },
-      part,
-    } = this;
+    const { part } = this;
+    const { query, key, tokens } = this.window;
     const begin = (at, from, first, count) =>
       at === null || (at >= first && at < first + count) ? from : at - tokens / 2;
     const next = windowWithin(
@@ -323,10 +306,8 @@ export class MapPanel {
   /** The place of a pointer in the map, in tokens. */
   #tokenAt(event) {
     const [x, y] = pointWithin(event, this.canvas);
-    const {
-      frame,
-      scene: { part },
-    } = this.map;
+    const { frame } = this.map;
+    const { part } = this.map.scene;
     return {
       query: part.query + (y - frame.top) / frame.cell,
       key: part.key + (x - frame.left) / frame.cell,

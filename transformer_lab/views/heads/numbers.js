@@ -72,15 +72,11 @@ function chosenIn({ state: { model, options, selected }, shown: { kind, layer, h
 
 /** The part of a long map that is seen, as it is drawn: cells of so many tokens, each its largest weight; or sentences. */
 function cellNumbers(heads) {
+  const { weightsHere, groups, state } = heads;
   const {
-    mapPanel: {
-      map: { level, scene },
-      part,
-    },
-    weightsHere,
-    groups,
-    state,
-  } = heads;
+    map: { level, scene },
+    part,
+  } = heads.mapPanel;
   const found = groups ? null : weightsHere.cells(part, level);
   const { rows, columns } = found?.cells ?? {
     rows: [part.query, part.query + part.queries],

@@ -48,13 +48,9 @@ function linesPart({ linesPanel: { lines, heading }, state: { kind }, shell: { i
  * @returns {Promise<Blob | null>}
  */
 export function picture(heads, more = []) {
-  const {
-    thumbnails,
-    mapPanel,
-    pins,
-    shown: { layer, head },
-    shell: { inks },
-  } = heads;
+  const { thumbnails, mapPanel, pins } = heads;
+  const { layer, head } = heads.shown;
+  const { inks } = heads.shell;
   const tag = headTag(layer, head);
   const title = `${heads.model.get("_title")} · layer ${layer}, head ${head}`;
   const maps = [mapPanel.map, ...pins.now.map(({ tile }) => tile.map)].map(({ canvas }) => {

@@ -3,7 +3,7 @@
 
 import { button } from "../shared/controls.js";
 import { drawnOf } from "./pyramid.js";
-import { element } from "../shared/dom.js";
+import { element, listen } from "../shared/dom.js";
 import { MatrixMap, valueIn } from "../marks/matrix.js";
 import { short, changeText } from "../shared/messages.js";
 import { headTag, TO_NOTHING } from "../shared/map_sentences.js";
@@ -19,14 +19,12 @@ class Tile {
   constructor(place, does, on, signal) {
     const name = `layer ${place.layer}, head ${place.head}`;
     this.place = place;
-    this.canvas = element("canvas", {
+    this.canvas = element("canvas.tl-map#pinned-map", {
       role: "img",
-      class: "tl-map",
-      "data-part": "pinned-map",
       "data-head": `${place.layer}/${place.head}`,
     });
     this.map = new MatrixMap(this.canvas, on, signal);
-    this.told = element("span", { class: "tl-quiet", "data-part": "pinned-told" });
+    this.told = element("span.tl-quiet#pinned-told");
     const choose = button(
       headTag(place.layer, place.head),
       "pinned",
@@ -36,9 +34,8 @@ class Tile {
     const unpin = button("×", "unpin", does.unpin, `Unpin ${name}`);
     choose.className = unpin.className = "tl-link";
     this.root = element(
-      "figure",
-      { class: "tl-tile" },
-      element("figcaption", {}, choose, this.told, unpin),
+      "figure.tl-tile",
+      element("figcaption", choose, this.told, unpin),
       this.canvas,
     );
   }
@@ -64,7 +61,7 @@ export class Pins {
       "Pin this head: its map stays beside those that are chosen next (P)",
     );
     this.button.className = "tl-link";
-    this.told = element("span", { class: "tl-quiet", "data-part": "chosen-told" });
+    this.told = element("span.tl-quiet#chosen-told");
     this.caption = element("figcaption", { hidden: true }, element("b"), this.told);
     if (!this.there) return;
     mapPanel.chosen.prepend(this.caption);
@@ -72,23 +69,18 @@ export class Pins {
     const changed = () => heads.refreshSoon();
     model.on("change:pins", changed);
     signal.addEventListener("abort", () => model.off("change:pins", changed));
-    root.addEventListener(
-      "keydown",
-      (event) => {
-        const { target } = event;
-        if (event.key.toLowerCase() !== "p" || event.ctrlKey || event.metaKey || event.altKey)
-          return;
-        if (
-          /** @type {Element} */ (target).matches(
-            "textarea, select, input:not([type=range]):not([type=checkbox])",
-          )
+    listen(root, "keydown", signal, (event) => {
+      const { target } = event;
+      if (event.key.toLowerCase() !== "p" || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (
+        /** @type {Element} */ (target).matches(
+          "textarea, select, input:not([type=range]):not([type=checkbox])",
         )
-          return;
-        event.stopPropagation();
-        this.toggle();
-      },
-      { signal },
-    );
+      )
+        return;
+      event.stopPropagation();
+      this.toggle();
+    });
   }
 
   /** Those of the kind on view, which may have fewer. @returns {Pinned[]} */
@@ -200,7 +192,7 @@ export class Pins {
       : pinned
         ? "Unpin this head (P)"
         : "Pin this head: its map stays beside those that are chosen next (P)";
-    this.button.setAttribute("aria-label", this.button.title);
+    this.button.ariaLabel = this.button.title;
     this.button.setAttribute("aria-disabled", String(full));
     this.caption.hidden = !scenes.length;
     this.caption.firstChild.textContent = headTag(layer, head);
@@ -215,10 +207,7 @@ export class Pins {
     for (const { tile, ...scene } of this.now) {
       const { weights, why } = this.known.get(this.#nameOf(tile.place)) ?? {};
       const told = this.#tell(tile.told, tile.place, scene, focus, weights ? "" : (why ?? "…"));
-      tile.canvas.setAttribute(
-        "aria-label",
-        `Map of layer ${tile.place.layer}, head ${tile.place.head}, pinned. ${told}`,
-      );
+      tile.canvas.ariaLabel = `Map of layer ${tile.place.layer}, head ${tile.place.head}, pinned. ${told}`;
     }
   }
 

@@ -41,17 +41,11 @@ const SAMPLED_ROWS = 256;
 
 export class Readout {
   constructor() {
-    this.sentence = element("p", {
-      class: "tl-sentence",
-      role: "status",
-      "aria-live": "polite",
-      "data-part": "sentence",
-    });
-    this.numbers = element("p", { class: "tl-readout", "data-part": "readout" });
-    this.table = element("table", { class: "tl-table", "data-part": "table" });
+    this.sentence = element("p.tl-sentence#sentence", { role: "status", "aria-live": "polite" });
+    this.numbers = element("p.tl-readout#readout");
+    this.table = element("table.tl-table#table");
     this.details = element(
-      "details",
-      { class: "tl-details" },
+      "details.tl-details",
       element("summary", { title: "The five largest as a table" }, "top 5"),
       this.table,
     );
@@ -114,14 +108,13 @@ export class Readout {
     const lock = locked
       ? [
           element(
-            "span",
-            { class: "tl-lock", "data-part": "lock" },
+            "span.tl-lock#lock",
             lockSign(),
             byTouch() ? "Locked · tap it again to release" : "Locked · press Esc to release",
           ),
         ]
       : [];
-    if (words) return this.numbers.replaceChildren(...lock, element("span", {}, ...words));
+    if (words) return this.numbers.replaceChildren(...lock, element("span", words));
     if (value === undefined || !spot) {
       const hint = spot
         ? byTouch()
@@ -130,7 +123,7 @@ export class Readout {
         : byTouch()
           ? "Tap a token or cell to lock it."
           : "Hover over a token or cell; click to lock it.";
-      this.numbers.replaceChildren(...lock, element("span", { class: "tl-quiet" }, hint));
+      this.numbers.replaceChildren(...lock, element("span.tl-quiet", hint));
       return;
     }
     const { query, key, nothing } = spot;
@@ -138,19 +131,18 @@ export class Readout {
     const told = isChange
       ? `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(decimals)}`
       : value.toFixed(decimals);
-    const number = element("b", { "data-part": "number" }, told);
+    const number = element("b#number", told);
     this.numbers.replaceChildren(
       ...lock,
       element(
         "span",
-        {},
         `${query} `,
         tokenElement(seen.queries[query]),
         nothing ? ` → ${TO_NOTHING}` : ` → ${key} `,
         nothing ? "" : tokenElement(seen.keys[key]),
         ": ",
         number,
-        element("span", { class: "tl-quiet" }, changed ? "" : howExact(error, decimals)),
+        element("span.tl-quiet", changed ? "" : howExact(error, decimals)),
       ),
     );
   }
@@ -179,17 +171,13 @@ export class Readout {
       element("th", { scope: "col" }, name),
     );
     const rows = top.map(({ index, weight }, i) => {
-      const bar = element("div", {
-        class: "tl-bar",
-        style: `width:${(100 * weight) / top[0].weight}%`,
-      });
+      const bar = element("div.tl-bar", { style: `width:${(100 * weight) / top[0].weight}%` });
       return element(
         "tr",
-        {},
-        element("td", {}, String(i + 1)),
+        element("td", String(i + 1)),
         element("th", { scope: "row" }, tokenElement(tokens[index])),
-        element("td", {}, String(index)),
-        element("td", {}, weight.toFixed(decimals)),
+        element("td", String(index)),
+        element("td", weight.toFixed(decimals)),
         element("td", { "aria-hidden": "true" }, bar),
       );
     });
@@ -197,12 +185,12 @@ export class Readout {
       const cells = [TO_NOTHING, "", rest.toFixed(decimals), ""].map((text, i) =>
         element(i ? "td" : "th", i ? {} : { scope: "row" }, text),
       );
-      rows.push(element("tr", { class: "tl-apart" }, element("td", {}), ...cells));
+      rows.push(element("tr.tl-apart", element("td"), cells));
     }
     this.table.replaceChildren(
-      element("caption", {}, title),
-      element("thead", {}, element("tr", {}, ...heads)),
-      element("tbody", {}, ...rows),
+      element("caption", title),
+      element("thead", element("tr", heads)),
+      element("tbody", rows),
     );
   }
 }

@@ -2,7 +2,7 @@
 // or with Shift and the arrows, or as whole segments.
 
 import { button, menu, radioGroup } from "../shared/controls.js";
-import { element, hearChanges, tokenElement, taken } from "../shared/dom.js";
+import { element, hearChanges, tokenElement, taken, listen } from "../shared/dom.js";
 import { whyNotBetween } from "./between.js";
 
 const SPAN_NAMES = { a: "A, from", b: "B, to" };
@@ -18,19 +18,15 @@ class TokenRow {
    */
   constructor(label, does, signal) {
     this.does = does;
-    this.root = element("div", {
-      class: "tl-span-row",
+    this.root = element("div.tl-span-row#span-row", {
       role: "listbox",
       "aria-multiselectable": "true",
       "aria-label": label,
-      "data-part": "span-row",
     });
-    const listen = (target, name, heard) => target.addEventListener(name, heard, { signal });
-    listen(this.root, "pointerdown", (event) => this.#pressed(event));
-    listen(this.root, "pointermove", (event) => this.#moved(event));
-    for (const name of ["pointerup", "pointercancel"])
-      listen(this.root, name, () => this.#released());
-    listen(this.root, "keydown", (event) => this.#key(event));
+    listen(this.root, "pointerdown", signal, (event) => this.#pressed(event));
+    listen(this.root, "pointermove", signal, (event) => this.#moved(event));
+    listen(this.root, "pointerup pointercancel", signal, () => this.#released());
+    listen(this.root, "keydown", signal, (event) => this.#key(event));
     this.at = 0;
   }
 
@@ -38,14 +34,8 @@ class TokenRow {
   list(tokens) {
     this.tokens = tokens.map((token, i) =>
       element(
-        "span",
-        {
-          role: "option",
-          class: "tl-span-token",
-          tabindex: i ? -1 : 0,
-          "data-index": i,
-          "aria-selected": "false",
-        },
+        "span.tl-span-token",
+        { role: "option", tabindex: i ? -1 : 0, "data-index": i, "aria-selected": "false" },
         tokenElement(token),
       ),
     );
@@ -166,8 +156,8 @@ export class Spans {
       () => this.#set(null, null),
       "Show the whole map again (Esc)",
     );
-    this.how = element("span", { class: "tl-quiet", "data-part": "span-how" });
-    this.why = element("span", { class: "tl-span-why", role: "status", "data-part": "span-why" });
+    this.how = element("span.tl-quiet#span-how");
+    this.why = element("span.tl-span-why#span-why", { role: "status" });
     const span = (from, to) =>
       /** @type {[number, number]} */ ([Math.min(from, to), Math.max(from, to) + 1]);
     const row = (label, only) =>
@@ -190,33 +180,28 @@ export class Spans {
       b: row("Keys: drag, or Shift and arrow keys, mark B", "b"),
     };
     this.root = element(
-      "section",
-      { class: "tl-spans", "aria-label": "From A to B", "data-part": "span-panel", hidden: true },
+      "section.tl-spans#span-panel",
+      { "aria-label": "From A to B", hidden: true },
       element(
-        "div",
-        { class: "tl-span-tools" },
+        "div.tl-span-tools",
         this.which.root,
         this.segments.root,
         this.clear,
         this.how,
         this.why,
       ),
-      ...Object.values(this.rows).map(({ root: made }) => made),
+      Object.values(this.rows).map(({ root: made }) => made),
     );
-    root.addEventListener(
-      "keydown",
-      (event) => {
-        if (
-          event.key !== "Escape" ||
-          event.cancelBubble ||
-          !(state.model.get("a") || state.model.get("b"))
-        )
-          return;
-        event.stopPropagation();
-        this.#set(null, null);
-      },
-      { signal },
-    );
+    listen(root, "keydown", signal, (event) => {
+      if (
+        event.key !== "Escape" ||
+        event.cancelBubble ||
+        !(state.model.get("a") || state.model.get("b"))
+      )
+        return;
+      event.stopPropagation();
+      this.#set(null, null);
+    });
   }
 
   /** When the first text is here. */

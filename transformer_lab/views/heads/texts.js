@@ -2,7 +2,7 @@
 // distance. A notebook's Python sends the text that is chosen; a saved page holds each as a block.
 
 import { button, menu } from "../shared/controls.js";
-import { element, hearOf, taken } from "../shared/dom.js";
+import { element, hearOf, taken, listen } from "../shared/dom.js";
 import { Plot, nearestIndex } from "../shared/plot.js";
 import { Superseded } from "../shared/requests.js";
 import { short } from "../shared/messages.js";
@@ -55,15 +55,15 @@ export class Texts {
       this.choose(open[(open.indexOf(String(model.get("text"))) + by + open.length) % open.length]);
     };
     this.picker = element(
-      "span",
-      { class: "tl-step tl-texts", role: "group", "aria-label": "Text" },
+      "span.tl-step.tl-texts",
+      { role: "group", "aria-label": "Text" },
       button("◀", "text-back", step(-1), "The text before"),
       this.menu.root,
       button("▶", "text-on", step(1), "The next text"),
     );
     this.why = element(
-      "p",
-      { class: "tl-hint", "data-part": "texts-note", hidden: !why },
+      "p.tl-hint#texts-note",
+      { hidden: !why },
       why ? `No average of these texts: ${why}.` : "",
     );
     this.#buildPanel();
@@ -71,39 +71,30 @@ export class Texts {
   }
 
   #buildPanel() {
-    this.canvas = element("canvas", { role: "application", tabindex: 0, "data-part": "distance" });
+    this.canvas = element("canvas#distance", { role: "application", tabindex: 0 });
     this.plot = new Plot(this.canvas, { hover: (x) => this.#point(x) }, this.signal);
-    this.said = element("p", { class: "tl-hint", "data-part": "over-texts" });
-    this.number = element("span", {
-      class: "tl-quiet",
-      role: "status",
-      "data-part": "distance-number",
-    });
+    this.said = element("p.tl-hint#over-texts");
+    this.number = element("span.tl-quiet#distance-number", { role: "status" });
     this.curve = element(
       "div",
-      {},
-      element("p", { class: "tl-heading" }, element("b", {}, "By distance"), " ", this.number),
+      element("p.tl-heading", element("b", "By distance"), " ", this.number),
       this.canvas,
     );
     this.panel = element(
-      "section",
-      { class: "tl-panel", "aria-label": "Over the texts", hidden: true },
+      "section.tl-panel",
+      { "aria-label": "Over the texts", hidden: true },
       this.curve,
       this.said,
     );
-    this.canvas.addEventListener(
-      "keydown",
-      (event) => {
-        const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-        if (!by || !this.profile?.distances.length) return;
-        taken(event);
-        const { distances } = this.profile;
-        const now =
-          this.at === null || this.at === undefined ? -by : nearestIndex(distances, this.at);
-        this.#point(distances[Math.max(0, Math.min(distances.length - 1, now + by))]);
-      },
-      { signal: this.signal },
-    );
+    listen(this.canvas, "keydown", this.signal, (event) => {
+      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!by || !this.profile?.distances.length) return;
+      taken(event);
+      const { distances } = this.profile;
+      const now =
+        this.at === null || this.at === undefined ? -by : nearestIndex(distances, this.at);
+      this.#point(distances[Math.max(0, Math.min(distances.length - 1, now + by))]);
+    });
   }
 
   #listen() {
@@ -264,10 +255,7 @@ export class Texts {
         ? ""
         : `${distanceName(distances[i])}: ${short(mean[i])} ± ${short(spread[i])}; keys shuffled: ${short(shuffled[i])}`;
     this.number.textContent = told || "point at the curve for its numbers";
-    this.canvas.setAttribute(
-      "aria-label",
-      `Weight by distance. ${profile.said} ${told} Left and right arrows move.`,
-    );
+    this.canvas.ariaLabel = `Weight by distance. ${profile.said} ${told} Left and right arrows move.`;
     this.#fit(before);
   }
 

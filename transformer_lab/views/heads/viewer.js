@@ -72,27 +72,25 @@ export class HeadViewer {
     const { shell, heads, texts, spans, ask } = this;
     heads.panels.classList.add("tl-three");
     const controls = element(
-      "div",
-      { class: "tl-tools" },
+      "div.tl-tools",
       heads.stepper.root,
-      ...(texts ? [texts.picker] : []),
-      ...(spans ? [spans.opener] : []),
-      element("span", { class: "tl-push" }),
-      ...heads.viewControls.roots,
+      texts && texts.picker,
+      spans && spans.opener,
+      element("span.tl-push"),
+      heads.viewControls.roots,
     );
     shell.root.append(
       element(
-        "div",
-        { class: "tl-screen" },
+        "div.tl-screen",
         shell.header,
-        ...(ask ? [ask.root] : []),
+        ask && ask.root,
         heads.note,
-        ...(texts ? [texts.why] : []),
+        texts && texts.why,
         shell.message,
         heads.answer,
-        ...(spans ? [spans.root] : []),
+        spans && spans.root,
         heads.panels,
-        ...(texts ? [texts.panel] : []),
+        texts && texts.panel,
         controls,
       ),
     );

@@ -7,7 +7,7 @@ import { typed } from "../shared/codecs.js";
 import { legend } from "../heads/scale.js";
 import { colourTable, onThemeChange, shade, themeOf } from "../shared/colours.js";
 import { lossSeries, Plot } from "../shared/plot.js";
-import { element, onceAFrame, tokenElement } from "../shared/dom.js";
+import { element, onceAFrame, tokenElement, rowPart, listen } from "../shared/dom.js";
 import { MatrixMap } from "../marks/matrix.js";
 import { mounted } from "../shared/mounted.js";
 import { Requests } from "../shared/requests.js";
@@ -48,20 +48,14 @@ class LearningViewer {
     const part = (tag, name, attributes = {}, ...children) =>
       element(tag, { "data-part": name, ...attributes }, ...children);
     const labelled = (words, control) =>
-      element(
-        "label",
-        { class: "tl-group" },
-        element("span", { class: "tl-label" }, words),
-        control,
-      );
+      element("label.tl-group", element("span.tl-label", words), control);
     const options = this.courses.map(({ name, title }) =>
       element("option", { value: name }, title),
     );
     const { signal } = this;
     this.root.append(
       element(
-        "div",
-        { class: "tl-controls" },
+        "div.tl-controls",
         labelled("Task", (this.task = part("select", "task", {}, ...options))),
         labelled(
           "Seed",
@@ -74,36 +68,30 @@ class LearningViewer {
       (this.status = part("p", "status", { role: "status", class: "tl-number-line" })),
       (this.message = part("p", "message", { class: "tl-message", role: "alert", hidden: true })),
       element(
-        "div",
-        { class: "tl-learning" },
+        "div.tl-learning",
         element(
           "section",
-          {},
-          element("h3", {}, "Loss"),
+          element("h3", "Loss"),
           (this.curve = part("canvas", "curve", { role: "img", "aria-label": "Loss over steps" })),
         ),
         element(
-          "section",
-          { class: "tl-heads" },
-          element("h3", {}, "Where each head looks"),
+          "section.tl-heads",
+          element("h3", "Where each head looks"),
           (this.small = part("div", "small", { class: "tl-small" })),
           (this.legend = part("div", "legend", { class: "tl-legend" })),
         ),
         element(
           "section",
-          {},
           (this.which = part("h3", "which")),
           (this.big = part("canvas", "big", { class: "tl-map", role: "application", tabindex: 0 })),
           (this.readout = part("p", "readout", { class: "tl-hint" })),
         ),
         element(
           "section",
-          {},
-          element("h3", {}, "What it says now"),
+          element("h3", "What it says now"),
           element(
-            "label",
-            { class: "tl-group tl-typed" },
-            element("span", { class: "tl-label" }, "Text"),
+            "label.tl-group.tl-typed",
+            element("span.tl-label", "Text"),
             (this.text = part("input", "text", {
               type: "text",
               spellcheck: "false",
@@ -120,7 +108,7 @@ class LearningViewer {
       { hover: (at) => this.#point(at), pick: (at) => this.#point(at) },
       signal,
     );
-    const on = (target, event, act) => target.addEventListener(event, act, { signal });
+    const on = (target, event, act) => listen(target, event, signal, act);
     on(this.big, "keydown", (event) => this.#key(event));
     on(this.task, "change", () => this.#choose(this.task.value));
     on(this.seed, "change", () => this.#begin());
@@ -305,36 +293,28 @@ class LearningViewer {
 
   #smallHead(place, { layer, head }) {
     const name = this.course.layers > 1 ? `layer ${layer}, head ${head}` : `head ${head}`;
-    const canvas = element("canvas", {});
+    const canvas = element("canvas");
     const button = element(
       "button",
-      { type: "button", "aria-label": `Look at ${name}`, title: `Look at ${name}` },
+      { "aria-label": `Look at ${name}`, title: `Look at ${name}` },
       canvas,
     );
     const check = element("input", { type: "checkbox" });
-    button.addEventListener(
-      "click",
-      () => {
-        this.chosen = { layer, head };
-        this.redraw();
-      },
-      { signal: this.signal },
-    );
-    check.addEventListener(
-      "change",
-      () => {
-        if (check.checked) this.off.add(place);
-        else this.off.delete(place);
-        this.#look();
-      },
-      { signal: this.signal },
-    );
+    listen(button, "click", this.signal, () => {
+      this.chosen = { layer, head };
+      this.redraw();
+    });
+    listen(check, "change", this.signal, () => {
+      if (check.checked) this.off.add(place);
+      else this.off.delete(place);
+      this.#look();
+    });
     const figure = element(
-      "div",
-      { class: "tl-one", "data-head": `${layer}/${head}` },
-      element("span", {}, name),
+      "div.tl-one",
+      { "data-head": `${layer}/${head}` },
+      element("span", name),
       button,
-      element("label", { class: "tl-check" }, check, "off"),
+      element("label.tl-check", check, "off"),
     );
     return Object.assign(figure, { parts: { canvas, button, check } });
   }
@@ -375,7 +355,7 @@ class LearningViewer {
     if (!this.at) {
       this.readout.textContent =
         "Rows attend to columns. Hover over a cell, or move with the arrow keys.";
-      this.big.setAttribute("aria-label", `${about} Arrow keys choose a cell.`);
+      this.big.ariaLabel = `${about} Arrow keys choose a cell.`;
       return;
     }
     const { query, key } = this.at;
@@ -389,7 +369,7 @@ class LearningViewer {
       tokenElement(tokens[key]),
       ` (${key})${told}`,
     );
-    this.big.setAttribute("aria-label", `${about} ${this.readout.textContent}. Arrow keys move.`);
+    this.big.ariaLabel = `${about} ${this.readout.textContent}. Arrow keys move.`;
   }
 
   #key(event) {
@@ -420,37 +400,25 @@ class LearningViewer {
     const { answers: asked } = this.course;
     const rows = tokens.map((token, i) => {
       const cells = asked.map((_, a) => answers[i * asked.length + a]);
-      return element(
-        "tr",
-        {},
-        element("th", { scope: "row" }, tokenElement(token)),
-        ...cells.map(({ name, chance, asked: wanted }) => {
+      return rowPart(
+        tokenElement(token),
+        cells.map(({ name, chance, asked: wanted }) => {
           const says = [
             tokenElement(name),
             " ",
-            element("span", { class: "tl-quiet" }, `${Math.round(100 * chance)}%`),
+            element("span.tl-quiet", `${Math.round(100 * chance)}%`),
           ];
-          return element(
-            "td",
-            {},
-            ...(wanted ? says : [element("span", { class: "tl-quiet" }, "·")]),
-          );
+          return element("td", wanted ? says : [element("span.tl-quiet", "·")]);
         }),
       );
     });
     const head = element(
       "tr",
-      {},
       element("th", { scope: "col" }, "after"),
-      ...asked.map((name) => element("th", { scope: "col" }, name)),
+      asked.map((name) => element("th", { scope: "col" }, name)),
     );
     this.said.replaceChildren(
-      element(
-        "table",
-        { class: "tl-table" },
-        element("thead", {}, head),
-        element("tbody", {}, ...rows),
-      ),
+      element("table.tl-table", element("thead", head), element("tbody", rows)),
     );
   }
 }

@@ -2,7 +2,7 @@
 
 import { headColour } from "../shared/colours.js";
 import { button, radioGroup } from "../shared/controls.js";
-import { element, tableParts, tokenElement } from "../shared/dom.js";
+import { element, tableParts, tokenElement, rowPart } from "../shared/dom.js";
 import { numbersOf } from "../shared/files.js";
 import { mounted } from "../shared/mounted.js";
 import { fixed, messages, short } from "../shared/messages.js";
@@ -42,13 +42,12 @@ class MixViewer extends BaseViewer {
     };
     const words = model.get("_words");
     this.rows = words.map((word, i) => this.#row(word, i));
-    this.sizes = element("div", {});
+    this.sizes = element("div");
     this.plot = element("canvas", { role: "img" });
     root.append(
       this.shell.header,
       element(
-        "div",
-        { class: "tl-controls" },
+        "div.tl-controls",
         this.sizes,
         button(
           "Reset",
@@ -60,12 +59,10 @@ class MixViewer extends BaseViewer {
       this.shell.message,
       this.sentence,
       element(
-        "div",
-        { class: "tl-mix" },
+        "div.tl-mix",
         element(
-          "table",
-          { class: "tl-mix-table" },
-          ...tableParts(
+          "table.tl-mix-table",
+          tableParts(
             ["word", "score: drag it", "", "÷ √d", "weight", "", "mask"],
             this.rows.map((row) => row.root),
           ),
@@ -75,8 +72,7 @@ class MixViewer extends BaseViewer {
           { style: "margin:0" },
           this.plot,
           element(
-            "figcaption",
-            { class: "tl-hint" },
+            "figcaption.tl-hint",
             "Dots: what each word hands over, larger with more weight. Diamond: their mixture, the output.",
           ),
         ),
@@ -86,47 +82,43 @@ class MixViewer extends BaseViewer {
   }
 
   #row(word, i) {
-    const slider = element("input", {
+    const slider = element(`input#score-${i}`, {
       type: "range",
       step: 0.1,
       "aria-label": `Score of ${word}`,
-      "data-part": `score-${i}`,
+      input: () => {
+        const scores = [...this.model.get("scores")];
+        scores[i] = Number(slider.value);
+        this.shell.set({ scores });
+      },
+      keydown: (event) => {
+        if (
+          event.key.startsWith("Arrow") ||
+          ["Home", "End", "PageUp", "PageDown"].includes(event.key)
+        )
+          event.stopPropagation();
+      },
     });
-    slider.addEventListener("input", () => {
-      const scores = [...this.model.get("scores")];
-      scores[i] = Number(slider.value);
-      this.shell.set({ scores });
-    });
-    slider.addEventListener("keydown", (event) => {
-      if (
-        event.key.startsWith("Arrow") ||
-        ["Home", "End", "PageUp", "PageDown"].includes(event.key)
-      )
-        event.stopPropagation();
-    });
-    const mask = element("input", {
+    const mask = element(`input#hide-${i}`, {
       type: "checkbox",
       "aria-label": `Hide ${word}`,
-      "data-part": `hide-${i}`,
+      change: () => {
+        const hidden = this.model.get("hidden").filter((other) => other !== i);
+        this.shell.set({ hidden: mask.checked ? [...hidden, i].sort((a, b) => a - b) : hidden });
+      },
     });
-    mask.addEventListener("change", () => {
-      const hidden = this.model.get("hidden").filter((other) => other !== i);
-      this.shell.set({ hidden: mask.checked ? [...hidden, i].sort((a, b) => a - b) : hidden });
-    });
-    const score = element("td", { class: "tl-number" });
-    const scaled = element("td", { class: "tl-number" });
-    const bar = element("div", { class: "tl-mix-bar" });
-    const weight = element("td", { class: "tl-number", "data-part": `weight-${i}` });
-    const root = element(
-      "tr",
-      {},
-      element("th", { scope: "row" }, tokenElement(word)),
-      element("td", { class: "tl-wide" }, slider),
+    const score = element("td.tl-number");
+    const scaled = element("td.tl-number");
+    const bar = element("div.tl-mix-bar");
+    const weight = element(`td.tl-number#weight-${i}`);
+    const root = rowPart(
+      tokenElement(word),
+      element("td.tl-wide", slider),
       score,
       scaled,
-      element("td", { class: "tl-wide" }, bar),
+      element("td.tl-wide", bar),
       weight,
-      element("td", {}, mask),
+      mask,
     );
     return { root, slider, mask, score, scaled, bar, weight };
   }
@@ -189,7 +181,7 @@ class MixViewer extends BaseViewer {
       Math.round(0.7 * width),
     );
     this.say(this.#sentenceOf(weights, mixture));
-    this.plot.setAttribute("aria-label", this.sentence.textContent);
+    this.plot.ariaLabel = this.sentence.textContent;
   }
 
   /** @param {number[]} weights @param {number[]} mixture */

@@ -150,10 +150,8 @@ export class ModelPicture {
 
   /** Heights of the layers: all alike, or tall around the one in focus. @returns {number[]} */
   wanted() {
-    const {
-      found: { bands },
-      focus,
-    } = this.scene;
+    const { focus } = this.scene;
+    const { bands } = this.scene.found;
     const room = this.phone ? 400 : ROOM;
     const even = room / bands.length;
     if (even >= 52) return bands.map(() => Math.min(TALLEST, even));
@@ -234,9 +232,7 @@ export class ModelPicture {
   }
 
   #rows() {
-    const {
-      found: { bands },
-    } = this.scene;
+    const { bands } = this.scene.found;
     let [y, stack] = [this.phone ? 4 : 2, ""];
     bands.forEach((band, i) => {
       if (band.stack !== stack) y += this.high;
@@ -307,11 +303,8 @@ export class ModelPicture {
 
   /** What is computed up to a step; of the next one only what is new is drawn. @param {number} done */
   #still(done) {
-    const {
-      found: { bands },
-      pointed,
-      width,
-    } = this.scene;
+    const { pointed, width } = this.scene;
+    const { bands } = this.scene.found;
     const key = `${pointed?.stack} ${pointed?.token}`;
     if (this.key === key && this.done === done) return;
     const band =
@@ -352,10 +345,8 @@ export class ModelPicture {
 
   /** How far it is computed. */
   #head(context, at) {
-    const {
-      found: { bands },
-      inks,
-    } = this.scene;
+    const { inks } = this.scene;
+    const { bands } = this.scene.found;
     const band = bands.find(({ steps }) => at > steps[0] - 1 && at < steps[steps.length - 1]);
     if (!band) return;
     Object.assign(context, { strokeStyle: inks.accent, globalAlpha: 0.4, lineWidth: 1 });
@@ -369,12 +360,8 @@ export class ModelPicture {
   }
 
   #frame(context) {
-    const {
-      found: { bands },
-      inks,
-      focus,
-      words,
-    } = this.scene;
+    const { inks, focus, words } = this.scene;
+    const { bands } = this.scene.found;
     let last = -99;
     const inFocus = (band) => band.stack === focus.stack && band.layer === focus.layer;
     const middles = bands.map((band) => band.top + band.high / 2);

@@ -19,6 +19,8 @@ import {
   taken,
   tokenElement,
   within,
+  rowPart,
+  listen,
 } from "../shared/dom.js";
 import { numbersOf } from "../shared/files.js";
 import { linked } from "../shared/linked.js";
@@ -269,7 +271,7 @@ export class ModelViewer extends BaseViewer {
 
   #build() {
     const { root, signal, shell, clock } = this;
-    this.note = element("p", { class: "tl-hint", "data-part": "note" });
+    this.note = element("p.tl-hint#note");
     this.playButton = button("", "play", () => this.#play());
     this.playButton.classList.add("tl-play", "tl-main");
     this.bar = slider({
@@ -291,57 +293,43 @@ export class ModelViewer extends BaseViewer {
     this.on = button("▶", "step-on", () => clock.step(1), this.words("on"));
     this.canvas = picturePart("model");
     this.picture = new ModelPicture(this.canvas);
-    this.key = element("p", { class: "tl-hint tl-row", "data-part": "colours" });
-    this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
+    this.key = element("p.tl-hint.tl-row#colours");
+    this.readout = element("p.tl-readout#readout");
     this.pager = element(
-      "span",
-      { class: "tl-row", "data-part": "pager" },
+      "span.tl-row#pager",
       button("◀", "earlier", () => this.#page(-1), this.words("earlier")),
-      (this.where = element("span", { class: "tl-quiet" })),
+      (this.where = element("span.tl-quiet")),
       button("▶", "later", () => this.#page(1), this.words("later")),
     );
-    this.answersTitle = element("b", {});
-    this.answersTable = element("table", { class: "tl-answers", "data-part": "answers" });
-    this.card = element("div", { class: "tl-row", "data-part": "card" });
-    this.edgeLine = element("div", { class: "tl-row", "data-part": "edge" });
-    this.editsBar = element("div", { class: "tl-row tl-edits", "data-part": "edits" });
-    this.strongest = element("table", { class: "tl-strongest", "data-part": "strongest" });
-    this.list = element(
-      "details",
-      { class: "tl-details" },
-      (this.listName = element("summary", {})),
-      this.strongest,
-    );
-    this.below = element("section", {
-      class: "tl-unfolded",
-      "data-part": "unfolded",
-      hidden: true,
-    });
+    this.answersTitle = element("b");
+    this.answersTable = element("table.tl-answers#answers");
+    this.card = element("div.tl-row#card");
+    this.edgeLine = element("div.tl-row#edge");
+    this.editsBar = element("div.tl-row.tl-edits#edits");
+    this.strongest = element("table.tl-strongest#strongest");
+    this.list = element("details.tl-details", (this.listName = element("summary")), this.strongest);
+    this.below = element("section.tl-unfolded#unfolded", { hidden: true });
     root.append(
       shell.header,
       ...(this.ask ? [this.ask.root] : []),
-      element("div", { class: "tl-said" }, this.sentence),
+      element("div.tl-said", this.sentence),
       shell.message,
       this.passes.busy,
       element(
-        "div",
-        { class: "tl-transport" },
+        "div.tl-transport",
         this.playButton,
-        element("span", { class: "tl-step" }, this.back, this.on),
+        element("span.tl-step", this.back, this.on),
         this.bar.root,
         this.speeds.root,
       ),
       element(
-        "div",
-        { class: "tl-pictured" },
-        element("div", {}, this.canvas, this.pager, this.key, this.readout, this.note),
+        "div.tl-pictured",
+        element("div", this.canvas, this.pager, this.key, this.readout, this.note),
         element(
-          "div",
-          { class: "tl-side" },
+          "div.tl-side",
           element(
-            "section",
-            { class: "tl-panel" },
-            element("p", { class: "tl-heading" }, this.answersTitle),
+            "section.tl-panel",
+            element("p.tl-heading", this.answersTitle),
             this.answersTable,
           ),
           panelPart(
@@ -363,7 +351,7 @@ export class ModelViewer extends BaseViewer {
       { hover: (spot) => this.#point(spot), pick: (spot) => this.#pick(spot) },
       signal,
     );
-    this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
+    listen(this.canvas, "keydown", signal, (event) => this.#key(event));
     this.freeByEscape(() => this.#fold());
   }
 
@@ -509,7 +497,7 @@ export class ModelViewer extends BaseViewer {
     this.#fold();
     if (again) return;
     const ended = new AbortController();
-    this.signal.addEventListener("abort", () => ended.abort(), { signal: ended.signal });
+    listen(this.signal, "abort", ended.signal, () => ended.abort());
     this.unfolded = { what, ended };
     this.#drawCard();
     if (what === "map") return this.#openMap(ended.signal);
@@ -517,7 +505,7 @@ export class ModelViewer extends BaseViewer {
       const name = ["walk", this.stack, this.layer, this.head, this.#tokenOf(this.stack)].join("/");
       const { message, buffers } = await this.maps.shell.requests.ask({ type: "block", name });
       if (ended.signal.aborted) return;
-      const place = element("div", { class: "tl-view tl-view-block" });
+      const place = element("div.tl-view.tl-view-block");
       this.below.replaceChildren(place);
       this.below.hidden = false;
       const walk = new BlockViewer(
@@ -535,12 +523,12 @@ export class ModelViewer extends BaseViewer {
   }
 
   #openMap(signal) {
-    const canvas = element("canvas", { role: "img", "data-part": "map" });
+    const canvas = element("canvas#map", { role: "img" });
     this.map = new NumberMap(canvas, { hover: (at) => this.map?.mark(at) }, signal);
-    this.mapTitle = element("b", {});
-    this.mapLegend = element("div", { class: "tl-legend" });
+    this.mapTitle = element("b");
+    this.mapLegend = element("div.tl-legend");
     this.below.replaceChildren(
-      element("p", { class: "tl-heading" }, this.mapTitle),
+      element("p.tl-heading", this.mapTitle),
       element("div", { style: "position:relative" }, canvas),
       this.mapLegend,
     );
@@ -584,7 +572,7 @@ export class ModelViewer extends BaseViewer {
       );
     const title = this.words("heads_map", { layer: this.layer, head: this.head });
     say(this.mapTitle, title);
-    this.map.canvas.setAttribute("aria-label", title);
+    this.map.canvas.ariaLabel = title;
     crossFade(this.map.canvas, draw);
     this.mapLegend.replaceChildren(
       ...linearLegend(table, 0, 1, this.words("weight"), (x) => (x === 0.5 ? ".5" : String(x))),
@@ -777,18 +765,15 @@ export class ModelViewer extends BaseViewer {
       return part;
     };
     const rows = said.answers.map(([name, before, after]) =>
-      element(
-        "tr",
+      rowPart(
         { "data-moves": `row ${name}` },
-        element("th", { scope: "row" }, tokenElement(name)),
-        element(
-          "td",
-          {},
+        tokenElement(name),
+        [
           bar(before, "tl-before", `before ${name}`),
-          ...(edited ? [bar(after, "tl-after", `after ${name}`)] : []),
-        ),
-        element("td", { class: "tl-number" }, percentText(before)),
-        ...(edited ? [element("td", { class: "tl-number" }, percentText(after))] : []),
+          edited && bar(after, "tl-after", `after ${name}`),
+        ],
+        element("td.tl-number", percentText(before)),
+        edited && element("td.tl-number", percentText(after)),
       ),
     );
     const heads = [this.words("token"), "", this.words("before"), this.words("after")];
@@ -796,7 +781,7 @@ export class ModelViewer extends BaseViewer {
       this.answersTable.replaceChildren(
         ...(rows.length
           ? tableParts(edited ? heads : [this.words("token"), "", this.words("probability")], rows)
-          : [element("caption", {}, this.words("no_answers"))]),
+          : [element("caption", this.words("no_answers"))]),
       ),
     );
   }
@@ -806,15 +791,14 @@ export class ModelViewer extends BaseViewer {
     const heads = Math.min(COLOURS, this.kind.heads);
     const one = (head) =>
       element(
-        "span",
-        { class: "tl-check" },
-        element("span", { class: "tl-dot", style: `background:${headColour(head)}` }),
+        "span.tl-check",
+        element("span.tl-dot", { style: `background:${headColour(head)}` }),
         ` ${head}`,
       );
     this.key.replaceChildren(
-      element("span", {}, this.words("key")),
+      element("span", this.words("key")),
       ...Array.from({ length: heads }, (_, head) => one(head)),
-      ...(this.kind.heads > COLOURS ? [element("span", {}, this.words("repeats"))] : []),
+      ...(this.kind.heads > COLOURS ? [element("span", this.words("repeats"))] : []),
     );
   }
 
@@ -825,7 +809,7 @@ export class ModelViewer extends BaseViewer {
     const large = this.kind.queries * this.kind.keys > MOST_CELLS;
     const kinds = Object.keys(model.get("_kinds"));
     const isOpen = (what) => ({ open: this.unfolded?.what === what, layer });
-    const dot = element("span", { class: "tl-dot", style: `background:${headColour(head)}` });
+    const dot = element("span.tl-dot", { style: `background:${headColour(head)}` });
     putAnew(this.card, [
       ...(kinds.length > 1
         ? [
@@ -873,7 +857,7 @@ export class ModelViewer extends BaseViewer {
       this.edgeLine,
       edge && cut
         ? [
-            element("span", {}, this.#edgeWords(edge)),
+            element("span", this.#edgeWords(edge)),
             able(
               button(this.words("cut", { cut: this.#isMade(cut) }), "cut", () => this.#toggle(cut)),
               mayEdit,
@@ -900,7 +884,7 @@ export class ModelViewer extends BaseViewer {
               ? [button(this.words("undo"), "undo", () => shell.set({ _edits: [] }))]
               : []),
           ]
-        : [element("span", { class: "tl-hint" }, this.words("snapshot"))],
+        : [element("span.tl-hint", this.words("snapshot"))],
     );
     say(this.listName, this.words("strongest", { layer }));
     const step = this.found.steps.findIndex(
@@ -916,34 +900,25 @@ export class ModelViewer extends BaseViewer {
     putAnew(this.strongest, [
       element(
         "tbody",
-        {},
-        ...top.map((one) => {
+        top.map((one) => {
           const link = element(
-            "button",
-            {
-              type: "button",
-              class: "tl-link",
-              "data-part": `edge-${one.head}-${one.query}-${one.key}`,
-            },
+            `button.tl-link#edge-${one.head}-${one.query}-${one.key}`,
+            { click: () => this.#choose(one) },
             tokenElement(stacks[stack][one.query]),
             " → ",
             tokenElement(names[one.key]),
           );
-          link.addEventListener("click", () => this.#choose(one));
           return element(
             "tr",
-            {},
             element(
               "td",
-              {},
-              element("span", {
-                class: "tl-dot",
+              element("span.tl-dot", {
                 style: `display:inline-block;background:${headColour(one.head)}`,
               }),
               ` ${one.head}`,
             ),
-            element("td", {}, link),
-            element("td", { class: "tl-number" }, fixed(one.after, 2)),
+            element("td", link),
+            element("td.tl-number", fixed(one.after, 2)),
           );
         }),
       ),
@@ -992,7 +967,7 @@ export class ModelViewer extends BaseViewer {
   #tell() {
     const sentence = this.words("sentence", this.#values());
     this.say(sentence);
-    this.canvas.setAttribute("aria-label", this.words("canvas", { sentence }));
+    this.canvas.ariaLabel = this.words("canvas", { sentence });
     this.root.dataset.step = String(this.step);
     const { edge, stack, token, row, part, layer } = this.pointed ?? {};
     let words = this.words("try");

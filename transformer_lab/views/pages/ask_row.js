@@ -17,7 +17,7 @@ export function growArea(area, lines) {
 /** What narrow weights change, which was measured before the page was written. @param {any} model */
 export function weightsLine(model) {
   const { told } = model.get("_carried") ?? {};
-  return told ? [element("p", { class: "tl-hint", "data-part": "narrow" }, told)] : [];
+  return told ? [element("p.tl-hint#narrow", told)] : [];
 }
 
 /** Enter runs, Shift with Enter is a line break. @param {HTMLTextAreaElement} area @param {() => void} run */
@@ -40,34 +40,22 @@ export class AskRow {
     this.sides = model.get("_carried").sides.map((side, i) => this.#side(side, i));
     this.run = button("Run", "run", () => this.#run(), "Run the model on this text (Enter)");
     this.run.classList.add("tl-main");
-    this.message = element("p", {
-      class: "tl-message",
-      role: "alert",
-      "data-part": "ask-message",
-      hidden: true,
-    });
-    this.unread = element("p", {
-      class: "tl-hint",
-      role: "status",
-      "data-part": "unread",
-      hidden: true,
-    });
-    this.busy = element("p", {
-      class: "tl-hint",
-      role: "status",
-      "data-part": "ask-busy",
-      hidden: true,
-    });
+    this.message = element("p.tl-message#ask-message", { role: "alert", hidden: true });
+    this.unread = element("p.tl-hint#unread", { role: "status", hidden: true });
+    this.busy = element("p.tl-hint#ask-busy", { role: "status", hidden: true });
     this.waiting = new Waiting(this.busy);
     this.root = element(
-      "div",
-      { class: "tl-ask-row", "data-part": "ask" },
-      element("div", { class: "tl-ask" }, ...this.sides.map(({ root }) => root), this.run),
+      "div.tl-ask-row#ask",
+      element(
+        "div.tl-ask",
+        this.sides.map(({ root }) => root),
+        this.run,
+      ),
       this.message,
       this.busy,
       this.unread,
       inPageLine(model, signal),
-      ...weightsLine(model),
+      weightsLine(model),
     );
     hearChanges(model, ["_carried"], () => this.#fill(), signal);
     new ResizeObserver(() => this.#grow()).observe(this.root);
@@ -76,16 +64,14 @@ export class AskRow {
 
   #side({ name }, i) {
     const field = (label, part) => {
-      const area = element("textarea", {
-        class: "tl-text",
+      const area = element(`textarea.tl-text#${part}`, {
         rows: 1,
         spellcheck: "false",
         "aria-label": label,
-        "data-part": part,
         maxlength: 100_000,
         title: "Type a text, press Enter",
+        input: () => this.#grow(),
       });
-      area.addEventListener("input", () => this.#grow());
       runByEnter(area, () => this.#run());
       return area;
     };
@@ -99,13 +85,12 @@ export class AskRow {
           `target${number}`,
         )
       : null;
-    const box = (area) => element("span", { class: "tl-box" }, area);
+    const box = (area) => element("span.tl-box", area);
     const root = element(
-      "span",
-      { class: "tl-field" },
-      element("span", { class: "tl-quiet" }, name || "reads"),
+      "span.tl-field",
+      element("span.tl-quiet", name || "reads"),
       box(text),
-      ...(target ? [element("span", { class: "tl-quiet" }, "writes"), box(target)] : []),
+      target && [element("span.tl-quiet", "writes"), box(target)],
     );
     return { name, text, target, root };
   }

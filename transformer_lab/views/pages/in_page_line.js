@@ -8,11 +8,7 @@ export const RUNS_IN_PAGE = "in page";
 
 /** @param {any} model @param {AbortSignal} signal @returns {HTMLElement} */
 export function inPageLine(model, signal) {
-  const line = element(
-    "p",
-    { class: "tl-hint", role: "status", "data-part": "in-page", hidden: true },
-    IN_PAGE,
-  );
+  const line = element("p.tl-hint#in-page", { role: "status", hidden: true }, IN_PAGE);
   hearOf(
     model,
     ["msg:custom"],

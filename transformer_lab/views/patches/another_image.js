@@ -67,25 +67,14 @@ export function anotherImage(model, signal) {
   const carried = model.get("_carried");
   if (!carried?.travels) return [];
   const requests = new Requests(model, signal);
-  const message = element("p", {
-    class: "tl-message",
-    role: "alert",
-    "data-part": "image-message",
-    hidden: true,
-  });
+  const message = element("p.tl-message#image-message", { role: "alert", hidden: true });
   const say = (text) => Object.assign(message, { textContent: text, hidden: !text });
-  const busy = element("p", {
-    class: "tl-hint",
-    role: "status",
-    "data-part": "image-busy",
-    hidden: true,
-  });
+  const busy = element("p.tl-hint#image-busy", { role: "status", hidden: true });
   const waiting = new Waiting(busy);
-  const file = element("input", {
+  const file = element("input#image-file", {
     type: "file",
     accept: "image/png,image/jpeg,image/webp,image/bmp",
     hidden: true,
-    "data-part": "image-file",
   });
   const choose = button(sayPatch("another"), "another", () => file.click());
   file.addEventListener("change", async () => {
@@ -105,6 +94,6 @@ export function anotherImage(model, signal) {
       waiting.say("");
     }
   });
-  const row = carried.prepares ? [element("div", { class: "tl-trials" }, choose, file)] : [];
+  const row = carried.prepares ? [element("div.tl-trials", choose, file)] : [];
   return [...row, message, busy, inPageLine(model, signal), ...weightsLine(model)];
 }

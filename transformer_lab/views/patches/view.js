@@ -15,6 +15,7 @@ import {
   moveOf,
   sizedContext,
   taken,
+  listen,
 } from "../shared/dom.js";
 import { blend, pictureTable, weightPixels, twoLines, largestOf } from "../shared/blend.js";
 import { Trials } from "../shared/trials.js";
@@ -77,15 +78,11 @@ export class PatchPicture {
       { hover: does.hover, pick: does.pick },
       signal,
     );
-    canvas.addEventListener(
-      "keydown",
-      (event) => {
-        const step = moveOf(event);
-        if (step) does.move(...step);
-        else if (event.key === "Escape" && does.free()) taken(event); // it leaves the view where nothing is freed
-      },
-      { signal },
-    );
+    listen(canvas, "keydown", signal, (event) => {
+      const step = moveOf(event);
+      if (step) does.move(...step);
+      else if (event.key === "Escape" && does.free()) taken(event); // it leaves the view where nothing is freed
+    });
   }
 
   /** @param {number} across share of the width @param {number} down */
@@ -224,11 +221,9 @@ export class PatchViewer extends OverlayViewer {
       },
       signal,
     );
-    this.cells = element("div", {
-      class: "tl-cells",
+    this.cells = element("div.tl-cells#cells", {
       role: "group",
       "aria-label": "Positions that are no patch",
-      "data-part": "cells",
     });
     const positions = grid.labels.map((_, i) => i);
     this.others = positions
@@ -264,19 +259,18 @@ export class PatchViewer extends OverlayViewer {
       this.sentence,
       shell.message,
       element(
-        "div",
-        { class: "tl-overlay" },
+        "div.tl-overlay",
         panelPart(
           "picture",
           "What it attends to",
           "hover, click or arrow keys choose who looks",
-          element("div", { class: "tl-map-box" }, this.canvas),
+          element("div.tl-map-box", this.canvas),
           this.cells,
           this.legend,
           this.fade.root,
           this.busy,
-          element("p", { class: "tl-heading tl-asked" }, element("b", {}, "Does it matter?")),
-          element("div", { class: "tl-trials" }, this.trials.off, this.trials.undo),
+          element("p.tl-heading.tl-asked", element("b", "Does it matter?")),
+          element("div.tl-trials", this.trials.off, this.trials.undo),
           this.tools.root,
           this.trials.effect,
         ),
@@ -285,7 +279,7 @@ export class PatchViewer extends OverlayViewer {
           "Every head",
           "layer ↓ head →, each to its own largest weight",
           this.everyBox,
-          element("div", { class: "tl-trials" }, this.trials.try),
+          element("div.tl-trials", this.trials.try),
           this.trials.task.root,
           this.trials.tried,
         ),
@@ -296,18 +290,20 @@ export class PatchViewer extends OverlayViewer {
   }
 
   #cell(position) {
-    const swatch = element("span", { class: "tl-swatch" });
-    const weight = element("span", {});
+    const swatch = element("span.tl-swatch");
+    const weight = element("span");
     const root = element(
-      "button",
-      { type: "button", class: "tl-cell", "data-position": position },
+      "button.tl-cell",
+      {
+        "data-position": position,
+        click: () => this.#pick(position),
+        pointerenter: () => this.hover(position, true),
+        pointerleave: () => this.hover(null, true),
+      },
       swatch,
       this.grid.labels[position],
       weight,
     );
-    root.addEventListener("click", () => this.#pick(position));
-    root.addEventListener("pointerenter", () => this.hover(position, true));
-    root.addEventListener("pointerleave", () => this.hover(null, true));
     return { root, swatch, weight, position };
   }
 
@@ -407,14 +403,8 @@ export class PatchViewer extends OverlayViewer {
     this.#say(codes);
     this.trials.draw();
     const here = this.shown;
-    this.canvas.setAttribute(
-      "aria-label",
-      `The picture, ${grid.rows} by ${grid.columns} patches. ${this.sentence.textContent} Arrow keys choose a patch, Escape frees.`,
-    );
-    this.every.setAttribute(
-      "aria-label",
-      `Every head as a small picture, ${grid.heads.length} layers of up to ${Math.max(...grid.heads)} heads. Chosen: layer ${at.layer}, head ${at.head}. Arrow keys choose another.`,
-    );
+    this.canvas.ariaLabel = `The picture, ${grid.rows} by ${grid.columns} patches. ${this.sentence.textContent} Arrow keys choose a patch, Escape frees.`;
+    this.every.ariaLabel = `Every head as a small picture, ${grid.heads.length} layers of up to ${Math.max(...grid.heads)} heads. Chosen: layer ${at.layer}, head ${at.head}. Arrow keys choose another.`;
     this.root.dataset.query = String(here);
     this.root.dataset.head = `${at.layer}.${at.head}`;
   }
@@ -428,7 +418,7 @@ export class PatchViewer extends OverlayViewer {
       const written = short(weightOf(codes[position]));
       weight.textContent = written;
       root.setAttribute("aria-pressed", String(position === this.shown));
-      root.setAttribute("aria-label", `${this.grid.labels[position]}: weight ${written}`);
+      root.ariaLabel = `${this.grid.labels[position]}: weight ${written}`;
       root.classList.toggle("tl-cut", cut.has(position));
     }
   }
@@ -481,10 +471,8 @@ export class PatchViewer extends OverlayViewer {
   }
 
   fileNumbers() {
-    const {
-      codes,
-      grid: { labels, start, rows, columns },
-    } = this;
+    const { codes } = this;
+    const { labels, start, rows, columns } = this.grid;
     const place = (at) =>
       at >= start && at < start + rows * columns
         ? [Math.floor((at - start) / columns), (at - start) % columns]

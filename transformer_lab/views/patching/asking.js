@@ -17,7 +17,7 @@ export class Asking {
         spellcheck: "false",
         autocomplete: "off",
       });
-      return { input, root: element("label", {}, element("span", {}, label), input) };
+      return { input, root: element("label", element("span", label), input) };
     };
     this.fields = [
       field("Clean prompt", "clean", true),
@@ -26,22 +26,15 @@ export class Asking {
       field("less that of (empty: its log-probability)", "wrong"),
     ];
     const words = element(
-      "label",
-      { class: "tl-check" },
-      element("input", { type: "checkbox", "data-part": "align" }),
+      "label.tl-check",
+      element("input#align", { type: "checkbox" }),
       "pair the last tokens of words, where lengths differ",
     );
     this.align = words.querySelector("input");
-    this.why = element("p", {
-      class: "tl-message",
-      role: "alert",
-      "data-part": "refused",
-      hidden: true,
-    });
+    this.why = element("p.tl-message#refused", { role: "alert", hidden: true });
     const go = button("Compare", "compare", () => this.#ask());
     const hint = element(
-      "p",
-      { class: "tl-hint" },
+      "p.tl-hint",
       "Leave both tokens empty to compare what is likeliest after each prompt. A space before a word is part of its token.",
     );
     this.root = popover(

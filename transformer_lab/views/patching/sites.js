@@ -30,13 +30,8 @@ export class Sites {
     this.root.classList.add("tl-sites");
     this.small = [...this.root.querySelectorAll(".tl-chip")].map((chip) => {
       const canvas = element("canvas", { "aria-hidden": "true" });
-      const count = element("span", { class: "tl-quiet" });
-      const name = element(
-        "span",
-        { class: "tl-site-name" },
-        element("span", {}, chip.textContent ?? ""),
-        count,
-      );
+      const count = element("span.tl-quiet");
+      const name = element("span.tl-site-name", element("span", chip.textContent ?? ""), count);
       chip.replaceChildren(canvas, name);
       return { canvas, count };
     });
@@ -75,12 +70,7 @@ export class Sites {
 export class Prompts {
   /** @param {(place: number) => void} choose a place of the clean prompt */
   constructor(choose) {
-    this.root = element("div", {
-      class: "tl-prompts",
-      role: "group",
-      tabindex: 0,
-      "data-part": "prompts",
-    });
+    this.root = element("div.tl-prompts#prompts", { role: "group", tabindex: 0 });
     this.root.addEventListener("click", (event) => {
       const at = /** @type {HTMLElement | null} */ (
         /** @type {HTMLElement} */ (event.target).closest("[data-place]")
@@ -96,19 +86,15 @@ export class Prompts {
     this.shown = pair;
     const { clean, corrupted, columns } = pair;
     const differ = columns.filter(([, , differs]) => differs).length;
-    this.root.setAttribute(
-      "aria-label",
-      `The clean prompt above the corrupted one, paired ${pair.aligned}; ${differ} of ${columns.length} places differ`,
-    );
+    this.root.ariaLabel = `The clean prompt above the corrupted one, paired ${pair.aligned}; ${differ} of ${columns.length} places differ`;
     const token = (words, at) =>
-      at === null ? element("span", { class: "tl-quiet" }, "∅") : tokenElement(words[at]);
+      at === null ? element("span.tl-quiet", "∅") : tokenElement(words[at]);
     const told = (words, at) => (at === null ? "nothing" : `${quoted(words[at])} (${at})`);
     this.root.replaceChildren(
       element(
-        "div",
-        { class: "tl-prompt-names tl-quiet" },
-        element("span", {}, "clean"),
-        element("span", {}, "corrupted"),
+        "div.tl-prompt-names.tl-quiet",
+        element("span", "clean"),
+        element("span", "corrupted"),
       ),
       ...columns.map(([a, b, differs]) =>
         element(

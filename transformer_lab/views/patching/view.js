@@ -12,6 +12,7 @@ import {
   picturePart,
   taken,
   within,
+  listen,
 } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { NumberMap } from "../shared/number_map.js";
@@ -122,17 +123,12 @@ export class PatchingViewer extends BaseViewer {
       },
       signal,
     );
-    this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
-    this.heading = element("b", {});
-    this.hint = element("span", { class: "tl-quiet" });
+    listen(this.canvas, "keydown", signal, (event) => this.#key(event));
+    this.heading = element("b");
+    this.hint = element("span.tl-quiet");
     this.legend = legendPart();
-    this.readout = element("p", { class: "tl-hint tl-pointed", "data-part": "readout" });
-    this.busy = element("p", {
-      class: "tl-hint",
-      role: "status",
-      "data-part": "busy",
-      hidden: true,
-    });
+    this.readout = element("p.tl-hint.tl-pointed#readout");
+    this.busy = element("p.tl-hint#busy", { role: "status", hidden: true });
     this.waiting = new Waiting(this.busy);
     this.measuring = new Measuring(model, this.grids, shell, this.waiting);
     this.asking = new Asking(model, shell, this.waiting);
@@ -155,28 +151,19 @@ export class PatchingViewer extends BaseViewer {
       () => this.measuring.stop(),
       "Stop measuring; what was measured stays",
     );
-    this.progress = element("progress", {
-      "aria-label": "Cells that are measured",
-      "data-part": "progress",
-    });
-    this.count = element("span", { class: "tl-quiet", "data-part": "count" });
-    this.tools = element("div", { class: "tl-trials" }, this.cell, this.site, this.every);
-    this.state = element(
-      "div",
-      { class: "tl-trials tl-measured" },
-      this.count,
-      this.progress,
-      this.stop,
-    );
-    this.sitesBox = element("div", {});
-    this.note = element("p", { class: "tl-hint", "data-part": "note" });
+    this.progress = element("progress#progress", { "aria-label": "Cells that are measured" });
+    this.count = element("span.tl-quiet#count");
+    this.tools = element("div.tl-trials", this.cell, this.site, this.every);
+    this.state = element("div.tl-trials.tl-measured", this.count, this.progress, this.stop);
+    this.sitesBox = element("div");
+    this.note = element("p.tl-hint#note");
     this.grid = element(
-      "section",
-      { class: "tl-panel tl-panel-grid", "aria-label": "The grid of the chosen site" },
-      element("p", { class: "tl-heading" }, this.heading, " ", this.hint),
+      "section.tl-panel.tl-panel-grid",
+      { "aria-label": "The grid of the chosen site" },
+      element("p.tl-heading", this.heading, " ", this.hint),
       this.tools,
       this.state,
-      element("div", { class: "tl-map-box" }, this.canvas),
+      element("div.tl-map-box", this.canvas),
       this.readout,
       this.legend,
       this.busy,
@@ -190,10 +177,10 @@ export class PatchingViewer extends BaseViewer {
     root.append(
       shell.header,
       this.prompts.root,
-      element("div", { class: "tl-controls" }, this.directions.root, this.asking.root),
+      element("div.tl-controls", this.directions.root, this.asking.root),
       this.sentence, // as high whatever it says: what is below stays under the pointer
       shell.message,
-      element("div", { class: "tl-overlay" }, this.grid, small),
+      element("div.tl-overlay", this.grid, small),
       this.note,
     );
   }
@@ -325,7 +312,7 @@ export class PatchingViewer extends BaseViewer {
     const note = `${estimates ? "Hatched: estimates, by attribution patching. " : ""}${beyond ? "Some cells are beyond the scale’s end." : ""}`;
     this.legend.replaceChildren(
       ...linearLegend(this.table, -this.end, this.end, name, (x) => (x ? metric.amount(x) : "0")),
-      element("span", { class: "tl-quiet tl-hatched" }, note),
+      element("span.tl-quiet.tl-hatched", note),
     );
   }
 
@@ -364,10 +351,7 @@ export class PatchingViewer extends BaseViewer {
     this.say(sentence);
     this.readout.textContent = metric ? metric.spot(pointed ? this.#spot(pointed) : spot) : "";
     this.root.dataset.cell = `${chosen.site}.${chosen.layer}.${chosen.place}`;
-    this.canvas.setAttribute(
-      "aria-label",
-      `${sayPatching("hint", chosen)}: ${grids.size(chosen.site).there.length} layers by ${grids.size(chosen.site).places} ${grids.isOfHeads(chosen.site) ? "heads" : "positions"}. ${sentence} Arrow keys choose a cell, Enter measures it.`,
-    );
+    this.canvas.ariaLabel = `${sayPatching("hint", chosen)}: ${grids.size(chosen.site).there.length} layers by ${grids.size(chosen.site).places} ${grids.isOfHeads(chosen.site) ? "heads" : "positions"}. ${sentence} Arrow keys choose a cell, Enter measures it.`;
     this.root.dataset.direction = model.get("direction");
   }
 

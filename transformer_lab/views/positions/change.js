@@ -10,12 +10,11 @@ export class ChangePanel {
   constructor(shell, signal) {
     this.shell = shell;
     this.pair = new MapPair(shell, signal, ["before", "after"], () => [this.change.n - 1, 0]);
-    this.title = element("b", {});
+    this.title = element("b");
     this.lines = { change: numberLine("change-line"), pair: numberLine("pair-line") };
     const { legends, box } = this.pair;
     this.said = element(
-      "div",
-      { class: "tl-said" },
+      "div.tl-said",
       this.lines.change,
       this.lines.pair,
       legends.weight,
@@ -64,7 +63,7 @@ export class ChangePanel {
           ];
     this.lines.change.replaceChildren(
       "Largest change of a weight: ",
-      element("b", { "data-part": "largest" }, largest(change.largest)),
+      element("b#largest", largest(change.largest)),
       ...more,
       ".",
       ...order,
@@ -88,14 +87,8 @@ export class ChangePanel {
   #pairWords() {
     const cell = this.#cell();
     if (!cell)
-      return [
-        element(
-          "span",
-          { class: "tl-quiet" },
-          "Hover over a cell for its numbers; click to lock it.",
-        ),
-      ];
-    const number = (part) => element("b", { "data-part": `number-${part}` }, cell[part]);
+      return [element("span.tl-quiet", "Hover over a cell for its numbers; click to lock it.")];
+    const number = (part) => element(`b#number-${part}`, cell[part]);
     return [
       tokenElement(cell.from),
       " → ",

@@ -51,11 +51,10 @@ export class PositionControls {
       length: make("length", "length", LENGTHS, (n) => `${n} tokens`, "Positions that are shown"),
     };
     this.shift = make("move by", "shift", [0], (n) => `${n} tokens`, "Where the sentence begins");
-    this.note = element("p", { class: "tl-hint", "data-part": "note" });
+    this.note = element("p.tl-hint#note");
     this.sliderBar = element(
-      "div",
-      { class: "tl-sliders" },
-      ...Object.values(this.sliders).map(({ root }) => root),
+      "div.tl-sliders",
+      Object.values(this.sliders).map(({ root }) => root),
     );
     this.tests = radioGroup({
       label: "Test",
@@ -75,7 +74,7 @@ export class PositionControls {
       (causal) => set({ causal }),
       "Whether each word attends to earlier ones only",
     );
-    this.headBar = element("div", { class: "tl-row" });
+    this.headBar = element("div.tl-row");
   }
 
   /** @param {import("./view.js").Now} now */

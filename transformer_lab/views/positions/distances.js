@@ -1,7 +1,7 @@
 // What the scheme has for each distance between a query and a key: a curve, and as a table.
 
 import { headColour } from "../shared/colours.js";
-import { element, moveOf, picturePart, tableParts } from "../shared/dom.js";
+import { element, moveOf, picturePart, tableParts, rowPart, listen } from "../shared/dom.js";
 import { nearestIndex, Plot } from "../shared/plot.js";
 import { distanceText, four, heading, numberLine } from "./parts.js";
 
@@ -20,18 +20,17 @@ export class DistancePanel {
       signal,
     );
     this.line = numberLine("distance-line");
-    this.title = element("b", {});
-    this.hint = element("span", { class: "tl-quiet" });
+    this.title = element("b");
+    this.hint = element("span.tl-quiet");
     this.heading = heading(this.title, this.hint);
     this.parts = [this.heading, this.canvas, this.line];
-    this.table = element("table", { class: "tl-table", "data-part": "table" });
+    this.table = element("table.tl-table#table");
     this.details = element(
-      "details",
-      { class: "tl-details" },
-      element("summary", {}, "By distance as a table"),
+      "details.tl-details",
+      element("summary", "By distance as a table"),
       this.table,
     );
-    this.canvas.addEventListener("keydown", (event) => this.#moveDistance(event), { signal });
+    listen(this.canvas, "keydown", signal, (event) => this.#moveDistance(event));
   }
 
   #distanceAt(x) {
@@ -79,19 +78,14 @@ export class DistancePanel {
       height,
     );
     this.line.replaceChildren(...this.#distanceWords(curve, facts, at));
-    this.canvas.setAttribute(
-      "aria-label",
-      `${this.title.textContent}. ${this.line.textContent} Arrow keys move, Escape releases.`,
-    );
+    this.canvas.ariaLabel = `${this.title.textContent}. ${this.line.textContent} Arrow keys move, Escape releases.`;
     this.#fillTable(curve, scheme, computed);
   }
 
   #distanceWords(curve, facts, at) {
     if (at === null) {
       const sampled = curve.sampled ? " Means are over up to 64 positions." : "";
-      return [
-        element("span", { class: "tl-quiet" }, `Hover over the curve for its numbers.${sampled}`),
-      ];
+      return [element("span.tl-quiet", `Hover over the curve for its numbers.${sampled}`)];
     }
     const i = nearestIndex(curve.x, at);
     const series = curve.series[Math.min(facts.head, curve.series.length - 1)];
@@ -100,7 +94,7 @@ export class DistancePanel {
     const who = curve.series.length > 1 ? `Head ${facts.head}, ` : "";
     return [
       `${who}${distanceText(curve.x[i])} (${stepText(curve.x[i])}): `,
-      element("b", { "data-part": "distance-number" }, four(value)),
+      element("b#distance-number", four(value)),
       band,
     ];
   }
@@ -115,15 +109,13 @@ export class DistancePanel {
     const heads =
       curve.series.length > 1 ? curve.series.map(({ head }) => `head ${head}`) : [curve.what];
     this.table.replaceChildren(
-      element("caption", {}, `${scheme.name}: ${curve.what}, by tokens before the query`),
+      element("caption", `${scheme.name}: ${curve.what}, by tokens before the query`),
       ...tableParts(
         ["before", ...heads],
         wanted.map(([d, i]) =>
-          element(
-            "tr",
-            {},
-            element("th", { scope: "row" }, String(-d).replace("-", "−")),
-            ...curve.series.map(({ y }) => element("td", {}, four(y[i]))),
+          rowPart(
+            String(-d).replace("-", "−"),
+            curve.series.map(({ y }) => element("td", four(y[i]))),
           ),
         ),
       ),

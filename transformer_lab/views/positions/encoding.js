@@ -1,7 +1,7 @@
 // The encoding itself as a map, and some of its columns as curves by position.
 
 import { colourTable, headColour } from "../shared/colours.js";
-import { element, legendPart, moveOf, picturePart, within } from "../shared/dom.js";
+import { element, legendPart, moveOf, picturePart, within, listen } from "../shared/dom.js";
 import { NumberMap } from "../shared/number_map.js";
 import { Plot } from "../shared/plot.js";
 import { distanceText, four, heading, numberLine } from "./parts.js";
@@ -28,9 +28,9 @@ export class EncodingPanel {
     this.curvePlot = new Plot(this.curves, { hover: (x) => this.#rowAt(x) }, signal);
     this.line = numberLine("encoding-line");
     this.legend = legendPart("encoding-legend");
-    this.titles = { encoding: element("b", {}), curves: element("b", {}) };
-    this.hint = element("span", { class: "tl-quiet" });
-    this.cite = element("p", { class: "tl-cite", "data-part": "source" });
+    this.titles = { encoding: element("b"), curves: element("b") };
+    this.hint = element("span.tl-quiet");
+    this.cite = element("p.tl-cite#source");
     this.parts = [
       heading(this.titles.encoding, this.hint),
       this.canvas,
@@ -39,12 +39,11 @@ export class EncodingPanel {
       this.cite,
     ];
     this.curveBox = element(
-      "div",
-      { class: "tl-panel" },
-      heading(this.titles.curves, element("span", { class: "tl-quiet" })),
+      "div.tl-panel",
+      heading(this.titles.curves, element("span.tl-quiet")),
       this.curves,
     );
-    this.canvas.addEventListener("keydown", (event) => this.#moveCell(event), { signal });
+    listen(this.canvas, "keydown", signal, (event) => this.#moveCell(event));
   }
 
   #cellAt(at) {
@@ -130,10 +129,7 @@ export class EncodingPanel {
       ),
     );
     this.line.replaceChildren(...this.#cellWords(map));
-    this.canvas.setAttribute(
-      "aria-label",
-      `${this.titles.encoding.textContent}: ${map.rows} by ${map.columns}. ${this.line.textContent} Arrow keys move, Escape releases.`,
-    );
+    this.canvas.ariaLabel = `${this.titles.encoding.textContent}: ${map.rows} by ${map.columns}. ${this.line.textContent} Arrow keys move, Escape releases.`;
   }
 
   #cellWords(map) {
@@ -141,10 +137,10 @@ export class EncodingPanel {
     if (!cell || cell.row === null || cell.column === null) {
       const marks =
         map.what === "bias" ? "" : " Bars at the left: the sentence, and the sentence moved.";
-      return [element("span", { class: "tl-quiet" }, `Hover over a cell for its number.${marks}`)];
+      return [element("span.tl-quiet", `Hover over a cell for its number.${marks}`)];
     }
     const value = map.value(cell.row, cell.column);
-    const number = (text) => element("b", { "data-part": "encoding-number" }, text);
+    const number = (text) => element("b#encoding-number", text);
     if (map.what === "bias") {
       const distance = cell.column - cell.row;
       if (Number.isNaN(value)) return ["A key to come: out of reach."];
@@ -200,9 +196,6 @@ export class EncodingPanel {
       width,
       150,
     );
-    this.curves.setAttribute(
-      "aria-label",
-      `Curves over ${state.length} positions of ${columns.map((c) => `${unit} ${c}`).join(", ")}.`,
-    );
+    this.curves.ariaLabel = `Curves over ${state.length} positions of ${columns.map((c) => `${unit} ${c}`).join(", ")}.`;
   }
 }

@@ -13,9 +13,7 @@ export const four = (value) =>
     .replace("-", "−");
 
 /** @param {Node} title @param {Node} [hint] */
-export const heading = (title, hint) =>
-  element("p", { class: "tl-heading" }, title, " ", ...(hint ? [hint] : []));
+export const heading = (title, hint) => element("p.tl-heading", title, " ", hint && hint);
 
 /** @param {string} part */
-export const numberLine = (part) =>
-  element("p", { class: "tl-number-line", role: "status", "data-part": part });
+export const numberLine = (part) => element(`p.tl-number-line#${part}`, { role: "status" });

@@ -101,34 +101,27 @@ export class PositionViewer extends BaseViewer {
   #place() {
     const { controls, encoding, distances, change } = this;
     const panel = (title, ...content) =>
-      element("section", { class: "tl-panel", "aria-label": title }, ...content);
+      element("section.tl-panel", { "aria-label": title }, content);
     this.root.append(
       this.shell.header,
-      element("div", { class: "tl-controls" }, controls.schemes.root),
+      element("div.tl-controls", controls.schemes.root),
       controls.sliderBar,
       controls.note,
       this.shell.message,
       this.sentence,
       element(
-        "div",
-        { class: "tl-panels tl-positions" },
+        "div.tl-panels.tl-positions",
         panel("The encoding", ...encoding.parts),
         panel("By position and by distance", encoding.curveBox, ...distances.parts),
         panel(
           "What changes",
           heading(change.title),
-          element(
-            "div",
-            { class: "tl-row" },
-            controls.tests.root,
-            controls.shift.root,
-            controls.again,
-          ),
-          element("div", { class: "tl-row" }, controls.causal.root, controls.headBar),
+          element("div.tl-row", controls.tests.root, controls.shift.root, controls.again),
+          element("div.tl-row", controls.causal.root, controls.headBar),
           change.pair.box,
         ),
       ),
-      element("footer", { class: "tl-foot" }, distances.details),
+      element("footer.tl-foot", distances.details),
     );
   }
 
@@ -164,10 +157,8 @@ export class PositionViewer extends BaseViewer {
 
   /** A head's weights before and after the test; the curve by distance; the encoding. */
   fileNumbers() {
-    const {
-      change: { pair },
-      now: { change, curve, facts, map, scheme },
-    } = this;
+    const { pair } = this.change;
+    const { change, curve, facts, map, scheme } = this.now;
     const { n, names, causal } = change;
     /** @returns {[string[], (query: number, key: number) => any, string]} */
     const weights = (part, i) => [

@@ -3,7 +3,7 @@
 
 import { bytesOf, typed } from "../shared/codecs.js";
 import { entry, inkOn } from "../shared/colours.js";
-import { element, tokenElement, barPart, tableParts } from "../shared/dom.js";
+import { element, tokenElement, barPart, tableParts, rowPart, listen } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
 import { short, around, cosineText, sizeText, SLOT } from "../shared/messages.js";
 
@@ -126,7 +126,7 @@ export const lensColumns = (width, count) =>
 export class LensTable {
   /** @param {{hover: (row: number | null, token: number | null) => void, pick: (row: number | null, token: number) => void}} on @param {AbortSignal} signal */
   constructor(on, signal) {
-    this.table = element("table", { class: "tl-lens", "data-part": "lens" });
+    this.table = element("table.tl-lens#lens");
     const at = (event) => {
       const cell = event.target.closest?.("[data-token]");
       return (
@@ -136,23 +136,15 @@ export class LensTable {
         }
       );
     };
-    this.table.addEventListener(
-      "pointerover",
-      (event) => {
-        const cell = at(event);
-        on.hover(cell?.row ?? null, cell?.token ?? null);
-      },
-      { signal },
-    );
-    this.table.addEventListener("pointerleave", () => on.hover(null, null), { signal });
-    this.table.addEventListener(
-      "click",
-      (event) => {
-        const cell = at(event);
-        if (cell) on.pick(cell.row, cell.token);
-      },
-      { signal },
-    );
+    listen(this.table, "pointerover", signal, (event) => {
+      const cell = at(event);
+      on.hover(cell?.row ?? null, cell?.token ?? null);
+    });
+    listen(this.table, "pointerleave", signal, () => on.hover(null, null));
+    listen(this.table, "click", signal, (event) => {
+      const cell = at(event);
+      if (cell) on.pick(cell.row, cell.token);
+    });
   }
 
   /**
@@ -176,18 +168,17 @@ export class LensTable {
       ),
     );
     const body = rows.map((name, row) =>
-      element(
-        "tr",
+      rowPart(
         { "data-row": row },
-        element("th", { scope: "row" }, name),
-        ...columns.map((token) => lensCell(store, row, token, table)),
+        name,
+        columns.map((token) => lensCell(store, row, token, table)),
       ),
     );
     this.table.classList.toggle("tl-compact", rows.length > COMPACT_FROM);
     this.table.replaceChildren(
-      element("caption", { class: "tl-hint" }, caption),
-      element("thead", {}, element("tr", {}, element("th", { scope: "col" }, after), ...head)),
-      element("tbody", {}, ...body),
+      element("caption.tl-hint", caption),
+      element("thead", element("tr", element("th", { scope: "col" }, after), head)),
+      element("tbody", body),
     );
   }
 
@@ -206,7 +197,7 @@ export class LensTable {
 
 function lensCell(store, row, token, table) {
   const top = store.top(row, token)?.[0];
-  if (!top) return element("td", { class: "tl-absent", "data-token": token, "data-row": row }, "…");
+  if (!top) return element("td.tl-absent", { "data-token": token, "data-row": row }, "…");
   const at = linearShade(store.answerProbability(row, token), 0, 1);
   return element(
     "td",
@@ -216,8 +207,8 @@ function lensCell(store, row, token, table) {
       class: store.agrees(row, token) ? "tl-agrees" : "",
       style: `background:${entry(table, at)};color:${inkOn(table, at)}`,
     },
-    element("span", { class: "tl-word" }, tokenElement(top.name)),
-    element("span", { class: "tl-weight" }, short(top.probability)),
+    element("span.tl-word", tokenElement(top.name)),
+    element("span.tl-weight", short(top.probability)),
   );
 }
 
@@ -229,21 +220,17 @@ export class BlockTable {
    */
   constructor(on, signal, say) {
     this.say = say;
-    this.table = element("table", { class: "tl-blocks", "data-part": "blocks" });
+    this.table = element("table.tl-blocks#blocks");
     const at = (event) => {
       const line = event.target.closest?.("tr[data-row]");
       return line ? Number(line.dataset.row) : null;
     };
-    this.table.addEventListener("pointerover", (event) => on.hover(at(event)), { signal });
-    this.table.addEventListener("pointerleave", () => on.hover(null), { signal });
-    this.table.addEventListener(
-      "click",
-      (event) => {
-        const row = at(event);
-        if (row !== null) on.pick(row);
-      },
-      { signal },
-    );
+    listen(this.table, "pointerover", signal, (event) => on.hover(at(event)));
+    listen(this.table, "pointerleave", signal, () => on.hover(null));
+    listen(this.table, "click", signal, (event) => {
+      const row = at(event);
+      if (row !== null) on.pick(row);
+    });
   }
 
   /**
@@ -259,28 +246,21 @@ export class BlockTable {
     const { norms, parts, shares, cosines } = profile;
     const { say } = this;
     const body = rows.map((row, i) =>
-      element(
-        "tr",
+      rowPart(
         { "data-row": i },
-        element("th", { scope: "row" }, row),
-        element(
-          "td",
-          {},
-          barPart(norms[i] / longest, "tl-plain"),
-          element("span", { class: "tl-count" }, sizeText(norms[i])),
-        ),
-        ...parts.map((_, p) =>
+        row,
+        [barPart(norms[i] / longest, "tl-plain"), element("span.tl-count", sizeText(norms[i]))],
+        parts.map((_, p) =>
           i === 0
-            ? element("td", {})
+            ? element("td")
             : addedCell(shares[p][i - 1], cosines[p][i - 1], largest, diverging, say("cosine")),
         ),
       ),
     );
     this.table.replaceChildren(
       element(
-        "caption",
-        { class: "tl-hint" },
-        ...around(say("bars", { token: token === null ? null : SLOT }), tokenElement(token ?? "")),
+        "caption.tl-hint",
+        around(say("bars", { token: token === null ? null : SLOT }), tokenElement(token ?? "")),
       ),
       ...tableParts(
         [say("after"), say("size"), ...parts.map((part) => say("adds", { part }))],
@@ -301,9 +281,8 @@ function addedCell(share, cosine, largest, diverging, means) {
   const colour = entry(diverging, linearShade(cosine, -1, 1));
   return element(
     "td",
-    {},
     barPart(share / largest, share > 1.0001 * largest ? "tl-over" : "", colour),
-    element("span", { class: "tl-count" }, `× ${sizeText(share)}`),
-    element("span", { class: "tl-count tl-quiet", title: means }, cosineText(cosine)),
+    element("span.tl-count", `× ${sizeText(share)}`),
+    element("span.tl-count.tl-quiet", { title: means }, cosineText(cosine)),
   );
 }

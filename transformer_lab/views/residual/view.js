@@ -17,6 +17,7 @@ import {
   taken,
   tokenElement,
   within,
+  listen,
 } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { NumberMap } from "../shared/number_map.js";
@@ -182,12 +183,8 @@ export class ResidualViewer extends BaseViewer {
   }
 
   async fileNumbers() {
-    const {
-      stream: { layers, tokens, parts, lens },
-      store,
-      chosen,
-      words: say,
-    } = this;
+    const { store, chosen, words: say } = this;
+    const { layers, tokens, parts, lens } = this.stream;
     const [where, read] = [
       ["part", "layer", "position"],
       ["after", "read"],
@@ -250,13 +247,13 @@ export class ResidualViewer extends BaseViewer {
       signal,
     );
     this.legend = legendPart();
-    this.mapNote = element("p", { class: "tl-hint", "data-part": "map-note" });
+    this.mapNote = element("p.tl-hint#map-note");
     this.blocks = new BlockTable(
       { hover: (row) => this.#hoverRow(row), pick: (row) => this.#pick(row, null) },
       signal,
       say,
     );
-    this.blockNote = element("p", { class: "tl-hint", "data-part": "block-note" });
+    this.blockNote = element("p.tl-hint#block-note");
     this.lens = new LensTable(
       {
         hover: (row, token) => this.#hover(row, token),
@@ -265,27 +262,22 @@ export class ResidualViewer extends BaseViewer {
       signal,
     );
     this.lensBox = element(
-      "div",
-      { class: "tl-lens-box", tabindex: 0, role: "group", "aria-label": say("lens_keys") },
+      "div.tl-lens-box",
+      { tabindex: 0, role: "group", "aria-label": say("lens_keys") },
       this.lens.table,
     );
-    this.busy = element("p", {
-      class: "tl-hint",
-      role: "status",
-      "data-part": "busy",
-      hidden: true,
-    });
+    this.busy = element("p.tl-hint#busy", { role: "status", hidden: true });
     this.waiting = new Waiting(this.busy);
     this.lensLegend = legendPart("lens-legend");
-    this.lensNote = element("p", { class: "tl-hint", "data-part": "lens-note" });
-    this.top = element("p", { class: "tl-readout", "data-part": "lens-top" });
+    this.lensNote = element("p.tl-hint#lens-note");
+    this.top = element("p.tl-readout#lens-top");
     this.back = button("◀", "earlier", () => this.#page(-1), say("earlier"));
     this.on = button("▶", "later", () => this.#page(1), say("later"));
-    this.where = element("span", { class: "tl-quiet", "data-part": "window" });
-    this.pager = element("span", { class: "tl-pager" }, this.back, this.where, this.on);
-    this.controlBar = element("div", { class: "tl-controls" });
-    this.note = element("p", { class: "tl-hint", "data-part": "note" });
-    this.numbers = element("p", { class: "tl-readout", "data-part": "readout" });
+    this.where = element("span.tl-quiet#window");
+    this.pager = element("span.tl-pager", this.back, this.where, this.on);
+    this.controlBar = element("div.tl-controls");
+    this.note = element("p.tl-hint#note");
+    this.numbers = element("p.tl-readout#readout");
     root.append(
       shell.header,
       ...(this.ask ? [this.ask.root] : []),
@@ -295,13 +287,12 @@ export class ResidualViewer extends BaseViewer {
       this.sentence,
       this.numbers,
       element(
-        "div",
-        { class: "tl-panels tl-residual" },
+        "div.tl-panels.tl-residual",
         panelPart(
           "norms",
           say("sizes"),
           say("axes"),
-          element("div", { class: "tl-map-box" }, this.canvas),
+          element("div.tl-map-box", this.canvas),
           this.legend,
           this.mapNote,
         ),
@@ -310,8 +301,8 @@ export class ResidualViewer extends BaseViewer {
           say("blocks"),
           say("blocks_hint"),
           element(
-            "div",
-            { class: "tl-blocks-box", tabindex: 0, role: "group", "aria-label": say("blocks") },
+            "div.tl-blocks-box",
+            { tabindex: 0, role: "group", "aria-label": say("blocks") },
             this.blocks.table,
           ),
           this.blockNote,
@@ -322,7 +313,7 @@ export class ResidualViewer extends BaseViewer {
           element(
             "span",
             { style: "display:contents" },
-            element("span", { class: "tl-quiet" }, say("lens_hint")),
+            element("span.tl-quiet", say("lens_hint")),
             this.pager,
           ),
           this.lensLegend,
@@ -334,16 +325,14 @@ export class ResidualViewer extends BaseViewer {
       ),
     );
     for (const part of [this.canvas, this.lensBox])
-      part.addEventListener("keydown", (event) => this.#key(event), { signal });
+      listen(part, "keydown", signal, (event) => this.#key(event));
     this.freeByEscape();
   }
 
   #buildControls() {
     const names = Object.keys(this.model.get("_streams"));
-    const {
-      stream: { layers },
-      words: say,
-    } = this;
+    const { words: say } = this;
+    const { layers } = this.stream;
     const streams = radioGroup({
       label: say("streams"),
       part: "kind",
@@ -598,14 +587,11 @@ export class ResidualViewer extends BaseViewer {
     this.root.classList.toggle("tl-locked", chosen !== null);
     this.root.dataset.selected = chosen === null ? "" : String(chosen);
     this.root.dataset.layer = String(this.model.get("layer"));
-    this.canvas.setAttribute(
-      "aria-label",
-      this.words("map", {
-        rows: stream.layers + 1,
-        columns: stream.tokens.length,
-        sentence: this.sentence.textContent,
-      }),
-    );
+    this.canvas.ariaLabel = this.words("map", {
+      rows: stream.layers + 1,
+      columns: stream.tokens.length,
+      sentence: this.sentence.textContent,
+    });
   }
 
   /** What the sentence is made of. @param {Profile} profile @param {number | null} token */
@@ -639,32 +625,22 @@ export class ResidualViewer extends BaseViewer {
     const { stream, token, row, words: say } = this;
     this.say(say("sentence", this.#values(profile, token)));
     if (token === null) {
-      this.numbers.replaceChildren(element("span", { class: "tl-quiet" }, say("try")));
-      this.top.replaceChildren(element("span", { class: "tl-quiet" }, say("choose")));
+      this.numbers.replaceChildren(element("span.tl-quiet", say("try")));
+      this.top.replaceChildren(element("span.tl-quiet", say("choose")));
       return;
     }
     const place = { position: token, token: SLOT, row, layer: row - 1, size: SLOT };
-    const number = element("b", { "data-part": "number" }, this.norm(row, token).toFixed(3));
+    const number = element("b#number", this.norm(row, token).toFixed(3));
     this.numbers.replaceChildren(
-      element(
-        "span",
-        {},
-        ...around(say("readout", place), tokenElement(stream.tokens[token]), number),
-      ),
+      element("span", around(say("readout", place), tokenElement(stream.tokens[token]), number)),
     );
     const top = stream.lens ? this.store.top(row, token) : null;
     this.top.replaceChildren(
-      element("span", {}, ...around(say("predicted", place), tokenElement(stream.tokens[token]))),
+      element("span", around(say("predicted", place), tokenElement(stream.tokens[token]))),
       ...(top ?? []).map(({ name: word, probability }) =>
-        element(
-          "span",
-          { class: "tl-top-token" },
-          tokenElement(word),
-          " ",
-          element("b", {}, probability.toFixed(4)),
-        ),
+        element("span.tl-top-token", tokenElement(word), " ", element("b", probability.toFixed(4))),
       ),
-      ...(top ? [] : [element("span", { class: "tl-quiet" }, "…")]),
+      ...(top ? [] : [element("span.tl-quiet", "…")]),
     );
   }
 }

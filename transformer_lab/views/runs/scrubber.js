@@ -5,7 +5,7 @@ import { bytesOf, typed } from "../shared/codecs.js";
 import { headColour } from "../shared/colours.js";
 import { nearest } from "../shared/ticks.js";
 import { button, menu, nearestStop, slider } from "../shared/controls.js";
-import { element, taken } from "../shared/dom.js";
+import { element, taken, rowPart, listen } from "../shared/dom.js";
 import { lossSeries, Plot } from "../shared/plot.js";
 import { Superseded } from "../shared/requests.js";
 import { messages } from "../shared/messages.js";
@@ -142,9 +142,9 @@ export class Scrubber {
       text: (step) => `${step} of ${this.model.get("_last_step")}`,
       title: "Steps that have a snapshot",
     });
-    this.loss = element("canvas", { role: "application", tabindex: 0, "data-part": "loss" });
-    this.course = element("canvas", { role: "application", tabindex: 0, "data-part": "scores" });
-    this.point = element("p", { class: "tl-hint", "data-part": "loss-point" });
+    this.loss = element("canvas#loss", { role: "application", tabindex: 0 });
+    this.course = element("canvas#scores", { role: "application", tabindex: 0 });
+    this.point = element("p.tl-hint#loss-point");
     const drag = { hover: (x) => this.#dragged(x), pick: (x) => this.goTo(x) };
     this.lossPlot = new Plot(
       this.loss,
@@ -153,55 +153,46 @@ export class Scrubber {
     );
     this.coursePlot = new Plot(this.course, drag, signal);
     for (const canvas of [this.loss, this.course]) {
-      canvas.addEventListener(
-        "pointerdown",
-        (event) => {
-          this.dragging = true;
-          canvas.setPointerCapture?.(event.pointerId);
-        },
-        { signal },
-      );
-      canvas.addEventListener("pointerup", () => (this.dragging = false), { signal });
-      canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
+      listen(canvas, "pointerdown", signal, (event) => {
+        this.dragging = true;
+        canvas.setPointerCapture?.(event.pointerId);
+      });
+      listen(canvas, "pointerup", signal, () => (this.dragging = false));
+      listen(canvas, "keydown", signal, (event) => this.#key(event));
     }
     this.measureMenu = menu("Score whose course is drawn", "measure", [], (measure) =>
       this.shell.set({ measure }),
     );
-    this.best = element("table", { class: "tl-table tl-best", "data-part": "best" });
-    this.sentence = element("p", {
-      class: "tl-sentence",
+    this.best = element("table.tl-table.tl-best#best");
+    this.sentence = element("p.tl-sentence#run-sentence", {
       role: "status",
       "aria-live": "polite",
-      "data-part": "run-sentence",
     });
-    const titled = (text, ...more) =>
-      element("p", { class: "tl-heading" }, element("b", {}, text), " ", ...more);
-    this.courseHint = element("span", { class: "tl-quiet" });
-    this.bestHint = element("span", { class: "tl-quiet" });
+    const titled = (text, ...more) => element("p.tl-heading", element("b", text), " ", more);
+    this.courseHint = element("span.tl-quiet");
+    this.bestHint = element("span.tl-quiet");
     this.root = element(
-      "div",
-      { "data-part": "scrubber" },
-      element("div", { class: "tl-scrub" }, this.play, this.slider.root),
+      "div#scrubber",
+      element("div.tl-scrub", this.play, this.slider.root),
       this.sentence,
       element(
-        "div",
-        { class: "tl-courses" },
+        "div.tl-courses",
         element(
-          "section",
-          { class: "tl-panel", "aria-label": "Loss" },
-          titled("Loss", element("span", { class: "tl-quiet" }, "drag to scrub")),
+          "section.tl-panel",
+          { "aria-label": "Loss" },
+          titled("Loss", element("span.tl-quiet", "drag to scrub")),
           this.loss,
           this.point,
         ),
         element(
-          "section",
-          { class: "tl-panel", "aria-label": "Scores of the heads" },
+          "section.tl-panel",
+          { "aria-label": "Scores of the heads" },
           titled("Every head", this.courseHint, this.measureMenu.root),
           this.course,
         ),
         element(
-          "section",
-          { class: "tl-panel", "aria-label": "Scores at this step" },
+          "section.tl-panel",
+          { "aria-label": "Scores at this step" },
           titled("Scores at this step", this.bestHint),
           this.best,
         ),
@@ -285,7 +276,7 @@ export class Scrubber {
   #playButton() {
     this.play.textContent = this.timer ? "❚❚ Pause" : "▶ Play";
     const name = this.timer ? "Pause" : "Play the run from here";
-    this.play.setAttribute("aria-label", name);
+    this.play.ariaLabel = name;
     this.play.title = name;
   }
 
@@ -387,14 +378,8 @@ export class Scrubber {
       ...this.#values(),
     });
     if (this.sentence.textContent !== this.text) this.sentence.textContent = this.text;
-    this.course.setAttribute(
-      "aria-label",
-      `Scores over the steps. ${this.text} Arrow keys move from snapshot to snapshot, space plays.`,
-    );
-    this.loss.setAttribute(
-      "aria-label",
-      `Loss over the steps. ${this.text} Arrow keys move from snapshot to snapshot, space plays.`,
-    );
+    this.course.ariaLabel = `Scores over the steps. ${this.text} Arrow keys move from snapshot to snapshot, space plays.`;
+    this.loss.ariaLabel = `Loss over the steps. ${this.text} Arrow keys move from snapshot to snapshot, space plays.`;
   }
 
   /** The head with the largest score at the step on view. @param {string} measure */
@@ -525,33 +510,28 @@ export class Scrubber {
           const { layer, head } = this.bestNow.find((row) => row.name === name);
           this.shell.set({ measure: name, layer, head });
         });
-        const value = element("td", {}, ...(several ? [] : [chip])); // of one head the number is pressed
+        const value = element("td", several ? [] : [chip]); // of one head the number is pressed
         return {
           name,
           chip,
           value: several ? value : chip,
-          row: element(
-            "tr",
-            {},
-            element("th", { scope: "row" }, name),
-            ...(several ? [element("td", {}, chip)] : []),
-            value,
-          ),
+          row: rowPart(name, several && element("td", chip), value),
         };
       });
       this.best.replaceChildren(
         element(
           "thead",
-          {},
           element(
             "tr",
-            {},
-            ...(several ? ["score", "head", "most"] : ["score", "now"]).map((name) =>
+            (several ? ["score", "head", "most"] : ["score", "now"]).map((name) =>
               element("th", { scope: "col" }, name),
             ),
           ),
         ),
-        element("tbody", {}, ...this.bestRows.map(({ row }) => row)),
+        element(
+          "tbody",
+          this.bestRows.map(({ row }) => row),
+        ),
       );
     }
     this.bestNow = rows;
@@ -563,7 +543,7 @@ export class Scrubber {
         ? `Choose layer ${layer}, head ${head}, and draw ${name}`
         : `Draw ${name}`;
       cell.textContent = sayRun("amount", { value, unit: units[name] });
-      chip.setAttribute("aria-label", several ? said : `${said}, now ${cell.textContent}`);
+      chip.ariaLabel = several ? said : `${said}, now ${cell.textContent}`;
       chip.title = said;
     });
   }

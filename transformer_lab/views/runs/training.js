@@ -48,17 +48,17 @@ class TrainingViewer extends BaseViewer {
       sentence: () => model.get("_sentence"),
     });
     this.step = null;
-    this.headline = element("p", { class: "tl-sentence", role: "status", "data-part": "headline" });
-    this.bar = element("div", { class: "tl-done" });
+    this.headline = element("p.tl-sentence#headline", { role: "status" });
+    this.bar = element("div.tl-done");
     this.progress = element(
-      "div",
-      { class: "tl-progress", role: "progressbar", "aria-label": "Steps done", "aria-valuemin": 0 },
+      "div.tl-progress",
+      { role: "progressbar", "aria-label": "Steps done", "aria-valuemin": 0 },
       this.bar,
     );
-    this.numbers = element("div", { class: "tl-figures", "data-part": "figures" });
-    this.canvas = element("canvas", { role: "img", "data-part": "curve" });
-    this.point = element("p", { class: "tl-hint", "data-part": "point" });
-    this.heads = element("div", { class: "tl-heads" });
+    this.numbers = element("div.tl-figures#figures");
+    this.canvas = element("canvas#curve", { role: "img" });
+    this.point = element("p.tl-hint#point");
+    this.heads = element("div.tl-heads");
     this.scrubber = new Scrubber(this.shell, model, signal);
     root.append(
       this.shell.header,
@@ -113,7 +113,7 @@ class TrainingViewer extends BaseViewer {
     this.headline.textContent = HEADLINES[status.state](status);
     this.numbers.replaceChildren(
       ...figures(status).flatMap(([name, value]) => [
-        element("div", {}, element("span", { class: "tl-quiet" }, name), element("b", {}, value)),
+        element("div", element("span.tl-quiet", name), element("b", value)),
       ]),
     );
     const share = status.steps ? status.step / status.steps : 0;
@@ -143,10 +143,7 @@ class TrainingViewer extends BaseViewer {
         200,
       );
       const [last, loss] = this.train.slice(-2);
-      this.canvas.setAttribute(
-        "aria-label",
-        `Loss up to step ${last}, now ${loss.toFixed(2)} nats a token.`,
-      );
+      this.canvas.ariaLabel = `Loss up to step ${last}, now ${loss.toFixed(2)} nats a token.`;
     }
     this.#point();
   }
@@ -167,10 +164,8 @@ class TrainingViewer extends BaseViewer {
   }
 
   pictures() {
-    const {
-      scrubber: { loss, course },
-      viewer,
-    } = this;
+    const { viewer } = this;
+    const { loss, course } = this.scrubber;
     const heads = viewer
       ? [
           { thumbnails: viewer.heads.thumbnails, title: "Every head" },

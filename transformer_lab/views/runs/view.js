@@ -15,7 +15,7 @@ class RunViewer extends BaseViewer {
       sentence: () => this.said,
     });
     this.scrubber = new Scrubber(this.shell, model, signal);
-    this.heads = element("div", { class: "tl-heads" });
+    this.heads = element("div.tl-heads");
     root.append(this.shell.header, this.shell.message, this.scrubber.root, this.heads);
     this.shell.watch(["_steps", "_scores", "_measures"], () => this.scrubber.renew());
   }

@@ -14,12 +14,7 @@ export class Answers {
   constructor(shell, how) {
     this.shell = shell;
     this.how = how;
-    this.busy = element("p", {
-      class: "tl-hint",
-      "data-part": "busy",
-      role: "status",
-      hidden: true,
-    });
+    this.busy = element("p.tl-hint#busy", { role: "status", hidden: true });
     this.waiting = new Waiting(this.busy);
     /** @type {Map<string, T>} */
     this.known = new Map();

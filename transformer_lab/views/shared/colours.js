@@ -1,5 +1,6 @@
 // Colours: maps for weights, sixteen head colours, and which theme is in force.
 
+import { listen } from "./dom.js";
 import viewPalette from "./palette.json" with { type: "json" };
 
 /** Every colour of the views; see colours.py. */
@@ -113,13 +114,9 @@ export function themeOf(element) {
  * @param {AbortSignal} signal
  */
 export function onThemeChange(view, changed, signal) {
-  view.addEventListener(
-    "transitionend",
-    (event) => {
-      if (event.target === view && event.propertyName === "background-color") changed();
-    },
-    { signal },
-  );
+  listen(view, "transitionend", signal, (event) => {
+    if (event.target === view && event.propertyName === "background-color") changed();
+  });
   const observer = new MutationObserver(changed);
   for (const element of [document.documentElement, document.body]) {
     if (element) observer.observe(element, { attributes: true, attributeFilter: THEME_ATTRIBUTES });

@@ -14,31 +14,24 @@ import { element, taken } from "./dom.js";
  * @param {boolean} [options.quiet] whether the label is for screen readers only
  */
 export function radioGroup({ label, choices, chosen, choose, part, quiet }) {
-  const group = element("div", {
-    role: "radiogroup",
-    "aria-label": label,
-    class: "tl-group",
-    "data-part": part,
-  });
-  if (!quiet) group.append(element("span", { class: "tl-label", "aria-hidden": "true" }, label));
+  const group = element(`div.tl-group#${part}`, { role: "radiogroup", "aria-label": label });
+  if (!quiet) group.append(element("span.tl-label", { "aria-hidden": "true" }, label));
   const chips = choices.map(({ value, text, name, colour }) => {
     const on = value === chosen;
     const chip = element(
-      "button",
+      "button.tl-chip",
       {
-        type: "button",
         role: "radio",
-        class: "tl-chip",
         "aria-checked": String(on),
         "aria-label": name,
         title: name,
         tabindex: on ? 0 : -1,
         "data-value": String(value),
+        click: () => choose(value),
       },
-      ...(colour ? [element("span", { class: "tl-dot", style: `background:${colour}` })] : []),
+      colour && element("span.tl-dot", { style: `background:${colour}` }),
       text,
     );
-    chip.addEventListener("click", () => choose(value));
     return chip;
   });
   group.append(...chips);
@@ -68,8 +61,8 @@ export function radioGroup({ label, choices, chosen, choose, part, quiet }) {
 
 /** @param {string} text @param {string} part @param {(on: boolean) => void} change @param {string} [title] */
 export function checkbox(text, part, change, title) {
-  const box = element("input", { type: "checkbox", "data-part": part });
-  const root = element("label", { class: "tl-check", title }, box, text);
+  const box = element(`input#${part}`, { type: "checkbox" });
+  const root = element("label.tl-check", { title }, box, text);
   box.addEventListener("change", () => change(box.checked));
   return { root, set: (on) => (box.checked = on) };
 }
@@ -77,22 +70,20 @@ export function checkbox(text, part, change, title) {
 /** @param {string} text @param {string} part @param {() => void} press @param {string} [title] */
 export function button(text, part, press, title) {
   const made = element(
-    "button",
-    { type: "button", class: "tl-button", "data-part": part, title, "aria-label": title },
+    `button.tl-button#${part}`,
+    { title, "aria-label": title, click: press },
     text,
   );
-  made.addEventListener("click", press);
   return made;
 }
 
 /** @param {string} label @param {string} part @param {{value: string, text: string}[]} choices @param {(value: string) => void} change */
 export function menu(label, part, choices, change) {
   const select = element(
-    "select",
-    { class: "tl-menu", "data-part": part, "aria-label": label, title: label },
-    ...choices.map(({ value, text }) => element("option", { value }, text)),
+    `select.tl-menu#${part}`,
+    { "aria-label": label, title: label, change: () => change(select.value) },
+    choices.map(({ value, text }) => element("option", { value }, text)),
   );
-  select.addEventListener("change", () => change(select.value));
   return { root: select, set: (value) => (select.value = value) };
 }
 
@@ -104,23 +95,25 @@ export function menu(label, part, choices, change) {
  * @param {...Node} children
  */
 export function popover(text, part, title, ...children) {
-  const summary = element(
-    "summary",
-    { class: "tl-button", "data-part": part, title, "aria-label": title },
-    text,
+  const summary = element(`summary.tl-button#${part}`, { title, "aria-label": title }, text);
+  const popped = element("div.tl-popped", children);
+  const root = element(
+    "details.tl-popover",
+    {
+      toggle: () => root.open && keepInside(popped),
+      keydown: (event) => {
+        if (event.key !== "Escape" || !root.open) return;
+        event.stopPropagation();
+        root.open = false;
+        summary.focus();
+      },
+      focusout: (event) => {
+        if (event.relatedTarget && !root.contains(event.relatedTarget)) root.open = false;
+      },
+    },
+    summary,
+    popped,
   );
-  const popped = element("div", { class: "tl-popped" }, ...children);
-  const root = element("details", { class: "tl-popover" }, summary, popped);
-  root.addEventListener("toggle", () => root.open && keepInside(popped));
-  root.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || !root.open) return;
-    event.stopPropagation();
-    root.open = false;
-    summary.focus();
-  });
-  root.addEventListener("focusout", (event) => {
-    if (event.relatedTarget && !root.contains(event.relatedTarget)) root.open = false;
-  });
   return root;
 }
 
@@ -166,9 +159,8 @@ export function stepped({ label, part, count, chosen, text, choose }) {
     return made;
   };
   return element(
-    "div",
-    { class: "tl-group tl-tokens" },
-    element("span", { class: "tl-label", "aria-hidden": "true" }, label),
+    "div.tl-group.tl-tokens",
+    element("span.tl-label", { "aria-hidden": "true" }, label),
     step("◀", -1),
     select.root,
     step("▶", 1),
@@ -203,22 +195,15 @@ export function putAnew(bar, children) {
  */
 export function slider({ label, part, values, value, change, text = String, title }) {
   let stops = values;
-  const shown = element("output", { class: "tl-slider-value" });
-  const input = element("input", {
+  const shown = element("output.tl-slider-value");
+  const input = element(`input#${part}`, {
     type: "range",
     min: 0,
     step: 1,
     "aria-label": label,
-    "data-part": part,
     title,
   });
-  const root = element(
-    "label",
-    { class: "tl-slider", title },
-    element("span", { class: "tl-label" }, label),
-    input,
-    shown,
-  );
+  const root = element("label.tl-slider", { title }, element("span.tl-label", label), input, shown);
   const say = (at) => {
     const said = text(stops[at]);
     shown.textContent = said;

@@ -3,19 +3,27 @@
 
 /**
  * Make an element.
- * @param {string} tag
- * @param {Record<string, string | number | boolean | null | undefined>} [attributes] true sets an
- *   empty attribute; false, null and undefined leave it out
- * @param {...(Node | string)} children strings become text
+ * @param {string} what its tag, its classes and its name in the page: "p.tl-hint#note" is a p of class tl-hint, with
+ *   data-part="note"
+ * @param {...any} content attributes may come first: true sets an empty one; false, null and undefined leave it out; a
+ *   function hears of the event of that name. Then children: strings become text, what is in lists follows in its
+ *   order, and what is empty is left out
  * @returns {any}
  */
-export function element(tag, attributes = {}, ...children) {
+export function element(what, ...content) {
+  const [, tag, classes, part] = /** @type {string[]} */ (what.match(/^(\w+)([^#]*)#?(.*)$/));
   const made = document.createElement(tag);
+  const { class: more, ...attributes } = content[0]?.constructor === Object ? content.shift() : {};
+  const look = [...classes.split("."), more].filter(Boolean).join(" ");
+  if (look) made.className = look;
+  if (part) made.dataset.part = part;
+  if (tag === "button") made.setAttribute("type", "button");
   for (const [name, value] of Object.entries(attributes)) {
-    if (value === false || value === null || value === undefined) continue;
-    made.setAttribute(name, value === true ? "" : String(value));
+    if (typeof value === "function") made.addEventListener(name, value);
+    else if (value !== false && value !== null && value !== undefined)
+      made.setAttribute(name, value === true ? "" : String(value));
   }
-  made.append(...children);
+  made.append(...content.flat(Infinity).filter(Boolean));
   return made;
 }
 
@@ -200,15 +208,14 @@ export async function copyText(text) {
 
 /** What is said of what is on view. */
 export const sentencePart = (part = "sentence") =>
-  element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": part });
+  element(`p.tl-sentence#${part}`, { role: "status", "aria-live": "polite" });
 
 /** A picture that keys work on. @param {string} part @param {string} [look] */
 export const picturePart = (part, look) =>
-  element("canvas", { role: "application", tabindex: 0, class: look, "data-part": part });
+  element(`canvas#${part}`, { role: "application", tabindex: 0, class: look });
 
 /** @param {string} part */
-export const legendPart = (part = "legend") =>
-  element("div", { class: "tl-legend", "data-part": part });
+export const legendPart = (part = "legend") => element(`div.tl-legend#${part}`);
 
 /** A panel below its title. @param {string} name @param {string} title @param {Node | string} hint @param {...(Node | string)} content */
 export const panelPart = (name, title, hint, ...content) =>
@@ -216,30 +223,45 @@ export const panelPart = (name, title, hint, ...content) =>
     "section",
     { class: `tl-panel tl-panel-${name}`, "aria-label": title },
     element(
-      "p",
-      { class: "tl-heading" },
-      element("b", {}, title),
+      "p.tl-heading",
+      element("b", title),
       " ",
-      typeof hint === "string" ? element("span", { class: "tl-quiet" }, hint) : hint,
+      typeof hint === "string" ? element("span.tl-quiet", hint) : hint,
     ),
-    ...content,
+    content,
   );
 
 /** The head and the body of a table. @param {(string | Node)[]} names @param {Node[]} rows */
 export const tableParts = (names, rows) => [
   element(
     "thead",
-    {},
-    element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name))),
+    element(
+      "tr",
+      names.map((name) => element("th", { scope: "col" }, name)),
+    ),
   ),
-  element("tbody", {}, ...rows),
+  element("tbody", rows),
 ];
+
+/**
+ * A row of a table: attributes may come first, then its name and its cells. What is no cell yet becomes one; a list of
+ * cells is taken apart, and false and null are left out.
+ * @param {...any} content
+ */
+export function rowPart(...content) {
+  const attributes = content[0]?.constructor === Object ? content.shift() : {};
+  const [name, ...cells] = content;
+  const isCell = (part) => part.tagName === "TD";
+  const cellsOf = (part) => ([part].flat().every(isCell) ? part : element("td", part));
+  const shown = cells.filter((part) => part !== false && part !== null).map(cellsOf);
+  return element("tr", attributes, element("th", { scope: "row" }, name), shown);
+}
 
 /** A share as a bar. @param {number} share 0 … 1 @param {string} look @param {string} [colour] */
 export const barPart = (share, look, colour) =>
   element(
-    "span",
-    { class: "tl-stripe", "aria-hidden": "true" },
+    "span.tl-stripe",
+    { "aria-hidden": "true" },
     element("span", {
       class: `tl-fill ${look}`,
       style: `width:${Math.max(0, Math.min(100, 100 * share)).toFixed(1)}%${colour ? `;background:${colour}` : ""}`,
@@ -275,6 +297,18 @@ export function moveOf(event) {
 }
 
 /**
+ * Hear of events for as long as a view is there.
+ * @param {EventTarget} target
+ * @param {string} names with spaces between them
+ * @param {AbortSignal} signal
+ * @param {(event: any) => any} heard
+ * @param {{capture?: boolean, passive?: boolean}} [how]
+ */
+export function listen(target, names, signal, heard, how = {}) {
+  for (const name of names.split(" ")) target.addEventListener(name, heard, { signal, ...how });
+}
+
+/**
  * What a pointer means.
  * @template T
  * @param {HTMLElement} target
@@ -284,16 +318,12 @@ export function moveOf(event) {
  */
 export function hearPointer(target, at, on, signal) {
   const under = (/** @type {MouseEvent} */ event) => at(...pointWithin(event, target));
-  target.addEventListener("pointermove", (event) => on.hover?.(under(event)), { signal });
-  target.addEventListener("pointerleave", () => on.hover?.(null), { signal });
-  target.addEventListener(
-    "click",
-    (event) => {
-      const spot = under(event);
-      if (spot !== null && spot !== undefined) on.pick?.(spot);
-    },
-    { signal },
-  );
+  listen(target, "pointermove", signal, (event) => on.hover?.(under(event)));
+  listen(target, "pointerleave", signal, () => on.hover?.(null));
+  listen(target, "click", signal, (event) => {
+    const spot = under(event);
+    if (spot !== null && spot !== undefined) on.pick?.(spot);
+  });
 }
 
 /** @param {any} model @param {string[]} names of its messages, such as "change:layer" @param {(...values: any[]) => void} heard @param {AbortSignal} signal */

@@ -188,7 +188,7 @@ export class SaveMenu {
       ),
     );
     const python = this.alone
-      ? [element("p", { class: "tl-hint" }, "SVG and NPZ are made by Python: view.save(path)")]
+      ? [element("p.tl-hint", "SVG and NPZ are made by Python: view.save(path)")]
       : [];
     this.element = popover("Save", "save", "Save what is on view", ...choices, ...python);
     this.element.classList.add("tl-save");

@@ -1,7 +1,7 @@
 // The head of a view: its title, what can be copied and saved, and what has to be said.
 
 import { button } from "./controls.js";
-import { copyText, element, taken, tokenElement } from "./dom.js";
+import { copyText, element, taken, tokenElement, listen } from "./dom.js";
 import { SaveMenu } from "./files.js";
 import { Presentation } from "./present.js";
 import { hasAddress, linkTo } from "../pages/link.js";
@@ -26,14 +26,9 @@ export class Header {
     this.root = root;
     this.requests = requests;
     this.does = does;
-    this.subtitle = element("span", { class: "tl-quiet" });
-    this.copied = element("span", { class: "tl-quiet", role: "status" });
-    this.message = element("p", {
-      class: "tl-message",
-      role: "alert",
-      "data-part": "message",
-      hidden: true,
-    });
+    this.subtitle = element("span.tl-quiet");
+    this.copied = element("span.tl-quiet", { role: "status" });
+    this.message = element("p.tl-message#message", { role: "alert", hidden: true });
     this.save = new SaveMenu(model, root, requests, { ...does, say: (text) => this.say(text) });
     this.presentation = new Presentation(root, redraw);
     const present = button(
@@ -48,11 +43,11 @@ export class Header {
       taken(event);
       this.#present(present);
     };
-    root.addEventListener("keydown", leave, { signal });
-    window.addEventListener("keydown", leave, { signal });
+    listen(root, "keydown", signal, leave);
+    listen(window, "keydown", signal, leave);
     this.actions = element(
-      "div",
-      { class: "tl-actions", hidden: Boolean(does.within) },
+      "div.tl-actions",
+      { hidden: Boolean(does.within) },
       this.copied,
       button(
         "Copy as Python",
@@ -60,26 +55,22 @@ export class Header {
         () => this.#copy(),
         does.copies ?? "Copy what makes this view as Python",
       ),
-      ...(hasAddress(model)
-        ? [
-            button(
-              "Copy link",
-              "link",
-              () => this.#link(),
-              "Copy an address that opens this page as you see it",
-            ),
-          ]
-        : []),
+      hasAddress(model) &&
+        button(
+          "Copy link",
+          "link",
+          () => this.#link(),
+          "Copy an address that opens this page as you see it",
+        ),
       present,
       this.save.element,
     );
     this.element = element(
-      "header",
-      { class: "tl-top" },
+      "header.tl-top",
       element(
         model.get("_saved") && !does.within ? "h1" : "div",
         { class: "tl-title" },
-        element("b", {}, tokenElement(does.title ?? model.get("_title"))),
+        element("b", tokenElement(does.title ?? model.get("_title"))),
         " ",
         this.subtitle,
       ),
@@ -97,7 +88,7 @@ export class Header {
     this.presentation.toggle();
     made.setAttribute("aria-pressed", String(this.presentation.on));
     made.textContent = this.presentation.on ? "Stop presenting" : "Present";
-    made.setAttribute("aria-label", made.textContent);
+    made.ariaLabel = made.textContent;
     for (const open of this.root.querySelectorAll("details[open]"))
       /** @type {HTMLDetailsElement} */ (open).open = false;
   }

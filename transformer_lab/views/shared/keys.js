@@ -1,6 +1,8 @@
 // Whose a key is. A notebook hears keys at the document, before any element of the page does: with the
 // focus on plain text of a view, X cut the cell. In a view every plain key is the view's or nobody's.
 
+import { listen } from "./dom.js";
+
 const SUPPRESS = "data-lm-suppress-shortcuts"; // JupyterLab (Lumino) takes no key of an element that has it
 
 /** @param {Element} target */
@@ -33,17 +35,11 @@ export function keepKeys(root, signal) {
     },
     { signal, capture: true },
   );
-  root.addEventListener(
-    "keydown",
-    (event) => {
-      if (isOurs(event) && event.key !== "Escape") event.stopPropagation();
-    },
-    { signal },
-  );
-  // JupyterLab extends its selection of cells at a click with Shift; X would then cut them all.
-  root.addEventListener("mousedown", (event) => event.shiftKey && event.stopPropagation(), {
-    signal,
+  listen(root, "keydown", signal, (event) => {
+    if (isOurs(event) && event.key !== "Escape") event.stopPropagation();
   });
+  // JupyterLab extends its selection of cells at a click with Shift; X would then cut them all.
+  listen(root, "mousedown", signal, (event) => event.shiftKey && event.stopPropagation());
   keepFocus(root, signal);
   hearNoResting(root, signal);
 }
@@ -76,18 +72,14 @@ function hearNoResting(root, signal) {
  * @param {AbortSignal} signal
  */
 export function leaveByEscape(root, signal) {
-  root.addEventListener(
-    "keydown",
-    (event) => {
-      if (event.key !== "Escape" || !isOurs(event)) return;
-      const taken = event.cancelBubble;
-      event.stopPropagation();
-      if (taken) return;
-      const around = /** @type {HTMLElement | null} */ (root.parentElement?.closest("[tabindex]"));
-      around?.focus({ preventScroll: true });
-    },
-    { signal },
-  );
+  listen(root, "keydown", signal, (event) => {
+    if (event.key !== "Escape" || !isOurs(event)) return;
+    const taken = event.cancelBubble;
+    event.stopPropagation();
+    if (taken) return;
+    const around = /** @type {HTMLElement | null} */ (root.parentElement?.closest("[tabindex]"));
+    around?.focus({ preventScroll: true });
+  });
 }
 
 /** A button that has done its work is often disabled, or gone, and the focus would fall to the page. @param {HTMLElement} root @param {AbortSignal} signal */
@@ -104,23 +96,17 @@ function keepFocus(root, signal) {
     last = null;
     if (lost) root.focus({ preventScroll: true });
   };
-  root.addEventListener("focusin", (event) => (last = /** @type {Element} */ (event.target)), {
-    signal,
+  listen(root, "focusin", signal, (event) => (last = /** @type {Element} */ (event.target)));
+  listen(root, "focusout", signal, (event) => {
+    const left = event.target;
+    if (event.relatedTarget) last = null;
+    else
+      setTimeout(() => {
+        check();
+        if (last === left && isUnseen(last)) giveBack();
+        if (last === left && document.hasFocus()) last = null; // the reader went elsewhere
+      });
   });
-  root.addEventListener(
-    "focusout",
-    (event) => {
-      const left = event.target;
-      if (event.relatedTarget) last = null;
-      else
-        setTimeout(() => {
-          check();
-          if (last === left && isUnseen(last)) giveBack();
-          if (last === left && document.hasFocus()) last = null; // the reader went elsewhere
-        });
-    },
-    { signal },
-  );
   const observer = new MutationObserver(check);
   observer.observe(root, {
     subtree: true,

@@ -2,7 +2,7 @@
 // that have the same link. In a rendered notebook each view has a frame of its own; there the page
 // around the frames passes the word on.
 
-import { hearChanges } from "./dom.js";
+import { hearChanges, listen } from "./dom.js";
 
 const EVENT = "transformer-lab-selection";
 const LINKED = ["kind", "layer", "head", "selected"];
@@ -67,22 +67,14 @@ export function linked(model, signal, onHover) {
     if (!listening) tell({});
   };
   hearChanges(model, LINKED, changed, signal);
-  document.addEventListener(
-    EVENT,
-    (event) => {
-      const { from, message } = /** @type {CustomEvent} */ (event).detail;
-      if (from !== me) hear(message);
-    },
-    { signal },
-  );
+  listen(document, EVENT, signal, (event) => {
+    const { from, message } = /** @type {CustomEvent} */ (event).detail;
+    if (from !== me) hear(message);
+  });
   if (frame) {
-    window.addEventListener(
-      "message",
-      (event) => {
-        if (event.source === window.parent) hear(event.data?.transformerLabSelection);
-      },
-      { signal },
-    );
+    listen(window, "message", signal, (event) => {
+      if (event.source === window.parent) hear(event.data?.transformerLabSelection);
+    });
   }
   return {
     hover: (spot) => tell({ hover: spot && { query: spot.query ?? null, key: spot.key ?? null } }),

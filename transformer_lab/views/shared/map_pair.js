@@ -1,7 +1,7 @@
 // Two maps of one size beside each other, and their difference: one cell is pointed at and one is chosen in all.
 
 import { colourTable } from "./colours.js";
-import { element, legendPart, moveOf, picturePart, taken, within } from "./dom.js";
+import { element, legendPart, moveOf, picturePart, taken, within, listen } from "./dom.js";
 import { highest, legend, scaleEnd } from "../heads/scale.js";
 import { Pointed } from "./linked.js";
 import { short } from "./messages.js";
@@ -42,11 +42,14 @@ export class MapPair {
         },
         signal,
       );
-      const caption = element("figcaption", {});
-      canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
-      return { part, canvas, map, caption, figure: element("figure", {}, caption, canvas) };
+      const caption = element("figcaption");
+      listen(canvas, "keydown", signal, (event) => this.#key(event));
+      return { part, canvas, map, caption, figure: element("figure", caption, canvas) };
     });
-    this.box = element("div", { class: "tl-pairs" }, ...this.maps.map(({ figure }) => figure));
+    this.box = element(
+      "div.tl-pairs",
+      this.maps.map(({ figure }) => figure),
+    );
   }
 
   /** The chosen pair. */
@@ -154,10 +157,7 @@ export class MapPair {
       draw(one, i, cell);
       one.caption.textContent = scene.captions[i];
       one.map.mark(spot(this.pointed.spot), spot(this.selected));
-      one.canvas.setAttribute(
-        "aria-label",
-        `${scene.captions[i]}: ${rows.length} queries by ${keys.length} keys. ${scene.text} Arrow keys move, Enter locks, Escape releases.`,
-      );
+      one.canvas.ariaLabel = `${scene.captions[i]}: ${rows.length} queries by ${keys.length} keys. ${scene.text} Arrow keys move, Enter locks, Escape releases.`;
     });
     this.legends.weight.replaceChildren(...legend(sequential, end, false, false));
     this.legends.difference.replaceChildren(...legend(diverging, scale, false, false, true));

@@ -1,6 +1,6 @@
 // How a view comes to stand on a page; the last line of every view's module.
 
-import { afterPaint, element, hearOf } from "./dom.js";
+import { afterPaint, element, hearOf, listen } from "./dom.js";
 import { chosenHere, hasAddress, readLink } from "../pages/link.js";
 import { keepKeys, leaveByEscape } from "./keys.js";
 import { Standby } from "../pages/standby.js";
@@ -32,12 +32,7 @@ async function followLink(model, viewer) {
 
 /** The line that says that Python does not answer, above what else is said. @param {Standby} model @param {HTMLElement} root @param {AbortSignal} signal */
 function standbyLine(model, root, signal) {
-  const line = element("p", {
-    class: "tl-hint",
-    role: "status",
-    "data-part": "standby",
-    hidden: true,
-  });
+  const line = element("p.tl-hint#standby", { role: "status", hidden: true });
   const message = root.querySelector("[data-part=message]");
   if (message) message.before(line);
   else root.prepend(line);
@@ -67,9 +62,7 @@ export function mounted(Viewer, folder) {
       leaveByEscape(root, ended.signal);
       if (hasAddress(model)) {
         await followLink(model, viewer);
-        window.addEventListener("hashchange", () => followLink(model, viewer), {
-          signal: ended.signal,
-        });
+        listen(window, "hashchange", ended.signal, () => followLink(model, viewer));
       }
       await afterPaint();
       root.dataset.ready = "1";

@@ -69,7 +69,7 @@ export class OverlayViewer extends BaseViewer {
     );
     this.every = this.heads.canvas;
     this.every.classList.add("tl-every");
-    this.everyBox = element("div", { class: "tl-every-box" }, this.heads.root);
+    this.everyBox = element("div.tl-every-box", this.heads.root);
     this.fade = slider({
       label: over,
       part: "fade",
@@ -79,7 +79,7 @@ export class OverlayViewer extends BaseViewer {
       change: (fade) => this.shell.set({ fade }),
     });
     this.legend = legendPart();
-    this.note = element("p", { class: "tl-hint", "data-part": "note" }, model.get("_note"));
+    this.note = element("p.tl-hint#note", model.get("_note"));
     this.note.hidden = !model.get("_note");
     this.link = linked(model, signal, (spot) => this.heard(spot));
     hearChanges(model, ["selected"], () => this.look(), signal);
@@ -109,13 +109,9 @@ export class OverlayViewer extends BaseViewer {
    * @param {{layer: number, head: number}[]} [shown.also] further heads that are chosen
    */
   drawHeads({ paint, off, every, also = [] }) {
-    const {
-      heads,
-      columns,
-      shape: { counts, aspect, widest },
-      shell: { inks },
-      at,
-    } = this;
+    const { heads, columns, at } = this;
+    const { counts, aspect, widest } = this.shape;
+    const { inks } = this.shell;
     const most = Math.max(...every.flat().map((x) => Math.abs(x ?? 0)), 0);
     const grid = { layers: counts.length, heads: columns, width: 1, height: 1, counts };
     heads.paint(grid, this.everyBox.clientWidth - 12, inks, {

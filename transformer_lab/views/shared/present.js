@@ -10,7 +10,7 @@ export class Presentation {
   constructor(root, redraw) {
     this.root = root;
     this.redraw = redraw;
-    this.choice = element("nav", { class: "tl-presented", "aria-label": "Panels" });
+    this.choice = element("nav.tl-presented", { "aria-label": "Panels" });
   }
 
   get on() {

@@ -1,6 +1,6 @@
 // Sentences that can be used: a term explains itself, and a head or a token that is named can be chosen.
 
-import { element } from "./dom.js";
+import { element, listen } from "./dom.js";
 import { messages } from "./messages.js";
 
 const sayShared = messages();
@@ -59,13 +59,8 @@ function termButton(text, explained) {
   if (explained.has(term)) return null;
   explained.add(term);
   return element(
-    "button",
-    {
-      type: "button",
-      class: "tl-term",
-      "data-term": term,
-      "aria-label": `${text}: ${sayShared("term", { term })}`,
-    },
+    "button.tl-term",
+    { "data-term": term, "aria-label": `${text}: ${sayShared("term", { term })}` },
     text,
   );
 }
@@ -76,11 +71,7 @@ function tokenButton(text, token, which, tokens) {
   const number = [...which].map((digit) => "₀₁₂₃₄₅₆₇₈₉".indexOf(digit)).join("");
   const at = number ? same[Number(number) - 1] : same.length === 1 ? same[0] : undefined;
   if (at === undefined) return null;
-  return element(
-    "button",
-    { type: "button", class: "tl-named", title: "Choose this token", "data-token": at },
-    text,
-  );
+  return element("button.tl-named", { title: "Choose this token", "data-token": at }, text);
 }
 
 /** @param {string} text @param {string | undefined} kind @param {number} layer @param {number} head @param {HeadPlace | null} here */
@@ -88,15 +79,8 @@ function headButton(text, kind, layer, head, here) {
   if (!here || (here.layer === layer && here.head === head && (!kind || kind === here.kind)))
     return null;
   return element(
-    "button",
-    {
-      type: "button",
-      class: "tl-named",
-      title: "Choose this head",
-      "data-layer": layer,
-      "data-head": head,
-      "data-kind": kind ?? "",
-    },
+    "button.tl-named",
+    { title: "Choose this head", "data-layer": layer, "data-head": head, "data-kind": kind ?? "" },
     text,
   );
 }
@@ -114,8 +98,8 @@ export class Prose {
   /** @param {HTMLElement} root @param {AbortSignal} signal @param {(named: HeadPlace | {token: number}) => void} choose */
   constructor(root, signal, choose) {
     this.root = root;
-    this.tip = element("div", { class: "tl-tip", role: "tooltip", hidden: true });
-    const on = (name, heard) => root.addEventListener(name, heard, { signal });
+    this.tip = element("div.tl-tip", { role: "tooltip", hidden: true });
+    const on = (name, heard) => listen(root, name, signal, heard);
     const term = (event) => /** @type {HTMLElement | null} */ (event.target.closest?.(".tl-term"));
     for (const name of ["pointerover", "focusin"]) on(name, (event) => this.#show(term(event)));
     for (const name of ["pointerout", "focusout"])

@@ -1,6 +1,6 @@
 // How high a view may be, so that all of it is on one screen.
 
-import { zoomOf } from "./dom.js";
+import { zoomOf, listen } from "./dom.js";
 
 const LOWEST = 560;
 const HIGHEST = 1000;
@@ -48,7 +48,7 @@ export function keepHeight(root, signal, changed, above = () => 0) {
     changed();
   };
   set();
-  window.addEventListener("resize", set, { signal });
+  listen(window, "resize", signal, set);
   const observer = new ResizeObserver(set);
   observer.observe(root);
   signal.addEventListener("abort", () => observer.disconnect());

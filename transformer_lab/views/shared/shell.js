@@ -160,15 +160,11 @@ export function colourLegend(table, name, ticks) {
     ),
   );
   return [
-    element("span", { class: "tl-quiet" }, name),
+    element("span.tl-quiet", name),
     element(
-      "div",
-      { class: "tl-scale" },
-      element("div", {
-        class: "tl-ramp",
-        style: `background:linear-gradient(to right, ${stops.join(",")})`,
-      }),
-      element("div", { class: "tl-ticks" }, ...texts),
+      "div.tl-scale",
+      element("div.tl-ramp", { style: `background:linear-gradient(to right, ${stops.join(",")})` }),
+      element("div.tl-ticks", texts),
     ),
   ];
 }

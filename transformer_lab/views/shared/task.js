@@ -18,9 +18,9 @@ export class Task {
     this.changed = changed;
     /** @type {object | null} */
     this.turn = null;
-    this.bar = element("progress", { "aria-label": "Progress", "data-part": "progress" });
+    this.bar = element("progress#progress", { "aria-label": "Progress" });
     this.words = element("span", { role: "status" });
-    this.root = element("p", { class: "tl-hint tl-task", hidden: true }, this.bar, this.words);
+    this.root = element("p.tl-hint.tl-task", { hidden: true }, this.bar, this.words);
     button.addEventListener("click", () => (this.turn ? this.stop() : this.start()));
   }
 
@@ -56,6 +56,6 @@ export class Task {
   /** What the button says. @param {string} text while nothing runs */
   label(text) {
     this.button.textContent = this.runs ? "Stop" : text;
-    this.button.setAttribute("aria-label", this.runs ? `Stop: ${this.button.title}` : text);
+    this.button.ariaLabel = this.runs ? `Stop: ${this.button.title}` : text;
   }
 }

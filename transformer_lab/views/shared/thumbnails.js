@@ -2,7 +2,7 @@
 // view paints.
 
 import { packedPalette, paintBlocked } from "./colours.js";
-import { element, pixelRatio, pointWithin, sizedContext, taken } from "./dom.js";
+import { element, pixelRatio, pointWithin, sizedContext, taken, listen } from "./dom.js";
 
 const LARGEST_THUMB = 54;
 const SMALLEST_PITCH = 5;
@@ -129,20 +129,15 @@ export class Thumbnails {
     tell = (layer, head) => `Layer ${layer}, head ${head}: click to see it large`,
     part = "thumbnails",
   ) {
-    this.canvas = element("canvas", {
-      class: "tl-thumbs",
-      role: "application",
-      tabindex: 0,
-      "data-part": part,
-    });
-    this.mark = element("div", { class: "tl-mark", "aria-hidden": "true" });
-    this.point = element("div", { class: "tl-mark tl-point", "aria-hidden": "true", hidden: true });
-    this.rows = element("div", { class: "tl-row-names", "aria-hidden": "true" });
-    this.columns = element("div", { class: "tl-column-names", "aria-hidden": "true" });
+    this.canvas = element(`canvas.tl-thumbs#${part}`, { role: "application", tabindex: 0 });
+    this.mark = element("div.tl-mark", { "aria-hidden": "true" });
+    this.point = element("div.tl-mark.tl-point", { "aria-hidden": "true", hidden: true });
+    this.rows = element("div.tl-row-names", { "aria-hidden": "true" });
+    this.columns = element("div.tl-column-names", { "aria-hidden": "true" });
     /** What stands beside rows and above columns. @type {Map<HTMLElement, string>} */
     this.named = new Map();
-    this.stack = element("div", { class: "tl-stack" }, this.canvas, this.mark, this.point);
-    this.root = element("div", { class: "tl-grid" }, this.columns, this.rows, this.stack);
+    this.stack = element("div.tl-stack", this.canvas, this.mark, this.point);
+    this.root = element("div.tl-grid", this.columns, this.rows, this.stack);
     const at = (event) => {
       if (!this.grid) return null;
       const [x, y] = pointWithin(event, this.canvas);
@@ -150,52 +145,36 @@ export class Thumbnails {
       const [column, row] = [Math.floor(x / across), Math.floor(y / down)];
       return headAtCell(column, row, this.grid, this.size);
     };
-    this.canvas.addEventListener(
-      "click",
-      (event) => {
-        const spot = at(event);
-        if (spot) choose(spot.layer, spot.head, event);
-      },
-      { signal },
-    );
-    this.canvas.addEventListener(
-      "pointermove",
-      (event) => {
-        const spot = at(event);
-        this.point.hidden = !spot;
-        this.canvas.title = spot ? tell(spot.layer, spot.head) : "";
-        if (spot) this.#place(this.point, spot.layer, spot.head);
-      },
-      { signal },
-    );
-    this.canvas.addEventListener("pointerleave", () => (this.point.hidden = true), { signal });
-    this.canvas.addEventListener(
-      "keydown",
-      (event) => {
-        const step = {
-          ArrowUp: [0, -1],
-          ArrowDown: [0, 1],
-          ArrowLeft: [-1, 0],
-          ArrowRight: [1, 0],
-        }[event.key];
-        if (!step || !this.grid) return;
-        taken(event);
-        const next = this.#next(step[0], step[1]);
-        Object.assign(this, next); // the next key may come before this one is drawn
-        choose(next.layer, next.head, event);
-      },
-      { signal },
-    );
+    listen(this.canvas, "click", signal, (event) => {
+      const spot = at(event);
+      if (spot) choose(spot.layer, spot.head, event);
+    });
+    listen(this.canvas, "pointermove", signal, (event) => {
+      const spot = at(event);
+      this.point.hidden = !spot;
+      this.canvas.title = spot ? tell(spot.layer, spot.head) : "";
+      if (spot) this.#place(this.point, spot.layer, spot.head);
+    });
+    listen(this.canvas, "pointerleave", signal, () => (this.point.hidden = true));
+    listen(this.canvas, "keydown", signal, (event) => {
+      const step = {
+        ArrowUp: [0, -1],
+        ArrowDown: [0, 1],
+        ArrowLeft: [-1, 0],
+        ArrowRight: [1, 0],
+      }[event.key];
+      if (!step || !this.grid) return;
+      taken(event);
+      const next = this.#next(step[0], step[1]);
+      Object.assign(this, next); // the next key may come before this one is drawn
+      choose(next.layer, next.head, event);
+    });
   }
 
   /** The head that lies so far right and down of the chosen one, beyond layers that have none. */
   #next(right, down) {
-    const {
-      grid: { heads, counts },
-      size,
-      layer,
-      head,
-    } = this;
+    const { size, layer, head } = this;
+    const { heads, counts } = this.grid;
     const most = (at) => (counts?.[at] ?? heads) - 1;
     if (right) return { layer, head: Math.max(0, Math.min(most(layer), head + right)) };
     const { column, row } = cellOfHead(layer, head, heads, size);
@@ -266,12 +245,11 @@ export class Thumbnails {
       perRow: String(perRow),
       heads: String(heads),
     });
-    this.canvas.setAttribute(
-      "aria-label",
-      `${layers} layers by ${heads} heads, each as a small map.${Object.entries(headless)
-        .map(([layer, what]) => ` Layer ${layer}: ${what}.`)
-        .join("")} Arrow keys choose a head.`,
-    );
+    this.canvas.ariaLabel = `${layers} layers by ${heads} heads, each as a small map.${Object.entries(
+      headless,
+    )
+      .map(([layer, what]) => ` Layer ${layer}: ${what}.`)
+      .join("")} Arrow keys choose a head.`;
   }
 
   #every() {
@@ -358,7 +336,7 @@ export class Thumbnails {
   pin(places) {
     this.pins?.forEach((mark) => mark.remove());
     this.pins = this.grid
-      ? places.map(() => element("div", { class: "tl-mark tl-pin-mark", "aria-hidden": "true" }))
+      ? places.map(() => element("div.tl-mark.tl-pin-mark", { "aria-hidden": "true" }))
       : [];
     this.stack.append(...this.pins);
     this.pins.forEach((mark, i) => this.#place(mark, places[i].layer, places[i].head));

@@ -1,7 +1,7 @@
 // Does it matter? What is switched off or cut, what that changes, and what each head alone changes.
 
 import { button } from "./controls.js";
-import { element } from "./dom.js";
+import { element, rowPart } from "./dom.js";
 import { short } from "./messages.js";
 import { Task } from "./task.js";
 
@@ -45,14 +45,12 @@ export class Trials {
       (goes) => this.#try(goes),
       () => this.draw(),
     );
-    this.effect = element("div", {
-      class: "tl-changed",
+    this.effect = element("div.tl-changed#effect", {
       role: "status",
       "aria-live": "polite",
-      "data-part": "effect",
       hidden: true,
     });
-    this.tried = element("p", { class: "tl-hint", "data-part": "tried" });
+    this.tried = element("p.tl-hint#tried");
   }
 
   /** @type {object[]} */
@@ -183,31 +181,23 @@ export class Trials {
 
   /** @param {ReturnType<TrialsDo["effect"]>} effect */
   #drawEffect({ rows = [], sentence }) {
-    const parts = [element("b", {}, this.edited)];
+    const parts = [element("b", this.edited)];
     if (sentence) {
       const number = (value) =>
         value >= 10 ? value.toFixed(1) : value > 1 ? value.toFixed(2) : short(value, 3);
-      const line = ([name, before, after]) =>
-        element(
-          "tr",
-          {},
-          element("th", { scope: "row" }, name),
-          element("td", {}, number(before)),
-          element("td", {}, number(after)),
-        );
+      const line = ([name, before, after]) => rowPart(name, number(before), number(after));
       const head = ["", "before", "after"].map((text) =>
-        text ? element("th", { scope: "col" }, text) : element("td", {}),
+        text ? element("th", { scope: "col" }, text) : element("td"),
       );
       parts.push(
         element(
-          "table",
-          { class: "tl-table" },
-          element("thead", {}, element("tr", {}, ...head)),
-          element("tbody", {}, ...rows.map(line)),
+          "table.tl-table",
+          element("thead", element("tr", head)),
+          element("tbody", rows.map(line)),
         ),
       );
     } else {
-      parts.push(element("span", { class: "tl-quiet" }, "…"));
+      parts.push(element("span.tl-quiet", "…"));
     }
     this.effect.replaceChildren(...parts);
   }

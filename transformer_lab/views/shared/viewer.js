@@ -1,6 +1,6 @@
 // What viewers have in common: the model, the shell around them, the sentence, a picture to keep.
 
-import { element, sentencePart } from "./dom.js";
+import { element, sentencePart, listen } from "./dom.js";
 import { sheet } from "./sheet.js";
 import { sayProse } from "./prose.js";
 import { Shell } from "./shell.js";
@@ -88,7 +88,7 @@ export class BaseViewer {
   png() {
     const parts = this.pictures();
     const apart = parts.flatMap(({ canvas }) => (canvas && !canvas.isConnected ? [canvas] : []));
-    const holder = element("div", { style: "position:absolute;left:-9999px" }, ...apart);
+    const holder = element("div", { style: "position:absolute;left:-9999px" }, apart);
     this.root.append(holder); // what is drawn on a sheet is measured in the page
     return sheet({ title: this.title, sentence: this.said, parts, inks: this.shell.inks }).finally(
       () => holder.remove(),
@@ -113,14 +113,10 @@ export class BaseViewer {
 
   /** Escape lets go of what is selected. @param {() => boolean} [more] whether something else was let go */
   freeByEscape(more = () => false) {
-    this.root.addEventListener(
-      "keydown",
-      (event) => {
-        if (event.key !== "Escape") return;
-        const other = more();
-        if (this.shell.free("selected") || other) event.stopPropagation();
-      },
-      { signal: this.signal },
-    );
+    listen(this.root, "keydown", this.signal, (event) => {
+      if (event.key !== "Escape") return;
+      const other = more();
+      if (this.shell.free("selected") || other) event.stopPropagation();
+    });
   }
 }

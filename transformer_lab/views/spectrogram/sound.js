@@ -1,7 +1,7 @@
 // The spectrogram under the weights of its times, their curve below, and the time under the pointer.
 
 import { niceTicks, numberText } from "../shared/ticks.js";
-import { pixelRatio, pointWithin, sizedContext, taken } from "../shared/dom.js";
+import { pixelRatio, pointWithin, sizedContext, taken, listen } from "../shared/dom.js";
 import { blend, weightPixels, twoLines } from "../shared/blend.js";
 import { PALETTE } from "../shared/colours.js";
 import { short } from "../shared/messages.js";
@@ -97,38 +97,26 @@ export class SoundPicture {
         Math.max(/** @type {number} */ (from), position),
       );
     };
-    canvas.addEventListener(
-      "pointermove",
-      (event) => {
-        does.hover(this.positionAt(event, from !== null));
-        if (from !== null) to(event);
-      },
-      { signal },
-    );
-    canvas.addEventListener("pointerleave", () => does.hover(null), { signal });
-    canvas.addEventListener(
-      "pointerdown",
-      (event) => {
-        if (event.button !== 0) return;
-        from = this.positionAt(event, false);
-        if (from === null) return;
-        canvas.setPointerCapture?.(event.pointerId);
-        to(event);
-      },
-      { signal },
-    );
+    listen(canvas, "pointermove", signal, (event) => {
+      does.hover(this.positionAt(event, from !== null));
+      if (from !== null) to(event);
+    });
+    listen(canvas, "pointerleave", signal, () => does.hover(null));
+    listen(canvas, "pointerdown", signal, (event) => {
+      if (event.button !== 0) return;
+      from = this.positionAt(event, false);
+      if (from === null) return;
+      canvas.setPointerCapture?.(event.pointerId);
+      to(event);
+    });
     for (const end of ["pointerup", "pointercancel"])
-      canvas.addEventListener(end, () => (from = null), { signal });
-    canvas.addEventListener(
-      "keydown",
-      (event) => {
-        const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-        if (!step && !(event.key === "Escape" && does.free())) return; // it leaves the view where nothing is freed
-        taken(event);
-        if (step) does.move(step, event.shiftKey);
-      },
-      { signal },
-    );
+      listen(canvas, end, signal, () => (from = null));
+    listen(canvas, "keydown", signal, (event) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!step && !(event.key === "Escape" && does.free())) return; // it leaves the view where nothing is freed
+      taken(event);
+      if (step) does.move(step, event.shiftKey);
+    });
   }
 
   /** The last position of which something is shown. */

@@ -4,7 +4,7 @@ import { mounted } from "../shared/mounted.js";
 import { legend } from "../heads/scale.js";
 import { bytesOf } from "../shared/codecs.js";
 import { button, checkbox, radioGroup } from "../shared/controls.js";
-import { element, panelPart, picturePart, within } from "../shared/dom.js";
+import { element, panelPart, picturePart, within, listen } from "../shared/dom.js";
 import { pictureTable, weightPixels, largestOf } from "../shared/blend.js";
 import { Trials } from "../shared/trials.js";
 import { fixed, quoted, short } from "../shared/messages.js";
@@ -140,7 +140,7 @@ export class SpectrogramViewer extends OverlayViewer {
       },
       signal,
     );
-    this.readout = element("p", { class: "tl-hint", "data-part": "readout" }, HINT);
+    this.readout = element("p.tl-hint#readout", HINT);
     this.means = radioGroup({
       label: "Weights of",
       part: "mean",
@@ -177,13 +177,12 @@ export class SpectrogramViewer extends OverlayViewer {
     });
     this.cut = button("", "cut", () => this.#cut(), "Cut the edges from this word to this time");
     this.matter = element(
-      "div",
-      { class: "tl-panel", "data-part": "matter" },
-      element("p", { class: "tl-heading tl-asked" }, element("b", {}, "Does it matter?")),
-      element("div", { class: "tl-trials" }, this.trials.off, this.cut, this.trials.undo),
+      "div.tl-panel#matter",
+      element("p.tl-heading.tl-asked", element("b", "Does it matter?")),
+      element("div.tl-trials", this.trials.off, this.cut, this.trials.undo),
       this.trials.effect,
     );
-    const tryEvery = element("div", { class: "tl-trials" }, this.trials.try);
+    const tryEvery = element("div.tl-trials", this.trials.try);
     this.matter.hidden = tryEvery.hidden = !model.get("_unit");
     root.append(
       shell.header,
@@ -191,17 +190,16 @@ export class SpectrogramViewer extends OverlayViewer {
       this.sentence,
       shell.message,
       element(
-        "div",
-        { class: "tl-overlay" },
+        "div.tl-overlay",
         panelPart(
           "sound",
           "When it looks",
           `the spectrogram that the model hears: light is loud, log-mel ${fixed(sound.low)} … ${fixed(sound.high)}`,
-          element("div", { class: "tl-map-box" }, this.canvas),
+          element("div.tl-map-box", this.canvas),
           this.readout,
           this.means.root,
           this.legend,
-          element("div", { class: "tl-row" }, this.fade.root, this.whole.root),
+          element("div.tl-row", this.fade.root, this.whole.root),
           this.busy,
           this.matter,
         ),
@@ -226,17 +224,11 @@ export class SpectrogramViewer extends OverlayViewer {
       const chip = /** @type {HTMLElement} */ (event.target).closest?.("[data-value]");
       return chip ? Number(/** @type {HTMLElement} */ (chip).dataset.value) : null;
     };
-    strip.addEventListener("pointerover", (event) => this.hover(wordOf(event), true), {
-      signal: this.signal,
+    listen(strip, "pointerover", this.signal, (event) => this.hover(wordOf(event), true));
+    listen(strip, "pointerleave", this.signal, () => this.hover(null, true));
+    listen(strip, "keydown", this.signal, (event) => {
+      if (event.key === "Escape" && this.shell.free("selected")) event.stopPropagation();
     });
-    strip.addEventListener("pointerleave", () => this.hover(null, true), { signal: this.signal });
-    strip.addEventListener(
-      "keydown",
-      (event) => {
-        if (event.key === "Escape" && this.shell.free("selected")) event.stopPropagation();
-      },
-      { signal: this.signal },
-    );
   }
 
   async open() {
@@ -344,14 +336,8 @@ export class SpectrogramViewer extends OverlayViewer {
     if (cut)
       this.cut.textContent = `${this.trials.made(this.#edges(cut)) ? "Mend" : "Cut"} ${quoted(sound.words[this.shown])} → ${timeWords(cut[0], cut[1], sound.step)}`;
     this.trials.draw();
-    this.canvas.setAttribute(
-      "aria-label",
-      `The spectrogram, ${fixed(to)} seconds. ${this.sentence.textContent} Arrow keys choose a time, with Shift a longer one, Escape frees.`,
-    );
-    this.every.setAttribute(
-      "aria-label",
-      `Every head as a small spectrogram, ${sound.heads.length} layers of up to ${Math.max(...sound.heads)} heads. Chosen: layer ${at.layer}, head ${at.head}. Arrow keys choose another.`,
-    );
+    this.canvas.ariaLabel = `The spectrogram, ${fixed(to)} seconds. ${this.sentence.textContent} Arrow keys choose a time, with Shift a longer one, Escape frees.`;
+    this.every.ariaLabel = `Every head as a small spectrogram, ${sound.heads.length} layers of up to ${Math.max(...sound.heads)} heads. Chosen: layer ${at.layer}, head ${at.head}. Arrow keys choose another.`;
     this.root.dataset.query = String(this.shown);
     this.root.dataset.head = `${at.layer}.${at.head}`;
   }
@@ -406,11 +392,8 @@ export class SpectrogramViewer extends OverlayViewer {
 
   fileNumbers() {
     const { layer, head, mean } = this.at;
-    const {
-      sound: { heads, positions, step, hop, bins, frames, low, high },
-      weights,
-      image,
-    } = this;
+    const { weights, image } = this;
+    const { heads, positions, step, hop, bins, frames, low, high } = this.sound;
     const canvas = new OffscreenCanvas(image.width, image.height);
     const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
     context.drawImage(image, 0, 0);

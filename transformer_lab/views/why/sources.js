@@ -8,6 +8,8 @@ import {
   tokenElement,
   within,
   tableParts,
+  rowPart,
+  listen,
 } from "../shared/dom.js";
 import { NumberMap } from "../shared/number_map.js";
 import { partColour } from "./waterfall.js";
@@ -20,34 +22,27 @@ const LISTED = 8; // sources of a side; the rest together
 export class SourcePanel {
   /** @param {AbortSignal} signal */
   constructor(signal) {
-    const side = (name) =>
-      element("table", { class: "tl-blocks tl-side", "data-part": `${name}-side` });
+    const side = (name) => element(`table.tl-blocks.tl-side#${name}-side`);
     this.sides = { key: side("key"), query: side("query") };
     this.canvas = picturePart("table");
     this.map = new NumberMap(this.canvas, { hover: (at) => this.#point(at) }, signal);
-    this.text = element("p", { class: "tl-readout", "data-part": "table-readout" });
-    this.hint = element("span", { class: "tl-quiet", "data-part": "source-hint" });
-    this.note = element("p", { class: "tl-hint", "data-part": "source-note" });
+    this.text = element("p.tl-readout#table-readout");
+    this.hint = element("span.tl-quiet#source-hint");
+    this.note = element("p.tl-hint#source-note");
     this.root = element(
-      "div",
-      { class: "tl-sources" },
-      element("div", {}, this.sides.key),
-      element("div", {}, this.sides.query),
+      "div.tl-sources",
+      element("div", this.sides.key),
+      element("div", this.sides.query),
       element(
-        "div",
-        { class: "tl-both-sides" },
-        element(
-          "p",
-          { class: "tl-hint" },
-          "Both together: row, the query’s source; column, the key’s.",
-        ),
-        element("div", { class: "tl-map-box" }, this.canvas),
+        "div.tl-both-sides",
+        element("p.tl-hint", "Both together: row, the query’s source; column, the key’s."),
+        element("div.tl-map-box", this.canvas),
         this.text,
       ),
     );
     /** @type {{row: number, column: number} | null} */
     this.spot = null;
-    this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
+    listen(this.canvas, "keydown", signal, (event) => this.#key(event));
   }
 
   /**
@@ -116,28 +111,20 @@ export class SourcePanel {
       });
     const most = Math.max(...listed.map(({ value }) => Math.abs(value)), 1e-9);
     const lines = listed.map(({ name, value }) =>
-      element(
-        "tr",
-        {},
-        element("th", { scope: "row" }, name),
-        element(
-          "td",
-          {},
-          barPart(Math.abs(value) / most, "", partColour(diverging, value, most)),
-          element("span", { class: "tl-count" }, withSign(value)),
-        ),
-      ),
+      rowPart(name, [
+        barPart(Math.abs(value) / most, "", partColour(diverging, value, most)),
+        element("span.tl-count", withSign(value)),
+      ]),
     );
     const token = tokenElement(this.tokens[side]);
     this.sides[side].replaceChildren(
       element(
-        "caption",
-        { class: "tl-hint" },
+        "caption.tl-hint",
         side === "key" ? "The key’s side: what “" : "The query’s side: what “",
         token,
         `” (${cell.info[side]}) carries`,
       ),
-      element("tbody", {}, ...lines),
+      element("tbody", lines),
     );
   }
 
@@ -175,23 +162,16 @@ export class SourcePanel {
     const { spot, split, cell } = this;
     const about = "Parts of the score by source: rows are the query’s, columns the key’s.";
     if (!spot) {
-      this.canvas.setAttribute("aria-label", `${about} Arrow keys choose a cell.`);
-      this.text.replaceChildren(
-        element("span", { class: "tl-quiet" }, "Hover over a cell for its number."),
-      );
+      this.canvas.ariaLabel = `${about} Arrow keys choose a cell.`;
+      this.text.replaceChildren(element("span.tl-quiet", "Hover over a cell for its number."));
       return;
     }
     const name = (side, kept, i) =>
       i < kept.length ? cell.info.sources[side].names[kept[i]] : "all others";
     const value = split.table[spot.row * split.shape[1] + spot.column];
     const text = `query’s ${name("query", split.rows, spot.row)} × key’s ${name("key", split.columns, spot.column)}: `;
-    this.text.replaceChildren(
-      element("span", {}, text, element("b", { "data-part": "table-number" }, withSign(value, 3))),
-    );
-    this.canvas.setAttribute(
-      "aria-label",
-      `${about} ${text}${withSign(value, 3)}. Arrow keys move.`,
-    );
+    this.text.replaceChildren(element("span", text, element("b#table-number", withSign(value, 3))));
+    this.canvas.ariaLabel = `${about} ${text}${withSign(value, 3)}. Arrow keys move.`;
   }
 }
 
@@ -201,9 +181,9 @@ export class RowPanel {
   /** @param {{choose: (query: number, key: number) => void, hover: (spot: {query: number, key: number} | null) => void}} on */
   constructor(on) {
     this.on = on;
-    this.row = element("table", { class: "tl-blocks tl-rivals", "data-part": "row" });
-    this.ledger = element("table", { class: "tl-blocks tl-ledger", "data-part": "ledger" });
-    this.hint = element("span", { class: "tl-quiet", "data-part": "row-hint" });
+    this.row = element("table.tl-blocks.tl-rivals#row");
+    this.ledger = element("table.tl-blocks.tl-ledger#ledger");
+    this.hint = element("span.tl-quiet#row-hint");
   }
 
   /** @param {import("./cell.js").WhyCell} cell @param {string} query the query's token @param {string[]} keys */
@@ -235,47 +215,36 @@ export class RowPanel {
     const lines = best.map((k) => {
       const chosen = k === key;
       const choose = element(
-        "button",
-        { type: "button", class: "tl-key", "data-key": k, "aria-pressed": String(chosen) },
+        "button.tl-key",
+        {
+          "data-key": k,
+          "aria-pressed": String(chosen),
+          click: () => on.choose(query, k),
+          pointerenter: () => on.hover({ query, key: k }),
+          pointerleave: () => on.hover(null),
+        },
         tokenElement(names[k]),
         ` ${k}`,
       );
-      choose.addEventListener("click", () => on.choose(query, k));
-      choose.addEventListener("pointerenter", () => on.hover({ query, key: k }));
-      choose.addEventListener("pointerleave", () => on.hover(null));
-      return element(
-        "tr",
+      return rowPart(
         { class: chosen ? "tl-on" : "" },
-        element("th", { scope: "row" }, choose),
-        element(
-          "td",
-          {},
-          Number.isFinite(cell.scores[k]) ? fixed(cell.scores[k]) : sayWhy("masked"),
-        ),
-        element(
-          "td",
-          {},
+        choose,
+        Number.isFinite(cell.scores[k]) ? fixed(cell.scores[k]) : sayWhy("masked"),
+        [
           barPart(cell.weights[k] / most, chosen ? "tl-chosen" : "tl-plain"),
           short(cell.weights[k], 4),
-        ),
+        ],
       );
     });
     this.row.replaceChildren(
-      element("caption", { class: "tl-hint" }, "The largest weights of the row"),
+      element("caption.tl-hint", "The largest weights of the row"),
       ...tableParts(["key", "score", "weight"], lines),
     );
   }
 
   #drawLedger() {
     const { dot, scale, scaled, softcap, capped, bias, score, weight, mean } = this.cell.info;
-    const line = (name, value, note) =>
-      element(
-        "tr",
-        {},
-        element("th", { scope: "row" }, name),
-        element("td", {}, value),
-        element("td", { class: "tl-quiet" }, note),
-      );
+    const line = (name, value, note) => rowPart(name, value, element("td.tl-quiet", note));
     const masked = "masked: the query may not attend to it";
     const lines = [
       line("query · key", fixed(dot, 3), "the dot product"),
@@ -293,8 +262,8 @@ export class RowPanel {
       line("softmax", weight.toFixed(4), "its share among the row’s keys"),
     );
     this.ledger.replaceChildren(
-      element("caption", { class: "tl-hint" }, "From dot product to weight"),
-      element("tbody", {}, ...lines),
+      element("caption.tl-hint", "From dot product to weight"),
+      element("tbody", lines),
     );
   }
 }

@@ -7,7 +7,16 @@ import { carriesModel } from "../pages/page_model.js";
 import { Answers } from "../shared/answers.js";
 import { colourTable, headColour } from "../shared/colours.js";
 import { putAnew, radioGroup, stepped } from "../shared/controls.js";
-import { element, moveOf, panelPart, picturePart, tableParts, within } from "../shared/dom.js";
+import {
+  element,
+  moveOf,
+  panelPart,
+  picturePart,
+  tableParts,
+  within,
+  rowPart,
+  listen,
+} from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { firstCell, largestBySize, sayWhy, WhyCell } from "./cell.js";
 import { RowPanel, SourcePanel } from "./sources.js";
@@ -103,9 +112,9 @@ export class WhyViewer extends BaseViewer {
 
   #build() {
     const { root, signal, shell } = this;
-    const quiet = (part) => element("span", { class: "tl-quiet", "data-part": part });
-    this.controlBar = element("div", { class: "tl-controls" });
-    this.note = element("p", { class: "tl-hint", "data-part": "note" });
+    const quiet = (part) => element(`span.tl-quiet#${part}`);
+    this.controlBar = element("div.tl-controls");
+    this.note = element("p.tl-hint#note");
     this.rivals = new RowPanel({
       choose: (query, key) => shell.set({ selected: [query, key] }),
       hover: (spot) => this.link.hover(spot),
@@ -114,8 +123,8 @@ export class WhyViewer extends BaseViewer {
     this.canvas = picturePart("waterfall");
     this.fall = new Waterfall(this.canvas, (place) => this.#point(place), signal);
     this.fallHint = quiet("fall-hint");
-    this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
-    this.numbers = element("table", { class: "tl-table", "data-part": "dimensions" });
+    this.readout = element("p.tl-readout#readout");
+    this.numbers = element("table.tl-table#dimensions");
     root.append(
       shell.header,
       ...(this.ask ? [this.ask.root] : []),
@@ -125,8 +134,7 @@ export class WhyViewer extends BaseViewer {
       this.sentence,
       this.answers.busy,
       element(
-        "div",
-        { class: "tl-panels tl-why" },
+        "div.tl-panels.tl-why",
         panelPart("row", "Who competes", this.rivals.hint, this.rivals.row, this.rivals.ledger),
         panelPart(
           "fall",
@@ -135,12 +143,11 @@ export class WhyViewer extends BaseViewer {
           this.canvas,
           this.readout,
           element(
-            "details",
-            { class: "tl-details" },
-            element("summary", {}, "Every number as a table"),
+            "details.tl-details",
+            element("summary", "Every number as a table"),
             element(
-              "div",
-              { class: "tl-numbers", tabindex: 0, role: "group", "aria-label": "Every number" },
+              "div.tl-numbers",
+              { tabindex: 0, role: "group", "aria-label": "Every number" },
               this.numbers,
             ),
           ),
@@ -154,7 +161,7 @@ export class WhyViewer extends BaseViewer {
         ),
       ),
     );
-    this.canvas.addEventListener("keydown", (event) => this.#keyFall(event), { signal });
+    listen(this.canvas, "keydown", signal, (event) => this.#keyFall(event));
     this.freeByEscape();
   }
 
@@ -296,10 +303,7 @@ export class WhyViewer extends BaseViewer {
       colours: shell.inks,
     });
     this.say(sayWhy("sentence", this.#why()));
-    this.canvas.setAttribute(
-      "aria-label",
-      `The score as a sum of ${this.fall.parts.length} numbers. ${this.sentence.textContent} Left and right choose a number.`,
-    );
+    this.canvas.ariaLabel = `The score as a sum of ${this.fall.parts.length} numbers. ${this.sentence.textContent} Left and right choose a number.`;
     this.root.dataset.shown = `${kind}/${layer}/${head}/${query}/${key}`;
     this.root.dataset.above = String(this.above);
   }
@@ -352,15 +356,11 @@ export class WhyViewer extends BaseViewer {
     const k = above ? cell.aboveK : cell.k;
     const members = pairs ? cell.pairs : [];
     const rows = this.fall.parts.map(({ index, value, to }) =>
-      element(
-        "tr",
-        {},
-        element("th", { scope: "row" }, pairs ? members[index].join(", ") : String(index)),
-        ...(pairs
-          ? []
-          : [element("td", {}, fixed(cell.q[index], 3)), element("td", {}, fixed(k[index], 3))]),
-        element("td", {}, withSign(value, 3)),
-        element("td", {}, fixed(to, 3)),
+      rowPart(
+        pairs ? members[index].join(", ") : String(index),
+        pairs ? [] : [element("td", fixed(cell.q[index], 3)), element("td", fixed(k[index], 3))],
+        withSign(value, 3),
+        fixed(to, 3),
       ),
     );
     const names = pairs
@@ -378,8 +378,7 @@ export class WhyViewer extends BaseViewer {
     if (!part) {
       this.readout.replaceChildren(
         element(
-          "span",
-          { class: "tl-quiet" },
+          "span.tl-quiet",
           `Bars add up to ${fixed(fall.total, 3)}. Hover over one for its numbers.`,
         ),
       );
@@ -392,9 +391,8 @@ export class WhyViewer extends BaseViewer {
     this.readout.replaceChildren(
       element(
         "span",
-        {},
         `${pairs ? `Pair ${cell.pairs[part.index].join(", ")}` : `Dimension ${part.index}`}${how} = `,
-        element("b", { "data-part": "number" }, withSign(part.value, 4)),
+        element("b#number", withSign(part.value, 4)),
         `; so far ${fixed(part.to, 3)}`,
       ),
     );
