@@ -14,9 +14,10 @@ import torch
 
 import transformer_lab as tl
 from tests.adapters.families import tiny
-from tests.factories import small
+from tests.factories import small, vision
 from transformer_lab.adapters.lookup import network_of
 from transformer_lab.adapters.network import Inputs
+from transformer_lab.graphs import __main__ as building
 from transformer_lab.graphs import obtaining, process, store
 from transformer_lab.graphs.check import check_graph
 from transformer_lab.graphs.export import GraphError, export_graph
@@ -58,8 +59,8 @@ def answering(monkeypatch, tmp_path, answer):
     in_place_of_the_process(monkeypatch, code, str(tmp_path / "answer.json"))
 
 
-def graph_of(one):
-    return obtaining.graph_of_model(one, TEXT, lambda: ABOUT)
+def graph_of(one, inputs=TEXT):
+    return obtaining.graph_of_model(one, inputs, lambda: ABOUT)
 
 
 # -- the store -----------------------------------------------------------------------------------------
@@ -148,14 +149,38 @@ def test_the_graph_of_the_shipped_model_comes_along(monkeypatch):
 # -- another process -----------------------------------------------------------------------------------
 
 
-def test_another_process_exports_it_and_the_store_keeps_it(monkeypatch, capfd):
-    one = network()
-    graph = graph_of(one)
-    assert check_graph(graph, one, TEXT) < 1e-6
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("trunc_normal_", {"std": 0.02}),
+        ("trunc_normal_", {"mean": 0.1, "std": 5.0, "a": -0.1, "b": 0.3}),
+        ("normal_", {}),
+        ("uniform_", {}),
+        ("xavier_uniform_", {}),
+        ("kaiming_normal_", {}),
+        ("orthogonal_", {}),
+    ],
+)
+def test_weights_of_a_copy_begin_whatever_its_memory_held(name, options):
+    """Without this a function that draws until all is within its bounds would never end."""
+    weight = torch.full((6, 8), 1e30)
+    with building._unfilled():
+        getattr(torch.nn.init, name)(weight, **options)
+    if "trunc" in name:
+        assert (weight >= options.get("a", -2)).all() and (weight <= options.get("b", 2)).all()
+
+
+@pytest.mark.parametrize("reads", ["text", "an image"])
+def test_another_process_exports_it_and_the_store_keeps_it(reads, monkeypatch, capfd):
+    pixels = Inputs(None, given={"pixel_values": torch.randn(1, 3, 16, 16)})
+    one, inputs = (network(), TEXT) if reads == "text" else (network_of(vision()), pixels)
+    monkeypatch.setattr(obtaining, "checked_graph", None)  # which would export it in this process
+    graph = graph_of(one, inputs)
+    assert check_graph(graph, one, inputs) < 1e-5
     assert ABOUT in capfd.readouterr().err
     store._known.clear()
     monkeypatch.setattr(process, "_COMMAND", None)
-    assert graph_of(one).nodes == graph.nodes
+    assert graph_of(one, inputs).nodes == graph.nodes
 
 
 @pytest.mark.parametrize(

@@ -126,14 +126,20 @@ def _built(structure: dict[str, Any]) -> Any:
 
 
 def _unfilled() -> Any:
-    """While open, weights are not filled with random numbers, which takes seconds; they get some after."""
+    """While open, weights are not filled with random numbers, which takes seconds; they get some after.
+
+    A tensor's own `normal_` fills in the mean: `trunc_normal_` draws again until all is in its bounds."""
+    import torch
+
     from ..adapters.interrupts import Mode
 
     class Unfilled(Mode):
         def __torch_function__(self, func, types, args=(), kwargs=None):
             given = kwargs or {}
-            if func.__name__ in _RANDOM:
+            if getattr(func, "__module__", "") == "torch.nn.init" and func.__name__ in _RANDOM:
                 return args[0] if args else given.get("tensor")
+            if func is torch.Tensor.normal_:
+                return args[0].fill_(args[1] if len(args) > 1 else given.get("mean", 0.0))
             return func(*args, **given)
 
     return Unfilled()

@@ -127,14 +127,14 @@ class ImagePage extends PageModel {
     const { listed } = await this.ask({ ask: "answerChange", edits: [], pool: carried.pool });
     const unit = listed ? sayPatch("unit", { name: carried.names[listed[0].id] }) : null;
     const how = page.get("_how");
+    const edits = page.get("_edits"); // the positions are the same, so they hold for this image too
     page.set({
       _rows: await this.#rows(grid.first),
       _rows_of: grid.first,
       _pixels: viewOf(read.pixels),
       _picture: await pngOf(read.seen, carried.shape.slice(-2)),
       _far: far,
-      _edits: [],
-      _effect: {},
+      _effect: edits.length ? await this.#effect(edits) : {},
       _every: [],
       ...(unit ? { _unit: unit } : {}),
       selected: null,
