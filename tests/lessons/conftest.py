@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from transformer_lab.lessons import check, exercise, presets
+from transformer_lab.lessons.graders import find
 
 
 def _judged(name, function, seconds=5.0, answers="learner"):
@@ -58,14 +59,15 @@ ODD = {
 }
 
 
-def _never_crashes(name, right, sort=torch.float32):
+def _never_crashes(name):
     """Wrong types, shapes, NaN, endless loops, prints and stubs all end in a sentence.
 
     Args:
-        name: "lesson/exercise".
-        right: a right answer, to be spoiled.
-        sort: the dtype of a right result.
+        name: "lesson/exercise". Its solution is a right answer, to be spoiled.
     """
+    grader = find(*name.split("/"))
+    right = grader.reference
+    sort = grader.run(right, *grader.cases()[0].arguments).dtype
     assert _judged(name, _stub).status == "empty"
     for what, (function, said) in ODD.items():
         if what == "too many axes":

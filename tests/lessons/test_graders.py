@@ -25,6 +25,19 @@ def test_each_mistake_is_named(name, judged):
         assert suspect.sentence in result.diagnosis, (suspect.mistakes, result.diagnosis)
 
 
+TWICE = ["02/shift_matrix", "05b/numerical_gradient", "09/linear_probe", "13/exact_and_f1",
+         "18/rank_shares", "21/pair_study", "22/jackknife"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_two_mistakes_at_once_are_named(name, judged):
+    suspects = find(*name.split("/")).suspects
+    both = next(suspect for suspect in suspects if len(suspect.mistakes) == 2)
+    result = judged(name, both.function, seconds=60)
+    assert both.sentence.startswith("Two things at once. First: ")
+    assert both.sentence in result.diagnosis, (both.mistakes, result.diagnosis)
+
+
 @pytest.mark.parametrize("name", exercise_names())
 def test_the_sentences_have_a_form(name):
     mistakes = mistakes_in(find(*name.split("/")).mistakes)

@@ -2,13 +2,12 @@
 
 from itertools import pairwise
 
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 import transformer_lab as tl
-from transformer_lab.lessons.solutions import lesson_00b as solutions
+from tests.lessons.answers import checks_of
 
 
 def by_products(x, y):
@@ -113,44 +112,23 @@ def effect_from_all(reader, text, token, layer, head):
     return without[token] - usual[token]
 
 
-@pytest.mark.parametrize(
-    ("name", "answer"),
-    [
-        ("pairwise_distances", solutions.pairwise_distances),
-        ("pairwise_distances", torch.cdist),
-        ("pairwise_distances", by_products),
-        ("pairwise_distances", point_by_point),
-        ("TwoLayers", solutions.TwoLayers),
-        ("TwoLayers", Sequenced),
-        ("TwoLayers", Functional),
-        ("TwoLayers", ByHand),
-        ("fit", solutions.fit),
-        ("fit", fit_by_hand),
-        ("fit", fit_with_grad),
-        ("fit", fit_cleared_afterwards),
-        ("head_effect", solutions.head_effect),
-        ("head_effect", effect_by_predict),
-        ("head_effect", effect_on_the_model),
-        ("head_effect", effect_from_all),
-    ],
-)
-def test_right_answers_are_accepted(name, answer, judged):
-    result = judged(f"00b/{name}", answer, seconds=60)
-    assert result.passed, result.diagnosis
+class Lacking(nn.Module):
+    def __init__(self, n_in, n_hidden, n_out):
+        self.first = nn.Linear(n_in, n_hidden)
 
 
-def test_layers_in_a_list_are_not_found(judged):
-    assert "nn.ModuleList" in judged("00b/TwoLayers", InAList).diagnosis
+RIGHT = {
+    "pairwise_distances": (torch.cdist, by_products, point_by_point),
+    "TwoLayers": (Sequenced, Functional, ByHand),
+    "fit": (fit_by_hand, fit_with_grad, fit_cleared_afterwards),
+    "head_effect": (effect_by_predict, effect_on_the_model, effect_from_all),
+}
+WRONG = {
+    "TwoLayers": {
+        "layers in a list": (InAList, "nn.ModuleList"),
+        "no super().__init__()": (Lacking, "__init__() call"),
+    },
+}
 
 
-def test_a_network_without_its_constructor_is_named(judged):
-    class Lacking(nn.Module):
-        def __init__(self, n_in, n_hidden, n_out):
-            self.first = nn.Linear(n_in, n_hidden)
-
-    assert "__init__() call" in judged("00b/TwoLayers", Lacking).diagnosis
-
-
-@pytest.mark.parametrize("name", ["pairwise_distances", "head_effect"])
-def test_no_answer_crashes_the_check(name, never_crashes):
-    never_crashes(f"00b/{name}", getattr(solutions, name))
+test_right, test_odd, test_wrong = checks_of("00b", RIGHT, WRONG)

@@ -4,6 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import transformer_lab as tl
+from tests.lessons.answers import checks_of
 from transformer_lab.lessons.solutions import lesson_04 as solutions
 
 
@@ -39,70 +41,84 @@ def block_named(x, attention, feed_forward, norm1, norm2, norm_first):
     return out
 
 
-@pytest.mark.parametrize(
-    ("name", "function"),
-    [
-        ("layer_norm", solutions.layer_norm),
-        ("layer_norm", norm_with_var),
-        ("layer_norm", norm_from_torch),
-        ("layer_norm", norm_of_squares),
-        ("block", solutions.block),
-        ("block", block_with_loop),
-        ("block", block_named),
-    ],
-)
-def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"04/{name}", function)
-    assert result.passed, result.diagnosis
-
-
-def norm_by(mean, spread):
-    return lambda x, g, b: g * (x - mean(x)) / spread(x) + b
-
-
 MEAN = lambda x: x.mean(-1, keepdim=True)  # noqa: E731
 
-NORM_MUTANTS = {
-    "over the words": (
-        lambda x, g, b: solutions.layer_norm(x.mT, 1, 0).mT * g + b,
-        "over the words",
-    ),
-    "over everything": (
-        lambda x, g, b: g * (x - x.mean()) / (x.var(unbiased=False) + 1e-5).sqrt() + b,
-        "of everything",
-    ),
-    "variance": (norm_by(MEAN, lambda x: x.var(-1, keepdim=True, unbiased=False) + 1e-5), "root"),
-    "no eps": (norm_by(MEAN, lambda x: x.std(-1, keepdim=True, unbiased=False)), "NaN"),
-    "in place": (
-        lambda x, g, b: (
-            x.sub_(MEAN(x)).div_((x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt()) * g + b
+
+def by_blocks(x, layers, norm_first, skipped=()):
+    """Each block by `block`, with parts that give 0 where they are left out."""
+    rows = [x]
+    for i, (attention, feed_forward, norm1, norm2) in enumerate(layers):
+        if (i, "attention") in skipped:
+            attention = torch.zeros_like
+        if (i, "mlp") in skipped:
+            feed_forward = torch.zeros_like
+        rows += [solutions.block(rows[-1], attention, feed_forward, norm1, norm2, norm_first)]
+    return torch.stack(rows)
+
+
+def written_into(x, layers, norm_first, skipped=()):
+    stream = torch.empty(len(layers) + 1, *x.shape, dtype=x.dtype)
+    stream[0] = x
+    for i, layer in enumerate(layers):
+        stream[i + 1] = stream[i]
+        for name, part, norm in zip(("attention", "mlp"), layer[:2], layer[2:], strict=True):
+            now = stream[i + 1].clone()
+            used = 0.0 if (i, name) in skipped else 1.0
+            after = now + used * part(norm(now)) if norm_first else norm(now + used * part(now))
+            stream[i + 1] = after
+    return stream
+
+
+def recursive(x, layers, norm_first, skipped=()):
+    if not layers:
+        return x[None]
+    *earlier, last = layers
+    before = recursive(x, earlier, norm_first, skipped)
+    only = [(0, name) for i, name in skipped if i == len(earlier)]
+    return torch.cat([before, by_blocks(before[-1], [last], norm_first, only)[1:]])
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_the_stream_is_that_of_a_model_under_skips(norm_first):
+    config = tl.ModelConfig(
+        kind="encoder",
+        vocab_size=9,
+        n_layers=3,
+        d_model=16,
+        n_heads=2,
+        norm_first=norm_first,
+        positions="learned",
+    )
+    model = tl.Transformer(config).eval()
+    tokens = torch.randint(9, (1, 5))
+    layers = [(b.attention, b.feed_forward, b.norm1, b.norm3) for b in model.encoder]
+    skipped = [(0, "mlp"), (2, "attention")]
+    with torch.no_grad(), tl.edit(model, *(tl.skip(i, part) for i, part in skipped)):
+        kept = tl.trace(model, tokens, keep="all").residual("encoder")
+    expected = torch.cat([kept["resid_pre"][:1], kept["resid_post"]])
+    with torch.no_grad():
+        found = solutions.residual_stream(kept["resid_pre"][:1], layers, norm_first, skipped)
+    torch.testing.assert_close(found[:, 0], expected)
+
+
+RIGHT = {
+    "layer_norm": (norm_with_var, norm_from_torch, norm_of_squares),
+    "block": (block_with_loop, block_named),
+    "residual_stream": (by_blocks, written_into, recursive),
+}
+WRONG = {
+    "layer_norm": {
+        "in place": (
+            lambda x, g, b: (
+                x.sub_(MEAN(x)).div_((x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt()) * g + b
+            ),
+            "changes the tensor",
         ),
-        "changes the tensor",
-    ),
-}
-
-BLOCK_MUTANTS = {
-    "inverted": (lambda *a: block_with_loop(*a[:5], not a[5]), "the wrong way round"),
-    "always post": (lambda *a: block_with_loop(*a[:5], False), "With `norm_first=True` you"),
+    },
+    "block": {
+        "always post": (lambda *a: block_with_loop(*a[:5], False), "With `norm_first=True` you"),
+    },
 }
 
 
-@pytest.mark.parametrize("mutant", NORM_MUTANTS)
-def test_wrong_norms_are_named(mutant, judged):
-    function, said = NORM_MUTANTS[mutant]
-    result = judged("04/layer_norm", function)
-    assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
-
-
-@pytest.mark.parametrize("mutant", BLOCK_MUTANTS)
-def test_wrong_blocks_are_named(mutant, judged):
-    function, said = BLOCK_MUTANTS[mutant]
-    result = judged("04/block", function)
-    assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
-
-
-@pytest.mark.parametrize("name", ["layer_norm", "block"])
-def test_checks_never_crash(name, never_crashes):
-    never_crashes(f"04/{name}", getattr(solutions, name))
+test_right, test_odd, test_wrong = checks_of("04", RIGHT, WRONG)

@@ -8,27 +8,23 @@ import torch.nn.functional as F
 from torch import nn
 
 import transformer_lab as tl
+from tests.lessons.answers import checks_of
 from transformer_lab.lessons.graders.lesson_05 import config_of
 from transformer_lab.lessons.solutions import lesson_05 as solutions
 
 
-def rotary_rolled(x, base=10000.0, first=0, sign=1.0, power=2.0, axis=-2):
+def rotary_rolled(x, base=10000.0):
     d = x.shape[-1]
-    angles = torch.zeros(x.shape[axis], d)
+    angles = torch.zeros(x.shape[-2], d)
     for place in range(len(angles)):
         for i in range(d):
-            angles[place, i] = (place + first) / base ** (power * (i % (d // 2)) / d)
-    signs = torch.where(torch.arange(d) < d // 2, -1.0, 1.0) * sign
+            angles[place, i] = place / base ** (2 * (i % (d // 2)) / d)
+    signs = torch.where(torch.arange(d) < d // 2, -1.0, 1.0)
     return x * angles.cos() + x.roll(d // 2, -1) * angles.sin() * signs
-
-
-# -- the modules, each with steps that can be exchanged ----------------------------------------------
 
 
 class Attention(nn.Module):
     """Written head by head."""
-
-    scale, turn, causal, out_used = staticmethod(math.sqrt), ("q", "k"), True, True
 
     def __init__(self, config):
         super().__init__()
@@ -36,22 +32,20 @@ class Attention(nn.Module):
         self.out, self.value, self.key, self.query = (make() for _ in range(4))
         self.n, self.rotary = config.n_heads, config.positions == "rotary"
 
-    def turned(self, name, x):
-        return rotary_rolled(x) if self.rotary and name in self.turn else x
+    def turned(self, x):
+        return rotary_rolled(x) if self.rotary else x
 
     def forward(self, x):
         heads, width = [], x.shape[-1] // self.n
         for h in range(self.n):
             cut = slice(h * width, (h + 1) * width)
-            q = self.turned("q", self.query(x)[..., cut])
-            k = self.turned("k", self.key(x)[..., cut])
-            v = self.turned("v", self.value(x)[..., cut])
-            scores = torch.einsum("bqd,bkd->bqk", q, k) / self.scale(width)
-            if self.causal:
-                scores = scores + torch.full(scores.shape[-2:], -math.inf).triu(1)
+            q = self.turned(self.query(x)[..., cut])
+            k = self.turned(self.key(x)[..., cut])
+            v = self.value(x)[..., cut]
+            scores = torch.einsum("bqd,bkd->bqk", q, k) / math.sqrt(width)
+            scores = scores + torch.full(scores.shape[-2:], -math.inf).triu(1)
             heads.append(scores.softmax(-1) @ v)
-        z = torch.cat(heads, -1)
-        return self.out(z) if self.out_used else z
+        return self.out(torch.cat(heads, -1))
 
 
 class FusedAttention(solutions.SelfAttention):
@@ -62,23 +56,6 @@ class FusedAttention(solutions.SelfAttention):
             q, k = rotary_rolled(q), rotary_rolled(k)
         z = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.out(z.permute(0, 2, 1, 3).reshape(x.shape))
-
-
-class Viewed(solutions.SelfAttention):
-    """Splits by a plain view."""
-
-    def forward(self, x):
-        b, n, d = x.shape
-        shape = (b, self.config.n_heads, n, -1)
-        q, k, v = (m(x).view(shape) for m in (self.query, self.key, self.value))
-        if self.config.positions == "rotary":
-            q, k = rotary_rolled(q), rotary_rolled(k)
-        z = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self.out(z.transpose(1, 2).reshape(b, n, d))
-
-
-def attention(**changed):
-    return type("Changed", (Attention,), changed)
 
 
 class Nameless(Attention):
@@ -107,9 +84,9 @@ class BlockByParts(nn.Module):
         return x
 
 
-def block(step):
-    """A block whose forward is step(self, x)."""
-    return type("Changed", (BlockByParts,), {"forward": step})
+class BlockInOneLine(BlockByParts):
+    def forward(self, x):
+        return (y := x + self.attention(self.norm1(x))) + self.feed_forward(self.norm2(y))
 
 
 class DecoderByStack(nn.Module):
@@ -129,10 +106,6 @@ class DecoderByStack(nn.Module):
         if self.positions is not None:
             x = x + self.positions.weight[: tokens.shape[1]]
         return F.linear(self.norm(self.blocks(x)), self.embedding.weight)
-
-
-def decoder(step):
-    return type("Changed", (DecoderByStack,), {"forward": step})
 
 
 class PlainList(solutions.Decoder):
@@ -157,120 +130,110 @@ def no_super(config):
     return Bare()
 
 
-RIGHT = [
-    ("SelfAttention", Attention),
-    ("SelfAttention", FusedAttention),
-    ("Block", BlockByParts),
-    ("Block", block(lambda s, x: (y := x + s.attention(s.norm1(x))) + s.feed_forward(s.norm2(y)))),
-    ("Decoder", DecoderByStack),
-    ("Decoder", type("Sub", (solutions.Decoder,), {})),
-]
+def loop_with_scheduler(model, batches, steps, lr, warmup, clip):
+    optimizer = torch.optim.AdamW(list(model.parameters()), lr=lr)
+
+    def factor(s):
+        if s < warmup:
+            return (s + 1) / warmup
+        return 0.5 + 0.5 * math.cos(math.pi * (s - warmup) / (steps - warmup))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    rows, source = [], iter(batches)
+    for _ in range(steps):
+        batch = next(source)
+        model.zero_grad()
+        found = model(batch.tokens).log_softmax(-1)
+        loss = -found.gather(-1, batch.targets[..., None]).mean()
+        loss.backward()
+        length = torch.stack([p.grad.norm() for p in model.parameters()]).norm()
+        if length > clip:
+            for p in model.parameters():
+                p.grad *= clip / length
+        rows.append(torch.stack([loss.detach(), length]))
+        optimizer.step()
+        schedule.step()
+    return torch.stack(rows)
 
 
-@pytest.mark.parametrize(("name", "made"), RIGHT)
-def test_right_answers_are_accepted(name, made, judged):
-    result = judged(f"05/{name}", made, seconds=30)
-    assert result.passed, result.diagnosis
+def loop_in_order(model, batches, steps, lr, warmup, clip):
+    optimizer, told = torch.optim.AdamW(model.parameters()), []
+    for step in range(steps):
+        batch = next(batches)
+        t = (step - warmup) / (steps - warmup)
+        rate = (step + 1) / warmup if step < warmup else math.cos(math.pi * t / 2) ** 2
+        for group in optimizer.param_groups:
+            group["lr"] = lr * rate
+        loss = F.cross_entropy(model(batch.tokens).transpose(1, 2), batch.targets)
+        loss.backward()
+        told.append((float(loss), float(nn.utils.clip_grad_norm_(model.parameters(), clip))))
+        optimizer.step()
+        optimizer.zero_grad()
+    return torch.tensor(told)
 
 
-# what was done -> (exercise, answer, words of the diagnosis)
+def generate_with_room(model, tokens, n, n_ctx, choose):
+    """A tensor with room for everything, filled in."""
+    batch, length = tokens.shape
+    text = tokens.new_zeros(batch, length + n)
+    text[:, :length] = tokens
+    with torch.inference_mode():
+        for i in range(length, length + n):
+            text[:, i] = choose(model(text[:, max(0, i - n_ctx) : i]).select(1, -1))
+    return text.clone()
+
+
+@torch.no_grad()
+def generate_by_rows(model, tokens, n, n_ctx, choose):
+    """Lists, and a while loop."""
+    rows = tokens.tolist()
+    while len(rows[0]) < tokens.shape[1] + n:
+        logits = model(torch.tensor([row[-n_ctx:] for row in rows]))
+        for row, token in zip(rows, choose(logits[:, -1, :]).tolist(), strict=True):
+            row.append(token)
+    return torch.tensor(rows)
+
+
+def generate_again(model, tokens, n, n_ctx, choose):
+    """Calls itself."""
+    if n == 0:
+        return tokens
+    with torch.no_grad():
+        new = choose(model(tokens[:, -n_ctx:])[:, -1])
+    return generate_again(model, torch.hstack((tokens, new.unsqueeze(1))), n - 1, n_ctx, choose)
+
+
+def with_gradients(model, tokens, n, n_ctx, choose):
+    for _ in range(n):
+        new = choose(model(tokens[:, -n_ctx:])[:, -1])[:, None]
+        tokens = torch.cat((tokens, new), 1)
+    return tokens
+
+
+RIGHT = {
+    "SelfAttention": (Attention, FusedAttention),
+    "Block": (BlockByParts, BlockInOneLine),
+    "Decoder": (DecoderByStack, type("Sub", (solutions.Decoder,), {})),
+    "generate": (generate_with_room, generate_by_rows, generate_again),
+    "train_loop": (loop_with_scheduler, loop_in_order),
+}
 WRONG = {
-    "no scale": ("SelfAttention", attention(scale=lambda self, d: 1.0), ["√d_head"]),
-    "√ of d_model": ("SelfAttention", attention(scale=lambda self, d: 12**0.5), ["√d_model"]),
-    "no mask": ("SelfAttention", attention(causal=False), ["Nothing is hidden"]),
-    "a view": ("SelfAttention", Viewed, ["mixes positions"]),
-    "values turned": ("SelfAttention", attention(turn="qkv"), ["values as well"]),
-    "keys not turned": ("SelfAttention", attention(turn="q"), ["Only the queries are rotated"]),
-    "never turned": ("SelfAttention", attention(turn=""), ["must be rotated"]),
-    "no W_O": ("SelfAttention", attention(out_used=False), ["last step is missing"]),
-    "no mask, no scale": (
-        "SelfAttention", attention(causal=False, scale=lambda self, d: 1.0),
-        ["Two things at once", "Nothing is hidden", "√d_head"],
-    ),
-    "values turned, no W_O": (
-        "SelfAttention", attention(turn="qkv", out_used=False),
-        ["Two things at once", "values as well", "last step"],
-    ),
-    "another name": ("SelfAttention", Nameless, ["no weights `query.weight`", "`project.weight`"]),
-    "no super": ("SelfAttention", no_super, ["AttributeError", "before Module.__init__() call"]),
-    "a function": ("SelfAttention", lambda config: torch.zeros(2), ["not a module", "nn.Module"]),
-    "no first sum": (
-        "Block",
-        block(lambda s, x: (y := s.attention(s.norm1(x))) + s.feed_forward(s.norm2(y))),
-        ["result of attention replaces the stream"],
-    ),
-    "no second norm": (
-        "Block", block(lambda s, x: (y := x + s.attention(s.norm1(x))) + s.feed_forward(y)),
-        ["`norm2` is not used"],
-    ),
-    "parallel": (
-        "Block",
-        block(lambda s, x: x + s.attention(s.norm1(x)) + s.feed_forward(s.norm2(x))),
-        ["*after*"],
-    ),
-    "post-norm": (
-        "Block",
-        block(lambda s, x: s.norm2((y := s.norm1(x + s.attention(x))) + s.feed_forward(y))),
-        ["post-norm"],
-    ),
-    "relu": (
-        "Block",
-        block(
-            lambda s, x: (y := x + s.attention(s.norm1(x))) + s.down(F.relu(s.up(s.norm2(y))))
-        ),
-        ["use relu"],
-    ),
-    "gelu without its switch": (
-        "Block",
-        block(
-            lambda s, x: (y := x + s.attention(s.norm1(x))) + s.down(F.gelu(s.up(s.norm2(y))))
-        ),
-        ["config.gelu"],
-    ),
-    "one norm and relu": (
-        "Block",
-        block(
-            lambda s, x: (y := x + s.attention(s.norm1(x))) + s.down(F.relu(s.up(s.norm1(y))))
-        ),
-        ["Two things at once", "used twice", "use relu"],
-    ),
-    "no positions": (
-        "Decoder", decoder(lambda s, t: s.head(s.norm(s.blocks(s.embedding(t))))),
-        ["add the vectors of the positions"],
-    ),
-    "no norm": (
-        "Decoder",
-        decoder(lambda s, t: s.head(s.blocks(placed(s, t)))),
-        ["`self.norm` is not used"],
-    ),
-    "result lost": (
-        "Decoder", decoder(lambda s, t: s.head(s.norm(placed(s, t)))), ["results of the blocks are lost"],
-    ),
-    "states": ("Decoder", decoder(lambda s, t: s.norm(s.blocks(placed(s, t)))), ["head is missing"]),
-    "softmax": (
-        "Decoder", decoder(lambda s, t: s.head(s.norm(s.blocks(placed(s, t)))).softmax(-1)),
-        ["probabilities"],
-    ),
-    "no norm, no positions": (
-        "Decoder", decoder(lambda s, t: s.head(s.blocks(s.embedding(t)))),
-        ["Two things at once", "`self.norm` is not used", "add the vectors of the positions"],
-    ),
-    "a plain list": ("Decoder", PlainList, ["blocks.0.", "plain list", "nn.ModuleList"]),
-    "not tied": ("Decoder", Untied, ["Tie it to the embedding"]),
-}  # fmt: skip
+    "SelfAttention": {
+        "another name": (Nameless, ["no weights `query.weight`", "`project.weight`"]),
+        "no super": (no_super, ["AttributeError", "before Module.__init__() call"]),
+        "a function": (lambda config: torch.zeros(2), ["not a module", "nn.Module"]),
+    },
+    "Decoder": {
+        "a plain list": (PlainList, ["blocks.0.", "plain list", "nn.ModuleList"]),
+        "not tied": (Untied, ["Tie it to the embedding"]),
+    },
+    "generate": {
+        "gradients on": (with_gradients, "torch.no_grad()"),
+    },
+}
 
 
-def placed(self, tokens):
-    x = self.embedding(tokens)
-    return x if self.positions is None else x + self.positions.weight[: tokens.shape[1]]
-
-
-@pytest.mark.parametrize("mistake", WRONG)
-def test_wrong_answers_are_named(mistake, judged):
-    name, made, words = WRONG[mistake]
-    result = judged(f"05/{name}", made, seconds=30)
-    assert not result.passed
-    assert all(word in result.diagnosis for word in words), result.diagnosis
+test_right, test_odd, test_wrong = checks_of("05", RIGHT, WRONG, odd=["generate"])
 
 
 class Stub(nn.Module):

@@ -4,9 +4,9 @@ import math
 from collections import Counter, defaultdict
 from itertools import pairwise
 
-import pytest
 import torch
 
+from tests.lessons.answers import checks_of
 from transformer_lab.lessons.solutions import lesson_06 as solutions
 from transformer_lab.tokenizers import BPETokenizer
 
@@ -83,26 +83,6 @@ def encode_recursively(ids, merges, first):
     return encode_recursively([*ids[:place], first + row, *ids[place + 2 :]], merges, first)
 
 
-@pytest.mark.parametrize(
-    ("name", "function"),
-    [
-        ("learn_bpe", solutions.learn_bpe),
-        ("learn_bpe", learn_in_steps),
-        ("learn_bpe", learn_with_text),
-        ("encode_word", solutions.encode_word),
-        ("encode_word", encode_by_rows),
-        ("encode_word", encode_recursively),
-        ("bits_per_byte", solutions.bits_per_byte),
-        ("bits_per_byte", lambda losses, n: (losses / math.log(2)).sum() / n),
-        ("bits_per_byte", lambda losses, n: -(-losses).exp().log2().sum() / n),
-        ("bits_per_byte", lambda losses, n: solutions.bits_per_byte(losses.bfloat16(), n)),
-    ],
-)
-def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"06/{name}", function)
-    assert result.passed, result.diagnosis
-
-
 def learner(count=lambda n: n, best=None, replace=joined, new=lambda first, i: first + i):
     """learn_bpe with any of its steps done in another way."""
     best = best or (lambda counts: min(counts, key=lambda pair: (-counts[pair], pair)))
@@ -128,87 +108,36 @@ def once(counts):
     return counts.most_common(1)[0][0]
 
 
-def leftmost(ids, merges, first):
-    rows = {tuple(p): i for i, p in enumerate(merges.tolist())}
-    ids, i = list(ids), 0
-    while i < len(ids) - 1:
-        if (ids[i], ids[i + 1]) in rows:
-            ids[i : i + 2] = [first + rows[ids[i], ids[i + 1]]]
-            i = 0
-        else:
-            i += 1
-    return torch.tensor(ids)
-
-
-def longest(ids, merges, first):
-    spelled = {}
-    for row, (a, b) in enumerate(merges.tolist()):
-        spelled[first + row] = spelled.get(a, [a]) + spelled.get(b, [b])
-    out = []
-    while ids:
-        fits = [t for t, letters in spelled.items() if list(ids[: len(letters)]) == letters]
-        token = max(fits, key=lambda t: len(spelled[t]), default=ids[0])
-        out.append(token)
-        ids = ids[len(spelled.get(token, [token])) :]
-    return torch.tensor(out)
-
-
-LN2 = math.log(2)
-MUTANTS = {
-    "times forgotten": ("learn_bpe", learner(count=lambda n: 1), "counted each word once"),
-    "ties by most_common": ("learn_bpe", learner(best=once), "seen first"),
-    "leftmost": ("encode_word", leftmost, "the leftmost pair"),
-    "longest": ("encode_word", longest, "longest token"),
-    "nats": ("bits_per_byte", lambda x, n: x.sum() / n, "These are nats"),
-    "a token": ("bits_per_byte", lambda x, n: x.mean() / LN2, "each *token*"),
-}  # fmt: skip
-TWICE = {  # two mistakes at once: one is named, and once it is mended, the other
-    "times forgotten, ties by most_common": (
-        learner(count=lambda n: 1, best=once), learner(best=once),
-        ("counted each word once", "seen first"),
+RIGHT = {
+    "learn_bpe": (learn_in_steps, learn_with_text),
+    "encode_word": (encode_by_rows, encode_recursively),
+    "bits_per_byte": (
+        lambda losses, n: (losses / math.log(2)).sum() / n,
+        lambda losses, n: -(-losses).exp().log2().sum() / n,
+        lambda losses, n: solutions.bits_per_byte(losses.bfloat16(), n),
     ),
-    "ids from 0, ties by the largest": (
-        learner(new=lambda f, i: i, best=lambda c: max(c, key=lambda p: (c[p], p))),
-        learner(best=lambda c: max(c, key=lambda p: (c[p], p))),
-        ("numbered from 0", "took the largest"),
-    ),
-    "times forgotten, runs from the right": (
-        learner(
-            count=lambda n: 1,
-            replace=lambda ids, p, new: joined(ids[::-1], p[::-1], new)[::-1],
+}
+WRONG = {
+    "learn_bpe": {
+        "times forgotten, ties by most_common": (
+            learner(count=lambda n: 1, best=once),
+            "counted each word once",
         ),
-        learner(replace=lambda ids, p, new: joined(ids[::-1], p[::-1], new)[::-1]),
-        ("counted each word once", "left to right"),
-    ),
-}  # fmt: skip
+        "ids from 0, ties by the largest": (
+            learner(new=lambda f, i: i, best=lambda c: max(c, key=lambda p: (c[p], p))),
+            "numbered from 0",
+        ),
+        "times forgotten, runs from the right": (
+            learner(
+                count=lambda n: 1, replace=lambda ids, p, new: joined(ids[::-1], p[::-1], new)[::-1]
+            ),
+            "counted each word once",
+        ),
+    },
+}
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
-def test_wrong_answers_are_named(mutant, judged):
-    name, function, said = MUTANTS[mutant]
-    result = judged(f"06/{name}", function)
-    assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
-
-
-@pytest.mark.parametrize("mutant", TWICE)
-def test_of_two_mistakes_one_is_named_and_then_the_other(mutant, judged):
-    both, one, said = TWICE[mutant]
-    for function, sentence in zip((both, one), said, strict=True):
-        result = judged("06/learn_bpe", function)
-        assert not result.passed
-        assert sentence in result.diagnosis, result.diagnosis
-
-
-def test_nats_for_each_token_are_named(judged):
-    result = judged("06/bits_per_byte", lambda losses, n_bytes: losses.mean())
-    assert "Two things are missing" in result.diagnosis
-
-
-def test_checks_never_crash(never_crashes):
-    never_crashes("06/learn_bpe", solutions.learn_bpe, torch.int64)
-    never_crashes("06/encode_word", solutions.encode_word, torch.int64)
-    never_crashes("06/bits_per_byte", solutions.bits_per_byte)
+test_right, test_odd, test_wrong = checks_of("06", RIGHT, WRONG)
 
 
 TEXT = "the cat sat on the mat; the aaaa aaaaa bat ate 12 rats at that 121 hat\n" * 3 + "über alles"

@@ -1,9 +1,17 @@
 """The checks of lesson 08 accept right answers, however written, and name what is wrong."""
 
-import pytest
-import torch
+import math
+from types import SimpleNamespace
 
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import transformer_lab as tl
+from tests.lessons.answers import checks_of
+from transformer_lab.lessons.graders import find
 from transformer_lab.lessons.solutions import lesson_08 as solutions
+from transformer_lab.lessons.solutions.lesson_05 import SelfAttention
 
 
 def mask_by_comparing(target, pad_id):
@@ -61,113 +69,6 @@ def table_with_dicts(maps, source, target, pad_id, vocab_size):
     return table
 
 
-@pytest.mark.parametrize(
-    ("name", "function"),
-    [
-        ("translation_table", solutions.translation_table),
-        ("translation_table", table_at_once),
-        ("translation_table", table_with_dicts),
-        ("decoder_mask", solutions.decoder_mask),
-        ("decoder_mask", mask_by_comparing),
-        ("decoder_mask", mask_with_loops),
-        ("greedy", solutions.greedy),
-        ("greedy", greedy_with_lists),
-        ("greedy", greedy_cut_afterwards),
-    ],
-)
-def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"08/{name}", function)
-    assert result.passed, result.diagnosis
-
-
-def parts(target, pad_id):
-    return torch.ones(target.shape[1], target.shape[1]).tril().bool(), target != pad_id
-
-
-MASK_MUTANTS = {
-    "only causal": (lambda t, p: parts(t, p)[0].repeat(len(t), 1, 1), "padding can still be seen"),
-    "no batch": (lambda t, p: parts(t, p)[0], "has shape"),
-    "only padding": (
-        lambda t, p: parts(t, p)[1][:, None].repeat(1, t.shape[1], 1),
-        "the future can still be seen",
-    ),
-    "numbers": (lambda t, p: mask_by_comparing(t, p).float(), "torch.bool"),
-}
-
-
-@pytest.mark.parametrize("mutant", MASK_MUTANTS)
-def test_wrong_masks_are_named(mutant, judged):
-    function, said = MASK_MUTANTS[mutant]
-    result = judged("08/decoder_mask", function)
-    assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
-
-
-def writes(next_scores, bos, eos, longest, *, read=lambda ids: ids, pick=torch.argmax):
-    ids = torch.tensor([bos])
-    for _ in range(longest):
-        new = pick(next_scores(read(ids))).view(1)
-        ids = torch.cat([ids, new])
-        if int(new) == eos:
-            break
-    return ids
-
-
-GREEDY_MUTANTS = {
-    "keeps both": (writes, "in front and `eos` at its end"),
-    "keeps the end": (lambda *a: writes(*a)[1:], "ends with `eos`"),
-    "a list": (lambda *a: greedy_with_lists(*a).tolist(), "in a list"),
-}
-
-
-@pytest.mark.parametrize("mutant", GREEDY_MUTANTS)
-def test_wrong_decoding_is_named(mutant, judged):
-    function, said = GREEDY_MUTANTS[mutant]
-    result = judged("08/greedy", function)
-    assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
-
-
-def table(*, row=0, heads="mean", keep=None, soft=False, turn=False, divide=True, once=False):
-    """A table written from scratch, with some steps replaced."""
-
-    def made(maps, source, target, pad_id, vocab_size):
-        looks = maps.mean(1) if heads == "mean" else heads(maps)
-        counts = torch.zeros(vocab_size, vocab_size)
-        for b in range(len(source)):
-            for t in range(target.shape[1] - 1):
-                word = int(target[b, t + 1])
-                if (word != pad_id) if keep is None else keep(word):
-                    look = looks[b, t + row]
-                    for place, id in enumerate(source[b].tolist()):
-                        counts[word, id] += float(look[place]) if soft else place == look.argmax()
-        if once:
-            counts = counts.clamp(max=1)
-        if turn:
-            counts = counts.T
-        return counts / counts.sum(1, keepdim=True).clamp(min=1) if divide else counts
-
-    return made
-
-
-TABLE_MUTANTS = {
-    "a row too late": (table(row=1), "one row above"),
-    "the first head": (table(heads=lambda m: m[:, 0]), "one head alone"),
-    "late and counted": (table(row=1, divide=False), "Two things at once"),
-    "soft and one head": (table(soft=True, heads=lambda m: m[:, 0]), "Two things at once"),
-    "padding and turned": (table(keep=lambda word: True, turn=True), "Two things at once"),
-    "one text": (lambda *a: table_at_once(*a)[0], "has shape"),
-}
-
-
-@pytest.mark.parametrize("mutant", TABLE_MUTANTS)
-def test_wrong_tables_are_named(mutant, judged):
-    function, said = TABLE_MUTANTS[mutant]
-    result = judged("08/translation_table", function)
-    assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
-
-
 def test_a_loop_that_waits_for_the_end_is_ended(judged):
     def until_the_end(next_scores, bos, eos, longest):
         ids = torch.tensor([bos])
@@ -178,7 +79,280 @@ def test_a_loop_that_waits_for_the_end_is_ended(judged):
     assert "never ends" in judged("08/greedy", until_the_end, seconds=0.5).diagnosis
 
 
-def test_checks_never_crash(never_crashes):
-    never_crashes("08/decoder_mask", solutions.decoder_mask, sort=torch.bool)
-    never_crashes("08/greedy", solutions.greedy, sort=torch.int64)
-    never_crashes("08/translation_table", solutions.translation_table)
+class FusedCross(solutions.CrossAttention):
+    """With PyTorch's own kernel."""
+
+    def forward(self, x, memory, real):
+        q, k, v = (self.heads(part(t)) for part, t in
+                   ((self.query, x), (self.key, memory), (self.value, memory)))  # fmt: skip
+        z = F.scaled_dot_product_attention(q, k, v, attn_mask=real[:, None, None])
+        return self.out(z.transpose(1, 2).flatten(2))
+
+
+class EinsumCross(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.n = config.n_heads
+        for name in ("query", "key", "value", "out"):
+            setattr(self, name, nn.Linear(config.d_model, config.d_model, bias=config.bias))
+
+    def forward(self, x, memory, real):
+        b, q, d = x.shape
+        shape = (b, -1, self.n, d // self.n)
+        query, key = self.query(x).view(shape), self.key(memory).view(shape)
+        scores = torch.einsum("bqhd,bkhd->bhqk", query, key) * (d // self.n) ** -0.5
+        scores = torch.where(real.view(b, 1, 1, -1), scores, torch.tensor(-1e9, dtype=x.dtype))
+        z = torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), self.value(memory).view(shape))
+        return self.out(z.reshape(b, q, d))
+
+
+class LoopCross(solutions.CrossAttention):
+    """Head by head, with a bias of −∞."""
+
+    def forward(self, x, memory, real):
+        size = x.shape[-1] // self.config.n_heads
+        bias = torch.zeros(real.shape, dtype=x.dtype).masked_fill(real.logical_not(), -math.inf)
+        heads = []
+        for q, k, v in zip(*(t.split(size, -1) for t in
+                             (self.query(x), self.key(memory), self.value(memory))), strict=True):  # fmt: skip
+            heads.append(torch.softmax(q @ k.mT / size**0.5 + bias[:, None], -1) @ v)
+        return self.out(torch.cat(heads, -1))
+
+
+def block(base, forward, **more):
+    return type("Answer", (base,), {"forward": forward, **more})
+
+
+def feed(self, x):
+    return self.down(F.gelu(self.up(x)))
+
+
+encoder_variants = [
+    block(
+        solutions.EncoderBlock,
+        lambda s, x, real: (y := x + s.attention(h := s.norm1(x), h, real)) + feed(s, s.norm2(y)),
+    ),
+    block(
+        solutions.EncoderBlock,
+        lambda s, x, real: sum(
+            (x, a := s.attention(s.norm1(x), s.norm1(x), real), feed(s, s.norm2(x + a)))
+        ),
+    ),
+    block(
+        solutions.EncoderBlock,
+        lambda s, x, real: torch.add(
+            y := s.attention(memory=s.norm1(x), x=s.norm1(x), real=real).add(x),
+            s.down(nn.GELU()(s.up(s.norm2(y)))),
+        ),
+    ),
+]
+
+
+def decoder_in_a_loop(self, x, memory, real):
+    parts = (
+        (self.norm1, self.attention),
+        (self.norm2, lambda h: self.cross(h, memory, real)),
+        (self.norm3, lambda h: feed(self, h)),
+    )
+    for norm, part in parts:
+        x = x + part(norm(x))
+    return x
+
+
+def decoder_named(self, x, memory, real):
+    own = x + self.attention(self.norm1(x))
+    asked = own + self.cross(x=self.norm2(own), memory=memory, real=real)
+    return asked + self.down(nn.functional.gelu(self.up(self.norm3(asked))))
+
+
+class DecoderOfItsOwn(nn.Module):
+    """Written without the solution, with causal attention by its own CrossAttention."""
+
+    def __init__(self, config):
+        super().__init__()
+        d, b = config.d_model, config.bias
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(d, bias=b) for _ in range(3))
+        self.attention, self.cross = SelfAttention(config), EinsumCross(config)
+        self.up, self.down = nn.Linear(d, 4 * d, bias=b), nn.Linear(4 * d, d, bias=b)
+
+    def forward(self, x, memory, real):
+        x = self.attention(self.norm1(x)) + x
+        x = self.cross(self.norm2(x), memory, real) + x
+        return feed(self, self.norm3(x)) + x
+
+
+class OneForward(solutions.EncoderDecoder):
+    """`forward` written out, the two halves by it."""
+
+    def forward(self, source, target):
+        real = source.ne(self.config.pad_id)
+        x = self.embedding(source) + self.positions.weight[: source.shape[1]]
+        for layer in self.encoder:
+            x = layer(x, real)
+        y = self.embedding(target) + self.positions.weight[None, : target.shape[1]]
+        for layer in self.decoder:
+            y = layer(y, self.encoder_norm(x), real)
+        return F.linear(self.decoder_norm(y), self.embedding.weight)
+
+
+class TiedTheOtherWay(solutions.EncoderDecoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.embedding.weight = self.head.weight = nn.Parameter(self.head.weight.detach().clone())
+
+
+class OtherMethods(solutions.EncoderDecoder):
+    """Other blocks, and no method `embed`."""
+
+    embed = None
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.decoder = nn.ModuleList(DecoderOfItsOwn(config) for _ in range(config.n_layers))
+
+    def encode(self, source, real):
+        x = self.embedding(source) + self.positions(torch.arange(source.size(1)))
+        for layer in range(len(self.encoder)):
+            x = self.encoder[layer](x, real)
+        return self.encoder_norm(x)
+
+    def decode(self, target, memory, real):
+        x = self.embedding(target) + self.positions(torch.arange(target.size(-1)))
+        for layer in self.decoder:
+            x = layer(x, memory=memory, real=real)
+        return self.head(self.decoder_norm(x))
+
+
+def loop_with_lambda(model, batches, steps, lr, warmup, smoothing):
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, betas=(0.9, 0.98), eps=1e-9)
+    rate = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda s: min((s + 1) / warmup, (warmup / (s + 1)) ** 0.5)
+    )
+    losses = torch.zeros(steps)
+    for step in range(steps):
+        batch = next(batches)
+        optimizer.zero_grad()
+        logits = model(batch.tokens, batch.target_in)
+        loss = F.cross_entropy(logits.mT, batch.targets, label_smoothing=smoothing)
+        loss.backward()
+        optimizer.step()
+        rate.step()
+        losses[step] = loss.detach()
+    return losses
+
+
+def loop_by_hand(model, batches, steps, lr, warmup, smoothing):
+    optimizer, losses = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), eps=1e-9), []
+    for s in range(1, steps + 1):
+        batch = next(iter(batches))
+        log_p = model(batch.tokens, batch.target_in).log_softmax(-1)
+        real = batch.targets != -100
+        right = log_p.gather(-1, batch.targets.clamp(min=0)[..., None])[..., 0]
+        loss = -((1 - smoothing) * right + smoothing * log_p.mean(-1))[real].mean()
+        for group in optimizer.param_groups:
+            group["lr"] = lr * (s / warmup if s < warmup else math.sqrt(warmup / s))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return torch.tensor(losses, dtype=torch.float64)
+
+
+def loop_by_the_paper(model, batches, steps, lr, warmup, smoothing):
+    optimizer = torch.optim.Adam(model.parameters(), lr, (0.9, 0.98), 1e-9)
+    criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
+    told = []
+    for s, batch in zip(range(1, steps + 1), batches, strict=False):
+        optimizer.param_groups[0]["lr"] = lr * warmup**0.5 * min(s**-0.5, s * warmup**-1.5)
+        loss = criterion(model(batch.tokens, batch.target_in).flatten(0, 1), batch.targets.view(-1))
+        model.zero_grad()
+        loss.backward()
+        optimizer.step()
+        told += [loss.detach()]
+    return torch.stack(told)
+
+
+class Untied(solutions.EncoderDecoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.head.weight = nn.Parameter(self.head.weight.detach().clone())
+
+
+class PlainList(solutions.EncoderDecoder):
+    def __init__(self, config):
+        super().__init__(config)
+        del self.encoder
+        self.encoder = [solutions.EncoderBlock(config)]
+
+
+RIGHT = {
+    "translation_table": (table_at_once, table_with_dicts),
+    "decoder_mask": (mask_by_comparing, mask_with_loops),
+    "greedy": (greedy_with_lists, greedy_cut_afterwards),
+    "CrossAttention": (FusedCross, EinsumCross, LoopCross),
+    "EncoderBlock": encoder_variants,
+    "DecoderBlock": (
+        block(solutions.DecoderBlock, decoder_in_a_loop),
+        block(solutions.DecoderBlock, decoder_named),
+        DecoderOfItsOwn,
+    ),
+    "EncoderDecoder": (OneForward, TiedTheOtherWay, OtherMethods),
+    "train_translator": (loop_with_lambda, loop_by_hand, loop_by_the_paper),
+}
+WRONG = {
+    "decoder_mask": {
+        "no batch": (lambda t, p: mask_by_comparing(t, p)[0], "has shape"),
+        "numbers": (lambda t, p: mask_by_comparing(t, p).float(), "torch.bool"),
+    },
+    "greedy": {
+        "a list": (lambda *a: greedy_with_lists(*a).tolist(), "in a list"),
+    },
+    "translation_table": {
+        "one text": (lambda *a: table_at_once(*a)[0], "has shape"),
+    },
+    "DecoderBlock": {
+        "two arguments": (block(solutions.DecoderBlock, lambda s, x, memory: x), ["TypeError"]),
+    },
+    "EncoderDecoder": {
+        "no encode": (block(OneForward, OneForward.forward, encode=None), ["no method `encode`"]),
+        "head not tied": (Untied, "Tie it to the embedding"),
+        "a plain list": (PlainList, ["encoder.0.", "nn.ModuleList"]),
+    },
+}
+
+
+test_right, test_odd, test_wrong = checks_of("08", RIGHT, WRONG)
+
+
+def test_the_encoder_decoder_is_the_package_s():
+    """The same logits with the same weights, with padding in both texts."""
+    theirs = tl.Transformer(
+        tl.ModelConfig(
+            kind="encoder-decoder", vocab_size=11, n_layers=2, n_heads=3, d_model=12, n_ctx=9,
+            positions="learned", pad_id=0,
+        )
+    ).double().eval()  # fmt: skip
+    sizes = SimpleNamespace(**vars(find("08", "EncoderDecoder").cases()[0].arguments[0]))
+    mine = solutions.EncoderDecoder(sizes).double().eval()
+    with torch.no_grad():
+        for weight in theirs.parameters():
+            weight.normal_(std=0.5)
+        names = {n: n for n, _ in mine.named_parameters()} | {"head.weight": "head.weight"}
+        for name in names:
+            stack, _, rest = name.partition(".")
+            there = name
+            if stack in ("encoder", "decoder"):
+                rest = rest.replace("up.", "feed_forward.up.").replace(
+                    "down.", "feed_forward.down."
+                )
+                if stack == "encoder":
+                    rest = rest.replace("norm2", "norm3")
+                there = f"{stack}.blocks.{rest}"
+            names[name] = there.replace("_norm", ".norm")
+        weights = theirs.state_dict()
+        mine.load_state_dict({name: weights[there] for name, there in names.items()})
+        source = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 0, 0]])
+        target = torch.tensor([[1, 7, 8, 3], [1, 5, 0, 0]])
+        real = target != 0
+        wanted = theirs(source, target, mask=source != 0, target_mask=real)
+        torch.testing.assert_close(mine(source, target)[real], wanted[real])

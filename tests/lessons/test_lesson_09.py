@@ -1,9 +1,9 @@
 """The checks of lesson 09 accept right answers, however written, and name what is wrong."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.lessons.answers import checks_of
 from transformer_lab.lessons.solutions import lesson_09 as solutions
 
 
@@ -53,126 +53,52 @@ def probe_with_autograd(train, labels, test, steps, lr):
         return ((test - centre) / spread @ border[:-1] + border[-1]).sigmoid()
 
 
-def probe_with_loops(
-    train, labels, test, steps, lr, *,
-    known=None, scaled=True, direction=-1.0, per=None, end=lambda s: 1 / (1 + torch.exp(-s)),
-    factor=lambda p: 1, learn_bias=True,
-):  # fmt: skip
-    """Written from scratch, number by number, with some steps replaced."""
-    of = train if known is None else known(train, test)
-    centre = torch.stack([column.sum() / len(of) for column in of.T])
+def probe_with_loops(train, labels, test, steps, lr):
+    """Written from scratch, number by number."""
+    centre = torch.stack([column.sum() / len(train) for column in train.T])
     spread = torch.stack([
-        ((column - c).square().sum() / (len(of) - 1)).sqrt() if scaled else torch.ones(())
-        for column, c in zip(of.T, centre, strict=True)
+        ((column - c).square().sum() / (len(train) - 1)).sqrt()
+        for column, c in zip(train.T, centre, strict=True)
     ])  # fmt: skip
     weights, bias = [0.0] * train.shape[1], 0.0
     for _ in range(steps):
         steps_w, step_b = [0.0] * len(weights), 0.0
         for row, label in zip((train - centre) / spread, labels, strict=True):
             p = torch.sigmoid(sum(w * x for w, x in zip(weights, row, strict=True)) + bias)
-            pull = (p - label) * factor(p) / (per or len(train))
+            pull = (p - label) / len(train)
             steps_w = [s + pull * x for s, x in zip(steps_w, row, strict=True)]
             step_b = step_b + pull
-        weights = [w + direction * lr * s for w, s in zip(weights, steps_w, strict=True)]
-        bias = bias + direction * lr * step_b * learn_bias
+        weights = [w - lr * s for w, s in zip(weights, steps_w, strict=True)]
+        bias = bias - lr * step_b
     return torch.stack([
-        end(sum(w * x for w, x in zip(weights, row, strict=True)) + bias)
+        torch.sigmoid(sum(w * x for w, x in zip(weights, row, strict=True)) + bias)
         for row in (test - centre) / spread
     ])  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("name", "function"),
-    [
-        ("linear_probe", solutions.linear_probe),
-        ("linear_probe", probe_with_autograd),
-        ("linear_probe", probe_with_loops),
-        ("mask_words", solutions.mask_words),
-        ("mask_words", mask_with_loops),
-        ("mask_words", mask_in_place),
-        ("sentence_vector", solutions.sentence_vector),
-        ("sentence_vector", vector_with_loops),
-        ("sentence_vector", vector_by_matrix),
-        ("sentence_vector", lambda s, r: solutions.sentence_vector(s.bfloat16(), r)),
-    ],
-)
-def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"09/{name}", function)
-    assert result.passed, result.diagnosis
-
-
-MASK_MUTANTS = {
-    "always <mask>": (
-        lambda t, m, c, f, o, i: solutions.mask_words(t, m, c, torch.zeros_like(f), o, i),
-        "Every chosen word became `<mask>`",
+RIGHT = {
+    "linear_probe": (probe_with_autograd, probe_with_loops),
+    "mask_words": (mask_with_loops, mask_in_place),
+    "sentence_vector": (
+        vector_with_loops,
+        vector_by_matrix,
+        lambda s, r: solutions.sentence_vector(s.bfloat16(), r),
     ),
-    "never as it is": (
-        lambda t, m, c, f, o, i: solutions.mask_words(t, m, c, f.clamp(max=0.85), o, i),
-        "No chosen word stays as it is",
-    ),
-    "a tuple": (lambda *a: tuple(solutions.mask_words(*a)), "tuple"),
+}
+WRONG = {
+    "mask_words": {
+        "a tuple": (lambda *a: tuple(solutions.mask_words(*a)), "tuple"),
+    },
+    "sentence_vector": {
+        "over the texts": (lambda s, r: s.mean(0), "has shape"),
+    },
+    "linear_probe": {
+        "both classes": (
+            lambda *a: torch.stack([1 - probe_with_loops(*a), probe_with_loops(*a)], -1),
+            "has shape",
+        ),
+    },
 }
 
 
-@pytest.mark.parametrize("mutant", MASK_MUTANTS)
-def test_wrong_masking_is_named(mutant, judged):
-    function, said = MASK_MUTANTS[mutant]
-    result = judged("09/mask_words", function)
-    assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
-
-
-VECTOR_MUTANTS = {
-    "padding counted": (lambda s, r: s.mean(1), "You count padding, both in the sum"),
-    "divided by all": (lambda s, r: (s * r[..., None]).mean(1), "divide by all positions"),
-    "over the texts": (lambda s, r: s.mean(0), "has shape"),
-}
-
-
-@pytest.mark.parametrize("mutant", VECTOR_MUTANTS)
-def test_wrong_vectors_are_named(mutant, judged):
-    function, said = VECTOR_MUTANTS[mutant]
-    result = judged("09/sentence_vector", function)
-    assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
-
-
-def probe_with(**own):
-    return lambda *a: probe_with_loops(*a, **own)
-
-
-def leaking(train, labels, test, steps, lr):
-    own = (test - test.mean(0)) / test.std(0)
-    there = (train - train.mean(0)) / train.std(0)
-    return probe_with_autograd(there, labels, own * there.std(0) + there.mean(0), steps, lr)
-
-
-PROBE_MUTANTS = {
-    "test by itself": (leaking, "by its own mean and spread"),
-    "both parts": (probe_with(known=lambda *both: torch.cat(both)), "together. Nothing of `test`"),
-    "no spread": (probe_with(scaled=False), "but did not divide by the standard deviation"),
-    "both classes": (
-        lambda *a: torch.stack([1 - probe_with_loops(*a), probe_with_loops(*a)], -1),
-        "has shape",
-    ),
-    "summed, no bias": (probe_with(per=1, learn_bias=False), "Two things at once"),
-    "no spread, scores": (probe_with(scaled=False, end=lambda s: s), "Two things at once"),
-    "squared, summed": (
-        probe_with(factor=lambda p: p * (1 - p), per=1),
-        "Two things at once",
-    ),
-}
-
-
-@pytest.mark.parametrize("mutant", PROBE_MUTANTS)
-def test_wrong_probes_are_named(mutant, judged):
-    function, said = PROBE_MUTANTS[mutant]
-    result = judged("09/linear_probe", function)
-    assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
-
-
-def test_checks_never_crash(never_crashes):
-    never_crashes("09/linear_probe", solutions.linear_probe)
-    never_crashes("09/mask_words", solutions.mask_words, sort=torch.int64)
-    never_crashes("09/sentence_vector", solutions.sentence_vector)
+test_right, test_odd, test_wrong = checks_of("09", RIGHT, WRONG)

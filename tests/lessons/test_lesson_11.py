@@ -2,10 +2,10 @@
 
 import math
 
-import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.lessons.answers import checks_of
 from transformer_lab.lessons.solutions import lesson_11 as solutions
 
 
@@ -40,18 +40,6 @@ def top_p_with_minus_infinity(logits, p):
     return torch.empty_like(logits).scatter_(-1, places, masked).softmax(-1)
 
 
-def sorted_kept(logits, p):
-    ordered, places = logits.softmax(-1).sort(-1, descending=True)
-    kept = ordered * (ordered.cumsum(-1) - ordered < p)
-    return kept, places
-
-
-def too_few(logits, p):
-    ordered, places = logits.softmax(-1).sort(-1, descending=True)
-    kept = torch.zeros_like(ordered).scatter(-1, places, ordered * (ordered.cumsum(-1) <= p))
-    return kept / kept.sum(-1, keepdim=True)
-
-
 def write_with_while(step, prompt, n, choose, end=None):
     text = torch.tensor(prompt)
     logits, past = step(prompt, None)
@@ -70,19 +58,6 @@ def write_by_length(step, prompt, n, choose, end=None):
         logits, past = step(text[read:], past)
         read = len(text)
         text.append(choose(logits[len(logits) - 1]))
-    return torch.tensor(text)
-
-
-def wrong(step, prompt, n, choose, end=None, *, feed=None, keep=True, row=-1, more=0):
-    """A wrong `write` in one way or another."""
-    text, new, past = list(prompt), list(prompt), None
-    for _ in range(n + more):
-        logits, given = step(new, past)
-        past = given if keep else None
-        text.append(choose(logits[row]))
-        if text[-1] == end:
-            break
-        new = feed(text) if feed else text[-1:]
     return torch.tensor(text)
 
 
@@ -132,24 +107,6 @@ def cached_one_by_one(attention, x, past, n_heads, rotate):
         z = (scores / math.sqrt(q.shape[-1])).softmax(-1) @ torch.cat(values, 2)
         rows.append(z.transpose(1, 2).flatten(2))
     return attention.out(torch.cat(rows, 1)), [keys, values]
-
-
-def cached_wrong(start=lambda n: n, keep=lambda old, new: new, shift=1, out=True):
-    """A wrong `cached_attention` in one way or another."""
-
-    def wrong(attention, x, past, n_heads, rotate):
-        q, k, v = (cut(m, x, n_heads) for m in (attention.query, attention.key, attention.value))
-        read = 0 if past is None else past[0].shape[2]
-        q, k = rotate(q, start(read)), rotate(k, start(read))
-        new = (k, v)
-        if past is not None:
-            k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
-        scores = q @ k.mT / q.shape[-1] ** 0.5
-        hidden = torch.ones(scores.shape[-2:]).triu(read + shift).bool()
-        z = (scores.masked_fill(hidden, -math.inf).softmax(-1) @ v).transpose(1, 2).flatten(2)
-        return attention.out(z) if out else z, keep(new, (k, v))
-
-    return wrong
 
 
 def all_again(attention, x, past, n_heads, rotate):
@@ -203,74 +160,29 @@ def decoder_one_past(model, tokens, past, attend):
     return model.head(model.norm(x)), kept
 
 
-@pytest.mark.parametrize(
-    ("name", "function"),
-    [
-        ("top_p", solutions.top_p),
-        ("top_p", top_p_with_threshold),
-        ("top_p", top_p_with_loops),
-        ("top_p", top_p_with_minus_infinity),
-        ("write", solutions.write),
-        ("write", write_with_while),
-        ("write", write_by_length),
-        ("cached_attention", cached_fused),
-        ("cached_attention", cached_unrotated),
-        ("cached_attention", cached_one_by_one),
-        ("cached_decoder", decoder_by_dict),
-        ("cached_decoder", decoder_by_zip),
-        ("cached_decoder", decoder_by_calls),
-    ],
-)
-def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"11/{name}", function)
-    assert result.passed, result.diagnosis
+RIGHT = {
+    "top_p": (top_p_with_threshold, top_p_with_loops, top_p_with_minus_infinity),
+    "write": (write_with_while, write_by_length),
+    "cached_attention": (cached_fused, cached_unrotated, cached_one_by_one),
+    "cached_decoder": (decoder_by_dict, decoder_by_zip, decoder_by_calls),
+}
+WRONG = {
+    "write": {
+        "a list": (lambda *a: write_by_length(*a).tolist(), ""),
+    },
+    "cached_attention": {
+        "reads all again": (all_again, "It computes 7 keys for 4 tokens"),
+        "one result": (lambda a, x, *_: x, "Return two things"),
+        "nothing": (lambda *_: (None, None), "returned nothing"),
+    },
+    "cached_decoder": {
+        "one past": (decoder_one_past, ""),
+        "hidden states": (
+            lambda m, t, past, a: (solutions.cached_decoder(m, t, past, a)[0][..., :12], past),
+            "",
+        ),
+    },
+}
 
 
-MUTANTS = {
-    "too few": ("top_p", too_few, "makes the sum *pass* `p`"),
-    "no renormalising": (
-        "top_p",
-        lambda x, p: torch.zeros_like(x).scatter(-1, *reversed(sorted_kept(x, p))),
-        "do not sum to 1",
-    ),
-    "reads everything again": ("write", lambda *a: wrong(*a, feed=list, keep=False), "cost grows with the square"),
-    "all and the past": ("write", lambda *a: wrong(*a, feed=list), "reads old tokens twice"),
-    "two at once": ("write", lambda *a: wrong(*a, row=0, more=1), ""),
-    "a list": ("write", lambda *a: wrong(*a).tolist(), ""),
-    "from 0": (
-        "cached_attention", cached_wrong(start=lambda n: 0), "as if they were the first of the text",
-    ),
-    "forgets": (
-        "cached_attention", cached_wrong(keep=lambda new, all_: new), "holds only the new keys",
-    ),
-    "sees the future": ("cached_attention", cached_wrong(shift=99), "Nothing is hidden"),
-    "not itself": ("cached_attention", cached_wrong(shift=0), "one key too early"),
-    "no output": ("cached_attention", cached_wrong(out=False), "last step is missing"),
-    "from 0, no output": (
-        "cached_attention", cached_wrong(start=lambda n: 0, out=False), "last step is missing",
-    ),
-    "reads all again": ("cached_attention", all_again, "It computes 7 keys for 4 tokens"),
-    "one result": ("cached_attention", lambda a, x, *_: x, "Return two things"),
-    "nothing": ("cached_attention", lambda *_: (None, None), "returned nothing"),
-    "one past": ("cached_decoder", decoder_one_past, ""),
-    "no past": (
-        "cached_decoder", lambda m, t, past, a: decoder_by_zip(m, t, None, a), "has forgotten",
-    ),
-    "hidden states": (
-        "cached_decoder",
-        lambda m, t, past, a: (solutions.cached_decoder(m, t, past, a)[0][..., :12], past), "",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("mutant", MUTANTS)
-def test_wrong_answers_are_named(mutant, judged):
-    name, function, said = MUTANTS[mutant]
-    result = judged(f"11/{name}", function)
-    assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
-
-
-def test_checks_never_crash(never_crashes):
-    never_crashes("11/top_p", solutions.top_p)
-    never_crashes("11/write", solutions.write, sort=torch.int64)
+test_right, test_odd, test_wrong = checks_of("11", RIGHT, WRONG)

@@ -3,11 +3,10 @@
 from contextlib import ExitStack, nullcontext
 from itertools import pairwise
 
-import pytest
 import torch
 
 import transformer_lab as tl
-from transformer_lab.lessons.solutions import lesson_12 as solutions
+from tests.lessons.answers import checks_of
 
 
 def left_by_starts(model, tokens, lengths, answer):
@@ -35,58 +34,30 @@ def left_by_logarithms(model, tokens, lengths, answer):
     return torch.stack(out)
 
 
-def left(
-    model, tokens, lengths, answer, *, start=1, step=lambda n: n, span=range, query=-1, layer=None,
-    place=-1, read=lambda x: x.softmax(-1), ratio=lambda cut, whole: cut / whole, keeps=False,
-):  # fmt: skip
+def left(model, tokens, lengths, answer, step=lambda n: n, ratio=lambda cut, whole: cut / whole):
     """`left_without`, in parts that can be wrong."""
-    asked = None if query is None else len(tokens) + query
-    kept, out = [], []
+    start, out = 1, []
 
     def value(cuts):
         with torch.no_grad(), tl.edit(model, *cuts) if cuts else nullcontext():
-            return read(model(tokens[None])[0, place])[answer]
+            return model(tokens[None])[0, -1].softmax(-1)[answer]
 
     for n in lengths:
-        cuts = [tl.knock_out(layer, query=asked, key=k) for k in span(start, start + n)]
-        kept = kept + cuts if keeps else cuts
-        out.append(value(kept))
+        last = len(tokens) - 1
+        out.append(value([tl.knock_out(query=last, key=k) for k in range(start, start + n)]))
         start += step(n)
     return ratio(torch.stack(out), value([]))
 
 
-def wrong(**slips):
-    return lambda *a: left(*a, **slips)
-
-
-@pytest.mark.parametrize(
-    "function", [solutions.left_without, left_by_starts, left_by_logarithms, left]
-)
-def test_right_answers_are_accepted(function, judged):
-    result = judged("12/left_without", function)
-    assert result.passed, result.diagnosis
-
-
-MUTANTS = {
-    "from <s>": (wrong(start=0), "`<s>` is there"),
-    "never moves": (wrong(step=lambda n: 0), "never move on"),
-    "last word": (wrong(span=lambda a, b: [b - 1]), ""),
-    "last layer": (wrong(layer=1), ""),
-    "other difference": (wrong(ratio=lambda cut, whole: cut - whole), ""),
-    "of the largest": (wrong(ratio=lambda cut, whole: cut / cut.max()), ""),
-    "steps of one": (wrong(step=lambda n: 1), ""),
-    "two at once": (wrong(start=0, query=None), "Two things at once"),
-    "two others": (wrong(ratio=lambda cut, whole: cut, place=0), "Two things at once"),
+RIGHT = {
+    "left_without": (left_by_starts, left_by_logarithms, left),
+}
+WRONG = {
+    "left_without": {
+        "of the largest": (lambda *a: left(*a, ratio=lambda cut, whole: cut / cut.max()), ""),
+        "steps of one": (lambda *a: left(*a, step=lambda n: 1), ""),
+    },
 }
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
-def test_wrong_answers_are_named(mutant, judged):
-    function, said = MUTANTS[mutant]
-    result = judged("12/left_without", function)
-    assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
-
-
-def test_the_check_never_crashes(never_crashes):
-    never_crashes("12/left_without", solutions.left_without)
+test_right, test_odd, test_wrong = checks_of("12", RIGHT, WRONG, odd=["left_without"])

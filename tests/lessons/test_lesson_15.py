@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import transformer_lab as tl
+from tests.lessons.answers import checks_of
 from transformer_lab.lessons.solutions import lesson_15 as solutions
 
 NORMS = solutions.NORMS
@@ -77,145 +78,54 @@ def cache_in_a_loop(config, bytes_each):
     return torch.tensor([kept])[0]
 
 
-RIGHT = [
-    ("rms_norm", solutions.rms_norm),
-    ("rms_norm", rms_with_norm),
-    ("rms_norm", lambda x, gain, eps: F.rms_norm(x, gain.shape, gain, eps)),
-    ("rms_norm", lambda x, gain, eps: rms_with_norm(x.bfloat16(), gain.bfloat16(), eps)),
-    ("swiglu", solutions.swiglu),
-    ("swiglu", swiglu_with_einsum),
-    ("swiglu", lambda x, g, u, d: (x @ g.mT).sigmoid() * (x @ g.mT) * (x @ u.mT) @ d.mT),
-    ("grouped_attention", solutions.grouped_attention),
-    ("grouped_attention", grouped_by_sdpa),
-    ("grouped_attention", grouped_with_loops),
-    ("parameters_of", solutions.parameters_of),
-    ("parameters_of", parameters_by_matrices),
-    ("cache_bytes", solutions.cache_bytes),
-    ("cache_bytes", cache_in_a_loop),
-]
+def unmasked_in_turns(x, w_q, w_k, w_v, w_out, n_heads, n_kv_heads):
+    d_head = w_q.shape[0] // n_heads
+    q = F.linear(x, w_q).unflatten(-1, (n_heads, d_head)).transpose(1, 2)
+    k, v = (F.linear(x, w).unflatten(-1, (n_kv_heads, d_head)).transpose(1, 2) for w in (w_k, w_v))
+    shared = [head % n_kv_heads for head in range(n_heads)]
+    z = (q @ k[:, shared].mT * d_head**-0.5).softmax(-1) @ v[:, shared]
+    return z.transpose(1, 2).flatten(2) @ w_out.T
 
 
-@pytest.mark.parametrize(("name", "function"), RIGHT)
-def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"15/{name}", function)
-    assert result.passed, result.diagnosis
+def two_matrices_of_own_width(config):
+    """Of the feed-forward layer, and `head_dim` is not read."""
+    own = config["hidden_size"] // config["num_attention_heads"]
+    return parameters_by_matrices({**config, "head_dim": own}) * torch.tensor([3, 3, 2, 3, 3]) // 3
 
 
-def grouped(spread=None, scale=None, masked=True, turned=True, projected=True):
-    def grouped_attention(x, w_q, w_k, w_v, w_out, n_heads, n_kv_heads):
-        d_head = w_q.shape[0] // n_heads
-        q = F.linear(x, w_q).unflatten(-1, (n_heads, d_head)).transpose(1, 2)
-        k, v = (
-            F.linear(x, w).unflatten(-1, (n_kv_heads, d_head)).transpose(1, 2) for w in (w_k, w_v)
-        )
-        index = spread or (lambda h, n, kv: h * kv // n)
-        shared = [index(h, n_heads, n_kv_heads) for h in range(n_heads)]
-        s = q @ k[:, shared].mT * (scale(d_head, x) if scale else d_head**-0.5)
-        if masked:
-            s = s.masked_fill(torch.ones_like(s).triu(1).bool(), -math.inf)
-        z = s.softmax(-1) @ v[:, shared]
-        z = z.transpose(1, 2).flatten(2) if turned else z.reshape(len(x), x.shape[1], -1)
-        return z @ w_out.T if projected else z
-
-    return grouped_attention
-
-
-def turns(head, n_heads, n_kv_heads):
-    return head % n_kv_heads
-
-
-def changed(place, by):
-    def parameters_of(config):
-        counted = parameters_by_matrices(config)
-        counted[place] = by(config, counted[place])
-        return counted
-
-    return parameters_of
-
-
-def read_as(**given):
-    return lambda config: parameters_by_matrices(
-        {**config, **{key: value(config) for key, value in given.items()}}
-    )
-
-
-def own_width(config):
-    return config["hidden_size"] // config["num_attention_heads"]
-
-
-MUTANTS = {
-    "layer norm": (
-        "rms_norm", lambda x, g, e: F.layer_norm(x, x.shape[-1:], g, eps=e), "This is layer norm",
+RIGHT = {
+    "rms_norm": (
+        rms_with_norm,
+        lambda x, gain, eps: F.rms_norm(x, gain.shape, gain, eps),
+        lambda x, gain, eps: rms_with_norm(x.bfloat16(), gain.bfloat16(), eps),
     ),
-    "length": ("rms_norm", lambda x, g, e: x / (x.pow(2).sum(-1, True) + e).sqrt() * g, "*sum*"),
-    "swapped": ("swiglu", lambda x, g, u, d: swiglu_with_einsum(x, u, g, d), "swapped"),
-    "sigmoid": (
-        "swiglu", lambda x, g, u, d: ((x @ g.T).sigmoid() * (x @ u.T)) @ d.T, "sigmoid alone",
+    "swiglu": (
+        swiglu_with_einsum,
+        lambda x, g, u, d: (x @ g.mT).sigmoid() * (x @ g.mT) * (x @ u.mT) @ d.mT,
     ),
-    "take turns": ("grouped_attention", grouped(spread=turns), "take turns"),
-    "all read the first": (
-        "grouped_attention", grouped(spread=lambda h, n, kv: 0), "",
-    ),
-    "no mask": ("grouped_attention", grouped(masked=False), "later words"),
-    "two matrices": ("parameters_of", changed(2, lambda c, n: n // 3 * 2), "has three"),
-    "one layer": (
-        "parameters_of",
-        lambda c: torch.tensor([1, 0, 0, 0, 1]) * parameters_by_matrices(c)
-        + torch.tensor([0, 1, 1, 1, 0]) * parameters_by_matrices({**c, "num_hidden_layers": 1}),
-        "a single layer",
-    ),
-    "keys only": ("cache_bytes", lambda c, b: cache_in_a_loop(c, b) // 2, "both are kept"),
-    "one layer's": (
-        "cache_bytes", lambda c, b: cache_in_a_loop({**c, "num_hidden_layers": 1}, b), "one layer",
-    ),
-    "every head": (
-        "cache_bytes",
-        lambda c, b: cache_in_a_loop({**c, "num_key_value_heads": c["num_attention_heads"]}, b),
-        "every query head",
-    ),
-}  # fmt: skip
-TWICE = {  # two mistakes at once: one is named, and once it is mended, the other
-    "no mask, groups take turns": (
-        "grouped_attention", grouped(masked=False, spread=turns), grouped(spread=turns),
-        ("later words", "take turns"),
-    ),
-    "two matrices, head_dim not read": (
-        "parameters_of",
-        lambda c: changed(2, lambda c, n: n // 3 * 2)({**c, "head_dim": own_width(c)}),
-        read_as(head_dim=own_width),
-        ("has three", "`head_dim`"),
-    ),
-    "keys only, every head": (
-        "cache_bytes",
-        lambda c, b: MUTANTS["every head"][1](c, b) // 2,
-        MUTANTS["every head"][1],
-        ("both are kept", "every query head"),
-    ),
-}  # fmt: skip
+    "grouped_attention": (grouped_by_sdpa, grouped_with_loops),
+    "parameters_of": (parameters_by_matrices,),
+    "cache_bytes": (cache_in_a_loop,),
+}
+WRONG = {
+    "grouped_attention": {
+        "no mask, groups take turns": (unmasked_in_turns, "later words"),
+    },
+    "parameters_of": {
+        "two matrices, head_dim not read": (two_matrices_of_own_width, "has three"),
+    },
+    "cache_bytes": {
+        "keys only, every head": (
+            lambda c, b: (
+                cache_in_a_loop({**c, "num_key_value_heads": c["num_attention_heads"]}, b) // 2
+            ),
+            "both are kept",
+        ),
+    },
+}
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
-def test_wrong_answers_are_named(mutant, judged):
-    name, function, said = MUTANTS[mutant]
-    result = judged(f"15/{name}", function)
-    assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
-
-
-@pytest.mark.parametrize("mutant", TWICE)
-def test_of_two_mistakes_one_is_named_and_then_the_other(mutant, judged):
-    name, both, one, said = TWICE[mutant]
-    for function, sentence in zip((both, one), said, strict=True):
-        result = judged(f"15/{name}", function)
-        assert not result.passed
-        assert sentence in result.diagnosis, result.diagnosis
-
-
-def test_checks_never_crash(never_crashes):
-    for name in ("rms_norm", "swiglu", "grouped_attention"):
-        never_crashes(f"15/{name}", getattr(solutions, name))
-    never_crashes("15/parameters_of", solutions.parameters_of, torch.int64)
-    never_crashes("15/cache_bytes", solutions.cache_bytes, torch.int64)
+test_right, test_odd, test_wrong = checks_of("15", RIGHT, WRONG)
 
 
 SMALL = {

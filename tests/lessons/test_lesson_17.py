@@ -1,10 +1,10 @@
 """The checks of lesson 17 accept right answers, however written, and say what is wrong with the others."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 
 import transformer_lab as tl
+from tests.lessons.answers import checks_of
 from transformer_lab.lessons.solutions import lesson_17 as solutions
 
 
@@ -87,113 +87,18 @@ RIGHT = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "function"),
-    [(n, f) for n, found in RIGHT.items() for f in (getattr(solutions, n), *found)],
-)
-def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"17/{name}", function)
-    assert result.passed, result.diagnosis
-
-
-def axes(order, x, size):
-    n, c, h, w = x.shape
-    cut = x.unflatten(3, (w // size, size)).unflatten(2, (h // size, size))
-    return cut.permute(*order).reshape(n, h // size * (w // size), c * size * size)
-
-
-def laid(patches, size, shape, change):
-    return paste_with_loops(
-        change(patches.unflatten(-1, (shape[0], size, size))).flatten(2), size, shape
-    )
-
-
-def rolled(patterns, step):
-    found = torch.eye(patterns.shape[-1], dtype=patterns.dtype)
-    for pattern in patterns:
-        found = step(found, pattern)
-    return found
-
-
-def half(a):
-    return (a.mean(0) + torch.eye(a.shape[-1], dtype=a.dtype)) / 2
-
-
-def shared(row):
-    return row / row.sum()
-
-
-def fall(predict, picture, size, fill, said=lambda x: x.log_softmax(-1), how=torch.sub):
-    made, shape = covers(picture, size, fill)
-    whole, rest = predict(picture[None])[0], predict(made)
-    return how(said(whole)[whole.argmax()], said(rest)[:, whole.argmax()]).reshape(shape)
-
-
-MUTANTS = {
-    "cut: reshape": (
-        "to_patches", lambda x, s: x.reshape(len(x), -1, x.shape[1] * s * s), "did not swap axes",
-    ),
-    "cut: columns": ("to_patches", lambda x, s: axes((0, 4, 2, 1, 3, 5), x, s), "column by column"),
-    "cut: columns, side": (
-        "to_patches", lambda x, s: axes((0, 4, 2, 1, 5, 3), x, s), "Two things",
-    ),
-    "paste: reshape": ("to_pictures", lambda p, s, shape: p.view(len(p), *shape), "did not swap"),
-    "paste: as cut": (
-        "to_pictures",
-        lambda p, s, shape: p.reshape(len(p), shape[1] // s, shape[2] // s, shape[0], s, s)
-        .permute(0, 2, 4, 1, 3, 5).reshape(len(p), *shape),
-        "permuted as for cutting",
-    ),
-    "paste: columns, side": (
-        "to_pictures",
-        lambda p, s, shape: laid(
-            p.unflatten(1, (shape[2] // s, -1)).transpose(1, 2).flatten(1, 2), s, shape,
-            lambda x: x.transpose(-1, -2),
+WRONG = {
+    "occlusion_map": {
+        "written in": (
+            lambda predict, x, s, f: (fall_by_patches(predict, x, s, f), x[:, :s, :s].fill_(f))[0],
+            "changes the tensor",
         ),
-        "Two things",
-    ),
-    "look: order": (
-        "class_attention", lambda p: shared(rolled(p, lambda f, a: f @ half(a))[0, 1:]), "wrong order",
-    ),
-    "look: no stream": (
-        "class_attention",
-        lambda p: shared(rolled(p, lambda f, a: a.mean(0) @ f)[0, 1:]),
-        "residual stream out",
-    ),
-    "look: order, not shared": (
-        "class_attention", lambda p: rolled(p, lambda f, a: f @ half(a))[0, 1:], "Two things",
-    ),
-    "cover: sign": (
-        "occlusion_map", lambda *x: fall(*x, how=lambda a, b: b - a), "other way round",
-    ),
-    "cover: logits": ("occlusion_map", lambda *x: fall(*x, said=lambda x: x), "compared logits"),
-    "cover: written in": (
-        "occlusion_map",
-        lambda predict, x, s, f: (fall(predict, x, s, f), x[:, :s, :s].fill_(f))[0],
-        "changes the tensor",
-    ),
-    "cover: no list": (
-        "occlusion_map", lambda predict, x, s, f: predict(x).log_softmax(-1), "ValueError",
-    ),
-    "cover: logits, sign": (
-        "occlusion_map",
-        lambda *x: fall(*x, said=lambda x: x, how=lambda a, b: b - a),
-        "Two things: take log-probabilities",
-    ),
-}  # fmt: skip
+        "no list": (lambda predict, x, s, f: predict(x).log_softmax(-1), "ValueError"),
+    },
+}
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
-def test_wrong_answers_are_named(mutant, judged):
-    name, function, said = MUTANTS[mutant]
-    result = judged(f"17/{name}", function)
-    assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
-
-
-@pytest.mark.parametrize("name", RIGHT)
-def test_checks_never_crash(name, never_crashes):
-    never_crashes(f"17/{name}", getattr(solutions, name))
+test_right, test_odd, test_wrong = checks_of("17", RIGHT, WRONG)
 
 
 # -- against the package --------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import transformer_lab as tl
+from tests.lessons.answers import checks_of
 from transformer_lab.lessons.solutions import lesson_18 as solutions
 
 
@@ -102,15 +103,6 @@ RIGHT = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "function"),
-    [(n, f) for n, found in RIGHT.items() for f in (getattr(solutions, n), *found)],
-)
-def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"18/{name}", function)
-    assert result.passed, result.diagnosis
-
-
 def layer(**methods):
     """The solution's class with other methods."""
     return type("LoRALinear", (solutions.LoRALinear,), methods)
@@ -153,10 +145,6 @@ def plain_tensor(self, linear, rank, alpha):
 
 def turned(self, linear, rank, alpha):
     self.A = nn.Parameter(self.A.detach().T)
-
-
-def scale_of(made):
-    return begun(lambda self, linear, rank, alpha: setattr(self, "scale", made(rank, alpha)))
 
 
 def no_super(linear, rank, alpha):
@@ -214,96 +202,68 @@ def same(x):
     return x
 
 
-MUTANTS = {
-    "lora: both random": ("LoRALinear", begun(both_random), "does not start at 0"),
-    "lora: both zero": (
-        "LoRALinear", begun(lambda self, *_: nn.init.zeros_(self.A)), "neither ever moves",
-    ),
-    "lora: other way round": (
-        "LoRALinear",
-        begun(lambda self, *_: (nn.init.zeros_(self.A), nn.init.normal_(self.B))),
-        "It is B that should start at 0",
-    ),
-    "lora: not frozen": (
-        "LoRALinear", begun(lambda self, linear, *_: linear.requires_grad_(True)),
-        "still trains: only `A` and `B` should",
-    ),
-    "lora: all frozen": (
-        "LoRALinear", begun(lambda self, *_: self.requires_grad_(False)), "should train, but cannot",
-    ),
-    "lora: random, not frozen": ("LoRALinear", begun(random_and_thawed), "Two things"),
-    "lora: plain tensor": ("LoRALinear", begun(plain_tensor), "plain tensor"),
-    "lora: A turned": ("LoRALinear", begun(turned), "[rank, in]"),
-    "lora: no module": ("LoRALinear", no_super, "must be a module"),
-    "lora: no scale": ("LoRALinear", scale_of(lambda rank, alpha: 1), "not scaled"),
-    "lora: alpha": ("LoRALinear", scale_of(lambda rank, alpha: alpha), "You scale by alpha;"),
-    "lora: merged, and emptied": ("LoRALinear", layer(merge=emptied), "changes `A` or `B`"),
-    "lora: merged, a tensor": (
-        "LoRALinear", layer(merge=lambda self: self.linear.weight + self.B @ self.A),
-        "returned a Tensor",
-    ),
-    "lora: merged, nothing": ("LoRALinear", layer(merge=lambda self: None), "returned a NoneType"),
-    "lora: shapes do not fit": (
-        "LoRALinear", layer(forward=lambda self, x: self.linear(x) + x @ self.A @ self.B),
-        "RuntimeError",
-    ),
-    "lora: alpha, taken away": (
-        "LoRALinear",
-        layer(forward=lambda self, x: self.linear(x) - self.scale * len(self.A) * x @ self.A.T @ self.B.T),
-        "Two things at once",
-    ),
-    "add: nothing put": ("add_lora", only_found, "`setattr(parent, name"),
-    "add: nothing frozen": ("add_lora", adding(before=False), "still trains"),
-    "add: frozen after": ("add_lora", adding(after=True), "is frozen: freeze the model *before*"),
-    "add: the first alone": ("add_lora", adding(most=1), "was not replaced"),
-    "add: all layers": (
-        "add_lora", adding(fits=lambda name, names: True), "is wrapped but not in `names`",
-    ),
-    "add: ends with": (
-        "add_lora", adding(fits=lambda name, names: name.endswith(names)), "`read_out` is wrapped",
-    ),
-    "add: new layers": ("add_lora", fresh, "output has changed"),
-    "add: another rank": (
-        "add_lora", lambda model, names, rank, alpha: solutions.add_lora(model, names, 4, alpha),
-        "has rank 4, not",
-    ),
-    "add: another alpha": (
-        "add_lora", lambda model, names, rank, alpha: solutions.add_lora(model, names, rank, rank),
-        "do you pass `alpha` on?",
-    ),
-    "add: counts all": (
-        "add_lora", adding(count=lambda m: sum(p.numel() for p in m.parameters())),
-        "you counted all",
-    ),
-    "add: counts tensors": (
-        "add_lora", adding(count=lambda m: sum(p.requires_grad for p in m.parameters())),
-        "you counted tensors",
-    ),
-    "add: no count": ("add_lora", adding(count=lambda m: None), "you returned nothing"),
-    "add: the model": ("add_lora", adding(count=same), "you returned a _Model"),
-    "add: not frozen, the first alone": ("add_lora", adding(before=False, most=1), "Two things"),
-    "add: frozen after, all layers": (
-        "add_lora", adding(after=True, fits=lambda name, names: True), "Two things",
-    ),
-    "shares: not squared": ("rank_shares", lambda b, a: shares(a - b, same), "are not squared"),
-    "shares: the new": ("rank_shares", lambda b, a: shares(a), "You took the new weight. Use the *change*"),
-    "shares: the old": ("rank_shares", lambda b, a: shares(b), "the old weight"),
-    "shares: not squared, one by one": (
-        "rank_shares", lambda b, a: shares(a - b, same, lambda s: s / s.sum()), "Two things at once",
-    ),
-}  # fmt: skip
+WRONG = {
+    "LoRALinear": {
+        "both random": (begun(both_random), "does not start at 0"),
+        "both zero": (begun(lambda self, *_: nn.init.zeros_(self.A)), "neither ever moves"),
+        "other way round": (
+            begun(lambda self, *_: (nn.init.zeros_(self.A), nn.init.normal_(self.B))),
+            "It is B that should start at 0",
+        ),
+        "not frozen": (
+            begun(lambda self, linear, *_: linear.requires_grad_(True)),
+            "still trains: only `A` and `B` should",
+        ),
+        "all frozen": (
+            begun(lambda self, *_: self.requires_grad_(False)),
+            "should train, but cannot",
+        ),
+        "random, not frozen": (begun(random_and_thawed), "Two things"),
+        "plain tensor": (begun(plain_tensor), "plain tensor"),
+        "A turned": (begun(turned), "[rank, in]"),
+        "no module": (no_super, "must be a module"),
+        "merged, and emptied": (layer(merge=emptied), "changes `A` or `B`"),
+        "merged, a tensor": (
+            layer(merge=lambda self: self.linear.weight + self.B @ self.A),
+            "returned a Tensor",
+        ),
+        "merged, nothing": (layer(merge=lambda self: None), "returned a NoneType"),
+        "shapes do not fit": (
+            layer(forward=lambda self, x: self.linear(x) + x @ self.A @ self.B),
+            "RuntimeError",
+        ),
+    },
+    "add_lora": {
+        "nothing put": (only_found, "`setattr(parent, name"),
+        "nothing frozen": (adding(before=False), "still trains"),
+        "frozen after": (adding(after=True), "is frozen: freeze the model *before*"),
+        "the first alone": (adding(most=1), "was not replaced"),
+        "all layers": (adding(fits=lambda name, names: True), "is wrapped but not in `names`"),
+        "ends with": (
+            adding(fits=lambda name, names: name.endswith(names)),
+            "`read_out` is wrapped",
+        ),
+        "new layers": (fresh, "output has changed"),
+        "another rank": (
+            lambda model, names, rank, alpha: solutions.add_lora(model, names, 4, alpha),
+            "has rank 4, not",
+        ),
+        "another alpha": (
+            lambda model, names, rank, alpha: solutions.add_lora(model, names, rank, rank),
+            "do you pass `alpha` on?",
+        ),
+        "no count": (adding(count=lambda m: None), "you returned nothing"),
+        "the model": (adding(count=same), "you returned a _Model"),
+        "not frozen, the first alone": (adding(before=False, most=1), "Two things"),
+        "frozen after, all layers": (
+            adding(after=True, fits=lambda name, names: True),
+            "Two things",
+        ),
+    },
+}
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
-def test_wrong_answers_are_named(mutant, judged):
-    name, function, said = MUTANTS[mutant]
-    result = judged(f"18/{name}", function)
-    assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
-
-
-def test_checks_never_crash(never_crashes):
-    never_crashes("18/rank_shares", solutions.rank_shares)
+test_right, test_odd, test_wrong = checks_of("18", RIGHT, WRONG)
 
 
 @pytest.mark.parametrize("name", ["LoRALinear", "add_lora"])

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 import transformer_lab as tl
+from tests.lessons.answers import checks_of
 from transformer_lab.lessons.solutions import lesson_19 as solutions
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -104,118 +105,41 @@ def test_a_minimal_group_need_not_be_the_smallest():
     assert right(group) <= 0.1 < min(right([h for h in group if h != head]) for head in group)
 
 
-@pytest.mark.parametrize(
-    ("name", "function"),
-    [
-        ("minimal_group", solutions.minimal_group),
-        ("minimal_group", group_by_sets),
-        ("minimal_group", group_by_mask),
-        ("minimal_group", smallest_of_all),
-        ("induction_score", solutions.induction_score),
-        ("induction_score", score_with_loops),
-        ("induction_score", score_with_where),
-        ("induction_score", lambda p, t: score_with_loops(p.bfloat16(), t)),
-        ("without_head", solutions.without_head),
-        ("without_head", without_by_sum),
-        ("without_head", without_by_columns),
-        ("without_head", without_by_mask),
-        ("without_head", lambda z, w, h: without_by_mask(z.bfloat16(), w.bfloat16(), h)),
-    ],
-)
-def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"19/{name}", function)
-    assert result.passed, result.diagnosis
-
-
-def pairs(tokens, shift=1):
-    n = len(tokens)
-    wanted = torch.zeros(n, n)
-    for q in range(n):
-        for k in range(q):
-            if tokens[k] == tokens[q] and 0 <= k + shift < n:
-                wanted[q, k + shift] = 1
-    return wanted
-
-
-def mean_of(pattern, wanted):
-    return (pattern * wanted).sum(-1)[:, wanted.any(-1)].mean(-1)
-
-
 def projected(z, w):
     return z.transpose(1, 2).flatten(2) @ w.T
 
 
-def after_w_out(z, w, h):
-    out = projected(z, w).unflatten(-1, (-1, z.shape[-1])).clone()
-    out[:, :, h] = 0
-    return out.flatten(2)
-
-
-def group_with(right, n_heads, level, *, ask=lambda group, head: [*group, head], best=min,
-               enough=lambda left, level: left <= level, thin=True, last=0):  # fmt: skip
-    """Greedy search with one step done otherwise."""
-    group, rest = [], list(range(n_heads))
-    while not enough(right(group), level) and len(group) < n_heads:
-        group.append(best((h for h in rest if h not in group), key=lambda h: right(ask(group, h))))
-    group = group[: len(group) - last]
-    for head in list(group) if thin else ():
-        fewer = [h for h in group if h != head]
-        group = fewer if enough(right(fewer), level) else group
-    return torch.tensor(sorted(group), dtype=torch.long)
-
-
-MUTANTS = {
-    "group: each alone": (
-        "minimal_group", lambda *x: group_with(*x, ask=lambda group, head: [head]), "**alone**",
+RIGHT = {
+    "minimal_group": (group_by_sets, group_by_mask, smallest_of_all),
+    "induction_score": (
+        score_with_loops,
+        score_with_where,
+        lambda p, t: score_with_loops(p.bfloat16(), t),
     ),
-    "group: least harm": ("minimal_group", lambda *x: group_with(*x, best=max), "leaves the *most* answers right"),
-    "group: shares": (
-        "minimal_group", lambda right, n, level: torch.tensor([right([h]) for h in range(n)]),
-        "whole numbers",
+    "without_head": (
+        without_by_sum,
+        without_by_columns,
+        without_by_mask,
+        lambda z, w, h: without_by_mask(z.bfloat16(), w.bfloat16(), h),
     ),
-    "group: alone, not thinned": (
-        "minimal_group", lambda *x: group_with(*x, ask=lambda group, head: [head], thin=False),
-        "Two things at once",
-    ),
-    "group: least harm, others": (
-        "minimal_group",
-        lambda right, n, level: torch.tensor(
-            sorted({*range(n)} - {*group_with(right, n, level, best=max).tolist()}), dtype=torch.long
+}
+WRONG = {
+    "minimal_group": {
+        "shares": (
+            lambda right, n, level: torch.tensor([right([h]) for h in range(n)]),
+            "whole numbers",
         ),
-        "Two things at once",
-    ),
-    "duplicate": ("induction_score", lambda p, t: mean_of(p, pairs(t, 0)), "duplicate-token"),
-    "before": (
-        "induction_score",
-        lambda p, t: (p * pairs(t, -1)).sum(-1)[:, pairs(t, 0).any(-1)].mean(-1),
-        "wrong way",
-    ),
-    "after W_O": ("without_head", after_w_out, "before `W_O`"),
-    "next head": (
-        "without_head",
-        lambda z, w, h: solutions.without_head(z, w, (h + 1) % z.shape[1]),
-        "Heads are counted from 0",
-    ),
-    "in place": (
-        "without_head",
-        lambda z, w, h: projected(z.index_fill_(1, torch.tensor([h]), 0), w),
-        "changes the tensor",
-    ),
-}  # fmt: skip
+    },
+    "without_head": {
+        "in place": (
+            lambda z, w, h: projected(z.index_fill_(1, torch.tensor([h]), 0), w),
+            "changes the tensor",
+        ),
+    },
+}
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
-def test_wrong_answers_are_named(mutant, judged):
-    name, function, said = MUTANTS[mutant]
-    result = judged(f"19/{name}", function)
-    assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
-
-
-def test_checks_never_crash(never_crashes):
-    never_crashes("19/minimal_group", solutions.minimal_group, torch.int64)
-    never_crashes("19/induction_score", solutions.induction_score)
-    never_crashes("19/without_head", solutions.without_head)
+test_right, test_odd, test_wrong = checks_of("19", RIGHT, WRONG)
 
 
 def test_the_solutions_agree_with_the_package():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from tests.lessons.answers import checks_of
 from transformer_lab.lessons.solutions import lesson_20 as solutions
 
 
@@ -93,108 +94,20 @@ RIGHT = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "function"),
-    [(n, f) for n, found in RIGHT.items() for f in (getattr(solutions, n), *found)],
-)
-def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"20/{name}", function)
-    assert result.passed, result.diagnosis
+WRONG = {
+    "ov_circuit": {
+        "unembed @": (lambda r, v, o, u: r @ v @ o @ u, "RuntimeError"),
+    },
+    "copying_score": {
+        "complex": (
+            lambda m: torch.linalg.eigvals(m).sum() / torch.linalg.eigvals(m).abs().sum(),
+            "torch.complex64",
+        ),
+    },
+}
 
 
-def eigen(ov):
-    return torch.linalg.eigvals(ov)
-
-
-def table(score, early, late, random, wide=torch.std):
-    found = torch.stack([score(early, late, kind) for kind in "QKV"])
-    chance = torch.stack([torch.stack([score(a, b, kind) for kind in "QKV"]) for a, b in random])
-    mean = chance.mean(0)
-    return torch.stack((found, mean, (found - mean) / wide(chance, 0)), 1)
-
-
-def unnormed(early, late, kind):
-    q, k, v, o = late
-    return (early[2] @ early[3] @ {"Q": q @ k.T, "K": k @ q.T, "V": v @ o}[kind]).norm()
-
-
-def one_way(early, late, kind):
-    return one_share(early, late, {"Q": "K", "K": "Q", "V": "V"}[kind])
-
-
-def late_first(early, late, kind):
-    q, k, v, o = late
-    reads, wrote = {"Q": q @ k.T, "K": k @ q.T, "V": v @ o}[kind], early[2] @ early[3]
-    return (reads @ wrote).norm() / reads.norm() / wrote.norm()
-
-
-def written(e, z, w):
-    return torch.stack([e, *(torch.stack([w[i][:, h * z.shape[2] : (h + 1) * z.shape[2]] @ z[i, h]
-                             for i in range(len(z)) for h in range(z.shape[1])]))])  # fmt: skip
-
-
-def rms(x):
-    return (x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt()
-
-
-MUTANTS = {
-    "qk: no scale": ("qk_circuit", lambda a, b, q, k: (a @ q) @ (b @ k).T, "by √d_head"),
-    "qk: √d_model": (
-        "qk_circuit", lambda a, b, q, k: (a @ q) @ (b @ k).T / len(q) ** 0.5, "divided by √d_model",
-    ),
-    "qk: turned, no scale": (
-        "qk_circuit", lambda a, b, q, k: (b @ k) @ (a @ q).T, "Two things: rows are queries",
-    ),
-    "ov: turned": ("ov_circuit", lambda r, v, o, u: u @ (r @ v @ o).T, "is transposed"),
-    "ov: not unembedded": ("ov_circuit", lambda r, v, o, u: r @ v @ o, "last step is missing"),
-    "ov: unembed @": ("ov_circuit", lambda r, v, o, u: r @ v @ o @ u, "RuntimeError"),
-    "ov: turned and scaled": (
-        "ov_circuit", lambda r, v, o, u: u @ (r @ v @ o).T / v.shape[1] ** 0.5, "Two things",
-    ),
-    "copy: singular": ("copying_score", lambda m: torch.linalg.svdvals(m)[0] * 0 + 1, "1 for every"),
-    "copy: diagonal": (
-        "copying_score", lambda m: m.trace() / m.diagonal().abs().sum(), "the diagonal instead",
-    ),
-    "copy: complex": (
-        "copying_score", lambda m: eigen(m).sum() / eigen(m).abs().sum(), "torch.complex64",
-    ),
-    "comp: Q and K": ("composition_scores", lambda *x: table(one_way, *x), "Q and K are exchanged"),
-    "comp: late first": (
-        "composition_scores", lambda *x: table(late_first, *x), "The early head writes first",
-    ),
-    "comp: Q and K, no norms": (
-        "composition_scores",
-        lambda *x: table(lambda a, b, kind: unnormed(a, b, kind), *x)[[1, 0, 2]],
-        "Two things: the rows of Q and K",
-    ),
-    "logit: no norm": ("attribute_logit", lambda e, z, w, u: written(e, z, w) @ u, "final norm"),
-    "logit: each": (
-        "attribute_logit",
-        lambda e, z, w, u: (p := written(e, z, w)) / rms(p) @ u,
-        "every part by its own size",
-    ),
-    "logit: no norm, no embedding": (
-        "attribute_logit", lambda e, z, w, u: written(e, z, w)[1:] @ u, "Two things: the final norm",
-    ),
-    "logit: each, no embedding": (
-        "attribute_logit",
-        lambda e, z, w, u: ((p := written(e, z, w)) / rms(p) @ u)[1:],
-        "Two things: divide all parts by one number",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("mutant", MUTANTS)
-def test_wrong_answers_are_named(mutant, judged):
-    name, function, said = MUTANTS[mutant]
-    result = judged(f"20/{name}", function)
-    assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
-
-
-@pytest.mark.parametrize("name", RIGHT)
-def test_checks_never_crash(name, never_crashes):
-    never_crashes(f"20/{name}", getattr(solutions, name))
+test_right, test_odd, test_wrong = checks_of("20", RIGHT, WRONG)
 
 
 # -- against the package --------------------------------------------------------------------------------
