@@ -53,6 +53,9 @@ def same(page, view):
     both = view.text_model.kind == "encoder-decoder"
     kind = "encoder" if both or "encoder" in view._kinds else "decoder"
     assert tokens == view._kinds[kind]["query_tokens"]
+    cells = page.locator("[data-part=experts] button").all_inner_texts()
+    experts = view._outcome["experts"] or ()
+    assert cells == [str(gates[0][0]) if gates else "–" for layer in experts for gates in layer]
 
 
 def after(page, act):
@@ -95,7 +98,7 @@ def edits_are_pythons(page, view):
 
 
 def test_a_decoder_lives_on_in_its_page(open_page, tmp_path, accessible):
-    view = Explorer(small("decoder"), WORDS, layer=0, head=0)
+    view = Explorer(small("decoder", n_experts=3, experts_per_token=2), WORDS, layer=0, head=0)
     page = open_page(view.to_html())
     assert "kernel" not in page.locator("#tl-root").inner_text()
     type_text(page, OTHER)
@@ -106,6 +109,13 @@ def test_a_decoder_lives_on_in_its_page(open_page, tmp_path, accessible):
     wanted = view.effect_of(0, 0).sentence("If layer 0, head 0 is switched off").split(" (KL ")[0]
     assert page.locator(part("head-effect")).get_attribute("title").split(" (KL ")[0] == wanted
     edits_are_pythons(page, view)
+    skipped = page.locator("[data-part=experts] button[data-layer='1']").first
+    expert = int(skipped.inner_text())
+    after(page, skipped.click)
+    view.edits = [*view.edits, tl.skip(1, "mlp", expert=expert)]
+    same(page, view)
+    after(page, lambda: page.locator(part("undo")).click())
+    view.edits = view.edits[:2]
     page.locator("[data-part=strip-text] [data-index='2']").click()
     page.wait_for_selector("[data-settled=true] [data-part=where]:text('after “was”')")
     view.position = 2

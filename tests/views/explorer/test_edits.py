@@ -68,6 +68,8 @@ def test_edits_made_by_hand_are_those_that_python_would_send(tmp_path):
         return changes.sent(changes.dicts([edit]), KINDS)[0]
 
     heads, cuts = [], []
+    expert = {"at": {"kind": "decoder", "layer": 1, "expert": 3}}
+    expert["sent"] = sent(tl.skip(1, "mlp", expert=3))
     for kind in KINDS:
         side = {} if kind == "decoder" else {"kind": kind}
         at = {"kind": kind, "layer": 1, "head": 2}
@@ -83,7 +85,13 @@ def test_edits_made_by_hand_are_those_that_python_would_send(tmp_path):
                 cuts.append(
                     {"at": at, "edge": {"query": query, "key": key}, "scope": scope, "sent": cut}
                 )
-    given = {"patterns": changes.patterns(KINDS), "kinds": KINDS, "heads": heads, "cuts": cuts}
+    given = {
+        "patterns": changes.patterns(KINDS),
+        "kinds": KINDS,
+        "heads": heads,
+        "cuts": cuts,
+        "expert": expert,
+    }
     (tmp_path / "edits.json").write_text(json.dumps(given))
     script = Path(__file__).parent.parent / "js" / "explorer_edits.test.mjs"
     run = subprocess.run(

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { readFileSync } from "node:fs";
 
 import {
-  cutRow, cutsOf, cutsReachOnly, editsCode, headOff, headTouched, sameEdits, Steps, toggleCut, toggleHeads,
+  cutRow, cutsOf, cutsReachOnly, editsCode, headOff, headTouched, sameEdits, Steps, toggleCut, toggleExpert, toggleHeads,
 } from "../../../transformer_lab/views/explorer/edits.js";
 import { dotRadius } from "../../../transformer_lab/views/explorer/grid.js";
 import { effectsOf } from "../../../transformer_lab/views/explorer/head_card.js";
@@ -15,7 +15,9 @@ const given = process.env.TL_EDITS ? JSON.parse(readFileSync(process.env.TL_EDIT
 const place = (layer, head, kind = "decoder") => ({ kind, layer, head });
 
 test("edits made by hand are those that Python would send", { skip: !given }, () => {
-  const { patterns, kinds, heads, cuts } = given;
+  const { patterns, kinds, heads, cuts, expert } = given;
+  assert.deepEqual(toggleExpert([], expert.at, patterns), [expert.sent]);
+  assert.deepEqual(toggleExpert([expert.sent], expert.at, patterns), []);
   for (const { at, sent } of heads) assert.deepEqual(toggleHeads([], [at], patterns), [sent]);
   for (const { at, edge, scope, sent } of cuts) assert.deepEqual(toggleCut([], at, edge, scope, patterns, kinds[at.kind]), [sent]);
   assert.ok(heads.length >= 2 && cuts.length >= 18);

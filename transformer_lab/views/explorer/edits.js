@@ -109,9 +109,23 @@ export function toggleCut(edits, place, edge, scope, patterns, tokens) {
     ...(query === null ? {} : { query }),
     ...(key === null ? {} : { key }),
   };
-  const cut = made(patterns, `cut/${place.kind}/${scope}/${ends}`, at, names);
-  const without = edits.filter((edit) => edit.id !== cut.id);
-  return without.length < edits.length ? without : [...edits, cut];
+  return toggled(edits, made(patterns, `cut/${place.kind}/${scope}/${ends}`, at, names));
+}
+
+/**
+ * Skip an expert, or take that back.
+ * @param {Edit[]} edits
+ * @param {{kind: string, layer: number, expert: number}} place
+ * @param {Record<string, any>} patterns
+ * @returns {Edit[]}
+ */
+export const toggleExpert = (edits, { kind, layer, expert }, patterns) =>
+  toggled(edits, made(patterns, `expert/${kind}`, { layer, expert }));
+
+/** With an edit, or without it where it is there. @param {Edit[]} edits @param {Edit} one */
+function toggled(edits, one) {
+  const without = edits.filter((edit) => edit.id !== one.id);
+  return without.length < edits.length ? without : [...edits, one];
 }
 
 /** The edges of a head that are cut. @param {Edit[]} edits @param {HeadPlace} place @returns {EdgePlace[]} */

@@ -15,7 +15,7 @@ from ..shared.messages import messages, quoted
 say = messages("explorer")
 
 # What stands for the numbers of a place in a pattern: no model has so many layers or tokens.
-_SLOTS = {"layer": 870001, "head": 870002, "query": 870003, "key": 870004}
+_SLOTS = {"layer": 870001, "head": 870002, "query": 870003, "key": 870004, "expert": 870005}
 
 
 class Edits:
@@ -91,13 +91,17 @@ class Edits:
 
     def patterns(self, kinds: dict[str, dict[str, Any]]) -> dict[str, Any]:
         """The edits that a reader can make by hand, with numbers (`slots`) where a browser puts the place in: "off/kind" is a head switched off, "cut/kind/scope/ends" an edge
-        cut in a head, in a layer or in all, where ends says which of query and key are given."""
+        cut in a head, in a layer or in all, where ends says which of query and key are given,
+        "expert/kind" an expert that is skipped."""
         blank = {kind: {"query_tokens": (), "key_tokens": ()} for kind in kinds}
         usual, made = default_kind(list(kinds)), {}
         for kind in kinds:
             side = {} if kind == usual else {"kind": kind}
             layer, head = {"layer": _SLOTS["layer"]}, {"head": _SLOTS["head"]}
             made[f"off/{kind}"] = {"edit": "ablate", **layer, **head, **side}
+            if kind != "cross":
+                expert = {"part": "mlp", "expert": _SLOTS["expert"]}
+                made[f"expert/{kind}"] = {"edit": "skip", **layer, **expert, **side}
             for scope, place in (("head", {**layer, **head}), ("layer", layer), ("all", {})):
                 for ends in (("query", "key"), ("query",), ("key",)):
                     edge = {end: _SLOTS[end] for end in ends}

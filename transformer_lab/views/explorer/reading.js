@@ -54,13 +54,14 @@ export function readingOf(words, read, about, kindsBefore) {
  * @param {any} found the engine's answer to "predict"
  * @param {string[]} tokens of the side that is predicted on
  */
-export function outcomeOf({ kl, rows, states }, tokens) {
+export function outcomeOf({ kl, rows, states, experts = null }, tokens) {
   const moved = states.map((change, i) => [i, tokens[i], change]);
   return {
     kl,
     rows: rows.map(({ token, before, after, risen }) => [token, before, after, risen]),
     ids: rows.map(({ id }) => id),
     states: moved.sort((a, b) => b[2] - a[2]).slice(0, MOST_STATES),
+    experts,
     mean: moved.length ? states.reduce((sum, change) => sum + change, 0) / states.length : null,
   };
 }

@@ -18,6 +18,7 @@ from ...edits.edited_traces import Retraced
 from ...edits.interventions import edit
 from ...edits.kinds import Edit
 from ...graphs import analyses
+from ...tracing.calls import TraceError
 from ...training.usage import held_for_edits
 from ..shared.codecs import shown_token
 from ..shared.messages import digits_apart, messages, percent
@@ -335,6 +336,25 @@ class Runs:
         changes = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         states = tuple(StateChange(i, shown_token(tokens[i]), c) for i, c in changes)
         return Outcome(position, None, (), states, float(change.mean()))
+
+    @staticmethod
+    def routing(trace: Trace) -> list[list[list[tuple[int, float]]]] | None:
+        """[layer][token]: the experts that it goes to and their gates, the largest first; None for a
+        model without experts."""
+        kind = "decoder" if "decoder" in trace.kinds else "encoder"
+        try:
+            layers = [
+                trace.activation("gates", i, kind=kind)[0] for i in range(trace.n_layers(kind))
+            ]
+        except TraceError:
+            return None
+        return [
+            [
+                sorted(((i, g) for i, g in enumerate(row) if g), key=lambda pair: -pair[1])
+                for row in gates.tolist()
+            ]
+            for gates in layers
+        ]
 
     # -- inside -----------------------------------------------------------------------------------
 

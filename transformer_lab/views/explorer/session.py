@@ -296,4 +296,5 @@ class Session:
             "note": self.note,
             "code": self.run_code,
             "edits_of_maps": self.sent_edits,
+            "experts": self.runs.routing((self.after or self.heads).trace),
         }

@@ -15,9 +15,18 @@ import {
   taken,
   listen,
 } from "../shared/dom.js";
-import { headOff, headTouched, sameEdits, Steps, toggleCut, toggleHeads } from "./edits.js";
+import {
+  headOff,
+  headTouched,
+  sameEdits,
+  Steps,
+  toggleCut,
+  toggleExpert,
+  toggleHeads,
+} from "./edits.js";
 import { EditedMaps } from "./maps.js";
 import { EditsPanel, Tools } from "./edits_panel.js";
+import { ExpertsPanel } from "./experts.js";
 import { ExplorerState } from "./state.js";
 import { GridMarks } from "./grid.js";
 import { effectsOf, HeadCard } from "./head_card.js";
@@ -131,6 +140,7 @@ export class ExplorerViewer {
       sample: (sample) => this.#begin(sample),
       tools: () => this.#showTools(),
     });
+    this.experts = new ExpertsPanel((layer, expert) => this.#toggleExpert(layer, expert));
     this.tint = element("p.tl-tint-note#tint");
     const strip = (side) =>
       new Strip(
@@ -195,6 +205,7 @@ export class ExplorerViewer {
         this.writing.row,
         this.tint,
       ),
+      this.experts.root,
       this.spans.root,
       this.answer.root,
       heads.panels,
@@ -351,6 +362,12 @@ export class ExplorerViewer {
 
   #toggleHeads(places) {
     this.#change(toggleHeads(this.runner.edits, places, this.state.about.patterns));
+  }
+
+  #toggleExpert(layer, expert) {
+    const kind = this.state.about.kind === "encoder" ? "encoder" : "decoder";
+    const { patterns } = this.state.about;
+    this.#change(toggleExpert(this.runner.edits, { kind, layer, expert }, patterns));
   }
 
   #change(edits, remember = true) {
@@ -578,6 +595,7 @@ export class ExplorerViewer {
     this.entrance.show(runner.live);
     this.#strips();
     this.writing.show(runner.wanted?.position ?? outcome.position);
+    this.experts.show(outcome.experts ?? null, about.tokens, outcome.position ?? 0);
     this.edits.show(edits, this.steps);
     this.card.show(this.#chosenHeads());
     this.table.show();

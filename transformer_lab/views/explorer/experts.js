@@ -1,0 +1,108 @@
+// Of a model with experts: which expert each token goes to in each layer, and experts that are skipped.
+
+import { headColour } from "../shared/colours.js";
+import { element, moveOf, tokenElement } from "../shared/dom.js";
+import { sayExplorer } from "./prose.js";
+import { listedAround } from "./strip.js";
+
+/** [layer][token]: the experts that it goes to and their gates, the largest first. @typedef {[number, number][][][]} Routing */
+
+export class ExpertsPanel {
+  /** @param {(layer: number, expert: number) => void} toggle */
+  constructor(toggle) {
+    this.toggle = toggle;
+    this.routing = /** @type {Routing | null} */ (null);
+    this.around = 0;
+    this.at = [0, 0]; // layer and token of the one Tab stop
+    this.table = element("table#experts", {
+      click: ({ target }) => this.#choose(target.closest("button")),
+      keydown: (event) => this.#key(event),
+    });
+    this.root = element(
+      "section.tl-experts",
+      { "aria-label": sayExplorer("experts"), hidden: true },
+      element("p.tl-hint", sayExplorer("experts_hint")),
+      element("div", this.table),
+    );
+  }
+
+  /** @param {Routing | null} routing @param {string[]} tokens @param {number} around */
+  show(routing, tokens, around) {
+    this.root.hidden = !routing;
+    if (!routing || (routing === this.routing && around === this.around)) return;
+    const focused = this.table.contains(document.activeElement);
+    Object.assign(this, { routing, around });
+    const [from, to] = listedAround(tokens.length, around);
+    this.at = [
+      Math.min(this.at[0], routing.length - 1),
+      Math.max(from, Math.min(to - 1, this.at[1])),
+    ];
+    const words = tokens.slice(from, to);
+    this.table.replaceChildren(
+      element(
+        "tr",
+        element("td"),
+        words.map((token) => element("th", { scope: "col" }, tokenElement(token))),
+      ),
+      ...routing.map((row, layer) =>
+        element(
+          "tr",
+          element("th", { scope: "row" }, sayExplorer("layer", { layer })),
+          words.map((token, i) => this.#cell(row[from + i], layer, from + i, token)),
+        ),
+      ),
+    );
+    if (focused) this.#focus();
+  }
+
+  #cell(gates, layer, index, token) {
+    const [[expert, gate] = [null, 0], [second, other] = [null, 0]] = gates;
+    const title = sayExplorer("expert", { token, layer, expert, gate, second, other });
+    const look =
+      expert === null
+        ? ""
+        : `background: color-mix(in srgb, ${headColour(expert)} ${Math.round(15 + 45 * gate)}%, transparent)`;
+    const button = element(
+      "button",
+      {
+        title,
+        "aria-label": title,
+        style: look,
+        tabindex: this.at[0] === layer && this.at[1] === index ? 0 : -1,
+        "data-layer": layer,
+        "data-index": index,
+        "data-expert": expert,
+      },
+      expert === null ? "–" : String(expert),
+    );
+    return element("td", button);
+  }
+
+  #choose(button) {
+    if (!button) return;
+    const { layer, index, expert } = button.dataset;
+    this.at = [Number(layer), Number(index)];
+    if (expert !== undefined) this.toggle(Number(layer), Number(expert));
+  }
+
+  #key(event) {
+    const move = moveOf(event);
+    if (!move) return;
+    const [layer, index] = [this.at[0] + move[0], this.at[1] + move[1]];
+    if (!this.table.querySelector(`[data-layer="${layer}"][data-index="${index}"]`)) return;
+    this.#stop(-1);
+    this.at = [layer, index];
+    this.#focus();
+  }
+
+  #stop(tabindex) {
+    const [layer, index] = this.at;
+    const here = this.table.querySelector(`[data-layer="${layer}"][data-index="${index}"]`);
+    here?.setAttribute("tabindex", String(tabindex));
+    return here;
+  }
+
+  #focus() {
+    this.#stop(0)?.focus();
+  }
+}
