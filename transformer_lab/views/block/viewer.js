@@ -273,11 +273,8 @@ export class BlockViewer extends BaseViewer {
       })),
     });
     const move = (sign, by, name) => {
-      const made = button(
-        sign,
-        name,
-        () => go(at + by),
-        by < 0 ? "The step before" : "The next step",
+      const made = button(sign, name, by < 0 ? "The step before" : "The next step", () =>
+        go(at + by),
       );
       made.disabled = at + by < 0 || at + by >= stages.length;
       return made;

@@ -60,12 +60,10 @@ export class CloudViewer extends BaseViewer {
       this.canvas,
       this.readout,
     );
-    hearPointer(
-      this.canvas,
-      (x, y) => this.hit?.(x, y) ?? null,
-      { hover: (point) => this.#point(point), pick: (point) => this.#choose(point) },
-      signal,
-    );
+    hearPointer(this.canvas, signal, (x, y) => this.hit?.(x, y) ?? null, {
+      hover: (point) => this.#point(point),
+      pick: (point) => this.#choose(point),
+    });
     listen(this.canvas, "keydown", signal, (event) => this.#key(event));
     this.answers.follow(["kind", "layer", "head"], () => this.wanted);
     this.shell.watch(["selected", "shows", "colour"]);

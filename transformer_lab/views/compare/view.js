@@ -95,17 +95,11 @@ export class CompareViewer extends BaseViewer {
   #build() {
     const { signal, pair } = this;
     this.grid = picturePart("grid", "tl-map");
-    this.gridMap = new NumberMap(
-      this.grid,
-      {
-        hover: (at) => this.#gridAt(at),
-        pick: (at) =>
-          at.row !== null &&
-          at.column !== null &&
-          this.shell.set({ layer: at.row, head: at.column }),
-      },
-      signal,
-    );
+    this.gridMap = new NumberMap(this.grid, signal, {
+      hover: (at) => this.#gridAt(at),
+      pick: (at) =>
+        at.row !== null && at.column !== null && this.shell.set({ layer: at.row, head: at.column }),
+    });
     this.gridLine = element("p.tl-number-line#grid-line");
     this.note = element("p.tl-hint#note");
     this.gridLegend = legendPart("grid-legend");

@@ -52,15 +52,10 @@ export class EmbeddingViewer extends BaseViewer {
     );
     this.#build();
     this.shell.watch(["row", "shows", "colour", "selected", "kind"]);
-    hearChanges(
-      model,
-      ["layer"],
-      () => {
-        const row = Math.min(model.get("layer") + 1, this.data.rows - 1);
-        if (!this.data.own && model.get("row") !== row) this.shell.set({ row });
-      },
-      signal,
-    );
+    hearChanges(model, ["layer"], signal, () => {
+      const row = Math.min(model.get("layer") + 1, this.data.rows - 1);
+      if (!this.data.own && model.get("row") !== row) this.shell.set({ row });
+    });
     signal.addEventListener("abort", () => this.plotly?.purge(this.space));
   }
 
@@ -134,11 +129,8 @@ export class EmbeddingViewer extends BaseViewer {
     this.legend = legendPart();
     this.shares = element("table.tl-table#shares");
     this.readout = element("p.tl-readout#readout");
-    this.front = button(
-      "From the front",
-      "front",
-      () => this.#look(FIRST_EYE),
-      "Look from where the view began",
+    this.front = button("From the front", "front", "Look from where the view began", () =>
+      this.#look(FIRST_EYE),
     );
     root.append(
       shell.header,

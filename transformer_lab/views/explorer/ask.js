@@ -34,7 +34,7 @@ export class AskPanel {
       readonly: !live,
       maxlength: 100_000,
     });
-    this.run = button("Run", "run", () => does.run(), "Run the model on this text (Enter)");
+    this.run = button("Run", "run", "Run the model on this text (Enter)", () => does.run());
     this.run.classList.add("tl-main");
     this.run.hidden = !live;
     this.snapshot = element("span.tl-quiet#snapshot", { hidden: live }, "read only");

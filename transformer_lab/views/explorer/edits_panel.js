@@ -42,14 +42,14 @@ export class EditsPanel {
     this.does = does;
     /** @type {import("./edits.js").Edit[]} */
     this.edits = [];
-    this.undo = button("↶", "undo", () => does.step("undo"), "Undo the last change (Z)");
-    this.redo = button("↷", "redo", () => does.step("redo"), "Redo (Y)");
-    this.reset = button("reset", "reset", () => does.change([]), "Remove all edits");
+    this.undo = button("↶", "undo", "Undo the last change (Z)", () => does.step("undo"));
+    this.redo = button("↷", "redo", "Redo (Y)", () => does.step("redo"));
+    this.reset = button("reset", "reset", "Remove all edits", () => does.change([]));
     this.copyEdits = button(
       "copy",
       "copy-edits",
-      () => this.#copyEdits(),
       "Copy the edits, and a run without and with them, as Python",
+      () => this.#copyEdits(),
     );
     for (const made of [this.reset, this.copyEdits]) made.className = "tl-link";
     this.chips = element("ul.tl-chips#edits");
@@ -79,11 +79,8 @@ export class EditsPanel {
     const { model, about } = this.state;
     const chips = edits.map((edit, i) => {
       const { words } = edit;
-      const remove = button(
-        "×",
-        "remove-edit",
-        () => this.does.change(edits.filter((_, at) => at !== i)),
-        `Take back: ${words}`,
+      const remove = button("×", "remove-edit", `Take back: ${words}`, () =>
+        this.does.change(edits.filter((_, at) => at !== i)),
       );
       // Of one head: an edge that is cut in several is not cut in vain.
       const idle =
@@ -108,7 +105,7 @@ export class EditsPanel {
       return element(
         "li.tl-edit-chip",
         element("bdi", `token ${position} behind ${token}`),
-        button("×", "remove-mask", take, `Show token ${position} again`),
+        button("×", "remove-mask", `Show token ${position} again`, take),
       );
     });
     this.chips.replaceChildren(...masks, ...chips);

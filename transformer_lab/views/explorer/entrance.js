@@ -42,11 +42,8 @@ export class Entrance {
       ),
     );
     this.chips = element("span.tl-group#samples", { role: "group", "aria-label": "Texts to try" });
-    this.tourButton = button(
-      "Take the tour",
-      "tour",
-      () => this.tour.begin(),
-      "Five steps through this view",
+    this.tourButton = button("Take the tour", "tour", "Five steps through this view", () =>
+      this.tour.begin(),
     );
     this.tourButton.className = "tl-link";
     this.toolsButton = button("", "all-tools", () => this.#toggle());
@@ -65,7 +62,7 @@ export class Entrance {
       this.samples = samples;
       this.chips.replaceChildren(
         ...samples.map((sample) =>
-          button(sample.label, "sample", () => this.does.sample(sample), sample.text),
+          button(sample.label, "sample", sample.text, () => this.does.sample(sample)),
         ),
       );
     }

@@ -34,9 +34,9 @@ export class Facts {
       changed("");
     };
     const known = () => changed(this.failed);
-    hearOf(model, ["msg:custom"], heard, signal);
-    hearChanges(model, ["_facts_of"], renewed, signal);
-    hearChanges(model, ["_estimates", "_scores"], known, signal);
+    hearOf(model, ["msg:custom"], signal, heard);
+    hearChanges(model, ["_facts_of"], signal, renewed);
+    hearChanges(model, ["_estimates", "_scores"], signal, known);
   }
 
   /** The same object while nothing new is known. @returns {Effects} */

@@ -58,29 +58,29 @@ export class HeadCard {
     this.offButton = button(
       "Switch this head off",
       "head-off",
-      () => does.toggle(),
       "Switch the chosen heads off, or on again (X)",
+      () => does.toggle(),
     );
     this.offButton.classList.add("tl-edit-button");
     this.effect = element("p.tl-hint#head-effect");
     this.best = button(
       "",
       "best",
-      () => does.choose(...this.foremost),
       "Of the heads measured on this text, it changes the prediction most",
+      () => does.choose(...this.foremost),
     );
     this.best.className = "tl-link";
     this.sweep = button(
       "Measure every head",
       "sweep",
-      () => {},
       "Switch every head off in turn, and show what that changes",
+      () => {},
     );
     this.nameButton = button(
       "Find known head types",
       "names",
-      () => {},
       "Look for heads that do one thing, on repeated random tokens; takes some seconds",
+      () => {},
     );
     this.sweeping = new Task(
       this.sweep,
@@ -152,11 +152,8 @@ export class HeadCard {
       if (tag) counts.set(tag, (counts.get(tag) ?? 0) + 1);
     const most = [...counts].sort(([, a], [, b]) => b - a);
     const links = most.map(([tag, n]) => {
-      const made = button(
-        `${n} ${tag}`,
-        "type",
-        () => this.does.search(tag),
-        `List the heads of type ${tag}`,
+      const made = button(`${n} ${tag}`, "type", `List the heads of type ${tag}`, () =>
+        this.does.search(tag),
       );
       made.className = "tl-link";
       return made;
@@ -202,8 +199,8 @@ export class HeadCard {
           if (message.ended) resolve(undefined);
           else if (!goes(words, message.done, message.of)) stop();
         };
-        hearOf(model, ["msg:custom"], heard, ended.signal);
-        hearChanges(model, ["_labels"], () => resolve(undefined), ended.signal);
+        hearOf(model, ["msg:custom"], ended.signal, heard);
+        hearChanges(model, ["_labels"], ended.signal, () => resolve(undefined));
         this.signal.addEventListener("abort", () => resolve(undefined));
       });
       await requests.ask({ type: "labels" }, false);

@@ -37,14 +37,14 @@ export class Predictions {
     this.maskButton = button(
       "Mask the chosen token",
       "mask",
-      mask,
       "Hide the chosen token behind the mask, and predict it",
+      mask,
     );
     this.hereButton = button(
       "Predict here",
       "predict-here",
-      () => move(this.chosen),
       "Show the prediction after the locked token",
+      () => move(this.chosen),
     );
     this.hereButton.className = "tl-link";
     this.busy = element("span.tl-working#working", { hidden: true }, "computing …");

@@ -66,15 +66,12 @@ export class HeadTable {
     this.together = button(
       "Switch off together",
       "table-off",
-      () => does.toggle(this.#tickedRows()),
       "Switch the ticked heads off together, or on again",
+      () => does.toggle(this.#tickedRows()),
     );
-    this.untick = button("Untick", "table-untick", () => this.#untick(), "Tick no head");
-    const csv = button(
-      "CSV",
-      "table-csv",
-      () => this.#csv(),
-      "Save the rows below as comma-separated values",
+    this.untick = button("Untick", "table-untick", "Tick no head", () => this.#untick());
+    const csv = button("CSV", "table-csv", "Save the rows below as comma-separated values", () =>
+      this.#csv(),
     );
     this.head = element("tr", { role: "row" });
     this.body = element("tbody", { role: "rowgroup" });
@@ -199,8 +196,8 @@ export class HeadTable {
       const press = button(
         `${told}${here ? (this.falling ? " ↓" : " ↑") : ""}`,
         "table-sort",
-        () => this.sortBy(column),
         `Sort by ${column}${means ? `: ${means}` : ""}`,
+        () => this.sortBy(column),
       );
       press.dataset.column = column;
       return element(

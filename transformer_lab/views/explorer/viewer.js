@@ -228,7 +228,7 @@ export class ExplorerViewer {
 
   #listen() {
     const { model, root, signal } = this;
-    const watch = (names, callback) => hearChanges(model, names.split(" "), callback, signal);
+    const watch = (names, callback) => hearChanges(model, names.split(" "), signal, callback);
     watch("layer head kind", () => this.grouping || this.group.clear());
     watch("_stamp", () => this.#arrived());
     watch("_carried", () => this.ask.allow(this.runner.live));
@@ -240,7 +240,7 @@ export class ExplorerViewer {
       this.ask.fill();
     });
     watch("_masked", () => this.runner.forget());
-    hearOf(model, ["training"], (text) => this.#report(text, "training"), signal);
+    hearOf(model, ["training"], signal, (text) => this.#report(text, "training"));
     watch("_target", () => {
       this.runner.forget();
       this.ask.target.value = model.get("_target") ?? "";

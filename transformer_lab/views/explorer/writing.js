@@ -52,8 +52,8 @@ export class Writing {
     const start = button(
       "Continue text",
       "write",
-      () => this.write(),
       "Let the model continue. With edits, you see both continuations",
+      () => this.write(),
     );
     const how = popover(
       "…",

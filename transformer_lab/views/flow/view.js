@@ -246,12 +246,10 @@ export class FlowViewer extends BaseViewer {
         ),
       ),
     );
-    hearPointer(
-      this.canvas,
-      (x, y) => this.picture.hit(x, y),
-      { hover: (edge) => this.#point(edge), pick: (edge) => this.#cut(edge) },
-      signal,
-    );
+    hearPointer(this.canvas, signal, (x, y) => this.picture.hit(x, y), {
+      hover: (edge) => this.#point(edge),
+      pick: (edge) => this.#cut(edge),
+    });
     listen(this.canvas, "keydown", signal, (event) => this.#key(event));
     this.freeByEscape();
   }
@@ -543,8 +541,8 @@ export class FlowViewer extends BaseViewer {
         button(
           isCut ? "Put back" : "Cut",
           `cut-${cutOf(edge).join("-")}`,
-          () => this.#cut(edge),
           `${isCut ? "Put back" : "Cut"}: ${what}`,
+          () => this.#cut(edge),
         ),
       );
     };

@@ -16,8 +16,8 @@ export function headStepper(state, choose) {
     const at = (state.layer * heads + state.head + by + layers * heads) % (layers * heads);
     choose(Math.floor(at / heads), at % heads);
   };
-  const back = button("◀", "head-back", () => go(-1), "Previous head");
-  const on = button("▶", "head-on", () => go(1), "Next head");
+  const back = button("◀", "head-back", "Previous head", () => go(-1));
+  const on = button("▶", "head-on", "Next head", () => go(1));
   const name = element("span.tl-here#here");
   return {
     root: element("span.tl-step", { role: "group", "aria-label": "Head" }, back, name, on),
@@ -62,14 +62,14 @@ export function viewControls(state) {
   const hideFirst = checkbox(
     "without first token",
     "hide-first",
-    (on) => state.option({ hide_first: on }),
     `Leave out the first token, on which many heads rest, ${rescaled}`,
+    (on) => state.option({ hide_first: on }),
   );
   const hideSpecial = checkbox(
     "without special tokens",
     "hide-special",
-    (on) => state.option({ hide_special: on }),
     `Leave out special tokens and padding, ${rescaled}`,
+    (on) => state.option({ hide_special: on }),
   );
   const weights = menu(
     "What the numbers are",
@@ -113,7 +113,7 @@ export function viewControls(state) {
  */
 export function lineFilter(heads, off, change) {
   const chip = (text, part, press, title) => {
-    const made = button(text, part, press, title);
+    const made = button(text, part, title, press);
     made.className = "tl-chip";
     return made;
   };

@@ -127,7 +127,7 @@ export class Heads {
 
   #listen() {
     const { model, signal, state } = this;
-    const watch = (names, callback) => hearChanges(model, names, callback, signal);
+    const watch = (names, callback) => hearChanges(model, names, signal, callback);
     watch(["layer", "head", "_options"], () => this.refreshSoon());
     watch(["kind"], () => {
       this.pointed.spot = null;

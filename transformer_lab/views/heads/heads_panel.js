@@ -121,16 +121,11 @@ export class SharedPlace {
     this.panels = panels;
     this.headsPanel = headsPanel;
     const to = (show, title) =>
-      button(
-        show,
-        `show-${show}`,
-        () => {
-          state.option({ show });
-          this.show();
-          (show === "map" ? toLines : toMap).focus();
-        },
-        title,
-      );
+      button(show, `show-${show}`, title, () => {
+        state.option({ show });
+        this.show();
+        (show === "map" ? toLines : toMap).focus();
+      });
     const toMap = to("map", "Show the map in this place");
     const toLines = to("lines", "Show attention as lines, in this place");
     for (const made of [toMap, toLines]) made.className = "tl-link tl-switch";

@@ -124,14 +124,10 @@ export class MapPanel {
     this.on = on;
     this.signal = signal;
     this.canvas = element("canvas.tl-map#map", { role: "application", tabindex: 0 });
-    this.map = new MatrixMap(
-      this.canvas,
-      {
-        hover: (at) => this.press?.moved || on.hover(at),
-        pick: (at) => this.#clicked(at),
-      },
-      signal,
-    );
+    this.map = new MatrixMap(this.canvas, signal, {
+      hover: (at) => this.press?.moved || on.hover(at),
+      pick: (at) => this.#clicked(at),
+    });
     this.overview = element("canvas.tl-overview#overview", {
       "aria-hidden": "true",
       title: "The whole map; a click goes there",
@@ -143,9 +139,9 @@ export class MapPanel {
     this.zoomButtons = element(
       "span.tl-step",
       { role: "group", "aria-label": "Zoom" },
-      button("−", "zoom-out", () => this.zoom(STEP), "Farther (−)"),
-      button("+", "zoom-in", () => this.zoom(1 / STEP), "Nearer (+)"),
-      button("all", "zoom-all", () => this.look(this.whole), "The whole map (0)"),
+      button("−", "zoom-out", "Farther (−)", () => this.zoom(STEP)),
+      button("+", "zoom-in", "Nearer (+)", () => this.zoom(1 / STEP)),
+      button("all", "zoom-all", "The whole map (0)", () => this.look(this.whole)),
     );
     this.rows = menu("What a row and a column are", "rows", [], (rows) => state.option({ rows }));
     this.heading = element(
@@ -198,7 +194,7 @@ export class MapPanel {
     const go = (at) => this.look({ ...this.window, ...at });
     let pressed = false;
     listen(overview, "pointermove", signal, (event) => (pressed = Boolean(event.buttons & 1)));
-    hearPointer(overview, there, { hover: (at) => at && pressed && go(at), pick: go }, signal);
+    hearPointer(overview, signal, there, { hover: (at) => at && pressed && go(at), pick: go });
   }
 
   /** Other texts or kinds, with other choices of rows. @param {string[]} groups */

@@ -15,7 +15,7 @@ const FULL = `${MOST_PINS} heads are pinned, as many as stand side by side: unpi
 
 /** One map beside that of the chosen head. */
 class Tile {
-  /** @param {Pinned} place @param {{choose: () => void, unpin: () => void}} does @param {ConstructorParameters<typeof MatrixMap>[1]} on @param {AbortSignal} signal */
+  /** @param {Pinned} place @param {{choose: () => void, unpin: () => void}} does @param {ConstructorParameters<typeof MatrixMap>[2]} on @param {AbortSignal} signal */
   constructor(place, does, on, signal) {
     const name = `layer ${place.layer}, head ${place.head}`;
     this.place = place;
@@ -23,15 +23,15 @@ class Tile {
       role: "img",
       "data-head": `${place.layer}/${place.head}`,
     });
-    this.map = new MatrixMap(this.canvas, on, signal);
+    this.map = new MatrixMap(this.canvas, signal, on);
     this.told = element("span.tl-quiet#pinned-told");
     const choose = button(
       headTag(place.layer, place.head),
       "pinned",
-      does.choose,
       `Choose ${name}`,
+      does.choose,
     );
-    const unpin = button("×", "unpin", does.unpin, `Unpin ${name}`);
+    const unpin = button("×", "unpin", `Unpin ${name}`, does.unpin);
     choose.className = unpin.className = "tl-link";
     this.root = element(
       "figure.tl-tile",
@@ -42,7 +42,7 @@ class Tile {
 }
 
 export class Pins {
-  /** @param {import("./heads.js").Heads} heads @param {ConstructorParameters<typeof MatrixMap>[1]} on what the pointer does in a map */
+  /** @param {import("./heads.js").Heads} heads @param {ConstructorParameters<typeof MatrixMap>[2]} on what the pointer does in a map */
   constructor(heads, on) {
     const { model, signal, root, mapPanel, state } = heads;
     this.heads = heads;
@@ -57,8 +57,8 @@ export class Pins {
     this.button = button(
       "pin",
       "pin",
-      () => this.toggle(),
       "Pin this head: its map stays beside those that are chosen next (P)",
+      () => this.toggle(),
     );
     this.button.className = "tl-link";
     this.told = element("span.tl-quiet#chosen-told");

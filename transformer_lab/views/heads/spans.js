@@ -139,8 +139,8 @@ export class Spans {
     this.opener = button(
       "from A to B",
       "spans",
-      () => this.#toggle(),
       "Show only what goes from one part of the text to another",
+      () => this.#toggle(),
     );
     this.which = radioGroup({
       label: "Mark",
@@ -150,11 +150,8 @@ export class Spans {
       choose: (name) => this.#choose(name),
     });
     this.segments = menu("Segments of the text", "segments", [], (value) => this.#segments(value));
-    this.clear = button(
-      "clear",
-      "span-clear",
-      () => this.#set(null, null),
-      "Show the whole map again (Esc)",
+    this.clear = button("clear", "span-clear", "Show the whole map again (Esc)", () =>
+      this.#set(null, null),
     );
     this.how = element("span.tl-quiet#span-how");
     this.why = element("span.tl-span-why#span-why", { role: "status" });
@@ -208,16 +205,11 @@ export class Spans {
   start() {
     const { model } = this.state;
     const { signal } = this.shell;
-    hearChanges(model, ["a", "b"], () => this.#changed(), signal);
-    hearChanges(
-      model,
-      ["kind", "_kinds"],
-      () => {
-        if (!model.get("_live") && (model.get("a") || model.get("b"))) this.#set(null, null); // they name tokens of another text
-        this.#show();
-      },
-      signal,
-    );
+    hearChanges(model, ["a", "b"], signal, () => this.#changed());
+    hearChanges(model, ["kind", "_kinds"], signal, () => {
+      if (!model.get("_live") && (model.get("a") || model.get("b"))) this.#set(null, null); // they name tokens of another text
+      this.#show();
+    });
     this.open = Boolean(model.get("a") || model.get("b"));
     this.#show();
   }

@@ -57,9 +57,9 @@ export class Texts {
     this.picker = element(
       "span.tl-step.tl-texts",
       { role: "group", "aria-label": "Text" },
-      button("◀", "text-back", step(-1), "The text before"),
+      button("◀", "text-back", "The text before", step(-1)),
       this.menu.root,
-      button("▶", "text-on", step(1), "The next text"),
+      button("▶", "text-on", "The next text", step(1)),
     );
     this.why = element(
       "p.tl-hint#texts-note",
@@ -72,7 +72,7 @@ export class Texts {
 
   #buildPanel() {
     this.canvas = element("canvas#distance", { role: "application", tabindex: 0 });
-    this.plot = new Plot(this.canvas, { hover: (x) => this.#point(x) }, this.signal);
+    this.plot = new Plot(this.canvas, this.signal, { hover: (x) => this.#point(x) });
     this.said = element("p.tl-hint#over-texts");
     this.number = element("span.tl-quiet#distance-number", { role: "status" });
     this.curve = element(
@@ -99,7 +99,7 @@ export class Texts {
 
   #listen() {
     const { model, signal } = this;
-    const on = (name, heard) => hearOf(model, [name], heard, signal);
+    const on = (name, heard) => hearOf(model, [name], signal, heard);
     on("change:text", () => this.#changed());
     on("change:_held_text", () => {
       if (!model.get("_live")) return;

@@ -102,12 +102,11 @@ class LearningViewer {
         ),
       ),
     );
-    this.lossPlot = new Plot(this.curve, {}, signal);
-    this.map = new MatrixMap(
-      this.big,
-      { hover: (at) => this.#point(at), pick: (at) => this.#point(at) },
-      signal,
-    );
+    this.lossPlot = new Plot(this.curve, signal, {});
+    this.map = new MatrixMap(this.big, signal, {
+      hover: (at) => this.#point(at),
+      pick: (at) => this.#point(at),
+    });
     const on = (target, event, act) => listen(target, event, signal, act);
     on(this.big, "keydown", (event) => this.#key(event));
     on(this.task, "change", () => this.#choose(this.task.value));

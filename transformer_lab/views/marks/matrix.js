@@ -112,8 +112,8 @@ export const valueIn = ({ rowOf, valueAt }, query, key) =>
   valueAt ? valueAt(query, key) : rowOf(query)[key];
 
 export class MatrixMap {
-  /** @param {HTMLCanvasElement} canvas @param {{hover?: (at: Spot | null) => void, pick?: (at: Spot) => void}} on @param {AbortSignal} signal */
-  constructor(canvas, on, signal) {
+  /** @param {HTMLCanvasElement} canvas @param {AbortSignal} signal @param {{hover?: (at: Spot | null) => void, pick?: (at: Spot) => void}} on */
+  constructor(canvas, signal, on) {
     this.canvas = canvas;
     this.apart = document.createElement("canvas"); // all of it, before it is shown
     this.picture = document.createElement("canvas");
@@ -125,7 +125,7 @@ export class MatrixMap {
     this.level = 0; // a cell stands for 2ˡ × 2ˡ weights
     this.coarse = false; // whether coarser cells stand for some that are not here
     this.sampled = false; // whether some rows stand for their neighbours
-    hearPointer(canvas, (x, y) => this.at(x, y), on, signal);
+    hearPointer(canvas, signal, (x, y) => this.at(x, y), on);
   }
 
   /** What lies at a point of the canvas. @param {number} x @param {number} y @returns {Spot | null} */

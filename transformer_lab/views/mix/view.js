@@ -49,11 +49,8 @@ class MixViewer extends BaseViewer {
       element(
         "div.tl-controls",
         this.sizes,
-        button(
-          "Reset",
-          "reset",
-          () => this.shell.set(structuredClone(this.first)),
-          "Back to the numbers it began with",
+        button("Reset", "reset", "Back to the numbers it began with", () =>
+          this.shell.set(structuredClone(this.first)),
         ),
       ),
       this.shell.message,

@@ -289,17 +289,17 @@ export class ModelViewer extends BaseViewer {
       choices: SPEEDS.map((value) => ({ value, text: `${value}×` })),
       choose: (value) => this.speeds.set((this.speed = value)),
     });
-    this.back = button("◀", "step-back", () => clock.step(-1), this.words("back"));
-    this.on = button("▶", "step-on", () => clock.step(1), this.words("on"));
+    this.back = button("◀", "step-back", this.words("back"), () => clock.step(-1));
+    this.on = button("▶", "step-on", this.words("on"), () => clock.step(1));
     this.canvas = picturePart("model");
     this.picture = new ModelPicture(this.canvas);
     this.key = element("p.tl-hint.tl-row#colours");
     this.readout = element("p.tl-readout#readout");
     this.pager = element(
       "span.tl-row#pager",
-      button("◀", "earlier", () => this.#page(-1), this.words("earlier")),
+      button("◀", "earlier", this.words("earlier"), () => this.#page(-1)),
       (this.where = element("span.tl-quiet")),
-      button("▶", "later", () => this.#page(1), this.words("later")),
+      button("▶", "later", this.words("later"), () => this.#page(1)),
     );
     this.answersTitle = element("b");
     this.answersTable = element("table.tl-answers#answers");
@@ -345,12 +345,10 @@ export class ModelViewer extends BaseViewer {
       ),
       this.below,
     );
-    hearPointer(
-      this.canvas,
-      (x, y) => this.picture.hit(x, y),
-      { hover: (spot) => this.#point(spot), pick: (spot) => this.#pick(spot) },
-      signal,
-    );
+    hearPointer(this.canvas, signal, (x, y) => this.picture.hit(x, y), {
+      hover: (spot) => this.#point(spot),
+      pick: (spot) => this.#pick(spot),
+    });
     listen(this.canvas, "keydown", signal, (event) => this.#key(event));
     this.freeByEscape(() => this.#fold());
   }
@@ -524,7 +522,7 @@ export class ModelViewer extends BaseViewer {
 
   #openMap(signal) {
     const canvas = element("canvas#map", { role: "img" });
-    this.map = new NumberMap(canvas, { hover: (at) => this.map?.mark(at) }, signal);
+    this.map = new NumberMap(canvas, signal, { hover: (at) => this.map?.mark(at) });
     this.mapTitle = element("b");
     this.mapLegend = element("div.tl-legend");
     this.below.replaceChildren(
@@ -868,11 +866,8 @@ export class ModelViewer extends BaseViewer {
     const edits = model.get("_edits");
     const chip = (edit, i) => {
       const words = this.#editWords(edit);
-      return button(
-        `${words} ×`,
-        `undo-${i}`,
-        () => this.#toggle(edit),
-        this.words("undo_one", { edit: words }),
+      return button(`${words} ×`, `undo-${i}`, this.words("undo_one", { edit: words }), () =>
+        this.#toggle(edit),
       );
     };
     putAnew(

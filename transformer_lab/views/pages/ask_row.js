@@ -38,7 +38,7 @@ export class AskRow {
     this.requests = new Requests(model, signal);
     this.both = model.get("_carried").kind === "encoder-decoder";
     this.sides = model.get("_carried").sides.map((side, i) => this.#side(side, i));
-    this.run = button("Run", "run", () => this.#run(), "Run the model on this text (Enter)");
+    this.run = button("Run", "run", "Run the model on this text (Enter)", () => this.#run());
     this.run.classList.add("tl-main");
     this.message = element("p.tl-message#ask-message", { role: "alert", hidden: true });
     this.unread = element("p.tl-hint#unread", { role: "status", hidden: true });
@@ -57,7 +57,7 @@ export class AskRow {
       inPageLine(model, signal),
       weightsLine(model),
     );
-    hearChanges(model, ["_carried"], () => this.#fill(), signal);
+    hearChanges(model, ["_carried"], signal, () => this.#fill());
     new ResizeObserver(() => this.#grow()).observe(this.root);
     this.#fill();
   }

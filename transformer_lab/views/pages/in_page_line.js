@@ -12,8 +12,8 @@ export function inPageLine(model, signal) {
   hearOf(
     model,
     ["msg:custom"],
-    (message) => message?.type === RUNS_IN_PAGE && (line.hidden = false),
     signal,
+    (message) => message?.type === RUNS_IN_PAGE && (line.hidden = false),
   );
   return line;
 }

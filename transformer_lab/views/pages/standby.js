@@ -51,10 +51,10 @@ export class Standby {
     this.kernel = null;
     this.says = "";
     this.training = ""; // what Python said of the last run, where a cell trains the model
-    hearOf(widget, ["msg:custom"], (message, buffers) => this.#told(message, buffers), signal);
-    hearOf(widget, ["comm_live_update"], () => setTimeout(() => this.#closed(), CLOSES), signal);
-    hearChanges(widget, ["_standby"], () => this.#fetchSoon(), signal);
-    hearChanges(widget, ["_how"], () => this.#moved(), signal);
+    hearOf(widget, ["msg:custom"], signal, (message, buffers) => this.#told(message, buffers));
+    hearOf(widget, ["comm_live_update"], signal, () => setTimeout(() => this.#closed(), CLOSES));
+    hearChanges(widget, ["_standby"], signal, () => this.#fetchSoon());
+    hearChanges(widget, ["_how"], signal, () => this.#moved());
     signal.addEventListener("abort", () => {
       clearTimeout(this.timer);
       for (const { timer } of this.open.values()) clearTimeout(timer);

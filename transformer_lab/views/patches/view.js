@@ -74,9 +74,9 @@ export class PatchPicture {
     this.size = { width: 0, height: 0 };
     hearPointer(
       canvas,
+      signal,
       (x, y) => this.positionAt(x / canvas.clientWidth, y / canvas.clientHeight),
       { hover: does.hover, pick: does.pick },
-      signal,
     );
     listen(canvas, "keydown", signal, (event) => {
       const step = moveOf(event);
@@ -180,7 +180,7 @@ export class PatchViewer extends OverlayViewer {
     this.grid = grid;
     this.tool = "look";
     this.#build();
-    hearChanges(this.model, ["_picture"], () => this.#another(), signal);
+    hearChanges(this.model, ["_picture"], signal, () => this.#another());
     this.shell.watch(["layer", "head", "fade", "_edits", "_effect", "_every", "_rows"]);
   }
 

@@ -115,14 +115,10 @@ export class PatchingViewer extends BaseViewer {
       choose: (direction) => shell.set({ direction }),
     });
     this.canvas = picturePart("map", "tl-map");
-    this.map = new NumberMap(
-      this.canvas,
-      {
-        hover: (at) => this.#hover(at),
-        pick: ({ row, column }) => row !== null && column !== null && this.#pick(row, column, true),
-      },
-      signal,
-    );
+    this.map = new NumberMap(this.canvas, signal, {
+      hover: (at) => this.#hover(at),
+      pick: ({ row, column }) => row !== null && column !== null && this.#pick(row, column, true),
+    });
     listen(this.canvas, "keydown", signal, (event) => this.#key(event));
     this.heading = element("b");
     this.hint = element("span.tl-quiet");
@@ -135,21 +131,18 @@ export class PatchingViewer extends BaseViewer {
     this.cell = button(
       "Measure this cell",
       "measure",
-      () => this.measuring.one(this.chosen),
       "Patch the chosen cell and run the model",
+      () => this.measuring.one(this.chosen),
     );
     this.site = button("", "measure-site", () => this.measuring.all([this.chosen.site]));
     this.every = button(
       "Measure every site",
       "measure-all",
-      () => this.measuring.all(this.grids.sites.map(({ site }) => site)),
       "Measure every cell of every site, the most promising first",
+      () => this.measuring.all(this.grids.sites.map(({ site }) => site)),
     );
-    this.stop = button(
-      "Stop",
-      "stop",
-      () => this.measuring.stop(),
-      "Stop measuring; what was measured stays",
+    this.stop = button("Stop", "stop", "Stop measuring; what was measured stays", () =>
+      this.measuring.stop(),
     );
     this.progress = element("progress#progress", { "aria-label": "Cells that are measured" });
     this.count = element("span.tl-quiet#count");

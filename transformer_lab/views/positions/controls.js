@@ -71,8 +71,8 @@ export class PositionControls {
     this.causal = checkbox(
       "causal mask",
       "causal",
-      (causal) => set({ causal }),
       "Whether each word attends to earlier ones only",
+      (causal) => set({ causal }),
     );
     this.headBar = element("div.tl-row");
   }

@@ -14,11 +14,10 @@ export class DistancePanel {
     /** @type {number | null} */
     this.distance = null;
     this.canvas = picturePart("distances", "tl-map");
-    this.plot = new Plot(
-      this.canvas,
-      { hover: (x) => this.#distanceAt(x), pick: (x) => this.#distanceAt(x) },
-      signal,
-    );
+    this.plot = new Plot(this.canvas, signal, {
+      hover: (x) => this.#distanceAt(x),
+      pick: (x) => this.#distanceAt(x),
+    });
     this.line = numberLine("distance-line");
     this.title = element("b");
     this.hint = element("span.tl-quiet");

@@ -19,13 +19,12 @@ export class EncodingPanel {
     /** @type {{row: number | null, column: number | null} | null} */
     this.cell = null;
     this.canvas = picturePart("encoding", "tl-map");
-    this.picture = new NumberMap(
-      this.canvas,
-      { hover: (at) => this.#cellAt(at), pick: (at) => this.#cellAt(at) },
-      signal,
-    );
+    this.picture = new NumberMap(this.canvas, signal, {
+      hover: (at) => this.#cellAt(at),
+      pick: (at) => this.#cellAt(at),
+    });
     this.curves = picturePart("curves", "tl-map");
-    this.curvePlot = new Plot(this.curves, { hover: (x) => this.#rowAt(x) }, signal);
+    this.curvePlot = new Plot(this.curves, signal, { hover: (x) => this.#rowAt(x) });
     this.line = numberLine("encoding-line");
     this.legend = legendPart("encoding-legend");
     this.titles = { encoding: element("b"), curves: element("b") };

@@ -75,7 +75,7 @@ export class ResidualViewer extends BaseViewer {
       this.store = new LensStore(model, this.shell.requests); // it is another text
       this.from = this.hoverToken = this.hoverRow = null;
     });
-    hearChanges(model, ["selected", "layer"], () => this.#selected(), signal);
+    hearChanges(model, ["selected", "layer"], signal, () => this.#selected());
   }
 
   // ---- state --------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ export class ResidualViewer extends BaseViewer {
     const sizes = { canvas: this.canvas, title: say("sizes_picture") };
     if (!stream.lens) return [sizes];
     const canvas = document.createElement("canvas");
-    new NumberMap(canvas, {}, signal).show(
+    new NumberMap(canvas, signal, {}).show(
       {
         rows: rowNames.length,
         columns: count,
@@ -238,14 +238,10 @@ export class ResidualViewer extends BaseViewer {
   #build() {
     const { root, signal, shell, words: say } = this;
     this.canvas = picturePart("map", "tl-map");
-    this.map = new NumberMap(
-      this.canvas,
-      {
-        hover: (cell) => this.#hover(cell?.row ?? null, cell?.column ?? null),
-        pick: (cell) => this.#pick(cell.row, cell.column),
-      },
-      signal,
-    );
+    this.map = new NumberMap(this.canvas, signal, {
+      hover: (cell) => this.#hover(cell?.row ?? null, cell?.column ?? null),
+      pick: (cell) => this.#pick(cell.row, cell.column),
+    });
     this.legend = legendPart();
     this.mapNote = element("p.tl-hint#map-note");
     this.blocks = new BlockTable(
@@ -271,8 +267,8 @@ export class ResidualViewer extends BaseViewer {
     this.lensLegend = legendPart("lens-legend");
     this.lensNote = element("p.tl-hint#lens-note");
     this.top = element("p.tl-readout#lens-top");
-    this.back = button("◀", "earlier", () => this.#page(-1), say("earlier"));
-    this.on = button("▶", "later", () => this.#page(1), say("later"));
+    this.back = button("◀", "earlier", say("earlier"), () => this.#page(-1));
+    this.on = button("▶", "later", say("later"), () => this.#page(1));
     this.where = element("span.tl-quiet#window");
     this.pager = element("span.tl-pager", this.back, this.where, this.on);
     this.controlBar = element("div.tl-controls");

@@ -131,7 +131,7 @@ export class Scrubber {
 
   #build() {
     const { signal } = this;
-    this.play = button("▶ Play", "play", () => this.toggle(), "Play the run from here");
+    this.play = button("▶ Play", "play", "Play the run from here", () => this.toggle());
     this.play.classList.add("tl-play");
     this.slider = slider({
       label: "Step",
@@ -146,12 +146,11 @@ export class Scrubber {
     this.course = element("canvas#scores", { role: "application", tabindex: 0 });
     this.point = element("p.tl-hint#loss-point");
     const drag = { hover: (x) => this.#dragged(x), pick: (x) => this.goTo(x) };
-    this.lossPlot = new Plot(
-      this.loss,
-      { ...drag, hover: (x) => (this.#dragged(x), this.#tell(x)) },
-      signal,
-    );
-    this.coursePlot = new Plot(this.course, drag, signal);
+    this.lossPlot = new Plot(this.loss, signal, {
+      ...drag,
+      hover: (x) => (this.#dragged(x), this.#tell(x)),
+    });
+    this.coursePlot = new Plot(this.course, signal, drag);
     for (const canvas of [this.loss, this.course]) {
       listen(canvas, "pointerdown", signal, (event) => {
         this.dragging = true;

@@ -71,19 +71,15 @@ class TrainingViewer extends BaseViewer {
       this.scrubber.root,
       this.heads,
     );
-    this.plot = new Plot(
-      this.canvas,
-      {
-        hover: (step) => {
-          this.step = step;
-          this.#point();
-        },
+    this.plot = new Plot(this.canvas, signal, {
+      hover: (step) => {
+        this.step = step;
+        this.#point();
       },
-      signal,
-    );
+    });
     this.shell.watch(["_status", "_curve", "_evals"]);
     this.shell.watch(["_steps"], () => this.scrubber.renew());
-    hearChanges(model, ["_kinds"], () => this.#openHeads(), signal);
+    hearChanges(model, ["_kinds"], signal, () => this.#openHeads());
   }
 
   async open() {

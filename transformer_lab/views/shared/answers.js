@@ -33,8 +33,8 @@ export class Answers {
     hearChanges(
       this.shell.model,
       traits,
-      onceAFrame(() => this.ask(wanted())),
       this.shell.signal,
+      onceAFrame(() => this.ask(wanted())),
     );
   }
 

@@ -59,16 +59,20 @@ export function radioGroup({ label, choices, chosen, choose, part, quiet }) {
   };
 }
 
-/** @param {string} text @param {string} part @param {(on: boolean) => void} change @param {string} [title] */
-export function checkbox(text, part, change, title) {
+/** @param {string} text @param {string} part @param {...any} more its title, where it has one, and what a change does */
+export function checkbox(text, part, ...more) {
+  const change = more.pop();
+  const [title] = more;
   const box = element(`input#${part}`, { type: "checkbox" });
   const root = element("label.tl-check", { title }, box, text);
   box.addEventListener("change", () => change(box.checked));
   return { root, set: (on) => (box.checked = on) };
 }
 
-/** @param {string} text @param {string} part @param {() => void} press @param {string} [title] */
-export function button(text, part, press, title) {
+/** @param {string} text @param {string} part @param {...any} more its title, where it has one, and what a press does */
+export function button(text, part, ...more) {
+  const press = more.pop();
+  const [title] = more;
   const made = element(
     `button.tl-button#${part}`,
     { title, "aria-label": title, click: press },
@@ -152,8 +156,8 @@ export function stepped({ label, part, count, chosen, text, choose }) {
     const made = button(
       sign,
       `${part}-${by < 0 ? "back" : "on"}`,
-      () => choose(chosen + by),
       `${by < 0 ? "Previous" : "Next"} ${part}`,
+      () => choose(chosen + by),
     );
     made.disabled = chosen + by < 0 || chosen + by >= count;
     return made;

@@ -312,11 +312,11 @@ export function listen(target, names, signal, heard, how = {}) {
  * What a pointer means.
  * @template T
  * @param {HTMLElement} target
+ * @param {AbortSignal} signal
  * @param {(x: number, y: number) => T | null} at what lies there, in CSS pixels
  * @param {{hover?: (spot: T | null) => void, pick?: (spot: T) => void}} on
- * @param {AbortSignal} [signal]
  */
-export function hearPointer(target, at, on, signal) {
+export function hearPointer(target, signal, at, on) {
   const under = (/** @type {MouseEvent} */ event) => at(...pointWithin(event, target));
   listen(target, "pointermove", signal, (event) => on.hover?.(under(event)));
   listen(target, "pointerleave", signal, () => on.hover?.(null));
@@ -326,17 +326,17 @@ export function hearPointer(target, at, on, signal) {
   });
 }
 
-/** @param {any} model @param {string[]} names of its messages, such as "change:layer" @param {(...values: any[]) => void} heard @param {AbortSignal} signal */
-export function hearOf(model, names, heard, signal) {
+/** @param {any} model @param {string[]} names of its messages, such as "change:layer" @param {AbortSignal} signal @param {(...values: any[]) => void} heard */
+export function hearOf(model, names, signal, heard) {
   for (const name of names) model.on(name, heard);
   signal.addEventListener("abort", () => names.forEach((name) => model.off(name, heard)));
 }
 
-/** The same, of traits that change. @param {any} model @param {string[]} traits @param {() => void} heard @param {AbortSignal} signal */
-export const hearChanges = (model, traits, heard, signal) =>
+/** The same, of traits that change. @param {any} model @param {string[]} traits @param {AbortSignal} signal @param {() => void} heard */
+export const hearChanges = (model, traits, signal, heard) =>
   hearOf(
     model,
     traits.map((name) => `change:${name}`),
-    heard,
     signal,
+    heard,
   );

@@ -180,11 +180,8 @@ export class SaveMenu {
     const own = ["png", "html", ...(does.numbers ? ["csv", "json"] : [])];
     const kinds = Object.keys(FILE_KINDS).filter((kind) => !this.alone || own.includes(kind));
     const choices = kinds.map((kind) =>
-      button(
-        FILE_KINDS[kind][0],
-        kind,
-        () => this.#save(kind),
-        `${FILE_KINDS[kind][0]}: ${FILE_KINDS[kind][1]}`,
+      button(FILE_KINDS[kind][0], kind, `${FILE_KINDS[kind][0]}: ${FILE_KINDS[kind][1]}`, () =>
+        this.#save(kind),
       ),
     );
     const python = this.alone

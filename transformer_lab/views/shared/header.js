@@ -34,8 +34,8 @@ export class Header {
     const present = button(
       "Present",
       "present",
-      () => this.#present(present),
       "Larger text and one panel at a time, for a projector",
+      () => this.#present(present),
     );
     present.setAttribute("aria-pressed", "false");
     const leave = (/** @type {KeyboardEvent} */ event) => {
@@ -49,18 +49,12 @@ export class Header {
       "div.tl-actions",
       { hidden: Boolean(does.within) },
       this.copied,
-      button(
-        "Copy as Python",
-        "copy",
-        () => this.#copy(),
-        does.copies ?? "Copy what makes this view as Python",
+      button("Copy as Python", "copy", does.copies ?? "Copy what makes this view as Python", () =>
+        this.#copy(),
       ),
       hasAddress(model) &&
-        button(
-          "Copy link",
-          "link",
-          () => this.#link(),
-          "Copy an address that opens this page as you see it",
+        button("Copy link", "link", "Copy an address that opens this page as you see it", () =>
+          this.#link(),
         ),
       present,
       this.save.element,

@@ -66,7 +66,7 @@ export function linked(model, signal, onHover) {
   const changed = () => {
     if (!listening) tell({});
   };
-  hearChanges(model, LINKED, changed, signal);
+  hearChanges(model, LINKED, signal, changed);
   listen(document, EVENT, signal, (event) => {
     const { from, message } = /** @type {CustomEvent} */ (event).detail;
     if (from !== me) hear(message);

@@ -34,14 +34,10 @@ export class MapPair {
     };
     this.maps = [...parts, "difference"].map((part) => {
       const canvas = picturePart(part, "tl-map");
-      const map = new NumberMap(
-        canvas,
-        {
-          hover: (at) => this.pointed.at(at && { query: at.row, key: at.column }),
-          pick: (at) => this.#pick(at),
-        },
-        signal,
-      );
+      const map = new NumberMap(canvas, signal, {
+        hover: (at) => this.pointed.at(at && { query: at.row, key: at.column }),
+        pick: (at) => this.#pick(at),
+      });
       const caption = element("figcaption");
       listen(canvas, "keydown", signal, (event) => this.#key(event));
       return { part, canvas, map, caption, figure: element("figure", caption, canvas) };

@@ -36,11 +36,8 @@ function standbyLine(model, root, signal) {
   const message = root.querySelector("[data-part=message]");
   if (message) message.before(line);
   else root.prepend(line);
-  hearOf(
-    model,
-    ["standby"],
-    (text) => Object.assign(line, { textContent: text, hidden: !text }),
-    signal,
+  hearOf(model, ["standby"], signal, (text) =>
+    Object.assign(line, { textContent: text, hidden: !text }),
   );
 }
 

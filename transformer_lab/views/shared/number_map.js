@@ -12,15 +12,14 @@ export function linearShade(value, low, high) {
 }
 
 export class NumberMap extends MatrixMap {
-  /** @param {HTMLCanvasElement} canvas @param {{hover?: (at: Cell | null) => void, pick?: (at: Cell) => void}} on @param {AbortSignal} signal */
-  constructor(canvas, on, signal) {
+  /** @param {HTMLCanvasElement} canvas @param {AbortSignal} signal @param {{hover?: (at: Cell | null) => void, pick?: (at: Cell) => void}} on */
+  constructor(canvas, signal, on) {
     const cellOf = (spot) =>
       spot && { row: spot.query, column: spot.nothing ? this.scene.part.keys : spot.key };
-    super(
-      canvas,
-      { hover: (spot) => on.hover?.(cellOf(spot)), pick: (spot) => on.pick?.(cellOf(spot)) },
-      signal,
-    );
+    super(canvas, signal, {
+      hover: (spot) => on.hover?.(cellOf(spot)),
+      pick: (spot) => on.pick?.(cellOf(spot)),
+    });
   }
 
   /**

@@ -82,7 +82,7 @@ export class OverlayViewer extends BaseViewer {
     this.note = element("p.tl-hint#note", model.get("_note"));
     this.note.hidden = !model.get("_note");
     this.link = linked(model, signal, (spot) => this.heard(spot));
-    hearChanges(model, ["selected"], () => this.look(), signal);
+    hearChanges(model, ["selected"], signal, () => this.look());
   }
 
   get at() {

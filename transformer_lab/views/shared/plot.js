@@ -54,13 +54,14 @@ export function namedCurves(series, most) {
 }
 
 export class Plot {
-  /** @param {HTMLCanvasElement} canvas @param {{hover?: (x: number | null) => void, pick?: (x: number) => void}} on @param {AbortSignal} signal */
-  constructor(canvas, on, signal) {
+  /** @param {HTMLCanvasElement} canvas @param {AbortSignal} signal @param {{hover?: (x: number | null) => void, pick?: (x: number) => void}} on */
+  constructor(canvas, signal, on) {
     this.canvas = canvas;
     /** @type {any} */
     this.scale = null;
     hearPointer(
       canvas,
+      signal,
       (x) => {
         if (!this.scale) return null;
         const { left, width, from, to } = this.scale;
@@ -69,7 +70,6 @@ export class Plot {
           : Math.max(from, Math.min(to, from + ((x - left) / width) * (to - from)));
       },
       on,
-      signal,
     );
   }
 

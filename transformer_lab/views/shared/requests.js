@@ -27,7 +27,7 @@ export class Requests {
           buffers: (buffers ?? []).map((given) => (given instanceof Blob ? given : bytesOf(given))),
         });
     };
-    hearOf(model, ["msg:custom"], answered, signal);
+    hearOf(model, ["msg:custom"], signal, answered);
   }
 
   /** @param {object} question @param {boolean} [urgent] @returns {Promise<{message: any, buffers: Uint8Array<ArrayBuffer>[]}>} */

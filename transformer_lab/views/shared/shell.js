@@ -105,7 +105,7 @@ export class Shell {
       first?.();
       this.redraw();
     };
-    hearChanges(this.model, names, changed, this.signal);
+    hearChanges(this.model, names, this.signal, changed);
   }
 
   /** @param {Record<string, any>} changes */

@@ -39,7 +39,7 @@ export class Trials {
     this.does = does;
     this.off = button("", "off", () => this.toggle([{ edit: "ablate", ...does.place() }]));
     this.undo = button("Remove all edits", "undo", () => this.#edit([]));
-    this.try = button("Measure every head", "try", () => {}, "Switch off every head, each alone");
+    this.try = button("Measure every head", "try", "Switch off every head, each alone", () => {});
     this.task = new Task(
       this.try,
       (goes) => this.#try(goes),

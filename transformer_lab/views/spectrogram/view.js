@@ -175,7 +175,7 @@ export class SpectrogramViewer extends OverlayViewer {
       needs:
         "A saved page holds what each head alone does; more at once, and times that are cut, need the view in a notebook.",
     });
-    this.cut = button("", "cut", () => this.#cut(), "Cut the edges from this word to this time");
+    this.cut = button("", "cut", "Cut the edges from this word to this time", () => this.#cut());
     this.matter = element(
       "div.tl-panel#matter",
       element("p.tl-heading.tl-asked", element("b", "Does it matter?")),

@@ -25,7 +25,7 @@ export class SourcePanel {
     const side = (name) => element(`table.tl-blocks.tl-side#${name}-side`);
     this.sides = { key: side("key"), query: side("query") };
     this.canvas = picturePart("table");
-    this.map = new NumberMap(this.canvas, { hover: (at) => this.#point(at) }, signal);
+    this.map = new NumberMap(this.canvas, signal, { hover: (at) => this.#point(at) });
     this.text = element("p.tl-readout#table-readout");
     this.hint = element("span.tl-quiet#source-hint");
     this.note = element("p.tl-hint#source-note");

@@ -38,12 +38,12 @@ export class Waterfall {
     this.parts = [];
     hearPointer(
       canvas,
+      signal,
       (x) => {
         const place = Math.floor((x - this.left) / this.step);
         return place >= 0 && place < this.parts.length ? place : null;
       },
       { hover },
-      signal,
     );
   }
 
