@@ -1,8 +1,6 @@
 // One block, step by step: a rail of steps, a sentence, and the numbers of the step.
 
 import { aliveWalks } from "./alive.js";
-import { AskRow } from "../pages/ask_row.js";
-import { carriesModel } from "../pages/page_model.js";
 import { Answers } from "../shared/answers.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable, entry } from "../shared/colours.js";
@@ -113,16 +111,11 @@ export class BlockViewer extends BaseViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
     const model = aliveWalks(given, signal);
-    super(
-      model,
-      root,
-      signal,
-      {
-        part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
-        copies: "Copy the numbers of this block as Python",
-      },
-      carriesModel(given) ? new AskRow(model, signal) : null,
-    );
+    super(model, root, signal, {
+      given,
+      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
+      copies: "Copy the numbers of this block as Python",
+    });
     /** @type {Answers<Walk>} */
     this.answers = new Answers(this.shell, {
       most: KNOWN,
@@ -192,8 +185,7 @@ export class BlockViewer extends BaseViewer {
     this.body = element("div.tl-body");
     this.readout = element("p.tl-readout#readout");
     root.append(
-      shell.header,
-      ...(this.ask ? [this.ask.root] : []),
+      ...shell.above,
       this.controlBar,
       this.note,
       shell.message,

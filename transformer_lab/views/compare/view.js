@@ -2,8 +2,6 @@
 
 import { mounted } from "../shared/mounted.js";
 import { aliveTexts } from "./alive.js";
-import { AskRow } from "../pages/ask_row.js";
-import { carriesModel } from "../pages/page_model.js";
 import { numbersOf } from "../shared/files.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable } from "../shared/colours.js";
@@ -36,13 +34,10 @@ const GRID_WIDTH = 300; // px, of the small map of every head
 export class CompareViewer extends BaseViewer {
   constructor(given, root, signal) {
     const model = aliveTexts(given, signal);
-    super(
-      model,
-      root,
-      signal,
-      { part: () => `layer-${this.shown.layer}-head-${this.shown.head}` },
-      carriesModel(given) ? new AskRow(model, signal) : null,
-    );
+    super(model, root, signal, {
+      given,
+      part: () => `layer-${this.shown.layer}-head-${this.shown.head}`,
+    });
     /** @type {Answers<{name: string, maps: Float32Array}>} */
     this.answers = new Answers(this.shell, {
       most: KEPT_HEADS,
@@ -115,8 +110,7 @@ export class CompareViewer extends BaseViewer {
     this.controls = element("div.tl-controls", this.stepper.root, this.kinds.root, this.note);
     this.mapTitle = element("b#map-title");
     this.root.append(
-      this.shell.header,
-      ...(this.ask ? [this.ask.root] : []),
+      ...this.shell.above,
       element(
         "p.tl-hint#stays",
         { hidden: !this.model.get("_note") },
@@ -326,6 +320,8 @@ export class CompareViewer extends BaseViewer {
     const end = most > 0.5 ? 1 : most > 0.05 ? Math.ceil(most * 10) / 10 : 0.05;
     const value = (layer, head) => moved[layer * kind.heads + head];
     this.gridMap.show(
+      Math.max(180, Math.min(GRID_WIDTH, this.grid.parentElement.clientWidth)),
+      420,
       {
         rows: kind.layers,
         columns: kind.heads,
@@ -337,8 +333,6 @@ export class CompareViewer extends BaseViewer {
         square: true,
         write: (v) => short(v),
       },
-      Math.max(180, Math.min(GRID_WIDTH, this.grid.parentElement.clientWidth)),
-      420,
     );
     this.gridMap.mark(this.gridHover ?? null, { row: shown.layer, column: shown.head });
     const at = this.gridHover ?? { row: shown.layer, column: shown.head };

@@ -2,8 +2,6 @@
 
 import { mounted } from "../shared/mounted.js";
 import { aliveFlows } from "./alive.js";
-import { AskRow } from "../pages/ask_row.js";
-import { carriesModel } from "../pages/page_model.js";
 import { Answers } from "../shared/answers.js";
 import { colourTable, headColour } from "../shared/colours.js";
 import { button, checkbox, putAnew, radioGroup, slider, stepped } from "../shared/controls.js";
@@ -37,16 +35,11 @@ export class FlowViewer extends BaseViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
     const model = aliveFlows(given, signal);
-    super(
-      model,
-      root,
-      signal,
-      {
-        part: () => `position-${model.get("position")}`,
-        sentence: () => this.sentence.textContent ?? "",
-      },
-      carriesModel(given) ? new AskRow(model, signal) : null,
-    );
+    super(model, root, signal, {
+      given,
+      part: () => `position-${model.get("position")}`,
+      sentence: () => this.sentence.textContent ?? "",
+    });
     /** @type {Answers<FlowFound>} */
     this.answers = new Answers(this.shell, {
       most: FLOWS,
@@ -208,8 +201,7 @@ export class FlowViewer extends BaseViewer {
     this.list = element("table.tl-blocks.tl-flow-edges#edges");
     this.circuitSaid = element("p.tl-flow-circuit#circuit", { hidden: true });
     root.append(
-      shell.header,
-      ...(this.ask ? [this.ask.root] : []),
+      ...shell.above,
       this.controlBar,
       this.note,
       shell.message,

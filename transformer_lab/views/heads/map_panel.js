@@ -494,7 +494,7 @@ export class MapPanel {
       fixed ? Math.max(90, room.height) : Infinity,
     ];
     if (beside.length) this.#sideBySide(scene, beside, width, height);
-    else this.map.show(scene, width, 470, height);
+    else this.map.show(width, 470, scene, height);
     if (!beside.length) this.high = this.map.height;
     this.#say();
   }

@@ -227,29 +227,25 @@ export class Texts {
       high: mean.map((m, i) => m + spread[i]),
     };
     const i = this.at === null || this.at === undefined ? -1 : nearestIndex(distances, this.at);
-    this.plot.show(
-      {
-        series: [
-          { name: "keys shuffled", colour: shell.inks.quiet, x: distances, y: shuffled, thick: 1 },
-          {
-            name: "mean ± spread",
-            colour: shell.inks.accent,
-            x: distances,
-            y: mean,
-            thick: 2,
-            band,
-          },
-        ],
-        xTitle: distances[0] < 0 ? "tokens back (below 0: ahead)" : "tokens back",
-        yTitle: "weight",
-        whole: true,
-        colours: shell.inks,
-        at: i < 0 ? null : distances[i],
-        dots: distances.length <= 40,
-      },
-      this.panel.clientWidth,
-      PROFILE_HEIGHT,
-    );
+    this.plot.show(this.panel.clientWidth, PROFILE_HEIGHT, {
+      series: [
+        { name: "keys shuffled", colour: shell.inks.quiet, x: distances, y: shuffled, thick: 1 },
+        {
+          name: "mean ± spread",
+          colour: shell.inks.accent,
+          x: distances,
+          y: mean,
+          thick: 2,
+          band,
+        },
+      ],
+      xTitle: distances[0] < 0 ? "tokens back (below 0: ahead)" : "tokens back",
+      yTitle: "weight",
+      whole: true,
+      colours: shell.inks,
+      at: i < 0 ? null : distances[i],
+      dots: distances.length <= 40,
+    });
     const told =
       i < 0
         ? ""

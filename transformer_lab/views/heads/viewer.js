@@ -1,8 +1,6 @@
 // The heads of a trace, alone on a page or below a run.
 
 import { aliveHeads } from "./reading.js";
-import { AskRow } from "../pages/ask_row.js";
-import { carriesModel } from "../pages/page_model.js";
 import { headNumbers } from "./numbers.js";
 import { Heads } from "./heads.js";
 import { HeadState } from "./state.js";
@@ -25,7 +23,6 @@ export class HeadViewer {
   constructor(given, root, signal, title, above) {
     const model = aliveHeads(given, signal);
     this.above = above;
-    this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
     const state = new HeadState(model);
     this.shell = new Shell(model, root, signal, {
       title,
@@ -40,7 +37,7 @@ export class HeadViewer {
       part: () =>
         `${this.texts?.averaged ? `${this.texts.held}-` : ""}layer-${state.layer}-head-${state.head}`,
       numbers: () => this.numbers,
-      linked: () => this.ask?.linked ?? {},
+      given,
     });
     this.heads = new Heads(this.shell, state, new HeadStore(model, this.shell.requests), {
       chosen: (layer, head) => state.set({ layer, head }),
@@ -63,34 +60,28 @@ export class HeadViewer {
     return headNumbers(this.heads);
   }
 
-  /** What a link told. @param {Record<string, any>} more */
-  async follow(more) {
-    await this.ask?.follow(more);
-  }
-
   async open() {
-    const { shell, heads, texts, spans, ask } = this;
+    const { shell, heads, texts, spans } = this;
     heads.panels.classList.add("tl-three");
     const controls = element(
       "div.tl-tools",
       heads.stepper.root,
-      texts && texts.picker,
-      spans && spans.opener,
+      texts?.picker,
+      spans?.opener,
       element("span.tl-push"),
       heads.viewControls.roots,
     );
     shell.root.append(
       element(
         "div.tl-screen",
-        shell.header,
-        ask && ask.root,
+        shell.above,
         heads.note,
-        texts && texts.why,
+        texts?.why,
         shell.message,
         heads.answer,
-        spans && spans.root,
+        spans?.root,
         heads.panels,
-        texts && texts.panel,
+        texts?.panel,
         controls,
       ),
     );

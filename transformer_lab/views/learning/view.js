@@ -247,18 +247,14 @@ class LearningViewer {
           ]),
     ].join(" · ");
     const width = this.curve.parentElement.clientWidth;
-    this.lossPlot.show(
-      {
-        series: lossSeries(Float32Array.from(this.losses), new Float32Array()),
-        xTitle: "step",
-        yTitle: "loss (nats a token)",
-        whole: true,
-        colours: this.colours.inks,
-        xRange: [0, Math.max(1, steps)],
-      },
-      width,
-      200,
-    );
+    this.lossPlot.show(width, 200, {
+      series: lossSeries(Float32Array.from(this.losses), new Float32Array()),
+      xTitle: "step",
+      yTitle: "loss (nats a token)",
+      whole: true,
+      colours: this.colours.inks,
+      xRange: [0, Math.max(1, steps)],
+    });
     this.#drawSmall();
     this.#drawBig();
     this.#drawSaid();
@@ -339,7 +335,7 @@ class LearningViewer {
       table: this.colours.table,
       colours: this.colours.inks,
     };
-    this.map.show(scene, this.big.parentElement.clientWidth, 420);
+    this.map.show(this.big.parentElement.clientWidth, 420, scene);
     this.rowOf = rowOf;
     this.legend.replaceChildren(...legend(this.colours.table, 1, false, false));
     this.#point(this.at && Math.max(this.at.query, this.at.key) < n ? this.at : null);

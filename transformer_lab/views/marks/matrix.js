@@ -144,12 +144,12 @@ export class MatrixMap {
 
   /**
    * Draw the numbers anew.
-   * @param {MatrixScene} scene
    * @param {number} width
    * @param {number} height at most, for the cells
+   * @param {MatrixScene} scene
    * @param {number} [whole] at most, for the cells and the labels above them; then `height` counts no more
    */
-  show(scene, width, height, whole = Infinity) {
+  show(width, height, scene, whole = Infinity) {
     const frame = fittedFrame(
       scene.part,
       this.room(scene, width, whole < Infinity ? whole : height),

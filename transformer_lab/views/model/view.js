@@ -2,7 +2,6 @@
 
 import { mounted } from "../shared/mounted.js";
 import { BlockViewer } from "../block/viewer.js";
-import { AskRow } from "../pages/ask_row.js";
 import { carriesModel } from "../pages/page_model.js";
 import { Answers } from "../shared/answers.js";
 import { bytesOf, typed } from "../shared/codecs.js";
@@ -51,16 +50,11 @@ export class ModelViewer extends BaseViewer {
   constructor(given, root, signal) {
     const model = aliveModel(given, signal);
     const words = messages(modelMessages, model.get("_messages") ?? {});
-    super(
-      model,
-      root,
-      signal,
-      {
-        part: () => `step-${model.get("step") ?? "end"}`,
-        title: words("title", { title: model.get("_title") }),
-      },
-      carriesModel(given) ? new AskRow(model, signal) : null,
-    );
+    super(model, root, signal, {
+      given,
+      part: () => `step-${model.get("step") ?? "end"}`,
+      title: words("title", { title: model.get("_title") }),
+    });
     this.words = words;
     root.lang = this.words("language");
     this.mayEdit = !model.get("_saved") || carriesModel(given);
@@ -310,8 +304,7 @@ export class ModelViewer extends BaseViewer {
     this.list = element("details.tl-details", (this.listName = element("summary")), this.strongest);
     this.below = element("section.tl-unfolded#unfolded", { hidden: true });
     root.append(
-      shell.header,
-      ...(this.ask ? [this.ask.root] : []),
+      ...shell.above,
       element("div.tl-said", this.sentence),
       shell.message,
       this.passes.busy,
@@ -550,24 +543,20 @@ export class ModelViewer extends BaseViewer {
     const kind = this.model.get("kind");
     const table = colourTable("default", this.shell.theme);
     const draw = () =>
-      this.map?.show(
-        {
-          rows: queries,
-          columns: keys,
-          value: (row, column) =>
-            kind === "decoder" && column > row ? NaN : found.weights[row * keys + column],
-          low: 0,
-          high: 1,
-          table,
-          colours: this.shell.inks,
-          square: true,
-          rowNames: this.stacks[this.stack],
-          columnNames: this.stacks[kind === "cross" ? "encoder" : kind],
-          write: (x) => (x < 0.005 ? "" : fixed(x)),
-        },
-        Math.max(240, Math.min(760, this.below.clientWidth)),
-        460,
-      );
+      this.map?.show(Math.max(240, Math.min(760, this.below.clientWidth)), 460, {
+        rows: queries,
+        columns: keys,
+        value: (row, column) =>
+          kind === "decoder" && column > row ? NaN : found.weights[row * keys + column],
+        low: 0,
+        high: 1,
+        table,
+        colours: this.shell.inks,
+        square: true,
+        rowNames: this.stacks[this.stack],
+        columnNames: this.stacks[kind === "cross" ? "encoder" : kind],
+        write: (x) => (x < 0.005 ? "" : fixed(x)),
+      });
     const title = this.words("heads_map", { layer: this.layer, head: this.head });
     say(this.mapTitle, title);
     this.map.canvas.ariaLabel = title;

@@ -243,6 +243,8 @@ export class PatchingViewer extends BaseViewer {
     // While a host changes its theme the box may have no room for a moment.
     const room = (this.room = box.clientWidth || this.room || 0);
     this.map.show(
+      heads ? Math.min(room, 46 + LARGEST_HEAD * places) : Math.max(220, room),
+      Math.min(464, Math.max(12 * rows, (heads ? LARGEST_HEAD : 34) * Math.min(rows, 8))),
       {
         rows,
         columns: places,
@@ -263,8 +265,6 @@ export class PatchingViewer extends BaseViewer {
           grids.exact(cellOf(row, column)) === null &&
           Math.abs(this.#share(cellOf(row, column))) >= SEEN,
       },
-      heads ? Math.min(room, 46 + LARGEST_HEAD * places) : Math.max(220, room),
-      Math.min(464, Math.max(12 * rows, (heads ? LARGEST_HEAD : 34) * Math.min(rows, 8))),
     );
     this.#drawSites(site);
     this.#drawLegend(metric);

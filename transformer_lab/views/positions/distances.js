@@ -57,25 +57,21 @@ export class DistancePanel {
       this.distance === null
         ? null
         : Math.max(curve.x[0], Math.min(curve.x[curve.x.length - 1], this.distance));
-    this.plot.show(
-      {
-        series: curve.series.map(({ name, head, y, band }) => ({
-          name: single ? "" : curve.series.length > 8 ? String(head) : name,
-          x: curve.x,
-          y,
-          band,
-          colour: headColour(head),
-          thick: !single && head === facts.head ? 3 : single ? 2 : undefined,
-        })),
-        xTitle: "key − query, tokens",
-        yTitle: curve.what,
-        colours: this.shell.inks,
-        at,
-        yRange: scheme.distance_range,
-      },
-      Math.max(200, this.canvas.parentElement.clientWidth),
-      height,
-    );
+    this.plot.show(Math.max(200, this.canvas.parentElement.clientWidth), height, {
+      series: curve.series.map(({ name, head, y, band }) => ({
+        name: single ? "" : curve.series.length > 8 ? String(head) : name,
+        x: curve.x,
+        y,
+        band,
+        colour: headColour(head),
+        thick: !single && head === facts.head ? 3 : single ? 2 : undefined,
+      })),
+      xTitle: "key − query, tokens",
+      yTitle: curve.what,
+      colours: this.shell.inks,
+      at,
+      yRange: scheme.distance_range,
+    });
     this.line.replaceChildren(...this.#distanceWords(curve, facts, at));
     this.canvas.ariaLabel = `${this.title.textContent}. ${this.line.textContent} Arrow keys move, Escape releases.`;
     this.#fillTable(curve, scheme, computed);

@@ -95,19 +95,15 @@ export class EncodingPanel {
             ? [{ from: change.shift, to: change.shift + n, colour: this.shell.inks.accent }]
             : []),
         ].filter(({ to }) => to <= state.length);
-    this.picture.show(
-      {
-        ...map,
-        low: -map.largest,
-        high: map.largest,
-        table: this.diverging,
-        colours: this.shell.inks,
-        square: bias,
-        brackets,
-      },
-      Math.max(200, this.canvas.parentElement.clientWidth),
-      bias ? 340 : 320,
-    );
+    this.picture.show(Math.max(200, this.canvas.parentElement.clientWidth), bias ? 340 : 320, {
+      ...map,
+      low: -map.largest,
+      high: map.largest,
+      table: this.diverging,
+      colours: this.shell.inks,
+      square: bias,
+      brackets,
+    });
     this.picture.mark(this.cell);
     this.legend.replaceChildren(
       ...linearLegend(
@@ -177,24 +173,20 @@ export class EncodingPanel {
     const x = Array.from({ length: state.length }, (_, p) => p);
     this.titles.curves.textContent = scheme.curves;
     const width = Math.max(200, this.curveBox.clientWidth);
-    this.curvePlot.show(
-      {
-        series: columns.map((column, i) => ({
-          name: `${unit} ${column}`,
-          x,
-          y: x.map((p) => map.value(p, column)),
-          colour: column === chosen ? this.shell.inks.accent : headColour(i),
-          thick: column === chosen ? 2.5 : undefined,
-        })),
-        xTitle: "position",
-        yTitle: map.what,
-        colours: this.shell.inks,
-        yRange: scheme.curves_range,
-        at: this.cell?.row ?? null,
-      },
-      width,
-      150,
-    );
+    this.curvePlot.show(width, 150, {
+      series: columns.map((column, i) => ({
+        name: `${unit} ${column}`,
+        x,
+        y: x.map((p) => map.value(p, column)),
+        colour: column === chosen ? this.shell.inks.accent : headColour(i),
+        thick: column === chosen ? 2.5 : undefined,
+      })),
+      xTitle: "position",
+      yTitle: map.what,
+      colours: this.shell.inks,
+      yRange: scheme.curves_range,
+      at: this.cell?.row ?? null,
+    });
     this.curves.ariaLabel = `Curves over ${state.length} positions of ${columns.map((c) => `${unit} ${c}`).join(", ")}.`;
   }
 }

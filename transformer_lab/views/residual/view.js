@@ -2,8 +2,6 @@
 
 import { mounted } from "../shared/mounted.js";
 import { aliveStream } from "./alive.js";
-import { AskRow } from "../pages/ask_row.js";
-import { carriesModel } from "../pages/page_model.js";
 import { floatsOf, linearLegend } from "../shared/shell.js";
 import { colourTable } from "../shared/colours.js";
 import { button, radioGroup } from "../shared/controls.js";
@@ -52,7 +50,7 @@ export class ResidualViewer extends BaseViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
     const model = aliveStream(given, signal);
-    super(model, root, signal, {}, carriesModel(given) ? new AskRow(model, signal) : null);
+    super(model, root, signal, { given });
     this.words = messages(residualMessages, model.get("_messages"));
     root.lang = this.words("language");
     this.store = new LensStore(model, this.shell.requests);
@@ -162,23 +160,19 @@ export class ResidualViewer extends BaseViewer {
     const sizes = { canvas: this.canvas, title: say("sizes_picture") };
     if (!stream.lens) return [sizes];
     const canvas = document.createElement("canvas");
-    new NumberMap(canvas, signal, {}).show(
-      {
-        rows: rowNames.length,
-        columns: count,
-        value: (row, i) => store.answerProbability(row, from + i) ?? NaN,
-        low: 0,
-        high: 1,
-        table: sequential,
-        colours: shell.inks,
-        rowNames,
-        columnNames: stream.tokens.slice(from, from + count),
-        write: (_, row, i) => store.top(row, from + i)?.[0].name ?? "",
-        bold: (row, i) => store.agrees(row, from + i),
-      },
-      60 + 68 * count,
-      31 * rowNames.length,
-    );
+    new NumberMap(canvas, signal, {}).show(60 + 68 * count, 31 * rowNames.length, {
+      rows: rowNames.length,
+      columns: count,
+      value: (row, i) => store.answerProbability(row, from + i) ?? NaN,
+      low: 0,
+      high: 1,
+      table: sequential,
+      colours: shell.inks,
+      rowNames,
+      columnNames: stream.tokens.slice(from, from + count),
+      write: (_, row, i) => store.top(row, from + i)?.[0].name ?? "",
+      bold: (row, i) => store.agrees(row, from + i),
+    });
     return [sizes, { canvas, title: say("lens_picture") }];
   }
 
@@ -275,8 +269,7 @@ export class ResidualViewer extends BaseViewer {
     this.note = element("p.tl-hint#note");
     this.numbers = element("p.tl-readout#readout");
     root.append(
-      shell.header,
-      ...(this.ask ? [this.ask.root] : []),
+      ...shell.above,
       this.controlBar,
       this.note,
       shell.message,
@@ -461,6 +454,8 @@ export class ResidualViewer extends BaseViewer {
     this.end = most > usual ? usual : most;
     const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
     this.map.show(
+      Math.max(220, box.clientWidth),
+      Math.max(20 * (stream.layers + 1), 31 * Math.min(stream.layers + 1, 8)),
       {
         rows: stream.layers + 1,
         columns,
@@ -473,8 +468,6 @@ export class ResidualViewer extends BaseViewer {
         columnNames: stream.tokens,
         write: sizeText,
       },
-      Math.max(220, box.clientWidth),
-      Math.max(20 * (stream.layers + 1), 31 * Math.min(stream.layers + 1, 8)),
     );
     this.legend.replaceChildren(
       ...linearLegend(this.sequential, 0, this.end, this.words("size"), sizeText),

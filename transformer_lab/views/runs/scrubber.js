@@ -428,19 +428,15 @@ export class Scrubber {
     const points = (this.points = typed(Float32Array, bytesOf(model.get("_curve"))));
     const held = (this.held = typed(Float32Array, bytesOf(model.get("_evals"))));
     if (!this.point.textContent) this.#tell(null);
-    this.lossPlot.show(
-      {
-        series: lossSeries(points, held),
-        xTitle: "step",
-        yTitle: "nats a token",
-        colours: shell.inks,
-        xRange: [0, Math.max(1, model.get("_last_step"))],
-        at: step,
-        lock: true,
-      },
-      Math.max(200, this.loss.parentElement.clientWidth),
-      150,
-    );
+    this.lossPlot.show(Math.max(200, this.loss.parentElement.clientWidth), 150, {
+      series: lossSeries(points, held),
+      xTitle: "step",
+      yTitle: "nats a token",
+      colours: shell.inks,
+      xRange: [0, Math.max(1, model.get("_last_step"))],
+      at: step,
+      lock: true,
+    });
   }
 
   #drawScores(step) {
@@ -478,20 +474,16 @@ export class Scrubber {
       }
     }
     series.sort((a, b) => Number(a.chosen) - Number(b.chosen)); // the chosen one on top
-    this.coursePlot.show(
-      {
-        series,
-        xTitle: "step",
-        yTitle: unit === "share" ? "share of attention" : (unit ?? ""),
-        colours: shell.inks,
-        xRange: [0, Math.max(1, this.model.get("_last_step"))],
-        yRange: unit === "share" ? [0, 1.02] : undefined,
-        at: step,
-        lock: true,
-      },
-      Math.max(200, this.course.parentElement.clientWidth),
-      150,
-    );
+    this.coursePlot.show(Math.max(200, this.course.parentElement.clientWidth), 150, {
+      series,
+      xTitle: "step",
+      yTitle: unit === "share" ? "share of attention" : (unit ?? ""),
+      colours: shell.inks,
+      xRange: [0, Math.max(1, this.model.get("_last_step"))],
+      yRange: unit === "share" ? [0, 1.02] : undefined,
+      at: step,
+      lock: true,
+    });
   }
 
   /** Every score now, and where there are several heads the one that has most of it; a press chooses both. */

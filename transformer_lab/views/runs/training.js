@@ -126,18 +126,14 @@ class TrainingViewer extends BaseViewer {
     if (!this.canvas.hidden) {
       // A host may hide it for a moment, of which nothing was told yet.
       const width = Math.max(220, (this.root.clientWidth || this.shell.width || 0) - 24);
-      this.plot.show(
-        {
-          series: lossSeries(this.train, this.held),
-          xTitle: "step",
-          yTitle: "loss (nats a token)",
-          whole: true,
-          colours: inks,
-          xRange: [0, Math.max(1, status.steps)],
-        },
-        width,
-        200,
-      );
+      this.plot.show(width, 200, {
+        series: lossSeries(this.train, this.held),
+        xTitle: "step",
+        yTitle: "loss (nats a token)",
+        whole: true,
+        colours: inks,
+        xRange: [0, Math.max(1, status.steps)],
+      });
       const [last, loss] = this.train.slice(-2);
       this.canvas.ariaLabel = `Loss up to step ${last}, now ${loss.toFixed(2)} nats a token.`;
     }

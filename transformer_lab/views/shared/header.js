@@ -17,6 +17,7 @@ import { hasAddress, linkTo } from "../pages/link.js";
  * @property {() => import("./files.js").Numbers | Promise<import("./files.js").Numbers>} [numbers] that are on view, as Python's files name them
  * @property {() => string} [sentence] what is seen, where it stands in several parts
  * @property {() => Record<string, any>} [linked] what a link brings back beside what is chosen
+ * @property {any} [given] of a view that reads other texts where its page carries its model: what it was given as its model
  */
 
 export class Header {

@@ -123,28 +123,24 @@ export class MapPair {
       const width = Math.floor(i ? each - once / 3 : each + (2 / 3) * once);
       const values = [(at) => first[at], (at) => second[at], (at) => this.difference(at)][i];
       figure.style.width = `${width}px`;
-      map.show(
-        {
-          rows: rows.length,
-          columns: keys.length,
-          square: true,
-          rowNames: rows,
-          columnNames: keys,
-          colours: inks,
-          cell,
-          apart: scene.apart,
-          value: (row, column) =>
-            scene.ahead(row, column) ? NaN : values(row * keys.length + column),
-          low: signs ? -scale : 0,
-          high: signs ? scale : end,
-          weights: true,
-          table: signs ? diverging : sequential,
-          hideRowNames: count === 3 && i > 0,
-          write: (value) => (Math.abs(value) < 0.005 ? "" : withMinus(value, short)),
-        },
-        width,
-        scene.height,
-      );
+      map.show(width, scene.height, {
+        rows: rows.length,
+        columns: keys.length,
+        square: true,
+        rowNames: rows,
+        columnNames: keys,
+        colours: inks,
+        cell,
+        apart: scene.apart,
+        value: (row, column) =>
+          scene.ahead(row, column) ? NaN : values(row * keys.length + column),
+        low: signs ? -scale : 0,
+        high: signs ? scale : end,
+        weights: true,
+        table: signs ? diverging : sequential,
+        hideRowNames: count === 3 && i > 0,
+        write: (value) => (Math.abs(value) < 0.005 ? "" : withMinus(value, short)),
+      });
       return map.frame.cell;
     };
     const cell = Math.min(...this.maps.map((one, i) => draw(one, i))); // all in one size, so that rows are beside rows

@@ -9,7 +9,7 @@ import { Standby } from "../pages/standby.js";
  * @typedef {object} Viewer
  * @property {() => any} open draws it for the first time; may be waited for
  * @property {() => void} [later] what takes time, after the first paint
- * @property {{say: (text: string) => void}} [shell]
+ * @property {{say: (text: string) => void, ask?: import("../pages/ask_row.js").AskRow | null}} [shell]
  * @property {any} [model] through which it is told what is chosen; the given one by default
  * @property {(more: Record<string, any>) => Promise<void>} [follow] brings back what its `linked` told
  */
@@ -19,7 +19,7 @@ async function followLink(model, viewer) {
   try {
     const link = readLink(model, location.hash);
     if (!link) return;
-    await viewer.follow?.(link.more);
+    await (viewer.follow ? viewer.follow(link.more) : viewer.shell?.ask?.follow(link.more));
     const to = viewer.model ?? model;
     to.set(chosenHere(model, link.chosen));
     to.save_changes();

@@ -23,13 +23,13 @@ export class NumberMap extends MatrixMap {
   }
 
   /**
+   * @param {number} width
+   * @param {number} height
    * @param {any} scene as of `MatrixMap.show`, but with rows and columns (how many), value(row, column) of which NaN is
    *   shown as out of reach, low and high (the ends of the colours), weights: whether small ones are told apart, as in a head's map, rowNames and columnNames (numbers without), square, and
    *   apart: whether the last column stands apart
-   * @param {number} width
-   * @param {number} height
    */
-  show(scene, width, height) {
+  show(width, height, scene) {
     const {
       rows,
       columns,
@@ -43,36 +43,32 @@ export class NumberMap extends MatrixMap {
       square,
     } = scene;
     const part = { query: 0, key: 0, queries: rows, keys: columns - (apart ? 1 : 0) };
-    super.show(
-      {
-        write: () => "",
-        ...scene,
-        part,
-        queries: rowNames ?? Array(rows).fill(""),
-        keys: columnNames,
-        numbered: !rowNames,
-        stretched: !square,
-        pixels: ({ queries, keys }) => ({
-          width: keys,
-          height: queries,
-          values: Float32Array.from({ length: queries * keys }, (_, i) =>
-            value(Math.floor(i / keys), i % keys),
-          ),
-          level: 0,
-          coarse: false,
-        }),
-        valueAt: value,
-        place: (number) =>
-          weights && !Number.isNaN(number)
-            ? (low < 0 ? signedShade : shade)(number, high)
-            : linearShade(number, low, high),
-        ...(apart
-          ? { nothing: (row) => value(row, part.keys), nothingName: columnNames[part.keys] }
-          : {}),
-      },
-      width,
-      height,
-    );
+    super.show(width, height, {
+      write: () => "",
+      ...scene,
+      part,
+      queries: rowNames ?? Array(rows).fill(""),
+      keys: columnNames,
+      numbered: !rowNames,
+      stretched: !square,
+      pixels: ({ queries, keys }) => ({
+        width: keys,
+        height: queries,
+        values: Float32Array.from({ length: queries * keys }, (_, i) =>
+          value(Math.floor(i / keys), i % keys),
+        ),
+        level: 0,
+        coarse: false,
+      }),
+      valueAt: value,
+      place: (number) =>
+        weights && !Number.isNaN(number)
+          ? (low < 0 ? signedShade : shade)(number, high)
+          : linearShade(number, low, high),
+      ...(apart
+        ? { nothing: (row) => value(row, part.keys), nothingName: columnNames[part.keys] }
+        : {}),
+    });
   }
 
   /** @param {any} hover cells @param {any} [chosen] @param {any} [draft] */

@@ -74,6 +74,8 @@ export class Plot {
   }
 
   /**
+   * @param {number} width
+   * @param {number} height
    * @param {object} scene
    * @param {Series[]} scene.series
    * @param {string} scene.xTitle
@@ -85,10 +87,8 @@ export class Plot {
    * @param {number | null} [scene.at] where a line is drawn, and a dot on each curve
    * @param {boolean} [scene.lock] whether that place is chosen, not only pointed at
    * @param {boolean} [scene.dots] whether every point has a dot
-   * @param {number} width
-   * @param {number} height
    */
-  show(scene, width, height) {
+  show(width, height, scene) {
     const { series } = scene;
     const context = sizedContext(this.canvas, width, height);
     context.font = "11px system-ui, sans-serif";

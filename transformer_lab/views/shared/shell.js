@@ -1,5 +1,7 @@
 // What the views around a picture have in common: title and actions, message, theme.
 
+import { AskRow } from "../pages/ask_row.js";
+import { carriesModel } from "../pages/page_model.js";
 import { bytesOf } from "./codecs.js";
 import { entry, onThemeChange, PALETTE, themeOf } from "./colours.js";
 import { element, hearChanges, onceAFrame, setPixelRatio } from "./dom.js";
@@ -27,6 +29,8 @@ export class Shell {
     this.signal = signal;
     this.does = does;
     this.requests = new Requests(model, signal);
+    /** Where the reader asks for another text. */
+    this.ask = does.given && carriesModel(does.given) ? new AskRow(model, signal) : null;
     new Prose(root, signal, (place) => this.#chooses(place));
     /** Views within this one. @type {Shell[]} */
     this.within = [];
@@ -35,7 +39,7 @@ export class Shell {
       root,
       signal,
       this.requests,
-      { ...does, png: () => this.#sharp(does.png) },
+      { linked: () => this.ask?.linked ?? {}, ...does, png: () => this.#sharp(does.png) },
       () => this.redraw(),
     );
     this.header = this.top.element;
@@ -55,6 +59,11 @@ export class Shell {
     this.view = /** @type {HTMLElement} */ (root.closest(".tl-view") ?? root);
     onThemeChange(this.view, () => themeOf(root) !== this.drawnIn && this.redraw(), signal);
     this.#heed();
+  }
+
+  /** What stands above everything else. */
+  get above() {
+    return [this.header, ...(this.ask ? [this.ask.root] : [])];
   }
 
   /** A picture for a file, with two pixels where a screen may have one. @param {() => Promise<Blob | null>} png */

@@ -5,28 +5,23 @@ import { sheet } from "./sheet.js";
 import { sayProse } from "./prose.js";
 import { Shell } from "./shell.js";
 
-/** @typedef {{root: HTMLElement, linked: Record<string, any>, follow: (more: Record<string, any>) => Promise<void>}} Ask the line that asks for another text */
-
 export class BaseViewer {
   /**
    * @param {any} model
    * @param {HTMLElement} root
    * @param {AbortSignal} signal
    * @param {Partial<import("./header.js").HeaderDoes>} [does]
-   * @param {Ask | null} [ask]
    */
-  constructor(model, root, signal, does = {}, ask = null) {
+  constructor(model, root, signal, does = {}) {
     this.model = model;
     this.root = root;
     this.signal = signal;
-    this.ask = ask;
     this.sentence = sentencePart();
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(),
       png: () => this.png(),
       code: () => this.code(),
       numbers: () => this.fileNumbers(),
-      linked: () => ask?.linked ?? {},
       ...does,
     });
   }
@@ -50,11 +45,6 @@ export class BaseViewer {
     return kind === undefined
       ? null
       : { kind, layer: this.model.get("layer"), head: this.model.get("head") };
-  }
-
-  /** What a link told. @param {Record<string, any>} more */
-  async follow(more) {
-    await this.ask?.follow(more);
   }
 
   /** @returns {any} */

@@ -139,22 +139,18 @@ export class SourcePanel {
     const [rows, columns] = split.shape;
     const most = Math.max(...split.table.map(Math.abs), 1e-9);
     const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
-    this.map.show(
-      {
-        rows,
-        columns,
-        value: (row, column) => split.table[row * columns + column],
-        low: -most,
-        high: most,
-        table: diverging,
-        colours,
-        rowNames: names("query", split.rows),
-        columnNames: names("key", split.columns),
-        write: (x) => (Math.abs(x) < 0.05 ? "" : fixed(x, 1)),
-      },
-      Math.max(240, Math.min(560, box.clientWidth)),
-      31 * rows,
-    );
+    this.map.show(Math.max(240, Math.min(560, box.clientWidth)), 31 * rows, {
+      rows,
+      columns,
+      value: (row, column) => split.table[row * columns + column],
+      low: -most,
+      high: most,
+      table: diverging,
+      colours,
+      rowNames: names("query", split.rows),
+      columnNames: names("key", split.columns),
+      write: (x) => (Math.abs(x) < 0.05 ? "" : fixed(x, 1)),
+    });
     this.#tell();
   }
 

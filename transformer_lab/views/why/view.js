@@ -2,8 +2,6 @@
 
 import { mounted } from "../shared/mounted.js";
 import { aliveScores } from "./alive.js";
-import { AskRow } from "../pages/ask_row.js";
-import { carriesModel } from "../pages/page_model.js";
 import { Answers } from "../shared/answers.js";
 import { colourTable, headColour } from "../shared/colours.js";
 import { putAnew, radioGroup, stepped } from "../shared/controls.js";
@@ -31,13 +29,10 @@ export class WhyViewer extends BaseViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
     const model = aliveScores(given, signal);
-    super(
-      model,
-      root,
-      signal,
-      { part: () => `layer-${model.get("layer")}-head-${model.get("head")}` },
-      carriesModel(given) ? new AskRow(model, signal) : null,
-    );
+    super(model, root, signal, {
+      given,
+      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
+    });
     /** @type {number | null} */
     this.place = null;
     /** @type {Answers<WhyCell>} */
@@ -126,8 +121,7 @@ export class WhyViewer extends BaseViewer {
     this.readout = element("p.tl-readout#readout");
     this.numbers = element("table.tl-table#dimensions");
     root.append(
-      shell.header,
-      ...(this.ask ? [this.ask.root] : []),
+      ...shell.above,
       this.controlBar,
       this.note,
       shell.message,
@@ -341,16 +335,12 @@ export class WhyViewer extends BaseViewer {
     const values = pairs ? cell.byPair(above) : cell.productsOf(above);
     const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
     this.drawnAs = { pairs, above };
-    this.fall.show(
-      {
-        values,
-        table: this.diverging,
-        colours: shell.inks,
-        unit: pairs ? "rotary pair" : "dimension",
-      },
-      Math.max(240, box.clientWidth),
-      260,
-    );
+    this.fall.show(Math.max(240, box.clientWidth), 260, {
+      values,
+      table: this.diverging,
+      colours: shell.inks,
+      unit: pairs ? "rotary pair" : "dimension",
+    });
     this.fallHint.textContent = above ? "q · (key − the row’s mean key) × scale" : "q · k × scale";
     this.#tell();
     const k = above ? cell.aboveK : cell.k;

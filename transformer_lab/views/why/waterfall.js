@@ -48,15 +48,15 @@ export class Waterfall {
   }
 
   /**
+   * @param {number} width
+   * @param {number} height
    * @param {object} scene
    * @param {ArrayLike<number>} scene.values
    * @param {Uint8ClampedArray} scene.table diverging
    * @param {any} scene.colours of the theme
    * @param {string} scene.unit what a bar is
-   * @param {number} width
-   * @param {number} height
    */
-  show(scene, width, height) {
+  show(width, height, scene) {
     this.scene = scene;
     this.width = width;
     this.height = height;
