@@ -13,7 +13,7 @@ function predictionForm(model, draft, close) {
     "aria-label": words.title,
   });
   const save = element("button", { type: "submit" }, words.save);
-  const form = element("form", {}, box, save);
+  const form = element("form", box, save);
   const typed = () => {
     draft.text = box.value;
     save.disabled = !box.value.trim();
@@ -39,10 +39,9 @@ function predictionForm(model, draft, close) {
 
 /** What was written, and a button to change it. @param {any} model @param {() => void} open */
 function predictionKept(model, open) {
-  const change = element("button", { type: "button" }, model.get("_words").change);
-  change.addEventListener("click", open);
-  const text = element("blockquote", {}, model.get("guess"));
-  return element("div", { class: "tl-kept" }, text, change);
+  const change = element("button", { click: open }, model.get("_words").change);
+  const text = element("blockquote", model.get("guess"));
+  return element("div.tl-kept", text, change);
 }
 
 export default {
@@ -51,9 +50,9 @@ export default {
     keepKeys(el, signal);
     const words = model.get("_words");
     const sign = element("span", { "aria-hidden": "true" }, "?");
-    const title = element("div", { class: "tl-title" }, sign, element("b", {}, words.title));
+    const title = element("div.tl-title", sign, element("b", words.title));
     const body = element("div");
-    const note = element("p", { class: "tl-note", role: "status" });
+    const note = element("p.tl-note", { role: "status" });
     const draft = { text: model.get("guess") };
     const draw = (writing = !model.get("guess")) => {
       const close = () => draw(false);

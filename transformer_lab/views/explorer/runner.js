@@ -1,6 +1,7 @@
 // The state of an Explorer that the reader wants, and how it comes about: Python computes it, or a
 // saved page looks it up. At most one run is on its way; of those that wait only the newest stays.
 
+import { asSentence } from "../shared/messages.js";
 import { sameEdits } from "./edits.js";
 import { NotSent, Requests, Superseded } from "../shared/requests.js";
 
@@ -68,10 +69,7 @@ export class Runner {
     } catch (error) {
       if (error instanceof Superseded || turn !== this.turn) return;
       if (error instanceof NotSent) return; // which the view says
-      this.hears.say(
-        `${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}.`.replace(/\.\.$/, "."),
-        "error",
-      );
+      this.hears.say(asSentence(error), "error");
     } finally {
       clearTimeout(busy);
       clearTimeout(stuck);

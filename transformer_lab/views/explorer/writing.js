@@ -1,5 +1,6 @@
 // Writing on: a predicted token that is clicked becomes one of the text, exactly that one; and many at once.
 
+import { asSentence } from "../shared/messages.js";
 import { button, popover } from "../shared/controls.js";
 import { element, say } from "../shared/dom.js";
 import { Strip } from "./strip.js";
@@ -178,10 +179,7 @@ export class Writing {
       this.remember(was);
       runner.hears.say("", "");
     } catch (error) {
-      runner.hears.say(
-        `${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}.`.replace(/\.\.$/, "."),
-        "error",
-      );
+      runner.hears.say(asSentence(error), "error");
     } finally {
       this.growing = false;
       runner.hears.working(false);

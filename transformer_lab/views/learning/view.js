@@ -1,14 +1,27 @@
 // A model that learns while it is watched: its loss, its heads and what it makes of a text, in a page
 // with nothing but a browser.
 
+import { asSentence } from "../shared/messages.js";
 import { Engine } from "../engine/client.js";
 import { IN_PAGE } from "../engine/in_page.js";
 import { typed } from "../shared/codecs.js";
 import { legend } from "../heads/scale.js";
 import { colourTable, onThemeChange, shade, themeOf } from "../shared/colours.js";
 import { lossSeries, Plot } from "../shared/plot.js";
-import { element, onceAFrame, tokenElement, rowPart, listen } from "../shared/dom.js";
-import { MatrixMap } from "../marks/matrix.js";
+import {
+  element,
+  legendPart,
+  listen,
+  moveOf,
+  onceAFrame,
+  picturePart,
+  rowPart,
+  tableParts,
+  taken,
+  tokenElement,
+  within,
+} from "../shared/dom.js";
+import { colourCells, MatrixMap } from "../marks/matrix.js";
 import { mounted } from "../shared/mounted.js";
 import { Requests } from "../shared/requests.js";
 import { inksOf } from "../shared/shell.js";
@@ -45,8 +58,6 @@ class LearningViewer {
   }
 
   #build() {
-    const part = (tag, name, attributes = {}, ...children) =>
-      element(tag, { "data-part": name, ...attributes }, ...children);
     const labelled = (words, control) =>
       element("label.tl-group", element("span.tl-label", words), control);
     const options = this.courses.map(({ name, title }) =>
@@ -56,35 +67,35 @@ class LearningViewer {
     this.root.append(
       element(
         "div.tl-controls",
-        labelled("Task", (this.task = part("select", "task", {}, ...options))),
+        labelled("Task", (this.task = element("select#task", options))),
         labelled(
           "Seed",
-          (this.seed = part("input", "seed", { type: "number", value: 0, step: 1, min: 0 })),
+          (this.seed = element("input#seed", { type: "number", value: 0, step: 1, min: 0 })),
         ),
-        (this.go = part("button", "go", { type: "button", class: "tl-go" }, "Train")),
-        (this.reset = part("button", "reset", { type: "button" }, "Reset")),
+        (this.go = element("button.tl-go#go", "Train")),
+        (this.reset = element("button#reset", "Reset")),
       ),
-      (this.words = part("p", "words")),
-      (this.status = part("p", "status", { role: "status", class: "tl-number-line" })),
-      (this.message = part("p", "message", { class: "tl-message", role: "alert", hidden: true })),
+      (this.words = element("p#words")),
+      (this.status = element("p.tl-number-line#status", { role: "status" })),
+      (this.message = element("p.tl-message#message", { role: "alert", hidden: true })),
       element(
         "div.tl-learning",
         element(
           "section",
           element("h3", "Loss"),
-          (this.curve = part("canvas", "curve", { role: "img", "aria-label": "Loss over steps" })),
+          (this.curve = element("canvas#curve", { role: "img", "aria-label": "Loss over steps" })),
         ),
         element(
           "section.tl-heads",
           element("h3", "Where each head looks"),
-          (this.small = part("div", "small", { class: "tl-small" })),
-          (this.legend = part("div", "legend", { class: "tl-legend" })),
+          (this.small = element("div.tl-small#small")),
+          (this.legend = legendPart()),
         ),
         element(
           "section",
-          (this.which = part("h3", "which")),
-          (this.big = part("canvas", "big", { class: "tl-map", role: "application", tabindex: 0 })),
-          (this.readout = part("p", "readout", { class: "tl-hint" })),
+          (this.which = element("h3#which")),
+          (this.big = picturePart("big", "tl-map")),
+          (this.readout = element("p.tl-hint#readout")),
         ),
         element(
           "section",
@@ -92,13 +103,13 @@ class LearningViewer {
           element(
             "label.tl-group.tl-typed",
             element("span.tl-label", "Text"),
-            (this.text = part("input", "text", {
+            (this.text = element("input#text", {
               type: "text",
               spellcheck: "false",
               autocomplete: "off",
             })),
           ),
-          (this.said = part("div", "said", { class: "tl-said" })),
+          (this.said = element("div.tl-said#said")),
         ),
       ),
     );
@@ -212,9 +223,7 @@ class LearningViewer {
   }
 
   #say(error) {
-    this.message.textContent = error
-      ? `${error.message[0].toUpperCase()}${error.message.slice(1)}.`.replace(/\.\.$/, ".")
-      : "";
+    this.message.textContent = error ? asSentence(error) : "";
     this.message.hidden = !error;
   }
 
@@ -270,14 +279,9 @@ class LearningViewer {
     }
     heads.forEach((one, i) => {
       const { canvas, button, check } = this.small.children[i].parts;
-      canvas.width = canvas.height = n;
-      const context = canvas.getContext("2d");
-      const image = context.createImageData(n, n);
-      one.map.forEach((weight, at) => {
-        const entry = 3 * shade(weight, 1);
-        image.data.set([...this.colours.table.subarray(entry, entry + 3), 255], 4 * at);
-      });
-      context.putImageData(image, 0, 0);
+      colourCells(canvas, { width: n, height: n }, this.colours.table, (at) =>
+        shade(one.map[at], 1),
+      );
       button.setAttribute(
         "aria-pressed",
         String(one.layer === this.chosen.layer && one.head === this.chosen.head),
@@ -368,26 +372,18 @@ class LearningViewer {
   }
 
   #key(event) {
-    const moves = {
-      ArrowUp: [-1, 0],
-      ArrowDown: [1, 0],
-      ArrowLeft: [0, -1],
-      ArrowRight: [0, 1],
-      Escape: null,
-    };
-    if (!this.seen || !(event.key in moves) || (event.key === "Escape" && !this.at)) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const last = this.seen.tokens.length - 1;
-    const within = (value) => Math.max(0, Math.min(last, value));
-    const move = moves[event.key];
-    if (!move) this.#point(null);
-    else
-      this.#point(
-        this.at
-          ? { query: within(this.at.query + move[0]), key: within(this.at.key + move[1]) }
-          : { query: last, key: this.seen.causal ? last : 0 },
-      );
+    if (!this.seen) return;
+    if (event.key === "Escape" && this.at) {
+      taken(event);
+      return this.#point(null);
+    }
+    const move = moveOf(event);
+    if (!move) return;
+    const { tokens, causal } = this.seen;
+    const n = tokens.length;
+    const { query, key } = this.at ?? { query: n - 1, key: causal ? n - 1 : 0 };
+    const [down, right] = this.at ? move : [0, 0]; // the first arrow only shows where the cursor stands
+    this.#point({ query: within(query + down, n), key: within(key + right, n) });
   }
 
   #drawSaid() {
@@ -407,13 +403,8 @@ class LearningViewer {
         }),
       );
     });
-    const head = element(
-      "tr",
-      element("th", { scope: "col" }, "after"),
-      asked.map((name) => element("th", { scope: "col" }, name)),
-    );
     this.said.replaceChildren(
-      element("table.tl-table", element("thead", head), element("tbody", rows)),
+      element("table.tl-table", tableParts(["after", ...asked], rows)),
     );
   }
 }

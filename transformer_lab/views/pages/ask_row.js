@@ -1,5 +1,6 @@
 // Where a reader types another text, on a page that carries its model.
 
+import { asSentence } from "../shared/messages.js";
 import { button } from "../shared/controls.js";
 import { element, hearChanges } from "../shared/dom.js";
 import { inPageLine } from "./in_page_line.js";
@@ -113,13 +114,7 @@ export class AskRow {
       await this.requests.ask({ type: "run", sides });
       this.#say("");
     } catch (error) {
-      if (!(error instanceof Superseded))
-        this.#say(
-          `${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}.`.replace(
-            /\.\.$/,
-            ".",
-          ),
-        );
+      if (!(error instanceof Superseded)) this.#say(asSentence(error));
     } finally {
       ended();
       this.waiting.say("");

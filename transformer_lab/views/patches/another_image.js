@@ -1,5 +1,6 @@
 // Where a reader chooses another image, on a page that carries its model; and how a file becomes numbers.
 
+import { asSentence } from "../shared/messages.js";
 import { inPageLine } from "../pages/in_page_line.js";
 import { weightsLine } from "../pages/ask_row.js";
 import { viewOf } from "../pages/page_model.js";
@@ -86,9 +87,7 @@ export function anotherImage(model, signal) {
       await requests.ask({ type: "run", pixels: await pixelsOf(chosen), name: chosen.name });
       say("");
     } catch (error) {
-      say(
-        `${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}.`.replace(/\.\.$/, "."),
-      );
+      say(asSentence(error));
     } finally {
       ended();
       waiting.say("");

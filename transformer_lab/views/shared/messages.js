@@ -84,6 +84,9 @@ export function numbered(tokens, at) {
 /** @param {string} text */
 export const firstCapital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 
+/** What an error says, as a sentence. @param {Error} error */
+export const asSentence = ({ message }) => `${firstCapital(message)}.`.replace(/\.\.$/, ".");
+
 /** @param {string} text */
 export const firstSmall = (text) => text.slice(0, 1).toLowerCase() + text.slice(1);
 
