@@ -164,12 +164,7 @@ export class BlockViewer extends BaseViewer {
 
   code() {
     const { kind, layer, head, position } = this.walk.info;
-    const several = Object.keys(this.model.get("_kinds")).length > 1;
-    const more = [
-      several && `kind="${kind}"`,
-      this.model.get("_batch") && `batch=${this.model.get("_batch")}`,
-    ];
-    return `tl.circuits.block_steps(${["trace", layer, head, position, ...more.filter(Boolean)].join(", ")})`;
+    return this.callOn("block_steps", kind, [layer, head, position]);
   }
 
   // ---- building -----------------------------------------------------------------------------

@@ -176,7 +176,7 @@ export class CloudViewer extends BaseViewer {
       kind,
       layer,
       head,
-      several: Object.keys(model.get("_kinds")).length > 1,
+      several: this.several,
       shows,
       kept: kept[at],
       chance: chance[at],

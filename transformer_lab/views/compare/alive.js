@@ -1,6 +1,6 @@
 // Other texts in a CompareView of two, on a page that carries its model. The counterpart of data.py.
 
-import { viewOf } from "../pages/page_model.js";
+import { everyHead, viewOf } from "../pages/page_model.js";
 import { aliveTextPage, tokensOf } from "../pages/text_page.js";
 import { align } from "./align.js";
 import { bytesOf } from "../shared/codecs.js";
@@ -90,13 +90,6 @@ async function mapsOf(ask, texts, kind, shape, places = everyHead(kind, shape)) 
     return both;
   });
 }
-
-const everyHead = (kind, { layers, heads }) =>
-  Array.from({ length: layers * heads }, (_, i) => ({
-    kind,
-    layer: Math.floor(i / heads),
-    head: i % heads,
-  }));
 
 async function movedShare(ask, [{ of }], both, { queries, keys, query_parts: [first, second] }) {
   const [a, b] = [0, 1].map((side) => ({

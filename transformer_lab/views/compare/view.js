@@ -250,7 +250,7 @@ export class CompareViewer extends BaseViewer {
   /** Whose head is on view. */
   get #place() {
     const { kind, layer, head } = this.shown;
-    return { several: Object.keys(this.model.get("_kinds")).length > 1, kind, layer, head };
+    return { several: this.several, kind, layer, head };
   }
 
   /** What is said of two tokens; `nothing`: the key is what goes to no token. @param {number} query @param {number} key */

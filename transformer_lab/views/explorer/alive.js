@@ -7,7 +7,7 @@ import { outcomeSentence, partsAt, runCode, sayExplorer, subjectOf } from "./pro
 import { ifOff, withoutHead } from "../shared/map_sentences.js";
 import { outcomeOf, readingOf } from "./reading.js";
 import { headBlock, mapTraits, NO_BYTES, noMaps, readingName } from "../heads/reading.js";
-import { carriesModel, PageModel } from "../pages/page_model.js";
+import { carriesModel, everyHead, PageModel } from "../pages/page_model.js";
 import { afterPaint } from "../shared/dom.js";
 import { Superseded } from "../shared/requests.js";
 
@@ -497,14 +497,7 @@ class Kernel extends PageModel {
     const kinds = Object.entries(page.get("_kinds")).sort(
       ([a], [b]) => Number(b === page.get("kind")) - Number(a === page.get("kind")),
     );
-    const every = kinds.flatMap(([kind, { layers, heads }]) =>
-      Array.from({ length: layers * heads }, (_, i) => ({
-        kind,
-        layer: Math.floor(i / heads),
-        head: i % heads,
-      })),
-    );
-    const places = this.#left(every);
+    const places = this.#left(kinds.flatMap(([kind, size]) => everyHead(kind, size)));
     if (!places.length) return;
     this.measuring = facts;
     const of = page.get("_facts_of");

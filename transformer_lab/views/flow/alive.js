@@ -1,6 +1,6 @@
 // Another text in a FlowView, and every cut of it, on a page that carries its model. The counterpart of data.py.
 
-import { viewOf } from "../pages/page_model.js";
+import { floatsView } from "../pages/page_model.js";
 import { aliveTextPage } from "../pages/text_page.js";
 import { flowName } from "./picture.js";
 
@@ -86,6 +86,5 @@ async function flowOf(ask, { of }, page, { position, token, cuts }) {
     ...stays,
     ...mlps,
   ];
-  const flat = Float32Array.from(numbers.flatMap((part) => Array.from(part)));
-  return { type: "block", info, buffers: [viewOf(flat)] };
+  return { type: "block", info, buffers: [floatsView(numbers)] };
 }

@@ -26,10 +26,10 @@ export class FlowFound {
     const places = take(4 * info.edges);
     const values = take(info.edges);
     /** @type {Edge[]} */
-    this.edges = Array.from(values, (value, i) => {
-      const [layer, head, query, key] = places.subarray(4 * i, 4 * i + 4);
-      return { layer, head, query, key, value };
-    });
+    this.edges = Array.from(values, (value, i) => ({
+      ...edgeOf(places.subarray(4 * i, 4 * i + 4)),
+      value,
+    }));
     this.stream = take((layers + 1) * tokens);
     this.stays = take(layers * tokens);
     this.mlps = take(layers * tokens);
@@ -45,6 +45,15 @@ export class FlowFound {
 
 /** @param {{layer: number, head: number, query: number, key: number}} edge */
 export const cutOf = ({ layer, head, query, key }) => [layer, head, query, key];
+
+/** The edge of a cut, which carries nothing. @param {ArrayLike<number>} cut @returns {Edge} */
+export const edgeOf = ({ 0: layer, 1: head, 2: query, 3: key }) => ({
+  layer,
+  head,
+  query,
+  key,
+  value: 0,
+});
 
 /** @param {number[]} a @param {number[]} b */
 export const sameCut = (a, b) => a.every((place, i) => place === b[i]);
@@ -144,14 +153,7 @@ export class FlowPicture {
   hit(x, y) {
     const layer = Math.floor((this.y(0) - y) / this.row);
     let best = null;
-    const cuts = this.scene.cuts.map(([at, head, query, key]) => ({
-      layer: at,
-      head,
-      query,
-      key,
-      value: 0,
-    }));
-    for (const edge of [...cuts, ...this.scene.edges]) {
+    for (const edge of [...this.scene.cuts.map(edgeOf), ...this.scene.edges]) {
       if (edge.layer !== layer) continue;
       let near = Infinity;
       for (let i = 0; i <= STEPS; i++) {
@@ -178,12 +180,7 @@ export class FlowPicture {
     const isFocus = (edge) => focus && sameCut(cutOf(edge), cutOf(focus));
     for (const edge of [...scene.edges].reverse())
       this.#edge(context, edge, isFocus(edge) ? "focus" : focus ? "other" : "");
-    for (const cut of scene.cuts)
-      this.#cut(
-        context,
-        cut,
-        Boolean(isFocus({ layer: cut[0], head: cut[1], query: cut[2], key: cut[3] })),
-      );
+    for (const cut of scene.cuts.map(edgeOf)) this.#cut(context, cut, Boolean(isFocus(cut)));
     this.#nodes(context);
   }
 
@@ -277,10 +274,9 @@ export class FlowPicture {
     context.globalAlpha = 1;
   }
 
-  /** @param {CanvasRenderingContext2D} context @param {number[]} cut @param {boolean} isFocus */
-  #cut(context, [layer, head, query, key], isFocus) {
+  /** @param {CanvasRenderingContext2D} context @param {Edge} edge @param {boolean} isFocus */
+  #cut(context, edge, isFocus) {
     const { inks } = this.scene;
-    const edge = { layer, head, query, key, value: 0 };
     context.strokeStyle = isFocus ? inks.accent : inks.edited;
     context.lineWidth = isFocus ? 3 : 2;
     context.setLineDash([2, 4]);

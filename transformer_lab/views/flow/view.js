@@ -20,7 +20,7 @@ import { linked } from "../shared/linked.js";
 import { linearLegend } from "../shared/shell.js";
 import { messages, short, withSign } from "../shared/messages.js";
 import { numbersOf } from "../shared/files.js";
-import { cutOf, FlowFound, flowName, FlowPicture, sameCut, sortedCuts } from "./picture.js";
+import { cutOf, edgeOf, FlowFound, flowName, FlowPicture, sameCut, sortedCuts } from "./picture.js";
 import flowMessages from "./messages.json" with { type: "json" };
 import { BaseViewer } from "../shared/viewer.js";
 
@@ -118,14 +118,7 @@ export class FlowViewer extends BaseViewer {
 
   /** @returns {Edge[]} */
   #reachable() {
-    const cuts = this.found.info.cuts.map(([layer, head, query, key]) => ({
-      layer,
-      head,
-      query,
-      key,
-      value: 0,
-    }));
-    return [...this.found.edges.slice(0, this.shown), ...cuts];
+    return [...this.found.edges.slice(0, this.shown), ...this.found.info.cuts.map(edgeOf)];
   }
 
   get title() {
@@ -512,13 +505,6 @@ export class FlowViewer extends BaseViewer {
         rows.map(([name, value]) => rowPart(name, cell(withSign(Number(value))))),
       ),
     );
-    const cuts = info.cuts.map(([layer, at, query, key]) => ({
-      layer,
-      head: at,
-      query,
-      key,
-      value: 0,
-    }));
     const line = (edge, isCut) => {
       const what = `layer ${edge.layer}, head ${edge.head}, ${tokens[edge.key]} ${edge.key} → ${tokens[edge.query]} ${edge.query}`;
       return rowPart(
@@ -543,7 +529,7 @@ export class FlowViewer extends BaseViewer {
       tableParts(
         ["head", "from → to", "carries", "cut"],
         [
-          ...cuts.map((edge) => line(edge, true)),
+          ...info.cuts.map((cut) => line(edgeOf(cut), true)),
           ...edges.slice(0, LISTED).map((edge) => line(edge, false)),
         ],
       ),

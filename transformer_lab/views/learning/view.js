@@ -403,9 +403,7 @@ class LearningViewer {
         }),
       );
     });
-    this.said.replaceChildren(
-      element("table.tl-table", tableParts(["after", ...asked], rows)),
-    );
+    this.said.replaceChildren(element("table.tl-table", tableParts(["after", ...asked], rows)));
   }
 }
 

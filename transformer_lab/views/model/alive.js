@@ -1,7 +1,7 @@
 // Another text in a ModelView, and every edit of it, on a page that carries its model. The counterpart of data.py.
 
 import { walkBlock } from "../block/alive.js";
-import { viewOf } from "../pages/page_model.js";
+import { floatsView, viewOf } from "../pages/page_model.js";
 import { aliveTextPage, tokensOf } from "../pages/text_page.js";
 
 const NAMES = /^(pass|lens|map|walk)\//;
@@ -150,9 +150,5 @@ async function passOf(ask, { of }, { kinds, stacks, about }, first, named) {
   }
   steps.push({ what: "end", stack: about.main, layer: kinds[about.main].layers - 1 });
   const info = { name: `pass/${first}/${named}`, edited: edits.length > 0, stacks: windows, steps };
-  return {
-    type: "block",
-    info,
-    buffers: [viewOf(Float32Array.from(data.flatMap((part) => Array.from(part))))],
-  };
+  return { type: "block", info, buffers: [floatsView(data)] };
 }

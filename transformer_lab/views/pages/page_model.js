@@ -12,6 +12,18 @@ export const carriesModel = (model) =>
 /** @param {Uint8Array | Float32Array} bytes */
 export const viewOf = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
+/** Many numbers as one buffer. @param {Iterable<ArrayLike<number>>} parts */
+export const floatsView = (parts) =>
+  viewOf(Float32Array.from(Array.from(parts, (part) => Array.from(part)).flat()));
+
+/** Every head of a kind of attention. @param {string} kind @param {{layers: number, heads: number}} size */
+export const everyHead = (kind, { layers, heads }) =>
+  Array.from({ length: layers * heads }, (_, i) => ({
+    kind,
+    layer: Math.floor(i / heads),
+    head: i % heads,
+  }));
+
 export class PageModel {
   /**
    * @param {any} page

@@ -1,6 +1,6 @@
 // Another text in a ResidualView, on a page that carries its model. The counterpart of data.py.
 
-import { viewOf } from "../pages/page_model.js";
+import { floatsView, viewOf } from "../pages/page_model.js";
 import { aliveTextPage, tokensOf } from "../pages/text_page.js";
 import { LENS_COLUMNS } from "./lens.js";
 
@@ -10,10 +10,6 @@ const TOP = 5;
 /** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
 export const aliveStream = (model, signal) =>
   aliveTextPage(model, signal, { traits: streamTraits, block: lensBlock, names: /^lens\// });
-
-/** @param {(number | ArrayLike<number>)[]} parts @returns {DataView} */
-const floats = (parts) =>
-  viewOf(Float32Array.from(parts.flatMap((part) => Array.from(/** @type {any} */ (part)))));
 
 async function streamTraits(ask, [read], page) {
   const streams = {};
@@ -40,10 +36,10 @@ async function streamTraits(ask, [read], page) {
   }
   return {
     _streams: streams,
-    _norms: floats(norms),
-    _shares: floats(shares),
+    _norms: floatsView(norms),
+    _shares: floatsView(shares),
     _lens: [],
-    _lens_data: floats([]),
+    _lens_data: floatsView([]),
   };
 }
 

@@ -146,13 +146,8 @@ export class ResidualViewer extends BaseViewer {
   }
 
   code() {
-    const kinds = Object.keys(this.model.get("_streams"));
-    const more = [
-      kinds.length > 1 && `kind="${this.streamName}"`,
-      this.model.get("_batch") && `batch=${this.model.get("_batch")}`,
-    ];
-    const call = ["trace", ...more.filter(Boolean)].join(", ");
-    return `tl.circuits.stream_norms(${call})${this.chosen === null ? "" : `[:, ${this.chosen}]`}`;
+    const { chosen } = this;
+    return `${this.callOn("stream_norms", this.streamName, [])}${chosen === null ? "" : `[:, ${chosen}]`}`;
   }
 
   pictures() {
@@ -592,7 +587,7 @@ export class ResidualViewer extends BaseViewer {
       .reduce((best, each) => (each[0] > best[0] ? each : best), [-1, 0, 0]);
     const found = token === null || !stream.lens ? null : store.answer(token);
     return {
-      several: Object.keys(this.model.get("_streams")).length > 1,
+      several: this.several,
       kind: this.streamName,
       token: token === null ? null : stream.tokens[token],
       position: token,

@@ -1,6 +1,7 @@
 // A slider over the steps of a run that have a snapshot: the loss, the heads' scores and, through a
 // stand-in for the model, the maps of a HeadViewer move together.
 
+import { HeadViewer } from "../heads/viewer.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { headColour } from "../shared/colours.js";
 import { nearest } from "../shared/ticks.js";
@@ -76,9 +77,16 @@ export function scoresFrom(measures, kinds, steps, kind, measure) {
   return -1;
 }
 
-/** What of a view stands above its heads, in whole pixels. @param {HTMLElement} root @param {HTMLElement} heads */
-export const heightAbove = (root, heads) =>
-  Math.ceil(heads.getBoundingClientRect().top - root.getBoundingClientRect().top - 0.01);
+/** What the curves say at the step that is pointed at, which may be between two snapshots. @param {Float32Array | undefined} train @param {Float32Array | undefined} held @param {number | null} step */
+export function lossWords(train, held, step) {
+  if (!train?.length) return "";
+  const [at, other] = [train, held].map((curve) =>
+    step === null || !curve?.length ? null : nearest(curve, step),
+  );
+  if (!at) return "Hover over the curve for its numbers.";
+  const beside = other ? `; held out at step ${other.step}: ${other.value.toFixed(3)}` : "";
+  return `Step ${Math.round(at.step)}: loss ${at.value.toFixed(3)}${beside}`;
+}
 
 export class Scrubber {
   /** @param {import("../shared/shell.js").Shell} shell @param {any} model @param {AbortSignal} signal */
@@ -220,15 +228,8 @@ export class Scrubber {
     }
   }
 
-  /** The loss at the step that is pointed at, which may be between two snapshots. */
   #tell(x) {
-    const { points, held } = this;
-    const at = x === null || !points?.length ? null : nearest(points, x);
-    const other = x === null || !held?.length ? null : nearest(held, x);
-    const beside = other ? `; held out at step ${other.step}: ${other.value.toFixed(3)}` : "";
-    this.point.textContent = at
-      ? `Step ${Math.round(at.step)}: loss ${at.value.toFixed(3)}${beside}`
-      : "Hover over the curve for its numbers.";
+    this.point.textContent = lossWords(this.points, this.held, x);
   }
 
   #key(event) {
@@ -277,6 +278,17 @@ export class Scrubber {
     const name = this.timer ? "Pause" : "Play the run from here";
     this.play.ariaLabel = name;
     this.play.title = name;
+  }
+
+  /** The heads at the step on view, below the rest of a view. @param {HTMLElement} place */
+  async openHeads(place) {
+    const { root, within } = this.shell;
+    // What stands above them, in whole pixels.
+    const above = () =>
+      Math.ceil(place.getBoundingClientRect().top - root.getBoundingClientRect().top - 0.01);
+    this.viewer = new HeadViewer(this.steps, place, this.signal, "Heads on the probe", above);
+    within.push(this.viewer.shell);
+    await this.viewer.open();
   }
 
   // ---- the maps of a step ---------------------------------------------------------------------

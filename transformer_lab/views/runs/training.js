@@ -1,10 +1,8 @@
 // The module of TrainingView: how training goes, above the heads on the probe.
 
 import { bytesOf, typed } from "../shared/codecs.js";
-import { nearest } from "../shared/ticks.js";
 import { element, hearChanges } from "../shared/dom.js";
-import { HeadViewer } from "../heads/viewer.js";
-import { heightAbove, Scrubber } from "./scrubber.js";
+import { lossWords, Scrubber } from "./scrubber.js";
 import { mounted } from "../shared/mounted.js";
 import { curveNumbers, pairsOf } from "./numbers.js";
 import { BaseViewer } from "../shared/viewer.js";
@@ -89,16 +87,8 @@ class TrainingViewer extends BaseViewer {
   }
 
   async #openHeads() {
-    if (this.viewer || !Object.keys(this.model.get("_kinds")).length) return;
-    this.viewer = new HeadViewer(
-      this.scrubber.steps,
-      this.heads,
-      this.signal,
-      "Heads on the probe",
-      () => heightAbove(this.root, this.heads),
-    );
-    this.shell.within.push(this.viewer.shell);
-    await this.viewer.open();
+    if (this.scrubber.viewer || !Object.keys(this.model.get("_kinds")).length) return;
+    await this.scrubber.openHeads(this.heads);
   }
 
   draw() {
@@ -147,7 +137,7 @@ class TrainingViewer extends BaseViewer {
   fileNumbers() {
     return curveNumbers(
       { training: pairsOf(this.train), "held out": pairsOf(this.held) },
-      this.viewer?.numbers ?? null,
+      this.scrubber.viewer?.numbers ?? null,
     );
   }
 
@@ -156,8 +146,7 @@ class TrainingViewer extends BaseViewer {
   }
 
   pictures() {
-    const { viewer } = this;
-    const { loss, course } = this.scrubber;
+    const { loss, course, viewer } = this.scrubber;
     const heads = viewer
       ? [
           { thumbnails: viewer.heads.thumbnails, title: "Every head" },
@@ -173,13 +162,7 @@ class TrainingViewer extends BaseViewer {
   }
 
   #point() {
-    const at = this.step === null || !this.train?.length ? null : nearest(this.train, this.step);
-    const held = this.step === null || !this.held?.length ? null : nearest(this.held, this.step);
-    this.point.textContent = at
-      ? `Step ${Math.round(at.step)}: loss ${at.value.toFixed(3)}${held ? `; held out at step ${held.step}: ${held.value.toFixed(3)}` : ""}`
-      : this.train?.length
-        ? "Hover over the curve for its numbers."
-        : "";
+    this.point.textContent = lossWords(this.train, this.held, this.step);
   }
 }
 

@@ -2,8 +2,7 @@
 
 import { bytesOf, typed } from "../shared/codecs.js";
 import { element } from "../shared/dom.js";
-import { HeadViewer } from "../heads/viewer.js";
-import { heightAbove, Scrubber } from "./scrubber.js";
+import { Scrubber } from "./scrubber.js";
 import { mounted } from "../shared/mounted.js";
 import { runNumbers } from "./numbers.js";
 import { BaseViewer } from "../shared/viewer.js";
@@ -23,15 +22,7 @@ class RunViewer extends BaseViewer {
   async open() {
     this.shell.draw();
     this.scrubber.renew();
-    this.viewer = new HeadViewer(
-      this.scrubber.steps,
-      this.heads,
-      this.signal,
-      "Heads on the probe",
-      () => heightAbove(this.root, this.heads),
-    );
-    this.shell.within.push(this.viewer.shell);
-    await this.viewer.open();
+    await this.scrubber.openHeads(this.heads);
   }
 
   draw() {
@@ -53,7 +44,7 @@ class RunViewer extends BaseViewer {
     return runNumbers(
       this.scrubber,
       typed(Float32Array, bytesOf(this.model.get("_curve"))),
-      this.viewer.numbers,
+      this.scrubber.viewer?.numbers,
     );
   }
 
@@ -62,13 +53,13 @@ class RunViewer extends BaseViewer {
   }
 
   pictures() {
-    const { loss, course } = this.scrubber;
+    const { loss, course, viewer } = this.scrubber;
     return [
       { canvas: loss, title: "Loss" },
       { canvas: course, title: this.scrubber.measure },
-      { thumbnails: this.viewer.heads.thumbnails, title: "Every head" },
+      { thumbnails: viewer?.heads.thumbnails, title: "Every head" },
       {
-        canvas: this.viewer.heads.mapPanel.canvas,
+        canvas: viewer?.heads.mapPanel.canvas,
         title: `Layer ${this.scrubber.layer}, head ${this.scrubber.head}`,
       },
     ];

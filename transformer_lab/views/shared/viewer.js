@@ -39,6 +39,18 @@ export class BaseViewer {
     return Math.min(this.model.get("head"), this.kind.heads - 1);
   }
 
+  /** Whether there is more than one kind of attention. */
+  get several() {
+    return Object.keys(this.model.get("_kinds")).length > 1;
+  }
+
+  /** A call in Python on the trace. @param {string} name @param {string} kind named where there are several @param {number[]} places @param {...(string | false)} more */
+  callOn(name, kind, places, ...more) {
+    const batch = this.model.get("_batch");
+    const named = [this.several && `kind="${kind}"`, batch && `batch=${batch}`, ...more];
+    return `tl.circuits.${name}(${["trace", ...places, ...named.filter(Boolean)].join(", ")})`;
+  }
+
   /** The chosen head, where there is one. @returns {import("./prose.js").HeadPlace | null} */
   get here() {
     const kind = this.model.get("kind");

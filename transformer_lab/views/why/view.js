@@ -93,14 +93,8 @@ export class WhyViewer extends BaseViewer {
 
   code() {
     const { kind, layer, head, query, key } = this.cell.info;
-    const several = Object.keys(this.model.get("_kinds")).length > 1;
-    const more = [
-      several && `kind="${kind}"`,
-      this.model.get("_batch") && `batch=${this.model.get("_batch")}`,
-      this.above && "above_mean=True",
-    ];
     const call = this.cell.info.sources ? "score_by_source" : "score_by_dimension";
-    return `tl.circuits.${call}(${["trace", layer, head, query, key, ...more.filter(Boolean)].join(", ")})`;
+    return this.callOn(call, kind, [layer, head, query, key], this.above && "above_mean=True");
   }
 
   // ---- building -----------------------------------------------------------------------------
@@ -310,7 +304,7 @@ export class WhyViewer extends BaseViewer {
     const [keyPart, keyValue] = cell.best("key", above);
     const [queryPart, queryValue] = cell.best("query", above);
     return {
-      several: Object.keys(this.model.get("_kinds")).length > 1,
+      several: this.several,
       kind,
       layer,
       head,
