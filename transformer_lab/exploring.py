@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .files.waiting import waiting
 from .pictures.image_model import ImageModel
 from .text_model import SHIPPED, TextModel
 from .tokenizers import SPECIAL
-
-if TYPE_CHECKING:
-    from .edits.kinds import Edit
-    from .heads.spans import Span
 
 EXAMPLES = {
     SHIPPED: 'The method "format()" takes a list; the method "',
@@ -67,21 +62,7 @@ def is_at_hand(model: str) -> bool:
     return model in ("shipped", *WHEELS, *PICTURES) or Path(model).is_dir() or is_a_path(model)
 
 
-def explore(
-    model: Any,
-    text: Any = None,
-    target: str | None = None,
-    *,
-    layer: int | None = None,
-    head: int | None = None,
-    kind: str | None = None,
-    position: int | None = None,
-    edits: Sequence[Edit] = (),
-    a: Span | None = None,
-    b: Span | None = None,
-    pins: Sequence[tuple[int, int]] = (),
-    title: str | None = None,
-) -> Any:
+def explore(model: Any, text: Any = None, target: str | None = None, **options: Any) -> Any:
     """Open the Explorer: type a text, look at the heads, switch them off and see the predictions change.
 
     Args:
@@ -90,12 +71,8 @@ def explore(
         text: what it reads; an example that fits the model, if left out. For an ImageModel a
             picture: a path, a PIL image, an array or a tensor.
         target: what an encoder-decoder writes; by default its own greedy answer.
-        layer, head, kind: the head to begin with.
-        position: the token after (for a masked model: at) which predictions are shown.
-        edits: from `tl.ablate`, `tl.knock_out` …; they are in force from the start.
-        a, b: (start, end), as in slices, of queries and of keys: the block of the map to begin with.
-        pins: (layer, head) of heads whose maps stay beside that of the chosen one.
-        title: by default the model's name.
+        options: layer, head, kind, position, edits, a, b, pins and title, as in
+            `tl.views.Explorer`; of a picture layer, head, edits and title.
 
     Returns:
         a `tl.views.Explorer`; of a picture a `tl.views.PatchView`.
@@ -103,25 +80,10 @@ def explore(
     Raises:
         ValueError: for what the view does not show: a place that is not there, a text that is empty
             or too long, and of a picture a target, a kind, a position, spans or pins.
+        TypeError: for an option that is not known.
     """
-    chosen: dict[str, Any] = {"layer": layer, "head": head, "title": title}
-    chosen = {name: value for name, value in chosen.items() if value is not None}
     if isinstance(model, ImageModel):
-        from .views import PatchView
-
-        if text is None or target is not None:
-            raise ValueError(f"{model.name} reads images: give one, and leave out target")
-        words = {"kind": kind, "position": position, "a": a, "b": b, "pins": pins or None}
-        for name, value in words.items():
-            if value is not None:
-                raise ValueError(
-                    f"an image view has no {name}, got {value!r}; leave it out, and choose the "
-                    "attending patch with view.selected"
-                )
-        view = PatchView(model, text, **chosen)
-        if edits:
-            view.edits = edits
-        return view
+        return _explore_image(model, text, target, options)
     if not isinstance(model, TextModel):
         raise ValueError(
             f"explore takes a TextModel or an ImageModel, got a {type(model).__name__}; write "
@@ -130,9 +92,27 @@ def explore(
     from .views import Explorer
 
     reads = example_text(model) if text is None else text
-    more: dict[str, Any] = dict(kind=kind, position=position, edits=edits, a=a, b=b, pins=pins)
     with waiting(f"Reading the text with {model.name}"):
-        return Explorer(model, reads, target, **more, **chosen)
+        return Explorer(model, reads, target, **options)
+
+
+def _explore_image(model: ImageModel, image: Any, target: Any, options: dict[str, Any]) -> Any:
+    from .views import PatchView
+
+    if image is None or target is not None:
+        raise ValueError(f"{model.name} reads images: give one, and leave out target")
+    edits = options.pop("edits", ())
+    for name in ("kind", "position", "a", "b", "pins"):
+        value = options.pop(name, None)
+        if value is not None and value != ():
+            raise ValueError(
+                f"an image view has no {name}, got {value!r}; leave it out, and choose the "
+                "attending patch with view.selected"
+            )
+    view = PatchView(model, image, **options)
+    if edits:
+        view.edits = edits
+    return view
 
 
 def write_notebook(

@@ -36,7 +36,7 @@ def checks_of(
         [(name, f) for name in right for f in (find(lesson, name).reference, *right[name])],
     )
     def right_answers_are_accepted(name, answer, judged):
-        result = judged(f"{lesson}/{name}", answer, seconds=60)
+        result = judged(f"{lesson}/{name}", answer, seconds=300)
         assert result.passed, result.diagnosis
 
     @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def checks_of(
     )
     def wrong_answers_are_named(name, mistake, judged):
         answer, said = wrong[name][mistake]
-        result = judged(f"{lesson}/{name}", answer, seconds=60)
+        result = judged(f"{lesson}/{name}", answer, seconds=300)
         assert not result.passed
         words = [said] if isinstance(said, str) else said
         assert all(word in result.diagnosis for word in words), result.diagnosis

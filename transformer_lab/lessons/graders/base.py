@@ -244,6 +244,36 @@ def built(
     return module
 
 
+def computing(weights: Callable[[Any], dict[str, tuple[int, ...]]]) -> Callable[..., Any]:
+    """What a `Grader` uses a class for: make it of a config, with the weights that `weights(config)`
+    names, and call it with the other arguments of a case."""
+
+    def use(made: Callable[..., Any], config: Any, *inputs: Tensor) -> Any:
+        return built(made, config, weights(config), inputs[0])(*inputs)
+
+    return use
+
+
+def tied(made: Callable[..., Any]) -> Callable[..., Any]:
+    """A class of models whose head must have the embedding's weights."""
+    from torch import nn
+
+    def checked(config: Any) -> Any:
+        module = made(config)
+        if isinstance(module, nn.Module):
+            table, head = getattr(module, "embedding", None), getattr(module, "head", None)
+            if not isinstance(head, nn.Linear):
+                raise Unfit("It has no `head`: `self.head = nn.Linear(…, bias=False)`.")
+            if getattr(table, "weight", None) is not head.weight:
+                raise Unfit(
+                    "The head has weights of its own. Tie it to the embedding: "
+                    "`self.head.weight = self.embedding.weight`."
+                )
+        return module
+
+    return checked
+
+
 def numbers(name: str, shape: Sequence[int]) -> Tensor:
     """Random fp64 weights that depend only on a name: gains around 1, the others around 0."""
     import torch

@@ -10,7 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from transformer_lab.datasets.batches import Batch
-from transformer_lab.lessons.graders.base import Case, Grader, Unfit, built, numbers, random
+from transformer_lab.lessons.graders.base import (
+    Case,
+    Grader,
+    Unfit,
+    built,
+    computing,
+    numbers,
+    random,
+    tied,
+)
 from transformer_lab.lessons.solutions import lesson_05 as solutions
 
 
@@ -39,10 +48,6 @@ def attention_weights(config: Any) -> dict[str, tuple[int, ...]]:
     return wanted
 
 
-def _use_attention(made: Any, config: Any, x: Tensor) -> Tensor:
-    return built(made, config, attention_weights(config), x)(x)
-
-
 ATTENTION = Grader(
     reference=solutions.SelfAttention,
     cases=lambda: [
@@ -53,7 +58,7 @@ ATTENTION = Grader(
         ),
         Case("one token, one head", (config_of(n_heads=1), random(13, 1, 1, 12))),
     ],
-    use=_use_attention,
+    use=computing(attention_weights),
     noun="`forward`",
     shape_hint="the shape of `x`, unchanged",
     mistakes="""
@@ -177,10 +182,6 @@ def _block_weights(config: Any) -> dict[str, tuple[int, ...]]:
     return wanted | linear("up", 4 * d, d, bias) | linear("down", d, 4 * d, bias)
 
 
-def _use_block(made: Any, config: Any, x: Tensor) -> Tensor:
-    return built(made, config, _block_weights(config), x)(x)
-
-
 BLOCK = Grader(
     reference=solutions.Block,
     cases=lambda: [
@@ -189,7 +190,7 @@ BLOCK = Grader(
         ),
         Case("no biases, the exact gelu", (config_of(bias=False), random(22, 1, 4, 12))),
     ],
-    use=_use_block,
+    use=computing(_block_weights),
     noun="`forward`",
     shape_hint="the shape of `x`, unchanged",
     mistakes="""
@@ -274,21 +275,7 @@ def decoder_weights(config: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _use_decoder(made: Any, config: Any, tokens: Tensor) -> Tensor:
-    def checked(config: Any) -> Any:
-        module = made(config)
-        if isinstance(module, nn.Module):
-            head = getattr(module, "head", None)
-            if not isinstance(head, nn.Linear):
-                raise Unfit("It has no `head`: `self.head = nn.Linear(…, bias=False)`.")
-            table = getattr(module, "embedding", None)
-            if getattr(table, "weight", None) is not head.weight:
-                raise Unfit(
-                    "The head has weights of its own. Tie it to the embedding: "
-                    "`self.head.weight = self.embedding.weight`."
-                )
-        return module
-
-    return built(checked, config, decoder_weights(config), torch.zeros(0).double())(tokens)
+    return built(tied(made), config, decoder_weights(config), torch.zeros(0).double())(tokens)
 
 
 def _decoder_cases() -> list[Case]:
@@ -374,8 +361,8 @@ DECODER = Grader(
 )
 
 
-class _Small(nn.Module):
-    """A model of pairs of tokens that trains in no time."""
+class Small(nn.Module):
+    """A model of pairs of tokens that trains in no time; of two texts, the first is a mean."""
 
     def __init__(self):
         super().__init__()
@@ -384,8 +371,9 @@ class _Small(nn.Module):
             for name, weight in self.double().named_parameters():
                 weight.copy_(numbers(name, weight.shape))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.head(torch.tanh(self.embedding(tokens)))
+    def forward(self, *texts: Tensor) -> Tensor:
+        *sources, tokens = map(self.embedding, texts)
+        return self.head(torch.tanh(sum((s.mean(1, keepdim=True) for s in sources), tokens)))
 
 
 def _batches() -> Iterator[Batch]:
@@ -397,7 +385,7 @@ def _batches() -> Iterator[Batch]:
 
 
 def _use_loop(written: Any, steps: int, lr: float, warmup: int, clip: float) -> Any:
-    return written(_Small(), _batches(), steps, lr, warmup, clip)
+    return written(Small(), _batches(), steps, lr, warmup, clip)
 
 
 def _loop_cases() -> list[Case]:

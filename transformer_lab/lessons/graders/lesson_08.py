@@ -6,11 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from transformer_lab.datasets.batches import Batch
-from transformer_lab.lessons.graders.base import Case, Grader, Unfit, built, numbers, random
-from transformer_lab.lessons.graders.lesson_05 import attention_weights, config_of, linear, norm
+from transformer_lab.lessons.graders.base import Case, Grader, Unfit, built, computing, random, tied
+from transformer_lab.lessons.graders.lesson_05 import (
+    Small,
+    attention_weights,
+    config_of,
+    linear,
+    norm,
+)
 from transformer_lab.lessons.solutions import lesson_08 as solutions
 
 
@@ -294,18 +300,6 @@ def _real(*lengths: int) -> Tensor:
     return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
 
 
-def _use_cross(made: Any, config: Any, x: Tensor, memory: Tensor, real: Tensor) -> Tensor:
-    return built(made, config, attention_weights(config), x)(x, memory, real)
-
-
-def _use_encoder_block(made: Any, config: Any, x: Tensor, real: Tensor) -> Tensor:
-    return built(made, config, _encoder_weights(config), x)(x, real)
-
-
-def _use_decoder_block(made: Any, config: Any, x: Tensor, memory: Tensor, real: Tensor) -> Tensor:
-    return built(made, config, _decoder_weights(config), x)(x, memory, real)
-
-
 CROSS = Grader(
     reference=solutions.CrossAttention,
     cases=lambda: [
@@ -327,7 +321,7 @@ CROSS = Grader(
             (_sizes(), random(65, 2, 1, 12), random(66, 2, 4, 12), _real(2, 4)),
         ),
     ],
-    use=_use_cross,
+    use=computing(attention_weights),
     noun="`forward`",
     shape_hint="the shape of `x`: one result for each position of the target",
     mistakes="""
@@ -437,7 +431,7 @@ ENCODER_BLOCK = Grader(
         Case("texts of 5 and 3 words, padded", (_sizes(), random(71, 2, 5, 12), _real(5, 3))),
         Case("one text, no biases", (_sizes(bias=False), random(72, 1, 4, 12), _real(4))),
     ],
-    use=_use_encoder_block,
+    use=computing(_encoder_weights),
     noun="`forward`",
     shape_hint="the shape of `x`, unchanged",
     mistakes="""
@@ -535,7 +529,7 @@ DECODER_BLOCK = Grader(
             (_sizes(bias=False), random(83, 1, 5, 12), random(84, 1, 5, 12), _real(5)),
         ),
     ],
-    use=_use_decoder_block,
+    use=computing(_decoder_weights),
     noun="`forward`",
     shape_hint="the shape of `x`, unchanged",
     mistakes="""
@@ -644,20 +638,7 @@ def _model_weights(config: Any) -> Shapes:
 
 
 def _use_model(made: Any, config: Any, source: Tensor, target: Tensor) -> Tensor:
-    def checked(config: Any) -> Any:
-        module = made(config)
-        if isinstance(module, nn.Module):
-            table, head = getattr(module, "embedding", None), getattr(module, "head", None)
-            if not isinstance(head, nn.Linear):
-                raise Unfit("It has no `head`: `self.head = nn.Linear(…, bias=False)`.")
-            if getattr(table, "weight", None) is not head.weight:
-                raise Unfit(
-                    "The head has weights of its own. Tie it to the embedding: "
-                    "`self.head.weight = self.embedding.weight`."
-                )
-        return module
-
-    model: Any = built(checked, config, _model_weights(config), torch.zeros(0).double())
+    model: Any = built(tied(made), config, _model_weights(config), torch.zeros(0).double())
     logits = model(source, target)
     for method in ("encode", "decode"):  # the lesson's cells use both
         if not callable(getattr(model, method, None)):
@@ -789,21 +770,6 @@ MODEL = Grader(
 )
 
 
-class _Tiny(nn.Module):
-    """A model of two texts that trains in no time."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding, self.head = nn.Embedding(7, 5), nn.Linear(5, 7)
-        with torch.no_grad():
-            for name, weight in self.double().named_parameters():
-                weight.copy_(numbers(name, weight.shape))
-
-    def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        told = self.embedding(source).mean(1, keepdim=True)
-        return self.head(torch.tanh(self.embedding(target) + told))
-
-
 def _pairs() -> Iterator[Batch]:
     """Endless batches of two texts, some positions without a target."""
     draw = torch.Generator().manual_seed(91)
@@ -817,7 +783,7 @@ def _pairs() -> Iterator[Batch]:
 
 def _use_loop(written: Any, steps: int, lr: float, warmup: int, smoothing: float) -> Any:
     """The losses, and the model's weights in the end: their sum shows every step that was taken."""
-    model = _Tiny()
+    model = Small()
     losses = written(model, _pairs(), steps, lr, warmup, smoothing)
     if not isinstance(losses, Tensor) or losses.shape != (steps,):
         return losses
