@@ -5,15 +5,17 @@
  * Make an element.
  * @param {string} what its tag, its classes and its name in the page: "p.tl-hint#note" is a p of class tl-hint, with
  *   data-part="note"
- * @param {...any} content attributes may come first: true sets an empty one; false, null and undefined leave it out; a
- *   function hears of the event of that name. Then children: strings become text, what is in lists follows in its
- *   order, and what is empty is left out
+ * @param {...(string | false | null | undefined | Record<string, any>)} content attributes may come first: true sets an
+ *   empty one; false, null and undefined leave it out; a function hears of the event of that name. Then children: strings
+ *   become text, what is in lists follows in its order, and what is empty is left out
  * @returns {any}
  */
 export function element(what, ...content) {
   const [, tag, classes, part] = /** @type {string[]} */ (what.match(/^(\w+)([^#]*)#?(.*)$/));
   const made = document.createElement(tag);
-  const { class: more, ...attributes } = content[0]?.constructor === Object ? content.shift() : {};
+  const { class: more, ...attributes } = /** @type {Record<string, any>} */ (
+    content[0]?.constructor === Object ? content.shift() : {}
+  );
   const look = [...classes.split("."), more].filter(Boolean).join(" ");
   if (look) made.className = look;
   if (part) made.dataset.part = part;
@@ -23,7 +25,7 @@ export function element(what, ...content) {
     else if (value !== false && value !== null && value !== undefined)
       made.setAttribute(name, value === true ? "" : String(value));
   }
-  made.append(...content.flat(Infinity).filter(Boolean));
+  made.append(.../** @type {Node[]} */ (content.flat(Infinity).filter(Boolean)));
   return made;
 }
 
