@@ -13,6 +13,7 @@ import {
   tokenElement,
   rowPart,
   listen,
+  tableParts,
 } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { drawsInSpace, plotlyOf } from "../shared/plotly.js";
@@ -398,15 +399,10 @@ export class EmbeddingViewer extends BaseViewer {
       );
     this.shares.replaceChildren(
       element("caption", "Share of the variance"),
-      element(
-        "thead",
-        element(
-          "tr",
-          element("td"),
-          ["1st", "2nd", "3rd", "together"].map((name) => element("th", { scope: "col" }, name)),
-        ),
+      ...tableParts(
+        ["", "1st", "2nd", "3rd", "together"],
+        [line(`these ${this.data.one}s`, shares), line("random directions", chance)],
       ),
-      element("tbody", line(`these ${this.data.one}s`, shares), line("random directions", chance)),
     );
   }
 

@@ -1,6 +1,6 @@
 // The predictions of an Explorer: without and with the edits, side by side.
 
-import { element, tokenElement, rowPart } from "../shared/dom.js";
+import { element, tokenElement, rowPart, tableParts } from "../shared/dom.js";
 import { travel } from "../shared/motion.js";
 import { button } from "../shared/controls.js";
 import { NEEDS_KERNEL } from "./runner.js";
@@ -191,14 +191,7 @@ export class Predictions {
         element("col"),
         element("col.tl-number-column"),
       ),
-      element(
-        "thead",
-        element(
-          "tr",
-          heads.map((name) => (name ? element("th", { scope: "col" }, name) : element("td"))),
-        ),
-      ),
-      element("tbody", body),
+      ...tableParts(heads, body),
     );
   }
 

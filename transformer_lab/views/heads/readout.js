@@ -1,7 +1,7 @@
 // What is seen, below the picture: the sentence, the number under the cursor, the top-5 table.
 
 import { largest } from "../shared/attention.js";
-import { byTouch, element, tokenElement } from "../shared/dom.js";
+import { byTouch, element, tokenElement, tableParts, sentencePart } from "../shared/dom.js";
 import { sayProse } from "../shared/prose.js";
 import { MANY_QUERIES } from "./lines.js";
 import { quoted } from "../shared/messages.js";
@@ -41,7 +41,7 @@ const SAMPLED_ROWS = 256;
 
 export class Readout {
   constructor() {
-    this.sentence = element("p.tl-sentence#sentence", { role: "status", "aria-live": "polite" });
+    this.sentence = sentencePart();
     this.numbers = element("p.tl-readout#readout");
     this.table = element("table.tl-table#table");
     this.details = element(
@@ -167,9 +167,6 @@ export class Readout {
     const tokens = focus?.query === null ? seen.queries : seen.keys;
     const decimals = seen.valueWeighted ? 3 : decimalsFor(error);
     const top = row ? largest(row, 5) : [];
-    const heads = ["", "token", "position", "weight", ""].map((name) =>
-      element("th", { scope: "col" }, name),
-    );
     const rows = top.map(({ index, weight }, i) => {
       const bar = element("div.tl-bar", { style: `width:${(100 * weight) / top[0].weight}%` });
       return element(
@@ -189,8 +186,7 @@ export class Readout {
     }
     this.table.replaceChildren(
       element("caption", title),
-      element("thead", element("tr", heads)),
-      element("tbody", rows),
+      ...tableParts(["", "token", "position", "weight", ""], rows),
     );
   }
 }

@@ -6,7 +6,15 @@ import { bytesOf, typed } from "../shared/codecs.js";
 import { headColour } from "../shared/colours.js";
 import { nearest } from "../shared/ticks.js";
 import { button, menu, nearestStop, slider } from "../shared/controls.js";
-import { element, taken, rowPart, listen } from "../shared/dom.js";
+import {
+  element,
+  taken,
+  rowPart,
+  listen,
+  tableParts,
+  sentencePart,
+  picturePart,
+} from "../shared/dom.js";
 import { lossSeries, Plot } from "../shared/plot.js";
 import { Superseded } from "../shared/requests.js";
 import { messages } from "../shared/messages.js";
@@ -150,8 +158,8 @@ export class Scrubber {
       text: (step) => `${step} of ${this.model.get("_last_step")}`,
       title: "Steps that have a snapshot",
     });
-    this.loss = element("canvas#loss", { role: "application", tabindex: 0 });
-    this.course = element("canvas#scores", { role: "application", tabindex: 0 });
+    this.loss = picturePart("loss");
+    this.course = picturePart("scores");
     this.point = element("p.tl-hint#loss-point");
     const drag = { hover: (x) => this.#dragged(x), pick: (x) => this.goTo(x) };
     this.lossPlot = new Plot(this.loss, signal, {
@@ -171,10 +179,7 @@ export class Scrubber {
       this.shell.set({ measure }),
     );
     this.best = element("table.tl-table.tl-best#best");
-    this.sentence = element("p.tl-sentence#run-sentence", {
-      role: "status",
-      "aria-live": "polite",
-    });
+    this.sentence = sentencePart("run-sentence");
     const titled = (text, ...more) => element("p.tl-heading", element("b", text), " ", more);
     this.courseHint = element("span.tl-quiet");
     this.bestHint = element("span.tl-quiet");
@@ -521,18 +526,10 @@ export class Scrubber {
           row: rowPart(name, several && element("td", chip), value),
         };
       });
+      const names = several ? ["score", "head", "most"] : ["score", "now"];
       this.best.replaceChildren(
-        element(
-          "thead",
-          element(
-            "tr",
-            (several ? ["score", "head", "most"] : ["score", "now"]).map((name) =>
-              element("th", { scope: "col" }, name),
-            ),
-          ),
-        ),
-        element(
-          "tbody",
+        ...tableParts(
+          names,
           this.bestRows.map(({ row }) => row),
         ),
       );

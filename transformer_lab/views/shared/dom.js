@@ -233,13 +233,13 @@ export const panelPart = (name, title, hint, ...content) =>
     content,
   );
 
-/** The head and the body of a table. @param {(string | Node)[]} names @param {Node[]} rows */
+/** The head and the body of a table; a column without a name has an empty cell. @param {(string | Node)[]} names @param {Node[]} rows */
 export const tableParts = (names, rows) => [
   element(
     "thead",
     element(
       "tr",
-      names.map((name) => element("th", { scope: "col" }, name)),
+      names.map((name) => (name ? element("th", { scope: "col" }, name) : element("td"))),
     ),
   ),
   element("tbody", rows),

@@ -1,7 +1,7 @@
 // Does it matter? What is switched off or cut, what that changes, and what each head alone changes.
 
 import { button } from "./controls.js";
-import { element, rowPart } from "./dom.js";
+import { element, rowPart, tableParts } from "./dom.js";
 import { short } from "./messages.js";
 import { Task } from "./task.js";
 
@@ -186,16 +186,7 @@ export class Trials {
       const number = (value) =>
         value >= 10 ? value.toFixed(1) : value > 1 ? value.toFixed(2) : short(value, 3);
       const line = ([name, before, after]) => rowPart(name, number(before), number(after));
-      const head = ["", "before", "after"].map((text) =>
-        text ? element("th", { scope: "col" }, text) : element("td"),
-      );
-      parts.push(
-        element(
-          "table.tl-table",
-          element("thead", element("tr", head)),
-          element("tbody", rows.map(line)),
-        ),
-      );
+      parts.push(element("table.tl-table", tableParts(["", "before", "after"], rows.map(line))));
     } else {
       parts.push(element("span.tl-quiet", "…"));
     }
