@@ -4,7 +4,8 @@
     python -m docs.translations de 02          start notebooks/de/02_….ipynb, or bring its code up to date
     python -m docs.translations de 02 --done   mark all of its cells as up to date with the English ones
 
-The metadata of a translated cell says which English text it translates, so that later changes of that
+What a prediction's card says about the result is text, although it is in a code cell. The metadata of
+a translated cell says which English text it translates, so that later changes of that
 text are noticed. Cells that are not translated yet have the English text.
 """
 
@@ -30,29 +31,35 @@ def digest(text: str) -> str:
     return sha256(TIME.sub("", text).encode()).hexdigest()[:16]
 
 
+def is_text(cell: nbformat.NotebookNode) -> bool:
+    """Whether a translator writes a cell: prose, and the sentence about a prediction's result."""
+    return cell.cell_type == "markdown" or bool(
+        re.match(r"predict\(\s*\"[^\"]+\",\s*lesson,", cell.source)
+    )
+
+
 def waiting(english: nbformat.NotebookNode, translated: nbformat.NotebookNode) -> list[str]:
     """The ids of cells whose English text has changed since it was translated, or never was."""
     known = {cell.id: cell.metadata.get(TRANSLATES) for cell in translated.cells}
     return [
         cell.id
         for cell in english.cells
-        if cell.cell_type == "markdown" and known.get(cell.id) != digest(cell.source)
+        if is_text(cell) and known.get(cell.id) != digest(cell.source)
     ]
 
 
 def renewed(
-    english: nbformat.NotebookNode, translated: nbformat.NotebookNode | None
+    english: nbformat.NotebookNode, translated: nbformat.NotebookNode | None, language: str
 ) -> nbformat.NotebookNode:
     """The English lesson with the words of its translation, wherever there are some."""
-    words = {
-        cell.id: cell
-        for cell in (translated.cells if translated else [])
-        if cell.cell_type == "markdown"
-    }
+    words = {cell.id: cell for cell in (translated.cells if translated else []) if is_text(cell)}
     lesson = deepcopy(english)
-    lesson.cells = [
-        words.get(cell.id, cell) if cell.cell_type == "markdown" else cell for cell in lesson.cells
-    ]
+    lesson.cells = [words.get(cell.id, cell) if is_text(cell) else cell for cell in lesson.cells]
+    for cell in lesson.cells:
+        if cell.id == "setup":
+            cell.source = cell.source.replace(
+                "answers=answers)", f'answers=answers, language="{language}")'
+            )
     return lesson
 
 
@@ -80,11 +87,13 @@ def main() -> None:
             parser.error(f"there is no lesson {options.lesson!r}; give one of {known}")
         path = NOTEBOOKS / options.language / source.name
         english = nbformat.read(source, as_version=4)
-        lesson = renewed(english, nbformat.read(path, as_version=4) if path.is_file() else None)
+        lesson = renewed(
+            english, nbformat.read(path, as_version=4) if path.is_file() else None, options.language
+        )
         if options.done:
             texts = {cell.id: cell.source for cell in english.cells}
             for cell in lesson.cells:
-                if cell.cell_type == "markdown":
+                if is_text(cell):
                     cell.metadata[TRANSLATES] = digest(texts[cell.id])
         path.parent.mkdir(exist_ok=True)
         nbformat.write(lesson, path)

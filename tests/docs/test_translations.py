@@ -1,11 +1,12 @@
 """A translated lesson has the code of the English one, and words for all of its words."""
 
+import ast
 import re
 
 import nbformat
 import pytest
 
-from docs.translations import NOTEBOOKS, main, renewed, translations, waiting
+from docs.translations import NOTEBOOKS, is_text, main, renewed, translations, waiting
 
 PAIRS = {path.relative_to(NOTEBOOKS).as_posix(): path for path in translations()}
 CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -26,9 +27,24 @@ def test_code_cells_are_the_english_ones(pair):
     assert [cell.id for cell in translated.cells] == [cell.id for cell in english.cells]
     for ours, theirs in zip(english.cells, translated.cells, strict=True):
         assert ours.cell_type == theirs.cell_type
-        if ours.cell_type == "code":
+        if ours.id == "setup":  # the cards of predictions speak the lesson's language
+            assert (
+                re.sub(', language="[a-z]{2}"', "", theirs.source) == ours.source != theirs.source
+            )
+        elif is_text(ours) and ours.cell_type == "code":
+            assert measured_in(ours.source) == measured_in(theirs.source), ours.id
+        elif ours.cell_type == "code":
             assert ours == theirs, ours.id
     nbformat.validate(translated)
+
+
+def measured_in(source):
+    """The name of a prediction, the fields of its result in any order, and their values."""
+    name, _, result = (call := ast.parse(source).body[0].value).args
+    fields = sorted(
+        re.findall(r"\{(\w+)", result.value)
+    )  # a number is written as the language does
+    return name.value, fields, [(k.arg, ast.unparse(k.value)) for k in call.keywords]
 
 
 def test_no_text_waits_for_a_translator(pair):
@@ -36,7 +52,7 @@ def test_no_text_waits_for_a_translator(pair):
     _, english, translated = pair
     assert waiting(english, translated) == []
     for ours, theirs in zip(english.cells, translated.cells, strict=True):
-        if ours.cell_type == "markdown":
+        if is_text(ours):
             assert ours.source != theirs.source, f"{ours.id} is still English"
 
 
@@ -63,7 +79,7 @@ def test_a_text_that_has_changed_is_found_and_code_follows():
     cells["sentence"].source += "\n# and more"
     english.cells.remove(cells["scores"])
     assert waiting(english, german) == ["idea"]
-    new = {cell.id: cell for cell in renewed(english, german).cells}
+    new = {cell.id: cell for cell in renewed(english, german, "de").cells}
     assert list(new) == [cell.id for cell in english.cells]
     assert new["idea"].source == next(c.source for c in german.cells if c.id == "idea")
     assert new["sentence"] == cells["sentence"]

@@ -167,8 +167,18 @@ def test_a_prediction_can_be_written_where_it_is_asked_for_and_is_resolved_below
     names = [re.fullmatch(r'predict\("([a-z0-9-]+)", lesson\)', sources[i + 1]) for i in asked]
     assert names and all(names), [cells[i].id for i in asked]
     for i, name in zip(asked, names, strict=True):
-        result = rf'predict\(\s*"{name[1]}",\s*lesson,\s*f?"'
-        assert any(re.match(result, source) for source in sources[i + 2 :]), name[1]
+        result = rf'predict\(\s*"{name[1]}",\s*lesson,'
+        [resolved] = [source for source in sources[i + 2 :] if re.match(result, source)]
+        call = ast.parse(resolved).body[0].value
+        text = " ".join(
+            node.value
+            for node in ast.walk(call.args[2])
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        )
+        fields = re.findall(r"\{(\w+)", text)
+        assert not any(isinstance(node, ast.JoinedStr) for node in ast.walk(call.args[2]))
+        assert set(fields) == {keyword.arg for keyword in call.keywords}, name[1]
+        assert fields or not re.search(r"\d\.\d", text), "a number of a run is a field"
     assert len({name[1] for name in names}) == len(names) == sum(map(is_asking, sources))
 
 

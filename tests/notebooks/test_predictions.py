@@ -4,6 +4,7 @@ import json
 
 import nbformat
 import pytest
+import torch
 
 from tests.browser.test_standby_lab import CLOSED, CONNECTED
 from transformer_lab.lessons import predict, presets, progress, run_notebook
@@ -35,6 +36,29 @@ def test_a_prediction_is_kept_with_what_was_solved(lesson, tmp_path):
     assert mine.keep("another") == "" and mine.guess == "another"
     mine.keep("x" * 5 * MOST)
     assert len(mine.guess) == MOST
+
+
+@pytest.mark.parametrize(
+    ("preset", "language", "heading"),
+    [
+        ("full", "en", "Result: 3 of 4, or 0.75."),
+        ("quick", "en", "Result of this run, with the quick preset: 3 of 4, or 0.75."),
+        ("quick", "de", "Ergebnis dieses Laufs, mit der Einstellung „quick“: 3 of 4, or 0.75."),
+    ],
+)
+def test_the_numbers_of_a_result_are_those_of_this_run(preset, language, heading, lesson):
+    lesson = presets("01", preset=preset, language=language)
+    text = "{right} of {all}, or {fraction:.2f}."
+    assert heading in repr(predict("share", lesson, text, right=3, all=4, fraction=torch.tensor(0.75)))
+    with pytest.raises(ValueError, match="{all} has none; the values are: right. Pass all="):
+        predict("share", lesson, text, right=3)
+
+
+def test_a_result_without_numbers_is_about_the_full_preset():
+    quick = presets("01", preset="quick")
+    assert "Result with the full preset: {x}" in repr(predict("share", quick, "{x}"))
+    with pytest.raises(ValueError, match="language must be 'en' or 'de', got 'fr'"):
+        presets("01", language="fr")
 
 
 @pytest.mark.parametrize("odd", ["", "  ", None, 5, ["x"], {"guess": 1}])

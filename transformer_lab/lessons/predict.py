@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from pathlib import Path
+from string import Formatter
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -19,13 +21,12 @@ if TYPE_CHECKING:
 # In a notebook's output: the name of a prediction, and what was written.
 PREDICTION_MIME = "application/vnd.transformer-lab.prediction+json"
 MOST = 1000  # characters
-WORDS = {
-    "title": "Your prediction",
-    "placeholder": "What do you expect, and why?",
-    "save": "Keep it",
-    "change": "Change it",
-    "hint": "Enter keeps it, and you will see it again beside the result. Nothing waits for it.",
-}
+
+
+@cache
+def words(language: str) -> dict[str, str]:
+    """What the cards say, in the language of a lesson."""
+    return json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))[language]
 
 
 class Prediction(Shown):
@@ -34,10 +35,13 @@ class Prediction(Shown):
     Attributes:
         name: "lesson/prediction", such as "01/scores".
         result: what came out, in words and numbers; "" in the card to write in.
+        measured: whether the numbers in `result` are those of this run.
     """
 
-    def __init__(self, name: str, lesson: Lesson, result: str = "") -> None:
-        self.name, self.result = name, result
+    def __init__(
+        self, name: str, lesson: Lesson, result: str = "", *, measured: bool = False
+    ) -> None:
+        self.name, self.result, self.measured = name, result, measured
         self._lesson = lesson
         self._display = uuid4().hex
         self._widget: anywidget.AnyWidget | None = None
@@ -48,14 +52,13 @@ class Prediction(Shown):
         return predictions().get(self.name, "")
 
     def card(self) -> Card:
-        guess = self.guess
+        guess, say = self.guess, words(self._lesson.language)
         if not self.result:
-            line = guess or "Say what you expect before you read on."
-            return Card("guess", WORDS["title"], [line])
-        mine = guess or "Nothing yet. Write it in the card above, and it appears here."
-        heading = "Result with the full preset" if self._lesson.quick else "Result"
-        columns = {"You predicted": mine, heading: self.result}
-        return Card("guess", "Prediction and result", columns=columns)
+            return Card("guess", say["title"], [guess or say["ask"]])
+        quick = "quick" if self.measured else "full"
+        heading = say[quick if self._lesson.quick else "result"]
+        columns = {say["guess"]: guess or say["nothing"], heading: self.result}
+        return Card("guess", say["both"], columns=columns)
 
     def _ipython_display_(self) -> None:
         self._show()
@@ -95,7 +98,7 @@ class Prediction(Shown):
             self._widget.close()
 
 
-def predict(name: str, lesson: Lesson, result: str = "") -> Prediction:
+def predict(name: str, lesson: Lesson, result: str = "", /, **measured: Any) -> Prediction:
     """A card that keeps what the learner predicts; with a result, a card that shows the two together.
 
     Nothing waits for a prediction. It is saved in the learner's progress file and in the output of
@@ -104,11 +107,14 @@ def predict(name: str, lesson: Lesson, result: str = "") -> Prediction:
     Args:
         name: the prediction's name in its lesson; the same for both cards.
         lesson: the result of `presets(...)`.
-        result: what came out: a sentence or two with what was measured.
+        result: what came out: a sentence or two. Numbers of this run are fields, as in
+            "{right:.2f} of the letters"; without any, it is about the full preset.
+        **measured: the values of the fields.
 
     Raises:
         TypeError: `lesson` is not a Lesson.
-        ValueError: the name is not made of small letters, digits and hyphens.
+        ValueError: the name is not made of small letters, digits and hyphens, or a field of the
+            result has no value.
     """
     if not isinstance(lesson, Lesson):
         raise TypeError(
@@ -117,7 +123,8 @@ def predict(name: str, lesson: Lesson, result: str = "") -> Prediction:
         )
     if not isinstance(name, str) or not re.fullmatch("[a-z][a-z0-9-]*", name):
         raise ValueError(f"the name of a prediction must be like 'two-words', got {name!r}")
-    made = Prediction(f"{lesson.number}/{name}", lesson, result)
+    text = _filled(result, measured) if measured else result
+    made = Prediction(f"{lesson.number}/{name}", lesson, text, measured=text != result)
     place = (made.name, bool(result))
     if place in lesson.shown:  # the cell runs again
         lesson.shown[place].close()
@@ -125,11 +132,22 @@ def predict(name: str, lesson: Lesson, result: str = "") -> Prediction:
     return made
 
 
+def _filled(result: str, measured: dict[str, Any]) -> str:
+    """The sentence with its numbers."""
+    for _, name, _, _ in Formatter().parse(result):
+        if name is not None and name not in measured:
+            raise ValueError(
+                f"each field of the result needs a value, and {{{name}}} has none; the values are: "
+                f"{', '.join(measured)}. Pass {name}=…"
+            )
+    return result.format(**measured)
+
+
 def _widget(prediction: Prediction) -> anywidget.AnyWidget:
     """The box in the notebook: what is written in it goes to `keep`."""
     from transformer_lab.views.shared.base import answered_beside_cells
 
-    made = _box()(guess=prediction.guess)
+    made = _box()(guess=prediction.guess, _words=words(prediction._lesson.language))
     answered_beside_cells(made.comm)
 
     def hear(_widget: Any, message: Any, _buffers: Any) -> None:
@@ -156,7 +174,7 @@ def _box() -> type[anywidget.AnyWidget]:
         _css = style.replace("/* colours of cards */", cards.variables())
         guess = t.Unicode("").tag(sync=True)
         _note = t.Unicode("").tag(sync=True)
-        _words = t.Dict(WORDS).tag(sync=True)
+        _words = t.Dict().tag(sync=True)
         _most = t.Int(MOST).tag(sync=True)
 
     return PredictionBox

@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 PRESETS = ("full", "quick")
 ANSWERS = ("learner", "solutions")
+LANGUAGES = ("en", "de")
 PARAMETERS = ("preset", "device", "seed", "answers")
 FINISHED = "application/vnd.transformer-lab.finished+json"
 
@@ -35,6 +36,7 @@ class Lesson(Shown):
         seed: a non-negative integer; torch's generator was seeded with it.
         answers: "learner" (the functions written in the notebook) or "solutions" (ours).
         shown: the cards of predictions in the notebook, by name and whether they have a result.
+        language: "en" or "de": what the cards of predictions are written in.
         note: a problem with where the lesson runs, and what to do about it; "" if there is none.
     """
 
@@ -43,6 +45,7 @@ class Lesson(Shown):
     device: torch.device
     seed: int
     answers: str
+    language: str = "en"
     note: str = ""
     _thread_errors: list[str] = field(default_factory=list, compare=False)
     shown: dict[tuple[str, bool], Any] = field(default_factory=dict, compare=False)
@@ -115,6 +118,7 @@ def presets(
     device: str = "auto",
     seed: int = 0,
     answers: str = "learner",
+    language: str = "en",
     **unknown: object,
 ) -> Lesson:
     """Check the parameters of a notebook and return its settings.
@@ -126,6 +130,7 @@ def presets(
         device: "auto", "cpu", "cuda" or "mps".
         seed: a non-negative integer; seeds torch.
         answers: "learner", or "solutions" to use our solutions instead of the learner's.
+        language: "en" or "de": what a translated lesson's cards of predictions are written in.
 
     Raises:
         TypeError: for an unknown parameter, suggesting the nearest known one.
@@ -143,6 +148,8 @@ def presets(
         raise _refuse("preset", preset, PRESETS)
     if answers not in ANSWERS:
         raise _refuse("answers", answers, ANSWERS)
+    if language not in LANGUAGES:
+        raise _refuse("language", language, LANGUAGES)
     if type(seed) is not int or not 0 <= seed < 2**63:
         raise ValueError(f"seed must be a whole number, 0 or more, got {shown(seed)}")
 
@@ -153,7 +160,7 @@ def presets(
     torch.manual_seed(seed)
     shell = _shell()
     note = _odd(str(lesson), shell)
-    made = Lesson(str(lesson), preset, pick_device(device), seed, answers, note)
+    made = Lesson(str(lesson), preset, pick_device(device), seed, answers, language, note)
     _watch_threads(made)
     if shell is not None:
         shell.set_custom_exc((NameError,), _explain_name)
