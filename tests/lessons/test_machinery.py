@@ -313,10 +313,25 @@ def test_names_are_unique_so_that_a_renumbered_lesson_keeps_what_was_solved(runs
 def test_an_answer_counts_where_its_exercise_has_moved_to():
     greedy = exercise("greedy", presets("06"))(lambda: None)  # as in an older copy of a lesson
     assert greedy.grader.name == "08/greedy"
-    merged = exercise("merge_heads", presets("03"))(lambda z: z.transpose(1, 2).flatten(2))
-    assert check(merged).passed and "03/merge_heads" not in progress().known
     with pytest.raises(ValueError, match="lesson 06 has no exercise 'gredy'; it has: 'learn_bpe'"):
         exercise("gredy", presets("06"))
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "wrong"),
+    [
+        ("03/merge_heads", lambda z: z.transpose(1, 2).flatten(2), lambda z: z.mean(1)),
+        ("07/path_length", lambda a, b, n: -(-(a - b).abs() // n), lambda a, b, n: (a - b).abs()),
+        ("20/ov_circuit", lambda r, v, o, u: r @ v @ o @ u.T, lambda r, v, o, u: r @ v @ o),
+    ],
+)
+def test_an_exercise_that_no_lesson_asks_for_any_more_is_still_graded(name, answer, wrong):
+    lesson, _, short = name.partition("/")
+    for function, passed in ((answer, True), (wrong, False)):
+        function.__name__ = short
+        result = check(exercise(short, presets(lesson))(function))
+        assert result.passed is passed and (passed or result.diagnosis)
+    assert name not in progress().known
 
 
 def test_a_lesson_may_have_a_letter(tmp_path):

@@ -85,8 +85,9 @@ def _path_cases() -> list[Case]:
     ]
 
 
-PATH = Grader(
+PATH = Grader(  # given in the lesson now
     reference=solutions.path_length,
+    retired=True,
     cases=_path_cases,
     shape_hint="the shape of `source` and `place`: one number for each pair",
     mistakes="""
