@@ -16,11 +16,19 @@ SAME = ("alias", "clone", "detach", "lift_fresh_copy", "contiguous")
 
 
 def clean(graph: fx.Graph) -> None:
-    """Drop assertions, and then what nothing uses (the attention that our operation replaced)."""
+    """Drop assertions and what nothing uses, such as the attention that our operation replaced.
+
+    `eliminate_dead_code` keeps that one, since it might draw random numbers."""
     for node in reversed(graph.nodes):
-        if node.op == "call_function" and name_of(node.target).startswith(_NOTHING):
+        unused = not node.users and not writes(node.target)
+        asserts = name_of(node.target).startswith(_NOTHING)
+        if node.op in ("call_function", "get_attr") and (unused or asserts):
             graph.erase_node(node)
-    graph.eliminate_dead_code()
+
+
+def writes(operation: Any) -> bool:
+    """Whether an operation changes one of its arguments."""
+    return isinstance(operation, torch._ops.OpOverload) and operation._schema.is_mutable
 
 
 def graph_as_data(

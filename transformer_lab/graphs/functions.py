@@ -12,7 +12,7 @@ from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from . import operations  # noqa: F401  (registers the two operations)
-from .as_data import clean, graph_as_data
+from .as_data import clean, graph_as_data, writes
 from .export import Graph
 
 
@@ -50,7 +50,7 @@ def function_graph(
         _allow_non_fake_inputs=True,  # weights
     )
     traced = make_fx(run, **how)(*example.values())
-    if any(_writes(node.target) for node in traced.graph.nodes):
+    if any(writes(node.target) for node in traced.graph.nodes):
         # Once more, so that no operation writes into its arguments.
         traced = make_fx(torch.func.functionalize(traced), **how)(*example.values())
     clean(traced.graph)
@@ -63,10 +63,6 @@ def function_graph(
     nodes, kept, results = graph_as_data(traced.graph, stored, tuple(example), names)
     updates = {name: results.pop(name) for name in names if name in (weights or {})}
     return Graph(tuple(example), nodes, kept, results, updates=updates)
-
-
-def _writes(operation: Any) -> bool:
-    return isinstance(operation, torch._ops.OpOverload) and operation._schema.is_mutable
 
 
 def _name_of(constant: Tensor) -> str:
