@@ -190,6 +190,14 @@ def says(page, view):
     )
 
 
+def part_says(page, name, wanted):
+    """Wait until a part of this name has this text."""
+    page.wait_for_function(
+        "([part, want]) => [...document.querySelectorAll(`[data-part=${part}]`)].some(e => e.textContent === want)",
+        arg=[name, wanted],
+    )
+
+
 def without_a_head(page, view, off):
     """Switch the chosen head off, as Python does by the edit `off`."""
     page.locator("[data-part=off]").click()

@@ -7,6 +7,7 @@ import torch
 
 import transformer_lab as tl
 from tests.adapters.families import ours, text, tiny
+from tests.browser.fixtures import part_says as says
 from tests.browser.test_save_page import same_numbers
 from tests.factories import small
 from transformer_lab.views import CompareView, HeadView
@@ -14,13 +15,6 @@ from transformer_lab.views import CompareView, HeadView
 part = "[data-part={}]".format
 FIRST = ["the", "animal", "was", "too", "tired"]
 SECOND = ["the", "<i>old", "animal", "was", "too", "wide"]
-
-
-def says(page, name, wanted):
-    page.wait_for_function(
-        "([part, want]) => document.querySelector(`[data-part=${part}]`)?.textContent === want",
-        arg=[name, wanted],
-    )
 
 
 def cell(page, name, row, column):
@@ -118,16 +112,6 @@ def test_three_maps_stand_in_a_row_in_a_notebook_1200_pixels_wide(open_page):
     rights = [box["x"] + box["width"] for box in boxes]
     assert rights == sorted(rights)
     assert rights[-1] <= 1010
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_accessible(open_page, accessible, scheme):
-    view = CompareView(*traces(model()))
-    view.selected = (2, 0)
-    page = open_page(view.to_html(), scheme=scheme, width=400)
-    page.locator("details:not(.tl-popover) summary").click()
-    accessible(page)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -120,6 +120,8 @@ def page_of(run):
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_serious_for_axe(open_page, accessible, page_of, name, screenshot):
     page = open_page(page_of(name), scheme="dark", width=1200)
+    for closed in page.locator("details:not([open]):not(.tl-popover) > summary:visible").all():
+        closed.click()
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)
         page.wait_for_selector(f"#tl-root [data-theme={scheme}], #tl-root[data-theme={scheme}]")
@@ -129,6 +131,7 @@ def test_nothing_serious_for_axe(open_page, accessible, page_of, name, screensho
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             screenshot(page, f"every-{name}-{scheme}-{width}", full_page=True)
     resized(page, 390, 844)
+    accessible(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 

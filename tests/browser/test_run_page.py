@@ -6,19 +6,13 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from tests.browser.fixtures import part_says as says
 from tests.browser.rest import resized
 from tests.browser.test_one_screen import SIZES
 from transformer_lab.views import RunView, TrainingView
 from transformer_lab.views.shared.messages import short
 
 part = "[data-part={}]".format
-
-
-def says(page, name, wanted):
-    page.wait_for_function(
-        "([part, want]) => document.querySelector(`[data-part=${part}]`)?.textContent === want",
-        arg=[name, wanted],
-    )
 
 
 @pytest.fixture(scope="module")
@@ -150,11 +144,3 @@ def test_a_training_view_afterwards(open_page, run, accessible, screenshot):
     accessible(page)
     screenshot(page, "training-scrub-dark", full_page=True)
     view.step = 200
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_accessible(open_page, accessible, run, scheme):
-    folder, data, _ = run
-    page = open_page(RunView(folder, tokenizer=data.tokenizer).to_html(), scheme=scheme, width=400)
-    accessible(page)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -1,5 +1,7 @@
 """Positions, a run and a comparison live in JupyterLab: both halves follow each other."""
 
+from tests.browser.fixtures import part_says as says
+
 CODE = """
 import torch, transformer_lab as tl, tempfile, pathlib
 torch.set_num_threads(1); torch.manual_seed(0)
@@ -19,13 +21,6 @@ SHOW = [
     "run = tl.views.RunView(folder); run",
     "compare = tl.views.CompareView.of_steps(run.run, 0, 40); compare",
 ]
-
-
-def says(page, name, wanted):
-    page.wait_for_function(
-        "([part, want]) => [...document.querySelectorAll(`[data-part=${part}]`)].some(e => e.textContent === want)",
-        arg=[name, wanted],
-    )
 
 
 def test_positions_runs_and_comparisons_are_live(notebook, screenshot):

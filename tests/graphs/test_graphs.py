@@ -13,7 +13,7 @@ import torch
 
 import transformer_lab as tl
 from tests.adapters.families import WINDOWS, tiny
-from tests.factories import small
+from tests.factories import OwnNetwork, small
 from transformer_lab.adapters.lookup import network_of
 from transformer_lab.adapters.network import Inputs
 from transformer_lab.edits.interventions import tap_for
@@ -226,17 +226,9 @@ def test_a_graph_that_differs_from_its_model_is_refused(exported):
 
 
 def test_a_model_without_the_attention_interface_is_refused():
-    class Silent(tl.Network):
-        kinds = ("decoder",)
-
-        def heads(self, kind):
-            return [1]
-
+    class Silent(OwnNetwork):
         def tapped(self):
             return []
-
-        def run(self, inputs):
-            return tl.Output(logits=self.module(inputs.tokens))
 
     with pytest.raises(GraphError, match="does not pass through the attention interface"):
         export_graph(Silent(torch.nn.Embedding(20, 20)), Inputs(torch.arange(5)[None]))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import traitlets as t
+from matplotlib.image import imread
 
 import transformer_lab as tl
 from tests.every_view import VIEWS
@@ -210,6 +211,10 @@ def test_pictures_say_what_they_show(made, name, tmp_path):
     assert f'"view": "{name}"'.encode() in png
     width, height = struct.unpack(">II", png[16:24])
     assert width > 1000 and height > 300
+    data, metadata = view._repr_mimebundle_()
+    assert metadata["image/png"]["alt"].endswith(view.sentence)
+    assert data["text/plain"].startswith(f"<{name}: ")
+    assert np.ptp(imread(io.BytesIO(data["image/png"]))) > 0.5 and len(data["image/png"]) < 400_000
 
 
 def test_a_file_says_what_was_chosen_and_how_it_was_computed(tmp_path):

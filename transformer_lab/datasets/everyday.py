@@ -134,10 +134,6 @@ def _noun(german: str, oblique: str, gender: str, case: int) -> str:
     return german if case == 0 else oblique
 
 
-def _stem(stem: str, ending: str) -> str:
-    return stem + ending
-
-
 def _declined(
     article: str, adjective: str, german: str, gender: str, oblique: str = ""
 ) -> tuple[str, ...]:

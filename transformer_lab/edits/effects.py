@@ -81,7 +81,7 @@ class Sweep(Table):
         """A row for each cell: its place on each axis, and what changes in every measure."""
         rows = []
         for place in itertools.product(*(range(n) for n in self.values.shape)):
-            numbers = _plain([float(values[place]) for values in self.measures.values()])
+            numbers = plain_values([float(values[place]) for values in self.measures.values()])
             names = [self._label(axis, i) for axis, i in zip(self.axes, place, strict=True)]
             rows.append([*names, *numbers])
         return [*self.axes, *self.measures], rows
@@ -92,7 +92,7 @@ class Sweep(Table):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; None where there is nothing to edit."""
-        measures = {name: _plain(values.tolist()) for name, values in self.measures.items()}
+        measures = {name: plain_values(values.tolist()) for name, values in self.measures.items()}
         return {
             "axes": list(self.axes),
             "labels": self.labels,
@@ -201,7 +201,8 @@ def of_each_text(token: int | Tensor, like: Tensor) -> Tensor:
     return torch.as_tensor(token, device=like.device).expand_as(like)
 
 
-def _plain(values: Any) -> Any:
+def plain_values(values: Any) -> Any:
+    """A number, or lists of them, with None for NaN."""
     if isinstance(values, list):
-        return [_plain(v) for v in values]
+        return [plain_values(v) for v in values]
     return None if math.isnan(values) else values

@@ -4,6 +4,7 @@ spreadsheet."""
 from __future__ import annotations
 
 import csv
+import html
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -64,6 +65,24 @@ class Table:
         values = list(zip(*rows, strict=True)) or [()] * len(columns)
         made = pyarrow.table(dict(zip(columns, map(list, values), strict=True)))
         return made.__arrow_c_stream__(requested_schema)
+
+
+def html_table(
+    caption: str, columns: Sequence[str], lines: Iterable[Sequence[str]], rest: int = 0
+) -> str:
+    """A table for notebooks.
+
+    Args:
+        lines: of each row the cells, as HTML.
+        rest: how many rows there are beyond these.
+    """
+    heads = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in columns)
+    body = "".join(f"<tr>{''.join(f'<td>{x}</td>' for x in cells)}</tr>" for cells in lines)
+    more = f"<p>… and {rest} more; <code>.csv()</code> has all of them.</p>" if rest > 0 else ""
+    return (
+        f"<table><caption style='text-align:left'>{html.escape(caption)}</caption>"
+        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>{more}"
+    )
 
 
 def _needed(module: str, what: str) -> Any:

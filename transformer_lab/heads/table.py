@@ -14,7 +14,7 @@ from ..edits.effects import Sweep
 from ..edits.estimates import estimate_effects
 from ..edits.kinds import Edit, EditError
 from ..edits.sweep import sweep_heads
-from ..files.tables import Table
+from ..files.tables import Table, html_table
 from ..tracing.provenance import Provenance, finding
 from ..tracing.running import trace as traced
 from ..tracing.trace import Trace
@@ -186,31 +186,19 @@ class HeadTable(Table):
     def _repr_html_(self) -> str:
         if not self.rows:
             return f"<p>{html.escape(self._nothing())}</p>"
-        heads = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in self.columns)
-        lines = "".join(self._line(row) for row in self.rows[:SHOWN])
-        rest = len(self.rows) - SHOWN
-        more = (
-            f"<p>… and {rest} more; <code>.to_csv(path)</code> writes all of them.</p>"
-            if rest > 0
-            else ""
-        )
-        about = html.escape(f"{self._count()}. {self.about}")
-        return (
-            f"<table><caption style='text-align:left'>{about}</caption><thead><tr>{heads}</tr></thead>"
-            f"<tbody>{lines}</tbody></table>{more}"
-        )
+        caption, lines = f"{self._count()}. {self.about}", map(self._line, self.rows[:SHOWN])
+        return html_table(caption, self.columns, lines, len(self.rows) - SHOWN)
 
-    def _line(self, row: HeadRow) -> str:
+    def _line(self, row: HeadRow) -> list[str]:
         cells = []
         for name in self.columns:
-            told = _effect(row) if name == "effect" else _told(row[name])
-            told = html.escape(told)
+            cell = html.escape(_effect(row) if name == "effect" else _told(row[name]))
             if name == "effect" and row.estimated and row.effect is not None:
-                told = f"<i title='estimate'>{told}</i>"
+                cell = f"<i title='estimate'>{cell}</i>"
             if name == "label":
-                told = f"<span title='{html.escape(row.evidence, quote=True)}'>{told}</span>"
-            cells.append(f"<td>{told}</td>")
-        return f"<tr>{''.join(cells)}</tr>"
+                cell = f"<span title='{html.escape(row.evidence, quote=True)}'>{cell}</span>"
+            cells.append(cell)
+        return cells
 
     def _nothing(self) -> str:
         return f"“{self.query}” matches no head" if self.query else "there are no heads"

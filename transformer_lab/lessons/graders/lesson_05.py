@@ -372,8 +372,10 @@ class Small(nn.Module):
                 weight.copy_(numbers(name, weight.shape))
 
     def forward(self, *texts: Tensor) -> Tensor:
-        *sources, tokens = map(self.embedding, texts)
-        return self.head(torch.tanh(sum((s.mean(1, keepdim=True) for s in sources), tokens)))
+        *sources, x = map(self.embedding, texts)
+        for source in sources:
+            x = x + source.mean(1, keepdim=True)
+        return self.head(torch.tanh(x))
 
 
 def _batches() -> Iterator[Batch]:

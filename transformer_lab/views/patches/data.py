@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,14 +74,6 @@ def _stretched(pixels: Tensor) -> Tensor:
     x = pixels.detach().float().cpu()[:3]
     x = (x - x.min()) / (x.max() - x.min()).clamp(min=1e-9)
     return (x * 255).round().to(torch.uint8).expand(3, -1, -1).permute(1, 2, 0)
-
-
-def png(picture: Tensor) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture.numpy())).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
 
 
 class Rows(HeadRows):

@@ -13,13 +13,13 @@ from ...pictures.image_model import ImageModel
 from ...tracing.trace import Trace
 from ..pages.pictures import PictureModel
 from ..shared.base import css, esm
-from ..shared.codecs import shown_text
+from ..shared.codecs import png_of_bytes, shown_text
 from ..shared.edit_words import edit_words
 from ..shared.embedded_model import EmbeddedPictureModel
 from ..shared.overlay import OverlayView, plain
 from ..shared.passes import Effect
 from ..shared.selection import link_of
-from .data import Rows, Seen, distances, look, png
+from .data import Rows, Seen, distances, look
 from .effects import Effects
 from .look import look_values, others_name, say
 from .scene import patch_scene
@@ -98,7 +98,7 @@ class PatchView(OverlayView):
             link=link_of(trace) if link is None else link,
             _kinds={kind: dict(layers=trace.n_layers(), heads=trace.n_heads(), queries=n, keys=n)},
             _grid=self._grid,
-            _picture=png(seen.picture),
+            _picture=png_of_bytes(seen.picture),
             _far=self._far,
             _unit=self._effects.unit,
             _note=shown_text(seen.note),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +28,15 @@ def pack_shades(weights: Tensor) -> bytes:
 def pack_floats(values: Tensor, dtype: str = "<f4") -> bytes:
     """Numbers as little-endian "<f4" or "<f2"."""
     return values.detach().float().cpu().numpy().astype(dtype).tobytes()
+
+
+def png_of_bytes(picture: Any) -> bytes:
+    """Bytes [row, column] or [row, column, 3], an array or a tensor, as a PNG file."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def shown_token(token: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,14 +111,6 @@ def shades(features: Tensor) -> np.ndarray:
     x = features - features.min()
     x = x / x.max().clamp(min=1e-9)
     return (x * 255).round().to(torch.uint8).flip(0).numpy()
-
-
-def png(picture: np.ndarray) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
 
 
 def hertz_ticks(bins: int) -> list[tuple[float, str]]:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ...adapters.speech import FRAME_SECONDS
 from ..shared.base import css, esm
-from ..shared.codecs import shown_text, shown_token
+from ..shared.codecs import png_of_bytes, shown_text, shown_token
 from ..shared.overlay import OverlayView, plain
 from ..shared.passes import Effect
 from ..shared.selection import link_of
 from ..shared.traits import Int
-from .data import KIND, Effects, Rows, hear, hertz_ticks, png, shades
+from .data import KIND, Effects, Rows, hear, hertz_ticks, shades
 from .listening import Listening, edits_code, edits_words, listen_sentence, who_words
 from .scene import sound_scene
 
@@ -107,7 +107,7 @@ class SpectrogramView(OverlayView):
                 )
             },
             _sound=self._sound,
-            _picture=png(shades(heard.features)),
+            _picture=png_of_bytes(shades(heard.features)),
             _unit="" if self._effects is None else "change of the probability of",
             _note=shown_text(trace.note or ""),
         )  # fmt: skip
