@@ -359,7 +359,7 @@ def _primitive(program: ExportedProgram) -> fx.Graph:
     clean(module.graph)
     places = module.graph.find_nodes(op="placeholder")
     examples = [node.meta["val"] for node in places]
-    table = torch.export.default_decompositions()
+    table: Any = torch.export.default_decompositions()
     with detect_fake_mode(examples) or nullcontext(), preserve_node_meta():
         run = fx.Interpreter(module).run
         traced = make_fx(lambda *given: run(*given), decomposition_table=table)(*examples)

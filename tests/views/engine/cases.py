@@ -32,6 +32,7 @@ SPECIAL = (
     ("decoder", {}, dict(positions=tl.Relative(buckets=8, max_distance=20), n_ctx=40)),
     ("decoder", {}, dict(positions="alibi", n_heads=6, d_model=24, vocab_size=44)),
     ("encoder", {}, dict(norm_eps=1e-2, norm_affine=False, head_transform=True)),
+    ("decoder", {}, dict(n_experts=3, experts_per_token=1)),
 )  # fmt: skip
 MODERN = ("norm", "norm_affine", "embedding_norm", "qk_norm", "activation", "bias", "tie_head")
 
