@@ -45,6 +45,7 @@ PARTS: dict[str, tuple[str, str | None]] = {
     "21": ("decoder", "residual"),
     "22": ("decoder", None),
     "23": ("decoder", None),
+    "24": ("decoder", "block"),
 }
 
 
