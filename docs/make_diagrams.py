@@ -46,6 +46,7 @@ PARTS: dict[str, tuple[str, str | None]] = {
     "22": ("decoder", None),
     "23": ("decoder", None),
     "24": ("decoder", "block"),
+    "25": ("decoder", "heads"),
 }
 
 
