@@ -18,6 +18,6 @@ def test_head_view(open_page, accessible, map_of, translation, scheme):
 
 def test_the_check_sees_what_is_wrong(open_page, accessible, trace):
     page = open_page(HeadView(trace).to_html())
-    page.evaluate("document.querySelector('[data-part=copy]').style.color = '#ddd'")
+    page.evaluate("document.querySelector('[data-part=present]').style.color = '#ddd'")
     with pytest.raises(AssertionError, match="color-contrast"):
         accessible(page)

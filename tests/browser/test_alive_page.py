@@ -140,7 +140,6 @@ def test_a_decoder_lives_on_in_its_page(open_page, tmp_path, accessible):
     assert "Text is empty" in page.locator(part("status")).inner_text()
     same(page, view)
     # Kept anew, the page holds what is on view, and lives on.
-    page.locator(part("more")).click()
     page.locator(part("save")).click()
     with page.expect_download() as download:
         page.locator(part("html")).click()
@@ -286,7 +285,7 @@ def test_a_link_opens_a_page_as_its_sender_saw_it(open_page):
     choose_head(page, 1, 1)
     after(page, lambda: page.locator(part("head-off")).click())
     page.locator("[data-part=tool] [data-value=cut]").click()
-    page.locator(part("more")).click()
+    page.locator(part("save")).click()
     page.locator(part("link")).click()
     link = page.locator("[data-link]").get_attribute("data-link")
     assert link.startswith(address + "#state=")

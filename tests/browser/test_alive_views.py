@@ -15,7 +15,7 @@ from transformer_lab.views import (
     ResidualView,
     WhyView,
 )
-from transformer_lab.views.shared.messages import short
+from transformer_lab.views.shared.messages import percent
 from transformer_lab.views.why.view import numbers_of
 
 KINDS = ("decoder", "encoder", "encoder-decoder")
@@ -48,6 +48,7 @@ def test_heads_of_another_text(open_page, accessible, tmp_path, kind):
     says(page, view)
     number = float(Map(page).hover(2, 1))
     assert number == pytest.approx(float(view.row(2)[1]), abs=1e-4)
+    page.locator(part("save")).click()
     page.locator(part("link")).click()
     linked = page.locator("[data-link]").get_attribute("data-link")
     sent = open_page(HeadView(model.trace(WORDS), layer=1).to_html())
@@ -55,7 +56,6 @@ def test_heads_of_another_text(open_page, accessible, tmp_path, kind):
     says(sent, view)
     assert sent.locator(part("text")).input_value() == OTHER
     accessible(page)
-    page.locator(part("save")).click()
     with page.expect_download() as download:
         page.locator(part("html")).click()
     download.value.save_as(tmp_path / "again.html")
@@ -129,9 +129,8 @@ def test_two_other_texts_are_compared(open_page, accessible):
     page.keyboard.press("ArrowRight")
     view.layer, view.head = min(1, view.layer + 1), min(1, view.head + 1)
     says(page, view)
-    assert float(page.locator(part("moved")).inner_text()) == pytest.approx(
-        float(view.moved()[view.layer, view.head]), abs=1e-4
-    )
+    moved = float(page.locator(part("moved")).inner_text().rstrip("%"))
+    assert moved == pytest.approx(100 * float(view.moved()[view.layer, view.head]), abs=0.051)
     accessible(page)
     page.locator(part("text")).fill("cross")
     page.locator(part("text")).press("Enter")
@@ -165,15 +164,13 @@ def test_the_scores_of_another_text(open_page, accessible, positions):
     for kind in KINDS[: 3 if positions.name == "rotary" else 2]:
         model = small(kind, positions=positions)
         page = open_page(WhyView(model.trace(WORDS), 1, 1, 4, 2).to_html())
-        page.locator(
-            "[data-part=head] [data-value='0']"
-        ).click()  # a row that it was not saved with
+        page.locator(part("head-back")).click()  # a row that it was not saved with
         says_of_the_score(page, WhyView(model.trace(WORDS, keep="all"), 1, 0, 4, 2))
-        page.locator("[data-part=head] [data-value='1']").click()
+        page.locator(part("head-on")).click()
         type_text(page, OTHER)
         view = WhyView(model.trace(OTHER, keep="all"), 1, 1)
         says_of_the_score(page, view)
-        page.locator("[data-part=head] [data-value='0']").click()
+        page.locator(part("head-back")).click()
         page.locator("[data-part=split] [data-value=above]").click()
         view.head = 0
         view._options = {"above": True}
@@ -216,7 +213,9 @@ def test_a_block_step_by_step_of_another_text(open_page, accessible, tmp_path, o
         model = small(kind, **options)
         page = open_page(BlockView(model.trace(WORDS), 1, 1).to_html())
         assert page.locator(part("note")).inner_text() == ""
-        page.locator(part("layer-back")).click()  # a block that the page does not hold
+        page.locator(part("head")).select_option(
+            label="L0H1"
+        )  # a block that the page does not hold
         view = BlockView(model.trace(WORDS), 0, 1)
         says_of_the_step(page, view)
         type_text(page, OTHER)
@@ -226,8 +225,7 @@ def test_a_block_step_by_step_of_another_text(open_page, accessible, tmp_path, o
             view.step = step
             says_of_the_step(page, view)
         page.locator(part("token-back")).click()
-        page.locator(part("layer-on")).click()
-        page.locator(part("head-back")).click()
+        page.locator(part("head")).select_option(label="L1H0")
         view.selected, view.layer, view.head = (view.shown[3] - 1, None), 1, 0
         says_of_the_step(page, view)
         if kind == "encoder-decoder":
@@ -267,7 +265,7 @@ def test_the_flow_of_another_text(open_page, accessible, tmp_path, options):
             view.cuts = [*view.cuts, edge]
             says(page, view)
         after = page.locator("[data-part=answers] tbody tr").first.locator("td").nth(1)
-        assert after.inner_text() == short(view.found.answers[0][2])
+        assert after.inner_text() == percent(view.found.answers[0][2])
         other = view.found.answers[1][0]
         page.locator(f"[data-part=token] [data-value='{other}']").click()
         view.token = other
@@ -295,7 +293,7 @@ def test_what_a_damaged_link_says_stays_beside_what_comes_later(open_page):
     page.goto("about:blank")
     page.goto(f"{address}#state=AAAA")
     page.wait_for_function(
-        "() => document.querySelector('[data-part=lens] tbody')?.innerText.match(/[.]\\d\\d/)"
+        "() => document.querySelector('[data-part=lens] tbody')?.innerText.match(/\\d%/)"
     )
     page.wait_for_selector("[data-ready]")
     said = page.locator(part("message")).inner_text()

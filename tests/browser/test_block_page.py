@@ -54,7 +54,7 @@ def test_stepped_by_keys_and_every_number_is_pythons(open_page, trace, accessibl
     shows(page, "decoder/2/1/8/stream")
     page.locator(part("head-on")).click()
     shows(page, "decoder/2/2/8/stream")
-    page.locator(part("layer-on")).click()
+    page.locator(part("head")).select_option(label="L0H2")
     page.wait_for_selector(f"{part('message')}:not([hidden])")
     assert "needs a live kernel" in page.locator(part("message")).inner_text()
     assert page.errors == []

@@ -73,7 +73,7 @@ def test_heads_by_the_grid(open_page):
     page = open_page(view.to_html(), scheme="dark")
     grid = view.moved()
     page.locator(part("grid")).hover(position=cell(page, "grid", 1, 2))
-    says(page, "moved", f"{grid[1, 2]:.4f}")
+    says(page, "moved", f"{100 * grid[1, 2]:.1f}%")
     page.locator(part("grid")).click(position=cell(page, "grid", 1, 2))
     page.wait_for_selector("#tl-root[data-shown='encoder/1/2']")
     view.layer, view.head = 1, 2

@@ -49,8 +49,8 @@ def shown(page):
 def python_rows(book):
     return eval(
         book.run(
-            """from transformer_lab.views.shared.messages import short
-[[r.token, short(r.before)] + ([] if r.after is None else [short(r.after)]) for r in view.predictions]"""
+            """from transformer_lab.views.shared.messages import percent
+[[r.token, percent(r.before)] + ([] if r.after is None else [percent(r.after)]) for r in view.predictions]"""
         )
     )
 

@@ -12,7 +12,7 @@ from transformer_lab.edits.kinds import Edit
 from transformer_lab.tokenizers import WordTokenizer
 from transformer_lab.views import Explorer, View
 from transformer_lab.views.pages import carrying, export
-from transformer_lab.views.shared.messages import fixed, short
+from transformer_lab.views.shared.messages import fixed, percent
 
 part = "[data-part={}]".format
 CODE = "for key in self.keys:\n    if key not in self."
@@ -49,7 +49,7 @@ def rows(page):
 
 def python_rows(effect):
     return [
-        [r.token, short(r.before)] + ([] if r.after is None else [short(r.after)])
+        [r.token, percent(r.before)] + ([] if r.after is None else [percent(r.after)])
         for r in effect.rows
     ]
 
@@ -80,7 +80,7 @@ def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     assert text(page, "lead").startswith("None yet. Switch a head off to see if it matters.")
     assert text(page, "where") == "after “.”"
     ghosts = page.locator("[data-part=strip-text] [data-next]").all_inner_texts()
-    assert ghosts == [f"{row.token} {short(row.before)}" for row in view.predictions[:3]]
+    assert ghosts == [f"{row.token} {percent(row.before)}" for row in view.predictions[:3]]
     assert text(page, "head-title") == "Layer 2, head 2 · induction"
     assert text(page, "head-label") == view._labels["decoder"][2][2]["sentence"]
     subject = "With layer 2, head 2 switched off"
@@ -259,7 +259,6 @@ def test_edits_that_were_saved_are_there_with_their_maps(open_page, shipped, map
             "s => document.querySelector('[data-part=sentence]').textContent === s",
             arg=view.head_sentence,
         )
-    page.locator(part("more")).click()
     page.locator(part("save")).click()
     with page.expect_download() as download:
         page.locator(part("html")).click()

@@ -124,7 +124,7 @@ def test_heads_by_thumbnail_and_by_keyboard(open_page, trace):
     box = grid.bounding_box()
     grid.click(position={"x": box["width"] * 0.6, "y": box["height"] * 0.9})
     page.wait_for_selector("[data-shown='decoder/3/2']")
-    assert text(page, "here") == "L3H2"
+    assert page.locator("[data-part=head] option:checked").inner_text() == "L3H2"
     # One step: through all layers, and from the last head to the first.
     for press, shown in (("on", "3/3"), ("on", "0/0"), ("back", "3/3"), ("back", "3/2")):
         page.locator(part(f"head-{press}")).click()
@@ -284,12 +284,12 @@ def test_what_can_be_taken_away(open_page, trace, tmp_path, map_of):
     page = open_page(HeadView(trace).to_html())
     choose_head(page, 2, 0)
     map_of(page).click(8, 3)
+    page.locator(part("save")).click()
     page.locator(part("copy")).click()
     page.wait_for_selector("[data-copied]")
     code = page.locator("#tl-root").get_attribute("data-copied")
     assert code == "trace.pattern(layer=2, head=0)[8, 3]"
     assert float(eval(code)) == float(trace.pattern(2, 0)[8, 3])
-    page.locator(part("save")).click()
     with page.expect_download() as download:
         page.locator(part("png")).click()
     download.value.save_as(tmp_path / "x.png")

@@ -127,8 +127,7 @@ def test_another_text_and_edits_in_a_page_with_the_model(open_page, accessible, 
     view = ModelView(model.trace(OTHER, keep="all"))
     says(page, view)
     same_numbers(page, view, tmp_path)
-    page.locator("select[data-part=layer]").select_option("1")
-    page.locator("select[data-part=head]").select_option("0")
+    page.locator(part("head")).select_option(label="L1H0")
     page.locator(part("off")).click()
     page.wait_for_selector("#tl-root[data-edits='1']")
     several = {"kind": "decoder"} if kind == "encoder-decoder" else {}
@@ -150,7 +149,7 @@ def test_an_edge_is_chosen_and_cut(open_page):
     edge = page.locator("[data-part=strongest] button").first
     head, query, key = (int(x) for x in edge.get_attribute("data-part").split("-")[1:])
     edge.click()
-    layer = int(page.locator("select[data-part=layer]").input_value())
+    layer = int(page.locator(f"{part('head')} option:checked").inner_text()[1])
     page.locator(part("cut")).click()
     page.wait_for_selector("#tl-root[data-edits='1']")
     view = ModelView(model.trace(WORDS, keep="all"), layer=layer, head=head, edits=[tl.knock_out(layer, head, query=query, key=key)])  # fmt: skip

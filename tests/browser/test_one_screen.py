@@ -80,7 +80,7 @@ def test_all_of_it_stands_together(open_page, accessible, screenshot, name):
             assert page.evaluate(LARGEST) == ["effect"]
             screenshot(page, f"screen-{name}-{width}-{scheme}")
         accessible(page)
-        for menu in ("more", "view", "help"):  # what is behind a button lies in sight
+        for menu in ("save", "view", "help"):  # what is behind a button lies in sight
             page.locator(f"[data-part={menu}]").click()
             box = page.locator("details[open] > .tl-popped").bounding_box()
             assert box["x"] >= 0 and box["x"] + box["width"] <= width, menu
@@ -220,19 +220,19 @@ def test_heads_of_a_short_text_leave_no_empty_room(open_page, trace, long_trace,
 
 def test_one_tool_and_one_stepper_and_lines_in_the_place_of_the_map(open_page):
     page = open_page(explorer("shipped").to_html(effects=False), width=985, height=740)
-    assert page.locator("[data-part=tool]").count() == page.locator("[data-part=here]").count() == 1
-    assert page.locator("[data-part=layer], [data-part=head]").count() == 0
-    page.locator("[data-part=show-lines]").click()
+    assert page.locator("[data-part=tool]").count() == page.locator("[data-part=head]").count() == 1
+    assert page.locator("[data-part=layer]").count() == 0
+    page.locator("[data-part=show] [data-value=lines]").click()
     page.locator("[data-part=queries]").wait_for()
     assert not page.locator("[data-part=map]").is_visible()
-    assert page.evaluate("document.activeElement.dataset.part") == "show-map"
+    assert page.evaluate("document.activeElement.dataset.value") == "lines"
     assert page.evaluate("document.documentElement.scrollHeight") == 740
-    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowLeft")
     page.locator("[data-part=map]").wait_for()
     page.set_viewport_size({"width": 1300, "height": 800})  # room for both
     page.locator("[data-part=queries]").wait_for()
     assert page.locator("[data-part=map]").is_visible()
-    assert not page.locator("[data-part=show-lines]").is_visible()
+    assert not page.locator("[data-part=show]").is_visible()
 
 
 def test_a_long_text_scrolls_in_its_strip(open_page):
@@ -272,7 +272,7 @@ def test_no_number_of_the_prediction_is_cut_off(open_page):
         return Math.max(box.left - left, right - box.right);
     })"""
     cells = page.locator(".tl-predictions td.tl-numbers")
-    assert "<.01" in "".join(cells.all_inner_texts())
+    assert "<1%" in "".join(cells.all_inner_texts())
     cells.first.evaluate("cell => cell.textContent = '<.01 → <.01'")  # the longest there is
     for width in (340, 739, 740, 820, 899, 900, 1180, 1300):
         page.set_viewport_size({"width": width, "height": 900})

@@ -175,6 +175,7 @@ def test_what_is_copied_makes_the_chosen_cell(open_page):
     page.locator(f"{part('site')} [data-value=mlp_out]").click()
     page.locator(part("measure")).click()
     page.wait_for_selector("[data-measured='1']")
+    page.locator(part("save")).click()
     page.locator(part("copy")).click()
     page.wait_for_selector("[data-copied]")
     code = page.evaluate("document.querySelector('#tl-root').dataset.copied")

@@ -99,8 +99,7 @@ def test_a_models_measurements_in_a_page(open_page, model):
     page = open_page(view.to_html(), scheme="dark")
     assert text(page, "sentence") == view.sentence
     assert page.locator(part("d_model")).is_disabled()
-    page.locator("[data-part=layer] [data-value='1']").click()
-    page.locator("[data-part=head] [data-value='1']").click()
+    page.locator("[data-part=head]").select_option(label="L1H1")
     view.layer = view.head = 1
     says(page, "sentence", view.sentence)
     slide(page, "shift", "ArrowRight")

@@ -91,13 +91,13 @@ def test_keyboard_locks_and_moves(open_page, trace):
     page.mouse.move(5, 5)
     view.selected = (7, None)
     says(page, view.sentence)
+    page.locator(part("save")).click()
     page.locator(part("copy")).click()
     page.wait_for_selector("[data-copied]")
     code = root.get_attribute("data-copied")
     assert code == "tl.circuits.stream_norms(trace)[:, 7]"
     assert torch.equal(eval(code), stream_norms(trace)[:, 7])
-    assert page.locator("[data-part=layer] [aria-checked=true]").inner_text() == "2"
-    page.locator(part("save")).click()
+    assert page.locator(part("layer")).input_value() == "2"
     with page.expect_download() as download:
         page.locator(part("png")).click()
     assert download.value.path().read_bytes()[:4] == b"\x89PNG"

@@ -17,10 +17,10 @@ import ctypes, pathlib
 pathlib.Path({started!r}).touch()
 ctypes.PyDLL(None).open({pipe!r}.encode(), 0)
 """
-ROWS = """from transformer_lab.views.shared.messages import short
+ROWS = """from transformer_lab.views.shared.messages import percent
 def rows(*edits):
     view.edits = edits
-    found = [[r.token, short(r.before)] + ([] if r.after is None else [short(r.after)]) for r in view.predictions]
+    found = [[r.token, percent(r.before)] + ([] if r.after is None else [percent(r.after)]) for r in view.predictions]
     view.edits = []
     return found
 [rows(), rows(tl.ablate(2, 2)), rows(tl.ablate(2, 2), tl.ablate(1, 1))]"""
@@ -161,9 +161,9 @@ def test_every_view_goes_on_or_says_why_not(notebook, tmp_path, screenshot):
     )
     pipe = held(book, tmp_path)
     choose_head(of("heads"), 2, 0)
-    of("why", "[data-part=head] [data-value='0']").click()
+    of("why", "[data-part=head-back]").click()
     of("patching", "[data-part=measure]").click()
-    of("block", "[data-part=layer-on]").click()
+    of("block", "[data-part=head]").select_option(label="L1H0")
     of("flow", "[data-part=position-back]").click()
     page.wait_for_selector(".tl-view-heads[data-shown='decoder/2/0']")
     page.wait_for_selector(

@@ -58,16 +58,16 @@ def test_a_page_shows_each_text_and_their_average(open_page, map_of, accessible,
     canvas.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    numbers = [f"{x[1]:.2f}"[1:] for x in (profile.mean, profile.spread, profile.shuffled)]
+    numbers = [f"{x[1]:.2f}" for x in (profile.mean, profile.spread, profile.shuffled)]
     assert page.locator(part("distance-number")).inner_text() == (
         "1 back: {} ± {}; keys shuffled: {}".format(*numbers)
     )
     accessible(page)
+    page.locator(part("save")).click()
     page.locator(part("copy")).click()
     page.wait_for_selector("[data-copied]")
     code = root.get_attribute("data-copied")
     assert torch.equal(eval(code), average.spread)
-    page.locator(part("save")).click()
     with page.expect_download() as download:
         page.locator(part("html")).click()
     download.value.save_as(tmp_path / "again.html")

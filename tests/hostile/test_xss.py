@@ -63,13 +63,13 @@ def test_every_token_is_literal_on_a_page(view, open_page, map_of):
     page.locator("details:not(.tl-popover) summary").click()
     assert page.locator("img, iframe, object, embed, a[href]").count() == 0
     assert page.locator("script").count() == 3
+    page.locator("[data-part=save]").click()
     page.locator("[data-part=copy]").click()
     page.wait_for_selector("[data-copied]")
     assert (
         page.locator("#tl-root").get_attribute("data-copied")
         == "trace.pattern(layer=0, head=0)[10, 0]"
     )
-    page.locator("[data-part=save]").click()
     with page.expect_download() as png:
         page.locator("[data-part=png]").click()
     assert re.fullmatch(r"[\w-]+\.png", png.value.suggested_filename)
@@ -180,7 +180,6 @@ def test_explorers_too(open_page):
     assert page.locator("[data-part=text]").input_value() in (wanted, text.replace("\ud800", "?"))
     page.locator("[data-part=head-off]").click()
     page.wait_for_selector("[data-edits='2'][data-settled=true]")
-    page.locator("[data-part=more]").click()
     page.locator("[data-part=save]").click()
     with page.expect_download():
         page.locator("[data-part=html]").click()

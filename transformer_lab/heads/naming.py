@@ -288,4 +288,4 @@ def _about(group: list[Any]) -> str:
 def _share(value: float | None) -> str:
     if value is None:
         return "not measured"
-    return "1.00" if value >= 0.995 else f"{value:.2f}".lstrip("0")
+    return f"{value:.2f}"

@@ -49,7 +49,7 @@ def keep_freed_memory() -> None:
 
 @cache
 def _use_large_pages() -> None:
-    """Ask Linux for pages of 2 MiB in what is kept, once: 2 to 3 % of a small model's step, which
+    """Ask Linux for pages of 2 MiB in what is kept, once: 2 to 3% of a small model's step, which
     otherwise looks up the addresses of 4 KiB at a time. Nothing happens where there are none."""
     if not sys.platform.startswith("linux"):
         return

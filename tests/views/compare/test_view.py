@@ -13,7 +13,7 @@ from tests.missing import lacking
 from transformer_lab.graphs.analyses import moved
 from transformer_lab.views import CompareView
 from transformer_lab.views.compare.data import align, spread
-from transformer_lab.views.shared.messages import short
+from transformer_lab.views.shared.messages import percent
 
 PAIR = "the animal did not cross the street because it was too {}"
 TIRED, WIDE = (PAIR.format(word).split() for word in ("tired", "wide"))
@@ -94,7 +94,7 @@ def test_one_model_on_a_minimal_pair():
     by_hand = (second - first).abs().sum(-1).div(2).mean()
     assert_close(grid[1, 2], by_hand)
     view.selected = (8, 1)
-    x, y = (short(float(weights[8, 1])).replace(".", "0.") for weights in (first, second))
+    x, y = (percent(float(weights[8, 1])) for weights in (first, second))
     assert view.sentence == f"Layer 1, head 2: “it” → “animal” is {x} in tired and {y} in wide."
     assert view.link  # the places are the same
     assert view.png()[:4] == b"\x89PNG"
@@ -223,7 +223,7 @@ def test_minilms_it_does_not_flip():
     for weights in view.maps():
         assert weights[it, animal] > 1.5 * weights[it, street]
     view.selected = (it, animal)
-    assert view.sentence == "Layer 3, head 1: “it” → “animal” is 0.68 in tired and 0.28 in wide."
+    assert view.sentence == "Layer 3, head 1: “it” → “animal” is 68% in tired and 28% in wide."
 
 
 # -- errors -----------------------------------------------------------------------------------------

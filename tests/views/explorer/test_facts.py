@@ -64,7 +64,7 @@ def test_every_head_is_measured_and_told_in_small_messages(kind):
         ).values  # fmt: skip
         np.testing.assert_allclose(estimates[i], exact, atol=1e-6)
         expected = all_scores(view.trace, kind=each)
-        assert [name for name, _, _ in view._score_names[each]] == list(expected)
+        assert [name for name, *_ in view._score_names[each]] == list(expected)
         for score in expected.values():
             np.testing.assert_allclose(scores[at : at + 8].reshape(2, 4), score, atol=1e-6)
             at += 8

@@ -146,7 +146,7 @@ def test_a_comparison_has_it_as_one_key_more(compared, sunk):
     assert float(view.moved()[0, 1]) == pytest.approx(float((both[1] - both[0]).abs().sum(-1).mean() / 2), abs=1e-6)  # fmt: skip
     view.selected = (2, n)
     query = view._data.queries["decoder"].names[2]
-    a, b = (f"{float(side[2]):.2f}" for side in (first, second))
+    a, b = (f"{100 * float(side[2]):.0f}%" for side in (first, second))
     assert view.sentence.endswith(f"“{query}” → to nothing is {a} in mimo and {b} in oss.")
     assert [one.mark.chosen for row in view._scene().panels for one in row][1:] == [(2, None)] * 3
     view.selected = None

@@ -5,8 +5,8 @@ import { test } from "node:test";
 import { duration, figures } from "../../../transformer_lab/views/runs/training.js";
 import { lineScene } from "../../../transformer_lab/views/heads/lines.js";
 import { whyNotBetween } from "../../../transformer_lab/views/heads/between.js";
-import { fixed, short, changeText } from "../../../transformer_lab/views/shared/messages.js";
-import { betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, headTag, keySentence, querySentence, spreadSentence } from "../../../transformer_lab/views/shared/map_sentences.js";
+import { fixed, headTag, short, changeText } from "../../../transformer_lab/views/shared/messages.js";
+import { betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, querySentence, spreadSentence } from "../../../transformer_lab/views/shared/map_sentences.js";
 
 test("short numbers", () => {
   assert.deepEqual([0.61, 1, 0, 0.004, 0.005, 12.3].map((w) => short(w)), [".61", "1.00", ".00", "<.01", ".01", "12.30"]);

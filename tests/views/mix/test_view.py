@@ -37,7 +37,7 @@ def test_a_hidden_word_gets_nothing_and_the_rest_sums_to_one():
 
 def test_the_sentence_says_what_is_seen():
     assert view(scores=[0, 6, 0, 0, 0]).sentence == (
-        "“its” gives “cat” 0.83 of its attention; the mixture is at (3.42, 0.33)."
+        "“its” gives “cat” 83% of its attention; the mixture is at (3.42, 0.33)."
     )
     assert view(values=[[-1, -0.001]] * 5).sentence.endswith("(−1.00, 0.00).")
 

@@ -74,7 +74,7 @@ MASK = Grader(
 
 - 0.15
 + 0.85
-  You chose 85 % of the words. A position is chosen where `chance` is *below* 0.15.
+  You chose 85% of the words. A position is chosen where `chance` is *below* 0.15.
 
 - [shown, labels]
 + [labels, shown]

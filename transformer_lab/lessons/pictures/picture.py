@@ -108,7 +108,7 @@ class Picture:
 
 def _box(figure: Figure) -> Bbox:
     """The part of a figure that is not empty, with a margin, in inches."""
-    figure.set_dpi(144)  # at 100, monospaced letters are measured 4 % narrower than they are drawn
+    figure.set_dpi(144)  # at 100, monospaced letters are measured 4% narrower than they are drawn
     return figure.get_tightbbox().padded(0.04)
 
 

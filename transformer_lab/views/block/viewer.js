@@ -4,7 +4,14 @@ import { aliveWalks } from "./alive.js";
 import { Answers } from "../shared/answers.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable, entry } from "../shared/colours.js";
-import { button, putAnew, radioGroup, stepped } from "../shared/controls.js";
+import {
+  button,
+  headChoice,
+  kindChoice,
+  putAnew,
+  radioGroup,
+  stepped,
+} from "../shared/controls.js";
 import {
   element,
   pointWithin,
@@ -16,7 +23,7 @@ import {
 import { linked } from "../shared/linked.js";
 import { travel } from "../shared/motion.js";
 import { linearLegend } from "../shared/shell.js";
-import { fixed, short } from "../shared/messages.js";
+import { fixed, percentText, short } from "../shared/messages.js";
 import { numbersOf, single } from "../shared/files.js";
 import { BaseViewer } from "../shared/viewer.js";
 import { linearShade } from "../shared/number_map.js";
@@ -85,7 +92,6 @@ export class Strip {
   }
 }
 
-const KINDS = { encoder: "Encoder", decoder: "Decoder" };
 const SHARES = new Set(["weight", "share of z"]);
 const KNOWN = 64; // walks that are kept
 
@@ -172,6 +178,7 @@ export class BlockViewer extends BaseViewer {
   #build() {
     const { root, shell } = this;
     this.controlBar = element("div.tl-controls");
+    this.choice = headChoice(this, (place) => this.shell.set(place));
     this.note = element("p.tl-hint#note", this.model.get("_note"));
     this.note.hidden = !this.note.textContent;
     this.rail = element("div.tl-rail");
@@ -198,22 +205,11 @@ export class BlockViewer extends BaseViewer {
   }
 
   #buildControls() {
-    const { shell, model, walk } = this;
-    const kinds = Object.keys(model.get("_kinds"));
-    const { layers, heads, queries, tokens } = this.kind;
-    const controls = [];
-    if (kinds.length > 1) {
-      controls.push(
-        radioGroup({
-          label: "Block of the",
-          part: "kind",
-          choices: kinds.map((value) => ({ value, text: KINDS[value] })),
-          chosen: model.get("kind"),
-          choose: (kind) => this.changeKind(kind),
-        }).root,
-      );
-    }
-    controls.push(
+    const { shell, model } = this;
+    const { queries, tokens } = this.kind;
+    this.choice.show();
+    putAnew(this.controlBar, [
+      kindChoice(model.get("_kinds"), model.get("kind"), (kind) => this.changeKind(kind)).root,
       stepped({
         label: "Token",
         part: "token",
@@ -221,25 +217,9 @@ export class BlockViewer extends BaseViewer {
         chosen: this.position,
         text: (at) => `${at} ${tokens[at]}`,
         choose: (at) => shell.set({ selected: [at, null] }),
-      }),
-      stepped({
-        label: "Layer",
-        part: "layer",
-        count: layers,
-        chosen: walk.info.layer,
-        text: String,
-        choose: (layer) => shell.set({ layer }),
-      }),
-      stepped({
-        label: "Head",
-        part: "head",
-        count: heads,
-        chosen: walk.info.head,
-        text: String,
-        choose: (head) => shell.set({ head }),
-      }),
-    );
-    putAnew(this.controlBar, controls);
+      }).root,
+      this.choice.root,
+    ]);
   }
 
   #buildRail() {
@@ -260,13 +240,12 @@ export class BlockViewer extends BaseViewer {
       })),
     });
     const move = (sign, by, name) => {
-      const made = button(sign, name, by < 0 ? "The step before" : "The next step", () =>
-        go(at + by),
-      );
+      const made = button(sign, name, by < 0 ? "Previous step" : "Next step", () => go(at + by));
       made.disabled = at + by < 0 || at + by >= stages.length;
       return made;
     };
-    putAnew(this.rail, [move("◀", -1, "back"), rail.root, move("▶", 1, "on")]);
+    const steps = element("span.tl-joined", move("◀", -1, "back"), move("▶", 1, "on"));
+    putAnew(this.rail, [steps, rail.root]);
   }
 
   // ---- drawing ------------------------------------------------------------------------------
@@ -441,8 +420,8 @@ export class BlockViewer extends BaseViewer {
             style: `left:0;width:${((100 * p) / most).toFixed(1)}%`,
           }),
         ),
-        element("td.tl-number", short(p)),
-        element("td.tl-number.tl-quiet", final === null ? "–" : short(final)),
+        element("td.tl-number", percentText(p)),
+        element("td.tl-number.tl-quiet", final === null ? "–" : percentText(final)),
       ),
     );
     return element(

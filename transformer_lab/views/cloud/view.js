@@ -3,7 +3,7 @@
 import { drawPoints } from "../marks/points.js";
 import { Answers } from "../shared/answers.js";
 import { colourTable, entry, headColour } from "../shared/colours.js";
-import { putAnew, radioGroup } from "../shared/controls.js";
+import { headChoice, kindChoice, putAnew, radioGroup } from "../shared/controls.js";
 import { element, hearPointer, picturePart, taken, listen } from "../shared/dom.js";
 import { numbersOf } from "../shared/files.js";
 import { linked } from "../shared/linked.js";
@@ -47,6 +47,7 @@ export class CloudViewer extends BaseViewer {
       this.#point(spot?.query ?? (spot?.key != null ? this.size.queries + spot.key : null), false),
     );
     this.bar = element("div.tl-controls");
+    this.choice = headChoice(this, (place) => this.shell.set(place));
     this.canvas = picturePart("cloud");
     this.hint = element("p.tl-hint#hint");
     this.readout = element("p.tl-readout#readout");
@@ -231,13 +232,6 @@ export class CloudViewer extends BaseViewer {
 
   #controls() {
     const { model, shell, plane } = this;
-    const kinds = model.get("_kinds");
-    const numbered = (n, coloured) =>
-      Array.from({ length: n }, (_, i) => ({
-        value: i,
-        text: String(i),
-        colour: coloured ? headColour(i) : undefined,
-      }));
     const group = (label, part, choices, chosen) =>
       radioGroup({
         label: sayCloud(label),
@@ -247,19 +241,10 @@ export class CloudViewer extends BaseViewer {
         choose: (value) => shell.set({ [part]: value }),
       }).root;
     const named = (names) => names.map((value) => ({ value, text: sayCloud(value) }));
+    this.choice.show();
     putAnew(this.bar, [
-      ...(Object.keys(kinds).length > 1
-        ? [
-            group(
-              "attention_kind",
-              "kind",
-              Object.keys(kinds).map((value) => ({ value, text: value })),
-              plane.info.kind,
-            ),
-          ]
-        : []),
-      group("layer", "layer", numbered(this.size.layers, false), plane.info.layer),
-      group("head_number", "head", numbered(this.size.heads, true), plane.info.head),
+      kindChoice(model.get("_kinds"), plane.info.kind, (kind) => this.changeKind(kind)).root,
+      this.choice.root,
       group("show", "shows", named(CLOUD_SHOWS), model.get("shows")),
       group("colour", "colour", named(CLOUD_COLOURS), model.get("colour")),
     ]);

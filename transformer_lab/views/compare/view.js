@@ -2,6 +2,7 @@
 
 import { mounted } from "../shared/mounted.js";
 import { aliveTexts } from "./alive.js";
+import { headChoice, kindChoice, putAnew } from "../shared/controls.js";
 import { numbersOf } from "../shared/files.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable } from "../shared/colours.js";
@@ -18,11 +19,10 @@ import {
   rowPart,
   listen,
 } from "../shared/dom.js";
-import { headStepper, kindChoice } from "../heads/controls.js";
 import { MapPair, withMinus } from "../shared/map_pair.js";
 import { NumberMap } from "../shared/number_map.js";
 import { floatsOf, linearLegend } from "../shared/shell.js";
-import { messages, short } from "../shared/messages.js";
+import { messages, percentText, short } from "../shared/messages.js";
 import { Answers } from "../shared/answers.js";
 import { BaseViewer } from "../shared/viewer.js";
 
@@ -105,9 +105,9 @@ export class CompareViewer extends BaseViewer {
       "Locked: Esc or a second click releases it.",
     );
     this.table = element("table.tl-table#table");
-    this.stepper = headStepper(this, (layer, head) => this.shell.set({ layer, head }));
-    this.kinds = kindChoice((kind) => this.changeKind(kind));
-    this.controls = element("div.tl-controls", this.stepper.root, this.kinds.root, this.note);
+    this.choice = headChoice(this, (place) => this.shell.set(place));
+    this.kindBox = element("div");
+    this.controls = element("div.tl-controls", this.choice.root, this.kindBox, this.note);
     this.mapTitle = element("b#map-title");
     this.root.append(
       ...this.shell.above,
@@ -221,8 +221,10 @@ export class CompareViewer extends BaseViewer {
 
   draw() {
     if (!this.maps || this.shown.kind !== this.kindName) return;
-    this.stepper.show();
-    this.kinds.show(this.model.get("_kinds"), this.kindName);
+    this.choice.show();
+    putAnew(this.kindBox, [
+      kindChoice(this.model.get("_kinds"), this.kindName, (kind) => this.changeKind(kind)).root,
+    ]);
     const { kind, names, shell } = this;
     this.sequential = colourTable("default", shell.theme);
     shell.subtitle.textContent = `${kind.layers} ${kind.layers === 1 ? "layer" : "layers"} × ${kind.heads} ${kind.heads === 1 ? "head" : "heads"} · ${names[0]} and ${names[1]}`;
@@ -338,7 +340,7 @@ export class CompareViewer extends BaseViewer {
     const at = this.gridHover ?? { row: shown.layer, column: shown.head };
     this.gridLine.replaceChildren(
       `Layer ${at.row}, head ${at.column}: `,
-      element("b#moved", value(at.row, at.column).toFixed(4)),
+      element("b#moved", percentText(value(at.row, at.column), 1)),
       " of its attention lies elsewhere",
     );
     this.gridLegend.replaceChildren(

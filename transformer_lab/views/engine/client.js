@@ -123,6 +123,12 @@ export class Engine {
     });
   }
 
+  /** Nobody waits any more for texts that are being read. */
+  stopReading() {
+    for (const [id, { message }] of this.open)
+      if (message.question.ask === "read") this.worker.postMessage({ ended: id });
+  }
+
   heard({ id, part, value, error, replaced }) {
     const waiting = this.open.get(id);
     if (!waiting) return;

@@ -22,13 +22,16 @@ export class Scheduler {
   }
 
   /**
-   * @param {{id: number, lane?: string, background?: boolean, question: any}} message a lane of its
-   * own where none is named; "read" replaces all that was asked of that text, "load" of every text
+   * @param {{id: number, lane?: string, background?: boolean, question: any, ended?: number}} message a
+   * lane of its own where none is named; "read" replaces all that was asked of that text, "load" of every
+   * text; `ended`: what nobody waits for
    */
-  take({ id, lane = `#${id}`, background = false, question }) {
-    const { ask, of = "" } = question;
-    const over = (job) => job.lane === lane || ask === "load" || (ask === "read" && job.of === of);
+  take({ id, lane = `#${id}`, background = false, question, ended }) {
+    const { ask, of = "" } = question ?? {};
+    const over = (job) =>
+      job.id === ended || job.lane === lane || ask === "load" || (ask === "read" && job.of === of);
     for (const job of this.jobs.filter(over)) this.end(job, { replaced: true });
+    if (!question) return;
     try {
       this.jobs.push({ id, lane, of, background, steps: this.answer(question) });
     } catch (error) {

@@ -1,11 +1,11 @@
 // The fields of an Explorer: what the model reads, and what it writes.
 
-import { button, popover } from "../shared/controls.js";
+import { button } from "../shared/controls.js";
 import { showsAllTools } from "./entrance.js";
 import { afterPaint, element, tokenElement } from "../shared/dom.js";
+import { Task } from "../shared/task.js";
 import { growArea, runByEnter, weightsLine } from "../pages/ask_row.js";
 import { quoted } from "../shared/messages.js";
-import { sayExplorer } from "./prose.js";
 
 const SEEN_LINES = { few: 5, all: 3 }; // a longer text scrolls in its field
 
@@ -13,7 +13,7 @@ export class AskPanel {
   /**
    * @param {import("./state.js").ExplorerState} state
    * @param {boolean} live whether Python can run another text
-   * @param {{run: () => void, actions: HTMLElement}} does actions: what can be copied and saved
+   * @param {{run: ConstructorParameters<typeof Task>[1], actions: HTMLElement}} does actions: what can be copied and saved
    */
   constructor(state, live, does) {
     this.state = state;
@@ -34,7 +34,8 @@ export class AskPanel {
       readonly: !live,
       maxlength: 100_000,
     });
-    this.run = button("Run", "run", "Run the model on this text (Enter)", () => does.run());
+    this.run = button("Run", "run", "Run the model on this text (Enter)", () => {});
+    this.reading = new Task(this.run, does.run, () => this.reading.label("Run"));
     this.run.classList.add("tl-main");
     this.run.hidden = !live;
     this.snapshot = element("span.tl-quiet#snapshot", { hidden: live }, "read only");
@@ -42,9 +43,7 @@ export class AskPanel {
     const title = about.caution
       ? state.model.get("_title").replace(`${about.caution} · `, "")
       : state.model.get("_title");
-    const name = about.shipped && title === "shipped" ? sayExplorer("shipped") : title;
-    this.name = element("b.tl-name", { title: name }, tokenElement(name));
-    this.more = popover("⋯", "more", "Copy as Python, save as picture or page", does.actions);
+    this.name = element("b.tl-name", { title }, tokenElement(title));
     const field = (area) => element("span.tl-box", area);
     this.targetField = element("span.tl-field", field(this.target));
     this.reads = element("span.tl-quiet", "reads");
@@ -69,7 +68,8 @@ export class AskPanel {
       this.targetField,
       this.run,
       this.snapshot,
-      this.more,
+      does.actions,
+      this.reading.root,
     );
     this.wide = 0;
     new ResizeObserver(([{ contentRect }]) => {
@@ -81,7 +81,7 @@ export class AskPanel {
         this.#grow(area);
         this.show();
       });
-      runByEnter(area, () => does.run());
+      runByEnter(area, () => this.reading.start());
     }
   }
 

@@ -44,7 +44,7 @@ export class EditsPanel {
     this.edits = [];
     this.undo = button("↶", "undo", "Undo the last change (Z)", () => does.step("undo"));
     this.redo = button("↷", "redo", "Redo (Y)", () => does.step("redo"));
-    this.reset = button("reset", "reset", "Remove all edits", () => does.change([]));
+    this.reset = button("remove all", "reset", "Remove all edits", () => does.change([]));
     this.copyEdits = button(
       "copy",
       "copy-edits",

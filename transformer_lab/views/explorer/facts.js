@@ -106,7 +106,7 @@ export class Facts {
     return new Float32Array();
   }
 
-  /** @param {string} kind @returns {[string, string, string][]} name, short name, unit of each score */
+  /** @param {string} kind @returns {[string, string, string, string][]} name, short name, unit and meaning of each score */
   scoresOf(kind) {
     return this.model.get("_score_names")?.[kind] ?? [];
   }

@@ -100,9 +100,12 @@ class Facts:
 
     @property
     def score_names(self) -> dict[str, list[list[str]]]:
-        """kind -> [name, its short name, its unit] of each score."""
+        """kind -> [name, its short name, its unit, what a head does that scores high] of each score."""
         return {
-            kind: [[name, MEASURES[name].tag or name, MEASURES[name].unit] for name in scores]
+            kind: [
+                [name, one.tag or name, one.unit, one.says]
+                for name, one in ((name, MEASURES[name]) for name in scores)
+            ]
             for kind, scores in self._session.reading.scores.items()
         }
 

@@ -8,8 +8,8 @@ import { sayExplorer } from "./prose.js";
 import { sayProse } from "../shared/prose.js";
 import { withoutDistance } from "./answer.js";
 import { changeOf } from "./facts.js";
-import { changeText, fixed, quoted } from "../shared/messages.js";
-import { headName, headTag } from "../shared/map_sentences.js";
+import { changeText, fixed, headTag, quoted } from "../shared/messages.js";
+import { headName } from "../shared/map_sentences.js";
 
 const LEAST_CHANGE = 0.01; // of a probability, or a share: less is nothing to speak of
 const FULL_DOT = 0.05; // where no head changes as much, no dot is full size
@@ -43,7 +43,7 @@ export function effectsOf(state) {
  * @property {() => void} show everything anew, soon
  * @property {(layer: number, head: number) => void} choose another head
  * @property {(label: string) => void} search list the heads with this label
- * @property {HTMLElement} stepper from head to head
+ * @property {HTMLElement} choice of another head
  */
 
 export class HeadCard {
@@ -97,7 +97,7 @@ export class HeadCard {
     this.root = element(
       "section.tl-card#card",
       { "aria-label": "The chosen head" },
-      element("p.tl-heading", this.headTitle, does.stepper),
+      element("p.tl-heading", this.headTitle, does.choice),
       element("p.tl-actions", this.offButton),
       this.best,
       this.effect,

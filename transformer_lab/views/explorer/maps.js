@@ -148,7 +148,7 @@ export class EditedMaps {
     const notes = [];
     const { mode } = this;
     if (mode === "difference")
-      notes.push("Difference: after minus before. Lines and small maps show the edited weights.");
+      notes.push("Difference: after minus before. Lines and small maps: after.");
     else if (mode === "after") notes.push("Showing attention with your edits applied.");
     else if (this.there) notes.push("Showing attention without your edits.");
     else if (this.model.get("_edits").length)

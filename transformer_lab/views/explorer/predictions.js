@@ -4,7 +4,7 @@ import { element, tokenElement, rowPart, tableParts } from "../shared/dom.js";
 import { travel } from "../shared/motion.js";
 import { button } from "../shared/controls.js";
 import { NEEDS_KERNEL } from "./runner.js";
-import { percentText, quoted, short } from "../shared/messages.js";
+import { percentText, quoted } from "../shared/messages.js";
 
 /**
  * @typedef {object} Outcome
@@ -130,12 +130,12 @@ export class Predictions {
       element(
         "span",
         { "data-side": side, title: value.toFixed(6), class: `tl-${side}` },
-        short(value),
+        percentText(value),
       );
     const body = outcome.rows.map(([token, before, after, risen]) =>
       element(
         "tr",
-        risen ? { class: "tl-new", title: "Among the likeliest with the edits" } : {},
+        risen ? { class: "tl-new", title: "Among the most likely with the edits" } : {},
         element("th", { scope: "row" }, tokenElement(token)),
         element(
           "td.tl-chance",
@@ -152,7 +152,7 @@ export class Predictions {
     );
     const numbers = outcome.rows[0][2] === null ? "probability" : "before → after";
     this.table.classList.toggle("tl-two", outcome.rows[0][2] !== null);
-    this.#fill("The likeliest tokens, without and with the edits", ["token", "", numbers], body);
+    this.#fill("The most likely tokens, without and with the edits", ["token", "", numbers], body);
   }
 
   #states(outcome) {

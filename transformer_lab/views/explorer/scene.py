@@ -19,7 +19,7 @@ from ..heads.scene import (
 from ..marks.scene import Axis, Bars, Panel, Scene
 from ..shared.exports import Array, Numbers
 from ..shared.map_sentences import say as say_of_map
-from ..shared.messages import short
+from ..shared.messages import percent
 from .runs import Outcome, say
 
 MAP_TITLES = {
@@ -62,11 +62,11 @@ def _predictions(effect: Outcome, where: str) -> Panel | None:
         before = [row.before for row in effect.rows]
         if not edited:
             bars = Bars(
-                before, names, ("before",), colours=("quiet",), text=[short(x) for x in before]
+                before, names, ("before",), colours=("quiet",), text=[percent(x) for x in before]
             )
             return Panel(f"predictions {where}", bars)
         after = [row.after or 0.0 for row in effect.rows]
-        labels = [[short(x) for x in line] for line in (before, after)]
+        labels = [[percent(x) for x in line] for line in (before, after)]
         bars = Bars(
             [before, after], names, ("before", "after"), colours=("quiet", "edited"), text=labels
         )

@@ -1,7 +1,7 @@
 // A text as its tokens, of which one is chosen, and after it what would come next.
 
 import { element, tokenElement, taken, listen } from "../shared/dom.js";
-import { NOTHING, percentText, short } from "../shared/messages.js";
+import { NOTHING, percentText } from "../shared/messages.js";
 
 const AT_ONCE = 240; // tokens; of a longer text those around the chosen one
 const GHOSTS = 3;
@@ -194,7 +194,7 @@ export class Strip {
         },
         tokenElement(token),
         " ",
-        element("span", short(chance)),
+        element("span", percentText(chance)),
       );
       return made;
     });

@@ -57,7 +57,10 @@ export class TableFace {
     const scores = facts.scoresOf(kindName);
     const spans = between ? FROM_A_TO_B : [];
     const short = new Map([...spans, ...scores].map(([name, brief]) => [name, brief]));
-    const means = new Map(spans.map(([name, , told]) => [name, told]));
+    /** @type {Map<string, string>} */
+    const means = new Map();
+    for (const [name, , told] of spans) means.set(name, told);
+    for (const [name, , , told] of scores) means.set(name, told);
     this.table.show({
       ...now,
       rows: facts.rows(state, kindName, between),

@@ -43,7 +43,7 @@ import { Shell } from "../shared/shell.js";
 import { Spans } from "../heads/spans.js";
 import { Strip } from "./strip.js";
 import { Shares, TableFace } from "./table_face.js";
-import { percentText, quoted, short } from "../shared/messages.js";
+import { percentText, quoted } from "../shared/messages.js";
 import { Writing } from "./writing.js";
 
 export class ExplorerViewer {
@@ -97,7 +97,7 @@ export class ExplorerViewer {
     );
     this.status = element("p.tl-message#status", { role: "alert", hidden: true });
     this.ask = new AskPanel(state, runner.live, {
-      run: () => this.#run(),
+      run: (goes, stopped) => this.#run(goes, stopped),
       actions: shell.top.actions,
     });
     this.answer = new Answer(heads.readout.sentence);
@@ -120,7 +120,7 @@ export class ExplorerViewer {
         state.option({ heads: "table" });
         this.table.table.searchFor(label);
       },
-      stepper: this.heads.stepper.root,
+      choice: this.heads.choice.root,
     });
     this.table = new TableFace(state, {
       choose: ({ layer, head }) => this.#choose(layer, head),
@@ -175,7 +175,7 @@ export class ExplorerViewer {
       strips.target.root,
       ask.whose,
     );
-    ask.root.insertBefore(this.entrance.toolsButton, ask.more);
+    shell.top.actions.before(this.entrance.toolsButton);
     ask.notes.append(heads.note, inPageLine(this.model, this.signal), this.status, shell.message);
     const foot = element(
       "div.tl-tools",
@@ -191,6 +191,7 @@ export class ExplorerViewer {
         ...heads.viewControls.roots,
       ),
       popover("? keys", "help", "Keys", tools.keys),
+      this.spans.root,
     );
     this.screen = element(
       "div.tl-screen",
@@ -206,7 +207,6 @@ export class ExplorerViewer {
         this.tint,
       ),
       this.experts.root,
-      this.spans.root,
       this.answer.root,
       heads.panels,
       foot,
@@ -412,13 +412,20 @@ export class ExplorerViewer {
     ];
   }
 
-  #run() {
+  /** @param {import("../shared/task.js").Goes} goes @param {AbortSignal} stopped */
+  async #run(goes, stopped) {
     const { runner, ask, model } = this;
     if (!runner.live) return;
+    const before = this.state.linked;
+    stopped.addEventListener("abort", () => {
+      if (model.get("_saved")) model.send({ type: "stop" });
+      runner.want(before); // where Python reads on, it is asked to come back
+    });
+    goes("Reading …");
     const target = this.state.about.kind === "encoder-decoder" ? { target: ask.ownTarget } : {};
     this.group.clear();
     ask.ran();
-    this.writing.read({
+    await this.writing.read({
       text: ask.typed,
       ...target,
       masked: ask.typed === model.get("_text") ? model.get("_masked") : [],
@@ -479,7 +486,7 @@ export class ExplorerViewer {
     const predicted = rows?.length
       ? rows.map(
           ([token, before, after]) =>
-            `${token} ${short(before)}${after === null ? "" : ` → ${short(after)}`}`,
+            `${token} ${percentText(before)}${after === null ? "" : ` → ${percentText(after)}`}`,
         )
       : (states ?? []).map(([, token, change]) => `${token} ${percentText(change, 1)}`);
     const edits = this.runner.edits.map((edit) => edit.words).join("; ");
@@ -661,7 +668,10 @@ export class ExplorerViewer {
     this.reads.hidden = !both && !this.writing.compares;
     this.writing.nameStrip();
     const tints = this.#tints();
-    this.tint.textContent = tints ? sayExplorer("tint", { token: tints.token }) : "";
+    const spaced = state.about.tokens?.some((token) => token.startsWith("·"));
+    this.tint.textContent = tints
+      ? sayExplorer("tint", { token: tints.token, spaced: Boolean(spaced) })
+      : "";
     for (const side of /** @type {("text" | "target")[]} */ (
       both ? ["text", "target"] : ["text"]
     )) {

@@ -19,7 +19,7 @@ const same = (a, b) => a.length === b.length && a.every((one, i) => one === b[i]
 const N = 20; // tokens that are written, where there is room for them
 const FIELDS = [
   { name: "n", label: "tokens", value: String(N), step: "1" },
-  { name: "temperature", label: "temperature (0: the likeliest)", value: "0", step: "0.1" },
+  { name: "temperature", label: "temperature (0: the most likely)", value: "0", step: "0.1" },
   { name: "top_k", label: "top-k (empty: all)", value: "", step: "1" },
   { name: "top_p", label: "top-p (empty: all)", value: "", step: "0.05" },
   { name: "seed", label: "seed", value: "0", step: "1" },

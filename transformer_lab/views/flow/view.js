@@ -18,7 +18,7 @@ import {
 } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { linearLegend } from "../shared/shell.js";
-import { messages, short, withSign } from "../shared/messages.js";
+import { messages, percentText, withSign } from "../shared/messages.js";
 import { numbersOf } from "../shared/files.js";
 import { cutOf, edgeOf, FlowFound, flowName, FlowPicture, sameCut, sortedCuts } from "./picture.js";
 import flowMessages from "./messages.json" with { type: "json" };
@@ -214,7 +214,7 @@ export class FlowViewer extends BaseViewer {
         ),
         panelPart(
           "side",
-          "What it answers",
+          "What comes next",
           "",
           this.table,
           element("p.tl-heading", element("b", "What the logit is made of")),
@@ -250,7 +250,7 @@ export class FlowViewer extends BaseViewer {
         chosen: position,
         text: (at) => `${at} ${tokens[at]}`,
         choose: (at) => shell.set({ position: at, token: null }),
-      }),
+      }).root,
       radioGroup({
         label: "Toward",
         part: "token",
@@ -262,13 +262,7 @@ export class FlowViewer extends BaseViewer {
     ];
     if (this.circuit) controls.push(this.over.root);
     if (cuts.length)
-      controls.push(
-        button(
-          cuts.length > 1 ? `Put ${cuts.length} edges back` : "Put the edge back",
-          "restore",
-          () => shell.set({ cuts: [] }),
-        ),
-      );
+      controls.push(button("Remove all edits", "restore", () => shell.set({ cuts: [] })));
     putAnew(this.controlBar, controls);
     this.slider.set(model.get("threshold"));
     this.over.set(this.isOver);
@@ -482,8 +476,8 @@ export class FlowViewer extends BaseViewer {
           rowPart(
             { class: id === info.token ? "tl-on" : "" },
             tokenElement(name),
-            cell(short(before)),
-            changed && cell(short(after)),
+            cell(percentText(before)),
+            changed && cell(percentText(after)),
           ),
         ),
       ),

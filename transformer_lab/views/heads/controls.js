@@ -1,60 +1,8 @@
-// The controls of the heads: one step to the next head, what is hidden, what the numbers are.
+// The controls of the maps: what is hidden, what the numbers are, in which colours.
 
 import { COLOUR_MAPS, headColour } from "../shared/colours.js";
-import { button, checkbox, menu, radioGroup } from "../shared/controls.js";
+import { button, checkbox, menu } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
-import { headTag } from "../shared/map_sentences.js";
-
-/**
- * ◀ L5H3 ▶: one head back, or on, through all layers.
- * @param {{layer: number, head: number, kind: {layers: number, heads: number}}} state
- * @param {(layer: number, head: number) => void} choose
- */
-export function headStepper(state, choose) {
-  const go = (by) => {
-    const { layers, heads } = state.kind;
-    const at = (state.layer * heads + state.head + by + layers * heads) % (layers * heads);
-    choose(Math.floor(at / heads), at % heads);
-  };
-  const back = button("◀", "head-back", "Previous head", () => go(-1));
-  const on = button("▶", "head-on", "Next head", () => go(1));
-  const name = element("span.tl-here#here");
-  return {
-    root: element("span.tl-step", { role: "group", "aria-label": "Head" }, back, name, on),
-    show() {
-      name.textContent = headTag(state.layer, state.head);
-      name.title = `Layer ${state.layer}, head ${state.head}`;
-      back.disabled = on.disabled = state.kind.layers * state.kind.heads < 2;
-    },
-  };
-}
-
-/** The kinds of attention, where there are several. @param {(kind: string) => void} choose */
-export function kindChoice(choose) {
-  const root = element("span.tl-kinds");
-  let [names, group] = ["", null];
-  return {
-    root,
-    /** @param {Record<string, any>} kinds @param {string} chosen */
-    show(kinds, chosen) {
-      const all = Object.keys(kinds);
-      root.hidden = all.length < 2;
-      if (!root.hidden && names !== all.join()) {
-        names = all.join();
-        group = radioGroup({
-          label: "Attention",
-          part: "kind",
-          quiet: true,
-          chosen,
-          choose,
-          choices: all.map((value) => ({ value, text: value })),
-        });
-        root.replaceChildren(group.root);
-      }
-      group?.set(chosen);
-    },
-  };
-}
 
 /** What is hidden, what the numbers are, in which colours. @param {import("./state.js").HeadState} state */
 export function viewControls(state) {

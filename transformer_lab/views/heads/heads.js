@@ -2,7 +2,8 @@
 // that has them gives the weights, and hears what the reader does.
 
 import { largest } from "../shared/attention.js";
-import { headStepper, viewControls } from "./controls.js";
+import { viewControls } from "./controls.js";
+import { headChoice } from "../shared/controls.js";
 import { HeadsPanel, SharedPlace } from "./heads_panel.js";
 import { Readout } from "./readout.js";
 import { Between, rowsWithin, whyNotBetween } from "./between.js";
@@ -27,8 +28,7 @@ import { drawnOf } from "./pyramid.js";
 import { highest, median, scaleEnd } from "./scale.js";
 import { Superseded, Waiting } from "../shared/requests.js";
 import { hasFixedHeight } from "../shared/screen.js";
-import { headTag } from "../shared/map_sentences.js";
-import { percentText } from "../shared/messages.js";
+import { headTag, percentText } from "../shared/messages.js";
 import { Thumbnails } from "../shared/thumbnails.js";
 
 const FADES = 160; // ms
@@ -83,7 +83,7 @@ export class Heads {
     this.readout = new Readout();
     this.flag = element("p.tl-flag#flag", { hidden: true });
     this.note = element("p.tl-hint#note");
-    this.stepper = headStepper(state, (layer, head) => state.set({ layer, head }));
+    this.choice = headChoice(state, (place) => state.set(place));
     this.viewControls = viewControls(state);
     this.answer = element("div.tl-answer", this.readout.sentence);
     const on = { hover: (spot) => this.point(spot), pick: (spot) => this.#picked(spot) };
@@ -271,7 +271,7 @@ export class Heads {
   async refresh() {
     const turn = ++this.turn;
     const { kindName, layer, head } = this.state;
-    this.stepper.show();
+    this.choice.show();
     this.thumbnails.choose(layer, head);
     const ended = this.waiting.begin(`Fetching layer ${layer}, head ${head} …`);
     let weights;
@@ -350,7 +350,7 @@ export class Heads {
     const { options, valueWeighted, block, kind } = state;
     const smallTable = colourTable(options.colours ?? "default", shell.theme);
     const table = maps.signed ? colourTable("diverging", shell.theme) : smallTable;
-    this.stepper.show();
+    this.choice.show();
     this.viewControls.show();
     this.signed = maps.signed;
     this.rowOf = this.rowsOf(this.weightsHere);

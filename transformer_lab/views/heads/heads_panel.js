@@ -1,7 +1,6 @@
 // Every head, small, and what else shows all of them: one panel with a face for each.
 
-import { radioGroup, button } from "../shared/controls.js";
-import { kindChoice } from "./controls.js";
+import { kindChoice, putAnew, radioGroup } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { Room } from "../shared/screen.js";
 
@@ -19,24 +18,21 @@ export class HeadsPanel {
     this.state = state;
     this.thumbnails = thumbnails;
     this.count = element("span.tl-quiet");
-    this.faceChoice = element("span.tl-faces");
-    this.kindChoice = kindChoice((kind) => state.changeKind(kind));
+    this.kindBox = element("div");
     this.gridBox = element("div.tl-grid-box", thumbnails.root);
     this.note = element("p.tl-hint#grid-note");
     this.below = element("div.tl-heads-below", this.note);
+    this.heading = element("p.tl-heading", element("b", "Heads"), " ", this.count);
     this.root = element(
       "section.tl-panel.tl-panel-heads",
-      { "aria-label": "Every head" },
-      element("p.tl-heading", element("b", "Heads"), " ", this.count, this.faceChoice),
-      this.kindChoice.root,
+      { "aria-label": "Heads" },
+      this.heading,
+      this.kindBox,
       this.gridBox,
       this.below,
     );
-    this.room = new Room(
-      this.gridBox,
-      [this.root, this.kindChoice.root, this.below],
-      shell.signal,
-      () => shell.redraw(),
+    this.room = new Room(this.gridBox, [this.root, this.kindBox, this.below], shell.signal, () =>
+      shell.redraw(),
     );
     /** @type {Face[]} */
     this.faces = [{ name: "grid", root: this.gridBox }];
@@ -55,7 +51,7 @@ export class HeadsPanel {
       chosen: this.face,
       choose: (heads) => this.state.option({ heads }),
     });
-    this.faceChoice.replaceChildren(this.faceGroup.root);
+    this.heading.append(this.faceGroup.root);
     this.showFace();
   }
 
@@ -104,7 +100,9 @@ export class HeadsPanel {
     const { kinds, kindName, kind } = this.state;
     this.count.textContent = `${kind.layers} × ${kind.heads}`;
     this.count.title = `${kind.layers} ${kind.layers === 1 ? "layer" : "layers"} down, ${kind.heads} ${kind.heads === 1 ? "head" : "heads"} across`;
-    this.kindChoice.show(kinds, kindName);
+    putAnew(this.kindBox, [
+      kindChoice(kinds, kindName, (kind) => this.state.changeKind(kind)).root,
+    ]);
   }
 }
 
@@ -120,21 +118,29 @@ export class SharedPlace {
     this.state = state;
     this.panels = panels;
     this.headsPanel = headsPanel;
-    const to = (show, title) =>
-      button(show, `show-${show}`, title, () => {
+    this.lines = lines;
+    this.map = map;
+    this.group = radioGroup({
+      label: "In this place",
+      part: "show",
+      quiet: true,
+      chosen: "map",
+      choices: ["map", "lines"].map((value) => ({ value, text: value })),
+      choose: (show) => {
         state.option({ show });
         this.show();
-        (show === "map" ? toLines : toMap).focus();
-      });
-    const toMap = to("map", "Show the map in this place");
-    const toLines = to("lines", "Show attention as lines, in this place");
-    for (const made of [toMap, toLines]) made.className = "tl-link tl-switch";
-    lines.heading.append(toMap);
-    map.heading.append(toLines);
+        this.group.focus();
+      },
+    });
+    this.group.root.classList.add("tl-switch");
   }
 
   show() {
-    this.panels.classList.toggle("tl-lines-on", this.state.options.show === "lines");
+    const lines = this.state.options.show === "lines";
+    this.panels.classList.toggle("tl-lines-on", lines);
+    this.group.set(lines ? "lines" : "map");
+    const { heading } = lines ? this.lines : this.map;
+    if (this.group.root.parentElement !== heading) heading.append(this.group.root);
     this.headsPanel.showFace();
   }
 }

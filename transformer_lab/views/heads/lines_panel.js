@@ -5,7 +5,7 @@ import { radioGroup } from "../shared/controls.js";
 import { element, say } from "../shared/dom.js";
 import { lineFilter } from "./controls.js";
 import { columnLines, isLong, lineScene, LineView, strongestScene } from "./lines.js";
-import { headTag } from "../shared/map_sentences.js";
+import { headTag } from "../shared/messages.js";
 import { Room } from "../shared/screen.js";
 
 /**

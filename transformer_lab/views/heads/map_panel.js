@@ -137,7 +137,7 @@ export class MapPanel {
     this.busy = element("div.tl-busy#busy", { hidden: true });
     this.title = element("b#map-title", "Map");
     this.zoomButtons = element(
-      "span.tl-step",
+      "span.tl-joined",
       { role: "group", "aria-label": "Zoom" },
       button("−", "zoom-out", "Farther (−)", () => this.zoom(STEP)),
       button("+", "zoom-in", "Nearer (+)", () => this.zoom(1 / STEP)),

@@ -1,7 +1,8 @@
 // The view as one PNG: what is on view of every head, lines and maps side by side, with title and sentence.
 
 import { canvasSize, sheet } from "../shared/sheet.js";
-import { headTag, TO_NOTHING } from "../shared/map_sentences.js";
+import { TO_NOTHING } from "../shared/map_sentences.js";
+import { headTag } from "../shared/messages.js";
 
 const TOKENS_ROOM = 110; // on both sides of the lines
 
@@ -66,6 +67,6 @@ export function picture(heads, more = []) {
     sentence: `${heads.readout.text}${heads.flag.hidden ? "" : ` ${heads.flag.textContent}`}`,
     inks,
     width: Infinity,
-    parts: [{ title: "Every head", thumbnails }, { title: "", part: linesPart(heads) }, ...maps],
+    parts: [{ title: "Heads", thumbnails }, { title: "", part: linesPart(heads) }, ...maps],
   });
 }

@@ -5,8 +5,8 @@ import { button } from "../shared/controls.js";
 import { drawnOf } from "./pyramid.js";
 import { element, listen } from "../shared/dom.js";
 import { MatrixMap, valueIn } from "../marks/matrix.js";
-import { short, changeText } from "../shared/messages.js";
-import { headTag, TO_NOTHING } from "../shared/map_sentences.js";
+import { changeText, headTag, short } from "../shared/messages.js";
+import { TO_NOTHING } from "../shared/map_sentences.js";
 
 const MOST_PINS = 4; // as Python's
 const FULL = `${MOST_PINS} heads are pinned, as many as stand side by side: unpin one first`;

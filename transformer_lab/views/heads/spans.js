@@ -264,7 +264,6 @@ export class Spans {
     this.opener.hidden = Boolean(kind.over);
     this.opener.setAttribute("aria-expanded", String(shown));
     this.root.hidden = !shown;
-    this.root.closest(".tl-screen")?.classList.toggle("tl-spanned", shown);
     if (!shown) return;
     if (this.listed !== kind) this.#list(kind);
     this.which.root.hidden = !kind.same;

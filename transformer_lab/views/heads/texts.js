@@ -5,7 +5,7 @@ import { button, menu } from "../shared/controls.js";
 import { element, hearOf, taken, listen } from "../shared/dom.js";
 import { Plot, nearestIndex } from "../shared/plot.js";
 import { Superseded } from "../shared/requests.js";
-import { short } from "../shared/messages.js";
+import { fixed } from "../shared/messages.js";
 
 const PROFILE_HEIGHT = 150;
 const TEXT_BYTES = ["_maps", "_norms", "_thumbs"]; // what draws anew comes last
@@ -55,11 +55,11 @@ export class Texts {
       this.choose(open[(open.indexOf(String(model.get("text"))) + by + open.length) % open.length]);
     };
     this.picker = element(
-      "span.tl-step.tl-texts",
+      "span.tl-joined.tl-texts",
       { role: "group", "aria-label": "Text" },
-      button("◀", "text-back", "The text before", step(-1)),
+      button("◀", "text-back", "Previous text", step(-1)),
       this.menu.root,
-      button("▶", "text-on", "The next text", step(1)),
+      button("▶", "text-on", "Next text", step(1)),
     );
     this.why = element(
       "p.tl-hint#texts-note",
@@ -249,8 +249,8 @@ export class Texts {
     const told =
       i < 0
         ? ""
-        : `${distanceName(distances[i])}: ${short(mean[i])} ± ${short(spread[i])}; keys shuffled: ${short(shuffled[i])}`;
-    this.number.textContent = told || "point at the curve for its numbers";
+        : `${distanceName(distances[i])}: ${fixed(mean[i])} ± ${fixed(spread[i])}; keys shuffled: ${fixed(shuffled[i])}`;
+    this.number.textContent = told || "hover over the curve for its numbers";
     this.canvas.ariaLabel = `Weight by distance. ${profile.said} ${told} Left and right arrows move.`;
     this.#fit(before);
   }

@@ -65,11 +65,12 @@ export class HeadViewer {
     heads.panels.classList.add("tl-three");
     const controls = element(
       "div.tl-tools",
-      heads.stepper.root,
+      heads.choice.root,
       texts?.picker,
       spans?.opener,
       element("span.tl-push"),
       heads.viewControls.roots,
+      spans?.root,
     );
     shell.root.append(
       element(
@@ -79,7 +80,6 @@ export class HeadViewer {
         texts?.why,
         shell.message,
         heads.answer,
-        spans?.root,
         heads.panels,
         texts?.panel,
         controls,

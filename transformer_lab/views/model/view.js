@@ -6,7 +6,7 @@ import { carriesModel } from "../pages/page_model.js";
 import { Answers } from "../shared/answers.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable, headColour, PALETTE } from "../shared/colours.js";
-import { button, putAnew, radioGroup, slider, stepped } from "../shared/controls.js";
+import { button, headChoice, kindChoice, putAnew, radioGroup, slider } from "../shared/controls.js";
 import {
   barPart,
   element,
@@ -23,7 +23,7 @@ import {
 } from "../shared/dom.js";
 import { numbersOf } from "../shared/files.js";
 import { linked } from "../shared/linked.js";
-import { firstCapital, fixed, messages, percentText } from "../shared/messages.js";
+import { fixed, messages, percentText } from "../shared/messages.js";
 import { Clock, crossFade, glide, travel } from "../shared/motion.js";
 import { NumberMap } from "../shared/number_map.js";
 import { Requests } from "../shared/requests.js";
@@ -298,6 +298,7 @@ export class ModelViewer extends BaseViewer {
     this.answersTitle = element("b");
     this.answersTable = element("table.tl-answers#answers");
     this.card = element("div.tl-row#card");
+    this.choice = headChoice(this, (place) => this.shell.set(place), this.words("head"));
     this.edgeLine = element("div.tl-row#edge");
     this.editsBar = element("div.tl-row.tl-edits#edits");
     this.strongest = element("table.tl-strongest#strongest");
@@ -311,7 +312,7 @@ export class ModelViewer extends BaseViewer {
       element(
         "div.tl-transport",
         this.playButton,
-        element("span.tl-step", this.back, this.on),
+        element("span.tl-joined", this.back, this.on),
         this.bar.root,
         this.speeds.root,
       ),
@@ -592,8 +593,10 @@ export class ModelViewer extends BaseViewer {
     Object.assign(this.pager.firstElementChild, { disabled: !before });
     Object.assign(this.pager.lastElementChild, { disabled: !after });
     say(this.where, this.words("window", { from, to: to - 1, all: stacks[main].length }));
+    const without = this.found.steps.filter(({ what }) => what === "none");
     const notes = [
       this.words("legend", {
+        without: without.map(({ layer }) => layer).join(", ") || null,
         part: this.found.steps.some(({ what }) => what === "MLP")
           ? "MLP"
           : this.found.steps.some(({ what }) => what === "block")
@@ -794,38 +797,12 @@ export class ModelViewer extends BaseViewer {
     const { off, cut } = this.#edits;
     const able = (made, on = true) => Object.assign(made, { disabled: !on });
     const large = this.kind.queries * this.kind.keys > MOST_CELLS;
-    const kinds = Object.keys(model.get("_kinds"));
     const isOpen = (what) => ({ open: this.unfolded?.what === what, layer });
     const dot = element("span.tl-dot", { style: `background:${headColour(head)}` });
+    this.choice.show();
     putAnew(this.card, [
-      ...(kinds.length > 1
-        ? [
-            radioGroup({
-              label: "",
-              quiet: true,
-              part: "kind",
-              choices: kinds.map((value) => ({ value, text: value })),
-              chosen: model.get("kind"),
-              choose: (kind) => this.changeKind(kind),
-            }).root,
-          ]
-        : []),
-      stepped({
-        label: firstCapital(this.words("layer", { layer: "" }).trim()),
-        part: "layer",
-        count: this.kind.layers,
-        chosen: layer,
-        text: String,
-        choose: (to) => shell.set({ layer: to }),
-      }),
-      stepped({
-        label: this.words("head"),
-        part: "head",
-        count: this.kind.heads,
-        chosen: head,
-        text: String,
-        choose: (to) => shell.set({ head: to }),
-      }),
+      kindChoice(model.get("_kinds"), model.get("kind"), (kind) => this.changeKind(kind)).root,
+      this.choice.root,
       dot,
       able(
         button(this.words("off", { off: this.#isMade(off), layer, head }), "off", () =>

@@ -4,7 +4,8 @@ import { asSentence } from "../shared/messages.js";
 import { button } from "../shared/controls.js";
 import { element, hearChanges } from "../shared/dom.js";
 import { inPageLine } from "./in_page_line.js";
-import { Requests, Superseded, Waiting } from "../shared/requests.js";
+import { Requests, Superseded } from "../shared/requests.js";
+import { Task } from "../shared/task.js";
 
 const LINE_HIGH = 18; // px
 
@@ -39,12 +40,15 @@ export class AskRow {
     this.requests = new Requests(model, signal);
     this.both = model.get("_carried").kind === "encoder-decoder";
     this.sides = model.get("_carried").sides.map((side, i) => this.#side(side, i));
-    this.run = button("Run", "run", "Run the model on this text (Enter)", () => this.#run());
+    this.run = button("Run", "run", "Run the model on this text (Enter)", () => {});
+    this.reading = new Task(
+      this.run,
+      (goes, stopped) => this.#run(goes, stopped),
+      () => this.reading.label("Run"),
+    );
     this.run.classList.add("tl-main");
     this.message = element("p.tl-message#ask-message", { role: "alert", hidden: true });
     this.unread = element("p.tl-hint#unread", { role: "status", hidden: true });
-    this.busy = element("p.tl-hint#ask-busy", { role: "status", hidden: true });
-    this.waiting = new Waiting(this.busy);
     this.root = element(
       "div.tl-ask-row#ask",
       element(
@@ -53,7 +57,7 @@ export class AskRow {
         this.run,
       ),
       this.message,
-      this.busy,
+      this.reading.root,
       this.unread,
       inPageLine(model, signal),
       weightsLine(model),
@@ -73,7 +77,7 @@ export class AskRow {
         title: "Type a text, press Enter",
         input: () => this.#grow(),
       });
-      runByEnter(area, () => this.#run());
+      runByEnter(area, () => this.reading.start());
       return area;
     };
     const number = i ? `-${i}` : "";
@@ -102,22 +106,21 @@ export class AskRow {
     return target.value;
   }
 
-  async #run() {
+  /** @param {import("../shared/task.js").Goes} goes @param {AbortSignal} stopped */
+  async #run(goes, stopped) {
     const kept = this.model.get("_carried").sides;
     const sides = this.sides.map((side, i) => ({
       name: side.name,
       text: side.text.value,
       target: this.#targetOf(side, kept[i]),
     }));
-    const ended = this.waiting.begin("Reading …", "The model in this page is still at work.");
+    goes("Reading …");
+    stopped.addEventListener("abort", () => this.model.send({ type: "stop" }));
     try {
       await this.requests.ask({ type: "run", sides });
       this.#say("");
     } catch (error) {
-      if (!(error instanceof Superseded)) this.#say(asSentence(error));
-    } finally {
-      ended();
-      this.waiting.say("");
+      if (!stopped.aborted && !(error instanceof Superseded)) this.#say(asSentence(error));
     }
   }
 

@@ -65,6 +65,8 @@ export class PageModel {
   }
 
   send(message) {
+    if (message.type === "stop")
+      return void this.started?.then(({ engine }) => engine.stopReading()).catch(() => {});
     if (!Object.hasOwn(this.answers, message.type)) return this.page.send(message);
     const { request } = message;
     this.inTurn(() => this.answers[message.type](this, message)).then(

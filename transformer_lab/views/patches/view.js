@@ -235,8 +235,8 @@ export class PatchViewer extends OverlayViewer {
       part: "tool",
       chosen: this.tool,
       choices: [
-        { value: "look", text: "attends from there" },
-        { value: "cut", text: "cuts the edge to there" },
+        { value: "look", text: "look", name: "A click chooses the position that attends" },
+        { value: "cut", text: "✂ cut", name: "A click cuts the edge to that position" },
       ],
       choose: (tool) => {
         this.tool = tool;
@@ -276,8 +276,9 @@ export class PatchViewer extends OverlayViewer {
         ),
         panelPart(
           "heads",
-          "Every head",
+          "Heads",
           "layer ↓ head →, each to its own largest weight",
+          this.choice.root,
           this.everyBox,
           element("div.tl-trials", this.trials.try),
           this.trials.task.root,

@@ -35,7 +35,7 @@ export class Asking {
     const go = button("Compare", "compare", () => this.#ask());
     const hint = element(
       "p.tl-hint",
-      "Leave both tokens empty to compare what is likeliest after each prompt. A space before a word is part of its token.",
+      "Leave both tokens empty to compare what is most likely after each prompt. A space before a word is part of its token.",
     );
     this.root = popover(
       "Prompts and metric",

@@ -1,7 +1,6 @@
 // The controls of a PositionView: the scheme, its sizes, the test, and which head of a model.
 
-import { headColour } from "../shared/colours.js";
-import { button, checkbox, radioGroup, slider } from "../shared/controls.js";
+import { button, checkbox, headChoice, radioGroup, slider } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { sayPositions } from "./scheme.js";
 import { known, SCHEMES } from "./schemes.js";
@@ -74,7 +73,9 @@ export class PositionControls {
       "Whether each word attends to earlier ones only",
       (causal) => set({ causal }),
     );
-    this.headBar = element("div.tl-row");
+    /** The head on view, where heads differ. */
+    this.at = { layer: 0, head: 0, kind: { layers: 0, heads: 1 } };
+    this.choice = headChoice(this.at, set);
   }
 
   /** @param {import("./view.js").Now} now */
@@ -102,7 +103,7 @@ export class PositionControls {
     this.tests.set(state.test);
     this.causal.set(facts.causal);
     this.causal.root.hidden = Boolean(own || measured);
-    this.#headChips(state, facts, shown);
+    this.#chooseHead(state, facts, shown);
     const { name } = state.given;
     const notes = [];
     if (name && own) notes.push(`The sizes are those of ${name}.`);
@@ -114,33 +115,13 @@ export class PositionControls {
     this.note.textContent = notes.filter(Boolean).join(" ");
   }
 
-  /** Chips for the head that is shown, where heads differ. */
-  #headChips(state, facts, shown) {
+  /** Which head is shown, where heads differ. */
+  #chooseHead(state, facts, shown) {
     const heads = facts.measured || shown.per_head ? facts.heads : 0;
     const layers = facts.measured ? state.given.layers : 0;
-    const shape = JSON.stringify([heads, layers, this.shell.theme]);
-    if (shape !== this.chipShape) {
-      this.chipShape = shape;
-      const chips = (count, label, name) =>
-        radioGroup({
-          label,
-          part: name,
-          chosen: 0,
-          choices: Array.from({ length: count }, (_, i) => ({
-            value: i,
-            text: String(i),
-            name: `${label} ${i}`,
-            colour: name === "head" ? headColour(i) : undefined,
-          })),
-          choose: (value) => this.shell.set({ [name]: value }),
-        });
-      this.layerChips = layers > 1 ? chips(layers, "Layer", "layer") : null;
-      this.headChips = heads > 1 ? chips(heads, "Head", "head") : null;
-      this.headBar.replaceChildren(
-        ...[this.layerChips, this.headChips].filter(Boolean).map(({ root }) => root),
-      );
-    }
-    this.layerChips?.set(Math.min(state.layer, layers - 1));
-    this.headChips?.set(facts.head);
+    const layer = Math.min(state.layer, Math.max(0, layers - 1));
+    Object.assign(this.at, { layer, head: facts.head, kind: { layers, heads } });
+    this.choice.root.hidden = heads * (layers || 1) < 2;
+    this.choice.show();
   }
 }

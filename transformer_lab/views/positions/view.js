@@ -117,7 +117,7 @@ export class PositionViewer extends BaseViewer {
           "What changes",
           heading(change.title),
           element("div.tl-row", controls.tests.root, controls.shift.root, controls.again),
-          element("div.tl-row", controls.causal.root, controls.headBar),
+          element("div.tl-row", controls.causal.root, controls.choice.root),
           change.pair.box,
         ),
       ),

@@ -5,7 +5,7 @@ import { bytesOf, typed } from "../shared/codecs.js";
 import { entry, inkOn } from "../shared/colours.js";
 import { element, tokenElement, barPart, tableParts, rowPart, listen } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
-import { short, around, cosineText, sizeText, SLOT } from "../shared/messages.js";
+import { around, cosineText, percentText, sizeText, SLOT } from "../shared/messages.js";
 
 export const LENS_COLUMNS = 16; // tokens in one block, as in data.py
 const NARROWEST = 62; // pixels of a column
@@ -208,7 +208,7 @@ function lensCell(store, row, token, table) {
       style: `background:${entry(table, at)};color:${inkOn(table, at)}`,
     },
     element("span.tl-word", tokenElement(top.name)),
-    element("span.tl-weight", short(top.probability)),
+    element("span.tl-weight", percentText(top.probability)),
   );
 }
 

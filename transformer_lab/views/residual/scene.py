@@ -11,7 +11,7 @@ from ...analysis.circuits import BlockShare, LogitLens
 from ..marks.scene import Axis, Bars, Mark, Matrix, Note, Panel, Scene
 from ..shared.codecs import shown_token
 from ..shared.exports import Array, Numbers
-from ..shared.messages import Messages, short
+from ..shared.messages import Messages, percent
 
 LENS_TOKENS = 12
 
@@ -104,7 +104,7 @@ def _lens(
     names = [[shown_token(name) for name, _ in line] for line in best]
     cells = [
         [
-            f"{name if len(name) <= 9 else name[:8] + '…'} {short(p)}"
+            f"{name if len(name) <= 9 else name[:8] + '…'} {percent(p)}"
             for name, (_, p) in zip(*line, strict=True)
         ]
         for line in zip(names, best, strict=True)

@@ -4,7 +4,7 @@ import { mounted } from "../shared/mounted.js";
 import { aliveStream } from "./alive.js";
 import { floatsOf, linearLegend } from "../shared/shell.js";
 import { colourTable } from "../shared/colours.js";
-import { button, radioGroup } from "../shared/controls.js";
+import { button, radioGroup, stepped } from "../shared/controls.js";
 import {
   element,
   hearChanges,
@@ -329,15 +329,12 @@ export class ResidualViewer extends BaseViewer {
           kind,
         }),
     });
-    this.layers = radioGroup({
+    this.layers = stepped({
       label: say("layers"),
       part: "layer",
-      choices: Array.from({ length: layers }, (_, i) => ({
-        value: i,
-        text: String(i),
-        name: say("layer", { layer: i }),
-      })),
+      count: layers,
       chosen: this.row - 1,
+      text: String,
       choose: (layer) => this.shell.set({ layer }),
     });
     this.controlBar.replaceChildren(...(names.length > 1 ? [streams.root] : []), this.layers.root);
@@ -565,7 +562,7 @@ export class ResidualViewer extends BaseViewer {
       token === null ? null : { row: this.hoverRow, column: token },
       chosen === null ? null : { row: null, column: chosen },
     );
-    this.layers.set(this.model.get("layer"));
+    this.layers.show(this.model.get("layer"));
     if (stream.lens) this.lens.mark(token, row, chosen);
     this.#tell(profile);
     this.root.classList.toggle("tl-locked", chosen !== null);

@@ -17,9 +17,8 @@ import {
 } from "../shared/dom.js";
 import { lossSeries, Plot } from "../shared/plot.js";
 import { Superseded } from "../shared/requests.js";
-import { messages } from "../shared/messages.js";
+import { headTag, messages } from "../shared/messages.js";
 import runMessages from "./messages.json" with { type: "json" };
-import { headTag } from "../shared/map_sentences.js";
 
 const PLAY_EVERY = 160; // ms
 const KEPT_STEPS_BYTES = 48 << 20;
@@ -199,7 +198,7 @@ export class Scrubber {
         element(
           "section.tl-panel",
           { "aria-label": "Scores of the heads" },
-          titled("Every head", this.courseHint, this.measureMenu.root),
+          titled("Scores during training", this.courseHint, this.measureMenu.root),
           this.course,
         ),
         element(

@@ -149,7 +149,7 @@ class TrainingViewer extends BaseViewer {
     const { loss, course, viewer } = this.scrubber;
     const heads = viewer
       ? [
-          { thumbnails: viewer.heads.thumbnails, title: "Every head" },
+          { thumbnails: viewer.heads.thumbnails, title: "Heads" },
           { canvas: viewer.heads.mapPanel.canvas, title: "The chosen head" },
         ]
       : [];

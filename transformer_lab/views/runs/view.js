@@ -57,7 +57,7 @@ class RunViewer extends BaseViewer {
     return [
       { canvas: loss, title: "Loss" },
       { canvas: course, title: this.scrubber.measure },
-      { thumbnails: viewer?.heads.thumbnails, title: "Every head" },
+      { thumbnails: viewer?.heads.thumbnails, title: "Heads" },
       {
         canvas: viewer?.heads.mapPanel.canvas,
         title: `Layer ${this.scrubber.layer}, head ${this.scrubber.head}`,

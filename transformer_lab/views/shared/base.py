@@ -13,12 +13,14 @@ import anywidget
 import traitlets as t
 
 from ...files.random_weights import caution
+from ...text_model import SHIPPED
 from ..pages import export
 from . import exports
 from .codecs import shown_text
 from .colours import colour_variables
 from .embedded_model import Answer, EmbeddedModel
 from .figures import png_of
+from .messages import messages
 from .modules import VIEWS, join_modules
 
 if TYPE_CHECKING:
@@ -103,6 +105,8 @@ class View(anywidget.AnyWidget):
     def _call(self, title: str, of: Sequence[Any]) -> None:
         """The first line of the view, of its page and of its picture."""
         self._subjects_given = tuple(of)
+        if title.split(" · ")[0] == SHIPPED:
+            title = title.replace(SHIPPED, messages("shared")("shipped"), 1)
         self._caution = caution(*of)
         self._title = shown_text(" · ".join(filter(None, (self._caution, title))))
         self._publish(_title=self._title, _how=self._computed())

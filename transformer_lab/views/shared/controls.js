@@ -1,6 +1,7 @@
 // Controls: chips of which one is chosen, switches and buttons, all for keyboard and screen reader.
 
 import { element, taken } from "./dom.js";
+import { headTag } from "./messages.js";
 
 /**
  * A group of which one is chosen: one Tab stop, arrow keys choose.
@@ -34,7 +35,7 @@ export function radioGroup({ label, choices, chosen, choose, part, quiet }) {
     );
     return chip;
   });
-  group.append(...chips);
+  group.append(element("span.tl-joined", chips));
   group.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     const jump = { Home: 0, End: choices.length - 1 }[event.key];
@@ -48,6 +49,7 @@ export function radioGroup({ label, choices, chosen, choose, part, quiet }) {
   });
   return {
     root: group,
+    focus: () => chips.find((chip) => chip.tabIndex === 0)?.focus(),
     /** @param {T} value */
     set(value) {
       chips.forEach((chip, i) => {
@@ -143,32 +145,90 @@ const IN_MENU = 256; // of more, those around the chosen one
  * @param {number} of.chosen
  * @param {(at: number) => string} of.text
  * @param {(at: number) => void} of.choose
+ * @param {boolean} [of.around] whether the first follows the last
  */
-export function stepped({ label, part, count, chosen, text, choose }) {
-  const from = Math.max(0, Math.min(count - IN_MENU, chosen - IN_MENU / 2));
-  const choices = Array.from({ length: Math.min(IN_MENU, count) }, (_, i) => ({
-    value: String(from + i),
-    text: text(from + i),
-  }));
-  const select = menu(`The ${part}`, part, choices, (value) => choose(Number(value)));
-  select.set(String(chosen));
-  const step = (sign, by) => {
-    const made = button(
-      sign,
-      `${part}-${by < 0 ? "back" : "on"}`,
-      `${by < 0 ? "Previous" : "Next"} ${part}`,
-      () => choose(chosen + by),
+export function stepped({ label, part, count, chosen, text, choose, around = false }) {
+  let [at, all] = [chosen, count];
+  const select = menu(`The ${part}`, part, [], (value) => choose(Number(value))).root;
+  const step = (sign, by, name) =>
+    button(sign, `${part}-${name}`, `${by < 0 ? "Previous" : "Next"} ${part}`, () =>
+      choose((at = (at + by + all) % all)),
     );
-    made.disabled = chosen + by < 0 || chosen + by >= count;
-    return made;
+  const [back, on] = [step("◀", -1, "back"), step("▶", 1, "on")];
+  let written = "";
+  /** @param {number} now @param {number} [of] */
+  const show = (now, of = all) => {
+    [at, all] = [now, of];
+    const from = Math.max(0, Math.min(all - IN_MENU, at - IN_MENU / 2));
+    const names = Array.from({ length: Math.min(IN_MENU, all) }, (_, i) => text(from + i));
+    if (written !== (written = `${from} ${names.join("\n")}`))
+      select.replaceChildren(
+        ...names.map((name, i) => element("option", { value: from + i }, name)),
+      );
+    select.value = String(at);
+    [back.disabled, on.disabled] = around ? [all < 2, all < 2] : [at < 1, at + 1 >= all];
   };
-  return element(
-    "div.tl-group.tl-tokens",
+  show(chosen);
+  const root = element(
+    "div.tl-group",
+    { role: "group", "aria-label": label },
     element("span.tl-label", { "aria-hidden": "true" }, label),
-    step("◀", -1),
-    select.root,
-    step("▶", 1),
+    element("span.tl-joined", back, select, on),
   );
+  return { root, show };
+}
+
+/**
+ * Which head, through all layers; `show` draws what is chosen now.
+ * @param {{layer: number, head: number, kind: {layers: number, heads: number, counts?: number[], headless?: Record<string, string>}}} at
+ *   `counts`: heads of each layer, where they differ; `headless`: layers without; no layers: heads that are alike in all
+ * @param {(place: {layer: number, head: number}) => void} choose
+ * @param {string} [label]
+ */
+export function headChoice(at, choose, label = "Head") {
+  /** @type {{layer: number, head: number}[]} */
+  let places = [];
+  const made = stepped({
+    label,
+    part: "head",
+    count: 0,
+    chosen: 0,
+    around: true,
+    text: (i) => (at.kind.layers ? headTag(places[i].layer, places[i].head) : `H${places[i].head}`),
+    choose: (i) => choose(places[i]),
+  });
+  const show = () => {
+    const { layers, heads, counts, headless } = at.kind;
+    places = Array.from({ length: layers || 1 }, (_, layer) =>
+      Array.from({ length: headless?.[layer] ? 0 : (counts?.[layer] ?? heads) }, (_, head) => ({
+        layer,
+        head,
+      })),
+    ).flat();
+    made.show(
+      places.findIndex(({ layer, head }) => layer === at.layer && head === at.head),
+      places.length,
+    );
+  };
+  return { root: made.root, show };
+}
+
+/**
+ * The kinds of attention, where there are several.
+ * @param {Record<string, any>} kinds
+ * @param {string} chosen
+ * @param {(kind: string) => void} choose
+ */
+export function kindChoice(kinds, chosen, choose) {
+  const made = radioGroup({
+    label: "Attention",
+    part: "kind",
+    chosen,
+    choose,
+    choices: Object.keys(kinds).map((value) => ({ value, text: value })),
+  });
+  made.root.hidden = Object.keys(kinds).length < 2;
+  return made;
 }
 
 /** New children for a bar, with the focus where it was: what had it has been made anew. @param {HTMLElement} bar @param {HTMLElement[]} children */

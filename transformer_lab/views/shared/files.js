@@ -169,8 +169,10 @@ export class SaveMenu {
    * @param {HTMLElement} root of the view
    * @param {import("./requests.js").Requests} requests
    * @param {import("./header.js").HeaderDoes & {say: (text: string) => void}} does
+   * @param {HTMLElement[]} copies buttons that copy something
+   * @param {HTMLElement} copied what was
    */
-  constructor(model, root, requests, does) {
+  constructor(model, root, requests, does, copies, copied) {
     this.model = model;
     this.root = root;
     this.requests = requests;
@@ -179,15 +181,25 @@ export class SaveMenu {
     this.alone = Boolean(model.get("_saved") || does.within);
     const own = ["png", "html", ...(does.numbers ? ["csv", "json"] : [])];
     const kinds = Object.keys(FILE_KINDS).filter((kind) => !this.alone || own.includes(kind));
-    const choices = kinds.map((kind) =>
-      button(FILE_KINDS[kind][0], kind, `${FILE_KINDS[kind][0]}: ${FILE_KINDS[kind][1]}`, () =>
-        this.#save(kind),
+    const choices = [
+      ...copies,
+      ...kinds.map((kind) =>
+        button(FILE_KINDS[kind][0], kind, `${FILE_KINDS[kind][0]}: ${FILE_KINDS[kind][1]}`, () =>
+          this.#save(kind),
+        ),
       ),
-    );
+    ];
     const python = this.alone
       ? [element("p.tl-hint", "SVG and NPZ are made by Python: view.save(path)")]
       : [];
-    this.element = popover("Save", "save", "Save what is on view", ...choices, ...python);
+    this.element = popover(
+      "Save",
+      "save",
+      "Save or copy what is on view",
+      ...choices,
+      ...python,
+      copied,
+    );
     this.element.classList.add("tl-save");
     this.element.addEventListener("keydown", (event) => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];

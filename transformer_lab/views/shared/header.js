@@ -30,7 +30,19 @@ export class Header {
     this.subtitle = element("span.tl-quiet");
     this.copied = element("span.tl-quiet", { role: "status" });
     this.message = element("p.tl-message#message", { role: "alert", hidden: true });
-    this.save = new SaveMenu(model, root, requests, { ...does, say: (text) => this.say(text) });
+    const copies = [
+      button("Copy as Python", "copy", does.copies ?? "Copy what makes this view as Python", () =>
+        this.#copy(),
+      ),
+    ];
+    if (hasAddress(model))
+      copies.push(
+        button("Copy link", "link", "Copy an address that opens this page as you see it", () =>
+          this.#link(),
+        ),
+      );
+    const told = { ...does, say: (/** @type {string} */ text) => this.say(text) };
+    this.save = new SaveMenu(model, root, requests, told, copies, this.copied);
     this.presentation = new Presentation(root, redraw);
     const present = button(
       "Present",
@@ -49,14 +61,6 @@ export class Header {
     this.actions = element(
       "div.tl-actions",
       { hidden: Boolean(does.within) },
-      this.copied,
-      button("Copy as Python", "copy", does.copies ?? "Copy what makes this view as Python", () =>
-        this.#copy(),
-      ),
-      hasAddress(model) &&
-        button("Copy link", "link", "Copy an address that opens this page as you see it", () =>
-          this.#link(),
-        ),
       present,
       this.save.element,
     );

@@ -15,9 +15,6 @@ export function decimalsFor(error) {
   return error > 5e-4 ? 2 : error > 5e-5 ? 3 : 4;
 }
 
-/** A head in few letters. @param {number} layer @param {number} head */
-export const headTag = (layer, head) => `L${layer}H${head}`;
-
 /**
  * @typedef {object} Seen what a sentence is made from
  * @property {string} kind

@@ -82,7 +82,7 @@ export function numbered(tokens, at) {
 }
 
 /** @param {string} text */
-export const firstCapital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
+const firstCapital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 
 /** What an error says, as a sentence. @param {Error} error */
 export const asSentence = ({ message }) => `${firstCapital(message)}.`.replace(/\.\.$/, ".");
@@ -231,3 +231,6 @@ function parseMessage(key, text, place, inside) {
   if (inside) throw new Error(`message ${key}: a brace is open`);
   return nodes;
 }
+
+/** A head in few letters. @param {number} layer @param {number} head */
+export const headTag = (layer, head) => `L${layer}H${head}`;

@@ -3,7 +3,7 @@
 
 import { Answers } from "./answers.js";
 import { bytesOf, typed } from "./codecs.js";
-import { slider } from "./controls.js";
+import { headChoice, slider } from "./controls.js";
 import { twoLines } from "./blend.js";
 import { element, hearChanges, legendPart } from "./dom.js";
 import { linked } from "./linked.js";
@@ -70,6 +70,7 @@ export class OverlayViewer extends BaseViewer {
     this.every = this.heads.canvas;
     this.every.classList.add("tl-every");
     this.everyBox = element("div.tl-every-box", this.heads.root);
+    this.choice = headChoice(this, (place) => this.shell.set({ ...place, ...choosing }));
     this.fade = slider({
       label: over,
       part: "fade",
@@ -83,6 +84,19 @@ export class OverlayViewer extends BaseViewer {
     this.note.hidden = !model.get("_note");
     this.link = linked(model, signal, (spot) => this.heard(spot));
     hearChanges(model, ["selected"], signal, () => this.look());
+  }
+
+  get kind() {
+    const { counts } = this.shape;
+    return { layers: counts.length, heads: this.columns, counts };
+  }
+
+  get layer() {
+    return this.model.get("layer");
+  }
+
+  get head() {
+    return this.model.get("head");
   }
 
   get at() {
@@ -140,6 +154,7 @@ export class OverlayViewer extends BaseViewer {
       },
     });
     heads.choose(at.layer, at.head);
+    this.choice.show();
     heads.pin(also);
   }
 

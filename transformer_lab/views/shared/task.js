@@ -9,19 +9,24 @@ const SEEN_AFTER = 400; // ms
 export class Task {
   /**
    * @param {HTMLButtonElement} button starts it, and stops it
-   * @param {(goes: Goes) => Promise<void>} work
+   * @param {(goes: Goes, stopped: AbortSignal) => Promise<void>} work `stopped` by the reader
    * @param {() => void} changed it began, or ended
    */
   constructor(button, work, changed) {
     this.button = button;
     this.work = work;
     this.changed = changed;
-    /** @type {object | null} */
+    /** @type {AbortController | null} */
     this.turn = null;
     this.bar = element("progress#progress", { "aria-label": "Progress" });
     this.words = element("span", { role: "status" });
     this.root = element("p.tl-hint.tl-task", { hidden: true }, this.bar, this.words);
-    button.addEventListener("click", () => (this.turn ? this.stop() : this.start()));
+    button.addEventListener("click", () => {
+      const { turn } = this;
+      if (turn) this.stop();
+      else this.start();
+      turn?.abort();
+    });
   }
 
   get runs() {
@@ -29,7 +34,7 @@ export class Task {
   }
 
   async start() {
-    const mine = (this.turn = {});
+    const mine = (this.turn = new AbortController());
     const goes = (words, done = 0, of = 0) => {
       if (this.turn !== mine) return false;
       this.words.textContent = words;
@@ -40,7 +45,7 @@ export class Task {
     const seen = setTimeout(() => (this.root.hidden = this.turn !== mine), SEEN_AFTER);
     this.changed();
     try {
-      await this.work(goes);
+      await this.work(goes, mine.signal);
     } finally {
       clearTimeout(seen);
       if (this.turn === mine) this.stop();

@@ -7,7 +7,7 @@ import { button, checkbox, radioGroup } from "../shared/controls.js";
 import { element, panelPart, picturePart, within, listen } from "../shared/dom.js";
 import { pictureTable, weightPixels, largestOf } from "../shared/blend.js";
 import { Trials } from "../shared/trials.js";
-import { fixed, quoted, short } from "../shared/messages.js";
+import { fixed, percentText, quoted } from "../shared/messages.js";
 import { numbersOf } from "../shared/files.js";
 import { blendSound, SoundPicture, weightColumns } from "./sound.js";
 import { halfOf, listenSentence, timeWords, whoWords, saySound } from "./listening.js";
@@ -205,8 +205,9 @@ export class SpectrogramViewer extends OverlayViewer {
         ),
         panelPart(
           "heads",
-          "Every head",
+          "Heads",
           "layer ↓ head →, each to its own largest weight",
+          this.choice.root,
           this.everyBox,
           tryEvery,
           this.trials.task.root,
@@ -375,7 +376,7 @@ export class SpectrogramViewer extends OverlayViewer {
     const readout =
       pointed === null
         ? HINT
-        : `${timeWords(pointed, pointed, sound.step)}: ${short(weights[pointed], 4)} of the weight`;
+        : `${timeWords(pointed, pointed, sound.step)}: ${percentText(weights[pointed], 1)} of the weight`;
     if (this.readout.textContent !== readout) this.readout.textContent = readout;
   }
 

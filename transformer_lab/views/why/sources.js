@@ -13,7 +13,7 @@ import {
 } from "../shared/dom.js";
 import { NumberMap } from "../shared/number_map.js";
 import { partColour } from "./waterfall.js";
-import { fixed, withSign, short } from "../shared/messages.js";
+import { fixed, withSign } from "../shared/messages.js";
 import { sayWhy } from "./cell.js";
 import { largest } from "../shared/attention.js";
 
@@ -228,7 +228,7 @@ export class RowPanel {
         Number.isFinite(cell.scores[k]) ? fixed(cell.scores[k]) : sayWhy("masked"),
         [
           barPart(cell.weights[k] / most, chosen ? "tl-chosen" : "tl-plain"),
-          short(cell.weights[k], 4),
+          fixed(cell.weights[k], 4),
         ],
       );
     });

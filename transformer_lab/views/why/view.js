@@ -3,8 +3,8 @@
 import { mounted } from "../shared/mounted.js";
 import { aliveScores } from "./alive.js";
 import { Answers } from "../shared/answers.js";
-import { colourTable, headColour } from "../shared/colours.js";
-import { putAnew, radioGroup, stepped } from "../shared/controls.js";
+import { colourTable } from "../shared/colours.js";
+import { headChoice, kindChoice, putAnew, radioGroup, stepped } from "../shared/controls.js";
 import {
   element,
   moveOf,
@@ -23,7 +23,6 @@ import { fixed, withSign } from "../shared/messages.js";
 import { BaseViewer } from "../shared/viewer.js";
 
 const KNOWN = 200; // scores that are kept
-const KINDS = { encoder: "Encoder", decoder: "Decoder", cross: "Cross" };
 
 export class WhyViewer extends BaseViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
@@ -103,6 +102,7 @@ export class WhyViewer extends BaseViewer {
     const { root, signal, shell } = this;
     const quiet = (part) => element(`span.tl-quiet#${part}`);
     this.controlBar = element("div.tl-controls");
+    this.choice = headChoice(this, (place) => this.shell.set(place));
     this.note = element("p.tl-hint#note");
     this.rivals = new RowPanel({
       choose: (query, key) => shell.set({ selected: [query, key] }),
@@ -155,44 +155,15 @@ export class WhyViewer extends BaseViewer {
 
   #buildControls() {
     const { shell, model, cell } = this;
-    const names = Object.keys(model.get("_kinds"));
-    const {
-      layers,
-      heads,
-      queries,
-      keys,
-      query_tokens: queryTokens,
-      key_tokens: keyTokens,
-    } = this.kind;
-    const { layer, head, query, key } = cell.info;
-    const counted = (count, name, coloured) =>
-      Array.from({ length: count }, (_, i) => ({
-        value: i,
-        text: String(i),
-        name: `${name} ${i}`,
-        colour: coloured ? headColour(i) : undefined,
-      }));
+    const { queries, keys, query_tokens: queryTokens, key_tokens: keyTokens } = this.kind;
+    const { query, key } = cell.info;
     const group = (label, part, choices, chosen, choose) =>
       radioGroup({ label, part, choices, chosen, choose }).root;
     const controls = [];
-    if (names.length > 1) {
-      controls.push(
-        group(
-          "Attention",
-          "kind",
-          names.map((name) => ({ value: name, text: KINDS[name] ?? name })),
-          model.get("kind"),
-          (name) => this.changeKind(name),
-        ),
-      );
-    }
+    this.choice.show();
     controls.push(
-      group("Layer", "layer", counted(layers, "Layer"), layer, (value) =>
-        shell.set({ layer: value }),
-      ),
-      group("Head", "head", counted(heads, "Head", true), head, (value) =>
-        shell.set({ head: value }),
-      ),
+      kindChoice(model.get("_kinds"), model.get("kind"), (kind) => this.changeKind(kind)).root,
+      this.choice.root,
       stepped({
         label: "Query",
         part: "query",
@@ -200,7 +171,7 @@ export class WhyViewer extends BaseViewer {
         chosen: query,
         text: (at) => `${at} ${queryTokens[at]}`,
         choose: (at) => shell.set({ selected: [at, null] }),
-      }),
+      }).root,
       stepped({
         label: "Key",
         part: "key",
@@ -208,7 +179,7 @@ export class WhyViewer extends BaseViewer {
         chosen: key,
         text: (at) => `${at} ${keyTokens[at]}`,
         choose: (at) => shell.set({ selected: [query, at] }),
-      }),
+      }).root,
     );
     if (cell.info.mean !== null) {
       controls.push(
