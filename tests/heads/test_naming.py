@@ -158,12 +158,12 @@ def test_the_shipped_model():
 def test_a_sentence_holds_the_numbers_and_a_dict_is_json():
     label = heads.label(tl.shipped(), 2, 2)
     sentence = label.sentence
-    assert sentence.startswith("attends to the token after earlier occurrences: .9")
+    assert sentence.startswith("attends to the token after earlier occurrences: 0.9")
     for number in (label.twin, label.second):
-        assert f"{number:.2f}".lstrip("0") in sentence
+        assert f"{number:.2f}" in sentence
     for effect in (label.alone, label.group, label.control):
         assert f"{effect.loss[0]:.2f} → {effect.loss[1]:.2f}" in sentence
-    assert label.short == f"induction {label.score:.2f}".replace("0.", ".")
+    assert label.short == f"induction {label.score:.2f}"
     told = json.loads(json.dumps(label.to_dict()))
     assert told["alone"]["value"] == label.alone.value and told["sentence"] == sentence
     none = heads.label(tl.shipped(), 0, 2)
