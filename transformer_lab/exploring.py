@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .files.waiting import waiting
 from .pictures.image_model import ImageModel
 from .text_model import SHIPPED, TextModel
 from .tokenizers import SPECIAL
+
+if TYPE_CHECKING:
+    from .edits.kinds import Edit
+    from .heads.spans import Span
 
 EXAMPLES = {
     SHIPPED: 'The method "format()" takes a list; the method "',
@@ -62,7 +67,21 @@ def is_at_hand(model: str) -> bool:
     return model in ("shipped", *WHEELS, *PICTURES) or Path(model).is_dir() or is_a_path(model)
 
 
-def explore(model: Any, text: Any = None, target: str | None = None, **options: Any) -> Any:
+def explore(
+    model: Any,
+    text: Any = None,
+    target: str | None = None,
+    *,
+    layer: int | None = None,
+    head: int | None = None,
+    kind: str | None = None,
+    position: int | None = None,
+    edits: Sequence[Edit] = (),
+    a: Span | None = None,
+    b: Span | None = None,
+    pins: Sequence[tuple[int, int]] = (),
+    title: str | None = None,
+) -> Any:
     """Open the Explorer: type a text, look at the heads, switch them off and see the predictions change.
 
     Args:
@@ -71,8 +90,8 @@ def explore(model: Any, text: Any = None, target: str | None = None, **options: 
         text: what it reads; an example that fits the model, if left out. For an ImageModel a
             picture: a path, a PIL image, an array or a tensor.
         target: what an encoder-decoder writes; by default its own greedy answer.
-        options: layer, head, kind, position, edits, a, b, pins and title, as in
-            `tl.views.Explorer`; of a picture layer, head, edits and title.
+        layer, head, kind, position, edits, a, b, pins, title: as in `tl.views.Explorer`; of a
+            picture layer, head, edits and title.
 
     Returns:
         a `tl.views.Explorer`; of a picture a `tl.views.PatchView`.
@@ -80,10 +99,11 @@ def explore(model: Any, text: Any = None, target: str | None = None, **options: 
     Raises:
         ValueError: for what the view does not show: a place that is not there, a text that is empty
             or too long, and of a picture a target, a kind, a position, spans or pins.
-        TypeError: for an option that is not known.
     """
+    options: dict[str, Any] = dict(layer=layer, head=head, edits=edits, title=title)
+    of_texts: dict[str, Any] = dict(kind=kind, position=position, a=a, b=b, pins=pins)
     if isinstance(model, ImageModel):
-        return _explore_image(model, text, target, options)
+        return _explore_image(model, text, target, of_texts, options)
     if not isinstance(model, TextModel):
         raise ValueError(
             f"explore takes a TextModel or an ImageModel, got a {type(model).__name__}; write "
@@ -93,23 +113,24 @@ def explore(model: Any, text: Any = None, target: str | None = None, **options: 
 
     reads = example_text(model) if text is None else text
     with waiting(f"Reading the text with {model.name}"):
-        return Explorer(model, reads, target, **options)
+        return Explorer(model, reads, target, **of_texts, **options)
 
 
-def _explore_image(model: ImageModel, image: Any, target: Any, options: dict[str, Any]) -> Any:
+def _explore_image(
+    model: ImageModel, image: Any, target: Any, of_texts: dict[str, Any], options: dict[str, Any]
+) -> Any:
     from .views import PatchView
 
     if image is None or target is not None:
         raise ValueError(f"{model.name} reads images: give one, and leave out target")
-    edits = options.pop("edits", ())
-    for name in ("kind", "position", "a", "b", "pins"):
-        value = options.pop(name, None)
+    for name, value in of_texts.items():
         if value is not None and value != ():
             raise ValueError(
                 f"an image view has no {name}, got {value!r}; leave it out, and choose the "
                 "attending patch with view.selected"
             )
-    view = PatchView(model, image, **options)
+    edits = options.pop("edits")
+    view = PatchView(model, image, **{k: x for k, x in options.items() if x is not None})
     if edits:
         view.edits = edits
     return view

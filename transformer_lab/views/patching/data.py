@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -30,24 +30,13 @@ class Desks:
         options: what `patching_grid` takes besides.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        clean: Any,
-        corrupted: Any,
-        direction: str,
-        *,
-        sites: str | Sequence[str] | None = None,
-        by: str = "attribution",
-        **options: Any,
-    ):
-        if by not in WAYS:
-            raise EditError(f"by must be one of {', '.join(WAYS)}, got {by!r}")
+    def __init__(self, model: Any, clean: Any, corrupted: Any, direction: str, **options: Any):
+        if options["by"] not in WAYS:
+            raise EditError(f"by must be one of {', '.join(WAYS)}, got {options['by']!r}")
         self.model, self.clean, self.corrupted = model, clean, corrupted
-        self.by, self.sites, self.align = by, sites, options["align"]
-        named = {"metric", "align", "kind", "target", "position", "budget_mib"}
-        self._options = {name: options.pop(name) for name in named & options.keys()}
-        self._options["given"] = options
+        self.by, self.sites = options.pop("by"), options.pop("sites")
+        self.align = options["align"]
+        self._options = options
         self._found: dict[str, tuple[Pair, PatchingGrids]] = {}
         self.pair = self._of(direction)[0]
         self._mark = weights_mark(self.pair.network.module)

@@ -38,13 +38,13 @@ class PatchingView(SelectionView):
     head and the position that are chosen here.
 
     Args:
-        model, clean, corrupted, metric, direction, align: as in `tl.patching_grid`.
+        model, clean, corrupted, metric, direction, align, kind, target, position, budget_mib, given: as
+            in `tl.patching_grid`.
+        sites: as there; by default all of the stream before each layer, what attention and MLP add, z,
+            q, k, v and pattern that the model offers.
+        by: "attribution"; "exact" or "both" measures every cell before it shows any.
         title: by default the model's name.
         link: as in `HeadView`, with the views of the clean prompt.
-        options: what else `tl.patching_grid` takes, but for `progress`: sites (here by default all of
-            the stream before each layer, what attention and MLP add, z, q, k, v and pattern that the
-            model offers), by ("exact" and "both" measure every cell before any is shown), kind,
-            target, position, budget_mib, and further inputs of the model.
 
     Raises:
         EditError: as `tl.patching_grid`, in one sentence.
@@ -68,15 +68,29 @@ class PatchingView(SelectionView):
         corrupted: Any,
         *,
         metric: Any = None,
+        sites: str | Sequence[str] | None = None,
+        by: str = "attribution",
         direction: str = "denoising",
         align: Any = None,
+        kind: str | None = None,
+        target: Any = None,
+        position: int | None = None,
+        budget_mib: float = 512,
         title: str | None = None,
         link: str | None = None,
-        **options: Any,
+        **given: Any,
     ):
-        self._given = options
+        self._given = dict(
+            sites=sites,
+            by=by,
+            kind=kind,
+            target=target,
+            position=position,
+            budget_mib=budget_mib,
+            given=given,
+        )
         self._named, self._linked = title, link
-        desks = Desks(model, clean, corrupted, direction, metric=metric, align=align, **options)
+        desks = Desks(model, clean, corrupted, direction, metric=metric, align=align, **self._given)
         super().__init__(title=self._heading(desks), of=desks.runs())
         self.direction = direction
         self._show(desks, metric)
