@@ -51,7 +51,7 @@ def test_an_edge_that_is_clicked_is_cut_and_the_prediction_answers(page, view):
     assert "is cut; click to put it back" in said(page, "readout")
     rows = page.locator("[data-part=answers] tbody tr")
     after = view.found.answers[0][2]
-    assert rows.first.locator("td").nth(1).inner_text() in (f"{after:.2f}"[1:], "<.01")
+    assert rows.first.locator("td").nth(1).inner_text() in (f"{100 * after:.0f}%", "<1%")
     page.locator("[data-part=restore]").click()
     view.cuts = []
     page.wait_for_function(
