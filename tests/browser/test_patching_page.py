@@ -178,6 +178,7 @@ def test_what_is_copied_makes_the_chosen_cell(open_page):
     page.locator(part("save")).click()
     page.locator(part("copy")).click()
     page.wait_for_selector("[data-copied]")
+    page.keyboard.press("Escape")
     code = page.evaluate("document.querySelector('#tl-root').dataset.copied")
     _, layer, place = page.evaluate("document.querySelector('#tl-root').dataset.cell").split(".")
     model = view._desks.model
