@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from copy import copy
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -91,7 +92,14 @@ class BlockSteps:
 
 
 def block_steps(
-    trace: Trace, layer: int, head: int, position: int, *, kind: str | None = None, batch: int = 0
+    trace: Trace,
+    layer: int,
+    head: int,
+    position: int,
+    *,
+    kind: str | None = None,
+    batch: int = 0,
+    run: Callable[[str, int, int], BlockRun] | None = None,
 ) -> BlockSteps:
     """Every number between the stream before a block and after it, for one token and one head.
 
@@ -100,6 +108,8 @@ def block_steps(
     Args:
         position: which token; −1 is the last.
         kind: "decoder" or "encoder"; by default the trace's first of these.
+        run: of (kind, layer, position), a `block_run` of that block with this position, where one is
+            kept for several.
 
     Raises:
         TraceError: for a layer, head, position or kind that is not there; for a trace that kept no
@@ -119,9 +129,21 @@ def block_steps(
     call, kind, batch = checked_call(trace, layer, head, position, 0, kind, batch)
     if call.value is None:
         raise TraceError("this trace kept no values; use trace(..., keep='all')")
-    (seen,) = _seen(trace, kind, [layer], batch, position)
+    one = range(position, position + 1)
+    made = run(kind, layer, position) if run else block_run(trace, layer, one, kind, batch)
+    seen = made.at(position)
     seen.check_stream(trace, kind, batch)
     return _steps(trace, seen, call, kind, layer, head, batch, position)
+
+
+def block_run(trace: Trace, layer: int, rows: range, kind: str, batch: int = 0) -> BlockRun:
+    """One more run of the model, and what a block did in it with the tokens of `rows`.
+
+    Raises:
+        PartsError: where the model's blocks are not known.
+    """
+    (run,) = _runs(trace, kind, [layer], batch, rows)
+    return run
 
 
 def block_parts(trace: Trace, kind: str) -> dict[int, BlockParts | ValueError]:
@@ -132,7 +154,9 @@ def block_parts(trace: Trace, kind: str) -> dict[int, BlockParts | ValueError]:
     """
     layers, position = list(trace.attending(kind)), trace.shape(kind)[0] - 1
     found: dict[int, BlockParts | ValueError] = {}
-    for layer, seen in zip(layers, _seen(trace, kind, layers, 0, position), strict=True):
+    runs = _runs(trace, kind, layers, 0, range(position, position + 1))
+    for layer, run in zip(layers, runs, strict=True):
+        seen = run.at(position)
         try:
             call, _, _ = checked_call(trace, layer, 0, position, 0, kind, 0)
             z = _z(call, 0, position)[0].flatten()
@@ -154,7 +178,7 @@ def _z(call: Any, batch: int, position: int) -> tuple[Tensor, Tensor]:
 
 def _steps(
     trace: Trace,
-    seen: _Seen,
+    seen: BlockRun,
     call: Any,
     kind: str,
     layer: int,
@@ -191,7 +215,7 @@ def _cross_z(trace: Trace, kind: str, layer: int, batch: int, position: int) -> 
 
 @dataclass
 class _Event:
-    """One linear layer or norm that ran: what it read and gave at the position."""
+    """One linear layer or norm that ran: what it read and gave, [row, width] or at one position."""
 
     module: nn.Module
     turn: int
@@ -220,8 +244,8 @@ class _Sums:
     after: bool
 
 
-def _seen(trace: Trace, kind: str, layers: list[int], batch: int, position: int) -> list[_Seen]:
-    """One more run of the model, and what these blocks did in it at one position."""
+def _runs(trace: Trace, kind: str, layers: list[int], batch: int, rows: range) -> list[BlockRun]:
+    """One more run of the model, and what these blocks did in it."""
     network = trace.network
     blocks = [] if network is None else network.blocks(kind)
     if network is None or not blocks:
@@ -235,20 +259,24 @@ def _seen(trace: Trace, kind: str, layers: list[int], batch: int, position: int)
         )
     single = trace.call(layers[0], kind=kind).query.dtype in (torch.float32, torch.float64)
     room = ROOM if single else ROOM_HALF
-    seen = [_Seen(trace.model_name, layer, blocks[layer], position, room) for layer in layers]
-    with together(no_grad(), hooked(*(one for block in seen for one in block.hooks()))):
+    runs = [BlockRun(trace.model_name, layer, blocks[layer], rows, room) for layer in layers]
+    with together(no_grad(), hooked(*(one for run in runs for one in run.hooks()))):
         network.run(inputs_of(trace, batch))
-    for block in seen:
-        block.end()
-    return seen
+    for run in runs:
+        run.end()
+    return runs
 
 
-class _Seen:
-    """What a block did in a run, at one position."""
+class BlockRun:
+    """What a block did in a run, with some of its tokens; `at` gives what it did with one."""
 
-    def __init__(self, name: str, layer: int, block: nn.Module, position: int, room: float):
+    stream: Tensor  # at one position: what came in, and what went out
+    out: Tensor
+
+    def __init__(self, name: str, layer: int, block: nn.Module, rows: range, room: float):
         self._name, self._layer, self._block, self._room = name, layer, block, room
-        self._position, self._owner = position, threading.get_ident()
+        self._rows, self._position = slice(rows.start, rows.stop), rows.start
+        self._owner = threading.get_ident()
         self.events: list[_Event] = []
         self._turns: Counter[nn.Module] = Counter()
         self._ends: list[Tensor] = []
@@ -277,11 +305,22 @@ class _Seen:
             raise PartsError(
                 f"the input and output of layer {self._layer} of {self._name} could not be recorded"
             )
-        self.stream, self.out = self._ends
+
+    def at(self, position: int) -> BlockRun:
+        """The same at one position."""
+        found, i = copy(self), position - self._rows.start
+        found._position = position
+        found.stream, found.out = (precise(x[i]) for x in self._ends)
+        found.events = [
+            replace(one, read=precise(one.read[i]), gave=precise(one.gave[i]))
+            for one in self.events
+            if min(len(one.read), len(one.gave)) > i
+        ]
+        return found
 
     def _note(self, into: list[Tensor], x: Any) -> None:
         if threading.get_ident() == self._owner and isinstance(x, Tensor) and x.dim() == 3:
-            into.append(precise(x[0, self._position]))
+            into.append(x[0, self._rows].clone())
 
     def _ran(self, module: nn.Module, args: tuple, output: Any) -> None:
         if threading.get_ident() != self._owner:
@@ -289,15 +328,15 @@ class _Seen:
         self._turns[module] += 1
         if not args or not isinstance(output, Tensor):
             return
-        found: list[Tensor] = []
-        for x in (args[0], output):
-            # Experts and some mlps read all texts' tokens as one list.
-            flat = isinstance(x, Tensor) and x.dim() >= 2 and x.shape[-2] > self._position
-            if flat:
-                x = x.reshape(-1, *x.shape[-2:]) if x.dim() > 2 else x[None]
-                found.append(precise(x[0, self._position]) if len(x) == 1 else x.new_zeros(0))
-        if len(found) == 2:
-            self.events.append(_Event(module, self._turns[module] - 1, *found))
+        # Experts and some mlps read all texts' tokens as one list.
+        found = [
+            x.reshape(-1, *x.shape[-2:])
+            for x in (args[0], output)
+            if isinstance(x, Tensor) and x.dim() >= 2
+        ]
+        if len(found) == 2 and all(len(x) == 1 for x in found):
+            read, gave = (x[0, self._rows].clone() for x in found)
+            self.events.append(_Event(module, self._turns[module] - 1, read, gave))
 
     def parts(self, sums: _Sums) -> BlockParts:
         """Where the parts of its sums are."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...adapters.interrupts import no_grad, together
 from ...analysis.circuits import logit_lens
-from ...analysis.circuits.block_walk import BlockSteps, block_steps
+from ...analysis.circuits.block_walk import BlockRun, BlockSteps, block_run, block_steps
 from ...analysis.circuits.sources import inputs_of
 from ...edits.constructors import ablate
 from ...edits.interventions import edit
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ...tracing.trace import Trace
 
 TOP = 8  # answers that are shown
+ROWS = 64  # tokens whose numbers one pass of the model keeps
 PAGE_BYTES = 8 * 2**20  # of a saved page's other tokens and heads
 BESIDE_MODEL = 2**19  # the same of a page that has the model, and computes the rest
 
@@ -50,6 +51,7 @@ class BlockData:
         # On each view, not on the class: it must not keep traces alive.
         self.walk = lru_cache(64)(self._walk)
         self._lens = lru_cache(64)(self._lens_of)
+        self._run = lru_cache(2)(self._run_of)
         self._without = lru_cache(64)(self._without_head)
 
     def kinds(self) -> dict[str, dict[str, Any]]:
@@ -70,9 +72,15 @@ class BlockData:
         return min(self.trace.attending(kind), key=lambda having: abs(having - layer))
 
     def _walk(self, kind: str, layer: int, head: int, position: int) -> Walk:
-        steps = block_steps(self.trace, layer, head, position, kind=kind, batch=self.batch)
+        run = lambda kind, layer, position: self._run(kind, layer, position // ROWS)  # noqa: E731
+        where = (self.trace, layer, head, position)
+        steps = block_steps(*where, kind=kind, batch=self.batch, run=run)
         stages = stages_of(steps, self._around(steps))
         return packed(steps, stages)
+
+    def _run_of(self, kind: str, layer: int, part: int) -> BlockRun:
+        rows = range(part * ROWS, (part + 1) * ROWS)
+        return block_run(self.trace, layer, rows, kind, self.batch)
 
     def _around(self, steps: BlockSteps) -> dict[str, Any]:
         """What `stages_of` says of the text and of predictions."""
