@@ -68,7 +68,7 @@ export function signedShade(value, largest) {
 
 /** Weights named by a legend: [weight, place 0 … 1 along the scale]. @param {number} largest @returns {[number, number][]} */
 export function legendTicks(largest) {
-  return [0, 0.1, 0.3, 0.6, 1].map((share) => [share * largest, Math.sqrt(share)]);
+  return [0, 0.1, 0.4, 1].map((share) => [share * largest, Math.sqrt(share)]);
 }
 
 /** The colours of a table as 32-bit pixels. @param {Uint8ClampedArray} table */
