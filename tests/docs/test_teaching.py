@@ -13,12 +13,13 @@ import torch
 
 from docs import make_practical, make_questions, make_slides
 from docs.make_questions import questions_in
+from transformer_lab.lessons.graders import exercise_names
 from transformer_lab.lessons.listing import lesson_paths, number_of
 
 ROOT = Path(__file__).parents[2]
-GUIDE, QUESTIONS, EXAMS, ANSWERS = (
+GUIDE, QUESTIONS, EXAMS, ANSWERS, OBJECTIVES = (
     (ROOT / "docs" / f"{name}.md").read_text("utf-8")
-    for name in ("teaching", "questions", "exams", "answers")
+    for name in ("teaching", "questions", "exams", "answers", "objectives")
 )
 CHECKS = re.findall(r"<!-- check: (.*?) -->", QUESTIONS + ANSWERS)
 LESSONS = {
@@ -151,6 +152,27 @@ def test_an_exam_is_forty_minutes_and_each_of_its_tasks_has_an_answer():
             parts = [int(k) for k in re.findall(r"\((\d)\)$", task, re.MULTILINE)]
             assert not parts or sum(parts) == int(n), (name, parts)
             assert f"**{name}.**" in ANSWERS
+
+
+def test_the_table_of_objectives_holds_each_objective_exercise_and_exam_task_once():
+    table = OBJECTIVES.split(":--|\n")[1].splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
+    wanted = []
+    for lesson, path in zip(LESSONS, lesson_paths(ROOT / "notebooks"), strict=True):
+        header = nbformat.read(path, as_version=4).cells[1].source
+        listed = re.search(r"\*\*You will be able to\*\* \| (.*?) \|\n", header)[1]
+        wanted += [[lesson, objective] for objective in listed.split(" · ")]
+    assert [row[:2] for row in rows] == wanted
+    exercises = [f"{row[0]}/{name}" for row in rows for name in re.findall(r"`(\w+)`", row[2])]
+    assert sorted(exercises) == sorted(exercise_names())
+    tasks = re.split(r"^\*\*([MF]\d)\.", EXAMS, flags=re.MULTILINE)[1:]
+    parts = [
+        task + part
+        for task, text in zip(tasks[::2], tasks[1::2], strict=True)
+        for part in re.findall(r"^([a-d])\) ", text, re.MULTILINE) or [""]
+    ]
+    asked = [task for row in rows for task in row[3].split() if task != "practical"]
+    assert sorted(asked) == sorted(parts)
 
 
 def test_the_slides_have_what_the_guide_and_the_answers_say_as_notes():
