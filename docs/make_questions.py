@@ -50,7 +50,9 @@ def questions_in(bank: str) -> Iterator[Question | str]:
             continue
         number, _, rest = entry[2:].partition("** ")
         text, details, answer = rest.partition("<details><summary>Answer</summary>")
-        answer, end, _ = re.sub(r"<!--.*?-->\n?", "", answer, flags=re.S).partition("</details>")
+        answer, end, after = re.sub(r"<!--.*?-->\n?", "", answer, flags=re.S).partition(
+            "</details>"
+        )
         level = LEVELS.get(text[:3])
         problems = {
             "its number is not like 04.2": not re.fullmatch(r"\d\d[a-z]?\.\d+", number),
@@ -58,6 +60,10 @@ def questions_in(bank: str) -> Iterator[Question | str]:
             f"it has none of the levels {', '.join(LEVELS)}": level is None,
             "it has no question": not text[3:].strip(),
             "it has no answer": not (details and end and answer.strip()),
+            "it is not in UTF-8; save the bank as UTF-8": "\ufffd" in entry,
+            "it is not XHTML; close every tag, as in <br/>, and delete control characters": not (
+                _is_xhtml(text) and _is_xhtml(answer)
+            ),
         }
         seen.add(number)
         if any(problems.values()):
@@ -65,6 +71,16 @@ def questions_in(bank: str) -> Iterator[Question | str]:
             yield f"question {number[:20]!r} was left out: {why}"
         else:
             yield Question(number, lesson, str(level), text[3:].strip(), answer.strip())
+        if after.strip():
+            start = " ".join(after.split())[:20]
+            yield f"the text {start!r} was left out: it must begin a question, as **04.2** ●○○ does"
+
+
+def _is_xhtml(text: str) -> bool:
+    try:
+        return _html(text) is not None
+    except ElementTree.ParseError:
+        return False
 
 
 def gift(questions: Sequence[Question]) -> str:
@@ -159,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="the file to write; qti is a .zip")
     parser.add_argument("lessons", nargs="*", metavar="LESSON", help="such as 01; all by default")
     options = parser.parse_args(arguments)
-    problems = write(options.form, options.out, options.lessons, BANK.read_text("utf-8"))
+    problems = write(options.form, options.out, options.lessons, BANK.read_text("utf-8", "replace"))
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,7 +18,7 @@ from . import __version__
 from .analysis.reports.commands import report
 from .analysis.studies.commands import study
 from .files.options import FilledPath, shortened, usage_in_one_line
-from .files.paths import in_line
+from .files.paths import FileError, in_line
 from .files.text_files import check_writable
 from .files.waiting import waiting
 
@@ -449,7 +450,7 @@ def grade(
     """Grade what students handed in, each student in a sandbox without a network.
 
     Students whose work could not be graded are listed with the reason, also on stderr. Exits 0 if
-    every student was graded, 1 if some could not be, and 2 if grading did not start.
+    every student was graded, 1 if some could not be or FILE lacks a score, and 2 if grading did not start.
 
     \b
     Example:
@@ -469,9 +470,8 @@ def grade(
         click.echo(f"{printable(one.student)}: {reached}{note} ({one.seconds:.0f} s)")
 
     limits = Limits(seconds=seconds, memory=int(memory * 2**30), disk=disk << 20)
-    book = (
-        Gradebook(gradebook, name, column, by) if gradebook else None
-    )  # before minutes of grading
+    # Checked before minutes of grading, which an error in it does not stop.
+    book = _or_told(lambda: Gradebook(gradebook, name, column, by)) if gradebook else None
     if no_box:
         click.echo(f"transformer-lab: {UNPROTECTED}", err=True)
     start = time.monotonic()
@@ -484,13 +484,22 @@ def grade(
     for one in grades:
         if one.score is None:
             click.echo(f"transformer-lab: {printable(one.student)}: {one.note}", err=True)
-    if book:
-        copy, problems = book.fill(grades)
-        click.echo(f"Wrote {in_line(copy)}.")
-        for problem in problems:
+    filled = _or_told(lambda: book.fill(grades)) if book else None
+    if filled:
+        click.echo(f"Wrote {in_line(filled[0])}.")
+        for problem in filled[1]:
             click.echo(f"transformer-lab: {problem}", err=True)
-    if any(one.score is None for one in grades):
+    if any(one.score is None for one in grades) or (gradebook and (not filled or filled[1])):
         ctx.exit(1)
+
+
+def _or_told(action: Callable[[], Any]) -> Any:
+    """What an action returns, or None where a file does not fit, with its sentence on stderr."""
+    try:
+        return action()
+    except (FileError, OSError) as error:
+        click.echo(f"transformer-lab: {_one_line(error)}", err=True)
+        return None
 
 
 main.add_command(study)

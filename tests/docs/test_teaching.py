@@ -107,10 +107,12 @@ def test_a_damaged_entry_of_the_bank_is_named_and_the_rest_is_written(
 ):
     bank = tmp_path / "questions.md"
     answer = "\n\n<details><summary>Answer</summary>\n\nYes.\n\n</details>\n\n"
-    entries = ("**01.1** ●○○ Is it?", "**01.2** Is it?", "**01.1** ●●● Again?", "**1** ●○○ Why?")
-    bank.write_text(
-        f"## 01 · A\n\n{answer.join(entries)}{answer}**01.3** ●○○ No answer?\n", "utf-8"
-    )
+    entries = (
+        "**01.1** ●○○ Is it?", "**01.2** Is it?", "**01.1** ●●● Again?", "**1** ●○○ Why?", "**O1.6** ●○○ Oh?",
+        "**01.4** ●○○ A <br> tag?", "**01.5** ●○○ Gr\xfc\xdfe?",
+    )  # fmt: skip
+    text = f"## 01 · A\n\n{answer.join(entries)}{answer}**01.3** ●○○ No answer?\n"
+    bank.write_bytes(text.encode().replace("\xfc\xdf".encode(), b"\xfc\xdf"))
     monkeypatch.setattr(make_questions, "BANK", bank)
     assert make_questions.main(["gift", str(tmp_path / "out.txt")]) == 1
     out, err = capsys.readouterr()
@@ -119,6 +121,9 @@ def test_a_damaged_entry_of_the_bank_is_named_and_the_rest_is_written(
         "question '01.2' was left out: it has none of the levels ●○○, ●●○, ●●●",
         "question '01.1' was left out: another question has this number",
         "question '1' was left out: its number is not like 04.2",
+        "the text '**O1.6** ●○○ Oh? <de' was left out: it must begin a question, as **04.2** ●○○ does",
+        "question '01.4' was left out: it is not XHTML; close every tag, as in <br/>, and delete control characters",
+        "question '01.5' was left out: it is not in UTF-8; save the bank as UTF-8",
         "question '01.3' was left out: it has no answer",
     ]
     with pytest.raises(SystemExit, match="no questions on lesson 09; choose from 01"):

@@ -12,11 +12,14 @@ import sys
 import threading
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.missing import installed
+from transformer_lab.cli import main
 from transformer_lab.files.paths import FileError
+from transformer_lab.lessons.homework import box
 from transformer_lab.lessons.homework.box import (
     Grade,
     _write_csv,
@@ -310,12 +313,17 @@ def test_what_cannot_be_graded_is_named_before_it_runs(course, hand_in):
     (hand_in(course, "other name", "answer = 42") / "hw.ipynb").rename(
         folder.parent / "hw (1).ipynb"
     )
+    hand_in(course, "Jos\xe9", "answer = 42")
+    hand_in(course, "jose\u0301", "answer = 42")
+    (folder / "hw (1).ipynb").write_text("hello")
     run = told(course)
     assert run.returncode == 1  # some were not graded
+    same = "2 submissions have the same name: 'José', 'jose\u0301'; keep one"
+    assert run.stderr.count(f": {same}\n") == 2
     notes = dict(line.split(": ", 2)[1:] for line in run.stderr.splitlines() if "hw.ipynb" in line)
     wanted["other name"] = "", "is missing; the notebook must keep the name it was released under"
     assert {n for n, (_, why) in wanted.items() if why not in notes.get(n, "")} == set(), run.stderr
-    assert "victim: 2 of 2" in run.stdout
+    assert "victim: 2 of 2; not graded, because of their names: 'hw (1).ipynb'" in run.stdout
 
 
 def test_a_plain_submission_is_regular(tmp_path):
@@ -400,16 +408,18 @@ def test_scores_go_into_the_gradebook_of_an_lms(tmp_path, text, wanted):
 @pytest.mark.badinput
 def test_a_gradebook_that_does_not_fit_is_explained(tmp_path):
     path = tmp_path / "book.csv"
-    path.write_text("Name,Login\nAnn,ann\nAnn too,ann\nBob,bob\n", "utf-8")
+    path.write_text("Name,Login\nAnn,ann\nAnn too,Ann\nBob,bob \n", "utf-8")
     copy, problems = Gradebook(path, "hw").fill(GRADES)
     assert (
         problems[0]
         == "ann is in 2 rows of the column 'Login' and must be in one; no score was written"
     )
-    assert copy.read_text("utf-8") == "Name,Login,hw\nAnn,ann\nAnn too,ann\nBob,bob,0\n"
-    with pytest.raises(FileError, match="has no column 'Mark'; its columns: Name, Login"):
+    assert copy.read_text("utf-8") == "Name,Login,hw\nAnn,ann\nAnn too,Ann\nBob,bob ,0\n"
+    with pytest.raises(
+        FileError, match="one column 'Mark', but has none; its columns: Name, Login"
+    ):
         Gradebook(path, "hw", column="Mark")
-    with pytest.raises(FileError, match="has no column 'ID'; its columns"):
+    with pytest.raises(FileError, match="one column 'ID', but has none; its columns"):
         Gradebook(path, "hw", by="ID")
     with pytest.raises(
         FileError, match="holds the name of a student's folder, such as 'zoe'; name the"
@@ -418,8 +428,34 @@ def test_a_gradebook_that_does_not_fit_is_explained(tmp_path):
     for text, why in (
         ("", "a header and a row"),
         ("a,b\n", "a header and a row"),
+        ("Login,hw (1),hw (2)\nann,,\n", r"2 columns for 'hw': hw \(1\), hw \(2\); choose one"),
+        ("Login,ID,ID\nann,,\n", "one column 'ID', but has 2"),
+        ("Ann,ann\nBob,bob\n", "begin with a header, but its first row is of the student 'ann'"),
         ("\ud800", "UTF-8"),
     ):
         path.write_text(text, "utf-8", errors="surrogatepass")
         with pytest.raises(FileError, match=why):
-            Gradebook(path, "hw")
+            Gradebook(path, "hw", by="ID" if "ID" in text else None).fill(GRADES)
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("text", "column", "code", "why"),
+    [
+        ("Login,Sum\nann,\nbob,\n", "Sum", 0, ""),
+        ("Login,Sum\nann,\nbob,\n", "Mark", 1, "must have one column 'Mark', but has none"),
+        ("Login,Sum\nzoe,\n", "Sum", 1, "holds the name of a student's folder, such as 'ann'"),
+        ("Login,Sum\nann,\n", "Sum", 1, "bob is in 0 rows of the column 'Login'"),
+    ],
+)
+def test_a_gradebook_that_does_not_fit_stops_no_grading(
+    tmp_path, monkeypatch, text, column, code, why
+):
+    monkeypatch.setattr(box, "grade_course", lambda *_, **__: GRADES[:2])
+    path = tmp_path / "book.csv"
+    path.write_text(text, "utf-8")
+    run = CliRunner().invoke(
+        main, ["grade", str(tmp_path), "hw", "--gradebook", str(path), "--column", column]
+    )
+    assert (run.exit_code, "2 of 2 graded" in run.stdout) == (code, True)
+    assert run.stderr.count("\n") == bool(why) and why in run.stderr

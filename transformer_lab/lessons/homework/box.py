@@ -16,6 +16,7 @@ import stat
 import tempfile
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
@@ -149,13 +150,19 @@ class _Job:
     ) -> list[Grade]:
         own = threading.local()
         readers: list[_Readers] = []
+        alike: dict[str, list[str]] = {}
+        for student in students:
+            alike.setdefault(same_name(student.name), []).append(student.name)
 
         def start() -> None:
             own.reader = _Readers(self)
             readers.append(own.reader)
 
         with ThreadPoolExecutor(jobs, initializer=start) as pool:
-            waiting = [pool.submit(lambda s: self.grade(s, own.reader), s) for s in students]
+            waiting = [
+                pool.submit(lambda s: self.grade(s, alike[same_name(s.name)], own.reader), s)
+                for s in students
+            ]
             try:
                 for done in as_completed(waiting):
                     if report is not None:
@@ -169,9 +176,12 @@ class _Job:
                     reader.close()
         return [done.result() for done in waiting]
 
-    def grade(self, student: Path, reader: _Readers) -> Grade:
+    def grade(self, student: Path, alike: Sequence[str], reader: _Readers) -> Grade:
         start = time.monotonic()
         try:
+            if len(alike) > 1:
+                listed = ", ".join(map(repr, alike))
+                raise Stopped(f"{len(alike)} submissions have the same name: {listed}; keep one")
             score, most, note, guesses = self._grade(student, reader)
         except (Stopped, OSError) as error:
             score, most, note, guesses = None, None, printable(str(error)), {}
@@ -199,7 +209,11 @@ class _Job:
             target.mkdir(parents=True, exist_ok=True)
             self._write(made[part], target, kind)
         met = ", ".join(map(str, made["notes"]))
-        note = f"a cell reached the limit of {met}" if met else ""
+        notes = [f"a cell reached the limit of {met}"] if met else []
+        names = {path.name for path in self.sources()}
+        if more := sorted({p.name for p in handed_in.glob("*.ipynb")} - names):
+            notes += [f"not graded, because of their names: {', '.join(map(repr, more))}"]
+        note = printable("; ".join(notes))
         return score, most, note, self._guesses(read.get("predictions"))
 
     def _guesses(self, said: Any) -> dict[str, str]:
@@ -218,10 +232,13 @@ class _Job:
             hidden=self.course,
         )
 
+    def sources(self) -> Iterator[Path]:
+        """The teacher's notebooks."""
+        return (self.course / "source" / self.assignment).glob("*.ipynb")
+
     def _write(self, texts: Any, folder: Path, kind: str) -> None:
         """Write notebooks or pages under the names that the teacher's notebooks have."""
-        names = {p.stem for p in (self.course / "source" / self.assignment).glob("*.ipynb")}
-        wanted = {f"{name}.{kind}" for name in names}
+        wanted = {f"{path.stem}.{kind}" for path in self.sources()}
         if not (isinstance(texts, dict) and texts and set(texts) <= wanted):
             raise Stopped("its sandbox did not return the assignment's notebooks")
         for name, text in texts.items():
@@ -260,7 +277,8 @@ class _Readers:
         self._count += 1
         copy = self._folder / str(self._count)
         copy.mkdir()
-        files = [p for p in handed_in.iterdir() if p.suffix == ".ipynb" or p.name in TIME]
+        names = {*TIME, *(path.name for path in self._job.sources())}
+        files = [path for path in handed_in.iterdir() if path.name in names]
         if sum(path.stat().st_size for path in files) > self._job.limits.disk:
             raise Stopped(f"more than {size(self._job.limits.disk)} of disk")
         for path in files:
@@ -347,6 +365,11 @@ def summary(grades: Sequence[Grade], seconds: float) -> str:
     text = f"{len(done)} of {len(grades)} graded in {seconds:.0f} s"
     text += f"; slowest: {printable(slowest.student)} {slowest.seconds:.0f} s"
     return text + (f"; failed: {failed}" if failed else "")
+
+
+def same_name(name: str) -> str:
+    """A name in a form in which spaces around it, case and the coding of accents make no difference."""
+    return unicodedata.normalize("NFC", name.strip()).casefold()
 
 
 def printable(text: str) -> str:

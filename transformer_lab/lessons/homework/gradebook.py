@@ -9,7 +9,7 @@ from pathlib import Path
 from transformer_lab.files.paths import FileError, in_line
 from transformer_lab.files.safefiles import committed
 from transformer_lab.files.tables import csv_text
-from transformer_lab.lessons.homework.box import Grade, printable
+from transformer_lab.lessons.homework.box import Grade, printable, same_name
 
 DELIMITERS = ",;\t"
 
@@ -48,12 +48,17 @@ class Gradebook:
         """
         header, *body = self._rows
         key = self._names(grades) if self._key is None else self._key
+        if same_name(header[key]) in {same_name(grade.student) for grade in grades}:
+            raise FileError(
+                f"{in_line(self.path)} must begin with a header, but its first row is of the student "
+                f"{header[key]!r}; export it with its header"
+            )
         owners: dict[str, list[list[str]]] = {}
         for row in body:
-            owners.setdefault(row[key].strip() if key < len(row) else "", []).append(row)
+            owners.setdefault(same_name(row[key]) if key < len(row) else "", []).append(row)
         problems = []
         for grade in grades:
-            rows, why = owners.get(grade.student, []), ""
+            rows, why = owners.get(same_name(grade.student), []), ""
             if grade.score is None:
                 why = f"was not graded ({grade.note})"
             elif len(rows) != 1:
@@ -72,27 +77,33 @@ class Gradebook:
     def _of(self, assignment: str) -> int:
         """The column of an assignment, which is added if it is not there."""
         header = self._rows[0]
-        for i, name in enumerate(header):
-            if name == assignment or name.startswith(f"{assignment} ("):
-                return i
-        header.append(assignment)
-        return len(header) - 1
+        names = [n for n in header if n == assignment or n.startswith(f"{assignment} (")]
+        if len(names) > 1:
+            raise FileError(
+                f"{in_line(self.path)} has {len(names)} columns for {assignment!r}: {', '.join(names)}; "
+                "choose one with column=…, or --column"
+            )
+        if not names:
+            header.append(assignment)
+        return self._column((names or [assignment])[0])
 
     def _column(self, name: str) -> int:
         header = self._rows[0]
-        if name in header:
+        if header.count(name) == 1:
             return header.index(name)
         raise FileError(
-            f"{in_line(self.path)} has no column {name!r}; its columns: {', '.join(header)}"
+            f"{in_line(self.path)} must have one column {name!r}, but has {header.count(name) or 'none'}; "
+            f"its columns: {', '.join(header)}"
         )
 
     def _names(self, grades: Sequence[Grade]) -> int:
         """The column in which most names of students' folders are."""
         header, *body = self._rows
-        students = {grade.student for grade in grades}
         columns = [{row[i].strip() for row in body if i < len(row)} for i in range(len(header))]
-        counts = [len(students & names) for names in columns]
-        if not any(counts):
+        students = {grade.student for grade in grades}
+        alike = set(map(same_name, students))
+        counts = [(len(students & c), len(alike & set(map(same_name, c)))) for c in columns]
+        if not any(map(any, counts)):
             raise FileError(
                 f"no column of {in_line(self.path)} holds the name of a student's folder, such as "
                 f"{min(students)!r}; name the folders in submitted/ by one of its columns: "
@@ -105,12 +116,14 @@ def _read(path: Path) -> tuple[list[list[str]], str, str]:
     """Rows, what separates cells, and the byte order mark or ""."""
     try:
         text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileError(f"{in_line(path)} cannot be read as UTF-8: {error}") from error
-    plain = text.removeprefix("\ufeff")
-    first = plain.partition("\n")[0]
-    delimiter = max(DELIMITERS, key=first.count)
-    rows = [row for row in csv.reader(plain.splitlines(keepends=True), delimiter=delimiter) if row]
+        plain = text.removeprefix("\ufeff")
+        delimiter = max(DELIMITERS, key=plain.partition("\n")[0].count)
+        lines = plain.splitlines(keepends=True)
+        rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FileError(
+            f"{in_line(path)} must be a CSV file in UTF-8: {error}; export it again as one"
+        ) from error
     if len(rows) < 2 or len(rows[0]) < 2:
         raise FileError(
             f"{in_line(path)} must be a table with a header and a row for each student, as an LMS exports it"
