@@ -362,7 +362,9 @@ def _primitive(program: ExportedProgram) -> fx.Graph:
     table: Any = torch.export.default_decompositions()
     with detect_fake_mode(examples) or nullcontext(), preserve_node_meta():
         run = fx.Interpreter(module).run
-        traced = make_fx(lambda *given: run(*given), decomposition_table=table)(*examples)
+        traced = make_fx(
+            lambda *given: run(*given), decomposition_table=table, tracing_mode="symbolic"
+        )(*examples)
     if any(writes(node.target) for node in traced.graph.nodes):
         return program.run_decompositions().graph
     for node, place in zip(traced.graph.find_nodes(op="placeholder"), places, strict=True):
