@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+import shlex
 import zipfile
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,9 +11,11 @@ from xml.etree import ElementTree
 import nbformat
 import pytest
 import torch
+import yaml
 
 from docs import make_practical, make_questions, make_slides
 from docs.make_questions import questions_in
+from transformer_lab.cli import main
 from transformer_lab.lessons.graders import exercise_names
 from transformer_lab.lessons.listing import lesson_paths, number_of
 
@@ -178,6 +181,17 @@ def test_the_table_of_objectives_holds_each_objective_exercise_and_exam_task_onc
     ]
     asked = [task for row in rows for task in row[3].split() if task != "practical"]
     assert sorted(asked) == sorted(parts)
+
+
+def test_the_recipes_for_ci_services_run_commands_that_exist():
+    github, gitlab = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL))
+    steps = [step["run"] for step in github["jobs"]["grade"]["steps"] if "run" in step]
+    for script in (steps, gitlab["grade"]["script"]):
+        assert 'pip install "$(ls *.whl)[course]"' in script
+        (line,) = (line for line in script if line.startswith("transformer-lab "))
+        words = shlex.split(line.replace("$(nproc)", "2"))[1:]
+        command = main.commands[words[0]].make_context("grade", [str(ROOT), *words[2:]])
+        assert command.params["jobs"] == 2
 
 
 def test_the_slides_have_what_the_guide_and_the_answers_say_as_notes():
