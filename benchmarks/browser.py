@@ -21,6 +21,12 @@ def launch(playwright):
     return playwright.chromium.launch(executable_path=path, args=FLAGS)
 
 
+def show_tools(page) -> None:
+    """From an Explorer's first screen to all of its tools."""
+    if not page.locator("[data-part=tool]:visible").count():
+        page.locator("[data-part=all-tools]").click()
+
+
 def megabytes(browser) -> float | None:
     """Memory of all the browser's processes, with shared pages divided among them (PSS); None where the
     system does not report it (only Linux does)."""

@@ -25,7 +25,7 @@ import nbformat
 
 import transformer_lab as tl
 
-from .browser import launch
+from .browser import launch, show_tools
 from .report import Clock, Row, at_most
 
 BARS = {"shipped": 0.3, "smollm2-135m": 0.2}
@@ -123,6 +123,7 @@ def measure(browser, lab: Lab, name: str) -> dict:
     if page.locator("[data-part=names]:visible").count() == 0:  # labels are computed right away
         page.wait_for_timeout(5000)
     page.evaluate(WATCH)
+    show_tools(page)
     page.locator("[data-part=tool] [data-value=off]").click()
     grid = page.locator("[data-part=thumbnails]")
     layers, n_heads = map(

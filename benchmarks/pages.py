@@ -34,7 +34,7 @@ from transformer_lab.adapters.network import Inputs
 from transformer_lab.tokenizers import WordTokenizer
 from transformer_lab.views.pages.carried import config_of, exported_of
 
-from .browser import launch, megabytes
+from .browser import launch, megabytes, show_tools
 from .report import Clock, Row, at_most
 
 TOKENS, TURNS, LOADS = 53, 20, 5
@@ -231,6 +231,7 @@ def measure_large(playwright, path: Path) -> tuple[list[float], list[float], flo
     box = page.locator("[data-part=text]")
     given = [words(LARGE_READ * i, LARGE_READ) for i in range(1, 7)]
     typed = [typing(page, box, text) for text in given][1:]
+    show_tools(page)
     page.locator("[data-part=tool] [data-value=off]").click()
     grid = page.locator("[data-part=thumbnails]")
     size = numbers(grid, "heads", "across", "down")
@@ -267,6 +268,7 @@ def measure(playwright, path: Path, texts: list[str]) -> dict[str, tuple[list[fl
     typed = [typing(page, box, text) for text in texts][
         1:
     ]  # the first one waits for the engine too
+    show_tools(page)
     page.locator("[data-part=tool] [data-value=cut]").click()
     canvas = page.locator("[data-part=map]")
     edges = []  # before the heads, because a head that is off has no edges to cut
@@ -277,6 +279,7 @@ def measure(playwright, path: Path, texts: list[str]) -> dict[str, tuple[list[fl
             "y": place["top"] + (TOKENS - 0.5) * place["cell"],
         }
         edges.append(timed(page, lambda at=at: canvas.click(position=at)))
+    show_tools(page)
     page.locator("[data-part=tool] [data-value=off]").click()
     grid = page.locator("[data-part=thumbnails]")
     size = numbers(grid, "heads", "across", "down")

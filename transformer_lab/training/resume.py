@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..files.checkpoints import FORMAT, STATE, TRAINING, WEIGHTS, Checkpoint, as_written
 from ..files.models import describe, load_tensors
@@ -119,6 +119,7 @@ def _restore(found: Checkpoint, plan: Plan, state: TrainState) -> None:
             f"steps={plan.steps}, but the run in {in_line(source.parent.parent)} is already at step "
             f"{then['step']}; give more steps"
         )
+    then = {**then, "model": _with_defaults(then["model"], plan.model)}
     _compare(then, {**settings(plan, state), "data": plan.source.state()}, source)
     weights, _ = read_tensors(source / WEIGHTS)
     tensors, _ = read_tensors(source / TRAINING)
@@ -155,6 +156,14 @@ def _compare(then: Mapping[str, Any], now: Mapping[str, Any], source: Path) -> N
             + "; ".join(differs),
             stacklevel=8,
         )
+
+
+def _with_defaults(described: Any, model: nn.Module) -> Any:
+    """A model's description; options that earlier versions did not have are at their defaults."""
+    config: Any = getattr(model, "config", None)
+    if not described or not is_dataclass(config):
+        return described
+    return {option.name: option.default for option in fields(config)} | described
 
 
 def _with_muon_precision(then: Mapping[str, Any], now: Mapping[str, Any]) -> Mapping[str, Any]:
