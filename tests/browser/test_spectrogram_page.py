@@ -61,7 +61,7 @@ def test_words_and_times_are_chosen_by_pointer_and_keys(open_page, fresh):
     says(page, view)
     page.mouse.move(*at(page, 0.304))  # the position of 0.30 s, from 0.29 to 0.31 s
     weight = float(view.trace.pattern(1, 0, kind="cross")[1, 15])
-    told = f"0.29–0.31 s: {weight:.4f} of the weight".replace(": 0.", ": .")
+    told = f"0.29–0.31 s: {weight:.1%} of the weight"
     assert page.locator("[data-part=readout]").inner_text() == told
     page.mouse.down()
     page.mouse.move(*at(page, 0.396), steps=3)

@@ -107,7 +107,7 @@ def test_rows_are_asked_for_sorted_chosen_and_switched_off(open_page, tmp_path):
     assert together.inner_text() == "Switch 2 heads off together"
     with page.expect_download() as saved:
         page.locator(part("table-csv")).click()
-    assert saved.value.suggested_filename == "shipped-heads.csv"
+    assert saved.value.suggested_filename == "the-shipped-model-heads.csv"
     saved.value.save_as(tmp_path / "heads.csv")
     lines = list(csv.DictReader((tmp_path / "heads.csv").read_text("utf-8").splitlines()))
     assert [f"{line['kind']}/{line['layer']}/{line['head']}" for line in lines] == order
