@@ -246,7 +246,7 @@ export const tableParts = (names, rows) => [
 ];
 
 /**
- * A row of a table: attributes may come first, then its name and its cells. What is no cell yet becomes one; a list of
+ * A row of a table: attributes may come first, then its name and its cells. Anything else is wrapped in a cell; a list of
  * cells is taken apart, and false and null are left out.
  * @param {...any} content
  */
