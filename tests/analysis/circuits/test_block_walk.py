@@ -114,6 +114,16 @@ def test_experts_and_sinks(name):
     near(steps.out, trace.activation("resid_post", 1, kind="decoder")[0, 4])
 
 
+def test_experts_that_no_token_goes_to():
+    model = small(n_experts=3, experts_per_token=1)
+    with torch.no_grad():
+        for block in model.decoder.blocks:
+            block.feed_forward.router.weight.zero_()  # all are as likely, so one of them takes all
+    trace = tl.trace(model, torch.arange(7)[None], keep="all")
+    steps = block_steps(trace, 1, 1, 4)
+    near(steps.out, trace.activation("resid_post", 1)[0, 4])
+
+
 @pytest.mark.badinput
 def test_what_cannot_be_walked_through_says_why():
     model = small()

@@ -10,6 +10,7 @@ here (a multiplier on what is added, a gate between the heads and W_O), the walk
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -330,7 +331,7 @@ class BlockRun:
             return
         # Experts and some mlps read all texts' tokens as one list.
         found = [
-            x.reshape(-1, *x.shape[-2:])
+            x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])  # -1 is refused where no token came
             for x in (args[0], output)
             if isinstance(x, Tensor) and x.dim() >= 2
         ]
