@@ -59,16 +59,23 @@ WATCH = """(name) => {
     const acted = () => Object.assign(window, { was: read(), acted: performance.now(), seen: false, painted: 0 });
     for (const act of ["click", "keydown"]) document.addEventListener(act, acted, true);
     const frame = window.requestAnimationFrame.bind(window);
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => { window.painted = performance.now(); };
     let within = false;
+    let waits = false;
+    const painted = () => {  // a message that is sent within a frame comes after its paint
+        if (waits) port2.postMessage(0);
+        waits = false;
+    };
     window.requestAnimationFrame = (run) => frame((time) => {
+        painted();  // before what the page does after the same paint
         within = true;
         setTimeout(() => { within = false; });
         run(time);
     });
-    const painted = () => setTimeout(() => { window.painted = performance.now(); });
     new MutationObserver(() => {
         if (window.seen || !read() || read() === window.was) return;
-        window.seen = true;
+        window.seen = waits = true;
         if (within) painted();
         else frame(painted);
     }).observe(root, { attributes: true, childList: true, subtree: true });
