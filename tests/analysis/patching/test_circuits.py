@@ -159,9 +159,9 @@ def test_every_edge_by_name_and_no_file_are_refused(tmp_path):
     scores = tl.edge_scores(ours(n_layers=2), CLEAN, CORRUPTED, metric=PAIR, by="eap")
     with pytest.raises(EditError, match="edges must leave some edges out, got all"):
         scores.circuit(edges=scores.graph.names(scores.graph.every))
-    with pytest.raises(ValueError, match="'clean' is missing"):
+    with pytest.raises(ValueError, match="this circuit is damaged: it has no 'what'"):
         tl.Circuit.from_dict({})
     (tmp_path / "no.json").write_text("{")
     for path in (tmp_path / "no.json", tmp_path / "none.json"):
-        with pytest.raises(ValueError, match="does not hold a circuit"):
+        with pytest.raises(ValueError, match=r"is not readable JSON|cannot be read"):
             tl.Circuit.from_json(path)

@@ -187,16 +187,17 @@ DAMAGED = {
     "cut short": (lambda told: json.dumps(told)[:-40], "is not readable JSON"),
     "other JSON": (lambda told: '{"a": 1}', "is not a report; give a JSON file that tl.report"),
     "newer": (broken("transformer_lab_report", 2), "has format 2, but this package reads 1"),
-    "no model": (broken("model", None), "is damaged: it has no 'model'"),
-    "half a model": (broken("model", {}), "is damaged: its model has no 'random_weights'"),
-    "no steps": (broken("steps", {}), "is damaged: it has no 'steps'"),
-    "a strange function": (broken("function", "system"), "made by 'system', which is not one of"),
+    "no model": (broken("model", None), "is damaged: model must be an object, got None"),
+    "half a model": (broken("model", {}), "is damaged: model has no 'name'"),
+    "no steps": (broken("steps", {}), "is damaged: steps must be a list, got {}"),
+    "a strange function": (broken("function", "system"), "is damaged: function must be 'circuit' or "),
     "a strange argument": (broken("arguments", {"charm": 1}), "cannot be computed again: "),
     "a strange value": (broken("arguments", {"clean": {"eval": "1"}}), "not an argument that a report"),
     "a strange step": (broken("steps", [["__class__", 1]]), "it contains the unknown step '__class__'"),
-    "a step in pieces": (broken("steps", [[1]]), "cannot be computed again: "),
+    "a step in pieces": (broken("steps", [[1]]), "is damaged: steps[0] must be as its schema says (minItems 2)"),
     "a lost model": (
-        broken("model", {"loaded_from": "./gone", "random_weights": []}), "the folder ./gone does not exist",
+        lambda told: json.dumps({**told, "model": {**told["model"], "loaded_from": "./gone"}}),
+        "the folder ./gone does not exist",
     ),
 }  # fmt: skip
 

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ...arguments import shown
 from ...edits.kinds import EditError
+from ...files import schemas
+from ...files.safefiles import read_json
 from ...files.tables import Table
 from ...files.text_files import write_text
 from ...tracing.provenance import Provenance
@@ -167,32 +168,21 @@ class Circuit(Table):
     def from_dict(cls, told: Mapping[str, Any]) -> Circuit:
         """
         Raises:
-            ValueError: for what is no circuit, naming what it lacks.
+            FileError: for anything but a circuit, saying what is wrong; `files/schemas/circuit.json`
+                says what one is.
         """
-        try:
-            question = Question(
-                told["clean"],
-                told["corrupted"],
-                told["metric_code"],
-                told["position"],
-                told["computed"],
-            )
-            names = ("n_edges", "alone", "without", "by", "seed", "metric", "model")
-            return cls(
-                edges=tuple(edge["edge"] for edge in told["edges"]),
-                scores=tuple(edge["score"] for edge in told["edges"]),
-                clean=told["clean_value"],
-                corrupted=told["corrupted_value"],
-                controls=tuple(Control(**control) for control in told["controls"]),
-                question=question,
-                **{name: told[name] for name in names},
-            )
-        except KeyError as error:
-            raise ValueError(
-                f"this is not a saved circuit: {error.args[0]!r} is missing"
-            ) from error
-        except TypeError as error:
-            raise ValueError(f"this is not a saved circuit: {error}") from error
+        schemas.check(told, "circuit", "this circuit")
+        asked = ("clean", "corrupted", "metric_code", "position", "computed")
+        names = ("n_edges", "alone", "without", "by", "seed", "metric", "model")
+        return cls(
+            edges=tuple(edge["edge"] for edge in told["edges"]),
+            scores=tuple(edge["score"] for edge in told["edges"]),
+            clean=told["clean_value"],
+            corrupted=told["corrupted_value"],
+            controls=tuple(Control(one["alone"], one["without"]) for one in told["controls"]),
+            question=Question(*(told[name] for name in asked)),
+            **{name: told[name] for name in names},
+        )
 
     def to_json(self, path: str | os.PathLike) -> Path:
         """Write `to_dict()` to a file.
@@ -205,11 +195,8 @@ class Circuit(Table):
 
     @classmethod
     def from_json(cls, path: str | os.PathLike) -> Circuit:
-        """Read what `to_json` wrote; errors as `from_dict`, and for a file that is no JSON."""
-        try:
-            return cls.from_dict(json.loads(Path(path).read_text("utf-8")))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"path={shown(str(path))} does not hold a circuit: {error}") from error
+        """Read what `to_json` wrote; errors as `from_dict`, and for a file that is not JSON."""
+        return cls.from_dict(read_json(Path(path), limit=schemas.LARGEST))
 
     def to_python(self) -> str:
         """A function of the model that makes this circuit, and its scores, again."""

@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 
 from ...adapters.lookup import network_of
 from ...arguments import shown
+from ...files import schemas
 from ...files.models import weights_sha256
 from ...files.paths import FileError
 from ...files.safefiles import read_json
@@ -19,17 +20,8 @@ from ...tracing.provenance import given
 from . import kinds
 from .report import FORMAT, MARK
 
-LARGEST = 256 << 20  # bytes of a report
 TOLERANCE = 1e-4
 _SHOWN = 5
-_NEEDED = {
-    "function": str,
-    "model": dict,
-    "arguments": dict,
-    "steps": list,
-    "versions": dict,
-    "finding": dict,
-}
 
 
 @dataclass(frozen=True)
@@ -110,7 +102,7 @@ def again(
         FileNotFoundError: for a model that is not there.
     """
     path = Path(path)
-    told = read_json(path, limit=LARGEST)
+    told = read_json(path, limit=schemas.LARGEST)
     _check(path, told)
     about = told["model"]
     source = model or about.get("loaded_from")
@@ -149,16 +141,7 @@ def _check(path: Path, told: Mapping[str, Any]) -> None:
         raise FileError(
             f"{path} has format {shown(version)}, but this package reads {FORMAT}; use a newer package"
         )
-    for name, kind in _NEEDED.items():
-        if not isinstance(told.get(name), kind):
-            raise FileError(f"{path} is damaged: it has no {name!r}; copy it again")
-    if not isinstance(told["model"].get("random_weights"), list):
-        raise FileError(f"{path} is damaged: its model has no 'random_weights'; copy it again")
-    if told["function"] not in kinds.FUNCTIONS:
-        known = ", ".join(kinds.FUNCTIONS)
-        raise FileError(
-            f"{path} was made by {shown(told['function'])}, which is not one of {known}; use a newer package"
-        )
+    schemas.check(told, "report", str(path))
 
 
 def _made_anew(path: Path, told: Mapping[str, Any], model: Any) -> Any:
