@@ -40,6 +40,7 @@ _API = {
         "Step": "training.state",
         "TrainingStopped": "training.loop",
         "Run": "training.run",
+        "watching": "training.watching",
         "evaluate": "training.objective",
         "accuracy": "training.scores",
         "exact_match": "training.scores",
@@ -121,6 +122,7 @@ _MODULES = {
     "lessons",
     "pretrained",
     "adapters",
+    "watching",
 }
 _NAMES = {name: module for names in _API.values() for name, module in names.items()}
 __all__ = [*_NAMES]  # type: ignore[reportUnsupportedDunderAll]
@@ -156,6 +158,7 @@ if TYPE_CHECKING:
     from .tracing.maps import MemoryBudgetError
     from .tracing.running import trace
     from .tracing.trace import Trace
+    from .training import watching
     from .training.bleu import Bleu, bleu
     from .training.loop import TrainingStopped, train
     from .training.objective import evaluate

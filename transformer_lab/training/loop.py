@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from os import PathLike
 from typing import Any
 
@@ -37,9 +38,10 @@ from .objective import (
     to_device,
 )
 from .precision import precision_of, with_muon_precision
-from .run import Run
+from .run import BOARD, Run
 from .state import Plan, Step, TrainState
 from .usage import use_of
+from .watching import TensorBoard, Watches
 from .writer import Writer
 
 __all__ = ["Step", "TrainingStopped", "evaluate", "train"]
@@ -101,7 +103,9 @@ def train(
         checkpoint_every: steps between checkpoints (default: a tenth of all).
         snapshot_every, probe: the steps between snapshots, which save the attention patterns of these
             token ids [position] (for an encoder-decoder a pair: source, target) in the run.
-        watch: its `start(model, steps)`, `update(step, model)` and `finish(reason)` are called.
+        watch: a `Watch`, or a list: its `start(model, steps)`, `update(step, model)` and `finish(reason)`
+            are called. `tl.views.TrainingView` shows the training, `tl.watching.TensorBoard`, `WandB` and
+            `Trackio` log it. If one fails in the middle, a warning says so and training continues.
         progress: show a bar with loss, tokens per second and time left.
         loss: (model, batch) -> mean loss, a scalar. Default: `CrossEntropy`.
 
@@ -150,7 +154,7 @@ def train(
                                plain=forward is model and not compile and loss is None),
         compile=compile, threads=n_threads,
         checkpoint_every=checkpoint_every or max(1, steps // 10), snapshot_every=snapshot_every,
-        probe=probe, watch=watch, progress=progress,
+        probe=probe, watch=Watches(watch), progress=progress,
     )  # fmt: skip
     return _Training(plan, run, resume).iterate()
 
@@ -241,7 +245,9 @@ class _Training:
                 self.compiled = backend is not None
             self.objective = distributed.wrap(self.model, forward, plan.loss, self.device)
             self.model.train()
-            if self.rank == 0 and self.plan.watch is not None:
+            if self.rank == 0:
+                if self.run is not None and find_spec("tensorboard") is not None:
+                    self.plan.watch.all.append(TensorBoard(self.run.folder / BOARD))
                 self.plan.watch.start(self.model, self.plan.steps)
             if self.rank == 0 and self.plan.progress:
                 from tqdm import tqdm
@@ -278,7 +284,7 @@ class _Training:
                 self.bar.close()
             if self.writer is not None:
                 self.writer.close()
-            if self.rank == 0 and self.plan.watch is not None:
+            if self.rank == 0:
                 self.plan.watch.finish(reason)
 
     def stopped(self, how: str = "stopped") -> TrainingStopped:
@@ -412,7 +418,7 @@ class _Training:
             and self.state.done % self.plan.checkpoint_every == 0
         ):
             self._checkpoint()
-        if self.rank == 0 and self.plan.watch is not None:
+        if self.rank == 0:
             self.plan.watch.update(step, self.model)
         if self.bar is not None:
             self.bar.update()

@@ -29,6 +29,7 @@ from .snapshots import read_snapshot, trace_of_maps
 
 RUN = "transformer_lab_run"  # the key by which a run's config.json is known
 SNAPSHOTS = "snapshots"
+BOARD = "tensorboard"
 
 
 class Run:

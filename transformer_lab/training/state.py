@@ -12,6 +12,7 @@ from ..files.rng import RandomState
 from ..optim import Recipe, Schedule
 from .feed import Loader, Stream
 from .objective import Loss
+from .watching import Watches
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Plan:
     checkpoint_every: int
     snapshot_every: int | None
     probe: Any
-    watch: Any
+    watch: Watches
     progress: bool
 
     @property

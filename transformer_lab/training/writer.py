@@ -6,7 +6,6 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +40,9 @@ from ..files.safefiles import (
 from . import distributed
 from .metrics import METRICS, MetricsFile, cut
 from .resume import checkpoint_state, optimizer_tensors, restore, settings
-from .run import RUN, SNAPSHOTS, Run, snapshot_path
+from .run import BOARD, RUN, SNAPSHOTS, Run, snapshot_path
 from .snapshots import write_snapshot
 from .state import Plan, TrainState
-
-_SHOWN = ("loss", "lr", "grad_norm", "tokens_per_second", "eval_loss")  # in tensorboard
 
 
 class Writer:
@@ -59,7 +56,7 @@ class Writer:
 
     def __init__(self, run: Run, *, resume: bool):
         self.run, self.rank = run, distributed.rank_and_size()[0]
-        self.lock = self.metrics = self.board = None
+        self.lock = self.metrics = None
         self.saved: int | None = None
         failed: Exception | None = None
         if self.rank == 0:
@@ -135,21 +132,11 @@ class Writer:
                 if step > logged:  # made by steps that are about to be made again
                     snapshot_path(folder, step).unlink()
             self.metrics = MetricsFile(folder / METRICS)
-        if find_spec("tensorboard") is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            purge = state.done + 1 if state.done else None
-            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
 
     def log(self, step: Mapping[str, Any]) -> None:
         """Append what a step gave."""
-        if self.metrics is None:
-            return
-        self.metrics.append(step)
-        if self.board is not None:
-            for name in _SHOWN:
-                if step[name] is not None:
-                    self.board.add_scalar(name, step[name], step["index"])
+        if self.metrics is not None:
+            self.metrics.append(step)
 
     def save(self, plan: Plan, state: TrainState) -> None:
         """Commit a checkpoint of the last whole step, then drop the oldest ones."""
@@ -185,19 +172,18 @@ class Writer:
         write_snapshot(snapshot_path(self.run.folder, step), plan.model, plan.probe)
 
     def close(self) -> None:
-        for part in (self.metrics, self.board):
-            if part is not None:
-                part.close()
+        if self.metrics is not None:
+            self.metrics.close()
         if self.lock is not None:
             self.lock.release()
-        self.metrics = self.board = self.lock = None
+        self.metrics = self.lock = None
 
 
 def _check_ours(folder: Path) -> None:
     """Refuse a folder that holds anything but a run of ours, or parts that lead elsewhere."""
     for name in ("lock", METRICS, CONFIG):
         check_replaceable(folder / name)
-    for name in (CHECKPOINTS, SNAPSHOTS, "tensorboard", "model"):
+    for name in (CHECKPOINTS, SNAPSHOTS, BOARD, "model"):
         part = folder / name
         if part.is_symlink() or (part.exists() and not part.is_dir()):
             raise NotReplacedError(
