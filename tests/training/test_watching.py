@@ -159,7 +159,7 @@ def test_a_start_that_fails_is_raised_before_anything_is_learned(monkeypatch):
 @pytest.mark.badinput
 @pytest.mark.parametrize("watch", [3, [Watch(), "loss"], Watch, lambda step: None])
 def test_what_is_no_watch_is_refused_at_the_call(watch):
-    with pytest.raises(TypeError, match="watch must be an object with the methods start, update"):
+    with pytest.raises(ValueError, match="watch must be an object with the methods start, update"):
         tl.train(learner(), Counting(), steps=2, watch=watch)
 
 

@@ -38,7 +38,7 @@ class Watches:
         several = watch if isinstance(watch, list | tuple) else [] if watch is None else [watch]
         for one in several:
             if not isinstance(one, Watch) or isinstance(one, type):
-                raise TypeError(
+                raise ValueError(
                     f"watch must be an object with the methods start, update and finish, or a list of them, "
                     f"got {shown(one)}"
                 )
