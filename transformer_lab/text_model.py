@@ -27,6 +27,8 @@ from .writing import Sampling
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from .analysis.chat import Chat
+
 SHIPPED = "shipped"
 
 _LETTERS = 256  # more than a token stands for on average, in any text
@@ -279,6 +281,43 @@ class TextModel(ModelWithProcessor):
         """What the model writes after (or, with an encoder-decoder, from) a text; the options are
         those of `tl.generate` for our models, and of transformers' for Hugging Face ones."""
         return self.decode(self._write(self.encode(text), max_new_tokens, **options))
+
+    def chat(
+        self,
+        messages: Any,
+        *,
+        max_new_tokens: int = 200,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> Chat:
+        """Let a model that was trained for conversations answer, by its tokenizer's chat template.
+
+        Args:
+            messages: a list of {"role": "system", "user" or "assistant", "content": text}, or one text of
+                the user.
+            max_new_tokens: of the answer, which may end sooner, by itself or with the context.
+            temperature, top_k, top_p, seed: as for `write`; by default greedy.
+
+        Returns:
+            The `Chat`: the answer, the tokens of each turn, a trace, what the answer reads, and what it is
+            without a part of what was said.
+
+        Raises:
+            ChatError: for a model without a chat template, messages that are none or that the template
+                refuses, and a conversation that fills the context.
+        """
+        from .analysis.chat import chat
+
+        options = dict(
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+        )
+        return chat(self, messages, options)
 
     def write(
         self,

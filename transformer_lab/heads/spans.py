@@ -66,12 +66,14 @@ def even_between(
 
 
 def segments(trace: Trace, *, kind: str | None = None, batch: int = 0) -> list[Span]:
-    """The segments of a text that was read with them (BERT's `token_type_ids`), as spans, padding
-    left out; empty where the model was told of none, or of one only.
+    """The segments of a text that was read with them (BERT's `token_type_ids`), padding left out, or the
+    turns of a conversation (`TextModel.chat`), as spans; empty where there are none, or one only.
 
     Raises:
         ValueError: for a kind or text that is not there.
     """
+    if trace.segments and trace.kind(kind) != "cross" and not trace.text(batch):
+        return [*trace.segments.values()]
     told = next((trace.given[name] for name in SEGMENTS if name in trace.given), None)
     if told is None:
         return []

@@ -178,6 +178,8 @@ class HeadData:
             parts = segments(self.trace, kind=kind, batch=self.batch)
             if parts and parts[-1][1] <= n_query:
                 described[kind]["segments"] = [list(span) for span in parts]
+                names = [*self.trace.segments] or [f"segment {i + 1}" for i in range(len(parts))]
+                described[kind]["segment_names"] = names
             thumbs += layers * heads * small[0] * small[1]
             maps += 2 * layers * heads * n_query * (n_key + bool(self.sinks[kind]))
             norms += 4 * layers * heads * n_key if described[kind]["has_norms"] else 0

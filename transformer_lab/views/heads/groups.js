@@ -46,8 +46,9 @@ export class Groups {
     return [starts[first], starts[end] ?? this.kind[side]];
   }
 
-  /** The first words of one, with its number. */
+  /** Its own name, or its first words with its number. */
   #name(side, i, room) {
+    if (this.unit === "segment" && this.kind.segment_names) return this.kind.segment_names[i];
     const [from, to] = this.tokens(side, [i, i + 1]);
     const words = this.kind[side === "queries" ? "query_tokens" : "key_tokens"].slice(
       from,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ...heads.sentences import paragraphs, sentences
+from ...heads.spans import segments
 from ...tracing.maps import rows_told
 from ...tracing.pyramid import SIDE, Pyramid, Span
 from ..pages.export import Block
@@ -38,6 +39,7 @@ TILE = 256  # cells of a tile, along each side
 KEPT = 4  # pyramids at once
 STRONGEST = 64  # edges that are told of a head
 GROUPED = {"sentences": sentences, "paragraphs": paragraphs}
+GROUPS = (*GROUPED, "segments")
 MOST_GROUPS = 2048
 
 
@@ -63,15 +65,16 @@ class LongData(HeadData):
         return len(self.queries[kind]), len(self.keys[kind])
 
     def groups(self, kind: str, name: str) -> tuple[list[Span], list[Span]] | None:
-        """The sentences (or paragraphs) of queries and of keys; None where there is but one, or too
+        """The sentences (or paragraphs, or segments) of queries and of keys; None where there is but one, or too
         many for a map."""
-        both = GROUPED[name](self.queries[kind]), GROUPED[name](self.keys[kind])
+        of = GROUPED.get(name, lambda _: segments(self.trace, kind=kind, batch=self.batch))
+        both = of(self.queries[kind]), of(self.keys[kind])
         return both if all(1 < len(spans) <= MOST_GROUPS for spans in both) else None
 
     def kinds(self) -> dict[str, dict[str, Any]]:
         described = super().kinds()
         for kind, told in described.items():
-            found = {name: self.groups(kind, name) for name in GROUPED}
+            found = {name: self.groups(kind, name) for name in GROUPS}
             starts = {
                 name: [[start for start, _ in spans] for spans in both]
                 for name, both in found.items()
@@ -159,7 +162,7 @@ class LongHeads(Heads):
             wanted += [f"row/{query}" for query in sorted(rows)]
             if selected is not None and selected[1] is not None:
                 wanted.append(f"column/{selected[1]}")
-            wanted += [f"groups/{name}" for name in GROUPED if self.data.groups(kind, name)]
+            wanted += [f"groups/{name}" for name in GROUPS if self.data.groups(kind, name)]
             for level in range(self.level(pyramid) - 1, pyramid.base - 1, -1):
                 tall, wide = (-(-count // TILE) for count in pyramid.shape(level))
                 wanted += [f"tile/{level}/{i}/{j}" for i in range(tall) for j in range(wide)]

@@ -29,7 +29,9 @@ export const wellFormed = (text) => text.replace(/\p{Surrogate}/gu, "?");
 export function kindsOf(before, told) {
   const kinds = {};
   let [thumbs, maps, norms] = [0, 0, 0];
-  for (const [kind, { segments: _, sinks: __, ...known }] of Object.entries(before)) {
+  for (const [kind, { segments: _, segment_names: __, sinks: ___, ...known }] of Object.entries(
+    before,
+  )) {
     const [queries, keys] = [
       kind === "encoder" ? told.text : (told.target ?? told.text),
       kind === "decoder" ? (told.target ?? told.text) : told.text,

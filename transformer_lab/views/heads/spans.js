@@ -293,6 +293,7 @@ export class Spans {
       b.list(kind.key_tokens.slice(0, kind.keys));
     }
     const { segments = [] } = kind;
+    const names = kind.segment_names ?? segments.map((_, i) => `segment ${i + 1}`); // of views saved before
     const pairs = segments
       .flatMap((_, from) => segments.map((_, to) => [from, to]))
       .filter(([from, to]) => !whyNotBetween(segments[from], segments[to], kind));
@@ -302,7 +303,7 @@ export class Spans {
         element(
           "option",
           { value: `${from},${to}` },
-          from === to ? `within segment ${from + 1}` : `segment ${from + 1} → segment ${to + 1}`,
+          from === to ? `within ${names[from]}` : `${names[from]} → ${names[to]}`,
         ),
       ),
     );

@@ -31,6 +31,7 @@ const KEPT_BYTES = 16 * 2 ** 20;
  * @property {string} [measure] of averages: what colours mean
  * @property {string} [caption] of averages: what the numbers are
  * @property {[number, number][]} [segments] of a text that was read with them, as spans
+ * @property {string[]} [segment_names]
  * @property {Record<string, string>} [headless] what layers without heads are
  * @property {{tile: number, groups: Record<string, any>, small_rows: number}} [long] of a long text: the cells along a tile, where its sentences and paragraphs begin, the rows of its small maps
  * @property {number[]} [sinks] layers where a part of each row goes to nothing: maps have a column more

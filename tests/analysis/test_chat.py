@@ -1,0 +1,201 @@
+"""Conversations: the tokens of each turn partition the text, and answers, shares and cuts are the model's own."""
+
+import pytest
+import torch
+
+import transformer_lab as tl
+from tests.missing import package
+from transformer_lab.analysis.chat import ChatError, checked_messages, conversation
+
+transformers = package("transformers")
+SAID = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Name a colour. Or two?"},
+    {"role": "assistant", "content": "Red, blue."},
+    {"role": "user", "content": "And a fruit"},
+]
+PLAIN = SAID[1:]
+EACH = "{% for m in messages %}"
+ASKS = "{% endfor %}{% if add_generation_prompt %}"
+# How ten families write a conversation; what is not in a template is refused, left out or added as there.
+TEMPLATES = {
+    "chatml": EACH + "<s>{{ m.role }}\n{{ m.content }}</s>\n" + ASKS + "<s>assistant\n{% endif %}",
+    "own system": "{% if messages[0].role != 'system' %}<s>system\nYou help.</s>\n{% endif %}"
+    + EACH + "<s>{{ m.role }}\n{{ m.content }}</s>\n" + ASKS + "<s>assistant\n{% endif %}",
+    "instructions": "<s>" + EACH + "{% if m.role == 'assistant' %} {{ m.content }} </s>"
+    "{% else %}[INST] {{ m.content }} [/INST]{% endif %}" + ASKS + "{% endif %}",
+    "system in the user's turn": "<s>" + EACH + "{% if m.role == 'system' %}[INST] <<SYS>>{{ m.content }}<</SYS>> "
+    "{% elif m.role == 'user' %}{% if loop.index0 != 1 %}[INST] {% endif %}{{ m.content }} [/INST]"
+    "{% else %} {{ m.content }} </s>{% endif %}" + ASKS + "{% endif %}",
+    "headers": "<s>" + EACH + "<h>{{ m.role }}<h>\n\n{{ m.content | trim }}</s>" + ASKS + "<h>assistant<h>\n\n{% endif %}",
+    "another name": EACH + "<t>{{ 'model' if m.role == 'assistant' else m.role }}\n{{ m.content | trim }}<t>\n"
+    + ASKS + "<t>model\n{% endif %}",
+    "names with colons": EACH + "{{ m.role | upper }}: {{ m.content }} " + ASKS + "ASSISTANT:{% endif %}",
+    "headings": EACH + "### {{ m.role }}\n{{ m.content }}\n\n" + ASKS + "### assistant\n{% endif %}",
+    "no system": EACH + "{% if m.role != 'system' %}<t>{{ m.role }} {{ m.content }}{% endif %}" + ASKS + "<t>assistant {% endif %}",
+    "only the last mark": EACH + "{{ m.content }}{% if not loop.last %}\n{% endif %}" + ASKS + "</s>{% endif %}",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model():
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    inner = Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(False), decoders.ByteLevel()
+    inner.add_special_tokens(["<s>", "</s>", "<h>", "<t>"])
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<s>", eos_token="</s>",
+        additional_special_tokens=["<h>", "<t>"], clean_up_tokenization_spaces=False,
+    )  # fmt: skip
+    tokenizer.chat_template = TEMPLATES["chatml"]
+    torch.manual_seed(0)
+    sizes = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4)
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer), num_key_value_heads=2, max_position_embeddings=400, **sizes
+    )
+    return tl.TextModel(transformers.LlamaForCausalLM(config).eval(), tokenizer, "a tiny Llama")
+
+
+def parts(model, messages, template):
+    model.tokenizer.inner.chat_template = template
+    ids, segments = conversation(model.tokenizer, messages, model.name)
+    rendered = model.tokenizer.inner.apply_chat_template(
+        messages, tokenize=True, add_generation_prompt=True, return_dict=False
+    )
+    assert ids == rendered  # as its own library reads it
+    edges = [0, *(end for _, end in segments.values())]
+    assert [start for start, _ in segments.values()] == edges[:-1]
+    assert edges == sorted(edges)
+    assert edges[-1] == len(ids)
+    decode = model.tokenizer.inner.decode
+    return {name: decode(ids[a:b]) for name, (a, b) in segments.items()}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("messages", [SAID, PLAIN, PLAIN[:1]], ids=["system", "turns", "one"])
+def test_segments_partition_the_tokens(model, name, messages):
+    found = parts(model, messages, TEMPLATES[name])
+    *said, begins = found.values()
+    shown = [m for m in messages if name != "no system" or m["role"] != "system"]
+    added = name == "own system" and messages[0]["role"] != "system"
+    assert len(said) == len(shown) + added
+    for text, message in zip(said[added:], shown, strict=True):
+        assert message["content"] in text
+        assert sum(other["content"] in text for other in shown) == 1
+    assert "You help." in said[0] or not added
+    assert not any(message["content"] in begins for message in messages)
+
+
+def test_segments_are_named_by_role_and_turn(model):
+    found = parts(model, SAID, TEMPLATES["chatml"])
+    assert [*found] == ["system", "user 1", "assistant 1", "user 2", "assistant 2"]
+    assert found["user 1"] == "<s>user\nName a colour. Or two?</s>\n"
+    assert found["assistant 2"] == "<s>assistant\n"
+
+
+@pytest.fixture
+def chat(model):
+    model.tokenizer.inner.chat_template = TEMPLATES["chatml"]
+    return model.chat(SAID, max_new_tokens=12)
+
+
+def test_an_answer_is_what_the_model_writes(model, chat):
+    prompt = chat.ids[: chat.start]
+    assert chat.ids[chat.start :].tolist() == model.write(prompt, 12)
+    assert chat.messages == [*SAID, {"role": "assistant", "content": chat.answer}]
+    assert chat.segments["assistant 2"][1] == len(chat.ids) == chat.trace.tokens.shape[1]
+    assert tl.heads.segments(chat.trace) == [*chat.segments.values()]
+    assert str(chat).startswith("system: Be brief.\nuser: Name a colour.")
+
+
+def test_a_conversation_goes_on(model, chat):
+    more = chat.reply("Why?")
+    assert more.messages[:-2] == chat.messages
+    assert more.messages[-2] == {"role": "user", "content": "Why?"}
+    assert len(more.ids) - more.start <= 12  # with the options of before
+    assert len(chat.reply("Why?", max_new_tokens=3).ids) <= more.start + 3
+
+
+def test_shares_are_those_of_the_maps(chat):
+    """The control is a sum over the whole map, token by token."""
+    found = chat.reads(layer=1, head=2)
+    pattern = chat.trace.pattern(1, 2)
+    rows = [span for span in found.spans if span[0] >= chat.start]
+    assert len(rows) == len(found.answer)
+    assert rows[0][0] == chat.start
+    for i, (a, b) in enumerate(rows):
+        for j, (c, d) in enumerate(found.spans):
+            if c > a:
+                assert found.shares[i, j].isnan()
+            else:
+                share = pattern[a:b, c:d].sum() / (b - a)
+                torch.testing.assert_close(found.shares[i, j], share, atol=2e-5, rtol=0)
+    seen = found.shares.nansum(1)
+    torch.testing.assert_close(seen, torch.ones(len(rows)), atol=1e-4, rtol=0)
+    whole = torch.stack([chat.reads(layer, h).shares for layer in (0, 1) for h in range(4)])
+    torch.testing.assert_close(chat.reads().shares, whole.mean(0), equal_nan=True)
+    columns, cells = chat.reads().cells()
+    assert len(columns) == 3
+    assert len([*cells]) == int((~found.shares.isnan()).sum())
+
+
+def test_sentences_are_those_of_the_turns(chat):
+    before = chat.reads().before
+    assert "Name a colour." in " | ".join(before)
+    assert any(text.startswith("Or two?") for text in before)
+
+
+def test_nothing_attends_to_what_was_cut(model, chat):
+    a, b = chat.segments["user 1"]
+    other = chat.without("user 1")
+    assert other.trace.patterns()[..., a:b].abs().max() == 0
+    assert chat.trace.patterns()[..., a:b].max() > 0.01
+    with tl.edit(model, *(tl.knock_out(key=key) for key in range(a, b))):
+        assert other.ids[other.start :].tolist() == model.write(chat.ids[: chat.start], 12)
+    both = other.without((1, 4))
+    assert both.cut == ("user 1", (1, 4))
+    assert both.trace.patterns()[..., [1, 2, 3, *range(a, b)]].abs().max() == 0
+
+
+def test_views_name_the_turns(chat):
+    kinds = tl.views.HeadView(chat.trace)._kinds
+    assert kinds["decoder"]["segment_names"] == [*chat.segments]
+    assert kinds["decoder"]["segments"] == [list(span) for span in chat.segments.values()]
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        ([], "messages must be a list of"),
+        (3, "messages must be a list of"),
+        ([{"role": "user"}], 'message 0 must have a "role" and a "content"'),
+        (["Hi", {"role": "assistant", "content": "  "}], "message 1 must have"),
+        (["Hi", 7], "message 1 must have"),
+        ([*SAID[:3]], "the last message is the assistant's"),
+    ],
+)
+def test_messages_that_are_none(messages, said):
+    with pytest.raises(ChatError, match=said):
+        checked_messages(messages)
+
+
+@pytest.mark.badinput
+def test_what_cannot_be_answered_says_why(model, chat):
+    with pytest.raises(ChatError, match="no chat template, so it does not say"):
+        tl.shipped().chat("Hi")
+    with pytest.raises(
+        ChatError, match="there is no segment 'robot'; the segments are system, user 1"
+    ):
+        chat.without("robot")
+    with pytest.raises(ChatError, match="is not within the"):
+        chat.without((0, len(chat.ids)))
+    with pytest.raises(
+        ChatError, match=r"the conversation has \d+ tokens and a tiny Llama reads 400"
+    ):
+        model.chat("word " * 90)
+    model.tokenizer.inner.chat_template = "{{ raise_exception('Roles must alternate') }}"
+    with pytest.raises(ChatError, match="refuses these messages: Roles must alternate"):
+        model.chat("Hi")

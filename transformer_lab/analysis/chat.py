@@ -1,0 +1,341 @@
+"""Conversations with models that were trained for them: the tokens of each turn, the model's answer, what
+it read of what was said before, and what it would have written without that."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..edits.constructors import knock_out
+from ..edits.interventions import edit
+from ..files.tables import Table
+from ..heads.sentences import sentences
+
+if TYPE_CHECKING:
+    from ..tracing.trace import Trace
+
+Span = tuple[int, int]
+_PROBE = [
+    {"role": role, "content": f"({i})"} for i, role in enumerate(("user", "assistant", "user"))
+]
+
+
+class ChatError(ValueError):
+    """A conversation that a model cannot read, or a part that a conversation has not."""
+
+
+@dataclass(frozen=True)
+class Reads(Table):
+    """How much the sentences of an answer attend to the sentences before them.
+
+    Attributes:
+        answer, before: the sentences, as text; `before` ends with those of the answer itself.
+        spans: of each sentence of `before`, its tokens.
+        shares: [sentence of the answer, sentence before]: the mean, over the tokens of the first, of the
+            weight on the tokens of the second; NaN where the second comes later.
+        where: which heads, in words.
+    """
+
+    answer: list[str]
+    before: list[str]
+    spans: list[Span]
+    shares: Tensor
+    where: str
+
+    def cells(self):
+        columns = ("sentence of the answer", "attends to", "share of its weight")
+        rows = (
+            (said, read, share)
+            for said, row in zip(self.answer, self.shares.tolist(), strict=True)
+            for read, share in zip(self.before, row, strict=True)
+            if share == share
+        )
+        return columns, rows
+
+
+@dataclass
+class Chat:
+    """A conversation and the answer that a model gave last; `TextModel.chat` makes it.
+
+    Attributes:
+        model: the `TextModel` that answered.
+        messages: every turn, "role" and "content", the answer too.
+        ids: int64 [position], all tokens.
+        segments: name ("system", "user 1", …) -> (start, end) of its tokens; they hold every token.
+        answer: what the model wrote.
+        start: where what it wrote begins, in tokens.
+        cut: names or spans that nothing could attend to while it wrote.
+    """
+
+    model: Any = field(repr=False)
+    messages: list[dict[str, str]]
+    ids: Tensor = field(repr=False)
+    segments: dict[str, Span]
+    answer: str
+    start: int
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
+    cut: tuple[Any, ...] = ()
+
+    @cached_property
+    def trace(self) -> Trace:
+        """A trace of the whole conversation, under the same cuts; views name its segments."""
+        with _cutting(self.model, self, self.cut):
+            found = self.model.trace_ids(self.ids)
+        found.segments = self.segments
+        return found
+
+    def reply(self, message: str, **options: Any) -> Chat:
+        """Say something more, and let the model answer; the options are those of `TextModel.chat`."""
+        said = [*self.messages, {"role": "user", "content": message}]
+        return self.model.chat(said, **{**self.options, **options})
+
+    def without(self, *parts: str | Span) -> Chat:
+        """The answer that the model gives where no token can attend to these parts of what was said.
+
+        Args:
+            parts: names of segments ("system"), or spans (start, end) of tokens before the answer, such as
+                `reads().spans` has. Many heads rest on the first token of all, so a part that holds it
+                takes away more than its words; give (1, end) to leave it.
+
+        Raises:
+            ChatError: for a part that is not there, or that is written by the answer itself.
+        """
+        return _answered(self.model, self.messages[:-1], self.options, (*self.cut, *parts), of=self)
+
+    def span(self, part: str | Span) -> Span:
+        """The tokens of a part before the answer.
+
+        Raises:
+            ChatError: for one that is not there.
+        """
+        if isinstance(part, str):
+            if part not in self.segments:
+                names = ", ".join(self.segments)
+                raise ChatError(f"there is no segment {part!r}; the segments are {names}")
+            part = self.segments[part]
+        start, end = (int(at) for at in part)
+        if not 0 <= start < end <= self.start:
+            raise ChatError(
+                f"the part {start, end} is not within the {self.start} tokens before the answer; give "
+                "(start, end), as in a slice"
+            )
+        return start, end
+
+    def reads(self, layer: int | None = None, head: int | None = None) -> Reads:
+        """How much each sentence of the answer attends to each sentence before it, and to itself.
+
+        Args:
+            layer, head: counted from 0; None: the mean over all that have heads.
+
+        Raises:
+            TraceError: for a layer or head that is not there.
+        """
+        trace = self.trace
+        kind, labels = trace.kind(), trace.query_tokens()
+        spans = [
+            (start + a, start + b)
+            for start, end in _parted(self.segments.values(), self.start)
+            for a, b in sentences(labels[start:end])
+        ]
+        written = [span for span in spans if span[0] >= self.start]
+        layers = trace.attending(kind) if layer is None else [layer]
+        found = []
+        for number in layers:
+            heads = range(trace.heads_of(number, kind)) if head is None else [head]
+            found += [trace.pyramid(number, h, kind=kind).sums(written, spans) for h in heads]
+        lengths = torch.tensor([[end - start] for start, end in written])
+        shares = torch.stack(found).mean(0).cpu() / lengths
+        later = torch.tensor([[b[0] > a[0] for b in spans] for a in written]).reshape(shares.shape)
+        inner = self.model.tokenizer.inner  # the marks of turns are words of the text too
+        words = [inner.decode(self.ids[slice(*span)].tolist()).strip() for span in spans]
+        heads_told = "all heads" if head is None else f"head {head}"
+        where = f"{heads_told} of {'all layers' if layer is None else f'layer {layer}'}"
+        return Reads(
+            words[len(spans) - len(written) :],
+            words,
+            spans,
+            shares.masked_fill(later, torch.nan),
+            where,
+        )
+
+    def __str__(self) -> str:
+        return "\n".join(f"{one['role']}: {one['content']}" for one in self.messages)
+
+
+def chat(model: Any, messages: Any, options: Mapping[str, Any]) -> Chat:
+    """See `TextModel.chat`."""
+    return _answered(model, checked_messages(messages), dict(options))
+
+
+def _answered(
+    model: Any,
+    messages: list[dict[str, str]],
+    options: dict[str, Any],
+    cut: tuple[Any, ...] = (),
+    of: Chat | None = None,
+) -> Chat:
+    ids, segments = conversation(model.tokenizer, messages, model.name)
+    room = None if model.n_ctx is None else model.n_ctx - len(ids)
+    if room is not None and room < 1:
+        raise ChatError(
+            f"the conversation has {len(ids)} tokens and {model.name} reads {model.n_ctx}, so there is no "
+            "room for an answer; leave out earlier messages"
+        )
+    given = torch.tensor(ids)
+    rest = dict(options)
+    most = rest.pop("max_new_tokens")
+    with _cutting(model, of, cut):
+        written = model.write(given, most if room is None else min(most, room), **rest)
+    name, (start, _) = segments.popitem()
+    answer = model.decode(written).strip()
+    return Chat(
+        model,
+        [*messages, {"role": "assistant", "content": answer}],
+        torch.cat((given, given.new_tensor(written))),
+        {**segments, name: (start, len(ids) + len(written))},
+        answer,
+        len(ids),
+        options,
+        cut,
+    )
+
+
+def _cutting(model: Any, of: Chat | None, parts: Sequence[Any]) -> Any:
+    if of is None or not parts:
+        return nullcontext()
+    keys = sorted({key for part in parts for key in range(*of.span(part))})
+    return edit(model, *(knock_out(key=key) for key in keys))
+
+
+def checked_messages(messages: Any) -> list[dict[str, str]]:
+    """Messages as a chat template takes them: each with a role and a content.
+
+    Raises:
+        ChatError: for something else, and for a conversation that ends with the assistant.
+    """
+    if isinstance(messages, str):
+        messages = [messages]
+    if not isinstance(messages, Sequence) or not messages:
+        raise ChatError(
+            'messages must be a list of {"role": …, "content": …}, or one text of the user, got '
+            f"{messages!r}"
+        )
+    found = []
+    for i, one in enumerate(messages):
+        one = {"role": "user", "content": one} if isinstance(one, str) else one
+        told = (one.get("role"), one.get("content")) if isinstance(one, Mapping) else (None, None)
+        if not all(isinstance(x, str) and x.strip() for x in told):
+            raise ChatError(
+                f'message {i} must have a "role" and a "content", both texts that are not empty, got {one!r}'
+            )
+        found.append({"role": told[0], "content": told[1]})
+    if found[-1]["role"] == "assistant":
+        raise ChatError("the last message is the assistant's; end with one that asks for an answer")
+    return found
+
+
+def conversation(
+    tokenizer: Any, messages: list[dict[str, str]], name: str
+) -> tuple[list[int], dict[str, Span]]:
+    """The tokens of a conversation up to where the answer begins, and those of each turn: name ->
+    (start, end), in their order, the last being the beginning of the answer. A token that belongs to two
+    turns is the later one's.
+
+    Raises:
+        ChatError: for a tokenizer without a chat template, and messages that the template refuses.
+    """
+    inner: Any = getattr(tokenizer, "inner", None)
+    if not getattr(inner, "chat_template", None):
+        raise ChatError(
+            f"{name} has no chat template, so it does not say how a conversation is written; give it plain "
+            "text with generate(…)"
+        )
+    text = _rendered(inner, messages, name, asks=True)
+    encode = lambda part: inner(part, add_special_tokens=False)["input_ids"]  # noqa: E731
+    ids, special = encode(text), set(inner.all_special_ids)
+    ends = [0]
+    for i, message in enumerate(messages, 1):
+        ends.append(_end(inner, messages[:i], name, text, message["content"].strip(), ends[-1]))
+    cuts = [_common(encode(text[:end]), ids) for end in ends[1:]] + [len(ids)]
+    roles = [message["role"] for message in messages] + ["assistant"]
+    own = _common(encode(text[: _before_first(inner, messages, name, text)]), ids)
+    if any(i not in special for i in ids[:own]):  # the template begins with a prompt of its own
+        cuts, roles = [own, *cuts], ["system", *roles]
+    several, met = Counter(roles), Counter()
+    segments: dict[str, Span] = {}
+    start = 0
+    for role, end in zip(roles, cuts, strict=True):
+        met[role] += 1
+        if end > start or role == "assistant":  # a template may leave a message out
+            segments[f"{role} {met[role]}" if several[role] > 1 else role] = (
+                start,
+                max(start, end),
+            )
+            start = max(start, end)
+    return ids, segments
+
+
+def _rendered(inner: Any, messages: Sequence[Any], name: str, *, asks: bool) -> str:
+    try:
+        return inner.apply_chat_template(messages, tokenize=False, add_generation_prompt=asks)
+    except Exception as error:  # a template is a program: it may fail in any way
+        raise ChatError(
+            f"the chat template of {name} refuses these messages: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _end(
+    inner: Any, messages: Sequence[Any], name: str, text: str, content: str, start: int
+) -> int:
+    """Where in the text the last of these messages ends: what the template makes of them alone, if the text
+    begins with that; else where the words of the message end."""
+    try:
+        alone = _rendered(inner, messages, name, asks=False)
+    except ChatError:  # not every beginning of a conversation is one
+        alone = ""
+    if len(alone) > start and text.startswith(alone):
+        return len(alone)
+    found = text.find(content, start)
+    return start if found < 0 else found + len(content)
+
+
+def _before_first(inner: Any, messages: Sequence[Any], name: str, text: str) -> int:
+    """Where the first message of the user begins, with the mark of its turn, if it is the first of all;
+    else 0. The mark is what stands before a later message of the user."""
+    first = messages[0]
+    try:
+        if first["role"] != "user":
+            return 0
+        whole = _rendered(inner, _PROBE, name, asks=False)
+        before = _rendered(inner, _PROBE[:2], name, asks=False)
+    except ChatError:
+        return 0
+    at, last = text.find(first["content"].strip()), _PROBE[-1]["content"]
+    if not whole.startswith(before) or at < 0:
+        return 0
+    mark = whole[len(before) : whole.find(last, len(before))]
+    return at - len(mark) if mark and text[:at].endswith(mark) else 0
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many tokens two lists begin with alike."""
+    return next(
+        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )
+
+
+def _parted(spans: Any, at: int) -> list[Span]:
+    """Spans, and the one that holds a token in two: before it and from it."""
+    return [
+        part
+        for start, end in spans
+        for part in ((start, min(end, at)), (max(start, at), end))
+        if part[1] > part[0]
+    ]
