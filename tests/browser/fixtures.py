@@ -234,17 +234,18 @@ def choose_head(place, layer, head):
     size = grid_at_rest(grid)
     across, down = float(size["across"]), float(size["down"])
     per_row, heads = int(size["perRow"]), int(size["heads"])
-    row = layer * -(-heads // per_row) + head // per_row
-    grid.click(position={"x": (head % per_row + 0.4) * across, "y": (row + 0.6) * down})
+    row, column = divmod(layer * heads + head, per_row)
+    grid.click(position={"x": (column + 0.4) * across, "y": (row + 0.6) * down})
 
 
 # The same for a script of the page: heads(layer, head) clicks one.
 HEADS = """const heads = (layer, head) => {
     const grid = document.querySelector("[data-part=thumbnails]");
     const { across, down, perRow, heads } = grid.dataset;
-    const row = layer * Math.ceil(heads / perRow) + Math.floor(head / perRow);
+    const cell = layer * heads + Number(head);
+    const [row, column] = [Math.floor(cell / perRow), cell % perRow];
     const { left, top } = grid.getBoundingClientRect();
-    const at = { clientX: left + ((head % perRow) + 0.5) * across, clientY: top + (row + 0.5) * down };
+    const at = { clientX: left + (column + 0.5) * across, clientY: top + (row + 0.5) * down };
     grid.dispatchEvent(new MouseEvent("click", { ...at, bubbles: true }));
 };"""
 

@@ -386,7 +386,7 @@ def test_a_page_says_at_once_whether_heads_can_be_switched_off(open_page, shippe
 
 def test_a_page_says_once_what_needs_a_kernel_and_why(open_page, shipped, monkeypatch):
     monkeypatch.setattr(carrying, "UNASKED", 100)
-    note = "This page is a snapshot without its model, so {} edges, continuing the text, or another text needs a live kernel: the model has 2 MB."
+    note = "This page is a snapshot without its model, so {} edges, continuing the text, or another text needs a live kernel."
     for effects, heads, lead in (
         (True, "cutting", "None yet. Switch a head off to see if it matters."),
         (False, "switching heads off, cutting", "None yet."),

@@ -179,7 +179,7 @@ def test_where_webassembly_is_refused_the_page_computes_in_javascript(open_page)
 def test_a_model_is_exported_only_where_it_is_wanted():
     view = Explorer(small("gemma2"), WORDS)
     view.to_html()
-    assert "save_html(path, model=True) takes it along" in view.stays
+    assert "save_html(path, model=True) includes it" in view.stays
 
 
 def test_weights_of_8_bits_stay_so_in_the_page(open_page):

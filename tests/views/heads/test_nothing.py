@@ -9,7 +9,12 @@ from tests.adapters.families import ours, text, tiny
 from transformer_lab.training.snapshots import trace_of_maps
 from transformer_lab.views.heads.data import HeadData
 from transformer_lab.views.heads.heads import Heads
-from transformer_lab.views.shared.map_sentences import Seen, head_sentence, query_sentence
+from transformer_lab.views.shared.map_sentences import (
+    Seen,
+    head_sentence,
+    key_sentence,
+    query_sentence,
+)
 
 TOKENS = ["a", "b", "c"]
 
@@ -31,6 +36,18 @@ def test_a_row_says_what_goes_to_nothing():
     )
     assert "nothing" not in said([0.4, 0.1, 0.0], value_weighted=True)
     assert "nothing" not in said([0.5, 0.5, 0.0])
+
+
+def test_a_row_over_thousands_of_tokens_is_not_said_to_be_empty():
+    tokens = ["a"] * 4000
+    seen = Seen("decoder", 0, 1, False, tokens, tokens, True, True)
+    row = torch.full((4000,), 1 / 4000)
+    assert query_sentence(seen, 3999, row).endswith(
+        "spreads its attention so widely that no token gets 1%."
+    )
+    assert key_sentence(seen, 0, row).endswith("receives less than 1% of each token’s attention.")
+    assert query_sentence(seen, 3999, 0 * row).endswith("has no key left to attend to.")
+    assert key_sentence(seen, 0, 0 * row).endswith("receives attention from no token.")
 
 
 def test_a_head_says_that_it_mostly_looks_at_nothing():

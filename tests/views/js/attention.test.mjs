@@ -114,7 +114,16 @@ test("of a long text, as many lines as before; of few queries each one's stronge
   assert.deepEqual(places(strongest, 5000), strongest.slice(0, 20));
   assert.deepEqual(places(strongest, 60), [strongest[0], ...strongest.slice(40)]);
   assert.deepEqual(places(strongest.slice(0, 45), 60).length, 20);
-  assert.equal(lines([], 5000).note, "Lines: none lies in this head. Choose a cell to see where its token looks.");
+  assert.equal(lines([], 5000).note, "Lines: none lies in this head. Choose a cell to see what its token attends to.");
+});
+
+test("where a token spreads over thousands, its strongest lines are drawn all the same", () => {
+  const row = Float32Array.from({ length: 4000 }, (_, key) => (key % 100 === 7 ? 0.0009 : 0.0002));
+  const kind = { queries: 4000, keys: 4000, query_tokens: Array(4000).fill("a"), key_tokens: Array(4000).fill("a") };
+  const given = { kind, focus: null, long: true, layerMode: false, end: 1, valueWeighted: false };
+  const { edges, note } = lineScene({ ...given, rows: [{ head: 0, rowOf: () => row, nothing: null }] });
+  assert.deepEqual(edges.map(({ key }) => key), Array.from({ length: 20 }, (_, i) => 100 * i + 7));
+  assert.equal(note, "Lines: what the last token, “a”, attends to, the strongest, each below 1%; 2% of its weight.");
 });
 
 test("pooled keeps the largest weight of every pixel", () => {

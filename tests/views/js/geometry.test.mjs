@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { niceTicks, nearest } from "../../../transformer_lab/views/shared/ticks.js";
 import { scaleEnd } from "../../../transformer_lab/views/heads/scale.js";
 import { cellAt, frameOf, leaning, leaningHeight, textOf, tilesOf } from "../../../transformer_lab/views/shared/map_frame.js";
+import { cellOfHead, gridSize, headAtCell } from "../../../transformer_lab/views/shared/thumbnails.js";
 import { roundStep } from "../../../transformer_lab/views/shared/ticks.js";
 import { besides, columnLines, withGaps } from "../../../transformer_lab/views/heads/lines.js";
 
@@ -94,6 +95,23 @@ test("curve helpers", () => {
   assert.deepEqual(niceTicks(0, 3, 3), [0, 1, 2, 3]);
   assert.deepEqual(nearest(Float32Array.of(1, 10, 5, 20), 4), { step: 5, value: 20 });
   assert.equal(nearest(new Float32Array(0), 4), null);
+});
+
+test("many layers of few heads stand side by side, and every cell leads back to its head", () => {
+  const room = { width: 310, height: 580 };
+  assert.equal(gridSize({ layers: 60, heads: 2 }, room).perRow, 8);
+  assert.ok(gridSize({ layers: 60, heads: 2 }, room).down > 30);
+  assert.equal(gridSize({ layers: 30, heads: 9 }, { width: 238, height: 560 }).perRow, 9);
+  for (const [layers, heads] of [[60, 2], [1, 1], [1, 16], [4, 4], [61, 1], [30, 9]]) {
+    const size = gridSize({ layers, heads }, room);
+    for (let layer = 0; layer < layers; layer++) {
+      for (let head = 0; head < heads; head++) {
+        const { column, row } = cellOfHead(layer, head, heads, size);
+        assert.ok(row < size.rows && column < size.perRow);
+        assert.deepEqual(headAtCell(column, row, { layers, heads }, size), { layer, head });
+      }
+    }
+  }
 });
 
 test("maps side by side have cells of one size, in line, within the room that there is", () => {

@@ -47,9 +47,9 @@ def test_a_larger_one_travels_when_it_is_asked_for(monkeypatch):
     text = view.to_html()
     assert "model" not in blocks_of(text)
     assert state_of(text)["_note"] == view.stays.replace(
-        "; save_html(path, model=True) takes it along", ""
+        "; save_html(path, model=True) includes it (0 MB)", ""
     )
-    assert "the model has 0 MB; save_html(path, model=True) takes it along" in view.stays
+    assert state_of(text)["_note"].endswith("needs a live kernel.")
     assert "model" in blocks_of(view.to_html(model=True))
     monkeypatch.setattr(carrying, "MOST", 200)
     with pytest.raises(

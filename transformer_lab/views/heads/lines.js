@@ -295,7 +295,7 @@ export function strongestScene({ edges, whose, kind, head, block }) {
   return {
     focus: null,
     edges: drawn,
-    note: `Lines: ${told}. Choose a cell to see where its token looks.`,
+    note: `Lines: ${told}. Choose a cell to see what its token attends to.`,
     weights: { queries: new Map(), keys: new Map() },
   };
 }
@@ -333,7 +333,14 @@ export function lineScene({
   if (!focus) return { focus, weights, ...strongest(kind, rows, layerMode, there) };
   const least = LEAST * (valueWeighted ? end : 1);
   const most = long ? MOST_KEYS : Infinity;
-  const limits = `from ${valueWeighted ? fixed(least) : "1%"} up${long ? `, at most ${MOST_KEYS}` : ""}`;
+  const limit = valueWeighted ? fixed(least) : "1%";
+  let limits = `from ${limit} up${long ? `, at most ${MOST_KEYS}` : ""}`;
+  const chosen = (weights) => {
+    const some = largest(weights, most, least);
+    if (some.length || rows.length > 1) return some;
+    limits = `the strongest, each below ${limit}`;
+    return largest(weights, MOST_KEYS, Number.MIN_VALUE);
+  };
   /** @type {Edge[]} */
   const edges = [];
   let note;
@@ -345,20 +352,19 @@ export function lineScene({
       const rest = nothing?.(query) ?? 0;
       total += row.reduce((sum, weight) => sum + weight, 0) + rest;
       if (rest >= least) edges.push({ query, key: null, weight: rest, head });
-      for (const { index, weight } of largest(row, most, least))
-        edges.push({ query, key: index, weight, head });
+      for (const { index, weight } of chosen(row)) edges.push({ query, key: index, weight, head });
     }
     const drawn = edges.reduce((sum, edge) => sum + edge.weight, 0);
     const token = quoted(kind.query_tokens[query]);
     const share = Math.round((100 * drawn) / Math.max(total, 1e-9));
-    note = `Lines: where ${wanted ? token : `the last token, ${token},`} looks, ${limits}; ${share}% of its weight${there}.`;
+    note = `Lines: what ${wanted ? token : `the last token, ${token},`} attends to, ${limits}; ${share}% of its weight${there}.`;
   } else {
     const key = /** @type {number} */ (focus.key);
     for (const { head, rowOf } of rows) {
       const column = columnOf
         ? columnOf(key)
         : Float32Array.from({ length: kind.queries }, (_, query) => rowOf(query)[key]);
-      for (const { index, weight } of largest(column, most, least))
+      for (const { index, weight } of chosen(column))
         edges.push({ query: index, key, weight, head });
     }
     note = `Lines: which tokens attend to ${quoted(kind.key_tokens[key])}, ${limits}.`;

@@ -62,8 +62,8 @@ def carry(
         )
     if not why and (size > UNASKED or not is_ours(model)) and wanted is None:
         return None, (
-            f"This page is a snapshot without its model, so {lacks}: the model has {_mb(size)}; "
-            "save_html(path, model=True) takes it along."
+            f"This page is a snapshot without its model, so {lacks}; "
+            f"save_html(path, model=True) includes it ({_mb(size)})."
         )
     failed = False
     try:

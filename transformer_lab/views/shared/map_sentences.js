@@ -96,15 +96,13 @@ function sayExtreme(message, seen, rowOf, focus) {
 
 /** What one query attends to. @param {Seen} seen @param {number} query @param {Float32Array} row as it is shown */
 export function querySentence(seen, query, row) {
-  const top = leaders(row);
   const nothing = toNothing(seen, query) || null;
   const alone = seen.causal && seen.same && query === 0 && nothing === null;
   return sayOf("query", seen, {
     query: numbered(seen.queries, query),
     nothing,
-    weight: top[0]?.weight ?? 0,
-    itself: alone && top[0]?.index === 0,
-    ...namedOf(top, seen.keys),
+    itself: alone && foremost(row) === 0,
+    ...namedOf(row, seen.keys),
   });
 }
 
@@ -184,7 +182,7 @@ export const nothingSentence = (seen, query, share, isChange = false) =>
 
 /** Which queries attend to one key. @param {Seen} seen @param {number} key @param {Float32Array} column */
 export const keySentence = (seen, key, column) =>
-  sayOf("key", seen, { key: numbered(seen.keys, key), ...namedOf(leaders(column), seen.queries) });
+  sayOf("key", seen, { key: numbered(seen.keys, key), ...namedOf(column, seen.queries) });
 
 /**
  * What stands out in a whole map; the habit is an average over the queries that have a choice.
@@ -251,10 +249,11 @@ function leaders(row) {
   return found;
 }
 
-/** How many stand out, and each with its weight. @param {{index: number, weight: number}[]} top @param {string[]} tokens */
-function namedOf(top, tokens) {
+/** How many stand out, each with its weight, and the largest weight. @param {Float32Array} row @param {string[]} tokens */
+function namedOf(row, tokens) {
+  const top = leaders(row);
   const [a, b, c] = top.map(({ index, weight }) =>
     sayMap("weighted", { token: numbered(tokens, index), weight }),
   );
-  return { n: top.length, a, b, c };
+  return { n: top.length, weight: row[foremost(row)] ?? 0, a, b, c };
 }

@@ -74,11 +74,11 @@ def moved(before: str, after: str, about: str = "") -> str:
 
 def query_sentence(seen: Seen, query: int, row: Tensor) -> str:
     """What one query attends to; `row` [key] as it is shown."""
-    top, nothing = _largest(row), seen.to_nothing(query) or None
+    nothing = seen.to_nothing(query) or None
     alone = seen.causal and seen.same and query == 0 and nothing is None
     values: dict[str, Any] = dict(query=numbered(seen.queries, query), nothing=nothing)
-    values |= dict(weight=top[0][1] if top else 0.0, itself=alone and bool(top) and top[0][0] == 0)
-    return seen.say("query", **values, **_named(top, seen.keys))
+    itself = alone and _foremost(row) == 0
+    return seen.say("query", **values, itself=itself, **_named(row, seen.keys))
 
 
 def cell_sentence(seen: Seen, query: int, key: int, row: Tensor) -> str:
@@ -97,7 +97,7 @@ def cell_sentence(seen: Seen, query: int, key: int, row: Tensor) -> str:
 
 def key_sentence(seen: Seen, key: int, column: Tensor) -> str:
     """Which queries attend to one key; `column` [query] as it is shown."""
-    return seen.say("key", key=numbered(seen.keys, key), **_named(_largest(column), seen.queries))
+    return seen.say("key", key=numbered(seen.keys, key), **_named(column, seen.queries))
 
 
 def between_sentence(
@@ -228,10 +228,11 @@ def _largest(row: Tensor) -> list[tuple[int, float]]:
     return found
 
 
-def _named(top: list[tuple[int, float]], tokens: Sequence[str]) -> dict[str, Any]:
-    """How many stand out, and each with its weight."""
+def _named(row: Tensor, tokens: Sequence[str]) -> dict[str, Any]:
+    """How many stand out, each with its weight, and the largest weight."""
+    top, most = _largest(row), float(row[_foremost(row)])
     names = [say("weighted", token=numbered(tokens, at), weight=weight) for at, weight in top]
-    return {"n": len(names), **dict(zip("abc", names, strict=False))}
+    return {"n": len(names), "weight": most, **dict(zip("abc", names, strict=False))}
 
 
 def long_time(seconds: float) -> str:

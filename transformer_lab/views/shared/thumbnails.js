@@ -6,6 +6,7 @@ import { element, pixelRatio, pointWithin, sizedContext, taken, listen } from ".
 
 const LARGEST_THUMB = 54;
 const SMALLEST_PITCH = 5;
+const SMALL_THUMB = 24; // below it layers stand side by side, where that makes them larger
 const WIDEST = 1.5; // a thumbnail may be so much wider than high
 const PAINTED_HEIGHT = 620; // at most, of all that a view paints
 const NARROWEST = 22; // that are painted
@@ -16,7 +17,8 @@ const NARROWEST = 22; // that are painted
  * @property {number} down
  * @property {number} gap between two
  * @property {number} below each, for what is said of it
- * @property {number} perRow how many stand in a row: every head of a layer, but where there is one layer
+ * @property {number} perRow how many stand in a row: every head of a layer, of several layers where there are many
+ *   of few heads, and a part of the heads where there is one layer
  * @property {number} rows
  *
  * @typedef {{width: number, height: number}} GridRoom for the thumbnails; Infinity: as high as it likes
@@ -25,13 +27,16 @@ const NARROWEST = 22; // that are painted
 /** @param {{layers: number, heads: number}} grid @param {GridRoom} room @returns {GridSize} */
 export function gridSize({ layers, heads }, room) {
   let perRow = heads;
+  const rowsOf = (each) => Math.ceil((layers * heads) / each);
+  const side = (each) => Math.min(room.width / each, room.height / rowsOf(each), LARGEST_THUMB + 3);
   if (layers === 1 && heads > 4) {
     // The heads of a single layer need not stand in one row.
-    const side = (each) =>
-      Math.min(room.width / each, room.height / Math.ceil(heads / each), LARGEST_THUMB + 3);
     for (let each = heads - 1; each > 0; each--) if (side(each) > side(perRow) + 1) perRow = each;
+  } else if (side(heads) < SMALL_THUMB) {
+    for (let each = 2; each <= layers; each++)
+      if (side(each * heads) > 1.25 * side(perRow)) perRow = each * heads;
   }
-  const rows = layers * Math.ceil(heads / perRow);
+  const rows = rowsOf(perRow);
   const most = LARGEST_THUMB + 3;
   const fit = (length, count) =>
     Math.max(SMALLEST_PITCH, Math.min(most, Math.floor(length / count)));
@@ -62,10 +67,8 @@ function paintedSize({ layers, heads }, room, { aspect, widest, below = 0 }) {
 
 /** The column and row of a head in the grid. @param {number} layer @param {number} head @param {number} heads of a layer @param {GridSize} size */
 export function cellOfHead(layer, head, heads, { perRow }) {
-  return {
-    column: head % perRow,
-    row: layer * Math.ceil(heads / perRow) + Math.floor(head / perRow),
-  };
+  const at = layer * heads + head;
+  return { column: at % perRow, row: Math.floor(at / perRow) };
 }
 
 /**
@@ -76,9 +79,9 @@ export function cellOfHead(layer, head, heads, { perRow }) {
  * @param {GridSize} size
  */
 export function headAtCell(column, row, { layers, heads, counts }, { perRow }) {
-  const rowsALayer = Math.ceil(heads / perRow);
-  const layer = Math.floor(row / rowsALayer);
-  const head = (row % rowsALayer) * perRow + column;
+  const at = row * perRow + column;
+  const layer = Math.floor(at / heads);
+  const head = at % heads;
   const inside =
     column >= 0 &&
     row >= 0 &&
@@ -176,7 +179,11 @@ export class Thumbnails {
     const { size, layer, head } = this;
     const { heads, counts } = this.grid;
     const most = (at) => (counts?.[at] ?? heads) - 1;
-    if (right) return { layer, head: Math.max(0, Math.min(most(layer), head + right)) };
+    if (right) {
+      const at = layer * heads + head + right;
+      const next = headAtCell(at % size.perRow, Math.floor(at / size.perRow), this.grid, size);
+      return next && (next.layer === layer || size.perRow > heads) ? next : { layer, head };
+    }
     const { column, row } = cellOfHead(layer, head, heads, size);
     for (let at = row + down; ; at += down) {
       const next = headAtCell(column, at, this.grid, size);
@@ -208,8 +215,12 @@ export class Thumbnails {
     const others = fresh ? this.#every() : this.#others(shades);
     // Where a pixel may be shared by two maps, none is drawn without the other.
     const some = Number.isInteger(ratio) || !others.length ? others : this.#every();
-    if (some.length)
-      this.#paint(shades, some[0], some[some.length - 1] + 1, packedPalette(table), ratio);
+    const aRow = Math.max(1, this.size.perRow / grid.heads); // layers
+    const upTo = (layer) => Math.min(grid.layers, Math.floor(layer / aRow) * aRow);
+    if (some.length) {
+      const [from, to] = [upTo(some[0]), upTo(some[some.length - 1] + aRow)];
+      this.#paint(shades, from, to, packedPalette(table), ratio);
+    }
     this.look = look;
     this.shades = shades.slice();
     this.tall = this.size.rows * this.size.down + NAMES.height > room.height;
@@ -280,7 +291,7 @@ export class Thumbnails {
         context.font = "11px system-ui, sans-serif";
         context.textBaseline = "middle";
         context.fillStyle = getComputedStyle(this.canvas).color;
-        context.fillText(headless[layer], 2, box.y + box.height / 2, wide);
+        context.fillText(headless[layer], box.x + 2, box.y + box.height / 2, heads * box.width);
         continue;
       }
       for (let head = 0; head < heads; head++) {
@@ -351,25 +362,20 @@ export class Thumbnails {
     this.#reveal(layer, head);
     const { across, down, perRow, rows } = this.size;
     const { column, row } = cellOfHead(layer, head, this.grid.heads, this.size);
-    const broken = perRow < this.grid.heads; // a row then holds a part of the layer, named by its first head
+    const { heads } = this.grid;
+    const broken = perRow < heads; // a row then holds a part of the layer, named by its first head
+    const first = (i) => (i * perRow) / (broken ? 1 : heads); // or layers, named by the first or the chosen one
     this.#name(this.rows, rows, down, 12, row, broken ? "H" : "L", (i) =>
-      broken ? i * perRow : i,
+      i === row && !broken ? layer : first(i),
     );
-    this.#name(
-      this.columns,
-      broken ? 0 : perRow,
-      across,
-      this.grid.heads > 10 ? 17 : 11,
-      column,
-      "H",
-      (i) => i,
-    );
+    const least = heads > 10 ? 17 : 11;
+    this.#name(this.columns, broken ? 0 : perRow, across, least, column, "H", (i) => i % heads);
   }
 
-  /** Numbers beside rows or above columns; the first and the chosen one say of what: L0, 1, 2 … */
+  /** Numbers beside rows or above columns; 0 and the chosen one say of what: L0, 1, 2 … */
   #name(place, count, pitch, least, chosen, axis, number) {
     const shown = namesShown(count, pitch, least, chosen);
-    const text = (i) => `${i === 0 || i === chosen ? axis : ""}${number(i)}`;
+    const text = (i) => `${!number(i) || i === chosen ? axis : ""}${number(i)}`;
     const told = JSON.stringify([shown.map((on, i) => on && text(i)), chosen]);
     if (this.named.get(place) === told) return;
     this.named.set(place, told);
