@@ -23,7 +23,7 @@ from .continuation import go_on
 from .hooks import SESSION, hook, hooked
 from .interrupts import no_grad
 from .module_lists import block_modules
-from .network import ChangedError, Inputs, Layer, Network, Output, edits_among
+from .network import ChangedError, Inputs, Layer, Network, Output, edits_among, unreadable
 from .patches import Patches
 from .speech import sound_of, times_of, unread
 from .structure import Structure, parameters_of
@@ -283,11 +283,7 @@ class HuggingFaceNetwork(Network):
         return stream.changing(self.module, tap, names, kind, layer)
 
     def refuses_stream(self, names: Sequence[str], kind: str) -> str:
-        if "resid_mid" in names:
-            return "the middle of its layers cannot be read; what attention adds can (attn_out)"
-        if "gates" in names:
-            return "its experts cannot be told apart; skip its whole mlp, without expert="
-        return ""  # the rest is seen when the hooks are hung
+        return unreadable(names)  # the rest is seen when the hooks are hung
 
     # -- the whole ------------------------------------------------------------------------------
 

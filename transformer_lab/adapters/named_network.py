@@ -21,7 +21,7 @@ from .hooks import NAMED, release
 from .linear import weight_of
 from .named_session import NamedSession, lock
 from .named_trial import Trial
-from .network import AdapterError, Inputs, Network, Output, edits_among
+from .network import AdapterError, Inputs, Network, Output, edits_among, unreadable
 
 
 class NamedNetwork(Network):
@@ -165,13 +165,9 @@ class NamedNetwork(Network):
     def refuses_stream(self, names: Sequence[str], kind: str) -> str:
         if kind not in self.kinds or self._no_stream:
             return self._no_stream or f"{self.name} has no {kind}"
-        if "resid_mid" in names:
-            return "the middle of its layers cannot be read; what attention adds can (attn_out)"
         if "mlp_out" in names and not self._mlp:
             return f"the mlp of {self.name} is not known: give mlp='blocks.*.…'"
-        if "gates" in names:
-            return "its experts cannot be told apart; skip its whole mlp, without expert="
-        return ""
+        return unreadable(names)
 
     # -- taps -----------------------------------------------------------------------------------
 

@@ -424,6 +424,15 @@ class Network(Tapped):
         return None
 
 
+def unreadable(names: Iterable[str]) -> str:
+    """Why one of these places of the stream cannot be read in a model of others; "" where all can."""
+    if "resid_mid" in names:
+        return "the middle of its layers cannot be read; what attention adds can (attn_out)"
+    if "gates" in names:
+        return "its experts cannot be told apart; skip its whole mlp, without expert="
+    return ""
+
+
 def edits_among(tap: Tap, taps: Iterable[Tap]) -> bool:
     """Whether there are others than this one that may change what passes."""
     return any(other is not tap and not other.records for other in taps)
