@@ -193,7 +193,7 @@ def read_table() -> dict:
 
 def keep(number: str, run: dict) -> None:
     """Put one run into the table, in place of an older one with its seed; runs of another code are
-    replaced when there are as many seeds of this one as of theirs."""
+    replaced when there are ten seeds of this one, or as many as of theirs."""
     table = read_table()
     table["machine"] = (
         f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, "
@@ -203,7 +203,7 @@ def keep(number: str, run: dict) -> None:
     same = {old["seed"]: old for old in known if old.get("code") == run["code"]}
     others = [old for old in table["lessons"].get(number, []) if old.get("code") != run["code"]]
     runs = [same[seed] for seed in sorted(same)]
-    table["lessons" if len(runs) >= len(others) else "begun"][number] = runs
+    table["lessons" if len(runs) >= min(10, len(others)) else "begun"][number] = runs
     write_table(table)
 
 
