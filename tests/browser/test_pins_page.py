@@ -79,7 +79,7 @@ def at(page, canvas, query, key):
 
 
 def shown(weight):
-    return f"{float(weight):.2f}"[1:] if weight >= 0.005 else "<.01"
+    return f"{float(weight):.2f}" if weight >= 0.005 else "<0.01"
 
 
 def test_a_fifth_is_refused_and_a_page_begins_with_those_of_python(open_page, trace):

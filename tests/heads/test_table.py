@@ -162,7 +162,7 @@ def test_a_notebook_is_shown_safe_text_and_marked_estimates():
     hostile = row(0, 0, "<b>x", "\"'><script>", 0.9, -0.2, True, 0, 0, 0, 0)
     html = HeadTable((hostile,) * 50, TABLE.columns, "<i>", n_heads=50)._repr_html_()
     assert "<script" not in html and "<b>x" not in html
-    assert "<i title='estimate'>≈ −.200</i>" in html and "… and 10 more" in html
+    assert "<i title='estimate'>≈ −0.200</i>" in html and "… and 10 more" in html
 
 
 @pytest.fixture(scope="module")

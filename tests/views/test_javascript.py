@@ -135,7 +135,7 @@ def changes():
 
 def test_a_small_change_is_a_number_with_its_sign():
     told = {text for _, text in changes()}
-    assert {"0", "+.001", "−.003", "+.005", "+.01", "−.20", "+1.00"} <= told
+    assert {"0", "+0.001", "−0.003", "+0.005", "+0.01", "−0.20", "+1.00"} <= told
     assert not any("<" in text for text in told)
 
 

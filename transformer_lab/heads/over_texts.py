@@ -267,7 +267,6 @@ def _of_rows(rows: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _short(x: float) -> str:
-    """To two decimals, as ".83" or "−.05"."""
+    """To two decimals, as "0.83" or "−0.05"."""
     text = f"{abs(x) + 1e-5:.2f}"
-    text = text[1:] if text.startswith("0.") else text
-    return f"−{text}" if x < 0 and text != ".00" else text
+    return f"−{text}" if x < 0 and text != "0.00" else text

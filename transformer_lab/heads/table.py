@@ -377,11 +377,11 @@ def _plain(value: Any) -> Any:
 def _told(value: Any) -> str:
     if _is_none(value):
         return ""
-    return f"{value:.3f}".replace("0.", ".", 1) if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _effect(row: HeadRow) -> str:
     if row.effect is None:
         return ""
     sign = "+" if row.effect > 0 else "−"
-    return f"{'≈ ' * row.estimated}{sign}{abs(row.effect):.3f}".replace("0.", ".", 1)
+    return f"{'≈ ' * row.estimated}{sign}{abs(row.effect):.3f}"

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { asked, columnsOf, csvOf, decimals, effectText, fallsFirst, onThisText, rowsOf, searched, sorted, valueOf } from "../../../transformer_lab/views/explorer/table_rows.js";
+import { asked, columnsOf, csvOf, effectText, fallsFirst, onThisText, rowsOf, searched, sorted, valueOf } from "../../../transformer_lab/views/explorer/table_rows.js";
 
 // Written by tests/heads/test_table.py: a table, what Python finds in it, and its CSV.
 const given = process.env.TL_TABLE ? JSON.parse(readFileSync(process.env.TL_TABLE, "utf-8")) : null;
@@ -33,12 +33,12 @@ test("rows hold what is known of each head, and say whether its effect was measu
   const rows = rowsOf(known);
   assert.deepEqual(rows.map(({ layer, head }) => [layer, head]), [[0, 0], [0, 1], [2, 0]], "no layer without heads, no head that a layer has not");
   assert.deepEqual(rows.map((row) => [row.effect, row.estimated]), [[-0.5, true], [-0.75, false], [0.125, true]]);
-  assert.equal(rows[0].evidence, "looks, there; on this text: induction .75");
+  assert.equal(rows[0].evidence, "looks, there; on this text: induction 0.75");
   assert.equal(rows[1].evidence, "");
   const none = rowsOf({ ...known, names: [], scores: new Float32Array(), effectOf: () => null });
   assert.equal(none.length, 4, "before the scores are there, every head");
   assert.equal(none[0].effect, null);
-  assert.equal(onThisText({ a: 0.6, b: 0.9, c: 0.5 }, ["a", "b", "c"]), "on this text: b .90, a .60");
+  assert.equal(onThisText({ a: 0.6, b: 0.9, c: 0.5 }, ["a", "b", "c"]), "on this text: b 0.90, a 0.60");
 });
 
 test("rows are sorted by any column, those without a value last", () => {
@@ -54,11 +54,8 @@ test("rows are sorted by any column, those without a value last", () => {
 });
 
 test("numbers are told shortly, and estimates as such", () => {
-  assert.equal(decimals(0.305), ".31");
-  assert.equal(decimals(-0.5), "−.50");
-  assert.equal(decimals(2.345), "2.35");
-  assert.equal(effectText({ effect: -0.3126, estimated: false }), "−.313");
-  assert.equal(effectText({ effect: 0.02, estimated: true }), "≈ +.020");
+  assert.equal(effectText({ effect: -0.3126, estimated: false }), "−0.313");
+  assert.equal(effectText({ effect: 0.02, estimated: true }), "≈ +0.020");
   assert.equal(effectText({ effect: 0.00001, estimated: true }), "≈ 0");
   assert.equal(effectText({ effect: null, estimated: false }), "");
 });

@@ -9,12 +9,12 @@ import { fixed, headTag, short, changeText } from "../../../transformer_lab/view
 import { betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, querySentence, spreadSentence } from "../../../transformer_lab/views/shared/map_sentences.js";
 
 test("short numbers", () => {
-  assert.deepEqual([0.61, 1, 0, 0.004, 0.005, 12.3].map((w) => short(w)), [".61", "1.00", ".00", "<.01", ".01", "12.30"]);
+  assert.deepEqual([0.61, 1, 0, 0.004, 0.005, 12.3].map((w) => short(w)), ["0.61", "1.00", "0.00", "<0.01", "0.01", "12.30"]);
   assert.deepEqual([0, 1e-6, 2e-4, 2e-3].map(decimalsFor), [4, 4, 3, 2]);
 });
 
 test("a change too small for two decimals has three, and a head a name that is no number", () => {
-  assert.deepEqual([0.003, -0.003, 0.0001, 0.2].map(changeText), ["+.003", "−.003", "0", "+.20"]); // not "+<.01"
+  assert.deepEqual([0.003, -0.003, 0.0001, 0.2].map(changeText), ["+0.003", "−0.003", "0", "+0.20"]); // not "+<0.01"
   assert.equal(headTag(1, 0), "L1H0"); // not "1.0", beside an axis that ends at 1.0
 });
 

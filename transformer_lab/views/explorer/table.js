@@ -3,10 +3,10 @@
 
 import { button } from "../shared/controls.js";
 import { download, element, taken } from "../shared/dom.js";
+import { fixed } from "../shared/messages.js";
 import {
   columnsOf,
   csvOf,
-  decimals,
   effectText,
   fallsFirst,
   searched,
@@ -304,7 +304,7 @@ export class HeadTable {
         cell.append(row.estimated ? element("i", effectText(row)) : effectText(row));
       else if (column === "layer" || column === "head" || column === "label")
         cell.append(String(value ?? ""));
-      else if (value !== null && !Number.isNaN(value)) cell.append(decimals(value));
+      else if (value !== null && !Number.isNaN(value)) cell.append(fixed(value));
       return cell;
     });
     const evidence = element(

@@ -147,7 +147,7 @@ export function onThisText(scores, shares) {
     .filter((name) => scores[name] > SHARE_OF_TEXT)
     .sort((a, b) => scores[b] - scores[a]);
   return most.length
-    ? `on this text: ${most.map((name) => `${name} ${decimals(scores[name], 2)}`).join(", ")}`
+    ? `on this text: ${most.map((name) => `${name} ${fixed(scores[name])}`).join(", ")}`
     : "";
 }
 
@@ -195,13 +195,10 @@ export function csvOf(rows, columns) {
   return csvText([["kind", ...columns, "effect is", "evidence"], ...lines]);
 }
 
-/** A number as the table shows it: ".31", "2.4". @param {number} x @param {number} [places] */
-export const decimals = (x, places = 2) => fixed(x, places).replace(/^(−?)0\./, "$1.");
-
-/** An effect as the table shows it: "−.31", "≈ +.02". @param {Row} row */
+/** An effect as the table shows it: "−0.31", "≈ +0.02". @param {Row} row */
 export function effectText({ effect, estimated }) {
   if (effect === null) return "";
   const size = Math.abs(effect);
-  const told = size < 0.0005 ? "0" : `${effect > 0 ? "+" : "−"}${decimals(size, 3)}`;
+  const told = size < 0.0005 ? "0" : `${effect > 0 ? "+" : "−"}${fixed(size, 3)}`;
   return estimated ? `≈ ${told}` : told;
 }

@@ -38,6 +38,7 @@ class Averages:
     batch_size = 1
     value_note = ""
     given: ClassVar[dict[str, Any]] = {}
+    segments: ClassVar[dict[str, tuple[int, int]]] = {}
 
     def __init__(self, trace: Trace, what: str, others: Averages | None = None):
         self.trace, self.what = trace, what

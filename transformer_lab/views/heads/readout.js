@@ -195,8 +195,7 @@ export class Readout {
 export function howExact(error, decimals) {
   if (error === 0) return ` exact to ${decimals} decimals`;
   if (error < 1e-5) return ` exact to ${decimals} decimals, computed here`;
-  const about = error.toPrecision(1).replace(/^0\./, ".");
-  return ` ± ${about}, computed here from 16-bit numbers`;
+  return ` ± ${error.toPrecision(1)}, computed here from 16-bit numbers`;
 }
 
 const columnOf = (rowOf, queries, key) =>

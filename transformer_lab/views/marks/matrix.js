@@ -406,6 +406,7 @@ export class MatrixMap {
         if (!text) continue;
         context.font = `${bold?.(row, column) ? "bold " : ""}11px ${MONO}`;
         const shown = fitText(context, text, Math.max(cell - 2, 27));
+        if (shown !== text && !this.scene.write) continue; // a number is whole or not there
         const [x, y] = [
           left + (column - from + 0.5) * cell,
           top + (row - part.query + 0.5) * down + 0.5,

@@ -562,9 +562,7 @@ export class ModelViewer extends BaseViewer {
     say(this.mapTitle, title);
     this.map.canvas.ariaLabel = title;
     crossFade(this.map.canvas, draw);
-    this.mapLegend.replaceChildren(
-      ...linearLegend(table, 0, 1, this.words("weight"), (x) => (x === 0.5 ? ".5" : String(x))),
-    );
+    this.mapLegend.replaceChildren(...linearLegend(table, 0, 1, this.words("weight"), String));
     if (first) this.below.scrollIntoView({ block: "nearest" });
   }
 

@@ -5,7 +5,7 @@ import { bytesOf, typed } from "../shared/codecs.js";
 import { entry, inkOn } from "../shared/colours.js";
 import { element, tokenElement, barPart, tableParts, rowPart, listen } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
-import { around, cosineText, percentText, sizeText, SLOT } from "../shared/messages.js";
+import { around, percentText, sizeText, SLOT, withSign } from "../shared/messages.js";
 
 export const LENS_COLUMNS = 16; // tokens in one block, as in data.py
 const NARROWEST = 62; // pixels of a column
@@ -283,6 +283,6 @@ function addedCell(share, cosine, largest, diverging, means) {
     "td",
     barPart(share / largest, share > 1.0001 * largest ? "tl-over" : "", colour),
     element("span.tl-count", `× ${sizeText(share)}`),
-    element("span.tl-count.tl-quiet", { title: means }, cosineText(cosine)),
+    element("span.tl-count.tl-quiet", { title: means }, withSign(cosine)),
   );
 }

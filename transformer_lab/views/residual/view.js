@@ -502,9 +502,7 @@ export class ResidualViewer extends BaseViewer {
     this.back.disabled = this.from === 0;
     this.on.disabled = to === n;
     this.lensLegend.replaceChildren(
-      ...linearLegend(this.sequential, 0, 1, say("own_answer"), (x) =>
-        x === 0.5 ? ".5" : String(x),
-      ),
+      ...linearLegend(this.sequential, 0, 1, say("own_answer"), String),
     );
     this.#fetch(to);
   }

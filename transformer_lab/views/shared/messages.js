@@ -8,7 +8,6 @@ export const NOTHING = 1e-30; // a weight below it is 0 on some processors
 const INSERTED = /\{(@?)(\w+)(?:, (\w+)(?:, (\w+))?)?\}/y;
 const CHOSEN_BY = /\{(\w+), (plural|selectordinal|select|below), /y;
 const CASE_OF = / *([=\w.]+) \{/y;
-const NO_ZERO = /^([+−<]?)\./; // cells may write .61, sentences write 0.61
 const LITERAL = /'([{}#])'|([^{}#']+|')/y;
 
 /**
@@ -25,11 +24,11 @@ export function fixed(x, decimals = 2) {
   return `${x < 0 && whole ? "−" : ""}${digits.slice(0, at)}${decimals ? "." : ""}${digits.slice(at)}`;
 }
 
-/** A weight to two decimals, as ".61"; a weight that rounds to nothing as "<.01". @param {number} x @param {number} [decimals] */
+/** A weight to two decimals, as "0.61"; a weight that rounds to nothing as "<0.01". @param {number} x @param {number} [decimals] */
 export function short(x, decimals = 2) {
   const text = fixed(x, decimals);
-  if (x > NOTHING && /^[0.]*$/.test(text)) return `<.${"1".padStart(decimals, "0")}`;
-  return text.replace(/^(−?)0\./, "$1.");
+  if (x > NOTHING && /^[0.]*$/.test(text)) return `<0.${"1".padStart(decimals, "0")}`;
+  return text;
 }
 
 /** A number with its sign, "+0.34"; what rounds to 0 has "+". @param {number} x @param {number} [decimals] */
@@ -38,7 +37,7 @@ export function withSign(x, decimals = 2) {
   return text.startsWith("−") ? text : `+${text}`;
 }
 
-/** A change to two decimals, as "+.21" or "−.21", or to three where two would not show it; 0 where there is none to speak of. @param {number} x */
+/** A change to two decimals, as "+0.21" or "−0.21", or to three where two would not show it; 0 where there is none to speak of. @param {number} x */
 export function changeText(x) {
   const size = Math.abs(x);
   if (size < 0.0005) return "0";
@@ -48,9 +47,6 @@ export function changeText(x) {
 /** A number to about three digits. @param {number} x */
 export const sizeText = (x) =>
   fixed(x, Math.abs(x) >= 100 || x === 0 ? 0 : Math.abs(x) >= 10 ? 1 : 2);
-
-/** @param {number} x */
-export const cosineText = (x) => withSign(x).replace(/^(.)0\./, "$1.");
 
 /** A share as "34%"; one that rounds to nothing as "<1%". @param {number} x @param {number} [decimals] */
 export function percentText(x, decimals = 0) {
@@ -98,7 +94,6 @@ const NUMBER_FORMATS = {
   signed: withSign,
   change: changeText,
   size: sizeText,
-  cosine: cosineText,
   percent: percentText,
   apart: (x, other) => percentText(x, digitsApart(x, other ?? x)),
   power: powerText,
@@ -167,7 +162,6 @@ function writtenValue(key, [, name, form, detail], values, templates) {
   if (typeof value === "number" && Object.hasOwn(NUMBER_FORMATS, form ?? "")) {
     const other = form === "apart" ? givenValue(key, detail, values) : Number(detail);
     return NUMBER_FORMATS[form](value, ...(detail ? [other] : []))
-      .replace(NO_ZERO, (_, sign) => `${sign}0.`)
       .replace(".", templates.decimal)
       .replace("%", templates.percent);
   }

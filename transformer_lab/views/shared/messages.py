@@ -34,7 +34,6 @@ NOTHING = 1e-30  # a weight below it is 0 on some processors
 _VALUE = re.compile(r"\{(@?)(\w+)(?:, (\w+)(?:, (\w+))?)?\}")
 _CHOICE = re.compile(r"\{(\w+), (plural|selectordinal|select|below), ")
 _CASE = re.compile(r" *([=\w.]+) \{")
-_NO_ZERO = re.compile(r"^([+−<]?)\.")  # cells may write .61, sentences write 0.61
 _TEXT = re.compile(r"'([{}#])'|([^{}#']+|')")
 
 
@@ -50,11 +49,11 @@ def fixed(x: float, decimals: int = 2) -> str:
 
 
 def short(x: float, decimals: int = 2) -> str:
-    """A weight to two decimals, as ".61"; one that rounds to nothing as "<.01"."""
+    """A weight to two decimals, as "0.61"; one that rounds to nothing as "<0.01"."""
     text = fixed(x, decimals)
     if x > NOTHING and not text.strip("0."):
-        return f"<.{'1'.zfill(decimals)}"
-    return re.sub(r"^(−?)0\.", r"\1.", text)
+        return f"<0.{'1'.zfill(decimals)}"
+    return text
 
 
 def with_sign(x: float, decimals: int = 2) -> str:
@@ -75,10 +74,6 @@ def change_text(x: float) -> str:
 def size(x: float) -> str:
     """A number to about three digits."""
     return fixed(x, 0 if abs(x) >= 100 or x == 0 else 1 if abs(x) >= 10 else 2)
-
-
-def cosine(x: float) -> str:
-    return re.sub(r"^(.)0\.", r"\1.", with_sign(x))
 
 
 def percent(x: float, decimals: int = 0) -> str:
@@ -128,7 +123,6 @@ NUMBERS: dict[str, Callable[..., str]] = {
     "signed": with_sign,
     "change": change_text,
     "size": size,
-    "cosine": cosine,
     "percent": percent,
     "apart": lambda x, other: percent(x, digits_apart(x, other)),
     "power": power,
@@ -189,7 +183,6 @@ class Messages:
         if form in NUMBERS and _is_number(value):
             other = _of(key, detail, values) if form == "apart" else int(detail or 0)
             text = NUMBERS[form](value, *([other] if detail else []))
-            text = _NO_ZERO.sub(r"\g<1>0.", text)
             text = text.replace(".", self.templates["decimal"])
             return text.replace("%", self.templates["percent"])
         if form is None and _is_number(value) and value == math.floor(value):
