@@ -220,6 +220,21 @@ def test_no_more_than_45_lines_of_code_without_prose(path):
     assert max(runs_of_code(nbformat.read(path, as_version=4))) <= 45
 
 
+def test_the_code_in_a_box_does_what_the_box_says():
+    """Each ends with an assertion of its own."""
+    boxes = [
+        (path.stem, code)
+        for path in LESSONS
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.cell_type == "markdown" and "<b>Box: " in cell.source
+        for code in re.findall(r"```python\n(.*?)```", cell.source, re.DOTALL)
+    ]
+    assert len(boxes) >= 4
+    for name, code in boxes:
+        assert "\nassert " in code, name
+        exec(compile(code, f"a box of {name}", "exec"), {})
+
+
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
 def test_every_lesson_has_a_view(path):
     notebook = nbformat.read(path, as_version=4)
