@@ -6,16 +6,25 @@ import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
 
 import transformer_lab as tl
 from tests.hostile.hub_folders import words
 from tests.missing import TORCHAO, package
+from transformer_lab.adapters.lookup import network_of
+from transformer_lab.adapters.network import Inputs
+from transformer_lab.graphs.check import check_graph
+from transformer_lab.graphs.export import export_graph
 from transformer_lab.pretrained import weights
 
 transformers = package("transformers")
+ROOT = Path(__file__).parents[2]
 TEXT = "the keys w0 w1 w2 w3"
 
 
@@ -46,19 +55,54 @@ def offloaded(folder):
     return {f"model.{part}": "cpu" for part in here} | {"model.layers.1": "disk", "lm_head": "cpu"}
 
 
+def adapted(model):
+    """LoRA that changes queries and what heads write."""
+    peft = package("peft")
+    torch.manual_seed(1)
+    lora = peft.LoraConfig(r=2, target_modules=["q_proj", "o_proj"], init_lora_weights=False)
+    return peft.get_peft_model(model, lora).eval()
+
+
+def sharded(parts):
+    def wrap(model):
+        from torch.distributed.fsdp import fully_shard
+
+        for part in parts(model):
+            fully_shard(part, mesh=init_device_mesh("cpu", (1,)))
+        return model
+
+    return wrap
+
+
 WAYS = {  # name -> (options, how far sums of this precision may be apart)
     "as it is": (lambda folder: {}, 1e-5),
     "float16": (lambda folder: {"dtype": "float16"}, 2e-3),
     "bfloat16": (lambda folder: {"dtype": torch.bfloat16}, 2e-2),
     "offloaded": (lambda folder: {"device_map": offloaded(folder)}, 1e-5),
 }
+WRAPS = {  # name -> what is put around the model, and whether eager attention is measured in it too
+    "LoRA": (adapted, True),
+    "compiled": (lambda model: torch.compile(model, backend="eager"), False),
+    "DDP": (lambda model: nn.parallel.DistributedDataParallel(model), False),
+    "FSDP2, whole": (sharded(lambda model: [model]), False),
+    "FSDP2, by block": (sharded(lambda model: [*model.model.layers, model]), False),
+}
 WHY_NOT = {
     "bfloat16": "it computes in bfloat16, and a page in float32",
     "offloaded": "are not in memory",
+    "FSDP2, whole": "FSDP keeps its weights in parts; give the model as it was before",
+    "FSDP2, by block": "FSDP keeps its weights in parts; give the model as it was before",
 }
 if find_spec("torchao"):  # in a process of its own: see below
     WAYS["int8"] = lambda folder: {"quantization_config": int8()}, 1e-5
     WHY_NOT["int8"] = "its weights are quantized; a page quantizes them"
+
+
+@pytest.fixture
+def one_process():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
 
 
 def without_head(model, layer, head):
@@ -80,17 +124,20 @@ def test_quantized_weights_in_a_process_with_torchao():
     assert re.search(r"^2 passed, \d+ deselected", run.stdout, re.MULTILINE), run.stdout[-3000:]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [*WAYS, *WRAPS])
 @pytest.mark.filterwarnings("ignore")
 def test_maps_edits_sweeps_gradients_and_circuits_are_those_of_eager_attention(
-    folder, way, tmp_path
+    folder, way, tmp_path, one_process
 ):
-    options, apart = WAYS[way]
+    options, apart = WAYS.get(way, WAYS["as it is"])
+    wrap, both = WRAPS.get(way, (lambda model: model, False))
     more = {"offload_folder": tmp_path / "off"} if way == "offloaded" else {}
     model = tl.TextModel.from_pretrained(folder, **options(folder))
+    model = tl.TextModel(wrap(model.model), model.tokenizer)
     eager = transformers.AutoModelForCausalLM.from_pretrained(
         folder, attn_implementation="eager", **options(folder), **more
     ).eval()
+    wrapped = wrap(eager) if both else eager  # LoRA acts inside the model
     ids = torch.tensor([model.tokenizer.encode(TEXT)])
     trace = model.trace(TEXT, keep="all")
     with torch.no_grad():
@@ -100,9 +147,10 @@ def test_maps_edits_sweeps_gradients_and_circuits_are_those_of_eager_attention(
             assert (trace.pattern(layer) - wanted[0]).abs().max() <= apart
         with without_head(eager, 1, 2):
             wanted = eager(ids).logits
-    with tl.edit(model, tl.ablate(1, 2)):
-        edited = model.trace(TEXT).logits
+    with tl.edit(model, tl.ablate(1, 2)), torch.no_grad():
+        edited, called = model.trace(TEXT).logits, model.model(ids).logits
     assert (edited - wanted).abs().max() <= apart < (edited - trace.logits).abs().max()
+    assert (called - wanted).abs().max() <= apart
     token = int(ids[0, -1])
     sweep = tl.sweep_heads(model.model, ids[:, :-1], token=token)
     assert (
@@ -111,8 +159,13 @@ def test_maps_edits_sweeps_gradients_and_circuits_are_those_of_eager_attention(
     effects = tl.estimate_effects(model.model, ids[:, :-1], token=token)
     slope = slope_of(eager, ids, token)
     assert abs(effects.values[1, 2] + slope) <= 9 * apart + 0.05 * abs(slope)
+    found = model.trace(TEXT, gradients=token).gradient("z", 1)
+    wanted = gradient_of(eager, ids, token)
+    assert (found.transpose(0, 1).flatten(1) - wanted).abs().max() <= 9 * apart * wanted.abs().max()
     whole = transformers.LlamaForCausalLM.from_pretrained(folder).eval()
-    if way != "offloaded":
+    if both:
+        whole = wrapped.merge_and_unload()
+    elif way not in ("offloaded", *WRAPS):
         state = {n: p.dequantize() if way == "int8" and hasattr(p, "scale") else p
                  for n, p in model.model.named_parameters()}  # fmt: skip
         whole.load_state_dict({n: p.detach().float() for n, p in state.items()}, strict=False)
@@ -126,6 +179,20 @@ def test_maps_edits_sweeps_gradients_and_circuits_are_those_of_eager_attention(
 def likely(logits, token):
     """The log-probability of a token after the last but one."""
     return float(logits[0, -2].float().log_softmax(-1)[token])
+
+
+def gradient_of(eager, ids, token):
+    """The gradient of the last logit of a token by what the heads of layer 1 write, by transformers' own
+    pass: [query, head · d_head]."""
+    kept = []
+
+    def keep(module, args):
+        kept.append(args[0].detach().requires_grad_())
+        return (kept[0],)
+
+    with eager.model.layers[1].self_attn.o_proj.register_forward_pre_hook(keep):
+        eager(ids).logits[0, -1, token].backward()
+    return kept[0].grad[0]
 
 
 def slope_of(eager, ids, token):
@@ -180,10 +247,27 @@ def test_more_weights_than_there_is_memory_and_a_missing_library(folder, monkeyp
 
 
 @pytest.mark.parametrize("way", WHY_NOT)
-def test_a_model_that_cannot_travel_stays_explorable(folder, way):
-    model = tl.TextModel.from_pretrained(folder, **WAYS[way][0](folder))
+def test_a_model_that_cannot_travel_stays_explorable(folder, way, one_process):
+    options, _ = WAYS.get(way, WAYS["as it is"])
+    model = tl.TextModel.from_pretrained(folder, **options(folder))
+    model = tl.TextModel(WRAPS[way][0](model.model), model.tokenizer) if way in WRAPS else model
     view = tl.explore(model, TEXT, layer=1, head=2)
     view.edits = [tl.ablate(1, 2)]
     assert "layer 1, head 2" in view.sentence
     with pytest.raises(ValueError, match=WHY_NOT[way]):
         view.save_html("never.html", model=True)
+
+
+@pytest.mark.parametrize("way", sorted({*WRAPS} - {*WHY_NOT}))
+def test_what_travels_gives_the_same_in_a_page(folder, way, one_process):
+    """The graph that a page runs, against the model under eager attention, with every head and without."""
+    model = tl.TextModel.from_pretrained(folder)
+    network = network_of(WRAPS[way][0](model.model))
+    inputs = Inputs(torch.tensor([model.tokenizer.encode(TEXT)]))
+    assert check_graph(export_graph(network, inputs), network, inputs) <= 1e-4
+
+
+def test_the_table_of_the_documentation_has_every_way():
+    rows = re.findall(r"^\| ([^|]+) \|", (ROOT / "docs" / "loading.md").read_text("utf-8"), re.M)
+    for way in (*WAYS, *WRAPS, "int8"):
+        assert any(way in row for row in rows) or way == "as it is", way

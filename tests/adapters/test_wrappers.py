@@ -2,6 +2,7 @@
 precision; and streams that are not what they are taken for."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from torch.testing import assert_close
 
 import transformer_lab as tl
 from benchmarks.zoo.building import build, registered
+from tests.adapters import sharding
 from tests.factories import small
 from tests.missing import package
+from tests.training.processes import two
 from transformer_lab.edits.kinds import EditError
 
 T = package("transformers")
@@ -163,6 +166,17 @@ def test_value_norms_of_weights_that_are_sharded_are_taken_in_the_pass():
         with pytest.raises(ValueError, match="keep='maps'"):
             trace.value_norms(1)
         assert_close(tl.trace(model, TEXT, keep="maps").value_norms(1), norms)
+        for circuit in (tl.circuits.ov_circuit, tl.circuits.qk_circuit):
+            with pytest.raises(ValueError, match="FSDP keeps in parts; give the model as it was"):
+                circuit(model, 1, 1)
+        edges = [llama(), llama()]
+        for part in (*edges[1].model.layers, edges[1]):
+            fsdp.fully_shard(part, mesh=init_device_mesh("cpu", (1,)))
+        asked = dict(metric=4, n=5, draws=0)
+        with pytest.raises(EditError, match=r"no gradient reaches .* give by='exact'"):
+            tl.circuit(edges[1], TEXT[0], TEXT[0].flip(0), **asked)
+        alone = [tl.circuit(m, TEXT[0], TEXT[0].flip(0), by="exact", **asked).alone for m in edges]
+        assert alone[0] == pytest.approx(alone[1], abs=1e-5)
     finally:
         dist.destroy_process_group()
 
@@ -236,3 +250,11 @@ def test_adapters_of_peft_itself():
     prompt = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
     with pytest.raises(ValueError, match="learned a prompt, which is put in front of the model"):
         tl.trace(peft.get_peft_model(llama(), prompt), TEXT)
+
+
+@pytest.mark.timeout(240)
+def test_a_model_spread_over_two_processes_is_measured_as_in_one(tmp_path):
+    two(sharding.__file__, tmp_path / "two.json", seconds=110)
+    found, alone = json.loads((tmp_path / "two.json").read_text()), sharding.measured()
+    for name, values in found.items():
+        assert_close(torch.tensor(values), torch.tensor(alone[name]), atol=1e-5, rtol=0)

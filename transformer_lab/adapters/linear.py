@@ -75,11 +75,23 @@ def _plain(layer: Any) -> Tensor | None:
         weight = _fetched(layer)
     if weight is None or weight.dtype not in FLOATS:  # codes of a quantized weight
         return None
-    if type(weight) not in (Tensor, nn.Parameter) and hasattr(weight, "dequantize"):  # torchao's
+    parts: Any = weight
+    if (
+        hasattr(parts, "full_tensor") and parts.device_mesh.size() == 1
+    ):  # else none but a pass gathers it
+        weight = whole(parts)
+        weight.made_of = times_written(parts)  # type: ignore[attr-defined]
+    elif type(weight).dequantize is not Tensor.dequantize:  # torchao's
         codes, weight = weight, weight.dequantize()
         weight.made_of = times_written(codes)  # type: ignore[attr-defined]
     # transformers stores GPT-2's as (in, out) already
     return weight.detach() if type(layer).__name__ == "Conv1D" else weight.detach().T
+
+
+def whole(weight: Any) -> Tensor:
+    """A weight in one piece. All processes that FSDP spreads it over must ask for it together, as they
+    must run the model together."""
+    return weight.full_tensor().detach() if hasattr(weight, "full_tensor") else weight
 
 
 def _fetched(layer: Any) -> Tensor | None:
@@ -122,7 +134,8 @@ def stored(weight: Tensor) -> list[Tensor]:
     if type(weight) in (Tensor, nn.Parameter) or not hasattr(weight, "__tensor_flatten__"):
         return [weight]
     names, _ = weight.__tensor_flatten__()  # type: ignore[attr-defined]
-    return [part for name in names for part in stored(getattr(weight, name))]
+    parts = (getattr(weight, name) for name in names)
+    return [one for part in parts if isinstance(part, Tensor) for one in stored(part)]
 
 
 def times_written(weight: Tensor) -> int:

@@ -21,7 +21,7 @@ from ..attention import Site
 from .frozen_norms import LinearNorm, is_norm
 from .hooks import Hook, hook, hooked
 from .interrupts import no_grad, together
-from .linear import effective_weight
+from .linear import effective_weight, whole
 from .probe_passes import (
     Continuation,
     Reached,
@@ -243,7 +243,8 @@ class VectorProbe:
                 f"W_O of {kind} layer {layer} of {self.network.name} was not found, so what its "
                 "heads write cannot be computed"
             )
-        return weight.float().cpu()
+        # A copy: FSDP frees the memory of whole weights after the next pass.
+        return whole(weight).float().cpu().clone()
 
     # -- what comes of what is written --------------------------------------------------------------
 

@@ -12,7 +12,6 @@ from ..files.rng import RandomState
 from ..optim import Recipe, Schedule
 from .feed import Loader, Stream
 from .objective import Loss
-from .watching import Watches
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Plan:
     checkpoint_every: int
     snapshot_every: int | None
     probe: Any
-    watch: Watches
+    watch: Any  # `Watches`
     progress: bool
 
     @property

@@ -253,6 +253,11 @@ def stack_of(model: Any, stack: str | None, argument: str = "kind") -> tuple[Any
     """(our Transformer, the name of its stack)"""
     network = transformer_of(model)
     assert network is not None
+    if any(c.__name__ == "FSDPModule" for m in network.modules() for c in type(m).__mro__):
+        raise ValueError(
+            "circuits of a Transformer are read from its weights, which FSDP keeps in parts; give the model "
+            "as it was before fully_shard"
+        )
     kind = network.config.kind
     here = ["decoder", "encoder"] if kind == "encoder-decoder" else [kind]
     if stack is not None and stack not in here:

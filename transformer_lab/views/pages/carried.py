@@ -81,6 +81,8 @@ def why_not(model: Travelling) -> str:
     weights = list(network_of(model.model).module.parameters())
     if any(p.is_meta for p in weights):
         return "some of its weights are not in memory; load it without a device_map"
+    if any(hasattr(p, "full_tensor") for p in weights):
+        return "FSDP keeps its weights in parts; give the model as it was before fully_shard"
     if any(stored(p)[0] is not p for p in weights):
         return "its weights are quantized; a page quantizes them itself, so load it without"
     if narrow := {p.dtype for p in weights} & {torch.float16, torch.bfloat16}:
