@@ -141,7 +141,7 @@ def test_a_page_shows_the_whole_text_at_every_zoom(
     page.wait_for_function(
         "t => document.querySelector('[data-part=sentence]').innerText === t", arg=view.sentence
     )
-    assert "looks" in page.locator(part("line-note")).inner_text()
+    assert "attends to" in page.locator(part("line-note")).inner_text()
     press(page, "+", "+")
     settled(page, tokens=N / 4)
     near = seen(page)

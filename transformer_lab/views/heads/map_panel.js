@@ -330,6 +330,7 @@ export class MapPanel {
 
   #pressed(event) {
     this.press = null;
+    this.dragEnds = false;
     if (event.button || !this.scene) return;
     const [x, y] = [event.clientX, event.clientY];
     this.press = {
@@ -348,7 +349,7 @@ export class MapPanel {
   #clicked(at) {
     const { press } = this;
     this.press = null;
-    if (!press?.moved) this.on.pick(press?.at ?? at);
+    if (!this.dragEnds) this.on.pick(press?.at ?? at);
   }
 
   #dragged(event) {
@@ -371,7 +372,8 @@ export class MapPanel {
 
   #released(event) {
     if (!this.press) return;
-    this.press.down = false; // where it has moved, the click that follows is none
+    this.press.down = false;
+    this.dragEnds = this.press.moved; // the click that follows is none, even if a move comes before it
     if (event.type !== "pointercancel") this.#brushed();
   }
 
