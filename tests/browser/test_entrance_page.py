@@ -102,6 +102,14 @@ def test_a_sample_is_run_with_its_head_and_surprises(entered, shipped_page):
             after = model.trace(words).logits[0, -1].softmax(-1)
         assert before.max() > 0.5 and after[before.argmax()] < 0.8 * before.max()
     assert len(heads) == 3
+    page.locator(part("head-off")).click()
+    page.wait_for_function(
+        "() => document.querySelector('[data-part=effect]').innerText.startsWith('With layer')"
+    )
+    samples.nth(0).click()  # a sample begins afresh: edits of another text explain nothing here
+    page.wait_for_function(
+        "() => document.querySelector('[data-part=effect]').innerText.includes('Does it need')"
+    )
 
 
 def test_more_tools_are_remembered(entered, shipped_page):

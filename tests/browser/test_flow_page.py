@@ -48,7 +48,7 @@ def test_an_edge_that_is_clicked_is_cut_and_the_prediction_answers(page, view):
         "wanted => document.querySelector('[data-part=sentence]').textContent === wanted",
         arg=view.sentence,
     )
-    assert "is cut; click to put it back" in said(page, "readout")
+    assert "is cut; click to remove the cut" in said(page, "readout")
     rows = page.locator("[data-part=answers] tbody tr")
     after = view.found.answers[0][2]
     assert rows.first.locator("td").nth(1).inner_text() in (f"{100 * after:.0f}%", "<1%")

@@ -8,7 +8,7 @@ from tests.factories import small
 from tests.missing import package
 from transformer_lab.analysis.circuits import block_share, logit_lens, stream_norms
 from transformer_lab.views import ResidualView
-from transformer_lab.views.shared.messages import cosine, size
+from transformer_lab.views.shared.messages import size, with_sign
 
 part = "[data-part={}]".format
 HOSTILE = [
@@ -52,7 +52,7 @@ def test_numbers_are_pythons(open_page, trace, screenshot):
         for layer in range(4):
             for p in range(2):
                 share, turn = shares.share[p, layer, token], shares.cosine[p, layer, token]
-                wanted[layer + 1] += [f"× {size(float(share))}", cosine(float(turn))]
+                wanted[layer + 1] += [f"× {size(float(share))}", with_sign(float(turn))]
         assert blocks(page) == wanted
         top = page.locator(f"{part('lens-top')} .tl-top-token").all_inner_texts()
         assert top == [f"{name} {p:.4f}" for name, p in lens.top(row, token)]

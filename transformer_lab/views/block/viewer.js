@@ -14,11 +14,12 @@ import {
 } from "../shared/controls.js";
 import {
   element,
+  hint,
   pointWithin,
+  rowPart,
+  sizedContext,
   tableParts,
   tokenElement,
-  sizedContext,
-  rowPart,
 } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { travel } from "../shared/motion.js";
@@ -434,7 +435,7 @@ export class BlockViewer extends BaseViewer {
   #tell(at, strip) {
     if (at === null || !strip) {
       this.readout.replaceChildren(
-        element("span.tl-quiet", this.strips.length ? "Hover over a number to read it." : ""),
+        element("span.tl-quiet", this.strips.length ? hint("Hover over a number to read it.") : ""),
       );
       return;
     }

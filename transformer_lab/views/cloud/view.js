@@ -4,7 +4,7 @@ import { drawPoints } from "../marks/points.js";
 import { Answers } from "../shared/answers.js";
 import { colourTable, entry, headColour } from "../shared/colours.js";
 import { headChoice, kindChoice, putAnew, radioGroup } from "../shared/controls.js";
-import { element, hearPointer, picturePart, taken, listen } from "../shared/dom.js";
+import { element, hearPointer, hint, listen, picturePart, taken } from "../shared/dom.js";
 import { numbersOf } from "../shared/files.js";
 import { linked } from "../shared/linked.js";
 import { messages } from "../shared/messages.js";
@@ -191,7 +191,9 @@ export class CloudViewer extends BaseViewer {
     this.canvas.ariaLabel = sayCloud("canvas", { sentence: text });
     this.hint.textContent = `◆ ${sayCloud("group", { group: sides[0] })} · ● ${sayCloud("group", { group: sides[1] })}: ${sayCloud(`${shows}_hint`)}`;
     this.readout.textContent =
-      this.pointed === null ? sayCloud("try") : this.#describe(this.pointed, sides, tokens, query);
+      this.pointed === null
+        ? hint(sayCloud("try"))
+        : this.#describe(this.pointed, sides, tokens, query);
     this.root.dataset.shown = plane.name;
   }
 

@@ -73,6 +73,6 @@ def compare_scene(
     return Scene(
         f"{title} · {a} and {b} · layer {layer}, head {head}",
         sentence,
-        [[Panel("attention that lies elsewhere", grid), shown[0]], shown[1:]],
+        [[Panel("fraction of attention that moved", grid), shown[0]], shown[1:]],
         Numbers(found, {"query": queries, "key": keys}),
     )

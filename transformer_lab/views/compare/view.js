@@ -9,15 +9,16 @@ import { colourTable } from "../shared/colours.js";
 import compareMessages from "./messages.json" with { type: "json" };
 import {
   element,
+  hint,
   legendPart,
+  listen,
   moveOf,
   panelPart,
   picturePart,
+  rowPart,
   tableParts,
   tokenElement,
   within,
-  rowPart,
-  listen,
 } from "../shared/dom.js";
 import { MapPair, withMinus } from "../shared/map_pair.js";
 import { NumberMap } from "../shared/number_map.js";
@@ -102,7 +103,7 @@ export class CompareViewer extends BaseViewer {
     this.lock = element(
       "span.tl-lock#lock",
       { hidden: true },
-      "Locked: Esc or a second click releases it.",
+      hint("Locked: Esc or a second click releases it."),
     );
     this.table = element("table.tl-table#table");
     this.choice = headChoice(this, (place) => this.shell.set(place));
@@ -124,7 +125,7 @@ export class CompareViewer extends BaseViewer {
         panelPart(
           "grid",
           "How much each head differs",
-          "layer ↓, head →; click one",
+          hint("layer ↓, head →; click one"),
           this.grid,
           this.gridLine,
           this.gridLegend,
@@ -136,7 +137,7 @@ export class CompareViewer extends BaseViewer {
             "p.tl-heading",
             this.mapTitle,
             " ",
-            element("span.tl-quiet", "row attends to column; a click locks"),
+            element("span.tl-quiet", hint("row attends to column; a click locks")),
           ),
           pair.box,
           this.answers.busy,
@@ -341,12 +342,10 @@ export class CompareViewer extends BaseViewer {
     this.gridLine.replaceChildren(
       `Layer ${at.row}, head ${at.column}: `,
       element("b#moved", percentText(value(at.row, at.column), 1)),
-      " of its attention lies elsewhere",
+      " of its attention moved",
     );
     this.gridLegend.replaceChildren(
-      ...linearLegend(this.sequential, 0, end, "share of attention that lies elsewhere", (v) =>
-        short(v),
-      ),
+      ...linearLegend(this.sequential, 0, end, "fraction of attention that moved", (v) => short(v)),
     );
     this.grid.ariaLabel = `Every head by how much it differs. ${this.gridLine.textContent}. Arrow keys choose a head.`;
   }
@@ -390,7 +389,9 @@ export class CompareViewer extends BaseViewer {
 
   #readout(spot) {
     if (!spot || spot.query === null || spot.key === null) {
-      this.numbers.replaceChildren(element("span.tl-quiet", "Hover over a cell for its numbers."));
+      this.numbers.replaceChildren(
+        element("span.tl-quiet", hint("Hover over a cell for its numbers.")),
+      );
       return;
     }
     const { names, kind } = this;

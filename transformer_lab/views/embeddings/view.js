@@ -6,14 +6,15 @@ import { button, radioGroup, slider } from "../shared/controls.js";
 import {
   element,
   hearChanges,
+  hint,
   legendPart,
+  listen,
   onceAFrame,
   picturePart,
+  rowPart,
+  tableParts,
   taken,
   tokenElement,
-  rowPart,
-  listen,
-  tableParts,
 } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { drawsInSpace, plotlyOf } from "../shared/plotly.js";
@@ -25,7 +26,11 @@ import { percentText, sizeText } from "../shared/messages.js";
 import { BaseViewer } from "../shared/viewer.js";
 
 const TURN = 0.15; // radians a key press
-const FIRST_EYE = { x: 1.25, y: 1.25, z: 0.7 };
+/** From where the names of the axes are seen, in a narrow frame as well. @param {HTMLElement} root */
+const firstEye = ({ clientWidth: width }) => {
+  const far = width && width < 500 ? 1.3 : 1;
+  return { x: 1.25 * far, y: 1.25 * far, z: 0.7 * far };
+};
 const MIDDLE = { x: 0, y: 0, z: -0.12 }; // room for the names of the axes below
 const LISTED_COLOURS = 12;
 const WAYS = {
@@ -42,11 +47,8 @@ export class EmbeddingViewer extends BaseViewer {
     this.hovered = null;
     this.plotly = null;
     this.drawn = Promise.resolve();
-    const [x, y, z] =
-      model.get("_camera").length === 3
-        ? model.get("_camera")
-        : [FIRST_EYE.x, FIRST_EYE.y, FIRST_EYE.z];
-    this.eye = { x, y, z };
+    const [x, y, z] = model.get("_camera");
+    this.eye = model.get("_camera").length === 3 ? { x, y, z } : firstEye(root);
     this.redraw = onceAFrame(() => this.draw());
     this.link = linked(model, signal, (spot) =>
       this.#hear(spot && this.data.pointOf([spot.query, spot.key], model.get("kind"))),
@@ -131,7 +133,7 @@ export class EmbeddingViewer extends BaseViewer {
     this.shares = element("table.tl-table#shares");
     this.readout = element("p.tl-readout#readout");
     this.front = button("From the front", "front", "Look from where the view began", () =>
-      this.#look(FIRST_EYE),
+      this.#look(firstEye(root)),
     );
     root.append(
       shell.header,
@@ -302,7 +304,9 @@ export class EmbeddingViewer extends BaseViewer {
       space.hidden = false;
       this.flat.hidden = true;
       this.#flatNote(
-        `Drag or arrow keys turn it, + and − zoom. Click, or Page Up and Page Down, choose a ${this.data.one}.`,
+        hint(
+          `Drag or arrow keys turn it, + and − zoom. Click, or Page Up and Page Down, choose a ${this.data.one}.`,
+        ),
       );
     }
     layout.scene.camera = { eye: this.eye, center: MIDDLE };
@@ -398,7 +402,7 @@ export class EmbeddingViewer extends BaseViewer {
         [...values, sum(values)].map((x) => element("td", percentText(x))),
       );
     this.shares.replaceChildren(
-      element("caption", "Share of the variance"),
+      element("caption", "Fraction of the variance"),
       ...tableParts(
         ["", "1st", "2nd", "3rd", "together"],
         [line(`these ${this.data.one}s`, shares), line("random directions", chance)],

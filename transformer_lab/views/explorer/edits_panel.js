@@ -79,7 +79,7 @@ export class EditsPanel {
     const { model, about } = this.state;
     const chips = edits.map((edit, i) => {
       const { words } = edit;
-      const remove = button("×", "remove-edit", `Take back: ${words}`, () =>
+      const remove = button("×", "remove-edit", `Remove: ${words}`, () =>
         this.does.change(edits.filter((_, at) => at !== i)),
       );
       // Of one head: an edge that is cut in several is not cut in vain.

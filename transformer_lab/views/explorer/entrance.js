@@ -148,14 +148,15 @@ export class Tour {
     stop?.classList.add("tl-toured");
   }
 
-  /** Below what it speaks of; above, where there is no room below. */
+  /** Below what it speaks of, at the right end of a wide one; above, where there is no room below. */
   #place() {
     const [around, at, own] = [this.screen, this.stop, this.root].map((one) =>
       one.getBoundingClientRect(),
     );
     const below = at.bottom - around.top + 8;
     const fits = below + own.height <= around.height || at.top - around.top < own.height;
-    const left = Math.max(0, Math.min(at.left - around.left, around.width - own.width));
+    const from = at.width > 2 * own.width ? at.right - own.width : at.left;
+    const left = Math.max(0, Math.min(from - around.left, around.width - own.width));
     Object.assign(this.root.style, {
       left: `${left}px`,
       top: `${fits ? Math.min(below, around.height - own.height) : at.top - around.top - own.height - 8}px`,

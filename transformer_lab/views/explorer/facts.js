@@ -8,7 +8,7 @@ import { changed, sayExplorer } from "./prose.js";
 
 /** Names of a head's share from A to B and of its control, short names, and what they are. */
 export const FROM_A_TO_B = [
-  ["from A to B", "A → B", "the share of A’s attention that goes into B"],
+  ["from A to B", "A → B", "the fraction of A’s attention that goes into B"],
   ["even", "even", "what would go from A to B if every query gave the same to each key in sight"],
 ];
 

@@ -385,10 +385,11 @@ export class ExplorerViewer {
     this.showSoon();
   }
 
-  /** A text to begin with, and the head that it shows. @param {import("./entrance.js").Sample} sample */
+  /** A text to begin with, without the edits of another, and the head that it shows. @param {import("./entrance.js").Sample} sample */
   async #begin({ text, layer, head }) {
     const { ask, state, writing } = this;
     this.group.clear();
+    this.#change([]);
     ask.text.value = text;
     ask.ran();
     await writing.read({ text, masked: [], position: null });

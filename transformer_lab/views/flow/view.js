@@ -8,13 +8,14 @@ import { button, checkbox, putAnew, radioGroup, slider, stepped } from "../share
 import {
   element,
   hearPointer,
+  hint,
+  listen,
   panelPart,
   picturePart,
+  rowPart,
   tableParts,
   taken,
   tokenElement,
-  rowPart,
-  listen,
 } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { linearLegend } from "../shared/shell.js";
@@ -206,7 +207,7 @@ export class FlowViewer extends BaseViewer {
         panelPart(
           "flow",
           "From token to token",
-          "click an edge to cut it; or arrow keys, and Enter",
+          hint("click an edge to cut it; or arrow keys, and Enter"),
           this.heads,
           this.legend,
           this.readout,
@@ -275,7 +276,7 @@ export class FlowViewer extends BaseViewer {
     this.shell.set({ layer: edge.layer, head: edge.head, selected: [edge.query, edge.key] });
   }
 
-  /** Cut it, or put it back. @param {Edge} edge */
+  /** Cut it, or remove the cut. @param {Edge} edge */
   #cut(edge) {
     const own = cutOf(edge);
     const cuts = this.model.get("cuts");
@@ -442,7 +443,7 @@ export class FlowViewer extends BaseViewer {
     const edge = this.pointed ?? this.focus;
     if (!edge) {
       this.readout.replaceChildren(
-        element("span.tl-quiet", "Hover over an edge to see what it carries."),
+        element("span.tl-quiet", hint("Hover over an edge to see what it carries.")),
       );
       return;
     }
@@ -458,7 +459,7 @@ export class FlowViewer extends BaseViewer {
         tokenElement(tokens[query]),
         ` (${query}) `,
         what,
-        isCut ? "; click to put it back" : "; click to cut it",
+        hint(isCut ? "; click to remove the cut" : "; click to cut it"),
       ),
     );
   }
@@ -511,9 +512,9 @@ export class FlowViewer extends BaseViewer {
         ],
         cell(isCut ? "cut" : withSign(edge.value)),
         button(
-          isCut ? "Put back" : "Cut",
+          isCut ? "Remove cut" : "Cut",
           `cut-${cutOf(edge).join("-")}`,
-          `${isCut ? "Put back" : "Cut"}: ${what}`,
+          `${isCut ? "Remove cut" : "Cut"}: ${what}`,
           () => this.#cut(edge),
         ),
       );

@@ -35,7 +35,7 @@ export class Groups {
         [0, keys.length],
       ]),
       offset: keys.length - queries.length,
-      measure: `share of a ${this.unit}’s weight`,
+      measure: `fraction of a ${this.unit}’s weight`,
       ends: { most: all, end: all },
     };
   }

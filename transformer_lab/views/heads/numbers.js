@@ -88,7 +88,7 @@ function cellNumbers(heads) {
       return level ? `${first}–${Math.min(tokens.length, first + 2 ** level) - 1}` : tokens[first];
     });
   const what = groups
-    ? "share of the weight of a row's tokens that goes to a column's"
+    ? "fraction of the weight of a row's tokens that goes to a column's"
     : state.valueWeighted
       ? "attention weight times the length of what the value adds"
       : "attention weight";

@@ -1,7 +1,7 @@
 // What is seen, below the picture: the sentence, the number under the cursor, the top-5 table.
 
 import { largest } from "../shared/attention.js";
-import { byTouch, element, tokenElement, tableParts, sentencePart } from "../shared/dom.js";
+import { byTouch, element, hint, sentencePart, tableParts, tokenElement } from "../shared/dom.js";
 import { sayProse } from "../shared/prose.js";
 import { MANY_QUERIES } from "./lines.js";
 import { quoted } from "../shared/messages.js";
@@ -116,14 +116,10 @@ export class Readout {
       : [];
     if (words) return this.numbers.replaceChildren(...lock, element("span", words));
     if (value === undefined || !spot) {
-      const hint = spot
-        ? byTouch()
-          ? "Tap a cell to see its weight."
-          : "Hover over a cell to see its weight."
-        : byTouch()
-          ? "Tap a token or cell to lock it."
-          : "Hover over a token or cell; click to lock it.";
-      this.numbers.replaceChildren(...lock, element("span.tl-quiet", hint));
+      const how = spot
+        ? "Hover over a cell to see its weight."
+        : "Hover over a token or cell; click to lock it.";
+      this.numbers.replaceChildren(...lock, element("span.tl-quiet", hint(how)));
       return;
     }
     const { query, key, nothing } = spot;

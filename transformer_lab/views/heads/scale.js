@@ -56,7 +56,7 @@ export function legend(
     ? [-end, 0, end].map((value) => [value, signedShade(value, end) / 255])
     : legendTicks(end);
   const what = `${isChange ? "change of " : ""}${valueWeighted ? "weight × value length" : measure}`;
-  const cut = clipped ? `; beyond ${name(end)} colours are the same` : "";
+  const cut = clipped ? `, one colour from ${name(end)} up` : "";
   return colourLegend(
     table,
     what + cut,

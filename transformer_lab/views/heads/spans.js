@@ -150,7 +150,7 @@ export class Spans {
       choose: (name) => this.#choose(name),
     });
     this.segments = menu("Segments of the text", "segments", [], (value) => this.#segments(value));
-    this.clear = button("clear", "span-clear", "Show the whole map again (Esc)", () =>
+    this.clear = button("reset", "span-clear", "Show the whole map again (Esc)", () =>
       this.#set(null, null),
     );
     this.how = element("span.tl-quiet#span-how");

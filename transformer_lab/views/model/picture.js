@@ -5,6 +5,7 @@ import { headColour, PALETTE } from "../shared/colours.js";
 import { fitText, pixelRatio, sizedContext } from "../shared/dom.js";
 import { leaningHeight, writeAbove } from "../shared/map_frame.js";
 import { percentText } from "../shared/messages.js";
+import { wrapped } from "../shared/sheet.js";
 
 const [ROOM, TALL, TALLEST, LEAST] = [560, 92, 124, 6]; // pixels: of all layers, and of one
 const [COLUMN, BROADEST, AROUND] = [11, 110, 1]; // pixels of a token's column; layers beside the one in focus that are tall
@@ -388,7 +389,8 @@ export class ModelPicture {
       const off = words.off(band.stack, band.layer);
       if (!off || band.high < 30) return;
       context.fillStyle = inks.edited;
-      context.fillText(fitText(context, off, this.left - 12), this.left - 10, middles[i] + 16);
+      const shown = this.phone ? "✕" : fitText(context, off, this.left - 12);
+      context.fillText(shown, this.left - 10, middles[i] + 16);
     });
   }
 
@@ -577,7 +579,7 @@ export class ModelPicture {
   }
 
   #names(context) {
-    const { stacks, inks, tokens, marked, pointed } = this.scene;
+    const { stacks, inks, marked, pointed } = this.scene;
     for (const [stack, { from, to, before, after }] of Object.entries(
       /** @type {any} */ (this.seen),
     )) {
@@ -596,7 +598,10 @@ export class ModelPicture {
       const every = Math.ceil(9 / this.column);
       for (let token = from; token < to; token++) {
         const on = marked[stack] === token;
-        if (on || ((token - from) % every === 0 && Math.abs(token - tokens[stack]) >= every))
+        if (
+          on ||
+          ((token - from) % every === 0 && Math.abs(token - (marked[stack] ?? -every)) >= every)
+        )
           write(
             stacks[stack][token],
             this.x(stack, token),
@@ -631,7 +636,10 @@ export class ModelPicture {
     const taken = /** @type {number[]} */ ([]);
     Object.assign(context, { textAlign: "left", fillStyle: inks.quiet });
     context.font = `12px ${MODEL_SANS}`;
-    context.fillText(fitText(context, words.lens, room), x, this.#y(main, 0) - 16);
+    const lines = wrapped(context, words.lens, room);
+    lines.forEach((line, i) =>
+      context.fillText(line, x, this.#y(main, 0) - 16 - 14 * (lines.length - 1 - i)),
+    );
     for (const row of rows.toSorted((a, b) => rank(a) - rank(b) || a - b)) {
       const y = this.#y(main, row) + (row ? -4 : 10);
       if (taken.some((other) => Math.abs(other - y) < apart)) continue;

@@ -11,15 +11,16 @@ import {
   barPart,
   element,
   hearPointer,
+  hint,
+  listen,
   panelPart,
   picturePart,
+  rowPart,
   say,
   tableParts,
   taken,
   tokenElement,
   within,
-  rowPart,
-  listen,
 } from "../shared/dom.js";
 import { numbersOf } from "../shared/files.js";
 import { linked } from "../shared/linked.js";
@@ -650,7 +651,7 @@ export class ModelViewer extends BaseViewer {
           (edit) =>
             edit.edit === "ablate" && kindOf(edit) === stack && (edit.layer ?? layer) === layer,
         )
-        .map(({ head }) => `✕ ${head ?? ""}`)
+        .map(({ head }) => `✕${head ?? ""}`)
         .join(" ");
     const marked = Object.fromEntries(
       Object.keys(stacks).map((stack) => [stack, this.#chosenOf(stack)]),
@@ -743,9 +744,10 @@ export class ModelViewer extends BaseViewer {
         token: stacks[main][said.position],
       }),
     );
+    const most = Math.max(...said.answers.flatMap(([, before, after]) => [before, after ?? 0]));
     const bar = (p, look, name) => {
       const part = barPart(
-        p,
+        p / most,
         look,
         `var(--tl-${look === "tl-after" ? "edited" : edited ? "quiet" : "accent"})`,
       );
@@ -929,7 +931,7 @@ export class ModelViewer extends BaseViewer {
     this.canvas.ariaLabel = this.words("canvas", { sentence });
     this.root.dataset.step = String(this.step);
     const { edge, stack, token, row, part, layer } = this.pointed ?? {};
-    let words = this.words("try");
+    let words = hint(this.words("try"));
     if (edge) words = this.#edgeWords(edge);
     else if (stack !== undefined && token !== undefined && row !== undefined) {
       const [name, now] = [this.stacks[stack][token], this.found.now];

@@ -7,15 +7,16 @@ import { entry, PALETTE, shade } from "../shared/colours.js";
 import { radioGroup } from "../shared/controls.js";
 import {
   element,
-  panelPart,
-  picturePart,
-  within,
   hearChanges,
   hearPointer,
+  hint,
+  listen,
   moveOf,
+  panelPart,
+  picturePart,
   sizedContext,
   taken,
-  listen,
+  within,
 } from "../shared/dom.js";
 import { blend, pictureTable, weightPixels, twoLines, largestOf } from "../shared/blend.js";
 import { Trials } from "../shared/trials.js";
@@ -263,7 +264,7 @@ export class PatchViewer extends OverlayViewer {
         panelPart(
           "picture",
           "What it attends to",
-          "hover, click or arrow keys choose who looks",
+          hint("click a patch to see what it attends to"),
           element("div.tl-map-box", this.canvas),
           this.cells,
           this.legend,

@@ -230,7 +230,7 @@ export class PatchingViewer extends BaseViewer {
     const { places, there } = grids.size(site);
     this.end = grids.end;
     this.table = colourTable("diverging", shell.theme);
-    shell.subtitle.textContent = `${there.length} layers · ${model.get("_pair").places.length} places paired ${model.get("_pair").aligned}`;
+    shell.subtitle.textContent = `${there.length} layers · ${model.get("_pair").places.length} positions, paired ${model.get("_pair").aligned}`;
     this.prompts.show(model.get("_pair"));
     this.directions.set(model.get("direction"));
     this.asking.draw();

@@ -1,6 +1,6 @@
 // What changes when the sentence is moved or its words are shuffled: the weights before and after.
 
-import { element, tokenElement } from "../shared/dom.js";
+import { element, hint, tokenElement } from "../shared/dom.js";
 import { MapPair } from "../shared/map_pair.js";
 import { four, numberLine } from "./parts.js";
 import { sayPositions } from "./scheme.js";
@@ -87,7 +87,9 @@ export class ChangePanel {
   #pairWords() {
     const cell = this.#cell();
     if (!cell)
-      return [element("span.tl-quiet", "Hover over a cell for its numbers; click to lock it.")];
+      return [
+        element("span.tl-quiet", hint("Hover over a cell for its numbers; click to lock it.")),
+      ];
     const number = (part) => element(`b#number-${part}`, cell[part]);
     return [
       tokenElement(cell.from),

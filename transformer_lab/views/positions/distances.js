@@ -1,7 +1,7 @@
 // What the scheme has for each distance between a query and a key: a curve, and as a table.
 
 import { headColour } from "../shared/colours.js";
-import { element, moveOf, picturePart, tableParts, rowPart, listen } from "../shared/dom.js";
+import { element, hint, listen, moveOf, picturePart, rowPart, tableParts } from "../shared/dom.js";
 import { nearestIndex, Plot } from "../shared/plot.js";
 import { distanceText, four, heading, numberLine } from "./parts.js";
 
@@ -80,7 +80,7 @@ export class DistancePanel {
   #distanceWords(curve, facts, at) {
     if (at === null) {
       const sampled = curve.sampled ? " Means are over up to 64 positions." : "";
-      return [element("span.tl-quiet", `Hover over the curve for its numbers.${sampled}`)];
+      return [element("span.tl-quiet", hint(`Hover over the curve for its numbers.${sampled}`))];
     }
     const i = nearestIndex(curve.x, at);
     const series = curve.series[Math.min(facts.head, curve.series.length - 1)];

@@ -1,7 +1,7 @@
 // The encoding itself as a map, and some of its columns as curves by position.
 
 import { colourTable, headColour } from "../shared/colours.js";
-import { element, legendPart, moveOf, picturePart, within, listen } from "../shared/dom.js";
+import { element, hint, legendPart, listen, moveOf, picturePart, within } from "../shared/dom.js";
 import { NumberMap } from "../shared/number_map.js";
 import { Plot } from "../shared/plot.js";
 import { distanceText, four, heading, numberLine } from "./parts.js";
@@ -132,7 +132,7 @@ export class EncodingPanel {
     if (!cell || cell.row === null || cell.column === null) {
       const marks =
         map.what === "bias" ? "" : " Bars at the left: the sentence, and the sentence moved.";
-      return [element("span.tl-quiet", `Hover over a cell for its number.${marks}`)];
+      return [element("span.tl-quiet", hint(`Hover over a cell for its number.${marks}`))];
     }
     const value = map.value(cell.row, cell.column);
     const number = (text) => element("b#encoding-number", text);

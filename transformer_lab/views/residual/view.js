@@ -8,14 +8,15 @@ import { button, radioGroup, stepped } from "../shared/controls.js";
 import {
   element,
   hearChanges,
+  hint,
   legendPart,
+  listen,
   onceAFrame,
   panelPart,
   picturePart,
   taken,
   tokenElement,
   within,
-  listen,
 } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { NumberMap } from "../shared/number_map.js";
@@ -604,7 +605,7 @@ export class ResidualViewer extends BaseViewer {
     const { stream, token, row, words: say } = this;
     this.say(say("sentence", this.#values(profile, token)));
     if (token === null) {
-      this.numbers.replaceChildren(element("span.tl-quiet", say("try")));
+      this.numbers.replaceChildren(element("span.tl-quiet", hint(say("try"))));
       this.top.replaceChildren(element("span.tl-quiet", say("choose")));
       return;
     }

@@ -8,12 +8,13 @@ import { nearest } from "../shared/ticks.js";
 import { button, menu, nearestStop, slider } from "../shared/controls.js";
 import {
   element,
-  taken,
-  rowPart,
+  hint,
   listen,
-  tableParts,
-  sentencePart,
   picturePart,
+  rowPart,
+  sentencePart,
+  tableParts,
+  taken,
 } from "../shared/dom.js";
 import { lossSeries, Plot } from "../shared/plot.js";
 import { Superseded } from "../shared/requests.js";
@@ -90,7 +91,7 @@ export function lossWords(train, held, step) {
   const [at, other] = [train, held].map((curve) =>
     step === null || !curve?.length ? null : nearest(curve, step),
   );
-  if (!at) return "Hover over the curve for its numbers.";
+  if (!at) return hint("Hover over the curve for its numbers.");
   const beside = other ? `; held out at step ${other.step}: ${other.value.toFixed(3)}` : "";
   return `Step ${Math.round(at.step)}: loss ${at.value.toFixed(3)}${beside}`;
 }
@@ -493,7 +494,7 @@ export class Scrubber {
     this.coursePlot.show(Math.max(200, this.course.parentElement.clientWidth), 150, {
       series,
       xTitle: "step",
-      yTitle: unit === "share" ? "share of attention" : (unit ?? ""),
+      yTitle: unit === "share" ? "fraction of attention" : (unit ?? ""),
       colours: shell.inks,
       xRange: [0, Math.max(1, this.model.get("_last_step"))],
       yRange: unit === "share" ? [0, 1.02] : undefined,

@@ -124,6 +124,15 @@ export function setPixelRatio(ratio) {
 /** Whether the reader points with a finger, which cannot hover. */
 export const byTouch = () => Boolean(globalThis.matchMedia?.("(hover: none)").matches);
 
+/** How to point at something, in words for a mouse or for a finger: "Hover over a cell; click to lock it." @param {string} text */
+export const hint = (text) =>
+  byTouch()
+    ? text
+        .replace(/( for its numbers)?(;| ·) click to lock/, " to lock")
+        .replace(/hover over/gi, (word) => (word[0] === "H" ? "Tap" : "tap"))
+        .replace(/\bclick/gi, (word) => (word[0] === "C" ? "Tap" : "tap"))
+    : text;
+
 /** Where a pointer is within an element, in the element's own CSS pixels. @param {MouseEvent} event @param {HTMLElement} target @returns {[number, number]} */
 export function pointWithin(event, target) {
   const { left, top } = target.getBoundingClientRect();
@@ -211,6 +220,19 @@ export async function copyText(text) {
 /** What is said of what is on view. */
 export const sentencePart = (part = "sentence") =>
   element(`p.tl-sentence#${part}`, { role: "status", "aria-live": "polite" });
+
+/** Keep the room of the longest sentence at this width, so that nothing below it moves. @param {HTMLElement} part @param {AbortSignal} signal */
+export function keepRoom(part, signal) {
+  let width = 0;
+  const observer = new ResizeObserver(() => {
+    if (!part.matches(".tl-view > .tl-sentence")) return;
+    if (part.offsetWidth !== width) part.style.minHeight = "";
+    width = part.offsetWidth;
+    part.style.minHeight = `${part.offsetHeight}px`;
+  });
+  observer.observe(part);
+  signal.addEventListener("abort", () => observer.disconnect());
+}
 
 /** A picture that keys work on. @param {string} part @param {string} [look] */
 export const picturePart = (part, look) =>

@@ -99,7 +99,7 @@ export function frameOf(part, room) {
     left = before + (room.unnamed ? NO_NAMES : 38);
     size = sizeWith(left);
   }
-  const slant = named && (room.columnLabel > size.across - 4 || nothing > 0);
+  const slant = named && (room.columnLabel > size.across - 3 || nothing > 0);
   if (slant) {
     const leans =
       Math.min(room.lastLabel ?? 0, LONGEST_NAME) / 2 +

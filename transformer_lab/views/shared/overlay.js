@@ -131,12 +131,12 @@ export class OverlayViewer extends BaseViewer {
     heads.paint(grid, this.everyBox.clientWidth - 12, inks, {
       aspect,
       widest,
-      below: every.length ? 16 : 0,
+      below: every.length ? 19 : 0,
       paint: (context, layer, head, { x, y, width, height }) => {
         paint(context, layer, head, { x, y, w: width, h: height });
         const size = every[layer]?.[head];
         if (typeof size === "number")
-          sizeBar(context, size, most, { x, y: y + height, w: width, h: 16 }, inks);
+          sizeBar(context, size, most, { x, y: y + height, w: width, h: 19 }, inks);
         if (off(layer, head))
           twoLines(
             context,
@@ -190,12 +190,12 @@ export class OverlayViewer extends BaseViewer {
 /** What a head changes, below its picture. @param {CanvasRenderingContext2D} context @param {number} size @param {number} most of any head @param {import("./blend.js").Box} box @param {any} inks */
 function sizeBar(context, size, most, { x, y, w }, inks) {
   context.fillStyle = inks.line;
-  context.fillRect(x, y + 13, w, 2);
+  context.fillRect(x, y + 16, w, 2);
   context.fillStyle = inks.ink;
-  context.fillRect(x, y + 13, most ? (w * Math.abs(size)) / most : 0, 2);
+  context.fillRect(x, y + 16, most ? (w * Math.abs(size)) / most : 0, 2);
   if (w < 30) return;
   context.font = "10px system-ui, sans-serif";
   context.textAlign = "left";
   context.textBaseline = "middle";
-  context.fillText(sizeOf(size, decimalsOf(most)), x + 1, y + 7, w);
+  context.fillText(sizeOf(size, decimalsOf(most)), x + 1, y + 10, w);
 }

@@ -154,7 +154,7 @@ export function sheet({ title, sentence, more = [], parts, inks, width = 1200 })
 }
 
 /** @param {CanvasRenderingContext2D} context @param {string} text @param {number} room */
-function wrapped(context, text, room) {
+export function wrapped(context, text, room) {
   const lines = [""];
   for (const word of text.split(" ")) {
     const longer = lines[lines.length - 1] ? `${lines[lines.length - 1]} ${word}` : word;

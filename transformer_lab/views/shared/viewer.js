@@ -1,6 +1,6 @@
 // What viewers have in common: the model, the shell around them, the sentence, a picture to keep.
 
-import { element, sentencePart, listen } from "./dom.js";
+import { element, keepRoom, listen, sentencePart } from "./dom.js";
 import { sheet } from "./sheet.js";
 import { sayProse } from "./prose.js";
 import { Shell } from "./shell.js";
@@ -17,6 +17,7 @@ export class BaseViewer {
     this.root = root;
     this.signal = signal;
     this.sentence = sentencePart();
+    keepRoom(this.sentence, signal);
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(),
       png: () => this.png(),

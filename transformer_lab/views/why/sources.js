@@ -3,13 +3,14 @@
 import {
   barPart,
   element,
+  hint,
+  listen,
   moveOf,
   picturePart,
+  rowPart,
+  tableParts,
   tokenElement,
   within,
-  tableParts,
-  rowPart,
-  listen,
 } from "../shared/dom.js";
 import { NumberMap } from "../shared/number_map.js";
 import { partColour } from "./waterfall.js";
@@ -159,7 +160,9 @@ export class SourcePanel {
     const about = "Parts of the score by source: rows are the query’s, columns the key’s.";
     if (!spot) {
       this.canvas.ariaLabel = `${about} Arrow keys choose a cell.`;
-      this.text.replaceChildren(element("span.tl-quiet", "Hover over a cell for its number."));
+      this.text.replaceChildren(
+        element("span.tl-quiet", hint("Hover over a cell for its number.")),
+      );
       return;
     }
     const name = (side, kept, i) =>
@@ -255,7 +258,7 @@ export class RowPanel {
         score === null ? "−∞" : fixed(score, 3),
         mean === null ? "" : `the row’s mean before biases: ${fixed(mean, 3)}`,
       ),
-      line("softmax", weight.toFixed(4), "its share among the row’s keys"),
+      line("softmax", weight.toFixed(4), "its fraction of the row’s attention"),
     );
     this.ledger.replaceChildren(
       element("caption.tl-hint", "From dot product to weight"),

@@ -7,13 +7,14 @@ import { colourTable } from "../shared/colours.js";
 import { headChoice, kindChoice, putAnew, radioGroup, stepped } from "../shared/controls.js";
 import {
   element,
+  hint,
+  listen,
   moveOf,
   panelPart,
   picturePart,
+  rowPart,
   tableParts,
   within,
-  rowPart,
-  listen,
 } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { firstCell, largestBySize, sayWhy, WhyCell } from "./cell.js";
@@ -334,7 +335,7 @@ export class WhyViewer extends BaseViewer {
       this.readout.replaceChildren(
         element(
           "span.tl-quiet",
-          `Bars add up to ${fixed(fall.total, 3)}. Hover over one for its numbers.`,
+          hint(`Bars add up to ${fixed(fall.total, 3)}. Hover over one for its numbers.`),
         ),
       );
       return;
