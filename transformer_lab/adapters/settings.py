@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -40,8 +41,8 @@ class Settings:
         models = {path: module for module, path in self._names.items() if is_hugging_face(module)}
         reached = {id(config) for config in _configs(models.values())}
         for module, path in self._names.items():
-            config = getattr(module, "config", None)
-            if not hasattr(config, SETTING) or id(config) in reached:
+            config = vars(module).get("config")
+            if id(config) in reached or not hasattr(config, SETTING):
                 continue
             while path not in models:
                 path = path.rpartition(".")[0]
@@ -64,7 +65,7 @@ class Settings:
 
 def _configs(modules: Any) -> list[Any]:
     """Every config of these modules that has a setting, those inside others too."""
-    waiting = [m.config for m in modules if hasattr(m, "config")]
+    waiting = [vars(m)["config"] for m in modules if "config" in vars(m)]
     found: dict[int, Any] = {}
     while waiting:
         config = waiting.pop()
@@ -77,15 +78,18 @@ def _configs(modules: Any) -> list[Any]:
 @sheltered
 def quiet() -> Iterator[None]:
     """transformers logs about settings that are restored a moment later. (To interrupt `logging` would
-    leave its lock with this thread, and others that log would wait for it for ever.)"""
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
+    leave its lock with this thread, and others that log would wait for it for ever. And to set the
+    level of a logger empties the caches of all loggers, which takes as long as a tiny model's pass.)"""
+    log = logging.getLogger("transformers")
+    handlers = [*log.handlers, *(logging.root.handlers if log.propagate else ())]
+    levels = [handler.level for handler in handlers]
+    for handler in handlers:
+        handler.setLevel(max(handler.level, logging.ERROR))
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        for handler, level in zip(handlers, levels, strict=True):
+            handler.setLevel(level)
 
 
 @sheltered

@@ -64,7 +64,9 @@ def over_depth(module: nn.Module) -> bool:
 
 def says_causal(module: nn.Module) -> bool:
     """Whether it is attention that says whether its tokens look at earlier ones only."""
-    return hasattr(module, "is_causal") and not over_depth(module)
+    # Asked of every module at every trace: torch's `__getattr__` is slow to say no.
+    says = "is_causal" in vars(module) or hasattr(type(module), "is_causal")
+    return says and not over_depth(module)
 
 
 @dataclass(eq=False)
