@@ -1,11 +1,14 @@
 """The attention interface of a Hugging Face model: sites, taps, and what is put back."""
 
+import logging
+
 import pytest
 import torch
 
 from tests.missing import package
 from transformer_lab.adapters import attention_interface, structure
 from transformer_lab.adapters import module_lists as lists
+from transformer_lab.adapters.settings import quiet
 from transformer_lab.attention import Tap
 
 T = package("transformers")
@@ -115,3 +118,20 @@ def test_a_model_without_softmax_attention_is_refused_and_left_alone():
         attention_interface.add_tap(model, Count())
     assert model.config._attn_implementation == before
     assert not any(m._forward_pre_hooks for m in model.modules())
+
+
+def test_quiet_keeps_transformers_warnings_back_while_it_is_open():
+    log, whole, told = logging.getLogger("transformers.x"), logging.getLogger("transformers"), []
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.getMessage())
+    whole.addHandler(handler)
+    T.logging.set_verbosity_warning()
+    try:
+        with quiet():
+            log.warning("of a setting that is restored")
+            log.error("an error")
+        log.warning("of something else")
+    finally:
+        T.logging.set_verbosity_error()
+        whole.removeHandler(handler)
+    assert told == ["an error", "of something else"]
