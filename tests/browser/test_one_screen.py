@@ -273,7 +273,7 @@ def test_no_number_of_the_prediction_is_cut_off(open_page):
     })"""
     cells = page.locator(".tl-predictions td.tl-numbers")
     assert "<1%" in "".join(cells.all_inner_texts())
-    cells.first.evaluate("cell => cell.textContent = '10.1% → 10.2%'")  # the longest there is
+    cells.first.evaluate("cell => cell.textContent = '100% → <1%'")  # the longest there is
     for width in (340, 739, 740, 820, 899, 900, 1180, 1300):
         page.set_viewport_size({"width": width, "height": 900})
         assert max(page.evaluate(beyond)) <= 0.5, width
