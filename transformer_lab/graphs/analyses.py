@@ -6,7 +6,7 @@ Python's views call them; a page's engine runs them as graphs, exported ahead of
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -339,7 +339,7 @@ def small(maps: Tensor, size: int = THUMBNAIL) -> Results:
     (whose export holds for one size of maps alone)."""
     for axis in (-2, -1):
         n = maps.shape[axis]
-        parts = torch.sym_min(size, n)
+        parts: Any = torch.sym_min(size, n)
         part = torch.arange(parts, device=maps.device)
         first, last = part * n // parts, ((part + 1) * n + parts - 1) // parts - 1
         width = torch.arange(n // parts + 2, device=maps.device)
