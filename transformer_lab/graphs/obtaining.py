@@ -116,13 +116,14 @@ def start_export(network: Network, inputs: Inputs, nice: int = 10) -> Export:
 
 
 def _ended(key: str, export: Export) -> None:
-    with _lock:
-        _running.pop(key, None)
     try:
         store.keep(export.structure, export.entry())
         _failed.pop(key, None)
     except GraphError as error:
         _failed[key] = str(error)
+    finally:  # who asks until then is given this export, and starts no other
+        with _lock:
+            _running.pop(key, None)
 
 
 def graph_of_model(network: Network, inputs: Inputs, about: Callable[[], str]) -> Graph:
