@@ -254,7 +254,7 @@ def test_a_page_holds_the_script_once_and_a_state_never(view):
                 {k: v for k, v in view.get_state().items() if isinstance(v, (str, list, dict))}
             )
         )
-        < 240_000
+        < 260_000  # its own program; plotly’s is 4 MB
     )
     _, (script,) = view._answer({"type": "block", "name": "plotly"})
     assert script == plotly_script()
