@@ -194,7 +194,7 @@ def test_what_goes_to_nothing_stands_apart_and_is_no_key(open_page, map_of):
     page.mouse.move(5, 5)
     view.selected = (query, None)
     assert text(page, "sentence") == view.sentence and "goes to nothing" in view.sentence
-    assert text(page, "nothing").split() == ["to", "nothing", f"{nothing[query]:.2f}"[1:]]
+    assert text(page, "nothing").split() == ["to", "nothing", f"{nothing[query]:.2f}"]
     assert "each row, with what goes to nothing, sums to 1" in text(page, "map-note")
     page.locator("details:not(.tl-popover) summary").click()
     assert f"to nothing\t\t{nothing[query]:.4f}" in text(page, "table")

@@ -91,7 +91,7 @@ def test_a_map_is_read_with_keys_and_a_legend(open_page, text, accessible, scree
     page = open_page(text, scheme="dark")
     legend = page.locator(part("legend"))
     assert "attention weight" in legend.inner_text()
-    assert legend.locator(".tl-ticks span").all_inner_texts() == ["0", ".1", ".4", "1"]
+    assert legend.locator(".tl-ticks span").all_inner_texts() == ["0", "0.1", "0.4", "1"]
     page.locator("[data-head='0/1'] button").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("[data-head='0/1'] [aria-pressed=true]")
