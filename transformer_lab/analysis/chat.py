@@ -155,8 +155,8 @@ class Chat:
         later = torch.tensor([[b[0] > a[0] for b in spans] for a in written]).reshape(shares.shape)
         inner = self.model.tokenizer.inner  # the marks of turns are words of the text too
         words = [inner.decode(self.ids[slice(*span)].tolist()).strip() for span in spans]
-        heads_told = "all heads" if head is None else f"head {head}"
-        where = f"{heads_told} of {'all layers' if layer is None else f'layer {layer}'}"
+        which = "all heads" if head is None else f"head {head}"
+        where = f"{which} of {'all layers' if layer is None else f'layer {layer}'}"
         return Reads(
             words[len(spans) - len(written) :],
             words,
@@ -230,12 +230,12 @@ def checked_messages(messages: Any) -> list[dict[str, str]]:
     found = []
     for i, one in enumerate(messages):
         one = {"role": "user", "content": one} if isinstance(one, str) else one
-        told = (one.get("role"), one.get("content")) if isinstance(one, Mapping) else (None, None)
-        if not all(isinstance(x, str) and x.strip() for x in told):
+        given = (one.get("role"), one.get("content")) if isinstance(one, Mapping) else (None, None)
+        if not all(isinstance(x, str) and x.strip() for x in given):
             raise ChatError(
                 f'message {i} must have a "role" and a "content", both texts that are not empty, got {one!r}'
             )
-        found.append({"role": told[0], "content": told[1]})
+        found.append({"role": given[0], "content": given[1]})
     if found[-1]["role"] == "assistant":
         raise ChatError("the last message is the assistant's; end with one that asks for an answer")
     return found
