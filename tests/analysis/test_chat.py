@@ -159,6 +159,19 @@ def test_nothing_attends_to_what_was_cut(model, chat):
     assert both.trace.patterns()[..., [1, 2, 3, *range(a, b)]].abs().max() == 0
 
 
+def test_an_answer_may_be_empty(model, monkeypatch):
+    model.tokenizer.inner.chat_template = TEMPLATES["chatml"]
+    with monkeypatch.context() as silence:
+        silence.setattr(tl.TextModel, "write", lambda *args, **options: [])
+        silent = model.chat("Hi")
+    assert (silent.answer, silent.start) == ("", len(silent.ids))
+    assert silent.reads().answer == []
+    assert [*silent.reads().cells()[1]] == []
+    more = silent.reply("Why?", max_new_tokens=3)
+    assert more.messages[1] == {"role": "assistant", "content": ""}
+    assert "assistant 1" in more.segments
+
+
 def test_views_name_the_turns(chat):
     kinds = tl.views.HeadView(chat.trace)._kinds
     assert kinds["decoder"]["segment_names"] == [*chat.segments]
@@ -192,6 +205,8 @@ def test_what_cannot_be_answered_says_why(model, chat):
         chat.without("robot")
     with pytest.raises(ChatError, match="is not within the"):
         chat.without((0, len(chat.ids)))
+    with pytest.raises(ChatError, match=r"a part must be the name of a segment, or \(start, end\)"):
+        chat.without(5)
     with pytest.raises(
         ChatError, match=r"the conversation has \d+ tokens and a tiny Llama reads 400"
     ):

@@ -3,6 +3,7 @@ it read of what was said before, and what it would have written without that."""
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -92,9 +93,10 @@ class Chat:
         return found
 
     def reply(self, message: str, **options: Any) -> Chat:
-        """Say something more, and let the model answer; the options are those of `TextModel.chat`."""
-        said = [*self.messages, {"role": "user", "content": message}]
-        return self.model.chat(said, **{**self.options, **options})
+        """Say something more, and let the model answer, with nothing cut; the options are those of
+        `TextModel.chat`."""
+        said = [*self.messages, *checked_messages([message])]  # the answer before may be empty
+        return _answered(self.model, said, {**self.options, **options})
 
     def without(self, *parts: str | Span) -> Chat:
         """The answer that the model gives where no token can attend to these parts of what was said.
@@ -120,7 +122,12 @@ class Chat:
                 names = ", ".join(self.segments)
                 raise ChatError(f"there is no segment {part!r}; the segments are {names}")
             part = self.segments[part]
-        start, end = (int(at) for at in part)
+        try:
+            start, end = (operator.index(at) for at in part)
+        except (TypeError, ValueError):
+            raise ChatError(
+                f"a part must be the name of a segment, or (start, end) in tokens, got {part!r}"
+            ) from None
         if not 0 <= start < end <= self.start:
             raise ChatError(
                 f"the part {start, end} is not within the {self.start} tokens before the answer; give "
@@ -146,13 +153,14 @@ class Chat:
         ]
         written = [span for span in spans if span[0] >= self.start]
         layers = trace.attending(kind) if layer is None else [layer]
-        found = []
-        for number in layers:
+        found = [] if written else [torch.zeros(0, len(spans))]
+        for number in layers if written else ():
             heads = range(trace.heads_of(number, kind)) if head is None else [head]
             found += [trace.pyramid(number, h, kind=kind).sums(written, spans) for h in heads]
-        lengths = torch.tensor([[end - start] for start, end in written])
+        lengths = torch.tensor([end - start for start, end in written]).reshape(-1, 1)
         shares = torch.stack(found).mean(0).cpu() / lengths
-        later = torch.tensor([[b[0] > a[0] for b in spans] for a in written]).reshape(shares.shape)
+        later = torch.tensor([[b[0] > a[0] for b in spans] for a in written], dtype=torch.bool)
+        later = later.reshape(shares.shape)  # of an empty answer it has one axis
         inner = self.model.tokenizer.inner  # the marks of turns are words of the text too
         words = [inner.decode(self.ids[slice(*span)].tolist()).strip() for span in spans]
         which = "all heads" if head is None else f"head {head}"

@@ -77,8 +77,8 @@ class Watches:
     def _leave(self, watch: Watch, when: str, error: Exception, then: str) -> None:
         self.failed.append(watch)
         name = type(watch).__name__
-        told = f"{name} failed {when} ({type(error).__name__}: {error}); {then}"
-        warnings.warn(told, stacklevel=3)
+        message = f"{name} failed {when} ({type(error).__name__}: {error}); {then}"
+        warnings.warn(message, stacklevel=3)
 
 
 def numbers(step: Step) -> dict[str, float]:

@@ -29,7 +29,7 @@ def schema(kind: str) -> dict[str, Any]:
     return json.loads((FOLDER / f"{kind}.json").read_text("utf-8"))
 
 
-def check(told: Any, kind: str, name: str) -> None:
+def check(data: Any, kind: str, name: str) -> None:
     """Check what a file says against the schema of its kind.
 
     Args:
@@ -45,7 +45,7 @@ def check(told: Any, kind: str, name: str) -> None:
     validator = Draft202012Validator(
         schemas[f"{kind}.json"].contents, registry=Registry().with_resources(schemas.items())
     )
-    problem = exceptions.best_match(validator.iter_errors(told))
+    problem = exceptions.best_match(validator.iter_errors(data))
     if problem is not None:
         raise FileError(f"{name} is damaged: {_sentence(problem)}; copy it again")
 
