@@ -139,8 +139,8 @@ ODD = {
     "hybrid": (hybrid, 10, "After “8” the model expects"),
     "no head that predicts": (bare, 6, "which predicts no tokens"),
     "an image": (image, 6, "The model’s answer is “LABEL_"),
-    "long": (lambda: tl.trace(small(n_ctx=4000, d_model=16), torch.arange(4000) % 50), 6, "After “49” the model expects"),
-    "an encoder": (lambda: tl.trace(small("encoder", n_ctx=200), torch.arange(200) % 50), 6, "At “0” the model expects"),
+    "long": (lambda: tl.trace(small(n_ctx=4000, d_model=16), torch.arange(4000) % 50), 6, "After “49”₈₀ the model expects"),
+    "an encoder": (lambda: tl.trace(small("encoder", n_ctx=200), torch.arange(200) % 50), 6, "At “0”₁ the model expects"),
     "maps alone": (maps_only, 4, "which predicts no tokens"),
 }  # fmt: skip
 

@@ -6,7 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
+import transformer_lab as tl
+from tests.factories import small
+from transformer_lab import views
 from transformer_lab.views.shared.messages import VIEWS, MessageError, Messages, messages, parsed
 
 VECTORS = json.loads((Path(__file__).parent.parent / "messages.json").read_text("utf-8"))
@@ -78,3 +82,23 @@ def test_a_translation_has_the_keys_and_the_values_of_the_english_one(path):
 
 def test_no_sentence_is_written_twice():
     assert not list(VIEWS.glob("*/words.*"))
+
+
+def test_tokens_of_one_name_can_be_told_apart_in_sentences():
+    """Every view that names tokens without their positions says which of that name it means."""
+    trace = tl.trace(small(sharpness=3.0), torch.arange(6), labels=["a", "b", "a", "c", "b", "a"])
+    other = tl.trace(small(sharpness=2.0), torch.arange(6), labels=["a", "b", "a", "c", "b", "a"])
+    compare = views.CompareView(trace, other)
+    compare.selected = (5, 4)
+    model = views.ModelView(trace)
+    model.step = 1
+    cases = {
+        views.HeadView(trace): "",
+        compare: "“a”₃ → “b”₂",
+        views.WhyView(trace, 1, 0, 5, 4): "“a”₃ gives",
+        views.BlockView(trace, 1, 0, 2): "“a”₂ enters",
+        model: "“a”₃ takes",
+    }
+    for view, words in cases.items():
+        assert words in view.sentence
+        assert not re.search(r"“[ab]”(?![₁-₃])", view.sentence), view.sentence

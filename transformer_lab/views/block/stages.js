@@ -1,7 +1,7 @@
 // One token's way through a block as stages, where the page's engine computed their numbers: what stages.py
 // makes in Python. stages.json lists what each shows.
 
-import { messages } from "../shared/messages.js";
+import { messages, numbered } from "../shared/messages.js";
 import blockMessages from "./messages.json" with { type: "json" };
 import blockStages from "./stages.json" with { type: "json" };
 
@@ -34,7 +34,7 @@ function valuesOf(
   const best = ["dots", "scaled", "weights", "shares"].map((name) => {
     const at = facts[`best_${name}`];
     return [
-      [`best_${name}`, tokens[at] ?? null],
+      [`best_${name}`, at < tokens.length ? numbered(tokens, at) : null],
       [`value_${name}`, numbers[name][at] ?? 0],
     ];
   });
@@ -48,7 +48,7 @@ function valuesOf(
     nothing,
     norm,
     mlp_norm,
-    query: tokens[position],
+    query: numbered(tokens, position),
     heads: numbers.z.length,
     d: numbers.stream.length,
     width: numbers.query.length,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...analysis.circuits.block_walk import BlockSteps
 from ...graphs import analyses
-from ..shared.messages import VIEWS, messages
+from ..shared.messages import VIEWS, messages, numbered
 
 say = messages("block")
 STAGES = json.loads((VIEWS / "block" / "stages.json").read_text("utf-8"))
@@ -116,7 +116,7 @@ def _numbers(steps: BlockSteps, tokens: Sequence[str]) -> tuple[dict[str, Any], 
     for name in ("dots", "scaled", "weights", "shares"):
         at = int(values[f"best_{name}"])
         known = at < len(tokens)
-        values[f"best_{name}"] = tokens[at] if known else None
+        values[f"best_{name}"] = numbered(tokens, at) if known else None
         values[f"value_{name}"] = float(numbers[name][at]) if known else 0.0
     for name, x in numbers.items():
         if isinstance(x, Tensor) and x.dim() == 1:
@@ -124,7 +124,7 @@ def _numbers(steps: BlockSteps, tokens: Sequence[str]) -> tuple[dict[str, Any], 
     values |= {
         name: numbers[name] for name in ("norm", "mlp_norm", "layer", "head", "after", "nothing")
     }
-    values |= {"query": tokens[s.position], "heads": len(s.z), "d": len(s.stream)}
+    values |= {"query": numbered(tokens, s.position), "heads": len(s.z), "d": len(s.stream)}
     values |= {"width": len(s.query), "units": None if s.hidden is None else len(s.hidden)}
     values |= {"root": math.isclose(s.scale, len(s.query) ** -0.5, rel_tol=1e-4)}
     values |= {"scale": f"{s.scale:.4g}", "cap": None if s.softcap is None else f"{s.softcap:.4g}"}

@@ -23,7 +23,7 @@ import {
 import { MapPair, withMinus } from "../shared/map_pair.js";
 import { NumberMap } from "../shared/number_map.js";
 import { floatsOf, linearLegend } from "../shared/shell.js";
-import { messages, percentText, short } from "../shared/messages.js";
+import { messages, numbered, percentText, short } from "../shared/messages.js";
 import { Answers } from "../shared/answers.js";
 import { BaseViewer } from "../shared/viewer.js";
 
@@ -264,8 +264,8 @@ export class CompareViewer extends BaseViewer {
       .map((value) => (Number.isNaN(value) ? null : value));
     const nothing = Boolean(kind.nothing) && key === kind.keys - 1;
     return {
-      query: kind.query_names[query],
-      key: kind.key_names[key],
+      query: numbered(kind.query_names, query),
+      key: numbered(kind.key_names, key),
       nothing,
       later: kind.causal && key > query && !nothing,
       x,
@@ -298,7 +298,7 @@ export class CompareViewer extends BaseViewer {
         ...values,
         focus: "query",
         change,
-        query: queries[query],
+        query: numbered(queries, query),
         only,
         share: x.reduce((sum, value, i) => sum + Math.abs((y[i] || 0) - (value || 0)), 0) / 2,
       };

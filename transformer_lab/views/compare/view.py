@@ -14,7 +14,7 @@ from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import pack_floats, shown_text
 from ..shared.embedded_model import EmbeddedModel
-from ..shared.messages import messages
+from ..shared.messages import messages, numbered
 from ..shared.selection import SelectionView, link_of
 from .data import CompareData
 from .scene import compare_scene
@@ -222,7 +222,7 @@ class CompareView(SelectionView):
             x, y = first[query].double(), second[query].double()
             share = float((y.nan_to_num(0) - x.nan_to_num(0)).abs().sum() / 2)
             only = b if bool(x.isnan().all()) else a if bool(y.isnan().all()) else None
-            name = self._data.queries[kind].names[query]
+            name = numbered(self._data.queries[kind].names, query)
             return values | dict(focus="query", query=name, share=share, only=only)
         moved = self.moved(kind)
         best = divmod(int(moved.argmax()), moved.shape[1])
@@ -241,8 +241,8 @@ class CompareView(SelectionView):
         x, y = (float(weights[query, key]) for weights in self._whole_maps())
         nothing = bool(self._data.sinks[kind]) and key == len(self._data.keys[kind])
         return dict(
-            query=self._data.queries[kind].names[query],
-            key=self._data.key_names(kind)[key],
+            query=numbered(self._data.queries[kind].names, query),
+            key=numbered(self._data.key_names(kind), key),
             nothing=nothing,
             later=self.kinds[kind]["causal"] and key > query and not nothing,
             x=None if math.isnan(x) else x,

@@ -24,7 +24,7 @@ import {
 } from "../shared/dom.js";
 import { numbersOf } from "../shared/files.js";
 import { linked } from "../shared/linked.js";
-import { fixed, messages, percentText } from "../shared/messages.js";
+import { fixed, messages, numbered, percentText } from "../shared/messages.js";
 import { Clock, crossFade, glide, travel } from "../shared/motion.js";
 import { NumberMap } from "../shared/number_map.js";
 import { Requests } from "../shared/requests.js";
@@ -967,7 +967,7 @@ export class ModelViewer extends BaseViewer {
       layer,
       why,
       n: stacks[main].length,
-      token: stacks[stack][token],
+      token: numbered(stacks[stack], token),
       here: about.here,
       classes: about.classes,
       share: null,
@@ -982,7 +982,7 @@ export class ModelViewer extends BaseViewer {
       const edge = found.strongest(this.step, token);
       if (edge)
         Object.assign(values, {
-          from: stacks[edge.kind === "cross" ? "encoder" : edge.kind][edge.key],
+          from: numbered(stacks[edge.kind === "cross" ? "encoder" : edge.kind], edge.key),
           head: edge.head,
         });
     } else if (what in found.info.stacks[stack].shares) {

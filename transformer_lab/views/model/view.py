@@ -18,7 +18,7 @@ from ..shared.base import css, esm
 from ..shared.codecs import pack_floats
 from ..shared.edit_words import edit_words
 from ..shared.embedded_model import EmbeddedModel
-from ..shared.messages import messages, translated
+from ..shared.messages import messages, numbered, translated
 from ..shared.selection import (
     SelectionView,
     check_places,
@@ -210,7 +210,7 @@ class ModelView(SelectionView):
         names = self._data.tokens[stack]
         values: dict[str, Any] = dict(
             what=step["what"], stack=stack, several=len(self._data.stacks) > 1, layer=step["layer"],
-            n=self._length, token=names[token], why=step.get("why"), here=self._about["here"],
+            n=self._length, token=numbered(names, token), why=step.get("why"), here=self._about["here"],
             classes=self._about["classes"], share=None, would=None, head=None, answer=None,
             edits=self._edits_words() or None, best=None,
         )  # fmt: skip
@@ -239,7 +239,7 @@ class ModelView(SelectionView):
         best, found = {}, 0.0
         for (head, query, key), size in zip(edges.places.tolist(), edges.carried[now].tolist(), strict=True):  # fmt: skip
             if query == token and size > found:
-                best, found = {"from": names[key], "head": head}, size
+                best, found = {"from": numbered(names, key), "head": head}, size
         return best
 
     def _edits_words(self) -> str:

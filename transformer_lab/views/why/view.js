@@ -20,7 +20,7 @@ import { linked } from "../shared/linked.js";
 import { firstCell, largestBySize, sayWhy, WhyCell } from "./cell.js";
 import { RowPanel, SourcePanel } from "./sources.js";
 import { Waterfall } from "./waterfall.js";
-import { fixed, withSign } from "../shared/messages.js";
+import { fixed, numbered, withSign } from "../shared/messages.js";
 import { BaseViewer } from "../shared/viewer.js";
 
 const KNOWN = 200; // scores that are kept
@@ -269,8 +269,9 @@ export class WhyViewer extends BaseViewer {
   }
 
   #why() {
-    const { cell, above, tokens } = this;
-    const { kind, layer, head, weight, scaled, score, mean } = cell.info;
+    const { cell, above } = this;
+    const { kind, layer, head, query, key, weight, scaled, score, mean } = cell.info;
+    const names = this.model.get("_kinds")[kind];
     const products = cell.productsOf(above);
     const dimension = largestBySize(products);
     const [keyPart, keyValue] = cell.best("key", above);
@@ -280,8 +281,8 @@ export class WhyViewer extends BaseViewer {
       kind,
       layer,
       head,
-      query: tokens.query,
-      key: tokens.key,
+      query: numbered(names.query_tokens, query),
+      key: numbered(names.key_tokens, key),
       weight,
       scaled,
       score,

@@ -11,7 +11,7 @@ import traitlets as t
 from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.embedded_model import EmbeddedModel
-from ..shared.messages import messages
+from ..shared.messages import messages, numbered
 from ..shared.selection import SelectionView, check_places, check_traced, kind_of, traits_of
 from .data import CellBytes, WhyData, cell_name, read_name
 from .scene import why_scene
@@ -118,8 +118,8 @@ class WhyView(SelectionView):
         best = int(np.argmax(np.abs(products)))
         return dict(
             several=len(self.kinds) > 1, kind=self.kind, layer=info["layer"], head=info["head"],
-            query=self._data.queries[self.kind][info["query"]],
-            key=self._data.keys[self.kind][info["key"]],
+            query=numbered(self._data.queries[self.kind], info["query"]),
+            key=numbered(self._data.keys[self.kind], info["key"]),
             weight=info["weight"], scaled=info["scaled"], score=info["score"],
             apart=None if info["mean"] is None else info["scaled"] - info["mean"],
             above=above, dimension=best, product=float(products[best]), **sides,
