@@ -213,7 +213,7 @@ def cut_needs_a_notebook(page, view):
     page.wait_for_selector("[data-part=message]:visible")
     assert "need the view in a notebook" in page.locator("[data-part=message]").inner_text()
     says(page, view)
-    page.locator("[data-part=undo]").click()
+    page.locator("[data-part=remove-all]").click()
     view.edits = []
     says(page, view)
 

@@ -168,6 +168,8 @@ def test_a_page_has_a_name_and_says_first_what_its_pictures_show(open_page, page
         resized(page, width, 900)
         said, drawn = page.evaluate(ABOVE)
         assert said <= drawn, width
+        save = page.locator("[data-part=save]").first.bounding_box()
+        assert width - save["x"] - save["width"] < 60, width  # at the right, beside the title
 
 
 COLOURED = """() => [...document.querySelectorAll("#tl-root [style*=background]:not(.tl-token)")].map((part) => {

@@ -155,7 +155,7 @@ def test_from_a_click_to_a_new_prediction(notebook, map_of, screenshot, tmp_path
 
     # A thousand clicks: the last state stays, and little is kept.
     book.run("import gc\nkept = len(gc.get_objects())\nNone")
-    page.locator("[data-part=reset]").click()
+    page.locator("[data-part=remove-all]").click()
     settled(page, 0)
     page.evaluate(
         """() => { const b = document.querySelector('[data-part=head-off]');
@@ -165,7 +165,7 @@ def test_from_a_click_to_a_new_prediction(notebook, map_of, screenshot, tmp_path
     assert book.run("view.edits") == "[tl.ablate(layer=2, head=1)]"
     assert shown(page) == python_rows(book)
     assert int(book.run("gc.collect()\nlen(gc.get_objects()) - kept")) < 20_000
-    page.locator("[data-part=reset]").click()
+    page.locator("[data-part=remove-all]").click()
     settled(page, 0)
     assert page.errors == []
 

@@ -52,7 +52,7 @@ def test_an_edge_that_is_clicked_is_cut_and_the_prediction_answers(page, view):
     rows = page.locator("[data-part=answers] tbody tr")
     after = view.found.answers[0][2]
     assert rows.first.locator("td").nth(1).inner_text() in (f"{100 * after:.0f}%", "<1%")
-    page.locator("[data-part=restore]").click()
+    page.locator("[data-part=remove-all]").click()
     view.cuts = []
     page.wait_for_function(
         "wanted => document.querySelector('[data-part=sentence]').textContent === wanted",

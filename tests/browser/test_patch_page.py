@@ -70,7 +70,10 @@ def test_a_head_is_switched_off_and_every_one_is_tried(open_page, accessible, fr
     view = fresh
     page = open_page(view.to_html(), width=900)
     without_a_head(page, view, tl.ablate(1, 0))
-    assert page.locator("[data-part=effect] tbody tr").count() == 3
+    table = page.locator("[data-part=effect] tbody tr")
+    assert table.count() == 3  # and their probabilities are written as in the sentence
+    before, after = table.first.locator("td").all_inner_texts()
+    assert f"from {before} to {after}" in view.sentence and before.endswith("%")
     page.locator("[data-part=try]").click()
     page.wait_for_selector("[data-part=tried]:has-text('Under each head')")
     assert "of 4; the middle one" in page.locator("[data-part=tried]").inner_text()
@@ -136,7 +139,7 @@ def test_a_page_with_its_model_edits_and_reads_another_image(
     page.mouse.click(*at(page, 0, 0))
     view.edits = [tl.ablate(1, 0), tl.knock_out(1, 0, query=0, key=1)]
     says(page, view)
-    page.locator("[data-part=undo]").click()
+    page.locator("[data-part=remove-all]").click()
     view.edits = []
     says(page, view)
     other, refused = files(tmp_path)
@@ -150,7 +153,7 @@ def test_a_page_with_its_model_edits_and_reads_another_image(
     again = PatchView(view.model, other, layer=1)
     again.edits = [tl.ablate(1, 0)]  # edits hold for the next image too
     says(page, again)
-    page.locator("[data-part=undo]").click()
+    page.locator("[data-part=remove-all]").click()
     again.edits = []
     says(page, again)
     page.locator("[data-part=try]").click()

@@ -55,7 +55,7 @@ def test_a_sound_is_live(notebook, screenshot):
     )
     book.until("view.edits", f'[tl.ablate(layer=1, head=1, kind="cross"), {cuts}]')
     says()
-    page.locator("[data-part=undo]").click()
+    page.locator("[data-part=remove-all]").click()
     page.locator(f"{VIEW} [data-part=mean] [data-value=layer]").click()
     page.locator("[data-part=off]").click()
     book.until("view.edits", '[tl.ablate(layer=1, kind="cross")]')

@@ -1,6 +1,6 @@
 // The reader's edits as chips, with undo and redo, and as Python; and what a click does.
 
-import { button, menu, radioGroup } from "../shared/controls.js";
+import { button, menu, radioGroup, removeAll } from "../shared/controls.js";
 import { copyText, element } from "../shared/dom.js";
 import { editsCode, headOff } from "./edits.js";
 
@@ -44,14 +44,14 @@ export class EditsPanel {
     this.edits = [];
     this.undo = button("↶", "undo", "Undo the last change (Z)", () => does.step("undo"));
     this.redo = button("↷", "redo", "Redo (Y)", () => does.step("redo"));
-    this.reset = button("remove all", "reset", "Remove all edits", () => does.change([]));
+    this.reset = removeAll(() => does.change([]));
     this.copyEdits = button(
       "copy",
       "copy-edits",
       "Copy the edits, and a run without and with them, as Python",
       () => this.#copyEdits(),
     );
-    for (const made of [this.reset, this.copyEdits]) made.className = "tl-link";
+    this.copyEdits.className = "tl-link";
     this.chips = element("ul.tl-chips#edits");
     this.lead = element("p.tl-hint#lead");
     this.copiedEdits = element("span.tl-quiet#copied-edits", { role: "status" });

@@ -4,7 +4,15 @@ import { mounted } from "../shared/mounted.js";
 import { aliveFlows } from "./alive.js";
 import { Answers } from "../shared/answers.js";
 import { colourTable, headColour } from "../shared/colours.js";
-import { button, checkbox, putAnew, radioGroup, slider, stepped } from "../shared/controls.js";
+import {
+  button,
+  checkbox,
+  putAnew,
+  radioGroup,
+  removeAll,
+  slider,
+  stepped,
+} from "../shared/controls.js";
 import {
   element,
   hearPointer,
@@ -262,8 +270,7 @@ export class FlowViewer extends BaseViewer {
       this.slider.root,
     ];
     if (this.circuit) controls.push(this.over.root);
-    if (cuts.length)
-      controls.push(button("Remove all edits", "restore", () => shell.set({ cuts: [] })));
+    if (cuts.length) controls.push(removeAll(() => shell.set({ cuts: [] })));
     putAnew(this.controlBar, controls);
     this.slider.set(model.get("threshold"));
     this.over.set(this.isOver);

@@ -6,7 +6,15 @@ import { carriesModel } from "../pages/page_model.js";
 import { Answers } from "../shared/answers.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable, headColour, PALETTE } from "../shared/colours.js";
-import { button, headChoice, kindChoice, putAnew, radioGroup, slider } from "../shared/controls.js";
+import {
+  button,
+  headChoice,
+  kindChoice,
+  putAnew,
+  radioGroup,
+  removeAll,
+  slider,
+} from "../shared/controls.js";
 import {
   barPart,
   element,
@@ -842,7 +850,13 @@ export class ModelViewer extends BaseViewer {
         ? [
             ...edits.map(chip),
             ...(edits.length > 1
-              ? [button(this.words("undo"), "undo", () => shell.set({ _edits: [] }))]
+              ? [
+                  removeAll(
+                    () => shell.set({ _edits: [] }),
+                    this.words("undo"),
+                    this.words("undo_all"),
+                  ),
+                ]
               : []),
           ]
         : [element("span.tl-hint", this.words("snapshot"))],

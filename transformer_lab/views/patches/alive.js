@@ -77,12 +77,8 @@ class ImagePage extends PageModel {
     };
     if (!found.listed) {
       const [before, after] = found.lengths;
-      const rows = [
-        ["cosine with before", 1, found.cosine],
-        ["length", before, after],
-      ];
       const values = { what, cosine: found.cosine, before, after };
-      return { ...own, rows, sentence: sayPatch("state_change", values) };
+      return { ...own, sentence: sayPatch("state_change", values) };
     }
     const rows = found.listed.map(({ id, before, after }) => [names[id], before, after]);
     const [[name, ...shares]] = rows;

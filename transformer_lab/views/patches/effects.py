@@ -95,5 +95,4 @@ class Effects(Passes[Effect]):
         sentence = say(
             "state_change", what=self.what, cosine=cosine, before=norms[0], after=norms[1]
         )
-        rows = (("cosine with before", 1.0, cosine), ("length", *norms))
-        return Effect(max(0.0, 1 - cosine), sentence, rows)
+        return Effect(max(0.0, 1 - cosine), sentence)

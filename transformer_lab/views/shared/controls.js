@@ -83,6 +83,13 @@ export function button(text, part, ...more) {
   return made;
 }
 
+/** What removes every edit. @param {() => void} remove @param {string} [text] @param {string} [title] */
+export function removeAll(remove, text = "Remove all", title = "Remove all edits") {
+  const made = button(text, "remove-all", title, remove);
+  made.className = "tl-link";
+  return made;
+}
+
 /** @param {string} label @param {string} part @param {{value: string, text: string}[]} choices @param {(value: string) => void} change */
 export function menu(label, part, choices, change) {
   const select = element(

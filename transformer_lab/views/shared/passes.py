@@ -35,7 +35,7 @@ class Effect:
     """What changed.
 
     `size` is by how much: the change of one probability; of an embedding, the cosine distance.
-    `rows` are (name, before, after).
+    `rows` are (name, probability before, after); an embedding has none.
     """
 
     size: float

@@ -1,8 +1,8 @@
 // Does it matter? What is switched off or cut, what that changes, and what each head alone changes.
 
-import { button } from "./controls.js";
+import { button, removeAll } from "./controls.js";
 import { element, rowPart, tableParts } from "./dom.js";
-import { short } from "./messages.js";
+import { digitsApart, percentText, short } from "./messages.js";
 import { Task } from "./task.js";
 
 /** Decimals for changes beside each other, of which this is the largest: two digits of it. @param {number} most */
@@ -38,7 +38,7 @@ export class Trials {
     this.waiting = waiting;
     this.does = does;
     this.off = button("", "off", () => this.toggle([{ edit: "ablate", ...does.place() }]));
-    this.undo = button("Remove all edits", "undo", () => this.#edit([]));
+    this.undo = removeAll(() => this.#edit([]));
     this.try = button("Measure every head", "try", "Switch off every head, each alone", () => {});
     this.task = new Task(
       this.try,
@@ -181,15 +181,15 @@ export class Trials {
 
   /** @param {ReturnType<TrialsDo["effect"]>} effect */
   #drawEffect({ rows = [], sentence }) {
-    const parts = [element("b", this.edited)];
-    if (sentence) {
-      const number = (value) =>
-        value >= 10 ? value.toFixed(1) : value > 1 ? value.toFixed(2) : short(value, 3);
-      const line = ([name, before, after]) => rowPart(name, number(before), number(after));
-      parts.push(element("table.tl-table", tableParts(["", "before", "after"], rows.map(line))));
-    } else {
-      parts.push(element("span.tl-quiet", "…"));
-    }
-    this.effect.replaceChildren(...parts);
+    const line = ([name, before, after]) => {
+      const digits = digitsApart(before, after);
+      return rowPart(name, percentText(before, digits), percentText(after, digits));
+    };
+    const table = () =>
+      element("table.tl-table", tableParts(["", "before", "after"], rows.map(line)));
+    this.effect.replaceChildren(
+      element("b", this.edited),
+      rows.length ? table() : element("span", sentence ?? "…"),
+    );
   }
 }
