@@ -128,9 +128,9 @@ def test_what_a_page_does_not_hold_it_says(page, view):
     assert said(page) == before and page.locator("[data-part=position]").input_value() == "5"
 
 
-def test_names_and_legend_of_many_layers_stay_in_sight(open_page):
-    model = small(n_layers=28, n_heads=2, d_model=16)
-    page = open_page(views.FlowView(tl.trace(model, TOKENS, labels=WORDS)).to_html(), height=600)
+def test_of_many_layers_names_and_legend_stay_in_sight_and_every_mlp_is_listed(open_page):
+    trace = tl.trace(small(noise=0.2, n_layers=20, n_heads=2, d_model=16), TOKENS, labels=WORDS)
+    page = open_page(views.FlowView(trace).to_html(model=False), height=600)
     legend, names, picture = (
         page.locator(part).bounding_box() for part in (".tl-legend", ".tl-flow-names", "canvas[data-part=flow]")
     )  # fmt: skip
@@ -141,3 +141,14 @@ def test_names_and_legend_of_many_layers_stay_in_sight(open_page):
         "() => document.querySelector('[data-part=flow]').getBoundingClientRect().top < -100"
     )
     assert page.locator(".tl-flow-names").bounding_box()["y"] >= 0
+
+    def listed(part):
+        rows = page.locator(f"[data-part={part}] tbody tr").all_text_contents()
+        return {row[:-5]: float(row[-5:].replace("−", "-")) for row in rows}
+
+    parts, every = listed("sum"), listed("mlps")
+    *added, logit = parts.values()
+    assert len(parts) == 12 and len(every) == 20  # eight MLPs, and the sum of the others
+    assert sum(added) == pytest.approx(logit, abs=0.06)
+    others = sum(value for name, value in every.items() if name not in parts)
+    assert others == pytest.approx(parts["12 other MLPs"], abs=0.06)

@@ -37,6 +37,7 @@ const sayFlow = messages(flowMessages);
 const FLOWS = 60; // that are kept
 const STOPS = [0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1];
 const LISTED = 40; // edges of the table
+const MLPS = 8; // of the sum; where there are more, the others are one row of it
 
 /** @typedef {import("./picture.js").Edge} Edge */
 
@@ -200,6 +201,16 @@ export class FlowViewer extends BaseViewer {
     this.heads = element("p.tl-hint.tl-flow-heads#heads");
     this.table = element("table.tl-blocks#answers");
     this.sum = element("table.tl-table#sum");
+    this.mlps = element("table.tl-table#mlps");
+    this.everyMlp = element(
+      "details.tl-details",
+      element("summary", "Every MLP as a table"),
+      element(
+        "div.tl-flow-list",
+        { tabindex: 0, role: "group", "aria-label": "Every MLP" },
+        this.mlps,
+      ),
+    );
     this.list = element("table.tl-blocks.tl-flow-edges#edges");
     this.circuitSaid = element("p.tl-flow-circuit#circuit", { hidden: true });
     root.append(
@@ -228,6 +239,7 @@ export class FlowViewer extends BaseViewer {
           this.table,
           element("p.tl-heading", element("b", "What the logit is made of")),
           this.sum,
+          this.everyMlp,
           element(
             "details.tl-details",
             element("summary", "The edges as a table"),
@@ -491,21 +503,32 @@ export class FlowViewer extends BaseViewer {
       ),
     );
     const total = (values) => values.reduce((sum, value) => sum + value, 0);
-    const rows = [
-      ["embeddings", total(found.stream.slice(0, tokens.length))],
-      ...Array.from({ length: this.layers }, (_, i) => [
-        `MLP of layer ${i}`,
-        total(found.mlps.slice(i * tokens.length, (i + 1) * tokens.length)),
-      ]).filter(([, value]) => value),
-      ["bias (same for every text)", info.constant],
-      ["the logit", info.logit],
-    ];
-    this.sum.replaceChildren(
-      element("caption", "including paths through heads"),
+    const mlps = Array.from({ length: this.layers }, (_, i) => ({
+      name: `MLP of layer ${i}`,
+      value: total(found.mlps.slice(i * tokens.length, (i + 1) * tokens.length)),
+    })).filter(({ value }) => value);
+    const few = mlps.length > MLPS + 1 ? largestOf(mlps, MLPS) : mlps;
+    const others = mlps.filter((mlp) => !few.includes(mlp));
+    const body = (rows) =>
       element(
         "tbody",
-        rows.map(([name, value]) => rowPart(name, cell(withSign(Number(value))))),
-      ),
+        rows.map(({ name, value }) => rowPart(name, cell(withSign(value)))),
+      );
+    this.everyMlp.hidden = !others.length;
+    this.mlps.replaceChildren(body(others.length ? mlps : []));
+    const rest = {
+      name: `${others.length} other MLPs`,
+      value: total(others.map((mlp) => mlp.value)),
+    };
+    this.sum.replaceChildren(
+      element("caption", "including paths through heads"),
+      body([
+        { name: "embeddings", value: total(found.stream.slice(0, tokens.length)) },
+        ...few,
+        ...(others.length ? [rest] : []),
+        { name: "bias (same for every text)", value: info.constant },
+        { name: "the logit", value: info.logit },
+      ]),
     );
     const line = (edge, isCut) => {
       const what = `layer ${edge.layer}, head ${edge.head}, ${tokens[edge.key]} ${edge.key} → ${tokens[edge.query]} ${edge.query}`;
@@ -537,6 +560,12 @@ export class FlowViewer extends BaseViewer {
       ),
     );
   }
+}
+
+/** The largest by size, in the order that they had. @param {{name: string, value: number}[]} all @param {number} n */
+function largestOf(all, n) {
+  const least = all.map(({ value }) => Math.abs(value)).sort((a, b) => b - a)[n - 1];
+  return all.filter(({ value }) => Math.abs(value) >= least);
 }
 
 export default mounted(FlowViewer, "flow");
