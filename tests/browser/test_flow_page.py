@@ -129,7 +129,7 @@ def test_what_a_page_does_not_hold_it_says(page, view):
 
 
 def test_of_many_layers_names_and_legend_stay_in_sight_and_every_mlp_is_listed(open_page):
-    trace = tl.trace(small(noise=0.2, n_layers=20, n_heads=2, d_model=16), TOKENS, labels=WORDS)
+    trace = tl.trace(small(noise=0.2, n_layers=28, n_heads=2, d_model=16), TOKENS, labels=WORDS)
     page = open_page(views.FlowView(trace).to_html(model=False), height=600)
     legend, names, picture = (
         page.locator(part).bounding_box() for part in (".tl-legend", ".tl-flow-names", "canvas[data-part=flow]")
@@ -148,7 +148,7 @@ def test_of_many_layers_names_and_legend_stay_in_sight_and_every_mlp_is_listed(o
 
     parts, every = listed("sum"), listed("mlps")
     *added, logit = parts.values()
-    assert len(parts) == 12 and len(every) == 20  # eight MLPs, and the sum of the others
+    assert len(parts) == 12 and len(every) == 28  # eight MLPs, and the sum of the others
     assert sum(added) == pytest.approx(logit, abs=0.06)
     others = sum(value for name, value in every.items() if name not in parts)
-    assert others == pytest.approx(parts["12 other MLPs"], abs=0.06)
+    assert others == pytest.approx(parts["20 other MLPs"], abs=0.06)

@@ -191,13 +191,16 @@ def test_a_sign_has_one_colour_on_both_pages(theme, share):
 
 def test_numbers_of_one_matrix_are_written_alike():
     rows = [[1, 1.5, -0.004], [0, -0.25, -math.inf]]
-    assert written_alike(np.array(rows), "scores") == [["1.00", "1.50", ".00"], ["0", "−.25", "−∞"]]
+    assert written_alike(np.array(rows), "scores") == [
+        ["1.00", "1.50", "0.00"],
+        ["0", "−0.25", "−∞"],
+    ]
     assert written_alike(np.array([[1.0, -2], [0, -math.inf]]), "scores") == [
         ["1", "−2"],
         ["0", "−∞"],
     ]
-    assert written_alike(np.array([[1.0, 0.25]]), "weights") == [["1.00", ".25"]]
-    assert written_alike(np.array([[1.0, 0.001]]), "weights") == [["1.00", ".00"]]
+    assert written_alike(np.array([[1.0, 0.25]]), "weights") == [["1.00", "0.25"]]
+    assert written_alike(np.array([[1.0, 0.001]]), "weights") == [["1.00", "0.00"]]
     assert written_alike(np.array([[1.0, 0]]), "weights") == [["1", "0"]]  # a mask
 
 
@@ -242,7 +245,7 @@ def test_bars_below_0_are_drawn_and_told():
     figure = predictions({"higher by": [("a", 0.5), ("b", -0.25), ("c", -0.004)]}, alt="x").figure()
     (axes,) = figure.axes
     assert axes.get_xlim()[0] == -0.25
-    assert [text.get_text() for text in axes.texts] == [".50", "−.25", "−.004"]
+    assert [text.get_text() for text in axes.texts] == ["0.50", "−0.25", "−0.004"]
     assert [bar.get_width() for bar in axes.patches] == [0.5, -0.25, -0.004]
 
 
@@ -302,3 +305,11 @@ def test_the_first_pictures_carry_no_script():
     folder = Path(__file__).parents[2] / "notebooks" / "images"
     for file in folder.glob("*.svg"):
         assert not re.search(r"<script|onload|href=\"http", file.read_text(encoding="utf-8"))
+
+
+def test_the_longest_number_of_a_matrix_fits_its_cell():
+    values = np.array([[-11.43, 0.5], [0.25, -0.75]])
+    figure = grids(Grid(values, ["a", "b"], ["c", "d"], "x", "scores"), alt="x").figure()
+    (axes,) = figure.axes
+    room = axes.get_window_extent().width / 2
+    assert max(text.get_window_extent().width for text in axes.texts) < 0.95 * room

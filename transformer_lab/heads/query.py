@@ -3,7 +3,7 @@ Explorer, which says the same of the same query.
 
     "punctuation"                       heads with the word in their label or evidence; of a head
                                         without a label, the nearest one does not count
-    "layer > 10 and effect > .1"        both hold
+    "layer > 10 and effect > 0.1"        both hold
     "induction >= 50% and no label"
 
 The effect counts whichever way it goes, unless it is compared with a number below 0.

@@ -80,7 +80,7 @@ class HeadTable(Table):
     provenance: Provenance | None = field(default=None, repr=False)
 
     def where(self, query: str) -> HeadTable:
-        """The heads that are asked for: "punctuation", "layer > 10", "effect > .1", joined by "and".
+        """The heads that are asked for: "punctuation", "layer > 10", "effect > 0.1", joined by "and".
 
         Words are looked for in label and evidence; "…" keeps some together. Numbers are compared
         with <, >, <=, >=, = and !=, and may be in %. The effect counts whichever way it goes, unless

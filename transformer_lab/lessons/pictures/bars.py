@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transformer_lab.lessons.pictures.numbers import written
 from transformer_lab.lessons.pictures.picture import Picture
 from transformer_lab.lessons.pictures.themes import Theme
+from transformer_lab.views.shared.messages import fixed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,6 +95,4 @@ def predictions(
 
 def _of_a_bar(value: float) -> str:
     """The number beside a bar: two decimals, or three if two would show only zeros."""
-    size = abs(value)
-    shown = written(size, "weights") if size >= 0.01 else f"{size:.3f}"[1:]
-    return "−" + shown if value < 0 and float(shown) else shown
+    return fixed(value, 2 if abs(value) >= 0.01 else 3)

@@ -50,6 +50,7 @@ def _draw_grid(axes: Axes, grid: Grid, theme: Theme) -> None:
 
     values = as_array(grid.values)
     words = written_alike(values, grid.kind)
+    longest = max((len(word) for line in words for word in line), default=1)
     finite = np.abs(values[np.isfinite(values)])
     limit = grid.limit or (1.0 if grid.kind == "weights" else max(float(finite.max()), 1e-9))
     cells: dict[bool, list[tuple[list[tuple[int, int]], np.ndarray]]] = {True: [], False: []}
@@ -68,7 +69,7 @@ def _draw_grid(axes: Axes, grid: Grid, theme: Theme) -> None:
                 words[row][column],
                 ha="center",
                 va="center",
-                fontsize=9.5,
+                fontsize=min(9.5, 42 / longest),
                 color=theme.quiet if hidden else ink(colour),
                 bbox={"facecolor": theme.page, "edgecolor": "none", "pad": 1.0} if hidden else None,
                 in_layout=False,  # it fits in its cell, so the layout can ignore it

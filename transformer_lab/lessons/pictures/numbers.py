@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from transformer_lab.views.shared.messages import fixed
+
 
 def as_array(values: Any) -> np.ndarray:
     if hasattr(values, "detach"):
@@ -15,35 +17,19 @@ def as_array(values: Any) -> np.ndarray:
 
 
 def written_alike(values: np.ndarray, kind: str) -> list[list[str]]:
-    """The numbers of one matrix as text, either all as integers or all with two decimals; zero is "0".
-    Weights are integers only if each is exactly 0 or 1, as in a mask."""
+    """The numbers of one matrix as text, either all as integers or all with two decimals; a score of
+    zero is "0". Weights are integers only if each is exactly 0 or 1, as in a mask."""
     finite = values[np.isfinite(values)]
     off = np.abs(finite - finite.round())
     if (kind != "weights" and (off < 5e-3).all()) or not off.any():
-        return [[written(value, "scores") for value in line] for line in values]
-    if kind == "weights":
-        return [[written(value, kind) for value in line] for line in values]
-    return [["0" if value == 0 else _two_places(value) for value in line] for line in values]
-
-
-def _two_places(value: float) -> str:
-    if np.isneginf(value):
-        return "−∞"
-    shown = f"{abs(value):.2f}"
-    sign = "−" if value < 0 and float(shown) else ""
-    return sign + (shown[1:] if shown.startswith("0") else shown)
+        return [[fixed(value, 0) for value in line] for line in values]
+    zero = "0.00" if kind == "weights" else "0"
+    return [[fixed(value) if value else zero for value in line] for line in values]
 
 
 def written(value: float, kind: str) -> str:
-    if np.isneginf(value):
-        return "−∞"
-    if kind == "weights":
-        shown = f"{value:.2f}"
-        return shown[1:] if shown.startswith("0") else shown
-    if abs(value - round(value)) < 5e-3:
-        return f"{round(value)}".replace("-", "−")
-    shown = f"{value:.2f}".replace("-", "−")
-    return shown.replace("0.", ".") if abs(value) < 1 else shown
+    whole = kind != "weights" and abs(value % 1 - 0.5) > 0.495
+    return fixed(value, 0 if whole else 2)
 
 
 def spelt(sentence: str) -> str:

@@ -56,11 +56,11 @@ export class HeadTable {
       type: "search",
       spellcheck: "false",
       autocomplete: "off",
-      placeholder: "punctuation · layer > 10 · effect > .1",
+      placeholder: "punctuation · layer > 10 · effect > 0.1",
       "aria-label": "Search the heads",
       "aria-describedby": `${this.id}-said`,
       title:
-        "Words of a label or its evidence, or a comparison: layer > 10, effect > .1, induction >= 50%. Join them with “and”.",
+        "Words of a label or its evidence, or a comparison: layer > 10, effect > 0.1, induction >= 50%. Join them with “and”.",
     });
     this.said = element("p.tl-hint#table-said", { id: `${this.id}-said`, role: "status" });
     this.together = button(
