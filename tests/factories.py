@@ -206,6 +206,42 @@ def own(layer=OwnLayer, network=OwnNetwork, *, vocabulary=50):
     return network(nn.Sequential(*layers).eval())
 
 
+CHATML = (
+    "{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</s>\n{% endfor %}"
+    "{% if add_generation_prompt %}<s>assistant\n{% endif %}"
+)
+
+
+def talking():
+    """A tokenizer of bytes, with a chat template."""
+    import transformers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    inner = Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(False), decoders.ByteLevel()
+    inner.add_special_tokens(["<s>", "</s>", "<h>", "<t>"])
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<s>", eos_token="</s>",
+        additional_special_tokens=["<h>", "<t>"], clean_up_tokenization_spaces=False,
+    )  # fmt: skip
+    tokenizer.chat_template = CHATML
+    return tokenizer
+
+
+def talker():
+    """A tiny Llama with such a tokenizer."""
+    import transformers
+
+    tokenizer = talking()
+    torch.manual_seed(0)
+    sizes = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4)
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer), num_key_value_heads=2, max_position_embeddings=400, **sizes
+    )
+    return tl.TextModel(transformers.LlamaForCausalLM(config).eval(), tokenizer, "a tiny Llama")
+
+
 def bert():
     """A small BERT of transformers, which reads text alone."""
     import transformers

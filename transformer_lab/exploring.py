@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .analysis.chat import Chat
 from .files.waiting import waiting
 from .pictures.image_model import ImageModel
 from .text_model import SHIPPED, TextModel
@@ -86,9 +87,10 @@ def explore(
 
     Args:
         model: a `TextModel`, such as `tl.shipped()` or `tl.TextModel.from_pretrained("gpt2")`; or
-            an `ImageModel`.
-        text: what it reads; an example that fits the model, if left out. For an ImageModel a
-            picture: a path, a PIL image, an array or a tensor.
+            an `ImageModel`. Of a `Chat`, which knows its model, nothing else is needed.
+        text: what it reads; an example that fits the model, if left out. Messages, as `TextModel.chat`
+            takes them, or a `Chat` are read as the model's chat template writes them, and the view names
+            their turns. For an ImageModel a picture: a path, a PIL image, an array or a tensor.
         target: what an encoder-decoder writes; by default its own greedy answer.
         layer, head, kind, position, edits, a, b, pins, title: as in `tl.views.Explorer`; of a
             picture layer, head, edits and title.
@@ -104,6 +106,8 @@ def explore(
     of_texts: dict[str, Any] = dict(kind=kind, position=position, a=a, b=b, pins=pins)
     if isinstance(model, ImageModel):
         return _explore_image(model, text, target, of_texts, options)
+    if isinstance(model, Chat):
+        model, text = model.model, model
     if not isinstance(model, TextModel):
         raise ValueError(
             f"explore takes a TextModel or an ImageModel, got a {type(model).__name__}; write "

@@ -169,7 +169,7 @@ class TextModel(ModelWithProcessor):
 
     def trace(
         self,
-        text: str,
+        text: Any,
         target: str | None = None,
         *,
         keep: str | None = None,
@@ -180,19 +180,28 @@ class TextModel(ModelWithProcessor):
         are of may be given as text.
 
         An encoder-decoder reads `text` and is traced while writing `target`; without one it
-        writes its own, greedily.
+        writes its own, greedily. Messages instead of a text, as `chat` takes them, are read as the
+        model's chat template writes them, and views name their turns.
 
         Raises:
-            ValueError: for empty or too long text.
+            ValueError: for empty or too long text, and messages that the template refuses.
         """
-        ids = self.encode(text)
+        from .analysis.chat import passage
+
+        said = passage(self, text)
+        if said is not None and said.edits:
+            raise ValueError("this answer was written with a part cut; its trace is chat.trace")
+        ids = self.encode(text) if said is None else torch.tensor(said.ids)
         target_ids = self.target_ids(ids, target) if self.kind == "encoder-decoder" else None
         if target is not None and target_ids is None:
             raise ValueError(self.takes_no_target(target))
         found = self.trace_ids(
             ids, target_ids, keep=keep, gradients=gradients, budget_mib=budget_mib
         )
-        found.words = (text, target)
+        if said is None:
+            found.words = (text, target)
+        else:
+            found.words, found.segments = (said.text, None), said.segments
         return found
 
     def trace_ids(

@@ -1,13 +1,16 @@
 """Conversations: the tokens of each turn partition the text, and answers, shares and cuts are the model's own."""
 
+import re
+
 import pytest
 import torch
 
 import transformer_lab as tl
+from tests.factories import CHATML, small, talker
 from tests.missing import package
 from transformer_lab.analysis.chat import ChatError, checked_messages, conversation
 
-transformers = package("transformers")
+package("transformers")
 SAID = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "Name a colour. Or two?"},
@@ -19,7 +22,7 @@ EACH = "{% for m in messages %}"
 ASKS = "{% endfor %}{% if add_generation_prompt %}"
 # How ten families write a conversation; what is not in a template is refused, left out or added as there.
 TEMPLATES = {
-    "chatml": EACH + "<s>{{ m.role }}\n{{ m.content }}</s>\n" + ASKS + "<s>assistant\n{% endif %}",
+    "chatml": CHATML,
     "own system": "{% if messages[0].role != 'system' %}<s>system\nYou help.</s>\n{% endif %}"
     + EACH + "<s>{{ m.role }}\n{{ m.content }}</s>\n" + ASKS + "<s>assistant\n{% endif %}",
     "instructions": "<s>" + EACH + "{% if m.role == 'assistant' %} {{ m.content }} </s>"
@@ -39,28 +42,12 @@ TEMPLATES = {
 
 @pytest.fixture(scope="module")
 def model():
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    inner = Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
-    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(False), decoders.ByteLevel()
-    inner.add_special_tokens(["<s>", "</s>", "<h>", "<t>"])
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=inner, bos_token="<s>", eos_token="</s>",
-        additional_special_tokens=["<h>", "<t>"], clean_up_tokenization_spaces=False,
-    )  # fmt: skip
-    tokenizer.chat_template = TEMPLATES["chatml"]
-    torch.manual_seed(0)
-    sizes = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4)
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer), num_key_value_heads=2, max_position_embeddings=400, **sizes
-    )
-    return tl.TextModel(transformers.LlamaForCausalLM(config).eval(), tokenizer, "a tiny Llama")
+    return talker()
 
 
 def parts(model, messages, template):
     model.tokenizer.inner.chat_template = template
-    ids, segments = conversation(model.tokenizer, messages, model.name)
+    _, ids, segments = conversation(model, messages)
     rendered = model.tokenizer.inner.apply_chat_template(
         messages, tokenize=True, add_generation_prompt=True, return_dict=False
     )
@@ -172,6 +159,61 @@ def test_an_answer_may_be_empty(model, monkeypatch):
     assert "assistant 1" in more.segments
 
 
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_messages_are_traced_and_explored_as_the_template_writes_them(model, name):
+    model.tokenizer.inner.chat_template = TEMPLATES[name]
+    for messages in (SAID, SAID[:3]):
+        asks = messages is SAID
+        wanted = model.tokenizer.inner.apply_chat_template(
+            messages, tokenize=True, add_generation_prompt=asks, return_dict=False
+        )
+        trace = model.trace(messages)
+        assert trace.tokens[0].tolist() == wanted
+        assert asks == (len(trace.segments) > len(messages) - (name == "no system"))
+        assert [*trace.segments.values()][-1][1] == len(wanted)
+        if name in ("chatml", "instructions"):  # an Explorer costs more
+            view = tl.explore(model, messages)
+            assert (view.ids, view.segments) == (wanted, trace.segments)
+            torch.testing.assert_close(view.trace.patterns(), trace.patterns())
+
+
+def test_an_explored_conversation_keeps_its_turns_while_one_of_them_changes(model, chat):
+    view = tl.explore(chat)
+    assert (view.ids, view.segments) == (chat.ids.tolist(), chat.segments)
+    assert (view._about["folded"], view.position) == (["system"], len(chat.ids) - 1)
+    view.text = SAID
+    first = view.segments
+    a, b = first["user 1"]
+    for text, more in (("Name a fine colour", 5), ("Name a colour", 0)):
+        view.text = re.sub("Name a.* colour", text, view.text)
+        moved = {name: (i + more * (i > a), j + more * (j >= b)) for name, (i, j) in first.items()}
+        assert view.segments == moved
+        assert view.kinds["decoder"]["segment_names"] == [*moved]
+        assert view.kinds["decoder"]["segments"] == [list(span) for span in moved.values()]
+    view.write(7)
+    last, before = view.segments["assistant 2"], first["assistant 2"]
+    assert last == (before[0], before[1] + 7)
+    assert view.trace.segments == view.segments
+    view.edits = [tl.ablate(0, 1)]
+    assert view.session.after.trace.segments == view.segments
+    view.text = "Something else"
+    assert view.segments == {}
+    assert view.session.note == "The names of its parts were removed with the old text."
+    view.segments = {"all of it": (0, 9), "the rest": (9, 14)}
+    view.append(view.ids[0])
+    assert view.segments == {"all of it": (0, 9), "the rest": (9, 15)}
+
+
+def test_an_answer_under_cuts_is_explored_under_them(model, chat):
+    cut = chat.without((1, 4))
+    view = tl.explore(model, cut)
+    after = view.session.after.trace
+    torch.testing.assert_close(after.patterns(), cut.trace.patterns())
+    assert [edit.key for edit in view.edits] == [1, 2, 3]
+    with pytest.raises(ValueError, match=r"a part cut; its trace is chat\.trace"):
+        model.trace(cut)
+
+
 def test_views_name_the_turns(chat):
     kinds = tl.views.HeadView(chat.trace)._kinds
     assert kinds["decoder"]["segment_names"] == [*chat.segments]
@@ -193,6 +235,33 @@ def test_views_name_the_turns(chat):
 def test_messages_that_are_none(messages, said):
     with pytest.raises(ChatError, match=said):
         checked_messages(messages)
+
+
+@pytest.mark.badinput
+def test_what_cannot_be_explored_is_refused_as_by_chat(model, chat):
+    encoder = tl.TextModel(small("encoder", vocab_size=300), model.tokenizer.inner, "ours")
+    for read in (tl.explore, tl.TextModel.trace):
+        with pytest.raises(ChatError, match="shipped has no chat template, so it does not say"):
+            read(tl.shipped(), SAID)
+        with pytest.raises(ChatError, match="message 0 must have a"):
+            read(model, [{"role": "user"}])
+        with pytest.raises(ChatError, match="needs a decoder, and ours is an encoder"):
+            read(encoder, SAID)
+        with pytest.raises(
+            ChatError, match=r"has \d+ tokens and a tiny Llama reads 400; leave out"
+        ):
+            read(model, ["word " * 90])
+        with pytest.raises(ChatError, match="with a tiny Llama, and another may split it"):
+            read(tl.TextModel(model.model, model.tokenizer.inner, "another"), chat)
+    view = tl.explore(model, SAID)
+    state = view.session.state
+    for parts in ({"a": (0, 500)}, {"a": (0, 5), "b": (4, 9)}, {"a": 3}, {1: (0, 3)}, 3):
+        with pytest.raises(ValueError, match="segments must be name: "):
+            view.segments = parts
+    model.tokenizer.inner.chat_template = "{{ raise_exception('Roles must alternate') }}"
+    with pytest.raises(ChatError, match="refuses these messages: Roles must alternate"):
+        view.text = SAID
+    assert view.session.state is state
 
 
 @pytest.mark.badinput

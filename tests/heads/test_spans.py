@@ -7,6 +7,7 @@ import transformers
 import transformer_lab as tl
 from tests.adapters.families import ours, text, tiny
 from tests.factories import FRENCH, WORDS, maps_only, small
+from transformer_lab.heads.spans import follow_segments
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,23 @@ def test_spans_that_say_nothing_are_refused(trace, a, b, message):
     for measure in (tl.heads.share_between, lambda *spans: tl.heads.even_between(*spans, 0, 0)):
         with pytest.raises(ValueError, match=message):
             measure(trace, a, b)
+
+
+@pytest.mark.parametrize(
+    ("after", "wanted"),
+    [
+        ("abcdefgh", {"a": (0, 3), "b": (3, 8)}),  # it goes on
+        ("abXcdef", {"a": (0, 4), "b": (4, 7)}),
+        ("abcdYYf", {"a": (0, 3), "b": (3, 7)}),
+        ("abef", {}),  # what changed is in both
+        ("xyz", {}),
+        ("ab", {}),
+        ("abc", {"a": (0, 3), "b": (3, 3)}),
+        ("abcdef", {"a": (0, 3), "b": (3, 6)}),
+    ],
+)
+def test_segments_follow_a_text_of_which_one_part_changes(after, wanted):
+    assert follow_segments({"a": (0, 3), "b": (3, 6)}, "abcdef", after) == wanted
 
 
 def test_segments_are_those_that_the_model_was_told():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from transformer_lab.heads.spans import why_not_between
+from transformer_lab.heads.spans import follow_segments, why_not_between
 from transformer_lab.views.shared.map_sentences import (
     Seen,
     between_sentence,
@@ -115,6 +115,28 @@ def betweens():
     return cases
 
 
+def segments():
+    """Named parts of a text of letters, before and after some of them change."""
+    parts = {"a": (0, 3), "b": (3, 6), "none": (6, 6)}
+    texts = (
+        "abcdef",
+        "abcdefgh",
+        "abXcdef",
+        "abcXdef",
+        "aef",
+        "abcYef",
+        "abYYef",
+        "abcde",
+        "",
+        "zzz",
+    )
+    return [
+        [before, after, [*((name, *span) for name, span in follow_segments(parts, before, after).items())]]
+        for before in texts[:1]
+        for after in texts
+    ]  # fmt: skip
+
+
 def told_of(seen):
     told = dataclasses.asdict(seen)
     return {**told, "valueWeighted": told.pop("value_weighted")}
@@ -151,6 +173,7 @@ def test_javascript(tmp_path):
         "numbers": numbers(),
         "changes": changes(),
         "betweens": betweens(),
+        "segments": segments(),
     }
     (tmp_path / "sentences.json").write_text(json.dumps(told))
     environment = os.environ | {"TL_SENTENCES": str(tmp_path / "sentences.json")}

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..edits.constructors import knock_out
 from ..edits.interventions import edit
+from ..edits.kinds import Edit
 from ..files.tables import Table
 from ..heads.sentences import sentences
 
@@ -30,6 +31,51 @@ _PROBE = [
 
 class ChatError(ValueError):
     """A conversation that a model cannot read, or a part that a conversation has not."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A text as exactly these tokens, with names for its parts.
+
+    Attributes:
+        text: its words; the model may split them into other tokens.
+        ids: its tokens.
+        segments: name -> (start, end) of its parts.
+        edits: those under which it was read.
+    """
+
+    text: str
+    ids: list[int]
+    segments: dict[str, Span]
+    edits: tuple[Edit, ...] = ()
+
+
+def passage(model: Any, text: Any) -> Passage | None:
+    """Return the tokens of messages, as the model's chat template writes them, or of a `Chat`; None for
+    anything else. Messages that end with the assistant's are not continued.
+
+    Raises:
+        ChatError: as `TextModel.chat`; for a `Chat` of another model.
+    """
+    if isinstance(text, Chat):
+        if text.model is not model:
+            raise ChatError(
+                f"this conversation was with {text.model.name}, and {model.name} may split it into other "
+                "tokens; give its messages instead: chat.messages"
+            )
+        return Passage(
+            text.text, text.ids.tolist(), text.segments, tuple(_knock_outs(text, text.cut))
+        )
+    if isinstance(text, str) or not isinstance(text, Sequence):
+        return None
+    messages = checked_messages(text, answered=True)
+    words, ids, segments = conversation(model, messages)
+    if model.n_ctx is not None and len(ids) > model.n_ctx:
+        raise ChatError(
+            f"the conversation has {len(ids)} tokens and {model.name} reads {model.n_ctx}; leave out "
+            "earlier messages"
+        )
+    return Passage(words, ids, segments)
 
 
 @dataclass(frozen=True)
@@ -173,6 +219,11 @@ class Chat:
             where,
         )
 
+    @property
+    def text(self) -> str:
+        """All of it in words, with the marks of the template."""
+        return self.model.tokenizer.inner.decode(self.ids.tolist())
+
     def __str__(self) -> str:
         return "\n".join(f"{one['role']}: {one['content']}" for one in self.messages)
 
@@ -189,7 +240,7 @@ def _answered(
     cut: tuple[Any, ...] = (),
     of: Chat | None = None,
 ) -> Chat:
-    ids, segments = conversation(model.tokenizer, messages, model.name)
+    _, ids, segments = conversation(model, messages)
     room = None if model.n_ctx is None else model.n_ctx - len(ids)
     if room is not None and room < 1:
         raise ChatError(
@@ -218,12 +269,19 @@ def _answered(
 def _cutting(model: Any, of: Chat | None, parts: Sequence[Any]) -> Any:
     if of is None or not parts:
         return nullcontext()
+    return edit(model, *_knock_outs(of, parts))
+
+
+def _knock_outs(of: Chat, parts: Sequence[Any]) -> list[Edit]:
     keys = sorted({key for part in parts for key in range(*of.span(part))})
-    return edit(model, *(knock_out(key=key) for key in keys))
+    return [knock_out(key=key) for key in keys]
 
 
-def checked_messages(messages: Any) -> list[dict[str, str]]:
+def checked_messages(messages: Any, *, answered: bool = False) -> list[dict[str, str]]:
     """Messages as a chat template takes them: each with a role and a content.
+
+    Args:
+        answered: whether the last may be the assistant's.
 
     Raises:
         ChatError: for something else, and for a conversation that ends with the assistant.
@@ -244,35 +302,43 @@ def checked_messages(messages: Any) -> list[dict[str, str]]:
                 f'message {i} must have a "role" and a "content", both texts that are not empty, got {one!r}'
             )
         found.append({"role": given[0], "content": given[1]})
-    if found[-1]["role"] == "assistant":
+    if found[-1]["role"] == "assistant" and not answered:
         raise ChatError("the last message is the assistant's; end with one that asks for an answer")
     return found
 
 
 def conversation(
-    tokenizer: Any, messages: list[dict[str, str]], name: str
-) -> tuple[list[int], dict[str, Span]]:
-    """The tokens of a conversation up to where the answer begins, and those of each turn: name ->
-    (start, end), in their order, the last being the beginning of the answer. A token that belongs to two
-    turns is the later one's.
+    model: Any, messages: list[dict[str, str]]
+) -> tuple[str, list[int], dict[str, Span]]:
+    """Return a conversation as its template writes it, its tokens up to where the answer begins, and those
+    of each turn: name -> (start, end), in their order, the last being the beginning of the answer, unless
+    the assistant has spoken last. A token that belongs to two turns is the later one's.
 
     Raises:
-        ChatError: for a tokenizer without a chat template, and messages that the template refuses.
+        ChatError: for a model that is not a decoder or has no chat template, and messages that the template
+            refuses.
     """
-    inner: Any = getattr(tokenizer, "inner", None)
+    inner: Any = getattr(model.tokenizer, "inner", None)
+    name = model.name
+    if model.kind != "decoder":
+        raise ChatError(
+            f"a conversation needs a decoder, and {name} is an {model.kind}; give it plain text"
+        )
     if not getattr(inner, "chat_template", None):
         raise ChatError(
             f"{name} has no chat template, so it does not say how a conversation is written; give it plain "
-            "text with generate(…)"
+            "text"
         )
-    text = _rendered(inner, messages, name, asks=True)
+    asks = messages[-1]["role"] != "assistant"
+    text = _rendered(inner, messages, name, asks=asks)
     encode = lambda part: inner(part, add_special_tokens=False)["input_ids"]  # noqa: E731
     ids, special = encode(text), set(inner.all_special_ids)
     ends = [0]
     for i, message in enumerate(messages, 1):
         ends.append(_end(inner, messages[:i], name, text, message["content"].strip(), ends[-1]))
-    cuts = [_common(encode(text[:end]), ids) for end in ends[1:]] + [len(ids)]
-    roles = [message["role"] for message in messages] + ["assistant"]
+    cuts = [_common(encode(text[:end]), ids) for end in ends[1:]]
+    cuts = [*cuts[: len(cuts) if asks else -1], len(ids)]
+    roles = [message["role"] for message in messages] + ["assistant"] * asks
     own = _common(encode(text[: _before_first(inner, messages, name, text)]), ids)
     if any(i not in special for i in ids[:own]):  # the template begins with a prompt of its own
         cuts, roles = [own, *cuts], ["system", *roles]
@@ -287,7 +353,7 @@ def conversation(
                 max(start, end),
             )
             start = max(start, end)
-    return ids, segments
+    return text, ids, segments
 
 
 def _rendered(inner: Any, messages: Sequence[Any], name: str, *, asks: bool) -> str:

@@ -5,6 +5,7 @@ A span is a pair (start, end) as in a slice: (2, 5) is tokens 2, 3 and 4.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -66,14 +67,57 @@ def even_between(
 
 
 def segments(trace: Trace, *, kind: str | None = None, batch: int = 0) -> list[Span]:
-    """The segments of a text that was read with them (BERT's `token_type_ids`), padding left out, or the
-    turns of a conversation (`TextModel.chat`), as spans; empty where there are none, or one only.
+    """The segments of a text as spans; empty where there are none, or one only. See `named_segments`.
+
+    Raises:
+        ValueError: for a kind or text that is not there.
+    """
+    return [*named_segments(trace, kind=kind, batch=batch).values()]
+
+
+def named_segments(trace: Trace, *, kind: str | None = None, batch: int = 0) -> dict[str, Span]:
+    """Return name -> (start, end) of the segments of a text: those that have names (`trace.segments`, such
+    as the turns of a conversation), or those that the model was given (BERT's `token_type_ids`), padding
+    left out. Empty where there are none, or one only.
 
     Raises:
         ValueError: for a kind or text that is not there.
     """
     if trace.segments and trace.kind(kind) != "cross" and not trace.text(batch):
-        return [*trace.segments.values()]
+        named = {name: span for name, span in trace.segments.items() if span[1] > span[0]}
+        return named if len(named) > 1 else {}
+    types = _types_of(trace, kind, batch)
+    return {f"segment {i + 1}": span for i, span in enumerate(types)} if len(types) > 1 else {}
+
+
+def follow_segments(
+    segments: Mapping[str, Span], before: Sequence[int], after: Sequence[int]
+) -> dict[str, Span]:
+    """Return where the segments of a text are after some of its tokens changed: the one that holds all
+    that changed grows or shrinks, and those after it move. Empty where no segment holds all of it. The
+    counterpart of explorer/segments.js.
+
+    Args:
+        before, after: the tokens of the text, of which `segments` are (start, end) in the first.
+    """
+    shorter = min(len(before), len(after))
+    same = (i for i in range(shorter) if before[i] != after[i])
+    start = next(same, shorter)
+    left = shorter - start
+    tail = next((i for i in range(left) if before[-1 - i] != after[-1 - i]), left)
+    end, grows = len(before) - tail, len(after) - len(before)
+    holding = [name for name, (a, b) in segments.items() if a <= start and end <= b]
+    if not holding:
+        return {}
+    moved, grown = {}, False
+    for name, (a, b) in segments.items():
+        was_grown, grown = grown, grown or name == holding[-1]
+        moved[name] = (a + grows * was_grown, b + grows * grown)
+    return moved
+
+
+def _types_of(trace: Trace, kind: str | None, batch: int) -> list[Span]:
+    """The spans of tokens of one type that follow each other, as the model was given them."""
     told = next((trace.given[name] for name in SEGMENTS if name in trace.given), None)
     if told is None:
         return []
@@ -95,7 +139,7 @@ def segments(trace: Trace, *, kind: str | None = None, batch: int = 0) -> list[S
         else:
             found.append([at, at + 1])
             before = now
-    return [(start, end) for start, end in found] if len(found) > 1 else []
+    return [(start, end) for start, end in found]
 
 
 def checked(trace: Trace, a: Any, b: Any, kind: str | None = None) -> tuple[Span, Span]:

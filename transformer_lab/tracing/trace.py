@@ -76,7 +76,7 @@ class Trace(Calls):
         # Who read the words, where a TextModel did, and these: text and target, where they were given.
         self.text_model: Any = None
         self.words: tuple[str, str | None] | None = None
-        # name -> (start, end) of the parts of a text of which somebody told them; see `heads.segments`.
+        # name -> (start, end) of the parts of a text that have names; see `heads.named_segments`.
         self.segments: dict[str, tuple[int, int]] = {}
 
     @classmethod

@@ -4,6 +4,7 @@ import { test } from "node:test";
 
 import { duration, figures } from "../../../transformer_lab/views/runs/training.js";
 import { lineScene } from "../../../transformer_lab/views/heads/lines.js";
+import { followSegments, segmentsOfKind } from "../../../transformer_lab/views/explorer/segments.js";
 import { whyNotBetween } from "../../../transformer_lab/views/heads/between.js";
 import { fixed, headTag, short, changeText } from "../../../transformer_lab/views/shared/messages.js";
 import { betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, querySentence, spreadSentence } from "../../../transformer_lab/views/shared/map_sentences.js";
@@ -57,6 +58,13 @@ if (process.env.TL_SENTENCES) {
       assert.equal(whyNotBetween(a, b, { ...seen, all_queries: 14, all_keys: 14 }), why);
       assert.equal(betweenSentence(seen, a, b, share, even), sentence);
     }
+  });
+
+  test("the parts of a text follow it as in Python", () => {
+    const { segments } = JSON.parse(readFileSync(process.env.TL_SENTENCES, "utf8"));
+    const parts = [["a", 0, 3], ["b", 3, 6], ["none", 6, 6]];
+    for (const [before, after, wanted] of segments) assert.deepEqual(followSegments(parts, before, after), wanted);
+    assert.deepEqual(segmentsOfKind(parts, 5), { segments: [[0, 3], [3, 5]], segment_names: ["a", "b"] });
   });
 }
 

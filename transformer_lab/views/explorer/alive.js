@@ -20,9 +20,10 @@ export function alive(model, signal) {
 
 /** All that decides what is on view, as Python is told of it. @param {any} kernel @param {any} over */
 function stateOf({ reading, wished, isBoth }, over) {
-  const { text, target, masked, given } = reading;
+  const { text, target, masked, given, segments } = reading;
   return {
     text,
+    ...(segments?.length ? { segments } : {}),
     ...(isBoth ? { target } : {}),
     masked,
     edits: over.get("_edits"),
@@ -46,6 +47,7 @@ class Kernel extends PageModel {
       target: about.own_target ? null : page.get("_target"),
       masked: page.get("_masked"),
       given: kept.given,
+      segments: about.segments,
       plain: about.ids,
       ids: about.ids,
       positions,
@@ -145,6 +147,7 @@ class Kernel extends PageModel {
       target: "target" in wanted ? wanted.target : newText ? null : now.target,
       masked: wanted.masked ?? (newText ? [] : now.masked),
       given: newWords ? null : now.given,
+      ...(wanted.segments ? { segments: wanted.segments } : {}),
     };
     let position = "position" in wanted ? wanted.position : newWords ? null : this.wished;
     if (wanted.ids) {
@@ -167,7 +170,9 @@ class Kernel extends PageModel {
   /** Tokens that are given, and not words. @param {Record<string, any>} wanted */
   async #exactly({ ids, text, target }, words, position) {
     const old = this.isBoth ? target || this.page.get("_target") : text || this.reading.text;
-    const found = await this.of({ ask: "words", ids, old: old ?? "", oldIds: this.reading.plain });
+    const said = text && this.page.get("_about").kind === "decoder"; // its own words, if they give these
+    const oldIds = said ? ids : this.reading.plain;
+    const found = await this.of({ ask: "words", ids, old: old ?? "", oldIds });
     const given = found.exact ? null : ids;
     if (this.isBoth)
       return {
@@ -188,6 +193,7 @@ class Kernel extends PageModel {
       ? await this.#read(words, ids)
       : [this.reading, /** @type {Record<string, any>} */ ({})];
     const kinds = traits._kinds ?? page.get("_kinds");
+    const unnamed = about.segments?.length && traits._about && !traits._about.segments.length;
     const place = wished ?? reading.first;
     if (about.predicts && !(Number.isInteger(place) && place >= 0 && place < reading.length)) {
       throw new Error(
@@ -211,7 +217,7 @@ class Kernel extends PageModel {
       position,
       positions: reading.positions,
       sentence: edits.length ? outcomeSentence(subjectOf(sent), outcome) : "",
-      note,
+      note: [note, unnamed ? sayExplorer("unnamed") : ""].filter(Boolean).join(" "),
     };
     if (!fresh) await this.#first(told, pictures); // another text is shown with its maps
     const moved = await pictures;

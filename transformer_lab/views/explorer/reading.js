@@ -3,6 +3,7 @@
 
 import { kindsOf, wellFormed } from "../heads/reading.js";
 import { unreadSentence } from "../pages/unread.js";
+import { followSegments } from "./segments.js";
 
 const MOST_STATES = 8;
 
@@ -12,6 +13,7 @@ const MOST_STATES = 8;
  * @property {string | null} target null: the model's own answer
  * @property {number[]} masked
  * @property {number[] | null} given tokens of the side that is predicted on, where its words would give others
+ * @property {import("./segments.js").Segment[]} [segments] named parts of the text; those of the text before, where they are left out
  *
  * @typedef {object} Read
  * @property {number[]} plain tokens of the side that is predicted on, masks apart
@@ -32,7 +34,8 @@ const MOST_STATES = 8;
 export function readingOf(words, read, about, kindsBefore) {
   const { plain, ids, positions, position: first } = read;
   const { tokens } = read.target ?? read.text;
-  const reading = { ...words, plain, ids, positions, first, length: tokens.length };
+  const segments = words.segments ?? followSegments(about.segments ?? [], about.ids, plain);
+  const reading = { ...words, segments, plain, ids, positions, first, length: tokens.length };
   const traits = {
     _text: wellFormed(words.text),
     _target: read.target ? (words.target === null ? read.written : wellFormed(words.target)) : null,
@@ -43,8 +46,9 @@ export function readingOf(words, read, about, kindsBefore) {
       tokens,
       unread: unreadSentence(words.text, words.target, about.kind, read),
       ids: plain,
+      segments,
     },
-    _kinds: kindsOf(kindsBefore, read),
+    _kinds: kindsOf(kindsBefore, read, segments),
   };
   return { reading, traits };
 }

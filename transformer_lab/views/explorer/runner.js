@@ -17,6 +17,7 @@ export const NEEDS_KERNEL = "needs a live kernel (transformer-lab explore, or a 
  * @property {string} [text]
  * @property {string | null} [target]
  * @property {number[]} [masked]
+ * @property {import("./segments.js").Segment[]} [segments]
  * @property {import("./edits.js").Edit[]} [edits]
  * @property {number | null} [position]
  *

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ...text_model import TextModel
     from ...tracing.trace import Trace
 
+Segments = tuple[tuple[str, int, int], ...]  # name, start, end
+
 say = messages("explorer")
 MOST_STATES = 8
 MASKS = re.compile(r"\[MASK\]|<mask>")  # as BERT's relatives and our own tokenizers write them
@@ -166,18 +168,20 @@ class Runs:
         target: str | None = None,
         masked: tuple[int, ...] = (),
         exact_ids: tuple[int, ...] | None = None,
+        segments: Segments = (),
     ) -> Reading:
         """The text without edits; the last one again, if neither it nor the model has changed.
 
         Args:
             masked: positions whose token is replaced by the mask token (masked models).
             exact_ids: the tokens of the side that is predicted on, instead of what its words give.
+            segments: named parts of the text, which traces have too.
 
         Raises:
             ValueError: for empty or too long text, or a model that is being trained.
         """
         version = weights_mark(self.module)
-        request = (text, target, masked, exact_ids, version, self.module.training)
+        request = (text, target, masked, exact_ids, segments, version, self.module.training)
         if self._reading is not None and self._reading.request == request:
             return self._reading
         with held_for_edits(self.module):
@@ -196,8 +200,15 @@ class Runs:
                 plain = target_ids.tolist()
             # The stream's end is needed where it is all that there is to compare.
             keep = None if model.network.has_head else "all"
+            named = {name: (start, end) for name, start, end in segments}
+
+            def traced() -> Trace:
+                trace = model.trace_ids(ids, target_ids, keep=keep)
+                trace.segments = named
+                return trace
+
             began = time.perf_counter()
-            retraced = Retraced(model.network, lambda: model.trace_ids(ids, target_ids, keep=keep))
+            retraced = Retraced(model.network, traced)
             seconds = time.perf_counter() - began
         self._reading = Reading(
             request, text, target, masked, retraced, ids, target_ids, version, seconds, exact_ids,

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ...analysis.chat import passage
 from ...edits.interventions import default_kind
 from ...edits.kinds import Edit
+from ...heads.spans import follow_segments
 from ...text_model import SHIPPED
 from ..heads.heads import Heads
 from ..shared.codecs import shown_text, shown_token
+from ..shared.embedded_model import joined
 from .edits import Edits, print_code, run_code
 from .effects import HeadEffects
 from .exact import read_ids, words_of
-from .runs import Outcome, Reading, Runs, say
+from .runs import Outcome, Reading, Runs, Segments, say
 
 if TYPE_CHECKING:
+    from ...analysis.chat import Passage
+    from ...heads.spans import Span
     from ...text_model import TextModel
 
 QUICK = 0.25  # seconds a forward pass: the effect of a chosen head is then shown unasked
 VERY_QUICK = 0.05  # … and its label too
+FOLDED = ("system", "developer")  # parts of a text that are folded until a reader wants to see them
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,8 @@ class State:
         target: what an encoder-decoder writes; None: its own greedy answer.
         masked: positions whose token is hidden behind the mask token (masked models).
         ids: the tokens of the side that is predicted on, where its words would give others.
+        segments: named parts of the text, each (name, start, end) in tokens, such as the turns of a
+            conversation.
         edits: those in force, as plain values; see `Edits`.
         position: the token whose prediction is shown; None: the model's usual one.
     """
@@ -41,6 +49,7 @@ class State:
     target: str | None = None
     masked: tuple[int, ...] = ()
     ids: tuple[int, ...] | None = None
+    segments: Segments = ()
     edits: tuple[dict[str, Any], ...] = ()
     position: int | None = None
 
@@ -58,7 +67,7 @@ class Session:
     def __init__(
         self,
         model: TextModel,
-        text: str,
+        text: Any,
         target: str | None = None,
         edits: Iterable[Edit] = (),
         position: int | None = None,
@@ -71,8 +80,13 @@ class Session:
         self.note = ""  # on the last change
         self.after: Heads | None = None
         self.reading: Reading = None  # type: ignore[assignment]
+        said = passage(model, text)
+        if said is None:
+            state = State(text, target)
+        else:
+            state, edits = self._spoken(said, target), (*said.edits, *edits)
         values = tuple(self.edit_values.dicts(edits))
-        self.restore(State(text, target, edits=values, position=position))
+        self.restore(replace(state, edits=values, position=position))
 
     @property
     def text_model(self) -> TextModel:
@@ -85,10 +99,18 @@ class Session:
         an old text are dropped with it, and `note` says so.
 
         Args:
-            text, target, masked, edits, position: as of `State`; edits may be objects.
+            text, target, masked, edits, position: as of `State`; edits may be objects, and the text
+                messages or a `Chat`.
             ids: exact tokens of the side that is predicted on, in the place of its words.
+            segments: as of `State`, or name -> (start, end); by default they follow the tokens, and
+                are dropped where no one part holds what has changed.
         """
         with self.lock:
+            said = passage(self.text_model, wanted.get("text"))
+            if said is not None:
+                spoken = self._spoken(said, None)
+                wanted = {**wanted, "text": spoken.text, "segments": spoken.segments}
+                wanted = {"edits": said.edits, **wanted} if said.edits else wanted
             now, edits = self.state, self.state.edits
             new_text = wanted.get("text", now.text) != now.text
             new_words = new_text or wanted.get("target", now.target) != now.target
@@ -104,10 +126,13 @@ class Session:
                 wanted.get("target", None if new_text else now.target),
                 tuple(masked),
                 None if new_words else now.ids,
+                now.segments,
                 edits,
                 wanted.get("position", None if new_words else now.position),
             )
             note = ""
+            if said is not None:
+                state = replace(state, ids=spoken.ids)
             if wanted.get("ids") is not None:
                 position = wanted.get("position", now.position)
                 state = self._with_ids(replace(state, position=position), wanted)
@@ -116,7 +141,57 @@ class Session:
                 dropped = len(edits) - len(kept)
                 note = say("dropped", n=dropped) if dropped else ""
                 state = replace(state, edits=kept)
+            named = wanted.get("segments")
+            if named is not None:
+                state = replace(state, segments=self._read_segments(state, named))
+            elif now.segments and (state.text, state.ids) != (now.text, now.ids):
+                state = self._with_segments(state)
+                if not state.segments:
+                    note = joined(note, say("unnamed"))
             self.restore(state, note)
+
+    def _spoken(self, said: Passage, target: str | None) -> State:
+        """Of a conversation."""
+        try:
+            exact = self.text_model.encode(said.text).tolist() == said.ids
+        except ValueError:  # as words it would be longer than the model reads
+            exact = False
+        segments = tuple((name, *span) for name, span in said.segments.items())
+        return State(said.text, target, ids=None if exact else tuple(said.ids), segments=segments)
+
+    def _tokens(self, state: State) -> list[int]:
+        """The tokens of a text, without masks."""
+        return list(state.ids) if state.ids else self.text_model.encode(state.text).tolist()
+
+    def _with_segments(self, state: State) -> State:
+        """With the named parts where they are in the tokens of this state."""
+        before = {name: (start, end) for name, start, end in self.state.segments}
+        moved = follow_segments(before, self.reading.plain, self._tokens(state))
+        return replace(state, segments=tuple((name, *span) for name, span in moved.items()))
+
+    def _read_segments(self, state: State, named: Any) -> Segments:
+        """Named parts of the text, checked.
+
+        Raises:
+            ValueError: for parts that overlap or are not in the text, and for an encoder-decoder.
+        """
+        parts = named.items() if isinstance(named, Mapping) else named
+        if parts and self.runs.kind == "encoder-decoder":
+            raise ValueError("only a model that reads one text can have named parts of it")
+        count, segments = len(self._tokens(state)), []
+        for part in parts if isinstance(parts, Iterable) else [parts]:
+            before = segments[-1][2] if segments else 0
+            match part:
+                case [str(name), [int(start), int(end)]] | [str(name), int(start), int(end)] if (
+                    before <= start <= end <= count
+                ):
+                    segments.append((name, start, end))
+                case _:
+                    raise ValueError(
+                        "segments must be name: (start, end), in their order, within the "
+                        f"{count} tokens, got {part!r}"
+                    )
+        return tuple(segments)
 
     def _with_ids(self, state: State, wanted: dict[str, Any]) -> State:
         """The state with exactly these tokens, and words for them."""
@@ -124,7 +199,9 @@ class Session:
         both = self.runs.kind == "encoder-decoder"
         name = "target" if both else "text"
         hint = wanted.get(name) or (self.target_text if both else self.state.text)
-        words, exact = words_of(self.text_model, ids, hint or "", self.reading.plain)
+        said = not both and "text" in wanted and self.runs.kind == "decoder"
+        known = ids if said else self.reading.plain
+        words, exact = words_of(self.text_model, ids, hint or "", known)
         state = replace(state, ids=None if exact else ids, **{name: words})
         if not both:
             return replace(state, target=self.state.target)
@@ -134,7 +211,9 @@ class Session:
     def restore(self, state: State, note: str = "") -> None:
         """Show a state; on an error everything stays as it was."""
         with self.lock:
-            reading = self.runs.read(state.text, state.target, state.masked, state.ids)
+            reading = self.runs.read(
+                state.text, state.target, state.masked, state.ids, state.segments
+            )
             place = state.position
             if place is None:
                 place = self.runs.first_position(reading)
@@ -195,6 +274,11 @@ class Session:
     def measures(self) -> bool:
         """Whether there is something that the effect of a head could be measured by."""
         return self.can_edit and (not self.predicts or bool(self.runs.positions(self.reading)))
+
+    @property
+    def segments(self) -> dict[str, Span]:
+        """name -> (start, end) of the named parts of the text."""
+        return {name: (start, end) for name, start, end in self.state.segments}
 
     @property
     def target_text(self) -> str | None:
@@ -278,6 +362,8 @@ class Session:
             "tokens": self.tokens,
             "unread": self.runs.unread(reading),
             "ids": self.ids,
+            "segments": [list(segment) for segment in self.state.segments],
+            "folded": [n for n, *_ in self.state.segments if n.split(" ")[0] in FOLDED],
             "longest": model.n_ctx,
             "patterns": self.edit_values.patterns(self.heads.kinds),
         }

@@ -45,6 +45,18 @@ export class ExplorerState extends HeadState {
     return spot.query ?? spot.key;
   }
 
+  /** The named parts of the text that are folded. @returns {Set<string>} */
+  get folded() {
+    return new Set(this.options.folded ?? this.about.folded ?? []);
+  }
+
+  /** Fold a named part, or unfold it. @param {string} name */
+  fold(name) {
+    const folded = this.folded;
+    if (!folded.delete(name)) folded.add(name);
+    this.option({ folded: [...folded] });
+  }
+
   /** The tokens of a side. @param {"text" | "target"} side @returns {string[]} */
   tokensOf(side) {
     if (side === this.predictedSide) return this.about.tokens;
@@ -78,6 +90,7 @@ export class ExplorerState extends HeadState {
       target: about.own_target ? null : model.get("_target"),
       masked: model.get("_masked"),
       ids: model.get("_carried")?.given ?? null,
+      segments: about.segments?.length ? about.segments : undefined,
       edits: model.get("_edits"),
       position: model.get("_outcome").position,
     };

@@ -2,6 +2,7 @@
 
 import { element, tokenElement, taken, listen } from "../shared/dom.js";
 import { NOTHING, percentText } from "../shared/messages.js";
+import { sayExplorer } from "./prose.js";
 
 const AT_ONCE = 240; // tokens; of a longer text those around the chosen one
 const GHOSTS = 3;
@@ -23,6 +24,8 @@ export function listedAround(count, around) {
  * @property {number | null} hover
  * @property {Set<number>} marked masks
  * @property {Float32Array | null} [weights] of attention that goes to each token
+ * @property {import("./segments.js").Segment[]} [segments] named parts of the text
+ * @property {Set<string>} [folded] the names of those that are one button
  * @property {boolean} open whether its tokens can be chosen
  * @property {[string, number, number | null][]} next what comes next: token, before, after the edits
  * @property {boolean} [inside] what comes next stands at `at`, in the place of a mask
@@ -33,6 +36,7 @@ export function listedAround(count, around) {
  * @typedef {object} StripDoes
  * @property {(index: number) => void} pick
  * @property {(index: number | null) => void} hover
+ * @property {(name: string) => void} [fold] fold or unfold a named part
  * @property {((place: number) => void) | null} append a predicted token was clicked, by its place among
  *   the predictions; null: they are only shown
  */
@@ -42,8 +46,12 @@ export class Strip {
   constructor(does, signal, part) {
     this.does = does;
     this.root = element(`div.tl-strip#${part}`, { role: "group" });
-    this.buttons = new Map();
-    this.from = 0;
+    this.buttons = new Map(); // by token
+    this.listed = new Map(); // by item: tokens, and the names of parts
+    this.parts = []; // that are folded, with their buttons
+    this.items = [];
+    this.itemOf = []; // by token
+    this.text = this.is = ""; // what is listed, and of what
     const indexOf = (event) => {
       const found = event.target.closest?.("[data-index]");
       return found ? Number(found.dataset.index) : null;
@@ -51,12 +59,14 @@ export class Strip {
     listen(this.root, "pointerover", signal, (event) => does.hover(indexOf(event)));
     listen(this.root, "pointerleave", signal, () => does.hover(null));
     listen(this.root, "click", signal, (event) => this.#clicked(event.target, indexOf(event)));
-    listen(this.root, "keydown", signal, (event) => this.#key(event, indexOf(event)));
+    listen(this.root, "keydown", signal, (event) => this.#key(event));
   }
 
   #clicked(target, index) {
     const ghost = target.closest?.("[data-next]");
     const page = target.closest?.("[data-page]");
+    const part = target.closest?.("[data-segment]");
+    if (part) return this.#fold(part);
     if (ghost) this.#append(ghost);
     else if (page) this.#turn(Number(page.dataset.page));
     else if (index !== null && this.scene.open) this.does.pick(index);
@@ -67,27 +77,55 @@ export class Strip {
     this.does.append?.(Number(ghost.dataset.next));
   }
 
-  /** One Tab stop: arrows go from token to token, Enter and space choose. */
-  #key(event, index) {
-    const by = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
-    if (index === null || by === undefined) return;
-    taken(event);
-    const to = Math.max(0, Math.min(this.scene.tokens.length - 1, index + by));
-    if (!this.buttons.has(to)) this.#turn(to);
-    this.#stop(to);
-    this.buttons.get(to)?.focus();
+  #fold({ dataset }) {
+    this.does.fold?.(dataset.segment);
+    this.#stop(Number(dataset.item));
+    this.folding = document.activeElement?.parentElement === this.root;
   }
 
-  /** List the tokens around another one. */
+  /** One Tab stop: arrows go from token to token, Enter and space choose. */
+  #key(event) {
+    const by = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
+    const item = event.target.closest?.("[data-item]");
+    if (!item || by === undefined) return;
+    taken(event);
+    const to = Math.max(0, Math.min(this.items.length - 1, Number(item.dataset.item) + by));
+    if (!this.listed.has(to)) this.#turn(to);
+    this.#stop(to);
+    this.listed.get(to)?.focus();
+  }
+
+  /** List the tokens around another item. */
   #turn(to) {
-    this.around = to;
-    this.listed = null;
+    this.around = this.items[to].from;
+    this.is = "";
     this.show(this.scene);
   }
 
-  #stop(index) {
-    this.stopAt = index;
-    for (const [other, made] of this.buttons) made.tabIndex = other === index ? 0 : -1;
+  #stop(item) {
+    this.stopAt = item;
+    for (const [other, made] of this.listed) made.tabIndex = other === item ? 0 : -1;
+  }
+
+  /** What is listed: the names of parts, and the tokens of those that are not folded. */
+  #itemize({ tokens, segments = [], folded = new Set() }) {
+    this.items = [];
+    this.itemOf = [];
+    let at = 0;
+    const upTo = (end) => {
+      for (; at < end; at++) {
+        this.itemOf[at] = this.items.length;
+        this.items.push({ from: at, part: null });
+      }
+    };
+    for (const [name, from, end] of segments.filter(([, a, b]) => b > a)) {
+      upTo(from);
+      const closed = folded.has(name);
+      this.items.push({ from, part: { name, from, end, closed } });
+      for (; closed && at < end; at++) this.itemOf[at] = this.items.length - 1;
+      upTo(end);
+    }
+    upTo(tokens.length);
   }
 
   /** @param {StripScene} scene */
@@ -96,14 +134,17 @@ export class Strip {
     this.scene = scene;
     this.root.ariaLabel = name;
     const wanted = chosen ?? at ?? scene.beside ?? null;
+    const text = JSON.stringify([tokens, open, scene.segments, [...(scene.folded ?? [])]]);
+    if (text !== this.text) this.#itemize(scene);
     if (wanted !== this.wanted) {
       this.wanted = wanted;
-      if (wanted !== null && !this.buttons.has(wanted)) this.around = wanted;
+      if (wanted !== null && !this.listed.has(this.itemOf[wanted])) this.around = wanted;
     }
-    const [from, to] = listedAround(tokens.length, this.around ?? wanted ?? tokens.length - 1);
-    const listed = JSON.stringify([from, to, tokens, open]);
-    if (listed !== this.listed) this.#list(tokens, from, to, open);
-    this.listed = listed;
+    const around = Math.min(this.around ?? wanted ?? Infinity, tokens.length - 1);
+    const [from, to] = listedAround(this.items.length, this.itemOf[around] ?? 0);
+    const is = `${from} ${to} ${text}`;
+    if (is !== this.is) this.#list(tokens, from, to, open);
+    Object.assign(this, { is, text });
     for (const [index, made] of this.buttons) {
       made.classList.toggle("tl-at", index === at);
       made.classList.toggle("tl-chosen", index === chosen);
@@ -114,12 +155,23 @@ export class Strip {
       made.style.setProperty("--tl-weight", `${(MOST_TINT * weight).toFixed(1)}%`);
       if (open) made.setAttribute("aria-pressed", String(index === chosen || index === at));
     }
-    if (!this.buttons.has(this.stopAt) || document.activeElement?.parentElement !== this.root) {
-      this.#stop(this.buttons.has(wanted) ? wanted : from);
+    for (const [{ from: first, end }, made] of this.parts) {
+      const holds = (index) => index !== null && index >= first && index < end;
+      made.classList.toggle("tl-at", holds(at));
+      made.classList.toggle("tl-chosen", holds(chosen));
+      made.classList.toggle("tl-hover", holds(hover));
+      let weight = 0;
+      for (let i = first; i < end; i++) weight += scene.weights?.[i] ?? 0;
+      made.classList.toggle("tl-tinted", weight > NOTHING);
+      made.style.setProperty("--tl-weight", `${(MOST_TINT * Math.min(1, weight)).toFixed(1)}%`);
+    }
+    if (!this.listed.has(this.stopAt) || document.activeElement?.parentElement !== this.root) {
+      const item = wanted === null ? -1 : this.itemOf[wanted];
+      if (!this.folding) this.#stop(this.listed.has(item) ? item : from);
     }
     const there = scene.inside
       ? this.buttons.has(at)
-      : at === tokens.length - 1 && to === tokens.length;
+      : at === tokens.length - 1 && to === this.items.length;
     this.#ghosts(there ? next : [], scene.inside ? this.buttons.get(at) : null);
     if (scene.first !== this.first && this.#reveal(scene.first, true)) {
       this.first = scene.first;
@@ -130,35 +182,68 @@ export class Strip {
 
   #list(tokens, from, to, open) {
     this.buttons = new Map();
+    this.listed = new Map();
+    this.parts = [];
     const more = (text, index, title) =>
       element("button.tl-tok.tl-more", { "data-page": index, title, "aria-label": title }, text);
     const made = [];
+    const before = this.items[from]?.from ?? 0;
     if (from > 0)
-      made.push(more(`⋯ ${from}`, Math.max(0, from - AT_ONCE / 2), `${from} tokens before`));
-    for (let index = from; index < to; index++) {
+      made.push(more(`⋯ ${before}`, Math.max(0, from - AT_ONCE / 2), `${before} tokens before`));
+    for (let item = from; item < to; item++) {
+      const { from: index, part } = this.items[item];
+      if (part) {
+        made.push(this.#part(part, item));
+        continue;
+      }
       const one = element(
         open ? "button" : "span",
         {
           ...(open ? { type: "button" } : {}),
           class: "tl-tok",
           "data-index": index,
+          "data-item": item,
           title: `token ${index}`,
         },
         tokenElement(tokens[index]),
       );
       this.buttons.set(index, one);
+      this.listed.set(item, one);
       made.push(one);
     }
-    if (to < tokens.length)
+    const after = tokens.length - (this.items[to]?.from ?? tokens.length);
+    if (to < this.items.length)
       made.push(
         more(
-          `${tokens.length - to} ⋯`,
-          Math.min(tokens.length - 1, to + AT_ONCE / 2),
-          `${tokens.length - to} tokens after`,
+          `${after} ⋯`,
+          Math.min(this.items.length - 1, to + AT_ONCE / 2),
+          `${after} tokens after`,
         ),
       );
     this.root.replaceChildren(...made);
     this.shown = "";
+    if (this.folding) this.listed.get(this.stopAt)?.focus();
+    this.folding = false;
+  }
+
+  /** The name of a part, which folds and unfolds it; what is folded is said. */
+  #part(part, item) {
+    const { name, from, end, closed } = part;
+    const values = { name, n: end - from, closed };
+    const one = element(
+      "button.tl-tok.tl-part",
+      {
+        type: "button",
+        title: sayExplorer("part_title", values),
+        "aria-expanded": String(!closed),
+        "data-segment": name,
+        "data-item": item,
+      },
+      sayExplorer("part", values),
+    );
+    if (closed) this.parts.push([part, one]);
+    this.listed.set(item, one);
+    return one;
   }
 
   /** What would come next, likeliest first; or what would stand at a mask. */
@@ -206,7 +291,7 @@ export class Strip {
 
   /** Scroll within the strip alone, so that a token is seen, or in the first line; false while the strip has no place yet. */
   #reveal(index, onTop = false) {
-    const found = this.buttons.get(index);
+    const found = this.listed.get(this.itemOf[index]);
     const { root } = this;
     if (!root.clientHeight) return false;
     if (!found) return true;

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ..marks.scene import Scene
 
 WRITTEN_BY = ("n", "temperature", "top_k", "top_p", "seed")
-CHANGED_BY = ("text", "target", "masked", "edits", "position", "ids")
+CHANGED_BY = ("text", "target", "masked", "edits", "position", "ids", "segments")
 SMALL_MAPS_UP_TO = 512  # tokens: of longer texts the small maps are those before the edits
 WHOLE_TEXT = "Maps of the whole text: tl.views.HeadView(view.trace)."
 NO_MAPS: dict[str, Any] = {"_thumbs": b"", "_maps": b"", "_norms": b"", "_first": {}}
@@ -58,11 +58,12 @@ class Explorer(SelectionView):
     """Type a text, choose a head, switch it off, and see the predictions change.
 
     Readable and settable from Python, and following what the reader does: `text`, `target`,
-    `masked`, `edits`, `position`, and `layer`, `head`, `kind`, `selected`, `pins`, `a` and `b` as in `HeadView`; so is `mark`.
+    `segments`, `masked`, `edits`, `position`, and `layer`, `head`, `kind`, `selected`, `pins`, `a` and `b` as in `HeadView`; so is `mark`.
 
     Args:
         model: a `TextModel`.
-        text: what it reads.
+        text: what it reads; or messages ({"role": …, "content": …}) or a `Chat`, which are read as the
+            model's chat template writes them, under the cuts of the `Chat`.
         target: what an encoder-decoder writes; by default its own greedy answer.
         layer, head, kind: the head to begin with; unless given, the one that matters most by an
             estimate, where the model predicts and is quick.
@@ -95,7 +96,7 @@ class Explorer(SelectionView):
     def __init__(
         self,
         model: TextModel,
-        text: str,
+        text: Any,
         target: str | None = None,
         *,
         layer: int | None = None,
@@ -226,7 +227,12 @@ class Explorer(SelectionView):
     text: str = _changed(
         "text",
         "What the model reads. A new one is run at once; edits that cut edges are dropped, since they "
-        "name tokens of the old one.",
+        "name tokens of the old one. It may be messages or a `Chat`.",
+    )
+    segments: dict[str, Span] = _changed(
+        "segments",
+        "name -> (start, end) of named parts of the text, such as the turns of a conversation. They "
+        "follow a text that goes on, or that changes within one part.",
     )
     target: str | None = _changed(
         "target", "What an encoder-decoder is given to write; None for its own greedy answer."

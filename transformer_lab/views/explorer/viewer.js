@@ -134,7 +134,11 @@ export class ExplorerViewer {
       state,
       runner,
       (was) => this.steps.push({ edits: runner.edits, words: was }),
-      { pick: (index) => this.#pickToken(state.predictedSide, index), signal },
+      {
+        pick: (index) => this.#pickToken(state.predictedSide, index),
+        fold: (name) => this.#fold(name),
+        signal,
+      },
     );
     this.entrance = new Entrance(state, {
       sample: (sample) => this.#begin(sample),
@@ -147,6 +151,7 @@ export class ExplorerViewer {
         {
           pick: (index) => this.#pickToken(side, index),
           hover: (index) => heads.point(index === null ? null : state.spotOf(side, index)),
+          fold: (name) => this.#fold(name),
           append: runner.live ? (place) => this.writing.append(place) : null,
         },
         signal,
@@ -255,13 +260,13 @@ export class ExplorerViewer {
   }
 
   /** What a link brings: a text on a page with its model, edits on others too. @param {Record<string, any>} more */
-  async follow({ text, target, masked, ids, edits, position }) {
+  async follow({ text, target, masked, ids, segments, edits, position }) {
     if (
       !Array.isArray(edits) ||
       !edits.every((edit) => typeof edit?.words === "string" && edit.made)
     )
       throw new Error("this link names what is not in this page");
-    const wanted = { text, target, masked, ids, edits, position };
+    const wanted = { text, target, masked, ids, segments, edits, position };
     if (JSON.stringify(wanted) === JSON.stringify(this.state.linked)) return;
     await this.runner.want(this.runner.live ? wanted : { edits, position });
   }
@@ -284,6 +289,11 @@ export class ExplorerViewer {
     if (moves) state.set({ selected: [spot.query, spot.key] });
     else if (state.cutting && spot.key !== null) this.#pick(spot);
     else state.pick(spot);
+  }
+
+  #fold(name) {
+    this.state.fold(name);
+    this.showSoon();
   }
 
   #choose(layer, head, event) {
@@ -425,8 +435,6 @@ export class ExplorerViewer {
     goes("Reading …");
     const target = this.state.about.kind === "encoder-decoder" ? { target: ask.ownTarget } : {};
     this.group.clear();
-    // With few tools every text begins without the edits of another; who wants more compares texts.
-    if (!showsAllTools(this.state.options) && ask.typed !== model.get("_text")) this.#change([]);
     ask.ran();
     await this.writing.read({
       text: ask.typed,
@@ -683,6 +691,8 @@ export class ExplorerViewer {
       const at = predicted ? (runner.wanted?.position ?? outcome.position) : null;
       strips[side].show({
         tokens: state.tokensOf(side),
+        segments: predicted ? state.about.segments : [],
+        folded: state.folded,
         at,
         chosen: state.tokenOf(side, state.selected),
         hover: state.tokenOf(side, heads.hover),

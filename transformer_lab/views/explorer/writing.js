@@ -3,6 +3,7 @@
 import { asSentence } from "../shared/messages.js";
 import { button, popover } from "../shared/controls.js";
 import { element, say } from "../shared/dom.js";
+import { followSegments } from "./segments.js";
 import { Strip } from "./strip.js";
 
 /**
@@ -11,6 +12,7 @@ import { Strip } from "./strip.js";
  * @property {string | null} target
  * @property {number[]} masked
  * @property {number[]} ids exact tokens of the side that is predicted on
+ * @property {import("./segments.js").Segment[]} [segments] named parts of the text
  * @property {number | null} position
  */
 
@@ -30,7 +32,7 @@ export class Writing {
    * @param {import("./state.js").ExplorerState} state
    * @param {import("./runner.js").Runner} runner
    * @param {(was: Words) => void} remember
-   * @param {{pick: (index: number) => void, signal: AbortSignal}} does
+   * @param {{pick: (index: number) => void, fold: (name: string) => void, signal: AbortSignal}} does
    */
   constructor(state, runner, remember, does) {
     this.state = state;
@@ -71,7 +73,7 @@ export class Writing {
     this.said = element("span#written", { role: "status" });
     this.whose = element("span.tl-quiet");
     this.strip = new Strip(
-      { pick: (index) => this.#look(index), hover: () => {}, append: null },
+      { pick: (index) => this.#look(index), hover: () => {}, fold: does.fold, append: null },
       does.signal,
       "strip-other",
     );
@@ -132,6 +134,8 @@ export class Writing {
     this.whose.textContent = whose;
     this.strip.show({
       tokens,
+      segments: followSegments(this.state.about.segments ?? [], ids, other),
+      folded: this.state.folded,
       at: null,
       chosen: null,
       hover: null,
@@ -196,6 +200,7 @@ export class Writing {
       target: about.own_target ? null : model.get("_target"),
       masked: model.get("_masked"),
       ids: about.ids,
+      segments: about.segments,
       position,
     };
   }

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...heads.spans import segments
+from ...heads.spans import named_segments
 from ...tracing.maps import padded
 from ..shared.codecs import pack_floats, pack_shades, pack_weights, shown_text, shown_token
 
@@ -175,11 +175,11 @@ class HeadData:
             }
             if self.sinks[kind]:
                 described[kind]["sinks"] = self.sinks[kind]
-            parts = segments(self.trace, kind=kind, batch=self.batch)
-            if parts and parts[-1][1] <= n_query:
-                described[kind]["segments"] = [list(span) for span in parts]
-                names = [*self.trace.segments] or [f"segment {i + 1}" for i in range(len(parts))]
-                described[kind]["segment_names"] = names
+            parts = named_segments(self.trace, kind=kind, batch=self.batch)
+            seen = {name: span for name, span in parts.items() if span[0] < n_query}
+            if seen:
+                described[kind]["segments"] = [[a, min(b, n_query)] for a, b in seen.values()]
+                described[kind]["segment_names"] = [*seen]
             thumbs += layers * heads * small[0] * small[1]
             maps += 2 * layers * heads * n_query * (n_key + bool(self.sinks[kind]))
             norms += 4 * layers * heads * n_key if described[kind]["has_norms"] else 0

@@ -3,6 +3,7 @@
 
 import { viewOf } from "../pages/page_model.js";
 import { aliveTextPage } from "../pages/text_page.js";
+import { segmentsOfKind } from "../explorer/segments.js";
 
 export const NO_BYTES = new DataView(new ArrayBuffer(0));
 
@@ -25,8 +26,9 @@ export const wellFormed = (text) => text.replace(/\p{Surrogate}/gu, "?");
  * What each kind of attention is on a text, and where its parts stand in the bytes of all.
  * @param {Record<string, any>} before the kinds of another text
  * @param {any} told the engine's answer to "told"
+ * @param {import("../explorer/segments.js").Segment[]} [segments] named parts of the text
  */
-export function kindsOf(before, told) {
+export function kindsOf(before, told, segments = []) {
   const kinds = {};
   let [thumbs, maps, norms] = [0, 0, 0];
   for (const [kind, { segments: _, segment_names: __, sinks: ___, ...known }] of Object.entries(
@@ -53,6 +55,7 @@ export function kindsOf(before, told) {
       query_tokens: queries.tokens.slice(0, nQueries),
       key_tokens: keys.tokens.slice(0, nKeys),
       special: keys.special.filter((i) => i < nKeys),
+      ...(kind === "cross" ? {} : segmentsOfKind(segments, nQueries)),
     };
     const count = known.layers * known.heads;
     thumbs += count * thumbnail[0] * thumbnail[1];

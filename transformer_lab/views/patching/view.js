@@ -5,7 +5,6 @@ import { colourTable } from "../shared/colours.js";
 import { button, radioGroup } from "../shared/controls.js";
 import {
   element,
-  hint,
   legendPart,
   moveOf,
   onceAFrame,
@@ -29,7 +28,7 @@ const SEEN = 0.02; // of the scale: below it a cell is white, and hatching would
 const LARGEST_HEAD = 58; // px, of a head's cell
 const ALONE =
   "This page has no kernel: what was measured is here, the other cells stay estimates. In a notebook a click measures them.";
-const HERE = () => hint("A click measures a cell in this page");
+const HERE = "A click measures a cell in this page";
 
 export class PatchingViewer extends BaseViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
@@ -281,9 +280,7 @@ export class PatchingViewer extends BaseViewer {
   #whoMeasures() {
     if (!this.measuring.travels) return ALONE;
     const { bits, told } = this.model.get("_carried");
-    return bits
-      ? `${HERE()}, with the weights rounded to ${bits} bits. ${told}`.trim()
-      : `${HERE()}.`;
+    return bits ? `${HERE}, with the weights rounded to ${bits} bits. ${told}`.trim() : `${HERE}.`;
   }
 
   #drawSites(site) {

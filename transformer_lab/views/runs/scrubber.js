@@ -305,17 +305,22 @@ export class Scrubber {
     if (!this.stops.length) return;
     this.known.set(
       this.model.get("_held_step"),
-      this.#traits(this.model.get("_maps"), this.model.get("_thumbs")),
+      this.#traits(
+        this.model.get("_maps"),
+        this.model.get("_thumbs"),
+        this.model.get("_held_step"),
+      ),
     );
     this.#fetch();
   }
 
-  #traits(maps, thumbs) {
+  #traits(maps, thumbs, step) {
     return {
       _maps: maps,
       _thumbs: thumbs,
       _norms: null,
       _first: {},
+      _note: `The heads on the probe at step ${step}.`,
     };
   }
 
@@ -328,7 +333,7 @@ export class Scrubber {
       this.fetching = true;
       try {
         const { buffers } = await this.shell.requests.ask({ type: "block", name: `step/${step}` });
-        traits = this.#traits(buffers[0], buffers[1]);
+        traits = this.#traits(buffers[0], buffers[1], step);
         this.#keep(step, traits);
       } catch (error) {
         if (!(error instanceof Superseded) && turn === this.turn)

@@ -193,7 +193,7 @@ export class SpectrogramViewer extends OverlayViewer {
         "div.tl-overlay",
         panelPart(
           "sound",
-          "What it attends to",
+          "When it looks",
           `the spectrogram that the model hears: light is loud, log-mel ${fixed(sound.low)} … ${fixed(sound.high)}`,
           element("div.tl-map-box", this.canvas),
           this.readout,
