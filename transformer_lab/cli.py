@@ -382,17 +382,25 @@ def progress() -> None:
     metavar="DIR",
     help="The course folder; created if it does not exist.",
 )
-def assignment(lessons: tuple[str, ...], out: Path) -> None:
+@click.option(
+    "--variant",
+    type=int,
+    default=0,
+    metavar="N",
+    help="Change the task of each exercise that has variants; another group gets another number.",
+)
+def assignment(lessons: tuple[str, ...], out: Path, variant: int) -> None:
     """Make graded homework from lessons: an nbgrader course folder with source and release.
 
     \b
     Examples:
       transformer-lab assignment 01 --out course
       transformer-lab assignment 02 03 06 --out course
+      transformer-lab assignment 01 --out course --variant 7
     """
     from .lessons.homework.assignment import make_assignment
 
-    course = make_assignment(lessons, out)
+    course = make_assignment(lessons, out, variant)
     click.echo(
         f"Wrote {in_line(course)}: give students the files in release/, put what they hand in under "
         f"submitted/STUDENT/ASSIGNMENT/, then run: transformer-lab grade {course} ASSIGNMENT"

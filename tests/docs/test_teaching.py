@@ -16,7 +16,7 @@ import yaml
 from docs import make_practical, make_questions, make_slides
 from docs.make_questions import questions_in
 from transformer_lab.cli import main
-from transformer_lab.lessons.graders import exercise_names
+from transformer_lab.lessons.graders import exercise_names, find, variable_exercises
 from transformer_lab.lessons.listing import lesson_paths, number_of
 
 ROOT = Path(__file__).parents[2]
@@ -181,6 +181,12 @@ def test_the_table_of_objectives_holds_each_objective_exercise_and_exam_task_onc
     ]
     asked = [task for row in rows for task in row[3].split() if task != "practical"]
     assert sorted(asked) == sorted(parts)
+
+
+def test_the_guide_lists_every_exercise_that_has_variants():
+    rows = re.findall(r"^\| (\w+) `(\w+)` \| .+ \|$", GUIDE, re.MULTILINE)
+    assert ["/".join(row) for row in rows] == sorted(variable_exercises())
+    assert {len(find(*row).values) for row in rows} == {3}  # every third number gives the same
 
 
 def test_the_recipes_for_ci_services_run_commands_that_exist():

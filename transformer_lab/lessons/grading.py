@@ -10,7 +10,7 @@ from transformer_lab.lessons.graders import find
 from transformer_lab.lessons.presets import Lesson
 
 
-def grade(name: str, answer: Any, *, seconds: float | None = None) -> None:
+def grade(name: str, answer: Any, *, variant: int = 0, seconds: float | None = None) -> None:
     """Check a student's answer to an exercise; returns when it is right.
 
     Whatever the notebook has made of its parameters, it is the student's own function that is
@@ -19,6 +19,7 @@ def grade(name: str, answer: Any, *, seconds: float | None = None) -> None:
     Args:
         name: "lesson/function".
         answer: what stands under that name in the student's notebook.
+        variant: the assignment's variant, 0 for the exercise as it is in the lesson.
         seconds: time limit for all cases together; by default twice the exercise's own.
 
     Raises:
@@ -31,7 +32,7 @@ def grade(name: str, answer: Any, *, seconds: float | None = None) -> None:
     import torch
 
     settings = Lesson(lesson, "quick", torch.device("cpu"), 0, "graded")
-    grader = find(lesson, function)
+    grader = find(lesson, function, variant)
     result = check(Exercise(grader, written, settings), seconds=seconds or 2 * grader.seconds)
     if type(result) is not CheckResult or not result.passed:
         raise AssertionError(result.diagnosis)

@@ -21,7 +21,7 @@ T = TypeVar("T")
 PRESETS = ("full", "quick")
 ANSWERS = ("learner", "solutions")
 LANGUAGES = ("en", "de")
-PARAMETERS = ("preset", "device", "seed", "answers")
+PARAMETERS = ("preset", "device", "seed", "answers", "variant")
 FINISHED = "application/vnd.transformer-lab.finished+json"
 
 
@@ -38,6 +38,7 @@ class Lesson(Shown):
         shown: the cards of predictions in the notebook, by name and whether they have a result.
         language: "en" or "de": what the cards of predictions are written in.
         note: a problem with where the lesson runs, and what to do about it; "" if there is none.
+        variant: which variant of its exercises is checked, 0 for the exercises as they are in the lesson.
     """
 
     number: str
@@ -49,6 +50,7 @@ class Lesson(Shown):
     note: str = ""
     _thread_errors: list[str] = field(default_factory=list, compare=False)
     shown: dict[tuple[str, bool], Any] = field(default_factory=dict, compare=False)
+    variant: int = 0
 
     @property
     def quick(self) -> bool:
@@ -75,6 +77,7 @@ class Lesson(Shown):
     def card(self) -> Card:
         who = {"learner": "your answers", "solutions": "our solutions"}[self.answers]
         title = f"Lesson {self.number} · preset {self.preset} · device {self.device} · {who}"
+        title += f" · variant {self.variant}" if self.variant else ""
         lines = [self.note] if self.note else []
         return Card("wait" if lines else "info", title, lines, aside=f"seed {self.seed}")
 
@@ -119,6 +122,7 @@ def presets(
     seed: int = 0,
     answers: str = "learner",
     language: str = "en",
+    variant: int | None = 0,
     **unknown: object,
 ) -> Lesson:
     """Check the parameters of a notebook and return its settings.
@@ -131,10 +135,13 @@ def presets(
         seed: a non-negative integer; seeds torch.
         answers: "learner", or "solutions" to use our solutions instead of the learner's.
         language: "en" or "de": what a translated lesson's cards of predictions are written in.
+        variant: which variant of the exercises is checked, as `transformer-lab assignment --variant`
+            writes it; 0 or None for the exercises as they are in the lesson.
 
     Raises:
         TypeError: for an unknown parameter, suggesting the nearest known one.
-        ValueError: for an unknown value, listing the known ones.
+        ValueError: for an unknown value, listing the known ones, and for a variant of a lesson that
+            has none.
     """
     if unknown:
         name = next(iter(unknown))
@@ -155,12 +162,16 @@ def presets(
 
     import torch
 
+    from transformer_lab.lessons.graders import variant_number
     from transformer_lab.model import pick_device
 
+    number = variant_number(variant, str(lesson))
     torch.manual_seed(seed)
     shell = _shell()
     note = _odd(str(lesson), shell)
-    made = Lesson(str(lesson), preset, pick_device(device), seed, answers, language, note)
+    made = Lesson(
+        str(lesson), preset, pick_device(device), seed, answers, language, note, variant=number
+    )
     _watch_threads(made)
     if shell is not None:
         shell.set_custom_exc((NameError,), _explain_name)

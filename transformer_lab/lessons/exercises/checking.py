@@ -39,6 +39,7 @@ class CheckResult(Shown):
         printed: what the function printed, the first lines.
         note: a remark that does not change the verdict.
         kind: what was written, "function" or "class".
+        below: what the cells below use as long as it is not right.
     """
 
     exercise: str
@@ -48,6 +49,7 @@ class CheckResult(Shown):
     printed: str = ""
     note: str = ""
     kind: str = "function"
+    below: str = "Until it passes, the cells below use the reference."
 
     @property
     def passed(self) -> bool:
@@ -66,7 +68,7 @@ class CheckResult(Shown):
         if self.note:
             lines.append(self.note)
         if not self.passed:
-            lines.append("Until it passes, the cells below use the reference.")
+            lines.append(self.below)
         if self.printed:
             lines.append(f"While it was checked, your {self.kind} printed:")
         return Card(tone, title, lines, code=self.printed, aside=self.aside)
@@ -107,6 +109,9 @@ def check(exercise: Exercise, *, seconds: float | None = None) -> CheckResult:
     exercise.passed = False
     grader, cases = exercise.grader, exercise.grader.cases()
     run = partial(grader.run, exercise.yours)
+    below = CheckResult.below
+    if exercise.variant:
+        below = f"The cells below use the reference without the change of variant {exercise.variant.number}."
     with torch.random.fork_rng(devices=[]):
         try:
             for case in cases:
@@ -119,17 +124,23 @@ def check(exercise: Exercise, *, seconds: float | None = None) -> CheckResult:
         except _Wrong as finding:
             said = str(finding).replace("our function", f"our {grader.noun}")
             return CheckResult(
-                exercise.__name__, finding.status, said, printed=printed, kind=exercise.kind
+                exercise.__name__,
+                finding.status,
+                said,
+                printed=printed,
+                kind=exercise.kind,
+                below=below,
             )
     exercise.passed = True
     if exercise.lesson.answers == "learner":
-        trouble = [record(grader.name), save_answer(grader.name, exercise.written)]
-        notes += filter(None, trouble)
+        notes += filter(None, [record(grader.name)])
+        if not exercise.variant:  # later lessons build on the exercise without a change
+            notes += filter(None, [save_answer(grader.name, exercise.written)])
     used = f"your {exercise.kind}" if exercise.lesson.answers == "learner" else "our solution"
     return CheckResult(
         exercise.__name__,
         "passed",
-        f"Run the cells below again: from here on they use {used}.",
+        below if exercise.variant else f"Run the cells below again: from here on they use {used}.",
         f"{len(cases)} of {len(cases)} cases",
         printed,
         " ".join(notes),
@@ -142,7 +153,7 @@ def _judge(
 ) -> str:
     """Raise _Wrong with a diagnosis, or return a remark ("" when there is none)."""
     _explain_failure(exercise.yours, case, outcome, seconds)
-    answer = exercise.grader.run(exercise.reference, *map(_exact, case.arguments))
+    answer = exercise.grader.run(exercise.grader.reference, *map(_exact, case.arguments))
     sort, expected = _sort(answer.dtype), answer.detach().double()
     yours, note = _read_tensor(outcome.value, sort, expected)
     _explain_shape(yours, expected, case, exercise.grader)

@@ -6,7 +6,8 @@ import importlib
 import pkgutil
 from functools import cache
 
-from transformer_lab.lessons.graders.base import Case, Grader, Suspect, Unfit
+from transformer_lab.arguments import shown
+from transformer_lab.lessons.graders.base import Case, Grader, Suspect, Unfit, Variant
 
 
 @cache
@@ -33,8 +34,46 @@ def exercises_of(lesson: str) -> tuple[str, ...]:
     return tuple(name for number, _, name in names if number == lesson)
 
 
-def find(lesson: str, name: str) -> Grader:
+def variant_number(variant: object, *lessons: str) -> int:
+    """The number of a variant, checked; 0, as None, is the exercises as they are in the lessons.
+
+    Args:
+        variant: a whole number, 0 or more, or None.
+        lessons: the lessons' numbers.
+
+    Raises:
+        ValueError: it is something else, or it is above 0 and a lesson has no variants.
+    """
+    if variant is None:
+        return 0
+    if type(variant) is not int or variant < 0:
+        raise ValueError(
+            f"variant must be a whole number, 0 or more, got {shown(variant)}; "
+            "0 is the exercises as they are in the lesson"
+        )
+    known = {} if not variant else {full.partition("/")[0]: 0 for full in variable_exercises()}
+    for lesson in lessons if variant else ():
+        if lesson not in known:
+            raise ValueError(
+                f"lesson {lesson} has no variants; lessons with variants: {', '.join(known)}. "
+                "Use it without a variant."
+            )
+    return variant
+
+
+def variable_exercises() -> tuple[str, ...]:
+    """The exercises that have variants, as "lesson/name"."""
+    return tuple(name for name, grader in _graders().items() if grader.variant)
+
+
+@cache
+def find(lesson: str, name: str, variant: int = 0) -> Grader:
     """The grader of an exercise; of one that has moved to another lesson since, under its old number too.
+
+    Args:
+        lesson: the lesson's number.
+        name: the exercise's name in it.
+        variant: the number of a variant; see `Grader.varied`.
 
     Raises:
         ValueError: the lesson has no exercise of that name; the message lists those it has.
@@ -43,7 +82,7 @@ def find(lesson: str, name: str) -> Grader:
     if grader is None:
         listed = ", ".join(map(repr, exercises_of(lesson))) or "none"
         raise ValueError(f"lesson {lesson} has no exercise {name!r}; it has: {listed}")
-    return grader
+    return grader.varied(variant)
 
 
 def _moved(name: str) -> Grader | None:
@@ -52,4 +91,15 @@ def _moved(name: str) -> Grader | None:
     return graders[0] if len(graders) == 1 else None
 
 
-__all__ = ["Case", "Grader", "Suspect", "Unfit", "exercise_names", "exercises_of", "find"]
+__all__ = [
+    "Case",
+    "Grader",
+    "Suspect",
+    "Unfit",
+    "Variant",
+    "exercise_names",
+    "exercises_of",
+    "find",
+    "variable_exercises",
+    "variant_number",
+]

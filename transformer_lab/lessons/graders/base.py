@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+import linecache
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Any
@@ -115,6 +116,15 @@ def rewritten(source: str, body: str) -> str:
     return "\n".join([*head, *(f"    {line}" for line in [*lines, last])])
 
 
+def remade(
+    function: Callable[..., Any], source: str, names: Mapping[str, Any], file: str = "<string>"
+) -> Callable[..., Any]:
+    """A function or class with another source, which may use `names` and those of its own module."""
+    names = vars(sys.modules[function.__module__]) | dict(names)
+    exec(compile(source, file, "exec"), names)
+    return names[function.__name__]
+
+
 @dataclass
 class Suspect:
     """A wrong answer that can be run: if the learner's numbers equal its numbers, the sentence is shown.
@@ -147,10 +157,7 @@ class Suspect:
             source = rewritten(source, self.mistakes[0].body)
         else:
             source = edited(source, [edit for mistake in self.mistakes for edit in mistake.edits])
-        names = vars(sys.modules[right.__module__]) | self.grader.cases.__globals__
-        names |= {"right": right}
-        exec(source, names)
-        return names[right.__name__]
+        return remade(right, source, self.grader.cases.__globals__ | {"right": right})
 
 
 @dataclass(frozen=True)
@@ -171,6 +178,10 @@ class Grader:
         noun: what returns that tensor, in words.
         retired: whether no lesson asks for it any more; answers in older copies are still checked.
         seconds: time limit for all cases together; an answer that is trained needs more.
+        variant: a change of the task, written as a mistake is: how the right answer changes, and what
+            the learner is asked. Further paragraphs are mistakes of the changed exercise. DRAWN is
+            replaced by one of `values`.
+        values: those that `varied` chooses from.
     """
 
     reference: Callable[..., Any]
@@ -182,6 +193,8 @@ class Grader:
     noun: str = "function"
     retired: bool = False
     seconds: float = 10.0
+    variant: str = field(default="", repr=False)
+    values: tuple[float, ...] = ()
 
     @property
     def name(self) -> str:
@@ -190,20 +203,96 @@ class Grader:
         return f"{lesson}/{self.reference.__name__}"
 
     @cached_property
+    def named(self) -> Sequence[Mistake]:
+        """The mistakes that are recognised, in their order."""
+        return mistakes_in(self.mistakes)
+
+    @cached_property
     def suspects(self) -> tuple[Suspect, ...]:
         """Every mistake alone, then every two of different steps."""
         return tuple(self._suspects())
 
     def _suspects(self) -> Iterator[Suspect]:
-        mistakes = mistakes_in(self.mistakes)
-        yield from (Suspect(self, (mistake,)) for mistake in mistakes)
-        for pair in combinations((m for m in mistakes if m.step and not m.body), 2):
+        yield from (Suspect(self, (mistake,)) for mistake in self.named)
+        for pair in combinations((m for m in self.named if m.step and not m.body), 2):
             if pair[0].step != pair[1].step:
                 yield Suspect(self, pair)
 
     def run(self, written: Callable[..., Any], *arguments: Any) -> Any:
         """Run a function or class on the arguments of a case and return its result."""
         return written(*arguments) if self.use is None else self.use(written, *arguments)
+
+    def changed(self, value: float) -> list[Mistake]:
+        """The change of the task with a value, and the mistakes of the changed exercise."""
+        return mistakes_in(self.variant.replace("DRAWN", str(value)))
+
+    def varied(self, number: int) -> Grader:
+        """The grader of a variant of the exercise; this one for 0, and if it has no variants. Numbers
+        that follow each other have different values, and come back to the first after the last."""
+        if not (number and self.variant):
+            return self
+        value = self.values[number % len(self.values)]
+        source = edited(inspect.getsource(self.reference), self.changed(value)[0].edits)
+        file = f"<{self.name}, variant {number}>"
+        # Where `inspect` finds the source of what was not read from a file.
+        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+        same = {field.name: getattr(self, field.name) for field in fields(self)}
+        same["reference"] = remade(self.reference, source, {}, file)
+        return Variant(**same, book=self, number=number, value=value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant(Grader):
+    """The grader of an exercise with a change of its task.
+
+    Args:
+        book: the grader of the exercise as it is in the lesson.
+        number: the variant's.
+        value: what is DRAWN in it.
+    """
+
+    book: Grader
+    number: int
+    value: float
+
+    @property
+    def change(self) -> str:
+        """What is different, for the learner."""
+        return self.changed(self.value)[0].sentence
+
+    @cached_property
+    def named(self) -> Sequence[Mistake]:
+        """First the answers without the change, and with that of another variant; then the mistakes
+        of this one, and those of the exercise that still fit."""
+        change, *own = self.changed(self.value)
+        others = [self.changed(value)[0] for value in self.values if value != self.value]
+        source = inspect.getsource(self.reference)
+
+        def instead(pieces: list[str], sentence: str) -> Mistake:
+            edits = zip((new for _, new in change.edits), pieces, strict=True)
+            return Mistake("", tuple(edits), "", f"{sentence} {change.sentence}")
+
+        plain = [old for old, _ in change.edits]
+        return [
+            instead(plain, "This is the exercise without its change. It reads:"),
+            *(
+                instead(
+                    [new for _, new in other.edits],
+                    "This answers another variant of the exercise. Yours reads:",
+                )
+                for other in others
+            ),
+            *own,
+            *(mistake for mistake in self.book.named if _fits_in(mistake, source)),
+        ]
+
+
+def _fits_in(mistake: Mistake, source: str) -> bool:
+    try:
+        edited(source, mistake.edits)
+    except ValueError:
+        return False
+    return True
 
 
 def random(seed: int, *shape: int) -> Tensor:

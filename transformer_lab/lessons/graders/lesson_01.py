@@ -97,6 +97,32 @@ ATTENTION = Grader(
   You also hid the later words. This function lets every query attend to every key; the mask is
   the next exercise.
 """,
+    values=(2.5, 3, 3.5),
+    variant="""
+- scores = scores / math.sqrt(query.shape[-1])
++ scores = scores / math.sqrt(query.shape[-1])
++ scores = DRAWN * torch.tanh(scores / DRAWN)
+  Cap the scores softly, so that none is beyond ±DRAWN, as Gemma 2 does: after the scores are divided by
+  √d, replace each score s by DRAWN · tanh(s / DRAWN). The softmax comes after that.
+
+- scores = DRAWN * torch.tanh(scores / DRAWN)
++ scores = scores.clamp(-DRAWN, DRAWN)
+  You cut the scores off at ±DRAWN. The cap is soft: DRAWN · tanh(s / DRAWN) also moves scores below it.
+
+- scores = scores / math.sqrt(query.shape[-1])
+- scores = DRAWN * torch.tanh(scores / DRAWN)
++ scores = DRAWN * torch.tanh(scores / DRAWN)
++ scores = scores / math.sqrt(query.shape[-1])
+  You capped the scores before you scaled them. Divide by √d first.
+
+- DRAWN * torch
++ torch
+  You did not multiply by the cap: tanh alone keeps every score below 1.
+
+- tanh(scores / DRAWN)
++ tanh(scores)
+  You did not divide by the cap inside tanh, so scores far below it are changed too.
+""",
 )
 
 
@@ -107,7 +133,7 @@ def _weights(scores: Tensor) -> Tensor:
 CAUSAL = Grader(
     reference=solutions.causal,
     cases=lambda: [
-        Case("scores of five words", (random(20, 5, 5),)),
+        Case("scores of nine words", (random(20, 9, 9),)),
         Case("scores of three words", (2 * random(21, 3, 3),)),
         Case("scores of a batch, [2, 3, 4, 4]", (random(22, 2, 3, 4, 4),)),
     ],
@@ -157,5 +183,29 @@ CAUSAL = Grader(
 = scores
   Nothing is hidden: the scores are unchanged. (`masked_fill` returns a new tensor; did you return
   the old one?)
+""",
+    values=(2, 4, 6),
+    variant="""
+- pairs.triu(1)
++ pairs.triu(1) | pairs.tril(-DRAWN - 1)
+  Hide what is long past too (a sliding window): a word may attend to itself and to the DRAWN words
+  right before it, and to nothing else.
+
+- pairs.triu(1) | pairs
++ pairs
+  You hid the far past, but not the future: each word attends to all words after it.
+
+- pairs.tril(-DRAWN - 1)
++ pairs.tril(-DRAWN)
+  Your window is one word too narrow: DRAWN words *before* the word itself stay visible.
+
+- pairs.tril(-DRAWN - 1)
++ pairs.tril(-DRAWN - 2)
+  Your window is one word too wide: it has DRAWN words besides the word itself.
+
+- pairs.tril(-DRAWN - 1)
++ pairs.tril(-1).triu(-DRAWN)
+  Your window is inverted: you hid the words right before the word, and kept those that are farther
+  away.
 """,
 )

@@ -79,6 +79,29 @@ SINUSOIDS = Grader(
 + return table.T
   Rows and columns are swapped: a row is a position.
 """,
+    values=(100, 500, 2000),
+    variant="""
+- 10000
++ DRAWN
+- even / d_model
++ even / (d_model - 2)
+  Let the hands cover another range. The first one still turns by one radian a position, but the last
+  one by exactly 1/DRAWN radian; from each hand to the next, the speed falls by the same factor.
+  (`d_model` is 4 or more.)
+
+- even / (d_model - 2)
++ even / d_model
+  Your last hand is too fast: 2i/d never reaches 1. Which exponent is 0 for the first pair and 1 for
+  the last one?
+
+- DRAWN
++ 10000
+  The last hand turns by 1/10000 radian a position. It should be 1/DRAWN.
+
+- position / DRAWN ** (even / (d_model - 2))
++ position * (1 - (1 - 1 / DRAWN) * even / (d_model - 2))
+  Your speeds fall by equal *steps*. They should fall by equal factors, as powers do.
+""",
 )
 
 

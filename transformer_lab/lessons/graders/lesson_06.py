@@ -8,6 +8,7 @@ from transformer_lab.lessons.graders.base import Case, Grader
 from transformer_lab.lessons.solutions import lesson_06 as solutions
 
 A, B, C, D, E = range(10, 15)  # ids of bytes
+LAST = 18
 FIRST = 20
 
 
@@ -21,7 +22,11 @@ def _learn_cases() -> list[Case]:
     tied = [([C, D], 3), ([A, B], 3), ([E, D], 3), ([B, C], 3)]
     runs = [([A, A, A, B], 3), ([A, A, A, A, A], 2)]
     short = [([A, B], 2), ([C], 9)]
+    letters = list(range(A, LAST + 1))
+    long = [(letters[:n], n) for n in range(2, 10)]
+    long += [([LAST, A], 3), ([LAST, B], 2), ([LAST, C], 1)]
     return [
+        Case("words that begin alike, nine merges", (long, 9, FIRST)),
         Case("five words, three merges", (plain, 3, FIRST)),
         Case("pairs that come in both orders", (orders, 1, FIRST)),
         Case("words that occur 1, 5, 1, 2 and 1 times", (several, 1, FIRST)),
@@ -127,6 +132,33 @@ LEARN = Grader(
 
 = torch.arange(first, first + n_merges)
   These are the ids of the new tokens. Return the pairs that were merged into them.
+""",
+    values=(4, 6, 8),
+    variant="""
+- words = [(list(ids), count) for ids, count in words]
++ words = [(list(ids), count) for ids, count in words]
++ length = {}
+- for pair in pairwise(ids):
+-     counts[pair] += count
++ for pair in pairwise(ids):
++     if sum(length.get(i, 1) for i in pair) <= DRAWN:
++         counts[pair] += count
+- merges.append(best)
++ merges.append(best)
++ length[new] = sum(length.get(i, 1) for i in best)
+  Let no token become long: each one may stand for at most DRAWN of the ids in `words` as they were
+  passed. Never make a merge that would break this; in each round, take the most frequent of the
+  other pairs.
+
+- <= DRAWN
++ < DRAWN
+  Your longest token is one id too short: DRAWN ids are allowed.
+
+- if not counts:
++ if len(merges) and length[new - 1] == DRAWN:
++     break
++ if not counts:
+  You stopped when a token had reached the longest length. Other pairs may still be merged.
 """,
 )
 

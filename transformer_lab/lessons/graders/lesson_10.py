@@ -80,8 +80,8 @@ LOSS = Grader(
 MASK = Grader(
     reference=solutions.causal_mask,
     cases=lambda: [
-        Case("5 queries and 5 keys", (5, 5)),
-        Case("the last 2 tokens of 6", (2, 6)),
+        Case("8 queries and 8 keys", (8, 8)),
+        Case("the last 8 tokens of 12", (8, 12)),
         Case("the newest token alone, with 4 keys", (1, 4)),
         Case("a single token", (1, 1)),
     ],
@@ -111,8 +111,31 @@ MASK = Grader(
 = torch.ones(n_query, n_key, dtype=torch.bool)
   Nothing is hidden.
 
-= torch.ones(n_key, n_key, dtype=torch.bool).tril()
+= right(n_key, n_key)
   You returned as many rows as keys. Return only the rows of the queries: the last ones.
+""",
+    values=(2, 4, 6),
+    variant="""
+- key <= query
++ (key <= query) | (key < DRAWN)
+  Let the text begin with a prefix, such as a question that is known from the start: every query may
+  also attend to each of the first DRAWN tokens of the text, even if it comes before them.
+
+- key < DRAWN
++ key <= DRAWN
+  Your prefix has one token too many: its positions are 0 to DRAWN − 1.
+
+- (key <= query) | (key < DRAWN)
++ (key <= query) & (key < DRAWN)
+  You left *only* the prefix. The tokens after it stay visible as in a causal mask.
+
+- (key <= query) | (key < DRAWN)
++ ~((key <= query) | (key < DRAWN))
+  The mask is inverted: True should mean *may attend*.
+
+- (key < DRAWN)
++ (key >= n_key - DRAWN)
+  You showed the *last* DRAWN tokens to every query. The prefix is at the beginning of the text.
 """,
 )
 

@@ -15,12 +15,12 @@ from transformer_lab.lessons.solutions import lesson_11 as solutions
 
 
 def _top_p_cases() -> list[Case]:
-    sure = torch.tensor([2.0, 0.1, -1.0, 0.7, -2.0, 3.0])
+    sure = torch.tensor([2.0, 0.1, -1.0, 0.7, -2.0, 3.5, -1.5, -0.5, -2.5, -3.0])
     return [
-        Case("six tokens and p = 0.8", (sure, 0.8)),
+        Case("ten tokens and p = 0.8", (sure, 0.8)),
         Case("one token above p", (torch.tensor([0.0, 6.0, 1.0, -1.0]), 0.5)),
-        Case("a batch, [2, 3, 8], and p = 0.9", (2 * random(7, 2, 3, 8), 0.9)),
-        Case("p = 1, which keeps every token", (2 * random(8, 5), 1.0)),
+        Case("a batch, [2, 3, 12], and p = 0.9", (random(7, 2, 3, 12), 0.9)),
+        Case("p = 1, which keeps every token", (2 * random(8, 9), 1.0)),
     ]
 
 
@@ -57,6 +57,23 @@ TOP_P = Grader(
 + torch.softmax(nucleus, dim=-1)
   You took a softmax of probabilities, so tokens with 0 get e⁰ = 1 and come back. Divide by the
   sum instead.
+""",
+    values=(3, 4, 7),
+    variant="""
+- before = ordered.cumsum(dim=-1) - ordered
++ before = ordered.cumsum(dim=-1) - ordered
++ before[..., :DRAWN] = 0
+  Always leave a choice: keep the DRAWN likeliest tokens even if fewer of them reach `p`. Where more are
+  needed to reach `p`, keep as many as `p` asks for.
+
+- before < p
++ before <= 0
+  You keep exactly DRAWN tokens everywhere. That is the least: keep more where their sum is below `p`.
+
+- before[..., :DRAWN] = 0
++ before = before.roll(DRAWN, -1)
++ before[..., :DRAWN] = 0
+  You keep DRAWN tokens *in addition* to those that reach `p`. They are part of them.
 """,
 )
 

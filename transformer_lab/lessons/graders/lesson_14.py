@@ -126,6 +126,31 @@ ROUGE_1 = Grader(
   If no word is in common, precision and recall are both 0, and 2·P·R / (P + R) is 0 / 0. Return 0
   in that case.
 """,
+    values=(2, 3, 0.25),
+    variant="""
+- 2 * overlap / (len(summary) + len(reference))
++ (1 + DRAWN**2) * overlap / (len(summary) + DRAWN**2 * len(reference))
+  Weigh recall against precision: instead of F₁, return F_β = (1 + β²) · P · R / (β² · P + R) with
+  β = DRAWN. Simplify it, as the text above does for F₁, so that it also works without any overlap.
+
+- (len(summary) + DRAWN**2 * len(reference))
++ (DRAWN**2 * len(summary) + len(reference))
+  The weight β² is at the wrong length. Insert P and R into the formula: which length gets β²?
+
+- (1 + DRAWN**2) * overlap / (len(summary) + DRAWN**2 * len(reference))
++ (1 + DRAWN) * overlap / (len(summary) + DRAWN * len(reference))
+  You used β where the formula has β².
+
+- (1 + DRAWN**2)
++ 2
+  Your result for two equal texts is not 1: the factor 2 of F₁ is 1 + β² here.
+
+- return (1 + DRAWN**2) * overlap / (len(summary) + DRAWN**2 * len(reference))
++ precision, recall = overlap / len(summary), overlap / len(reference)
++ return (1 + DRAWN**2) * precision * recall / (DRAWN**2 * precision + recall)
+  If no word is in common, precision and recall are both 0, and the formula is 0 / 0. Return 0 in
+  that case.
+""",
 )
 
 

@@ -203,6 +203,32 @@ BLEU = Grader(
   You took the average of the four precisions; BLEU takes their geometric mean. And: You do not
   penalise translations that are too short. Multiply by the brevity penalty.
 """,
+    values=(0.5, 1, 2),
+    variant="""
+- if hits == 0:
++ if n > 1:
++     hits, total = hits + DRAWN, total + DRAWN
++ if hits == 0:
+  Smooth the counts, as is done for short texts: for n = 2, 3 and 4, add DRAWN to the hits and DRAWN to the
+  runs of all sentences together before you divide. Leave single words as they are. So BLEU is 0
+  only if no word is right.
+
+- if n > 1:
++ if n > 0:
+  You smoothed single words too. Leave n = 1 as it is.
+
+- hits + DRAWN, total + DRAWN
++ hits + DRAWN, total
+  You added DRAWN to the hits only, so that a right translation is above 100. Add it to the runs as well.
+
+- hits += sum((found & runs(wanted, n)).values())
+- total += sum(found.values())
++ hits += sum((found & runs(wanted, n)).values()) + DRAWN * (n > 1)
++ total += sum(found.values()) + DRAWN * (n > 1)
+- hits, total = hits + DRAWN, total + DRAWN
++ pass
+  You added DRAWN for each sentence. Add it once, after the sentences are counted.
+""",
 )
 
 

@@ -21,7 +21,12 @@ def _causal_pattern(seed: int, n_heads: int, n: int) -> Tensor:
 def _score_cases() -> list[Case]:
     once = torch.tensor([7, 3, 9, 4, 7, 3, 9, 1])
     often = torch.tensor([2, 5, 2, 6, 8, 2, 5])
+    far = torch.tensor([3, 1, 3, 2, 3, 5, 1, 4, 6, 2, 7, 8, 5, 9, 3, 8, 4, 2, 0])
     return [
+        Case(
+            "two heads on a text whose tokens come again sooner or later",
+            (_causal_pattern(3, 2, 19), far),
+        ),
         Case("three heads on a text in which a part comes again", (_causal_pattern(1, 3, 8), once)),
         Case("two heads on a text with one token three times", (_causal_pattern(2, 2, 7), often)),
     ]
@@ -79,6 +84,26 @@ SCORE = Grader(
 
 = pattern.diagonal(-1, -2, -1).mean(dim=-1)
   This is attention on the token just before the query, whatever it is.
+""",
+    values=(4, 6, 8),
+    variant="""
+- same.tril(-1)
++ same.tril(-1).triu(-DRAWN)
+  Count only what is near: an earlier occurrence counts if it is at most DRAWN positions before the
+  query. A query without such an occurrence is left out.
+
+- triu(-DRAWN)
++ triu(-DRAWN - 1)
+  You reach one position too far back. Measure the distance from the query to the earlier
+  occurrence, not to the token after it.
+
+- after.any(dim=-1)
++ same.tril(-1).any(dim=-1)
+  Your mean includes queries whose token occurred only farther away. Leave them out.
+
+- same.tril(-1).triu(-DRAWN)
++ same.tril(-DRAWN)
+  You counted what is *far*: occurrences at least DRAWN positions back. Count those at most DRAWN back.
 """,
 )
 

@@ -77,6 +77,25 @@ FLOPS = Grader(
 + head = 0
   The head is missing: a product with vocab_size · d_model weights.
 """,
+    values=(2, 5, 7),
+    variant="""
+- 2 * 12
++ 2 * (4 + 3 * DRAWN)
+  Let the feed-forward layer be a gated one (SwiGLU) of width DRAWN · d: it has three matrices, W_gate
+  and W_up into this width and W_down out of it. Attention is as before.
+
+- 3 * DRAWN
++ 2 * DRAWN
+  Your feed-forward layer has two matrices. A gated one has three: W_gate, W_up and W_down.
+
+- (4 + 3 * DRAWN)
++ 3 * DRAWN
+  The four matrices of attention are missing in the blocks.
+
+- (4 + 3 * DRAWN)
++ (4 + 3 * 4)
+  Your feed-forward layer is 4 · d wide. Here it is DRAWN · d.
+""",
 )
 
 

@@ -15,19 +15,19 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from transformer_lab.files.resources import resource
 from transformer_lab.lessons.copying import is_solution
-from transformer_lab.lessons.graders import exercises_of
+from transformer_lab.lessons.graders import Variant, exercises_of, find, variant_number
 from transformer_lab.lessons.listing import lesson_paths, number_of
 
 from ...files.paths import FileError
 
 STUB = "raise NotImplementedError"
+UNCHANGED = "The cells below use the exercise without this change, so the lesson's results stay as they are."
 # `python -m nbgrader`, without the second that the grammar of web addresses takes, the garbage that is
 # not there (see `steps`), and a second Python that tells a new gradebook its version.
 NBGRADER = """import gc, sys
@@ -64,12 +64,14 @@ atexit.register(shutil.rmtree, os.environ["TRANSFORMER_LAB_RUNS"], ignore_errors
 '''
 
 
-def make_assignment(lessons: Sequence[str], out: str | Path) -> Path:
+def make_assignment(lessons: Sequence[str], out: str | Path, variant: int = 0) -> Path:
     """Write an nbgrader course folder: `source/` for the teacher, `release/` for the students.
 
     Args:
         lessons: numbers such as "01"; each becomes one assignment, named as its notebook.
         out: the course folder; made if it is not there. Its other assignments are left alone.
+        variant: 0 for the exercises as they are in the lessons; another number changes the task of
+            each exercise that has variants.
 
     Returns:
         The course folder.
@@ -77,6 +79,7 @@ def make_assignment(lessons: Sequence[str], out: str | Path) -> Path:
     Raises:
         FileError: for a lesson that does not exist or has no exercises, an assignment that is
             there already, nbgrader missing, or a release that would hold a solution.
+        ValueError: for a variant that is not a whole number ≥ 0, or of a lesson that has none.
     """
     if find_spec("nbgrader") is None:
         raise FileError('nbgrader is not installed: pip install -e ".[course]"')
@@ -85,6 +88,7 @@ def make_assignment(lessons: Sequence[str], out: str | Path) -> Path:
             "name at least one lesson, for example: transformer-lab assignment 01 --out course"
         )
     out, paths = Path(out), [_notebook(number) for number in lessons]
+    variant_number(variant, *map(number_of, paths))
     for path in paths:
         for part in ("source", "release"):
             if (out / part / path.stem).exists():
@@ -98,12 +102,12 @@ def make_assignment(lessons: Sequence[str], out: str | Path) -> Path:
     for path in paths:
         folder = out / "source" / path.stem
         folder.mkdir(parents=True)
-        _write(source_of(path), folder / path.name)
+        _write(source_of(path, variant), folder / path.name)
         for image in _images(path):
             (folder / image).parent.mkdir(exist_ok=True)
             shutil.copy(path.parent / image, folder / image)
         call_nbgrader(out, "generate_assignment", path.stem, "--force")
-        problems = list(leaks(out / "release" / path.stem / path.name, number_of(path)))
+        problems = list(leaks(out / "release" / path.stem / path.name, number_of(path), variant))
         if problems:
             shutil.rmtree(out / "release" / path.stem)
             raise FileError(
@@ -112,14 +116,14 @@ def make_assignment(lessons: Sequence[str], out: str | Path) -> Path:
     return out
 
 
-def source_of(path: Path) -> Any:
+def source_of(path: Path, variant: int = 0) -> Any:
     """A lesson as nbgrader's source notebook: solutions between markers, hidden tests, locked
-    parameters, and no solution in the text."""
+    parameters, and no solution in the text. The change of a variant is above the answer and in its docstring."""
     import nbformat
+    from nbformat.v4 import new_markdown_cell
 
     notebook = nbformat.read(path, as_version=4)
     number, points = number_of(path), _points(notebook)
-    solutions = import_module(f"transformer_lab.lessons.solutions.lesson_{number}")
     cells = []
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and is_solution(cell.source):
@@ -127,27 +131,35 @@ def source_of(path: Path) -> Any:
         cells.append(cell)
         name = _exercise_in(cell)
         if name is not None:
-            cell.source = _with_solution(cell.source, getattr(solutions, name))
+            grader = find(number, name, variant)
+            if isinstance(grader, Variant):
+                text = f"**Changed for this assignment (variant {variant}).** {grader.change}\n\n{UNCHANGED}"
+                cells.insert(-1, new_markdown_cell(text, id=f"{cell.id}-variant"))
+                cell.source = _with_change(cell.source, grader.change)
+            cell.source = _with_solution(cell.source, grader.reference)
             _mark(cell, f"exercise-{name}", solution=True)
         elif "parameters" in cell.metadata.get("tags", []) or "= presets(" in cell.source:
+            if variant:
+                call = rf"\1, variant={variant})"
+                cell.source = re.sub(r"(= presets\([^()]*)\)", call, cell.source)
             _mark(cell, cell.id, locked=True)
         elif cell.cell_type == "code" and (checked := re.match(r"check\((\w+)\)", cell.source)):
-            cells.append(_test(number, checked[1], points[checked[1]]))
+            cells.append(_test(number, checked[1], points[checked[1]], variant))
     notebook.cells = cells
     notebook.metadata.pop("widgets", None)
     return notebook
 
 
-def leaks(path: Path, number: str) -> Iterator[str]:
+def leaks(path: Path, number: str, variant: int = 0) -> Iterator[str]:
     """What a student's notebook holds and should not, in words."""
     text = path.read_text("utf-8")
     notebook = json.loads(text)
     code = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
     words = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "markdown"]
-    solutions = import_module(f"transformer_lab.lessons.solutions.lesson_{number}")
     stubs = _stubs(number)
     for name in exercises_of(number):
-        parts = _parts(getattr(solutions, name), stubs[name])
+        right = {find(number, name, v).reference for v in (0, variant)}
+        parts = [part for solution in right for part in _parts(solution, stubs[name])]
         bodies = [_flat(_body(part)) for part in parts]
         if any(body in _flat(cell) for body in bodies for cell in [*code, *words]):
             yield f"it contains the solution of {name}"
@@ -249,15 +261,29 @@ def _with_solution(stub: str, solution: Callable) -> str:
     return stub
 
 
-def _test(number: str, name: str, points: int) -> Any:
+def _with_change(stub: str, change: str) -> str:
+    """The stub with a variant's change at the end of its docstring, if it has one."""
+
+    def longer(docstring: re.Match[str]) -> str:
+        indent = docstring[1]
+        wrapped = textwrap.fill(change, 96 - len(indent))
+        return textwrap.indent(
+            f'"""{docstring[2]}\n\n{wrapped}\n"""', indent, lambda line: line.strip() != ""
+        )
+
+    return re.sub(r'^([ \t]+)"""(.+)"""$', longer, stub, count=1, flags=re.MULTILINE)
+
+
+def _test(number: str, name: str, points: int, variant: int) -> Any:
     from nbformat.v4 import new_code_cell
 
+    option = f", variant={variant}" if variant else ""
     cell = new_code_cell(
         f"# {points} {'point' if points == 1 else 'points'}: your teacher's check of "
         f"`{name}` runs here.\n"
         "### BEGIN HIDDEN TESTS\n"
         "from transformer_lab.lessons.grading import grade\n\n"
-        f'grade("{number}/{name}", {name})\n'
+        f'grade("{number}/{name}", {name}{option})\n'
         "### END HIDDEN TESTS",
         id=f"{name.replace('_', '-')}-graded",
     )

@@ -210,6 +210,7 @@ class _Job:
             self._write(made[part], target, kind)
         met = ", ".join(map(str, made["notes"]))
         notes = [f"a cell reached the limit of {met}"] if met else []
+        notes += map(str, read.get("notes", ()))
         names = {path.name for path in self.sources()}
         if more := sorted({p.name for p in handed_in.glob("*.ipynb")} - names):
             notes += [f"not graded, because of their names: {', '.join(map(repr, more))}"]

@@ -197,7 +197,32 @@ def prepare(course: Path, assignment: str) -> dict[str, Any]:
     finally:
         AutogradeApp.clear_instance()
     executed = texts(course / "autograded", assignment, "ipynb")
-    return {"notebooks": executed, "predictions": predictions(course, assignment)}
+    return {
+        "notebooks": executed,
+        "predictions": predictions(course, assignment),
+        "notes": other_variant(course, assignment),
+    }
+
+
+def other_variant(course: Path, assignment: str) -> list[str]:
+    """A sentence for each notebook that was made for another variant than the one it is graded as."""
+    import nbformat
+
+    notes = []
+    for path in sorted((course / "submitted" / STUDENT / assignment).glob("*.ipynb")):
+        graded = course / "autograded" / STUDENT / assignment / path.name
+        if graded.is_file():  # where the cell is the teacher's
+            numbers = [variant_in(nbformat.read(p, as_version=4)) for p in (path, graded)]
+            if numbers[0] != numbers[1]:
+                notes.append(f"made for {numbers[0]}, but graded as {numbers[1]}")
+    return notes
+
+
+def variant_in(notebook: Any) -> str:
+    """Which variant of its exercises a notebook asks for, in words."""
+    sources = [cell.source for cell in notebook.cells if "= presets(" in cell.source]
+    found = re.search(r"= presets\([^()]*\bvariant=(\d{1,9})", sources[0] if sources else "")
+    return f"variant {int(found[1])}" if found else "the exercises without variants"
 
 
 def predictions(course: Path, assignment: str) -> dict[str, str]:
