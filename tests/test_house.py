@@ -207,7 +207,74 @@ def test_every_view_has_the_same_files():
     assert len(folders) > 12
     anatomy = ("__init__.py", "messages.json", "scene.py", "view.css", "view.js", "view.py")
     lacking = {f"{f.name}/{name}" for f in folders for name in anatomy if not (f / name).exists()}
-    assert lacking == {"heads/messages.json"}  # its sentences are those of every view of a map
+    assert lacking == set()
+
+
+SCRIPT = re.compile(  # a comment, a pattern, a string, the start of a template, and braces
+    r"//[^\n]*|/\*.*?\*/|(?:(?<=[(,=:?!&|])|(?<=return)) ?/(?![/*])(?:\[(?:[^]\\\n]|\\.)*\]|[^/\\\n]|\\.)+/"
+    r"|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|[`{}]",
+    re.DOTALL,
+)
+CHUNK = re.compile(r"((?:[^`\\$]|\\.|\$(?!\{))*)(`|\$\{)", re.DOTALL)  # of a template
+WORDS = re.compile(r"[A-Za-z]{2,}[^A-Za-z]* (\{\} ?)?[A-Za-z]+|^\W?[A-Z][a-z]{2,}$")
+NO_WORDS = re.compile(  # styles, selectors, keys, Python, and names in files of numbers
+    r"system-ui|monospace|color-mix|gradient|translate|prefers-|^\W?[.:\[]|aria-checked|input:not|hover: none|pointerup|use strict"
+    r"|DOCTYPE|__tl|^tl-|^(middle|top|bottom) |^(Escape|Enter|Arrow|Home|End|Delete|Map|True|False)$"
+    r"|\b(tl|view|trace|model|grids|before)\.|^(layer|_outcome) |import |, (sites|d_model)=|# "
+    r"|^(held out|Tap| to lock|step of \{\}|loss, nats a token|share of z|\{\}, layer \{\}, head \{\}|vector \{\}.*)$"
+)
+BEFORE_THE_PROGRAM = {
+    "messages.js",
+    "page.js",
+    "whole.js",
+}  # of a page whose program may be cut off
+
+
+def strings(source: str) -> Iterator[tuple[int, str]]:
+    """Where a script has a string, and the string, with {} for what a template puts in."""
+    at, templates = 0, []  # of each open template: its start, its text, open braces in its value
+    while found := SCRIPT.search(source, at):
+        at, token = found.end(), found[0]
+        if token == "`":
+            templates.append([found.start(), "", 0])
+        elif token[0] in "'\"":
+            yield found.start(), token[1:-1]
+        elif token in "{}" and templates:
+            templates[-1][2] += 1 if token == "{" else -1
+        if token == "`" or (templates and templates[-1][2] < 0):
+            chunk = CHUNK.match(source, at)
+            assert chunk, source[at : at + 40]
+            at = chunk.end()
+            templates[-1][1:] = templates[-1][1] + chunk[1], 0
+            if chunk[2] == "`":
+                yield templates[-1][0], templates.pop()[1]
+            else:
+                templates[-1][1] += "{}"
+
+
+def said(source: str) -> Iterator[str]:
+    """Strings of a script that are words for a reader; not what an error says."""
+    for start, text in strings(source):
+        error = re.search(r"Error\(\s*$", source[max(0, start - 40) : start])
+        if WORDS.search(text) and not NO_WORDS.search(text) and not error:
+            yield text
+
+
+def test_what_a_view_says_is_in_its_catalogue():
+    scripts = [p for p in PACKAGE.glob("views/*/*.js") if p.name not in BEFORE_THE_PROGRAM]
+    scripts = [p for p in scripts if p.parent.name != "engine"]  # its errors are Python's
+    assert len(scripts) > 100
+    outside = {f"{short(p)}: {text}" for p in scripts for text in said(p.read_text("utf-8"))}
+    assert outside == set()
+
+
+def test_words_outside_a_catalogue_are_found():
+    source = """
+    say(`Fetching layer ${layer} …`); // "a comment of words"
+    button("Remove all", "reset", press); throw new RangeError("errors may say this");
+    context.font = "italic 12px system-ui"; /"[a b]"/.test(x); element("p.tl-hint", sayFlow("key"));
+    """
+    assert list(said(source)) == ["Fetching layer {} …", "Remove all"]
 
 
 def test_views_are_composed():

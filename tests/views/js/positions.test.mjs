@@ -7,10 +7,20 @@ import { linearShade } from "../../../transformer_lab/views/shared/number_map.js
 import { roundStep } from "../../../transformer_lab/views/shared/ticks.js";
 import { namedCurves, nearestIndex, spread } from "../../../transformer_lab/views/shared/plot.js";
 import { relativeBucket } from "../../../transformer_lab/views/positions/math.js";
-import { byDistance, changeOf, encodingOf, positionValues, sayPositions, schemeFacts } from "../../../transformer_lab/views/positions/scheme.js";
+import {
+  byDistance,
+  changeOf,
+  encodingOf,
+  positionValues,
+  schemeFacts,
+} from "../../../transformer_lab/views/positions/scheme.js";
+import { sayPositions } from "../../../transformer_lab/views/positions/schemes.js";
 
 const near = (a, b, within, what) => {
-  assert.ok(Math.abs(a - b) <= within || (Number.isNaN(a) && b === null), `${what}: ${a} is not ${b}`);
+  assert.ok(
+    Math.abs(a - b) <= within || (Number.isNaN(a) && b === null),
+    `${what}: ${a} is not ${b}`,
+  );
 };
 
 // Written by tests/views/positions/test_view.py, from the view and from transformer_lab/positions.py.
@@ -19,14 +29,20 @@ if (process.env.TL_POSITIONS) {
 
   test("buckets are T5's on every distance", () => {
     for (const { causal, count, most, found } of buckets) {
-      found.forEach((bucket, i) => assert.equal(relativeBucket(i - 600, causal, count, most), bucket));
+      found.forEach((bucket, i) =>
+        assert.equal(relativeBucket(i - 600, causal, count, most), bucket),
+      );
     }
   });
 
   test("encodings, distances, weights and sentences are Python's", () => {
     assert.ok(cases.length > 20);
     for (const { state, encoding, x, y, before, after, sentence } of cases) {
-      const now = { ...state, table: Float32Array.from(state.table), maps: Float32Array.from(state.maps) };
+      const now = {
+        ...state,
+        table: Float32Array.from(state.table),
+        maps: Float32Array.from(state.maps),
+      };
       const what = JSON.stringify({ ...state, table: 0, maps: 0, given: state.given.scheme });
       const map = encodingOf(now);
       if (encoding) {
@@ -35,7 +51,10 @@ if (process.env.TL_POSITIONS) {
       } else assert.equal(map, null);
       const curve = byDistance(now);
       assert.deepEqual(curve.x, x);
-      const lines = curve.series.flatMap(({ y, band }) => [y, ...(band ? [band.low, band.high] : [])]);
+      const lines = curve.series.flatMap(({ y, band }) => [
+        y,
+        ...(band ? [band.low, band.high] : []),
+      ]);
       assert.equal(lines.length, y.length);
       lines.forEach((line, i) => line.forEach((value, at) => near(value, y[i][at], 1e-6, what)));
       const change = changeOf(now);
@@ -48,9 +67,14 @@ if (process.env.TL_POSITIONS) {
 }
 
 test("numbers near nothing", () => {
-  const written = [0, 3e-12, 1.2e-7, 9.6e-6, 0.01].map((largest) => sayPositions("largest", { largest }));
+  const written = [0, 3e-12, 1.2e-7, 9.6e-6, 0.01].map((largest) =>
+    sayPositions("largest", { largest }),
+  );
   assert.deepEqual(written, ["below 1e−9", "below 1e−9", "1e−7", "1e−5", "0.01"]);
-  assert.deepEqual([-50, -0.5, 0].map((x) => numberText(x, 0.5)), ["−50.0", "−0.5", "0.0"]); // axes, too
+  assert.deepEqual(
+    [-50, -0.5, 0].map((x) => numberText(x, 0.5)),
+    ["−50.0", "−0.5", "0.0"],
+  ); // axes, too
 });
 
 test("labels are spread apart, in their order, within bounds", () => {
@@ -63,14 +87,30 @@ test("labels are spread apart, in their order, within bounds", () => {
 test("names at the ends of curves never lie on one another, however many there are", () => {
   for (let count = 1; count <= 40; count++) {
     for (let round = 0; round < 20; round++) {
-      const ends = Array.from({ length: count }, (_, i) => ((i * 37 + round * 61) % 100) / (1 + (round % 7)) - 20);
-      const series = ends.map((end, i) => ({ name: `L${i}H0`, colour: "", x: [0], y: [end], thick: i === round ? 3 : undefined }));
+      const ends = Array.from(
+        { length: count },
+        (_, i) => ((i * 37 + round * 61) % 100) / (1 + (round % 7)) - 20,
+      );
+      const series = ends.map((end, i) => ({
+        name: `L${i}H0`,
+        colour: "",
+        x: [0],
+        y: [end],
+        thick: i === round ? 3 : undefined,
+      }));
       const named = namedCurves(series, 12);
       assert.equal(named.length, Math.min(12, count));
       assert.ok(round >= count || named.includes(series[round])); // the chosen one always has its name
       const left = series.filter((one) => !named.includes(one));
-      assert.ok(left.every((one) => named.filter((n) => !n.thick).every((n) => n.y[0] >= one.y[0])));
-      const placed = spread(named.map((n) => n.y[0]), 13, 10, 10 + 11 * 13).sort((a, b) => a - b);
+      assert.ok(
+        left.every((one) => named.filter((n) => !n.thick).every((n) => n.y[0] >= one.y[0])),
+      );
+      const placed = spread(
+        named.map((n) => n.y[0]),
+        13,
+        10,
+        10 + 11 * 13,
+      ).sort((a, b) => a - b);
       for (let i = 1; i < placed.length; i++) assert.ok(placed[i] - placed[i - 1] >= 13 - 1e-9);
       assert.ok(placed[0] >= 10 - 1e-9 && placed[placed.length - 1] <= 10 + 11 * 13 + 1e-9);
     }
@@ -78,7 +118,10 @@ test("names at the ends of curves never lie on one another, however many there a
 });
 
 test("scales and axes", () => {
-  assert.deepEqual([-1, 0, 1, 5, -5].map((v) => linearShade(v, -1, 1)), [0, 128, 255, 255, 0]);
+  assert.deepEqual(
+    [-1, 0, 1, 5, -5].map((v) => linearShade(v, -1, 1)),
+    [0, 128, 255, 255, 0],
+  );
   assert.equal(roundStep(64, 320), 10);
   assert.equal(nearestIndex([0, 10, 20], 14), 1);
   assert.equal(nearestIndex([], 3), -1);

@@ -5,7 +5,7 @@ import { messages, numbered } from "../shared/messages.js";
 import blockMessages from "./messages.json" with { type: "json" };
 import blockStages from "./stages.json" with { type: "json" };
 
-const sayBlock = messages(blockMessages);
+export const sayBlock = messages(blockMessages);
 
 const SHOWN_KEYS = 14; // rows of a table of keys; of more, those with most weight
 const SHOWN_HEADS = 16;

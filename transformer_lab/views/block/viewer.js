@@ -28,6 +28,7 @@ import { fixed, percentText, short } from "../shared/messages.js";
 import { numbersOf, single } from "../shared/files.js";
 import { BaseViewer } from "../shared/viewer.js";
 import { linearShade } from "../shared/number_map.js";
+import { sayBlock } from "./stages.js";
 
 const NARROWEST = 3; // pixels of a cell
 const WIDEST = 14;
@@ -121,20 +122,20 @@ export class BlockViewer extends BaseViewer {
     super(model, root, signal, {
       given,
       part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
-      copies: "Copy the numbers of this block as Python",
+      copies: sayBlock("copy_the_numbers_of"),
     });
     /** @type {Answers<Walk>} */
     this.answers = new Answers(this.shell, {
       most: KNOWN,
-      working: "Taking the block apart …",
+      working: sayBlock("taking_the_block_apart"),
       read: (info, bytes) => new Walk(info, bytes),
       names: ({ info }) => [["walk", info.kind, info.layer, info.head, info.position].join("/")],
       show: (walk) => Object.assign(this, { walk }),
       failed: (_, error) => {
         const held = model.get("_held");
         return held
-          ? `This page holds ${held}; another choice needs a live kernel.`
-          : `This block cannot be shown: ${error.message}`;
+          ? sayBlock("this_page_holds_another", { held })
+          : sayBlock("this_block_cannot_be", { why: error.message });
       },
     });
     this.walk = this.#first();
@@ -196,7 +197,7 @@ export class BlockViewer extends BaseViewer {
       this.rail,
       element(
         "section.tl-stage",
-        { "aria-label": "The step" },
+        { "aria-label": sayBlock("the_step") },
         element("p.tl-heading", this.heading, " ", this.formula),
         this.sentence,
         this.body,
@@ -212,7 +213,7 @@ export class BlockViewer extends BaseViewer {
     putAnew(this.controlBar, [
       kindChoice(model.get("_kinds"), model.get("kind"), (kind) => this.changeKind(kind)).root,
       stepped({
-        label: "Token",
+        label: sayBlock("token"),
         part: "token",
         count: queries,
         chosen: this.position,
@@ -229,7 +230,7 @@ export class BlockViewer extends BaseViewer {
     const at = stages.indexOf(stage);
     const go = (to) => shell.set({ step: stages[to].name });
     const rail = radioGroup({
-      label: "Step",
+      label: sayBlock("step"),
       part: "step",
       quiet: true,
       chosen: stage.name,
@@ -237,11 +238,16 @@ export class BlockViewer extends BaseViewer {
       choices: stages.map(({ name, tab, title }, i) => ({
         value: name,
         text: tab,
-        name: `Step ${i + 1} of ${stages.length}: ${title}`,
+        name: sayBlock("step_of", { i: i + 1, stages: stages.length, title }),
       })),
     });
     const move = (sign, by, name) => {
-      const made = button(sign, name, by < 0 ? "Previous step" : "Next step", () => go(at + by));
+      const made = button(
+        sign,
+        name,
+        by < 0 ? sayBlock("previous_step") : sayBlock("next_step"),
+        () => go(at + by),
+      );
       made.disabled = at + by < 0 || at + by >= stages.length;
       return made;
     };
@@ -261,7 +267,7 @@ export class BlockViewer extends BaseViewer {
     this.diverging = colourTable("diverging", shell.theme);
     this.#buildControls();
     this.#buildRail();
-    shell.subtitle.textContent = "one block, step by step";
+    shell.subtitle.textContent = sayBlock("one_block_step_by");
     this.heading.textContent = stage.title;
     this.formula.textContent = stage.formula;
     this.say(stage.sentence);
@@ -321,12 +327,12 @@ export class BlockViewer extends BaseViewer {
         { class: chosen ? "tl-on" : "" },
         name,
         strip,
-        element("td.tl-number", { title: `${n} numbers` }, fixed(length)),
+        element("td.tl-number", { title: sayBlock("numbers", { n }) }, fixed(length)),
       );
     });
     return element(
       "table.tl-blocks.tl-vectors#vectors",
-      tableParts(["", "its numbers", "length"], rows),
+      tableParts(["", sayBlock("its_numbers"), sayBlock("length")], rows),
     );
   }
 
@@ -375,7 +381,7 @@ export class BlockViewer extends BaseViewer {
       const name = element(
         "button.tl-key",
         {
-          title: `Walk with “${tokens[key]}” instead`,
+          title: sayBlock("walk_with_instead", { token: tokens[key] }),
           "data-key": key,
           click: () => this.shell.set({ selected: [key, null] }),
         },
@@ -393,7 +399,9 @@ export class BlockViewer extends BaseViewer {
     });
     if (all > shown.length) {
       const others =
-        all === shown.length + 1 ? "1 other, weight" : `${all - shown.length} others, weights`;
+        all === shown.length + 1
+          ? sayBlock("other_weight")
+          : sayBlock("others_weights", { all: all - shown.length });
       lines.push(
         element(
           "tr",
@@ -404,7 +412,10 @@ export class BlockViewer extends BaseViewer {
     }
     return element(
       "table.tl-blocks.tl-keys-of#keys",
-      tableParts(["", "key", ...(vectors ? [vectors.name] : []), ...columns, ""], lines),
+      tableParts(
+        ["", sayBlock("key_word"), ...(vectors ? [vectors.name] : []), ...columns, ""],
+        lines,
+      ),
     );
   }
 
@@ -427,7 +438,15 @@ export class BlockViewer extends BaseViewer {
     );
     return element(
       "table.tl-blocks#answers",
-      tableParts(["token", "", "if it stopped here", "after the last layer"], rows),
+      tableParts(
+        [
+          sayBlock("token_word"),
+          "",
+          sayBlock("if_it_stopped_here"),
+          sayBlock("after_the_last_layer"),
+        ],
+        rows,
+      ),
     );
   }
 
@@ -435,12 +454,14 @@ export class BlockViewer extends BaseViewer {
   #tell(at, strip) {
     if (at === null || !strip) {
       this.readout.replaceChildren(
-        element("span.tl-quiet", this.strips.length ? hint("Hover over a number to read it.") : ""),
+        element("span.tl-quiet", this.strips.length ? hint(sayBlock("hover_over_a_number")) : ""),
       );
       return;
     }
     const value = element("b#number", fixed(strip.values[at], 4));
-    this.readout.replaceChildren(element("span", `${strip.name}, number ${at}: `, value));
+    this.readout.replaceChildren(
+      element("span", sayBlock("number", { name: strip.name, at }), value),
+    );
   }
 
   /** Every vector once, in the order in which it is made, and every table of keys. */
@@ -451,7 +472,7 @@ export class BlockViewer extends BaseViewer {
     const named = (name, values, means, axis) => {
       let unique = name;
       for (let count = 2; unique in arrays; count++) unique = `${name} (${count})`;
-      arrays[unique] = [[axis ?? `number of ${unique}`], values, means];
+      arrays[unique] = [[axis ?? sayBlock("number_of", { unique })], values, means];
     };
     const rows = [];
     const seen = [];
@@ -463,7 +484,7 @@ export class BlockViewer extends BaseViewer {
         )
           continue;
         seen.push(values);
-        named(`${tab}: ${name}`, values, `${tab}: ${name}, a vector`);
+        named(`${tab}: ${name}`, values, sayBlock("a_vector", { tab, name }));
         values.forEach((value, i) => rows.push([tab, name, i, single(value)]));
       }
     }

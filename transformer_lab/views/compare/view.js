@@ -42,13 +42,17 @@ export class CompareViewer extends BaseViewer {
     /** @type {Answers<{name: string, maps: Float32Array}>} */
     this.answers = new Answers(this.shell, {
       most: KEPT_HEADS,
-      working: "Fetching the head …",
+      working: sayCompare("fetching_the_head"),
       names: ({ name }) => [name],
       show: (found) => this.#show(found),
       read: (_, bytes, name) => ({ name, maps: typed(Float32Array, bytes) }),
       here: (name) => this.#here(name),
       failed: (name, error) =>
-        `Layer ${name.split("/")[1]}, head ${name.split("/")[2]} cannot be shown: ${error.message}`,
+        sayCompare("layer_head_cannot_be", {
+          split: name.split("/")[1],
+          split2: name.split("/")[2],
+          why: error.message,
+        }),
     });
     this.pair = new MapPair(this.shell, signal, ["first", "second"], () => {
       const { query, key } = this.#largest(1)[0] ?? { query: this.kind.queries - 1, key: 0 };
@@ -100,11 +104,7 @@ export class CompareViewer extends BaseViewer {
     this.note = element("p.tl-hint#note");
     this.gridLegend = legendPart("grid-legend");
     this.numbers = element("p.tl-number-line#readout", { role: "status" });
-    this.lock = element(
-      "span.tl-lock#lock",
-      { hidden: true },
-      hint("Locked: Esc or a second click releases it."),
-    );
+    this.lock = element("span.tl-lock#lock", { hidden: true }, hint(sayCompare("locked_esc_or_a")));
     this.table = element("table.tl-table#table");
     this.choice = headChoice(this, (place) => this.shell.set(place));
     this.kindBox = element("div");
@@ -124,20 +124,20 @@ export class CompareViewer extends BaseViewer {
         "div.tl-panels.tl-compare",
         panelPart(
           "grid",
-          "How much each head differs",
-          hint("layer ↓, head →; click one"),
+          sayCompare("how_much_each_head"),
+          hint(sayCompare("layer_head_click_one")),
           this.grid,
           this.gridLine,
           this.gridLegend,
         ),
         element(
           "section.tl-panel",
-          { "aria-label": "Maps" },
+          { "aria-label": sayCompare("maps") },
           element(
             "p.tl-heading",
             this.mapTitle,
             " ",
-            element("span.tl-quiet", hint("row attends to column; a click locks")),
+            element("span.tl-quiet", hint(sayCompare("row_attends_to_column"))),
           ),
           pair.box,
           this.answers.busy,
@@ -149,7 +149,7 @@ export class CompareViewer extends BaseViewer {
         element("div.tl-row", this.numbers, this.lock),
         element(
           "details.tl-details",
-          element("summary", "The five largest changes as a table"),
+          element("summary", sayCompare("the_five_largest_changes")),
           this.table,
         ),
       ),
@@ -228,7 +228,12 @@ export class CompareViewer extends BaseViewer {
     ]);
     const { kind, names, shell } = this;
     this.sequential = colourTable("default", shell.theme);
-    shell.subtitle.textContent = `${kind.layers} ${kind.layers === 1 ? "layer" : "layers"} × ${kind.heads} ${kind.heads === 1 ? "head" : "heads"} · ${names[0]} and ${names[1]}`;
+    shell.subtitle.textContent = sayCompare("texts_compared", {
+      layers: kind.layers,
+      heads: kind.heads,
+      first: names[0],
+      second: names[1],
+    });
     this.mapTitle.textContent = sayCompare("head", this.#place);
     const gaps = [kind.key_parts, kind.query_parts].some((parts) =>
       parts.some((side) => side.includes(-1)),
@@ -237,10 +242,10 @@ export class CompareViewer extends BaseViewer {
       (name, i) => name.includes("/") && kind.key_parts[0][i] >= 0 && kind.key_parts[1][i] >= 0,
     );
     this.note.textContent = [
-      swapped ? `“x/y”: x in ${names[0]}, y in ${names[1]}.` : "",
-      gaps ? "Grey rows and columns: a token that only one text has." : "",
-      kind.causal ? "Grey above the diagonal: later tokens, out of reach." : "",
-      kind.nothing ? "Dashed: what goes to no token." : "",
+      swapped ? sayCompare("x_y_x_in", { name: names[0], name2: names[1] }) : "",
+      gaps ? sayCompare("grey_rows_and_columns") : "",
+      kind.causal ? sayCompare("grey_above_the_diagonal") : "",
+      kind.nothing ? sayCompare("dashed_what_goes_to") : "",
     ]
       .filter(Boolean)
       .join(" ");
@@ -340,14 +345,16 @@ export class CompareViewer extends BaseViewer {
     this.gridMap.mark(this.gridHover ?? null, { row: shown.layer, column: shown.head });
     const at = this.gridHover ?? { row: shown.layer, column: shown.head };
     this.gridLine.replaceChildren(
-      `Layer ${at.row}, head ${at.column}: `,
+      sayCompare("layer_head", { row: at.row, column: at.column }),
       element("b#moved", percentText(value(at.row, at.column), 1)),
-      " of its attention moved",
+      sayCompare("of_its_attention_moved"),
     );
     this.gridLegend.replaceChildren(
-      ...linearLegend(this.sequential, 0, end, "fraction of attention that moved", (v) => short(v)),
+      ...linearLegend(this.sequential, 0, end, sayCompare("fraction_of_attention_that"), (v) =>
+        short(v),
+      ),
     );
-    this.grid.ariaLabel = `Every head by how much it differs. ${this.gridLine.textContent}. Arrow keys choose a head.`;
+    this.grid.ariaLabel = sayCompare("every_head_by_how", { grid_line: this.gridLine.textContent });
   }
 
   /** Whether a key comes after a query that cannot look ahead. */
@@ -389,9 +396,7 @@ export class CompareViewer extends BaseViewer {
 
   #readout(spot) {
     if (!spot || spot.query === null || spot.key === null) {
-      this.numbers.replaceChildren(
-        element("span.tl-quiet", hint("Hover over a cell for its numbers.")),
-      );
+      this.numbers.replaceChildren(element("span.tl-quiet", hint(sayCompare("hover_over_a_cell"))));
       return;
     }
     const { names, kind } = this;
@@ -411,7 +416,7 @@ export class CompareViewer extends BaseViewer {
       number("number-second", b),
       " in ",
       tokenElement(names[1]),
-      ", difference ",
+      sayCompare("difference_word"),
       number("number-difference", b - a),
     );
   }
@@ -434,8 +439,11 @@ export class CompareViewer extends BaseViewer {
       );
     });
     this.table.replaceChildren(
-      element("caption", `${this.mapTitle.textContent}: the largest changes`),
-      ...tableParts(["edge", names[0], names[1], "difference"], rows),
+      element(
+        "caption",
+        sayCompare("the_largest_changes", { map_title: this.mapTitle.textContent }),
+      ),
+      ...tableParts([sayCompare("edge"), names[0], names[1], sayCompare("difference_2")], rows),
     );
   }
 
@@ -497,7 +505,7 @@ export class CompareViewer extends BaseViewer {
   }
 
   pictures() {
-    return [{ canvas: this.grid, title: "How much each head differs" }, ...this.pair.pictures];
+    return [{ canvas: this.grid, title: sayCompare("how_much_each_head") }, ...this.pair.pictures];
   }
 }
 

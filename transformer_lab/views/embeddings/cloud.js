@@ -19,7 +19,8 @@ export class CloudData {
     this.tokens = points.tokens;
     this.positions = points.positions;
     this.texts = points.texts;
-    this.textNames = points.text_names ?? [...new Set(points.texts)].map((i) => `text ${i}`);
+    this.textNames =
+      points.text_names ?? [...new Set(points.texts)].map((i) => sayEmbedding("text", { i }));
     this.labels = points.labels;
     this.where = points.where;
     this.sample = points.sample;

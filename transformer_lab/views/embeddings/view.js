@@ -34,9 +34,9 @@ const firstEye = ({ clientWidth: width }) => {
 const MIDDLE = { x: 0, y: 0, z: -0.12 }; // room for the names of the axes below
 const LISTED_COLOURS = 12;
 const WAYS = {
-  layer: ["This layer", "Components of this layer alone"],
-  paths: ["Paths through the layers", "Components of all layers together"],
-  random: ["A random cloud", "Random directions of the same lengths: what chance shows"],
+  layer: [sayEmbedding("this_layer"), sayEmbedding("components_of_this_layer")],
+  paths: [sayEmbedding("paths_through_the_layers"), sayEmbedding("components_of_all_layers")],
+  random: [sayEmbedding("a_random_cloud"), sayEmbedding("random_directions_of_the")],
 };
 
 export class EmbeddingViewer extends BaseViewer {
@@ -93,7 +93,7 @@ export class EmbeddingViewer extends BaseViewer {
 
   code() {
     const set = [`view.shows = "${this.shows}"`, `view.row = ${this.row}`];
-    return `${set.join("; ")}; view.coordinates()`;
+    return sayEmbedding("view_coordinates", { set: set.join("; ") });
   }
 
   // ---- building -----------------------------------------------------------------------------
@@ -101,29 +101,30 @@ export class EmbeddingViewer extends BaseViewer {
   #build() {
     const { root, signal, shell, data } = this;
     this.ways = radioGroup({
-      label: "Show",
+      label: sayEmbedding("show"),
       part: "shows",
       chosen: this.shows,
       choose: (shows) => shell.set({ shows }),
       choices: data.ways.map((value) => ({
         value,
-        text: data.rows === 1 && value === "layer" ? "The embeddings" : WAYS[value][0],
+        text:
+          data.rows === 1 && value === "layer" ? sayEmbedding("the_embeddings") : WAYS[value][0],
         name: WAYS[value][1],
       })),
     });
     this.paint = radioGroup({
-      label: "Colour by",
+      label: sayEmbedding("colour_by"),
       part: "colour",
       chosen: this.colour,
       choose: (colour) => shell.set({ colour }),
       choices: data.colours.map((value) => ({ value, text: value })),
     });
     this.rowSlider = slider({
-      label: "Layer",
+      label: sayEmbedding("layer"),
       part: "row",
       values: data.where.map((_, i) => i),
       value: this.row,
-      text: (row) => (row === 0 ? "start" : `after ${row - 1}`),
+      text: (row) => (row === 0 ? "start" : sayEmbedding("after", { row: row - 1 })),
       change: (row) => this.#chooseRow(row),
     });
     this.space = element("div.tl-space#space", { role: "application", tabindex: 0, hidden: true });
@@ -132,8 +133,11 @@ export class EmbeddingViewer extends BaseViewer {
     this.legend = legendPart();
     this.shares = element("table.tl-table#shares");
     this.readout = element("p.tl-readout#readout");
-    this.front = button("From the front", "front", "Look from where the view began", () =>
-      this.#look(firstEye(root)),
+    this.front = button(
+      sayEmbedding("from_the_front"),
+      "front",
+      sayEmbedding("look_from_where_the"),
+      () => this.#look(firstEye(root)),
     );
     root.append(
       shell.header,
@@ -150,7 +154,7 @@ export class EmbeddingViewer extends BaseViewer {
         "div.tl-panels.tl-cloud",
         element(
           "section.tl-panel",
-          { "aria-label": "The cloud" },
+          { "aria-label": sayEmbedding("the_cloud") },
           this.space,
           this.flat,
           this.note,
@@ -158,7 +162,7 @@ export class EmbeddingViewer extends BaseViewer {
         ),
         element(
           "section.tl-panel",
-          { "aria-label": "What the picture holds" },
+          { "aria-label": sayEmbedding("what_the_picture_holds") },
           this.shares,
           this.legend,
         ),
@@ -247,21 +251,17 @@ export class EmbeddingViewer extends BaseViewer {
   /** After the first paint: the script that draws in space. */
   async later() {
     if (!drawsInSpace()) {
-      this.#flatNote(
-        "This browser does not draw in three dimensions (WebGL is off), so two projections stand here.",
-      );
+      this.#flatNote(sayEmbedding("this_browser_does_not"));
       return;
     }
-    this.#flatNote("Two projections, until the cloud can be turned …");
+    this.#flatNote(sayEmbedding("two_projections_until_the"));
     try {
       const plotly = await plotlyOf(this.shell.requests);
       if (this.signal.aborted) return;
       this.plotly = plotly;
       this.shell.redraw();
     } catch (error) {
-      this.#flatNote(
-        `The cloud cannot be turned here (${error.message}), so two projections stand here.`,
-      );
+      this.#flatNote(sayEmbedding("the_cloud_cannot_be", { why: error.message }));
     }
   }
 
@@ -280,8 +280,8 @@ export class EmbeddingViewer extends BaseViewer {
       ? scaled(painted.numbers, table)
       : painted.places.map((i) => categoryColour(i));
     const [shares, chance] = data.explained(shows, row);
-    const axes = (shows === "random" ? chance : shares).map(
-      (share, i) => `component ${i + 1} (${percentText(share)})`,
+    const axes = (shows === "random" ? chance : shares).map((share, i) =>
+      sayEmbedding("component", { i: i + 1, share }),
     );
     this.scene = { data, shows, row, chosen: this.chosen, paints, axes, inks: shell.inks };
     this.#legend(painted, table);
@@ -303,11 +303,7 @@ export class EmbeddingViewer extends BaseViewer {
     if (first) {
       space.hidden = false;
       this.flat.hidden = true;
-      this.#flatNote(
-        hint(
-          `Drag or arrow keys turn it, + and − zoom. Click, or Page Up and Page Down, choose a ${this.data.one}.`,
-        ),
-      );
+      this.#flatNote(hint(sayEmbedding("drag_or_arrow_keys", { one: this.data.one })));
     }
     layout.scene.camera = { eye: this.eye, center: MIDDLE };
     this.drawn = plotly
@@ -328,9 +324,7 @@ export class EmbeddingViewer extends BaseViewer {
     this.plotly = null;
     this.space.hidden = true;
     this.flat.hidden = false;
-    this.#flatNote(
-      `The cloud cannot be turned here (${error.message}), so two projections stand here.`,
-    );
+    this.#flatNote(sayEmbedding("the_cloud_cannot_be", { why: error.message }));
     this.shell.redraw();
   }
 
@@ -380,14 +374,17 @@ export class EmbeddingViewer extends BaseViewer {
       );
     const more = names.length - shown.length;
     this.legend.replaceChildren(
-      element("span.tl-quiet", `Colour: ${this.colour}`),
+      element("span.tl-quiet", sayEmbedding("colour", { colour: this.colour })),
       element(
         "ul.tl-colours",
         shown,
         more > 0 &&
           element(
             "li.tl-quiet",
-            `and ${more} more${names.length > 16 ? " (colours repeat after 16)" : ""}`,
+            sayEmbedding("and_more", {
+              more,
+              part: names.length > 16 ? sayEmbedding("colours_repeat_after") : "",
+            }),
           ),
       ),
     );
@@ -402,10 +399,13 @@ export class EmbeddingViewer extends BaseViewer {
         [...values, sum(values)].map((x) => element("td", percentText(x))),
       );
     this.shares.replaceChildren(
-      element("caption", "Fraction of the variance"),
+      element("caption", sayEmbedding("fraction_of_the_variance")),
       ...tableParts(
-        ["", "1st", "2nd", "3rd", "together"],
-        [line(`these ${this.data.one}s`, shares), line("random directions", chance)],
+        ["", sayEmbedding("st"), sayEmbedding("nd"), sayEmbedding("rd"), sayEmbedding("together")],
+        [
+          line(sayEmbedding("these_s", { one: this.data.one }), shares),
+          line(sayEmbedding("random_directions"), chance),
+        ],
       ),
     );
   }
@@ -437,20 +437,24 @@ export class EmbeddingViewer extends BaseViewer {
         kept: data.at(shows, row, chosen, 3),
       });
     this.sentence.textContent = text(point);
-    const start = shows === "paths" ? "Squares: before the first layer. " : "";
+    const start = shows === "paths" ? sayEmbedding("squares_before_the_first") : "";
     this.readout.replaceChildren(
       element(
         "span.tl-quiet",
         start +
           (this.chosen === null
-            ? `Close in this picture does not mean close in the model: see how much of a ${data.one}’s distance is shown.`
-            : `Escape frees the ${data.one}.`),
+            ? sayEmbedding("close_in_this_picture", { one: data.one })
+            : sayEmbedding("escape_frees_the", { one: data.one })),
       ),
     );
     this.root.classList.toggle("tl-locked", this.chosen !== null);
     this.root.dataset.selected = this.chosen === null ? "" : String(data.tokenOf(this.chosen));
     this.root.dataset.row = String(row);
-    const label = `A cloud of ${data.n} points. ${text(this.chosen)} Arrow keys turn it, plus and minus zoom, Page Up and Page Down choose a ${data.one}, Escape frees.`;
+    const label = sayEmbedding("a_cloud_of_points", {
+      n: data.n,
+      text: text(this.chosen),
+      one: data.one,
+    });
     this.space.ariaLabel = label;
     this.flat.ariaLabel = label;
   }

@@ -107,7 +107,7 @@ class Kernel extends PageModel {
     );
     this.page.set(
       "_note",
-      `${this.page.get("_note")} ${told} What was saved is still here.`.trim(),
+      sayExplorer("what_was_saved_is", { note: this.page.get("_note"), told }).trim(),
     );
     this.page.set("_stamp", this.page.get("_stamp") + 1);
   }
@@ -431,7 +431,7 @@ class Kernel extends PageModel {
       parts,
       other,
       tokens: tokens?.[first ? 1 : 0] ?? [],
-      whose: first ? "with edits" : "without edits",
+      edited: Boolean(first),
     };
   }
 

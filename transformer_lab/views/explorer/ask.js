@@ -5,7 +5,7 @@ import { showsAllTools } from "./entrance.js";
 import { afterPaint, element, tokenElement } from "../shared/dom.js";
 import { Task } from "../shared/task.js";
 import { growArea, runByEnter, weightsLine } from "../pages/ask_row.js";
-import { quoted } from "../shared/messages.js";
+import { sayExplorer } from "./prose.js";
 
 const SEEN_LINES = { few: 5, all: 3 }; // a longer text scrolls in its field
 
@@ -22,23 +22,23 @@ export class AskPanel {
     this.text = element("textarea.tl-text#text", {
       rows: 1,
       spellcheck: "false",
-      "aria-label": "Text that the model reads",
+      "aria-label": sayExplorer("text_that_the_model"),
       readonly: !live,
       maxlength: 100_000,
-      title: live ? "Type a text, press Enter" : undefined,
+      title: live ? sayExplorer("type_a_text_press") : undefined,
     });
     this.target = element("textarea.tl-text#target", {
       rows: 1,
       spellcheck: "false",
-      "aria-label": "What it writes (empty: its own answer)",
+      "aria-label": sayExplorer("what_it_writes_empty"),
       readonly: !live,
       maxlength: 100_000,
     });
-    this.run = button("Run", "run", "Run the model on this text (Enter)", () => {});
-    this.reading = new Task(this.run, does.run, () => this.reading.label("Run"));
+    this.run = button(sayExplorer("run"), "run", sayExplorer("run_the_model_on"), () => {});
+    this.reading = new Task(this.run, does.run, () => this.reading.label(sayExplorer("run")));
     this.run.classList.add("tl-main");
     this.run.hidden = !live;
-    this.snapshot = element("span.tl-quiet#snapshot", { hidden: live }, "read only");
+    this.snapshot = element("span.tl-quiet#snapshot", { hidden: live }, sayExplorer("read_only"));
     this.whose = element("span.tl-quiet.tl-whose#whose");
     const title = about.caution
       ? state.model.get("_title").replace(`${about.caution} · `, "")
@@ -46,7 +46,7 @@ export class AskPanel {
     this.name = element("b.tl-name", { title }, tokenElement(title));
     const field = (area) => element("span.tl-box", area);
     this.targetField = element("span.tl-field", field(this.target));
-    this.reads = element("span.tl-quiet", "reads");
+    this.reads = element("span.tl-quiet", sayExplorer("reads"));
     this.caution = element(
       "p.tl-caution#caution",
       { role: "note", hidden: !about.caution },
@@ -120,16 +120,19 @@ export class AskPanel {
     const waits = this.text.value !== text || this.target.value !== target;
     const refused = this.refused === this.#now; // why, another line says
     this.unrun.textContent = waits
-      ? `${refused ? "" : "Not run yet: press Enter. "}Results below are for ${quoted(shortened(text))}.`
+      ? sayExplorer("results_below_are_for", {
+          part: refused ? "" : sayExplorer("not_run_yet_press"),
+          shortened: shortened(text),
+        })
       : "";
     this.unrun.className = refused ? "tl-hint" : "tl-message";
     this.unrun.hidden = !waits;
     const own = this.state.about.own_target && this.target.value === target;
     this.whose.textContent = own
-      ? "its own answer"
+      ? sayExplorer("its_own_answer")
       : this.live
-        ? "yours; empty it for its own answer"
-        : "given";
+        ? sayExplorer("yours_empty_it_for")
+        : sayExplorer("given");
     this.unread.textContent = this.state.about.unread ?? "";
     this.unread.hidden = !this.state.about.unread;
   }

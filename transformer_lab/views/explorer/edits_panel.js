@@ -3,6 +3,7 @@
 import { button, menu, radioGroup, removeAll } from "../shared/controls.js";
 import { copyText, element } from "../shared/dom.js";
 import { editsCode, headOff } from "./edits.js";
+import { sayExplorer } from "./prose.js";
 
 /**
  * @typedef {object} DoesEdits
@@ -17,17 +18,15 @@ import { editsCode, headOff } from "./edits.js";
  * @param {boolean} live @param {boolean} effects @param {boolean} edited @param {boolean} told what needs a kernel, beside the reason
  */
 export const lead = (live, effects, edited, told) => {
-  if (edited) return live || told ? "" : "Continuing the text needs a live kernel.";
+  if (edited) return live || told ? "" : sayExplorer("continuing_the_text_needs");
   const can =
-    live || effects
-      ? ["None yet. Switch a head off to see if it matters."]
-      : told
-        ? ["None yet."]
-        : [];
+    live || effects ? [sayExplorer("none_yet_switch_a")] : told ? [sayExplorer("none_yet")] : [];
   if (live || told) return can.join("");
   return [
     ...can,
-    `${effects ? "Cutting" : "None yet. Switching heads off, cutting"} edges, continuing the text, or another text needs a live kernel.`,
+    sayExplorer("edges_continuing_the_text", {
+      part: effects ? sayExplorer("cutting") : sayExplorer("none_yet_switching_heads"),
+    }),
   ].join(" ");
 };
 
@@ -42,13 +41,13 @@ export class EditsPanel {
     this.does = does;
     /** @type {import("./edits.js").Edit[]} */
     this.edits = [];
-    this.undo = button("↶", "undo", "Undo the last change (Z)", () => does.step("undo"));
-    this.redo = button("↷", "redo", "Redo (Y)", () => does.step("redo"));
+    this.undo = button("↶", "undo", sayExplorer("undo_the_last_change"), () => does.step("undo"));
+    this.redo = button("↷", "redo", sayExplorer("redo_y"), () => does.step("redo"));
     this.reset = removeAll(() => does.change([]));
     this.copyEdits = button(
-      "copy",
+      sayExplorer("copy"),
       "copy-edits",
-      "Copy the edits, and a run without and with them, as Python",
+      sayExplorer("copy_the_edits_and"),
       () => this.#copyEdits(),
     );
     this.copyEdits.className = "tl-link";
@@ -57,10 +56,10 @@ export class EditsPanel {
     this.copiedEdits = element("span.tl-quiet#copied-edits", { role: "status" });
     this.root = element(
       "section.tl-edits",
-      { "aria-label": "Edits" },
+      { "aria-label": sayExplorer("edits") },
       element(
         "p.tl-heading",
-        element("b", "Edits"),
+        element("b", sayExplorer("edits")),
         " ",
         element("span.tl-push"),
         this.copyEdits,
@@ -79,7 +78,7 @@ export class EditsPanel {
     const { model, about } = this.state;
     const chips = edits.map((edit, i) => {
       const { words } = edit;
-      const remove = button("×", "remove-edit", `Remove: ${words}`, () =>
+      const remove = button("×", "remove-edit", sayExplorer("remove", { words }), () =>
         this.does.change(edits.filter((_, at) => at !== i)),
       );
       // Of one head: an edge that is cut in several is not cut in vain.
@@ -92,8 +91,8 @@ export class EditsPanel {
         ? [
             element(
               "small#idle",
-              { title: "The head is switched off, so what it attends to changes nothing." },
-              "no effect: head is off",
+              { title: sayExplorer("the_head_is_switched") },
+              sayExplorer("no_effect_head_is"),
             ),
           ]
         : [];
@@ -104,8 +103,8 @@ export class EditsPanel {
       const take = () => this.does.unmask(position);
       return element(
         "li.tl-edit-chip",
-        element("bdi", `token ${position} behind ${token}`),
-        button("×", "remove-mask", `Show token ${position} again`, take),
+        element("bdi", sayExplorer("token_behind", { position, token })),
+        button("×", "remove-mask", sayExplorer("show_token_again", { position }), take),
       );
     });
     this.chips.replaceChildren(...masks, ...chips);
@@ -127,14 +126,14 @@ export class EditsPanel {
     const code = editsCode(this.edits, this.state.model.get("_outcome").code, position);
     const done = await copyText(code);
     this.does.copied(code);
-    this.copiedEdits.textContent = done ? "Copied: paste it into a cell below." : code;
+    this.copiedEdits.textContent = done ? sayExplorer("copied_paste_it_into") : code;
   }
 }
 
 const SCOPES = [
-  { value: "head", text: "in this head" },
-  { value: "layer", text: "in this layer" },
-  { value: "all", text: "in all heads" },
+  { value: "head", text: sayExplorer("in_this_head") },
+  { value: "layer", text: sayExplorer("in_this_layer") },
+  { value: "all", text: sayExplorer("in_all_heads") },
 ];
 
 export class Tools {
@@ -142,32 +141,32 @@ export class Tools {
   constructor(state) {
     this.state = state;
     this.tools = radioGroup({
-      label: "A click",
+      label: sayExplorer("a_click"),
       part: "tool",
       quiet: true,
       choices: [
-        { value: "look", text: "look", name: "A click looks: it chooses a head, a token, a cell" },
-        { value: "off", text: "switch off", name: "A click switches a head off, or on again" },
+        { value: "look", text: sayExplorer("look"), name: sayExplorer("a_click_looks_it") },
+        { value: "off", text: sayExplorer("switch_off"), name: sayExplorer("a_click_switches_a") },
         {
           value: "cut",
-          text: "✂ cut",
-          name: "A click cuts an edge: click a cell, or a token and then another",
+          text: sayExplorer("cut"),
+          name: sayExplorer("a_click_cuts_an"),
         },
       ],
       chosen: "look",
       choose: (value) => state.option({ tool: value }),
     });
-    this.scope = menu("Where an edge is cut", "scope", SCOPES, (value) =>
+    this.scope = menu(sayExplorer("where_an_edge_is"), "scope", SCOPES, (value) =>
       state.option({ scope: value }),
     );
     this.modes = radioGroup({
-      label: "Weights",
+      label: sayExplorer("weights"),
       part: "map-mode",
       quiet: true,
       choices: [
-        { value: "before", text: "before" },
-        { value: "after", text: "after" },
-        { value: "difference", text: "difference" },
+        { value: "before", text: sayExplorer("before") },
+        { value: "after", text: sayExplorer("after") },
+        { value: "difference", text: sayExplorer("difference_word") },
       ],
       chosen: "after",
       choose: (value) => state.option({ map: value }),
@@ -175,15 +174,15 @@ export class Tools {
     this.keys = element("p.tl-hint#keys");
     this.keys.append(
       ...[
-        ["arrows", "next head, token or cell"],
-        ["X", "switch the head off or on; cut the locked cell"],
-        ["Shift-click", "several heads"],
-        ["P", "pin the head beside others, or unpin it"],
-        ["Z, Y", "undo, redo"],
+        ["arrows", sayExplorer("next_head_token_or")],
+        ["X", sayExplorer("switch_the_head_off")],
+        ["Shift-click", sayExplorer("several_heads")],
+        ["P", sayExplorer("pin_the_head_beside")],
+        ["Z, Y", sayExplorer("undo_redo")],
         ["Enter", "lock"],
-        ["Esc", "free; leave Present"],
-        ["+, −, 0", "zoom the map, and all of it"],
-        ["Shift with a drag or arrows", "mark a part of the map, from A to B"],
+        [sayExplorer("esc"), sayExplorer("free_leave_present")],
+        ["+, −, 0", sayExplorer("zoom_the_map_and")],
+        [sayExplorer("shift_with_a_drag"), sayExplorer("mark_a_part_of")],
       ].map(([key, does]) => element("span", element("kbd", key), ` ${does}`)),
     );
   }

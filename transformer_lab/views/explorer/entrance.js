@@ -41,9 +41,15 @@ export class Entrance {
         }),
       ),
     );
-    this.chips = element("span.tl-group#samples", { role: "group", "aria-label": "Texts to try" });
-    this.tourButton = button("Take the tour", "tour", "Five steps through this view", () =>
-      this.tour.begin(),
+    this.chips = element("span.tl-group#samples", {
+      role: "group",
+      "aria-label": sayExplorer("texts_to_try"),
+    });
+    this.tourButton = button(
+      sayExplorer("take_the_tour"),
+      "tour",
+      sayExplorer("five_steps_through_this"),
+      () => this.tour.begin(),
     );
     this.tourButton.className = "tl-link";
     this.toolsButton = button("", "all-tools", () => this.#toggle());
@@ -97,13 +103,18 @@ export class Tour {
     this.stops = stops;
     this.text = element("p", { id: `tl-tour-${Math.random().toString(36).slice(2)}` });
     this.count = element("span.tl-quiet");
-    this.next = button("Next", "tour-next", () => this.#go(this.at + 1));
+    this.next = button(sayExplorer("next"), "tour-next", () => this.#go(this.at + 1));
     this.next.classList.add("tl-main");
-    const leave = button("Leave the tour", "tour-end", () => this.end());
+    const leave = button(sayExplorer("leave_the_tour"), "tour-end", () => this.end());
     leave.className = "tl-link";
     this.root = element(
       "div.tl-tour#tour-step",
-      { role: "dialog", "aria-label": "Tour", "aria-describedby": this.text.id, hidden: true },
+      {
+        role: "dialog",
+        "aria-label": sayExplorer("tour_label"),
+        "aria-describedby": this.text.id,
+        hidden: true,
+      },
       this.text,
       element("p.tl-actions", this.count, leave, this.next),
     );
@@ -132,7 +143,7 @@ export class Tour {
     this.at = at;
     this.text.textContent = sayExplorer("tour", { step: at + 1 });
     this.count.textContent = `${at + 1} / ${stops.length}`;
-    this.next.textContent = at + 1 < stops.length ? "Next" : "Done";
+    this.next.textContent = at + 1 < stops.length ? sayExplorer("next") : sayExplorer("done");
     this.next.ariaLabel = this.next.textContent;
     this.root.hidden = false;
     this.#mark(stops[at]);

@@ -8,8 +8,8 @@ import { changed, sayExplorer } from "./prose.js";
 
 /** Names of a head's share from A to B and of its control, short names, and what they are. */
 export const FROM_A_TO_B = [
-  ["from A to B", "A → B", "the fraction of A’s attention that goes into B"],
-  ["even", "even", "what would go from A to B if every query gave the same to each key in sight"],
+  [sayExplorer("from_a_to_b"), "A → B", sayExplorer("the_fraction_of_as")],
+  ["even", "even", sayExplorer("what_would_go_from")],
 ];
 
 /** @typedef {Record<string, any>} Effects kind/layer/head -> what happens without the head, with `estimate` where that was not measured */

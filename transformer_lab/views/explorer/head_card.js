@@ -8,7 +8,7 @@ import { sayExplorer } from "./prose.js";
 import { sayProse } from "../shared/prose.js";
 import { withoutDistance } from "./answer.js";
 import { changeOf } from "./facts.js";
-import { changeText, fixed, headTag, quoted } from "../shared/messages.js";
+import { changeText, headTag } from "../shared/messages.js";
 import { headName } from "../shared/map_sentences.js";
 
 const LEAST_CHANGE = 0.01; // of a probability, or a share: less is nothing to speak of
@@ -56,30 +56,27 @@ export class HeadCard {
     this.headTitle = element("b#head-title");
     this.evidence = element("p.tl-hint#head-label");
     this.offButton = button(
-      "Switch this head off",
+      sayExplorer("switch_this_head_off"),
       "head-off",
-      "Switch the chosen heads off, or on again (X)",
+      sayExplorer("switch_the_chosen_heads"),
       () => does.toggle(),
     );
     this.offButton.classList.add("tl-edit-button");
     this.effect = element("p.tl-hint#head-effect");
-    this.best = button(
-      "",
-      "best",
-      "Of the heads measured on this text, it changes the prediction most",
-      () => does.choose(...this.foremost),
+    this.best = button("", "best", sayExplorer("of_the_heads_measured"), () =>
+      does.choose(...this.foremost),
     );
     this.best.className = "tl-link";
     this.sweep = button(
-      "Measure every head",
+      sayExplorer("measure_every_head"),
       "sweep",
-      "Switch every head off in turn, and show what that changes",
+      sayExplorer("switch_every_head_off"),
       () => {},
     );
     this.nameButton = button(
-      "Find known head types",
+      sayExplorer("find_known_head_types"),
       "names",
-      "Look for heads that do one thing, on repeated random tokens; takes some seconds",
+      sayExplorer("look_for_heads_that"),
       () => {},
     );
     this.sweeping = new Task(
@@ -96,7 +93,7 @@ export class HeadCard {
     this.sweepNote = element("p.tl-hint#sweep-note");
     this.root = element(
       "section.tl-card#card",
-      { "aria-label": "The chosen head" },
+      { "aria-label": sayExplorer("the_chosen_head") },
       element("p.tl-heading", this.headTitle, does.choice),
       element("p.tl-actions", this.offButton),
       this.best,
@@ -124,10 +121,16 @@ export class HeadCard {
     this.evidence.hidden = !label.sentence;
     this.#countTypes();
     this.nameButton.hidden = !this.canName && !this.naming.runs;
-    this.naming.label("Find known head types");
+    this.naming.label(sayExplorer("find_known_head_types"));
     const off = chosen.every((place) => headOff(this.runner.edits, place));
-    const what = chosen.length > 1 ? `${chosen.length} heads` : "this head";
-    this.offButton.textContent = `Switch ${what} ${off ? "on again" : "off"}`;
+    const what =
+      chosen.length > 1
+        ? sayExplorer("heads", { chosen: chosen.length })
+        : sayExplorer("this_head");
+    this.offButton.textContent = sayExplorer("switch", {
+      what,
+      part: off ? sayExplorer("on_again") : sayExplorer("off"),
+    });
     const name = `${kindName}/${layer}/${head}`;
     const effect = this.state.facts.effects[name];
     this.#say(effect?.if_off ?? "");
@@ -152,7 +155,7 @@ export class HeadCard {
       if (tag) counts.set(tag, (counts.get(tag) ?? 0) + 1);
     const most = [...counts].sort(([, a], [, b]) => b - a);
     const links = most.map(([tag, n]) => {
-      const made = button(`${n} ${tag}`, "type", `List the heads of type ${tag}`, () =>
+      const made = button(`${n} ${tag}`, "type", sayExplorer("list_the_heads_of", { tag }), () =>
         this.does.search(tag),
       );
       made.className = "tl-link";
@@ -162,7 +165,7 @@ export class HeadCard {
     this.types.replaceChildren(
       ...(links.length
         ? ["Found: ", ...links.flatMap((link, i) => (i ? [" · ", link] : [link]))]
-        : ["No head is of a known type."]),
+        : [sayExplorer("no_head_is_of")]),
     );
   }
 
@@ -188,7 +191,7 @@ export class HeadCard {
     const { model } = this.state;
     const { requests } = this.runner;
     const ended = new AbortController();
-    const words = "Finding head types …";
+    const words = sayExplorer("finding_head_types");
     const stop = () => requests.ask({ type: "labels", stop: true }, false).catch(() => {});
     goes(words);
     try {
@@ -230,8 +233,7 @@ export class HeadCard {
     const { layers } = this.state.kind;
     try {
       for (let layer = 0; layer < layers; layer++) {
-        if (!goes(`Switching off the heads of layer ${layer} of ${layers} …`, layer, layers))
-          return;
+        if (!goes(sayExplorer("switching_off_the_heads", { layer, layers }), layer, layers)) return;
         const { message } = await this.runner.requests.ask({ type: "sweep", kind, layer }, false);
         if (message.training) return this.does.told(message.training, "training");
       }
@@ -260,7 +262,7 @@ export class HeadCard {
     const { swept, effects, estimates, most } = found;
     this.#offer(found);
     this.sweepNote.hidden = this.sweeping.runs;
-    this.sweeping.label("Measure every head");
+    this.sweeping.label(sayExplorer("measure_every_head"));
     if (this.sweeping.runs) return;
     const coming = !estimates.size || this.state.about.quick; // of a quick model all are measured unasked
     this.sweep.hidden = (swept && coming) || this.state.blind || !this.runner.live;
@@ -271,12 +273,12 @@ export class HeadCard {
     const one =
       Object.entries(effects).find(([name]) => name.startsWith(`${this.state.kindName}/`))?.[1] ??
       {};
-    const guess = estimates.size ? " Grey ones are estimates." : "";
+    const guess = estimates.size ? sayExplorer("grey_ones_are_estimates") : "";
     this.sweepNote.textContent =
       one.token === null || one.token === undefined
-        ? `Dots: how far the final states move without each head (up to ${(100 * most).toFixed(1)}%).`
+        ? sayExplorer("dots_how_far_the", { n: 100 * most })
         : most < LEAST_CHANGE
-          ? `Switching off one head changes P(${quoted(one.token)}) by less than ${fixed(LEAST_CHANGE)}, whichever it is.`
-          : `Dots: how P(${quoted(one.token)}) changes without each head. Full: it falls; a ring: it rises; the largest is ${fixed(most)}.${guess}`;
+          ? sayExplorer("switching_off_one_head", { token: one.token, least_change: LEAST_CHANGE })
+          : sayExplorer("dots_how_p_changes", { token: one.token, most, guess });
   }
 }

@@ -5,6 +5,7 @@ import { cutRow, cutsOf, cutsReachOnly, headOff, sameEdits } from "./edits.js";
 import { WEIGHT_SCALE } from "../shared/codecs.js";
 import { HeadStore } from "../heads/store.js";
 import { NEEDS_KERNEL } from "./runner.js";
+import { sayExplorer } from "./prose.js";
 
 const PACKED = 0.5 / WEIGHT_SCALE; // how far a weight in 16 bits may be off
 const range = (count) => Array.from({ length: count }, (_, i) => i);
@@ -147,23 +148,16 @@ export class EditedMaps {
   flags(place) {
     const notes = [];
     const { mode } = this;
-    if (mode === "difference")
-      notes.push("Difference: after minus before. Lines and small maps: after.");
-    else if (mode === "after") notes.push("Showing attention with your edits applied.");
-    else if (this.there) notes.push("Showing attention without your edits.");
+    if (mode === "difference") notes.push(sayExplorer("difference_after_minus_before"));
+    else if (mode === "after") notes.push(sayExplorer("showing_attention_with_your"));
+    else if (this.there) notes.push(sayExplorer("showing_attention_without_your"));
     else if (this.model.get("_edits").length)
-      notes.push(`The weights are those without your edits; seeing the others ${NEEDS_KERNEL}.`);
-    if (headOff(this.runner.edits, place))
-      notes.push(
-        "This head is switched off: you still see what it attends to, but its output is set to zero.",
-      );
+      notes.push(sayExplorer("the_weights_are_those", { needs_kernel: NEEDS_KERNEL }));
+    if (headOff(this.runner.edits, place)) notes.push(sayExplorer("this_head_is_switched"));
     const nothing = this.state.kind.sinks?.includes(place.layer)
-      ? ", what goes to nothing too,"
+      ? sayExplorer("what_goes_to_nothing")
       : "";
-    if (this.cuts(place).length)
-      notes.push(
-        `A cut edge gets no weight; the rest of its row${nothing} is scaled up to 1 again.`,
-      );
+    if (this.cuts(place).length) notes.push(sayExplorer("a_cut_edge_gets", { nothing }));
     return notes;
   }
 }

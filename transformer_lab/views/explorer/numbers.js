@@ -2,7 +2,8 @@
 
 import { headNumbers } from "../heads/numbers.js";
 import { quoted } from "../shared/messages.js";
-import { sayMap } from "../shared/map_sentences.js";
+import { sayShared } from "../shared/messages.js";
+import { sayExplorer } from "./prose.js";
 
 /**
  * The chosen head, and what is predicted without and with the edits.
@@ -17,23 +18,23 @@ export function explorerNumbers(heads, state) {
   const where =
     position === null
       ? ""
-      : `${{ encoder: "at", decoder: "after" }[kind] ?? "written after"} ${quoted(tokens[position])}`;
+      : `${{ encoder: "at", decoder: "after" }[kind] ?? sayExplorer("written_after")} ${quoted(tokens[position])}`;
   const of = (means, values) => ({ axes: ["prediction"], means, values });
   if (rows?.length) {
     axes.prediction = rows.map(([token]) => token);
     arrays.before = of(
-      sayMap("is_prediction", { where, edited: false }),
+      sayShared("is_prediction", { where, edited: false }),
       rows.map(([, before]) => before),
     );
     if (rows[0][2] !== null)
       arrays.after = of(
-        sayMap("is_prediction", { where, edited: true }),
+        sayShared("is_prediction", { where, edited: true }),
         rows.map(([, , after]) => after),
       );
   } else if (states?.length) {
     axes.prediction = states.map(([, token]) => token);
     arrays.moved = of(
-      sayMap("is_moved"),
+      sayShared("is_moved"),
       states.map(([, , change]) => change),
     );
   }

@@ -5,6 +5,7 @@ import { travel } from "../shared/motion.js";
 import { button } from "../shared/controls.js";
 import { NEEDS_KERNEL } from "./runner.js";
 import { percentText, quoted } from "../shared/messages.js";
+import { sayExplorer } from "./prose.js";
 
 /**
  * @typedef {object} Outcome
@@ -20,9 +21,11 @@ import { percentText, quoted } from "../shared/messages.js";
 
 /** What is predicted, in words. @param {{kind: string, predicts: boolean}} about */
 export function question(about) {
-  if (!about.predicts) return "What changes inside";
-  if (about.kind === "encoder") return "What the mask hides";
-  return about.kind === "decoder" ? "What comes next" : "What is written next";
+  if (!about.predicts) return sayExplorer("what_changes_inside");
+  if (about.kind === "encoder") return sayExplorer("what_the_mask_hides");
+  return about.kind === "decoder"
+    ? sayExplorer("what_comes_next")
+    : sayExplorer("what_is_written_next");
 }
 
 export class Predictions {
@@ -35,22 +38,22 @@ export class Predictions {
     this.invite = element("p.tl-hint#invite", { hidden: true });
     this.empty = element("div.tl-empty#prediction-note", { hidden: true });
     this.maskButton = button(
-      "Mask the chosen token",
+      sayExplorer("mask_the_chosen_token"),
       "mask",
-      "Hide the chosen token behind the mask, and predict it",
+      sayExplorer("hide_the_chosen_token"),
       mask,
     );
     this.hereButton = button(
-      "Predict here",
+      sayExplorer("predict_here"),
       "predict-here",
-      "Show the prediction after the locked token",
+      sayExplorer("show_the_prediction_after"),
       () => move(this.chosen),
     );
     this.hereButton.className = "tl-link";
-    this.busy = element("span.tl-working#working", { hidden: true }, "computing …");
+    this.busy = element("span.tl-working#working", { hidden: true }, sayExplorer("computing"));
     this.root = element(
       "section.tl-verdict",
-      { "aria-label": "Predictions" },
+      { "aria-label": sayExplorer("predictions") },
       element("p.tl-heading", this.title, " ", this.hint, this.hereButton, this.busy),
       this.table,
       this.invite,
@@ -76,25 +79,27 @@ export class Predictions {
     const position = asked ?? outcome.position;
     this.title.textContent = question(about);
     const where = about.kind === "encoder" ? "at" : "after";
-    const named =
-      about.kind === "encoder" ? `token ${position}` : `after ${quoted(tokens[position])}`;
-    this.hint.textContent = positions.length && position !== null ? named : "";
+    const isShown = positions.length && position !== null && position < tokens.length;
+    this.hint.textContent = !isShown
+      ? ""
+      : about.kind === "encoder"
+        ? sayExplorer("token", { position })
+        : sayExplorer("after_of", { token: tokens[position] });
     this.chosen = locked;
     this.hereButton.hidden = locked === null || locked === position || !positions.includes(locked);
     if (!this.hereButton.hidden) this.hereButton.textContent = `${where} ${quoted(tokens[locked])}`;
     const nowhere = about.predicts && outcome.position === null;
     const maskable = about.predicts && about.kind === "encoder" && about.mask;
     this.maskButton.hidden = !(live && maskable && chosen !== null);
-    if (!this.maskButton.hidden) this.maskButton.textContent = `Mask ${quoted(tokens[chosen])}`;
+    if (!this.maskButton.hidden)
+      this.maskButton.textContent = sayExplorer("mask", { token: tokens[chosen] });
     this.empty.hidden = !nowhere;
-    if (nowhere) {
+    if (nowhere && about.mask) {
       const wayOut = live
-        ? `Write ${about.mask} into it, or click a token to mask it.`
-        : `Masking one ${NEEDS_KERNEL}.`;
-      this.empty.textContent = about.mask
-        ? `This model fills in masks, and the text has none. ${wayOut}`
-        : "This model predicts nothing on this text.";
-    }
+        ? sayExplorer("write_into_it_or", { mask: about.mask })
+        : sayExplorer("masking_one", { needs_kernel: NEEDS_KERNEL });
+      this.empty.textContent = sayExplorer("this_model_fills_in", { way_out: wayOut });
+    } else if (nowhere) this.empty.textContent = sayExplorer("this_model_predicts_nothing");
     const shown =
       !nowhere && (outcome.rows?.length || (!about.predicts && edited && outcome.states?.length));
     this.table.hidden = !shown;
@@ -110,8 +115,7 @@ export class Predictions {
 
   /** Why there is nothing, or not what was asked for. */
   #invite(about, missing, nothing) {
-    const without =
-      "This model has no head that predicts tokens. Switch one of its heads off, and see how far each token’s final state moves.";
+    const without = sayExplorer("this_model_has_no");
     this.invite.textContent = missing || (nothing && !about.predicts ? without : "");
     this.invite.hidden = !this.invite.textContent;
   }
@@ -135,7 +139,7 @@ export class Predictions {
     const body = outcome.rows.map(([token, before, after, risen]) =>
       element(
         "tr",
-        risen ? { class: "tl-new", title: "Among the most likely with the edits" } : {},
+        risen ? { class: "tl-new", title: sayExplorer("among_the_most_likely") } : {},
         element("th", { scope: "row" }, tokenElement(token)),
         element(
           "td.tl-chance",
@@ -150,16 +154,16 @@ export class Predictions {
         ),
       ),
     );
-    const numbers = outcome.rows[0][2] === null ? "probability" : "before → after";
+    const numbers = outcome.rows[0][2] === null ? "probability" : sayExplorer("before_after");
     this.table.classList.toggle("tl-two", outcome.rows[0][2] !== null);
-    this.#fill("The most likely tokens, without and with the edits", ["token", "", numbers], body);
+    this.#fill(sayExplorer("the_most_likely_tokens"), ["token", "", numbers], body);
   }
 
   #states(outcome) {
     const most = outcome.states[0][2] || 1;
     const body = outcome.states.map(([index, token, change]) =>
       rowPart(
-        { title: `token ${index}` },
+        { title: sayExplorer("token", { position: index }) },
         tokenElement(token),
         element(
           "td.tl-chance",
@@ -175,8 +179,8 @@ export class Predictions {
       ),
     );
     this.#fill(
-      "How far the edits move each token’s final state",
-      ["token", "", `moves (mean ${percentText(outcome.mean ?? 0, 1)})`],
+      sayExplorer("how_far_the_edits"),
+      ["token", "", sayExplorer("moves_mean", { mean: outcome.mean ?? 0 })],
       body,
     );
   }

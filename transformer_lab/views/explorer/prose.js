@@ -61,7 +61,10 @@ export function runCode(text, target, masked, kind, ids) {
     kind === "encoder-decoder" ? "before.tokens[0], before.target[0]" : "before.tokens[0]";
   let first;
   if (kind === "encoder-decoder" && exact)
-    first = [`target = ${exact}${why}`, `before = model.trace_ids(model.encode(${words}), target)`];
+    first = [
+      sayExplorer("target", { exact, why }),
+      `before = model.trace_ids(model.encode(${words}), target)`,
+    ];
   else if (kind === "encoder-decoder") {
     first = [
       target === null

@@ -4,13 +4,13 @@
 import { asSentence } from "../shared/messages.js";
 import { sameEdits } from "./edits.js";
 import { NotSent, Requests, Superseded } from "../shared/requests.js";
+import { sayExplorer } from "./prose.js";
 
 const BUSY_FROM = 200; // ms
 const STUCK_FROM = 4000;
-const STILL_AT_WORK =
-  "The model in this page is still at work. Heads and maps that are here still work.";
+const STILL_AT_WORK = sayExplorer("the_model_in_this");
 
-export const NEEDS_KERNEL = "needs a live kernel (transformer-lab explore, or a notebook)";
+export const NEEDS_KERNEL = sayExplorer("needs_a_live_kernel");
 
 /**
  * @typedef {object} Wanted
@@ -95,7 +95,10 @@ export class Runner {
     const plain = this.#plain(position);
     if (!plain) {
       this.wanted = null;
-      this.hears.say(`The prediction after another token ${NEEDS_KERNEL}.`, "error");
+      this.hears.say(
+        sayExplorer("the_prediction_after_another", { needs_kernel: NEEDS_KERNEL }),
+        "error",
+      );
       return this.hears.settled();
     }
     if (!outcome && !edits.length) outcome = plain;
@@ -106,7 +109,7 @@ export class Runner {
         const found = tables[position ?? Object.keys(tables)[0]];
         outcome = found && { ...plain, ...found, position };
       } catch (error) {
-        missing = `The prediction without this head ${NEEDS_KERNEL}.`;
+        missing = sayExplorer("the_prediction_without_this", { needs_kernel: NEEDS_KERNEL });
       }
     }
     const effects =
@@ -114,10 +117,10 @@ export class Runner {
     if (turn !== this.turn) return;
     if (!outcome) {
       const what = edits.some((edit) => edit.does === "cut")
-        ? "The prediction with a cut edge"
+        ? sayExplorer("the_prediction_with_a")
         : edits.length > 1
-          ? "The prediction with several edits"
-          : "This prediction";
+          ? sayExplorer("the_prediction_with_several")
+          : sayExplorer("this_prediction");
       missing ||= `${what} ${NEEDS_KERNEL}.`;
       outcome = { ...plain, missing };
     }

@@ -189,7 +189,13 @@ export class Strip {
     const made = [];
     const before = this.items[from]?.from ?? 0;
     if (from > 0)
-      made.push(more(`⋯ ${before}`, Math.max(0, from - AT_ONCE / 2), `${before} tokens before`));
+      made.push(
+        more(
+          `⋯ ${before}`,
+          Math.max(0, from - AT_ONCE / 2),
+          sayExplorer("tokens_before", { before }),
+        ),
+      );
     for (let item = from; item < to; item++) {
       const { from: index, part } = this.items[item];
       if (part) {
@@ -203,7 +209,7 @@ export class Strip {
           class: "tl-tok",
           "data-index": index,
           "data-item": item,
-          title: `token ${index}`,
+          title: sayExplorer("token", { position: index }),
         },
         tokenElement(tokens[index]),
       );
@@ -217,7 +223,7 @@ export class Strip {
         more(
           `${after} ⋯`,
           Math.min(this.items.length - 1, to + AT_ONCE / 2),
-          `${after} tokens after`,
+          sayExplorer("tokens_after", { after }),
         ),
       );
     this.root.replaceChildren(...made);
@@ -263,12 +269,16 @@ export class Strip {
     const { append } = this.does;
     for (const old of this.root.querySelectorAll(".tl-ghost")) old.remove();
     const does = mask
-      ? (token) => `Put ${token} in the place of the mask`
-      : (token) => `Append ${token}`;
+      ? (token) => sayExplorer("put_in_the_place", { token })
+      : (token) => sayExplorer("append", { token });
     const made = best.map(({ token, place, chance }) => {
       const title = append
         ? does(token)
-        : `${token} ${mask ? "stands here" : "comes next"} with a probability of ${percentText(chance)}`;
+        : sayExplorer("with_a_probability_of", {
+            token,
+            part: mask ? sayExplorer("stands_here") : sayExplorer("comes_next"),
+            chance,
+          });
       const made = element(
         append ? "button" : "span",
         {

@@ -13,6 +13,7 @@ import {
   sorted,
   valueOf,
 } from "./table_rows.js";
+import { sayExplorer } from "./prose.js";
 
 const ROW = 24; // pixels
 const VIRTUAL_FROM = 300; // rows: of more, those in sight alone are in the page
@@ -56,23 +57,22 @@ export class HeadTable {
       type: "search",
       spellcheck: "false",
       autocomplete: "off",
-      placeholder: "punctuation · layer > 10 · effect > 0.1",
-      "aria-label": "Search the heads",
+      placeholder: sayExplorer("punctuation_layer_effect"),
+      "aria-label": sayExplorer("search_the_heads"),
       "aria-describedby": `${this.id}-said`,
-      title:
-        "Words of a label or its evidence, or a comparison: layer > 10, effect > 0.1, induction >= 50%. Join them with “and”.",
+      title: sayExplorer("words_of_a_label"),
     });
     this.said = element("p.tl-hint#table-said", { id: `${this.id}-said`, role: "status" });
     this.together = button(
-      "Switch off together",
+      sayExplorer("switch_off_together"),
       "table-off",
-      "Switch the ticked heads off together, or on again",
+      sayExplorer("switch_the_ticked_heads"),
       () => does.toggle(this.#tickedRows()),
     );
-    this.untick = button("Untick", "table-untick", "Tick no head", () => this.#untick());
-    const csv = button("CSV", "table-csv", "Save the rows below as comma-separated values", () =>
-      this.#csv(),
+    this.untick = button(sayExplorer("untick"), "table-untick", sayExplorer("tick_no_head"), () =>
+      this.#untick(),
     );
+    const csv = button("CSV", "table-csv", sayExplorer("save_the_rows_below"), () => this.#csv());
     this.head = element("tr", { role: "row" });
     this.body = element("tbody", { role: "rowgroup" });
     this.table = element(
@@ -80,7 +80,7 @@ export class HeadTable {
       {
         role: "grid",
         tabindex: 0,
-        "aria-label": "Every head",
+        "aria-label": sayExplorer("every_head"),
         "data-lm-suppress-shortcuts": "true",
       },
       element("thead", { role: "rowgroup" }, this.head),
@@ -91,7 +91,7 @@ export class HeadTable {
     this.evidence = element("p.tl-hint.tl-table-evidence#table-evidence");
     this.root = element(
       "section.tl-head-table#head-table",
-      { "aria-label": "Table of heads" },
+      { "aria-label": sayExplorer("table_of_heads") },
       element("div.tl-table-tools", this.box, this.together, this.untick, csv),
       this.said,
       this.scroll,
@@ -196,7 +196,7 @@ export class HeadTable {
       const press = button(
         `${told}${here ? (this.falling ? " ↓" : " ↑") : ""}`,
         "table-sort",
-        `Sort by ${column}${means ? `: ${means}` : ""}`,
+        sayExplorer("sort_by", { column, part: means ? `: ${means}` : "" }),
         () => this.sortBy(column),
       );
       press.dataset.column = column;
@@ -209,10 +209,14 @@ export class HeadTable {
     const evidence = element(
       "th.tl-table-words",
       { scope: "col", role: "columnheader" },
-      "evidence",
+      sayExplorer("evidence"),
     );
     this.head.replaceChildren(
-      element("th.tl-table-tick", { role: "columnheader" }, element("span.tl-unseen", "ticked")),
+      element(
+        "th.tl-table-tick",
+        { role: "columnheader" },
+        element("span.tl-unseen", sayExplorer("ticked")),
+      ),
       ...cells,
       evidence,
     );
@@ -234,11 +238,13 @@ export class HeadTable {
     try {
       matches = searched(rows, this.query, this.columns, shortOf);
     } catch (error) {
-      wrong = `${error.message[0].toUpperCase()}${error.message.slice(1)}. All heads are shown.`;
+      wrong = sayExplorer("all_heads_are_shown", {
+        why: error.message,
+      });
     }
     this.found = sorted(matches, this.column, this.falling);
     const query = this.query.trim();
-    const none = `“${query}” matches no head.${unnamed ? ` ${unnamed}` : ""}`;
+    const none = sayExplorer("matches_no_head", { query, part: unnamed ? ` ${unnamed}` : "" });
     this.said.textContent =
       wrong ||
       (query
@@ -255,8 +261,8 @@ export class HeadTable {
       ...(this.shown.effects ? [this.shown.effects, " "] : []),
       ...(estimated
         ? [
-            element("i", "≈ estimate"),
-            `: of one gradient pass; ${measured} of ${counted(rows.length)} measured.`,
+            element("i", sayExplorer("estimate_word")),
+            sayExplorer("of_one_gradient_pass", { measured, counted: counted(rows.length) }),
           ]
         : []),
     );
@@ -316,7 +322,7 @@ export class HeadTable {
     const box = element("input", {
       type: "checkbox",
       tabindex: -1,
-      "aria-label": `Tick layer ${row.layer}, head ${row.head}`,
+      "aria-label": sayExplorer("tick_layer_head", { layer: row.layer, head: row.head }),
     });
     box.checked = on;
     const { chosen, isOff } = this.shown;
@@ -348,13 +354,16 @@ export class HeadTable {
     const rows = this.#tickedRows();
     const off = count > 0 && rows.every((row) => this.shown.isOff(row));
     this.together.textContent = count
-      ? `Switch ${counted(count)} ${off ? "on again" : "off together"}`
-      : "Switch off together";
+      ? sayExplorer("switch", {
+          what: counted(count),
+          part: off ? sayExplorer("on_again") : sayExplorer("off_together"),
+        })
+      : sayExplorer("switch_off_together");
     this.together.disabled = !count;
     this.untick.hidden = !count;
     const here = this.shown.rows.find((row) => nameOf(row) === this.at);
     this.evidence.textContent = here?.evidence
-      ? `Layer ${here.layer}, head ${here.head}: ${here.evidence}`
+      ? sayExplorer("layer_head", { layer: here.layer, head: here.head, evidence: here.evidence })
       : "";
     const line = this.at && this.body.querySelector(`[data-head="${CSS.escape(this.at)}"]`);
     if (line) this.table.setAttribute("aria-activedescendant", line.id);

@@ -5,8 +5,8 @@ import { headOff } from "./edits.js";
 import { FROM_A_TO_B } from "./facts.js";
 import { fileName } from "../shared/files.js";
 import { HeadTable } from "./table.js";
-import { quoted } from "../shared/messages.js";
 import { blockName, shareFound } from "../heads/between.js";
+import { sayExplorer } from "./prose.js";
 
 /**
  * @typedef {object} DoesFace
@@ -75,28 +75,25 @@ export class TableFace {
   #unnamed() {
     if (this.state.named) return "";
     return this.does.canName()
-      ? "The heads have no labels yet: press “Find known head types”."
-      : "The heads have no labels here.";
+      ? sayExplorer("the_heads_have_no")
+      : sayExplorer("the_heads_have_no_labels");
   }
 
   /** Why there are no scores, on a page that goes on without Python. */
   #unscored(scores) {
     const { model, facts } = this.state;
     if (scores.length || !model.get("_carried")?.travels) return "";
-    return facts.failed
-      ? ""
-      : "Scores of this text are left out: Python makes them, and the labels are of the text that was saved.";
+    return facts.failed ? "" : sayExplorer("scores_of_this_text");
   }
 
   /** What the effects are of, in a sentence. */
   #effects() {
     const { facts, model, about, kindName } = this.state;
-    if (facts.failed) return `Measuring the heads has ended: ${facts.failed}.`;
+    if (facts.failed) return sayExplorer("measuring_the_heads_has", { failed: facts.failed });
     if (!Object.keys(facts.effects).some((name) => name.startsWith(`${kindName}/`))) return "";
     const [first] = model.get("_outcome").rows ?? [];
-    if (!about.predicts || !first)
-      return "Effect: how far the final states move without the head, as a share.";
-    return `Effect: how P(${quoted(first[0])}) changes without the head.`;
+    if (!about.predicts || !first) return sayExplorer("effect_how_far_the");
+    return sayExplorer("effect_how_p_changes", { first: first[0] });
   }
 }
 

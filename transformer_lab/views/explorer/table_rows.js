@@ -2,6 +2,7 @@
 
 import { csvText } from "../shared/csv.js";
 import { fixed } from "../shared/messages.js";
+import { sayExplorer } from "./prose.js";
 
 export const WORD_COLUMNS = ["label", "evidence"]; // columns of words; the others are numbers
 const NEAREST = /nearest is “[^”]*”/g; // the label that a head has not
@@ -147,7 +148,9 @@ export function onThisText(scores, shares) {
     .filter((name) => scores[name] > SHARE_OF_TEXT)
     .sort((a, b) => scores[b] - scores[a]);
   return most.length
-    ? `on this text: ${most.map((name) => `${name} ${fixed(scores[name])}`).join(", ")}`
+    ? sayExplorer("on_this_text", {
+        most: most.map((name) => `${name} ${fixed(scores[name])}`).join(", "),
+      })
     : "";
 }
 
@@ -189,10 +192,10 @@ export function csvOf(rows, columns) {
   const lines = rows.map((row) => [
     row.kind,
     ...columns.map((column) => valueOf(row, column)),
-    row.effect === null ? "" : row.estimated ? "an estimate" : "measured",
+    row.effect === null ? "" : row.estimated ? sayExplorer("an_estimate") : "measured",
     row.evidence,
   ]);
-  return csvText([["kind", ...columns, "effect is", "evidence"], ...lines]);
+  return csvText([["kind", ...columns, sayExplorer("effect_is"), "evidence"], ...lines]);
 }
 
 /** An effect as the table shows it: "−0.31", "≈ +0.02". @param {Row} row */

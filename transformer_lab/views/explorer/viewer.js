@@ -43,7 +43,7 @@ import { Shell } from "../shared/shell.js";
 import { Spans } from "../heads/spans.js";
 import { Strip } from "./strip.js";
 import { Shares, TableFace } from "./table_face.js";
-import { percentText, quoted } from "../shared/messages.js";
+import { percentText } from "../shared/messages.js";
 import { Writing } from "./writing.js";
 
 export class ExplorerViewer {
@@ -59,7 +59,7 @@ export class ExplorerViewer {
     this.steps = new Steps();
     this.showSoon = onceForAll(atMostOnceAFrame(() => this.show())); // after what a click asks has been sent
     this.shell = new Shell(model, root, signal, {
-      copies: "Copy the selection as Python",
+      copies: sayExplorer("copy_the_selection_as"),
       draw: () => this.heads.draw(),
       png: () => picture(this.heads, this.#pictureWords()),
       code: () => state.code(),
@@ -167,16 +167,16 @@ export class ExplorerViewer {
     heads.headsPanel.also(this.table);
     const side = element(
       "section.tl-panel.tl-panel-side.tl-stays",
-      { "aria-label": "Prediction" },
+      { "aria-label": sayExplorer("prediction") },
       this.predictions.root,
       card.root,
       this.edits.root,
     );
     heads.panels.append(side);
-    this.reads = element("span.tl-quiet", "reads");
+    this.reads = element("span.tl-quiet", sayExplorer("reads"));
     this.writes = element(
       "div.tl-strip-row",
-      element("span.tl-quiet", "writes"),
+      element("span.tl-quiet", sayExplorer("writes")),
       strips.target.root,
       ask.whose,
     );
@@ -190,12 +190,12 @@ export class ExplorerViewer {
       this.spans.opener,
       element("span.tl-push"),
       popover(
+        sayExplorer("view"),
         "view",
-        "view",
-        "What the numbers are, and what is left out",
+        sayExplorer("what_the_numbers_are"),
         ...heads.viewControls.roots,
       ),
-      popover("? keys", "help", "Keys", tools.keys),
+      popover(sayExplorer("keys"), "help", sayExplorer("keys_label"), tools.keys),
       this.spans.root,
     );
     this.screen = element(
@@ -318,11 +318,19 @@ export class ExplorerViewer {
   #tell(layer, head) {
     const label = this.state.labelOf(layer, head);
     const off = headOff(this.runner.edits, { kind: this.state.kindName, layer, head })
-      ? ", switched off"
+      ? sayExplorer("switched_off")
       : "";
     const effect =
       this.state.facts.effects[`${this.state.kindName}/${layer}/${head}`]?.if_off ?? "";
-    return [`Layer ${layer}, head ${head}${off}${label.tag ? ` · ${label.sentence}` : ""}`, effect]
+    return [
+      sayExplorer("layer_head_of", {
+        layer,
+        head,
+        off,
+        part: label.tag ? ` · ${label.sentence}` : "",
+      }),
+      effect,
+    ]
       .filter(Boolean)
       .join("\n");
   }
@@ -346,7 +354,10 @@ export class ExplorerViewer {
       edge.key > edge.query
     ) {
       return this.#report(
-        `There is nothing to cut: ${quoted(kind.query_tokens[edge.query])} cannot attend to ${quoted(kind.key_tokens[edge.key])}, which comes later.`,
+        sayExplorer("there_is_nothing_to", {
+          query_token: kind.query_tokens[edge.query],
+          key_token: kind.key_tokens[edge.key],
+        }),
         "error",
       );
     }
@@ -447,7 +458,11 @@ export class ExplorerViewer {
   #mask() {
     const chosen = this.state.chosenToken;
     if (chosen === null) return;
-    if (!this.runner.live) return this.#report(`Masking another token ${NEEDS_KERNEL}.`, "error");
+    if (!this.runner.live)
+      return this.#report(
+        sayExplorer("masking_another_token", { needs_kernel: NEEDS_KERNEL }),
+        "error",
+      );
     this.runner.want({ masked: [...this.model.get("_masked"), chosen], position: chosen });
   }
 
@@ -503,7 +518,12 @@ export class ExplorerViewer {
     const edits = this.runner.edits.map((edit) => edit.words).join("; ");
     return [
       predicted.length ? `${question(this.state.about)}: ${predicted.join(" · ")}` : "",
-      edits ? `Edits: ${edits}.${kl === null ? "" : ` KL ${sayExplorer("kl", { kl })} nats.`}` : "",
+      edits
+        ? sayExplorer("edits_of", {
+            edits,
+            part: kl === null ? "" : sayExplorer("kl_nats", { kl: sayExplorer("kl", { kl }) }),
+          })
+        : "",
     ].filter(Boolean);
   }
 
@@ -522,7 +542,7 @@ export class ExplorerViewer {
   #gridWords() {
     const { layers, heads } = this.state.kind;
     const words = this.#tell(this.state.layer, this.state.head).replace(/\.?$/, ".");
-    return `${layers} layers by ${heads} heads, each as a small map. ${words} Arrow keys choose a head, X switches it off or on, Shift with Space takes several.`;
+    return sayExplorer("layers_by_heads_each", { layers, heads, words });
   }
 
   #marks() {
@@ -705,7 +725,10 @@ export class ExplorerViewer {
         next: predicted && at === outcome.position && at !== null ? (outcome.rows ?? []) : [],
         weights: tints?.side === side ? tints.weights : null,
         inside: about.kind === "encoder",
-        name: side === "target" ? "Tokens that it writes" : "Tokens that it reads",
+        name:
+          side === "target"
+            ? sayExplorer("tokens_that_it_writes")
+            : sayExplorer("tokens_that_it_reads"),
       });
     }
   }

@@ -5,6 +5,7 @@ import { button, popover } from "../shared/controls.js";
 import { element, say } from "../shared/dom.js";
 import { followSegments } from "./segments.js";
 import { Strip } from "./strip.js";
+import { sayExplorer } from "./prose.js";
 
 /**
  * @typedef {object} Words what is read and written, so that it can be come back to
@@ -20,11 +21,16 @@ const same = (a, b) => a.length === b.length && a.every((one, i) => one === b[i]
 
 const N = 20; // tokens that are written, where there is room for them
 const FIELDS = [
-  { name: "n", label: "tokens", value: String(N), step: "1" },
-  { name: "temperature", label: "temperature (0: the most likely)", value: "0", step: "0.1" },
-  { name: "top_k", label: "top-k (empty: all)", value: "", step: "1" },
-  { name: "top_p", label: "top-p (empty: all)", value: "", step: "0.05" },
-  { name: "seed", label: "seed", value: "0", step: "1" },
+  { name: "n", label: sayExplorer("tokens_word"), value: String(N), step: "1" },
+  {
+    name: "temperature",
+    label: sayExplorer("temperature_the_most_likely"),
+    value: "0",
+    step: "0.1",
+  },
+  { name: "top_k", label: sayExplorer("top_k_empty_all"), value: "", step: "1" },
+  { name: "top_p", label: sayExplorer("top_p_empty_all"), value: "", step: "0.05" },
+  { name: "seed", label: sayExplorer("seed"), value: "0", step: "1" },
 ];
 
 export class Writing {
@@ -53,21 +59,21 @@ export class Writing {
     this.n = this.fields[0].box;
     this.n.addEventListener("input", () => (this.asked = true));
     const start = button(
-      "Continue text",
+      sayExplorer("continue_text"),
       "write",
-      "Let the model continue. With edits, you see both continuations",
+      sayExplorer("let_the_model_continue"),
       () => this.write(),
     );
     const how = popover(
       "…",
       "how",
-      "Generation settings",
+      sayExplorer("generation_settings"),
       ...this.fields.map(({ box, label }) => element("label.tl-how", label, box)),
     );
     this.root = element("span.tl-write", start, how);
     this.slider = element("input.tl-slider#written-at", {
       type: "range",
-      "aria-label": "Position of what was written after which the model predicts",
+      "aria-label": sayExplorer("position_of_what_was"),
     });
     this.slider.addEventListener("input", () => does.pick(Number(this.slider.value)));
     this.said = element("span#written", { role: "status" });
@@ -90,7 +96,7 @@ export class Writing {
       this.strip.root,
       this.asWide,
     );
-    this.at = element("label.tl-quiet", "position", this.slider);
+    this.at = element("label.tl-quiet", sayExplorer("position"), this.slider);
     this.row = element("div.tl-strip-row.tl-written", { hidden: true }, this.at, this.said);
     for (const { box } of this.fields)
       box.addEventListener("keydown", (event) => {
@@ -112,7 +118,7 @@ export class Writing {
 
   /** @param {number | null} at the token that is stood at */
   show(at) {
-    const { start, sentence, other, tokens, whose } = this.state.model.get("_outcome").written;
+    const { start, sentence, other, tokens, edited } = this.state.model.get("_outcome").written;
     const { longest, ids } = this.state.about;
     if (!this.asked) this.n.value = String(longest ? Math.min(N, longest - ids.length) || N : N);
     this.root.hidden =
@@ -131,6 +137,7 @@ export class Writing {
     this.said.textContent = sentence;
     this.said.title = sentence;
     if (!other) return;
+    const whose = sayExplorer(edited ? "with_edits" : "without_edits");
     this.whose.textContent = whose;
     this.strip.show({
       tokens,
@@ -144,19 +151,19 @@ export class Writing {
       beside: at,
       open: this.runner.live,
       next: [],
-      name: `Tokens that it writes ${whose}`,
+      name: sayExplorer("tokens_that_it_writes_of", { whose }),
     });
   }
 
   /** The strip of the text that is read says so, and whose it is where there is another. */
   nameStrip() {
-    const { whose } = this.state.model.get("_outcome").written;
+    const { edited } = this.state.model.get("_outcome").written;
     const row = this.root.parentElement;
     const name = /** @type {HTMLElement | null} */ (row?.firstElementChild ?? null);
     if (!row || !name) return;
     const plain = this.state.about.kind === "encoder-decoder" ? "writes" : "reads";
     row.classList.toggle("tl-compared", this.compares);
-    say(name, !this.compares ? plain : whose === "with edits" ? "without edits" : "with edits");
+    say(name, sayExplorer(!this.compares ? plain : edited ? "without_edits" : "with_edits"));
   }
 
   /** A token of the other text: where both are the same it is looked at, later the other is read. */

@@ -102,5 +102,5 @@ class Writing:
             "parts": both.parts,
             "other": None if both.parts is None else list(other or ()),
             "tokens": [] if both.parts is None else self.names(other or ()),
-            "whose": "with edits" if other == both.edited else "without edits",
+            "edited": other == both.edited,
         }

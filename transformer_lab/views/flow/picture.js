@@ -4,6 +4,10 @@ import { entry, headColour } from "../shared/colours.js";
 import { fitText, sizedContext } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
 import { bytesOf } from "../shared/codecs.js";
+import { messages } from "../shared/messages.js";
+import flowMessages from "./messages.json" with { type: "json" };
+
+export const sayFlow = messages(flowMessages);
 
 /**
  * @typedef {object} Edge
@@ -199,7 +203,7 @@ export class FlowPicture {
     context.textBaseline = "middle";
     context.textAlign = "right";
     for (let layer = 0; layer < layers; layer++)
-      context.fillText(`layer ${layer}`, LEFT - 12, this.y(layer + 0.5));
+      context.fillText(sayFlow("layer", { layer }), LEFT - 12, this.y(layer + 0.5));
     context.fillStyle = inks.ink;
     const { position } = found.info;
     context.font = "600 12px system-ui, sans-serif";

@@ -27,13 +27,20 @@ import {
 } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { linearLegend } from "../shared/shell.js";
-import { messages, percentText, withSign } from "../shared/messages.js";
+import { percentText, withSign } from "../shared/messages.js";
 import { numbersOf } from "../shared/files.js";
-import { cutOf, edgeOf, FlowFound, flowName, FlowPicture, sameCut, sortedCuts } from "./picture.js";
-import flowMessages from "./messages.json" with { type: "json" };
+import {
+  cutOf,
+  edgeOf,
+  FlowFound,
+  flowName,
+  FlowPicture,
+  sameCut,
+  sortedCuts,
+  sayFlow,
+} from "./picture.js";
 import { BaseViewer } from "../shared/viewer.js";
 
-const sayFlow = messages(flowMessages);
 const FLOWS = 60; // that are kept
 const STOPS = [0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1];
 const LISTED = 40; // edges of the table
@@ -53,7 +60,7 @@ export class FlowViewer extends BaseViewer {
     /** @type {Answers<FlowFound>} */
     this.answers = new Answers(this.shell, {
       most: FLOWS,
-      working: "Following the logit …",
+      working: sayFlow("following_the_logit"),
       read: (info, bytes) => new FlowFound(info, bytes, this.layers, this.tokens.length),
       names: ({ info }) => info.names,
       show: (found) => this.#show(found),
@@ -132,15 +139,14 @@ export class FlowViewer extends BaseViewer {
   }
 
   get title() {
-    return `${super.title}: flow`;
+    return sayFlow("flow", { title: super.title });
   }
 
   pictures() {
     return [
       {
         canvas: this.canvas,
-        title:
-          "tokens from left to right, layers from below; dashed: against the logit; grey: what stays at its token; squares: MLPs",
+        title: sayFlow("tokens_from_left_to"),
       },
     ];
   }
@@ -168,8 +174,8 @@ export class FlowViewer extends BaseViewer {
     const saved = this.model.get("_saved");
     this.refusal =
       saved && !this.model.get("_live")
-        ? "This page holds the cut of each of its 24 largest edges alone, toward this token; other cuts, tokens and positions need Python."
-        : `This cannot be shown: ${error.message}`;
+        ? sayFlow("this_page_holds_the")
+        : sayFlow("this_cannot_be_shown", { why: error.message });
     this.shell.set({ position, token, cuts });
     return this.refusal;
   }
@@ -180,15 +186,15 @@ export class FlowViewer extends BaseViewer {
     const { root, signal, shell } = this;
     this.controlBar = element("div.tl-controls");
     this.slider = slider({
-      label: "Threshold",
+      label: sayFlow("threshold"),
       part: "threshold",
       values: STOPS,
       value: this.model.get("threshold"),
-      title: "Edges below this share of the largest are left out",
+      title: sayFlow("edges_below_this_share"),
       text: (share) => `${Math.round(100 * share)}%`,
       change: (share) => shell.set({ threshold: share }),
     });
-    this.over = checkbox("The circuit’s heads stand out", "over", (on) =>
+    this.over = checkbox(sayFlow("the_circuits_heads_stand"), "over", (on) =>
       shell.set({ _options: { ...this.model.get("_options"), circuit: on } }),
     );
     this.note = element("p.tl-hint#note");
@@ -204,10 +210,10 @@ export class FlowViewer extends BaseViewer {
     this.mlps = element("table.tl-table#mlps");
     this.everyMlp = element(
       "details.tl-details",
-      element("summary", "Every MLP as a table"),
+      element("summary", sayFlow("every_mlp_as_a")),
       element(
         "div.tl-flow-list",
-        { tabindex: 0, role: "group", "aria-label": "Every MLP" },
+        { tabindex: 0, role: "group", "aria-label": sayFlow("every_mlp") },
         this.mlps,
       ),
     );
@@ -225,8 +231,8 @@ export class FlowViewer extends BaseViewer {
         "div.tl-panels.tl-flow",
         panelPart(
           "flow",
-          "From token to token",
-          hint("click an edge to cut it; or arrow keys, and Enter"),
+          sayFlow("from_token_to_token"),
+          hint(sayFlow("click_an_edge_to")),
           this.heads,
           this.legend,
           this.readout,
@@ -234,18 +240,18 @@ export class FlowViewer extends BaseViewer {
         ),
         panelPart(
           "side",
-          "What comes next",
+          sayFlow("what_comes_next"),
           "",
           this.table,
-          element("p.tl-heading", element("b", "What the logit is made of")),
+          element("p.tl-heading", element("b", sayFlow("what_the_logit_is"))),
           this.sum,
           this.everyMlp,
           element(
             "details.tl-details",
-            element("summary", "The edges as a table"),
+            element("summary", sayFlow("the_edges_as_a")),
             element(
               "div.tl-flow-list",
-              { tabindex: 0, role: "group", "aria-label": "The edges" },
+              { tabindex: 0, role: "group", "aria-label": sayFlow("the_edges") },
               this.list,
             ),
           ),
@@ -265,7 +271,7 @@ export class FlowViewer extends BaseViewer {
     const { position, token, answers, cuts } = found.info;
     const controls = [
       stepped({
-        label: "After",
+        label: sayFlow("after"),
         part: "position",
         count: tokens.length,
         chosen: position,
@@ -273,7 +279,7 @@ export class FlowViewer extends BaseViewer {
         choose: (at) => shell.set({ position: at, token: null }),
       }).root,
       radioGroup({
-        label: "Toward",
+        label: sayFlow("toward"),
         part: "token",
         choices: answers.map(([id, name]) => ({ value: id, text: name })),
         chosen: token,
@@ -344,7 +350,10 @@ export class FlowViewer extends BaseViewer {
     ];
     return numbersOf(
       {
-        after: ["start", ...Array.from({ length: layers }, (_, i) => `layer ${i}`)],
+        after: [
+          "start",
+          ...Array.from({ length: layers }, (_, i) => sayFlow("layer", { layer: i })),
+        ],
         position: this.tokens,
         edge: edges.map((_, i) => i),
       },
@@ -373,7 +382,7 @@ export class FlowViewer extends BaseViewer {
     const table = colourTable("diverging", shell.theme);
     if (this.refusal) shell.say(this.refusal);
     this.#buildControls();
-    shell.subtitle.textContent = "flow";
+    shell.subtitle.textContent = sayFlow("flow_word");
     this.note.textContent = model.get("_note");
     this.note.hidden = !this.note.textContent;
     const edges = found.edges.slice(0, this.shown);
@@ -403,12 +412,8 @@ export class FlowViewer extends BaseViewer {
     this.#drawSide(edges);
     const largest = Math.max(...found.stream.map(Math.abs), 1e-9);
     this.legend.replaceChildren(
-      ...linearLegend(
-        table,
-        -largest,
-        largest,
-        "circles: the stream at a token; squares: MLP output",
-        (value) => (value ? withSign(value) : "0"),
+      ...linearLegend(table, -largest, largest, sayFlow("circles_the_stream_at"), (value) =>
+        value ? withSign(value) : "0",
       ),
     );
     const heads = [...new Set(edges.map(({ head }) => head))].sort((a, b) => a - b);
@@ -418,14 +423,14 @@ export class FlowViewer extends BaseViewer {
         element("span.tl-dot", { style: `background:${headColour(head)}` }),
         `${head} `,
       ]),
-      "· dashed: against the logit · grey: what stays at its token",
-      ...(info.cuts.length ? [" · dotted, with a cross: cut"] : []),
+      sayFlow("dashed_against_the_logit"),
+      ...(info.cuts.length ? [sayFlow("dotted_with_a_cross")] : []),
     );
     this.summary = this.#summarise();
     this.say(this.summary);
     this.circuitSaid.hidden = !circuit;
     this.circuitSaid.textContent = circuit?.sentence ?? "";
-    this.canvas.ariaLabel = `${this.summary} Arrow keys choose an edge, Enter cuts it or puts it back.`;
+    this.canvas.ariaLabel = sayFlow("arrow_keys_choose_an", { summary: this.summary });
     Object.assign(this.root.dataset, { shown: info.names[0], edges: String(edges.length) });
   }
 
@@ -461,24 +466,22 @@ export class FlowViewer extends BaseViewer {
     const { tokens, found } = this;
     const edge = this.pointed ?? this.focus;
     if (!edge) {
-      this.readout.replaceChildren(
-        element("span.tl-quiet", hint("Hover over an edge to see what it carries.")),
-      );
+      this.readout.replaceChildren(element("span.tl-quiet", hint(sayFlow("hover_over_an_edge"))));
       return;
     }
     const { layer, head, query, key, value } = edge;
     const isCut = found.info.cuts.some((cut) => sameCut(cut, cutOf(edge)));
-    const what = isCut ? "is cut" : element("b#number", withSign(value));
+    const what = isCut ? sayFlow("is_cut") : element("b#number", withSign(value));
     this.readout.replaceChildren(
       element(
         "span",
-        `Layer ${layer}, head ${head}: `,
+        sayFlow("layer_head", { layer, head }),
         tokenElement(tokens[key]),
         ` (${key}) → `,
         tokenElement(tokens[query]),
         ` (${query}) `,
         what,
-        hint(isCut ? "; click to remove the cut" : "; click to cut it"),
+        hint(isCut ? sayFlow("click_to_remove_the") : sayFlow("click_to_cut_it")),
       ),
     );
   }
@@ -491,7 +494,11 @@ export class FlowViewer extends BaseViewer {
     const changed = info.cuts.length > 0;
     this.table.replaceChildren(
       ...tableParts(
-        ["token", changed ? "before" : "probability", ...(changed ? ["after"] : [])],
+        [
+          sayFlow("token"),
+          changed ? sayFlow("before") : sayFlow("probability"),
+          ...(changed ? [sayFlow("after_word")] : []),
+        ],
         info.answers.map(([id, name, before, after]) =>
           rowPart(
             { class: id === info.token ? "tl-on" : "" },
@@ -504,7 +511,7 @@ export class FlowViewer extends BaseViewer {
     );
     const total = (values) => values.reduce((sum, value) => sum + value, 0);
     const mlps = Array.from({ length: this.layers }, (_, i) => ({
-      name: `MLP of layer ${i}`,
+      name: sayFlow("mlp_of_layer", { i }),
       value: total(found.mlps.slice(i * tokens.length, (i + 1) * tokens.length)),
     })).filter(({ value }) => value);
     const few = mlps.length > MLPS + 1 ? largestOf(mlps, MLPS) : mlps;
@@ -517,21 +524,28 @@ export class FlowViewer extends BaseViewer {
     this.everyMlp.hidden = !others.length;
     this.mlps.replaceChildren(body(others.length ? mlps : []));
     const rest = {
-      name: `${others.length} other MLPs`,
+      name: sayFlow("other_mlps", { others: others.length }),
       value: total(others.map((mlp) => mlp.value)),
     };
     this.sum.replaceChildren(
-      element("caption", "including paths through heads"),
+      element("caption", sayFlow("including_paths_through_heads")),
       body([
         { name: "embeddings", value: total(found.stream.slice(0, tokens.length)) },
         ...few,
         ...(others.length ? [rest] : []),
-        { name: "bias (same for every text)", value: info.constant },
-        { name: "the logit", value: info.logit },
+        { name: sayFlow("bias_same_for_every"), value: info.constant },
+        { name: sayFlow("the_logit"), value: info.logit },
       ]),
     );
     const line = (edge, isCut) => {
-      const what = `layer ${edge.layer}, head ${edge.head}, ${tokens[edge.key]} ${edge.key} → ${tokens[edge.query]} ${edge.query}`;
+      const what = sayFlow("layer_head_of", {
+        layer: edge.layer,
+        head: edge.head,
+        token: tokens[edge.key],
+        key: edge.key,
+        token2: tokens[edge.query],
+        query: edge.query,
+      });
       return rowPart(
         `L${edge.layer} H${edge.head}`,
         [
@@ -542,9 +556,9 @@ export class FlowViewer extends BaseViewer {
         ],
         cell(isCut ? "cut" : withSign(edge.value)),
         button(
-          isCut ? "Remove cut" : "Cut",
+          isCut ? sayFlow("remove_cut") : sayFlow("cut_label"),
           `cut-${cutOf(edge).join("-")}`,
-          `${isCut ? "Remove cut" : "Cut"}: ${what}`,
+          `${isCut ? sayFlow("remove_cut") : sayFlow("cut_label")}: ${what}`,
           () => this.#cut(edge),
         ),
       );
@@ -552,7 +566,7 @@ export class FlowViewer extends BaseViewer {
     putAnew(
       this.list,
       tableParts(
-        ["head", "from → to", "carries", "cut"],
+        [sayFlow("head_word"), sayFlow("from_to"), sayFlow("carries"), sayFlow("cut_word")],
         [
           ...info.cuts.map((cut) => line(edgeOf(cut), true)),
           ...edges.slice(0, LISTED).map((edge) => line(edge, false)),

@@ -4,6 +4,7 @@
 import { shownRow } from "../shared/attention.js";
 import { WEIGHT_SCALE } from "../shared/codecs.js";
 import { short } from "../shared/messages.js";
+import { sayHeads } from "./scale.js";
 
 /** @typedef {[number, number]} Span start and end, as in a slice */
 /** @typedef {{a: Span, b: Span}} Block */
@@ -13,11 +14,11 @@ const told = (name, [start, end]) => `${name}=(${start}, ${end})`;
 /** Why nothing can be said of two spans together, or "". @param {Span} a @param {Span} b @param {import("./store.js").Kind} kind */
 export function whyNotBetween(a, b, kind) {
   if (kind.causal && b[0] >= a[1] + kind.all_keys - kind.all_queries) {
-    return `${told("b", b)} comes after ${told("a", a)}, and no token here attends to a later one; swap the two`;
+    return sayHeads("comes_after_and_no", { told: told("b", b), told2: told("a", a) });
   }
   const equal = a[0] === b[0] && a[1] === b[1];
   if (kind.same && !equal && a[0] < b[1] && b[0] < a[1]) {
-    return `${told("a", a)} and ${told("b", b)} share tokens; end one where the other starts, or give both the same span to see what goes on within it`;
+    return sayHeads("and_share_tokens_end", { told: told("a", a), told2: told("b", b) });
   }
   return "";
 }
@@ -121,7 +122,7 @@ export class Between {
     } catch (error) {
       // A page does not hold it: what was found here stays.
       if (this.heads.weightsHere.tiles)
-        shell.say(`What goes from A to B cannot be told: ${error.message}`);
+        shell.say(sayHeads("what_goes_from_a", { why: error.message }));
     }
   }
 }

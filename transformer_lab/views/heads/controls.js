@@ -3,37 +3,38 @@
 import { COLOUR_MAPS, headColour } from "../shared/colours.js";
 import { button, checkbox, menu } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
+import { sayHeads } from "./scale.js";
 
 /** What is hidden, what the numbers are, in which colours. @param {import("./state.js").HeadState} state */
 export function viewControls(state) {
-  const rescaled = "and rescale each row to the same sum";
+  const rescaled = sayHeads("and_rescale_each_row");
   const hideFirst = checkbox(
-    "without first token",
+    sayHeads("without_first_token"),
     "hide-first",
-    `Leave out the first token, on which many heads rest, ${rescaled}`,
+    sayHeads("leave_out_the_first", { rescaled }),
     (on) => state.option({ hide_first: on }),
   );
   const hideSpecial = checkbox(
-    "without special tokens",
+    sayHeads("without_special_tokens"),
     "hide-special",
-    `Leave out special tokens and padding, ${rescaled}`,
+    sayHeads("leave_out_special_tokens", { rescaled }),
     (on) => state.option({ hide_special: on }),
   );
   const weights = menu(
-    "What the numbers are",
+    sayHeads("what_the_numbers_are"),
     "weights",
     [
-      { value: "raw", text: "attention weights" },
-      { value: "value", text: "weight × value length" },
+      { value: "raw", text: sayHeads("attention_weights") },
+      { value: "value", text: sayHeads("weight_value_length") },
     ],
     (value) => state.option({ weights: value }),
   );
   const colours = menu(
-    "Colours of the weights",
+    sayHeads("colours_of_the_weights"),
     "colours",
     COLOUR_MAPS.map((name) => ({
       value: name,
-      text: `colours: ${name}`,
+      text: sayHeads("colours", { name }),
     })),
     (value) => state.option({ colours: value }),
   );
@@ -73,7 +74,7 @@ export function lineFilter(heads, off, change) {
       () => {
         change(shown ? [...off, head] : off.filter((other) => other !== head));
       },
-      `Lines of head ${head}`,
+      sayHeads("lines_of_head", { head }),
     );
     made.dataset.value = String(head);
     made.setAttribute("aria-pressed", String(shown));
@@ -82,7 +83,7 @@ export function lineFilter(heads, off, change) {
   });
   const every = Array.from({ length: heads }, (_, head) => head);
   const all = off.length
-    ? chip("all", "line-all", () => change([]), "Lines of every head")
-    : chip("none", "line-all", () => change(every), "Lines of no head");
+    ? chip(sayHeads("all"), "line-all", () => change([]), sayHeads("lines_of_every_head"))
+    : chip(sayHeads("none"), "line-all", () => change(every), sayHeads("lines_of_no_head"));
   return [...chips, all];
 }

@@ -2,6 +2,7 @@
 
 import { element } from "../shared/dom.js";
 import { quoted } from "../shared/messages.js";
+import { sayHeads } from "./scale.js";
 
 export class Groups {
   /** Those that the reader has chosen; null for tokens. @param {any} weights @param {import("./state.js").HeadState} state */
@@ -35,7 +36,7 @@ export class Groups {
         [0, keys.length],
       ]),
       offset: keys.length - queries.length,
-      measure: `fraction of a ${this.unit}’s weight`,
+      measure: sayHeads("fraction_of_a_s", { unit: this.unit }),
       ends: { most: all, end: all },
     };
   }
@@ -68,7 +69,7 @@ export class Groups {
     return [
       `${quoted(this.#name("queries", query, 40))} → ${quoted(this.#name("keys", key, 40))}: `,
       number,
-      " of its weight",
+      sayHeads("of_its_weight"),
     ];
   }
 }

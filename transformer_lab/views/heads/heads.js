@@ -25,10 +25,10 @@ import { MapPanel } from "./map_panel.js";
 import { crossFade } from "../shared/motion.js";
 import { Pins } from "./pins.js";
 import { drawnOf } from "./pyramid.js";
-import { highest, median, scaleEnd } from "./scale.js";
+import { highest, median, scaleEnd, sayHeads } from "./scale.js";
 import { Superseded, Waiting } from "../shared/requests.js";
 import { hasFixedHeight } from "../shared/screen.js";
-import { headTag, percentText } from "../shared/messages.js";
+import { headTag } from "../shared/messages.js";
 import { Thumbnails } from "../shared/thumbnails.js";
 
 const FADES = 160; // ms
@@ -193,9 +193,7 @@ export class Heads {
       if (pyramid === this.weightsHere) this.does.picked({ query, key });
     } catch {
       const size = 2 ** cell.level;
-      this.shell.say(
-        `Which of these ${size} × ${size} weights is the largest is not known here: Python must be asked.`,
-      );
+      this.shell.say(sayHeads("which_of_these_weights", { size }));
     }
   }
 
@@ -239,14 +237,17 @@ export class Heads {
     const unit = kind.over ? "position" : "token"; // an average has no tokens
     const tokens = kind.same
       ? inWords(kind.all_queries, unit)
-      : `${kind.all_queries} queries × ${kind.all_keys} keys`;
+      : sayHeads("queries_keys", { all_queries: kind.all_queries, all_keys: kind.all_keys });
     this.shell.subtitle.textContent = `${inWords(kind.layers, "layer")} × ${inWords(kind.heads, "head")} · ${tokens}`;
     this.mapPanel.restart(Object.keys(kind.long?.groups ?? {}));
     this.linesPanel.choice.root.hidden = kind.heads < 2 || Boolean(kind.long);
     const notes = [this.model.get("_note")];
     if (kind.queries < kind.all_queries || kind.keys < kind.all_keys) {
       notes.push(
-        `The first ${Math.max(kind.queries, kind.keys)} of ${Math.max(kind.all_queries, kind.all_keys)} tokens are shown; weights are those of the whole text.`,
+        sayHeads("the_first_of_tokens", {
+          max: Math.max(kind.queries, kind.keys),
+          max2: Math.max(kind.all_queries, kind.all_keys),
+        }),
       );
     }
     this.note.textContent = notes.filter(Boolean).join(" ");
@@ -273,7 +274,7 @@ export class Heads {
     const { kindName, layer, head } = this.state;
     this.choice.show();
     this.thumbnails.choose(layer, head);
-    const ended = this.waiting.begin(`Fetching layer ${layer}, head ${head} …`);
+    const ended = this.waiting.begin(sayHeads("fetching_layer_head", { layer, head }));
     let weights;
     let groups;
     try {
@@ -282,7 +283,7 @@ export class Heads {
     } catch (error) {
       if (!(error instanceof Superseded) && turn === this.turn) {
         this.waiting.say("");
-        this.shell.say(`Layer ${layer}, head ${head} cannot be shown: ${error.message}`);
+        this.shell.say(sayHeads("layer_head_cannot_be", { layer, head, why: error.message }));
       }
       return;
     } finally {
@@ -312,7 +313,9 @@ export class Heads {
         if (turn !== this.turn || this.signal.aborted) return;
         this.layerHeads.set(head, weights);
       } catch (error) {
-        return this.shell.say(`Layer ${layer}, head ${head} cannot be shown: ${error.message}`);
+        return this.shell.say(
+          sayHeads("layer_head_cannot_be", { layer, head, why: error.message }),
+        );
       }
     }
     this.#follow();
@@ -383,7 +386,7 @@ export class Heads {
       hidden: state.hidden,
       cuts: maps.cuts(this.shown),
       caption: this.#mapCaption(),
-      measure: kind.measure ?? "attention weight",
+      measure: kind.measure ?? sayHeads("attention_weight"),
       signed: maps.signed,
       small: maps.signed || block || this.weightsHere.tiles ? null : this.#smallOf(small),
       ...main,
@@ -414,11 +417,10 @@ export class Heads {
     const rows = kind.long?.small_rows ?? kind.queries;
     const notes =
       rows < kind.queries
-        ? [`Small maps: told from ${rows} of ${kind.queries.toLocaleString("en")} rows each.`]
+        ? [sayHeads("small_maps_told_from", { rows, queries: kind.queries.toLocaleString("en") })]
         : [];
-    if (hidden || valueWeighted)
-      notes.push("The small maps stay as they are: raw weights, nothing hidden.");
-    else if (block) notes.push("The small maps are of the whole text.");
+    if (hidden || valueWeighted) notes.push(sayHeads("the_small_maps_stay"));
+    else if (block) notes.push(sayHeads("the_small_maps_are"));
     say(this.headsPanel.note, notes.join(" "));
   }
 
@@ -426,16 +428,14 @@ export class Heads {
   #showFlags() {
     const { options, kind, valueWeighted } = this.state;
     const left = [
-      options.hide_first && "the first token",
-      options.hide_special && kind.special.length && "special tokens",
+      options.hide_first && sayHeads("the_first_token"),
+      options.hide_special && kind.special.length && sayHeads("special_tokens"),
     ].filter(Boolean);
     const notes = left.length
-      ? [`Without ${left.join(" and ")}: what is left of each row is scaled up to the row’s sum.`]
+      ? [sayHeads("without_what_is_left", { left: left.join(" and ") })]
       : [];
     if (valueWeighted)
-      notes.push(
-        `Each weight is multiplied by the length of what its key adds, ${kind.value_note}: these numbers are not shares.`,
-      );
+      notes.push(sayHeads("each_weight_is_multiplied", { value_note: kind.value_note }));
     notes.push(...this.maps.flags(this.shown));
     say(this.flag, notes.join(" "));
     this.flag.hidden = !notes.length;
@@ -493,13 +493,15 @@ export class Heads {
     const { kind, valueWeighted, hidden } = this.state;
     if (valueWeighted || hidden || this.groups) return "";
     if (kind.caption) return kind.caption;
-    if (this.state.block)
-      return "Raw attention weights from A to B; the rest of each row goes elsewhere.";
+    if (this.state.block) return sayHeads("raw_attention_weights_from");
     const sum = kind.keys === kind.all_keys || kind.causal;
-    const row = this.#sinks() ? "each row, with what goes to nothing, sums" : "each row sums";
     if (this.maps.signed)
-      return `Change of raw attention weights, after minus before${sum ? `; ${row} to 0` : ""}.`;
-    return `Raw attention weights${this.maps.edited ? ", edited" : ""}${sum ? `; ${row} to 1` : ""}.`;
+      return sayHeads("change_of_raw_attention", { sum, nothing: this.#sinks() });
+    return sayHeads("raw_attention_weights", {
+      edited: this.maps.edited,
+      sum,
+      nothing: this.#sinks(),
+    });
   }
 
   /** What is spoken of: of a long text the rows of what is selected are fetched, and no others. */
@@ -521,7 +523,7 @@ export class Heads {
       () => this.marks(),
       (error) => {
         this.untold = name;
-        this.shell.say(`What is selected cannot be told: ${error.message}`);
+        this.shell.say(sayHeads("what_is_selected_cannot", { why: error.message }));
         this.marks();
       },
     );
@@ -543,10 +545,17 @@ export class Heads {
     this.pins.follow(this.hover, selected);
     this.does.followed?.();
     const { layer, head } = this.shown;
-    const zooms = this.mapPanel.zoomable
-      ? " The wheel, + and − zoom, 0 shows all, Shift with arrows or a drag marks a part."
-      : "";
-    this.mapPanel.canvas.ariaLabel = `Map of layer ${layer}, head ${head}: ${a[1] - a[0]} queries by ${b[1] - b[0]} keys${!block && this.#sinks() && !this.state.valueWeighted ? ", and what goes to nothing" : ""}. ${this.readout.text} Arrow keys move, Enter locks, Escape releases.${zooms}`;
+    const zooms = this.mapPanel.zoomable ? sayHeads("the_wheel_and_zoom") : "";
+    this.mapPanel.canvas.ariaLabel = sayHeads("map_of_layer_head", {
+      layer,
+      head,
+      a: a[1] - a[0],
+      b: b[1] - b[0],
+      part:
+        !block && this.#sinks() && !this.state.valueWeighted ? sayHeads("and_what_goes_to") : "",
+      text: this.readout.text,
+      zooms,
+    });
   }
 
   /** Of a long text the strongest edges of what is seen, or of what is marked. */
@@ -565,7 +574,11 @@ export class Heads {
     const known = pyramid.info.strongest.filter(inside);
     this.strongest = {
       edges: known,
-      whose: whole ? "of this head" : block ? "from A to B" : "of the part on view",
+      whose: whole
+        ? sayHeads("of_this_head")
+        : block
+          ? sayHeads("from_a_to_b")
+          : sayHeads("of_the_part_on"),
     };
     if (whole) return this.marks();
     const edges = await pyramid
@@ -676,8 +689,8 @@ function cellWords({ query, key, queries, keys }, found) {
   if (!found) return [];
   const number = element("b#number", found.most.toFixed(4));
   return [
-    `${fromTo(query, queries)} → ${fromTo(key, keys)}: at most `,
+    sayHeads("at_most", { from_to: fromTo(query, queries), from_to2: fromTo(key, keys) }),
     number,
-    `; a query gives them ${percentText(found.share)} on average`,
+    sayHeads("a_query_gives_them", { share: found.share }),
   ];
 }

@@ -3,6 +3,7 @@
 import { kindChoice, putAnew, radioGroup } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { Room } from "../shared/screen.js";
+import { sayHeads } from "./scale.js";
 
 const GRID_HEIGHT = 480; // at most, where the page may grow
 
@@ -22,10 +23,10 @@ export class HeadsPanel {
     this.gridBox = element("div.tl-grid-box", thumbnails.root);
     this.note = element("p.tl-hint#grid-note");
     this.below = element("div.tl-heads-below", this.note);
-    this.heading = element("p.tl-heading", element("b", "Heads"), " ", this.count);
+    this.heading = element("p.tl-heading", element("b", sayHeads("heads")), " ", this.count);
     this.root = element(
       "section.tl-panel.tl-panel-heads",
-      { "aria-label": "Heads" },
+      { "aria-label": sayHeads("heads") },
       this.heading,
       this.kindBox,
       this.gridBox,
@@ -44,7 +45,7 @@ export class HeadsPanel {
     this.root.insertBefore(face.root, this.below);
     const choices = this.faces.map(({ name }) => ({ value: name, text: name }));
     this.faceGroup = radioGroup({
-      label: "Heads as",
+      label: sayHeads("heads_as"),
       part: "heads-as",
       quiet: true,
       choices,
@@ -99,7 +100,10 @@ export class HeadsPanel {
   start() {
     const { kinds, kindName, kind } = this.state;
     this.count.textContent = `${kind.layers} × ${kind.heads}`;
-    this.count.title = `${kind.layers} ${kind.layers === 1 ? "layer" : "layers"} down, ${kind.heads} ${kind.heads === 1 ? "head" : "heads"} across`;
+    this.count.title = sayHeads("down_across", {
+      layers: kind.layers,
+      heads: kind.heads,
+    });
     putAnew(this.kindBox, [
       kindChoice(kinds, kindName, (kind) => this.state.changeKind(kind)).root,
     ]);
@@ -121,7 +125,7 @@ export class SharedPlace {
     this.lines = lines;
     this.map = map;
     this.group = radioGroup({
-      label: "In this place",
+      label: sayHeads("in_this_place"),
       part: "show",
       quiet: true,
       chosen: "map",

@@ -4,12 +4,13 @@ import { element, say, sizedContext, tokenElement, listen } from "../shared/dom.
 import { TO_NOTHING } from "../shared/map_sentences.js";
 import { largest, strongestEdges } from "../shared/attention.js";
 import { fixed, quoted, short } from "../shared/messages.js";
+import { sayHeads } from "./scale.js";
 
 const ALL_UP_TO = 64; // tokens; of longer texts the neighbourhood of the focus is shown
 const AROUND = 10;
 const STRONGEST_TINT = 40; // per cent of a head's colour under a token: all sixteen leave its text 4.5:1
 
-const NO_TOKEN = "no token, so that it cannot be cut, patched or chosen as a key";
+const NO_TOKEN = sayHeads("no_token_so_that");
 
 /** @typedef {{index: number} | {gap: number}} Line of a column: a token, or so many left out */
 
@@ -142,7 +143,11 @@ export class LineView {
     const places = new Map();
     const children = lines.map((line, i) => {
       if ("gap" in line) {
-        return element("div.tl-gap", { title: `${line.gap} tokens left out` }, `⋯ ${line.gap}`);
+        return element(
+          "div.tl-gap",
+          { title: sayHeads("tokens_left_out", { gap: line.gap }) },
+          `⋯ ${line.gap}`,
+        );
       }
       places.set(line.index, (i + 0.5) * this.rowHeight);
       return element(
@@ -290,12 +295,16 @@ export function strongestScene({ edges, whose, kind, head, block }) {
     .slice(0, Math.max(0, STRONGEST - own.length));
   const drawn = [...own, ...others].map(([query, key, weight]) => ({ query, key, weight, head }));
   const told = drawn.length
-    ? `${every ? "each token’s strongest, then " : ""}the strongest ${whose} (${drawn.length} ${drawn.length === 1 ? "line" : "lines"})`
-    : `none lies ${whose.replace(/^of/, "in")}`;
+    ? sayHeads("the_strongest", {
+        every,
+        whose,
+        drawn: drawn.length,
+      })
+    : sayHeads("none_lies", { replace: whose.replace(/^of/, "in") });
   return {
     focus: null,
     edges: drawn,
-    note: `Lines: ${told}. Choose a cell to see what its token attends to.`,
+    note: sayHeads("lines_choose_a_cell", { told }),
     weights: { queries: new Map(), keys: new Map() },
   };
 }
@@ -328,17 +337,20 @@ export function lineScene({
   let focus = wanted;
   if (focus?.query === null && kind.queries > MANY_QUERIES && !columnOf) focus = null;
   if (!focus && long) focus = { query: (block?.a[1] ?? kind.queries) - 1, key: null };
-  const there = block ? " from A to B" : "";
+  const there = block ? sayHeads("from_a_to_b_word") : "";
   const weights = { queries: new Map(), keys: new Map() };
   if (!focus) return { focus, weights, ...strongest(kind, rows, layerMode, there) };
   const least = LEAST * (valueWeighted ? end : 1);
   const most = long ? MOST_KEYS : Infinity;
   const limit = valueWeighted ? fixed(least) : "1%";
-  let limits = `from ${limit} up${long ? `, at most ${MOST_KEYS}` : ""}`;
+  let limits = sayHeads("from_up", {
+    limit,
+    part: long ? sayHeads("at_most_of", { most_keys: MOST_KEYS }) : "",
+  });
   const chosen = (weights) => {
     const some = largest(weights, most, least);
     if (some.length || rows.length > 1) return some;
-    limits = `the strongest, each below ${limit}`;
+    limits = sayHeads("the_strongest_each_below", { limit });
     return largest(weights, MOST_KEYS, Number.MIN_VALUE);
   };
   /** @type {Edge[]} */
@@ -357,7 +369,12 @@ export function lineScene({
     const drawn = edges.reduce((sum, edge) => sum + edge.weight, 0);
     const token = quoted(kind.query_tokens[query]);
     const share = Math.round((100 * drawn) / Math.max(total, 1e-9));
-    note = `Lines: what ${wanted ? token : `the last token, ${token},`} attends to, ${limits}; ${share}% of its weight${there}.`;
+    note = sayHeads("lines_what_attends_to", {
+      part: wanted ? token : sayHeads("the_last_token", { token }),
+      limits,
+      share,
+      there,
+    });
   } else {
     const key = /** @type {number} */ (focus.key);
     for (const { head, rowOf } of rows) {
@@ -367,7 +384,7 @@ export function lineScene({
       for (const { index, weight } of chosen(column))
         edges.push({ query: index, key, weight, head });
     }
-    note = `Lines: which tokens attend to ${quoted(kind.key_tokens[key])}, ${limits}.`;
+    note = sayHeads("lines_which_tokens_attend", { key_token: kind.key_tokens[key], limits });
   }
   if (!layerMode) {
     for (const edge of edges) {
@@ -388,10 +405,15 @@ function strongest(kind, rows, layerMode, there) {
     })),
   );
   const { edges, covered } = strongestEdges(all, SHARE, MOST_LINES);
-  const whose = layerMode ? `${rows.length} ${rows.length === 1 ? "head" : "heads"}` : "this head";
+  const whose = layerMode ? sayHeads("count", { heads: rows.length }) : sayHeads("this_head");
   const share = Math.round(100 * covered);
   return {
     edges,
-    note: `Lines: each token’s strongest, then the strongest of ${whose}; ${share}% of the weight${there} (${edges.length} ${edges.length === 1 ? "line" : "lines"}).`,
+    note: sayHeads("lines_each_tokens_strongest", {
+      whose,
+      share,
+      there,
+      drawn: edges.length,
+    }),
   };
 }

@@ -7,6 +7,7 @@ import { lineFilter } from "./controls.js";
 import { columnLines, isLong, lineScene, LineView, strongestScene } from "./lines.js";
 import { headTag } from "../shared/messages.js";
 import { Room } from "../shared/screen.js";
+import { sayHeads } from "./scale.js";
 
 /**
  * @typedef {object} LinesScene
@@ -30,38 +31,43 @@ export class LinesPanel {
     this.note = element("p.tl-hint#line-note");
     this.filter = element("div.tl-filter", {
       role: "group",
-      "aria-label": "Heads whose lines are drawn",
+      "aria-label": sayHeads("heads_whose_lines_are"),
     });
     this.choice = radioGroup({
-      label: "Lines of",
+      label: sayHeads("lines_of"),
       quiet: true,
       part: "line-switch",
       choices: [
-        { value: "head", text: "this head" },
-        { value: "layer", text: "all heads of the layer" },
+        { value: "head", text: sayHeads("this_head") },
+        { value: "layer", text: sayHeads("all_heads_of_the") },
       ],
       chosen: "head",
       choose: (value) => state.option({ lines: value }),
     });
     this.whose = element("span.tl-quiet#lines-of");
-    this.heading = element("p.tl-heading", element("b", "Attention as lines"), " ", this.whose);
+    this.heading = element(
+      "p.tl-heading",
+      element("b", sayHeads("attention_as_lines")),
+      " ",
+      this.whose,
+    );
     this.scroll = element(
       "div.tl-scroll",
-      { tabindex: 0, role: "region", "aria-label": "Tokens and lines" },
+      { tabindex: 0, role: "region", "aria-label": sayHeads("tokens_and_lines") },
       this.lines.root,
     );
     this.fixed = false;
     this.root = element(
       "section.tl-panel.tl-panel-lines",
-      { "aria-label": "Lines" },
+      { "aria-label": sayHeads("lines_label") },
       this.heading,
       this.choice.root,
       this.filter,
       element(
         "div.tl-ends",
         { "aria-hidden": "true" },
-        element("span", "query"),
-        element("span", "attends to → key"),
+        element("span", sayHeads("query_word")),
+        element("span", sayHeads("attends_to_key")),
       ),
       this.scroll,
       this.note,
@@ -113,11 +119,11 @@ export class LinesPanel {
         ? strongestScene({ ...strongest, kind, head, block })
         : lineScene({ kind, focus, long, rows, layerMode, end, valueWeighted, block, columnOf });
     const coming =
-      layerMode && rows.length < kind.heads - off.size ? " Other heads are on their way." : "";
-    const note = kind.spread ? "Lines: where texts differ most." : scene.note + coming;
+      layerMode && rows.length < kind.heads - off.size ? sayHeads("other_heads_are_on") : "";
+    const note = kind.spread ? sayHeads("lines_where_texts_differ") : scene.note + coming;
     const ghost = (focus || !strongest) && rows.some((one) => one.nothing); // a query may look at nothing
     say(this.note, note);
-    say(this.whose, layerMode ? `layer ${layer}` : headTag(layer, head));
+    say(this.whose, layerMode ? sayHeads("layer_of", { layer }) : headTag(layer, head));
     this.#listTokens(scene, long || Boolean(kind.long), ghost);
     if (!this.inSight) return; // the map stands in this place
     this.room.take(this.fixed ? this.lines.high + 4 : null); // the note follows at once

@@ -18,7 +18,7 @@ import { paintBlocked, shade, signedShade } from "../shared/colours.js";
 import { tilesOf } from "../shared/map_frame.js";
 import { colourCells, MatrixMap, pixelsIn } from "../marks/matrix.js";
 import { Room } from "../shared/screen.js";
-import { legend } from "./scale.js";
+import { legend, sayHeads } from "./scale.js";
 
 const TILES_HEIGHT = 640; // of several maps, where the page may grow
 const FEWEST_TOKENS = 8; // across, at the closest
@@ -130,25 +130,25 @@ export class MapPanel {
     });
     this.overview = element("canvas.tl-overview#overview", {
       "aria-hidden": "true",
-      title: "The whole map; a click goes there",
+      title: sayHeads("the_whole_map_a"),
     });
     this.legend = element("div.tl-legend#legend");
     this.note = element("p.tl-hint#map-note");
     this.busy = element("div.tl-busy#busy", { hidden: true });
-    this.title = element("b#map-title", "Map");
+    this.title = element("b#map-title", sayHeads("map_label"));
     this.zoomButtons = element(
       "span.tl-joined",
-      { role: "group", "aria-label": "Zoom" },
-      button("−", "zoom-out", "Farther (−)", () => this.zoom(STEP)),
-      button("+", "zoom-in", "Nearer (+)", () => this.zoom(1 / STEP)),
-      button("all", "zoom-all", "The whole map (0)", () => this.look(this.whole)),
+      { role: "group", "aria-label": sayHeads("zoom") },
+      button("−", "zoom-out", sayHeads("farther"), () => this.zoom(STEP)),
+      button("+", "zoom-in", sayHeads("nearer"), () => this.zoom(1 / STEP)),
+      button(sayHeads("all"), "zoom-all", sayHeads("the_whole_map"), () => this.look(this.whole)),
     );
-    this.rows = menu("What a row and a column are", "rows", [], (rows) => state.option({ rows }));
+    this.rows = menu(sayHeads("what_a_row_and"), "rows", [], (rows) => state.option({ rows }));
     this.heading = element(
       "p.tl-heading",
       this.title,
       " ",
-      element("span.tl-quiet", "row attends to column"),
+      element("span.tl-quiet", sayHeads("row_attends_to_column")),
       element("span.tl-zoom", this.rows.root, this.zoomButtons),
     );
     this.chosen = element("figure.tl-tile", this.canvas);
@@ -158,7 +158,7 @@ export class MapPanel {
     this.said = element("div.tl-map-said", this.note);
     this.root = element(
       "section.tl-panel.tl-panel-map",
-      { "aria-label": "Map" },
+      { "aria-label": sayHeads("map_label") },
       this.heading,
       this.box,
       this.foot,
@@ -506,18 +506,23 @@ export class MapPanel {
     const { part, map } = this;
     const side = 2 ** map.level;
     const notes = [caption];
-    if (side > 1)
-      notes.push(`Each point is the largest of ${side} × ${side} weights, so that none is lost.`);
+    if (side > 1) notes.push(sayHeads("each_point_is_the", { side }));
     if (causal && part.key + part.keys - 1 > part.query + offset)
-      notes.push("Grey: later tokens, which a query cannot attend to.");
-    if (map.sampled) notes.push("Not every row fits: some stand for their neighbours.");
+      notes.push(sayHeads("grey_later_tokens_which"));
+    if (map.sampled) notes.push(sayHeads("not_every_row_fits"));
     if (part.keys < keys.length || part.queries < queries.length) {
       notes.push(
-        `Queries ${part.query}–${part.query + part.queries - 1}, keys ${part.key}–${part.key + part.keys - 1} of ${keys.length}.`,
+        sayHeads("queries_keys_of", {
+          query: part.query,
+          n: part.query + part.queries - 1,
+          key: part.key,
+          n2: part.key + part.keys - 1,
+          keys: keys.length,
+        }),
       );
     }
-    if (this.coming) notes.push("Finer points are on their way.");
-    else if (map.coarse) notes.push("Finer points are not here: coarser ones stand for them.");
+    if (this.coming) notes.push(sayHeads("finer_points_are_on"));
+    else if (map.coarse) notes.push(sayHeads("finer_points_are_not"));
     say(this.note, notes.filter(Boolean).join(" "));
   }
 

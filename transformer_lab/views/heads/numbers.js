@@ -1,7 +1,8 @@
 // The head on view as numbers for a file.
 
 import { numbersOf, single } from "../shared/files.js";
-import { sayMap } from "../shared/map_sentences.js";
+import { sayShared } from "../shared/messages.js";
+import { sayHeads } from "./scale.js";
 
 /** @param {import("./heads.js").Heads} heads @returns {import("../shared/files.js").Numbers} */
 export function headNumbers(heads) {
@@ -24,10 +25,10 @@ export function headNumbers(heads) {
         .filter((key) => hidden[key])
         .join(", ")
     : null;
-  const means = sayMap("is_map", {
+  const means = sayShared("is_map", {
     change: maps.signed,
     value: valueWeighted,
-    measure: kind.measure ?? "attention weight",
+    measure: kind.measure ?? sayHeads("attention_weight"),
     hidden: left,
     block: Boolean(block),
     q: a[0],
@@ -48,7 +49,7 @@ export function headNumbers(heads) {
     {
       [name]: arrayOf(rowOf),
       ...Object.fromEntries(pinned),
-      ...(nothing ? { nothing: [["query"], nothing, sayMap("is_nothing")] } : {}),
+      ...(nothing ? { nothing: [["query"], nothing, sayShared("is_nothing")] } : {}),
     },
     {
       chosen: chosenIn(heads),
@@ -88,11 +89,15 @@ function cellNumbers(heads) {
       return level ? `${first}–${Math.min(tokens.length, first + 2 ** level) - 1}` : tokens[first];
     });
   const what = groups
-    ? "fraction of the weight of a row's tokens that goes to a column's"
+    ? sayHeads("fraction_of_the_weight")
     : state.valueWeighted
-      ? "attention weight times the length of what the value adds"
-      : "attention weight";
-  const means = `${groups ? "" : `largest of ${2 ** level} × ${2 ** level}: `}${what}; of the part on view${weightsHere.letters ? ", some keys left out or weighted" : ""}`;
+      ? sayHeads("attention_weight_times_the")
+      : sayHeads("attention_weight");
+  const means = sayHeads("of_the_part_on_view", {
+    part: groups ? "" : sayHeads("largest_of", { n: 2 ** level }),
+    what,
+    part2: weightsHere.letters ? sayHeads("some_keys_left_out") : "",
+  });
   const value = found
     ? (row, column) => found.values[row * found.width + column]
     : (row, column) => scene.rowOf(rows[0] + row)[columns[0] + column];

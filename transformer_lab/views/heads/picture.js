@@ -3,6 +3,7 @@
 import { canvasSize, sheet } from "../shared/sheet.js";
 import { TO_NOTHING } from "../shared/map_sentences.js";
 import { headTag } from "../shared/messages.js";
+import { sayHeads } from "./scale.js";
 
 const TOKENS_ROOM = 110; // on both sides of the lines
 
@@ -53,7 +54,7 @@ export function picture(heads, more = []) {
   const { layer, head } = heads.shown;
   const { inks } = heads.shell;
   const tag = headTag(layer, head);
-  const title = `${heads.model.get("_title")} · layer ${layer}, head ${head}`;
+  const title = sayHeads("layer_head", { title: heads.model.get("_title"), layer, head });
   const maps = [mapPanel.map, ...pins.now.map(({ tile }) => tile.map)].map(({ canvas }) => {
     const caption = canvas.parentElement?.querySelector("figcaption:not([hidden])");
     const told = [...(caption?.children ?? [])]
@@ -67,6 +68,10 @@ export function picture(heads, more = []) {
     sentence: `${heads.readout.text}${heads.flag.hidden ? "" : ` ${heads.flag.textContent}`}`,
     inks,
     width: Infinity,
-    parts: [{ title: "Heads", thumbnails }, { title: "", part: linesPart(heads) }, ...maps],
+    parts: [
+      { title: sayHeads("heads"), thumbnails },
+      { title: "", part: linesPart(heads) },
+      ...maps,
+    ],
   });
 }

@@ -7,9 +7,10 @@ import { element, listen } from "../shared/dom.js";
 import { MatrixMap, valueIn } from "../marks/matrix.js";
 import { changeText, headTag, short } from "../shared/messages.js";
 import { TO_NOTHING } from "../shared/map_sentences.js";
+import { sayHeads } from "./scale.js";
 
 const MOST_PINS = 4; // as Python's
-const FULL = `${MOST_PINS} heads are pinned, as many as stand side by side: unpin one first`;
+const FULL = sayHeads("heads_are_pinned_as", { most_pins: MOST_PINS });
 
 /** @typedef {{layer: number, head: number}} Pinned */
 
@@ -17,7 +18,7 @@ const FULL = `${MOST_PINS} heads are pinned, as many as stand side by side: unpi
 class Tile {
   /** @param {Pinned} place @param {{choose: () => void, unpin: () => void}} does @param {ConstructorParameters<typeof MatrixMap>[2]} on @param {AbortSignal} signal */
   constructor(place, does, on, signal) {
-    const name = `layer ${place.layer}, head ${place.head}`;
+    const name = sayHeads("layer_head_of", { layer: place.layer, head: place.head });
     this.place = place;
     this.canvas = element("canvas.tl-map#pinned-map", {
       role: "img",
@@ -28,10 +29,10 @@ class Tile {
     const choose = button(
       headTag(place.layer, place.head),
       "pinned",
-      `Choose ${name}`,
+      sayHeads("choose", { name }),
       does.choose,
     );
-    const unpin = button("×", "unpin", `Unpin ${name}`, does.unpin);
+    const unpin = button("×", "unpin", sayHeads("unpin", { name }), does.unpin);
     choose.className = unpin.className = "tl-link";
     this.root = element(
       "figure.tl-tile",
@@ -54,11 +55,8 @@ export class Pins {
     this.now = []; // what stands beside, as drawn
     /** @type {Map<string, any>} weights, or why there are none, by kind/layer/head */
     this.known = new Map();
-    this.button = button(
-      "pin",
-      "pin",
-      "Pin this head: its map stays beside those that are chosen next (P)",
-      () => this.toggle(),
+    this.button = button(sayHeads("pin"), "pin", sayHeads("pin_this_head_its"), () =>
+      this.toggle(),
     );
     this.button.className = "tl-link";
     this.told = element("span.tl-quiet#chosen-told");
@@ -186,12 +184,12 @@ export class Pins {
     const { layer, head } = heads.shown;
     const pinned = this.#isPinned(heads.shown);
     const full = !pinned && heads.model.get("pins").length >= MOST_PINS;
-    this.button.textContent = pinned ? "unpin" : "pin";
+    this.button.textContent = pinned ? sayHeads("unpin_word") : sayHeads("pin");
     this.button.title = full
       ? FULL
       : pinned
-        ? "Unpin this head (P)"
-        : "Pin this head: its map stays beside those that are chosen next (P)";
+        ? sayHeads("unpin_this_head_p")
+        : sayHeads("pin_this_head_its");
     this.button.ariaLabel = this.button.title;
     this.button.setAttribute("aria-disabled", String(full));
     this.caption.hidden = !scenes.length;
@@ -207,7 +205,11 @@ export class Pins {
     for (const { tile, ...scene } of this.now) {
       const { weights, why } = this.known.get(this.#nameOf(tile.place)) ?? {};
       const told = this.#tell(tile.told, tile.place, scene, focus, weights ? "" : (why ?? "…"));
-      tile.canvas.ariaLabel = `Map of layer ${tile.place.layer}, head ${tile.place.head}, pinned. ${told}`;
+      tile.canvas.ariaLabel = sayHeads("map_of_layer_head_pinned", {
+        layer: tile.place.layer,
+        head: tile.place.head,
+        told,
+      });
     }
   }
 

@@ -4,7 +4,6 @@ import { largest } from "../shared/attention.js";
 import { byTouch, element, hint, sentencePart, tableParts, tokenElement } from "../shared/dom.js";
 import { sayProse } from "../shared/prose.js";
 import { MANY_QUERIES } from "./lines.js";
-import { quoted } from "../shared/messages.js";
 import {
   betweenChangeSentence,
   betweenSentence,
@@ -18,6 +17,7 @@ import {
   spreadSentence,
   TO_NOTHING,
 } from "../shared/map_sentences.js";
+import { sayHeads } from "./scale.js";
 
 const SAMPLED_ROWS = 256;
 
@@ -46,7 +46,7 @@ export class Readout {
     this.table = element("table.tl-table#table");
     this.details = element(
       "details.tl-details",
-      element("summary", { title: "The five largest as a table" }, "top 5"),
+      element("summary", { title: sayHeads("the_five_largest_as") }, sayHeads("top_word")),
       this.table,
     );
     this.text = "";
@@ -91,15 +91,16 @@ export class Readout {
       if (this.saidOf !== rowOf) {
         const text = headSentence(seen, rowOf, many ? SAMPLED_ROWS : seen.queries.length);
         this.saidOf = rowOf;
-        this.said = many ? `${text} (${SAMPLED_ROWS} of its rows were read.)` : text;
+        this.said = many
+          ? sayHeads("of_its_rows_were", { text, sampled_rows: SAMPLED_ROWS })
+          : text;
       }
       return this.said;
     }
     const { query, key } = focus;
     if (query !== null && key !== null) return cellSentence(seen, query, key, rowOf(query));
     if (query !== null) return querySentence(seen, query, rowOf(query));
-    if (many)
-      return `${quoted(seen.keys[key])}: choose a query to see how much it attends to this token.`;
+    if (many) return sayHeads("choose_a_query_to", { key: seen.keys[key] });
     return keySentence(seen, key, given ? given(key) : columnOf(rowOf, seen.queries.length, key));
   }
 
@@ -110,15 +111,13 @@ export class Readout {
           element(
             "span.tl-lock#lock",
             lockSign(),
-            byTouch() ? "Locked · tap it again to release" : "Locked · press Esc to release",
+            byTouch() ? sayHeads("locked_tap_it_again") : sayHeads("locked_press_esc_to"),
           ),
         ]
       : [];
     if (words) return this.numbers.replaceChildren(...lock, element("span", words));
     if (value === undefined || !spot) {
-      const how = spot
-        ? "Hover over a cell to see its weight."
-        : "Hover over a token or cell; click to lock it.";
+      const how = spot ? sayHeads("hover_over_a_cell") : sayHeads("hover_over_a_token");
       this.numbers.replaceChildren(...lock, element("span.tl-quiet", hint(how)));
       return;
     }
@@ -148,13 +147,13 @@ export class Readout {
     this.details.hidden = Boolean(isChange);
     if (isChange) return;
     let row = null;
-    let title = "Choose a token to see its five largest weights";
+    let title = sayHeads("choose_a_token_to");
     if (focus && focus.query !== null) {
       row = rowOf(focus.query);
-      title = `What ${quoted(seen.queries[focus.query])} attends to`;
+      title = sayHeads("what_attends_to", { query: seen.queries[focus.query] });
     } else if (focus && (given || seen.queries.length <= MANY_QUERIES)) {
       row = given ? given(focus.key) : columnOf(rowOf, seen.queries.length, focus.key);
-      title = `What attends to ${quoted(seen.keys[focus.key])}`;
+      title = sayHeads("what_attends_to_of", { key: seen.keys[focus.key] });
     }
     const rest =
       row && focus.query !== null && !seen.valueWeighted
@@ -182,16 +181,16 @@ export class Readout {
     }
     this.table.replaceChildren(
       element("caption", title),
-      ...tableParts(["", "token", "position", "weight", ""], rows),
+      ...tableParts(["", sayHeads("token"), sayHeads("position"), sayHeads("weight"), ""], rows),
     );
   }
 }
 
 /** @param {number} error @param {number} decimals */
 export function howExact(error, decimals) {
-  if (error === 0) return ` exact to ${decimals} decimals`;
-  if (error < 1e-5) return ` exact to ${decimals} decimals, computed here`;
-  return ` ± ${error.toPrecision(1)}, computed here from 16-bit numbers`;
+  if (error === 0) return sayHeads("exact_to_decimals", { decimals });
+  if (error < 1e-5) return sayHeads("exact_to_decimals_computed", { decimals });
+  return sayHeads("computed_here_from_bit", { error: error.toPrecision(1) });
 }
 
 const columnOf = (rowOf, queries, key) =>

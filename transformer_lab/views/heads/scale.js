@@ -1,9 +1,12 @@
 // What the colours of a map mean and how far their scale reaches.
 
 import { legendTicks, signedShade } from "../shared/colours.js";
-import { short, changeText } from "../shared/messages.js";
+import { changeText, messages, short } from "../shared/messages.js";
+import headsMessages from "./messages.json" with { type: "json" };
 import { colourLegend } from "../shared/shell.js";
 import { roundUp } from "../shared/ticks.js";
+
+export const sayHeads = messages(headsMessages);
 
 /**
  * The end of the colour scale: 1, or less where no weight comes near it.
@@ -44,7 +47,7 @@ export function legend(
   valueWeighted,
   clipped,
   isChange = false,
-  measure = "attention weight",
+  measure = sayHeads("attention_weight"),
 ) {
   const decimals = end >= 1 ? 1 : Math.ceil(-Math.log10(end)) + 1;
   const name = (value) => {
@@ -55,8 +58,8 @@ export function legend(
   const places = isChange
     ? [-end, 0, end].map((value) => [value, signedShade(value, end) / 255])
     : legendTicks(end);
-  const what = `${isChange ? "change of " : ""}${valueWeighted ? "weight × value length" : measure}`;
-  const cut = clipped ? `, one colour from ${name(end)} up` : "";
+  const what = `${isChange ? sayHeads("change_of") : ""}${valueWeighted ? sayHeads("weight_value_length") : measure}`;
+  const cut = clipped ? sayHeads("one_colour_from_up", { name: name(end) }) : "";
   return colourLegend(
     table,
     what + cut,

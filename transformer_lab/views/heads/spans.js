@@ -4,6 +4,7 @@
 import { button, menu, radioGroup } from "../shared/controls.js";
 import { element, hearChanges, tokenElement, taken, listen } from "../shared/dom.js";
 import { whyNotBetween } from "./between.js";
+import { sayHeads } from "./scale.js";
 
 const SPAN_NAMES = { a: "A, from", b: "B, to" };
 
@@ -54,7 +55,10 @@ class TokenRow {
         token.classList.toggle(`tl-begins-${name}`, on.includes(name) && i === spans[name][0]);
       }
       token.setAttribute("aria-selected", String(on.length > 0));
-      token.title = `token ${i}${on.length ? `, in ${on.join(" and ").toUpperCase()}` : ""}`;
+      token.title = sayHeads("token_of", {
+        i,
+        part: on.length ? sayHeads("in", { on: on.join(" and ").toUpperCase() }) : "",
+      });
     });
   }
 
@@ -136,21 +140,20 @@ export class Spans {
     this.marks = "a";
     this.open = false;
     this.draft = {};
-    this.opener = button(
-      "from A to B",
-      "spans",
-      "Show only what goes from one part of the text to another",
-      () => this.#toggle(),
+    this.opener = button(sayHeads("from_a_to_b"), "spans", sayHeads("show_only_what_goes"), () =>
+      this.#toggle(),
     );
     this.which = radioGroup({
-      label: "Mark",
+      label: sayHeads("mark"),
       part: "span-which",
       chosen: "a",
       choices: Object.entries(SPAN_NAMES).map(([value, text]) => ({ value, text })),
       choose: (name) => this.#choose(name),
     });
-    this.segments = menu("Segments of the text", "segments", [], (value) => this.#segments(value));
-    this.clear = button("reset", "span-clear", "Show the whole map again (Esc)", () =>
+    this.segments = menu(sayHeads("segments_of_the_text"), "segments", [], (value) =>
+      this.#segments(value),
+    );
+    this.clear = button(sayHeads("reset"), "span-clear", sayHeads("show_the_whole_map"), () =>
       this.#set(null, null),
     );
     this.how = element("span.tl-quiet#span-how");
@@ -172,13 +175,13 @@ export class Spans {
         signal,
       );
     this.rows = {
-      both: row("Tokens: drag, or Shift and arrow keys, mark a span; A and B choose which"),
-      a: row("Queries: drag, or Shift and arrow keys, mark A", "a"),
-      b: row("Keys: drag, or Shift and arrow keys, mark B", "b"),
+      both: row(sayHeads("tokens_drag_or_shift")),
+      a: row(sayHeads("queries_drag_or_shift"), "a"),
+      b: row(sayHeads("keys_drag_or_shift"), "b"),
     };
     this.root = element(
       "section.tl-spans#span-panel",
-      { "aria-label": "From A to B", hidden: true },
+      { "aria-label": sayHeads("from_a_to_b_label"), hidden: true },
       element(
         "div.tl-span-tools",
         this.which.root,
@@ -270,7 +273,9 @@ export class Spans {
     this.which.set(this.marks);
     this.clear.disabled = !a && !b;
     this.how.hidden = Boolean(a && b);
-    this.how.textContent = `Drag across the words ${a ? "that A attends to (B)" : "that attend (A)"}.`;
+    this.how.textContent = sayHeads("drag_across_the_words", {
+      part: a ? sayHeads("that_a_attends_to") : sayHeads("that_attend_a"),
+    });
     if (kind.same) both.show({ a, b });
     else {
       queries.show({ a });
@@ -293,17 +298,17 @@ export class Spans {
       b.list(kind.key_tokens.slice(0, kind.keys));
     }
     const { segments = [] } = kind;
-    const names = kind.segment_names ?? segments.map((_, i) => `segment ${i + 1}`); // of views saved before
+    const names = kind.segment_names ?? segments.map((_, i) => sayHeads("segment", { i: i + 1 })); // of views saved before
     const pairs = segments
       .flatMap((_, from) => segments.map((_, to) => [from, to]))
       .filter(([from, to]) => !whyNotBetween(segments[from], segments[to], kind));
     this.segments.root.replaceChildren(
-      element("option", { value: "" }, "segments …"),
+      element("option", { value: "" }, sayHeads("segments")),
       ...pairs.map(([from, to]) =>
         element(
           "option",
           { value: `${from},${to}` },
-          from === to ? `within ${names[from]}` : `${names[from]} → ${names[to]}`,
+          from === to ? sayHeads("within", { name: names[from] }) : `${names[from]} → ${names[to]}`,
         ),
       ),
     );

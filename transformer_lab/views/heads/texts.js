@@ -5,7 +5,7 @@ import { button, menu } from "../shared/controls.js";
 import { element, hearOf, taken, listen } from "../shared/dom.js";
 import { Plot, nearestIndex } from "../shared/plot.js";
 import { Superseded } from "../shared/requests.js";
-import { fixed } from "../shared/messages.js";
+import { sayHeads } from "./scale.js";
 
 const PROFILE_HEIGHT = 150;
 const TEXT_BYTES = ["_maps", "_norms", "_thumbs"]; // what draws anew comes last
@@ -32,15 +32,15 @@ export class Texts {
     this.known = new Map();
     const { names, why, held } = model.get("_texts");
     const over = [
-      ["mean", `mean of all ${names.length}`],
-      ["spread", `spread of all ${names.length}`],
+      ["mean", sayHeads("mean_of_all", { names: names.length })],
+      ["spread", sayHeads("spread_of_all", { names: names.length })],
     ];
     this.values = [...names.map((_, i) => String(i)), ...over.map(([value]) => value)];
     this.menu = menu(
-      "Text on view, or what of all texts",
+      sayHeads("text_on_view_or"),
       "text",
       [
-        ...names.map((text, i) => ({ value: String(i), text: `text ${text}` })),
+        ...names.map((text, i) => ({ value: String(i), text: sayHeads("text", { text }) })),
         ...over.map(([value, text]) => ({ value, text })),
       ],
       (value) => this.choose(value),
@@ -56,15 +56,15 @@ export class Texts {
     };
     this.picker = element(
       "span.tl-joined.tl-texts",
-      { role: "group", "aria-label": "Text" },
-      button("◀", "text-back", "Previous text", step(-1)),
+      { role: "group", "aria-label": sayHeads("text_label") },
+      button("◀", "text-back", sayHeads("previous_text"), step(-1)),
       this.menu.root,
-      button("▶", "text-on", "Next text", step(1)),
+      button("▶", "text-on", sayHeads("next_text"), step(1)),
     );
     this.why = element(
       "p.tl-hint#texts-note",
       { hidden: !why },
-      why ? `No average of these texts: ${why}.` : "",
+      why ? sayHeads("no_average_of_these", { why }) : "",
     );
     this.#buildPanel();
     this.#listen();
@@ -77,12 +77,12 @@ export class Texts {
     this.number = element("span.tl-quiet#distance-number", { role: "status" });
     this.curve = element(
       "div",
-      element("p.tl-heading", element("b", "By distance"), " ", this.number),
+      element("p.tl-heading", element("b", sayHeads("by_distance")), " ", this.number),
       this.canvas,
     );
     this.panel = element(
       "section.tl-panel",
-      { "aria-label": "Over the texts", hidden: true },
+      { "aria-label": sayHeads("over_the_texts"), hidden: true },
       this.curve,
       this.said,
     );
@@ -157,7 +157,7 @@ export class Texts {
       return;
     }
     this.ended?.();
-    this.ended = this.heads.waiting.begin("Fetching the text …");
+    this.ended = this.heads.waiting.begin(sayHeads("fetching_the_text"));
     this.shell.requests.ask({ type: "there" }, false).catch(() => {}); // that nobody is there is said
   }
 
@@ -178,7 +178,7 @@ export class Texts {
       for (const name of TEXT_BYTES) model.set(name, buffers[TEXT_SENT.indexOf(name)]);
     } catch (error) {
       if (error instanceof Superseded || turn !== this.turn) return;
-      this.shell.say(`Text ${text} cannot be shown: ${error.message}`);
+      this.shell.say(sayHeads("text_cannot_be_shown", { text, why: error.message }));
       this.state.set({ text: this.held });
     }
   }
@@ -200,7 +200,10 @@ export class Texts {
           : Array(4).fill(new Float32Array());
         this.known.set(name, { distances, mean, spread, shuffled, said: message.info.said });
       } catch (error) {
-        this.known.set(name, { ...NO_PROFILE, said: `By distance: ${error.message}.` });
+        this.known.set(name, {
+          ...NO_PROFILE,
+          said: sayHeads("by_distance_of", { why: error.message }),
+        });
       }
       if (this.wanted !== name || this.signal.aborted) return;
     }
@@ -229,9 +232,15 @@ export class Texts {
     const i = this.at === null || this.at === undefined ? -1 : nearestIndex(distances, this.at);
     this.plot.show(this.panel.clientWidth, PROFILE_HEIGHT, {
       series: [
-        { name: "keys shuffled", colour: shell.inks.quiet, x: distances, y: shuffled, thick: 1 },
         {
-          name: "mean ± spread",
+          name: sayHeads("keys_shuffled"),
+          colour: shell.inks.quiet,
+          x: distances,
+          y: shuffled,
+          thick: 1,
+        },
+        {
+          name: sayHeads("mean_spread"),
           colour: shell.inks.accent,
           x: distances,
           y: mean,
@@ -239,7 +248,7 @@ export class Texts {
           band,
         },
       ],
-      xTitle: distances[0] < 0 ? "tokens back (below 0: ahead)" : "tokens back",
+      xTitle: distances[0] < 0 ? sayHeads("tokens_back_below_ahead") : sayHeads("tokens_back"),
       yTitle: "weight",
       whole: true,
       colours: shell.inks,
@@ -249,9 +258,14 @@ export class Texts {
     const told =
       i < 0
         ? ""
-        : `${distanceName(distances[i])}: ${fixed(mean[i])} ± ${fixed(spread[i])}; keys shuffled: ${fixed(shuffled[i])}`;
-    this.number.textContent = told || "hover over the curve for its numbers";
-    this.canvas.ariaLabel = `Weight by distance. ${profile.said} ${told} Left and right arrows move.`;
+        : sayHeads("keys_shuffled_of", {
+            distance_name: distanceName(distances[i]),
+            mean: mean[i],
+            spread: spread[i],
+            shuffled: shuffled[i],
+          });
+    this.number.textContent = told || sayHeads("hover_over_the_curve");
+    this.canvas.ariaLabel = sayHeads("weight_by_distance_left", { said: profile.said, told });
     this.#fit(before);
   }
 
@@ -271,5 +285,5 @@ const NO_PROFILE = {
 /** @param {number} distance */
 function distanceName(distance) {
   if (distance === 0) return "itself";
-  return distance < 0 ? `${-distance} ahead` : `${distance} back`;
+  return distance < 0 ? sayHeads("ahead", { value: -distance }) : sayHeads("back", { distance });
 }

@@ -11,6 +11,7 @@ import { picture } from "./picture.js";
 import { keepHeight, giveSpare, takeSpare } from "../shared/screen.js";
 import { element } from "../shared/dom.js";
 import { Shell } from "../shared/shell.js";
+import { sayHeads } from "./scale.js";
 
 export class HeadViewer {
   /**
@@ -27,7 +28,7 @@ export class HeadViewer {
     this.shell = new Shell(model, root, signal, {
       title,
       within: title !== undefined,
-      copies: "Copy the selection as Python",
+      copies: sayHeads("copy_the_selection_as"),
       draw: () => {
         giveSpare(root);
         this.heads.draw();
@@ -41,7 +42,7 @@ export class HeadViewer {
     });
     this.heads = new Heads(this.shell, state, new HeadStore(model, this.shell.requests), {
       chosen: (layer, head) => state.set({ layer, head }),
-      tell: (layer, head) => `Layer ${layer}, head ${head}: click to see it large`,
+      tell: (layer, head) => sayHeads("layer_head_click_to", { layer, head }),
       picked: (spot) => state.pick(spot),
       drawn: () => {
         this.texts?.drawn();

@@ -1,7 +1,8 @@
 // A model that learns while it is watched: its loss, its heads and what it makes of a text, in a page
 // with nothing but a browser.
 
-import { asSentence } from "../shared/messages.js";
+import { asSentence, messages } from "../shared/messages.js";
+import learningMessages from "./messages.json" with { type: "json" };
 import { Engine } from "../engine/client.js";
 import { IN_PAGE } from "../engine/in_page.js";
 import { typed } from "../shared/codecs.js";
@@ -26,6 +27,7 @@ import { mounted } from "../shared/mounted.js";
 import { Requests } from "../shared/requests.js";
 import { inksOf } from "../shared/shell.js";
 
+const sayLearning = messages(learningMessages);
 const FRAMES = 60; // of a training
 
 /**
@@ -67,13 +69,13 @@ class LearningViewer {
     this.root.append(
       element(
         "div.tl-controls",
-        labelled("Task", (this.task = element("select#task", options))),
+        labelled(sayLearning("task"), (this.task = element("select#task", options))),
         labelled(
-          "Seed",
+          sayLearning("seed"),
           (this.seed = element("input#seed", { type: "number", value: 0, step: 1, min: 0 })),
         ),
-        (this.go = element("button.tl-go#go", "Train")),
-        (this.reset = element("button#reset", "Reset")),
+        (this.go = element("button.tl-go#go", sayLearning("train"))),
+        (this.reset = element("button#reset", sayLearning("reset"))),
       ),
       (this.words = element("p#words")),
       (this.status = element("p.tl-number-line#status", { role: "status" })),
@@ -82,12 +84,15 @@ class LearningViewer {
         "div.tl-learning",
         element(
           "section",
-          element("h3", "Loss"),
-          (this.curve = element("canvas#curve", { role: "img", "aria-label": "Loss over steps" })),
+          element("h3", sayLearning("loss")),
+          (this.curve = element("canvas#curve", {
+            role: "img",
+            "aria-label": sayLearning("loss_over_steps"),
+          })),
         ),
         element(
           "section.tl-heads",
-          element("h3", "Where each head looks"),
+          element("h3", sayLearning("where_each_head_looks")),
           (this.small = element("div.tl-small#small")),
           (this.legend = legendPart()),
         ),
@@ -99,10 +104,10 @@ class LearningViewer {
         ),
         element(
           "section",
-          element("h3", "What it says now"),
+          element("h3", sayLearning("what_it_says_now")),
           element(
             "label.tl-group.tl-typed",
-            element("span.tl-label", "Text"),
+            element("span.tl-label", sayLearning("text")),
             (this.text = element("input#text", {
               type: "text",
               spellcheck: "false",
@@ -236,7 +241,11 @@ class LearningViewer {
     this.colours = { inks: inksOf(theme), table: colourTable("default", theme) };
     const { steps } = this.lesson;
     const ended = this.step >= steps;
-    this.go.textContent = this.training ? "Stop" : this.step && !ended ? "Train on" : "Train";
+    this.go.textContent = this.training
+      ? sayLearning("stop")
+      : this.step && !ended
+        ? sayLearning("train_on")
+        : sayLearning("train");
     this.go.disabled = ended;
     Object.assign(this.root.dataset, {
       step: this.step,
@@ -245,21 +254,23 @@ class LearningViewer {
     });
     const right = this.rights.at(-1);
     this.status.textContent = [
-      `Step ${this.step} of ${steps}`,
+      sayLearning("step_of", { step: this.step, steps }),
       ...(this.losses.length
         ? [
-            `loss ${this.losses[this.losses.length - 1].toFixed(3)} nats`,
-            `${Math.round(100 * right)}% right on texts that it never sees`,
+            sayLearning("loss_nats", { loss: this.losses[this.losses.length - 1] }),
+            sayLearning("right_on_texts_that", { n: Math.round(100 * right) }),
           ]
         : [
-            `${this.course.weights.toLocaleString("en")} weights, drawn with this seed; nothing is learned yet`,
+            sayLearning("weights_drawn_with_this", {
+              weights: this.course.weights.toLocaleString("en"),
+            }),
           ]),
     ].join(" · ");
     const width = this.curve.parentElement.clientWidth;
     this.lossPlot.show(width, 200, {
       series: lossSeries(Float32Array.from(this.losses), new Float32Array()),
       xTitle: "step",
-      yTitle: "loss (nats a token)",
+      yTitle: sayLearning("loss_nats_a_token"),
       whole: true,
       colours: this.colours.inks,
       xRange: [0, Math.max(1, steps)],
@@ -291,11 +302,14 @@ class LearningViewer {
   }
 
   #smallHead(place, { layer, head }) {
-    const name = this.course.layers > 1 ? `layer ${layer}, head ${head}` : `head ${head}`;
+    const name =
+      this.course.layers > 1
+        ? sayLearning("layer_head", { layer, head })
+        : sayLearning("head_of", { head });
     const canvas = element("canvas");
     const button = element(
       "button",
-      { "aria-label": `Look at ${name}`, title: `Look at ${name}` },
+      { "aria-label": sayLearning("look_at", { name }), title: sayLearning("look_at", { name }) },
       canvas,
     );
     const check = element("input", { type: "checkbox" });
@@ -313,7 +327,7 @@ class LearningViewer {
       { "data-head": `${layer}/${head}` },
       element("span", name),
       button,
-      element("label.tl-check", check, "off"),
+      element("label.tl-check", check, sayLearning("off")),
     );
     return Object.assign(figure, { parts: { canvas, button, check } });
   }
@@ -324,7 +338,9 @@ class LearningViewer {
     const { map } = heads.find((one) => one.layer === layer && one.head === head);
     const n = tokens.length;
     this.which.textContent =
-      this.course.layers > 1 ? `Layer ${layer}, head ${head}` : `Head ${head}`;
+      this.course.layers > 1
+        ? sayLearning("layer_head_of", { layer, head })
+        : sayLearning("head_2", { head });
     const rowOf = (query) => map.subarray(query * n, (query + 1) * n);
     const part = { query: 0, key: 0, queries: n, keys: n };
     const scene = {
@@ -350,25 +366,27 @@ class LearningViewer {
     const { tokens, causal } = this.seen;
     this.at = at && at.query !== null && at.key !== null ? at : null;
     this.map.mark(this.at ?? at, null);
-    const about = `${this.which.textContent}: how much each token, a row, attends to each other, a column.`;
+    const about = sayLearning("how_much_each_token", { which: this.which.textContent });
     if (!this.at) {
-      this.readout.textContent =
-        "Rows attend to columns. Hover over a cell, or move with the arrow keys.";
-      this.big.ariaLabel = `${about} Arrow keys choose a cell.`;
+      this.readout.textContent = sayLearning("rows_attend_to_columns");
+      this.big.ariaLabel = sayLearning("arrow_keys_choose_a", { about });
       return;
     }
     const { query, key } = this.at;
     const told =
       causal && key > query
-        ? ", which it may not: it comes later"
-        : ` with ${this.rowOf(query)[key].toFixed(3)}`;
+        ? sayLearning("which_it_may_not")
+        : sayLearning("with", { row_of: this.rowOf(query)[key] });
     this.readout.replaceChildren(
       tokenElement(tokens[query]),
-      ` (${query}) attends to `,
+      sayLearning("attends_to", { query }),
       tokenElement(tokens[key]),
       ` (${key})${told}`,
     );
-    this.big.ariaLabel = `${about} ${this.readout.textContent}. Arrow keys move.`;
+    this.big.ariaLabel = sayLearning("arrow_keys_move", {
+      about,
+      readout: this.readout.textContent,
+    });
   }
 
   #key(event) {
@@ -403,7 +421,9 @@ class LearningViewer {
         }),
       );
     });
-    this.said.replaceChildren(element("table.tl-table", tableParts(["after", ...asked], rows)));
+    this.said.replaceChildren(
+      element("table.tl-table", tableParts([sayLearning("after"), ...asked], rows)),
+    );
   }
 }
 

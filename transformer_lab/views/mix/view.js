@@ -49,7 +49,7 @@ class MixViewer extends BaseViewer {
       element(
         "div.tl-controls",
         this.sizes,
-        button("Reset", "reset", "Back to the numbers it began with", () =>
+        button(sayMix("reset"), "reset", sayMix("back_to_the_numbers"), () =>
           this.shell.set(structuredClone(this.first)),
         ),
       ),
@@ -60,7 +60,15 @@ class MixViewer extends BaseViewer {
         element(
           "table.tl-mix-table",
           tableParts(
-            ["word", "score: drag it", "", "÷ √d", "weight", "", "mask"],
+            [
+              sayMix("word"),
+              sayMix("score_drag_it"),
+              "",
+              "÷ √d",
+              sayMix("weight"),
+              "",
+              sayMix("mask"),
+            ],
             this.rows.map((row) => row.root),
           ),
         ),
@@ -68,10 +76,7 @@ class MixViewer extends BaseViewer {
           "figure",
           { style: "margin:0" },
           this.plot,
-          element(
-            "figcaption.tl-hint",
-            "Dots: what each word hands over, larger with more weight. Diamond: their mixture, the output.",
-          ),
+          element("figcaption.tl-hint", sayMix("dots_what_each_word")),
         ),
       ),
     );
@@ -82,7 +87,7 @@ class MixViewer extends BaseViewer {
     const slider = element(`input#score-${i}`, {
       type: "range",
       step: 0.1,
-      "aria-label": `Score of ${word}`,
+      "aria-label": sayMix("score_of", { word }),
       input: () => {
         const scores = [...this.model.get("scores")];
         scores[i] = Number(slider.value);
@@ -98,7 +103,7 @@ class MixViewer extends BaseViewer {
     });
     const mask = element(`input#hide-${i}`, {
       type: "checkbox",
-      "aria-label": `Hide ${word}`,
+      "aria-label": sayMix("hide", { word }),
       change: () => {
         const hidden = this.model.get("hidden").filter((other) => other !== i);
         this.shell.set({ hidden: mask.checked ? [...hidden, i].sort((a, b) => a - b) : hidden });
@@ -136,13 +141,13 @@ class MixViewer extends BaseViewer {
       root.contains(document.activeElement) && document.activeElement?.closest("[data-part=size]");
     const choices = [...new Set([...SIZES, d])].sort((a, b) => a - b);
     const sizes = radioGroup({
-      label: "divide by √d, d =",
+      label: sayMix("divide_by_d_d"),
       part: "size",
       chosen: d,
       choose: (value) => this.shell.set({ d: value }),
       choices: choices.map((value) => ({
         value,
-        text: value === 1 ? "1 (not divided)" : String(value),
+        text: value === 1 ? sayMix("not_divided") : String(value),
       })),
     });
     this.sizes.replaceChildren(sizes.root);
@@ -171,7 +176,7 @@ class MixViewer extends BaseViewer {
         colours: words.map(() => headColour(0)),
         weights,
         together: mixture,
-        titles: ["first number", "second number"],
+        titles: [sayMix("first_number"), sayMix("second_number")],
       },
       this.shell.inks,
       width,
@@ -235,8 +240,8 @@ class MixViewer extends BaseViewer {
       400,
     );
     return [
-      { canvas, title: "weight" },
-      { canvas: this.plot, title: "what each word hands over, and their mixture" },
+      { canvas, title: sayMix("weight") },
+      { canvas: this.plot, title: sayMix("what_each_word_hands") },
     ];
   }
 }

@@ -1,6 +1,6 @@
 // Where a reader types another text, on a page that carries its model.
 
-import { asSentence } from "../shared/messages.js";
+import { asSentence, sayShared } from "../shared/messages.js";
 import { button } from "../shared/controls.js";
 import { element, hearChanges } from "../shared/dom.js";
 import { inPageLine } from "./in_page_line.js";
@@ -40,11 +40,11 @@ export class AskRow {
     this.requests = new Requests(model, signal);
     this.both = model.get("_carried").kind === "encoder-decoder";
     this.sides = model.get("_carried").sides.map((side, i) => this.#side(side, i));
-    this.run = button("Run", "run", "Run the model on this text (Enter)", () => {});
+    this.run = button(sayShared("run"), "run", sayShared("run_the_model_on"), () => {});
     this.reading = new Task(
       this.run,
       (goes, stopped) => this.#run(goes, stopped),
-      () => this.reading.label("Run"),
+      () => this.reading.label(sayShared("run")),
     );
     this.run.classList.add("tl-main");
     this.message = element("p.tl-message#ask-message", { role: "alert", hidden: true });
@@ -74,28 +74,29 @@ export class AskRow {
         spellcheck: "false",
         "aria-label": label,
         maxlength: 100_000,
-        title: "Type a text, press Enter",
+        title: sayShared("type_a_text_press"),
         input: () => this.#grow(),
       });
       runByEnter(area, () => this.reading.start());
       return area;
     };
     const number = i ? `-${i}` : "";
-    const text = field(name ? `Text ${name}` : "Text that the model reads", `text${number}`);
+    const text = field(
+      name ? sayShared("text", { name }) : sayShared("text_that_the_model"),
+      `text${number}`,
+    );
     const target = this.both
       ? field(
-          name
-            ? `What ${name} writes (empty: its own answer)`
-            : "What it writes (empty: its own answer)",
+          name ? sayShared("what_writes_empty_its", { name }) : sayShared("what_it_writes_empty"),
           `target${number}`,
         )
       : null;
     const box = (area) => element("span.tl-box", area);
     const root = element(
       "span.tl-field",
-      element("span.tl-quiet", name || "reads"),
+      element("span.tl-quiet", name || sayShared("reads")),
       box(text),
-      target && [element("span.tl-quiet", "writes"), box(target)],
+      target && [element("span.tl-quiet", sayShared("writes")), box(target)],
     );
     return { name, text, target, root };
   }

@@ -2,9 +2,10 @@
 
 import { IN_PAGE } from "../engine/in_page.js";
 import { element, hearOf } from "../shared/dom.js";
+import { sayShared } from "../shared/messages.js";
 
 /** What a model of a page tells its view then. */
-export const RUNS_IN_PAGE = "in page";
+export const RUNS_IN_PAGE = sayShared("in_page");
 
 /** @param {any} model @param {AbortSignal} signal @returns {HTMLElement} */
 export function inPageLine(model, signal) {

@@ -3,6 +3,7 @@
 import { element } from "../shared/dom.js";
 import { plotlyOf } from "../shared/plotly.js";
 import { Requests } from "../shared/requests.js";
+import { sayShared } from "../shared/messages.js";
 
 const LINE = 18; // px, of a heading
 
@@ -74,7 +75,10 @@ export default {
         ...config,
       });
     } catch (error) {
-      place.textContent = `This figure cannot be drawn: ${error.message}. ${model.get("_sentence")}`;
+      place.textContent = sayShared("this_figure_cannot_be", {
+        why: error.message,
+        sentence: model.get("_sentence"),
+      });
     }
     root.dataset.ready = "1";
   },

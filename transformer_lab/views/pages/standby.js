@@ -6,17 +6,18 @@ import { Engine } from "../engine/client.js";
 import { hearChanges, hearOf } from "../shared/dom.js";
 import { Overlay } from "./overlay.js";
 import { Requests } from "../shared/requests.js";
+import { sayShared } from "../shared/messages.js";
 
 const WAITS = 4000; // ms in which Python answers
 const IDLE = 2000; // ms after which the model is fetched, for the case
 const CLOSES = 100; // ms after which a connection that was told of is closed
 const MODELS_KEPT = 3; // models of a page
-const BUSY = "The kernel is busy or gone: this was computed in the page.";
-const GONE = "The kernel is gone: this was computed in the page.";
-const BY_ITSELF = "The kernel is gone: from here on this page computes by itself.";
-const LATER = "The kernel is busy or gone: it answers when it is free.";
-const LOST = "The kernel stopped or was restarted. Run this cell again.";
-const STILL_WORKS = "What is on the page still works.";
+const BUSY = sayShared("the_kernel_is_busy");
+const GONE = sayShared("the_kernel_is_gone");
+const BY_ITSELF = sayShared("the_kernel_is_gone_from");
+const LATER = sayShared("the_kernel_is_busy_or");
+const LOST = sayShared("the_kernel_stopped_or");
+const STILL_WORKS = sayShared("what_is_on_the");
 const LONG = ["write", "sweep"]; // which Python itself may need more time for
 const UNAWAITED = ["facts", "labels"]; // which no reader has asked for
 
@@ -168,7 +169,7 @@ export class Standby {
   /** Why the page cannot go on, where it would. */
   get #why() {
     const { why } = this.#about;
-    return why ? `The page cannot go on by itself: ${why}.` : "";
+    return why ? sayShared("the_page_cannot_go", { why }) : "";
   }
 
   // ---- the page in its place ----------------------------------------------------------------------------

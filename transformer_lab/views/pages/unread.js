@@ -1,8 +1,7 @@
 // What of a text a model does not read as it was written, where no Python says it.
 
-import { messages } from "../shared/messages.js";
+import { sayShared } from "../shared/messages.js";
 
-const sayUnread = messages();
 const MASKS = /\[MASK\]|<mask>/;
 
 /**
@@ -18,8 +17,8 @@ export function unreadSentence(text, target, kind, read) {
     sides.push({ side: "target", n: read.target.tokens.length - 1, ...read.target });
   const parts = sides
     .filter(({ unknown }) => unknown)
-    .map(({ side, n, unknown: count, sign }) => sayUnread("unknown", { count, side, n, sign }));
+    .map(({ side, n, unknown: count, sign }) => sayShared("unknown", { count, side, n, sign }));
   const wish = text.match(MASKS);
-  if (wish && kind !== "encoder") parts.push(sayUnread("unmasked", { mask: wish[0] }));
+  if (wish && kind !== "encoder") parts.push(sayShared("unmasked", { mask: wish[0] }));
   return parts.join(" ");
 }

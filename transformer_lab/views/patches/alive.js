@@ -71,7 +71,7 @@ class ImagePage extends PageModel {
     const { names, what, pool } = this.carried;
     const found = await this.ask({ ask: "answerChange", edits, pool });
     const own = {
-      edited: `With ${edits.map((edit) => this.#words(edit)).join(" and ")}`,
+      edited: sayPatch("with", { edits: edits.map((edit) => this.#words(edit)).join(" and ") }),
       code: `[${edits.map((edit) => this.#code(edit)).join(", ")}]`,
       size: found.size,
     };

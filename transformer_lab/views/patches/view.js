@@ -176,7 +176,7 @@ export class PatchViewer extends OverlayViewer {
       aspect: grid.columns / grid.rows,
       widest: 72,
       first: grid.first,
-      over: "Weights over the picture",
+      over: sayPatch("weights_over_the_picture"),
     });
     this.grid = grid;
     this.tool = "look";
@@ -224,7 +224,7 @@ export class PatchViewer extends OverlayViewer {
     );
     this.cells = element("div.tl-cells#cells", {
       role: "group",
-      "aria-label": "Positions that are no patch",
+      "aria-label": sayPatch("positions_that_are_no"),
     });
     const positions = grid.labels.map((_, i) => i);
     this.others = positions
@@ -232,12 +232,12 @@ export class PatchViewer extends OverlayViewer {
       .map((position) => this.#cell(position));
     this.cells.append(...this.others.map(({ root: cell }) => cell));
     this.tools = radioGroup({
-      label: "A click",
+      label: sayPatch("a_click"),
       part: "tool",
       chosen: this.tool,
       choices: [
-        { value: "look", text: "look", name: "A click chooses the position that attends" },
-        { value: "cut", text: "✂ cut", name: "A click cuts the edge to that position" },
+        { value: "look", text: sayPatch("look"), name: sayPatch("a_click_chooses_the") },
+        { value: "cut", text: sayPatch("cut"), name: sayPatch("a_click_cuts_the") },
       ],
       choose: (tool) => {
         this.tool = tool;
@@ -246,14 +246,13 @@ export class PatchViewer extends OverlayViewer {
     });
     this.trials = new Trials(model, shell, this.waiting, {
       place: () => this.at,
-      name: () => `layer ${this.at.layer}, head ${this.at.head}`,
+      name: () => sayPatch("layer_head", { layer: this.at.layer, head: this.at.head }),
       effect: () => model.get("_effect"),
       heads: grid.heads,
       every: () => model.get("_every"),
       size: () => model.get("_every")[this.at.layer]?.[this.at.head] ?? null,
       unit: () => model.get("_unit"),
-      needs:
-        "A saved page holds what each head alone does; several at once, and cut edges, need the view in a notebook.",
+      needs: sayPatch("a_saved_page_holds"),
     });
     root.append(
       shell.header,
@@ -263,22 +262,22 @@ export class PatchViewer extends OverlayViewer {
         "div.tl-overlay",
         panelPart(
           "picture",
-          "What it attends to",
-          hint("click a patch to see what it attends to"),
+          sayPatch("what_it_attends_to"),
+          hint(sayPatch("click_a_patch_to")),
           element("div.tl-map-box", this.canvas),
           this.cells,
           this.legend,
           this.fade.root,
           this.busy,
-          element("p.tl-heading.tl-asked", element("b", "Does it matter?")),
+          element("p.tl-heading.tl-asked", element("b", sayPatch("does_it_matter"))),
           element("div.tl-trials", this.trials.off, this.trials.undo),
           this.tools.root,
           this.trials.effect,
         ),
         panelPart(
           "heads",
-          "Heads",
-          "layer ↓ head →, each to its own largest weight",
+          sayPatch("heads"),
+          sayPatch("layer_head_each_to"),
           this.choice.root,
           this.everyBox,
           element("div.tl-trials", this.trials.try),
@@ -337,7 +336,7 @@ export class PatchViewer extends OverlayViewer {
   }
 
   cannot(position) {
-    return `What ${this.grid.labels[position]} attends to`;
+    return sayPatch("what_attends_to", { label: this.grid.labels[position] });
   }
 
   #pick(position) {
@@ -368,7 +367,12 @@ export class PatchViewer extends OverlayViewer {
     if (!this.rows || !this.image) return;
     const { model, shell, grid, at, codes } = this;
     const fade = model.get("fade");
-    shell.subtitle.textContent = `${grid.heads.length} layers × ${Math.max(...grid.heads)} heads · ${grid.rows} × ${grid.columns} patches`;
+    shell.subtitle.textContent = sayPatch("layers_heads_patches", {
+      heads: grid.heads.length,
+      max: Math.max(...grid.heads),
+      rows: grid.rows,
+      columns: grid.columns,
+    });
     const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
     this.picture.draw({
       picture: this.image,
@@ -405,8 +409,17 @@ export class PatchViewer extends OverlayViewer {
     this.#say(codes);
     this.trials.draw();
     const here = this.shown;
-    this.canvas.ariaLabel = `The picture, ${grid.rows} by ${grid.columns} patches. ${this.sentence.textContent} Arrow keys choose a patch, Escape frees.`;
-    this.every.ariaLabel = `Every head as a small picture, ${grid.heads.length} layers of up to ${Math.max(...grid.heads)} heads. Chosen: layer ${at.layer}, head ${at.head}. Arrow keys choose another.`;
+    this.canvas.ariaLabel = sayPatch("the_picture_by_patches", {
+      rows: grid.rows,
+      columns: grid.columns,
+      sentence: this.sentence.textContent,
+    });
+    this.every.ariaLabel = sayPatch("every_head_as_a", {
+      heads: grid.heads.length,
+      max: Math.max(...grid.heads),
+      layer: at.layer,
+      head: at.head,
+    });
     this.root.dataset.query = String(here);
     this.root.dataset.head = `${at.layer}.${at.head}`;
   }
@@ -420,7 +433,7 @@ export class PatchViewer extends OverlayViewer {
       const written = short(weightOf(codes[position]));
       weight.textContent = written;
       root.setAttribute("aria-pressed", String(position === this.shown));
-      root.ariaLabel = `${this.grid.labels[position]}: weight ${written}`;
+      root.ariaLabel = sayPatch("weight", { label: this.grid.labels[position], written });
       root.classList.toggle("tl-cut", cut.has(position));
     }
   }
@@ -502,9 +515,13 @@ export class PatchViewer extends OverlayViewer {
     return [
       {
         canvas: this.canvas,
-        title: `layer ${this.at.layer}, head ${this.at.head}, from ${this.grid.labels[this.shown]}`,
+        title: sayPatch("layer_head_from", {
+          layer: this.at.layer,
+          head: this.at.head,
+          label: this.grid.labels[this.shown],
+        }),
       },
-      { thumbnails: this.heads, title: "every head: layer ↓ head →" },
+      { thumbnails: this.heads, title: sayPatch("every_head_layer_head") },
     ];
   }
 }

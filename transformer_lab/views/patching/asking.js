@@ -2,6 +2,7 @@
 
 import { button, popover } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
+import { sayPatching } from "./grids.js";
 
 export class Asking {
   /** @param {any} model @param {import("../shared/shell.js").Shell} shell @param {import("../shared/requests.js").Waiting} waiting */
@@ -20,27 +21,24 @@ export class Asking {
       return { input, root: element("label", element("span", label), input) };
     };
     this.fields = [
-      field("Clean prompt", "clean", true),
-      field("Corrupted prompt", "corrupted", true),
-      field("The logit of", "answer"),
-      field("less that of (empty: its log-probability)", "wrong"),
+      field(sayPatching("clean_prompt"), "clean", true),
+      field(sayPatching("corrupted_prompt"), "corrupted", true),
+      field(sayPatching("the_logit_of"), "answer"),
+      field(sayPatching("less_that_of_empty"), "wrong"),
     ];
     const words = element(
       "label.tl-check",
       element("input#align", { type: "checkbox" }),
-      "pair the last tokens of words, where lengths differ",
+      sayPatching("pair_the_last_tokens"),
     );
     this.align = words.querySelector("input");
     this.why = element("p.tl-message#refused", { role: "alert", hidden: true });
-    const go = button("Compare", "compare", () => this.#ask());
-    const hint = element(
-      "p.tl-hint",
-      "Leave both tokens empty to compare what is most likely after each prompt. A space before a word is part of its token.",
-    );
+    const go = button(sayPatching("compare"), "compare", () => this.#ask());
+    const hint = element("p.tl-hint", sayPatching("leave_both_tokens_empty"));
     this.root = popover(
-      "Prompts and metric",
+      sayPatching("prompts_and_metric"),
       "ask",
-      "Ask about other prompts, or by another metric",
+      sayPatching("ask_about_other_prompts"),
       ...this.fields.map(({ root }) => root),
       words,
       hint,
@@ -76,8 +74,8 @@ export class Asking {
   async #ask() {
     const [clean, corrupted, answer, wrong] = this.fields.map(({ input }) => input.value);
     const done = this.waiting.begin(
-      "Running both prompts …",
-      "Still at it: two passes forward and one back.",
+      sayPatching("running_both_prompts"),
+      sayPatching("still_at_it_two"),
     );
     try {
       await this.shell.requests.ask(

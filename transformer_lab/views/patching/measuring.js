@@ -5,6 +5,7 @@ import { Engine } from "../engine/client.js";
 import { IN_PAGE } from "../engine/in_page.js";
 import { PageModel } from "../pages/page_model.js";
 import { Superseded } from "../shared/requests.js";
+import { sayPatching } from "./grids.js";
 
 const PATIENCE = 400; // ms that a click may have to wait for what is measured meanwhile
 const AHEAD = 6; // times as many cells as share a pass, among which those of one layer are found
@@ -65,7 +66,7 @@ export class Measuring {
       this.shell.say("");
     } catch (error) {
       if (!(error instanceof Superseded))
-        this.shell.say(`That cell cannot be measured: ${error.message}`);
+        this.shell.say(sayPatching("that_cell_cannot_be", { why: error.message }));
     } finally {
       done();
       this.waiting.say("");
@@ -94,7 +95,7 @@ export class Measuring {
       }
       this.shell.say("");
     } catch (error) {
-      this.shell.say(`The measuring ended: ${error.message}`);
+      this.shell.say(sayPatching("the_measuring_ended", { why: error.message }));
     } finally {
       this.stop();
     }

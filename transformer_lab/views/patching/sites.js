@@ -15,7 +15,7 @@ export class Sites {
     this.grids = grids;
     this.names = grids.sites.map(({ site }) => site);
     this.chips = radioGroup({
-      label: "Site",
+      label: sayPatching("site_label"),
       part: "site",
       quiet: true,
       chosen,
@@ -61,8 +61,8 @@ export class Sites {
         );
       }
       count.textContent = measured
-        ? `${measured} of ${cells.length} measured`
-        : `${cells.length} estimates`;
+        ? sayPatching("of_measured", { measured, cells: cells.length })
+        : sayPatching("estimates", { cells: cells.length });
     });
   }
 }
@@ -86,15 +86,19 @@ export class Prompts {
     this.shown = pair;
     const { clean, corrupted, columns } = pair;
     const differ = columns.filter(([, , differs]) => differs).length;
-    this.root.ariaLabel = `The clean prompt above the corrupted one, paired ${pair.aligned}; ${differ} of ${columns.length} places differ`;
+    this.root.ariaLabel = sayPatching("the_clean_prompt_above", {
+      aligned: pair.aligned,
+      differ,
+      columns: columns.length,
+    });
     const token = (words, at) =>
       at === null ? element("span.tl-quiet", "∅") : tokenElement(words[at]);
     const told = (words, at) => (at === null ? "nothing" : `${quoted(words[at])} (${at})`);
     this.root.replaceChildren(
       element(
         "div.tl-prompt-names.tl-quiet",
-        element("span", "clean"),
-        element("span", "corrupted"),
+        element("span", sayPatching("clean")),
+        element("span", sayPatching("corrupted")),
       ),
       ...columns.map(([a, b, differs]) =>
         element(
@@ -102,7 +106,10 @@ export class Prompts {
           {
             class: `tl-prompt-pair${differs ? " tl-differs" : ""}`,
             "data-place": a !== null && b !== null ? a : null,
-            title: `clean: ${told(clean, a)}, corrupted: ${told(corrupted, b)}`,
+            title: sayPatching("clean_corrupted", {
+              told: told(clean, a),
+              told2: told(corrupted, b),
+            }),
           },
           token(clean, a),
           token(corrupted, b),

@@ -26,16 +26,15 @@ import { BaseViewer } from "../shared/viewer.js";
 
 const SEEN = 0.02; // of the scale: below it a cell is white, and hatching would be all that is seen of it; as in scene.py
 const LARGEST_HEAD = 58; // px, of a head's cell
-const ALONE =
-  "This page has no kernel: what was measured is here, the other cells stay estimates. In a notebook a click measures them.";
-const HERE = "A click measures a cell in this page";
+const ALONE = sayPatching("this_page_has_no");
+const HERE = sayPatching("a_click_measures_a");
 
 export class PatchingViewer extends BaseViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(model, root, signal) {
     super(model, root, signal, {
       part: () => model.get("site"),
-      copies: "Copy the Python that makes these grids, and the edit of the chosen cell",
+      copies: sayPatching("copy_the_python_that"),
     });
     this.grids = new Grids(model);
     /** @type {import("./measuring.js").Place | null} */
@@ -97,19 +96,19 @@ export class PatchingViewer extends BaseViewer {
     const { model, root, shell, signal } = this;
     this.prompts = new Prompts((place) => this.shell.set({ selected: [place, null] }));
     this.directions = radioGroup({
-      label: "Put",
+      label: sayPatching("put"),
       part: "direction",
       chosen: model.get("direction"),
       choices: [
         {
           value: "denoising",
-          text: "clean → corrupted",
-          name: "The clean run into the corrupted one: is it enough?",
+          text: sayPatching("clean_corrupted_word"),
+          name: sayPatching("the_clean_run_into"),
         },
         {
           value: "noising",
-          text: "corrupted → clean",
-          name: "The corrupted run into the clean one: is it needed?",
+          text: sayPatching("corrupted_clean"),
+          name: sayPatching("the_corrupted_run_into"),
         },
       ],
       choose: (direction) => shell.set({ direction }),
@@ -129,22 +128,24 @@ export class PatchingViewer extends BaseViewer {
     this.measuring = new Measuring(model, this.grids, shell, this.waiting);
     this.asking = new Asking(model, shell, this.waiting);
     this.cell = button(
-      "Measure this cell",
+      sayPatching("measure_this_cell"),
       "measure",
-      "Patch the chosen cell and run the model",
+      sayPatching("patch_the_chosen_cell"),
       () => this.measuring.one(this.chosen),
     );
     this.site = button("", "measure-site", () => this.measuring.all([this.chosen.site]));
     this.every = button(
-      "Measure every site",
+      sayPatching("measure_every_site"),
       "measure-all",
-      "Measure every cell of every site, the most promising first",
+      sayPatching("measure_every_cell_of"),
       () => this.measuring.all(this.grids.sites.map(({ site }) => site)),
     );
-    this.stop = button("Stop", "stop", "Stop measuring; what was measured stays", () =>
+    this.stop = button(sayPatching("stop"), "stop", sayPatching("stop_measuring_what_was"), () =>
       this.measuring.stop(),
     );
-    this.progress = element("progress#progress", { "aria-label": "Cells that are measured" });
+    this.progress = element("progress#progress", {
+      "aria-label": sayPatching("cells_that_are_measured"),
+    });
     this.count = element("span.tl-quiet#count");
     this.tools = element("div.tl-trials", this.cell, this.site, this.every);
     this.state = element("div.tl-trials.tl-measured", this.count, this.progress, this.stop);
@@ -152,7 +153,7 @@ export class PatchingViewer extends BaseViewer {
     this.note = element("p.tl-hint#note");
     this.grid = element(
       "section.tl-panel.tl-panel-grid",
-      { "aria-label": "The grid of the chosen site" },
+      { "aria-label": sayPatching("the_grid_of_the") },
       element("p.tl-heading", this.heading, " ", this.hint),
       this.tools,
       this.state,
@@ -163,8 +164,8 @@ export class PatchingViewer extends BaseViewer {
     );
     const small = panelPart(
       "sites",
-      "Every site",
-      "layer ↓, position or head →, on one scale",
+      sayPatching("every_site"),
+      sayPatching("layer_position_or_head"),
       this.sitesBox,
     );
     root.append(
@@ -230,13 +231,24 @@ export class PatchingViewer extends BaseViewer {
     const { places, there } = grids.size(site);
     this.end = grids.end;
     this.table = colourTable("diverging", shell.theme);
-    shell.subtitle.textContent = `${there.length} layers · ${model.get("_pair").places.length} positions, paired ${model.get("_pair").aligned}`;
+    shell.subtitle.textContent = sayPatching("layers_positions_paired", {
+      there: there.length,
+      places: model.get("_pair").places.length,
+      aligned: model.get("_pair").aligned,
+    });
     this.prompts.show(model.get("_pair"));
     this.directions.set(model.get("direction"));
     this.asking.draw();
     const heads = grids.isOfHeads(site);
     this.heading.textContent = sayPatching("site", { site });
-    this.hint.textContent = `${sayPatching("hint", { site })} · layer ↓ ${heads ? (grids.group(site) > 1 ? "key-value head" : "head") : "position"} →`;
+    this.hint.textContent = sayPatching("layer", {
+      hint: sayPatching("hint", { site }),
+      part: heads
+        ? grids.group(site) > 1
+          ? sayPatching("key_value_head")
+          : sayPatching("head_word")
+        : sayPatching("position"),
+    });
     const cellOf = (layer, place) => ({ site, layer, place });
     const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
     const rows = there.length;
@@ -280,7 +292,9 @@ export class PatchingViewer extends BaseViewer {
   #whoMeasures() {
     if (!this.measuring.travels) return ALONE;
     const { bits, told } = this.model.get("_carried");
-    return bits ? `${HERE}, with the weights rounded to ${bits} bits. ${told}`.trim() : `${HERE}.`;
+    return bits
+      ? sayPatching("with_the_weights_rounded", { here: HERE, bits, told }).trim()
+      : `${HERE}.`;
   }
 
   #drawSites(site) {
@@ -296,13 +310,15 @@ export class PatchingViewer extends BaseViewer {
 
   #drawLegend(metric) {
     if (!metric) return this.legend.replaceChildren();
-    const name = metric.alike ? "change of the metric" : `change toward the ${metric.runs[0]} run`;
+    const name = metric.alike
+      ? sayPatching("change_of_the_metric")
+      : sayPatching("change_toward_the_run", { run: metric.runs[0] });
     const cells = this.grids.cells([this.chosen.site]);
     const estimates = cells.some(
       (cell) => this.grids.exact(cell) === null && this.grids.estimate(cell) !== null,
     );
     const beyond = cells.some((cell) => Math.abs(this.#share(cell)) > 1.005);
-    const note = `${estimates ? "Hatched: estimates, by attribution patching. " : ""}${beyond ? "Some cells are beyond the scale’s end." : ""}`;
+    const note = `${estimates ? sayPatching("hatched_estimates_by_attribution") : ""}${beyond ? sayPatching("some_cells_are_beyond") : ""}`;
     this.legend.replaceChildren(
       ...linearLegend(this.table, -this.end, this.end, name, (x) => (x ? metric.amount(x) : "0")),
       element("span.tl-quiet.tl-hatched", note),
@@ -322,11 +338,14 @@ export class PatchingViewer extends BaseViewer {
     this.cell.disabled = !there || !isLeft(chosen);
     this.site.disabled = measuring.runs || !here;
     this.every.disabled = measuring.runs || !left;
-    this.site.textContent = `Measure all of ${sayPatching("site", chosen)}`;
+    this.site.textContent = sayPatching("measure_all_of", { site: sayPatching("site", chosen) });
     this.stop.hidden = this.progress.hidden = !measuring.runs;
     Object.assign(this.progress, { max: all.length, value: all.length - left });
     this.root.dataset.measured = String(all.length - left);
-    this.count.textContent = `${all.length - left} of ${all.length} cells measured`;
+    this.count.textContent = sayPatching("of_cells_measured", {
+      all: all.length - left,
+      all2: all.length,
+    });
   }
 
   /** Draw what follows the chosen cell and the pointer. */
@@ -340,11 +359,17 @@ export class PatchingViewer extends BaseViewer {
       column: chosen.place,
     });
     this.prompts.mark(grids.isOfHeads(chosen.site) ? null : spot.place);
-    const sentence = metric ? metric.sentence(spot) : "Running the other direction …";
+    const sentence = metric ? metric.sentence(spot) : sayPatching("running_the_other_direction");
     this.say(sentence);
     this.readout.textContent = metric ? metric.spot(pointed ? this.#spot(pointed) : spot) : "";
     this.root.dataset.cell = `${chosen.site}.${chosen.layer}.${chosen.place}`;
-    this.canvas.ariaLabel = `${sayPatching("hint", chosen)}: ${grids.size(chosen.site).there.length} layers by ${grids.size(chosen.site).places} ${grids.isOfHeads(chosen.site) ? "heads" : "positions"}. ${sentence} Arrow keys choose a cell, Enter measures it.`;
+    this.canvas.ariaLabel = sayPatching("layers_by_arrow_keys", {
+      hint: sayPatching("hint", chosen),
+      there: grids.size(chosen.site).there.length,
+      places: grids.size(chosen.site).places,
+      part: grids.isOfHeads(chosen.site) ? sayPatching("heads") : sayPatching("positions"),
+      sentence,
+    });
     this.root.dataset.direction = model.get("direction");
   }
 

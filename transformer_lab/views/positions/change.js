@@ -3,7 +3,7 @@
 import { element, hint, tokenElement } from "../shared/dom.js";
 import { MapPair } from "../shared/map_pair.js";
 import { four, numberLine } from "./parts.js";
-import { sayPositions } from "./scheme.js";
+import { sayPositions } from "./schemes.js";
 
 export class ChangePanel {
   /** @param {import("../shared/shell.js").Shell} shell @param {AbortSignal} signal */
@@ -29,18 +29,24 @@ export class ChangePanel {
     const { names, n, shift, order: shuffled, causal } = change;
     const moved = state.test === "move";
     this.title.textContent = facts.measured
-      ? `What changes in layer ${Math.min(state.layer, state.given.layers - 1)}, head ${facts.head}`
-      : "What changes in one head, with random q and k";
+      ? sayPositions("what_changes_in_layer", {
+          min: Math.min(state.layer, state.given.layers - 1),
+          head: facts.head,
+        })
+      : sayPositions("what_changes_in_one");
     const captions = moved
-      ? [`positions 0–${n - 1}`, `positions ${shift}–${shift + n - 1}`]
-      : ["as written", "shuffled, words put back"];
+      ? [
+          sayPositions("positions", { n: n - 1 }),
+          sayPositions("positions_of", { shift, n: shift + n - 1 }),
+        ]
+      : [sayPositions("as_written"), sayPositions("shuffled_words_put_back")];
     const count = this.pair.show({
       rows: names,
       columns: names,
       first: change.before,
       second: change.after,
       ahead: (q, k) => causal && k > q,
-      captions: [...captions, "after − before"],
+      captions: [...captions, sayPositions("after_before")],
       widths: [320, 560, 900],
       height: 300,
       text: this.#pairText(),
@@ -56,13 +62,17 @@ export class ChangePanel {
       everywhere === null
         ? []
         : [
-            `; of any head: ${largest(everywhere)}`,
+            sayPositions("of_any_head", { largest: largest(everywhere) }),
             ...(typeof output === "number"
-              ? [`; of a logit: ${output < 5e-5 ? largest(output) : output.toFixed(2)}`]
+              ? [
+                  sayPositions("of_a_logit", {
+                    part: output < 5e-5 ? largest(output) : output.toFixed(2),
+                  }),
+                ]
               : []),
           ];
     this.lines.change.replaceChildren(
-      "Largest change of a weight: ",
+      sayPositions("largest_change_of_a"),
       element("b#largest", largest(change.largest)),
       ...more,
       ".",
@@ -86,10 +96,7 @@ export class ChangePanel {
 
   #pairWords() {
     const cell = this.#cell();
-    if (!cell)
-      return [
-        element("span.tl-quiet", hint("Hover over a cell for its numbers; click to lock it.")),
-      ];
+    if (!cell) return [element("span.tl-quiet", hint(sayPositions("hover_over_a_cell")))];
     const number = (part) => element(`b#number-${part}`, cell[part]);
     return [
       tokenElement(cell.from),
@@ -105,6 +112,13 @@ export class ChangePanel {
 
   #pairText() {
     const cell = this.#cell();
-    return cell ? `${cell.from} to ${cell.to}: ${cell.before} before, ${cell.after} after.` : "";
+    return cell
+      ? sayPositions("to_before_after", {
+          from: cell.from,
+          to: cell.to,
+          before: cell.before,
+          after: cell.after,
+        })
+      : "";
   }
 }

@@ -2,8 +2,7 @@
 
 import { button, checkbox, headChoice, radioGroup, slider } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
-import { sayPositions } from "./scheme.js";
-import { known, SCHEMES } from "./schemes.js";
+import { known, SCHEMES, sayPositions } from "./schemes.js";
 
 const D_MODELS = [4, 8, 16, 32, 64, 128, 256, 512];
 const HEADS = [1, 2, 3, 4, 6, 8, 12, 16];
@@ -20,7 +19,7 @@ export class PositionControls {
     const set = (changes) => shell.set(changes);
     const names = [...new Set([...Object.keys(SCHEMES), model.get("_given")?.scheme ?? "none"])];
     this.schemes = radioGroup({
-      label: "Positions",
+      label: sayPositions("positions_label"),
       part: "scheme",
       chosen: model.get("scheme"),
       choices: names.map((value) => ({ value, text: known(value).name })),
@@ -38,39 +37,65 @@ export class PositionControls {
       });
     const grouped = (value) => value.toLocaleString("en");
     this.sliders = {
-      d_model: make("d_model", "d_model", D_MODELS, String, "Numbers in the residual stream"),
-      n_heads: make("heads", "n_heads", HEADS, String, "Heads that share d_model"),
+      d_model: make(
+        "d_model",
+        "d_model",
+        D_MODELS,
+        String,
+        sayPositions("numbers_in_the_residual"),
+      ),
+      n_heads: make(
+        sayPositions("heads"),
+        "n_heads",
+        HEADS,
+        String,
+        sayPositions("heads_that_share_d"),
+      ),
       base: make(
-        "base",
+        sayPositions("base"),
         "base",
         BASES,
         grouped,
-        "The slowest wave turns once in about 2π · base tokens",
+        sayPositions("the_slowest_wave_turns"),
       ),
-      length: make("length", "length", LENGTHS, (n) => `${n} tokens`, "Positions that are shown"),
+      length: make(
+        sayPositions("length"),
+        "length",
+        LENGTHS,
+        (n) => sayPositions("tokens", { n }),
+        sayPositions("positions_that_are_shown"),
+      ),
     };
-    this.shift = make("move by", "shift", [0], (n) => `${n} tokens`, "Where the sentence begins");
+    this.shift = make(
+      sayPositions("move_by"),
+      "shift",
+      [0],
+      (n) => sayPositions("tokens", { n }),
+      sayPositions("where_the_sentence_begins"),
+    );
     this.note = element("p.tl-hint#note");
     this.sliderBar = element(
       "div.tl-sliders",
       Object.values(this.sliders).map(({ root }) => root),
     );
     this.tests = radioGroup({
-      label: "Test",
+      label: sayPositions("test"),
       quiet: true,
       part: "test",
       chosen: model.get("test"),
       choices: [
-        { value: "move", text: "move the sentence" },
-        { value: "shuffle", text: "shuffle the words" },
+        { value: "move", text: sayPositions("move_the_sentence") },
+        { value: "shuffle", text: sayPositions("shuffle_the_words") },
       ],
       choose: (test) => set({ test }),
     });
-    this.again = button("Shuffle again", "again", () => set({ shuffle: model.get("shuffle") + 1 }));
+    this.again = button(sayPositions("shuffle_again"), "again", () =>
+      set({ shuffle: model.get("shuffle") + 1 }),
+    );
     this.causal = checkbox(
-      "causal mask",
+      sayPositions("causal_mask"),
       "causal",
-      "Whether each word attends to earlier ones only",
+      sayPositions("whether_each_word_attends"),
       (causal) => set({ causal }),
     );
     /** The head on view, where heads differ. */
@@ -106,10 +131,16 @@ export class PositionControls {
     this.#chooseHead(state, facts, shown);
     const { name } = state.given;
     const notes = [];
-    if (name && own) notes.push(`The sizes are those of ${name}.`);
+    if (name && own) notes.push(sayPositions("the_sizes_are_those", { name }));
     else if (name)
       notes.push(
-        `${name} has ${known(state.given.scheme).name} positions; these are ${measured ? "its own weights with no positions" : "computed from the formula"}.`,
+        sayPositions("has_positions_these_are", {
+          name,
+          name2: known(state.given.scheme).name,
+          part: measured
+            ? sayPositions("its_own_weights_with")
+            : sayPositions("computed_from_the_formula"),
+        }),
       );
     notes.push(sayPositions("note", { ...facts, trained: Boolean(facts.trained) }));
     this.note.textContent = notes.filter(Boolean).join(" ");

@@ -4,6 +4,7 @@ import { headColour } from "../shared/colours.js";
 import { element, hint, listen, moveOf, picturePart, rowPart, tableParts } from "../shared/dom.js";
 import { nearestIndex, Plot } from "../shared/plot.js";
 import { distanceText, four, heading, numberLine } from "./parts.js";
+import { sayPositions } from "./schemes.js";
 
 const stepText = (value) => (value > 0 ? `+${value}` : value < 0 ? `−${-value}` : "0");
 
@@ -26,7 +27,7 @@ export class DistancePanel {
     this.table = element("table.tl-table#table");
     this.details = element(
       "details.tl-details",
-      element("summary", "By distance as a table"),
+      element("summary", sayPositions("by_distance_as_a")),
       this.table,
     );
     listen(this.canvas, "keydown", signal, (event) => this.#moveDistance(event));
@@ -66,27 +67,30 @@ export class DistancePanel {
         colour: headColour(head),
         thick: !single && head === facts.head ? 3 : single ? 2 : undefined,
       })),
-      xTitle: "key − query, tokens",
+      xTitle: sayPositions("key_query_tokens"),
       yTitle: curve.what,
       colours: this.shell.inks,
       at,
       yRange: scheme.distance_range,
     });
     this.line.replaceChildren(...this.#distanceWords(curve, facts, at));
-    this.canvas.ariaLabel = `${this.title.textContent}. ${this.line.textContent} Arrow keys move, Escape releases.`;
+    this.canvas.ariaLabel = sayPositions("arrow_keys_move_escape", {
+      title: this.title.textContent,
+      line: this.line.textContent,
+    });
     this.#fillTable(curve, scheme, computed);
   }
 
   #distanceWords(curve, facts, at) {
     if (at === null) {
-      const sampled = curve.sampled ? " Means are over up to 64 positions." : "";
-      return [element("span.tl-quiet", hint(`Hover over the curve for its numbers.${sampled}`))];
+      const sampled = curve.sampled ? sayPositions("means_are_over_up") : "";
+      return [element("span.tl-quiet", hint(sayPositions("hover_over_the_curve", { sampled })))];
     }
     const i = nearestIndex(curve.x, at);
     const series = curve.series[Math.min(facts.head, curve.series.length - 1)];
     const value = series.y[i];
     const band = series.band ? ` (${four(series.band.low[i])} … ${four(series.band.high[i])})` : "";
-    const who = curve.series.length > 1 ? `Head ${facts.head}, ` : "";
+    const who = curve.series.length > 1 ? sayPositions("head_of", { head: facts.head }) : "";
     return [
       `${who}${distanceText(curve.x[i])} (${stepText(curve.x[i])}): `,
       element("b#distance-number", four(value)),
@@ -102,11 +106,16 @@ export class DistancePanel {
       .filter(([d]) => d <= 0 && (d >= -8 || [-16, -32, -64, -128, -256].includes(d)))
       .reverse();
     const heads =
-      curve.series.length > 1 ? curve.series.map(({ head }) => `head ${head}`) : [curve.what];
+      curve.series.length > 1
+        ? curve.series.map(({ head }) => sayPositions("head_2", { head }))
+        : [curve.what];
     this.table.replaceChildren(
-      element("caption", `${scheme.name}: ${curve.what}, by tokens before the query`),
+      element(
+        "caption",
+        sayPositions("by_tokens_before_the", { name: scheme.name, what: curve.what }),
+      ),
       ...tableParts(
-        ["before", ...heads],
+        [sayPositions("before"), ...heads],
         wanted.map(([d, i]) =>
           rowPart(
             String(-d).replace("-", "−"),

@@ -6,6 +6,7 @@ import { NumberMap } from "../shared/number_map.js";
 import { Plot } from "../shared/plot.js";
 import { distanceText, four, heading, numberLine } from "./parts.js";
 import { linearLegend } from "../shared/shell.js";
+import { sayPositions } from "./schemes.js";
 
 const unitOf = (scheme) => scheme.unit ?? "dimension";
 
@@ -80,7 +81,11 @@ export class EncodingPanel {
   #drawEncoding({ map, facts, scheme, state, change }) {
     const bias = map?.what === "bias";
     this.titles.encoding.textContent = titleOf(scheme, facts);
-    this.hint.textContent = !map ? "" : bias ? "query ↓, key →" : `position ↓, ${unitOf(scheme)} →`;
+    this.hint.textContent = !map
+      ? ""
+      : bias
+        ? sayPositions("query_key")
+        : sayPositions("position", { unit_of: unitOf(scheme) });
     this.canvas.hidden = this.legend.hidden = !map;
     if (!map) {
       this.line.textContent = scheme.nothing;
@@ -113,10 +118,10 @@ export class EncodingPanel {
         scheme.scale
           ? scheme.scale
           : bias
-            ? "added to the score"
+            ? sayPositions("added_to_the_score")
             : map.clipped
-              ? "value; larger ones have one colour"
-              : "value",
+              ? sayPositions("value_larger_ones_have")
+              : sayPositions("value"),
         (value) =>
           four(Number(value.toPrecision(3)))
             .replace(/0{1,3}$/, "")
@@ -124,23 +129,31 @@ export class EncodingPanel {
       ),
     );
     this.line.replaceChildren(...this.#cellWords(map));
-    this.canvas.ariaLabel = `${this.titles.encoding.textContent}: ${map.rows} by ${map.columns}. ${this.line.textContent} Arrow keys move, Escape releases.`;
+    this.canvas.ariaLabel = sayPositions("by_arrow_keys_move", {
+      encoding: this.titles.encoding.textContent,
+      rows: map.rows,
+      columns: map.columns,
+      line: this.line.textContent,
+    });
   }
 
   #cellWords(map) {
     const { cell } = this;
     if (!cell || cell.row === null || cell.column === null) {
-      const marks =
-        map.what === "bias" ? "" : " Bars at the left: the sentence, and the sentence moved.";
-      return [element("span.tl-quiet", hint(`Hover over a cell for its number.${marks}`))];
+      const marks = map.what === "bias" ? "" : sayPositions("bars_at_the_left");
+      return [element("span.tl-quiet", hint(sayPositions("hover_over_a_cell_for", { marks })))];
     }
     const value = map.value(cell.row, cell.column);
     const number = (text) => element("b#encoding-number", text);
     if (map.what === "bias") {
       const distance = cell.column - cell.row;
-      if (Number.isNaN(value)) return ["A key to come: out of reach."];
+      if (Number.isNaN(value)) return [sayPositions("a_key_to_come")];
       return [
-        `Query ${cell.row}, key ${cell.column} (${distanceText(distance)}): `,
+        sayPositions("query_key_of", {
+          row: cell.row,
+          column: cell.column,
+          distance_text: distanceText(distance),
+        }),
         number(four(value)),
       ];
     }
@@ -148,12 +161,15 @@ export class EncodingPanel {
       const angle = map.angle(cell.row, cell.column);
       const degrees = ((angle * 180) / Math.PI) % 360;
       return [
-        `Position ${cell.row}, pair ${cell.column}: turned by `,
+        sayPositions("position_pair_turned_by", { row: cell.row, column: cell.column }),
         number(four(angle)),
-        ` rad (${degrees.toFixed(1)}° of a turn), cosine ${four(value)}`,
+        sayPositions("rad_of_a_turn", { degrees, four: four(value) }),
       ];
     }
-    return [`Position ${cell.row}, dimension ${cell.column}: `, number(four(value))];
+    return [
+      sayPositions("position_dimension", { row: cell.row, column: cell.column }),
+      number(four(value)),
+    ];
   }
 
   #drawCurves({ map, scheme, state }) {
@@ -187,6 +203,9 @@ export class EncodingPanel {
       yRange: scheme.curves_range,
       at: this.cell?.row ?? null,
     });
-    this.curves.ariaLabel = `Curves over ${state.length} positions of ${columns.map((c) => `${unit} ${c}`).join(", ")}.`;
+    this.curves.ariaLabel = sayPositions("curves_over_positions_of", {
+      state: state.length,
+      columns: columns.map((c) => `${unit} ${c}`).join(", "),
+    });
   }
 }

@@ -1,9 +1,10 @@
 // Small parts of a PositionView's panels, and how its numbers are written.
 
 import { element } from "../shared/dom.js";
+import { sayPositions } from "./schemes.js";
 
 export const distanceText = (d) =>
-  d === 0 ? "the token itself" : `${Math.abs(d)} ${d < 0 ? "before" : "after"}`;
+  d === 0 ? sayPositions("the_token_itself") : `${Math.abs(d)} ${d < 0 ? "before" : "after"}`;
 
 /** A number with four decimals, and a minus sign that is one. */
 export const four = (value) =>

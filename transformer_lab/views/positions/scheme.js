@@ -2,8 +2,6 @@
 // before and after a test. Nothing here touches the page.
 
 import { alibiSlopes, attention, largestDifference, permutation, putBack } from "./math.js";
-import { messages } from "../shared/messages.js";
-import positionMessages from "./messages.json" with { type: "json" };
 import { known, schemeCurves, schemeInHead, schemeMap } from "./schemes.js";
 import { nearestStop } from "../shared/controls.js";
 
@@ -49,8 +47,6 @@ export function schemeFacts(state) {
     trained: own && state.table.length > 0 ? state.table : null,
   };
 }
-
-export const sayPositions = messages(positionMessages);
 
 /** What the sentence is made of. @param {PositionState} state @param {any} facts @param {{shift: number, largest: number}} change */
 export const positionValues = (

@@ -3,6 +3,10 @@
 
 import { alibiSlopes, noise, rates, relativeBucket, sinusoids, sumOfCosines } from "./math.js";
 import schemeWords from "./schemes.json" with { type: "json" };
+import { messages } from "../shared/messages.js";
+import positionMessages from "./messages.json" with { type: "json" };
+
+export const sayPositions = messages(positionMessages);
 
 const SAMPLED_FROM = 64;
 const RANDOM_BUCKETS = 32;
@@ -153,7 +157,7 @@ export function schemeCurves(facts, x, length) {
   if (bias)
     return {
       series: Array.from({ length: heads }, (_, head) => ({
-        name: `head ${head}`,
+        name: sayPositions("head_2", { head }),
         head,
         y: x.map((d) => bias(head, d)),
       })),

@@ -9,15 +9,8 @@ import { element } from "../shared/dom.js";
 import { EncodingPanel, titleOf } from "./encoding.js";
 import { numbersOf } from "../shared/files.js";
 import { heading } from "./parts.js";
-import {
-  byDistance,
-  changeOf,
-  encodingOf,
-  positionValues,
-  sayPositions,
-  schemeFacts,
-} from "./scheme.js";
-import { known } from "./schemes.js";
+import { byDistance, changeOf, encodingOf, positionValues, schemeFacts } from "./scheme.js";
+import { known, sayPositions } from "./schemes.js";
 import { floatsOf } from "../shared/shell.js";
 import { BaseViewer } from "../shared/viewer.js";
 
@@ -111,10 +104,10 @@ export class PositionViewer extends BaseViewer {
       this.sentence,
       element(
         "div.tl-panels.tl-positions",
-        panel("The encoding", ...encoding.parts),
-        panel("By position and by distance", encoding.curveBox, ...distances.parts),
+        panel(sayPositions("the_encoding"), ...encoding.parts),
+        panel(sayPositions("by_position_and_by"), encoding.curveBox, ...distances.parts),
         panel(
-          "What changes",
+          sayPositions("what_changes"),
           heading(change.title),
           element("div.tl-row", controls.tests.root, controls.shift.root, controls.again),
           element("div.tl-row", controls.causal.root, controls.choice.root),
@@ -164,7 +157,7 @@ export class PositionViewer extends BaseViewer {
     const weights = (part, i) => [
       ["query", "key"],
       (query, key) => (causal && key > query ? null : change[part][query * n + key]),
-      `attention weight, ${pair.maps[i].caption.textContent}`,
+      sayPositions("attention_weight", { caption: pair.maps[i].caption.textContent }),
     ];
     const [first] = curve.series;
     const banded = Boolean(first?.band);
@@ -184,13 +177,13 @@ export class PositionViewer extends BaseViewer {
       by_distance: [
         [banded ? "line" : "head", "distance"],
         (at, i) => lines[at][i],
-        `${curve.what}, by key − query in tokens`,
+        sayPositions("by_key_query_in", { what: curve.what }),
       ],
     };
     if (map) {
       const [row, column] = (
         map.what === "bias" ? ["query", "key"] : ["position", scheme.unit ?? "dimension"]
-      ).map((name) => `encoding ${name}`);
+      ).map((name) => sayPositions("encoding", { name }));
       Object.assign(axes, {
         [row]: [...Array(map.rows).keys()],
         [column]: [...Array(map.columns).keys()],

@@ -1,6 +1,10 @@
 // The curves of a run as numbers for a file.
 
 import { nested, single } from "../shared/files.js";
+import { messages } from "../shared/messages.js";
+import runMessages from "./messages.json" with { type: "json" };
+
+export const sayRun = messages(runMessages);
 
 const LOSS = "loss, nats a token";
 const STORED = ["training", "held out", "loss"]; // curves that are arrays too

@@ -18,14 +18,12 @@ import {
 } from "../shared/dom.js";
 import { lossSeries, Plot } from "../shared/plot.js";
 import { Superseded } from "../shared/requests.js";
-import { headTag, messages } from "../shared/messages.js";
-import runMessages from "./messages.json" with { type: "json" };
+import { headTag } from "../shared/messages.js";
+import { sayRun } from "./numbers.js";
 
 const PLAY_EVERY = 160; // ms
 const KEPT_STEPS_BYTES = 48 << 20;
 const FEW_HEADS = 16; // up to which every course has a colour of its own
-
-const sayRun = messages(runMessages);
 
 /** The first snapshot at which a score has passed half of its last value; -1 where it did not grow by a tenth. @param {ArrayLike<number>} line */
 export const passedHalf = (line) =>
@@ -91,9 +89,9 @@ export function lossWords(train, held, step) {
   const [at, other] = [train, held].map((curve) =>
     step === null || !curve?.length ? null : nearest(curve, step),
   );
-  if (!at) return hint("Hover over the curve for its numbers.");
-  const beside = other ? `; held out at step ${other.step}: ${other.value.toFixed(3)}` : "";
-  return `Step ${Math.round(at.step)}: loss ${at.value.toFixed(3)}${beside}`;
+  if (!at) return hint(sayRun("hover_over_the_curve"));
+  const beside = other ? sayRun("held_out_at_step", { step: other.step, value: other.value }) : "";
+  return sayRun("step_loss", { step: Math.round(at.step), value: at.value, beside });
 }
 
 export class Scrubber {
@@ -147,16 +145,16 @@ export class Scrubber {
 
   #build() {
     const { signal } = this;
-    this.play = button("▶ Play", "play", "Play the run from here", () => this.toggle());
+    this.play = button(sayRun("play"), "play", sayRun("play_the_run_from"), () => this.toggle());
     this.play.classList.add("tl-play");
     this.slider = slider({
-      label: "Step",
+      label: sayRun("step"),
       part: "step",
       values: [0],
       value: 0,
       change: (step) => this.goTo(step),
       text: (step) => `${step} of ${this.model.get("_last_step")}`,
-      title: "Steps that have a snapshot",
+      title: sayRun("steps_that_have_a"),
     });
     this.loss = picturePart("loss");
     this.course = picturePart("scores");
@@ -175,7 +173,7 @@ export class Scrubber {
       listen(canvas, "pointerup", signal, () => (this.dragging = false));
       listen(canvas, "keydown", signal, (event) => this.#key(event));
     }
-    this.measureMenu = menu("Score whose course is drawn", "measure", [], (measure) =>
+    this.measureMenu = menu(sayRun("score_whose_course_is"), "measure", [], (measure) =>
       this.shell.set({ measure }),
     );
     this.best = element("table.tl-table.tl-best#best");
@@ -191,21 +189,21 @@ export class Scrubber {
         "div.tl-courses",
         element(
           "section.tl-panel",
-          { "aria-label": "Loss" },
-          titled("Loss", element("span.tl-quiet", "drag to scrub")),
+          { "aria-label": sayRun("loss") },
+          titled(sayRun("loss"), element("span.tl-quiet", sayRun("drag_to_scrub"))),
           this.loss,
           this.point,
         ),
         element(
           "section.tl-panel",
-          { "aria-label": "Scores of the heads" },
-          titled("Scores during training", this.courseHint, this.measureMenu.root),
+          { "aria-label": sayRun("scores_of_the_heads") },
+          titled(sayRun("scores_during_training"), this.courseHint, this.measureMenu.root),
           this.course,
         ),
         element(
           "section.tl-panel",
-          { "aria-label": "Scores at this step" },
-          titled("Scores at this step", this.bestHint),
+          { "aria-label": sayRun("scores_at_this_step") },
+          titled(sayRun("scores_at_this_step"), this.bestHint),
           this.best,
         ),
       ),
@@ -279,8 +277,8 @@ export class Scrubber {
   }
 
   #playButton() {
-    this.play.textContent = this.timer ? "❚❚ Pause" : "▶ Play";
-    const name = this.timer ? "Pause" : "Play the run from here";
+    this.play.textContent = this.timer ? sayRun("pause") : sayRun("play");
+    const name = this.timer ? sayRun("pause_label") : sayRun("play_the_run_from");
     this.play.ariaLabel = name;
     this.play.title = name;
   }
@@ -291,7 +289,13 @@ export class Scrubber {
     // What stands above them, in whole pixels.
     const above = () =>
       Math.ceil(place.getBoundingClientRect().top - root.getBoundingClientRect().top - 0.01);
-    this.viewer = new HeadViewer(this.steps, place, this.signal, "Heads on the probe", above);
+    this.viewer = new HeadViewer(
+      this.steps,
+      place,
+      this.signal,
+      sayRun("heads_on_the_probe"),
+      above,
+    );
     within.push(this.viewer.shell);
     await this.viewer.open();
   }
@@ -320,7 +324,7 @@ export class Scrubber {
       _thumbs: thumbs,
       _norms: null,
       _first: {},
-      _note: `The heads on the probe at step ${step}.`,
+      _note: sayRun("the_heads_on_the", { step }),
     };
   }
 
@@ -337,7 +341,7 @@ export class Scrubber {
         this.#keep(step, traits);
       } catch (error) {
         if (!(error instanceof Superseded) && turn === this.turn)
-          this.shell.say(`Step ${step} cannot be shown: ${error.message}`);
+          this.shell.say(sayRun("step_cannot_be_shown", { step, why: error.message }));
         return;
       } finally {
         if (turn === this.turn) this.fetching = false;
@@ -394,8 +398,8 @@ export class Scrubber {
       ...this.#values(),
     });
     if (this.sentence.textContent !== this.text) this.sentence.textContent = this.text;
-    this.course.ariaLabel = `Scores over the steps. ${this.text} Arrow keys move from snapshot to snapshot, space plays.`;
-    this.loss.ariaLabel = `Loss over the steps. ${this.text} Arrow keys move from snapshot to snapshot, space plays.`;
+    this.course.ariaLabel = sayRun("scores_over_the_steps", { text: this.text });
+    this.loss.ariaLabel = sayRun("loss_over_the_steps", { text: this.text });
   }
 
   /** The head with the largest score at the step on view. @param {string} measure */
@@ -448,7 +452,7 @@ export class Scrubber {
     this.lossPlot.show(Math.max(200, this.loss.parentElement.clientWidth), 150, {
       series: lossSeries(points, held),
       xTitle: "step",
-      yTitle: "nats a token",
+      yTitle: sayRun("nats_a_token"),
       colours: shell.inks,
       xRange: [0, Math.max(1, model.get("_last_step"))],
       at: step,
@@ -467,7 +471,7 @@ export class Scrubber {
     }
     this.measureMenu.set(measure);
     this.measureMenu.root.hidden = !measures.length;
-    this.courseHint.textContent = measures.length ? "" : "no score is known for these heads";
+    this.courseHint.textContent = measures.length ? "" : sayRun("no_score_is_known");
     const { layers, heads } = this.kind;
     const unit = this.model.get("_units")[measure];
     const score = this.scores(measure);
@@ -494,7 +498,7 @@ export class Scrubber {
     this.coursePlot.show(Math.max(200, this.course.parentElement.clientWidth), 150, {
       series,
       xTitle: "step",
-      yTitle: unit === "share" ? "fraction of attention" : (unit ?? ""),
+      yTitle: unit === "share" ? sayRun("fraction_of_attention") : (unit ?? ""),
       colours: shell.inks,
       xRange: [0, Math.max(1, this.model.get("_last_step"))],
       yRange: unit === "share" ? [0, 1.02] : undefined,
@@ -509,7 +513,7 @@ export class Scrubber {
     const units = this.model.get("_units");
     const rows = this.measures.map((name) => ({ name, ...this.#bestOf(name) }));
     const several = layers * heads > 1;
-    this.bestHint.textContent = several ? "and the top head" : "press to draw";
+    this.bestHint.textContent = several ? sayRun("and_the_top_head") : sayRun("press_to_draw");
     const shape = JSON.stringify([several, ...rows.map(({ name }) => name)]);
     if (shape !== this.bestShape) {
       this.bestShape = shape;
@@ -540,10 +544,10 @@ export class Scrubber {
       row.setAttribute("aria-current", String(name === this.measure));
       chip.textContent = headTag(layer, head);
       const said = several
-        ? `Choose layer ${layer}, head ${head}, and draw ${name}`
-        : `Draw ${name}`;
+        ? sayRun("choose_layer_head_and", { layer, head, name })
+        : sayRun("draw", { name });
       cell.textContent = sayRun("amount", { value, unit: units[name] });
-      chip.ariaLabel = several ? said : `${said}, now ${cell.textContent}`;
+      chip.ariaLabel = several ? said : sayRun("now", { said, cell: cell.textContent });
       chip.title = said;
     });
   }

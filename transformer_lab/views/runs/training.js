@@ -4,7 +4,7 @@ import { bytesOf, typed } from "../shared/codecs.js";
 import { element, hearChanges } from "../shared/dom.js";
 import { lossWords, Scrubber } from "./scrubber.js";
 import { mounted } from "../shared/mounted.js";
-import { curveNumbers, pairsOf } from "./numbers.js";
+import { curveNumbers, pairsOf, sayRun } from "./numbers.js";
 import { BaseViewer } from "../shared/viewer.js";
 import { lossSeries, Plot } from "../shared/plot.js";
 
@@ -12,7 +12,9 @@ import { lossSeries, Plot } from "../shared/plot.js";
 export function duration(seconds) {
   if (!(seconds >= 0)) return "";
   if (seconds < 90) return `${Math.round(seconds)} s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+  return seconds < 5400
+    ? sayRun("min", { seconds: Math.round(seconds / 60) })
+    : `${(seconds / 3600).toFixed(1)} h`;
 }
 
 /** The numbers of a status, each with its name. @param {any} status @returns {[string, string][]} */
@@ -22,21 +24,25 @@ export function figures(status) {
   ]);
   if (typeof status.loss === "number") rows.push(["loss", status.loss.toFixed(3)]);
   if (typeof status.eval_loss === "number")
-    rows.push(["held-out loss", status.eval_loss.toFixed(3)]);
+    rows.push([sayRun("held_out_loss"), status.eval_loss.toFixed(3)]);
   if (status.tokens_per_second)
-    rows.push(["tokens a second", Math.round(status.tokens_per_second).toLocaleString("en")]);
-  if (status.padding > 0) rows.push(["of them padding", `${Math.round(100 * status.padding)}%`]);
+    rows.push([
+      sayRun("tokens_a_second"),
+      Math.round(status.tokens_per_second).toLocaleString("en"),
+    ]);
+  if (status.padding > 0)
+    rows.push([sayRun("of_them_padding"), `${Math.round(100 * status.padding)}%`]);
   if (status.seconds) rows.push(["time", duration(status.seconds)]);
   if (status.state === "training" && status.left > 0)
-    rows.push(["left, about", duration(status.left)]);
+    rows.push([sayRun("left_about"), duration(status.left)]);
   return rows;
 }
 
 const HEADLINES = {
-  waiting: () => "Waiting: give this view to train(…, watch=view).",
-  training: () => "Running. Interrupt the kernel (■) to stop; what was learned so far is kept.",
+  waiting: () => sayRun("waiting_give_this_view"),
+  training: () => sayRun("running_interrupt_the_kernel"),
   finished: () => "Finished.",
-  stopped: (status) => `Training ${status.reason || "stopped"}.`,
+  stopped: (status) => sayRun("training", { reason: status.reason || sayRun("stopped") }),
 };
 
 class TrainingViewer extends BaseViewer {
@@ -50,7 +56,7 @@ class TrainingViewer extends BaseViewer {
     this.bar = element("div.tl-done");
     this.progress = element(
       "div.tl-progress",
-      { role: "progressbar", "aria-label": "Steps done", "aria-valuemin": 0 },
+      { role: "progressbar", "aria-label": sayRun("steps_done"), "aria-valuemin": 0 },
       this.bar,
     );
     this.numbers = element("div.tl-figures#figures");
@@ -119,13 +125,13 @@ class TrainingViewer extends BaseViewer {
       this.plot.show(width, 200, {
         series: lossSeries(this.train, this.held),
         xTitle: "step",
-        yTitle: "loss (nats a token)",
+        yTitle: sayRun("loss_nats_a_token"),
         whole: true,
         colours: inks,
         xRange: [0, Math.max(1, status.steps)],
       });
       const [last, loss] = this.train.slice(-2);
-      this.canvas.ariaLabel = `Loss up to step ${last}, now ${loss.toFixed(2)} nats a token.`;
+      this.canvas.ariaLabel = sayRun("loss_up_to_step", { last, loss });
     }
     this.#point();
   }
@@ -149,13 +155,13 @@ class TrainingViewer extends BaseViewer {
     const { loss, course, viewer } = this.scrubber;
     const heads = viewer
       ? [
-          { thumbnails: viewer.heads.thumbnails, title: "Heads" },
-          { canvas: viewer.heads.mapPanel.canvas, title: "The chosen head" },
+          { thumbnails: viewer.heads.thumbnails, title: sayRun("heads") },
+          { canvas: viewer.heads.mapPanel.canvas, title: sayRun("the_chosen_head") },
         ]
       : [];
     return [
-      { canvas: this.canvas, title: "Loss" },
-      { canvas: loss, title: "Loss" },
+      { canvas: this.canvas, title: sayRun("loss") },
+      { canvas: loss, title: sayRun("loss") },
       { canvas: course, title: this.model.get("measure") },
       ...heads,
     ];

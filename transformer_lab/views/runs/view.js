@@ -4,7 +4,7 @@ import { bytesOf, typed } from "../shared/codecs.js";
 import { element } from "../shared/dom.js";
 import { Scrubber } from "./scrubber.js";
 import { mounted } from "../shared/mounted.js";
-import { runNumbers } from "./numbers.js";
+import { runNumbers, sayRun } from "./numbers.js";
 import { BaseViewer } from "../shared/viewer.js";
 
 class RunViewer extends BaseViewer {
@@ -28,7 +28,11 @@ class RunViewer extends BaseViewer {
   draw() {
     const { layers, heads } = this.scrubber.kind;
     const count = this.scrubber.stops.length;
-    this.shell.subtitle.textContent = `${layers} ${layers === 1 ? "layer" : "layers"} × ${heads} ${heads === 1 ? "head" : "heads"} · ${count} snapshots`;
+    this.shell.subtitle.textContent = sayRun("snapshots", {
+      layers,
+      heads,
+      count,
+    });
     this.scrubber.draw();
   }
 
@@ -49,18 +53,18 @@ class RunViewer extends BaseViewer {
   }
 
   get title() {
-    return `${super.title} · step ${this.model.get("step")}`;
+    return sayRun("step_of", { title: super.title, step: this.model.get("step") });
   }
 
   pictures() {
     const { loss, course, viewer } = this.scrubber;
     return [
-      { canvas: loss, title: "Loss" },
+      { canvas: loss, title: sayRun("loss") },
       { canvas: course, title: this.scrubber.measure },
-      { thumbnails: viewer?.heads.thumbnails, title: "Heads" },
+      { thumbnails: viewer?.heads.thumbnails, title: sayRun("heads") },
       {
         canvas: viewer?.heads.mapPanel.canvas,
-        title: `Layer ${this.scrubber.layer}, head ${this.scrubber.head}`,
+        title: sayRun("layer_head", { layer: this.scrubber.layer, head: this.scrubber.head }),
       },
     ];
   }

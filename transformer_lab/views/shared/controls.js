@@ -1,7 +1,7 @@
 // Controls: chips of which one is chosen, switches and buttons, all for keyboard and screen reader.
 
 import { element, taken } from "./dom.js";
-import { headTag } from "./messages.js";
+import { headTag, sayShared } from "./messages.js";
 
 /**
  * A group of which one is chosen: one Tab stop, arrow keys choose.
@@ -84,7 +84,11 @@ export function button(text, part, ...more) {
 }
 
 /** What removes every edit. @param {() => void} remove @param {string} [text] @param {string} [title] */
-export function removeAll(remove, text = "Remove all", title = "Remove all edits") {
+export function removeAll(
+  remove,
+  text = sayShared("remove_all"),
+  title = sayShared("remove_all_edits"),
+) {
   const made = button(text, "remove-all", title, remove);
   made.className = "tl-link";
   return made;
@@ -158,8 +162,11 @@ export function stepped({ label, part, count, chosen, text, choose, around = fal
   let [at, all] = [chosen, count];
   const select = menu(`The ${part}`, part, [], (value) => choose(Number(value))).root;
   const step = (sign, by, name) =>
-    button(sign, `${part}-${name}`, `${by < 0 ? "Previous" : "Next"} ${part}`, () =>
-      choose((at = (at + by + all) % all)),
+    button(
+      sign,
+      `${part}-${name}`,
+      `${by < 0 ? sayShared("previous") : sayShared("next")} ${part}`,
+      () => choose((at = (at + by + all) % all)),
     );
   const [back, on] = [step("◀", -1, "back"), step("▶", 1, "on")];
   let written = "";
@@ -192,7 +199,7 @@ export function stepped({ label, part, count, chosen, text, choose, around = fal
  * @param {(place: {layer: number, head: number}) => void} choose
  * @param {string} [label]
  */
-export function headChoice(at, choose, label = "Head") {
+export function headChoice(at, choose, label = sayShared("head_label")) {
   /** @type {{layer: number, head: number}[]} */
   let places = [];
   const made = stepped({
@@ -228,7 +235,7 @@ export function headChoice(at, choose, label = "Head") {
  */
 export function kindChoice(kinds, chosen, choose) {
   const made = radioGroup({
-    label: "Attention",
+    label: sayShared("attention"),
     part: "kind",
     chosen,
     choose,

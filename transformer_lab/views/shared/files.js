@@ -4,6 +4,7 @@
 import { button, popover } from "./controls.js";
 import { csvText } from "./csv.js";
 import { download, element, taken } from "./dom.js";
+import { sayShared } from "./messages.js";
 
 /**
  * @typedef {object} Named numbers with a name for each axis, null where there is nothing
@@ -148,12 +149,12 @@ export function jsonFile(numbers, about) {
 // ---- the menu -------------------------------------------------------------------------------
 
 const FILE_KINDS = {
-  png: ["PNG", "A picture of what is on view"],
-  svg: ["SVG", "A picture that stays sharp at any size"],
-  html: ["HTML page", "One interactive page, with no kernel and no network"],
-  csv: ["CSV", "A table of the numbers on view"],
-  json: ["JSON", "The numbers on view, what was chosen, and how it was computed"],
-  npz: ["NPZ", "The numbers on view as arrays for numpy"],
+  png: ["PNG", sayShared("a_picture_of_what")],
+  svg: ["SVG", sayShared("a_picture_that_stays")],
+  html: [sayShared("html_page"), sayShared("one_interactive_page_with")],
+  csv: ["CSV", sayShared("a_table_of_the")],
+  json: ["JSON", sayShared("the_numbers_on_view")],
+  npz: ["NPZ", sayShared("the_numbers_on_view_as")],
 };
 const FILE_TYPES = {
   svg: "image/svg+xml",
@@ -189,13 +190,11 @@ export class SaveMenu {
         ),
       ),
     ];
-    const python = this.alone
-      ? [element("p.tl-hint", "SVG and NPZ are made by Python: view.save(path)")]
-      : [];
+    const python = this.alone ? [element("p.tl-hint", sayShared("svg_and_npz_are"))] : [];
     this.element = popover(
-      "Save",
+      sayShared("save"),
       "save",
-      "Save or copy what is on view",
+      sayShared("save_or_copy_what"),
       ...choices,
       ...python,
       copied,
@@ -248,7 +247,9 @@ export class SaveMenu {
       this.root.dataset.saved = name;
       this.does.say("");
     } catch (error) {
-      this.does.say(`The ${FILE_KINDS[kind][0]} could not be made: ${error.message}`);
+      this.does.say(
+        sayShared("the_could_not_be", { file_kind: FILE_KINDS[kind][0], why: error.message }),
+      );
     }
   }
 

@@ -5,6 +5,7 @@ import { copyText, element, taken, tokenElement, listen } from "./dom.js";
 import { SaveMenu } from "./files.js";
 import { Presentation } from "./present.js";
 import { hasAddress, linkTo } from "../pages/link.js";
+import { sayShared } from "./messages.js";
 
 /**
  * @typedef {object} HeaderDoes
@@ -31,24 +32,24 @@ export class Header {
     this.copied = element("span.tl-quiet", { role: "status" });
     this.message = element("p.tl-message#message", { role: "alert", hidden: true });
     const copies = [
-      button("Copy as Python", "copy", does.copies ?? "Copy what makes this view as Python", () =>
-        this.#copy(),
+      button(
+        sayShared("copy_as_python"),
+        "copy",
+        does.copies ?? sayShared("copy_what_makes_this"),
+        () => this.#copy(),
       ),
     ];
     if (hasAddress(model))
       copies.push(
-        button("Copy link", "link", "Copy an address that opens this page as you see it", () =>
+        button(sayShared("copy_link"), "link", sayShared("copy_an_address_that"), () =>
           this.#link(),
         ),
       );
     const told = { ...does, say: (/** @type {string} */ text) => this.say(text) };
     this.save = new SaveMenu(model, root, requests, told, copies, this.copied);
     this.presentation = new Presentation(root, redraw);
-    const present = button(
-      "Present",
-      "present",
-      "Larger text and one panel at a time, for a projector",
-      () => this.#present(present),
+    const present = button(sayShared("present"), "present", sayShared("larger_text_and_one"), () =>
+      this.#present(present),
     );
     present.setAttribute("aria-pressed", "false");
     const leave = (/** @type {KeyboardEvent} */ event) => {
@@ -86,7 +87,7 @@ export class Header {
   #present(made) {
     this.presentation.toggle();
     made.setAttribute("aria-pressed", String(this.presentation.on));
-    made.textContent = this.presentation.on ? "Stop presenting" : "Present";
+    made.textContent = this.presentation.on ? sayShared("stop_presenting") : sayShared("present");
     made.ariaLabel = made.textContent;
     for (const open of this.root.querySelectorAll("details[open]"))
       /** @type {HTMLDetailsElement} */ (open).open = false;
@@ -95,16 +96,16 @@ export class Header {
   async #link() {
     try {
       const link = linkTo(this.model, this.does.linked?.() ?? {});
-      this.copied.textContent = (await copyText(link)) ? "Link copied." : link;
+      this.copied.textContent = (await copyText(link)) ? sayShared("link_copied") : link;
       this.root.dataset.link = link;
     } catch (error) {
-      this.say(`There is no link: ${error.message}.`);
+      this.say(sayShared("there_is_no_link", { why: error.message }));
     }
   }
 
   async #copy() {
     const code = this.does.code();
-    this.copied.textContent = (await copyText(code)) ? `Copied: ${code}` : code;
+    this.copied.textContent = (await copyText(code)) ? sayShared("copied", { code }) : code;
     this.root.dataset.copied = code;
   }
 }

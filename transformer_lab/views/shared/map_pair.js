@@ -4,7 +4,7 @@ import { colourTable } from "./colours.js";
 import { element, legendPart, moveOf, picturePart, taken, within, listen } from "./dom.js";
 import { highest, legend, scaleEnd } from "../heads/scale.js";
 import { Pointed } from "./linked.js";
-import { short } from "./messages.js";
+import { short, sayShared } from "./messages.js";
 import { NumberMap } from "./number_map.js";
 
 /** A number with a minus sign that is one. @param {number} value @param {(value: number) => string} text */
@@ -149,7 +149,12 @@ export class MapPair {
       draw(one, i, cell);
       one.caption.textContent = scene.captions[i];
       one.map.mark(spot(this.pointed.spot), spot(this.selected));
-      one.canvas.ariaLabel = `${scene.captions[i]}: ${rows.length} queries by ${keys.length} keys. ${scene.text} Arrow keys move, Enter locks, Escape releases.`;
+      one.canvas.ariaLabel = sayShared("queries_by_keys_arrow", {
+        caption: scene.captions[i],
+        rows: rows.length,
+        keys: keys.length,
+        text: scene.text,
+      });
     });
     this.legends.weight.replaceChildren(...legend(sequential, end, false, false));
     this.legends.difference.replaceChildren(...legend(diverging, scale, false, false, true));

@@ -1,14 +1,12 @@
 // What is said of an attention map: the values of its messages, computed from its weights.
 
-import { messages, NOTHING, numbered } from "./messages.js";
+import { NOTHING, numbered, sayShared } from "./messages.js";
 
 // Two processors, or Python and a browser, find the same number but for its last bits. What is said
 // must not depend on them where numbers are even by their nature: shares of 1/2 or 1/8, equal keys.
 const EQUAL = 1e-4; // changes that differ by less are equal; these are made of rounded weights
 export const EVEN = 1e-5; // weights that differ by less are even
-export const TO_NOTHING = "to nothing"; // the column beside a map
-
-export const sayMap = messages();
+export const TO_NOTHING = sayShared("to_nothing"); // the column beside a map
 
 /** How many decimals are right, given how far a weight may be from Python's. @param {number} error */
 export function decimalsFor(error) {
@@ -42,15 +40,15 @@ function toNothing(seen, query) {
 }
 
 /** @param {Pick<Seen, "kind" | "layer" | "head" | "several">} seen */
-export const headName = (seen) => sayMap("head", seen);
+export const headName = (seen) => sayShared("head", seen);
 
 /** The start of a sentence on the effect of an edit that removes a head. @param {{kind: string, layer: number, head: number}} place @param {boolean} several */
 export const withoutHead = ({ kind, layer, head }, several) =>
-  sayMap("without", { kind, layer, head, several });
+  sayShared("without", { kind, layer, head, several });
 
 /** The start of a sentence on the effect of a head, before anybody removes it. @param {{kind: string, layer: number, head: number}} place @param {boolean} several */
 export const ifOff = ({ kind, layer, head }, several) =>
-  sayMap("if_off", { kind, layer, head, several });
+  sayShared("if_off", { kind, layer, head, several });
 
 /** @param {string} message @param {Seen} seen @param {Record<string, any>} values */
 function sayOf(
@@ -58,7 +56,7 @@ function sayOf(
   { several, kind, layer, head, edited = false, over = "", valueWeighted: value = false },
   values,
 ) {
-  return sayMap(message, { several, kind, layer, head, edited, over, value, ...values });
+  return sayShared(message, { several, kind, layer, head, edited, over, value, ...values });
 }
 
 /** What edits changed in a map. @param {Seen} seen @param {(query: number) => Float32Array} changeOf after minus before @param {Focus} focus */
@@ -253,7 +251,7 @@ function leaders(row) {
 function namedOf(row, tokens) {
   const top = leaders(row);
   const [a, b, c] = top.map(({ index, weight }) =>
-    sayMap("weighted", { token: numbered(tokens, index), weight }),
+    sayShared("weighted", { token: numbered(tokens, index), weight }),
   );
   return { n: top.length, weight: row[foremost(row)] ?? 0, a, b, c };
 }

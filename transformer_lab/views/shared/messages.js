@@ -157,6 +157,9 @@ export function messages(...catalogues) {
   return say;
 }
 
+/** What all views say. */
+export const sayShared = messages();
+
 function writtenValue(key, [, name, form, detail], values, templates) {
   const value = givenValue(key, name, values);
   if (typeof value === "number" && Object.hasOwn(NUMBER_FORMATS, form ?? "")) {

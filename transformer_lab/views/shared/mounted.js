@@ -4,6 +4,7 @@ import { afterPaint, element, hearOf, listen } from "./dom.js";
 import { chosenHere, hasAddress, readLink } from "../pages/link.js";
 import { keepKeys, leaveByEscape } from "./keys.js";
 import { Standby } from "../pages/standby.js";
+import { sayShared } from "./messages.js";
 
 /**
  * @typedef {object} Viewer
@@ -25,7 +26,9 @@ async function followLink(model, viewer) {
     to.save_changes();
   } catch (error) {
     viewer.shell?.say(
-      `${error.message[0].toUpperCase()}${error.message.slice(1)}: the page is shown as it was saved.`,
+      sayShared("the_page_is_shown", {
+        why: error.message,
+      }),
     );
   }
 }

@@ -10,6 +10,7 @@ import { linked } from "./linked.js";
 import { Thumbnails } from "./thumbnails.js";
 import { decimalsOf, sizeOf } from "./trials.js";
 import { BaseViewer } from "./viewer.js";
+import { sayShared } from "./messages.js";
 
 const ROWS = "rows/"; // what begins the name of a position's rows
 const ROWS_KEPT = 96;
@@ -41,7 +42,7 @@ export class OverlayViewer extends BaseViewer {
     const rowsOf = (position, bytes) => ({ position, rows: typed(type, bytes) });
     this.answers = new Answers(this.shell, {
       most: ROWS_KEPT,
-      working: "Reading what it attends to …",
+      working: sayShared("reading_what_it_attends"),
       read: (_, bytes, name) => rowsOf(Number(name.slice(ROWS.length)), bytes),
       here: (name) =>
         name === ROWS + model.get("_rows_of")
@@ -54,7 +55,10 @@ export class OverlayViewer extends BaseViewer {
       },
       failed: (name, error) =>
         this.hovered === null
-          ? `${this.cannot(Number(name.slice(ROWS.length)))} cannot be shown: ${error.message}`
+          ? sayShared("cannot_be_shown", {
+              cannot: this.cannot(Number(name.slice(ROWS.length))),
+              why: error.message,
+            })
           : "",
     });
     this.busy = this.answers.busy;

@@ -3,6 +3,7 @@
 import { niceTicks, numberText, ruledLines } from "./ticks.js";
 import { hearPointer, sizedContext } from "./dom.js";
 import { headColour } from "./colours.js";
+import { sayShared } from "./messages.js";
 
 const NAME_HEIGHT = 13; // px
 
@@ -231,7 +232,7 @@ export class Plot {
 export const lossSeries = (train, held) =>
   [train, held]
     .map((of, i) => ({
-      name: held.length ? ["training", "held out"][i] : "",
+      name: held.length ? ["training", sayShared("held_out")][i] : "",
       colour: headColour(i),
       thick: 1.6,
       dots: i === 1,

@@ -2,6 +2,7 @@
 
 import { radioGroup } from "./controls.js";
 import { element } from "./dom.js";
+import { sayShared } from "./messages.js";
 
 const PANELS = ":is(.tl-panels, .tl-overlay) > section[aria-label]:not(.tl-stays)"; // what stays is seen beside each of them
 
@@ -10,7 +11,7 @@ export class Presentation {
   constructor(root, redraw) {
     this.root = root;
     this.redraw = redraw;
-    this.choice = element("nav.tl-presented", { "aria-label": "Panels" });
+    this.choice = element("nav.tl-presented", { "aria-label": sayShared("panels") });
   }
 
   get on() {
@@ -38,7 +39,7 @@ export class Presentation {
       names.length < 2
         ? null
         : radioGroup({
-            label: "Panel",
+            label: sayShared("panel"),
             part: "panel",
             quiet: true,
             chosen,

@@ -1,9 +1,8 @@
 // Sentences that can be used: a term explains itself, and a head or a token that is named can be chosen.
 
 import { element, listen } from "./dom.js";
-import { messages } from "./messages.js";
+import { sayShared } from "./messages.js";
 
-const sayShared = messages();
 const MENTIONED =
   /(?<kind>encoder |decoder |cross )?layer (?<layer>\d+), head (?<head>\d+)|\bL(?<l>\d+)H(?<h>\d+)\b|“(?<token>[^”]+)”(?<which>[₀-₉]*)|\b(?<term>attention heads?|logits?|KL|nats?|induction|random twin)\b/gi;
 const TERMS = {
@@ -71,7 +70,11 @@ function tokenButton(text, token, which, tokens) {
   const number = [...which].map((digit) => "₀₁₂₃₄₅₆₇₈₉".indexOf(digit)).join("");
   const at = number ? same[Number(number) - 1] : same.length === 1 ? same[0] : undefined;
   if (at === undefined) return null;
-  return element("button.tl-named", { title: "Choose this token", "data-token": at }, text);
+  return element(
+    "button.tl-named",
+    { title: sayShared("choose_this_token"), "data-token": at },
+    text,
+  );
 }
 
 /** @param {string} text @param {string | undefined} kind @param {number} layer @param {number} head @param {HeadPlace | null} here */
@@ -80,7 +83,12 @@ function headButton(text, kind, layer, head, here) {
     return null;
   return element(
     "button.tl-named",
-    { title: "Choose this head", "data-layer": layer, "data-head": head, "data-kind": kind ?? "" },
+    {
+      title: sayShared("choose_this_head"),
+      "data-layer": layer,
+      "data-head": head,
+      "data-kind": kind ?? "",
+    },
     text,
   );
 }

@@ -1,6 +1,7 @@
 // Work that a reader starts, sees and stops.
 
 import { element } from "./dom.js";
+import { sayShared } from "./messages.js";
 
 const SEEN_AFTER = 400; // ms
 
@@ -18,7 +19,7 @@ export class Task {
     this.changed = changed;
     /** @type {AbortController | null} */
     this.turn = null;
-    this.bar = element("progress#progress", { "aria-label": "Progress" });
+    this.bar = element("progress#progress", { "aria-label": sayShared("progress") });
     this.words = element("span", { role: "status" });
     this.root = element("p.tl-hint.tl-task", { hidden: true }, this.bar, this.words);
     button.addEventListener("click", () => {
@@ -60,7 +61,7 @@ export class Task {
 
   /** What the button says. @param {string} text while nothing runs */
   label(text) {
-    this.button.textContent = this.runs ? "Stop" : text;
-    this.button.ariaLabel = this.runs ? `Stop: ${this.button.title}` : text;
+    this.button.textContent = this.runs ? sayShared("stop") : text;
+    this.button.ariaLabel = this.runs ? sayShared("stop_of", { title: this.button.title }) : text;
   }
 }

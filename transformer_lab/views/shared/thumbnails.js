@@ -3,6 +3,7 @@
 
 import { packedPalette, paintBlocked } from "./colours.js";
 import { element, pixelRatio, pointWithin, sizedContext, taken, listen } from "./dom.js";
+import { sayShared } from "./messages.js";
 
 const LARGEST_THUMB = 54;
 const SMALLEST_PITCH = 5;
@@ -129,7 +130,7 @@ export class Thumbnails {
   constructor(
     choose,
     signal,
-    tell = (layer, head) => `Layer ${layer}, head ${head}: click to see it large`,
+    tell = (layer, head) => sayShared("layer_head_click_to", { layer, head }),
     part = "thumbnails",
   ) {
     this.canvas = element(`canvas.tl-thumbs#${part}`, { role: "application", tabindex: 0 });
@@ -256,11 +257,13 @@ export class Thumbnails {
       perRow: String(perRow),
       heads: String(heads),
     });
-    this.canvas.ariaLabel = `${layers} layers by ${heads} heads, each as a small map.${Object.entries(
-      headless,
-    )
-      .map(([layer, what]) => ` Layer ${layer}: ${what}.`)
-      .join("")} Arrow keys choose a head.`;
+    this.canvas.ariaLabel = sayShared("layers_by_heads_each", {
+      layers,
+      heads,
+      entries: Object.entries(headless)
+        .map(([layer, what]) => sayShared("layer", { layer, what }))
+        .join(""),
+    });
   }
 
   #every() {

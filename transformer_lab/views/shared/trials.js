@@ -2,7 +2,7 @@
 
 import { button, removeAll } from "./controls.js";
 import { element, rowPart, tableParts } from "./dom.js";
-import { digitsApart, percentText, short } from "./messages.js";
+import { digitsApart, percentText, sayShared, short } from "./messages.js";
 import { Task } from "./task.js";
 
 /** Decimals for changes beside each other, of which this is the largest: two digits of it. @param {number} most */
@@ -39,7 +39,12 @@ export class Trials {
     this.does = does;
     this.off = button("", "off", () => this.toggle([{ edit: "ablate", ...does.place() }]));
     this.undo = removeAll(() => this.#edit([]));
-    this.try = button("Measure every head", "try", "Switch off every head, each alone", () => {});
+    this.try = button(
+      sayShared("measure_every_head"),
+      "try",
+      sayShared("switch_off_every_head"),
+      () => {},
+    );
     this.task = new Task(
       this.try,
       (goes) => this.#try(goes),
@@ -108,7 +113,7 @@ export class Trials {
     const alone =
       edits.length === 1 && one.edit === "ablate" && one.layer != null && one.head != null;
     const name = alone ? `effect/${one.layer}.${one.head}` : "effect/several";
-    const done = this.waiting.begin("Running the model without it …");
+    const done = this.waiting.begin(sayShared("running_the_model_without"));
     try {
       const { message } = await shell.requests.ask({ type: "block", name, edits }, false);
       if (still()) shell.set({ _effect: message.info });
@@ -116,7 +121,9 @@ export class Trials {
       if (!still()) return;
       shell.set({ _edits: before[0], _effect: before[1] });
       shell.say(
-        model.get("_live") || alone ? `That cannot be tried: ${error.message}` : this.does.needs,
+        model.get("_live") || alone
+          ? sayShared("that_cannot_be_tried", { why: error.message })
+          : this.does.needs,
       );
     } finally {
       done();
@@ -130,7 +137,7 @@ export class Trials {
     try {
       for (const layer of this.#untried()) {
         if (!this.#untried().includes(layer)) continue;
-        const words = `Switching off the heads of layer ${layer} of ${heads.length}, one by one …`;
+        const words = sayShared("switching_off_the_heads", { layer, heads: heads.length });
         if (!goes(words, layer, heads.length)) return;
         const name = this.model.get("_live") ? `every/${layer}` : "every"; // a page holds all of them together
         const { message } = await this.shell.requests.ask({ type: "block", name }, false);
@@ -138,7 +145,7 @@ export class Trials {
         this.shell.set({ _every: message.info.values });
       }
     } catch (error) {
-      this.shell.say(`The heads cannot be tried: ${error.message}`);
+      this.shell.say(sayShared("the_heads_cannot_be", { why: error.message }));
     }
   }
 
@@ -152,7 +159,11 @@ export class Trials {
 
   draw() {
     const { does, edits } = this;
-    this.off.textContent = `Switch this head ${this.made([{ edit: "ablate", ...does.place() }]) ? "on again" : "off"}`;
+    this.off.textContent = sayShared("switch_this_head", {
+      part: this.made([{ edit: "ablate", ...does.place() }])
+        ? sayShared("on_again")
+        : sayShared("off"),
+    });
     this.off.title = does.name();
     this.undo.hidden = !edits.length;
     this.effect.hidden = !edits.length;
@@ -165,18 +176,21 @@ export class Trials {
       .sort((a, b) => a - b);
     const { runs } = this.task;
     this.try.hidden = !runs && !this.#untried().length;
-    this.task.label(known.length ? "Measure the other heads" : "Measure every head");
+    this.task.label(
+      known.length ? sayShared("measure_the_other_heads") : sayShared("measure_every_head"),
+    );
     this.tried.hidden = runs || !known.length;
     if (runs || !known.length) return;
     const size = does.size ? does.size() : null;
     const decimals = decimalsOf(known[known.length - 1]);
     const rank = known.filter((x) => x > Math.abs(size ?? 0)).length + 1;
-    const one =
-      size === null
-        ? ""
-        : ` This one: ${sizeOf(size, decimals)}, number ${rank} of ${known.length};`;
-    const middle = `${one ? " the" : " The"} middle one${one ? "" : ` of ${known.length}`}: ${sizeOf(known[Math.floor(known.length / 2)], decimals)}.`;
-    this.tried.textContent = `Under each head: ${does.unit()} without it.${one}${middle}`;
+    this.tried.textContent = sayShared("under_each_head", {
+      unit: does.unit(),
+      size: size === null ? null : sizeOf(size, decimals),
+      rank,
+      known: known.length,
+      middle: sizeOf(known[Math.floor(known.length / 2)], decimals),
+    });
   }
 
   /** @param {ReturnType<TrialsDo["effect"]>} effect */
@@ -186,7 +200,10 @@ export class Trials {
       return rowPart(name, percentText(before, digits), percentText(after, digits));
     };
     const table = () =>
-      element("table.tl-table", tableParts(["", "before", "after"], rows.map(line)));
+      element(
+        "table.tl-table",
+        tableParts(["", sayShared("before"), sayShared("after")], rows.map(line)),
+      );
     this.effect.replaceChildren(
       element("b", this.edited),
       rows.length ? table() : element("span", sentence ?? "…"),

@@ -7,14 +7,13 @@ import { button, checkbox, radioGroup } from "../shared/controls.js";
 import { element, panelPart, picturePart, within, listen } from "../shared/dom.js";
 import { pictureTable, weightPixels, largestOf } from "../shared/blend.js";
 import { Trials } from "../shared/trials.js";
-import { fixed, percentText, quoted } from "../shared/messages.js";
+import { quoted } from "../shared/messages.js";
 import { numbersOf } from "../shared/files.js";
 import { blendSound, SoundPicture, weightColumns } from "./sound.js";
 import { halfOf, listenSentence, timeWords, whoWords, saySound } from "./listening.js";
 import { OverlayViewer } from "../shared/overlay.js";
 
-const HINT =
-  "The bar marks the shortest time that holds half of the weight. Drag to choose a time, or use arrow keys, with Shift for a longer one.";
+const HINT = saySound("the_bar_marks_the");
 
 export class SpectrogramViewer extends OverlayViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
@@ -27,7 +26,7 @@ export class SpectrogramViewer extends OverlayViewer {
       aspect: 2.2,
       widest: 150,
       first: sound.first,
-      over: "Weights over the spectrogram",
+      over: saySound("weights_over_the_spectrogram"),
       choosing: { mean: "" },
     });
     this.sound = sound;
@@ -117,7 +116,7 @@ export class SpectrogramViewer extends OverlayViewer {
   #build() {
     const { model, root, shell, signal, sound } = this;
     this.words = radioGroup({
-      label: "Word of the answer",
+      label: saySound("word_of_the_answer"),
       part: "words",
       chosen: this.query,
       choices: sound.words.map((text, value) => ({ value, text })),
@@ -142,27 +141,29 @@ export class SpectrogramViewer extends OverlayViewer {
     );
     this.readout = element("p.tl-hint#readout", HINT);
     this.means = radioGroup({
-      label: "Weights of",
+      label: saySound("weights_of"),
       part: "mean",
       chosen: model.get("mean"),
       choices: [
-        { value: "", text: "the head" },
-        { value: "layer", text: "its layer’s mean" },
-        { value: "all", text: "the mean of all heads" },
+        { value: "", text: saySound("the_head") },
+        { value: "layer", text: saySound("its_layers_mean") },
+        { value: "all", text: saySound("the_mean_of_all") },
       ],
       choose: (mean) => shell.set({ mean }),
     });
-    this.whole = checkbox(`also the silence up to ${fixed(sound.seconds, 1)} s`, "whole", (on) =>
-      shell.set({ whole: on }),
+    this.whole = checkbox(
+      saySound("also_the_silence_up", { seconds: sound.seconds }),
+      "whole",
+      (on) => shell.set({ whole: on }),
     );
     this.whole.root.hidden = sound.end >= sound.seconds;
     this.trials = new Trials(model, shell, this.waiting, {
       place: () => this.place,
       name: () =>
         ({
-          "": `layer ${this.at.layer}, head ${this.at.head}`,
-          layer: `all of layer ${this.at.layer}`,
-          all: "all heads",
+          "": saySound("layer_head", { layer: this.at.layer, head: this.at.head }),
+          layer: saySound("all_of_layer", { layer: this.at.layer }),
+          all: saySound("all_heads"),
         })[this.at.mean],
       effect: () => model.get("_effect").at?.[this.shown] ?? {},
       heads: sound.heads,
@@ -172,13 +173,12 @@ export class SpectrogramViewer extends OverlayViewer {
           ? null
           : (model.get("_every")[this.shown]?.[this.at.layer]?.[this.at.head] ?? null),
       unit: () => `${model.get("_unit")} ${sound.next[this.shown]?.[0]}`,
-      needs:
-        "A saved page holds what each head alone does; more at once, and times that are cut, need the view in a notebook.",
+      needs: saySound("a_saved_page_holds"),
     });
-    this.cut = button("", "cut", "Cut the edges from this word to this time", () => this.#cut());
+    this.cut = button("", "cut", saySound("cut_the_edges_from"), () => this.#cut());
     this.matter = element(
       "div.tl-panel#matter",
-      element("p.tl-heading.tl-asked", element("b", "Does it matter?")),
+      element("p.tl-heading.tl-asked", element("b", saySound("does_it_matter"))),
       element("div.tl-trials", this.trials.off, this.cut, this.trials.undo),
       this.trials.effect,
     );
@@ -193,8 +193,8 @@ export class SpectrogramViewer extends OverlayViewer {
         "div.tl-overlay",
         panelPart(
           "sound",
-          "When it looks",
-          `the spectrogram that the model hears: light is loud, log-mel ${fixed(sound.low)} … ${fixed(sound.high)}`,
+          saySound("when_it_looks"),
+          saySound("the_spectrogram_that_the", { low: sound.low, high: sound.high }),
           element("div.tl-map-box", this.canvas),
           this.readout,
           this.means.root,
@@ -205,8 +205,8 @@ export class SpectrogramViewer extends OverlayViewer {
         ),
         panelPart(
           "heads",
-          "Heads",
-          "layer ↓ head →, each to its own largest weight",
+          saySound("heads"),
+          saySound("layer_head_each_to"),
           this.choice.root,
           this.everyBox,
           tryEvery,
@@ -242,7 +242,7 @@ export class SpectrogramViewer extends OverlayViewer {
   // ---- what the reader does -----------------------------------------------------------------
 
   cannot(word) {
-    return `When ${quoted(this.sound.words[word])} looks`;
+    return saySound("when_looks", { word: this.sound.words[word] });
   }
 
   /** @param {number | null} position */
@@ -277,7 +277,11 @@ export class SpectrogramViewer extends OverlayViewer {
     if (!this.rows || !this.image) return;
     const { model, shell, sound, at, weights, to, table } = this;
     const [fade, span, half] = [model.get("fade"), model.get("span"), halfOf(weights)];
-    shell.subtitle.textContent = `cross-attention, ${sound.heads.length} layers × ${Math.max(...sound.heads)} heads · ${fixed(sound.end)} s of sound`;
+    shell.subtitle.textContent = saySound("cross_attention_layers_heads", {
+      heads: sound.heads.length,
+      max: Math.max(...sound.heads),
+      end: sound.end,
+    });
     this.words.set(this.query);
     for (const chip of this.words.root.querySelectorAll(".tl-chip"))
       chip.classList.toggle(
@@ -335,10 +339,18 @@ export class SpectrogramViewer extends OverlayViewer {
     const cut = this.#span;
     this.cut.hidden = !cut;
     if (cut)
-      this.cut.textContent = `${this.trials.made(this.#edges(cut)) ? "Mend" : "Cut"} ${quoted(sound.words[this.shown])} → ${timeWords(cut[0], cut[1], sound.step)}`;
+      this.cut.textContent = `${this.trials.made(this.#edges(cut)) ? saySound("mend") : saySound("cut")} ${quoted(sound.words[this.shown])} → ${timeWords(cut[0], cut[1], sound.step)}`;
     this.trials.draw();
-    this.canvas.ariaLabel = `The spectrogram, ${fixed(to)} seconds. ${this.sentence.textContent} Arrow keys choose a time, with Shift a longer one, Escape frees.`;
-    this.every.ariaLabel = `Every head as a small spectrogram, ${sound.heads.length} layers of up to ${Math.max(...sound.heads)} heads. Chosen: layer ${at.layer}, head ${at.head}. Arrow keys choose another.`;
+    this.canvas.ariaLabel = saySound("the_spectrogram_seconds_arrow", {
+      to,
+      sentence: this.sentence.textContent,
+    });
+    this.every.ariaLabel = saySound("every_head_as_a", {
+      heads: sound.heads.length,
+      max: Math.max(...sound.heads),
+      layer: at.layer,
+      head: at.head,
+    });
     this.root.dataset.query = String(this.shown);
     this.root.dataset.head = `${at.layer}.${at.head}`;
   }
@@ -376,7 +388,10 @@ export class SpectrogramViewer extends OverlayViewer {
     const readout =
       pointed === null
         ? HINT
-        : `${timeWords(pointed, pointed, sound.step)}: ${percentText(weights[pointed], 1)} of the weight`;
+        : saySound("of_the_weight", {
+            time_words: timeWords(pointed, pointed, sound.step),
+            weight: weights[pointed],
+          });
     if (this.readout.textContent !== readout) this.readout.textContent = readout;
   }
 
@@ -430,9 +445,12 @@ export class SpectrogramViewer extends OverlayViewer {
     return [
       {
         canvas: this.canvas,
-        title: `${whoWords(layer, head, mean, this.sound.heads)}, from ${quoted(this.sound.words[this.shown])}`,
+        title: saySound("from_of", {
+          who_words: whoWords(layer, head, mean, this.sound.heads),
+          word: this.sound.words[this.shown],
+        }),
       },
-      { thumbnails: this.heads, title: "every head: layer ↓ head →" },
+      { thumbnails: this.heads, title: saySound("every_head_layer_head") },
     ];
   }
 }

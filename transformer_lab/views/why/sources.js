@@ -36,7 +36,7 @@ export class SourcePanel {
       element("div", this.sides.query),
       element(
         "div.tl-both-sides",
-        element("p.tl-hint", "Both together: row, the query’s source; column, the key’s."),
+        element("p.tl-hint", sayWhy("both_together_row_the")),
         element("div.tl-map-box", this.canvas),
         this.text,
       ),
@@ -64,11 +64,12 @@ export class SourcePanel {
     const why = cell.info.why_no_sources || (above ? cell.info.why_no_above : "");
     this.spot = null;
     this.root.hidden = !split;
-    this.note.textContent = split
-      ? "Layer norms are frozen at their actual scale so that the parts add up. An edit shows how the scale would change without a part."
-      : `Not known: ${why}.`;
+    this.note.textContent = split ? sayWhy("layer_norms_are_frozen") : sayWhy("not_known", { why });
     this.hint.textContent = split
-      ? `into the stream, ${above ? "of what lies above the row’s mean" : "of the score"}: ${fixed(split.total)}`
+      ? sayWhy("into_the_stream", {
+          part: above ? sayWhy("of_what_lies_above") : sayWhy("of_the_score"),
+          total: split.total,
+        })
       : "";
     if (!split) return;
     this.#drawSide("key");
@@ -121,9 +122,9 @@ export class SourcePanel {
     this.sides[side].replaceChildren(
       element(
         "caption.tl-hint",
-        side === "key" ? "The key’s side: what “" : "The query’s side: what “",
+        side === "key" ? sayWhy("the_keys_side_what") : sayWhy("the_querys_side_what"),
         token,
-        `” (${cell.info[side]}) carries`,
+        sayWhy("carries", { info: cell.info[side] }),
       ),
       element("tbody", lines),
     );
@@ -157,20 +158,21 @@ export class SourcePanel {
 
   #tell() {
     const { spot, split, cell } = this;
-    const about = "Parts of the score by source: rows are the query’s, columns the key’s.";
+    const about = sayWhy("parts_of_the_score");
     if (!spot) {
-      this.canvas.ariaLabel = `${about} Arrow keys choose a cell.`;
-      this.text.replaceChildren(
-        element("span.tl-quiet", hint("Hover over a cell for its number.")),
-      );
+      this.canvas.ariaLabel = sayWhy("arrow_keys_choose_a", { about });
+      this.text.replaceChildren(element("span.tl-quiet", hint(sayWhy("hover_over_a_cell"))));
       return;
     }
     const name = (side, kept, i) =>
-      i < kept.length ? cell.info.sources[side].names[kept[i]] : "all others";
+      i < kept.length ? cell.info.sources[side].names[kept[i]] : sayWhy("all_others");
     const value = split.table[spot.row * split.shape[1] + spot.column];
-    const text = `query’s ${name("query", split.rows, spot.row)} × key’s ${name("key", split.columns, spot.column)}: `;
+    const text = sayWhy("querys_keys", {
+      name: name("query", split.rows, spot.row),
+      name2: name("key", split.columns, spot.column),
+    });
     this.text.replaceChildren(element("span", text, element("b#table-number", withSign(value, 3))));
-    this.canvas.ariaLabel = `${about} ${text}${withSign(value, 3)}. Arrow keys move.`;
+    this.canvas.ariaLabel = sayWhy("arrow_keys_move", { about, text, value });
   }
 }
 
@@ -191,7 +193,7 @@ export class RowPanel {
     this.hint.replaceChildren(
       "what “",
       tokenElement(query),
-      `” (${cell.info.query}) attends to; choose a key`,
+      sayWhy("attends_to_choose_a", { query: cell.info.query }),
     );
     this.#drawRow(keys);
     this.#drawLedger();
@@ -236,32 +238,40 @@ export class RowPanel {
       );
     });
     this.row.replaceChildren(
-      element("caption.tl-hint", "The largest weights of the row"),
-      ...tableParts(["key", "score", "weight"], lines),
+      element("caption.tl-hint", sayWhy("the_largest_weights_of")),
+      ...tableParts([sayWhy("key_word"), sayWhy("score"), sayWhy("weight")], lines),
     );
   }
 
   #drawLedger() {
     const { dot, scale, scaled, softcap, capped, bias, score, weight, mean } = this.cell.info;
     const line = (name, value, note) => rowPart(name, value, element("td.tl-quiet", note));
-    const masked = "masked: the query may not attend to it";
+    const masked = sayWhy("masked_the_query_may");
     const lines = [
-      line("query · key", fixed(dot, 3), "the dot product"),
-      line("× scale", fixed(scaled, 3), `times ${scale.toFixed(4)}`),
+      line(sayWhy("query_key"), fixed(dot, 3), sayWhy("the_dot_product")),
+      line(sayWhy("scale"), fixed(scaled, 3), sayWhy("times", { scale })),
     ];
-    if (softcap !== null) lines.push(line("softcap", fixed(capped, 3), `squeezed to ±${softcap}`));
-    if (bias === null) lines.push(line("+ bias", "−∞", masked));
-    else if (bias !== 0) lines.push(line("+ bias", withSign(bias, 3), "position bias or mask"));
+    if (softcap !== null)
+      lines.push(
+        line(
+          sayWhy("softcap"),
+          fixed(capped, 3),
+          sayWhy("squeezed_to", { softcap: String(softcap) }),
+        ),
+      );
+    if (bias === null) lines.push(line(sayWhy("bias"), "−∞", masked));
+    else if (bias !== 0)
+      lines.push(line(sayWhy("bias"), withSign(bias, 3), sayWhy("position_bias_or_mask")));
     lines.push(
       line(
-        "= score",
+        sayWhy("score_word"),
         score === null ? "−∞" : fixed(score, 3),
-        mean === null ? "" : `the row’s mean before biases: ${fixed(mean, 3)}`,
+        mean === null ? "" : sayWhy("the_rows_mean_before", { mean }),
       ),
-      line("softmax", weight.toFixed(4), "its fraction of the row’s attention"),
+      line(sayWhy("softmax"), weight.toFixed(4), sayWhy("its_fraction_of_the")),
     );
     this.ledger.replaceChildren(
-      element("caption.tl-hint", "From dot product to weight"),
+      element("caption.tl-hint", sayWhy("from_dot_product_to")),
       element("tbody", lines),
     );
   }

@@ -38,7 +38,7 @@ export class WhyViewer extends BaseViewer {
     /** @type {Answers<WhyCell>} */
     this.answers = new Answers(this.shell, {
       most: KNOWN,
-      working: "Splitting the score …",
+      working: sayWhy("splitting_the_score"),
       read: (info, bytes) => new WhyCell(info, bytes),
       names: ({ info }) => info.names,
       show: (cell) => Object.assign(this, { cell, place: null }),
@@ -46,8 +46,8 @@ export class WhyViewer extends BaseViewer {
         const held = model.get("_held");
         const [, , layer, head] = name.split("/");
         return held
-          ? `This page holds ${held} only; what is shown is still the last score of it.`
-          : `Layer ${layer}, head ${head} cannot be shown: ${error.message}`;
+          ? sayWhy("this_page_holds_only", { held })
+          : sayWhy("layer_head_cannot_be", { layer, head, why: error.message });
       },
     });
     this.cell = this.answers.keep(firstCell(model));
@@ -124,26 +124,32 @@ export class WhyViewer extends BaseViewer {
       this.answers.busy,
       element(
         "div.tl-panels.tl-why",
-        panelPart("row", "Who competes", this.rivals.hint, this.rivals.row, this.rivals.ledger),
+        panelPart(
+          "row",
+          sayWhy("who_competes"),
+          this.rivals.hint,
+          this.rivals.row,
+          this.rivals.ledger,
+        ),
         panelPart(
           "fall",
-          "The score, number by number",
+          sayWhy("the_score_number_by"),
           this.fallHint,
           this.canvas,
           this.readout,
           element(
             "details.tl-details",
-            element("summary", "Every number as a table"),
+            element("summary", sayWhy("every_number_as_a")),
             element(
               "div.tl-numbers",
-              { tabindex: 0, role: "group", "aria-label": "Every number" },
+              { tabindex: 0, role: "group", "aria-label": sayWhy("every_number") },
               this.numbers,
             ),
           ),
         ),
         panelPart(
           "sources",
-          "Who wrote it",
+          sayWhy("who_wrote_it"),
           this.sources.hint,
           this.sources.root,
           this.sources.note,
@@ -166,7 +172,7 @@ export class WhyViewer extends BaseViewer {
       kindChoice(model.get("_kinds"), model.get("kind"), (kind) => this.changeKind(kind)).root,
       this.choice.root,
       stepped({
-        label: "Query",
+        label: sayWhy("query_label"),
         part: "query",
         count: queries,
         chosen: query,
@@ -174,7 +180,7 @@ export class WhyViewer extends BaseViewer {
         choose: (at) => shell.set({ selected: [at, null] }),
       }).root,
       stepped({
-        label: "Key",
+        label: sayWhy("key_label"),
         part: "key",
         count: keys,
         chosen: key,
@@ -185,14 +191,14 @@ export class WhyViewer extends BaseViewer {
     if (cell.info.mean !== null) {
       controls.push(
         group(
-          "Split",
+          sayWhy("split"),
           "split",
           [
-            { value: "score", text: "the score" },
+            { value: "score", text: sayWhy("the_score") },
             {
               value: "above",
-              text: "above the row’s mean",
-              name: "What lies above the row’s mean: what all keys share falls away, as in the softmax",
+              text: sayWhy("above_the_rows_mean"),
+              name: sayWhy("what_lies_above_the"),
             },
           ],
           this.above ? "above" : "score",
@@ -203,14 +209,14 @@ export class WhyViewer extends BaseViewer {
     if (cell.info.pairs) {
       controls.push(
         group(
-          "By",
+          sayWhy("by"),
           "unit",
           [
-            { value: "dimension", text: "dimension" },
+            { value: "dimension", text: sayWhy("dimension") },
             {
               value: "pair",
-              text: "rotary pair",
-              name: "Rotary pair: two dimensions that turn together",
+              text: sayWhy("rotary_pair"),
+              name: sayWhy("rotary_pair_two_dimensions"),
             },
           ],
           this.pairs ? "pair" : "dimension",
@@ -248,7 +254,7 @@ export class WhyViewer extends BaseViewer {
     const { kind, layer, head, query, key } = cell.info;
     this.diverging = colourTable("diverging", shell.theme);
     this.#buildControls();
-    shell.subtitle.textContent = "why here?";
+    shell.subtitle.textContent = sayWhy("why_here");
     this.note.textContent = model.get("_note");
     this.note.hidden = !this.note.textContent;
     const names = model.get("_kinds")[kind];
@@ -263,7 +269,10 @@ export class WhyViewer extends BaseViewer {
       colours: shell.inks,
     });
     this.say(sayWhy("sentence", this.#why()));
-    this.canvas.ariaLabel = `The score as a sum of ${this.fall.parts.length} numbers. ${this.sentence.textContent} Left and right choose a number.`;
+    this.canvas.ariaLabel = sayWhy("the_score_as_a", {
+      parts: this.fall.parts.length,
+      sentence: this.sentence.textContent,
+    });
     this.root.dataset.shown = `${kind}/${layer}/${head}/${query}/${key}`;
     this.root.dataset.above = String(this.above);
   }
@@ -306,9 +315,9 @@ export class WhyViewer extends BaseViewer {
       values,
       table: this.diverging,
       colours: shell.inks,
-      unit: pairs ? "rotary pair" : "dimension",
+      unit: pairs ? sayWhy("rotary_pair") : "dimension",
     });
-    this.fallHint.textContent = above ? "q · (key − the row’s mean key) × scale" : "q · k × scale";
+    this.fallHint.textContent = above ? sayWhy("q_key_the_rows") : sayWhy("q_k_scale");
     this.#tell();
     const k = above ? cell.aboveK : cell.k;
     const members = pairs ? cell.pairs : [];
@@ -321,8 +330,14 @@ export class WhyViewer extends BaseViewer {
       ),
     );
     const names = pairs
-      ? ["pair", "product", "sum so far"]
-      : ["dimension", "query", above ? "key above mean" : "key", "product", "sum so far"];
+      ? ["pair", "product", sayWhy("sum_so_far")]
+      : [
+          "dimension",
+          "query",
+          above ? sayWhy("key_above_mean") : "key",
+          "product",
+          sayWhy("sum_so_far"),
+        ];
     this.numbers.replaceChildren(...tableParts(names, rows));
   }
 
@@ -334,10 +349,7 @@ export class WhyViewer extends BaseViewer {
     const part = place === null ? null : fall.parts[place];
     if (!part) {
       this.readout.replaceChildren(
-        element(
-          "span.tl-quiet",
-          hint(`Bars add up to ${fixed(fall.total, 3)}. Hover over one for its numbers.`),
-        ),
+        element("span.tl-quiet", hint(sayWhy("bars_add_up_to", { total: fall.total }))),
       );
       return;
     }
@@ -348,28 +360,30 @@ export class WhyViewer extends BaseViewer {
     this.readout.replaceChildren(
       element(
         "span",
-        `${pairs ? `Pair ${cell.pairs[part.index].join(", ")}` : `Dimension ${part.index}`}${how} = `,
+        `${pairs ? sayWhy("pair", { pair: cell.pairs[part.index].join(", ") }) : sayWhy("dimension_of", { index: part.index })}${how} = `,
         element("b#number", withSign(part.value, 4)),
-        `; so far ${fixed(part.to, 3)}`,
+        sayWhy("so_far", { to: part.to }),
       ),
     );
   }
 
   get title() {
-    return `${super.title}: why here?`;
+    return sayWhy("why_here_of", { title: super.title });
   }
 
   pictures() {
     const parts = [
       {
         canvas: this.canvas,
-        title: `the score, ${this.pairs ? "rotary pair by rotary pair" : "dimension by dimension"}`,
+        title: sayWhy("the_score_of", {
+          part: this.pairs ? sayWhy("rotary_pair_by_rotary") : sayWhy("dimension_by_dimension"),
+        }),
       },
     ];
     if (this.sources.split)
       parts.push({
         canvas: this.sources.canvas,
-        title: "query’s source (row) × key’s source (column)",
+        title: sayWhy("querys_source_row_keys"),
       });
     return parts;
   }

@@ -5,6 +5,7 @@ import { niceTicks, ruledLines } from "../shared/ticks.js";
 import { hearPointer, sizedContext } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
 import { fixed } from "../shared/messages.js";
+import { sayWhy } from "./cell.js";
 
 /**
  * Parts in falling order, each with where its bar begins and ends.
@@ -128,7 +129,7 @@ export class Waterfall {
     });
     context.fillStyle = colours.quiet;
     context.textAlign = "left";
-    context.fillText(`${unit}, largest first`, this.left, bottom + 26);
+    context.fillText(sayWhy("largest_first", { unit }), this.left, bottom + 26);
   }
 
   #sum(context, y, x, width) {
