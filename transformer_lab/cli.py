@@ -144,24 +144,24 @@ def _told_of(copies: Copies, update: bool, yes: bool) -> list[str]:
     """What was copied, or with `update` would be, and what stays."""
     would, here = update and not yes, click.format_filename(copies.folder)
     again = f"transformer-lab lessons {shlex.quote(here)} --update"
-    told = [copies.note] if copies.note else []
+    lines = [copies.note] if copies.note else []
     if copies.missing:
         number = f"{len(copies.missing)} file{'s' * (len(copies.missing) > 1)}"
-        told += [f"{'Would copy' if would else 'Copied'} {number} to {here}."]
+        lines += [f"{'Would copy' if would else 'Copied'} {number} to {here}."]
     if copies.older and update:
-        told += [f"{'Would renew' if would else 'Renewed'}: {', '.join(copies.older)}."]
+        lines += [f"{'Would renew' if would else 'Renewed'}: {', '.join(copies.older)}."]
     elif copies.older:
-        told += [f"Older than the package's: {', '.join(copies.older)}. To compare: {again}"]
+        lines += [f"Older than the package's: {', '.join(copies.older)}. To compare: {again}"]
     if copies.yours:
-        told += [f"Changed by you, and left alone: {', '.join(copies.yours)}."]
+        lines += [f"Changed by you, and left alone: {', '.join(copies.yours)}."]
     if copies.newer:
-        told += [
+        lines += [
             f"The package has newer versions of: {', '.join(copies.newer)}. Rename yours to get "
             "them too."
         ]
     if would and (copies.missing or copies.older):
-        told += [f"Nothing was written. To do it: {again} --yes"]
-    return told or [f"{here} is up to date."]
+        lines += [f"Nothing was written. To do it: {again} --yes"]
+    return lines or [f"{here} is up to date."]
 
 
 @main.command()
@@ -311,7 +311,7 @@ def _what_it_can(view: Any, image: bool) -> str:
             other = "another image and edits need" if view.carried.prepares else "edits need"
             can = f"{other} only a browser."
         can = f"It contains the model ({size}): {can}"
-        return f"{can} {view.carried.told}".strip()
+        return f"{can} {view.carried.note}".strip()
     read = "image" if image else "text"
     without = f"It shows this {read} and the effect of each head; the rest needs a live kernel."
     return view.stays.replace("save_html(path, model=True)", "--with-model") or without

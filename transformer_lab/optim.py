@@ -140,8 +140,8 @@ MUON_PRECISIONS = ("auto", "fp32", "bf16")
 def has_bf16_instructions(among: tuple[str, ...] = BF16_INSTRUCTIONS) -> bool | None:
     """Whether this processor multiplies in bf16 by itself; None where PyTorch does not tell."""
     capabilities = getattr(torch.cpu, "get_capabilities", None)
-    told = capabilities() if capabilities else {}
-    return any(told.get(name) for name in among) if told else None
+    known = capabilities() if capabilities else {}
+    return any(known.get(name) for name in among) if known else None
 
 
 def gains_by_bf16(matrices: Tensor) -> bool:

@@ -239,8 +239,8 @@ class AlphabetTokenizer(CharTokenizer):
     def _encode(self, text: str) -> list[int]:
         for character in text:
             if character not in self._id:
-                told = f"text has “{display(character)}”, which is not one of"
-                raise ValueError(f"{told} {''.join(map(display, self.vocabulary))}")
+                message = f"text has “{display(character)}”, which is not one of"
+                raise ValueError(f"{message} {''.join(map(display, self.vocabulary))}")
         return super()._encode(text)
 
 

@@ -32,7 +32,7 @@ def test_what_is_typed_is_answered_with_the_weights_of_the_page(model, text, ope
     assert told.startswith(
         "Weights in 8 bits: over 12 positions of the saved text the top prediction’s"
     )
-    assert told == carried(model, "int8", [model.trace(WORDS)]).told
+    assert told == carried(model, "int8", [model.trace(WORDS)]).note
     type_text(page, OTHER)
     narrow = Explorer(in_eight_bits(model), OTHER, layer=0, head=0)
     same(page, narrow)

@@ -59,7 +59,7 @@ def test_signs_that_can_be_typed_are_read_as_the_data_has_them():
 @pytest.mark.parametrize("make", courses.COURSES, ids=lambda make: make.__name__)
 def test_a_course_fits_its_model(make):
     course = make()
-    assert course.told["weights"] < 50_000
+    assert course.about["weights"] < 50_000
     assert len(course.tokens) == len(course.targets) > course.held_out
     n_answers = course.targets[0].numel() // course.tokens[0].numel()
     assert n_answers == len(course.answers)

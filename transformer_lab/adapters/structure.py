@@ -135,8 +135,8 @@ class Structure:
         self.says_causal = self.both or (bool(said) and not self.own)
         # Whether a token looks at earlier ones only; a pass tells where the modules do not.
         self.seen = seen
-        told = any(m.is_causal is True for m in said) or (not said and self._told("is_decoder"))
-        self.causal = bool(told) if seen is None else seen[1]
+        causal = any(m.is_causal is True for m in said) or (not said and self._told("is_decoder"))
+        self.causal = bool(causal) if seen is None else seen[1]
         # Where a pass came by attention that makes no map of tokens, and why it does not.
         self.unseen: dict[Site, str] = {}
         self._sites: dict[nn.Module, Site] = {}
@@ -167,18 +167,18 @@ class Structure:
             return found
         for kind in {stack.kind for stack in found}:
             alone = [stack for stack in found if stack.kind == kind]
-            told = None if self.both else self.told_layers(kind)
+            layers = None if self.both else self.told_layers(kind)
             first, n_blocks = 0, sum(stack.n for stack in alone)
             for stack in alone:
                 stack.first, first = first, first + stack.n
-            if told and told > n_blocks and told % n_blocks == 0:
+            if layers and layers > n_blocks and layers % n_blocks == 0:
                 each = self._attentions_in(alone[0].blocks[0], kind)
-                if len(alone) == 1 and each * n_blocks == told:
-                    alone[0].each, alone[0].n = each, told
+                if len(alone) == 1 and each * n_blocks == layers:
+                    alone[0].each, alone[0].n = each, layers
                     continue
                 for stack in alone:
                     stack.shared, stack.first, stack.n = True, 0, 0
-                alone[0].n = told
+                alone[0].n = layers
         return found
 
     def _attentions_in(self, block: nn.Module, kind: str) -> int:
@@ -360,12 +360,12 @@ class Structure:
         heads = self.told_heads(kind)
         stacks = self.of_kind(kind)
         if not stacks:
-            told = self.told_layers(kind)
-            if told is None:
+            n = self.told_layers(kind)
+            if n is None:
                 raise AdapterError(
                     f"the number of layers of {type(self.model).__name__} is not known"
                 )
-            return tuple(Layer(i, _of_layer(heads, i)) for i in range(told))
+            return tuple(Layer(i, _of_layer(heads, i)) for i in range(n))
         n_layers = sum(stack.n for stack in stacks)
         of_stages = isinstance(heads, list | tuple) and len(heads) != n_layers
         telling = self.attending if of_stages else self.own

@@ -220,11 +220,11 @@ def stories(
     while len(made) < size + held_out:
         story = _tell(rng, facts, questions)
         made.setdefault(story.sentences, story)
-    told = list(made.values())
+    every = list(made.values())
     words = [*PEOPLE, *PLACES, *THINGS, *MOVES, *TAKES, WHERE_IS, WHO_HAS, WHERE_IS_THING]
     tokenizer = WordTokenizer.train(text.replace("{}", " ") for text in words)
     name = f"stories with {facts} fact{'s' * (facts - 1)}"
-    return QuestionData(name, tokenizer, told[held_out:], told[:held_out])
+    return QuestionData(name, tokenizer, every[held_out:], every[:held_out])
 
 
 def _tell(rng: random.Random, facts: int, n: int) -> Story:
@@ -253,17 +253,17 @@ class _Plot:
         rng.shuffle(events)
         self.place: dict[str, tuple[str, int]] = {}
         self.holder: dict[str, tuple[str, int]] = {}
-        told = []
+        sentences = []
         for number, (person, thing) in enumerate(events):
             if thing:
                 self.holder[thing] = person, number
-                told.append(rng.choice(TAKES).format(person, thing))
+                sentences.append(rng.choice(TAKES).format(person, thing))
             else:
                 now = self.place.get(person, ("", 0))[0]
                 place = rng.choice([p for p in PLACES if p != now])
                 self.place[person] = place, number
-                told.append(rng.choice(MOVES).format(person, place))
-        self.sentences = tuple(told)
+                sentences.append(rng.choice(MOVES).format(person, place))
+        self.sentences = tuple(sentences)
 
     def where_is(self, person: str) -> Question:
         place, move = self.place[person]
@@ -317,11 +317,11 @@ def questions_file(
         asked = contexts.setdefault(context, [])
         if question not in asked:
             asked.append(question)
-    told = [Story((context,), tuple(asked)) for context, asked in contexts.items()]
+    every = [Story((context,), tuple(asked)) for context, asked in contexts.items()]
     train, rest = hold_out(
-        told, held_out, seed=seed, key=lambda story: story.sentences, name=str(path)
+        every, held_out, seed=seed, key=lambda story: story.sentences, name=str(path)
     )
-    texts = [text for s in told for text in (*s.sentences, *(q.text for q in s.questions))]
+    texts = [text for s in every for text in (*s.sentences, *(q.text for q in s.questions))]
     return QuestionData(str(path), make_tokenizer(tokenizer, texts), train, rest)
 
 

@@ -320,8 +320,8 @@ def try_parts(parts: Sequence[str] = tuple(PARTS)) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     left = list(parts)
     while left:
-        told, reason = _probe(left)
-        found |= told
+        found_here, reason = _probe(left)
+        found |= found_here
         left = [name for name in left if name not in found]
         if left:
             found[left.pop(0)] = {"error": reason}
@@ -341,15 +341,15 @@ def _probe(parts: Sequence[str]) -> tuple[dict[str, dict[str, Any]], str]:
     options |= dict(stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace")
     process = subprocess.Popen(command, **options)
     try:
-        told, errors = process.communicate(timeout=SECONDS)
+        output, errors = process.communicate(timeout=SECONDS)
         code = process.returncode
         reason = f"crashed (signal {-code})" if code < 0 else _last(errors) or f"exit status {code}"
     except subprocess.TimeoutExpired:
         process.kill()
-        told, _ = process.communicate()
+        output, _ = process.communicate()
         reason = f"did not finish within {SECONDS} seconds"
     found = {}
-    for line in told.splitlines():
+    for line in output.splitlines():
         if line.startswith(MARK):
             [(name, result)] = json.loads(line.removeprefix(MARK)).items()
             if "error" in result:

@@ -64,10 +64,10 @@ def whole_lines(
             except FileError as error:
                 line, problem = {}, f"is damaged: {error}"
             if problem:
-                told = (
+                text = (
                     f"{in_line(path)}, line {number} {problem}; it and all later lines are skipped"
                 )
-                warnings.warn(told, stacklevel=3)
+                warnings.warn(text, stacklevel=3)
                 return
             yield end, line
 

@@ -42,5 +42,5 @@ def usage_in_one_line() -> Iterator[None]:
         if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
             raise
         path = error.ctx.command_path if error.ctx else "transformer-lab"
-        told = f"{error.format_message()} ({path} --help shows more)"
-        raise _UnfitArguments(shortened(told)) from None
+        text = f"{error.format_message()} ({path} --help shows more)"
+        raise _UnfitArguments(shortened(text)) from None

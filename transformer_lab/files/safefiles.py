@@ -220,8 +220,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         for code, (what, remedy) in _FULL.items():
             # safetensors reports it as text only.
             if getattr(error, "errno", None) == code or os.strerror(code) in str(error):
-                told = f"{what}; everything written before is kept. {remedy} and resume"
-                raise DiskFullError(code, told, str(path)) from error
+                text = f"{what}; everything written before is kept. {remedy} and resume"
+                raise DiskFullError(code, text, str(path)) from error
         raise
 
 

@@ -83,17 +83,17 @@ class HeadLabel:
         if self.name is None:
             return f"no label: nearest is “{self.nearest}”, {self._why_none}"
         score = f"{_share(self.score)} (random twin {_share(self.twin)}; {again}: {_share(self.second)})"
-        told = [f"{MEASURES[self.name].says}: {score}"]
+        parts = [f"{MEASURES[self.name].says}: {score}"]
         if self.alone is not None:
-            told.append(f"this head off: {self.alone.words}")
+            parts.append(f"this head off: {self.alone.words}")
         if self.group is not None and self.group.n_heads > 1:
-            told.append(f"all {self.group.n_heads} heads with this label off: {self.group.words}")
+            parts.append(f"all {self.group.n_heads} heads with this label off: {self.group.words}")
         if self.control is not None:
             n = self.control.n_heads
-            told.append(f"control, {n} other head{'s' * (n > 1)} off: {self.control.words}")
+            parts.append(f"control, {n} other head{'s' * (n > 1)} off: {self.control.words}")
         if self.note:
-            told.append(self.note)
-        return "; ".join(told)
+            parts.append(self.note)
+        return "; ".join(parts)
 
     @property
     def _why_none(self) -> str:

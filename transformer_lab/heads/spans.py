@@ -118,13 +118,13 @@ def follow_segments(
 
 def _types_of(trace: Trace, kind: str | None, batch: int) -> list[Span]:
     """The spans of tokens of one type that follow each other, as the model was given them."""
-    told = next((trace.given[name] for name in SEGMENTS if name in trace.given), None)
-    if told is None:
+    types_given = next((trace.given[name] for name in SEGMENTS if name in trace.given), None)
+    if types_given is None:
         return []
     kind, batch = trace.kind(kind), trace.text(batch)
     if kind == "cross" or (kind == "decoder" and trace.target is not None):
         return []
-    types = torch.as_tensor(told)
+    types = torch.as_tensor(types_given)
     types = (types[batch] if types.dim() > 1 else types).tolist()
     real = [True] * len(types) if trace.mask is None else trace.mask[batch].tolist()
     if len(types) != trace.shape(kind)[1]:

@@ -353,14 +353,14 @@ def _row(
 ) -> HeadRow:
     label = None if table is None else table[layer][head]
     own = {name: float(found[layer, head]) for name, found in scores.items()}
-    told = ("" if label is None else label.sentence, on_this_text(own))
+    evidence = ("" if label is None else label.sentence, on_this_text(own))
     found = {} if effects is None else effects.measures
     effect, kl = (
         _plain(float(found[name][layer, head])) if name in found else None
         for name in ("probability", "kl")
     )
     return HeadRow(
-        layer, head, kind, None if label is None else label.name, "; ".join(filter(None, told)),
+        layer, head, kind, None if label is None else label.name, "; ".join(filter(None, evidence)),
         None if label is None else label.score, effect,
         effects is not None and effects.estimated, kl, own,
     )  # fmt: skip

@@ -95,13 +95,13 @@ class Finished(Shown):
         mine = progress()
         here = [f"{self.number}/{name}" for name in exercises_of(self.number)]
         done = sum(name in mine.solved for name in here)
-        told = f"You have solved {done} of its {len(here)} exercises, and {mine.done()} of {len(mine.known)} in the course."
+        text = f"You have solved {done} of its {len(here)} exercises, and {mine.done()} of {len(mine.known)} in the course."
         if len(here) == 1:
-            told = (
+            text = (
                 f"Its one exercise is {'solved' if done else 'still open'}; in the course, "
                 f"you have solved {mine.done()} of {len(mine.known)}."
             )
-        return Card("good", f"Lesson {self.number} ran to its end.", [told] if here else [])
+        return Card("good", f"Lesson {self.number} ran to its end.", [text] if here else [])
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
         bundle: dict[str, Any] = super()._repr_mimebundle_()

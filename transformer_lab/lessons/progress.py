@@ -55,16 +55,16 @@ class Progress(Shown):
             for lesson, solved in lessons.items()
             if any(solved) and not all(solved)
         ]
-        told = [f"Lessons done: {', '.join(whole)}."] if whole else []
-        told += [f"Lessons started: {', '.join(begun)}."] if begun else []
+        lines = [f"Lessons done: {', '.join(whole)}."] if whole else []
+        lines += [f"Lessons started: {', '.join(begun)}."] if begun else []
         if self.predictions:
-            told.append(f"Predictions made: {len(self.predictions)}.")
+            lines.append(f"Predictions made: {len(self.predictions)}.")
         following = next((name for name in self.known if name not in self.solved), None)
         if following:
             lesson, _, name = following.partition("/")
             first = "Next" if self.done() else "The first exercise"
-            told.append(f"{first}: `{name}` in lesson {lesson}.")
-        return told
+            lines.append(f"{first}: `{name}` in lesson {lesson}.")
+        return lines
 
 
 def _file() -> Path:

@@ -51,7 +51,7 @@ def load_hugging_face(
     if folder is not None:
         options["local_files_only"] = True
     of_weights = ("dtype", "device_map", "quantization_config")
-    with silence(), told(folder):
+    with silence(), load_errors(folder):
         tensors = None if folder is None else look_at(folder)
         config = transformers.AutoConfig.from_pretrained(
             str(source), **{k: v for k, v in options.items() if k not in of_weights}
@@ -88,7 +88,7 @@ def load_hugging_face_tokenizer(source: str | Path, **options: Any) -> Any:
 
     folder = _folder_of(source, options)
     options = {**options, "trust_remote_code": False}
-    with silence(), told(folder, "tokenizer"):
+    with silence(), load_errors(folder, "tokenizer"):
         if folder is not None:
             look_at(folder, weights=False)
             options["local_files_only"] = True
@@ -106,7 +106,7 @@ def load_image_processor(source: str | Path, **options: Any) -> Any:
 
     folder = _folder_of(source, options)
     options = {**options, "trust_remote_code": False}
-    with silence(), told(folder, "image processor"):
+    with silence(), load_errors(folder, "image processor"):
         if folder is not None:
             look_at(folder, weights=False)
             if not any((folder / name).exists() for name in _PROCESSORS):
@@ -285,7 +285,7 @@ def silence() -> Iterator[None]:
 
 
 @contextmanager
-def told(folder: Path | None, what: str = "model") -> Iterator[None]:
+def load_errors(folder: Path | None, what: str = "model") -> Iterator[None]:
     """Whatever a library raises over a folder's files, as one sentence.
 
     The tokenizers' library panics with an exception that is not even an `Exception`."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..files.safefiles import read_tensors, sha256
-from .weights import fill, told
+from .weights import fill, load_errors
 
 
 class ModelNotInstalled(FileNotFoundError):
@@ -128,7 +128,7 @@ _GGUF_NAMES = (
 
 
 def _smollm2(weights: Path) -> tuple[Any, Any]:
-    with told(weights):
+    with load_errors(weights):
         return _read_gguf(weights)
 
 

@@ -319,12 +319,12 @@ class Calls:
         """What the model says of its layers, and of each how many heads were seen."""
         calls = self._calls[kind]
         try:
-            told = () if self.network is None else self.network.layers(kind)
+            layers = () if self.network is None else self.network.layers(kind)
         except AdapterError:
-            told = ()
+            layers = ()
         found = []
-        for number in range(max(len(told), 1 + max(calls))):
-            layer = told[number] if number < len(told) else Layer(number, 0, "not known")
+        for number in range(max(len(layers), 1 + max(calls))):
+            layer = layers[number] if number < len(layers) else Layer(number, 0, "not known")
             if number in calls:
                 layer = replace(layer, heads=calls[number].n_heads, what="attention", by="")
             elif why := self._left_out.get(kind, {}).get(number):

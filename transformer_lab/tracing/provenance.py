@@ -54,8 +54,8 @@ class Provenance:
     def as_call_of(self, function: str, more: Mapping[str, Any]) -> Provenance:
         """The call of another function with these arguments too, that finds what a part of this one's
         finding does."""
-        told = {name: held(value) for name, value in more.items() if value is not None}
-        return replace(self, function=function, arguments={**self.arguments, **told})
+        values = {name: held(value) for name, value in more.items() if value is not None}
+        return replace(self, function=function, arguments={**self.arguments, **values})
 
     @property
     def changed(self) -> bool:

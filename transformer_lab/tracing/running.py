@@ -177,10 +177,10 @@ def _places(
                     f"{read}"
                 )
         if len(shapes) > 1 or any(kind != "cross" and q != k for _, q, k in shapes):
-            told = ", ".join(f"{q} × {k}" for _, q, k in sorted(shapes))
+            text = ", ".join(f"{q} × {k}" for _, q, k in sorted(shapes))
             raise ValueError(
                 f"the layers of {network.name} see the {read} at different sizes (maps of "
-                f"{told}), so one {parts} is not the same in all of them"
+                f"{text}), so one {parts} is not the same in all of them"
             )
         sides = ("decoder", "encoder") if kind == "cross" else (kind, kind)
         for side, n in zip(sides, shapes.pop()[1:], strict=True):

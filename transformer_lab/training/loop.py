@@ -422,10 +422,10 @@ class _Training:
             self.plan.watch.update(step, self.model)
         if self.bar is not None:
             self.bar.update()
-            told = f"loss {step.loss:.3f}, {step.tokens_per_second:,.0f} tokens/s"
+            text = f"loss {step.loss:.3f}, {step.tokens_per_second:,.0f} tokens/s"
             if step.padding:
-                told += f", {step.padding_share:.0%} padding"
-            self.bar.set_postfix_str(told, refresh=False)
+                text += f", {step.padding_share:.0%} padding"
+            self.bar.set_postfix_str(text, refresh=False)
         return step
 
     def _evaluate(self) -> float:

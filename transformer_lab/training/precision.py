@@ -105,10 +105,10 @@ def with_muon_precision(
     if not isinstance(recipe, Modern):
         return recipe
     matrices = [p for p in model.parameters() if p.requires_grad and p.dim() == 2]
-    on_gpu, told = any(p.is_cuda for p in matrices), _training_of(run)
+    on_gpu, training = any(p.is_cuda for p in matrices), _training_of(run)
     chosen = recipe.muon_precision
-    if chosen == "auto" and told.get("optimizer") == recipe.name:
-        chosen = told.get("muon_precision", before_it_was_said(on_gpu))
+    if chosen == "auto" and training.get("optimizer") == recipe.name:
+        chosen = training.get("muon_precision", before_it_was_said(on_gpu))
     elif chosen == "auto":
         alone = on_gpu or distributed.rank_and_size()[1] == 1
         gains = precision != "fp32" and alone and any(gains_by_bf16(p) for p in matrices)

@@ -129,7 +129,7 @@ def test_a_tokenizer_of_hugging_faces_travels_where_the_page_knows_its_parts():
     made = carried(model)
     told = json.loads(made.about)["tokenizer"]
     assert told["why"] == why
-    assert why in made.told
+    assert why in made.note
 
 
 def test_the_engine_is_a_script_of_its_own():

@@ -93,12 +93,12 @@ def test_a_page_says_what_8_bits_change_of_its_text(kind):
         a, b = a[at], b[at]
     top = a.argmax(-1)
     change = float((a - b)[torch.arange(len(a)), top].abs().max())
-    positions, largest, differ, of = told_numbers(state["_carried"]["told"])
+    positions, largest, differ, of = told_numbers(state["_carried"]["note"])
     assert (positions, of) == (len(a), len(a)) and (kind == "encoder") == (len(a) == 1)
     assert differ == int((b.argmax(-1) != top).sum())
     assert change - 1e-6 <= largest <= change + 1.1e-3 and change > 1e-4
-    assert view.carried.told == state["_carried"]["told"]
-    assert state_of(view.to_html())["_carried"]["told"] == ""
+    assert view.carried.note == state["_carried"]["note"]
+    assert state_of(view.to_html())["_carried"]["note"] == ""
 
 
 def test_a_model_with_no_head_is_told_by_its_states():
@@ -107,17 +107,17 @@ def test_a_model_with_no_head_is_told_by_its_states():
     view.to_html(precision="int8")
     a, b = (m.model(view.trace.tokens)[0].detach() for m in (model, in_eight_bits(model)))
     moved = float(((a - b).norm(dim=-1) / a.norm(dim=-1)).max())
-    share = re.search(r"moves by at most (\d+\.\d)% of its length", view.carried.told)[1]
+    share = re.search(r"moves by at most (\d+\.\d)% of its length", view.carried.note)[1]
     assert 100 * moved - 1e-3 <= float(share) <= 100 * moved + 0.11
 
 
 def test_the_change_is_measured_without_dropout_and_leaves_the_model_alone():
     model = text_model(dropout=0.5)
     trace = model.trace(WORDS)
-    told = carried(model, "int8", [trace]).told
+    told = carried(model, "int8", [trace]).note
     before = {n: t.clone() for n, t in model_tensors(model.model).items()}
     model.model.train()
-    assert carried(model, "int8", [trace]).told == told and model.model.training
+    assert carried(model, "int8", [trace]).note == told and model.model.training
     assert all(torch.equal(before[n], t) for n, t in model_tensors(model.model).items())
 
 
@@ -129,7 +129,7 @@ def test_every_view_of_texts_says_it():
         tl.views.PatchingView(model, "the animal was tired", "the street was tired"),
     ]
     counts = [
-        told_numbers(state_of(v.to_html(precision="int8"))["_carried"]["told"]) for v in views
+        told_numbers(state_of(v.to_html(precision="int8"))["_carried"]["note"]) for v in views
     ]
     one, two = (len(model.encode(text)) for text in (WORDS, "the street was too tired because"))
     assert [count[0] for count in counts] == [one, one + two, 8]
@@ -144,7 +144,7 @@ def test_auto_is_16_bits_and_8_for_what_is_too_large_in_them(monkeypatch):
     tensors = model_tensors(view.text_model.model)
     monkeypatch.setattr(carrying, "MOST", packed_size(tensors, "float16") - 1)
     view.to_html(model=True)
-    assert view.carried.precision == "int8" and view.carried.told
+    assert view.carried.precision == "int8" and view.carried.note
     with pytest.raises(ValueError, match=r"in 16 bits, and a page takes .*precision='int8' makes"):
         view.to_html(model=True, precision="float16")
     monkeypatch.setattr(carrying, "MOST", packed_size(tensors, "int8") - 1)
@@ -173,7 +173,7 @@ def test_the_command_line_writes_8_bits_and_says_what_they_change(tmp_path):
     assert result.exit_code == 0, result.output
     said = " ".join(result.output.split())
     assert "MiB, weights in 8 bits): another text, masks, edits and generation need only" in said
-    told = state_of(page.read_text("utf-8"))["_carried"]["told"]
+    told = state_of(page.read_text("utf-8"))["_carried"]["note"]
     assert said.endswith(told) and told_numbers(told)[0] == len(
         tl.shipped().encode("def f(x): return x")
     )

@@ -165,23 +165,23 @@ class Circuit(Table):
         }
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Circuit:
+    def from_dict(cls, fields: Mapping[str, Any]) -> Circuit:
         """
         Raises:
             FileError: for anything but a circuit, saying what is wrong; `files/schemas/circuit.json`
                 says what one is.
         """
-        schemas.check(told, "circuit", "this circuit")
+        schemas.check(fields, "circuit", "this circuit")
         asked = ("clean", "corrupted", "metric_code", "position", "computed")
         names = ("n_edges", "alone", "without", "by", "seed", "metric", "model")
         return cls(
-            edges=tuple(edge["edge"] for edge in told["edges"]),
-            scores=tuple(edge["score"] for edge in told["edges"]),
-            clean=told["clean_value"],
-            corrupted=told["corrupted_value"],
-            controls=tuple(Control(one["alone"], one["without"]) for one in told["controls"]),
-            question=Question(*(told[name] for name in asked)),
-            **{name: told[name] for name in names},
+            edges=tuple(edge["edge"] for edge in fields["edges"]),
+            scores=tuple(edge["score"] for edge in fields["edges"]),
+            clean=fields["clean_value"],
+            corrupted=fields["corrupted_value"],
+            controls=tuple(Control(one["alone"], one["without"]) for one in fields["controls"]),
+            question=Question(*(fields[name] for name in asked)),
+            **{name: fields[name] for name in names},
         )
 
     def to_json(self, path: str | os.PathLike) -> Path:
@@ -190,8 +190,8 @@ class Circuit(Table):
         Raises:
             ValueError: for a path that cannot hold a file.
         """
-        told = json.dumps(self.to_dict(), ensure_ascii=False)
-        return write_text(path, [told], such_as="circuit.json")
+        text = json.dumps(self.to_dict(), ensure_ascii=False)
+        return write_text(path, [text], such_as="circuit.json")
 
     @classmethod
     def from_json(cls, path: str | os.PathLike) -> Circuit:
@@ -201,9 +201,9 @@ class Circuit(Table):
     def to_python(self) -> str:
         """A function of the model that makes this circuit, and its scores, again."""
         asked = self.question
-        told = asked.computed["of"][0]
-        of = f"{told['model'] or told['class']}" + (
-            f", revision {told['revision']}" if told["revision"] else ""
+        about = asked.computed["of"][0]
+        of = f"{about['model'] or about['class']}" + (
+            f", revision {about['revision']}" if about["revision"] else ""
         )
         more = "" if asked.position is None else f"        position={asked.position},\n"
         edges = "".join(f"            {name!r},\n" for name in self.edges)
@@ -245,7 +245,7 @@ def scored(
     graph, pair = passes.graph, passes.pair
     if abs(passes.clean - passes.corrupted) <= CLOSE * max(1.0, abs(passes.clean)):
         raise EditError(
-            f"both runs have the same {pair.metric.told}, {passes.clean:.4g}, so there is nothing "
+            f"both runs have the same {pair.metric.description}, {passes.clean:.4g}, so there is nothing "
             "for a circuit to keep"
         )
     chance, n = torch.Generator().manual_seed(seed), int(mask.sum())
@@ -256,14 +256,14 @@ def scored(
     names = graph.names(mask)
     return Circuit(
         tuple(names), tuple(scores or [None] * len(names)), graph.n_edges, passes.clean,
-        passes.corrupted, *pairs[0], tuple(pairs[1:]), by, seed, pair.metric.told, passes.name,
+        passes.corrupted, *pairs[0], tuple(pairs[1:]), by, seed, pair.metric.description, passes.name,
         question,
     )  # fmt: skip
 
 
 def _code(metric: Metric) -> str:
     if metric.of is not None:
-        return f"{metric.told}"  # the name of the reader's function
+        return f"{metric.description}"  # the name of the reader's function
     if metric.against is not None and metric.position == -1:
         return f"({metric.token}, {metric.against})"
     if metric.against is None and not metric.plain and metric.position == -1:

@@ -223,7 +223,7 @@ def edge_scores(
         estimate = total.masked_fill(~passes.graph.every, float("nan"))
     found = EdgeScores(
         passes.graph, estimate, unknown, passes.clean, passes.corrupted, by, steps,
-        passes.pair.metric.told, passes.name, question, passes,
+        passes.pair.metric.description, passes.name, question, passes,
     )  # fmt: skip
     return found.measure(progress=progress) if by == "exact" else found
 

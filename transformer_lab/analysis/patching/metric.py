@@ -20,7 +20,7 @@ class Metric:
     """A number of a model's predictions, the mean over the texts of a batch.
 
     Attributes:
-        told: what it is, in words.
+        description: what it is, in words.
         of: the reader's own function of logits [batch, position, vocab]; None for the others.
         token, against: whose logits are compared; with no `against`, the log-probability of `token`. One
             for all texts, or each text's own, [batch].
@@ -28,7 +28,7 @@ class Metric:
         places: [batch], that place in one of the prompts, which has `n` tokens to predict from.
     """
 
-    told: str
+    description: str
     of: Callable[[Tensor], Any] | None = None
     token: int | Tensor = 0
     against: int | Tensor | None = None
@@ -113,7 +113,7 @@ def metric_of(
     first = f"“{name(int(of.token))}”"
     where: dict[str, Any] = dict(token=int(of.token), position=of.position)
     if of.against is not None:
-        told = f"logit of {first} − logit of “{name(int(of.against))}”"
-        return Metric(told, against=int(of.against), **where)
-    told = f"logit of {first}" if plain else f"log-probability of {first}"
-    return Metric(told, plain=plain, **where)
+        text = f"logit of {first} − logit of “{name(int(of.against))}”"
+        return Metric(text, against=int(of.against), **where)
+    text = f"logit of {first}" if plain else f"log-probability of {first}"
+    return Metric(text, plain=plain, **where)

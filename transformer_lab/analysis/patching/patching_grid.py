@@ -156,7 +156,7 @@ class Desk:
             unknown = torch.full(there.shape, math.nan)
             found[site] = PatchingGrid(
                 site, axes_of(site), self.labels(site), changes.get(site, unknown), unknown,
-                there, self.into_value, self.pair.source_value, self.pair.metric.told,
+                there, self.into_value, self.pair.source_value, self.pair.metric.description,
                 self.pair.direction, self.pair.aligned, self.pair.source.model_name,
             )  # fmt: skip
         return PatchingGrids(found, self.missing, self.edit, self.measured)

@@ -126,13 +126,15 @@ def path_patch(
     for one in senders:
         paths.check(one)
     found = paths.measured(senders, progress)
-    told: dict[str, Any] = dict(into=paths.into, source=pair.source_value, metric=pair.metric.told)
+    fields: dict[str, Any] = dict(
+        into=paths.into, source=pair.source_value, metric=pair.metric.description
+    )
     via_told = "nothing" if via is None else str(via)
     if sender is not None:
         words = (str(senders[0]), shown(receiver), via_told)
         return PathEffect(
             found[senders[0]],
-            **told,
+            **fields,
             sender=words[0],
             receiver=words[1],
             via=words[2],
@@ -150,7 +152,7 @@ def path_patch(
         "z", ("layer", "head"), labels,
         torch.full(shape, math.nan), exact, ~exact.isnan(), direction=direction,
         aligned=pair.aligned, model=source.model_name,
-        path=f"on the path to {shown(receiver)} via {via_told}", **told,
+        path=f"on the path to {shown(receiver)} via {via_told}", **fields,
     )  # fmt: skip
 
 

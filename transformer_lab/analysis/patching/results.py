@@ -135,9 +135,9 @@ class PatchingGrid(Table):
     @property
     def sentence(self) -> str:
         """What the numbers are, and which cells are the largest."""
-        return self.told(self.site, self.top(3), self.estimated)
+        return self.sentence_of(self.site, self.top(3), self.estimated)
 
-    def told(self, site: str, most: list[Cell], estimated: bool) -> str:
+    def sentence_of(self, site: str, most: list[Cell], estimated: bool) -> str:
         """That of some sites."""
         runs = ("clean", "corrupted") if self.direction == "denoising" else ("corrupted", "clean")
         several = len({cell.site for cell in most} | {site}) > 1
@@ -263,7 +263,7 @@ class PatchingGrids(Table, Mapping[str, PatchingGrid]):
         """All grids under each other, as a still picture."""
         first, *rest = self.grids.values()
         estimated = any(grid.estimated for grid in self.grids.values())
-        said = first.told("each site", self.top(3), estimated) if rest else first.sentence
+        said = first.sentence_of("each site", self.top(3), estimated) if rest else first.sentence
         return _still([first, *rest], said)
 
     def to_plotly(self, *, theme: str = "light") -> Plot:

@@ -84,9 +84,9 @@ def numbers_of(finding: Any) -> dict[str, Any]:
         named = {f"layer {row['layer']}, head {row['head']}": row for row in rows}
         return {"about": finding.about, "heads": named}
     if isinstance(finding, Circuit):
-        told = finding.to_dict()
-        kept = {n: x for n, x in told.items() if n not in ("sentence", "computed", "edges")}
-        return {**kept, "edges": {edge["edge"]: edge["score"] for edge in told["edges"]}}
+        numbers = finding.to_dict()
+        kept = {n: x for n, x in numbers.items() if n not in ("sentence", "computed", "edges")}
+        return {**kept, "edges": {edge["edge"]: edge["score"] for edge in numbers["edges"]}}
     if isinstance(finding, PathEffect):
         return {f.name: getattr(finding, f.name) for f in fields(finding) if f.name != "provenance"}
     return finding.to_dict()
@@ -114,7 +114,7 @@ def sentence_of(finding: Any) -> str:
     if isinstance(finding, PatchingGrids):
         first, *rest = finding.grids.values()
         estimated = any(grid.estimated for grid in finding.grids.values())
-        return first.told("each", finding.top(3), estimated) if rest else first.sentence
+        return first.sentence_of("each", finding.top(3), estimated) if rest else first.sentence
     if isinstance(finding, HeadTable):
         return repr(finding).strip("<>")
     if isinstance(finding, PathEffect):
@@ -152,8 +152,8 @@ def rows_of(finding: Any) -> tuple[list[str], list[list[Any]]]:
         names = ["measure", "layer", "label", *columns[3:]]
         return columns, [[getattr(row, n) for n in names] for row in finding.table()]
     if isinstance(finding, PathEffect):
-        told: Mapping[str, Any] = numbers_of(finding)
-        return ["what", "value"], [[name, value] for name, value in told.items()]
+        numbers: Mapping[str, Any] = numbers_of(finding)
+        return ["what", "value"], [[name, value] for name, value in numbers.items()]
     if isinstance(finding, Circuit):
         scored = zip(finding.edges, finding.scores, strict=True)
         rows = sorted(scored, key=lambda edge: -abs(edge[1] or 0.0))

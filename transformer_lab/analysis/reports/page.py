@@ -42,26 +42,26 @@ img { max-width: 100%; }
 """
 
 
-def page_of(finding: Any, told: Mapping[str, Any], file: str) -> Iterator[str]:
+def page_of(finding: Any, report: Mapping[str, Any], file: str) -> Iterator[str]:
     """The pieces of the page.
 
     Args:
-        told: the report as JSON has it; `file`: the name of that JSON, for who wants it anew.
+        report: the report as JSON has it; `file`: the name of that JSON, for who wants it anew.
     """
-    title = f"{told['function']} of {told['model']['name']}"
+    title = f"{report['function']} of {report['model']['name']}"
     yield (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{_(title)}</title>\n<style>{_colours()}{_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>{_(title)}</h1>\n<p>{_(told['sentence'])}</p>\n"
+        f"<h1>{_(title)}</h1>\n<p>{_(report['sentence'])}</p>\n"
     )
     yield from _maps(finding)
     yield _table(*kinds.rows_of(finding))
-    yield _about(told)
+    yield _about(report)
     yield (
         f"<h2>Reproduce it</h2>\n<p><code>transformer-lab report {_(file)}</code> computes it again and "
-        f'reports what differs. In Python:</p>\n<pre tabindex="0" aria-label="Python">{_(told["python"])}</pre>\n'
+        f'reports what differs. In Python:</p>\n<pre tabindex="0" aria-label="Python">{_(report["python"])}</pre>\n'
         "</main>\n</body>\n</html>\n"
     )
 
@@ -131,22 +131,22 @@ def _table(columns: list[str], rows: list[list[Any]]) -> str:
     )
 
 
-def _about(told: Mapping[str, Any]) -> str:
-    model = told["model"]
+def _about(report: Mapping[str, Any]) -> str:
+    model = report["model"]
     entries = [
         ("Model", f"{model['name']} ({model['class']})"),
         ("Loaded from", model["loaded_from"] or "memory, not from a file"),
         ("Revision", model["revision"] or "not known; the checksum of the weights identifies it"),
         ("Weights", f"sha256 {model['weights']}"),
         ("Random weights", ", ".join(model["random_weights"])),
-        *((name.capitalize(), _text(value)) for name, value in told["texts"].items()),
-        ("Metric", told["metric"]),
+        *((name.capitalize(), _text(value)) for name, value in report["texts"].items()),
+        ("Metric", report["metric"]),
         (
             "Seeds",
-            ", ".join(f"{n} {v}" for n, v in told["seeds"].items())
+            ", ".join(f"{n} {v}" for n, v in report["seeds"].items())
             or "no random numbers were drawn",
         ),
-        ("Versions", ", ".join(f"{name} {value}" for name, value in told["versions"].items())),
+        ("Versions", ", ".join(f"{name} {value}" for name, value in report["versions"].items())),
     ]
     lines = "".join(
         f'<dt>{_(name)}</dt><dd class="text">{_(value)}</dd>\n' for name, value in entries if value

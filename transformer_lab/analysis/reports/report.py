@@ -44,15 +44,15 @@ def report(finding: Any, path: str | os.PathLike) -> Report:
         ValueError: for any other object; if the model was edited during the measurement or has changed
             since; if an argument cannot be stored in a file, such as a function; for an invalid path.
     """
-    told = described(finding)
+    report = described(finding)
     where = Path(path)
     if where.suffix.lower() in (".html", ".json"):
         where = where.with_suffix("")
     page, file = (where.with_name(f"{where.name}{end}") for end in (".html", ".json"))
-    text = json.dumps(told, ensure_ascii=False, allow_nan=False, indent=1)
+    text = json.dumps(report, ensure_ascii=False, allow_nan=False, indent=1)
     written = write_text(file, [text, "\n"], such_as="finding.json")
     return Report(
-        write_text(page, page_of(finding, told, file.name), such_as="finding.html"), written
+        write_text(page, page_of(finding, report, file.name), such_as="finding.html"), written
     )
 
 

@@ -65,12 +65,12 @@ class Reproduction:
         differ = ", ".join(f"{n} {a} then, {b} now" for n, (a, b) in self.versions.items())
         yield f"Versions: {differ or 'the same'}."
         before, now = (one[:12] for one in self.weights)
-        told = (
+        text = (
             f"the same (sha256 {now}…)"
             if before == now
             else f"different ({before}… then, {now}… now)"
         )
-        yield f"Weights: {told}."
+        yield f"Weights: {text}."
         by, where = self.largest
         most = f"; the largest difference is {by:.3g}, at {where}" if by else ", exactly"
         within = f"{self.tolerance:g} (relative for numbers above 1)"
@@ -102,9 +102,9 @@ def again(
         FileNotFoundError: for a model that is not there.
     """
     path = Path(path)
-    told = read_json(path, limit=schemas.LARGEST)
-    _check(path, told)
-    about = told["model"]
+    report = read_json(path, limit=schemas.LARGEST)
+    _check(path, report)
+    about = report["model"]
     source = model or about.get("loaded_from")
     if not isinstance(source, str):
         raise FileError(
@@ -116,39 +116,39 @@ def again(
         source, device=device, allow_missing=bool(about["random_weights"])
     )
     network = network_of(loaded)
-    found = _made_anew(path, told, loaded.model if about.get("as") == "module" else loaded)
-    values = list(_beside(told["finding"], kinds.numbers_of(found), ""))
+    found = _made_anew(path, report, loaded.model if about.get("as") == "module" else loaded)
+    values = list(_beside(report["finding"], kinds.numbers_of(found), ""))
     numbers = [one for one in values if math.isfinite(one.by)]
     apart = max(numbers, key=lambda one: one.by, default=Difference("", 0, 0, 0.0))
     differ = [one for one in values if _apart(one, tolerance)]
     return Reproduction(
-        told["function"],
+        report["function"],
         str(about.get("name")),
         tuple(sorted(differ, key=lambda one: -one.by)),
         len(numbers),
         (apart.by, apart.where),
         (str(about.get("weights")), weights_sha256(network.module)),
-        _versions(told["versions"]),
+        _versions(report["versions"]),
         tolerance,
     )
 
 
-def _check(path: Path, told: Mapping[str, Any]) -> None:
-    version = told.get(MARK)
+def _check(path: Path, report: Mapping[str, Any]) -> None:
+    version = report.get(MARK)
     if version is None:
         raise FileError(f"{path} is not a report; give a JSON file that tl.report wrote")
     if version != FORMAT:
         raise FileError(
             f"{path} has format {shown(version)}, but this package reads {FORMAT}; use a newer package"
         )
-    schemas.check(told, "report", str(path))
+    schemas.check(report, "report", str(path))
 
 
-def _made_anew(path: Path, told: Mapping[str, Any], model: Any) -> Any:
+def _made_anew(path: Path, report: Mapping[str, Any], model: Any) -> Any:
     try:
-        arguments = {name: given(value) for name, value in told["arguments"].items()}
-        found = kinds.FUNCTIONS[told["function"]](model, **arguments)
-        return kinds.taken(found, told["steps"])
+        arguments = {name: given(value) for name, value in report["arguments"].items()}
+        found = kinds.FUNCTIONS[report["function"]](model, **arguments)
+        return kinds.taken(found, report["steps"])
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise FileError(f"{path} cannot be computed again: {error}") from error
 

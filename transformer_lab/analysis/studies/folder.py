@@ -109,10 +109,10 @@ class StudyFolder:
                 f"{in_line(path)} has format {known.get(MARK)!r}, but this package reads {FORMAT}; use a "
                 "newer package, or another folder"
             )
-        for name, told in _SAME.items():
+        for name, what in _SAME.items():
             if known.get(name) != plain[name]:
                 raise ValueError(
-                    f"out={str(self.folder)!r} holds a study of {told} "
+                    f"out={str(self.folder)!r} holds a study of {what} "
                     f"({_differing(known.get(name), plain[name])}); use another folder"
                 )
         if known.get("versions") != plain["versions"]:

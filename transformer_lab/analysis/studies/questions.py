@@ -175,10 +175,10 @@ class Question:
             names = [labels[axis][i] for i in columns[site]]
             if axis == "position":
                 names = self._positions(names)
-            self._know(site, axes_of(site), {**labels, axis: names}, pair.metric.told)
+            self._know(site, axes_of(site), {**labels, axis: names}, pair.metric.description)
         both = {PATCHED: desk.into_values, SOURCE: pair.source_values}
         for name in both:
-            self._know(name, (), {}, pair.metric.told)
+            self._know(name, (), {}, pair.metric.description)
         return {**found, **both}
 
     def _exact(self, desk: Desk, columns: Mapping[str, list[int]], n: int) -> Values:
@@ -205,11 +205,11 @@ class Question:
                 self.asked.metric, getattr(self.model, "token_id", None), _no_tokens, str
             )
         wrong = stacked(batch, "wrong")
-        told = "log-probability of the answer"
-        told = told if wrong is None else "logit of the answer − logit of the wrong one"
+        text = "log-probability of the answer"
+        text = text if wrong is None else "logit of the answer − logit of the wrong one"
         answer = stacked(batch, "answer")
         assert answer is not None
-        return Metric(told, token=answer, against=wrong)
+        return Metric(text, token=answer, against=wrong)
 
     def _columns(self, site: str, desk: Desk) -> list[int]:
         """The columns of a site's cells that are wanted."""

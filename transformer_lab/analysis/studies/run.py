@@ -221,7 +221,7 @@ def _kept(
         raise ValueError(
             "out= stores results of the unedited model, but an edit is active; end the edit first"
         )
-    told = [json.dumps(one.to_dict(), sort_keys=True) for one in prompts]
+    lines = [json.dumps(one.to_dict(), sort_keys=True) for one in prompts]
     about = {
         "model": {
             "name": getattr(model, "name", "") or network.name,
@@ -230,7 +230,7 @@ def _kept(
         "asked": described(asked),
         "prompts": {
             "n": len(prompts),
-            "sha256": hashlib.sha256("\n".join(told).encode()).hexdigest(),
+            "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
         },
         "versions": versions(),
     }

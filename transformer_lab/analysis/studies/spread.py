@@ -188,8 +188,8 @@ class Spread:
         from ...views.marks.draw_matplotlib import figure_of
         from ...views.marks.scene import scene_of_maps
 
-        told = f"{self.sentence} Dots: the interval contains 0."
-        return figure_of(scene_of_maps([self.panel()], told))
+        text = f"{self.sentence} Dots: the interval contains 0."
+        return figure_of(scene_of_maps([self.panel()], text))
 
     def panel(self) -> Any:
         """What `scene_of_maps` draws of it."""

@@ -192,8 +192,8 @@ def _explain_failure(
     hint = ""
     if re.search(r"\.T\b", line) and any(_is_tensor(a) and a.ndim > 2 for a in case.arguments):
         hint = " `.T` is for tensors with two axes; `.transpose(-2, -1)` swaps the last two axes of any tensor."
-    told = f": {message}." if message else "."
-    raise _Wrong(f"On {case.name}, {type(error).__name__}{at}{told}{hint}")
+    text = f": {message}." if message else "."
+    raise _Wrong(f"On {case.name}, {type(error).__name__}{at}{text}{hint}")
 
 
 def _is_builtin(error: BaseException) -> bool:

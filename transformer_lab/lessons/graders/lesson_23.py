@@ -402,20 +402,20 @@ def _train(model: Any, held_out: Tensor, text: tuple[str, str]) -> None:
     pairs, package = baselines(*text)
     if reached <= pairs - (pairs - package) / 4:
         return
-    told = (
+    message = (
         f"After {STEPS} steps the held-out loss is {reached:.2f}; counting pairs of characters gives "
         f"{pairs:.2f}, and this package's model {package:.2f}."
     )
     if not reached < before - 0.3 and not math.isfinite(reached):
-        raise _wrong("high", told)
+        raise _wrong("high", message)
     size = sum(float(old.norm()) ** 2 for old in names.values()) ** 0.5
     way = sum(float((after[name] - old).norm()) ** 2 for name, old in names.items()) ** 0.5
     if way < 0.05 * size:
-        raise _wrong("low", told)
+        raise _wrong("low", message)
     if reached > before - 0.3:
-        raise _wrong("high", told)
+        raise _wrong("high", message)
     raise Unfit(
-        f"{told} It should come closer. Look at the learning rate (AdamW: 0.001 to 0.01), at the "
+        f"{message} It should come closer. Look at the learning rate (AdamW: 0.001 to 0.01), at the "
         "size of the batch, and at the residual connections."
     )
 

@@ -87,8 +87,8 @@ def box_problem() -> str:
         run = subprocess.run([*box, sys.executable, "-c", "import json"], **options)
     if run.returncode == 0:
         return ""
-    told = (run.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-    return f"bubblewrap (0.8 or newer is needed) cannot make a sandbox here: {told}"
+    reason = (run.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+    return f"bubblewrap (0.8 or newer is needed) cannot make a sandbox here: {reason}"
 
 
 class Sandbox:

@@ -178,8 +178,8 @@ def add_error(cell: Any, cell_index: int, execute_reply: Any) -> None:
     if error["status"] != "error":
         return
     if not any(o.output_type == "error" and o.ename == error["ename"] for o in cell.outputs):
-        told = {name: error[name] for name in ("ename", "evalue", "traceback")}
-        cell.outputs.append(nbformat.v4.new_output("error", **told))
+        fields = {name: error[name] for name in ("ename", "evalue", "traceback")}
+        cell.outputs.append(nbformat.v4.new_output("error", **fields))
 
 
 def prepare(course: Path, assignment: str) -> dict[str, Any]:

@@ -10,10 +10,10 @@ const WALK = /^walk\/(\w+)\/(\d+)\/(\d+)\/(\d+)$/;
 export const aliveWalks = (model, signal) =>
   aliveTextPage(model, signal, { traits: walkTraits, block: walkBlock, names: WALK });
 
-async function walkTraits(ask, [told], page) {
+async function walkTraits(ask, [texts], page) {
   const kinds = {};
   for (const [kind, before] of Object.entries(page.get("_kinds"))) {
-    const tokens = tokensOf(told, kind);
+    const tokens = tokensOf(texts, kind);
     kinds[kind] = { ...before, queries: tokens.length, keys: tokens.length, tokens };
   }
   const kind = page.get("kind");
@@ -24,15 +24,15 @@ async function walkTraits(ask, [told], page) {
     head: Math.min(page.get("head"), heads - 1),
     position: queries - 1,
   };
-  const { info, buffers } = await walkOf(ask, told, place, kinds);
+  const { info, buffers } = await walkOf(ask, texts, place, kinds);
   return { _kinds: kinds, _walk: info, _walk_data: buffers[0], _held: "" };
 }
 
-export async function walkBlock(ask, [told], name, page) {
+export async function walkBlock(ask, [texts], name, page) {
   const [, kind, ...places] = name.match(WALK) ?? [];
   if (!kind || !page.get("_kinds")[kind]) throw new Error("this page does not hold it");
   const [layer, head, position] = places.map(Number);
-  return walkOf(ask, told, { kind, layer, head, position }, page.get("_kinds"));
+  return walkOf(ask, texts, { kind, layer, head, position }, page.get("_kinds"));
 }
 
 async function walkOf(ask, { of }, place, kinds) {

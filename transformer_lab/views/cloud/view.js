@@ -247,8 +247,8 @@ export class CloudViewer extends BaseViewer {
     putAnew(this.bar, [
       kindChoice(model.get("_kinds"), plane.info.kind, (kind) => this.changeKind(kind)).root,
       this.choice.root,
-      group(sayCloud("show_word"), "shows", named(CLOUD_SHOWS), model.get("shows")),
-      group(sayCloud("colour_word"), "colour", named(CLOUD_COLOURS), model.get("colour")),
+      group(sayCloud("show"), "shows", named(CLOUD_SHOWS), model.get("shows")),
+      group(sayCloud("colour"), "colour", named(CLOUD_COLOURS), model.get("colour")),
     ]);
   }
 

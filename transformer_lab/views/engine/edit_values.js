@@ -42,12 +42,12 @@ export function checkedEdit(values, model, read) {
     head: given.head ?? null,
     kind: given.kind ?? model.defaultKind,
     name,
-    told: JSON.stringify(values),
+    text: JSON.stringify(values),
   };
   const wrong = Object.hasOwn(DEFAULTS, name) ? wrongPart(edit, defaults, given, model) : "edit";
   if (wrong)
     throw new EditError(
-      `${wrong} does not fit in this model's edit ${edit.told}; make the edit in Python, which says what it may be`,
+      `${wrong} does not fit in this model's edit ${edit.text}; make the edit in Python, which says what it may be`,
     );
   const { kind, part, what } = edit;
   if (name === "skip")

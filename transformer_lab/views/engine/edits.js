@@ -52,7 +52,7 @@ export class Edits {
     while (
       same < this.list.length &&
       same < other.list.length &&
-      this.list[same].told === other.list[same].told
+      this.list[same].text === other.list[same].text
     )
       same++;
     const changed = [...this.list.slice(same), ...other.list.slice(same)];

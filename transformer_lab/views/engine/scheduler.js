@@ -66,10 +66,10 @@ export class Scheduler {
     }
   }
 
-  end(job, told) {
+  end(job, result) {
     this.jobs = this.jobs.filter((one) => one !== job);
     job.steps.return(null); // what it holds is given back
-    this.post({ id: job.id, ...told });
+    this.post({ id: job.id, ...result });
   }
 }
 

@@ -101,13 +101,13 @@ class Kernel extends PageModel {
 
   #failed(error) {
     if (this.signal.aborted) return;
-    const told = `${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}`.replace(
+    const sentence = `${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}`.replace(
       /\.?$/,
       ".",
     );
     this.page.set(
       "_note",
-      sayExplorer("what_was_saved_is", { note: this.page.get("_note"), told }).trim(),
+      sayExplorer("what_was_saved_is", { note: this.page.get("_note"), sentence }).trim(),
     );
     this.page.set("_stamp", this.page.get("_stamp") + 1);
   }
@@ -212,14 +212,14 @@ class Kernel extends PageModel {
     const outcome = outcomeOf(found, (traits._about ?? about).tokens);
     const nowhere = about.predicts && !reading.positions.length && wished === null;
     const position = nowhere || !about.predicts ? null : place;
-    const told = {
+    const seen = {
       ...outcome,
       position,
       positions: reading.positions,
       sentence: edits.length ? outcomeSentence(subjectOf(sent), outcome) : "",
       note: [note, unnamed ? sayExplorer("unnamed") : ""].filter(Boolean).join(" "),
     };
-    if (!fresh) await this.#first(told, pictures); // another text is shown with its maps
+    if (!fresh) await this.#first(seen, pictures); // another text is shown with its maps
     const moved = await pictures;
     const elsewhere = name !== readingName(this.reading);
     this.reading = reading;
@@ -242,7 +242,7 @@ class Kernel extends PageModel {
       },
       _edits: sent,
       _outcome: {
-        ...told,
+        ...seen,
         edits_of_maps: sent,
         written: this.#beside(sent),
         code: runCode(
@@ -473,9 +473,9 @@ class Kernel extends PageModel {
   }
 
   #keep(facts, found) {
-    const told = { [`${found.kind}/${found.layer}/${found.head}`]: this.#summary(found) };
-    this.effects.set(facts, { ...this.effects.get(facts), ...told });
-    return told;
+    const known = { [`${found.kind}/${found.layer}/${found.head}`]: this.#summary(found) };
+    this.effects.set(facts, { ...this.effects.get(facts), ...known });
+    return known;
   }
 
   async sweep(kind, layer) {

@@ -48,12 +48,13 @@ export const headTouched = (edits, place) =>
  */
 export function made(patterns, name, place, names = {}) {
   const slots = Object.entries(patterns.slots).map(([slot, number]) => [slot, String(number)]);
-  const put = (value, told) => {
+  const put = (value, values) => {
     if (typeof value === "number")
       return place[slots.find(([, number]) => number === String(value))?.[0] ?? ""] ?? value;
     if (typeof value === "string")
       return slots.reduce(
-        (text, [slot, number]) => text.replaceAll(number, () => String(told[slot] ?? place[slot])),
+        (text, [slot, number]) =>
+          text.replaceAll(number, () => String(values[slot] ?? place[slot])),
         value,
       );
     if (value === null || typeof value !== "object") return value;

@@ -15,13 +15,13 @@ import { sayExplorer } from "./prose.js";
 
 /**
  * What can be done, in one sentence; "" for what is seen.
- * @param {boolean} live @param {boolean} effects @param {boolean} edited @param {boolean} told what needs a kernel, beside the reason
+ * @param {boolean} live @param {boolean} effects @param {boolean} edited @param {boolean} stored what needs a kernel, beside the reason
  */
-export const lead = (live, effects, edited, told) => {
-  if (edited) return live || told ? "" : sayExplorer("continuing_the_text_needs");
+export const lead = (live, effects, edited, stored) => {
+  if (edited) return live || stored ? "" : sayExplorer("continuing_the_text_needs");
   const can =
-    live || effects ? [sayExplorer("none_yet_switch_a")] : told ? [sayExplorer("none_yet")] : [];
-  if (live || told) return can.join("");
+    live || effects ? [sayExplorer("none_yet_switch_a")] : stored ? [sayExplorer("none_yet")] : [];
+  if (live || stored) return can.join("");
   return [
     ...can,
     sayExplorer("edges_continuing_the_text", {

@@ -39,7 +39,7 @@ export function effectsOf(state) {
 /**
  * @typedef {object} DoesHead
  * @property {() => void} toggle switch the chosen heads off, or on again
- * @property {(text: string, state: "error" | "training") => void} told
+ * @property {(text: string, state: "error" | "training") => void} report
  * @property {() => void} show everything anew, soon
  * @property {(layer: number, head: number) => void} choose another head
  * @property {(label: string) => void} search list the heads with this label
@@ -179,9 +179,9 @@ export class HeadCard {
   known(layer, head) {
     const { tag, short: brief = tag, sentence } = this.state.labelOf(layer, head);
     const effect = this.state.facts.effects[`${this.state.kindName}/${layer}/${head}`];
-    const told = effect && `${effect.estimate ? "≈ " : ""}${changeText(changeOf(effect))}`;
+    const change = effect && `${effect.estimate ? "≈ " : ""}${changeText(changeOf(effect))}`;
     return [
-      [told, brief].filter(Boolean).join(" · "),
+      [change, brief].filter(Boolean).join(" · "),
       [effect?.if_off, tag && sentence].filter(Boolean).join(" "),
     ];
   }
@@ -198,7 +198,7 @@ export class HeadCard {
       const named = new Promise((resolve) => {
         const heard = (message) => {
           if (message?.type !== "naming") return;
-          if (message.failed) this.does.told(message.failed, "error");
+          if (message.failed) this.does.report(message.failed, "error");
           if (message.ended) resolve(undefined);
           else if (!goes(words, message.done, message.of)) stop();
         };
@@ -209,7 +209,7 @@ export class HeadCard {
       await requests.ask({ type: "labels" }, false);
       if (!this.state.named) await named;
     } catch (error) {
-      this.does.told(error.message, "error");
+      this.does.report(error.message, "error");
     } finally {
       ended.abort();
     }
@@ -235,10 +235,10 @@ export class HeadCard {
       for (let layer = 0; layer < layers; layer++) {
         if (!goes(sayExplorer("switching_off_the_heads", { layer, layers }), layer, layers)) return;
         const { message } = await this.runner.requests.ask({ type: "sweep", kind, layer }, false);
-        if (message.training) return this.does.told(message.training, "training");
+        if (message.training) return this.does.report(message.training, "training");
       }
     } catch (error) {
-      this.does.told(error.message, "error");
+      this.does.report(error.message, "error");
     }
   }
 

@@ -191,10 +191,10 @@ export class HeadTable {
     const cells = this.columns.map((column) => {
       const here = column === this.column;
       const sort = here ? (this.falling ? "descending" : "ascending") : "none";
-      const told = names.includes(column) ? shortOf(column) : column;
+      const label = names.includes(column) ? shortOf(column) : column;
       const means = meansOf?.(column);
       const press = button(
-        `${told}${here ? (this.falling ? " ↓" : " ↑") : ""}`,
+        `${label}${here ? (this.falling ? " ↓" : " ↑") : ""}`,
         "table-sort",
         sayExplorer("sort_by", { column, part: means ? `: ${means}` : "" }),
         () => this.sortBy(column),

@@ -59,8 +59,8 @@ export class TableFace {
     const short = new Map([...spans, ...scores].map(([name, brief]) => [name, brief]));
     /** @type {Map<string, string>} */
     const means = new Map();
-    for (const [name, , told] of spans) means.set(name, told);
-    for (const [name, , , told] of scores) means.set(name, told);
+    for (const [name, , meaning] of spans) means.set(name, meaning);
+    for (const [name, , , meaning] of scores) means.set(name, meaning);
     this.table.show({
       ...now,
       rows: facts.rows(state, kindName, between),

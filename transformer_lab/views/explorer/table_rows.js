@@ -202,6 +202,6 @@ export function csvOf(rows, columns) {
 export function effectText({ effect, estimated }) {
   if (effect === null) return "";
   const size = Math.abs(effect);
-  const told = size < 0.0005 ? "0" : `${effect > 0 ? "+" : "−"}${fixed(size, 3)}`;
-  return estimated ? `≈ ${told}` : told;
+  const text = size < 0.0005 ? "0" : `${effect > 0 ? "+" : "−"}${fixed(size, 3)}`;
+  return estimated ? `≈ ${text}` : text;
 }

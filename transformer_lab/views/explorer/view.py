@@ -500,7 +500,7 @@ class Explorer(SelectionView):
         state["_about"] = {**state["_about"], "effects": keeps}
         state["_carried"] = {
             "travels": self.carried is not None,
-            "told": self.carried.told if self.carried else "",
+            "note": self.carried.note if self.carried else "",
             "stays": bool(self.stays),  # whether the note says what needs a kernel, and why
             "moved": False,  # whether the page has read another text
             **self._model.text(),

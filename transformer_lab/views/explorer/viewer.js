@@ -113,7 +113,7 @@ export class ExplorerViewer {
     });
     this.card = new HeadCard(state, runner, signal, {
       toggle: () => this.#toggleHeads(this.#chosenHeads()),
-      told: (text, now) => this.#report(text, now),
+      report: (text, now) => this.#report(text, now),
       show: () => this.showSoon(),
       choose: (layer, head) => this.#choose(layer, head),
       search: (label) => {

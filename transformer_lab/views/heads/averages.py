@@ -110,26 +110,26 @@ class AverageHeads(Heads):
 
     @cached_property
     def kinds(self) -> dict[str, dict[str, Any]]:
-        return {kind: {**told, **self._told(kind)} for kind, told in self.data.kinds().items()}
+        return {kind: {**facts, **self._told(kind)} for kind, facts in self.data.kinds().items()}
 
     def _told(self, kind: str) -> dict[str, Any]:
         """over: after a head's name; measure: what colours mean; caption: what the numbers are."""
         at, what = self.averages.aligned[kind], self.averages.what
-        told: dict[str, Any] = {"over": f", {what} over {at.sentence}", "spread": what == SPREAD}
+        facts: dict[str, Any] = {"over": f", {what} over {at.sentence}", "spread": what == SPREAD}
         if what == SPREAD:
             about = f"Standard deviation over {len(at.texts)} texts of each weight."
-            return {**told, "measure": "standard deviation", "caption": about}
+            return {**facts, "measure": "standard deviation", "caption": about}
         sums = "each row sums to 1"
         if any(self.averages.has_sinks(i, kind=kind) for i in self.averages.attending(kind)):
             sums = "each row, with what goes to nothing, sums to 1"
         if not at.same_length and not self.averages.trace.causal(kind):
             sums = "what goes to keys that not all texts have is left out of the rows"
         about = f"Mean of the weights over {len(at.texts)} texts; {sums}."
-        return {**told, "measure": "mean weight", "caption": about}
+        return {**facts, "measure": "mean weight", "caption": about}
 
     def seen(self, place: Place, shows: Any, *, edited: bool = False) -> Seen:
-        seen, told = super().seen(place, shows, edited=edited), self.kinds[place[0]]
-        return Seen(**{**vars(seen), "over": told["over"], "spread": told["spread"]})
+        seen, facts = super().seen(place, shows, edited=edited), self.kinds[place[0]]
+        return Seen(**{**vars(seen), "over": facts["over"], "spread": facts["spread"]})
 
 
 def profile(trace: Trace, place: Place) -> Block:

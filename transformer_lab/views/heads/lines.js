@@ -223,9 +223,9 @@ export class LineView {
   #paintGhost(scene) {
     const ghost = this.right.querySelector(".tl-ghost");
     if (!ghost) return;
-    const told = scene.keyNotes.get(null) ?? "";
-    say(ghost.querySelector(".tl-weight"), told);
-    ghost.title = `${TO_NOTHING} ${told}: ${NO_TOKEN}`.replace(" :", ":");
+    const share = scene.keyNotes.get(null) ?? "";
+    say(ghost.querySelector(".tl-weight"), share);
+    ghost.title = `${TO_NOTHING} ${share}: ${NO_TOKEN}`.replace(" :", ":");
     ghost.classList.toggle("tl-focus", Boolean(scene.focus?.nothing));
   }
 
@@ -294,7 +294,7 @@ export function strongestScene({ edges, whose, kind, head, block }) {
     .filter((edge) => !own.includes(edge))
     .slice(0, Math.max(0, STRONGEST - own.length));
   const drawn = [...own, ...others].map(([query, key, weight]) => ({ query, key, weight, head }));
-  const told = drawn.length
+  const lines = drawn.length
     ? sayHeads("the_strongest", {
         every,
         whose,
@@ -304,7 +304,7 @@ export function strongestScene({ edges, whose, kind, head, block }) {
   return {
     focus: null,
     edges: drawn,
-    note: sayHeads("lines_choose_a_cell", { told }),
+    note: sayHeads("lines_choose_a_cell", { drawn: lines }),
     weights: { queries: new Map(), keys: new Map() },
   };
 }

@@ -73,7 +73,7 @@ class LongData(HeadData):
 
     def kinds(self) -> dict[str, dict[str, Any]]:
         described = super().kinds()
-        for kind, told in described.items():
+        for kind, facts in described.items():
             found = {name: self.groups(kind, name) for name in GROUPS}
             starts = {
                 name: [[start for start, _ in spans] for spans in both]
@@ -81,7 +81,7 @@ class LongData(HeadData):
                 if both is not None
             }
             rows = rows_told(*self.shown(kind), THUMBNAIL)
-            told["long"] = {"tile": TILE, "groups": starts, "small_rows": rows}
+            facts["long"] = {"tile": TILE, "groups": starts, "small_rows": rows}
         return described
 
 
@@ -232,8 +232,8 @@ class LongHeads(Heads):
 
     def _strongest(self, place: Place, pyramid: Pyramid) -> list[tuple[int, int, float]]:
         """The strongest edges, but for the first token's of a causal text, which has no choice."""
-        told = self.kinds[place[0]]
-        first = int(told["causal"] and told["same"] and pyramid.n_query > 1)
+        facts = self.kinds[place[0]]
+        first = int(facts["causal"] and facts["same"] and pyramid.n_query > 1)
         return _edges(pyramid, (first, pyramid.n_query), (0, pyramid.n_key))
 
     def _scale(self, place: Place, shows: Shows) -> float:

@@ -222,7 +222,7 @@ export class MapPanel {
   }
 
   /** As an option tells it: null for the whole map. */
-  #told() {
+  #window() {
     const { query, key, tokens } = this.window;
     return this.zoomed ? [query, key, tokens].map((x) => Math.round(x * 100) / 100) : null;
   }
@@ -231,15 +231,16 @@ export class MapPanel {
   #follow() {
     const { bounds, of = "" } = this.scene;
     const key = JSON.stringify([bounds, of]);
-    const told = of ? null : (this.state.options.window ?? null);
-    const news = JSON.stringify(told);
+    const given = of ? null : (this.state.options.window ?? null);
+    const news = JSON.stringify(given);
     if (key === this.key && (of || news === this.news))
       return void (this.window = windowWithin(this.window, bounds));
     [this.key, this.news] = [key, news];
-    const window = told && windowWithin({ query: told[0], key: told[1], tokens: told[2] }, bounds);
+    const window =
+      given && windowWithin({ query: given[0], key: given[1], tokens: given[2] }, bounds);
     this.window =
       window &&
-      told.every((x, i) => Math.abs(x - [window.query, window.key, window.tokens][i]) < 0.01)
+      given.every((x, i) => Math.abs(x - [window.query, window.key, window.tokens][i]) < 0.01)
         ? window
         : this.whole;
   }
@@ -252,10 +253,10 @@ export class MapPanel {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
       if (this.signal.aborted) return;
-      const told = this.#told();
-      if (!this.scene.of && JSON.stringify(told) !== this.news) {
-        this.news = JSON.stringify(told);
-        this.state.option({ window: told });
+      const window = this.#window();
+      if (!this.scene.of && JSON.stringify(window) !== this.news) {
+        this.news = JSON.stringify(window);
+        this.state.option({ window });
       }
       this.on.moved();
     }, SETTLED);
@@ -448,7 +449,7 @@ export class MapPanel {
     this.zoomable = this.whole.tokens > ZOOMED_FROM;
     this.zoomButtons.hidden = this.overview.hidden = !this.zoomable;
     this.rows.set(scene.of ?? "tokens");
-    const told = legend(
+    const parts = legend(
       scene.table,
       scene.end,
       this.state.valueWeighted && !scene.of,
@@ -456,9 +457,9 @@ export class MapPanel {
       scene.signed,
       scene.measure,
     );
-    if (!this.legend.firstChild) this.legend.replaceChildren(...told); // it takes its room
+    if (!this.legend.firstChild) this.legend.replaceChildren(...parts); // it takes its room
     this.#drawAll();
-    this.legend.replaceChildren(...told);
+    this.legend.replaceChildren(...parts);
   }
 
   #drawAll() {

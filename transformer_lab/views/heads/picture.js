@@ -57,10 +57,10 @@ export function picture(heads, more = []) {
   const title = sayHeads("layer_head", { title: heads.model.get("_title"), layer, head });
   const maps = [mapPanel.map, ...pins.now.map(({ tile }) => tile.map)].map(({ canvas }) => {
     const caption = canvas.parentElement?.querySelector("figcaption:not([hidden])");
-    const told = [...(caption?.children ?? [])]
+    const words = [...(caption?.children ?? [])]
       .filter((part) => /** @type {HTMLElement} */ (part).dataset.part !== "unpin")
       .map((part) => part.textContent);
-    return { canvas, title: told.join(" ") || tag };
+    return { canvas, title: words.join(" ") || tag };
   });
   return sheet({
     title,

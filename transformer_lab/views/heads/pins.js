@@ -25,7 +25,7 @@ class Tile {
       "data-head": `${place.layer}/${place.head}`,
     });
     this.map = new MatrixMap(this.canvas, signal, on);
-    this.told = element("span.tl-quiet#pinned-told");
+    this.line = element("span.tl-quiet#pinned-told");
     const choose = button(
       headTag(place.layer, place.head),
       "pinned",
@@ -36,7 +36,7 @@ class Tile {
     choose.className = unpin.className = "tl-link";
     this.root = element(
       "figure.tl-tile",
-      element("figcaption", choose, this.told, unpin),
+      element("figcaption", choose, this.line, unpin),
       this.canvas,
     );
   }
@@ -59,8 +59,8 @@ export class Pins {
       this.toggle(),
     );
     this.button.className = "tl-link";
-    this.told = element("span.tl-quiet#chosen-told");
-    this.caption = element("figcaption", { hidden: true }, element("b"), this.told);
+    this.line = element("span.tl-quiet#chosen-told");
+    this.caption = element("figcaption", { hidden: true }, element("b"), this.line);
     if (!this.there) return;
     mapPanel.chosen.prepend(this.caption);
     mapPanel.title.after(this.button);
@@ -201,14 +201,14 @@ export class Pins {
   follow(hover, selected) {
     if (!this.now?.length) return;
     const focus = hover ?? selected;
-    this.#tell(this.told, this.heads.shown, this.heads.mapPanel.scene, focus, "");
+    this.#tell(this.line, this.heads.shown, this.heads.mapPanel.scene, focus, "");
     for (const { tile, ...scene } of this.now) {
       const { weights, why } = this.known.get(this.#nameOf(tile.place)) ?? {};
-      const told = this.#tell(tile.told, tile.place, scene, focus, weights ? "" : (why ?? "…"));
+      const text = this.#tell(tile.line, tile.place, scene, focus, weights ? "" : (why ?? "…"));
       tile.canvas.ariaLabel = sayHeads("map_of_layer_head_pinned", {
         layer: tile.place.layer,
         head: tile.place.head,
-        told,
+        text,
       });
     }
   }

@@ -25,18 +25,18 @@ export const wellFormed = (text) => text.replace(/\p{Surrogate}/gu, "?");
 /**
  * What each kind of attention is on a text, and where its parts stand in the bytes of all.
  * @param {Record<string, any>} before the kinds of another text
- * @param {any} told the engine's answer to "told"
+ * @param {any} texts the engine's answer to "told"
  * @param {import("../explorer/segments.js").Segment[]} [segments] named parts of the text
  */
-export function kindsOf(before, told, segments = []) {
+export function kindsOf(before, texts, segments = []) {
   const kinds = {};
   let [thumbs, maps, norms] = [0, 0, 0];
   for (const [kind, { segments: _, segment_names: __, sinks: ___, ...known }] of Object.entries(
     before,
   )) {
     const [queries, keys] = [
-      kind === "encoder" ? told.text : (told.target ?? told.text),
-      kind === "decoder" ? (told.target ?? told.text) : told.text,
+      kind === "encoder" ? texts.text : (texts.target ?? texts.text),
+      kind === "decoder" ? (texts.target ?? texts.text) : texts.text,
     ];
     const [allQueries, allKeys] = [queries.tokens.length, keys.tokens.length];
     const [nQueries, nKeys] = [Math.min(LONGEST, allQueries), Math.min(LONGEST, allKeys)];
@@ -139,10 +139,11 @@ const about =
   (question) =>
     ask({ ...question, of });
 
-async function headTraits(ask, [told], page) {
-  const kinds = kindsOf(page.get("_kinds"), told);
+async function headTraits(ask, [texts], page) {
+  const kinds = kindsOf(page.get("_kinds"), texts);
   const place = { kind: page.get("kind"), layer: page.get("layer"), head: page.get("head") };
-  return { _kinds: kinds, ...(await mapTraits(about(ask, told), kinds, place)), a: null, b: null };
+  return { _kinds: kinds, ...(await mapTraits(about(ask, texts), kinds, place)), a: null, b: null };
 }
 
-const headPart = (ask, [told], name, page) => headBlock(about(ask, told), page.get("_kinds"), name);
+const headPart = (ask, [texts], name, page) =>
+  headBlock(about(ask, texts), page.get("_kinds"), name);

@@ -123,10 +123,10 @@ export class Readout {
     }
     const { query, key, nothing } = spot;
     const decimals = seen.valueWeighted ? 3 : decimalsFor(error);
-    const told = isChange
+    const text = isChange
       ? `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(decimals)}`
       : value.toFixed(decimals);
-    const number = element("b#number", told);
+    const number = element("b#number", text);
     this.numbers.replaceChildren(
       ...lock,
       element(

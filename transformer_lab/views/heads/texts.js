@@ -255,7 +255,7 @@ export class Texts {
       at: i < 0 ? null : distances[i],
       dots: distances.length <= 40,
     });
-    const told =
+    const values =
       i < 0
         ? ""
         : sayHeads("keys_shuffled_of", {
@@ -264,8 +264,8 @@ export class Texts {
             spread: spread[i],
             shuffled: shuffled[i],
           });
-    this.number.textContent = told || sayHeads("hover_over_the_curve");
-    this.canvas.ariaLabel = sayHeads("weight_by_distance_left", { said: profile.said, told });
+    this.number.textContent = values || sayHeads("hover_over_the_curve");
+    this.canvas.ariaLabel = sayHeads("weight_by_distance_left", { said: profile.said, values });
     this.#fit(before);
   }
 

@@ -122,7 +122,7 @@ class Course:
         return Block(f"examples/{self.name}", info, [text, save(constants), *rows])
 
     @property
-    def told(self) -> dict[str, Any]:
+    def about(self) -> dict[str, Any]:
         """What the page says of it before it begins."""
         size = sum(weight.numel() for weight in Transformer(self.config).parameters())
         return {
@@ -154,7 +154,7 @@ def learning_page(courses: Sequence[Course], title: str) -> Iterator[str]:
     state = {
         "_esm": esm("learning/view.js"),
         "_css": css("learning"),
-        "courses": [course.told for course in courses],
+        "courses": [course.about for course in courses],
     }
     worker = Block("learning", {}, [join_modules(VIEWS / "learning" / "worker.js").encode()])
     blocks = [worker, *(course.block for course in courses)]

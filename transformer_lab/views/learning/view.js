@@ -373,7 +373,7 @@ class LearningViewer {
       return;
     }
     const { query, key } = this.at;
-    const told =
+    const weight =
       causal && key > query
         ? sayLearning("which_it_may_not")
         : sayLearning("with", { row_of: this.rowOf(query)[key] });
@@ -381,7 +381,7 @@ class LearningViewer {
       tokenElement(tokens[query]),
       sayLearning("attends_to", { query }),
       tokenElement(tokens[key]),
-      ` (${key})${told}`,
+      ` (${key})${weight}`,
     );
     this.big.ariaLabel = sayLearning("arrow_keys_move", {
       about,

@@ -206,8 +206,8 @@ class ModelData:
         found = []
         given = [self._answers(trace, position) for trace in (self.trace, after)]
         if given[0] is not None and given[1] is not None:
-            told = analyses.outcome(given[0], given[1])
-            parts = (told[n].tolist() for n in ("tokens", "before", "after"))
+            outcome = analyses.outcome(given[0], given[1])
+            parts = (outcome[n].tolist() for n in ("tokens", "before", "after"))
             found = [[names(i), p, q] for i, p, q in zip(*parts, strict=True)]
         info: Plain = {"name": f"lens/{position}/{edits}", "position": position, "why": why}
         return info | {"rows": rows, "answers": found}

@@ -18,8 +18,8 @@ export function growArea(area, lines) {
 
 /** What narrow weights change, which was measured before the page was written. @param {any} model */
 export function weightsLine(model) {
-  const { told } = model.get("_carried") ?? {};
-  return told ? [element("p.tl-hint#narrow", told)] : [];
+  const { note } = model.get("_carried") ?? {};
+  return note ? [element("p.tl-hint#narrow", note)] : [];
 }
 
 /** Enter runs, Shift with Enter is a line break. @param {HTMLTextAreaElement} area @param {() => void} run */

@@ -45,7 +45,7 @@ class Carried:
     weights: the bytes of a model.safetensors.
     rounded: by how much a weight was changed at most, to make it narrower.
     precision: "float32", "float16" or "int8".
-    told: what the page cannot do with it, or what 8 bits change of the answers, in a sentence; else "".
+    note: what the page cannot do with it, or what 8 bits change of the answers, in a sentence; else "".
     prepares: whether the page can prepare another image for it.
     """
 
@@ -53,7 +53,7 @@ class Carried:
     weights: bytes = field(repr=False)
     rounded: float
     precision: str = "float16"
-    told: str = ""
+    note: str = ""
     prepares: bool = False
 
     @property
@@ -147,26 +147,26 @@ def carried(model: Travelling, precision: str = "float16", traces: Iterable[Trac
     }
     if isinstance(model, PictureModel):
         about["analyses"] = {} if prepares is None else {"prepare": prepares.description()}
-        told = " ".join(filter(None, (_change_of_answer(graph, again, model, precision), says)))
+        note = " ".join(filter(None, (_change_of_answer(graph, again, model, precision), says)))
     else:
-        sides, told = _of_texts(model, precision, again, list(traces))
+        sides, note = _of_texts(model, precision, again, list(traces))
         about |= sides
     text = json.dumps(about, allow_nan=False).encode("ascii")
-    return Carried(text, save(narrow), rounded, precision, told, prepares is not None)
+    return Carried(text, save(narrow), rounded, precision, note, prepares is not None)
 
 
 def _of_texts(
     model: TextModel, precision: str, weights: dict[str, Tensor], read: list[Trace]
 ) -> tuple[dict[str, Any], str]:
     """The tokenizers, and what a page cannot do, or 8 bits change."""
-    told = ""
+    text = ""
     if precision == "int8" and read:
-        told = change_of(model, weights, read).sentence(BITS[precision])
+        text = change_of(model, weights, read).sentence(BITS[precision])
     sides = [_packed_or_recorded(model, side, read) for side in (0, 1)]
     if why := why_no_other_text(model):
-        told = f"{told} No other text can be read in this page: {why}.".strip()
+        text = f"{text} No other text can be read in this page: {why}.".strip()
     both = model.target_tokenizer is not model.tokenizer
-    return {"tokenizer": sides[0], **({"targetTokenizer": sides[1]} if both else {})}, told
+    return {"tokenizer": sides[0], **({"targetTokenizer": sides[1]} if both else {})}, text
 
 
 def _change_of_answer(

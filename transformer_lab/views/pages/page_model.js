@@ -70,8 +70,8 @@ export class PageModel {
     if (!Object.hasOwn(this.answers, message.type)) return this.page.send(message);
     const { request } = message;
     this.inTurn(() => this.answers[message.type](this, message)).then(
-      ({ buffers = [], ...told } = {}) =>
-        this.tell({ type: "done", asked: message.type, ...told, request }, buffers),
+      ({ buffers = [], ...answer } = {}) =>
+        this.tell({ type: "done", asked: message.type, ...answer, request }, buffers),
       (error) => this.tell({ type: "error", message: error.message, request }),
     );
   }

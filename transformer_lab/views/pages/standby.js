@@ -52,7 +52,7 @@ export class Standby {
     this.kernel = null;
     this.says = "";
     this.training = ""; // what Python said of the last run, where a cell trains the model
-    hearOf(widget, ["msg:custom"], signal, (message, buffers) => this.#told(message, buffers));
+    hearOf(widget, ["msg:custom"], signal, (message, buffers) => this.#hear(message, buffers));
     hearOf(widget, ["comm_live_update"], signal, () => setTimeout(() => this.#closed(), CLOSES));
     hearChanges(widget, ["_standby"], signal, () => this.#fetchSoon());
     hearChanges(widget, ["_how"], signal, () => this.#moved());
@@ -123,7 +123,7 @@ export class Standby {
 
   // ---- what Python says ---------------------------------------------------------------------------------
 
-  #told(message, buffers) {
+  #hear(message, buffers) {
     const { request } = message ?? {};
     if (message?.type === "standby" && request === undefined) return this.#fetchSoon(); // the model is ready
     clearTimeout(this.open.get(request)?.timer);
@@ -189,7 +189,7 @@ export class Standby {
   #goOn(message, why) {
     const { Kernel } = /** @type {Substitute} */ (this.how);
     this.kernel = new Kernel(this.#page(), this.signal);
-    this.kernel.on("msg:custom", (told, buffers) => this.tell(told, buffers));
+    this.kernel.on("msg:custom", (message, buffers) => this.tell(message, buffers));
     this.#say([why]);
     this.asked = why === BUSY ? JSON.stringify(message) : ""; // Python hears of it yet
     for (const [request, { message: waiting, timer }] of [...this.open]) {

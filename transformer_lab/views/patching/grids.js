@@ -27,9 +27,9 @@ const DIRECTIONS = ["denoising", "noising"]; // as in analysis/patching/prompt_p
 
 /** The number that is moved: in words, in the run that is patched and in the one that is put in. */
 class Metric {
-  /** @param {string} told @param {string} direction @param {number} into @param {number} source */
-  constructor(told, direction, into, source) {
-    this.told = told;
+  /** @param {string} description @param {string} direction @param {number} into @param {number} source */
+  constructor(description, direction, into, source) {
+    this.description = description;
     this.direction = direction;
     this.into = into;
     this.source = source;
@@ -71,7 +71,7 @@ class Metric {
     const of = { [source]: this.amount(this.source), [into]: this.amount(this.into) };
     return sayPatching("sentence", {
       ...of,
-      metric: this.told,
+      metric: this.description,
       alike: this.alike,
       source,
       into,
@@ -204,7 +204,13 @@ export class Grids {
         arrays[`${way}${site === chosen ? "" : `_${site}`}`] = [
           ["layer", axis],
           (layer, place) => this[way]({ site, layer, place }),
-          sayPatching("is_effect", { told: this.metric.told, site, source, into, way }),
+          sayPatching("is_effect", {
+            description: this.metric.description,
+            site,
+            source,
+            into,
+            way,
+          }),
         ];
       }
     }

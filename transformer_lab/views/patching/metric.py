@@ -17,7 +17,7 @@ EFFECTS = {"denoising": ("restores", "further"), "noising": ("removes", "opposes
 class Metric:
     """The number that is moved: in words, in the run that is patched and in the one that is put in."""
 
-    told: str
+    description: str
     direction: str
     into: float
     source: float

@@ -73,6 +73,13 @@ def patching_scene(
     for one in order:
         more = "" if one == site else f"_{one}"
         for way, values in (("exact", grids[one].exact), ("estimate", grids[one].estimate)):
-            means = say("is_effect", told=metric.told, site=one, source=source, into=into, way=way)
+            means = say(
+                "is_effect",
+                description=metric.description,
+                site=one,
+                source=source,
+                into=into,
+                way=way,
+            )
             found.append(Array(f"{way}{more}", values, ("layer", axis(one)), means))
     return Scene(title, sentence, [[panel(site)], *rows], Numbers(found, {"position": tokens}))

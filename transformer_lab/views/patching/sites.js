@@ -93,7 +93,7 @@ export class Prompts {
     });
     const token = (words, at) =>
       at === null ? element("span.tl-quiet", "∅") : tokenElement(words[at]);
-    const told = (words, at) => (at === null ? "nothing" : `${quoted(words[at])} (${at})`);
+    const named = (words, at) => (at === null ? "nothing" : `${quoted(words[at])} (${at})`);
     this.root.replaceChildren(
       element(
         "div.tl-prompt-names.tl-quiet",
@@ -107,8 +107,8 @@ export class Prompts {
             class: `tl-prompt-pair${differs ? " tl-differs" : ""}`,
             "data-place": a !== null && b !== null ? a : null,
             title: sayPatching("clean_corrupted", {
-              told: told(clean, a),
-              told2: told(corrupted, b),
+              clean: named(clean, a),
+              corrupted: named(corrupted, b),
             }),
           },
           token(clean, a),

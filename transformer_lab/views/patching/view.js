@@ -291,9 +291,9 @@ export class PatchingViewer extends BaseViewer {
   /** On a page with no kernel. */
   #whoMeasures() {
     if (!this.measuring.travels) return ALONE;
-    const { bits, told } = this.model.get("_carried");
+    const { bits, note } = this.model.get("_carried");
     return bits
-      ? sayPatching("with_the_weights_rounded", { here: HERE, bits, told }).trim()
+      ? sayPatching("with_the_weights_rounded", { here: HERE, bits, note }).trim()
       : `${HERE}.`;
   }
 

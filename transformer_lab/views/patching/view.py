@@ -125,9 +125,11 @@ class PatchingView(SelectionView):
         self._desks = desks
         clean, pair = desks.runs()[0], desks.pair
         first, second = desks.tokens()
-        told = pair.metric
+        compared = pair.metric
         shown: dict[str, Any] = dict(clean=first, corrupted=second, columns=desks.columns())
-        shown |= dict(places=desks.places(), aligned=pair.aligned, metric=shown_text(told.told))
+        shown |= dict(
+            places=desks.places(), aligned=pair.aligned, metric=shown_text(compared.description)
+        )
         with self.hold_sync():
             self._sites, self._pair = desks.sizes(), shown
             self._publish(
@@ -242,7 +244,7 @@ class PatchingView(SelectionView):
         )
         return say(
             "sentence",
-            metric=metric.told,
+            metric=metric.description,
             clean=metric.amount(values["clean"]),
             spot=spot,
             corrupted=metric.amount(values["corrupted"]),
@@ -309,12 +311,15 @@ class PatchingView(SelectionView):
                 f"model=True: {desks.pair.source.model_name} cannot travel in this page: {why}; leave "
                 "model out, and the page holds what was measured"
             )
-        self.carried, told = None, f"This page is a snapshot without its model, so {lacks}: {why}."
+        self.carried, why_not = (
+            None,
+            f"This page is a snapshot without its model, so {lacks}: {why}.",
+        )
         if not why:
-            self.carried, told = carry(
+            self.carried, why_not = carry(
                 desks.model, model, not desks.is_fresh, desks.runs(), lacks, precision
             )
-        self.left_out = "" if self.carried else told
+        self.left_out = "" if self.carried else why_not
         return super()._page(**options)
 
     def _page_state(self, **options: Any) -> dict[str, Any]:
@@ -328,7 +333,7 @@ class PatchingView(SelectionView):
             "_carried": {
                 "travels": travels,
                 "bits": self.carried.bits if self.carried and self.carried.rounded else None,
-                "told": self.carried.told if self.carried else "",
+                "note": self.carried.note if self.carried else "",
                 **own,
             },
             "_note": " ".join(filter(None, (for_readers(self.left_out), self._results["_note"]))),
@@ -361,15 +366,15 @@ def _code_of(desks: Desks, metric: Any) -> str:
     lines = [f"clean, corrupted = {desks.clean!r}, {desks.corrupted!r}"] if words else []
     found = desks.pair.metric
     if metric is None:
-        told = ""
+        text = ""
     elif found.of is not None:
-        told = ", metric=metric"
+        text = ", metric=metric"
     elif isinstance(metric, Logit):
-        told = f", metric=tl.Logit({found.token}, {found.against}, {found.position})"
+        text = f", metric=tl.Logit({found.token}, {found.against}, {found.position})"
     else:
-        told = f", metric={tuple(metric) if isinstance(metric, list) else metric!r}"
+        text = f", metric={tuple(metric) if isinstance(metric, list) else metric!r}"
     align = "" if desks.align is None else f", align={desks.align!r}"
-    return "\n".join([*lines, f"grids = tl.patching_grid(model, clean, corrupted{told}{align}"])
+    return "\n".join([*lines, f"grids = tl.patching_grid(model, clean, corrupted{text}{align}"])
 
 
 def _asked_of(desks: Desks) -> dict[str, Any]:

@@ -53,21 +53,21 @@ class RunCurves:
     @property
     def sentence(self) -> str:
         """Where each ends: a run, or the mean of several and how far apart they end."""
-        told = []
+        lines = []
         for name, runs in self.seeds.items():
             mean, ends = self.mean(name), [float(points[-1, 1]) for points in runs]
             if len(runs) == 1:
-                told.append(f"{name} {_number(ends[0])}")
+                lines.append(f"{name} {_number(ends[0])}")
             elif len(mean):
-                told.append(
+                lines.append(
                     f"{name} {_number(float(mean[-1, 1]))} (mean of {len(runs)} runs, "
                     f"{_number(min(ends))} to {_number(max(ends))})"
                 )
             else:
-                told.append(f"{name}: {len(runs)} runs with no step in common")
+                lines.append(f"{name}: {len(runs)} runs with no step in common")
         last = {int(points[-1, 0]) for runs in self.seeds.values() for points in runs}
         when = f"at step {last.pop()}" if len(last) == 1 else "at their last steps"
-        return f"{self._name[:1].upper()}{self._name[1:]}, {when}: {'; '.join(told)}."
+        return f"{self._name[:1].upper()}{self._name[1:]}, {when}: {'; '.join(lines)}."
 
     @property
     def _name(self) -> str:
@@ -78,8 +78,8 @@ class RunCurves:
         curves = []
         for i, (name, runs) in enumerate(self.seeds.items()):
             for seed, points in enumerate(map(thin, runs if len(runs) > 1 else ())):
-                told = f"{name}, run {seed}"
-                curves.append(Curve(told, *points.T, faint=True, group=name, nth=i))
+                text = f"{name}, run {seed}"
+                curves.append(Curve(text, *points.T, faint=True, group=name, nth=i))
             curves.append(Curve(name, *thin(self.mean(name)).T, strong=True, group=name, nth=i))
         mark = Curves(curves, Axis("step"), Axis(self._name), legend=True)
         return Scene(self.title, self.sentence, [[Panel("", mark)]])

@@ -44,7 +44,7 @@ class EmbeddedModel:
             state["_carried"] = {
                 "travels": True,
                 "moved": False,  # whether the page has read another text
-                "told": carried.told,
+                "note": carried.note,
                 **self._texts(),
             }
         return state

@@ -173,10 +173,10 @@ def described(about: Mapping[str, Any], numbers: Numbers) -> dict[str, Any]:
 
 
 def to_dict(about: Mapping[str, Any], numbers: Numbers) -> dict[str, Any]:
-    told = described(about, numbers)
+    report = described(about, numbers)
     for one in numbers.arrays:
-        told["arrays"][one.name]["values"] = listed(one.values)
-    return told
+        report["arrays"][one.name]["values"] = listed(one.values)
+    return report
 
 
 def _plain(value: Any) -> Any:
@@ -206,13 +206,13 @@ def of_numbers(suffix: str, about: Mapping[str, Any], numbers: Numbers) -> Itera
     if suffix == ".csv":
         yield from _csv(about, numbers)
     elif suffix == ".json":
-        told = json.dumps(to_dict(about, numbers), ensure_ascii=False, allow_nan=False)
-        yield told.encode("utf-8", "replace") + b"\n"
+        text = json.dumps(to_dict(about, numbers), ensure_ascii=False, allow_nan=False)
+        yield text.encode("utf-8", "replace") + b"\n"
     else:
         file = io.BytesIO()
-        told = json.dumps(described(about, numbers), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(described(about, numbers), ensure_ascii=False, allow_nan=False)
         kept: Any = {one.name: _without_objects(one.values) for one in numbers.arrays}
-        np.savez_compressed(file, about=np.array(told), **kept)
+        np.savez_compressed(file, about=np.array(text), **kept)
         yield file.getvalue()
 
 
@@ -224,13 +224,13 @@ def _without_objects(values: np.ndarray) -> np.ndarray:
 def _csv(about: Mapping[str, Any], numbers: Numbers) -> Iterator[bytes]:
     """A line for each place. The last column holds, in the first line, how it was computed: any
     program reads such a file, while a comment before the table stops most of them."""
-    told = described(about, numbers)
-    told.pop("axes")
-    told = json.dumps(told, ensure_ascii=False, allow_nan=False)
+    about_all = described(about, numbers)
+    about_all.pop("axes")
+    about_all = json.dumps(about_all, ensure_ascii=False, allow_nan=False)
     columns = numbers.table()
     rows = zip(*columns.values(), strict=True)
     first = next(rows, [""] * len(columns))
-    lines = chain([[*columns, "about"], [*first, told]], ([*row, ""] for row in rows))
+    lines = chain([[*columns, "about"], [*first, about_all]], ([*row, ""] for row in rows))
     return (piece.encode("utf-8", "replace") for piece in csv_pieces(lines))
 
 
@@ -240,8 +240,8 @@ def of_picture(suffix: str, about: Mapping[str, Any], figure: Figure) -> bytes:
 
     import matplotlib
 
-    told = json.dumps(about, ensure_ascii=True, allow_nan=False)
-    file, known = io.BytesIO(), {"Title": about["title"], "Description": told}
+    text = json.dumps(about, ensure_ascii=True, allow_nan=False)
+    file, known = io.BytesIO(), {"Title": about["title"], "Description": text}
     # The same view gives the same bytes.
     fixed: Any = {"svg.hashsalt": "transformer-lab"}
     known |= {"Date": None} if suffix == ".svg" else {}

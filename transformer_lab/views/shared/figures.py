@@ -43,9 +43,9 @@ def write(target, x: float, y: float, text: str, *, size: float, **style) -> Non
 
 def shortened(sentence: str, lines: int) -> str:
     """A sentence in so many lines and one more, which ends in … where words are left out."""
-    told = textwrap.wrap(sentence, 118)
-    rest = textwrap.shorten(" ".join(told[lines:]), 116, placeholder=" …")
-    return "\n".join([*told[:lines], rest]).strip()
+    lines_of_text = textwrap.wrap(sentence, 118)
+    rest = textwrap.shorten(" ".join(lines_of_text[lines:]), 116, placeholder=" …")
+    return "\n".join([*lines_of_text[:lines], rest]).strip()
 
 
 def frame(

@@ -133,10 +133,10 @@ export function csvFile(numbers, about) {
   const arrays = Object.fromEntries(
     Object.entries(numbers.arrays).map(([name, { axes, means }]) => [name, { axes, means }]),
   );
-  const told = JSON.stringify({ ...about, chosen: numbers.chosen, arrays });
+  const document = JSON.stringify({ ...about, chosen: numbers.chosen, arrays });
   const lines = rows.length
-    ? rows.map((row, i) => [...row, i ? "" : told])
-    : [[...header.map(() => ""), told]];
+    ? rows.map((row, i) => [...row, i ? "" : document])
+    : [[...header.map(() => ""), document]];
   return csvText([[...header, "about"], ...lines]);
 }
 

@@ -45,8 +45,8 @@ export class Header {
           this.#link(),
         ),
       );
-    const told = { ...does, say: (/** @type {string} */ text) => this.say(text) };
-    this.save = new SaveMenu(model, root, requests, told, copies, this.copied);
+    const actions = { ...does, say: (/** @type {string} */ text) => this.say(text) };
+    this.save = new SaveMenu(model, root, requests, actions, copies, this.copied);
     this.presentation = new Presentation(root, redraw);
     const present = button(sayShared("present"), "present", sayShared("larger_text_and_one"), () =>
       this.#present(present),

@@ -9,12 +9,13 @@ const LINKED = ["kind", "layer", "head", "selected"];
 
 /** @typedef {{query: number | null, key: number | null}} Place */
 
-/** Whether a selection that another view tells of fits this view's sizes. @param {any} kinds kind -> {layers, heads, queries, keys} @param {any} told */
-export function fits(kinds, told) {
-  const size = kinds?.[told?.kind];
+/** Whether a selection that another view tells of fits this view's sizes. @param {any} kinds kind -> {layers, heads, queries, keys} @param {any} selection */
+export function fits(kinds, selection) {
+  const size = kinds?.[selection?.kind];
   const within = (value, count) => Number.isInteger(value) && value >= 0 && value < count;
-  if (!size || !within(told.layer, size.layers) || !within(told.head, size.heads)) return false;
-  const pair = told.selected;
+  if (!size || !within(selection.layer, size.layers) || !within(selection.head, size.heads))
+    return false;
+  const pair = selection.selected;
   if (pair === null) return true;
   if (!Array.isArray(pair) || pair.length !== 2) return false;
   return [

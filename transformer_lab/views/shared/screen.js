@@ -118,11 +118,11 @@ export class Room {
 
   /**
    * @param {boolean} fixed whether the height is given, and not what the box needs
-   * @param {...any} told what decides how much room there is, and has been changed just now
+   * @param {...any} values what decides how much room there is, and has been changed just now
    * @returns {Size}
    */
-  of(fixed, ...told) {
-    const key = JSON.stringify([fixed, ...told]);
+  of(fixed, ...values) {
+    const key = JSON.stringify([fixed, ...values]);
     if (this.size && this.key === key) return this.size;
     this.take(null);
     this.key = key;

@@ -97,8 +97,8 @@ export class Shell {
   draw() {
     if (this.signal.aborted) return;
     // While its theme changes, a host may hide it for a moment, of which nothing was told yet.
-    const told = themeOf(this.root) === this.drawnIn ? this.width : null;
-    if (!(told ?? this.root.clientWidth)) {
+    const width = themeOf(this.root) === this.drawnIn ? this.width : null;
+    if (!(width ?? this.root.clientWidth)) {
       this.width = null; // as soon as it is seen again, it is drawn
       this.observer.unobserve(this.root);
       this.observer.observe(this.root);

@@ -379,9 +379,9 @@ export class Thumbnails {
   #name(place, count, pitch, least, chosen, axis, number) {
     const shown = namesShown(count, pitch, least, chosen);
     const text = (i) => `${!number(i) || i === chosen ? axis : ""}${number(i)}`;
-    const told = JSON.stringify([shown.map((on, i) => on && text(i)), chosen]);
-    if (this.named.get(place) === told) return;
-    this.named.set(place, told);
+    const names = JSON.stringify([shown.map((on, i) => on && text(i)), chosen]);
+    if (this.named.get(place) === names) return;
+    this.named.set(place, names);
     place.replaceChildren(
       ...shown.map((on, i) =>
         element("span", { class: i === chosen ? "tl-on" : null }, on ? text(i) : ""),

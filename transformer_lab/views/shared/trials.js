@@ -104,8 +104,8 @@ export class Trials {
   async #edit(edits) {
     const { model, shell } = this;
     const before = [model.get("_edits"), model.get("_effect")];
-    const told = JSON.stringify(edits);
-    const still = () => JSON.stringify(model.get("_edits")) === told;
+    const then = JSON.stringify(edits);
+    const still = () => JSON.stringify(model.get("_edits")) === then;
     shell.set({ _edits: edits, _effect: {} });
     shell.say("");
     if (!edits.length) return;
