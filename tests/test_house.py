@@ -319,6 +319,10 @@ def test_a_circle_is_found():
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
 
 
+def test_lines_are_rarely_formatted_by_hand():
+    assert sum(path.read_text("utf-8").count("# fmt: skip") for path in MODULES) <= 100
+
+
 def test_few_modules_stand_at_the_top():
     assert len(list(PACKAGE.glob("*.py"))) <= MOST
 

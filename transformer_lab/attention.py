@@ -440,9 +440,16 @@ class Attention(nn.Module):
         if positions is not None and not cross:
             query = positions[0].rotate(query, positions[1])
         z = attend(
-            query, key, value, bias=bias, causal=self.causal, tap=self.taps, site=self.site,
-            module=self, dropout=self.dropout if self.training else 0.0,
-        )  # fmt: skip
+            query,
+            key,
+            value,
+            bias=bias,
+            causal=self.causal,
+            tap=self.taps,
+            site=self.site,
+            module=self,
+            dropout=self.dropout if self.training else 0.0,
+        )
         return self.out(z.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor, n_heads: int, norm: nn.Module | None = None) -> Tensor:

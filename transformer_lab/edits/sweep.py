@@ -194,10 +194,17 @@ def _run(swept: SweepTarget, cells, labels, measure, progress, budget_mib) -> Sw
     shape = [len(names) for names in labels.values()]
     each = {name: found[:, i].T.reshape(-1, *shape) for i, name in enumerate(judge.names)}
     return Sweep(
-        {name: numbers.mean(0) for name, numbers in each.items()}, judge.shown, tuple(labels), labels, judge.baseline, judge.tokens,
-        judge.places.tolist(), swept.kind, tuple(cells),
+        {name: numbers.mean(0) for name, numbers in each.items()},
+        judge.shown,
+        tuple(labels),
+        labels,
+        judge.baseline,
+        judge.tokens,
+        judge.places.tolist(),
+        swept.kind,
+        tuple(cells),
         each={} if own else each,
-    )  # fmt: skip
+    )
 
 
 def _pair(place: Any) -> tuple[int, int]:

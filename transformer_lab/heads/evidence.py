@@ -72,9 +72,14 @@ class Evidence:
     """
 
     def __init__(
-        self, model: Any, kind: str | None, texts: Sequence[str] | None, n_texts: int, seed: int,
+        self,
+        model: Any,
+        kind: str | None,
+        texts: Sequence[str] | None,
+        n_texts: int,
+        seed: int,
         progress: Callable[[int, int], None] = lambda done, total: None,
-    ):  # fmt: skip
+    ):
         if kind == "cross":
             raise ValueError(
                 "labels are for self-attention, and kind='cross' attends to another text: give "

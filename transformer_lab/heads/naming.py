@@ -159,9 +159,16 @@ def labels(
 
 
 def label(
-    model: Any, layer: int, head: int, *, kind: str | None = None,
-    texts: Sequence[str] | None = None, ablation: bool = True, n_texts: int = 4, seed: int = 0,
-) -> HeadLabel:  # fmt: skip
+    model: Any,
+    layer: int,
+    head: int,
+    *,
+    kind: str | None = None,
+    texts: Sequence[str] | None = None,
+    ablation: bool = True,
+    n_texts: int = 4,
+    seed: int = 0,
+) -> HeadLabel:
     """One head's label with its evidence; the options are those of `labels`. All heads are looked
     at, for the group that shares the label, and only this one and its group are switched off.
 

@@ -290,9 +290,16 @@ def asked(
 ) -> tuple[EdgePasses, Question]:
     """Two prompts and a model, ready; and what was asked, in words that can be kept."""
     pair = Pair(
-        model, clean, corrupted, metric=metric, direction="denoising", align=None, position=position,
-        given={}, one_length=True,
-    )  # fmt: skip
+        model,
+        clean,
+        corrupted,
+        metric=metric,
+        direction="denoising",
+        align=None,
+        position=position,
+        given={},
+        one_length=True,
+    )
     passes = EdgePasses(pair, budget_mib)
     return passes, Question.of(model, clean, corrupted, pair.metric, position)
 

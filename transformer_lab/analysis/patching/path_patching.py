@@ -118,9 +118,16 @@ def path_patch(
     Source: Wang et al. 2022; Goldowsky-Dill et al. 2023.
     """
     pair = Pair(
-        model, clean, corrupted, metric=metric, direction=direction, align=align, kind=kind,
-        position=position, given={},
-    )  # fmt: skip
+        model,
+        clean,
+        corrupted,
+        metric=metric,
+        direction=direction,
+        align=align,
+        kind=kind,
+        position=position,
+        given={},
+    )
     paths = _Paths(pair, _readers(pair, receiver), via, budget_mib)
     senders = paths.every_head() if sender is None else [paths.part("sender", sender)]
     for one in senders:
@@ -149,11 +156,18 @@ def path_patch(
         axis: [str(i) for i in range(n)] for axis, n in zip(("layer", "head"), shape, strict=True)
     }
     return PatchingGrid(
-        "z", ("layer", "head"), labels,
-        torch.full(shape, math.nan), exact, ~exact.isnan(), direction=direction,
-        aligned=pair.aligned, model=source.model_name,
-        path=f"on the path to {shown(receiver)} via {via_told}", **fields,
-    )  # fmt: skip
+        "z",
+        ("layer", "head"),
+        labels,
+        torch.full(shape, math.nan),
+        exact,
+        ~exact.isnan(),
+        direction=direction,
+        aligned=pair.aligned,
+        model=source.model_name,
+        path=f"on the path to {shown(receiver)} via {via_told}",
+        **fields,
+    )
 
 
 class _Paths:

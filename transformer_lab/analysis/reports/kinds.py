@@ -24,10 +24,17 @@ from ..studies.run import study
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     one.__name__: one
     for one in (
-        patching_grid, path_patch, sweep_heads, sweep_groups, sweep_edges, estimate_effects, head_table,
-        study, circuit,
+        patching_grid,
+        path_patch,
+        sweep_heads,
+        sweep_groups,
+        sweep_edges,
+        estimate_effects,
+        head_table,
+        study,
+        circuit,
     )
-}  # fmt: skip
+}
 Step = tuple[str, Any]
 
 

@@ -167,9 +167,12 @@ class Heads:
         return changed | self.first(place) if self.is_in_blocks(layers) else changed
 
     def page_blocks(
-        self, place: Place, layers: Sequence[int] | None,
-        shows: Shows = Shows(), selected: Spot | None = None,
-    ) -> Iterable[Block]:  # fmt: skip
+        self,
+        place: Place,
+        layers: Sequence[int] | None,
+        shows: Shows = Shows(),
+        selected: Spot | None = None,
+    ) -> Iterable[Block]:
         """Every head of these layers, those of the kind on view before the others."""
         if self.is_in_blocks(layers):
             yield from (self.block(other) for other in self.every(place[0], layers))

@@ -143,9 +143,12 @@ class LongHeads(Heads):
         return Block(f"{prefix}{name_of(place)}", found.info, found.buffers)
 
     def page_blocks(
-        self, place: Place, layers: Sequence[int] | None,
-        shows: Shows = Shows(), selected: Spot | None = None,  # noqa: B008
-    ) -> Iterable[Block]:  # fmt: skip
+        self,
+        place: Place,
+        layers: Sequence[int] | None,
+        shows: Shows = Shows(),
+        selected: Spot | None = None,  # noqa: B008
+    ) -> Iterable[Block]:
         """What a page holds: of the head on view every level that is kept, whole rows of its strongest
         edges, sentences and paragraphs; of the other heads of these layers the overview."""
         kind = place[0]

@@ -114,10 +114,14 @@ class ModelData:
         inputs = inputs_of(own, batch)
         with edit(own.network, *edits_named(edits), this_thread=True):
             return traced(
-                own.network, inputs.tokens, inputs.target, mask=inputs.mask,
-                target_mask=inputs.target_mask, keep="all" if self.is_whole else "maps",
+                own.network,
+                inputs.tokens,
+                inputs.target,
+                mask=inputs.mask,
+                target_mask=inputs.target_mask,
+                keep="all" if self.is_whole else "maps",
                 **inputs.given,
-            )  # fmt: skip
+            )
 
     @cached_property
     def is_whole(self) -> bool:

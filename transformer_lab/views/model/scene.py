@@ -47,10 +47,13 @@ def model_scene(
         texts = [[percent(x) for x in row] for row in values.tolist()]
         groups = [say("before"), say("after")] if edited else [""]
         predicted = Bars(
-            values if edited else values[0], Axis("", labels, tokens=True), groups=groups,
-            colours=["quiet", "edited"] if edited else [], means=say("probability"),
+            values if edited else values[0],
+            Axis("", labels, tokens=True),
+            groups=groups,
+            colours=["quiet", "edited"] if edited else [],
+            means=say("probability"),
             text=texts if edited else texts[0],
-        )  # fmt: skip
+        )
     sizes = found.norms[main][now].numpy()
     after = Axis(say("after_layer"), [say("start_row"), *range(len(sizes) - 1)])
     _, tokens = windows[main]
@@ -73,7 +76,9 @@ def _routes(
             continue
         before, after = (x.tolist() for x in edges.carried)
         most = max([*before, *after, 1e-9])
-        for (head, query, key), was, is_now in zip(edges.places.tolist(), before, after, strict=True):  # fmt: skip
+        for (head, query, key), was, is_now in zip(
+            edges.places.tolist(), before, after, strict=True
+        ):
             if not 0 <= key - first < len(tokens):
                 continue
             place = (step["layer"], head, query - first, key - first)
@@ -111,18 +116,29 @@ def _numbers(
     arrays = [
         Array("kind", np.array(kinds), e, say("is_kind")),
         Array("layer", np.array(layers), e, say("is_layer")),
-        *(Array(name, rows[i].astype(int), e, say(f"is_{name}")) for i, name in enumerate(("head", "query", "key"))),
+        *(
+            Array(name, rows[i].astype(int), e, say(f"is_{name}"))
+            for i, name in enumerate(("head", "query", "key"))
+        ),
         Array("carried", rows[3], e, say("is_carried")),
-    ]  # fmt: skip
+    ]
     place, probability = ("after", "position"), [row[1:] for row in answers]
     arrays.append(Array("size", found.norms[main][0], place, say("is_size")))
     if answers:
-        arrays.append(Array("probability", np.array(probability)[:, 0], ("prediction",), say("is_probability")))  # fmt: skip
+        arrays.append(
+            Array(
+                "probability", np.array(probability)[:, 0], ("prediction",), say("is_probability")
+            )
+        )
     if edited:
         arrays.append(Array("carried_edited", rows[4], e, say("is_carried_edited")))
         arrays.append(Array("size_edited", found.norms[main][1], place, say("is_size_edited")))
         if answers:
             arrays.append(Array("probability_edited", np.array(probability)[:, 1], ("prediction",), say("is_probability_edited")))  # fmt: skip
     after = [say("start_row"), *(str(i) for i in range(found.norms[main].shape[1] - 1))]
-    axes = {"after": after, "position": list(windows[main][1]), "prediction": [str(a[0]) for a in answers]}  # fmt: skip
+    axes = {
+        "after": after,
+        "position": list(windows[main][1]),
+        "prediction": [str(a[0]) for a in answers],
+    }
     return Numbers(arrays, axes)

@@ -137,7 +137,9 @@ class ModelView(SelectionView):
             step = self.found.steps[at]
             if step["kind"] != self.kind:
                 continue
-            for (head, query, _), size in zip(edges.places.tolist(), edges.carried[0].tolist(), strict=True):  # fmt: skip
+            for (head, query, _), size in zip(
+                edges.places.tolist(), edges.carried[0].tolist(), strict=True
+            ):
                 if query == self.token and size > found:
                     best, found = (step["layer"], head), size
         return best
@@ -237,7 +239,9 @@ class ModelView(SelectionView):
         kind = self.found.steps[at]["kind"]
         names = self._data.tokens["encoder" if kind == "cross" else kind]
         best, found = {}, 0.0
-        for (head, query, key), size in zip(edges.places.tolist(), edges.carried[now].tolist(), strict=True):  # fmt: skip
+        for (head, query, key), size in zip(
+            edges.places.tolist(), edges.carried[now].tolist(), strict=True
+        ):
             if query == token and size > found:
                 best, found = {"from": numbered(names, key), "head": head}, size
         return best

@@ -104,13 +104,17 @@ class Recipe:
 
     def sentence(self, apart: float) -> str:
         return say(
-            "preparation", filter=FILTERS[3 if self.cubic else 2], fill=self.fill,
+            "preparation",
+            filter=FILTERS[3 if self.cubic else 2],
+            fill=self.fill,
             short=str(self.size[0]) if len(self.size) == 1 else None,
             crop=None if self.size == self.crop else " × ".join(map(str, self.crop)),
-            size=" × ".join(map(str, self.size)), factor=f"{self.factor:.6g}",
+            size=" × ".join(map(str, self.size)),
+            factor=f"{self.factor:.6g}",
             mean=", ".join(f"{x:.4g}" for x in self.mean),
-            std=", ".join(f"{x:.4g}" for x in self.std), apart=apart,
-        )  # fmt: skip
+            std=", ".join(f"{x:.4g}" for x in self.std),
+            apart=apart,
+        )
 
     def graph(self) -> Graph:
         return function_graph(self._prepared, {"pixels": torch.zeros(3, 40, 50)})
@@ -130,11 +134,15 @@ class Recipe:
             )
         rows, columns = (
             analyses.resizing(
-                whole[axis], middle[axis], sizes[axis], torch.arange(pixels.shape[1 + axis]),
-                torch.arange(self.crop[axis]) + ((sizes[axis] - self.crop[axis]) / 2).floor(), self.cubic,
+                whole[axis],
+                middle[axis],
+                sizes[axis],
+                torch.arange(pixels.shape[1 + axis]),
+                torch.arange(self.crop[axis]) + ((sizes[axis] - self.crop[axis]) / 2).floor(),
+                self.cubic,
             )
             for axis in (0, 1)
-        )  # fmt: skip
+        )
         seen = analyses.resized(pixels, columns, rows)
         mean, std = (torch.tensor(x)[:, None, None] for x in (self.mean, self.std))
         return {"pixel_values": ((seen * self.factor - mean) / std)[None], "seen": seen}

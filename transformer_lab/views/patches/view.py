@@ -159,11 +159,14 @@ class PatchView(OverlayView):
         effects = self._effects
         made = (ablate(*SLOTS[:2]), knock_out(*SLOTS[:2], query=SLOTS[2], key=SLOTS[3]))
         return dict(
-            names=effects.names, what=effects.what, pool=effects.pool, slots=SLOTS,
+            names=effects.names,
+            what=effects.what,
+            pool=effects.pool,
+            slots=SLOTS,
             shape=list(self._seen.trace.given["pixel_values"].shape),
             patterns={one.name: one.code() for one in made},
             codes=[[one.to_dict(), one.code()] for one in self.edits],
-        )  # fmt: skip
+        )
 
     def _edit_words(self, edits: Sequence[dict[str, Any]]) -> str:
         names = self._grid["labels"]

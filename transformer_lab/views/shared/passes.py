@@ -126,7 +126,13 @@ def changed(
     was, is_now = (percent(share, digits_apart(*rows[0][1:])) for share in rows[0][1:])
     other = name(found["now"]) if found["now"] != found["was"] else None
     sentence = say(
-        "answer_change", name=rows[0][0], same=was == is_now, before=was, after=is_now, about="",
-        now=other, chance=float(after[found["now"]]),
-    )  # fmt: skip
+        "answer_change",
+        name=rows[0][0],
+        same=was == is_now,
+        before=was,
+        after=is_now,
+        about="",
+        now=other,
+        chance=float(after[found["now"]]),
+    )
     return Effect(found["change"], sentence, rows)

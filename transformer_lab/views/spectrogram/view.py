@@ -103,14 +103,17 @@ class SpectrogramView(OverlayView):
             link=link_of(trace) if link is None else link,
             _kinds={
                 KIND: dict(
-                    layers=trace.n_layers(KIND), heads=trace.n_heads(KIND), queries=n_queries, keys=n_keys
+                    layers=trace.n_layers(KIND),
+                    heads=trace.n_heads(KIND),
+                    queries=n_queries,
+                    keys=n_keys,
                 )
             },
             _sound=self._sound,
             _picture=png_of_bytes(shades(heard.features)),
             _unit="" if self._effects is None else "change of the probability of",
             _note=shown_text(trace.note or ""),
-        )  # fmt: skip
+        )
         self.kind = KIND
         self.layer = trace.attending(KIND)[-1] if layer is None else layer
         self.head = head
