@@ -146,8 +146,8 @@ class LongHeads(Heads):
         self,
         place: Place,
         layers: Sequence[int] | None,
-        shows: Shows = Shows(),
-        selected: Spot | None = None,  # noqa: B008
+        shows: Shows = Shows(),  # noqa: B008
+        selected: Spot | None = None,
     ) -> Iterable[Block]:
         """What a page holds: of the head on view every level that is kept, whole rows of its strongest
         edges, sentences and paragraphs; of the other heads of these layers the overview."""
