@@ -47,16 +47,26 @@ def flow_of(
     Raises:
         PartsError: where a logit is no such sum, saying why.
     """
+    kind = kind_of_flows(network)
+    if not network.blocks(kind):
+        raise PartsError(f"the layers of {network.name} were not found")
+    with with_grad():
+        held = _FlowPass(network, inputs, kind)
+        return held.flow(position, token, against)
+
+
+def kind_of_flows(network: Network) -> str:
+    """The kind of attention of a model of a single stack.
+
+    Raises:
+        PartsError: for a model of several.
+    """
     kinds = [kind for kind in network.kinds if kind != "cross"]
     if len(kinds) != 1 or "cross" in network.kinds:
         raise PartsError(
             f"{network.name} has several stacks, and a flow to a logit needs a single one"
         )
-    if not network.blocks(kinds[0]):
-        raise PartsError(f"the layers of {network.name} were not found")
-    with with_grad():
-        held = _FlowPass(network, inputs, kinds[0])
-        return held.flow(position, token, against)
+    return kinds[0]
 
 
 class _FlowPass(HeldPass):

@@ -5,7 +5,7 @@ import traitlets
 from torch.testing import assert_close
 
 import transformer_lab as tl
-from tests.factories import OwnNetwork, maps_only
+from tests.factories import OwnNetwork, maps_only, small
 from tests.missing import package
 from transformer_lab.analysis.circuits import row_scores, score_by_dimension, score_by_source
 from transformer_lab.views import WhyView
@@ -178,3 +178,16 @@ def test_a_picture(trace, above):
     view = WhyView(trace, 1, 2, 8, 1)
     view._options = {"above": above}
     assert view.png()[:4] == b"\x89PNG"
+
+
+def test_a_page_reads_the_map_of_a_head_once(monkeypatch):
+    """It holds a row of 64 cells, each of which may be asked for by its key alone."""
+    trace = tl.trace(small(n_ctx=80), torch.arange(80) % 40)
+    view = WhyView(trace)
+    read = []
+    pattern = trace.pattern
+    monkeypatch.setattr(
+        type(trace), "pattern", lambda _, *place, **k: read.append(place) or pattern(*place, **k)
+    )
+    list(view._blocks())
+    assert len(read) <= 1

@@ -70,10 +70,12 @@ def plane_of(trace: Trace, kind: str, layer: int, head: int, batch: int) -> Plan
 
 
 def _products(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, float]:
-    """A biplot. Source: Gabriel 1971."""
-    u, s, v = torch.linalg.svd(q @ (k - k.mean(0)).T, full_matrices=False)
+    """A biplot of q @ kᵀ, which is as large as the text is long, by way of its factors, which are not.
+    Source: Gabriel 1971."""
+    (left, a), (right, b) = torch.linalg.qr(q), torch.linalg.qr(k - k.mean(0))
+    u, s, v = torch.linalg.svd(a @ b.T, full_matrices=False)
     root = s.sqrt()
-    queries, keys = _two(u * root), _two(v.T * root)
+    queries, keys = _two(left @ u * root), _two(right @ v.T * root)
     return queries * _signs(keys), keys * _signs(keys), _share(s)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ...adapters.flows import kind_of_flows
 from ...analysis.circuits.sources import inputs_of
 from ...analysis.circuits.token_flow import TokenFlow, token_flow
 from ...edits.constructors import knock_out
@@ -67,7 +68,7 @@ class FlowData:
         if trace.tokens is None or trace.network is None or trace.logits is None:
             raise ValueError(f"{trace.model_name} predicts no tokens, so no logit can be followed")
         self.inputs = inputs_of(trace, self.batch)
-        kind = trace.kinds[0]
+        kind = kind_of_flows(trace.network)
         self.tokens = [shown_token(x) for x in trace.key_tokens(kind, self.batch)]
         if len(self.tokens) > LONGEST:
             raise ValueError(

@@ -51,6 +51,8 @@ class WhyData:
             self.why_no_sources = shown_text(str(error))
         # On each view, not on the class: it must not keep traces alive.
         self.cell = lru_cache(64)(self._cell)
+        self._attending_most = lru_cache(1)(self._query_of_each_key)
+        self._attended_most = lru_cache(64)(self._key_of)
 
     def kinds(self) -> dict[str, dict[str, Any]]:
         """What the browser must know of each kind of attention."""
@@ -82,12 +84,18 @@ class WhyData:
         if query is None and key is None:
             query = n_query - 1
         if query is None:
-            pattern = self.trace.pattern(layer, head, kind=kind, batch=self.batch)
-            query = int(pattern[:, key].argmax())
+            assert key is not None
+            query = self._attending_most(kind, layer, head)[key]
         if key is None:
-            _, weights = row_scores(self.trace, layer, head, query, kind=kind, batch=self.batch)
-            key = int(weights.argmax())
+            key = self._attended_most(kind, layer, head, query)
         return query, key
+
+    def _query_of_each_key(self, kind: str, layer: int, head: int) -> list[int]:
+        return self.trace.pattern(layer, head, kind=kind, batch=self.batch).argmax(0).tolist()
+
+    def _key_of(self, kind: str, layer: int, head: int, query: int) -> int:
+        _, weights = row_scores(self.trace, layer, head, query, kind=kind, batch=self.batch)
+        return int(weights.argmax())
 
     def _cell(self, kind: str, layer: int, head: int, query: int, key: int) -> CellBytes:
         where: dict[str, Any] = dict(kind=kind, batch=self.batch)
