@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -181,7 +182,7 @@ class BlockView(SelectionView):
         left = BESIDE_MODEL if self.carried else PAGE_BYTES
         for h, p in places:
             walk = self._data.walk(kind, layer, h, p)
-            left -= len(walk.data)
+            left -= len(walk.data) + len(json.dumps(walk.info))
             if left < 0:
                 return
             yield Block(walk_name(kind, layer, h, p), walk.info, [walk.data])

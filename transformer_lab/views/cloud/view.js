@@ -236,7 +236,7 @@ export class CloudViewer extends BaseViewer {
     const { model, shell, plane } = this;
     const group = (label, part, choices, chosen) =>
       radioGroup({
-        label: sayCloud(label),
+        label,
         part,
         choices,
         chosen,
