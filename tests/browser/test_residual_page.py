@@ -73,6 +73,10 @@ def test_a_page_in_german(open_page, trace):
     english = ("layer", "token here", "stream", " of ", "Choose", "cosine", "probability")
     assert not [word for word in english if any(word in panel for panel in panels)]
     assert page.locator("#tl-root").get_attribute("lang") == "de"
+    page.evaluate("globalThis.matchMedia = () => ({ matches: true })")  # as if there were no mouse
+    page.keyboard.press("Escape")
+    page.mouse.move(2, 2)
+    page.get_by_text("Ein Token antippen hält es fest.").wait_for()
 
 
 def test_keyboard_locks_and_moves(open_page, trace):

@@ -17,9 +17,9 @@ import {
 } from "../shared/controls.js";
 import {
   barPart,
+  byTouch,
   element,
   hearPointer,
-  hint,
   listen,
   panelPart,
   picturePart,
@@ -945,7 +945,7 @@ export class ModelViewer extends BaseViewer {
     this.canvas.ariaLabel = this.words("canvas", { sentence });
     this.root.dataset.step = String(this.step);
     const { edge, stack, token, row, part, layer } = this.pointed ?? {};
-    let words = hint(this.words("try"));
+    let words = this.words("try", { touch: byTouch() });
     if (edge) words = this.#edgeWords(edge);
     else if (stack !== undefined && token !== undefined && row !== undefined) {
       const [name, now] = [this.stacks[stack][token], this.found.now];

@@ -5,6 +5,7 @@ import { colourTable } from "../shared/colours.js";
 import { button, radioGroup } from "../shared/controls.js";
 import {
   element,
+  hint,
   legendPart,
   moveOf,
   onceAFrame,
@@ -27,7 +28,7 @@ import { BaseViewer } from "../shared/viewer.js";
 const SEEN = 0.02; // of the scale: below it a cell is white, and hatching would be all that is seen of it; as in scene.py
 const LARGEST_HEAD = 58; // px, of a head's cell
 const ALONE = sayPatching("this_page_has_no");
-const HERE = sayPatching("a_click_measures_a");
+const HERE = () => hint(sayPatching("a_click_measures_a"));
 
 export class PatchingViewer extends BaseViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
@@ -293,8 +294,8 @@ export class PatchingViewer extends BaseViewer {
     if (!this.measuring.travels) return ALONE;
     const { bits, note } = this.model.get("_carried");
     return bits
-      ? sayPatching("with_the_weights_rounded", { here: HERE, bits, note }).trim()
-      : `${HERE}.`;
+      ? sayPatching("with_the_weights_rounded", { here: HERE(), bits, note }).trim()
+      : `${HERE()}.`;
   }
 
   #drawSites(site) {

@@ -6,9 +6,9 @@ import { floatsOf, linearLegend } from "../shared/shell.js";
 import { colourTable } from "../shared/colours.js";
 import { button, radioGroup, stepped } from "../shared/controls.js";
 import {
+  byTouch,
   element,
   hearChanges,
-  hint,
   legendPart,
   listen,
   onceAFrame,
@@ -605,7 +605,7 @@ export class ResidualViewer extends BaseViewer {
     const { stream, token, row, words: say } = this;
     this.say(say("sentence", this.#values(profile, token)));
     if (token === null) {
-      this.numbers.replaceChildren(element("span.tl-quiet", hint(say("try"))));
+      this.numbers.replaceChildren(element("span.tl-quiet", say("try", { touch: byTouch() })));
       this.top.replaceChildren(element("span.tl-quiet", say("choose")));
       return;
     }

@@ -193,7 +193,7 @@ export class SpectrogramViewer extends OverlayViewer {
         "div.tl-overlay",
         panelPart(
           "sound",
-          saySound("when_it_looks"),
+          saySound("what_it_attends_to"),
           saySound("the_spectrogram_that_the", { low: sound.low, high: sound.high }),
           element("div.tl-map-box", this.canvas),
           this.readout,
