@@ -106,10 +106,14 @@ def test_a_sample_is_run_with_its_head_and_surprises(entered, shipped_page):
     page.wait_for_function(
         "() => document.querySelector('[data-part=effect]').innerText.startsWith('With layer')"
     )
-    samples.nth(0).click()  # a sample begins afresh: edits of another text explain nothing here
-    page.wait_for_function(
-        "() => document.querySelector('[data-part=effect]').innerText.includes('Does it need')"
-    )
+    asks = "() => document.querySelector('[data-part=effect]').innerText.includes('Does it need')"
+    samples.nth(0).click()  # a text begins afresh: edits of another explain nothing here
+    page.wait_for_function(asks)
+    page.locator(part("head-off")).click()
+    page.wait_for_function(f"() => !({asks})()")
+    page.locator(part("text")).fill("for name in names:\n    print(")  # and one's own text, too
+    page.locator(part("run")).click()
+    page.wait_for_function(asks)
 
 
 def test_more_tools_are_remembered(entered, shipped_page):

@@ -446,6 +446,8 @@ export class ExplorerViewer {
     goes("Reading …");
     const target = this.state.about.kind === "encoder-decoder" ? { target: ask.ownTarget } : {};
     this.group.clear();
+    // With few tools every text begins without the edits of another; who wants more compares texts.
+    if (!showsAllTools(this.state.options) && ask.typed !== model.get("_text")) this.#change([]);
     ask.ran();
     await this.writing.read({
       text: ask.typed,
