@@ -55,10 +55,6 @@ def test_an_induction_head_forms_before_ones_eyes(open_page, map_of, run, screen
         view.step = step
         page.wait_for_selector(f"#tl-root[data-step='{step}']")
         says(page, "run-sentence", view.run_sentence)
-        page.wait_for_function(
-            "n => document.querySelector('[data-part=note]').textContent.endsWith(`step ${n}.`)",
-            arg=step,
-        )
         weight = float(view.row(query)[key])
         map_of(page).hover(query, key)
         says(page, "number", f"{weight:.4f}")

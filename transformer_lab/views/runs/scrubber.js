@@ -309,22 +309,17 @@ export class Scrubber {
     if (!this.stops.length) return;
     this.known.set(
       this.model.get("_held_step"),
-      this.#traits(
-        this.model.get("_maps"),
-        this.model.get("_thumbs"),
-        this.model.get("_held_step"),
-      ),
+      this.#traits(this.model.get("_maps"), this.model.get("_thumbs")),
     );
     this.#fetch();
   }
 
-  #traits(maps, thumbs, step) {
+  #traits(maps, thumbs) {
     return {
       _maps: maps,
       _thumbs: thumbs,
       _norms: null,
       _first: {},
-      _note: sayRun("the_heads_on_the", { step }),
     };
   }
 
@@ -337,7 +332,7 @@ export class Scrubber {
       this.fetching = true;
       try {
         const { buffers } = await this.shell.requests.ask({ type: "block", name: `step/${step}` });
-        traits = this.#traits(buffers[0], buffers[1], step);
+        traits = this.#traits(buffers[0], buffers[1]);
         this.#keep(step, traits);
       } catch (error) {
         if (!(error instanceof Superseded) && turn === this.turn)
