@@ -1,11 +1,14 @@
 """Homework made of a lesson, handed in by four students, and graded by nbgrader."""
 
+import ast
+import inspect
 import os
 import re
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 
 import nbformat
@@ -184,6 +187,29 @@ def test_what_students_get_is_the_lesson_less_its_solutions(path):
     assert len(set(ids)) == len(ids)
 
 
+def bound(tree):
+    """The names that imports bind."""
+    imports = (n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom))
+    return {(one.asname or one.name).partition(".")[0] for n in imports for one in n.names}
+
+
+@pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda p: p.stem)
+def test_a_source_knows_every_module_that_its_solutions_use(path):
+    """The solutions of lessons 10 and 16 use imports that their notebooks do not have."""
+    number = number_of(path)
+    module = import_module(f"transformer_lab.lessons.solutions.lesson_{number}")
+    theirs = bound(ast.parse(inspect.getsource(module)))
+    known = set()
+    for cell in source_of(path).cells:
+        if cell.cell_type == "code":
+            tree = ast.parse(cell.source)
+            known |= bound(tree)
+            names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+            known |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+            known |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+            assert {node.id for node in names} & theirs <= known, cell.source
+
+
 def test_an_answer_is_graded_as_it_was_written():
     from transformer_lab.lessons import exercise, presets
 
@@ -208,4 +234,4 @@ def test_what_cannot_be_made_is_refused_in_a_sentence(course, tmp_path):
     with pytest.raises(FileError, match="already exists; remove it"):
         make_assignment(["01"], course)
     with pytest.raises(FileError, match="no line"):
-        _with_solution("def attention(): pass", test_an_answer_is_graded_as_it_was_written)
+        _with_solution("def attention(): pass", test_an_answer_is_graded_as_it_was_written, set())

@@ -6,6 +6,7 @@ the hidden tests; nothing is written twice. Students get a release in which all 
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import os
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -124,11 +126,14 @@ def source_of(path: Path, variant: int = 0) -> Any:
 
     notebook = nbformat.read(path, as_version=4)
     number, points = number_of(path), _points(notebook)
-    cells = []
+    cells: list[Any] = []
+    imported: set[str] = set()
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and is_solution(cell.source):
             continue
         cells.append(cell)
+        if cell.cell_type == "code":
+            imported |= {name for _, names in _imports(cell.source) for name in names}
         name = _exercise_in(cell)
         if name is not None:
             grader = find(number, name, variant)
@@ -136,7 +141,7 @@ def source_of(path: Path, variant: int = 0) -> Any:
                 text = f"**Changed for this assignment (variant {variant}).** {grader.change}\n\n{UNCHANGED}"
                 cells.insert(-1, new_markdown_cell(text, id=f"{cell.id}-variant"))
                 cell.source = _with_change(cell.source, grader.change)
-            cell.source = _with_solution(cell.source, grader.reference)
+            cell.source = _with_solution(cell.source, grader.reference, imported)
             _mark(cell, f"exercise-{name}", solution=True)
         elif "parameters" in cell.metadata.get("tags", []) or "= presets(" in cell.source:
             if variant:
@@ -233,9 +238,29 @@ def _flat(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
 
-def _with_solution(stub: str, solution: Callable) -> str:
+def _imports(source: str) -> Iterator[tuple[str, set[str]]]:
+    """The imports of a module or of a cell: each as a line, and the name that it binds."""
+    with suppress(SyntaxError):  # a cell with a magic imports nothing that an answer needs
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                for one in node.names:
+                    node.names = [one]
+                    yield ast.unparse(node), {(one.asname or one.name).partition(".")[0]}
+
+
+def _lacking(part: Callable, imported: set[str]) -> Iterator[str]:
+    """The imports that a function of the solutions uses, and that the notebook does not have."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - imported
+    for line, names in _imports(inspect.getsource(sys.modules[part.__module__])):
+        if names & used:
+            yield line
+
+
+def _with_solution(stub: str, solution: Callable, imported: set[str]) -> str:
     """The stub with the solution where it raises, in each method of a class, between nbgrader's
-    markers. A method that the stub does not have follows the one before it."""
+    markers. A method that the stub does not have follows the one before it. What a solution uses and
+    the notebook has not `imported` is imported in it."""
     raising = re.compile(rf"^([ \t]*){STUB}\b.*$", re.MULTILINE)
     heads = re.findall(rf"def (\w+)\((?:(?!\bdef )(?!{STUB}).|\n)*{STUB}", stub)
     groups: list[list[Callable]] = []
@@ -250,8 +275,9 @@ def _with_solution(stub: str, solution: Callable) -> str:
     for part, *helpers in groups:
         found = raising.search(stub, start)
         assert found is not None  # heads were found with it
+        body = "\n".join([*_lacking(part, imported), _body(part)])
         lines = [
-            textwrap.indent(f"### BEGIN SOLUTION\n{_body(part)}", found[1]),
+            textwrap.indent(f"### BEGIN SOLUTION\n{body}", found[1]),
             *(f"\n{inspect.getsource(helper).rstrip()}" for helper in helpers),
             f"{found[1]}### END SOLUTION",
         ]
