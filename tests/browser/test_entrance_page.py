@@ -148,6 +148,55 @@ def test_the_tour_can_be_left_and_does_not_come_by_itself(entered, shipped_page,
     assert page.evaluate("() => document.activeElement.dataset.part") == "tour"
 
 
+def focused(page):
+    return page.evaluate("() => document.activeElement.dataset.part")
+
+
+def test_the_focus_stays_where_a_control_goes(entered, shipped_page):
+    page = entered(shipped_page)
+    page.locator(part("head-off")).click()
+    settled(page, 1)
+    page.locator(part("undo")).focus()
+    page.keyboard.press("Enter")
+    settled(page, 0)
+    assert not page.locator(part("undo")).is_visible() and focused(page) == "head-off"
+    page.locator(part("best")).wait_for()
+    page.locator(part("best")).focus()
+    page.keyboard.press("Enter")
+    page.locator(part("best")).wait_for(state="hidden")
+    assert focused(page) == "head-off"
+
+
+def test_undo_says_when_it_brings_a_text_back_and_a_freed_token_has_a_way_back(
+    entered, shipped_page
+):
+    page = entered(shipped_page)
+    page.locator(part("all-tools")).click()
+    undo = page.locator(part("undo"))
+    page.locator("[data-part=strip-text] [data-index='5']").click()
+    settled(page, 0)
+    here = page.locator(part("predict-here"))
+    assert not here.is_visible() and text(page, "where").startswith("after")
+    chosen = page.locator(".tl-tok.tl-chosen")
+    assert "tl-tinted" in chosen.get_attribute("class")
+    page.keyboard.press("Escape")
+    assert here.inner_text() == "after the last token"
+    here.click()
+    settled(page, 0)
+    here.wait_for(state="hidden")
+    was = page.locator(part("text")).input_value()
+    page.locator(part("text")).fill("for name in names:\n    print(")
+    assert text(page, "unrun").startswith("Not run yet: press Enter.")
+    page.locator(part("run")).click()
+    page.wait_for_function("() => document.querySelector('[data-part=undo]').innerText !== '↶'")
+    assert undo.get_attribute("aria-label") == "Undo: the text before (Z)"
+    undo.click()
+    page.wait_for_function("w => document.querySelector('[data-part=text]').value === w", arg=was)
+    page.locator(part("head-off")).click()
+    settled(page, 1)
+    assert undo.get_attribute("aria-label") == "Undo the last change (Z)"
+
+
 def test_on_a_phone_cause_and_effect_are_on_one_screen(entered, shipped_page, screenshot):
     page = entered(shipped_page, width=390, height=844)
     assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -2,7 +2,7 @@
 
 import { button } from "../shared/controls.js";
 import { showsAllTools } from "./entrance.js";
-import { afterPaint, element, tokenElement } from "../shared/dom.js";
+import { afterPaint, byTouch, element, tokenElement } from "../shared/dom.js";
 import { Task } from "../shared/task.js";
 import { growArea, runByEnter, weightsLine } from "../pages/ask_row.js";
 import { sayExplorer } from "./prose.js";
@@ -121,7 +121,7 @@ export class AskPanel {
     const refused = this.refused === this.#now; // why, another line says
     this.unrun.textContent = waits
       ? sayExplorer("results_below_are_for", {
-          part: refused ? "" : sayExplorer("not_run_yet_press"),
+          part: refused ? "" : sayExplorer("not_run_yet_press", { touch: byTouch() }),
           shortened: shortened(text),
         })
       : "";

@@ -11,6 +11,7 @@ import { sayExplorer } from "./prose.js";
  * @property {(edits: import("./edits.js").Edit[]) => void} change
  * @property {(position: number) => void} unmask
  * @property {(code: string) => void} copied
+ * @property {() => void} left the control that had the focus is gone
  */
 
 /**
@@ -41,7 +42,7 @@ export class EditsPanel {
     this.does = does;
     /** @type {import("./edits.js").Edit[]} */
     this.edits = [];
-    this.undo = button("↶", "undo", sayExplorer("undo_the_last_change"), () => does.step("undo"));
+    this.undo = button("↶", "undo", () => does.step("undo"));
     this.redo = button("↷", "redo", sayExplorer("redo_y"), () => does.step("redo"));
     this.reset = removeAll(() => does.change([]));
     this.copyEdits = button(
@@ -72,8 +73,10 @@ export class EditsPanel {
     );
   }
 
-  /** @param {import("./edits.js").Edit[]} edits @param {import("./edits.js").Steps} steps */
-  show(edits, steps) {
+  /** @param {import("./edits.js").Edit[]} edits @param {import("./edits.js").Steps} steps @param {boolean} text whether an undo brings another text back */
+  show(edits, steps, text) {
+    const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+    const here = this.root.contains(focused);
     this.edits = edits;
     const { model, about } = this.state;
     const chips = edits.map((edit, i) => {
@@ -115,10 +118,13 @@ export class EditsPanel {
       Boolean(model.get("_carried")?.stays),
     );
     this.lead.hidden = !this.lead.textContent;
+    this.undo.textContent = text ? sayExplorer("undo_text") : "↶";
+    this.undo.title = this.undo.ariaLabel = sayExplorer("undo", { text });
     usable(this.undo, steps.past.length > 0);
     usable(this.redo, steps.future.length > 0);
     this.copyEdits.hidden = this.reset.hidden = !edits.length;
     if (!edits.length) this.copiedEdits.textContent = "";
+    if (here && !(focused?.isConnected && focused.checkVisibility())) this.does.left();
   }
 
   async #copyEdits() {

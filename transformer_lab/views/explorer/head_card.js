@@ -63,9 +63,10 @@ export class HeadCard {
     );
     this.offButton.classList.add("tl-edit-button");
     this.effect = element("p.tl-hint#head-effect");
-    this.best = button("", "best", sayExplorer("of_the_heads_measured"), () =>
-      does.choose(...this.foremost),
-    );
+    this.best = button("", "best", sayExplorer("of_the_heads_measured"), () => {
+      does.choose(...this.foremost);
+      this.offButton.focus(); // this link goes
+    });
     this.best.className = "tl-link";
     this.sweep = button(
       sayExplorer("measure_every_head"),
@@ -86,7 +87,7 @@ export class HeadCard {
     );
     this.naming = new Task(
       this.nameButton,
-      (goes) => this.#nameAll(goes),
+      (goes, stopped) => this.#nameAll(goes, stopped),
       () => does.show(),
     );
     for (const made of [this.sweep, this.nameButton]) made.className = "tl-link";
@@ -169,10 +170,15 @@ export class HeadCard {
     );
   }
 
-  /** Whether the heads can be named, and are not yet. */
+  /** Whether the heads can be named, and are not yet: a page that carries its model has the saved names. */
+  get unnamed() {
+    const { named, model } = this.state;
+    return !named && this.runner.live && !model.get("_carried")?.travels;
+  }
+
+  /** Whether a reader can start that: unless they are named unasked. */
   get canName() {
-    const { about, named, model } = this.state;
-    return !named && this.runner.live && !about.names && !model.get("_carried")?.travels;
+    return this.unnamed && (!this.state.about.names || this.stopped);
   }
 
   /** What is known of a head, in a few letters and whole. @returns {[string, string]} */
@@ -186,21 +192,26 @@ export class HeadCard {
     ];
   }
 
-  /** Python names them in a thread of its own, and tells how far it is. @param {import("../shared/task.js").Goes} goes */
-  async #nameAll(goes) {
+  /** Python names them in a thread of its own, and tells how far it is. @param {import("../shared/task.js").Goes} goes @param {AbortSignal} stopped */
+  async #nameAll(goes, stopped) {
     const { model } = this.state;
     const { requests } = this.runner;
     const ended = new AbortController();
-    const words = sayExplorer("finding_head_types");
-    const stop = () => requests.ask({ type: "labels", stop: true }, false).catch(() => {});
-    goes(words);
+    const words = (done, of) => sayExplorer("finding_head_types", { done, of });
+    this.stopped = false;
+    stopped.addEventListener("abort", () => {
+      this.stopped = true;
+      this.does.show();
+      requests.ask({ type: "labels", stop: true }, false).catch(() => {});
+    });
+    goes(words(0, 0));
     try {
       const named = new Promise((resolve) => {
         const heard = (message) => {
           if (message?.type !== "naming") return;
           if (message.failed) this.does.report(message.failed, "error");
           if (message.ended) resolve(undefined);
-          else if (!goes(words, message.done, message.of)) stop();
+          else goes(words(message.done, message.of), message.done, message.of);
         };
         hearOf(model, ["msg:custom"], ended.signal, heard);
         hearChanges(model, ["_labels"], ended.signal, () => resolve(undefined));

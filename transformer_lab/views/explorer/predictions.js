@@ -70,7 +70,7 @@ export class Predictions {
    * @param {string} given.missing why there is no prediction with the edits
    * @param {string[]} given.tokens those that are predicted after or at
    * @param {number | null} given.chosen the token that could be masked
-   * @param {number | null} given.locked the token after which could be predicted
+   * @param {number | null} given.locked the token after which could be predicted; null: the last one
    * @param {boolean} given.live whether there is a kernel
    * @param {number | null} given.asked the position that was asked for and is on its way
    */
@@ -78,16 +78,16 @@ export class Predictions {
     const positions = outcome.positions ?? [];
     const position = asked ?? outcome.position;
     this.title.textContent = question(about);
-    const where = about.kind === "encoder" ? "at" : "after";
     const isShown = positions.length && position !== null && position < tokens.length;
     this.hint.textContent = !isShown
       ? ""
       : about.kind === "encoder"
         ? sayExplorer("token", { position })
         : sayExplorer("after_of", { token: tokens[position] });
-    this.chosen = locked;
-    this.hereButton.hidden = locked === null || locked === position || !positions.includes(locked);
-    if (!this.hereButton.hidden) this.hereButton.textContent = `${where} ${quoted(tokens[locked])}`;
+    this.chosen = locked ?? (about.kind === "encoder" ? null : (positions.at(-1) ?? null));
+    this.hereButton.hidden = this.chosen === position || !positions.includes(this.chosen);
+    this.hereButton.textContent =
+      locked === null ? sayExplorer("after_the_last") : `after ${quoted(tokens[locked])}`;
     const nowhere = about.predicts && outcome.position === null;
     const maskable = about.predicts && about.kind === "encoder" && about.mask;
     this.maskButton.hidden = !(live && maskable && chosen !== null);

@@ -61,7 +61,12 @@ export class ExplorerViewer {
     this.shell = new Shell(model, root, signal, {
       copies: sayExplorer("copy_the_selection_as"),
       draw: () => this.heads.draw(),
-      png: () => picture(this.heads, this.#pictureWords()),
+      png: () =>
+        picture(
+          this.heads,
+          this.#pictureWords(),
+          headOff(this.runner.edits, state.place) ? sayExplorer("switched_off") : "",
+        ),
       code: () => state.code(),
       part: () => `layer-${state.layer}-head-${state.head}`,
       numbers: () => explorerNumbers(this.heads, state),
@@ -110,6 +115,7 @@ export class ExplorerViewer {
           position: null,
         }),
       copied: (code) => (this.root.dataset.copiedEdits = code),
+      left: () => this.card.offButton.focus(),
     });
     this.card = new HeadCard(state, runner, signal, {
       toggle: () => this.#toggleHeads(this.#chosenHeads()),
@@ -256,7 +262,7 @@ export class ExplorerViewer {
   /** After the first paint: what takes time. */
   later() {
     if (this.runner.live) this.runner.requests.ask({ type: "facts" }, false).catch(() => {}); // a busy kernel hears it later
-    if (this.runner.live && this.state.about.names && !this.state.named) this.card.naming.start();
+    if (this.state.about.names && this.card.unnamed) this.card.naming.start();
   }
 
   /** What a link brings: a text on a page with its model, edits on others too. @param {Record<string, any>} more */
@@ -636,7 +642,7 @@ export class ExplorerViewer {
     this.#strips();
     this.writing.show(runner.wanted?.position ?? outcome.position);
     this.experts.show(outcome.experts ?? null, about.tokens, outcome.position ?? 0);
-    this.edits.show(edits, this.steps);
+    this.edits.show(edits, this.steps, this.writing.differs(this.steps.past.at(-1)?.words));
     this.card.show(this.#chosenHeads());
     this.table.show();
     this.#marks();

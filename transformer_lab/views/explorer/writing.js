@@ -226,11 +226,17 @@ export class Writing {
     );
   }
 
+  /** Whether these are other words than those that are read now. @param {Words | undefined} words */
+  differs(words) {
+    const { ids, masked, text } = this.words;
+    return Boolean(
+      words && !(same(ids, words.ids) && same(masked, words.masked) && text === words.text),
+    );
+  }
+
   /** Come back to other words, where they are others. @param {{edits: any[], words: Words}} to */
   back(to) {
-    const { ids, masked, text } = this.words;
-    if (same(ids, to.words.ids) && same(masked, to.words.masked) && text === to.words.text)
-      return false;
+    if (!this.differs(to.words)) return false;
     this.#go({ ...to.words, edits: to.edits });
     return true;
   }

@@ -9,16 +9,14 @@ import { sayHeads } from "./scale.js";
 /** @typedef {[number, number]} Span start and end, as in a slice */
 /** @typedef {{a: Span, b: Span}} Block */
 
-const named = (name, [start, end]) => `${name}=(${start}, ${end})`;
-
 /** Why nothing can be said of two spans together, or "". @param {Span} a @param {Span} b @param {import("./store.js").Kind} kind */
 export function whyNotBetween(a, b, kind) {
   if (kind.causal && b[0] >= a[1] + kind.all_keys - kind.all_queries) {
-    return sayHeads("comes_after_and_no", { b: named("b", b), a: named("a", a) });
+    return sayHeads("comes_after_and_no");
   }
   const equal = a[0] === b[0] && a[1] === b[1];
   if (kind.same && !equal && a[0] < b[1] && b[0] < a[1]) {
-    return sayHeads("and_share_tokens_end", { a: named("a", a), b: named("b", b) });
+    return sayHeads("and_share_tokens_end");
   }
   return "";
 }

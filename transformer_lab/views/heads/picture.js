@@ -47,9 +47,10 @@ function linesPart({ linesPanel: { lines, heading }, state: { kind }, shell: { i
 /**
  * @param {import("./heads.js").Heads} heads
  * @param {string[]} [more] lines below the maps
+ * @param {string} [state] of the head, said in the title
  * @returns {Promise<Blob | null>}
  */
-export function picture(heads, more = []) {
+export function picture(heads, more = [], state = "") {
   const { thumbnails, mapPanel, pins } = heads;
   const { layer, head } = heads.shown;
   const { inks } = heads.shell;
@@ -63,7 +64,7 @@ export function picture(heads, more = []) {
     return { canvas, title: words.join(" ") || tag };
   });
   return sheet({
-    title,
+    title: `${title}${state}`,
     more,
     sentence: `${heads.readout.text}${heads.flag.hidden ? "" : ` ${heads.flag.textContent}`}`,
     inks,

@@ -126,7 +126,14 @@ export class Readout {
     const text = isChange
       ? `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(decimals)}`
       : value.toFixed(decimals);
-    const number = element("b#number", text);
+    const later = seen.causal && seen.same && key > query; // the sentence says that it cannot attend
+    const number = later
+      ? []
+      : [
+          ": ",
+          element("b#number", text),
+          element("span.tl-quiet", changed ? "" : howExact(error, decimals)),
+        ];
     this.numbers.replaceChildren(
       ...lock,
       element(
@@ -135,9 +142,7 @@ export class Readout {
         tokenElement(seen.queries[query]),
         nothing ? ` → ${TO_NOTHING}` : ` → ${key} `,
         nothing ? "" : tokenElement(seen.keys[key]),
-        ": ",
         number,
-        element("span.tl-quiet", changed ? "" : howExact(error, decimals)),
       ),
     );
   }

@@ -35,7 +35,11 @@ function partIn({ title, canvas, thumbnails, part = null }) {
         title,
         ...size,
         of: canvas,
-        draw: (context, x, y) => context.drawImage(canvas, x, y, size.width, size.height),
+        draw: (context, x, y) => {
+          context.globalAlpha = Number(getComputedStyle(canvas).opacity); // faded as on the page
+          context.drawImage(canvas, x, y, size.width, size.height);
+          context.globalAlpha = 1;
+        },
       }
     : part;
 }
