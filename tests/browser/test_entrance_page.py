@@ -142,7 +142,9 @@ def test_the_tour_can_be_left_and_does_not_come_by_itself(entered, shipped_page,
             accessible(page)
         page.locator(part("tour-next")).click()
     assert len(set(told)) == 5 and not step.is_visible()
+    assert focused(page) == "tour"
     page.locator(part("tour")).click()
+    page.locator(part("text")).focus()
     page.keyboard.press("Escape")
     assert not step.is_visible() and page.locator(".tl-toured").count() == 0
     assert page.evaluate("() => document.activeElement.dataset.part") == "tour"
@@ -195,6 +197,28 @@ def test_undo_says_when_it_brings_a_text_back_and_a_freed_token_has_a_way_back(
     page.locator(part("head-off")).click()
     settled(page, 1)
     assert undo.get_attribute("aria-label") == "Undo the last change (Z)"
+
+
+SPOKEN_OF = [
+    ["text", "strip-text"], ["predictions", "card"], ["map", "effect", "strip-text"], ["head-off", "predictions"], ["all-tools"],
+]  # fmt: skip
+
+
+def test_the_tour_covers_nothing_that_it_speaks_of(entered, shipped_page):
+    page = entered(shipped_page)
+    for width, height in ((1280, 800), (1024, 768), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.locator(part("tour")).click()
+        for names in SPOKEN_OF:
+            step = page.locator(part("tour-step")).bounding_box()
+            for name in names:
+                box = page.locator(part(name)).first.bounding_box()
+                apart = any(
+                    box[at] + box[size] <= step[at] or step[at] + step[size] <= box[at]
+                    for at, size in (("x", "width"), ("y", "height"))
+                )
+                assert apart, (width, name, step, box)
+            page.locator(part("tour-next")).click()
 
 
 def test_on_a_phone_cause_and_effect_are_on_one_screen(entered, shipped_page, screenshot):

@@ -92,6 +92,25 @@ def test_playing_draws_a_picture_between_two_steps_and_reduced_motion_none(open_
     assert drawn["reduce"] == 1 < drawn["no-preference"]
 
 
+def test_a_single_step_is_not_playing_and_the_next_press_ends_it_at_once(open_page, trace):
+    page = open_page(ModelView(trace).to_html())
+    scrub(page, 0)
+    at(page, 0)
+    seen = page.evaluate(
+        """async () => {
+            const root = document.querySelector("#tl-root"), [play, on] = ["play", "step-on"].map((it) => root.querySelector(`[data-part=${it}]`));
+            on.click();
+            const told = [root.dataset.playing, play.innerText];
+            for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);
+            on.click();
+            told.push(root.dataset.playing, root.dataset.step);
+            play.click(); // plays on
+            return [...told, play.innerText];
+        }"""
+    )
+    assert seen == ["true", "▶ Play", "false", "1", "❚❚ Pause"]
+
+
 def numbers_of(told):
     """(kind, layer, head, query, key) -> what the edge carries, and the other arrays."""
     arrays = {name: one["values"] for name, one in told["arrays"].items()}

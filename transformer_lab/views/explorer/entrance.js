@@ -1,11 +1,12 @@
 // What a newcomer meets: what this is, texts to begin with, a tour, and few tools until more are wanted.
 
 import { button } from "../shared/controls.js";
-import { element, listen } from "../shared/dom.js";
+import { byTouch, element, listen, taken } from "../shared/dom.js";
 import { sayExplorer } from "./prose.js";
 import { prose } from "../shared/prose.js";
 import { remembered } from "../shared/remembered.js";
 
+const GAP = 8; // between a step of the tour and what it speaks of
 const TOOLS = remembered("tools"); // "all" or "few", for every Explorer of this reader
 
 /** Whether a view shows all of its tools: as the reader chose here, or in the last Explorer. @param {Record<string, any>} options */
@@ -49,7 +50,7 @@ export class Entrance {
       sayExplorer("take_the_tour"),
       "tour",
       sayExplorer("five_steps_through_this"),
-      () => this.tour.begin(),
+      () => this.tour.begin(this.tourButton),
     );
     this.tourButton.className = "tl-link";
     this.toolsButton = button("", "all-tools", () => this.#toggle());
@@ -97,7 +98,7 @@ export class Entrance {
 
 /** One hint after another, each beside what it speaks of; the reader leaves it at any moment. */
 export class Tour {
-  /** @param {HTMLElement} screen which holds all of it @param {() => HTMLElement[]} stops what each step speaks of @param {AbortSignal} signal */
+  /** @param {HTMLElement} screen which holds all of it @param {() => HTMLElement[][]} stops what each step speaks of, its control first @param {AbortSignal} signal */
   constructor(screen, stops, signal) {
     this.screen = screen;
     this.stops = stops;
@@ -120,34 +121,42 @@ export class Tour {
     );
     this.root.addEventListener("keydown", (event) => {
       event.stopPropagation(); // keys are the tour's while it has the focus
-      if (event.key === "Escape") this.end();
     });
+    const leaves = (/** @type {KeyboardEvent} */ event) => {
+      if (event.key !== "Escape" || this.root.hidden) return;
+      taken(event);
+      this.end();
+    };
+    listen(screen, "keydown", signal, leaves, { capture: true });
     screen.append(this.root);
     listen(window, "resize", signal, () => this.root.hidden || this.#place());
   }
 
-  begin() {
-    this.before = document.activeElement;
+  /** @param {HTMLElement} by the button that began it */
+  begin(by) {
+    this.by = by;
     this.#go(0);
   }
 
   end() {
     this.#mark(null);
     this.root.hidden = true;
-    /** @type {HTMLElement | null} */ (this.before)?.focus?.();
+    const { by } = this;
+    (by?.checkVisibility() ? by : this.stops().at(-1)?.[0])?.focus();
   }
 
   #go(at) {
     const stops = this.stops();
     if (at >= stops.length) return this.end();
     this.at = at;
-    this.text.textContent = sayExplorer("tour", { step: at + 1 });
+    this.text.textContent = sayExplorer("tour", { step: at + 1, touch: byTouch() });
     this.count.textContent = `${at + 1} / ${stops.length}`;
     this.next.textContent = at + 1 < stops.length ? sayExplorer("next") : sayExplorer("done");
     this.next.ariaLabel = this.next.textContent;
     this.root.hidden = false;
-    this.#mark(stops[at]);
-    stops[at].scrollIntoView({ block: "nearest" });
+    this.#mark(stops[at][0]);
+    this.spoken = stops[at];
+    stops[at][0].scrollIntoView({ block: "nearest" });
     this.#place();
     this.next.focus({ preventScroll: true });
     this.root.scrollIntoView({ block: "nearest" });
@@ -159,18 +168,42 @@ export class Tour {
     stop?.classList.add("tl-toured");
   }
 
-  /** Below what it speaks of, at the right end of a wide one; above, where there is no room below. */
+  /** Beside what it speaks of, where it covers least of that: below, at either side, or above. */
   #place() {
-    const [around, at, own] = [this.screen, this.stop, this.root].map((one) =>
-      one.getBoundingClientRect(),
+    const boxOf = (/** @type {HTMLElement} */ part) => part.getBoundingClientRect();
+    const [around, own] = [this.screen, this.root].map(boxOf);
+    const clear = this.spoken.filter((part) => part.checkVisibility()).map(boxOf);
+    const [top, left] = ["top", "left"].map((side) => Math.min(...clear.map((box) => box[side])));
+    const [bottom, right] = ["bottom", "right"].map((side) =>
+      Math.max(...clear.map((box) => box[side])),
     );
-    const below = at.bottom - around.top + 8;
-    const fits = below + own.height <= around.height || at.top - around.top < own.height;
-    const from = at.width > 2 * own.width ? at.right - own.width : at.left;
-    const left = Math.max(0, Math.min(from - around.left, around.width - own.width));
-    Object.assign(this.root.style, {
-      left: `${left}px`,
-      top: `${fits ? Math.min(below, around.height - own.height) : at.top - around.top - own.height - 8}px`,
-    });
+    const at = clear[0];
+    const start = at.width > 2 * own.width ? at.right - own.width : at.left;
+    const within = (
+      /** @type {number} */ value,
+      /** @type {number} */ from,
+      /** @type {number} */ most,
+    ) => Math.max(0, Math.min(value - from, most));
+    const covers = (/** @type {number[]} */ [x, y]) =>
+      clear.reduce((sum, box) => {
+        const [dx, dy] = [x + around.left, y + around.top];
+        const wide = Math.min(box.right, dx + own.width) - Math.max(box.left, dx);
+        const high = Math.min(box.bottom, dy + own.height) - Math.max(box.top, dy);
+        return sum + Math.max(0, wide) * Math.max(0, high);
+      }, 0);
+    const [x, y] = [
+      [start, at.bottom + GAP],
+      [start, bottom + GAP],
+      [left - own.width - GAP, at.top],
+      [right + GAP, at.top],
+      [start, at.top - own.height - GAP],
+      [start, top - own.height - GAP],
+    ]
+      .map(([x, y]) => [
+        within(x, around.left, around.width - own.width),
+        within(y, around.top, around.height - own.height),
+      ])
+      .reduce((best, place) => (covers(place) < covers(best) ? place : best));
+    Object.assign(this.root.style, { left: `${x}px`, top: `${y}px` });
   }
 }

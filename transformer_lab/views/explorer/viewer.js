@@ -431,12 +431,14 @@ export class ExplorerViewer {
 
   /** What the tour speaks of, step by step. */
   #stops() {
+    const { ask, predictions, card, heads, entrance, answer } = this;
+    const strips = Object.values(this.strips).map((strip) => strip.root);
     return [
-      this.ask.root,
-      this.predictions.root,
-      this.heads.mapPanel.root,
-      this.card.offButton,
-      this.entrance.toolsButton,
+      [ask.root, ...strips],
+      [predictions.root, card.root],
+      [heads.mapPanel.root, answer.root, ...strips],
+      [card.offButton, predictions.root],
+      [entrance.toolsButton],
     ];
   }
 

@@ -364,7 +364,7 @@ export class ModelViewer extends BaseViewer {
   // ---- what the reader does -----------------------------------------------------------------
 
   #play() {
-    if (this.clock.playing) this.clock.pause();
+    if (this.clock.playing && !this.clock.single) this.clock.pause();
     else this.clock.play();
   }
 
@@ -700,6 +700,7 @@ export class ModelViewer extends BaseViewer {
 
   /** @param {number} at */
   #tick(at) {
+    this.#bound();
     const step = this.step;
     if (step === this.drawnStep && !this.clock.playing) return this.picture.draw(at);
     if (step !== this.drawnStep) {
@@ -728,15 +729,23 @@ export class ModelViewer extends BaseViewer {
     if (!this.clock.playing && this.step !== step) this.clock.seek(step);
   }
 
+  /** At the first step none goes back, at the last none goes on. */
+  #bound() {
+    this.back.disabled = this.clock.at <= 0;
+    this.on.disabled = (this.clock.playing ? this.step : this.clock.at) >= this.last;
+  }
+
   #drawTransport() {
-    const { playing, at } = this.clock;
-    this.playButton.textContent = this.words("play", { playing, ended: at >= this.last });
+    const { playing, single, at } = this.clock;
+    this.playButton.textContent = this.words("play", {
+      playing: playing && !single,
+      ended: at >= this.last,
+    });
     this.playButton.ariaLabel = this.playButton.title = this.playButton.textContent.replace(
       /^\S+ /,
       "",
     );
-    this.back.disabled = at <= 0;
-    this.on.disabled = at >= this.last;
+    this.#bound();
     this.root.dataset.playing = String(playing);
     if (!playing) this.#stepped();
   }

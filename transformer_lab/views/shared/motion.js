@@ -103,6 +103,7 @@ export class Clock {
     this.at = 0;
     /** @type {number | null} where it stops */
     this.until = null;
+    this.single = false; // it plays one step
     this.run = 0; // a number for each time that it plays
     signal.addEventListener("abort", () => this.run++);
   }
@@ -125,8 +126,14 @@ export class Clock {
     this.of.tick(this.at);
   }
 
-  /** Play to a step, from the beginning where the end has been reached. @param {number} [until] */
-  play(until = this.of.last()) {
+  /** Play to the end, from the beginning where it has been reached. */
+  play() {
+    this.single = false;
+    this.#play(this.of.last());
+  }
+
+  /** @param {number} until */
+  #play(until) {
     if (this.at >= this.of.last()) this.at = 0;
     const run = ++this.run;
     this.until = until;
@@ -135,11 +142,13 @@ export class Clock {
     else this.#flowing(run);
   }
 
-  /** One step on, or back. @param {number} by */
+  /** One step on, or back; from between two steps, at once. @param {number} by */
   step(by) {
     const to = by > 0 ? Math.floor(this.at + 1e-6) + 1 : Math.ceil(this.at - 1e-6) - 1;
-    if (by < 0 || to > this.of.last() || motionIsUnwanted()) this.seek(to);
-    else this.play(to);
+    const between = Math.abs(this.at - Math.round(this.at)) > 1e-6;
+    if (by < 0 || between || to > this.of.last() || motionIsUnwanted()) return this.seek(to);
+    this.single = true;
+    this.#play(to);
   }
 
   #rest() {
