@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FREE = re.compile(r"^(torch|torchvision|triton|pytorch-triton|nvidia-|cuda-)", re.IGNORECASE)
-EXTRAS = ("hub", "pictures", "course", "book", "dev")
+EXTRAS = ("hub", "pictures", "course", "book", "where", "dev")
 HEADER = """\
 # Versions that were tested together, for Python 3.10 to 3.13. `make lab` and environment.yml use
 # them; `make lab LOCK=` takes the newest instead, and `make lock` writes this file again.

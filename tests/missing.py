@@ -76,6 +76,11 @@ THINGS = {
     "box": Thing("a box of bubblewrap's", "apt install bubblewrap, 0.8 or newer", _box),
     "mount": Thing("to mount a file system", "root on Linux"),
     "device": Thing("to make a device", "root on Linux"),
+    "trackio": Thing("trackio", "pip install trackio", lambda: find_spec("trackio") is not None),
+    "notebook": Thing(
+        "Notebook 7", "pip install -e '.[where]'", lambda: find_spec("notebook") is not None
+    ),
+    "marimo": Thing("marimo", "pip install -e '.[where]'", lambda: find_spec("marimo") is not None),
     "peft": Thing("PEFT", "pip install peft", lambda: find_spec("peft") is not None),
     "torchao": Thing(
         "torchao", "make .venv/.quantization", lambda: TORCHAO.is_dir(), "TL_REQUIRE_MODELS"

@@ -9,6 +9,7 @@ import pytest
 import transformer_lab as tl
 from tests.factories import Counting, Watch, learner, weights
 from tests.missing import package
+from transformer_lab.training import watching
 from transformer_lab.training.watching import LOGGED, TensorBoard, Trackio, WandB
 
 
@@ -92,6 +93,28 @@ def test_the_stand_ins_are_called_as_the_libraries_are():
         ours = [name for name in ours if name != "self"]
         theirs = [name for name in theirs if name != "self"]
         assert set(ours) <= set(theirs) and ours[0] == theirs[0]
+
+
+@pytest.mark.needs("trackio")
+def test_trackio_itself_holds_what_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))  # it is read when trackio is imported
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    trackio = package("trackio")
+    for ours, theirs in ((TrackioService.init, trackio.init), (TrackioRun.log, trackio.Run.log),
+                         (TrackioRun.finish, trackio.Run.finish)):  # fmt: skip
+        ours, theirs = (list(inspect.signature(one).parameters) for one in (ours, theirs))
+        assert {*ours} - {"self"} <= {*theirs}
+    model, batches = learner(), [Counting().batch(9)]
+    watch = Trackio("letters", name="first", config={"seed": 3})
+    training = tl.train(model, Counting(), steps=4, eval_batches=batches, eval_every=2, watch=watch)
+    wanted = [{"step": step.index, **watching.numbers(step)} for step in training]
+    from trackio.sqlite_storage import SQLiteStorage
+
+    logs = SQLiteStorage.get_logs("letters", "first")
+    assert [{n: x for n, x in log.items() if n != "timestamp"} for log in logs] == wanted
+    config = SQLiteStorage.get_run_config("letters", "first")
+    kept = {"model": model.config.to_dict(), "steps": 4, "seed": 3}
+    assert {n: config[n] for n in kept} == kept
 
 
 def test_a_tracker_gets_the_settings_every_step_and_the_end(service):
