@@ -77,10 +77,11 @@ THINGS = {
     "mount": Thing("to mount a file system", "root on Linux"),
     "device": Thing("to make a device", "root on Linux"),
     "trackio": Thing("trackio", "pip install trackio", lambda: find_spec("trackio") is not None),
-    "notebook": Thing(
-        "Notebook 7", "pip install -e '.[where]'", lambda: find_spec("notebook") is not None
+    "where": Thing(
+        "Notebook 7 and marimo",
+        "pip install -e '.[where]'",
+        lambda: all(find_spec(name) is not None for name in ("notebook", "marimo")),
     ),
-    "marimo": Thing("marimo", "pip install -e '.[where]'", lambda: find_spec("marimo") is not None),
     "peft": Thing("PEFT", "pip install peft", lambda: find_spec("peft") is not None),
     "torchao": Thing(
         "torchao", "make .venv/.quantization", lambda: TORCHAO.is_dir(), "TL_REQUIRE_MODELS"

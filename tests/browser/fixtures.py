@@ -271,8 +271,14 @@ def screenshot():
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
     """A JupyterLab that knows no settings but its own: (url, token, folder)."""
+    with jupyter(tmp_path_factory.mktemp("lab"), "jupyterlab") as found:
+        yield found
+
+
+@contextmanager
+def jupyter(root, application):
+    """JupyterLab or Notebook 7 in a folder: (url, token, folder)."""
     need("browser")
-    root = tmp_path_factory.mktemp("lab")
     hidden = root / ".jupyter"
     shipped = {
         "jupyter_server_config.json": "jupyter_server_config.d",
@@ -295,29 +301,37 @@ def lab(tmp_path_factory):
     }
     environment = {**os.environ, **{name: str(hidden / part) for name, part in folders.items()}}
     environment |= {"OMP_NUM_THREADS": "1", "JUPYTER_PATH": os.environ[FORKED]}
-    with open(root / "lab.log", "w") as log:
+    command = [application, "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port={port}",
+               "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
+               f"--ServerApp.root_dir={root}", "--expose-app-in-browser"]  # fmt: skip
+    with server(command, f"/api/status?token={token}", root, environment) as url:
+        yield url, token, root
+
+
+@contextmanager
+def server(command, status, root, environment):
+    """Run `python -m` this command, whose "{port}" is a free one, until it is no longer needed: its url."""
+    with open(root / "server.log", "w") as log:
         for _ in range(5):
             port = free_port()
             url = f"http://127.0.0.1:{port}"
-            server = subprocess.Popen(
-                [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
-                 "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
-                 f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}",
-                 "--expose-app-in-browser"],
+            run = [part.replace("{port}", str(port)) for part in command]
+            process = subprocess.Popen(
+                [sys.executable, "-m", *run],
                 stdout=log, stderr=log, start_new_session=True, env=environment,
             )  # fmt: skip
             try:
-                if _answers(f"{url}/api/status?token={token}", server):
-                    yield url, token, root
+                if _answers(f"{url}{status}", process):
+                    yield url
                     return
             finally:
                 with suppress(ProcessLookupError):
-                    os.killpg(server.pid, signal.SIGTERM)  # its own group: the kernels go too
+                    os.killpg(process.pid, signal.SIGTERM)  # its own group: the kernels go too
                 try:
-                    server.wait(15)
+                    process.wait(15)
                 except subprocess.TimeoutExpired:
-                    os.killpg(server.pid, signal.SIGKILL)
-    pytest.fail(f"JupyterLab did not start: {(root / 'lab.log').read_text()[-2000:]}")
+                    os.killpg(process.pid, signal.SIGKILL)
+    pytest.fail(f"{command[0]} did not start: {(root / 'server.log').read_text()[-2000:]}")
 
 
 def _answers(url, process):

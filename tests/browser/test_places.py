@@ -1,0 +1,150 @@
+"""Where else than in JupyterLab views are shown, with no network: Notebook 7, marimo and a learning
+platform's frame."""
+
+import html
+import os
+from textwrap import indent
+
+import nbformat
+import pytest
+
+import transformer_lab as tl
+from tests.browser.fixtures import Notebook, choose_head, jupyter, server, watched
+from tests.browser.test_alive_page import OTHER, WORDS, small
+
+EXPLORE = """
+import torch, transformer_lab as tl
+torch.set_num_threads(1)
+view = tl.explore(tl.shipped(), "for key in self.", layer=1, head=1)
+"""
+MARIMO = f"""
+import marimo
+app = marimo.App()
+
+@app.cell
+def _():
+    import marimo as mo
+{indent(EXPLORE.strip(), "    ")}
+    shown = mo.ui.anywidget(view)
+    shown
+    return mo, shown, view
+
+@app.cell
+def _(mo, shown, view):
+    mo.md(f"chosen: {{shown.value['layer']}}.{{shown.value['head']}}, edits: {{len(view.edits)}}")
+    return
+
+app.run() if __name__ == "__main__" else None
+"""
+HEAD_OFF = "[data-part=head-off]"
+LMS = (  # as Canvas shows a page; and as one is shown that must not reach the platform: with no origin
+    "allow-scripts allow-same-origin allow-forms allow-popups allow-downloads",
+    "allow-scripts",
+)
+
+
+@pytest.fixture
+def cut_off(browser):
+    """Open an address with the network cut: whatever is not on this machine is refused, and listed."""
+    pages = []
+
+    def open_(url, **look):
+        page = watched(browser.new_page(), **look)
+        pages.append(page)
+        page.refused = []
+
+        def answer(route):
+            asked = route.request.url
+            if asked.startswith(("http://127.0.0.1:", "file:", "data:", "blob:")):
+                return route.continue_()
+            page.refused.append(asked)
+            return route.abort()
+
+        page.route("**", answer)
+        page.goto(url)
+        return page
+
+    yield open_
+    for page in pages:
+        page.close()
+
+
+@pytest.mark.needs("where")
+@pytest.mark.timeout(600)
+def test_notebook_7(cut_off, tmp_path, screenshot):
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"{EXPLORE}view")])
+    book.metadata.kernelspec = dict(name="python3", display_name="Python 3", language="python")
+    nbformat.write(book, tmp_path / "book.ipynb")
+    with jupyter(tmp_path, "notebook") as (url, token, root):
+        address = f"{url}/notebooks/book.ipynb?token={token}"
+        page = cut_off(address, seconds=200)
+        opened = Notebook(page, root / "book.ipynb")
+        page.wait_for_function(
+            f"() => {Notebook.SESSION.replace('.', '?.')}?.session?.kernel?.status === 'idle'"
+        )
+        opened.run_all()
+        page.wait_for_selector("[data-ready]")
+        page.locator(HEAD_OFF).click()
+        page.wait_for_selector("[data-edits='1'][data-settled=true]")
+        assert opened.run("[e.code() for e in view.edits]") == "['tl.ablate(layer=1, head=1)']"
+        screenshot(page, "notebook-7")
+        # Saved, and opened again: alive as long as the kernel is; and then a picture that says how to go on.
+        opened.command("docmanager:save")
+        page.wait_for_function(
+            "() => !window.jupyterapp.shell.currentWidget.context.model.dirty", polling=200
+        )
+        page.goto("about:blank")
+        page.goto(address)
+        page.wait_for_selector("[data-ready][data-edits='1']")
+        page.locator(HEAD_OFF).click()
+        page.wait_for_selector("[data-edits='0'][data-settled=true]")
+        opened.until("view.edits", "[]")
+        page.evaluate(f"() => {Notebook.SESSION}.shutdown()")
+        page.goto("about:blank")
+        page.goto(address)
+        page.get_by_text("To get the interactive view back").wait_for()
+        own = "Cannot read properties of undefined (reading 'schema')"  # Notebook's, without any view too
+        assert {*page.errors} <= {own} and page.refused == []
+
+
+@pytest.mark.needs("where")
+@pytest.mark.timeout(600)
+def test_marimo(cut_off, tmp_path, screenshot):
+    file = tmp_path / "app.py"
+    file.write_text(MARIMO)
+    command = ["marimo", "run", str(file), "--headless", "--port", "{port}", "--no-token"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CONFIG_HOME": str(tmp_path)}
+    with server(command, "/health", tmp_path, environment) as url:
+        page = cut_off(url, seconds=200)
+        page.locator("[data-ready]").wait_for()
+        page.get_by_text("chosen: 1.1, edits: 0").wait_for()
+        choose_head(page, 2, 0)
+        page.get_by_text("chosen: 2.0, edits: 0").wait_for()  # a cell that reads its value follows
+        page.locator(HEAD_OFF).click()
+        page.locator("[data-edits='1'][data-settled=true]").wait_for()
+        page.locator("[data-part=thumbnails]").hover()
+        choose_head(page, 1, 0)
+        page.get_by_text("chosen: 1.0, edits: 1").wait_for()
+        screenshot(page, "marimo")
+        assert page.errors == []
+
+
+def test_a_page_in_the_frame_of_a_learning_platform(open_page):
+    view = tl.explore(small("decoder"), WORDS, layer=1, head=1)
+    text = html.escape(view.to_html(), quote=True)
+    frames = [f'<iframe sandbox="{allowed}" width=1200 height=900 srcdoc="{text}"></iframe>' for allowed in LMS]  # fmt: skip
+    page = open_page(f"<!DOCTYPE html><meta charset=utf-8>{''.join(frames)}", ready="iframe")
+    off, typed = tl.ablate(1, 1), OTHER
+    for frame in page.frames[1:]:
+        view.text, view.edits = WORDS, [off]
+        frame.wait_for_selector("[data-ready]")
+        frame.locator(HEAD_OFF).click()
+        frame.wait_for_selector("[data-edits='1'][data-settled=true]")
+        said = frame.locator("[data-part=effect]").inner_text()
+        assert said.startswith(view._outcome["sentence"].split(" Overall change")[0])
+        frame.locator("[data-part=text]").fill(typed)
+        frame.locator("[data-part=text]").press("Enter")
+        view.text = typed
+        said = view._outcome["sentence"].split(" Overall change")[0]
+        frame.locator("[data-part=effect]").filter(has_text=said).wait_for()
+    view.close()
