@@ -1,7 +1,9 @@
 """The cost of a trace, relative to a plain fused pass of GPT-2 small's shape: time ≤ 1.05 ×, memory ≤ 1/6.
 
 As our own model and as transformers' GPT-2 (124 M random weights), and an image in a ViT-B/16 (86 M).
-Plain passes and traces take turns (plain, trace, trace, plain), so that anything else on the machine
+Of a tiny model, what a trace adds to a pass in all: of a Llama with two layers on 16 tokens, and of the
+shipped model, beside hooks that keep what attention gives, and an empty trace of nnsight's where that is
+installed. Plain passes and traces take turns (plain, trace, trace, plain), so that anything else on the machine
 slows both alike and neither always gets the memory that the other freed. Then plain passes and eager
 ones that return every map take turns in the same way. Each row is the median over three processes of
 the median ratio of the turns. The bar applies to CPU time. Wall time is reported as well; it means the
@@ -12,6 +14,8 @@ import multiprocessing
 import statistics
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from importlib.util import find_spec
 
 import torch
 
@@ -21,12 +25,27 @@ from .report import Clock, Row, at_most
 
 LAYERS, HEADS, D_MODEL, VOCABULARY = 12, 12, 768, 50257
 LENGTHS, TURNS, PROCESSES = (512, 1024), 5, 3
+TIMES = 100  # passes of a tiny model in a turn
+TINY = {"llama": "a Llama with two layers", "shipped": "the shipped model"}
+FIXED = {"llama": 0.4, "shipped": 0.3}  # ms
+WAYS = {"hooks": "two hooks", "trace": "a trace", "nnsight": "an empty trace of nnsight"}
 
 
 def run(options):
     for which in BUILDERS:
         for length in LENGTHS:
             yield from measure(which, length, options.seed)
+    for which, bar in FIXED.items():
+        for way in ("hooks", "trace", "nnsight"):
+            if way == "nnsight" and (which == "shipped" or find_spec("nnsight") is None):
+                continue
+            found, common = afresh(a_tiny_model, which, way, options.seed)
+            label = f"what {WAYS[way]} adds / plain pass, CPU time, {TINY[which]}"
+            added = found["cpu"] - 1
+            common |= dict(note=f"{1e3 * added * found['plain'] / TIMES:.2f} ms; {common['note']}")
+            if way == "trace" and bar is not None:
+                common["note"] += f"; the bar is {bar} ms on an idle machine"
+            yield Row(label, round(added, 3), bar=None, holds=None, **common)
     found, common = afresh(a_picture, options.seed)
     yield at_most(
         "trace / plain pass, CPU time, an image in a ViT-B/16", found["cpu"], 1.05, **common
@@ -55,6 +74,48 @@ def a_picture(seed: int) -> dict[str, float]:
     model = transformers.ViTModel(transformers.ViTConfig()).eval()
     pixels = torch.randn(1, 3, 224, 224)
     return compare(lambda: tl.trace(model, pixel_values=pixels), lambda: model(pixel_values=pixels))
+
+
+@torch.no_grad()
+def a_tiny_model(which: str, way: str, seed: int) -> dict[str, float]:
+    """Many passes in a way, and as many plain ones."""
+    import transformers
+
+    torch.manual_seed(seed)
+    if which == "shipped":
+        text = tl.shipped()
+        model, ids = text.model, text.encode("for key in self.keys():")[None]
+        attention = [block.attention for block in model.decoder.blocks]
+        plain = partial(model, ids)
+    else:
+        sizes = dict(hidden_size=32, intermediate_size=64, num_attention_heads=4)
+        config = transformers.LlamaConfig(vocab_size=100, num_hidden_layers=2, **sizes)
+        model, ids = transformers.LlamaForCausalLM(config).eval(), torch.arange(16)[None]
+        attention = [layer.self_attn for layer in model.model.layers]
+        plain = partial(model, ids, use_cache=False)
+
+    def hooks():
+        kept = []
+        hooks = [m.register_forward_hook(lambda *x: kept.append(x[-1])) for m in attention]
+        plain()
+        for hook in hooks:
+            hook.remove()
+
+    def nnsight():
+        with wrapped.trace(ids):
+            pass
+
+    if way == "nnsight":
+        from nnsight import NNsight  # pyright: ignore[reportMissingImports]
+
+        wrapped = NNsight(model)
+    work = {"hooks": hooks, "trace": partial(tl.trace, model, ids), "nnsight": nnsight}[way]
+    return compare(partial(many, work), partial(many, plain))
+
+
+def many(work: Callable) -> None:
+    for _ in range(TIMES):
+        work()
 
 
 def our_model():

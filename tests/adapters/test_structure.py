@@ -1,5 +1,7 @@
 """What a Hugging Face model is made of: its stacks, their layers and kinds, and what is not shown."""
 
+import gc
+import weakref
 from functools import cache
 
 import pytest
@@ -9,6 +11,8 @@ from torch.testing import assert_close
 import transformer_lab as tl
 from benchmarks.zoo.building import build, registered
 from tests.missing import package
+from transformer_lab.adapters import causality
+from transformer_lab.adapters.causality import structure_of
 from transformer_lab.adapters.lookup import network_of
 from transformer_lab.edits.kinds import EditError
 
@@ -233,3 +237,102 @@ def test_layers_that_run_several_times_are_counted_as_they_run(name):
         assert_close(sweep.values[layer, 1], moved[sweep.tokens[0]], atol=1e-5, rtol=1e-3)
     with pytest.raises(EditError, match="layer=6 is outside 0 … 5"), tl.edit(made, tl.ablate(6)):
         pass
+
+
+def llama(**options):
+    sizes = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4)
+    torch.manual_seed(0)
+    config = T.LlamaConfig(vocab_size=30, num_key_value_heads=4, **sizes | options)
+    return T.LlamaForCausalLM(config).eval()
+
+
+class Recurs(torch.nn.Module):
+    """A block without attention."""
+
+    def forward(self, hidden_states, **_):
+        return hidden_states
+
+
+class Wrapped(torch.nn.Module):
+    """A block inside another module, as sharding and adapters put it."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, *args, **kwargs):
+        return self.inner(*args, **kwargs)
+
+
+def replaced(model):
+    model.model.layers[0] = Recurs()
+
+
+def appended(model):
+    model.model.layers.append(Recurs())
+    model.config.num_hidden_layers = 3
+
+
+def wrapped(model):
+    model.model.layers[1] = Wrapped(model.model.layers[1])
+
+
+def swapped(model):
+    first, second = model.model.layers
+    model.model.layers[0], model.model.layers[1] = second, first
+
+
+def another_class(model):
+    attention = model.model.layers[0].self_attn
+    attention.__class__ = type("Inner", (type(attention),), {})
+
+
+def looks_ahead(model):
+    for block in model.model.layers:
+        block.self_attn.is_causal = False
+
+
+def another_config(model):
+    model.config.get_text_config().num_attention_heads = 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [replaced, appended, wrapped, swapped, another_class, looks_ahead, another_config],
+    ids=lambda change: change.__name__,
+)
+def test_a_structure_is_read_off_again_once_the_model_has_changed(change, monkeypatch):
+    made, read = llama(), []
+    plain = causality._read_off
+    monkeypatch.setattr(causality, "_read_off", lambda m: read.append(m) or plain(m))
+    before = structure_of(made)
+    for _ in range(2):
+        tl.trace(made, TEXT)
+    made.set_attn_implementation("sdpa")  # as it was
+    assert structure_of(made).names == before.names and len(read) == 1
+    change(made)
+    kept, fresh = structure_of(made), plain(made)
+    assert len(read) == 2
+    assert [*kept.names.items()] == [*fresh.names.items()]
+    assert (kept.kinds, kept.causal, kept.attention) == (fresh.kinds, fresh.causal, fresh.attention)
+    (kept_stack,), (fresh_stack,) = kept.stacks, fresh.stacks
+    assert kept_stack.blocks == fresh_stack.blocks
+    for kind in kept.kinds:
+        assert kept.layers(kind) == fresh.layers(kind)
+    again = structure_of(made)
+    assert len(read) == 2 and [*again.names.items()] == [*fresh.names.items()]
+    assert again.stack_of.keys() == fresh.stack_of.keys() and again.apart == fresh.apart
+
+
+def test_what_is_kept_of_a_structure_keeps_no_model_and_nothing_of_a_pass():
+    made = llama()
+    one = structure_of(made)
+    one.unseen[tl.Site("decoder", 0)] = "it was not there"
+    one.met.add(made.model.layers[0].self_attn)
+    other = structure_of(made)
+    assert (other.unseen, other.met, other.model) == ({}, set(), made)
+    tl.trace(made, TEXT)
+    gone = weakref.ref(made)
+    del made, one, other
+    gc.collect()
+    assert gone() is None

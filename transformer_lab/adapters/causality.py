@@ -22,20 +22,35 @@ from .hooks import SESSION, hook, hooked
 from .interrupts import no_grad, together
 from .linear import device_of
 from .network import Inputs
-from .structure import Structure
+from .structure import Structure, mark_of
 
 N_TOKENS = 5
 LOOPS = ("loop", "cycle")  # in the names of settings of a model that runs some layers several times
 _known: weakref.WeakKeyDictionary[nn.Module, tuple[type, bool]] = weakref.WeakKeyDictionary()
+_structures: weakref.WeakKeyDictionary[nn.Module, tuple[Any, Structure]] = (
+    weakref.WeakKeyDictionary()
+)
 # A model's settings that tell of loops, and the order in which its layers ran with them.
 _orders: weakref.WeakKeyDictionary[nn.Module, tuple[Any, list[int]]] = weakref.WeakKeyDictionary()
 
 
 def structure_of(model: Any) -> Structure:
-    """A model's structure, with the direction in which its attention looks."""
+    """A model's structure, with the direction in which its attention looks. It is read off the modules once,
+    and again when they or the config have changed."""
     session = model.__dict__.get(SESSION)
     if session is not None:  # a pass now would be seen by the taps that are on it
         return session.structure
+    mark = mark_of(model)
+    before, kept = _structures.get(model, (None, None))
+    if kept is not None and before == mark:
+        return kept.again(model)
+    structure = _read_off(model)
+    if model not in structure.attending:
+        _structures[model] = mark, structure.kept()
+    return structure
+
+
+def _read_off(model: Any) -> Structure:
     structure = Structure(model, order=_order_of(model))
     said = structure.both or (structure.says_causal and structure.causal)
     reads = getattr(model, "main_input_name", "input_ids") == "input_ids"

@@ -8,6 +8,18 @@ from typing import Any
 from torch import nn
 
 
+def every_module(model: nn.Module) -> list[nn.Module]:
+    """Return each module once, as `model.modules()` does, in another order and in a third of the time: this
+    is asked several times at every trace."""
+    found, seen = [model], {id(model)}
+    for module in found:  # which grows meanwhile
+        for child in module._modules.values():
+            if child is not None and id(child) not in seen:
+                seen.add(id(child))
+                found.append(child)
+    return found
+
+
 def block_modules(model: Any) -> dict[str, nn.Module]:
     """path -> module of everything that stands in an outermost ModuleList: the layers."""
     return {

@@ -20,6 +20,7 @@ from ..attention import AttentionCall, Site, Tap, Tapped
 from .hooks import copy_with_edits
 from .interrupts import sheltered
 from .linear import device_of
+from .module_lists import every_module
 from .parts import MeasuredParts
 from .patches import Patches
 from .sources import Parts
@@ -386,7 +387,7 @@ class Network(Tapped):
         """In evaluation mode: a network of which some module is in training is left alone, and one of
         a copy returned. Edits in force hold for the copy too. Where the model itself is in evaluation
         mode, the copy has its very weights."""
-        if not any(module.training for module in self.module.modules()):
+        if not any(module.training for module in every_module(self.module)):
             return self
         weights = (
             () if self.module.training else (*self.module.parameters(), *self.module.buffers())

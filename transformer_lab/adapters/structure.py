@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 
 from ..attention import Site
 from .inline_attention import has_own_attention, heads_of, is_attention
-from .module_lists import is_numbered, layers_of_stages, outermost_lists
+from .module_lists import every_module, is_numbered, layers_of_stages, outermost_lists
 from .network import AdapterError, Layer
 
+PLAIN = (bool, int, float, str, type(None))
 TOKENS = {"input_ids", "inputs_embeds"}
 CROSS = (
     "encoder_attn",
@@ -55,6 +57,28 @@ def is_hugging_face(model: Any) -> bool:
 def is_hugging_face_class(found: type) -> bool:
     """Whether its models are transformers models."""
     return any(c.__name__ == "PreTrainedModel" for c in found.__mro__)
+
+
+def mark_of(model: Any) -> tuple[Any, ...]:
+    """Return what a structure is read off, to be compared: it is another once a module was replaced, moved or
+    wrapped, became one of another class, or has another setting, and once the config has."""
+    modules = every_module(model)
+    parts = [(id(m), type(m), *m._modules, id(vars(m).get("forward"))) for m in modules]
+    # torch's own leaves say nothing of attention, and are most of them.
+    telling = [m for m in modules if m._modules or not type(m).__module__.startswith("torch.")]
+    settings = [x for m in telling for x in vars(m).values() if type(x) in PLAIN]
+    return parts, settings, _as_it_is(model.config)
+
+
+def _as_it_is(value: Any) -> Any:
+    """A setting of a config, or a config itself, as what does not change with it."""
+    if type(value) in PLAIN:
+        return value
+    if isinstance(value, dict):
+        return [(name, _as_it_is(x)) for name, x in value.items()]
+    if isinstance(value, list | tuple | set):
+        return [_as_it_is(x) for x in value]
+    return _as_it_is(vars(value)) if hasattr(type(value), "to_dict") else repr(value)
 
 
 def over_depth(module: nn.Module) -> bool:
@@ -141,6 +165,23 @@ class Structure:
         self.unseen: dict[Site, str] = {}
         self._sites: dict[nn.Module, Site] = {}
         self._layers: dict[str, tuple[Layer, ...]] = {}
+
+    def kept(self) -> Structure:
+        """Return what of it can be kept beside a weak reference to the model: it holds every module but the
+        model itself, and nothing of a pass."""
+        for name in ("reads", "stacks", "stack_of", "apart", "attending"):
+            getattr(self, name)  # which are kept too
+        names = {m: name for m, name in self.names.items() if m is not self.model}
+        return self._twin(None, names)
+
+    def again(self, model: Any) -> Structure:
+        """Return a structure of the model from which this one was kept."""
+        return self._twin(model, {model: "", **self.names})
+
+    def _twin(self, model: Any, names: dict[nn.Module, str]) -> Structure:
+        twin = copy.copy(self)
+        twin.model, twin.names, twin.met, twin.unseen = model, names, set(), {}
+        return twin
 
     def is_outdated(self) -> bool:
         """Whether the model has put other modules in the place of some of these (BigBird does)."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ..files.random_weights import caution
+from .module_lists import every_module
 
 if TYPE_CHECKING:
     from ..tracing.trace import Trace
@@ -80,18 +81,10 @@ def bare(model: Any) -> Any:
 def is_compiled(model: Any) -> bool:
     """Whether some of it runs as compiled code, which calls no hooks that are hung on it later."""
     inner = without_processor(model)
-    if not isinstance(inner, nn.Module):
-        return False
-    left, seen = [inner], {id(inner)}  # asked at every edit: `modules` takes three times as long
-    while left:
-        module = left.pop()
-        if _COMPILED in module._modules or getattr(module, "_compiled_call_impl", None) is not None:
-            return True
-        for child in module._modules.values():
-            if child is not None and id(child) not in seen:
-                seen.add(id(child))
-                left.append(child)
-    return False
+    return isinstance(inner, nn.Module) and any(
+        _COMPILED in module._modules or getattr(module, "_compiled_call_impl", None) is not None
+        for module in every_module(inner)
+    )
 
 
 def _inside(model: Any) -> Any:
