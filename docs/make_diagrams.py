@@ -47,6 +47,7 @@ PARTS: dict[str, tuple[str, str | None]] = {
     "23": ("decoder", None),
     "24": ("decoder", "block"),
     "25": ("decoder", "heads"),
+    "26": ("decoder", "scores"),
 }
 
 
