@@ -11,6 +11,7 @@ import pytest
 import transformer_lab as tl
 from tests.browser.fixtures import Notebook, choose_head, jupyter, server, watched
 from tests.browser.test_alive_page import OTHER, WORDS, small
+from transformer_lab.views.shared.messages import quoted
 
 EXPLORE = """
 import torch, transformer_lab as tl
@@ -135,7 +136,7 @@ def test_a_page_in_the_frame_of_a_learning_platform(open_page):
     frames = [f'<iframe sandbox="{allowed}" width=1200 height=900 srcdoc="{text}"></iframe>' for allowed in LMS]  # fmt: skip
     page = open_page(f"<!DOCTYPE html><meta charset=utf-8>{''.join(frames)}", ready="iframe")
     off, typed = tl.ablate(1, 1), OTHER
-    for frame in page.frames[1:]:
+    for frame, allowed in zip(page.frames[1:], LMS, strict=True):
         view.text, view.edits = WORDS, [off]
         frame.wait_for_selector("[data-ready]")
         frame.locator(HEAD_OFF).click()
@@ -144,7 +145,9 @@ def test_a_page_in_the_frame_of_a_learning_platform(open_page):
         assert said.startswith(view._outcome["sentence"].split(" Overall change")[0])
         frame.locator("[data-part=text]").fill(typed)
         frame.locator("[data-part=text]").press("Enter")
-        view.text = typed
+        # A frame without an origin remembers no tools, and with few a text begins without edits.
+        view.edits, view.text = [off] if "same-origin" in allowed else [], typed
         said = view._outcome["sentence"].split(" Overall change")[0]
+        said = said if view.edits else f"the model guesses {quoted(view._outcome['rows'][0][0])}"
         frame.locator("[data-part=effect]").filter(has_text=said).wait_for()
     view.close()
