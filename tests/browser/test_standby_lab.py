@@ -333,4 +333,5 @@ def test_a_notebook_that_is_opened_again_shows_pictures_in_place_of_lost_views(
     book.run_all()
     page.wait_for_function("() => document.querySelectorAll('.tl-view[data-ready]').length === 2")
     assert page.locator(".tl-saved").count() == 0
-    assert page.errors == []
+    # JupyterLab's own complaint where a kernel ends before it has answered that it has a subshell.
+    assert [error for error in page.errors if "create_subshell_request" not in error] == []
