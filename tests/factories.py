@@ -1,6 +1,7 @@
 """Models and batches that tests share: small enough to be made anew for every test."""
 
 import torch
+from torch import nn
 
 import transformer_lab as tl
 
@@ -41,6 +42,16 @@ def small(
                 parameter.add_(noise * torch.randn_like(parameter))
             if any(part in name for part in sharpened):
                 parameter.mul_(sharpness)
+    return model.eval()
+
+
+def with_dictionary(model, layer=0, n_features=12, k=3):
+    """The model with a dictionary of features in the place of one layer's MLP; feature 2 is active at
+    every token."""
+    d_model, block = model.config.d_model, model.decoder.blocks[layer]
+    encoder, decoder = nn.Linear(d_model, n_features), nn.Linear(n_features, d_model)
+    nn.init.constant_(encoder.bias[2], 3.0)
+    block.feed_forward = tl.Dictionary(block.feed_forward, encoder, decoder, k)
     return model.eval()
 
 

@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
+import transformer_lab as tl
+from tests.factories import small, with_dictionary
 from transformer_lab import ModelConfig
 from transformer_lab.blocks import Block, Experts, Stack, activate, make_norm, padding_bias
 from transformer_lab.softmax import rms_norm, rotated, squared_relu
@@ -268,3 +270,38 @@ def test_the_balance_term_adds_its_gradient_in_training_alone():
         for mode in (True, False)
     )
     assert_close(with_term - without, wanted, atol=1e-6, rtol=1e-4)
+
+
+def test_a_dictionary_is_a_sum_of_the_largest_features_in_the_place_of_an_mlp():
+    model = with_dictionary(small(noise=0.2), layer=1, n_features=12, k=3)
+    block = model.decoder.blocks[1]
+    dictionary, ids = block.feed_forward, torch.arange(9)[None]
+    trace = tl.trace(model, ids, keep="all")
+    gates = trace.activation("gates", 1)
+    with torch.no_grad():
+        read = dictionary.layer(block.norm3(trace.activation("resid_mid", 1)))
+        wanted, sums = torch.zeros(1, 9, 12), torch.zeros_like(read)
+        for place in range(9):
+            centred = read[0, place] - dictionary.decoder.bias
+            all_of = dictionary.encoder.weight @ centred + dictionary.encoder.bias
+            for i in all_of.sort(descending=True).indices[:3].tolist():
+                wanted[0, place, i] = max(all_of[i].item(), 0)
+                sums[0, place] += wanted[0, place, i] * dictionary.decoder.weight[:, i]
+    assert_close(gates, wanted)
+    assert_close(trace.activation("mlp_out", 1), sums + dictionary.decoder.bias)
+    most = int(gates.sum((0, 1)).argmax())
+    with tl.edit(model, tl.skip(1, "mlp", expert=most)):
+        without = tl.trace(model, ids, keep="all")
+    directions = gates[..., most, None] * dictionary.decoder.weight[:, most]
+    assert_close(
+        without.activation("mlp_out", 1), trace.activation("mlp_out", 1) - directions.detach()
+    )
+
+
+def test_a_dictionary_says_what_does_not_fit():
+    linear = nn.Linear
+    with pytest.raises(ValueError, match=r"encoder 8 → 20 and decoder 19 → 8"):
+        tl.Dictionary(linear(8, 8), linear(8, 20), linear(19, 8), 2)
+    for k in (0, 21):
+        with pytest.raises(ValueError, match=rf"k must be 1 to 20.*got {k}; try k=8"):
+            tl.Dictionary(linear(8, 8), linear(8, 20), linear(20, 8), k)

@@ -104,6 +104,7 @@ _API = {
         "adapters": "adapters",
         "attend": "attention",
         "Attention": "attention",
+        "Dictionary": "blocks",
         "AttentionCall": "attention",
         "Site": "attention",
         "Tap": "attention",
@@ -139,6 +140,7 @@ if TYPE_CHECKING:
     from .analysis.reports.report import report
     from .analysis.studies.run import study
     from .attention import Attention, AttentionCall, Site, Tap, attend
+    from .blocks import Dictionary
     from .config import ModelConfig, RecurrentConfig
     from .edits.constructors import ablate, knock_out, patch, scale, skip, steer
     from .edits.estimates import estimate_effects

@@ -112,6 +112,49 @@ class _AlsoMinimised(torch.autograd.Function):
         return gradient, gradient.new_ones(())
 
 
+class Dictionary(nn.Module):
+    """A feed-forward layer whose output is replaced by a sum of a few features: at each position the k
+    that a sparse autoencoder finds largest, each times its activation. It takes the layer's place,
+    `block.feed_forward = tl.Dictionary(block.feed_forward, …)`, and its features are then traced and
+    skipped as experts are.
+
+    Args:
+        feed_forward: the layer, [batch, position, d_model] -> the same.
+        encoder: linear, from d_model to the number of features.
+        decoder: linear, from features to d_model. Its columns are the features' directions; its bias is
+            subtracted before encoding.
+        k: how many features are active at a position, at most.
+
+    Source: Bricken et al. 2023; Gao et al. 2024, section 2.3 (top-k).
+    """
+
+    def __init__(self, feed_forward: nn.Module, encoder: nn.Linear, decoder: nn.Linear, k: int):
+        super().__init__()
+        wide = encoder.out_features
+        if (encoder.in_features, wide) != (decoder.out_features, decoder.in_features):
+            raise ValueError(
+                "decoder must lead back from the features of encoder, got encoder "
+                f"{encoder.in_features} → {wide} and decoder {decoder.in_features} → {decoder.out_features}"
+            )
+        if not 1 <= k <= wide:
+            raise ValueError(f"k must be 1 to {wide}, the number of features, got {k}; try k=8")
+        self.layer, self.encoder, self.decoder, self.k = feed_forward, encoder, decoder, k
+
+    def gates(self, x: Tensor) -> Tensor:
+        """The activation of each feature, and 0 for all but the k largest:
+        [batch, position, d_model] -> [batch, position, feature]."""
+        centred = self.layer(x)
+        if self.decoder.bias is not None:
+            centred = centred - self.decoder.bias
+        activations = F.relu(self.encoder(centred))
+        top, active = activations.topk(self.k)
+        return torch.zeros_like(activations).scatter(-1, active, top)
+
+    def forward(self, x: Tensor, gates: Tensor) -> Tensor:
+        """The features' directions, each times its activation, and the decoder's bias."""
+        return self.decoder(gates)
+
+
 class Block(nn.Module):
     """One layer of an encoder (self-attention), of a decoder (causal self-attention), or of an
     encoder-decoder's decoder (causal self-attention, then cross-attention to the memory).
@@ -157,8 +200,8 @@ class Block(nn.Module):
         x = self._tapped("resid_mid", x)
         if self.feed_forward is not None:
             h = self.norm3(x) if self.norm_first else x
-            if isinstance(self.feed_forward, Experts):
-                out = self.feed_forward(h, self._tapped("gates", self.feed_forward.gates(h)))
+            if gates := getattr(self.feed_forward, "gates", None):
+                out = self.feed_forward(h, self._tapped("gates", gates(h)))
             else:
                 out = self.feed_forward(h)
             x = self._add(x, out, "mlp_out", self.norm3)

@@ -13,7 +13,7 @@ import torch
 
 import transformer_lab as tl
 from tests.adapters.families import WINDOWS, tiny
-from tests.factories import OwnNetwork, small
+from tests.factories import OwnNetwork, small, with_dictionary
 from transformer_lab.adapters.lookup import network_of
 from transformer_lab.adapters.network import Inputs
 from transformer_lab.edits.interventions import tap_for
@@ -33,6 +33,7 @@ OURS = {
         qk_norm=True, logit_softcap=5.0,
     ),
     "a decoder with experts": dict(kind="decoder", n_experts=4, experts_per_token=2),
+    "a decoder with a dictionary": dict(kind="decoder"),
 }  # fmt: skip
 # Windows, soft caps, sinks with experts, position biases, two maps a head, attention of its own,
 # a convolution in the place of a linear layer, a stream that is padded to blocks.
@@ -43,7 +44,8 @@ def model_of(name):
     if name not in OURS:
         return tiny(name)
     torch.manual_seed(0)
-    return small(**OURS[name], n_layers=2, n_heads=4)
+    model = small(**OURS[name], n_layers=2, n_heads=4)
+    return with_dictionary(model, layer=1) if "dictionary" in name else model
 
 
 def texts(network, *lengths):
@@ -78,7 +80,8 @@ def tensors(graph, text):
 def edits_of(network):
     """What the engine is to do, and the same for PyTorch."""
     kind = "decoder" if "decoder" in network.kinds else "encoder"
-    experts = getattr(network.config, "n_experts", None) and network.transformer is not None
+    ours = network.transformer is not None
+    experts = ours and not network.refuses_stream(("gates",), kind)
     expert = dict(what="skip", kind=kind, layer=1, name="gates", expert=2)
     return [
         *([(expert, tl.skip(1, "mlp", expert=2, kind=kind))] if experts else []),

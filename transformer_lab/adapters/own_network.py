@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..attention import KINDS, AttentionCall, Tap
-from ..blocks import Block, Experts
+from ..blocks import Block
 from ..model import Transformer
 from .network import Inputs, Network, Output
 from .patches import Patches
@@ -143,7 +143,7 @@ class OurNetwork(Network):
             return f"a {self.name} has no blocks with a residual stream"
         if "mlp_out" in names and blocks[0].feed_forward is None:
             return "this model is attention only and has no mlp"
-        if "gates" in names and not isinstance(blocks[0].feed_forward, Experts):
+        if "gates" in names and not any(hasattr(b.feed_forward, "gates") for b in blocks):
             return "its mlp has no experts; skip it whole, without expert="
         return ""
 

@@ -85,7 +85,7 @@ def skip(
         layer: counted from 0; None means all.
         part: "attention" or "mlp".
         expert: of an MLP with experts (`ModelConfig(n_experts=…)`), the one that is skipped. Tokens that
-            were sent to it are not sent elsewhere.
+            were sent to it are not sent elsewhere. Of a `tl.Dictionary`, the feature.
         kind: as in `ablate`; kind="cross" with "attention" skips cross-attention.
     """
     return Skip(layer, None, kind, part=part, expert=expert)

@@ -254,7 +254,8 @@ class Trace(Calls):
         [batch, head, query, d_head]; "q", "k", "v" and "pattern", see `of_attention`; or of the stream
         a name of `residual`, [batch, position, d_model], "attn_out", "cross_out" and "mlp_out" of a
         Hugging Face model too where keep="all" was asked for: see `gradient`; or "gates", the
-        probability of each expert that a token went to and 0 for the others, [batch, position, expert].
+        probability of each expert that a token went to and 0 for the others, [batch, position, expert],
+        or the activation of each feature of a `tl.Dictionary`.
 
         Raises:
             TraceError: when it was not kept, saying how to keep it.

@@ -216,20 +216,22 @@ function* predict(reading, { edits = [], position }) {
   return { ...reading.compared(clean, pass, position), experts: routing(pass ?? clean) };
 }
 
-/** [layer][token]: the experts that it goes to and their gates, the largest first; null without experts. @param {import("./pass.js").Pass} pass */
+/** [layer][token]: the experts that it goes to and their gates, the largest first; null for a layer without, and for a model without. @param {import("./pass.js").Pass} pass */
 function routing(pass) {
   const kind = pass.model.defaultKind;
   const layers = Array.from({ length: pass.model.layersOf(kind) }, (_, layer) =>
     pass.streamAt("gates", kind, layer),
   );
-  if (!layers.every(Boolean)) return null;
-  return layers.map(({ rows, columns, data }) =>
-    Array.from({ length: rows }, (_, row) =>
+  if (!layers.some(Boolean)) return null;
+  return layers.map((gates) => {
+    if (!gates) return null;
+    const { rows, columns, data } = gates;
+    return Array.from({ length: rows }, (_, row) =>
       Array.from(data.subarray(row * columns, (row + 1) * columns), (gate, i) => [i, gate])
         .filter(([, gate]) => gate)
         .sort((a, b) => b[1] - a[1]),
-    ),
-  );
+    );
+  });
 }
 
 /** Maps of some heads under edits, each [query, key], and how long their values are. @param {Reading} reading */

@@ -1,11 +1,12 @@
-// Of a model with experts: which expert each token goes to in each layer, and experts that are skipped.
+// Of a model with experts, or with a dictionary in a feed-forward layer's place: which expert each token
+// goes to, or which feature is largest, in each layer; and what is skipped.
 
 import { headColour } from "../shared/colours.js";
 import { element, moveOf, tokenElement } from "../shared/dom.js";
 import { sayExplorer } from "./prose.js";
 import { listedAround } from "./strip.js";
 
-/** [layer][token]: the experts that it goes to and their gates, the largest first. @typedef {[number, number][][][]} Routing */
+/** [layer][token]: the experts that it goes to (or features that are active) and their gates, the largest first; null for a layer without. @typedef {([number, number][][] | null)[]} Routing */
 
 export class ExpertsPanel {
   /** @param {(layer: number, expert: number) => void} toggle */
@@ -13,7 +14,7 @@ export class ExpertsPanel {
     this.toggle = toggle;
     this.routing = /** @type {Routing | null} */ (null);
     this.around = 0;
-    this.at = [0, 0]; // layer and token of the one Tab stop
+    this.at = [0, 0]; // row and token of the one Tab stop
     this.table = element("table#experts", {
       click: ({ target }) => this.#choose(target.closest("button")),
       keydown: (event) => this.#key(event),
@@ -33,10 +34,8 @@ export class ExpertsPanel {
     const focused = this.table.contains(document.activeElement);
     Object.assign(this, { routing, around });
     const [from, to] = listedAround(tokens.length, around);
-    this.at = [
-      Math.min(this.at[0], routing.length - 1),
-      Math.max(from, Math.min(to - 1, this.at[1])),
-    ];
+    const rows = routing.flatMap((row, layer) => (row ? [{ row, layer }] : []));
+    this.at = [Math.min(this.at[0], rows.length - 1), Math.max(from, Math.min(to - 1, this.at[1]))];
     const words = tokens.slice(from, to);
     this.table.replaceChildren(
       element(
@@ -44,31 +43,35 @@ export class ExpertsPanel {
         element("td"),
         words.map((token) => element("th", { scope: "col" }, tokenElement(token))),
       ),
-      ...routing.map((row, layer) =>
-        element(
+      ...rows.map(({ row, layer }, number) => {
+        const most = Math.max(1, ...row.flat().map(([, gate]) => gate)); // of features, above 1
+        return element(
           "tr",
           element("th", { scope: "row" }, sayExplorer("layer", { layer })),
-          words.map((token, i) => this.#cell(row[from + i], layer, from + i, token)),
-        ),
-      ),
+          words.map((token, i) =>
+            this.#cell(row[from + i], { layer, number, index: from + i, token, most }),
+          ),
+        );
+      }),
     );
     if (focused) this.#focus();
   }
 
-  #cell(gates, layer, index, token) {
+  #cell(gates, { layer, number, index, token, most }) {
     const [[expert, gate] = [null, 0], [second, other] = [null, 0]] = gates;
     const title = sayExplorer("expert", { token, layer, expert, gate, second, other });
     const look =
       expert === null
         ? ""
-        : `background: color-mix(in srgb, ${headColour(expert)} ${Math.round(15 + 45 * gate)}%, transparent)`;
+        : `background: color-mix(in srgb, ${headColour(expert)} ${Math.round(15 + (45 * gate) / most)}%, transparent)`;
     const button = element(
       "button",
       {
         title,
         "aria-label": title,
         style: look,
-        tabindex: this.at[0] === layer && this.at[1] === index ? 0 : -1,
+        tabindex: this.at[0] === number && this.at[1] === index ? 0 : -1,
+        "data-row": number,
         "data-layer": layer,
         "data-index": index,
         "data-expert": expert,
@@ -80,24 +83,24 @@ export class ExpertsPanel {
 
   #choose(button) {
     if (!button) return;
-    const { layer, index, expert } = button.dataset;
-    this.at = [Number(layer), Number(index)];
+    const { row, layer, index, expert } = button.dataset;
+    this.at = [Number(row), Number(index)];
     if (expert !== undefined) this.toggle(Number(layer), Number(expert));
   }
 
   #key(event) {
     const move = moveOf(event);
     if (!move) return;
-    const [layer, index] = [this.at[0] + move[0], this.at[1] + move[1]];
-    if (!this.table.querySelector(`[data-layer="${layer}"][data-index="${index}"]`)) return;
+    const [row, index] = [this.at[0] + move[0], this.at[1] + move[1]];
+    if (!this.table.querySelector(`[data-row="${row}"][data-index="${index}"]`)) return;
     this.#stop(-1);
-    this.at = [layer, index];
+    this.at = [row, index];
     this.#focus();
   }
 
   #stop(tabindex) {
-    const [layer, index] = this.at;
-    const here = this.table.querySelector(`[data-layer="${layer}"][data-index="${index}"]`);
+    const [row, index] = this.at;
+    const here = this.table.querySelector(`[data-row="${row}"][data-index="${index}"]`);
     here?.setAttribute("tabindex", String(tabindex));
     return here;
   }

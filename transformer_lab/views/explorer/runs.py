@@ -349,23 +349,24 @@ class Runs:
         return Outcome(position, None, (), states, float(change.mean()))
 
     @staticmethod
-    def routing(trace: Trace) -> list[list[list[tuple[int, float]]]] | None:
-        """[layer][token]: the experts that it goes to and their gates, the largest first; None for a
-        model without experts."""
+    def routing(trace: Trace) -> list[list[list[tuple[int, float]]] | None] | None:
+        """[layer][token]: the experts that it goes to (or features that are active) and their gates, the
+        largest first. None for a layer without, and for a model without."""
         kind = "decoder" if "decoder" in trace.kinds else "encoder"
-        try:
-            layers = [
-                trace.activation("gates", i, kind=kind)[0] for i in range(trace.n_layers(kind))
-            ]
-        except TraceError:
-            return None
-        return [
-            [
-                sorted(((i, g) for i, g in enumerate(row) if g), key=lambda pair: -pair[1])
-                for row in gates.tolist()
-            ]
-            for gates in layers
-        ]
+        layers: list[list[list[tuple[int, float]]] | None] = []
+        for layer in range(trace.n_layers(kind)):
+            try:
+                gates = trace.activation("gates", layer, kind=kind)[0]
+            except TraceError:
+                layers.append(None)
+                continue
+            layers.append(
+                [
+                    sorted(((i, g) for i, g in enumerate(row) if g), key=lambda pair: -pair[1])
+                    for row in gates.tolist()
+                ]
+            )
+        return layers if any(layers) else None
 
     # -- inside -----------------------------------------------------------------------------------
 
