@@ -48,6 +48,7 @@ PARTS: dict[str, tuple[str, str | None]] = {
     "24": ("decoder", "block"),
     "25": ("decoder", "heads"),
     "26": ("decoder", "scores"),
+    "27": ("decoder", "block"),
 }
 
 
