@@ -168,7 +168,7 @@ class Structure:
 
     def kept(self) -> Structure:
         """Return what of it can be kept beside a weak reference to the model: it holds every module but the
-        model itself, and nothing of a pass."""
+        model itself, and nothing of a later pass."""
         for name in ("reads", "stacks", "stack_of", "apart", "attending"):
             getattr(self, name)  # which are kept too
         names = {m: name for m, name in self.names.items() if m is not self.model}
@@ -180,7 +180,9 @@ class Structure:
 
     def _twin(self, model: Any, names: dict[nn.Module, str]) -> Structure:
         twin = copy.copy(self)
-        twin.model, twin.names, twin.met, twin.unseen = model, names, set(), {}
+        twin.model, twin.names = model, names
+        twin.met, twin.unseen = set(self.met), dict(self.unseen)  # by a pass that reading it took
+        twin._sites, twin._layers = {}, {}
         return twin
 
     def is_outdated(self) -> bool:
