@@ -55,7 +55,8 @@ if (process.env.TL_SENTENCES) {
   test("what goes from A to B is said, or refused, as Python does", () => {
     const { betweens } = JSON.parse(readFileSync(process.env.TL_SENTENCES, "utf8"));
     for (const { seen, a, b, share, even, why, sentence } of betweens) {
-      assert.equal(whyNotBetween(a, b, { ...seen, all_queries: 14, all_keys: 14 }), why);
+      const asReadersSay = why?.replace(/\b([ab])=\(\d+, \d+\)/g, (_, side) => side.toUpperCase());
+      assert.equal(whyNotBetween(a, b, { ...seen, all_queries: 14, all_keys: 14 }), asReadersSay);
       assert.equal(betweenSentence(seen, a, b, share, even), sentence);
     }
   });
