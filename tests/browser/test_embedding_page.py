@@ -135,7 +135,7 @@ def test_without_webgl_two_projections_stand_there(in_space, whole, tmp_path):
     )
     page.goto(EmbeddingView(whole).save_html(tmp_path / "flat.html").as_uri())
     page.wait_for_selector("[data-ready]")
-    page.get_by_text("(WebGL is off), so two projections stand here.").wait_for()
+    page.get_by_text("(WebGL is off), so two projections are shown.").wait_for()
     flat = page.locator("[data-part=flat]")
     drawn = "c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size"
     assert flat.evaluate(drawn) > 30

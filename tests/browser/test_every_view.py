@@ -179,7 +179,7 @@ COLOURED = """() => [...document.querySelectorAll("#tl-root [style*=background]:
 
 # A cloud is drawn later than all else; where it cannot be turned, a sentence says so.
 IN_SPACE = """() => document.querySelector("[data-space='1']")
-    || document.body.innerText.includes("two projections stand here")"""
+    || document.body.innerText.includes("two projections are shown")"""
 
 
 @pytest.mark.parametrize("name", NAMES)

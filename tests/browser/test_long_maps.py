@@ -102,7 +102,7 @@ def test_a_page_shows_the_whole_text_at_every_zoom(
     map_ = map_of(page)
     assert page.locator(part("sentence")).inner_text() == view.sentence
     assert "4,300 tokens" in page.locator(".tl-title").inner_text()
-    assert "told from 224 of 4,300 rows" in page.locator(part("grid-note")).inner_text()
+    assert "show 224 of 4,300 rows" in page.locator(part("grid-note")).inner_text()
     assert "down to tiles of 8 × 8 weights" in page.locator(part("note")).inner_text()
     assert seen(page) == dict(query=0, key=0, tokens=N, level=4)
     query, key, _ = view._first["strongest"][0]

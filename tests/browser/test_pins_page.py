@@ -26,8 +26,8 @@ CELLS = """() => [...document.querySelectorAll("[data-part=map], [data-part=pinn
 
 def told(page, head=None):
     if head is None:
-        return page.locator(part("chosen-told")).inner_text()
-    return page.locator(f"figure:has({PINNED(head)}) [data-part=pinned-told]").inner_text()
+        return page.locator(part("chosen-number")).inner_text()
+    return page.locator(f"figure:has({PINNED(head)}) [data-part=pinned-number]").inner_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -98,7 +98,7 @@ def test_a_fifth_is_refused_and_a_page_begins_with_those_of_python(open_page, tr
 def test_a_page_that_keeps_some_layers_says_which_pin_it_has_not(open_page, long_trace):
     view = HeadView(long_trace, layer=2, head=3, pins=[(2, 4), (0, 1)])
     page = open_page(view.to_html(layers=[2]))
-    page.wait_for_function("() => [...document.querySelectorAll('[data-part=pinned-told]')].every((x) => x.textContent !== '…')")  # fmt: skip
+    page.wait_for_function("() => [...document.querySelectorAll('[data-part=pinned-number]')].every((x) => x.textContent !== '…')")  # fmt: skip
     assert told(page, "2/4") == ""
     assert "this page does not hold it" in told(page, "0/1")
 

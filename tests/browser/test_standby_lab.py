@@ -197,7 +197,7 @@ def test_every_view_goes_on_or_says_why_not(notebook, tmp_path, screenshot):
         "want => document.querySelector('.tl-view-positions [data-part=standby]').textContent === want",
         arg=LOST,
     )
-    assert line("heads") == "The kernel is gone: from here on this page computes by itself."
+    assert line("heads") == "The kernel is gone: from here on the page computes everything."
     choose_head(of("heads"), 0, 1)
     page.wait_for_selector(".tl-view-heads[data-shown='decoder/0/1']")
     assert line("heads") == "The kernel is gone: this was computed in the page."

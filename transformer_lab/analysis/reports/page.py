@@ -46,7 +46,7 @@ def page_of(finding: Any, report: Mapping[str, Any], file: str) -> Iterator[str]
     """The pieces of the page.
 
     Args:
-        report: the report as JSON has it; `file`: the name of that JSON, for who wants it anew.
+        report: the content of the report's JSON file; `file`: that file's name, to reproduce it.
     """
     title = f"{report['function']} of {report['model']['name']}"
     yield (

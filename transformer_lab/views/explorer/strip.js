@@ -276,7 +276,7 @@ export class Strip {
         ? does(token)
         : sayExplorer("with_a_probability_of", {
             token,
-            part: mask ? sayExplorer("stands_here") : sayExplorer("comes_next"),
+            part: mask ? sayExplorer("belongs_here") : sayExplorer("comes_next"),
             chance,
           });
       const made = element(

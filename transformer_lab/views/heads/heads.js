@@ -417,7 +417,7 @@ export class Heads {
     const rows = kind.long?.small_rows ?? kind.queries;
     const notes =
       rows < kind.queries
-        ? [sayHeads("small_maps_told_from", { rows, queries: kind.queries.toLocaleString("en") })]
+        ? [sayHeads("small_maps_sampled", { rows, queries: kind.queries.toLocaleString("en") })]
         : [];
     if (hidden || valueWeighted) notes.push(sayHeads("the_small_maps_stay"));
     else if (block) notes.push(sayHeads("the_small_maps_are"));

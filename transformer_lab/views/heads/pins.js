@@ -25,7 +25,7 @@ class Tile {
       "data-head": `${place.layer}/${place.head}`,
     });
     this.map = new MatrixMap(this.canvas, signal, on);
-    this.line = element("span.tl-quiet#pinned-told");
+    this.line = element("span.tl-quiet#pinned-number");
     const choose = button(
       headTag(place.layer, place.head),
       "pinned",
@@ -59,7 +59,7 @@ export class Pins {
       this.toggle(),
     );
     this.button.className = "tl-link";
-    this.line = element("span.tl-quiet#chosen-told");
+    this.line = element("span.tl-quiet#chosen-number");
     this.caption = element("figcaption", { hidden: true }, element("b"), this.line);
     if (!this.there) return;
     mapPanel.chosen.prepend(this.caption);
