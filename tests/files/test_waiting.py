@@ -45,6 +45,15 @@ def test_the_innermost_wait_is_shown_and_taken_away(screen):
     assert screen[-1] == "" and threading.active_count() == before
 
 
+def test_a_wait_is_shown_however_soon_its_thread_looks(screen, monkeypatch):
+    monkeypatch.setattr(waits, "AFTER", 0.0)
+    for _ in range(100):
+        screen.clear()
+        with waiting("Opening"):
+            until(lambda: screen)
+        assert screen[-1] == ""
+
+
 def test_who_asks_for_the_numbers_gets_them_and_the_screen_nothing(screen):
     numbers = []
     with waiting("Reading", lambda *both: numbers.append(both)) as tell:

@@ -29,25 +29,26 @@ class _Line:
         # The thread shows what it shows as a part of this cell.
         context, target = copy_context(), self._run
         self._thread = threading.Thread(target=lambda: context.run(target), daemon=True)
+
+    def start(self) -> None:
         self._thread.start()
 
     def _run(self) -> None:
         wait = AFTER
-        while (
-            not self._over.wait(wait) and self.waits
-        ):  # of a start that was interrupted nothing is left
+        while not self._over.wait(wait):
             wait, self._shown = EVERY, True
             self._show(self.text)
 
     @property
     def text(self) -> str:
-        what, done, total = self.waits[-1] if self.waits else ("", 0, 0)
+        what, done, total = self.waits[-1]
         count = f" {done:,} of {total:,} ·" if total else ""
         return f"{what} …{count} {time.monotonic() - self._began:.0f} s ({self._stop} stops it)"
 
     def close(self) -> None:
         self._over.set()
-        self._thread.join()
+        if self._thread.ident is not None:  # an interrupt can come before the start
+            self._thread.join()
         if self._shown:
             self._show("")
 
@@ -80,15 +81,17 @@ def waiting(what: str, progress: Progress | None = None) -> Iterator[Progress]:
         yield tell
         return
     line = outer or _Line(*screen)
+    line.waits.append(wait)  # before the start: the thread shows the last of them
     try:
-        line.waits.append(wait)
-        _line.set(line)
+        if outer is None:
+            _line.set(line)
+            line.start()
         yield tell
     finally:
-        line.waits.remove(wait)
         if outer is None:
             _line.set(None)
             line.close()
+        line.waits.remove(wait)
 
 
 def note(line: str) -> None:
