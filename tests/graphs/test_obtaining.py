@@ -238,12 +238,23 @@ def test_one_export_of_a_model_at_a_time(monkeypatch):
     assert not obtaining.at_hand(one, TEXT, called.set)
     first = obtaining.start_export(one, TEXT)
     assert obtaining.start_export(one, TEXT) is first
+    assert obtaining.start_export(one, TEXT, written=True) is not first  # which gives more
     second = obtaining.start_export(network(n_kv_heads=1), TEXT)
     assert second is not first and second._process is None
-    second.stop()
-    first.stop()
+    more = obtaining.start_export(one, TEXT, written=True)
+    for export in (second, more, first):
+        export.stop()
     assert called.wait(30) and second.done.wait(30)
     assert second._process is None
+
+
+def test_which_part_wrote_what_is_exported_for_those_who_ask():
+    one = network()
+    assert graph_of(one).written is None
+    assert obtaining.known_graph(one, TEXT, written=True) is None
+    graph = obtaining.graph_of_model(one, TEXT, lambda: ABOUT, written=True)
+    assert {*graph.written.graphs} == {"flow", "sources"} and not graph.written.refused
+    assert vars(graph_of(one).written) == vars(graph.written)  # which has all that the other had
 
 
 # -- what does not fit ---------------------------------------------------------------------------------

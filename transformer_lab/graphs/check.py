@@ -19,9 +19,13 @@ from .operations import running_with
 from .rows import TOLERANCE, apart, beyond_windows
 
 
-def checked_graph(network: Network, inputs: Inputs) -> Graph:
+def checked_graph(network: Network, inputs: Inputs, written: bool = False) -> Graph:
     """Export a model, and compare the graph with it: of its first layers, repeated, where that is
-    right, or else of all of them. Of a text it has the graphs of which part wrote what.
+    right, or else of all of them.
+
+    Args:
+        written: also the graphs of which part wrote what, of a model of texts; they take twice as long
+            as the rest.
 
     Raises:
         GraphError: as `export_graph` and `check_graph`.
@@ -34,7 +38,7 @@ def checked_graph(network: Network, inputs: Inputs) -> Graph:
             raise
         graph = export_graph(network, inputs, repeat=False)
         check_graph(graph, network, inputs)
-    return graph if inputs.tokens is None else with_written(graph, network, inputs)
+    return with_written(graph, network, inputs) if written and inputs.tokens is not None else graph
 
 
 def agrees(graph: Graph, network: Network, inputs: Inputs) -> bool:

@@ -24,46 +24,51 @@ _checked: WeakKeyDictionary[Any, str] = (
 _not_a_copy: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # … of which no copy does the same
 _own: WeakKeyDictionary[Any, tuple[str, store.Entry]] = WeakKeyDictionary()  # … exported here
 _failed: dict[str, str] = {}  # key -> why another process did not export it
-_running: dict[str, Export] = {}  # by key
+_running: dict[tuple[str, bool], Export] = {}  # by key, and whether with what parts wrote
 _lock = threading.Lock()
 
 
-def known_graph(network: Network, inputs: Inputs) -> Graph | None:
+def known_graph(network: Network, inputs: Inputs, written: bool = False) -> Graph | None:
     """The graph of a model where its description is in the store and fits it; else None.
 
     Args:
         network: of a model in evaluation mode.
         inputs: a batch of one that it reads.
+        written: only with the graphs of which part wrote what, see `checked_graph`.
     """
     structure = store.structure_of(network, inputs)
     key, entry = _own.get(network.module, ("", {}))
-    if key == store.key_of(structure):
-        return store.graph_of(entry, network)
-    return _fitting(network, inputs, structure, store.find(structure))
+    here = key == store.key_of(structure)
+    found = entry if here else store.find(structure)
+    if found is None or (written and inputs.tokens is not None and not found.get("written")):
+        return None
+    return store.graph_of(found, network) if here else _fitting(network, inputs, structure, found)
 
 
-def _exported_here(network: Network, inputs: Inputs) -> Graph:
+def _exported_here(network: Network, inputs: Inputs, written: bool) -> Graph:
     """The graph of a model of which no copy can be made: this process makes it."""
-    graph = checked_graph(network, inputs)
+    graph = checked_graph(network, inputs, written)
     key = store.key_of(store.structure_of(network, inputs))
     _own[network.module] = key, store.entry_of(graph, network)
     return graph
 
 
-def at_hand(network: Network, inputs: Inputs, then: Callable[[], Any]) -> bool:
+def at_hand(
+    network: Network, inputs: Inputs, then: Callable[[], Any], written: bool = False
+) -> bool:
     """Whether the graph of a model is known; else another process exports it, and `then` is called
     when that has ended.
 
     Raises:
         GraphError: for a model that no other process can export, or whose export has failed.
     """
-    if known_graph(network, inputs) is not None:
+    if known_graph(network, inputs, written) is not None:
         return True
     if not can_be_copied(network):
         raise GraphError("no other process can export it")
     if why := _failed.get(store.key_of(store.structure_of(network, inputs))):
         raise GraphError(why)
-    start_export(network, inputs).then(then)
+    start_export(network, inputs, written=written).then(then)
     return False
 
 
@@ -95,27 +100,27 @@ def can_be_copied(network: Network) -> bool:
     return all(x.split(".")[0] in ("transformers", "transformer_lab") for x in names)
 
 
-def start_export(network: Network, inputs: Inputs, nice: int = 10) -> Export:
+def start_export(network: Network, inputs: Inputs, nice: int = 10, written: bool = False) -> Export:
     """An export of a copy of a model in another process; the one that runs already, if there is one.
 
     Args:
-        nice: as in `Export`.
+        nice, written: as in `Export`.
     """
     structure = store.structure_of(network, inputs)
     key = store.key_of(structure)
     with _lock:
-        running = _running.get(key)
+        running = _running.get((key, written)) or _running.get((key, True))
         if running is None:
             read = {"tokens": inputs.tokens, "target": inputs.target}
             ids = {name: x.tolist() for name, x in read.items() if x is not None}
-            running = _running[key] = Export(structure, ids, nice)
+            running = _running[key, written] = Export(structure, ids, nice, written)
         else:
             return running
-    running.then(lambda: _ended(key, running))
+    running.then(lambda: _ended(key, written, running))
     return running
 
 
-def _ended(key: str, export: Export) -> None:
+def _ended(key: str, written: bool, export: Export) -> None:
     try:
         store.keep(export.structure, export.entry())
         _failed.pop(key, None)
@@ -123,38 +128,41 @@ def _ended(key: str, export: Export) -> None:
         _failed[key] = str(error)
     finally:  # who asks until then is given this export, and starts no other
         with _lock:
-            _running.pop(key, None)
+            _running.pop((key, written), None)
 
 
-def graph_of_model(network: Network, inputs: Inputs, about: Callable[[], str]) -> Graph:
+def graph_of_model(
+    network: Network, inputs: Inputs, about: Callable[[], str], written: bool = False
+) -> Graph:
     """The graph of a model, after an export in another process where there is none yet: a line says
     what it takes, a bar how far it is, and Ctrl+C ends it.
 
     Args:
         network: of a model in evaluation mode.
         about: the line.
+        written: as in `checked_graph`.
 
     Raises:
         ExportFailed: where the export ended without an answer, for lack of memory or time.
         GraphError: for a model that does not export, or whose graph differs from it.
     """
     for _ in range(2):  # once more where the model was changed meanwhile
-        if (found := known_graph(network, inputs)) is not None:
+        if (found := known_graph(network, inputs, written)) is not None:
             return found
         if not can_be_copied(network):
-            return _exported_here(network, inputs)
+            return _exported_here(network, inputs, written)
         structure = store.structure_of(network, inputs)
-        export = start_export(network, inputs, nice=0)
+        export = start_export(network, inputs, nice=0, written=written)
         wait_for(export, about())
         try:
             entry = export.entry()
         except Unlike as error:
             _not_a_copy[network.module] = str(error)
-            return _exported_here(network, inputs)
+            return _exported_here(network, inputs, written)
         if store.structure_of(network, inputs) != structure:
             continue
         found = _fitting(network, inputs, structure, entry)
-        return _exported_here(network, inputs) if found is None else found
+        return _exported_here(network, inputs, written) if found is None else found
     raise ExportFailed("the model was changed while it was exported")
 
 

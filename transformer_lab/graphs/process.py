@@ -37,14 +37,22 @@ class Export:
         structure: of the model, as `store.structure_of` gives it.
         inputs: name -> ids that the model reads, nested lists.
         nice: how much other processes come before it; 0 where somebody waits.
+        written: as in `checked_graph`.
     """
 
-    def __init__(self, structure: Mapping[str, Any], inputs: Mapping[str, Any], nice: int = 10):
+    def __init__(
+        self,
+        structure: Mapping[str, Any],
+        inputs: Mapping[str, Any],
+        nice: int = 10,
+        written: bool = False,
+    ):
         self.structure = structure
         self.step, self.n_steps = "waiting for another export", 0
         self.done = threading.Event()
         self._nice = nice
-        self._request = json.dumps({"structure": structure, "inputs": inputs, "nice": nice}) + "\n"
+        request = dict(structure=structure, inputs=inputs, nice=nice, written=written)
+        self._request = json.dumps(request) + "\n"
         self._answer: dict[str, Any] = {}
         self._process: subprocess.Popen[str] | None = None
         self._stopped = ""

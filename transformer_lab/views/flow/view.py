@@ -88,7 +88,7 @@ class FlowView(SelectionView):
             raise ValueError(f"position={position} is outside the {n} tokens (−{n} … {n - 1})")
         check_places(token=(token, self._data.vocabulary), against=(against, self._data.vocabulary))
         self._circuit = {} if circuit is None else self._laid_over(circuit)
-        self._embedded = EmbeddedModel(self._subjects)
+        self._embedded = EmbeddedModel(self._subjects, written=True)
         super().__init__(
             **traits_of(trace, batch, title, link, "Flow"),
             _kinds=sizes_of(trace),

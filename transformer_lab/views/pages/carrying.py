@@ -33,6 +33,7 @@ def carry(
     traces: Sequence[Trace],
     lacks: str = "it reads no other text",
     precision: str = "auto",
+    written: bool = False,
 ) -> tuple[Carried | None, str]:
     """What a page takes along, and else why not, in a sentence.
 
@@ -42,6 +43,7 @@ def carry(
         traces: of the texts on the page.
         lacks: what a page without it does not do, as a clause.
         precision: as in `save_html`.
+        written: as in `carried`.
 
     Raises:
         ValueError: for a model that is wanted in the page and cannot travel, or is too large; for a
@@ -69,7 +71,7 @@ def carry(
     try:
         if not why and size > UNASKED:
             announce(model, size, precision)
-        found = None if why else carried(model, precision, traces)
+        found = None if why else carried(model, precision, traces, written)
     except ValueError as error:
         failed = isinstance(error, ExportFailed)  # for lack of memory or time: the page is saved
         if wanted and not failed:
@@ -146,7 +148,7 @@ def precision_unasked(model: TextModel) -> tuple[str, str]:
 
 
 def carry_traces(
-    traces: Sequence[Trace], wanted: bool | None, precision: str = "auto"
+    traces: Sequence[Trace], wanted: bool | None, precision: str = "auto", written: bool = False
 ) -> tuple[Carried | None, str]:
     """The same for a view of traces: where one `TextModel` read all of them, as it is now.
 
@@ -163,7 +165,8 @@ def carry_traces(
                 "another text; trace with model.trace(text), or leave model out"
             )
         return None, _read_by_none(traces)
-    return carry(model, wanted, is_stale(model, traces), traces, precision=precision)
+    stale = is_stale(model, traces)
+    return carry(model, wanted, stale, traces, precision=precision, written=written)
 
 
 def _read_by_none(traces: Sequence[Trace]) -> str:

@@ -20,23 +20,28 @@ if TYPE_CHECKING:
 NO_MODEL = "the page cannot run this model"
 
 
-def mark_of(model: TextModel, version: bytes) -> tuple[str, str]:
+def mark_of(model: TextModel, version: bytes, written: bool = False) -> tuple[str, str]:
     """A name for the model with these weights, by which the views of a page know that they need it once;
     or "", and why the page cannot have it, as the end of a sentence.
 
     Args:
         version: of its weights, as `weights_mark` gives it.
+        written: as in `carried`.
     """
     precision, why = precision_unasked(model)
     if not precision:
         return "", why
     sides = [packed_tokenizer(x) for x in (model.tokenizer, model.target_tokenizer)]
-    identity = json.dumps([model.name, repr(model.model.config), sides]).encode()
+    identity = json.dumps([model.name, repr(model.model.config), sides, written]).encode()
     return hashlib.sha256(version + identity).hexdigest()[:24], ""
 
 
 def part_of(
-    model: TextModel | None, mark: str, part: str, send: Callable[[dict[str, Any]], Any]
+    model: TextModel | None,
+    mark: str,
+    part: str,
+    send: Callable[[dict[str, Any]], Any],
+    written: bool = False,
 ) -> tuple[dict[str, Any], list[bytes]]:
     """The answer to a question for the engine, or for the model that it runs, as a saved page holds them.
     While another process exports the model the answer has "later"; a message "standby" follows.
@@ -44,6 +49,7 @@ def part_of(
     Args:
         mark: as `mark_of` gave it.
         send: a message to the page.
+        written: as in `carried`.
 
     Raises:
         ValueError: where the page cannot have it.
@@ -52,9 +58,9 @@ def part_of(
         raise ValueError(NO_MODEL)
     if part == ENGINE:
         return {"type": "standby", "info": {"mark": mark}}, [engine_script().encode()]
-    if not graph_at_hand(model, lambda: send({"type": "standby"})):
+    if not graph_at_hand(model, lambda: send({"type": "standby"}), written):
         return {"type": "standby", "info": {"mark": mark, "later": True}}, []
-    _, block = carried(model, precision_unasked(model)[0]).blocks
+    _, block = carried(model, precision_unasked(model)[0], written=written).blocks
     return {"type": "standby", "info": {"mark": mark, **block.info}}, block.buffers
 
 
@@ -64,6 +70,7 @@ def answer_standby(
     why_not: Callable[[], str],
     as_read: Callable[[], Mapping[str, Any]],
     send: Callable[[dict[str, Any]], Any],
+    written: bool = False,
 ) -> tuple[dict[str, Any], list[bytes]]:
     """The answer to a page that asks whether it may have the model, and then for its parts.
 
@@ -72,6 +79,7 @@ def answer_standby(
         why_not: why what is on view cannot be computed by the page, as the end of a sentence; or "".
         as_read: what the page's engine needs to know of it.
         send: a message to the page, for what is ready later.
+        written: as in `carried`.
 
     Raises:
         ValueError: for a part of a model that the page cannot have.
@@ -79,9 +87,9 @@ def answer_standby(
     if model is None:
         mark, why = "", "what is shown was not read by one TextModel"
     else:
-        mark, why = mark_of(model, weights_mark(model.network.module))
+        mark, why = mark_of(model, weights_mark(model.network.module), written)
     if "part" in question:
-        return part_of(model, mark, str(question["part"]), send)
+        return part_of(model, mark, str(question["part"]), send, written)
     if not why and (why := why_not()):
         mark = ""
     about = {"mark": mark, "why": why, **(as_read() if mark else {})}

@@ -24,18 +24,21 @@ class EmbeddedModel:
     Args:
         traces: those of the texts that another can take the place of.
         names: of these texts.
+        written: as in `carried`.
     """
 
     def __init__(
         self,
         traces: Callable[[], Sequence[Trace]],
         names: Callable[[], Sequence[str]] | None = None,
+        written: bool = False,
     ):
         self._traces, self._names = traces, names or (lambda: ("",))
+        self._written = written
 
     def take(self, model: bool | None, precision: str) -> tuple[Carried | None, str]:
         """What the next page takes along, and else why not, in a sentence; as in `save_html`."""
-        return carry_traces(self._traces(), model, precision)
+        return carry_traces(self._traces(), model, precision, self._written)
 
     def page_state(self, carried: Carried | None, stays: str, note: str | None) -> dict[str, Any]:
         """What the state of that page says of it; `note`: what it says otherwise."""
@@ -62,7 +65,8 @@ class EmbeddedModel:
         """The answer to a page that goes on by itself while the kernel is busy or gone."""
         traces = self._traces()
         model = reader_of(traces)
-        return answer_standby(message, model, lambda: _why_unlike(model, traces), self._texts, send)
+        unlike = lambda: _why_unlike(model, traces)  # noqa: E731
+        return answer_standby(message, model, unlike, self._texts, send, self._written)
 
 
 class EmbeddedPictureModel(EmbeddedModel):

@@ -76,7 +76,7 @@ class WhyView(SelectionView):
         )
         layer = trace.attending(kind)[0] if layer is None else layer
         trace.call(layer, kind=kind)  # refuses one without heads
-        self._embedded = EmbeddedModel(self._subjects)
+        self._embedded = EmbeddedModel(self._subjects, written=True)
         super().__init__(**traits_of(trace, batch, title, link, "Why here?"), _kinds=kinds)
         with self.hold_sync():
             self.kind, self.layer, self.head = kind, layer, head
