@@ -111,6 +111,15 @@ def test_committed_lessons_carry_nothing_of_a_run(path):
             assert "execution" not in cell.metadata
 
 
+@pytest.mark.parametrize("folder", ["", "de"])
+def test_a_lesson_is_called_by_its_heading(folder):
+    for path in lesson_paths(FOLDER / folder):
+        notebook = nbformat.read(path, as_version=4)
+        heading = notebook.cells[0].source.splitlines()[0]
+        title = re.sub(r"^# \w+ · ", "", heading).split(":")[0].replace("`", "")
+        assert notebook.metadata.title == title, path
+
+
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
 def test_lessons_have_their_shape(path):
     notebook = nbformat.read(path, as_version=4)
