@@ -241,6 +241,18 @@ def test_panels_of_one_unit_share_a_scale_and_no_others():
         predictions(lists, alt="x", units=["nats", "s"])
 
 
+@pytest.mark.parametrize("letters", [1, 12, 34])
+def test_long_names_of_a_panel_leave_the_numbers_of_the_one_before_alone(letters):
+    lists = {title: [("W" * letters, 1.0)] for title in ("before", "after", "control")}
+    figure = predictions(lists, alt="x").figure()
+    panels = [
+        (axes.get_yticklabels()[0].get_window_extent(), axes.texts[0].get_window_extent())
+        for axes in figure.axes
+    ]
+    for (_, number), (name, _) in itertools.pairwise(panels):
+        assert number.x1 < name.x0
+
+
 def test_bars_below_0_are_drawn_and_told():
     figure = predictions({"higher by": [("a", 0.5), ("b", -0.25), ("c", -0.004)]}, alt="x").figure()
     (axes,) = figure.axes

@@ -14,6 +14,9 @@ from transformer_lab.views.shared.messages import fixed
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+BARS, BETWEEN = 2.57, 1.33  # inches: of the bars of a panel, and to the next one
+LETTER, NUMBER = 0.084, 0.55  # inches of a name's letter, and of a bar's number
+
 
 def predictions(
     lists: dict[str, Sequence[tuple[str, float]]],
@@ -47,12 +50,18 @@ def predictions(
         values = [p for _, p in rows]
         ends[unit] = min(low, *values, 0.0), max(high, *values, 0.0)
 
+    # Each panel's names, and the numbers at the bars before them, are between it and the one before.
+    names = [max((len(token) for token, _ in rows), default=0) for rows in lists.values()]
+    gaps = [0.0, *(max(BETWEEN, NUMBER + LETTER * n) for n in names[1:])]
+    starts = [BARS * i + sum(gaps[: i + 1]) for i in range(len(lists))]
+    width = starts[-1] + BARS + BETWEEN
+
     def draw(theme: Theme) -> Figure:
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(3.9 * len(lists), 0.3 * longest + 0.2))
-        for index, (unit, (name, rows)) in enumerate(zip(of, lists.items(), strict=True)):
-            axes = figure.add_axes((index / len(lists), 0, 0.66 / len(lists), 1))
+        figure = Figure(figsize=(width, 0.3 * longest + 0.2))
+        for start, unit, (name, rows) in zip(starts, of, lists.items(), strict=True):
+            axes = figure.add_axes((start / width, 0, BARS / width, 1))
             axes.patch.set_alpha(0)
             places = np.arange(len(rows))
             axes.barh(places, [p for _, p in rows], color=theme.accent, height=0.62)
