@@ -180,6 +180,15 @@ def test_files_hold_the_numbers_of_the_view(made, name, tmp_path):
 
 @pytest.mark.badinput
 @pytest.mark.parametrize("name", VIEWS)
+def test_a_page_knows_its_options(made, name):
+    with pytest.raises(
+        TypeError, match=f"^{name}.to_html has no option 'nonsense'; known: .*theme"
+    ):
+        made(name).to_html(nonsense=1)
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize("name", VIEWS)
 def test_a_number_is_no_bool_and_in_its_range(made, name):
     """traitlets takes True for 1. What is taken can be shown."""
     view = made(name)

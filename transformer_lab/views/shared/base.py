@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import anywidget
 import traitlets as t
 
+from ...arguments import unknown
 from ...files.random_weights import caution
 from ...text_model import SHIPPED
 from ..pages import export
@@ -249,15 +251,38 @@ class View(anywidget.AnyWidget):
 
     def to_html(self, **options: Any) -> str:
         """The page that `save_html` writes, as text."""
-        return "".join(self._page(**options))
+        return "".join(self._page(**self._checked("to_html", options)))
 
     def save_html(self, path: str | os.PathLike, **options: Any) -> Path:
         """Write one self-contained page: offline, interactive, with the present selection.
 
         Raises:
             ValueError: when the path cannot hold a file.
+            TypeError: for an option that this view has not.
         """
-        return export.write_page(path, self._page(**options))
+        return export.write_page(path, self._page(**self._checked("save_html", options)))
+
+    def _checked(self, call: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Options of a page, of which every step of making it takes its own."""
+        steps = (
+            vars(owner)[step]
+            for owner in type(self).__mro__
+            for step in ("_page", "_page_state", "_blocks")
+            if step in vars(owner)
+        )
+        known = {
+            name
+            for step in steps
+            for name, one in inspect.signature(step).parameters.items()
+            if name != "self" and one.kind is not one.VAR_KEYWORD
+        }
+        if self._embedded:
+            known |= {"model", "precision"}
+        for name in options:
+            if name not in known:
+                of = unknown(name, sorted(known))
+                raise TypeError(f"{type(self).__name__}.{call} has no option {of}")
+        return options
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._alt}>"
