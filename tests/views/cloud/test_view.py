@@ -103,7 +103,22 @@ def test_a_page_holds_every_head(monkeypatch):
     names = [block.name for block in view._blocks()]
     assert sorted([*names, "plane/decoder/1/2"]) == heads
     message, (data,) = view._answer({"type": "block", "name": heads[0]})
-    assert json.dumps(message) and len(data) == 4 * (4 * 2 * 6 + 36)
+    assert json.dumps(message) and len(data) == 4 * (4 * 2 * 6 + 6 + 36)
     monkeypatch.setattr("transformer_lab.views.cloud.view.MOST", 250)
     assert len(list(view._blocks())) == 2
     assert "".join(page({"_esm": "", "_css": ""}, {}, title="t", blocks=view._blocks()))
+
+
+def test_of_a_long_text_rows_are_sent_one_by_one(monkeypatch):
+    monkeypatch.setattr("transformer_lab.views.cloud.view.WHOLE", 30)
+    trace = tl.trace(small(sharpness=3.0), torch.arange(6)[None], keep="all")
+    view = CloudView(trace, 1, 2)
+    _, (data,) = view._answer({"type": "block", "name": "plane/decoder/1/2"})
+    assert len(data) == 4 * (4 * 2 * 6 + 6)
+    received = torch.frombuffer(bytearray(data), dtype=torch.float32)[-6:]
+    assert_close(received, trace.pattern(1, 2).mean(0))
+    _, (row,) = view._answer({"type": "block", "name": "row/decoder/1/2/4"})
+    assert_close(torch.frombuffer(bytearray(row), dtype=torch.float32), trace.pattern(1, 2)[4])
+    assert not [block for block in view._blocks() if block.name.startswith("row/")]
+    view.selected = (4, None)
+    assert next(iter(view._blocks())).name == "row/decoder/1/2/4"

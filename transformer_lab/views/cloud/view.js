@@ -2,6 +2,7 @@
 
 import { drawPoints } from "../marks/points.js";
 import { Answers } from "../shared/answers.js";
+import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable, entry, headColour } from "../shared/colours.js";
 import { headChoice, kindChoice, putAnew, radioGroup } from "../shared/controls.js";
 import { element, hearPointer, hint, listen, picturePart, taken } from "../shared/dom.js";
@@ -9,7 +10,6 @@ import { numbersOf } from "../shared/files.js";
 import { linked } from "../shared/linked.js";
 import { messages } from "../shared/messages.js";
 import { mounted } from "../shared/mounted.js";
-import { floatsOf } from "../shared/shell.js";
 import cloudMessages from "./messages.json" with { type: "json" };
 import { BaseViewer } from "../shared/viewer.js";
 
@@ -30,19 +30,24 @@ export class CloudViewer extends BaseViewer {
       working: sayCloud("working"),
       names: ({ name }) => [name],
       show: (plane) => Object.assign(this, { plane }),
-      read: (info, bytes) =>
-        this.#read(
-          info,
-          new Float32Array(
-            bytes.buffer
-              ? bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength)
-              : bytes,
-          ),
-        ),
+      read: (info, bytes) => this.#read(info, typed(Float32Array, bytes)),
       failed: (name, { message: why }) =>
         sayCloud("failed", { layer: name.split("/")[2], head: name.split("/")[3], why }),
     });
-    this.plane = this.answers.keep(this.#read(model.get("_plane"), floatsOf(model, "_plane_data")));
+    const numbers = typed(Float32Array, bytesOf(model.get("_plane_data")));
+    this.plane = this.answers.keep(this.#read(model.get("_plane"), numbers));
+    /** @type {Answers<any>} of a long text, what a query attends to */
+    this.rows = new Answers(this.shell, {
+      most: 200,
+      working: sayCloud("working"),
+      names: () => [],
+      show: () => {},
+      read: (_, bytes) => typed(Float32Array, bytes),
+      failed: (name, { message: why }) => {
+        const at = Number(name.split("/")[4]);
+        return sayCloud("no_row", { query: this.size.query_tokens[at], at, why });
+      },
+    });
     this.link = linked(model, signal, (spot) =>
       this.#point(spot?.query ?? (spot?.key != null ? this.size.queries + spot.key : null), false),
     );
@@ -94,9 +99,20 @@ export class CloudViewer extends BaseViewer {
     return {
       info,
       places,
-      pattern: take(queries * keys),
+      received: take(keys),
+      pattern: at < numbers.length ? take(queries * keys) : null, // of a long text rows are asked for
       name: `plane/${info.kind}/${info.layer}/${info.head}`,
     };
+  }
+
+  /** What a query attends to, or null while it is not known. @param {number | null} query @returns {Float32Array | null} */
+  #row(query) {
+    const { plane, rows, size } = this;
+    if (query === null) return null;
+    if (plane.pattern) return plane.pattern.subarray(query * size.keys, (query + 1) * size.keys);
+    const name = `row/${plane.info.kind}/${plane.info.layer}/${plane.info.head}/${query}`;
+    if (!rows.known.has(name) && name !== this.asked) rows.ask((this.asked = name));
+    return rows.known.get(name) ?? null;
   }
 
   // ---- what the reader does -----------------------------------------------------------------
@@ -149,13 +165,14 @@ export class CloudViewer extends BaseViewer {
     const { size, plane, model } = this;
     this.#controls();
     const [shows, query] = [model.get("shows"), model.get("selected")?.[0] ?? null];
+    const row = this.#row(query);
     const sides = CLOUD_SIDES[shows];
     const tokens = [...size.query_tokens, ...size.key_tokens];
     this.mark = {
       places: sides.flatMap((side) => plane.places[side]),
       names: tokens,
       diamonds: tokens.map((_, i) => i < size.queries),
-      colours: this.#paint(tokens, query),
+      colours: this.#paint(tokens, row ?? plane.received),
       pointed: this.pointed,
       chosen: query,
     };
@@ -168,11 +185,8 @@ export class CloudViewer extends BaseViewer {
       Math.max(260, Math.min(480, 0.75 * width)),
     );
     const { kind, layer, head, kept, chance } = plane.info;
-    const [at, row] = [
-      CLOUD_SHOWS.indexOf(shows),
-      (i) => plane.pattern.subarray(i * size.keys, (i + 1) * size.keys),
-    ];
-    const best = query === null ? 0 : row(query).indexOf(Math.max(...row(query)));
+    const at = CLOUD_SHOWS.indexOf(shows);
+    const best = row ? row.indexOf(Math.max(...row)) : 0;
     const text = sayCloud("sentence", {
       kind,
       layer,
@@ -181,11 +195,11 @@ export class CloudViewer extends BaseViewer {
       shows,
       kept: kept[at],
       chance: chance[at],
-      query: query === null ? null : size.query_tokens[query],
+      query: row && size.query_tokens[Number(query)],
       position: query ?? 0,
       key: size.key_tokens[best],
       at: best,
-      weight: row(query ?? 0)[best],
+      weight: row?.[best] ?? 0,
     });
     this.say(text);
     this.canvas.ariaLabel = sayCloud("canvas", { sentence: text });
@@ -193,24 +207,25 @@ export class CloudViewer extends BaseViewer {
     this.readout.textContent =
       this.pointed === null
         ? hint(sayCloud("try"))
-        : this.#describe(this.pointed, sides, tokens, query);
+        : this.#describe(this.pointed, sides, tokens, query, row);
     this.root.dataset.shown = plane.name;
   }
 
-  #describe(point, sides, tokens, query) {
-    const { queries, keys } = this.size;
+  #describe(point, sides, tokens, query, row) {
+    const { queries } = this.size;
     const key = point - queries;
     return sayCloud("point", {
       group: sides[key < 0 ? 0 : 1],
       token: tokens[point],
       position: key < 0 ? point : key,
-      weight: key < 0 || query === null ? null : this.plane.pattern[query * keys + key],
+      weight: key < 0 || !row ? null : row[key],
       query: query === null ? "" : tokens[query],
     });
   }
 
-  #paint(tokens, query) {
-    const { size, plane, model, shell } = this;
+  /** @param {string[]} tokens @param {Float32Array} weights of the keys */
+  #paint(tokens, weights) {
+    const { size, model, shell } = this;
     const table = colourTable("default", shell.theme);
     const scaled = (x, most) => entry(table, Math.round(255 * Math.min(1, x / (most || 1))));
     const colour = model.get("colour");
@@ -220,11 +235,6 @@ export class CloudViewer extends BaseViewer {
       );
     const known = [...new Set([...size.key_tokens, ...size.query_tokens])];
     if (colour === "token") return tokens.map((token) => headColour(known.indexOf(token)));
-    const rows = query === null ? Array.from({ length: size.queries }, (_, i) => i) : [query];
-    const weights = Array.from(
-      { length: size.keys },
-      (_, j) => rows.reduce((sum, i) => sum + plane.pattern[i * size.keys + j], 0) / rows.length,
-    );
     return tokens.map((_, i) =>
       i < size.queries
         ? shell.inks.quiet
@@ -274,7 +284,9 @@ export class CloudViewer extends BaseViewer {
         side: [["point"], diamonds.map((is) => groups[is ? 0 : 1]), sayCloud("side")],
         x: [["point"], places.map(([x]) => x), hint],
         y: [["point"], places.map(([, y]) => y), hint],
-        weight: [["query", "key"], plane.pattern, sayCloud("attention")],
+        ...(plane.pattern
+          ? { weight: [["query", "key"], plane.pattern, sayCloud("attention")] }
+          : { received: [["key"], plane.received, sayCloud("received")] }),
       },
     );
   }

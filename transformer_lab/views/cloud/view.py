@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from ..marks.scene import Scene
 
 COLOURS = ("token", "position", "attention")
-MOST = 2_000_000  # numbers of other heads that a page holds
+MOST = 2_000_000  # numbers of other heads that are computed for a page
+WHOLE = 512 * 512  # weights of a head that are sent with its points; of more, the row of a query
+KEPT = 2**25  # weights of heads that Python keeps
 say = messages("cloud")
 
 
@@ -54,6 +56,7 @@ class CloudView(SelectionView):
         ValueError: when the trace has no such place, or did not keep queries, keys and values.
     """
 
+    absent: ClassVar[str] = "a page of a text this long leaves it out; a notebook shows it"
     _esm: ClassVar[str] = esm("cloud/view.js")
     _css: ClassVar[str] = css("cloud")
 
@@ -67,8 +70,10 @@ class CloudView(SelectionView):
     ):  # fmt: skip
         check_traced(trace, batch)
         kind = kind_of(trace, kind)
-        self.trace, self._of = trace, lru_cache(64)(partial(plane_of, trace, batch=batch))
         sizes = sizes_of(trace)
+        most = max(size["queries"] * size["keys"] for size in sizes.values())
+        keeping = lru_cache(max(1, min(64, KEPT // most)))
+        self.trace, self._of = trace, keeping(partial(plane_of, trace, batch=batch))
         check_places(layer=(layer, sizes[kind]["layers"]), head=(head, sizes[kind]["heads"]))
         for name, size in sizes.items():
             own: dict[str, Any] = {"query_tokens": trace.query_tokens(name, batch)}
@@ -123,13 +128,20 @@ class CloudView(SelectionView):
     def _block(self, kind: str, layer: int, head: int) -> tuple[dict[str, Any], list[bytes]]:
         one = self._of(kind, layer, head)
         info = dict(kind=kind, layer=layer, head=head, kept=one.kept, chance=one.chance)
-        parts = (one.queries, one.keys, one.values, one.outputs, one.pattern)
+        parts = [one.queries, one.keys, one.values, one.outputs, one.pattern.mean(0)]
+        if one.pattern.numel() <= WHOLE:
+            parts.append(one.pattern)
         return info, [pack_floats(torch.cat([x.flatten() for x in parts]))]
 
+    def _row(self, kind: str, layer: int, head: int, query: int) -> Block:
+        row = self._of(kind, layer, head).pattern[query]
+        return Block(f"row/{kind}/{layer}/{head}/{query}", {}, [pack_floats(row)])
+
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
-        _, kind, layer, head = name.split("/")
-        info, buffers = self._block(kind, int(layer), int(head))
-        return info, buffers
+        what, kind, *numbers = name.split("/")
+        if what == "row":
+            return {}, self._row(kind, *map(int, numbers)).buffers
+        return self._block(kind, *map(int, numbers))
 
     def _page_state(self, **options: Any) -> dict[str, Any]:
         self._keep()
@@ -137,6 +149,8 @@ class CloudView(SelectionView):
 
     def _blocks(self, **options: Any) -> Iterable[Block]:
         left = MOST
+        if self.query is not None and self.plane.pattern.numel() > WHOLE:
+            yield self._row(*self.shown, self.query)
         for kind, size in self.kinds.items():
             for layer in self.trace.attending(kind):
                 for head in range(size["heads"]):
