@@ -10,6 +10,7 @@ from traitlets import TraitError
 import transformer_lab as tl
 from tests.factories import CountingBatches, small
 from tests.missing import lacking
+from tests.reference.test_hybrids import HYBRIDS
 from transformer_lab.graphs.analyses import moved
 from transformer_lab.views import CompareView
 from transformer_lab.views.compare.data import align, spread
@@ -257,3 +258,20 @@ def test_texts_that_are_too_long_are_refused():
     long = tl.trace(model, torch.arange(260) % 20)
     with pytest.raises(ValueError, match=r"260 tokens; up to 256 .* tl\.views\.HeadView"):
         CompareView(long, long)
+
+
+def test_a_layer_without_attention_is_left_out():
+    torch.manual_seed(0)
+    model = HYBRIDS["lfm2"][0]().eval()
+    ids = torch.arange(3, 11)
+    view = CompareView(*(tl.trace(model, i, labels=list("abcdefgh")) for i in (ids, ids.flip(0))))
+    assert view.moved().isnan().all(1).tolist() == [True, False, True, False]
+    assert view.layer in (1, 3) and "differs most of all heads" in view.sentence
+    view.layer = 0
+    assert view.shown[1] == 1 and view.to_dict()["arrays"]["moved"]["values"][0][0] is None
+    assert view._scene().panels[0][0].mark.square
+
+
+def test_heads_of_a_deep_model_are_no_specks():
+    a, b = (tl.trace(choosing(n_layers=15), torch.arange(5) + i) for i in (0, 1))
+    assert CompareView(a, b)._scene().panels[0][0].mark.square is False

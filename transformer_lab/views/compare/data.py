@@ -107,10 +107,16 @@ class CompareData:
                     )
                 getattr(self, axis)[kind] = found
         self._moved: dict[str, Tensor] = {}
+        self.counts = {kind: self._counts(kind) for kind in self.kinds}
+        """kind -> how many heads each layer has; 0 for one without attention."""
         self.sinks = {
             kind: any(t.has_sinks(i, kind=kind) for t in self.traces for i in t.attending(kind))
             for kind in self.kinds
         }
+
+    def _counts(self, kind: str) -> list[int]:
+        layers = range(self.traces[0].n_layers(kind))
+        return [min(t.heads_of(i, kind) for t in self.traces) for i in layers]
 
     def key_names(self, kind: str) -> list[str]:
         """Of the keys of `layer`."""
@@ -143,7 +149,7 @@ class CompareData:
         return torch.cat((found, self.nothing(kind, layer)[..., None].to(found)), -1)
 
     def moved(self, kind: str) -> Tensor:
-        """[layer, head]; computed once."""
+        """[layer, head], NaN where there is no such head; computed once."""
         if kind not in self._moved:
             both = self.queries[kind].both
             if not both.any():
@@ -151,7 +157,15 @@ class CompareData:
                     "the two texts have no token in common; there is nothing to compare"
                 )
             layers = (self.layer(kind, i) for i in range(self.traces[0].n_layers(kind)))
-            self._moved[kind] = torch.stack(
+            found = torch.stack(
                 [analyses.moved(maps[0], maps[1], both)["moved"] for maps in layers]
             )
+            missing = torch.arange(found.shape[1]) >= torch.tensor(self.counts[kind])[:, None]
+            self._moved[kind] = found.masked_fill(missing, float("nan"))
         return self._moved[kind]
+
+    def foremost(self, kind: str) -> tuple[int, int]:
+        """(layer, head) of which most attention moved."""
+        moved = self.moved(kind)
+        layer, head = divmod(int(moved.nan_to_num(-1).argmax()), moved.shape[1])
+        return layer, head

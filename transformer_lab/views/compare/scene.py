@@ -12,6 +12,7 @@ from ..shared.map_sentences import TO_NOTHING
 from ..shared.messages import messages
 
 say = messages("compare")
+DEEP = 5  # layers for a head from which on its cells are not square: they would be specks
 
 
 def compare_scene(
@@ -48,9 +49,9 @@ def compare_scene(
         moved,
         Axis("layer"),
         Axis("head"),
-        end=max(0.05, float(moved.max())),
+        end=max(0.05, float(moved.nan_to_num(0).max())),
         chosen=(layer, head),
-        square=True,
+        square=moved.shape[0] < DEEP * moved.shape[1],
     )
     rows, columns = Axis("query", queries, tokens=True), Axis("key", keys, tokens=True)
     shown = [

@@ -31,6 +31,7 @@ const sayCompare = messages(compareMessages);
 const NO_MOVE = 5e-4; // a change of a weight below this is none
 const KEPT_HEADS = 96;
 const GRID_WIDTH = 300; // px, of the small map of every head
+const DEEP = 5; // layers for a head from which on its cells are not square: they would be specks
 
 export class CompareViewer extends BaseViewer {
   constructor(given, root, signal) {
@@ -72,6 +73,13 @@ export class CompareViewer extends BaseViewer {
     return this.model.get("kind");
   }
 
+  /** The chosen layer, or the nearest with heads. */
+  get layer() {
+    const [chosen, { counts }] = [super.layer, this.kind];
+    const apart = (at) => (counts[at] ? Math.abs(at - chosen) : Infinity);
+    return counts.reduce((best, _, at) => (apart(at) < apart(best) ? at : best), chosen);
+  }
+
   /** By what name the chosen head is asked for. */
   get wanted() {
     return `${this.kindName}/${this.layer}/${this.head}`;
@@ -97,8 +105,7 @@ export class CompareViewer extends BaseViewer {
     this.grid = picturePart("grid", "tl-map");
     this.gridMap = new NumberMap(this.grid, signal, {
       hover: (at) => this.#gridAt(at),
-      pick: (at) =>
-        at.row !== null && at.column !== null && this.shell.set({ layer: at.row, head: at.column }),
+      pick: (at) => this.#isHead(at) && this.shell.set({ layer: at.row, head: at.column }),
     });
     this.gridLine = element("p.tl-number-line#grid-line");
     this.note = element("p.tl-hint#note");
@@ -160,18 +167,25 @@ export class CompareViewer extends BaseViewer {
 
   // ---- what the reader does -----------------------------------------------------------------
 
+  /** Whether a cell of the grid is a head. */
+  #isHead(at) {
+    return (
+      Boolean(at) && at.row !== null && at.column !== null && at.column < this.kind.counts[at.row]
+    );
+  }
+
   #gridAt(at) {
-    this.gridHover = at && at.row !== null && at.column !== null ? at : null;
+    this.gridHover = this.#isHead(at) ? at : null;
     this.shell.redraw();
   }
 
   #moveHead(event) {
     const move = moveOf(event);
     if (!move) return;
-    this.shell.set({
-      layer: within(this.layer + move[0], this.kind.layers),
-      head: within(this.head + move[1], this.kind.heads),
-    });
+    const { counts } = this.kind;
+    const having = counts.flatMap((count, at) => (count ? [at] : []));
+    const layer = having[within(having.indexOf(this.layer) + move[0], having.length)];
+    this.shell.set({ layer, head: within(this.head + move[1], counts[layer]) });
   }
 
   // ---- the maps of a head ---------------------------------------------------------------------
@@ -246,6 +260,7 @@ export class CompareViewer extends BaseViewer {
       gaps ? sayCompare("grey_rows_and_columns") : "",
       kind.causal ? sayCompare("grey_above_the_diagonal") : "",
       kind.nothing ? sayCompare("dashed_what_goes_to") : "",
+      kind.counts.some((count) => count < kind.heads) ? sayCompare("grey_in_the_grid") : "",
     ]
       .filter(Boolean)
       .join(" ");
@@ -308,7 +323,7 @@ export class CompareViewer extends BaseViewer {
         share: x.reduce((sum, value, i) => sum + Math.abs((y[i] || 0) - (value || 0)), 0) / 2,
       };
     }
-    const top = Math.max(...moved);
+    const top = Math.max(...moved.filter((x) => !Number.isNaN(x)));
     const [best, here] = [moved.indexOf(top), values.layer * heads + values.head];
     return {
       ...values,
@@ -324,7 +339,7 @@ export class CompareViewer extends BaseViewer {
 
   #drawGrid() {
     const { kind, moved, shell, shown } = this;
-    const most = Math.max(...moved);
+    const most = Math.max(...moved.filter((x) => !Number.isNaN(x)));
     const end = most > 0.5 ? 1 : most > 0.05 ? Math.ceil(most * 10) / 10 : 0.05;
     const value = (layer, head) => moved[layer * kind.heads + head];
     this.gridMap.show(
@@ -338,7 +353,7 @@ export class CompareViewer extends BaseViewer {
         high: end,
         table: this.sequential,
         colours: shell.inks,
-        square: true,
+        square: kind.layers < DEEP * kind.heads,
         write: (v) => short(v),
       },
     );

@@ -81,7 +81,7 @@ class CompareView(SelectionView):
             raise ValueError(f"kind={kind!r} is not in both; they have {', '.join(data.kinds)}")
         grid = data.moved(kind)
         if layer is None and head is None:
-            layer, head = divmod(int(grid.argmax()), grid.shape[1])
+            layer, head = data.foremost(kind)
         layer, head = layer or 0, head or 0
         for name, value, count in zip(("layer", "head"), (layer, head), grid.shape, strict=True):
             if not 0 <= value < count:
@@ -146,6 +146,7 @@ class CompareView(SelectionView):
             kinds[kind] = {
                 "layers": layers,
                 "heads": heads,
+                "counts": self._data.counts[kind],
                 "queries": len(queries),
                 "keys": len(keys) + sinks,
                 "query_names": queries.names,
@@ -163,7 +164,14 @@ class CompareView(SelectionView):
 
     # -- what is shown ------------------------------------------------------------------------------
 
-    shown = SelectionView.chosen_head
+    @property
+    def shown(self) -> tuple[str, int, int]:
+        """(kind, layer, head) on view: the chosen one, or the nearest that there is."""
+        kind, layer, head = self.chosen_head
+        counts = self._data.counts[kind]
+        having = [i for i, count in enumerate(counts) if count]
+        layer = min(having, key=lambda one: abs(one - layer))
+        return kind, layer, min(head, counts[layer] - 1)
 
     def maps(self) -> tuple[Tensor, Tensor]:
         """Weights [query, key] of a and b on the aligned axes; NaN where a token is missing."""
@@ -193,7 +201,7 @@ class CompareView(SelectionView):
 
     def moved(self, kind: str | None = None) -> Tensor:
         """[layer, head]: the share of a head's attention that lies elsewhere in b, from 0 to 1: the
-        mean over queries of half the sum of |b − a| over keys."""
+        mean over queries of half the sum of |b − a| over keys; NaN where there is no such head."""
         return self._data.moved(kind or self.kind)
 
     @property
@@ -225,7 +233,7 @@ class CompareView(SelectionView):
             name = numbered(self._data.queries[kind].names, query)
             return values | dict(focus="query", query=name, share=share, only=only)
         moved = self.moved(kind)
-        best = divmod(int(moved.argmax()), moved.shape[1])
+        best = self._data.foremost(kind)
         return values | dict(
             focus="head",
             share=float(moved[layer, head]),
