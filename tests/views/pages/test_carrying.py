@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import transformer_lab as tl
-from tests.factories import small
+from tests.factories import picture, small, vision
 from transformer_lab.graphs import process
 from transformer_lab.tokenizers import CharTokenizer
 from transformer_lab.views import Explorer, HeadView
@@ -90,6 +90,13 @@ def test_what_cannot_travel_says_why(change):
     assert note.startswith("This page is a snapshot without its model, so it reads no other text: ")
     with pytest.raises(ValueError, match=why):
         view.to_html(model=True)
+
+
+def test_a_view_of_an_image_says_that_the_model_read_one():
+    pytest.importorskip("transformers")
+    view = HeadView(tl.ImageModel(vision(), name="small").trace(picture()))
+    view.to_html()
+    assert view.stays.endswith("so it reads no other text: the model was given an image.")
 
 
 def test_weights_that_have_changed_since_do_not_travel():

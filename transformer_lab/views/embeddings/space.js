@@ -94,7 +94,8 @@ function labelsOf({ data, shows, row, eye, height }) {
     13,
   );
   return {
-    text: data.tokens.map((token, i) => (placed[i] ? unmarked(token) : "")),
+    // What is drawn in space knows some tags, and no entities.
+    text: data.tokens.map((token, i) => (placed[i] ? token.replaceAll("<", "<\u200b") : "")),
     textposition: placed.map((one) => one?.side ?? "top center"),
   };
 }

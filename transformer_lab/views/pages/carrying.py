@@ -10,6 +10,7 @@ import torch
 from torch.nn.utils.parametrize import is_parametrized
 
 from ...adapters.interrupts import no_grad
+from ...adapters.model_inputs import PIXELS
 from ...files.models import model_tensors
 from ...files.waiting import note
 from ...graphs.process import ExportFailed
@@ -179,6 +180,9 @@ def _read_by_none(traces: Sequence[Trace]) -> str:
         why = "its maps were kept without the model"
     elif len(networks) > 1:
         why = "several models are on view"
+    elif traces[0].tokens is None:
+        read = "an image" if PIXELS in traces[0].given else "audio"
+        why = f"the model was given {read}"
     else:
         why = "the model was given token ids, and no tokenizer that makes them of a text"
     return f"This page is a snapshot without its model, so it reads no other text: {why}."

@@ -1,7 +1,7 @@
 // A sum as a waterfall: each part begins where the one before it ended; the last bar is the sum.
 
 import { entry } from "../shared/colours.js";
-import { niceTicks, ruledLines } from "../shared/ticks.js";
+import { niceTicks, numberText, ruledLines } from "../shared/ticks.js";
 import { hearPointer, sizedContext } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
 import { fixed } from "../shared/messages.js";
@@ -29,8 +29,6 @@ export function partColour(table, value, most) {
   const place = Math.sign(value) * (0.3 + (0.7 * Math.abs(value)) / (most || 1));
   return entry(table, linearShade(Math.max(-1, Math.min(1, place)), -1, 1));
 }
-
-const tickText = (tick) => fixed(tick, tick % 1 ? 1 : 0);
 
 export class Waterfall {
   /** @param {HTMLCanvasElement} canvas @param {(index: number | null) => void} hover place in falling order @param {AbortSignal} signal */
@@ -78,6 +76,7 @@ export class Waterfall {
     const ticks = niceTicks(low, high, Math.max(2, height / 45)).filter(
       (tick) => tick <= high && tick >= low,
     );
+    const tickText = (tick) => numberText(tick, ticks[1] - ticks[0] || 1);
     this.left = 12 + Math.max(...ticks.map((tick) => context.measureText(tickText(tick)).width));
     const sumRoom = 56;
     const bottom = height - 34;
