@@ -28,6 +28,9 @@ def test_stepped_by_keys_and_every_number_is_pythons(open_page, trace, accessibl
         shows(page, f"decoder/2/1/8/{step}")
         view.step = step
         assert page.locator(part("sentence")).inner_text() == view.sentence
+        if step == "product":
+            heads = page.locator(f"{part('keys')} thead th").all_inner_texts()
+            assert heads == ["token", "key", "q · k"]
         if step == "softmax":
             cells = page.locator(f"{part('keys')} tbody tr")
             weights = block_steps(trace, 2, 1, 8).weights

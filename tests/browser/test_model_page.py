@@ -39,6 +39,8 @@ def test_it_plays_steps_and_scrubs(open_page, trace, accessible, motion):
     says(page, view)
     last = len(view.found.steps) - 1
     at(page, last)
+    above, below = (page.locator(part(name)).bounding_box()["y"] for name in ("legend", "model"))
+    assert above < below
     press(page, "Home")
     for step in range(4):
         at(page, step)

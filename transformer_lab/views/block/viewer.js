@@ -413,14 +413,13 @@ export class BlockViewer extends BaseViewer {
     return element(
       "table.tl-blocks.tl-keys-of#keys",
       tableParts(
-        ["", sayBlock("key_word"), ...(vectors ? [vectors.name] : []), ...columns, ""],
+        ["", sayBlock("token_word"), ...(vectors ? [vectors.name] : []), ...columns, ""],
         lines,
       ),
     );
   }
 
   #answers(answers) {
-    const most = Math.max(1e-9, ...answers.map(([, p]) => p));
     const rows = answers.map(([name, p, final]) =>
       rowPart(
         tokenElement(name),
@@ -429,7 +428,7 @@ export class BlockViewer extends BaseViewer {
           { "aria-hidden": "true" },
           element("span.tl-part", {
             "data-moves": `answer ${name}`,
-            style: `left:0;width:${((100 * p) / most).toFixed(1)}%`,
+            style: `left:0;width:${(100 * p).toFixed(1)}%`,
           }),
         ),
         element("td.tl-number", percentText(p)),

@@ -133,8 +133,22 @@ export class AskPanel {
       : this.live
         ? sayExplorer("yours_empty_it_for")
         : sayExplorer("given");
-    this.unread.textContent = this.state.about.unread ?? "";
-    this.unread.hidden = !this.state.about.unread;
+    const said = [this.state.about.unread, this.#endsInSpace && sayExplorer("ends_in_space")];
+    this.unread.textContent = said.filter(Boolean).join(" ");
+    this.unread.hidden = !this.unread.textContent;
+  }
+
+  /** Whether the last token is a space alone, in a model whose words begin with theirs. */
+  get #endsInSpace() {
+    const { about, model } = this.state;
+    const [tokens, { rows = [] }] = [about.tokens ?? [], model.get("_outcome")];
+    const words = [...tokens, ...rows.map(([token]) => token)];
+    return (
+      about.kind === "decoder" &&
+      tokens.length > 1 &&
+      tokens.at(-1) === "·" &&
+      words.some((token) => /^·[\p{L}\p{N}]/u.test(token))
+    );
   }
 
   /** Whether another text can be run. @param {boolean} live */

@@ -98,7 +98,7 @@ export class Entrance {
 
 /** One hint after another, each beside what it speaks of; the reader leaves it at any moment. */
 export class Tour {
-  /** @param {HTMLElement} screen which holds all of it @param {() => HTMLElement[][]} stops what each step speaks of, its control first @param {AbortSignal} signal */
+  /** @param {HTMLElement} screen which holds all of it @param {() => [HTMLElement, HTMLElement[]][]} stops what each step outlines, and what it speaks of, first what it is placed beside @param {AbortSignal} signal */
   constructor(screen, stops, signal) {
     this.screen = screen;
     this.stops = stops;
@@ -154,9 +154,10 @@ export class Tour {
     this.next.textContent = at + 1 < stops.length ? sayExplorer("next") : sayExplorer("done");
     this.next.ariaLabel = this.next.textContent;
     this.root.hidden = false;
-    this.#mark(stops[at][0]);
-    this.spoken = stops[at];
-    stops[at][0].scrollIntoView({ block: "nearest" });
+    const [stop, spoken] = stops[at];
+    this.#mark(stop);
+    this.spoken = spoken;
+    stop.scrollIntoView({ block: "nearest" });
     this.#place();
     this.next.focus({ preventScroll: true });
     this.root.scrollIntoView({ block: "nearest" });
@@ -195,6 +196,7 @@ export class Tour {
       [start, at.bottom + GAP],
       [start, bottom + GAP],
       [left - own.width - GAP, at.top],
+      [at.right + GAP, at.top],
       [right + GAP, at.top],
       [start, at.top - own.height - GAP],
       [start, top - own.height - GAP],

@@ -1,7 +1,7 @@
 // What is known of the chosen head: what it looks for, and what happens without it; and of all heads.
 
 import { button } from "../shared/controls.js";
-import { element, hearChanges, hearOf } from "../shared/dom.js";
+import { byTouch, element, hearChanges, hearOf } from "../shared/dom.js";
 import { headOff } from "./edits.js";
 import { Task } from "../shared/task.js";
 import { sayExplorer } from "./prose.js";
@@ -97,6 +97,7 @@ export class HeadCard {
       { "aria-label": sayExplorer("the_chosen_head") },
       element("p.tl-heading", this.headTitle, does.choice),
       element("p.tl-actions", this.offButton),
+      element("p.tl-hint#few-keys", { hidden: byTouch() }, sayExplorer("few_keys")),
       this.best,
       this.effect,
       this.evidence,
@@ -254,7 +255,7 @@ export class HeadCard {
   }
 
   /** Offer the head that matters most, once all are known. @param {ReturnType<typeof effectsOf>} found */
-  #offer({ swept, changes, most }) {
+  #offer({ swept, changes, effects, most }) {
     const { kindName, layer, head } = this.state;
     const [name] =
       swept && most >= LEAST_CHANGE
@@ -264,7 +265,15 @@ export class HeadCard {
     if (this.best.hidden) return;
     const [, ...place] = name.split("/");
     this.foremost = /** @type {[number, number]} */ (place.map(Number));
-    this.best.textContent = sayExplorer("best", { tag: headTag(...this.foremost) });
+    const { token, before, after, mean, estimate } = effects[name];
+    this.best.textContent = sayExplorer("best", {
+      tag: headTag(...this.foremost),
+      token: token ?? null,
+      before: before ?? 0,
+      after: after ?? 0,
+      mean: mean ?? 0,
+      estimate: Boolean(estimate),
+    });
     this.best.ariaLabel = this.best.textContent;
   }
 

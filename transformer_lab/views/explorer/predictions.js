@@ -120,14 +120,13 @@ export class Predictions {
     this.invite.hidden = !this.invite.textContent;
   }
 
-  /** The likeliest tokens: before as a grey bar, after as a brown one below it. */
+  /** The likeliest tokens: before as a grey bar, after as a brown one below it; as long as its track is 100%. */
   #rows(outcome) {
-    const most = Math.max(...outcome.rows.flatMap(([, before, after]) => [before, after ?? 0]));
     const edited = outcome.rows[0][2] !== null;
     const bar = (token, value, side) =>
       element("i", {
         class: `tl-chance-bar tl-${side}`,
-        style: `width:${((100 * value) / most).toFixed(2)}%`,
+        style: `width:${(100 * value).toFixed(2)}%`,
         "data-moves": `${edited === (side === "after") ? "now" : "before"} ${token}`,
       });
     const number = (value, side) =>

@@ -429,16 +429,16 @@ export class ExplorerViewer {
     this.showSoon();
   }
 
-  /** What the tour speaks of, step by step. */
+  /** What the tour outlines, step by step, and what must stay in sight meanwhile. @returns {[HTMLElement, HTMLElement[]][]} */
   #stops() {
     const { ask, predictions, card, heads, entrance, answer } = this;
     const strips = Object.values(this.strips).map((strip) => strip.root);
     return [
-      [ask.root, ...strips],
-      [predictions.root, card.root],
-      [heads.mapPanel.root, answer.root, ...strips],
-      [card.offButton, predictions.root],
-      [entrance.toolsButton],
+      [ask.root, [ask.root, ...strips]],
+      [predictions.root, [predictions.root, card.root]],
+      [heads.mapPanel.root, [heads.mapPanel.canvas, answer.root, ...strips]],
+      [card.offButton, [card.offButton, predictions.root]],
+      [entrance.toolsButton, [entrance.toolsButton]],
     ];
   }
 

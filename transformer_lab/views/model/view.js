@@ -274,6 +274,7 @@ export class ModelViewer extends BaseViewer {
 
   #build() {
     const { root, signal, shell, clock } = this;
+    this.legend = element("p.tl-hint#legend");
     this.note = element("p.tl-hint#note");
     this.playButton = button("", "play", () => this.#play());
     this.playButton.classList.add("tl-play", "tl-main");
@@ -327,7 +328,7 @@ export class ModelViewer extends BaseViewer {
       ),
       element(
         "div.tl-pictured",
-        element("div", this.canvas, this.pager, this.key, this.readout, this.note),
+        element("div", this.legend, this.key, this.canvas, this.pager, this.readout, this.note),
         element(
           "div.tl-side",
           element(
@@ -601,16 +602,14 @@ export class ModelViewer extends BaseViewer {
     Object.assign(this.pager.lastElementChild, { disabled: !after });
     say(this.where, this.words("window", { from, to: to - 1, all: stacks[main].length }));
     const without = this.found.steps.filter(({ what }) => what === "none");
+    const has = (part) => this.found.steps.some(({ what }) => what === part);
+    const legend = this.words("legend", {
+      without: without.map(({ layer }) => layer).join(", ") || null,
+      part: has("MLP") ? "MLP" : has("block") ? "block" : null,
+      edited: Boolean(this.found.now),
+    });
+    say(this.legend, legend);
     const notes = [
-      this.words("legend", {
-        without: without.map(({ layer }) => layer).join(", ") || null,
-        part: this.found.steps.some(({ what }) => what === "MLP")
-          ? "MLP"
-          : this.found.steps.some(({ what }) => what === "block")
-            ? "block"
-            : null,
-        edited: Boolean(this.found.now),
-      }),
       this.model.get("_note"),
       ...(about.weighted ? [] : [this.words("unweighted")]),
       ...(about.norms ? [] : [this.words("no_norms")]),
@@ -761,10 +760,9 @@ export class ModelViewer extends BaseViewer {
         token: stacks[main][said.position],
       }),
     );
-    const most = Math.max(...said.answers.flatMap(([, before, after]) => [before, after ?? 0]));
     const bar = (p, look, name) => {
       const part = barPart(
-        p / most,
+        p, // of a track that is as long as 100%
         look,
         `var(--tl-${look === "tl-after" ? "edited" : edited ? "quiet" : "accent"})`,
       );
