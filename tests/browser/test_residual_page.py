@@ -19,6 +19,16 @@ HOSTILE = [
 ]
 
 
+WRITTEN = """() => {
+    const { fillText } = CanvasRenderingContext2D.prototype;
+    window.written = [];
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...more) {
+        window.written.push(text);
+        return fillText.call(this, text, ...more);
+    };
+}"""
+
+
 def text(page, name):
     return page.locator(part(name)).inner_text()
 
@@ -135,6 +145,11 @@ def test_long_texts_have_a_window(open_page, long_trace):
     page.locator(part("earlier")).click()
     assert text(page, "window").endswith("of 600")
     cell(page, 0, 290 - 2).wait_for()
+    page.evaluate(
+        WRITTEN
+    )  # columns have numbers now; the first row is still before the first layer
+    page.set_viewport_size({"width": 1000, "height": 900})
+    page.wait_for_function("() => window.written.includes('start')")
 
 
 def test_hostile_tokens_are_literal_and_narrow_pages_hold_everything(open_page, accessible):

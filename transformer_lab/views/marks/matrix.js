@@ -86,7 +86,7 @@ export function colourCells(canvas, { width, height }, table, place) {
  * @property {string} [rowTitle]
  * @property {string} [columnTitle]
  * @property {{from: number, to: number, colour: string}[]} [brackets] beside the rows
- * @property {number} [firstRow] the number of the first row, on a numbered axis
+ * @property {(row: number) => string} [rowNumber] what a numbered axis calls a row; its number
  * @property {boolean} [unmarked] whether `mark` is called next, and draws it
  */
 
@@ -489,7 +489,7 @@ export class MatrixMap {
 
   /** Round numbers, and that of what is in focus. */
   #axes(context, focus) {
-    const { part, colours, firstRow = 0 } = this.scene;
+    const { part, colours, rowNumber = String } = this.scene;
     const { left, top, cell, down, width, height } = this.frame;
     context.textBaseline = "middle";
     const along = (from, count, room, apart, here, draw) => {
@@ -506,11 +506,7 @@ export class MatrixMap {
     context.textAlign = "right";
     if (left >= NAMES_FROM)
       along(part.query, part.queries, height, part.queries > FEW ? 26 : 13, focus?.query, (at) =>
-        context.fillText(
-          String(firstRow + at),
-          this.#beforeRows,
-          top + (at - part.query + 0.5) * down,
-        ),
+        context.fillText(rowNumber(at), this.#beforeRows, top + (at - part.query + 0.5) * down),
       );
     context.textAlign = "center";
     if (top >= NAMES_FROM)

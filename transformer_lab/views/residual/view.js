@@ -458,6 +458,7 @@ export class ResidualViewer extends BaseViewer {
         table: this.sequential,
         colours: shell.inks,
         rowNames: this.rowNames,
+        rowNumber: (row) => this.rowNames[row],
         columnNames: stream.tokens,
         write: sizeText,
       },
