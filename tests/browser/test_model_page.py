@@ -219,6 +219,8 @@ def test_nothing_is_wider_than_the_page(open_page):
         resized(page, width, 800)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert "curves at the edge come from the others" in page.locator(part("pager")).inner_text()
+    back, on = (page.locator(part(name)).bounding_box() for name in ("earlier", "later"))
+    assert back["y"] == on["y"]
     before = page.locator(part("pager")).inner_text()
     page.locator(part("earlier")).click()
     page.wait_for_function(
@@ -227,8 +229,11 @@ def test_nothing_is_wider_than_the_page(open_page):
 
 
 def test_what_a_page_does_not_hold_is_taken_back_with_a_reason(open_page):
-    view = ModelView(tl.trace(plain(n_ctx=200), torch.arange(200) % 50))
+    n = 1001
+    view = ModelView(tl.trace(plain(n_ctx=n), torch.arange(n) % 50))
     page = open_page(view.to_html())
+    assert page.locator(part("open-map")).is_disabled()
+    assert "open a HeadView of it" in page.locator(part("note")).inner_text()
     before = page.locator(part("pager")).inner_text()
     for _ in range(3):  # beyond the 64 tokens
         page.locator(part("earlier")).click()
@@ -239,7 +244,7 @@ def test_what_a_page_does_not_hold_is_taken_back_with_a_reason(open_page):
     page.wait_for_function("() => document.querySelector('[data-part=sentence]').textContent")
     said = page.locator(part("sentence")).inner_text()
     wanted = ModelView(view.trace)
-    for token in range(136, 200):
+    for token in range(n - 64, n):
         wanted.selected = (token, None)
         if wanted.sentence == said:
             break

@@ -537,6 +537,11 @@ export class ModelViewer extends BaseViewer {
     this.#askMap();
   }
 
+  /** Whether the chosen kind's maps have too many cells to be drawn here. */
+  get #isLarge() {
+    return this.kind.queries * this.kind.keys > MOST_CELLS;
+  }
+
   get #mapName() {
     return `map/${this.model.get("kind")}/${this.layer}/${this.head}/${JSON.stringify(this.model.get("_edits"))}`;
   }
@@ -617,6 +622,7 @@ export class ModelViewer extends BaseViewer {
         ? [this.words("no_lens", { why: this.guessed.why })]
         : []),
     ];
+    if (this.#isLarge) notes.push(this.words("large"));
     const share = this.#listedShare();
     if (share !== null) notes.push(this.words("listed", { layer: this.focus.layer, share }));
     say(this.note, notes.filter(Boolean).join(" "));
@@ -811,7 +817,6 @@ export class ModelViewer extends BaseViewer {
     const { shell, layer, head, mayEdit, edge, stacks, stack, model } = this;
     const { off, cut } = this.#edits;
     const able = (made, on = true) => Object.assign(made, { disabled: !on });
-    const large = this.kind.queries * this.kind.keys > MOST_CELLS;
     const isOpen = (what) => ({ open: this.unfolded?.what === what, layer });
     const dot = element("span.tl-dot", { style: `background:${headColour(head)}` });
     this.choice.show();
@@ -827,7 +832,7 @@ export class ModelViewer extends BaseViewer {
       ),
       able(
         button(this.words("map", isOpen("map")), "open-map", () => this.#unfold("map")),
-        !large,
+        !this.#isLarge,
       ),
       button(this.words("steps", isOpen("steps")), "open-steps", () => this.#unfold("steps")),
     ]);
