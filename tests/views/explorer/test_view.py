@@ -8,8 +8,11 @@ import time
 import matplotlib.image
 import pytest
 import torch
+from matplotlib.text import Text
 
 import transformer_lab as tl
+from tests.factories import small, talking
+from tests.missing import package
 from transformer_lab.edits.kinds import EditError
 from transformer_lab.tokenizers import WordTokenizer
 from transformer_lab.views import Explorer
@@ -408,6 +411,31 @@ def test_pictures_and_the_bundle(decoder):
         assert metadata["image/png"]["alt"] == view.sentence
     view = Explorer(text_model("encoder", head=False), TEXT, edits=[tl.ablate(0, 0)])
     assert view.png()[:4] == b"\x89PNG"
+
+
+def test_a_picture_has_the_turns_of_a_conversation():
+    package("transformers")
+    model = small(vocab_size=260, n_ctx=400, n_heads=2, d_model=16)
+    said = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Name a colour. " * 9},
+    ]
+    view = tl.explore(tl.TextModel(model, talking(), "bytes"), said)
+
+    def words():
+        return [text.get_text() for text in view.figure().findobj(Text) if text.get_visible()]
+
+    turns = ["system", "user", "assistant"]
+    assert [words().count(name) for name in turns] == [2, 2, 2]  # at both sides of the map
+    (listed,) = (text for text in words() if text.startswith("system: "))
+    first, second, third = listed.splitlines()
+    assert first == "system: “system↵Be brief.”" and third == "assistant: “assistant”"
+    assert second.startswith("user: “user↵Name a colour.") and second.endswith("…")
+    # A part of the map has the turns that are in it.
+    view.mark(view.segments["user"], view.segments["system"])
+    assert [words().count(name) for name in turns] == [1, 1, 0]
+    view.text = "No conversation."
+    assert [words().count(name) for name in turns] == [0, 0, 0]
 
 
 def test_a_page_says_what_it_leaves_out(decoder, tmp_path):

@@ -16,7 +16,7 @@ from ..heads.scene import (
     left_out,
     map_panels,
 )
-from ..marks.scene import Axis, Bars, Panel, Scene
+from ..marks.scene import Axis, Bars, Note, Panel, Scene
 from ..shared.exports import Array, Numbers
 from ..shared.map_sentences import say as say_of_map
 from ..shared.messages import percent
@@ -27,10 +27,16 @@ MAP_TITLES = {
     "after": "attention weight, edited",
     "difference": "change of the attention weight",
 }
+PARTS, LINE = 12, 118  # parts that are listed, and characters of each
 
 
 def explorer_scene(
-    shown: ShownHead, mode: str, off: Sequence[tuple[int, int]], effect: Outcome, where: str
+    shown: ShownHead,
+    mode: str,
+    off: Sequence[tuple[int, int]],
+    effect: Outcome,
+    where: str,
+    parts: Sequence[tuple[str, str]] = (),
 ) -> Scene:
     """Every head small, the chosen one before or after the edits or their difference, and what is
     predicted.
@@ -39,6 +45,7 @@ def explorer_scene(
         shown: its weights are signed where the mode is "difference".
         off: (layer, head) of the heads that are switched off.
         where: the place of the prediction, in words.
+        parts: (name, text) of the named parts of the text, such as the turns of a conversation.
     """
     signed = mode == "difference"
     means = MAP_TITLES[mode] if signed or not shown.value_weighted else shown.means
@@ -49,10 +56,22 @@ def explorer_scene(
         rows = [[*first, *maps], [predicted]] if predicted else [[*first, *maps]]
     else:
         rows = [[*first, predicted] if predicted else first, *in_rows(maps, 2)]
+    if parts:
+        rows = [[_texts(parts)], *rows]
     title = f"{shown.title} · layer {shown.layer}, head {shown.head}"
     return Scene(
         title, shown.sentence + left_out(shown), rows, _numbers(shown, signed, effect, where)
     )
+
+
+def _texts(parts: Sequence[tuple[str, str]]) -> Panel:
+    """The text by its named parts, each on a line of its own."""
+    lines = []
+    for name, text in parts[:PARTS]:
+        line = f"{name}: “{'↵'.join(text.splitlines())}"
+        lines.append(f"{line}”" if len(line) < LINE else f"{line[: LINE - 1]}…")
+    lines += [f"… and {len(parts) - PARTS} more"] if len(parts) > PARTS else []
+    return Panel("the text, by its parts", Note("\n".join(lines), wide=True))
 
 
 def _predictions(effect: Outcome, where: str) -> Panel | None:

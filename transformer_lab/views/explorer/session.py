@@ -281,6 +281,12 @@ class Session:
         return {name: (start, end) for name, start, end in self.state.segments}
 
     @property
+    def named_texts(self) -> list[tuple[str, str]]:
+        """(name, text) of each named part, as the model reads it."""
+        ids, decode = self.reading.plain, self.text_model.decode
+        return [(name, decode(ids[start:end])) for name, start, end in self.state.segments]
+
+    @property
     def target_text(self) -> str | None:
         """What an encoder-decoder writes, in words."""
         ids, target = self.reading.target_ids, self.reading.target

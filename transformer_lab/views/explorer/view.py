@@ -348,7 +348,10 @@ class Explorer(SelectionView):
     def _scene(self) -> Scene:
         off = self.session.heads_off(self.kind)
         where = self._where()
-        return explorer_scene(self._shown_head(), self.map_mode, off, self.session.outcome, where)
+        session = self.session
+        return explorer_scene(
+            self._shown_head(), self.map_mode, off, session.outcome, where, session.named_texts
+        )
 
     def _shown_head(self) -> ShownHead:
         """The chosen head and pinned ones, before or after the edits, or the difference."""

@@ -22,7 +22,7 @@ from ..shared.map_sentences import (
 )
 from ..shared.selection import check_traced
 from .data import HeadBytes, HeadData
-from .scene import PinnedMap, ShownHead
+from .scene import Part, PinnedMap, ShownHead
 
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
@@ -265,7 +265,15 @@ class Heads:
             self.kinds[kind]["causal"], shows.hidden, selected, shows.value_weighted,
             self.nothing(place, shows) if weights is None else nothing,
             measure=self.kinds[kind].get("measure", "attention weight"), known=known, pins=pins,
+            parts=self.parts(kind),
         )  # fmt: skip
+
+    def parts(self, kind: str, size: int = 1) -> tuple[list[Part], list[Part]]:
+        """(name, start, end) of the named parts of queries and of keys, in cells of so many tokens."""
+        facts = self.kinds[kind]
+        spans = zip(facts.get("segment_names", ()), facts.get("segments", ()), strict=True)
+        named = [(name, start // size, -(-end // size)) for name, (start, end) in spans]
+        return named, named
 
     def pinned(self, place: Place, shows: Shows) -> PinnedMap:
         """A head that stands beside the chosen one."""

@@ -302,7 +302,7 @@ class LongHeads(Heads):
             title, sentence, self.data.thumbnail(kind), cells, queries, keys, layer, head,
             self.kinds[kind]["causal"], (), cell, shows.value_weighted,
             measure=f"largest weight of {size} × {size}", size=size,
-            known=known, pins=pins, tokens=self.data.shown(kind),
+            known=known, pins=pins, tokens=self.data.shown(kind), parts=self.parts(kind, size),
         )  # fmt: skip
 
     def pinned(self, place: Place, shows: Shows) -> PinnedMap:

@@ -17,6 +17,7 @@ NUMBERED = 12  # tokens up to which every weight is written
 COLUMNS = 4  # maps of a layer in a row
 LONGEST = 1024  # tokens of a map that are drawn
 MAP = ("query", "key")
+Part = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class ShownHead:
     tokens: tuple[int, int] | None = (
         None  # queries and keys of the text, where a number stands for several
     )
+    # (name, start, end) of named parts of the queries and of the keys
+    parts: tuple[Sequence[Part], Sequence[Part]] = ((), ())
 
     @property
     def whole(self) -> tuple[int, int]:
@@ -89,6 +92,7 @@ class ShownHead:
             block=(a, b), ahead=n_key - n_query + a[0] - b[0],
             pins=[replace(pin, weights=pin.weights[slice(*a), slice(*b)], nothing=None)
                   for pin in self.pins],
+            parts=(parts_within(self.parts[0], *a), parts_within(self.parts[1], *b)),
         )  # fmt: skip
 
     def side_by_side(self) -> Sequence[ShownHead]:
@@ -126,6 +130,12 @@ class ShownHead:
         return f"layer {self.layer}, head {self.head}{known}"
 
 
+def parts_within(parts: Sequence[Part], start: int, end: int) -> list[Part]:
+    """What of named parts lies within a part of an axis, counted from there."""
+    inside = [(name, max(a, start), min(b, end)) for name, a, b in parts]
+    return [(name, a - start, b - start) for name, a, b in inside if a < b]
+
+
 def shown_map(shown: ShownHead, weights: Tensor | None = None) -> np.ndarray:
     """Weights [query, key] (those on view, by default), with NaN where the head cannot look and where
     the reader hides a key."""
@@ -144,8 +154,9 @@ def map_of(
     cells = shown_map(shown)
     n_query, n_key = cells.shape
     tokens = shown.size == 1
-    rows = Axis("query" if tokens else "queries", shown.queries[:n_query], tokens=tokens)
-    columns = Axis("key" if tokens else "keys", shown.keys[:n_key], tokens=tokens)
+    of_rows, of_columns = shown.parts
+    rows = Axis("query" if tokens else "queries", shown.queries[:n_query], tokens, of_rows)
+    columns = Axis("key" if tokens else "keys", shown.keys[:n_key], tokens, of_columns)
     largest = shown.largest
     text = None
     if max(n_query, n_key) <= NUMBERED and shown.end is None and not signed:

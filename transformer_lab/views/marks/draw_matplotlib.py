@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import warnings
 from dataclasses import replace
 from itertools import groupby
@@ -118,7 +117,7 @@ def _height(mark: Any, width: float) -> float:
         return 4.4
     if isinstance(mark, Strips):
         return 0.6 + 0.3 * len(mark.vectors)
-    return 1.2 if isinstance(mark, Note) else 3.2
+    return max(1.2, 0.2 + 0.16 * len(mark.lines)) if isinstance(mark, Note) else 3.2
 
 
 def _bare(axes: Axes) -> None:
@@ -143,6 +142,27 @@ def _name(axes: Axes, which: str, axis: Axis, n: int, room: float) -> None:
             label.set(rotation=60, ha="left", rotation_mode="anchor")
     if axis.title:
         side.set_label_text(axis.title, color=QUIET, fontsize=9)
+
+
+def _name_parts(axes: Axes, which: str, axis: Axis, n: int) -> None:
+    """Lines between the named parts of n places, and the names of all that have room."""
+    if not axis.parts:
+        return
+    line, where = (axes.axvline, "bottom") if which == "x" else (axes.axhline, "right")
+    for edge in {edge for _, start, end in axis.parts for edge in (start, end)} - {0, n}:
+        line(edge - 0.5, color=QUIET, linewidth=0.6)
+    room, named = 0.035 * n, dict[float, str]()
+    for name, start, end in axis.parts:
+        middle = (start + end - 1) / 2
+        if middle - max(named, default=-n) >= room:
+            named[middle] = name
+    other = getattr(axes, f"secondary_{which}axis")(where)
+    side = getattr(other, f"{which}axis")
+    side.set_ticks([*named], [*named.values()], fontsize=7, color=QUIET, parse_math=False)
+    other.tick_params(length=0, pad=3)
+    other.spines[:].set_visible(False)
+    for label in other.get_xticklabels() if which == "x" else ():
+        label.set(rotation=-60, ha="left", rotation_mode="anchor")
 
 
 def _matrix(axes: Axes, mark: Matrix) -> None:
@@ -171,6 +191,8 @@ def _matrix(axes: Axes, mark: Matrix) -> None:
     else:
         _name(axes, "x", mark.columns, columns, 4.0)
         _name(axes, "y", mark.rows, rows, 4.0)
+        _name_parts(axes, "x", mark.columns, columns)
+        _name_parts(axes, "y", mark.rows, rows)
     _bare(axes)
     if mark.text is not None:
         for (row, column), text in np.ndenumerate(np.asarray(mark.text, dtype=object)):
@@ -456,8 +478,7 @@ def _space(axes: Axes, mark: Space) -> None:
 
 def _note(axes: Axes, mark: Note) -> None:
     axes.set_axis_off()
-    text = "\n".join(textwrap.wrap(mark.text, 60))
-    write(axes, 0.02, 0.9, text, size=9, color=QUIET, transform=axes.transAxes)
+    write(axes, 0.02, 0.9, "\n".join(mark.lines), size=9, color=QUIET, transform=axes.transAxes)
 
 
 MARKS = {

@@ -91,7 +91,7 @@ def _height(mark: Any) -> int:
         return 560
     if isinstance(mark, Bars):
         return 120 + 24 * min(40, max(8, mark.numbers.size))
-    return 80 if isinstance(mark, Note) else 340
+    return max(80, 20 * len(mark.lines)) if isinstance(mark, Note) else 340
 
 
 def _side(axis: Axis, n: int, which: str) -> tuple[list[Any], dict[str, Any]]:
@@ -394,7 +394,8 @@ def _space(figure: Any, mark: Space, theme: str, where: dict[str, int]) -> None:
 
 
 def _note(figure: Any, mark: Note, theme: str, where: dict[str, int]) -> None:
-    style: dict[str, Any] = dict(x=[0], y=[0], mode="text", text=[plots.said(mark.text)])
+    text = "<br>".join(plots.said(line) for line in mark.lines)
+    style: dict[str, Any] = dict(x=[0], y=[0], mode="text", text=[text])
     style |= dict(textposition="middle center", hoverinfo="skip", showlegend=False)
     figure.add_scatter(**style, **where)
     for update in (figure.update_xaxes, figure.update_yaxes):

@@ -3,6 +3,7 @@ one place each, and files hold the scene's numbers."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -22,11 +23,14 @@ class Axis:
         title: its name; "" where the labels say it.
         labels: one for each place; None counts from 0.
         tokens: whether they are tokens (in a font of fixed width).
+        parts: (name, start, end) of named parts of it, as in slices, such as the turns of a conversation;
+            they are named at the opposite side of a still picture.
     """
 
     title: str = ""
     labels: Sequence[Any] | None = None
     tokens: bool = False
+    parts: Sequence[tuple[str, int, int]] = ()
 
     def names(self, n: int, cut: int = 0) -> list[str]:
         """The labels of n places as text, shortened to `cut` characters where it is given."""
@@ -342,10 +346,17 @@ class Routes:
 
 @dataclass(frozen=True)
 class Note:
-    """Words in the place of what is not known."""
+    """Words in the place of what is not known; or paragraphs, `wide` over a whole row."""
 
     text: str
+    wide: bool = False
     kind: ClassVar[str] = "note"
+
+    @property
+    def lines(self) -> list[str]:
+        """Those of the text, none of them longer than there is room for."""
+        width = 120 if self.wide else 60
+        return [line for part in self.text.split("\n") for line in textwrap.wrap(part, width)]
 
 
 Mark = (
