@@ -65,6 +65,7 @@ def _box():
 
 # Apart from the other packages: see the Makefile.
 TORCHAO = Path(sys.prefix) / "quantization" / "torchao"
+COLAB = Path(sys.prefix) / "lib/node_modules/@jupyter-widgets/html-manager/dist/embed-amd.js"
 THINGS = {
     "browser": Thing(
         "Chromium", "apt install chromium", lambda: chromium() is not None, "TL_REQUIRE_BROWSER"
@@ -81,6 +82,11 @@ THINGS = {
         "Notebook 7 and marimo",
         "pip install -e '.[where]'",
         lambda: all(find_spec(name) is not None for name in ("notebook", "marimo")),
+    ),
+    "colab": Thing(
+        "ipywidgets' manager for pages",
+        "npm install --global --prefix .venv @jupyter-widgets/html-manager@1",
+        COLAB.is_file,
     ),
     "peft": Thing("PEFT", "pip install peft", lambda: find_spec("peft") is not None),
     "torchao": Thing(

@@ -3,12 +3,17 @@ platform's frame."""
 
 import html
 import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
 from textwrap import indent
 
 import nbformat
 import pytest
 
 import transformer_lab as tl
+from tests.browser import colab
 from tests.browser.fixtures import Notebook, choose_head, jupyter, server, watched
 from tests.browser.test_alive_page import OTHER, WORDS, small
 from transformer_lab.views.shared.messages import quoted
@@ -128,6 +133,75 @@ def test_marimo(cut_off, tmp_path, screenshot):
         page.get_by_text("chosen: 1.0, edits: 1").wait_for()
         screenshot(page, "marimo")
         assert page.errors == []
+
+
+@pytest.mark.needs("where")
+@pytest.mark.timeout(600)
+def test_a_page_that_marimo_exports(cut_off, tmp_path, screenshot):
+    """Its scripts come from marimo's own package, in the place of the CDN that they name."""
+    import marimo
+
+    page_of_ours = "mo.iframe(view.to_html(), height='900px')"
+    text = MARIMO.replace("    shown\n", f"    mo.vstack([shown, {page_of_ours}])\n")
+    (tmp_path / "app.py").write_text(text)
+    command = ["marimo", "export", "html", "app.py", "-o", "book.html"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CONFIG_HOME": str(tmp_path)}
+    subprocess.run(
+        [sys.executable, "-m", *command], check=True, cwd=tmp_path, env=environment, timeout=200
+    )
+    page = cut_off("about:blank", seconds=60)
+    scripts = Path(marimo.__file__).parent / "_static"
+    allowed = {"access-control-allow-origin": "*"}
+    page.route(
+        "https://cdn.jsdelivr.net/npm/@marimo-team/frontend@*/dist/**",
+        lambda route: route.fulfill(
+            path=scripts / route.request.url.split("/dist/")[1], headers=allowed
+        ),
+    )
+    page.goto((tmp_path / "book.html").as_uri())
+    # Our page in a frame has its model: it is alive.
+    ours = page.frame_locator("iframe")
+    ours.locator("[data-ready]").wait_for()
+    ours.locator(HEAD_OFF).click()
+    ours.locator("[data-edits='1'][data-settled=true]").wait_for()
+    # A view that marimo shows has no kernel: what is on the page works, and it says why the rest does not.
+    page.locator("[data-ready]").wait_for()
+    choose_head(page, 2, 0)
+    page.locator("[data-shown='decoder/2/0']").wait_for()
+    page.locator(HEAD_OFF).click()
+    page.locator("[data-part=standby]", has_text="The kernel is busy or gone").wait_for()
+    screenshot(page, "marimo-exported", full_page=True)
+    assert page.errors == page.refused == []
+
+
+@pytest.mark.needs("colab")
+@pytest.mark.timeout(600)
+def test_colab(cut_off, lab, screenshot):
+    page = cut_off("about:blank", seconds=40)
+    with colab.kernel(lab) as address:
+        colab.frame(page, lab)
+        page.evaluate("address => { globalThis.colab = new Colab(address) }", address)
+        run = partial(page.evaluate, "code => colab.run(code)")
+        run(f"{colab.RUNTIME}{EXPLORE}view")
+        # Colab shows a widget of somebody else's by the manager that an output names.
+        shown = page.evaluate("colab.views.at(-1)")
+        manager = shown["metadata"]["application/vnd.jupyter.widget-view+json"]["colab"]
+        assert manager == {"custom_widget_manager": {"url": colab.THEIRS}}
+        page.evaluate(
+            "id => render(colab, id, document.querySelector('#output'))", shown["model_id"]
+        )
+        page.locator("[data-ready]").wait_for()
+        choose_head(page, 2, 0)
+        page.locator("[data-shown='decoder/2/0']").wait_for()
+        page.locator(HEAD_OFF).click()
+        page.locator("[data-edits='1'][data-settled=true]").wait_for()
+        run("assert str(view.edits) == '[tl.ablate(layer=2, head=0)]', view.edits")
+        page.locator("[data-part=text]").fill("import os")
+        page.locator("[data-part=text]").press("Enter")
+        page.locator("[data-part=strip-text]", has_text="import").wait_for()
+        run("assert view.text == 'import os', view.text")
+        screenshot(page, "colab")
+        assert page.errors == page.refused == []
 
 
 def test_a_page_in_the_frame_of_a_learning_platform(open_page):

@@ -203,7 +203,7 @@ export class HeadCard {
     stopped.addEventListener("abort", () => {
       this.stopped = true;
       this.does.show();
-      requests.ask({ type: "labels", stop: true }, false).catch(() => {});
+      requests.tell({ type: "labels", stop: true });
     });
     goes(words(0, 0));
     try {
@@ -218,10 +218,7 @@ export class HeadCard {
         hearChanges(model, ["_labels"], ended.signal, () => resolve(undefined));
         this.signal.addEventListener("abort", () => resolve(undefined));
       });
-      await requests.ask({ type: "labels" }, false);
-      if (!this.state.named) await named;
-    } catch (error) {
-      this.does.report(error.message, "error");
+      if (requests.tell({ type: "labels" }) && !this.state.named) await named;
     } finally {
       ended.abort();
     }

@@ -261,7 +261,7 @@ export class ExplorerViewer {
 
   /** After the first paint: what takes time. */
   later() {
-    if (this.runner.live) this.runner.requests.ask({ type: "facts" }, false).catch(() => {}); // a busy kernel hears it later
+    if (this.runner.live) this.runner.requests.tell({ type: "facts" }); // a busy kernel hears it later
     if (this.state.about.names && this.card.unnamed) this.card.naming.start();
   }
 

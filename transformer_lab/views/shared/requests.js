@@ -44,6 +44,16 @@ export class Requests {
     });
   }
 
+  /** Say what needs no answer, so that nothing waits for one. @param {object} statement @returns {boolean} whether anybody is there to hear it */
+  tell(statement) {
+    try {
+      this.model.send({ ...statement, request: ++this.number });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   async #next() {
     if (this.busy) return;
     const waiting = this.urgent ?? this.later.shift();
