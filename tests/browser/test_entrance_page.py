@@ -62,6 +62,9 @@ def test_the_first_screen(entered, shipped_page, screenshot, accessible):
         "With layer 2, head 2 switched off, “format” becomes less"
     )
     assert [page.locator(first.format(s)).evaluate(length) for s in ("before", "after")] == [81, 15]
+    risen = page.locator("[data-part=predictions] tr.tl-new th")
+    arrow = "of => of.map(token => getComputedStyle(token, '::after').content)"
+    assert set(risen.evaluate_all(arrow)) == {'" ↑"'}
     # It adds nothing now, and the words say so.
     assert page.locator("[data-part=strip-text] .tl-tinted").count() == 0
     page.locator(part("undo")).click()

@@ -74,7 +74,14 @@ async function modelBlock(ask, [reading], name, page) {
 }
 
 async function lensOf(ask, { of }, position, named) {
-  const info = { name: `lens/${position}/${named}`, position, why: "", rows: [], answers: [] };
+  const info = {
+    name: `lens/${position}/${named}`,
+    position,
+    why: "",
+    rows: [],
+    answers: [],
+    risen: 0,
+  };
   const edits = JSON.parse(named);
   try {
     const found = [await ask({ ask: "lens", of, positions: [position], k: LENS })];
@@ -93,6 +100,7 @@ async function lensOf(ask, { of }, position, named) {
     info.why = error.message; // a model that makes its logits of more than the stream
   }
   const { rows } = await ask({ ask: "predict", of, edits, position });
+  info.risen = rows.filter(({ risen }) => risen).length;
   info.answers = rows.map(({ token, before, after }) => [token, before, after ?? before]);
   return info;
 }

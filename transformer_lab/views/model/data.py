@@ -207,14 +207,15 @@ class ModelData:
             rows = _of_each([(one, self._batch(one)) for one in (self.trace, after)], read)
         except TraceError as error:
             why = shown_text(str(error))
-        found = []
+        found, risen = [], 0
         given = [self._answers(trace, position) for trace in (self.trace, after)]
         if given[0] is not None and given[1] is not None:
             outcome = analyses.outcome(given[0], given[1])
             parts = (outcome[n].tolist() for n in ("tokens", "before", "after"))
             found = [[names(i), p, q] for i, p, q in zip(*parts, strict=True)]
+            risen = int(outcome["risen"].sum())
         info: Plain = {"name": f"lens/{position}/{edits}", "position": position, "why": why}
-        return info | {"rows": rows, "answers": found}
+        return info | {"rows": rows, "answers": found, "risen": risen}
 
     def _batch(self, trace: Trace) -> int:
         return self.batch if trace is self.trace else 0

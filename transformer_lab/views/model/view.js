@@ -775,9 +775,12 @@ export class ModelViewer extends BaseViewer {
       part.firstElementChild?.setAttribute("data-moves", name);
       return part;
     };
-    const rows = said.answers.map(([name, before, after]) =>
+    const rows = said.answers.map(([name, before, after], i) =>
       rowPart(
-        { "data-moves": `row ${name}` },
+        {
+          "data-moves": `row ${name}`,
+          class: edited && i >= said.answers.length - said.risen ? "tl-new" : "",
+        },
         tokenElement(name),
         [
           bar(before, "tl-before", `before ${name}`),
