@@ -49,6 +49,7 @@ PARTS: dict[str, tuple[str, str | None]] = {
     "25": ("decoder", "heads"),
     "26": ("decoder", "scores"),
     "27": ("decoder", "block"),
+    "28": ("encoder", "embeddings"),
 }
 
 
