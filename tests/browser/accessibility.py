@@ -36,7 +36,11 @@ def violations(page, within="#tl-root", impacts=SERIOUS):
     if not page.evaluate("Boolean(window.axe)"):
         page.evaluate(source)  # not as a script of the page, whose policy would refuse it
     found = page.evaluate(
-        "within => axe.run(within, {resultTypes: ['violations']}).then(r => r.violations)", within
+        """within => axe.run(within, {
+            resultTypes: ["violations"],
+            rules: {"label-content-name-mismatch": {enabled: true}},
+        }).then(r => r.violations)""",
+        within,
     )
     return [
         [v["id"], " ".join(map(str, node["target"])), node["failureSummary"]]

@@ -200,7 +200,7 @@ def test_undo_says_when_it_brings_a_text_back_and_a_freed_token_has_a_way_back(
     assert text(page, "unrun").startswith("Not run yet: press Enter.")
     page.locator(part("run")).click()
     page.wait_for_function("() => document.querySelector('[data-part=undo]').innerText !== '↶'")
-    assert undo.get_attribute("aria-label") == "Undo: the text before (Z)"
+    assert undo.get_attribute("title") == "Undo: the text before (Z)"
     undo.click()
     page.wait_for_function("w => document.querySelector('[data-part=text]').value === w", arg=was)
     page.locator(part("head-off")).click()

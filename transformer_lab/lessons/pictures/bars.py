@@ -50,10 +50,7 @@ def predictions(
         values = [p for _, p in rows]
         ends[unit] = min(low, *values, 0.0), max(high, *values, 0.0)
 
-    # Each panel's names, and the numbers at the bars before them, are between it and the one before.
-    names = [max((len(token) for token, _ in rows), default=0) for rows in lists.values()]
-    gaps = [0.0, *(max(BETWEEN, NUMBER + LETTER * n) for n in names[1:])]
-    starts = [BARS * i + sum(gaps[: i + 1]) for i in range(len(lists))]
+    starts = _starts(lists)
     width = starts[-1] + BARS + BETWEEN
 
     def draw(theme: Theme) -> Figure:
@@ -100,6 +97,14 @@ def predictions(
         return figure
 
     return Picture(draw, alt, caption)
+
+
+def _starts(lists: dict[str, Sequence[tuple[str, float]]]) -> list[float]:
+    """Where the bars of each panel start, in inches: its names, and the numbers at the bars of the panel
+    before, are between the two."""
+    names = [max((len(token) for token, _ in rows), default=0) for rows in lists.values()]
+    gaps = [0.0, *(max(BETWEEN, NUMBER + LETTER * n) for n in names[1:])]
+    return [BARS * i + sum(gaps[: i + 1]) for i in range(len(lists))]
 
 
 def _of_a_bar(value: float) -> str:

@@ -119,7 +119,8 @@ export class EditsPanel {
     );
     this.lead.hidden = !this.lead.textContent;
     this.undo.textContent = text ? sayExplorer("undo_text") : "↶";
-    this.undo.title = this.undo.ariaLabel = sayExplorer("undo", { text });
+    this.undo.title = sayExplorer("undo", { text });
+    this.undo.ariaLabel = text ? null : this.undo.title;
     usable(this.undo, steps.past.length > 0);
     usable(this.redo, steps.future.length > 0);
     this.copyEdits.hidden = this.reset.hidden = !edits.length;

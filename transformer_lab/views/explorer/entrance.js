@@ -80,7 +80,6 @@ export class Entrance {
     const all = showsAllTools(this.state.options);
     this.toolsButton.textContent = sayExplorer(all ? "fewer_tools" : "more_tools");
     this.toolsButton.title = sayExplorer(all ? "fewer_tools_title" : "more_tools_title");
-    this.toolsButton.ariaLabel = this.toolsButton.textContent;
   }
 
   /** @param {Tour} tour */
@@ -152,7 +151,6 @@ export class Tour {
     this.text.textContent = sayExplorer("tour", { step: at + 1, touch: byTouch() });
     this.count.textContent = `${at + 1} / ${stops.length}`;
     this.next.textContent = at + 1 < stops.length ? sayExplorer("next") : sayExplorer("done");
-    this.next.ariaLabel = this.next.textContent;
     this.root.hidden = false;
     const [stop, spoken] = stops[at];
     this.#mark(stop);

@@ -271,7 +271,6 @@ export class HeadCard {
       mean: mean ?? 0,
       estimate: Boolean(estimate),
     });
-    this.best.ariaLabel = this.best.textContent;
   }
 
   /** @param {ReturnType<typeof effectsOf>} found */

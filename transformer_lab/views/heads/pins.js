@@ -190,7 +190,6 @@ export class Pins {
       : pinned
         ? sayHeads("unpin_this_head_p")
         : sayHeads("pin_this_head_its");
-    this.button.ariaLabel = this.button.title;
     this.button.setAttribute("aria-disabled", String(full));
     this.caption.hidden = !scenes.length;
     this.caption.firstChild.textContent = headTag(layer, head);

@@ -303,6 +303,7 @@ export class PatchViewer extends OverlayViewer {
       },
       swatch,
       this.grid.labels[position],
+      " ",
       weight,
     );
     return { root, swatch, weight, position };
@@ -433,7 +434,7 @@ export class PatchViewer extends OverlayViewer {
       const written = short(weightOf(codes[position]));
       weight.textContent = written;
       root.setAttribute("aria-pressed", String(position === this.shown));
-      root.ariaLabel = sayPatch("weight", { label: this.grid.labels[position], written });
+      root.title = sayPatch("weight", { label: this.grid.labels[position], written });
       root.classList.toggle("tl-cut", cut.has(position));
     }
   }

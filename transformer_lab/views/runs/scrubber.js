@@ -542,8 +542,7 @@ export class Scrubber {
         ? sayRun("choose_layer_head_and", { layer, head, name })
         : sayRun("draw", { name });
       cell.textContent = sayRun("amount", { value, unit: units[name] });
-      chip.ariaLabel = several ? said : sayRun("now", { said, cell: cell.textContent });
-      chip.title = said;
+      chip.title = several ? said : sayRun("now", { said, cell: cell.textContent });
     });
   }
 }

@@ -24,8 +24,7 @@ export function radioGroup({ label, choices, chosen, choose, part, quiet }) {
       {
         role: "radio",
         "aria-checked": String(on),
-        "aria-label": name,
-        title: name,
+        ...named(text, name),
         tabindex: on ? 0 : -1,
         "data-value": String(value),
         click: () => choose(value),
@@ -75,13 +74,12 @@ export function checkbox(text, part, ...more) {
 export function button(text, part, ...more) {
   const press = more.pop();
   const [title] = more;
-  const made = element(
-    `button.tl-button#${part}`,
-    { title, "aria-label": title, click: press },
-    text,
-  );
-  return made;
+  return element(`button.tl-button#${part}`, { ...named(text, title), click: press }, text);
 }
+
+/** What is read aloud of a button: its text, and its title where that is a sign. @param {string} text @param {string | undefined} title */
+const named = (text, title) =>
+  !text || /\p{L}/u.test(text) ? { title } : { title, "aria-label": title };
 
 /** What removes every edit. @param {() => void} remove @param {string} [text] @param {string} [title] */
 export function removeAll(
@@ -112,7 +110,7 @@ export function menu(label, part, choices, change) {
  * @param {...Node} children
  */
 export function popover(text, part, title, ...children) {
-  const summary = element(`summary.tl-button#${part}`, { title, "aria-label": title }, text);
+  const summary = element(`summary.tl-button#${part}`, named(text, title), text);
   const popped = element("div.tl-popped", children);
   const root = element(
     "details.tl-popover",

@@ -88,7 +88,6 @@ export class Header {
     this.presentation.toggle();
     made.setAttribute("aria-pressed", String(this.presentation.on));
     made.textContent = this.presentation.on ? sayShared("stop_presenting") : sayShared("present");
-    made.ariaLabel = made.textContent;
     for (const open of this.root.querySelectorAll("details[open]"))
       /** @type {HTMLDetailsElement} */ (open).open = false;
   }

@@ -62,6 +62,6 @@ export class Task {
   /** What the button says. @param {string} text while nothing runs */
   label(text) {
     this.button.textContent = this.runs ? sayShared("stop") : text;
-    this.button.ariaLabel = this.runs ? sayShared("stop_of", { title: this.button.title }) : text;
+    this.button.ariaLabel = this.runs ? sayShared("stop_of", { title: this.button.title }) : null;
   }
 }
