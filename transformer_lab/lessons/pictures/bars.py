@@ -44,12 +44,9 @@ def predictions(
         )
     longest = max(len(rows) for rows in lists.values())
     of = units or ("",) * len(lists)
-    ends: dict[str, tuple[float, float]] = {}
+    values = {u: [0.0] for u in of}
     for unit, rows in zip(of, lists.values(), strict=True):
-        low, high = ends.get(unit, (0.0, 0.0))
-        values = [p for _, p in rows]
-        ends[unit] = min(low, *values, 0.0), max(high, *values, 0.0)
-
+        values[unit] += [p for _, p in rows]
     starts = _starts(lists)
     width = starts[-1] + BARS + BETWEEN
 
@@ -79,7 +76,7 @@ def predictions(
                 fontsize=10,
                 color=theme.text,
             )
-            low, high = ends[unit]
+            low, high = min(values[unit]), max(values[unit])
             wide = high - low or 1.0
             axes.set_xlim(low, low + wide * 1.02)
             axes.set_ylim(longest - 0.5, -0.6)
