@@ -250,6 +250,17 @@ HEADS = """const heads = (layer, head) => {
 };"""
 
 
+# From now on window.written has what canvases write.
+WRITTEN = """() => {
+    const { fillText } = CanvasRenderingContext2D.prototype;
+    window.written = [];
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...more) {
+        window.written.push(text);
+        return fillText.call(this, text, ...more);
+    };
+}"""
+
+
 @pytest.fixture
 def map_of():
     return Map

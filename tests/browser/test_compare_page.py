@@ -7,7 +7,9 @@ import torch
 
 import transformer_lab as tl
 from tests.adapters.families import ours, text, tiny
+from tests.browser.fixtures import WRITTEN
 from tests.browser.fixtures import part_says as says
+from tests.browser.rest import resized
 from tests.browser.test_save_page import same_numbers
 from tests.factories import small
 from transformer_lab.views import CompareView, HeadView
@@ -58,6 +60,11 @@ def test_numbers_gaps_and_one_selection(open_page, screenshot):
     view.selected = (3, 2)
     says(page, "sentence", view.sentence)
     assert page.locator(part("lock")).is_visible()
+    page.evaluate(WRITTEN)
+    for width in range(900, 1300, 50):
+        resized(page, width, 900)
+    numbers = [text for text in page.evaluate("window.written") if text.startswith("−0.")]
+    assert numbers and {len(text) for text in numbers} == {5}  # whole, or not there
     page.locator(part("difference")).focus()
     page.keyboard.press("ArrowDown")
     view.selected = (4, 2)

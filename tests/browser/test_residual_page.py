@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from tests.browser.fixtures import WRITTEN
 from tests.factories import small
 from tests.missing import package
 from transformer_lab.analysis.circuits import block_share, logit_lens, stream_norms
@@ -17,16 +18,6 @@ HOSTILE = [
     "\u202eabc",
     "&lt;",
 ]
-
-
-WRITTEN = """() => {
-    const { fillText } = CanvasRenderingContext2D.prototype;
-    window.written = [];
-    CanvasRenderingContext2D.prototype.fillText = function (text, ...more) {
-        window.written.push(text);
-        return fillText.call(this, text, ...more);
-    };
-}"""
 
 
 def text(page, name):

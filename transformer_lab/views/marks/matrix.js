@@ -75,6 +75,7 @@ export function colourCells(canvas, { width, height }, table, place) {
  * @property {boolean} [signed] whether values are changes, on a diverging table
  * @property {(value: number) => number} [place] of a value on the table, 0 … 255, instead of these two
  * @property {(value: number, row: number, column: number) => string} [write] what is written into large cells
+ * @property {boolean} [cut] whether that may be cut short, as names may
  * @property {(row: number, column: number) => boolean} [bold] whose text is set in bold
  * @property {(row: number, column: number) => boolean} [hatched] of cells whose number is less sure
  * @property {{query: number | null, key: number | null}[]} [cuts] edges that were cut
@@ -394,6 +395,7 @@ export class MatrixMap {
       signed,
       bold,
       hatched,
+      cut,
       write = (x) => (Math.abs(x) < 0.005 ? "" : signed ? changeText(x) : short(x)),
     } = this.scene;
     const { top, cell, down } = this.frame;
@@ -404,9 +406,13 @@ export class MatrixMap {
         const value = valueAt(row, column);
         const text = Number.isNaN(value) ? "" : write(value, row, column);
         if (!text) continue;
-        context.font = `${bold?.(row, column) ? "bold " : ""}11px ${MONO}`;
-        const shown = fitText(context, text, Math.max(cell - 2, 27));
-        if (shown !== text && !this.scene.write) continue; // a number is whole or not there
+        const room = Math.max(cell - 2, 27);
+        const fits = (size) => {
+          context.font = `${bold?.(row, column) ? "bold " : ""}${size}px ${MONO}`;
+          return context.measureText(text).width <= room;
+        };
+        if (!fits(11) && !cut && !fits(9)) continue; // a number is whole or not there
+        const shown = fitText(context, text, room);
         const [x, y] = [
           left + (column - from + 0.5) * cell,
           top + (row - part.query + 0.5) * down + 0.5,

@@ -167,6 +167,7 @@ export class ResidualViewer extends BaseViewer {
       rowNames,
       columnNames: stream.tokens.slice(from, from + count),
       write: (_, row, i) => store.top(row, from + i)?.[0].name ?? "",
+      cut: true,
       bold: (row, i) => store.agrees(row, from + i),
     });
     return [sizes, { canvas, title: say("lens_picture") }];
