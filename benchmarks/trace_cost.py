@@ -10,6 +10,7 @@ the median ratio of the turns. The bar applies to CPU time. Wall time is reporte
 same only on an idle machine.
 """
 
+import copy
 import multiprocessing
 import statistics
 from collections.abc import Callable
@@ -102,13 +103,13 @@ def a_tiny_model(which: str, way: str, seed: int) -> dict[str, float]:
             hook.remove()
 
     def nnsight():
-        with wrapped.trace(ids):
+        with wrapped.trace(ids, use_cache=False):
             pass
 
     if way == "nnsight":
         from nnsight import NNsight  # pyright: ignore[reportMissingImports]
 
-        wrapped = NNsight(model)
+        wrapped = NNsight(copy.deepcopy(model))  # its hooks stay on, and a plain pass has none
     work = {"hooks": hooks, "trace": partial(tl.trace, model, ids), "nnsight": nnsight}[way]
     return compare(partial(many, work), partial(many, plain))
 
