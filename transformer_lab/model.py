@@ -287,7 +287,7 @@ class Transformer(TokenModel):
             for block in () if stack is None else stack:
                 yield block
                 # `modules()` of the whole would walk every linear layer, for each edit of a sweep.
-                yield from (part for part in block.children() if isinstance(part, Attention))
+                yield from (part for part in block._modules.values() if isinstance(part, Attention))
 
 
 def check_ids(name: str, ids: Tensor, mask: Tensor | None) -> None:

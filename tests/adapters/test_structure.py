@@ -12,6 +12,7 @@ import transformer_lab as tl
 from benchmarks.zoo.building import build, registered
 from tests.missing import package
 from transformer_lab.adapters import causality
+from transformer_lab.adapters.attention_function import NAME
 from transformer_lab.adapters.causality import structure_of
 from transformer_lab.adapters.lookup import network_of
 from transformer_lab.edits.kinds import EditError
@@ -322,6 +323,26 @@ def test_a_structure_is_read_off_again_once_the_model_has_changed(change, monkey
     again = structure_of(made)
     assert len(read) == 2 and [*again.names.items()] == [*fresh.names.items()]
     assert again.stack_of.keys() == fresh.stack_of.keys() and again.apart == fresh.apart
+
+
+def test_transformers_is_asked_once_for_the_attention_interface(monkeypatch):
+    made, asked = llama(), []
+    plain = T.PreTrainedModel.set_attn_implementation
+
+    def set_attention(model, to):
+        asked.append(to)
+        plain(model, to)
+
+    monkeypatch.setattr(T.PreTrainedModel, "set_attn_implementation", set_attention)
+    logits, *again = [tl.trace(made, TEXT).logits for _ in range(3)]
+    assert asked == [NAME] and made.config._attn_implementation == "sdpa"
+    assert all(torch.equal(logits, other) for other in again)
+    with tl.edit(made, tl.ablate(0, 0)):
+        assert not torch.equal(made(TEXT).logits, logits)
+    assert asked == [NAME]
+    made.set_attn_implementation("eager")  # another setting is asked for anew, and comes back
+    tl.trace(made, TEXT)
+    assert asked == [NAME, "eager", NAME] and made.config._attn_implementation == "eager"
 
 
 def test_what_is_kept_of_a_structure_keeps_no_model_and_nothing_of_a_pass():

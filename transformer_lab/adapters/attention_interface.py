@@ -313,12 +313,6 @@ def tapping(model: Any, tap: Tap, structure: Structure | None = None) -> Iterato
 
 
 def _open(model: Any, structure: Structure | None) -> Session:
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import eager_mask, sdpa_mask
-
-    for name, mask in ((NAME, sdpa_mask), (ADDITIVE, eager_mask)):
-        AttentionInterface.register(name, attention_function.attention)
-        AttentionMaskInterface.register(name, mask)
     session = Session(model, structure)
     try:
         session.open()
@@ -335,6 +329,16 @@ def _send(model: Any, session: Session) -> None:
     Raises:
         AdapterError: when the model cannot be told to.
     """
+    settings, sent = session.settings, session.structure.sent
+    before = settings.before
+    if before in sent:  # transformers accepted it, and walks through every module to do so
+        return settings.set_to(sent[before])
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import eager_mask, sdpa_mask
+
+    for name, mask in ((NAME, sdpa_mask), (ADDITIVE, eager_mask)):
+        AttentionInterface.register(name, attention_function.attention)
+        AttentionMaskInterface.register(name, mask)
     # A model that promises no SDPA, or attends by itself, may do arithmetic on its mask, or leave
     # causality to it.
     promised = all(m._supports_sdpa for m in session.structure.names if is_hugging_face(m))
@@ -351,7 +355,8 @@ def _send(model: Any, session: Session) -> None:
             if names
             else f"no attention was found in {type(model).__name__}"
         )
-    session.settings.extend((NAME, ADDITIVE))
+    settings.extend((NAME, ADDITIVE))
+    sent[before] = settings.now
 
 
 @sheltered

@@ -90,8 +90,8 @@ def claim(module: nn.Module) -> None:
 def release(module: nn.Module) -> None:
     """Undo `claim`, if nothing of ours is left on the module."""
     own = module.__dict__
-    if not {SESSION, NAMED} & own.keys() and not any(
-        isinstance(call, _Ours) for name in _HOOKS for call in own[name].values()
+    if not (SESSION in own or NAMED in own) and not any(
+        isinstance(call, _Ours) for name in _HOOKS if own[name] for call in own[name].values()
     ):
         own.pop(_REDUCE, None)
 

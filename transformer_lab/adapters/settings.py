@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import repeat
 from typing import Any
 
 from torch import nn
@@ -27,13 +28,23 @@ class Settings:
         self._before = [(config, getattr(config, SETTING)) for config in _configs(names)]
         self._copies: dict[int, Any] = {}
 
-    def set_all(self, setting: str) -> None:
-        for config, _ in self._before:
+    @property
+    def before(self) -> tuple[Any, ...]:
+        """The setting that each config had."""
+        return tuple(setting for _, setting in self._before)
+
+    @property
+    def now(self) -> tuple[Any, ...]:
+        """The setting that each config has."""
+        return tuple(getattr(config, SETTING) for config, _ in self._before)
+
+    def set_to(self, settings: Iterable[Any]) -> None:
+        """Give each config its setting."""
+        for (config, _), setting in zip(self._before, settings, strict=False):
             setattr(config, SETTING, setting)
 
     def restore(self) -> None:
-        for config, setting in self._before:
-            setattr(config, SETTING, setting)
+        self.set_to(self.before)
 
     def extend(self, ours: Collection[str]) -> None:
         """Set every config that transformers does not reach, where it was told one of our settings: a
@@ -99,7 +110,7 @@ def eager(model: Any) -> Iterator[None]:
     try:
         with suppress(ValueError, ImportError):  # it may have but one, which gives maps
             model.set_attn_implementation("eager")
-        settings.set_all("eager")  # some read it though they refuse to be told
+        settings.set_to(repeat("eager"))  # some read it though they refuse to be told
         yield
     finally:
         settings.restore()

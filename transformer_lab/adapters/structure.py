@@ -165,6 +165,8 @@ class Structure:
         self.unseen: dict[Site, str] = {}
         self._sites: dict[nn.Module, Site] = {}
         self._layers: dict[str, tuple[Layer, ...]] = {}
+        # Attention settings of its configs, and those with which it calls the attention interface.
+        self.sent: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 
     def kept(self) -> Structure:
         """Return what of it can be kept beside a weak reference to the model: it holds every module but the
@@ -182,8 +184,7 @@ class Structure:
         twin = copy.copy(self)
         twin.model, twin.names = model, names
         twin.met, twin.unseen = set(self.met), dict(self.unseen)  # by a pass that reading it took
-        twin._sites, twin._layers = {}, {}
-        return twin
+        return twin  # what else is read off the modules and the config, it has with this one
 
     def is_outdated(self) -> bool:
         """Whether the model has put other modules in the place of some of these (BigBird does)."""
