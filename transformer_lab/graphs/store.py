@@ -279,6 +279,11 @@ def _bound(folder: Path, kept: Path) -> None:
             total -= size
 
 
+def is_shipped(structure: Mapping[str, Any]) -> bool:
+    """Whether the entry of a model of this structure came with the package, complete."""
+    return _shipped(structure) is not None
+
+
 def _shipped(structure: Mapping[str, Any]) -> Entry | None:
     """The entry in the package, which any version of torch runs, where it is of this structure."""
     kept = _read_shipped()

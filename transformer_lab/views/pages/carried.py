@@ -19,6 +19,7 @@ from ...graphs.block_walks import NAME
 from ...graphs.export import Graph, Written, calls_of
 from ...graphs.obtaining import at_hand, graph_of_model
 from ...graphs.rows import apart
+from ...graphs.store import is_shipped, structure_of
 from ...model import Transformer
 from ...readers import PictureClassifier
 from ..shared.modules import VIEWS, join_modules
@@ -223,6 +224,11 @@ def graph_at_hand(model: TextModel, then: Callable[[], Any], written: bool = Fal
     """
     network, example = _to_export(model)
     return at_hand(network, example, then, written)
+
+
+def has_every_graph(model: TextModel) -> bool:
+    """Whether which part wrote what comes with the model, so that each page has it."""
+    return is_shipped(structure_of(*_to_export(model)))
 
 
 def _to_export(model: Travelling) -> tuple[Network, Inputs]:

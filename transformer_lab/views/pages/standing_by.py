@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ..shared.weights import weights_mark
-from .carried import carried, engine_script, graph_at_hand
+from .carried import carried, engine_script, graph_at_hand, has_every_graph
 from .carrying import precision_unasked
 from .commons import ENGINE
 from .tokenizers import packed_tokenizer
@@ -32,6 +32,7 @@ def mark_of(model: TextModel, version: bytes, written: bool = False) -> tuple[st
     if not precision:
         return "", why
     sides = [packed_tokenizer(x) for x in (model.tokenizer, model.target_tokenizer)]
+    written = written or has_every_graph(model)  # then the views of a page need it once
     identity = json.dumps([model.name, repr(model.model.config), sides, written]).encode()
     return hashlib.sha256(version + identity).hexdigest()[:24], ""
 
