@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 
 import pytest
@@ -254,6 +255,8 @@ def test_which_part_wrote_what_is_exported_for_those_who_ask():
     assert obtaining.known_graph(one, TEXT, written=True) is None
     graph = obtaining.graph_of_model(one, TEXT, lambda: ABOUT, written=True)
     assert {*graph.written.graphs} == {"flow", "sources"} and not graph.written.refused
+    while obtaining._running:  # who waited has the graph before the store does
+        time.sleep(0.01)
     assert vars(graph_of(one).written) == vars(graph.written)  # which has all that the other had
 
 
