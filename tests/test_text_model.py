@@ -122,6 +122,8 @@ def test_a_hugging_face_model_goes_the_same_way(tmp_path):
             "device must be one of auto, .* got 'tpu'",
         ),
         (lambda m: tl.explore(m.model), "explore takes a TextModel"),
+        (lambda m: tl.explore("gtp2"), r"by name, got 'gtp2'; .* tl.TextModel.from_pretrained"),
+        (lambda m: tl.explore("./nowhere"), "the folder ./nowhere does not exist"),
     ],
 )
 def test_bad_input_gets_one_clear_sentence(toy, call, message, monkeypatch):
@@ -170,7 +172,7 @@ def test_a_book_is_refused_before_it_is_split_into_tokens(text, monkeypatch):
 
 @pytest.mark.parametrize("text", ["a \ud800 b", "a\x00b", "\u202eabc", "\r\n\r\n", "😀" * 40])
 def test_odd_characters_are_read(text):
-    explorer = tl.explore(tl.shipped(), "def f(x):")
+    explorer = tl.explore("shipped", "def f(x):")
     explorer.text = text
     assert explorer.text == text
     assert explorer.predictions

@@ -65,7 +65,20 @@ def is_at_hand(model: str) -> bool:
     from .adapters.loading import is_a_path
     from .pretrained.wheels import PICTURES, WHEELS
 
-    return model in ("shipped", *WHEELS, *PICTURES) or Path(model).is_dir() or is_a_path(model)
+    return model in (SHIPPED, *WHEELS, *PICTURES) or Path(model).is_dir() or is_a_path(model)
+
+
+def _by_name(name: str) -> TextModel | ImageModel:
+    """A model that costs no download."""
+    from .pretrained.wheels import PICTURES
+
+    kind = ImageModel if name in PICTURES else TextModel
+    if not is_at_hand(name):
+        raise ValueError(
+            f"explore opens 'shipped', an installed model or a folder by name, got {name!r}; for one of "
+            f"the Hugging Face hub give tl.TextModel.from_pretrained({name!r})"
+        )
+    return kind.from_pretrained(name)
 
 
 def explore(
@@ -87,7 +100,8 @@ def explore(
 
     Args:
         model: a `TextModel`, such as `tl.shipped()` or `tl.TextModel.from_pretrained("gpt2")`; or
-            an `ImageModel`. Of a `Chat`, which knows its model, nothing else is needed.
+            an `ImageModel`; or the name of one that needs no download, such as "shipped" or a folder.
+            Of a `Chat`, which knows its model, nothing else is needed.
         text: what it reads; an example that fits the model, if left out. Messages, as `TextModel.chat`
             takes them, or a `Chat` are read as the model's chat template writes them, and the view names
             their turns. For an ImageModel a picture: a path, a PIL image, an array or a tensor.
@@ -99,11 +113,15 @@ def explore(
         a `tl.views.Explorer`; of a picture a `tl.views.PatchView`.
 
     Raises:
-        ValueError: for what the view does not show: a place that is not there, a text that is empty
-            or too long, and of a picture a target, a kind, a position, spans or pins.
+        FileNotFoundError: for a folder that holds no model, or a model that is not installed.
+        ValueError: for a name that is none of these, and for what the view does not show: a place that
+            is not there, a text that is empty or too long, and of a picture a target, a kind, a
+            position, spans or pins.
     """
     options: dict[str, Any] = dict(layer=layer, head=head, edits=edits, title=title)
     of_texts: dict[str, Any] = dict(kind=kind, position=position, a=a, b=b, pins=pins)
+    if isinstance(model, str | Path):
+        model = _by_name(str(model))
     if isinstance(model, ImageModel):
         return _explore_image(model, text, target, of_texts, options)
     if isinstance(model, Chat):
@@ -111,7 +129,7 @@ def explore(
     if not isinstance(model, TextModel):
         raise ValueError(
             f"explore takes a TextModel or an ImageModel, got a {type(model).__name__}; write "
-            "tl.TextModel(model, tokenizer) or tl.TextModel.from_pretrained(name)"
+            "tl.TextModel(model, tokenizer), or give a name, such as 'shipped'"
         )
     from .views import Explorer
 
