@@ -153,7 +153,12 @@ export class Tools {
       quiet: true,
       choices: [
         { value: "look", text: sayExplorer("look"), name: sayExplorer("a_click_looks_it") },
-        { value: "off", text: sayExplorer("switch_off"), name: sayExplorer("a_click_switches_a") },
+        {
+          value: "off",
+          text: sayExplorer("switch_off"),
+          short: sayExplorer("switch_off_short"),
+          name: sayExplorer("a_click_switches_a"),
+        },
         {
           value: "cut",
           text: sayExplorer("cut"),
@@ -173,7 +178,11 @@ export class Tools {
       choices: [
         { value: "before", text: sayExplorer("before") },
         { value: "after", text: sayExplorer("after") },
-        { value: "difference", text: sayExplorer("difference_word") },
+        {
+          value: "difference",
+          text: sayExplorer("difference_word"),
+          short: sayExplorer("difference_short"),
+        },
       ],
       chosen: "after",
       choose: (value) => state.option({ map: value }),

@@ -196,6 +196,7 @@ export class Tour {
       [left - own.width - GAP, at.top],
       [at.right + GAP, at.top],
       [right + GAP, at.top],
+      ...clear.slice(1).map((box) => [at.right + GAP, box.bottom + GAP]),
       [start, at.top - own.height - GAP],
       [start, top - own.height - GAP],
     ]

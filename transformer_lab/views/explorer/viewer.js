@@ -436,7 +436,7 @@ export class ExplorerViewer {
     return [
       [ask.root, [ask.root, ...strips]],
       [predictions.root, [predictions.root, card.root]],
-      [heads.mapPanel.root, [heads.mapPanel.canvas, answer.root, ...strips]],
+      [heads.mapPanel.root, [heads.mapPanel.canvas, predictions.root, answer.root, ...strips]],
       [card.offButton, [card.offButton, predictions.root]],
       [entrance.toolsButton, [entrance.toolsButton]],
     ];

@@ -1,7 +1,7 @@
 // Where a reader marks span A (from, queries) and span B (to, keys): on the text as its tokens, by dragging
 // or with Shift and the arrows, or as whole segments.
 
-import { button, menu, radioGroup } from "../shared/controls.js";
+import { button, menu, radioGroup, orShort } from "../shared/controls.js";
 import { element, hearChanges, tokenElement, taken, listen } from "../shared/dom.js";
 import { whyNotBetween } from "./between.js";
 import { sayHeads } from "./scale.js";
@@ -143,6 +143,7 @@ export class Spans {
     this.opener = button(sayHeads("from_a_to_b"), "spans", sayHeads("show_only_what_goes"), () =>
       this.#toggle(),
     );
+    this.opener.replaceChildren(...orShort(sayHeads("from_a_to_b"), sayHeads("from_a_to_b_short")));
     this.which = radioGroup({
       label: sayHeads("mark"),
       part: "span-which",

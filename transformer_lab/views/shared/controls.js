@@ -8,7 +8,7 @@ import { headTag, sayShared } from "./messages.js";
  * @template T
  * @param {object} options
  * @param {string} options.label
- * @param {{value: T, text: string, name?: string, colour?: string}[]} options.choices
+ * @param {{value: T, text: string, short?: string, name?: string, colour?: string}[]} options.choices
  * @param {T} options.chosen
  * @param {(value: T) => void} options.choose
  * @param {string} options.part names the group in the page
@@ -17,7 +17,7 @@ import { headTag, sayShared } from "./messages.js";
 export function radioGroup({ label, choices, chosen, choose, part, quiet }) {
   const group = element(`div.tl-group#${part}`, { role: "radiogroup", "aria-label": label });
   if (!quiet) group.append(element("span.tl-label", { "aria-hidden": "true" }, label));
-  const chips = choices.map(({ value, text, name, colour }) => {
+  const chips = choices.map(({ value, text, short, name, colour }) => {
     const on = value === chosen;
     const chip = element(
       "button.tl-chip",
@@ -30,7 +30,7 @@ export function radioGroup({ label, choices, chosen, choose, part, quiet }) {
         click: () => choose(value),
       },
       colour && element("span.tl-dot", { style: `background:${colour}` }),
-      text,
+      orShort(text, short),
     );
     return chip;
   });
@@ -76,6 +76,10 @@ export function button(text, part, ...more) {
   const [title] = more;
   return element(`button.tl-button#${part}`, { ...named(text, title), click: press }, text);
 }
+
+/** A text, and a shorter one for where a view is as narrow as a phone. @param {string} text @param {string} [short] */
+export const orShort = (text, short) =>
+  short ? [element("span.tl-long", text), element("span.tl-short", short)] : [text];
 
 /** What is read aloud of a button: its text, and its title where that is a sign. @param {string} text @param {string | undefined} title */
 const named = (text, title) =>
