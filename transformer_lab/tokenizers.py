@@ -37,6 +37,10 @@ _LARGEST_FILE = 64 * 2**20
 _LARGEST_SIZE = 2**24
 
 
+class PositionName(str):
+    """The name of a position that is not a token, such as "patch 1,2": its spaces are spaces."""
+
+
 def display(text: str) -> str:
     """Text with everything invisible made visible: ``·`` space, ``↵`` newline, ``⇥`` tab.
 

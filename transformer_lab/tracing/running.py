@@ -18,6 +18,7 @@ from ..adapters.wrappers import ModelWithProcessor
 from ..arguments import shown
 from ..attention import Site
 from ..files.waiting import waiting
+from ..tokenizers import PositionName
 from .gradients import as_logit, recorded_with_gradients
 from .maps import GivenMaps
 from .recording import PartsTap, Recorder, watching_parts, what_to_keep
@@ -188,12 +189,15 @@ def _places(
     side = "encoder" if "encoder" in recorder.calls else "decoder"
     if patches is not None and len(patches.labels) != longest[side]:
         patches = None
-    names = {side: [f"position {i}" for i in range(n)] for side, n in longest.items()}
+    names: dict[str, list[str]] = {
+        side: [f"position {i}" for i in range(n)] for side, n in longest.items()
+    }
     if patches is not None:
         names[side] = list(patches.labels)
     heard = network.heard(inputs)
     if heard is not None and len(heard) == longest["encoder"]:
         names["encoder"] = heard
+    names = {side: [*map(PositionName, own)] for side, own in names.items()}
     seen, written = ([names[s]] * batch for s in ("encoder", "decoder"))
     if labels is not None:
         found = _labels("labels", labels, torch.empty(batch, longest[side]))
@@ -211,12 +215,15 @@ def _pictured(
         return patches, seen
     counts = held.cumsum(-1).tolist()
     named = [
-        [f"image part {n}" if here else label for label, here, n in zip(*row, strict=True)]
+        [
+            PositionName(f"image part {n}") if here else label
+            for label, here, n in zip(*row, strict=True)
+        ]
         for row in zip(seen, held.tolist(), counts, strict=True)
     ]
     if patches is not None:
         first, end = patches.start, patches.start + patches.n
-        cells = patches.labels[first:end]
+        cells = [*map(PositionName, patches.labels[first:end])]
         named = [[*row[:first], *cells, *row[end:]] for row in named]
         if len(named) == 1:
             before, after = tuple(named[0][:first]), tuple(named[0][end:])

@@ -16,7 +16,7 @@ from tests.factories import picture, vision
 from tests.missing import package
 from transformer_lab.edits.kinds import EditError
 from transformer_lab.tracing.packing import unpack_weights
-from transformer_lab.views import HeadView, PatchView
+from transformer_lab.views import HeadView, ModelView, PatchView
 from transformer_lab.views.patches import data
 from transformer_lab.views.patches.look import look_values, others_name, say
 from transformer_lab.views.shared.messages import percent
@@ -234,3 +234,11 @@ def test_what_is_not_a_patch_has_a_name():
     assert others_name(labels, 3, 1) == "[CLS], registers and pad"
     assert others_name(labels[:4], 3, 1) == "[CLS] and registers"
     assert others_name(labels[3:4], 0, 1) is None
+
+
+def test_a_patch_has_the_same_name_in_every_view(model):
+    trace = model.trace(picture())
+    names = trace.key_tokens()
+    assert names[2] == "patch 1,2"
+    for view in (HeadView(trace), ModelView(trace)):
+        assert names[2] in view.to_html() and "patch·" not in view.to_html()

@@ -74,19 +74,13 @@ class ModelData:
         self.trace, self.batch = trace, trace.text(batch) % trace.batch_size
         self.stacks = tuple(kind for kind in trace.kinds if kind != "cross")
         self.main = "decoder" if "decoder" in self.stacks else self.stacks[0]
-        self.tokens = {kind: self._names(kind) for kind in self.stacks}
+        self.tokens = {
+            kind: [shown_token(x) for x in trace.query_tokens(kind, batch)] for kind in self.stacks
+        }
         # On each view, not on the class: it must not keep traces alive.
         self.under = lru_cache(2)(self._under)
         self.found = lru_cache(8)(self._found)
         self.lens = lru_cache(64)(self._lens)
-
-    def _names(self, stack: str) -> list[str]:
-        """Names of the tokens of a stack; patches and times of a sound have words for theirs."""
-        is_text = self.trace.tokens is not None or (
-            stack == "decoder" and self.trace.target is not None
-        )
-        show = shown_token if is_text else shown_text
-        return [show(x) for x in self.trace.query_tokens(stack, self.batch)]
 
     @property
     def last(self) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...graphs import analyses
-from ...tokenizers import display
+from ...tokenizers import PositionName, display
 from ...tracing.packing import pack_weights as codes_of
 
 
@@ -42,7 +42,7 @@ def png_of_bytes(picture: Any) -> bytes:
 def shown_token(token: object) -> str:
     """A token as every view shows it: invisible characters visible, nothing that JSON or a
     browser would trip over."""
-    return display(str(token))
+    return shown_text(token) if isinstance(token, PositionName) else display(str(token))
 
 
 def shown_text(text: str) -> str:
