@@ -79,9 +79,9 @@ THINGS = {
     "device": Thing("to make a device", "root on Linux"),
     "trackio": Thing("trackio", "pip install trackio", lambda: find_spec("trackio") is not None),
     "where": Thing(
-        "Notebook 7 and marimo",
+        "Notebook 7, marimo and JupyterLite",
         "pip install -e '.[where]'",
-        lambda: all(find_spec(name) is not None for name in ("notebook", "marimo")),
+        lambda: all(find_spec(x) is not None for x in ("notebook", "marimo", "jupyterlite_core")),
     ),
     "colab": Thing(
         "ipywidgets' manager for pages",

@@ -1,10 +1,11 @@
-"""Where else than in JupyterLab views are shown, with no network: Notebook 7, marimo and a learning
-platform's frame."""
+"""Where else than in JupyterLab views are shown, with no network: Notebook 7, marimo, Colab,
+JupyterLite and a learning platform's frame."""
 
 import html
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from functools import partial
 from pathlib import Path
 from textwrap import indent
@@ -43,6 +44,7 @@ def _(mo, shown, view):
 app.run() if __name__ == "__main__" else None
 """
 HEAD_OFF = "[data-part=head-off]"
+SAVED = ("book.ipynb", "page.html")
 LMS = (  # as Canvas shows a page; and as one is shown that must not reach the platform: with no origin
     "allow-scripts allow-same-origin allow-forms allow-popups allow-downloads",
     "allow-scripts",
@@ -172,6 +174,38 @@ def test_a_page_that_marimo_exports(cut_off, tmp_path, screenshot):
     page.locator("[data-part=standby]", has_text="The kernel is busy or gone").wait_for()
     screenshot(page, "marimo-exported", full_page=True)
     assert page.errors == page.refused == []
+
+
+@pytest.mark.needs("where")
+@pytest.mark.timeout(600)
+def test_jupyterlite(cut_off, tmp_path, screenshot):
+    """Torch does not run in a browser, so no kernel is here: a notebook shows its saved pictures, and
+    our page brings its model."""
+    files = tmp_path / "files"
+    files.mkdir()
+    view = tl.explore(small("decoder"), WORDS, layer=1, head=1)
+    view.save_html(files / SAVED[1], model=True)
+    data, metadata = view._repr_mimebundle_()
+    view.close()
+    data["image/png"] = b64encode(data["image/png"]).decode()
+    output = nbformat.v4.new_output("display_data", data=data, metadata=metadata)
+    cell = nbformat.v4.new_code_cell("view", outputs=[output])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), files / SAVED[0])
+    build = ["jupyterlite_core", "build", f"--contents={files}", "--output-dir=site"]
+    command = [sys.executable, "-m", *build]
+    subprocess.run(command, check=True, cwd=tmp_path, timeout=200, stdout=subprocess.DEVNULL)
+    address = ["http.server", "{port}", "--bind=127.0.0.1", "-d", str(tmp_path / "site")]
+    with server(address, "/lab/index.html", tmp_path, {**os.environ}) as url:
+        book, page = (cut_off(f"{url}/lab/index.html?path={x}", seconds=60) for x in SAVED)
+        book.locator(".jp-Dialog-button.jp-mod-reject", has_text="No Kernel").click()
+        book.get_by_text("To get the interactive view back").wait_for()
+        assert "layer 1, head 1" in book.locator(".jp-OutputArea img").get_attribute("alt").lower()
+        page.get_by_text("Trust HTML", exact=True).click()
+        ours = page.frame_locator("iframe")
+        ours.locator(HEAD_OFF).click()
+        ours.locator("[data-edits='1'][data-settled=true]").wait_for()
+        screenshot(page, "jupyterlite")
+        assert book.errors == page.errors == book.refused == page.refused == []
 
 
 @pytest.mark.needs("colab")

@@ -32,6 +32,7 @@ FRAME_HEIGHT = 820
 COMPRESS_FROM = 4096
 
 # No host is named anywhere: the page cannot load, send or open anything.
+NO_SCRIPT = "The picture needs JavaScript. In JupyterLab, press “Trust HTML” above it."
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:; style-src 'unsafe-inline'; "
     "img-src data: blob:; base-uri 'none'; form-action 'none'"
@@ -118,7 +119,7 @@ def page(
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{named}</title>\n<style>{_page_style()}</style>\n</head>\n<body>\n"
         '<main id="tl-root"></main>\n'
-        f"<noscript>{shown}: {html.escape(sentence)} The picture needs JavaScript.</noscript>\n"
+        f"<noscript>{shown}: {html.escape(sentence)} {NO_SCRIPT}</noscript>\n"
         f'<script type="application/json" data-sum="{zlib.crc32(payload.encode("ascii"))}" '
         f'id="tl-state">{payload}</script>\n'
         f"<script>{_script('page.js')}</script>\n"

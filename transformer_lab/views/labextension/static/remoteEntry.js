@@ -49,6 +49,8 @@
   // In a notebook that is not trusted JupyterLab shows the picture by itself.
   async function withHint(renderer, render, model) {
     await render(model);
+    const image = renderer.node.querySelector("img");
+    if (image) image.alt = model.metadata["image/png"]?.alt ?? ""; // which JupyterLab leaves out
     renderer.node.append(hint());
   }
 
