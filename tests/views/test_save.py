@@ -66,6 +66,11 @@ def model(view):
             "probability": both[0], "probability_edited": both[1]}  # fmt: skip
 
 
+def cloud(received):
+    """Of the points of queries nothing; of those of keys what they receive."""
+    return torch.cat([torch.full_like(received, torch.nan), received])
+
+
 def embedding(view):
     at = view.coordinates()
     return {f"component_{i + 1}": at[:, i] for i in range(3)}
@@ -89,7 +94,7 @@ WANTED = {
     },
     "ResidualView": residual,
     "FlowView": flow,
-    "CloudView": lambda view: {"weight": view.trace.pattern(1, 2)},
+    "CloudView": lambda view: {"received": cloud(view.trace.pattern(1, 2).mean(0))},
     "WhyView": lambda view: {"weight": view.trace.pattern(1, 2)[8]},
     "BlockView": lambda view: {"x: x": view.trace.residual()["resid_pre"][1, 8]},
     "ModelView": model,
@@ -118,7 +123,7 @@ TABLES = {
     "Explorer": "query,query_token,key,key_token,weight,about",
     "ResidualView": "after,after_token,position,position_token,length,about",
     "FlowView": "edge,layer,head,query,key,carried,about",
-    "CloudView": "point,point_token,side,x,y,about",
+    "CloudView": "point,point_token,side,x,y,received,about",
     "WhyView": "dimension,q,k,product,product_above_mean,about",
     "BlockView": "step,vector,number,value,about",
     "ModelView": "edge,kind,layer,head,query,key,carried,carried_edited,about",

@@ -86,7 +86,8 @@ def test_what_is_chosen_is_told_and_checked():
     view.shows, view.colour = "values", "attention"
     assert "of the variance of its values (random directions: " in view.sentence
     found = view.to_dict()["arrays"]
-    assert np.allclose(found["weight"]["values"], trace.pattern(1, 2))
+    assert np.allclose(found["weight"]["values"][6:], trace.pattern(1, 2)[4])
+    assert found["weight"]["means"] == "attention of “e” (4) to a key"
     assert np.allclose(found["x"]["values"][6:], view.plane.values[:, 0])
     with pytest.raises(traitlets.TraitError):
         view.shows = "keys"

@@ -34,9 +34,10 @@ def cloud_scene(
     names = [tokens["query_tokens"], tokens["key_tokens"]]
     places = [getattr(plane, side).numpy() for side in sides]
     numbers = [np.arange(len(x), dtype=float) for x in names]
-    received = plane.pattern.mean(0) if query is None else plane.pattern[query]
+    weights = plane.pattern.mean(0) if query is None else plane.pattern[query]
+    on_keys = [np.full(len(names[0]), np.nan), weights.numpy()]
     if colour == "attention":
-        numbers = [np.full(len(names[0]), np.nan), received.numpy()]
+        numbers = on_keys
     elif colour == "token":
         known = {token: i for i, token in enumerate(dict.fromkeys([*names[1], *names[0]]))}
         numbers = [np.array([known[x] for x in side], dtype=float) for side in names]
@@ -55,7 +56,12 @@ def cloud_scene(
         Array("side", np.array(mark.groups), point, say("side")),
         Array("x", mark.places[:, 0].astype("f4"), point, hint),
         Array("y", mark.places[:, 1].astype("f4"), point, hint),
-        Array("weight", plane.pattern.float(), ("query", "key"), say("attention")),
+        Array(
+            "received" if query is None else "weight",
+            np.concatenate(on_keys).astype("f4"),
+            point,
+            say("weight", query=None if query is None else names[0][query], position=query or 0),
+        ),
     ]
-    axes = {"point": mark.names, "query": names[0], "key": names[1]}
-    return Scene(title, sentence, [[Panel(say(shows), mark)]], Numbers(found, axes))
+    numbers_of_points = Numbers(found, {"point": mark.names})
+    return Scene(title, sentence, [[Panel(say(shows), mark)]], numbers_of_points)

@@ -272,21 +272,24 @@ export class CloudViewer extends BaseViewer {
 
   fileNumbers() {
     const { plane, size } = this;
-    const { places, names, diamonds } = this.mark;
+    const { places, names, diamonds, chosen } = this.mark;
     const shows = this.model.get("shows");
+    const row = this.#row(chosen);
     const [groups, hint] = [
       CLOUD_SIDES[shows].map((group) => sayCloud("group", { group })),
       sayCloud(`${shows}_hint`),
     ];
     return numbersOf(
-      { point: names, query: size.query_tokens, key: size.key_tokens },
+      { point: names },
       {
         side: [["point"], diamonds.map((is) => groups[is ? 0 : 1]), sayCloud("side")],
         x: [["point"], places.map(([x]) => x), hint],
         y: [["point"], places.map(([, y]) => y), hint],
-        ...(plane.pattern
-          ? { weight: [["query", "key"], plane.pattern, sayCloud("attention")] }
-          : { received: [["key"], plane.received, sayCloud("received")] }),
+        [row ? "weight" : "received"]: [
+          ["point"],
+          [...size.query_tokens.map(() => null), ...(row ?? plane.received)],
+          sayCloud("weight", { query: row && names[chosen], position: chosen ?? 0 }),
+        ],
       },
     );
   }
