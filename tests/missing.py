@@ -64,7 +64,7 @@ def _box():
 
 
 # Apart from the other packages: see the Makefile.
-TORCHAO = Path(sys.prefix) / "quantization" / "torchao"
+QUANTIZATION = Path(sys.prefix) / "quantization"
 COLAB = Path(sys.prefix) / "lib/node_modules/@jupyter-widgets/html-manager/dist/embed-amd.js"
 THINGS = {
     "browser": Thing(
@@ -90,7 +90,10 @@ THINGS = {
     ),
     "peft": Thing("PEFT", "pip install peft", lambda: find_spec("peft") is not None),
     "torchao": Thing(
-        "torchao", "make .venv/.quantization", lambda: TORCHAO.is_dir(), "TL_REQUIRE_MODELS"
+        "torchao and bitsandbytes",
+        "make .venv/.quantization",
+        lambda: all((QUANTIZATION / name).is_dir() for name in ("torchao", "bitsandbytes")),
+        "TL_REQUIRE_MODELS",
     ),
     "make": Thing("make", "apt install make", lambda: shutil.which("make") is not None),
 }

@@ -16,7 +16,7 @@ from torch.distributed.device_mesh import init_device_mesh
 
 import transformer_lab as tl
 from tests.hostile.hub_folders import words
-from tests.missing import TORCHAO, package
+from tests.missing import QUANTIZATION, package
 from transformer_lab.adapters.lookup import network_of
 from transformer_lab.adapters.network import Inputs
 from transformer_lab.graphs.check import check_graph
@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
     """A small Llama as Hugging Face's libraries write it."""
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
-        vocab_size=52, hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+        vocab_size=52, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2,
     )  # fmt: skip
     path = tmp_path_factory.mktemp("hub") / "llama"
@@ -93,7 +93,13 @@ WHY_NOT = {
     "FSDP2, whole": "FSDP keeps its weights in parts; give the model as it was before",
     "FSDP2, by block": "FSDP keeps its weights in parts; give the model as it was before",
 }
-if find_spec("torchao"):  # in a process of its own: see below
+BITS = {}
+if find_spec("bitsandbytes"):  # in a process of their own: see below
+    BITS[8] = transformers.BitsAndBytesConfig(load_in_8bit=True)
+    BITS[4] = transformers.BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32
+    )
+if find_spec("torchao"):
     WAYS["int8"] = lambda folder: {"quantization_config": int8()}, 1e-5
     WHY_NOT["int8"] = "its weights are quantized; a page quantizes them"
 
@@ -116,12 +122,51 @@ def without_head(model, layer, head):
 
 
 @pytest.mark.needs("torchao")
-def test_quantized_weights_in_a_process_with_torchao():
+def test_quantized_weights_in_a_process_with_their_libraries():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    command += ["-k", "int8 and (maps or travel)"]
-    env = {**os.environ, "PYTHONPATH": str(TORCHAO.parent)}
+    command += ["-k", "int8 and (maps or travel) or bits"]
+    env = {**os.environ, "PYTHONPATH": str(QUANTIZATION)}
     run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
-    assert re.search(r"^2 passed, \d+ deselected", run.stdout, re.MULTILINE), run.stdout[-3000:]
+    assert re.search(r"^4 passed, \d+ deselected", run.stdout, re.MULTILINE), run.stdout[-3000:]
+
+
+@pytest.mark.parametrize("n", BITS)
+@pytest.mark.filterwarnings("ignore")
+def test_bits_and_bytes_on_a_cpu(folder, n):
+    """Its kernel for 4 bits gives gradients on some processors only; where it does not, none is told."""
+    model = tl.TextModel.from_pretrained(folder, quantization_config=BITS[n], device_map="cpu")
+    eager = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, attn_implementation="eager", quantization_config=BITS[n], device_map="cpu"
+    ).eval()
+    ids = torch.tensor([model.tokenizer.encode(TEXT)])
+    trace, token = model.trace(TEXT, keep="all"), int(ids[0, -1])
+    with torch.no_grad():
+        plain = eager(ids, output_attentions=True)
+        with without_head(eager, 1, 2):
+            wanted = eager(ids).logits
+    assert (trace.logits - plain.logits).abs().max() <= 1e-5
+    for layer, pattern in enumerate(plain.attentions):
+        assert (trace.pattern(layer) - pattern[0]).abs().max() <= 1e-5
+    with tl.edit(model, tl.ablate(1, 2)):
+        edited = model.trace(TEXT).logits
+    assert (edited - wanted).abs().max() <= 1e-5 < (edited - trace.logits).abs().max()
+    sweep = tl.sweep_heads(model.model, ids[:, :-1], token=token)
+    change = likely(wanted, token) - likely(plain.logits, token)
+    assert abs(sweep.values[1, 2] - change) <= 9e-5
+    read = eager.model.embed_tokens(ids).detach().requires_grad_()
+    some = eager.model.layers[0].self_attn.q_proj(read).sum()
+    if torch.autograd.grad(some, read, allow_unused=True)[0] is not None:
+        slope = slope_of(eager, ids, token)
+        effects = tl.estimate_effects(model.model, ids[:, :-1], token=token)
+        assert abs(effects.values[1, 2] + slope) <= 9e-5 + 0.05 * abs(slope)
+    else:
+        with pytest.raises(ValueError, match="Linear4bit layers, whose kernel is made for infer"):
+            tl.estimate_effects(model.model, ids)
+    weight = trace.output_weight(1)  # None where a layer rounds what it reads as well
+    if weight is not None:
+        z = torch.randn(9, 64)
+        assert (z @ weight - eager.model.layers[1].self_attn.o_proj(z)).abs().max() <= 1e-3
+    assert n == 4 or weight is None
 
 
 @pytest.mark.parametrize("way", [*WAYS, *WRAPS])

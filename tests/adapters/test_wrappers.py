@@ -81,20 +81,6 @@ def test_an_adapter_on_the_output_projection_is_part_of_it(stretched, off):
         again.value_norms(1)
 
 
-def test_codes_of_a_quantized_weight_are_not_taken_for_it():
-    model = llama()
-    for layer in model.model.layers:
-        layer.self_attn.o_proj.weight = nn.Parameter(
-            layer.self_attn.o_proj.weight.mul(100).round().to(torch.int8), requires_grad=False
-        )
-        layer.self_attn.o_proj.forward = lambda x, own=layer.self_attn.o_proj: (
-            x @ own.weight.float().T / 100
-        )
-    trace = tl.trace(model, TEXT, keep="all")
-    assert trace.value_note == "‖value‖ (the output projection was not found)"
-    assert_close(trace.value_norms(1)[0], trace.call(1).value[0, 0].norm(dim=-1))
-
-
 @pytest.mark.filterwarnings("ignore:.*quanti")
 def test_dynamic_int8_is_traced_and_edited():
     model = torch.ao.quantization.quantize_dynamic(llama(), {nn.Linear}, dtype=torch.qint8)
@@ -104,6 +90,77 @@ def test_dynamic_int8_is_traced_and_edited():
     assert_close(trace.value_norms(1), near.value_norms(1), atol=0.02, rtol=0.05)
     with tl.edit(model, tl.skip(1)):
         assert not torch.equal(model(TEXT).logits, trace.logits)
+    with pytest.raises(EditError, match="Linear layers, whose kernel is made for inference"):
+        tl.estimate_effects(model, TEXT)
+
+
+class CodedLinear(nn.Module):
+    """A linear layer that keeps its weight in codes, as quantization libraries do; its kernel may be
+    made for inference, and what it reads rounded as well."""
+
+    def __init__(self, layer, kernel=False, rounds=False):
+        super().__init__()
+        self.in_features, self.kernel, self.rounds = layer.in_features, kernel, rounds
+        self.scale = float(layer.weight.detach().abs().max()) / 127
+        codes = (layer.weight.detach() / self.scale).round().to(torch.int8)
+        self.weight = nn.Parameter(codes, requires_grad=False)
+
+    def whole(self):
+        return self.weight.float() * self.scale
+
+    def forward(self, x):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.kernel):
+            return nn.functional.linear((5 * x).round() / 5 if self.rounds else x, self.whole())
+
+
+def coded(plain, **how):
+    """A model whose layers are in codes, and a plain one with the weights that these stand for."""
+    model = copy.deepcopy(plain)
+    for block, other in zip(model.model.layers, plain.model.layers, strict=True):
+        for part, names in (("self_attn", "qkvo"), ("mlp", ("gate", "up", "down"))):
+            for name in names:
+                layer = CodedLinear(getattr(getattr(block, part), f"{name}_proj"), **how)
+                setattr(getattr(block, part), f"{name}_proj", layer)
+                getattr(getattr(other, part), f"{name}_proj").weight.data = layer.whole()
+    return model, plain
+
+
+def test_weights_in_codes_are_those_that_they_stand_for():
+    model, plain = coded(llama())
+    trace, expected = (tl.trace(one, TEXT, keep="all", gradients=3) for one in (model, plain))
+    assert_close(trace.logits, expected.logits)
+    assert_close(trace.value_norms(1), expected.value_norms(1))
+    assert_close(trace.gradient("z", 0), expected.gradient("z", 0))
+    estimates = (tl.estimate_effects(one, TEXT).values for one in (model, plain))
+    assert_close(*estimates, atol=1e-5, rtol=1e-4)
+    circuits = (tl.circuits.ov_circuit(one, 1, 2).row(7) for one in (model, plain))
+    assert_close(*circuits)
+
+
+@pytest.mark.badinput
+def test_a_kernel_for_inference_gives_no_gradients():
+    """Nothing that is 0 only because the layers after it stop gradients."""
+    model, plain = coded(llama(), kernel=True)
+    assert_close(tl.trace(model, TEXT).logits, tl.trace(plain, TEXT).logits)
+    assert_close(tl.sweep_heads(model, TEXT).values, tl.sweep_heads(plain, TEXT).values)
+    for refused in (
+        lambda: tl.trace(model, TEXT, gradients=3),
+        lambda: tl.estimate_effects(model, TEXT),
+        lambda: tl.circuits.logit_attribution(tl.trace(model, TEXT, keep="all"), 3),
+        lambda: tl.edge_scores(model, TEXT, TEXT.flip(1), by="eap"),
+    ):
+        with pytest.raises(ValueError, match="because of its CodedLinear layers, whose kernel"):
+            refused()
+
+
+@pytest.mark.badinput
+def test_weights_of_a_layer_that_rounds_what_it_reads_are_not_told():
+    model, _ = coded(llama(), rounds=True)
+    trace = tl.trace(model, TEXT, keep="all")
+    assert trace.value_note == "‖value‖ (the output projection was not found)"
+    assert_close(trace.value_norms(1)[0], trace.call(1).value[0, 0].norm(dim=-1))
+    with pytest.raises(ValueError, match="W_O"):
+        tl.circuits.ov_circuit(model, 1, 2)
 
 
 def test_weights_that_are_fetched_when_they_are_used(tmp_path):

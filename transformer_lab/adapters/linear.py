@@ -73,8 +73,10 @@ def _plain(layer: Any) -> Tensor | None:
         return None
     if weight.is_meta:
         weight = _fetched(layer)
-    if weight is None or weight.dtype not in FLOATS:  # codes of a quantized weight
+    if weight is None:
         return None
+    if weight.dtype not in FLOATS:
+        return _of_codes(layer)
     parts: Any = weight
     if (
         hasattr(parts, "full_tensor") and parts.device_mesh.size() == 1
@@ -92,6 +94,24 @@ def whole(weight: Any) -> Tensor:
     """A weight in one piece. All processes that FSDP spreads it over must ask for it together, as they
     must run the model together."""
     return weight.full_tensor().detach() if hasattr(weight, "full_tensor") else weight
+
+
+def _of_codes(layer: Any) -> Tensor | None:
+    """The quantized weight of a layer, from what it makes of every unit vector; None where it is not
+    linear, because it rounds what it reads as well."""
+    read = _like(
+        layer, torch.cat((torch.zeros(1, layer.in_features), torch.eye(layer.in_features)))
+    )
+    with no_grad():
+        made = layer(read)
+        weight, bias = made[1:] - made[:1], made[0]
+        probe = torch.linspace(-1, 1, len(weight)).to(read)[None]
+        return weight if _agree(probe @ weight, layer(probe) - bias) else None
+
+
+def _agree(found: Tensor, wanted: Tensor) -> bool:
+    near = 1e-3 if wanted.dtype in (torch.float32, torch.float64) else 5e-2
+    return torch.allclose(found, wanted, atol=near * float(wanted.abs().max() + 1e-6))
 
 
 def _fetched(layer: Any) -> Tensor | None:
@@ -121,8 +141,7 @@ def _adapted(layer: Any) -> Tensor | None:
                 if name in layer.lora_A:
                     delta = layer.get_delta_weight(name).to(base)
                     made += delta if fan else delta.T
-            near = 1e-3 if base.dtype in (torch.float32, torch.float64) else 5e-2
-            if torch.allclose(probe @ made, wanted, atol=near * float(wanted.abs().max() + 1e-6)):
+            if _agree(probe @ made, wanted):
                 return made
         return (
             layer.forward(torch.eye(base.shape[0], dtype=base.dtype, device=base.device)) - nothing
@@ -143,9 +162,35 @@ def times_written(weight: Tensor) -> int:
     return 0 if weight.is_inference() else _version(weight)
 
 
-def made_in_inference_mode(model: nn.Module) -> bool:
-    """Whether some of its weights were, through which torch takes no gradients."""
-    return any(weight.is_inference() for weight in model.parameters())
+def gradient_stop(model: nn.Module) -> str:
+    """What lets no gradient through a model: inference mode, weights that were created in it, or layers
+    whose kernel is made for inference, as that of some quantized weights is; "" where nothing does."""
+    if torch.is_inference_mode_enabled():
+        return "torch.inference_mode(), which is on here"
+    if any(weight.is_inference() for weight in model.parameters()):
+        return "its weights, which were created in torch.inference_mode()"
+    for layer in model.modules():
+        if is_linear(layer) and _in_codes(layer) and hasattr(layer, "in_features"):
+            x = _like(layer, torch.ones(1, layer.in_features)).requires_grad_()
+            with torch.enable_grad():
+                y = layer(x).sum()
+                if not y.requires_grad or torch.autograd.grad(y, x, allow_unused=True)[0] is None:
+                    return f"its {type(layer).__name__} layers, whose kernel is made for inference"
+    return ""
+
+
+def _in_codes(layer: Any) -> bool:
+    """Whether the weight of a layer is quantized, in a form of the layer's own."""
+    weight = getattr(layer, "weight", None)
+    return not isinstance(weight, Tensor) or weight.dtype not in FLOATS
+
+
+def _like(layer: Any, x: Tensor) -> Tensor:
+    """x on the device of a layer of codes, in a precision that it reads."""
+    kept = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
+    floats = [one.dtype for one in kept if one.dtype in FLOATS]
+    dtype = getattr(layer, "compute_dtype", None) or next(iter(floats), torch.float32)
+    return x.to(kept[0].device if kept else None, dtype)
 
 
 def _version(weight: Tensor) -> int:

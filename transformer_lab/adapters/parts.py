@@ -26,7 +26,7 @@ from ..attention import AttentionCall, Site, Tap
 from .frozen_norms import held, is_norm
 from .hooks import hook
 from .interrupts import sheltered, together
-from .linear import made_in_inference_mode, measured
+from .linear import gradient_stop, measured
 from .sources import BIASES, Parts, PartsError, Source, Split
 from .stream_writers import Anatomy, Place, first_of
 
@@ -52,11 +52,10 @@ class MeasuredParts(Parts):
                 f"the layers of {network.name} were not found, so it is not known which part "
                 "wrote what; in a tl.Network of your own, return them from `blocks`"
             )
-        if made_in_inference_mode(network.module):
-            raise PartsError(
-                f"the weights of {network.name} were created in torch.inference_mode(), so no "
-                "gradient passes through them; create or load the model outside of it"
-            )
+        with with_grad():
+            stop = gradient_stop(network.module)
+        if stop:
+            raise PartsError(f"no gradient passes through {network.name}, because of {stop}")
         self._network, self._inputs = network, inputs
         self._anatomy = Anatomy(network, inputs)
         self._pass: tuple[Site | None, HeldPass] | None = None

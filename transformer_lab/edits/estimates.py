@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..adapters.interrupts import together
-from ..adapters.linear import made_in_inference_mode
+from ..adapters.linear import gradient_stop
 from ..adapters.network import AdapterError, Output
 from ..attention import AttentionCall, Tap
 from ..tracing.provenance import finding
@@ -150,10 +150,10 @@ class _Outputs(Tap):
 def _clean(swept: SweepTarget, outputs: _Outputs) -> tuple[Tensor, Tensor]:
     """Log-probabilities [text, vocab] in the graph, and where they stand [text]."""
     network = swept.network
-    if torch.is_inference_mode_enabled() or made_in_inference_mode(network.module):
+    if stop := gradient_stop(network.module):
         raise EditError(
-            "effects cannot be estimated in torch.inference_mode(), nor for parameters created in "
-            "it; use tl.sweep_heads"
+            f"effects in {network.name} cannot be estimated, because of {stop}, through which no "
+            "gradient passes; use tl.sweep_heads"
         )
     try:
         with together(uncompiled(network), tapping(network, outputs)):

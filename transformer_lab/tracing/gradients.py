@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..adapters.hooks import hook
 from ..adapters.interrupts import sheltered, together
-from ..adapters.linear import made_in_inference_mode
+from ..adapters.linear import gradient_stop
 from ..adapters.network import AdapterError, ChangedError, Inputs, Network, Output
 from ..arguments import shown
 from ..attention import AttentionCall, Site
@@ -246,11 +246,8 @@ def recorded_with_gradients(
             as `scalar_of`.
         MemoryBudgetError: when the maps take more than the budget.
     """
-    if torch.is_inference_mode_enabled() or made_in_inference_mode(network.module):
-        raise ValueError(
-            "gradients cannot be taken in torch.inference_mode(), nor through parameters created "
-            "in it; trace outside of it"
-        )
+    if stop := gradient_stop(network.module):
+        raise ValueError(f"no gradient passes through {network.name}, because of {stop}")
     recorder = GradientRecorder(network, keep, inputs, budget_mib)
     try:
         with together(

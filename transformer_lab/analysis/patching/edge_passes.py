@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ...adapters.interrupts import no_grad, sheltered, stack
+from ...adapters.linear import gradient_stop
 from ...adapters.network import AdapterError
 from ...adapters.parts import with_grad
 from ...attention import AttentionCall, Site, Tap
@@ -124,6 +125,10 @@ class EdgePasses:
         plan = _Plan.apart(self.graph)
         found = torch.zeros(self.graph.every.shape)
         with self._watching(with_grad()):
+            if stop := gradient_stop(self.pair.network.module):
+                raise EditError(
+                    f"no gradient passes through {self.name}, because of {stop}; give by='exact'"
+                )
             (rows,) = self._tap.run([plan], share=share, leaves=True)
             leaves = [leaf for _, leaf in self._tap.leaves]
             try:
