@@ -357,6 +357,8 @@ def _primitive(program: ExportedProgram) -> fx.Graph:
     `run_decompositions` takes; only that one replaces operations that write."""
     module = program.graph_module
     clean(module.graph)
+    if _writes(module.graph):  # it would still after another trace
+        return program.run_decompositions().graph
     places = module.graph.find_nodes(op="placeholder")
     examples = [node.meta["val"] for node in places]
     table: Any = torch.export.default_decompositions()
@@ -365,12 +367,16 @@ def _primitive(program: ExportedProgram) -> fx.Graph:
         traced = make_fx(
             lambda *given: run(*given), decomposition_table=table, tracing_mode="symbolic"
         )(*examples)
-    if any(writes(node.target) for node in traced.graph.nodes):
+    if _writes(traced.graph):
         return program.run_decompositions().graph
     for node, place in zip(traced.graph.find_nodes(op="placeholder"), places, strict=True):
         node._rename(place.name)
     _sizes_of_inputs(traced.graph)
     return traced.graph
+
+
+def _writes(graph: fx.Graph) -> bool:
+    return any(writes(node.target) for node in graph.nodes)
 
 
 def _sizes_of_inputs(graph: fx.Graph) -> None:
