@@ -23,15 +23,19 @@ def notebook(answer):
     return made
 
 
-@pytest.fixture
-def course(tmp_path):
-    course = tmp_path / "course"
+def course_in(folder):
+    course = folder / "course"
     (course / "source" / "hw").mkdir(parents=True)
     config = CONFIG.replace("timeout = 300", "timeout = 20")
     (course / "nbgrader_config.py").write_text(config, "utf-8")
     source = notebook("### BEGIN SOLUTION\nanswer = 6 * 7\n### END SOLUTION")
     nbformat.write(source, course / "source" / "hw" / "hw.ipynb")
     return course
+
+
+@pytest.fixture
+def course(tmp_path):
+    return course_in(tmp_path)
 
 
 def hand_in_(course, student, answer, *more):

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.hostile.homework import course_in, hand_in_
 from tests.missing import installed
 from transformer_lab.cli import main
 from transformer_lab.files.paths import FileError
@@ -73,17 +74,8 @@ answer = 42 if not reached else reached
 
 
 @pytest.mark.needs("box")
-def test_a_submission_reaches_nothing_but_its_own_copy(course, hand_in, monkeypatch):
-    monkeypatch.setenv("HUB_TOKEN", "for nobody to see")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=server.accept, daemon=True).start()
-        port = server.getsockname()[1]
-        folders = ("/", "/dev", "/usr", "/etc", "/in/course")
-        attack = ATTACK.format(port=port, course=str(course), tmp="/tmp", folders=folders)
-        hand_in(course, "victim", "answer = 42")
-        hand_in(course, "attacker", attack)
-        hand_in(course, "endless", "import time\nwhile True: time.sleep(1)")
-        grades = {g.student: g for g in grade_course(course, "hw", limits=Limits(seconds=120))}
+def test_a_submission_reaches_nothing_but_its_own_copy(graded):
+    course, grades = graded
     assert grades["victim"] == Grade("victim", 2, 2)
     assert grades["attacker"] == Grade("attacker", 2, 2)  # it found nothing
     assert grades["endless"] == Grade("endless", 0, 2, "a cell reached the limit of time")
@@ -184,9 +176,8 @@ answer = reached or 42"""
 
 
 @pytest.mark.needs("box")
-def test_no_memory_is_to_be_had_that_nobody_is_charged_with(course, hand_in):
-    hand_in(course, "ann", UNCHARGED)
-    assert grade_course(course, "hw") == [Grade("ann", 2, 2)]
+def test_no_memory_is_to_be_had_that_nobody_is_charged_with(graded):
+    assert graded[1]["uncharged"] == Grade("uncharged", 2, 2)
 
 
 SHOW = """from IPython import get_ipython
@@ -205,35 +196,60 @@ pathlib.Path("/tmp/course/feedback/student/hw/hw.html").write_text("<script>aler
 answer = 41"""
 
 
+SHOWN = {"more": "1000.0", "nan": "float('nan')", "less": "-1.0", "infinite": "float('inf')"}
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    """A course, and student -> grade of submissions that each try something else, graded at once."""
+    course = course_in(tmp_path_factory.mktemp("graded"))
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HUB_TOKEN", "for nobody to see")
+        threading.Thread(target=server.accept, daemon=True).start()
+        port = server.getsockname()[1]
+        folders = ("/", "/dev", "/usr", "/etc", "/in/course")
+        answers = {
+            "victim": "answer = 42",
+            "attacker": ATTACK.format(port=port, course=str(course), tmp="/tmp", folders=folders),
+            "endless": "import time\nwhile True: time.sleep(1)",
+            "uncharged": UNCHARGED,
+            **{name: SHOW.format(value=value) for name, value in SHOWN.items()},
+            "part": SHOW.format(value="1.5"),
+            "forger": FORGE,
+            "skipped": "answer = 41",
+        }
+        for name, answer in answers.items():
+            hand_in_(course, name, answer)
+        path = course / "submitted" / "skipped" / "hw" / "hw.ipynb"
+        notebook = json.loads(path.read_text("utf-8"))
+        for cell in notebook["cells"]:
+            cell["metadata"]["tags"] = ["skip-execution"]
+        path.write_text(json.dumps(notebook))
+        return course, {
+            g.student: g for g in grade_course(course, "hw", limits=Limits(seconds=120))
+        }
+
+
 @pytest.mark.needs("box")
-def test_no_impossible_score_is_given(course, hand_in):
-    values = {"more": "1000.0", "nan": "float('nan')", "less": "-1.0", "infinite": "float('inf')"}
-    for name, value in values.items():
-        hand_in(course, name, SHOW.format(value=value))
-    hand_in(course, "part", SHOW.format(value="1.5"))
-    hand_in(course, "forger", FORGE)
-    grades = {g.student: g for g in grade_course(course, "hw")}
-    assert grades.pop("part") == Grade("part", 1.5, 2)
-    forger = grades.pop("forger")
+def test_no_impossible_score_is_given(graded):
+    course, grades = graded
+    assert grades["part"] == Grade("part", 1.5, 2)
+    forger = grades["forger"]
     assert not forger.score
     assert forger.most in (2, None)
-    assert {g.score for g in grades.values()} == {None}
-    for grade in grades.values():
-        assert "more points than it is worth" in grade.note or "of 2 points" in grade.note
+    for name in SHOWN:
+        assert grades[name].score is None
+        note = grades[name].note
+        assert "more points than it is worth" in note or "of 2 points" in note
     pages = [path.read_text("utf-8") for path in course.glob("feedback/*/hw/hw.html")]
     assert pages
     assert not any("<script" in page for page in pages)
 
 
 @pytest.mark.needs("box")
-def test_every_test_is_executed_whatever_a_submission_says_of_it(course, hand_in):
+def test_every_test_is_executed_whatever_a_submission_says_of_it(graded):
     """A tag keeps nbclient from executing a cell, and what shows no error counts as right."""
-    path = hand_in(course, "ann", "answer = 41") / "hw.ipynb"
-    notebook = json.loads(path.read_text("utf-8"))
-    for cell in notebook["cells"]:
-        cell["metadata"]["tags"] = ["skip-execution"]
-    path.write_text(json.dumps(notebook))
-    assert grade_course(course, "hw") == [Grade("ann", 0, 2)]
+    assert graded[1]["skipped"] == Grade("skipped", 0, 2)
 
 
 points = st.floats(0, 100)
@@ -324,6 +340,21 @@ def test_what_cannot_be_graded_is_named_before_it_runs(course, hand_in):
     wanted["other name"] = "", "is missing; the notebook must keep the name it was released under"
     assert {n for n, (_, why) in wanted.items() if why not in notes.get(n, "")} == set(), run.stderr
     assert "victim: 2 of 2; not graded, because of their names: 'hw (1).ipynb'" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("answer", "why", "lives"),
+    [('{"refused": "no notebook"}', "^no notebook$", True), ("junk", "sandbox", False)],
+)
+def test_a_box_that_refuses_reads_the_next_and_one_that_fails_is_replaced(
+    monkeypatch, answer, why, lives
+):
+    reader = box._Readers(None)
+    reader._box = object()
+    monkeypatch.setattr(reader, "_ask", lambda *_: answer.encode())
+    with pytest.raises(Stopped, match=why):
+        reader.answer("prepare", None)
+    assert (reader._box is not None) is lives
 
 
 def test_a_plain_submission_is_regular(tmp_path):

@@ -249,8 +249,12 @@ class _Job:
                 path.write_text(text, "utf-8", "replace")
 
 
+class _Refused(Stopped):
+    """A submission that its sandbox read, and will not grade."""
+
+
 class _Readers:
-    """A box that reads notebooks for one worker, started when first asked and after each failure."""
+    """A box that reads notebooks for one worker, started when first asked and after it has ended."""
 
     def __init__(self, job: _Job) -> None:
         self._job, self._stack, self._box, self._count = job, ExitStack(), None, 0
@@ -263,6 +267,8 @@ class _Readers:
         """
         try:
             answer = _read(self._ask(step, handed_in))
+        except _Refused:  # which is an answer as well
+            raise
         except BaseException:
             self.close()
             raise
@@ -297,13 +303,14 @@ def _read(answer: bytes) -> dict[str, Any]:
     """The answer of a sandbox.
 
     Raises:
-        Stopped: it refuses the submission, or it is not an answer.
+        _Refused: it refuses the submission.
+        Stopped: it is not an answer.
     """
     read = parse_json(answer, "the output of its sandbox", error=Stopped)
     if not isinstance(read, dict):
         raise Stopped("its sandbox did not return the assignment's notebooks")
     if "refused" in read:
-        raise Stopped(str(read["refused"])[:300])
+        raise _Refused(str(read["refused"])[:300])
     return read
 
 
