@@ -85,6 +85,12 @@ def book(makers, tmp_path_factory):
     return makers[0].build([], "quick", tmp_path_factory.mktemp("book") / "html").parent
 
 
+@pytest.fixture(scope="module")
+def slides(makers, tmp_path_factory):
+    """The pages of all lessons as slides."""
+    return makers[1].build([], "quick", tmp_path_factory.mktemp("slides"))
+
+
 def rows(frame):
     found = frame.locator("[data-part=predictions] tbody tr")
     return found.evaluate_all(
@@ -230,10 +236,10 @@ def test_the_book_can_be_searched_with_no_server(book, open_page):
     del page.requests[1:]
 
 
-def test_nothing_in_the_book_or_the_slides_is_loaded_from_a_network(book, makers, tmp_path):
+def test_nothing_in_the_book_or_the_slides_is_loaded_from_a_network(book, slides):
     import re
 
-    pages = [*book.glob("*.html"), *makers[1].build([], "quick", tmp_path)]
+    pages = [*book.glob("*.html"), *slides]
     assert len(pages) >= 6
     for page in pages:
         text = re.sub(r'<a [^>]*href="https?://[^>]*>', "", page.read_text("utf-8"))
@@ -243,14 +249,13 @@ def test_nothing_in_the_book_or_the_slides_is_loaded_from_a_network(book, makers
     assert (
         "<iframe" in index or "in the views of the lessons" in index
     )  # it promises none of its own
-    slides = (tmp_path / "90_first.html").read_text("utf-8")
-    assert "Look twice" not in slides  # a hint
-    assert "mfrac" in slides
+    first = slides[0].read_text("utf-8")
+    assert "Look twice" not in first  # a hint
+    assert "mfrac" in first
 
 
-def test_slides_turn_and_their_views_live(makers, open_page, tmp_path, screenshot):
-    [path] = makers[1].build(["90"], "quick", tmp_path)
-    page = open_page(path, ready=".reveal.ready")
+def test_slides_turn_and_their_views_live(slides, open_page, screenshot):
+    page = open_page(slides[0], ready=".reveal.ready")
     for _ in range(12):
         if page.locator("section.present:not(.stack) iframe").count():
             break
