@@ -135,6 +135,10 @@ def test_weights_in_codes_are_those_that_they_stand_for():
     assert_close(*estimates, atol=1e-5, rtol=1e-4)
     circuits = (tl.circuits.ov_circuit(one, 1, 2).row(7) for one in (model, plain))
     assert_close(*circuits)
+    with torch.no_grad():
+        model.model.layers[1].self_attn.o_proj.weight.add_(1)
+    with pytest.raises(tl.tracing.trace.TraceError, match="have changed"):
+        trace.output_weight(1)
 
 
 @pytest.mark.badinput

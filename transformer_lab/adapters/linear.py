@@ -99,13 +99,15 @@ def whole(weight: Any) -> Tensor:
 def _of_codes(layer: Any) -> Tensor | None:
     """The quantized weight of a layer, from what it makes of every unit vector; None where it is not
     linear, because it rounds what it reads as well."""
-    read = _like(
-        layer, torch.cat((torch.zeros(1, layer.in_features), torch.eye(layer.in_features)))
-    )
+    n = getattr(layer, "in_features", None)
+    if not isinstance(n, int):
+        return None
+    read = _like(layer, torch.cat((torch.zeros(1, n), torch.eye(n))))
     with no_grad():
         made = layer(read)
         weight, bias = made[1:] - made[:1], made[0]
-        probe = torch.linspace(-1, 1, len(weight)).to(read)[None]
+        weight.made_of = sum(map(times_written, layer.parameters()))
+        probe = torch.linspace(-1, 1, n).to(read)[None]
         return weight if _agree(probe @ weight, layer(probe) - bias) else None
 
 
@@ -170,8 +172,9 @@ def gradient_stop(model: nn.Module) -> str:
     if any(weight.is_inference() for weight in model.parameters()):
         return "its weights, which were created in torch.inference_mode()"
     for layer in model.modules():
-        if is_linear(layer) and _in_codes(layer) and hasattr(layer, "in_features"):
-            x = _like(layer, torch.ones(1, layer.in_features)).requires_grad_()
+        n = getattr(layer, "in_features", None)
+        if is_linear(layer) and _in_codes(layer) and isinstance(n, int):
+            x = _like(layer, torch.ones(1, n)).requires_grad_()
             with torch.enable_grad():
                 y = layer(x).sum()
                 if not y.requires_grad or torch.autograd.grad(y, x, allow_unused=True)[0] is None:
