@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from inspect import signature
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch._guards import detect_fake_mode
 from torch.export import ExportedProgram
+from torch.fx import config as fx_config
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.traceback import preserve_node_meta
 
@@ -313,6 +314,7 @@ def _exported(
     with no_grad(), ExitStack() as hung:
         hung.enter_context(part.tapping(tap))
         hung.enter_context(hooked(*marking(part, parts)))
+        hung.enter_context(_without_stacks())
         lacking = _points(part, tap, hung, POINTS if points else ())
         program = torch.export.export(
             whole, tuple(given.values()), dynamic_shapes=shapes, strict=False, **_UNGUARDED
@@ -348,6 +350,19 @@ def _exported(
         pairs=pairs_of(network) if points and "tokens" in given else {},
     )
     return _with_rows(made, network, given, shown)
+
+
+@contextmanager
+def _without_stacks() -> Iterator[None]:
+    """Keep no stack of Python's calls for each node, which takes a seventh of an export. Older versions
+    of torch do not read this setting."""
+    name = "do_not_emit_stack_traces"
+    before = getattr(fx_config, name, False)
+    setattr(fx_config, name, True)
+    try:
+        yield
+    finally:
+        setattr(fx_config, name, before)
 
 
 def _primitive(program: ExportedProgram) -> fx.Graph:
