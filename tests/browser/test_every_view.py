@@ -141,35 +141,11 @@ NAMED = """() => [...document.querySelectorAll("#tl-root [role=img][tabindex], #
     .map((part) => part.outerHTML)"""
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_interactive_pictures_are_no_images_and_their_names_are_sentences(open_page, page_of, name):
-    page = open_page(page_of(name))
-    if name == "explorer":  # the sentence of the chosen head is part of the name
-        page.wait_for_function(
-            "() => document.querySelector('[data-part=thumbnails]').ariaLabel.includes('likely: ')"
-        )
-    assert page.evaluate(NAMED) == []
-
-
 # The first sentence that says what is on view, and the first picture of numbers.
 ABOVE = """() => {
     const seen = (what) => [...document.querySelectorAll(what)].map((part) => part.getBoundingClientRect()).filter(({ width, height }) => width > 60 && height);
     return [seen("[data-part$=sentence]")[0].bottom, Math.min(...seen("canvas, .tl-plot, .tl-space").map(({ top }) => top))];
 }"""
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_page_has_a_name_and_says_first_what_its_pictures_show(open_page, page_of, name):
-    page = open_page(page_of(name))
-    assert page.locator("main :is(h1, [role=heading][aria-level='1'])").count() == 1
-    title = page.title().split(" · ")
-    assert title[-1] == "Transformer Lab" and len(title) > 2
-    for width in (1200, 390):
-        resized(page, width, 900)
-        said, drawn = page.evaluate(ABOVE)
-        assert said <= drawn, width
-        save = page.locator("[data-part=save]").first.bounding_box()
-        assert width - save["x"] - save["width"] < 60, width  # at the right, beside the title
 
 
 COLOURED = """() => [...document.querySelectorAll("#tl-root [style*=background]:not(.tl-token)")].map((part) => {
@@ -183,15 +159,32 @@ IN_SPACE = """() => document.querySelector("[data-space='1']")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_colours_that_are_numbers_stay_in_forced_colours(open_page, page_of, name):
-    """Ramps of maps, dots of heads and cells of tables: with none of them a map means nothing."""
+def test_a_page_says_what_it_shows_and_in_forced_colours_still_shows_it(open_page, page_of, name):
+    """It has a name, and says first what its pictures show; those that are interactive are no images,
+    and their names are sentences. Ramps of maps, dots of heads and cells of tables stay: with none of
+    them a map means nothing."""
     page = open_page(page_of(name))
+    assert page.locator("main :is(h1, [role=heading][aria-level='1'])").count() == 1
+    title = page.title().split(" · ")
+    assert title[-1] == "Transformer Lab" and len(title) > 2
+    if name == "explorer":  # the sentence of the chosen head is part of the name
+        page.wait_for_function(
+            "() => document.querySelector('[data-part=thumbnails]').ariaLabel.includes('likely: ')"
+        )
+    assert page.evaluate(NAMED) == []
     if name == "embedding":
         page.wait_for_function(IN_SPACE)
     own = page.evaluate(COLOURED)
     page.emulate_media(forced_colors="active")
     assert page.evaluate("matchMedia('(forced-colors: active)').matches")
     assert page.evaluate(COLOURED) == own
+    page.emulate_media(forced_colors="none")
+    for width in (1200, 390):
+        resized(page, width, 900)
+        said, drawn = page.evaluate(ABOVE)
+        assert said <= drawn, width
+        save = page.locator("[data-part=save]").first.bounding_box()
+        assert width - save["x"] - save["width"] < 60, width  # at the right, beside the title
 
 
 @pytest.mark.parametrize("name", ["run", "training"])
