@@ -18,7 +18,7 @@ from tests.browser.fixtures import (  # noqa: F401
     window_of_all,
 )
 from tests.halving import halving  # noqa: F401
-from tests.kernels import pytest_configure  # noqa: F401
+from tests.kernels import exports_are_forks, pytest_configure  # noqa: F401
 from tests.missing import pytest_runtest_setup, pytest_terminal_summary  # noqa: F401
 
 pytest_plugins = ["tests.flaky", "tests.slow"]
@@ -65,6 +65,11 @@ def pytest_collection_modifyitems(items):
     for part in parts:
         part += islice(rest, max(0, size - len(part)))
     items[:] = [*chain(*parts), *rest]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forks():
+    exports_are_forks()
 
 
 @pytest.fixture(autouse=True)

@@ -1,17 +1,20 @@
-"""Kernels for tests that start in a moment: forks of one process that has loaded the libraries.
+"""Kernels for tests that start in a moment, and processes that export a model: forks of one process that
+has loaded the libraries.
 
 What a lesson's kernel does first is to load torch, IPython and matplotlib: seconds of a core, a
 hundred times in a run of all tests. Here one process loads them once, when the first kernel is asked
 for, and forks itself for each. Of this package it loads nothing: that each kernel does itself.
 
-Jupyter starts this file as a script, `kernels.py DOOR -f FILE`. It asks for a fork, passes signals
-on to it, and ends as the fork ends; where it is killed, so is the fork.
+Jupyter starts this file as a script, `kernels.py DOOR -f FILE`, and the package, where it would start
+`python -m MODULE`, `kernels.py DOOR -m MODULE`. It asks for a fork, passes signals on to it, and ends as
+the fork ends; where it is killed, so is the fork.
 """
 
 import atexit
 import gc
 import json
 import os
+import runpy
 import selectors
 import signal
 import socket
@@ -70,6 +73,16 @@ def _start(folder):
     return end
 
 
+def exports_are_forks():
+    """Let models be exported by a fork, too, for as long as the tests run."""
+    from transformer_lab.graphs import process
+
+    module = process._COMMAND[1:]
+    if os.environ[FORKED]:
+        door = str(Path(os.environ[FORKED], "door"))
+        process._COMMAND = [sys.executable, "-IS", __file__, door, *module]
+
+
 def ask(door, arguments):
     """Stand for a fork until it ends. Returns its exit code."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as there:
@@ -114,7 +127,7 @@ def serve(door):
                 asked, files, *_ = socket.recv_fds(there, 1 << 20, 3)
                 number = os.fork()
                 if not number:
-                    return become_kernel(files, **json.loads(asked))
+                    return become(files, **json.loads(asked))
                 for file in files:
                     os.close(file)
                 forks[there] = number
@@ -136,8 +149,8 @@ def serve(door):
                     at.unregister(here)
 
 
-def become_kernel(files, folder, environment, arguments):
-    """What a new process would find, and then the kernel."""
+def become(files, folder, environment, arguments):
+    """What a new process would find, and then the kernel, or the module that is named."""
     import numpy.random
     from ipykernel import kernelapp
 
@@ -156,8 +169,12 @@ def become_kernel(files, folder, environment, arguments):
     with suppress(ModuleNotFoundError):
         import_module("sitecustomize")
     numpy.random.seed()  # those of random and of torch need no word
-    sys.argv = ["ipykernel_launcher.py", *arguments]
-    kernelapp.launch_new_instance()
+    if arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = ["ipykernel_launcher.py", *arguments]
+        kernelapp.launch_new_instance()
     atexit._run_exitfuncs()
     os._exit(0)  # to free each thing that was loaded would copy it first
 
