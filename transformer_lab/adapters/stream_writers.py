@@ -187,6 +187,17 @@ def _embeddings(model: nn.Module, inside: set) -> Iterator[tuple[nn.Module, str]
         yield module, embedded_part(f"{path} {kind}")
 
 
+def adds_positions(network: Any) -> bool:
+    """Whether position embeddings are added to the stream, as far as the modules tell."""
+    blocks = [block for found in Place(network).blocks.values() for block in found]
+    inside = {module for block in blocks for module in block.modules()} | network.apart()
+    tables = dict(_embeddings(network.module, inside))
+    width = lambda module: getattr(module, "weight", torch.zeros(0, 0)).shape[-1]  # noqa: E731
+    wide = {width(module) for module, part in tables.items() if part == "token"}
+    # A table of relative positions is as wide as there are heads; one that computes them has none.
+    return any(part == "position" and width(m) in {0, *wide} for m, part in tables.items())
+
+
 def embedded_part(path: str) -> str:
     """What a table of embeddings at a path puts into the stream: "position", "segment" or "token"."""
     name = path.lower()

@@ -89,6 +89,12 @@ def test_every_step_says_what_it_shows():
     assert percent(float(without[top])) in said["answer"].split("off, ")[1]
 
 
+@pytest.mark.parametrize("scheme", ["sinusoidal", "learned", "rotary", "relative", "alibi"])
+def test_a_position_is_named_where_it_is_added(scheme):
+    added = traced(positions=scheme).model.positions.adds_embedding
+    assert ("and its position" in BlockView(traced(positions=scheme), 0).sentence) == added
+
+
 def test_a_bias_a_sink_and_a_cross_attention_are_told():
     view = BlockView(traced(positions="alibi"), 1, 2, 8, step="mask")
     assert "bias from −" in view.sentence

@@ -62,7 +62,10 @@ class Case:
         kind, layer, *_ = walk
         last = layer == self.trace.n_layers(kind) - 1
         return dict(
-            tokens=self.blocks.tokens[kind], last=last, here="decoder" not in self.trace.kinds
+            tokens=self.blocks.tokens[kind],
+            positions=self.blocks.positions,
+            last=last,
+            here="decoder" not in self.trace.kinds,
         )
 
 

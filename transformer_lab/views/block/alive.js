@@ -37,7 +37,7 @@ export async function walkBlock(ask, [texts], name, page) {
 
 async function walkOf(ask, { of }, place, kinds) {
   const { steps, answers } = await ask({ ask: "steps", of, ...place });
-  const { tokens, layers } = kinds[place.kind];
+  const { tokens, layers, positions } = kinds[place.kind];
   const named = async (likely) => {
     const names = await ask({ ask: "names", of, ids: likely.map(({ id }) => id) });
     return likely.map(({ probability }, i) => [names[i], probability]);
@@ -45,6 +45,7 @@ async function walkOf(ask, { of }, place, kinds) {
   const around = {
     ...answers,
     tokens,
+    positions,
     last: place.layer === layers - 1,
     here: !kinds.decoder,
     lens: await named(answers.lens),

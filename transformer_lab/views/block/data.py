@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from ...adapters.interrupts import no_grad, together
+from ...adapters.stream_writers import adds_positions
 from ...analysis.circuits import logit_lens
 from ...analysis.circuits.block_walk import BlockRun, BlockSteps, block_run, block_steps
 from ...analysis.circuits.sources import inputs_of
@@ -48,6 +49,7 @@ class BlockData:
         self.trace, self.batch = trace, batch
         self.own = tuple(kind for kind in trace.kinds if kind != "cross")
         self.tokens = {k: [shown_token(x) for x in trace.query_tokens(k, batch)] for k in self.own}
+        self.positions = trace.network is not None and adds_positions(trace.network)
         # On each view, not on the class: it must not keep traces alive.
         self.walk = lru_cache(64)(self._walk)
         self._lens = lru_cache(64)(self._lens_of)
@@ -63,6 +65,7 @@ class BlockData:
                 "queries": len(tokens),
                 "keys": len(tokens),
                 "tokens": tokens,
+                "positions": self.positions,
             }
             for kind, tokens in self.tokens.items()
         }
@@ -86,7 +89,7 @@ class BlockData:
         """What `stages_of` says of the text and of predictions."""
         layers = self.trace.n_layers(steps.kind)
         around: dict[str, Any] = dict(
-            tokens=self.tokens[steps.kind], last=steps.layer == layers - 1
+            tokens=self.tokens[steps.kind], last=steps.layer == layers - 1, positions=self.positions
         )
         around |= dict(here="decoder" not in self.trace.kinds, lens=[], final=[], without=None)
         if steps.kind == "encoder" and "decoder" in self.trace.kinds:

@@ -16,6 +16,7 @@ const SHOWN_HEADS = 16;
  *
  * @typedef {object} Around of the text and of predictions; see stages.py
  * @property {string[]} tokens
+ * @property {boolean} positions whether their embeddings are added
  * @property {boolean} last
  * @property {boolean} here
  * @property {[string, number][]} lens

@@ -61,7 +61,7 @@ def stages_of(steps: BlockSteps, around: Mapping[str, Any]) -> list[Stage]:
     """All stages that this block has, in their order.
 
     Args:
-        around: `tokens` of the text; `last`: whether this is the last block; `here`: whether logits
+        around: `tokens` of the text; `positions`: whether their embeddings are added; `last`: whether this is the last block; `here`: whether logits
             say what is at a position, not what comes next; `lens`: what the stream after this block
             would predict, and `final` what the model predicts, pairs of a token and its probability,
             the likeliest first; `without`: the probability of the model's first answer with this head
