@@ -4,7 +4,7 @@ import { button } from "../shared/controls.js";
 import { showsAllTools } from "./entrance.js";
 import { afterPaint, byTouch, element, tokenElement } from "../shared/dom.js";
 import { Task } from "../shared/task.js";
-import { growArea, runByEnter, weightsLine } from "../pages/ask_row.js";
+import { growArea, runByEnter, fieldText, weightsLine } from "../pages/ask_row.js";
 import { sayExplorer } from "./prose.js";
 
 const SEEN_LINES = { few: 5, all: 3 }; // a longer text scrolls in its field
@@ -87,14 +87,19 @@ export class AskPanel {
 
   /** The text as it was typed. */
   get typed() {
-    return this.text.value;
+    return fieldText(this.text, this.state.model.get("_text"));
+  }
+
+  get #typedTarget() {
+    return fieldText(this.target, this.state.model.get("_target") ?? "");
   }
 
   /** What was typed as the target; null where it is still the model's own answer. */
   get ownTarget() {
     if (!this.target.value.trim()) return null;
-    const same = this.target.value === this.state.model.get("_target");
-    return same && this.state.about.own_target ? null : this.target.value;
+    const target = this.#typedTarget;
+    const same = target === this.state.model.get("_target");
+    return same && this.state.about.own_target ? null : target;
   }
 
   get #now() {
@@ -117,7 +122,7 @@ export class AskPanel {
   show() {
     const text = this.state.model.get("_text");
     const target = this.state.model.get("_target") ?? "";
-    const waits = this.text.value !== text || this.target.value !== target;
+    const waits = this.typed !== text || this.#typedTarget !== target;
     const refused = this.refused === this.#now; // why, another line says
     this.unrun.textContent = waits
       ? sayExplorer("results_below_are_for", {
@@ -127,7 +132,7 @@ export class AskPanel {
       : "";
     this.unrun.className = refused ? "tl-hint" : "tl-message";
     this.unrun.hidden = !waits;
-    const own = this.state.about.own_target && this.target.value === target;
+    const own = this.state.about.own_target && this.#typedTarget === target;
     this.whose.textContent = own
       ? sayExplorer("its_own_answer")
       : this.live

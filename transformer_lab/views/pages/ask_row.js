@@ -22,6 +22,10 @@ export function weightsLine(model) {
   return note ? [element("p.tl-hint#narrow", note)] : [];
 }
 
+/** What a field holds: `was` while it shows that, whose line ends a textarea changes. @param {{value: string}} area @param {string} was */
+export const fieldText = (area, was) =>
+  area.value === was.replace(/\r\n?/g, "\n") ? was : area.value;
+
 /** Enter runs, Shift with Enter is a line break. @param {HTMLTextAreaElement} area @param {() => void} run */
 export function runByEnter(area, run) {
   area.addEventListener("keydown", (event) => {
@@ -103,8 +107,9 @@ export class AskRow {
 
   /** What was typed as a target; null where it is still the model's own answer. */
   #targetOf({ target }, { target: was, written }) {
-    if (!target?.value.trim() || (was === null && target.value === written)) return null;
-    return target.value;
+    if (!target?.value.trim()) return null;
+    const text = fieldText(target, was ?? written ?? "");
+    return was === null && text === written ? null : text;
   }
 
   /** @param {import("../shared/task.js").Goes} goes @param {AbortSignal} stopped */
@@ -112,7 +117,7 @@ export class AskRow {
     const kept = this.model.get("_carried").sides;
     const sides = this.sides.map((side, i) => ({
       name: side.name,
-      text: side.text.value,
+      text: fieldText(side.text, kept[i].text),
       target: this.#targetOf(side, kept[i]),
     }));
     goes("Reading …");

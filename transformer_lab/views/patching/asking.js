@@ -2,6 +2,7 @@
 
 import { button, popover } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
+import { fieldText } from "../pages/ask_row.js";
 import { sayPatching } from "./grids.js";
 
 export class Asking {
@@ -72,7 +73,11 @@ export class Asking {
   }
 
   async #ask() {
-    const [clean, corrupted, answer, wrong] = this.fields.map(({ input }) => input.value);
+    const asked = this.model.get("_asked");
+    const was = [asked.clean ?? "", asked.corrupted ?? ""];
+    const [clean, corrupted, answer, wrong] = this.fields.map(({ input }, i) =>
+      fieldText(input, was[i] ?? ""),
+    );
     const done = this.waiting.begin(
       sayPatching("running_both_prompts"),
       sayPatching("still_at_it_two"),
