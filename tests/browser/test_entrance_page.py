@@ -135,8 +135,26 @@ def test_more_tools_are_remembered(entered, shipped_page):
     assert page.locator(part("head-effect")).is_visible()
     again(page)
     assert page.locator(part("thumbnails")).is_visible()
+    page.locator("[data-part=tool] [data-value=cut]").click()
+    page.wait_for_selector("[data-tool=cut]")
     page.locator(part("all-tools")).click()
     assert not page.locator(part("thumbnails")).is_visible()
+    page.wait_for_selector("[data-tool=look]")  # no tool is active that is not shown
+
+
+def test_a_text_is_run_with_its_own_line_ends(entered):
+    page = entered(tl.explore(tl.shipped(), 'line one\r\nline two "the').to_html())
+    tokens = page.locator(part("strip-text")).inner_text()
+    assert "␍" in tokens and not page.locator(part("unrun")).is_visible()
+    page.locator(part("run")).click()
+    settled(page, 0)
+    assert page.locator(part("strip-text")).inner_text() == tokens
+    page.locator(part("text")).press("End")
+    page.keyboard.type("m")
+    assert text(page, "unrun").startswith("Not run yet")
+    page.locator(part("run")).click()
+    page.locator(part("unrun")).wait_for(state="hidden")
+    assert "␍" not in page.locator(part("strip-text")).inner_text()
 
 
 def test_the_tour_can_be_left_and_does_not_come_by_itself(entered, shipped_page, accessible):

@@ -78,7 +78,10 @@ def test_a_head_is_switched_off_and_every_one_is_tried(open_page, accessible, fr
     page.wait_for_selector("[data-part=tried]:has-text('Under each head')")
     assert "of 4; the middle one" in page.locator("[data-part=tried]").inner_text()
     accessible(page)
+    does = page.locator("[data-part=does]")
+    assert does.inner_text() == "click a patch to see what it attends to"
     page.locator("[data-part=tool] [data-value=cut]").click()
+    assert does.inner_text() == "click a patch to cut the edge to it"
     page.mouse.click(*at(page, 0, 0))
     cut_needs_a_notebook(page, view)
 

@@ -1,6 +1,7 @@
 // What the model's traits say of an Explorer beside its heads.
 
 import { HeadState } from "../heads/state.js";
+import { showsAllTools } from "./entrance.js";
 
 export class ExplorerState extends HeadState {
   /** What is known of all heads; the viewer gives it. @type {import("./facts.js").Facts} */
@@ -11,9 +12,9 @@ export class ExplorerState extends HeadState {
     return this.model.get("_about");
   }
 
-  /** What a click does: "look", "off" (switch a head off) or "cut". */
+  /** What a click does: "look", "off" (switch a head off) or "cut"; the last two only where the tools are shown. */
   get tool() {
-    return this.options.tool ?? "look";
+    return showsAllTools(this.options) ? (this.options.tool ?? "look") : "look";
   }
 
   get cutting() {

@@ -231,6 +231,7 @@ export class PatchViewer extends OverlayViewer {
       .filter((i) => i < grid.start || i >= grid.start + grid.rows * grid.columns)
       .map((position) => this.#cell(position));
     this.cells.append(...this.others.map(({ root: cell }) => cell));
+    this.does = element("span.tl-quiet#does", hint(sayPatch("click_a_patch_to", this)));
     this.tools = radioGroup({
       label: sayPatch("a_click"),
       part: "tool",
@@ -242,6 +243,7 @@ export class PatchViewer extends OverlayViewer {
       choose: (tool) => {
         this.tool = tool;
         this.tools.set(tool);
+        this.does.textContent = hint(sayPatch("click_a_patch_to", { tool }));
       },
     });
     this.trials = new Trials(model, shell, this.waiting, {
@@ -263,7 +265,7 @@ export class PatchViewer extends OverlayViewer {
         panelPart(
           "picture",
           sayPatch("what_it_attends_to"),
-          hint(sayPatch("click_a_patch_to")),
+          this.does,
           element("div.tl-map-box", this.canvas),
           this.cells,
           this.legend,
