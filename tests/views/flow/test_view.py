@@ -136,16 +136,15 @@ def test_sentences():
         value=-3.484, to=".", itself=False, shown=14, n=1500, rest=-0.001, cuts=0, **{"from": "key"},
     )  # fmt: skip
     assert messages("flow")("sentence", **values) == (
-        "“key” after “.” (14): of what heads carry toward its logit (+10.25), layer 2, head 2 carries "
-        "most, −3.48 from “key” (5) to “.” (14). The 14 largest of 1500 edges are "
-        "drawn; all smaller ones together add +0.00."
+        "“key” after “.” (14): its logit is +10.25. The largest edge, of layer 2, head 2 from “key” (5) to "
+        "“.” (14), carries −3.48, against it. The 14 largest of 1500 edges are drawn; all smaller ones "
+        "together add +0.00."
     )
     values |= dict(cuts=2, before=0.9, after=0.031, answer="a", probability=0.5, against="b")
-    assert messages("flow")("sentence", **{**values, "itself": True}) == (
+    assert messages("flow")("sentence", **{**values, "itself": True, "value": 3.484}) == (
         "With 2 edges cut, P(“key”): 90% → 3%; now “a” is the most likely (50%). “key” over “b” after "
-        "“.” (14): of what heads carry toward its logit (+10.25), layer 2, head 2 carries most, −3.48 at "
-        "“key” (5) itself. The 14 largest of 1500 edges are "
-        "drawn; all smaller ones together add +0.00."
+        "“.” (14): the logit difference is +10.25. The largest edge, of layer 2, head 2 at “key” (5) itself, "
+        "carries +3.48 toward it. The 14 largest of 1500 edges are drawn; all smaller ones together add +0.00."
     )
 
 
