@@ -133,6 +133,11 @@ def test_two_models_and_the_same_one():
     alike = CompareView.of_models(a, a, ids)
     assert alike.moved().max() == 0
     assert alike.sentence == "A and B are alike: no head’s attention moved."
+    longer = CompareView(tl.trace(a, ids), tl.trace(a, torch.cat((ids, ids[:1]))), names=("A", "B"))
+    shared = (
+        f"A and B are alike on the {len(ids)} tokens that both have: no head’s attention moved."
+    )
+    assert longer.sentence == shared
 
 
 def test_text_models_and_checkpoints(tmp_path):

@@ -300,7 +300,7 @@ export class CompareViewer extends BaseViewer {
       moved,
       names: [a, b],
     } = this;
-    const { keys, heads, query_names: queries } = this.kind;
+    const { keys, heads, query_names: queries, query_parts: parts } = this.kind;
     const values = { ...this.#place, a, b };
     if (query !== null && key !== null)
       return { ...values, focus: "pair", ...this.#pair(query, key) };
@@ -325,9 +325,12 @@ export class CompareViewer extends BaseViewer {
     }
     const top = Math.max(...moved.filter((x) => !Number.isNaN(x)));
     const [best, here] = [moved.indexOf(top), values.layer * heads + values.head];
+    const gaps = queries.filter((_, i) => parts.some((side) => side[i] < 0)).length;
     return {
       ...values,
       focus: "head",
+      shared: queries.length - gaps,
+      gaps,
       change,
       share: moved[here],
       top,

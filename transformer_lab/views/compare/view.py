@@ -234,8 +234,11 @@ class CompareView(SelectionView):
             return values | dict(focus="query", query=name, share=share, only=only)
         moved = self.moved(kind)
         best = self._data.foremost(kind)
+        both = self._data.queries[kind].both
         return values | dict(
             focus="head",
+            shared=int(both.sum()),
+            gaps=int((~both).sum()),
             share=float(moved[layer, head]),
             top=float(moved[best]),
             best=best == (layer, head),
