@@ -36,6 +36,10 @@ def test_the_innermost_wait_is_shown_and_taken_away(screen):
             with waiting("Reading") as tell:
                 tell(3, 1200)
                 until(lambda: screen[-1].startswith("Reading … 3 of 1,200 · "))
+                with waiting("Running"):  # counts nothing: what is counted stays on screen
+                    shown = len(screen)
+                    until(lambda: len(screen) > shown + 2)
+                    assert screen[-1].startswith("Reading … 3 of 1,200 · ")
             until(lambda: screen[-1].startswith("Opening"))
             assert screen[-1].endswith(" s (Ctrl-C stops it)")
             raise KeyboardInterrupt

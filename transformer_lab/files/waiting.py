@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 
 
 class _Line:
-    """One line on screen, about the innermost of the waits that are open."""
+    """One line on screen, about the innermost of the open waits that count, or of all if none does."""
 
     def __init__(self, show: Callable[[str], None], stop: str):
         self._show, self._stop = show, stop
@@ -41,7 +41,8 @@ class _Line:
 
     @property
     def text(self) -> str:
-        what, done, total = self.waits[-1]
+        counting = [wait for wait in self.waits if wait[2]]
+        what, done, total = (counting or self.waits)[-1]
         count = f" {done:,} of {total:,} ·" if total else ""
         return f"{what} …{count} {time.monotonic() - self._began:.0f} s ({self._stop} stops it)"
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from ...files.waiting import waiting
 from ...training.usage import is_training
 from ..heads.heads import Place, name_of
 from ..pages.export import Block
@@ -26,9 +27,11 @@ class HeadEffects:
         self._read: Reading | None = None
 
     def compute(self, reading: Reading, places: Iterable[Place], position: int) -> None:
-        for place in places:
-            wanted = self.runs.wanted_positions(reading, position)
-            self.runs.effect(reading, *place, wanted)
+        places, wanted = list(places), self.runs.wanted_positions(reading, position)
+        with waiting("Switching off, one by one") as tell:
+            for done, place in enumerate(places):
+                tell(done, len(places))
+                self.runs.effect(reading, *place, wanted)
 
     def known(
         self, reading: Reading, position: int, places: Iterable[Place] | None = None
