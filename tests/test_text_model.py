@@ -108,10 +108,10 @@ def test_a_hugging_face_model_goes_the_same_way(tmp_path):
     [
         (lambda m: m.trace(""), "text is empty"),
         (lambda m: m.trace("keys " * 90), r"text has \d+ tokens but toy reads at most 64"),
-        (lambda m: m.trace(3), "text must be a string, got a int"),
+        (lambda m: m.trace(3), "text must be a string, got int"),
         (lambda m: m.trace("a", "b"), "toy is a decoder and takes no target"),
-        (lambda m: tl.TextModel(3, m.tokenizer), "model must be a torch module, got a int"),
-        (lambda m: tl.TextModel(m.model, 3), "tokenizer must be one of .* got a int"),
+        (lambda m: tl.TextModel(3, m.tokenizer), "model must be a torch module, got int"),
+        (lambda m: tl.TextModel(m.model, 3), "tokenizer must be one of .* got int"),
         (
             lambda m: tl.TextModel.from_pretrained("./nowhere"),
             "the folder ./nowhere does not exist",

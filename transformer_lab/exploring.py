@@ -101,7 +101,7 @@ def explore(
     Args:
         model: a `TextModel`, such as `tl.shipped()` or `tl.TextModel.from_pretrained("gpt2")`; or
             an `ImageModel`; or the name of one that needs no download, such as "shipped" or a folder.
-            Of a `Chat`, which knows its model, nothing else is needed.
+            A `Chat` brings its model, so give it alone.
         text: what it reads; an example that fits the model, if left out. Messages, as `TextModel.chat`
             takes them, or a `Chat` are read as the model's chat template writes them, and the view names
             their turns. For an ImageModel a picture: a path, a PIL image, an array or a tensor.
@@ -128,7 +128,7 @@ def explore(
         model, text = model.model, model
     if not isinstance(model, TextModel):
         raise ValueError(
-            f"explore takes a TextModel or an ImageModel, got a {type(model).__name__}; write "
+            f"explore takes a TextModel or an ImageModel, got {type(model).__name__}; write "
             "tl.TextModel(model, tokenizer), or give a name, such as 'shipped'"
         )
     from .views import Explorer

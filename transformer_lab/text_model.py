@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from .adapters.loading import LoadOptions, checked_options, load_text_model, placed
+from .adapters.loading import LoadOptions, checked_name, checked_options, load_text_model, placed
 from .adapters.lookup import network_of
 from .adapters.network import Network
 from .adapters.wrappers import ModelWithProcessor
@@ -47,7 +47,7 @@ class TextModel(ModelWithProcessor):
 
     def __init__(self, model: Any, tokenizer: Any, name: str = "", *, target_tokenizer: Any = None):
         if not isinstance(model, nn.Module | Network):
-            raise ValueError(f"model must be a torch module, got a {type(model).__name__}")
+            raise ValueError(f"model must be a torch module, got {type(model).__name__}")
         self.model: Any = model
         own = model.module if isinstance(model, Network) else model
         self.name = name or type(own).__name__
@@ -74,8 +74,8 @@ class TextModel(ModelWithProcessor):
             allow_missing: weights that the file does not hold stay random;
                 `random_weights` has their names, and every view of the model says so.
             options: dtype, device_map, quantization_config, revision, subfolder, token and
-                local_files_only, which transformers takes; see `LoadOptions`. A model of this
-                package's takes dtype.
+                local_files_only, passed on to transformers; see `LoadOptions`. Models of this package
+                take dtype only.
 
         Raises:
             FileNotFoundError: for a folder that holds no model, a wheel that is not installed, or
@@ -85,8 +85,7 @@ class TextModel(ModelWithProcessor):
                 for options that do not go together.
             ImportError: for a library that is not installed.
         """
-        where = pick_device(device)
-        folder = Path(name).expanduser()
+        folder, where = checked_name(name), pick_device(device)
         if str(name) == SHIPPED:
             folder = resource("data", "models", SHIPPED)
         ours = (folder / "config.json").exists() and _is_ours(folder / "config.json")
@@ -310,11 +309,11 @@ class TextModel(ModelWithProcessor):
             temperature, top_k, top_p, seed: as for `write`; by default greedy.
 
         Returns:
-            The `Chat`: the answer, the tokens of each turn, a trace, what the answer reads, and what it is
-            without a part of what was said.
+            The `Chat`: the answer, the tokens of each turn, a trace, which sentences the answer attends to,
+            and what the answer would be if parts of the conversation were cut.
 
         Raises:
-            ChatError: for a model without a chat template, messages that are none or that the template
+            ChatError: for a model without a chat template, what is no message or what the template
                 refuses, and a conversation that fills the context.
         """
         from .analysis.chat import chat
@@ -402,7 +401,7 @@ class TextModel(ModelWithProcessor):
 
     def _encode(self, name: str, text: str, tokenizer: Any) -> Tensor:
         if not isinstance(text, str):
-            raise ValueError(f"{name} must be a string, got a {type(text).__name__}")
+            raise ValueError(f"{name} must be a string, got {type(text).__name__}")
         longest = _LETTERS * self.n_ctx if self.n_ctx else _LONGEST
         if len(text) > longest:  # said at once: to split a book into tokens takes many seconds
             reads = f"{self.n_ctx} tokens" if self.n_ctx else f"{_LONGEST:,} characters"
@@ -473,7 +472,7 @@ def _wrapped(tokenizer: Any) -> Any:
     if not hasattr(tokenizer, "tokens"):
         raise ValueError(
             "tokenizer must be one of transformer_lab.tokenizers or a Hugging Face tokenizer, "
-            f"got a {type(tokenizer).__name__}"
+            f"got {type(tokenizer).__name__}"
         )
     return tokenizer
 

@@ -244,7 +244,7 @@ def test_it_is_shown_and_writes_on():
         (lambda: named(build(), mlp="norm"), ["mlp matches 1 modules", "attention matches 3"]),
         (lambda: named(build(), kind="both"), ["kind must", "got 'both'"]),
         (lambda: named(LastOnly().eval()), ["got [1, 1, 11]", "[1, 4, vocab]"]),
-        (lambda: named(Words().eval()), ["forward of Words must return logits", "got a str"]),
+        (lambda: named(Words().eval()), ["forward of Words must return logits", "got str"]),
         (lambda: named(Wide().eval()), ["cannot read token ids", "RuntimeError"]),
     ],
 )

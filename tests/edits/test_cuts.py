@@ -8,6 +8,7 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import transformer_lab as tl
+from tests.adapters.families import tiny
 from tests.edits.scenes import (
     EACH_ARCHITECTURE,
     build,
@@ -16,6 +17,7 @@ from tests.edits.scenes import (
 )
 from transformer_lab import ModelConfig
 from transformer_lab.attention import add_bias
+from transformer_lab.edits.kinds import EditError
 
 
 @EACH_ARCHITECTURE
@@ -110,3 +112,15 @@ def test_a_cut_is_what_a_mask_of_every_edge_gives(name):
         ]
         with tl.edit(model, *edits):
             assert_close(model(*text), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.badinput
+def test_edges_that_are_not_there_are_named():
+    with pytest.raises(EditError, match="query=-1: positions of edges are counted from 0"):
+        tl.knock_out(0, 0, query=-1, key=0)
+    gemma = tiny("gemma2", sliding_window=3)
+    with (
+        pytest.raises(EditError, match="no such edge or layer, or its window or mask leaves it"),
+        tl.edit(gemma, tl.knock_out(0, 0, query=9, key=0)),
+    ):
+        tl.trace(gemma, torch.arange(10)[None])

@@ -384,6 +384,20 @@ def test_text_models_are_given_text_and_label_their_keys():
     assert edges.values[:6].isfinite().all()
 
 
+def test_a_token_may_be_given_as_text():
+    model, text = tl.shipped(), "for key in self."
+    token = model.token_id(" in")
+    for ask in (tl.sweep_heads, tl.estimate_effects):
+        assert torch.equal(
+            ask(model, text, token=" in").values, ask(model, text, token=token).values
+        )
+    trace = model.trace(text, keep="all")
+    flow = tl.views.FlowView(trace, token=" in")
+    attribution = tl.circuits.logit_attribution(trace, " in", against=token + 1)
+    assert (flow.token, attribution.token, attribution.against) == (token, token, token + 1)
+    flow.close()
+
+
 @pytest.mark.badinput
 @pytest.mark.parametrize(
     ("call", "words"),
@@ -392,6 +406,7 @@ def test_text_models_are_given_text_and_label_their_keys():
         (lambda m, t: tl.sweep_heads(m, t, measure="loss"), ["'loss'", "log_prob"]),
         (lambda m, t: tl.sweep_heads(m, t, position=7), ["position=7", "7 tokens"]),
         (lambda m, t: tl.sweep_heads(m, t, token=50), ["token=50", "50 tokens"]),
+        (lambda m, t: tl.sweep_heads(m, t, token=" in"), ["' in' is text", "use a TextModel"]),
         (lambda m, t: tl.sweep_heads(m, t, value="noise"), ["'noise'", "mean"]),
         (lambda m, t: tl.sweep_edges(m, t, query=7), ["query=7", "0 … 6"]),
         (lambda m, t: tl.sweep_edges(m, t, query=3, layer=2), ["layer=2", "0 … 1"]),

@@ -238,7 +238,7 @@ WRONG = {
     "whole": (dict(pixel_values=torch.zeros(3, 32, 32).long()), "must be floats, .* got type int64"),
     "NaN": (dict(pixel_values=torch.full((3, 32, 32), torch.nan)), "must be a finite number, got NaN"),
     "infinite": (dict(pixel_values=torch.full((3, 32, 32), torch.inf)), "not finite"),
-    "a file": (dict(pixel_values="cat.jpg"), "got a str; .*ImageModel"),
+    "a file": (dict(pixel_values="cat.jpg"), "got str; .*ImageModel"),
     "a name": (dict(pixel_value=torch.zeros(3, 32, 32)), "reads images: give pixel_values"),
     "one more": (
         dict(pixel_values=torch.zeros(3, 32, 32), colour=1), "takes no colour; it takes .*pixel_val"

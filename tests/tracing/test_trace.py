@@ -439,9 +439,20 @@ def test_what_cannot_be_traced_is_named(arguments, words):
     assert all(word in str(error.value) for word in words), error.value
 
 
+def test_a_mask_may_have_the_shape_of_one_text():
+    ids = tokens(1, 6)
+    real = torch.tensor([True] * 4 + [False] * 2)
+    one, batch = (tl.trace(build(), ids, mask=mask).logits for mask in (real, real[None]))
+    assert torch.equal(one, batch)
+
+
 @pytest.mark.badinput
 def test_models_that_cannot_be_traced_are_named():
-    for model, words in ((torch.nn.Linear(2, 2), "Linear has no attention"), ("gpt2", "a str")):
+    with pytest.raises(
+        ValueError, match=r"mask must be as large as its tokens, \[1, 6\], .* \[1, 4\]"
+    ):
+        tl.trace(build(), tokens(1, 6), mask=torch.ones(1, 4, dtype=torch.bool))
+    for model, words in ((torch.nn.Linear(2, 2), "Linear has no attention"), ("gpt2", "str")):
         with pytest.raises(ValueError, match=words):
             tl.trace(model, tokens(1, 4))
     with pytest.raises(ValueError, match=r"keep must be 'all'.* got 'everything'"):

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, replace
@@ -231,8 +232,12 @@ def test_bad_arguments_are_named_at_the_call(options, message):
 
 @pytest.mark.badinput
 def test_batches_of_the_wrong_type_are_named():
-    with pytest.raises(TypeError, match="batches is a int"):
+    with pytest.raises(TypeError, match=r"batches must be an iterable .* got int"):
         train(learner(), 3, steps=1)
+    ids = Counting().batch(0)[0]
+    for batch, got in ((ids, f"Tensor {list(ids.shape)}"), ({"input_ids": ids}, "dict")):
+        with pytest.raises(TypeError, match=re.escape(f"got {got}; to predict the next token")):
+            list(train(learner(), [batch], steps=1))
 
 
 @pytest.mark.badinput

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import torch
 
+from ..arguments import shown
 from ..files.paths import in_line
 from . import model_inputs as reading
 
@@ -41,6 +42,19 @@ class LoadOptions(TypedDict, total=False):
 
 _OF_WEIGHTS = ("dtype", "device_map", "quantization_config")
 _DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
+
+
+def checked_name(name: Any) -> Path:
+    """The folder of that name, which need not be there.
+
+    Raises:
+        ValueError: for what is no name.
+    """
+    if not isinstance(name, str | Path) or not str(name).strip():
+        raise ValueError(
+            f"name must be a folder or a Hugging Face name such as 'gpt2', got {shown(name)}"
+        )
+    return Path(name).expanduser()
 
 
 def checked_options(name: str, device: str, options: LoadOptions, hugging_face: bool) -> None:

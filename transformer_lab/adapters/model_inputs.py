@@ -102,7 +102,10 @@ def more_inputs(model: Any, tokens: Any, given: Mapping[str, Any]) -> dict[str, 
     for name in given:
         if name not in known:
             likely = ", ".join(sorted(known - {"kwargs", "labels"}))
-            raise ValueError(f"{type(model).__name__} takes no {name}; it takes {likely}")
+            raise ValueError(
+                f"{type(model).__name__} takes no {name}; it takes {likely}. {name}= is no option of "
+                "this call either"
+            )
     _nothing_lacks(model, tokens, given)
     device = device_of(model)
     moved = {n: x.to(device) if isinstance(x, Tensor) else x for n, x in given.items()}
@@ -288,7 +291,7 @@ def _pixels(model: Any, side: Any, value: Any, any_size: bool, listed: bool) -> 
         x = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(
-            f"{PIXELS} must be a float tensor {_wanted(side)}, got a {type(value).__name__}; a "
+            f"{PIXELS} must be a float tensor {_wanted(side)}, got {type(value).__name__}; a "
             "tl.ImageModel takes the image itself"
         ) from None
     if not x.is_floating_point():

@@ -283,6 +283,6 @@ def _logits(output: Any, name: str) -> Tensor:
     if not isinstance(found, Tensor):
         raise ValueError(
             f"the forward of {name} must return logits [batch, position, vocab], alone, first in "
-            f"a tuple, or as `.logits`, got a {type(output).__name__}"
+            f"a tuple, or as `.logits`, got {type(output).__name__}"
         )
     return found

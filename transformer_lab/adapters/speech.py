@@ -211,7 +211,7 @@ def features(model: Any, sound: Sound, value: Any) -> Tensor:
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(
             f"{FEATURES} must be a float tensor {sound.wanted}, {maker} a waveform at {HERTZ:,} "
-            f"Hz, got a {type(value).__name__}"
+            f"Hz, got {type(value).__name__}"
         ) from None
     if not x.is_floating_point():
         raise ValueError(

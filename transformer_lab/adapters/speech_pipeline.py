@@ -33,7 +33,7 @@ def extractor_of(processor: Any, sound: Sound) -> Any:
     if not callable(found) or not rate or not hop:
         raise ValueError(
             "processor must be the model's WhisperProcessor or WhisperFeatureExtractor, which "
-            f"turn a waveform into frames, got a {type(processor).__name__}"
+            f"turn a waveform into frames, got {type(processor).__name__}"
         )
     if not math.isclose(hop / rate, FRAME_SECONDS) or rate != HERTZ:
         raise ValueError(
@@ -95,7 +95,7 @@ def written_ids(
     if text is not None:
         if not isinstance(text, str):
             raise ValueError(
-                f"text must be a string, the words that are spoken, got a {type(text).__name__}"
+                f"text must be a string, the words that are spoken, got {type(text).__name__}"
             )
         if tokenizer is None:
             raise ValueError(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..arguments import shown
 from ..edits.constructors import knock_out
 from ..edits.interventions import edit
 from ..edits.kinds import Edit
@@ -97,7 +98,7 @@ class Reads(Table):
     where: str
 
     def cells(self):
-        columns = ("sentence of the answer", "attends to", "share of its weight")
+        columns = ("sentence of the answer", "attends to", "fraction of its weight")
         rows = (
             (said, read, share)
             for said, row in zip(self.answer, self.shares.tolist(), strict=True)
@@ -250,6 +251,8 @@ def _answered(
     given = torch.tensor(ids)
     rest = dict(options)
     most = rest.pop("max_new_tokens")
+    if type(most) is not int or most < 1:
+        raise ChatError(f"max_new_tokens must be a whole number of at least 1, got {shown(most)}")
     with _cutting(model, of, cut):
         written = model.write(given, most if room is None else min(most, room), **rest)
     name, (start, _) = segments.popitem()

@@ -195,7 +195,7 @@ def edit_from_dict(values: Any) -> Edit:
         EditError: for anything else, naming what is wrong.
     """
     if not isinstance(values, dict):
-        raise EditError(f"an edit must be a dict with 'edit', got a {type(values).__name__}")
+        raise EditError(f"an edit must be a dict with 'edit', got {type(values).__name__}")
     values = dict(values)
     name = values.pop("edit", None)
     if not isinstance(name, str) or name not in _PLAIN:

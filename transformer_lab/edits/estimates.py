@@ -37,7 +37,7 @@ def estimate_effects(
     *,
     measure: str = "log_prob",
     kind: str | None = None,
-    token: int | Tensor | None = None,
+    token: int | str | Tensor | None = None,
     position: int | None = None,
     mask: Tensor | None = None,
     target_mask: Tensor | None = None,
@@ -76,6 +76,7 @@ def estimate_effects(
     outputs = _Outputs(swept.kind)
     with together(torch.enable_grad()):
         log_probs, places = _clean(swept, outputs)
+        token = swept.token
         chosen = log_probs.argmax(-1) if token is None else of_each_text(token, places)
         of_chosen = log_probs.gather(-1, chosen[:, None])[:, 0]
         change = outputs.change(of_chosen.sum(), len(of_chosen), (len(heads), n_heads))

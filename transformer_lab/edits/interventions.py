@@ -70,8 +70,9 @@ def _edited(model: Any, network: Network, taps: list[EditTap]) -> Iterator[Any]:
     for tap in taps:
         if passes and not tap.applied:
             raise EditError(
-                f"{tap.edit.code()} changed nothing in {len(passes)} forward passes: no hooked "
-                f"attention layer of {type(network.module).__name__} matches it"
+                f"{tap.edit.code()} changed nothing in {len(passes)} forward passes: "
+                f"{type(network.module).__name__} has no such edge or layer, or its window or mask "
+                "leaves it out"
             )
 
 

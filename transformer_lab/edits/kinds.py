@@ -205,8 +205,10 @@ class KnockOut(Edit):
 
     def __post_init__(self):
         super().__post_init__()
-        whole_or_none("query", self.query)
-        whole_or_none("key", self.key)
+        for name, value in (("query", self.query), ("key", self.key)):
+            whole_or_none(name, value)
+            if value is not None and value < 0:
+                raise EditError(f"{name}={value}: positions of edges are counted from 0")
         if self.query is None and self.key is None:
             raise EditError("knock_out needs query or key; to switch a whole head off, use ablate")
 

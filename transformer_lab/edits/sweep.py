@@ -38,7 +38,7 @@ def sweep_heads(
     measure: str | LogitMeasure | None = None,
     kind: str | None = None,
     value: Any = "zero",
-    token: int | Tensor | None = None,
+    token: int | str | Tensor | None = None,
     position: int | None = None,
     mask: Tensor | None = None,
     target_mask: Tensor | None = None,
@@ -56,8 +56,8 @@ def sweep_heads(
             function that is given the logits [batch, position, vocab], or the final states [batch,
             position, d_model] of a model with no head, and returns a number.
         kind, value: as in `ablate`.
-        token: whose probability is measured; the clean pass's likeliest if None. In a batch, one for all
-            texts, or each text's own, [batch]; the numbers are the means over its texts.
+        token: whose probability is measured, as an id or text; the clean pass's likeliest if None. In a
+            batch, one for all texts, or each text's own, [batch]; the numbers are the means over its texts.
         position: where it is predicted; from the end of the real tokens if below 0. None: the
             last, or for a masked TextModel the text's first mask token.
         mask, target_mask: bool, True for real tokens.
@@ -93,7 +93,7 @@ def sweep_groups(
     measure: str | LogitMeasure | None = None,
     kind: str | None = None,
     value: Any = "zero",
-    token: int | Tensor | None = None,
+    token: int | str | Tensor | None = None,
     position: int | None = None,
     mask: Tensor | None = None,
     target_mask: Tensor | None = None,
@@ -144,7 +144,7 @@ def sweep_edges(
     query: int,
     measure: str | LogitMeasure | None = None,
     kind: str | None = None,
-    token: int | Tensor | None = None,
+    token: int | str | Tensor | None = None,
     position: int | None = None,
     mask: Tensor | None = None,
     target_mask: Tensor | None = None,

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..adapters.network import Inputs
 from ..adapters.patches import Patches
 from ..adapters.wrappers import ModelWithProcessor
+from ..tracing.gradients import as_token_id
 from .interventions import editable, heads_in, kind_in
 from .kinds import EditError
 from .passes import evaluated, read
@@ -25,6 +26,8 @@ class SweepTarget:
         self.tokenizers = _tokenizers(model)
         if position is None:
             position = -1 if target is not None else _first_mask(model, self.inputs)
+        if token is not None and not isinstance(token, Tensor):
+            token = as_token_id("token", token, getattr(model, "token_id", None))
         self.token, self.places = token, _places(self.inputs, position)
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..adapters.loading import LoadOptions, checked_options, load_image_model, placed
+from ..adapters.loading import LoadOptions, checked_name, checked_options, load_image_model, placed
 from ..adapters.lookup import network_of
 from ..adapters.network import Network
 from ..adapters.wrappers import ModelWithProcessor
@@ -80,9 +80,9 @@ class ImageModel(ModelWithProcessor):
             ValueError: for a damaged file, weights that are missing, left over, of another shape or
                 type, or not finite, or a model that reads no pictures.
         """
-        where = pick_device(device)
+        folder, where = checked_name(name), pick_device(device)
         checked_options(str(name), device, options, str(name) not in PICTURES)
-        with waiting(f"Loading {Path(name).name}"):
+        with waiting(f"Loading {folder.name}"):
             model, processor, shown = load_image_model(name, allow_missing=allow_missing, **options)
             loaded = cls(model, processor, shown)
             placed(loaded.model, where, options).eval().loaded_from = str(name)

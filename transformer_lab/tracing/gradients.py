@@ -55,8 +55,8 @@ def as_logit(of: Any, token_id: Callable[[str], int] | None = None) -> Logit | C
         of = Logit(*of)
     if isinstance(of, Logit):
         return Logit(
-            _id("token", of.token, token_id),
-            None if of.against is None else _id("against", of.against, token_id),
+            as_token_id("token", of.token, token_id),
+            None if of.against is None else as_token_id("against", of.against, token_id),
             of.position,
         )
     if callable(of):
@@ -276,11 +276,15 @@ def _is_whole(x: Any) -> bool:
     return hasattr(x, "__index__") and not isinstance(x, bool) and not callable(x)
 
 
-def _id(name: str, token: Any, token_id: Callable[[str], int] | None) -> int:
+def as_token_id(name: str, token: Any, token_id: Callable[[str], int] | None) -> int:
+    """
+    Raises:
+        ValueError: for what is no id, nor a text that is one token; and for a text without a tokenizer.
+    """
     if isinstance(token, str):
         if token_id is None:
             raise ValueError(
-                f"{name}={token!r} is text; give a token id, or trace a TextModel, which has a tokenizer"
+                f"{name}={token!r} is text; give a token id, or use a TextModel, which has a tokenizer"
             )
         return token_id(token)
     if not _is_whole(token):

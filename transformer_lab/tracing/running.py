@@ -147,10 +147,29 @@ def inputs_for(
     in_vocabulary(network, ids, target_ids)
     if ids is not None and network.kind == "encoder-decoder" and target_ids is None:
         raise ValueError(NEEDS_TARGET.format(name=network.name))
+    masks = _mask_for("mask", mask, ids), _mask_for("target_mask", target_mask, target_ids)
     moved: list[Any] = [
-        None if x is None else x.to(network.device) for x in (ids, target_ids, mask, target_mask)
+        None if x is None else x.to(network.device) for x in (ids, target_ids, *masks)
     ]
     return Inputs(*moved, given=more)
+
+
+def _mask_for(name: str, mask: Any, ids: Tensor | None) -> Tensor | None:
+    """A mask of the shape of its tokens [batch, position]; of one text, [position] is one too.
+
+    Raises:
+        ValueError: for another shape.
+    """
+    if mask is None or ids is None:
+        return mask
+    mask = torch.as_tensor(mask)
+    mask = mask[None] if mask.dim() == 1 else mask
+    if mask.dim() == 2 and mask.shape != ids.shape:
+        raise ValueError(
+            f"{name} must be as large as its tokens, {list(ids.shape)}, True for a real token, got "
+            f"{list(mask.shape)}"
+        )
+    return mask
 
 
 def _places(

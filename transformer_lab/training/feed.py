@@ -22,8 +22,8 @@ def feed(batches: Any) -> Stream | Loader:
     if hasattr(batches, "__iter__") and not isinstance(batches, dict | str):
         return Loader(batches)
     raise TypeError(
-        f"batches is a {type(batches).__name__}; give an iterable of batches, or an object whose "
-        "batch(step) returns one, such as corpus.batches(12, 64)"
+        "batches must be an iterable of batches, or an object whose batch(step) returns one, such as "
+        f"corpus.batches(12, 64), got {type(batches).__name__}"
     )
 
 

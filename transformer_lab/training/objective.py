@@ -70,6 +70,7 @@ def predict(model: nn.Module, batch: Any) -> Tensor:
     """The model's logits for a batch; what the batch does not have is not passed on."""
     if isinstance(batch, tuple | list):
         return model(batch[0])
+    _check_form(batch)
     inputs = [batch.tokens]
     if getattr(batch, "target_in", None) is not None:
         inputs.append(batch.target_in)
@@ -78,7 +79,19 @@ def predict(model: nn.Module, batch: Any) -> Tensor:
 
 
 def targets(batch: Any) -> Tensor:
-    return batch[1] if isinstance(batch, tuple | list) else batch.targets
+    if isinstance(batch, tuple | list):
+        return batch[1]
+    _check_form(batch)
+    return batch.targets
+
+
+def _check_form(batch: Any) -> None:
+    if not (hasattr(batch, "tokens") and hasattr(batch, "targets")):
+        kind = f"{type(batch).__name__} {list(getattr(batch, 'shape', []))}".removesuffix(" []")
+        raise TypeError(
+            f"a batch must be (inputs, targets), or have .tokens and .targets, got {kind}; to predict "
+            "the next token of ids [batch, position], give (ids[:, :-1], ids[:, 1:])"
+        )
 
 
 def n_tokens(batch: Any) -> int:

@@ -152,7 +152,7 @@ def test_positions_texts_and_errors(decoder):
         ("position", "a", r"position='a' is outside the 4 tokens"),
         ("position", 1.5, r"position=1.5 is outside the 4 tokens"),
         ("edits", 5, r"edits=5 is no list; use \[tl.ablate"),
-        ("text", 3, "text must be a string, got a int"),
+        ("text", 3, "text must be a string, got int"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named(name, value, message):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...adapters.sources import Source
+from ...tracing.gradients import as_token_id
 from ...tracing.trace import Trace, TraceError
 from .sources import MISSING, parts_of, precise
 
@@ -52,9 +54,9 @@ def logit_attribution(
     Source: Elhage et al. 2021; Wang et al. 2022.
 
     Args:
-        token: a token id; by default the likeliest at the position.
+        token: a token, or its id; by default the likeliest at the position.
         position: in the text (for an encoder-decoder, in the target).
-        against: a second token id: the difference of the two logits is split instead.
+        against: a second token: the difference of the two logits is split instead.
 
     The model runs once more on the same text.
 
@@ -66,7 +68,7 @@ def logit_attribution(
     if trace.logits is None:
         raise TraceError(f"{trace.model_name} has no head that predicts tokens")
     asked = asked_logit(trace, token, position, against, batch)
-    token, position, batch = asked.token, asked.position, asked.batch
+    token, position, batch, against = asked.token, asked.position, asked.batch, asked.against
     assert trace.network is not None
     sources, split = parts_of(trace, batch).of_logit(position, token, against)
     asked.check(float(split.double().sum()))
@@ -108,9 +110,7 @@ class AskedLogit:
             raise TraceError(MISSING.format(layer=self.trace.n_layers()))
 
 
-def asked_logit(
-    trace: Trace, token: int | None, position: int, against: int | None, batch: int
-) -> AskedLogit:
+def asked_logit(trace: Trace, token: Any, position: int, against: Any, batch: int) -> AskedLogit:
     """
     Raises:
         ValueError: for a token or position that is not there.
@@ -122,7 +122,9 @@ def asked_logit(
         raise ValueError(f"position={position} is outside the {n} tokens (−{n} … {n - 1})")
     position %= n
     own = precise(trace.logits[batch, position])
-    token = int(own.argmax()) if token is None else int(token)
+    ids = getattr(trace.text_model, "token_id", None)
+    token = int(own.argmax()) if token is None else as_token_id("token", token, ids)
+    against = None if against is None else as_token_id("against", against, ids)
     for name, value in (("token", token), ("against", against)):
         if value is not None and not 0 <= value < vocabulary:
             raise ValueError(f"{name}={value} is outside the {vocabulary} tokens of the vocabulary")

@@ -72,7 +72,9 @@ class Reproduction:
         )
         yield f"Weights: {text}."
         by, where = self.largest
-        most = f"; the largest difference is {by:.3g}, at {where}" if by else ", exactly"
+        most = (
+            f"; the largest difference is {by:.3g}, at {where}" if by else "; none differs at all"
+        )
         within = f"{self.tolerance:g} (relative for numbers above 1)"
         if not self.differences:
             yield f"Numbers: all {self.compared} are the same within {within}{most}."

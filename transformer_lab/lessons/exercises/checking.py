@@ -99,7 +99,7 @@ def check(exercise: Exercise, *, seconds: float | None = None) -> CheckResult:
     """
     if not isinstance(exercise, Exercise):
         raise TypeError(
-            f"check() takes an exercise, got a {type(exercise).__name__}: "
+            f"check() takes an exercise, got {type(exercise).__name__}: "
             "is `@exercise(...)` still above what you wrote, and did you run that cell?"
         )
     import torch

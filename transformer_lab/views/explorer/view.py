@@ -75,7 +75,7 @@ class Explorer(SelectionView):
         title: by default the model's name.
 
     Raises:
-        ValueError: for empty or too long text, a place that is not there, or where nothing can be said
+        ValueError: for empty or too long text, a layer or head that does not exist, or where nothing can be said
             from a to b, as `mark`.
     """
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import traitlets as t
 
 from ...edits.kinds import Edit
+from ...tracing.gradients import as_token_id
 from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import shown_text
@@ -42,7 +43,7 @@ class FlowView(SelectionView):
 
     Args:
         trace: what `transformer_lab.trace` returned, of a model of one stack.
-        token: an id; the likeliest token at the position by default. against: a second id: the
+        token: a token, or its id; the likeliest one at the position by default. against: a second one: the
             difference of the two logits is followed.
         position: where the prediction is read.
         circuit: what `tl.circuit` found in this model: its heads stand out, and its scores beside
@@ -70,10 +71,10 @@ class FlowView(SelectionView):
     def __init__(
         self,
         trace: Trace,
-        token: int | None = None,
+        token: int | str | None = None,
         position: int = -1,
         *,
-        against: int | None = None,
+        against: int | str | None = None,
         circuit: Circuit | None = None,
         cuts: Sequence[Cut] = (),
         threshold: float = 0.05,
@@ -82,6 +83,9 @@ class FlowView(SelectionView):
         link: str | None = None,
     ):
         check_traced(trace, batch)
+        ids = getattr(trace.text_model, "token_id", None)
+        token = None if token is None else as_token_id("token", token, ids)
+        against = None if against is None else as_token_id("against", against, ids)
         self.trace, self._data = trace, FlowData(trace, batch, against)
         n = len(self._data.tokens)
         if not -n <= position < n:
