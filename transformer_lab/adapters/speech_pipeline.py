@@ -129,7 +129,7 @@ def _wave(name: str, audio: Any) -> np.ndarray:
         wave = np.asarray(None)
     if wave.dtype.kind not in "fiu":
         raise ValueError(
-            "audio must be the samples of a waveform, floats [sample], got a "
+            "audio must be the samples of a waveform, floats [sample], got "
             f"{type(audio).__name__} without numbers"
         )
     if wave.ndim == 2 and 1 in wave.shape:
