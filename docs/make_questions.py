@@ -173,7 +173,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make_questions", description=__doc__.splitlines()[0])
     parser.add_argument("form", choices=("gift", "qti"), help="gift for Moodle, qti for the others")
     parser.add_argument("out", type=Path, help="the file to write; qti is a .zip")
-    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="such as 01; all by default")
+    parser.add_argument(
+        "lessons", nargs="*", default=[], metavar="LESSON", help="such as 01; all by default"
+    )
     options = parser.parse_args(arguments)
     problems = write(options.form, options.out, options.lessons, BANK.read_text("utf-8", "replace"))
     for problem in problems:

@@ -112,7 +112,7 @@ def test_both_directions_and_little_memory_are_the_same_arithmetic():
     model = gpt2()
     found = path(model, receiver=(2, 0, "v"), via="mlp")
     assert found.exact[2].isnan().all() and not found.exact[:2].isnan().any()
-    assert "(2, 0, 'v')" in found.title and "via mlp" in repr(found)
+    assert "to head 2.0 (v) via mlp" in found.title and "via mlp" in repr(found)
     few = path(model, receiver=(2, 0, "v"), via="mlp", budget_mib=0.01)
     assert_close(few.exact, found.exact, rtol=0, atol=1e-6, equal_nan=True)
     back = tl.path_patch(model, CORRUPTED, CLEAN, metric=PAIR, direction="noising")

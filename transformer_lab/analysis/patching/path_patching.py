@@ -52,6 +52,10 @@ class Reader:
     head: int
     inputs: tuple[str, ...] = INPUTS
 
+    def __str__(self) -> str:
+        which = "" if self.inputs == INPUTS else f" ({', '.join(self.inputs)})"
+        return f"head {self.layer}.{self.head}{which}"
+
 
 @dataclass(frozen=True)
 class PathEffect:
@@ -128,7 +132,8 @@ def path_patch(
         position=position,
         given={},
     )
-    paths = _Paths(pair, _readers(pair, receiver), via, budget_mib)
+    readers = _readers(pair, receiver)
+    paths = _Paths(pair, readers, via, budget_mib)
     senders = paths.every_head() if sender is None else [paths.part("sender", sender)]
     for one in senders:
         paths.check(one)
@@ -136,9 +141,10 @@ def path_patch(
     fields: dict[str, Any] = dict(
         into=paths.into, source=pair.source_value, metric=pair.metric.description
     )
+    receiver_told = ", ".join(map(str, readers)) or LOGITS
     via_told = "nothing" if via is None else str(via)
     if sender is not None:
-        words = (str(senders[0]), shown(receiver), via_told)
+        words = (str(senders[0]), receiver_told, via_told)
         return PathEffect(
             found[senders[0]],
             **fields,
@@ -165,7 +171,7 @@ def path_patch(
         direction=direction,
         aligned=pair.aligned,
         model=source.model_name,
-        path=f"on the path to {shown(receiver)} via {via_told}",
+        path=f"on the path to {receiver_told} via {via_told}",
         **fields,
     )
 

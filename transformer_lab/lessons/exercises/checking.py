@@ -192,7 +192,7 @@ def _explain_failure(
     hint = ""
     if re.search(r"\.T\b", line) and any(_is_tensor(a) and a.ndim > 2 for a in case.arguments):
         hint = " `.T` is for tensors with two axes; `.transpose(-2, -1)` swaps the last two axes of any tensor."
-    text = f": {message}." if message else "."
+    text = f": {message.rstrip('.')}." if message else "."
     raise _Wrong(f"On {case.name}, {type(error).__name__}{at}{text}{hint}")
 
 
