@@ -1,6 +1,6 @@
 // What a newcomer meets: what this is, texts to begin with, a tour, and few tools until more are wanted.
 
-import { button } from "../shared/controls.js";
+import { button, headPlaces } from "../shared/controls.js";
 import { byTouch, element, listen, taken } from "../shared/dom.js";
 import { sayExplorer } from "./prose.js";
 import { prose } from "../shared/prose.js";
@@ -26,7 +26,6 @@ export class Entrance {
     this.state = state;
     this.does = does;
     const { about, kinds } = state;
-    const heads = Object.values(kinds).reduce((sum, one) => sum + one.layers * one.heads, 0);
     const title = element(
       "p.tl-entrance-title",
       { role: "heading", "aria-level": 1 },
@@ -38,7 +37,7 @@ export class Entrance {
         sayExplorer("intro", {
           shipped: Boolean(about.shipped),
           kind: about.predicts ? about.kind : "none",
-          n: heads,
+          n: Object.values(kinds).flatMap(headPlaces).length,
         }),
       ),
     );

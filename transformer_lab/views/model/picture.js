@@ -3,7 +3,7 @@
 
 import { headColour, PALETTE } from "../shared/colours.js";
 import { fitText, pixelRatio, sizedContext } from "../shared/dom.js";
-import { leaningHeight, writeAbove } from "../shared/map_frame.js";
+import { leaning, leaningHeight, writeAbove } from "../shared/map_frame.js";
 import { percentText } from "../shared/messages.js";
 import { wrapped } from "../shared/sheet.js";
 
@@ -636,9 +636,11 @@ export class ModelPicture {
     const taken = /** @type {number[]} */ ([]);
     Object.assign(context, { textAlign: "left", fillStyle: inks.quiet });
     context.font = `12px ${MODEL_SANS}`;
-    const lines = wrapped(context, words.lens, room);
+    // On a phone beside the name of the last token, which leans into the column.
+    const beside = this.phone && this.leans ? 24 / Math.tan(leaning(this.column).angle) : 0;
+    const lines = wrapped(context, words.lens, room - beside);
     lines.forEach((line, i) =>
-      context.fillText(line, x, this.#y(main, 0) - 16 - 14 * (lines.length - 1 - i)),
+      context.fillText(line, x + beside, this.#y(main, 0) - 16 - 14 * (lines.length - 1 - i)),
     );
     for (const row of rows.toSorted((a, b) => rank(a) - rank(b) || a - b)) {
       const y = this.#y(main, row) + (row ? -4 : 10);

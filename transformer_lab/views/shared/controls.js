@@ -195,9 +195,21 @@ export function stepped({ label, part, count, chosen, text, choose, around = fal
 }
 
 /**
- * Which head, through all layers; `show` draws what is chosen now.
- * @param {{layer: number, head: number, kind: {layers: number, heads: number, counts?: number[], headless?: Record<string, string>}}} at
+ * Every head of a kind of attention.
+ * @param {{layers: number, heads: number, counts?: number[], headless?: Record<string, string>}} kind
  *   `counts`: heads of each layer, where they differ; `headless`: layers without; no layers: heads that are alike in all
+ */
+export const headPlaces = ({ layers, heads, counts, headless }) =>
+  Array.from({ length: layers || 1 }, (_, layer) =>
+    Array.from({ length: headless?.[layer] ? 0 : (counts?.[layer] ?? heads) }, (_, head) => ({
+      layer,
+      head,
+    })),
+  ).flat();
+
+/**
+ * Which head, through all layers; `show` draws what is chosen now.
+ * @param {{layer: number, head: number, kind: Parameters<typeof headPlaces>[0]}} at
  * @param {(place: {layer: number, head: number}) => void} choose
  * @param {string} [label]
  */
@@ -214,13 +226,7 @@ export function headChoice(at, choose, label = sayShared("head_label")) {
     choose: (i) => choose(places[i]),
   });
   const show = () => {
-    const { layers, heads, counts, headless } = at.kind;
-    places = Array.from({ length: layers || 1 }, (_, layer) =>
-      Array.from({ length: headless?.[layer] ? 0 : (counts?.[layer] ?? heads) }, (_, head) => ({
-        layer,
-        head,
-      })),
-    ).flat();
+    places = headPlaces(at.kind);
     made.show(
       places.findIndex(({ layer, head }) => layer === at.layer && head === at.head),
       places.length,
