@@ -129,7 +129,7 @@ export const hint = (text) =>
   byTouch()
     ? text
         .replace(/( for its numbers)?(;| ·) click to lock/, " to lock")
-        .replace(/[;,]? or (use )?arrow keys[^.]*/, "")
+        .replace(/[;,]? or (use )?(arrow keys|Page Up)[^.]*/g, "")
         .replace(/hover over/gi, (word) => (word[0] === "H" ? "Tap" : "tap"))
         .replace(/\bclick/gi, (word) => (word[0] === "C" ? "Tap" : "tap"))
     : text;
