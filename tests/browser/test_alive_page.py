@@ -116,6 +116,7 @@ def test_a_decoder_lives_on_in_its_page(open_page, tmp_path, accessible):
     edits_are_pythons(page, view)
     skipped = page.locator("[data-part=experts] button[data-layer='1']").first
     expert = int(skipped.inner_text())
+    assert f", layer 1: expert {expert} (" in skipped.get_attribute("title")
     after(page, skipped.click)
     view.edits = [*view.edits, tl.skip(1, "mlp", expert=expert)]
     same(page, view)

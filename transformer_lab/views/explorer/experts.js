@@ -14,25 +14,29 @@ export class ExpertsPanel {
     this.toggle = toggle;
     this.routing = /** @type {Routing | null} */ (null);
     this.around = 0;
+    this.unit = "expert";
     this.at = [0, 0]; // row and token of the one Tab stop
     this.table = element("table#experts", {
       click: ({ target }) => this.#choose(target.closest("button")),
       keydown: (event) => this.#key(event),
     });
+    this.hint = element("p.tl-hint");
     this.root = element(
       "section.tl-experts",
-      { "aria-label": sayExplorer("experts"), hidden: true },
-      element("p.tl-hint", sayExplorer("experts_hint")),
+      { hidden: true },
+      this.hint,
       element("div", this.table),
     );
   }
 
-  /** @param {Routing | null} routing @param {string[]} tokens @param {number} around */
-  show(routing, tokens, around) {
+  /** @param {Routing | null} routing @param {{tokens: string[], unit: string}} about @param {number} around */
+  show(routing, { tokens, unit }, around) {
     this.root.hidden = !routing;
     if (!routing || (routing === this.routing && around === this.around)) return;
     const focused = this.table.contains(document.activeElement);
-    Object.assign(this, { routing, around });
+    Object.assign(this, { routing, around, unit });
+    this.root.ariaLabel = sayExplorer("experts", { unit });
+    this.hint.textContent = sayExplorer("experts_hint", { unit });
     const [from, to] = listedAround(tokens.length, around);
     const rows = routing.flatMap((row, layer) => (row ? [{ row, layer }] : []));
     this.at = [Math.min(this.at[0], rows.length - 1), Math.max(from, Math.min(to - 1, this.at[1]))];
@@ -59,7 +63,15 @@ export class ExpertsPanel {
 
   #cell(gates, { layer, number, index, token, most }) {
     const [[expert, gate] = [null, 0], [second, other] = [null, 0]] = gates;
-    const title = sayExplorer("expert", { token, layer, expert, gate, second, other });
+    const title = sayExplorer("expert", {
+      token,
+      layer,
+      unit: this.unit,
+      expert,
+      gate,
+      second,
+      other,
+    });
     const look =
       expert === null
         ? ""

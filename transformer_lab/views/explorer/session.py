@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...analysis.chat import passage
+from ...blocks import Dictionary
 from ...edits.interventions import default_kind
 from ...edits.kinds import Edit
 from ...heads.spans import follow_segments
@@ -354,6 +355,7 @@ class Session:
     def about(self, caution: str) -> dict[str, Any]:
         """What the model is, what it reads, and the edits that a reader can make."""
         model, reading = self.text_model, self.reading
+        modules = model.network.module.modules()
         mask_id = model.tokenizer.mask_id if self.runs.kind == "encoder" else None
         return {
             "kind": self.runs.kind,
@@ -372,6 +374,7 @@ class Session:
             "folded": [n for n, *_ in self.state.segments if n.split(" ")[0] in FOLDED],
             "longest": model.n_ctx,
             "patterns": self.edit_values.patterns(self.heads.kinds),
+            "unit": "feature" if any(isinstance(m, Dictionary) for m in modules) else "expert",
         }
 
     @property

@@ -643,7 +643,7 @@ export class ExplorerViewer {
     this.entrance.show(runner.live);
     this.#strips();
     this.writing.show(runner.wanted?.position ?? outcome.position);
-    this.experts.show(outcome.experts ?? null, about.tokens, outcome.position ?? 0);
+    this.experts.show(outcome.experts ?? null, about, outcome.position ?? 0);
     this.edits.show(edits, this.steps, this.writing.differs(this.steps.past.at(-1)?.words));
     this.card.show(this.#chosenHeads());
     this.table.show();
