@@ -3,7 +3,9 @@ has loaded the libraries.
 
 What a lesson's kernel does first is to load torch, IPython and matplotlib: seconds of a core, a
 hundred times in a run of all tests. Here one process loads them once, when the first kernel is asked
-for, and forks itself for each. Of this package it loads nothing: that each kernel does itself.
+for, and forks itself for each. It loads this package too, of which no module computes anything or reads a
+setting of its surroundings when it is loaded: `test_forks.py` checks that, and tests of the wheel start
+kernels that load it themselves.
 
 Jupyter starts this file as a script, `kernels.py DOOR -f FILE`, and the package, where it would start
 `python -m MODULE`, `kernels.py DOOR -m MODULE`. It asks for a fork, passes signals on to it, and ends as
@@ -122,6 +124,7 @@ def serve(door):
                 for name in OF_EXTRAS:
                     with suppress(ModuleNotFoundError):
                         import_module(name)
+                load_ours()
                 gc.freeze()  # no fork looks through, and so copies, what is there already
                 there, _ = door.accept()
                 asked, files, *_ = socket.recv_fds(there, 1 << 20, 3)
@@ -147,6 +150,14 @@ def serve(door):
                 tell(forks[here], signals[0] if signals else signal.SIGKILL)
                 if not signals:
                     at.unregister(here)
+
+
+def load_ours():
+    """All that the package makes public; of its views too."""
+    for name in ("transformer_lab", "transformer_lab.lessons", "transformer_lab.views"):
+        package = import_module(name)
+        for public in package.__all__:
+            getattr(package, public)
 
 
 def become(files, folder, environment, arguments):
