@@ -67,6 +67,13 @@ def test_the_picture_is_as_wide_as_its_box(page):
     assert inner == outer > 400
 
 
+def test_a_narrow_screen_begins_at_what_is_followed(open_page):
+    view = views.FlowView(tl.trace(small(noise=0.2, n_ctx=40), TOKENS.repeat(5), keep="all"))
+    box = open_page(view.to_html(), width=390).locator(".tl-flow-box")
+    scrolled, most = box.evaluate("box => [box.scrollLeft, box.scrollWidth - box.clientWidth]")
+    assert scrolled == pytest.approx(most, abs=1) and most > 0
+
+
 def test_keys_choose_and_cut(page, view):
     page.locator("[data-part=flow]").focus()
     page.keyboard.press("ArrowRight")

@@ -408,6 +408,10 @@ export class FlowViewer extends BaseViewer {
     this.box.classList.toggle("tl-wide", this.picture.width > this.box.clientWidth);
     this.pointed = null;
     this.picture.draw(this.focus);
+    if (this.middle !== info.position) {
+      this.middle = info.position; // what is followed is in sight
+      this.box.scrollLeft = this.picture.x(info.position) - this.box.clientWidth / 2;
+    }
     this.#tell();
     this.#drawSide(edges);
     const largest = Math.max(...found.stream.map(Math.abs), 1e-9);
