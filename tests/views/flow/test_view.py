@@ -86,7 +86,7 @@ def test_a_threshold_thins_the_edges_and_what_is_left_out_is_told(trace):
         assert len(told["carried"]["values"]) == view.shown
         rest = view.found.total - sum(told["carried"]["values"])
         assert f"{abs(rest):.2f}" in view.sentence
-        assert f"The {view.shown} largest of {view.found.n} edges are drawn" in view.sentence
+        assert f"The {view.shown} largest of {view.found.n:,} edges are drawn" in view.sentence
     assert view.shown == 1
 
 
@@ -137,14 +137,14 @@ def test_sentences():
     )  # fmt: skip
     assert messages("flow")("sentence", **values) == (
         "“key” after “.” (14): its logit is +10.25. The largest edge, of layer 2, head 2 from “key” (5) to "
-        "“.” (14), carries −3.48, against it. The 14 largest of 1500 edges are drawn; all smaller ones "
+        "“.” (14), carries −3.48, against it. The 14 largest of 1,500 edges are drawn; all smaller ones "
         "together add +0.00."
     )
     values |= dict(cuts=2, before=0.9, after=0.031, answer="a", probability=0.5, against="b")
     assert messages("flow")("sentence", **{**values, "itself": True, "value": 3.484}) == (
         "With 2 edges cut, P(“key”): 90% → 3%; now “a” is the most likely (50%). “key” over “b” after "
         "“.” (14): the logit difference is +10.25. The largest edge, of layer 2, head 2 at “key” (5) itself, "
-        "carries +3.48 toward it. The 14 largest of 1500 edges are drawn; all smaller ones together add +0.00."
+        "carries +3.48 toward it. The 14 largest of 1,500 edges are drawn; all smaller ones together add +0.00."
     )
 
 

@@ -585,7 +585,7 @@ export class ModelPicture {
     )) {
       const y = this.#y(stack, 0);
       const write = (name, x, on) => {
-        context.font = `${on ? "bold " : ""}${Math.min(13, Math.max(9, this.leans ? 12 : 13))}px ${MODEL_MONO}`;
+        context.font = `${on ? "bold " : ""}${this.leans ? Math.max(9, Math.min(12, this.column - 2)) : 13}px ${MODEL_MONO}`;
         context.fillStyle = on ? inks.accent : inks.ink;
         writeAbove(
           context,

@@ -592,9 +592,12 @@ export class ModelViewer extends BaseViewer {
 
   draw() {
     const { shell, found, about, stacks, main } = this;
+    const both = Object.keys(stacks).length > 1;
     shell.subtitle.textContent = this.words("subtitle", {
       layers: found.rows(main) - 1,
       tokens: stacks[main].length,
+      encoder_layers: both ? found.rows("encoder") - 1 : null,
+      encoder_tokens: both ? stacks.encoder.length : null,
     });
     this.bar.set(
       this.step,

@@ -151,6 +151,7 @@ export function messages(...catalogues) {
       found = cases.has(`=${count}`)
         ? `=${count}`
         : pluralCategory(value, choice === "selectordinal");
+      count = count.replace(/\B(?=(\d{3})+$)/g, templates.thousands);
     }
     return written(key, cases.get(found) ?? cases.get("other"), values, count);
   };

@@ -175,6 +175,7 @@ class Messages:
             count = fixed(value, 0)
             exact, named = f"={count}", _category(value, choice == "selectordinal")
             case = exact if exact in cases else named
+            count = re.sub(r"\B(?=(\d{3})+$)", self.templates["thousands"], count)
         return self._written(key, cases.get(case, cases["other"]), values, count)
 
     def _value(self, key: str, node: tuple, values: Mapping[str, Any]) -> str:
