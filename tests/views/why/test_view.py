@@ -62,11 +62,17 @@ def test_sentences_follow_the_selection(trace):
     name, value = found.ranked(n=1)[0]
     assert view.sentence.startswith("Layer 1, head 2: “it” gives ")
     assert f"Their score is {found.score:.2f}".replace("-", "−") in view.sentence
-    assert f"On the key’s side {name} adds {value:+.2f} to it".replace("-", "−") in view.sentence
+    assert (
+        f"by the key’s sources, the largest part of it is {name} ({value:+.2f})".replace("-", "−")
+        in view.sentence
+    )
     view._options = {"above": True}
     above = score_by_source(trace, 1, 2, 8, 1, above_mean=True)
     name, value = above.ranked(n=1)[0]
-    assert f"{name} adds {value:+.2f} to that difference".replace("-", "−") in view.sentence
+    assert (
+        f"the largest part of that difference is {name} ({value:+.2f})".replace("-", "−")
+        in view.sentence
+    )
     apart = abs(above.total)
     assert f"{apart:.2f} {'above' if above.total > 0 else 'below'} the row’s mean" in view.sentence
     view.selected = (1, 8)
@@ -80,8 +86,8 @@ def test_words_of_a_model_whose_sources_are_not_known():
         apart=-0.5, above=False, dimension=7, product=-0.5, key_part=None,
     )  # fmt: skip
     assert messages("why")("sentence", **values) == (
-        "Layer 0, head 1: “a” gives 25% of its attention to “b”. Their score is 1.00 (before any bias "
-        "0.50 below the row’s mean). Dimension 7 adds −0.50 to it, more than any other."
+        "Layer 0, head 1: “a” gives 25% of its attention to “b”. Their score is 1.00; before any bias "
+        "it is 0.50 below the row’s mean. Dimension 7 adds −0.50 to it, more than any other."
     )
 
 
@@ -129,7 +135,7 @@ def test_of_a_hugging_face_model_the_sources_are_shown():
     assert set(view.cell.info["splits"]) == {"score", "above"}
     found = score_by_source(trace, 1, 2, 5, 3)
     assert view.cell.info["splits"]["score"]["total"] == pytest.approx(found.total, abs=1e-6)
-    assert "On the key’s side " in view.sentence
+    assert "Split by the key’s sources, " in view.sentence
 
 
 class Bare(OwnNetwork):
