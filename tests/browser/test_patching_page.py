@@ -161,7 +161,7 @@ def test_a_page_without_the_model_says_who_measures(open_page):
     view.measure("z")
     page = open_page(view.to_html(model=False))
     assert page.locator(part("measure")).is_hidden() and page.locator(part("ask")).is_hidden()
-    assert "the other cells stay estimates" in page.locator(part("note")).inner_text()
+    assert "Hatched cells stay estimates" in page.locator(part("note")).inner_text()
     page.locator(f"{part('site')} [data-value=resid_pre]").click()
     page.locator(part("map")).focus()
     page.keyboard.press("Enter")

@@ -78,7 +78,7 @@ def test_random_models_get_no_label(kind, positions):
         if stack in kind.split("-"):
             found = heads.labels(tl.Transformer(config), kind=stack)
             assert names(found) == [[None] * 8] * 3
-            assert "no label: nearest is" in found[0][0].sentence
+            assert "no label: the nearest is" in found[0][0].sentence
 
 
 def test_a_pattern_that_comes_with_the_architecture_is_no_label():

@@ -81,7 +81,7 @@ class HeadLabel:
         """The label and its evidence in plain words."""
         again = f"lag {self.second_lag}" if self.second_lag else "other texts"
         if self.name is None:
-            return f"no label: nearest is “{self.nearest}”, {self._why_none}"
+            return f"no label: the nearest is “{self.nearest}”, {self._why_none}"
         score = f"{_share(self.score)} (random twin {_share(self.twin)}; {again}: {_share(self.second)})"
         parts = [f"{MEASURES[self.name].says}: {score}"]
         if self.alone is not None:
@@ -98,15 +98,16 @@ class HeadLabel:
     @property
     def _why_none(self) -> str:
         """Which of the three tests the nearest label fails."""
-        where = f"at lag {self.second_lag}" if self.second_lag else "on other texts"
+        lag = self.second_lag
+        where = f"on text that repeats after {lag} tokens" if lag else "on other texts"
         score, second, twin = (_share(x) for x in (self.score, self.second, self.twin))
-        needs = f"a label needs more than {_share(self.bar)} on both"
+        needs = f"a label needs more than {_share(self.bar)} on both texts"
         if self.score <= self.bar:
-            return f"only {score} ({where}: {second}, random twin: {twin}); {needs}"
+            return f"which scores only {score} ({where}: {second}, random twin: {twin}); {needs}"
         if self.second <= self.bar:
-            return f"{score}, but only {second} {where} (random twin: {twin}); {needs}"
+            return f"which scores {score}, but only {second} {where} (random twin: {twin}); {needs}"
         more = f"a label needs {_share(ABOVE)} more than the twin"
-        return f"{score} ({where}: {second}), but its random twin has {twin}; {more}"
+        return f"which scores {score} ({where}: {second}), but its random twin has {twin}; {more}"
 
     @property
     def short(self) -> str:

@@ -123,7 +123,8 @@ def test_positions_texts_and_errors(decoder):
     view.text = "it was tired ."
     assert view.position == 3
     assert [e.code() for e in view.edits] == ["tl.ablate(layer=1, head=1)"]
-    assert view._outcome["note"] == "1 cut was removed with the old text, whose tokens it named."
+    removed = "1 cut was removed: it was between tokens of the text before this one."
+    assert view._outcome["note"] == removed
     for change, message in (
         (dict(text=""), "text is empty"),
         (dict(text="it " * 40), "text has 40 tokens but small decoder reads at most 32"),

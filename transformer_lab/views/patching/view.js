@@ -273,7 +273,7 @@ export class PatchingViewer extends BaseViewer {
             ? metric.amount(share * this.end)
             : Math.abs(share) < 0.005
               ? ""
-              : `≈ ${metric.amount(share * this.end)}`,
+              : `≈${metric.amount(share * this.end)}`,
         hatched: (row, column) =>
           grids.exact(cellOf(row, column)) === null &&
           Math.abs(this.#share(cellOf(row, column))) >= SEEN,
