@@ -100,6 +100,7 @@ def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     assert text(page, "kl") == f"Overall change: very large (KL {view.effect.kl:.2f})"
     heads = page.locator("[data-part=predictions] thead th").all_text_contents()
     assert heads == ["token", "before → after"]
+    assert text(page, "sweep-note").endswith("Measured in the unedited model.")
     assert not page.locator(part("head-effect")).is_visible()  # the edits say more
     assert page.locator("[data-part=edits] bdi").all_inner_texts() == ["layer 2, head 2 off"]
     assert "seeing the others needs a live kernel" in text(page, "flag")

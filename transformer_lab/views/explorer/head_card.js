@@ -270,6 +270,7 @@ export class HeadCard {
       after: after ?? 0,
       mean: mean ?? 0,
       estimate: Boolean(estimate),
+      edited: this.#edited,
     });
   }
 
@@ -290,11 +291,16 @@ export class HeadCard {
       Object.entries(effects).find(([name]) => name.startsWith(`${this.state.kindName}/`))?.[1] ??
       {};
     const guess = estimates.size ? sayExplorer("grey_ones_are_estimates") : "";
-    this.sweepNote.textContent =
+    const note =
       one.token === null || one.token === undefined
         ? sayExplorer("dots_how_far_the", { n: 100 * most })
         : most < LEAST_CHANGE
           ? sayExplorer("switching_off_one_head", { token: one.token, least_change: LEAST_CHANGE })
           : sayExplorer("dots_how_p_changes", { token: one.token, most, guess });
+    this.sweepNote.textContent = this.#edited ? `${note} ${sayExplorer("of_the_unedited")}` : note;
+  }
+
+  get #edited() {
+    return this.runner.edits.length > 0;
   }
 }
