@@ -76,7 +76,7 @@ def test_a_head_is_switched_off_and_every_one_is_tried(open_page, accessible, fr
     assert f"from {before} to {after}" in view.sentence and before.endswith("%")
     page.locator("[data-part=try]").click()
     page.wait_for_selector("[data-part=tried]:has-text('Under each head')")
-    assert "of 4; the middle one" in page.locator("[data-part=tried]").inner_text()
+    assert "of 4 by size; the middle size" in page.locator("[data-part=tried]").inner_text()
     accessible(page)
     does = page.locator("[data-part=does]")
     assert does.inner_text() == "click a patch to see what it attends to"

@@ -388,8 +388,9 @@ export function lineScene({
   }
   if (!layerMode) {
     for (const edge of edges) {
-      if (focus.query !== null) weights.keys.set(edge.key, short(edge.weight));
-      else weights.queries.set(edge.query, short(edge.weight));
+      const written = short(edge.weight, edge.weight < LEAST ? 3 : 2);
+      if (focus.query !== null) weights.keys.set(edge.key, written);
+      else weights.queries.set(edge.query, written);
     }
   }
   return { focus, edges, note, weights };

@@ -264,7 +264,7 @@ export class SoundPicture {
     context.stroke(line);
     context.fillStyle = inks.quiet;
     context.textAlign = "right";
-    context.fillText(short(most), EDGE.left - 6, floor - high + 2);
+    context.fillText(short(most, most < 0.01 ? 4 : 2), EDGE.left - 6, floor - high + 2);
     context.fillText("0", EDGE.left - 6, floor - 4);
     context.fillText("weight", EDGE.left - 6, floor - high / 2);
   }
