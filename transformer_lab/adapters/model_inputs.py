@@ -103,8 +103,8 @@ def more_inputs(model: Any, tokens: Any, given: Mapping[str, Any]) -> dict[str, 
         if name not in known:
             likely = ", ".join(sorted(known - {"kwargs", "labels"}))
             raise ValueError(
-                f"{type(model).__name__} takes no {name}; it takes {likely}. {name}= is no option of "
-                "this call either"
+                f"{type(model).__name__} takes no {name}; it takes {likely}. This call has no option "
+                f"{name} either"
             )
     _nothing_lacks(model, tokens, given)
     device = device_of(model)
