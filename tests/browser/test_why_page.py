@@ -100,7 +100,7 @@ def test_above_the_mean_and_both_sources_together(open_page, trace, accessible, 
     view._options = {"above": True}
     says(page, view.sentence)
     found = score_by_source(trace, 1, 2, 8, 1, above_mean=True)
-    assert number(text(page, "source-hint").split(":")[-1]) == pytest.approx(found.total, abs=6e-3)
+    assert number(text(page, "source-hint").split(", ")[-1]) == pytest.approx(found.total, abs=6e-3)
     kept = view.cell.info["splits"]["above"]
     page.locator(part("table")).focus()
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
