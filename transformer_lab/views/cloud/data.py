@@ -28,7 +28,8 @@ class Plane:
     output is the mean of the values' points by its row of the map.
 
     Args:
-        kept: shares of the variance of scores within rows, and of values, that the planes hold.
+        kept: shares of the variance of scores within rows, and of values, that the planes hold; None
+            where nothing varies, as with one token.
         chance: the same of vectors of these lengths in random directions, mean of 8 draws.
     """
 
@@ -37,7 +38,7 @@ class Plane:
     values: Tensor
     outputs: Tensor
     pattern: Tensor
-    kept: tuple[float, float]
+    kept: tuple[float | None, float | None]
     chance: tuple[float, float]
 
 
@@ -64,7 +65,7 @@ def plane_of(trace: Trace, kind: str, layer: int, head: int, batch: int) -> Plan
         (v - middle) @ axes,
         (pattern @ v - middle) @ axes,
         pattern,
-        (scores_kept, values_kept),
+        (scores_kept or None, values_kept or None),
         (chance[0], chance[1]),
     )
 
