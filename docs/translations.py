@@ -54,6 +54,8 @@ def renewed(
     """The English lesson with the words of its translation, wherever there are some."""
     words = {cell.id: cell for cell in (translated.cells if translated else []) if is_text(cell)}
     lesson = deepcopy(english)
+    if translated is not None and "title" in translated.metadata:
+        lesson.metadata.title = translated.metadata.title
     lesson.cells = [words.get(cell.id, cell) if is_text(cell) else cell for cell in lesson.cells]
     for cell in lesson.cells:
         if cell.id == "setup":

@@ -86,7 +86,10 @@ def test_a_text_that_has_changed_is_found_and_code_follows():
     cells["sentence"].source += "\n# and more"
     english.cells.remove(cells["scores"])
     assert waiting(english, german) == ["idea"]
-    new = {cell.id: cell for cell in renewed(english, german, "de").cells}
+    english.metadata.title, german.metadata.title = "A title", "Ein Titel"
+    lesson = renewed(english, german, "de")
+    assert lesson.metadata.title == "Ein Titel"
+    new = {cell.id: cell for cell in lesson.cells}
     assert list(new) == [cell.id for cell in english.cells]
     assert new["idea"].source == next(c.source for c in german.cells if c.id == "idea")
     assert new["sentence"] == cells["sentence"]
