@@ -313,8 +313,8 @@ class TextModel(ModelWithProcessor):
             and what the answer would be if parts of the conversation were cut.
 
         Raises:
-            ChatError: for a model without a chat template, what is no message or what the template
-                refuses, and a conversation that fills the context.
+            ChatError: if the model has no chat template, a message has another form, the
+                template refuses one, or the conversation fills the context.
         """
         from .analysis.chat import chat
 

@@ -48,7 +48,7 @@ def checked_name(name: Any) -> Path:
     """The folder of that name, which need not be there.
 
     Raises:
-        ValueError: for what is no name.
+        ValueError: if it is not a name.
     """
     if not isinstance(name, str | Path) or not str(name).strip():
         raise ValueError(

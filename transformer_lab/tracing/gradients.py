@@ -279,7 +279,7 @@ def _is_whole(x: Any) -> bool:
 def as_token_id(name: str, token: Any, token_id: Callable[[str], int] | None) -> int:
     """
     Raises:
-        ValueError: for what is no id, nor a text that is one token; and for a text without a tokenizer.
+        ValueError: if it is neither an id nor one token's text, or is text and there is no tokenizer.
     """
     if isinstance(token, str):
         if token_id is None:
