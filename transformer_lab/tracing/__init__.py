@@ -1,1 +1,1 @@
-"""What one forward pass did: it is recorded, and its maps are made when somebody looks."""
+"""Record one forward pass; attention patterns are computed lazily, on access."""

@@ -1,4 +1,4 @@
-"""What attention did in one pass: its calls, by kind and layer, and the maps made of them."""
+"""The attention calls of one pass, by kind and layer, and the patterns computed from them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .pyramid import Pyramid
 
 
 class TraceError(ValueError):
-    """The trace does not hold what was asked for."""
+    """The trace does not hold what was requested."""
 
 
 class Calls:
-    """The calls of attention in one pass, and their maps; the part of a `Trace` that needs no text.
+    """The attention calls of one pass and their patterns; the part of a `Trace` that needs no text.
 
     Args:
-        network: what ran; None for maps that were kept.
+        network: the model that ran; None for stored patterns.
         calls: kind -> layer -> `AttentionCall` or `GivenMaps`.
-        left_out: kind -> layer -> what attention did that is not among them ("looks from …").
+        left_out: kind -> layer -> why its attention is not among them ("has 7 queries and …").
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Calls:
         self._know_layers()
 
     def take_calls(self, before: Calls) -> None:
-        """Take the layers that are not here from calls of the same text."""
+        """Add missing layers from the calls of another pass over the same text."""
         take(self._calls, before._calls)
         take(self._left_out, before._left_out)
         self._know_layers()
@@ -57,7 +57,7 @@ class Calls:
         return self._any_call(None).shape[0]
 
     def layers(self, kind: str | None = None) -> tuple[Layer, ...]:
-        """Every layer of a kind, with what it is: `label` says it in words."""
+        """Every layer of a kind; its `label` describes it."""
         return self._layers[self.kind(kind)]
 
     def heads_of(self, layer: int, kind: str | None = None) -> int:
@@ -69,11 +69,11 @@ class Calls:
         return sorted(self._calls[self.kind(kind)])
 
     def n_layers(self, kind: str | None = None) -> int:
-        """All of them, those without attention too."""
+        """Number of layers, including those without attention."""
         return len(self.layers(kind))
 
     def n_heads(self, kind: str | None = None) -> int:
-        """Of the layer with the most."""
+        """Number of heads of the layer with the most."""
         kind = self.kind(kind)
         if kind not in self._most_heads:
             self._most_heads[kind] = max(call.n_heads for call in self._calls[kind].values())
@@ -88,8 +88,7 @@ class Calls:
         return self._any_call(kind).shape[2:]
 
     def kind(self, kind: str | None = None) -> str:
-        """The kind that is meant: the one that is named, or where None is, the first of decoder,
-        encoder that is here.
+        """Return a kind, checked; for None, the decoder if the trace has one, else its first kind.
 
         Raises:
             TraceError: for a kind that is not in this trace.
@@ -101,7 +100,7 @@ class Calls:
         return kind
 
     def text(self, batch: int) -> int:
-        """The number of a text, checked.
+        """Return the index of a text, checked.
 
         Raises:
             TraceError: for a text that is not in this trace.
@@ -113,8 +112,8 @@ class Calls:
         return batch
 
     def causal(self, kind: str | None = None) -> bool:
-        """Whether a query never looks at later keys: not so in a decoder whose mask lets the
-        beginning of a text look at all of itself."""
+        """Whether no query attends to later keys: false for a decoder whose mask lets a prefix
+        attend to all of itself."""
         kind = self.kind(kind)
         if kind not in self._causal:
             calls = self._calls[kind].values()
@@ -124,11 +123,11 @@ class Calls:
     def call(
         self, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0
     ) -> Any:
-        """What attention was given in one layer, for the whole batch: an `AttentionCall`, or
-        `GivenMaps` where the model gave its own maps only.
+        """The attention call of one layer, for the whole batch: an `AttentionCall`, or
+        `GivenMaps` if the model returned its patterns only.
 
         Raises:
-            TraceError: for a layer, head, text or kind that is not there, and for a layer without
+            TraceError: for a layer, head, text or kind that does not exist, and for a layer without
                 heads, saying what it is and which layers have some.
         """
         layers = self.layers(kind)
@@ -149,11 +148,11 @@ class Calls:
     ) -> Tensor:
         """Attention weights, fp32 [query, key], or [head, query, key] with no head named.
 
-        Rows sum to 1, less what goes `to_nothing`; a query that may look at nothing has a row of 0.
+        Rows sum to 1 minus `to_nothing`; a query that may attend to no key has a row of 0.
 
         Raises:
-            TraceError: for a layer, head or kind that is not there.
-            MemoryBudgetError: when all heads together pass `budget_mib`.
+            TraceError: for a layer, head or kind that does not exist.
+            MemoryBudgetError: if all heads together exceed `budget_mib`.
         """
         call = self.call(layer, head, kind=kind, batch=batch)
         if head is None:
@@ -163,8 +162,10 @@ class Calls:
     def to_nothing(
         self, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0
     ) -> Tensor:
-        """The share of each row that goes to no key, where a model's heads have sinks (gpt-oss) or
-        windows that reach beyond the picture (SAM): [query], or [head, query]; all 0 for others. With it a row of `pattern` sums to 1.
+        """The fraction of each row that goes to no key, if heads have sinks (gpt-oss) or windows
+        that
+        reach beyond the image (SAM): [query], or [head, query]; 0 for others. With it a row of
+        `pattern` sums to 1.
 
         Raises:
             TraceError: as `pattern`.
@@ -173,7 +174,7 @@ class Calls:
         return call.to_nothing(batch, slice(None) if head is None else head)
 
     def has_sinks(self, layer: int | None = None, *, kind: str | None = None) -> bool:
-        """Whether heads of a layer (None: of any) may look at nothing."""
+        """Whether heads of a layer (None: of any) can put weight on no key."""
         calls = self._calls[self.kind(kind)]
         chosen = calls.values() if layer is None else (calls[layer],) if layer in calls else ()
         return any(
@@ -193,11 +194,11 @@ class Calls:
     def patterns(
         self, *, kind: str | None = None, batch: int = 0, budget_mib: float = 256
     ) -> Tensor:
-        """All maps of one kind at once: [layer, head, query, key]. Heads that a layer does not
-        have are all NaN.
+        """All patterns of one kind at once: [layer, head, query, key]. Heads that a layer does not
+        have are NaN.
 
         Raises:
-            MemoryBudgetError: when they take more than budget_mib, saying how much and what to
+            MemoryBudgetError: if they take more than budget_mib, saying how much and what to
                 do instead.
         """
         n_layers, n_heads = self.n_layers(kind), self.n_heads(kind)
@@ -206,8 +207,8 @@ class Calls:
         return self._stacked(kind, lambda call: call.pattern(batch), float("nan"))
 
     def all_heads(self, layer: int, *, kind: str | None = None, batch: int = 0) -> Tensor:
-        """As `pattern`, [head, query, key] of as many heads as the layer with the most has, for what
-        shows all layers alike: heads that are not there, and layers without any, are all 0."""
+        """`pattern` of a layer, padded with zeros to the head count of the layer with the most,
+        [head, query, key]; a layer without heads is all 0."""
         calls, n_heads = self._calls[self.kind(kind)], self.n_heads(kind)
         if layer in calls:
             return padded(self.pattern(layer, kind=kind, batch=batch), n_heads, 0.0)
@@ -217,12 +218,12 @@ class Calls:
     def all_heads_of(
         self, layers: Sequence[int], *, kind: str | None = None, batch: int = 0
     ) -> Tensor:
-        """`all_heads` of several layers, [layer, head, query, key]: those that attend alike are computed
+        """`all_heads` of several layers, [layer, head, query, key]; similar layers are computed
         together.
 
         Raises:
             TraceError: as `pattern`.
-            MemoryBudgetError: when they pass `budget_mib` together.
+            MemoryBudgetError: if they exceed `budget_mib` together.
         """
         calls, n_heads = self._calls[self.kind(kind)], self.n_heads(kind)
         self._guard(self._any_call(kind), len(layers) * n_heads)
@@ -234,13 +235,13 @@ class Calls:
         return torch.stack([made[layer] for layer in layers])
 
     def of_attention(self, what: str, layer: int, *, kind: str | None = None) -> Tensor:
-        """What attention was given in one layer, for the whole batch: "q", "k" or "v" [batch, head,
-        position, d_head], as they meet (keys and values that heads share, once), or "pattern", the
-        weights, fp32 [batch, head, query, key].
+        """A tensor of one layer's attention, for the whole batch: "q", "k" or "v" [batch, head,
+        position, d_head], as they enter attention (keys and values shared by several heads, once),
+        or "pattern", the weights, fp32 [batch, head, query, key].
 
         Raises:
-            TraceError: where the model does not show it, or it was not kept.
-            MemoryBudgetError: for maps that take more than `budget_mib`.
+            TraceError: if the model does not show it, or it was not kept.
+            MemoryBudgetError: for patterns that take more than `budget_mib`.
         """
         call = self.call(layer, kind=kind)
         if what == "pattern":
@@ -265,9 +266,9 @@ class Calls:
     def queries_keys(
         self, layer: int, head: int, *, kind: str | None = None, batch: int = 0
     ) -> tuple[Tensor, Tensor, float] | None:
-        """(q [query, d_head], k [key, d_head], scale) where the map is exactly
-        softmax(scale · q·kᵀ), with the causal mask where `causal`; None where a padding mask, a
-        bias, a softcap, sinks, windows or an edit make it something else."""
+        """(q [query, d_head], k [key, d_head], scale) if the pattern is exactly
+        softmax(scale · q·kᵀ), with the causal mask where `causal`; None if a padding mask, a
+        bias, a softcap, sinks, windows or an edit change it."""
         call = self.call(layer, head, kind=kind, batch=batch)
         if isinstance(call, GivenMaps) or call.bias is not None or call.softcap is not None:
             return None
@@ -288,19 +289,21 @@ class Calls:
         batch: int = 0,
         layers: Collection[int] | None = None,
     ) -> Tensor:
-        """Every map made small by max-pooling: [layer, head, ≤ size, ≤ size]; heads that a layer
-        does not have are all 0, and so are those of other `layers` than these, where some are named.
+        """Every pattern shrunk by max-pooling: [layer, head, ≤ size, ≤ size]. Heads that a layer
+        does
+        not have are 0; with `layers`, so are all other layers.
 
-        A few MiB of weights at a time are computed, or one map. Above 1024 queries, 8 · size of them
-        spread over the text stand for all, and fewer where these look at very many keys, at least
-        2 · size.
+        A few MiB of weights are computed at a time, or one pattern. Above 1024 queries, 8 · size of
+        them, spread over the text, are sampled; with very many keys fewer, at least 2 · size.
         """
         self.text(batch)
         return self._stacked(kind, lambda call: thumbnail(call, size, batch), 0.0, layers)
 
     def pyramid(self, layer: int, head: int, *, kind: str | None = None, batch: int = 0) -> Pyramid:
-        """One head's map at every zoom, for texts whose map is too large to be looked at or to be held:
-        tiles of largest and mean weights, exact, computed row by row. Memory grows with the number of
+        """One head's pattern at every zoom, for texts whose pattern is too large to display or to
+        hold:
+        tiles of maximum and mean weights, exact, computed row by row. Memory grows with the number
+        of
         tokens.
 
         Raises:
@@ -316,7 +319,7 @@ class Calls:
         self._layers = {kind: self._all_layers(kind) for kind in self.kinds}
 
     def _all_layers(self, kind: str) -> tuple[Layer, ...]:
-        """What the model says of its layers, and of each how many heads were seen."""
+        """The model's layers of a kind, each with the number of heads that were recorded."""
         calls = self._calls[kind]
         try:
             layers = () if self.network is None else self.network.layers(kind)
@@ -335,7 +338,7 @@ class Calls:
         return tuple(found)
 
     def _any_call(self, kind: str | None) -> Any:
-        """The first layer's that has heads."""
+        """The call of the first layer that has heads."""
         return self._calls[self.kind(kind)][self.attending(kind)[0]]
 
     def _stacked(
@@ -345,7 +348,7 @@ class Calls:
         fill: float,
         layers: Collection[int] | None = None,
     ) -> Tensor:
-        """What is made of the call of each layer, or of these: [layer, head, …]."""
+        """Stack `small` of the calls of each layer, or of some: [layer, head, …]."""
         calls, n_heads = self._calls[self.kind(kind)], self.n_heads(kind)
         some = calls if layers is None else {i: calls[i] for i in calls if i in layers}
         made = {i: padded(small(call), n_heads, fill) for i, call in some.items()}
@@ -359,13 +362,13 @@ class Calls:
 
 
 def take(mine: dict[Any, dict[int, Any]], others: Mapping[Any, Mapping[int, Any]]) -> None:
-    """Put the layers of others, by place, beside those that are here."""
+    """Add the layers of `others` that `mine` lacks."""
     for place, layers in others.items():
         mine[place] = {**layers, **mine.get(place, {})}
 
 
 def _looks_ahead(call: Any) -> bool:
-    """Whether some query may look at a later key."""
+    """Whether some query may attend to a later key."""
     n_query, n_key = call.shape[2:]
     if call.causal or n_query != n_key or n_query == 1:
         return False
@@ -374,13 +377,13 @@ def _looks_ahead(call: Any) -> bool:
     if call.bias is None:
         return True
     allowed = call.bias
-    if allowed.dtype != torch.bool:  # transformers forbids by the smallest number there is
+    if allowed.dtype != torch.bool:  # transformers masks with the smallest number
         allowed = allowed > torch.finfo(allowed.dtype).min / 2
     return bool(allowed.expand(*allowed.shape[:-2], n_query, n_key).triu(1).any())
 
 
 def _whole(name: str, value: Any) -> int:
-    """A whole number, a tensor's or NumPy's too."""
+    """Return a whole number, which may be a tensor's or NumPy's."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TraceError(f"{name} must be a whole number, got {shown(value)}")
     return operator.index(value)

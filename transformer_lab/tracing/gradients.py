@@ -1,7 +1,7 @@
-"""Gradients of one number with respect to what a pass computed: heads, maps, the stream.
+"""Gradients of one number with respect to activations: heads, patterns, the residual stream.
 
 The number is a function of the logits; the pass is the model's own, with the graph kept and every
-map computed in it. In a model of 16 bits the gradients are in 16 bits too: rounded to 3 (fp16) or 2
+pattern computed in it. In a 16-bit model the gradients have 16 bits too: rounded to 3 (fp16) or 2
 (bf16) digits, and in fp16 those below 6e-8 are 0.
 """
 
@@ -25,7 +25,7 @@ from .maps import within_budget
 from .recording import PartsTap, Recorder, watching_parts
 
 OF_HEADS = ("z", "pattern", "q", "k", "v")
-COPIES = 3  # of each map, with its graph and its gradient
+COPIES = 3  # of each pattern, with its graph and its gradient
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ Scalar = int | str | tuple[Any, Any] | Logit | Callable[[Tensor], Tensor]
 
 
 def as_logit(of: Any, token_id: Callable[[str], int] | None = None) -> Logit | Callable[..., Any]:
-    """What gradients are asked of: a token, a pair, a `Logit` or a function. `token_id` gives the id
-    of a text.
+    """Convert a token, a pair of tokens, a `Logit` or a function to a `Logit` with token ids, or
+    the function. `token_id` maps text to an id.
 
     Raises:
-        ValueError: for another, and for a text without a tokenizer.
+        ValueError: for anything else, and for text if `token_id` is None.
     """
     if isinstance(of, str) or _is_whole(of):
         of = Logit(of)
@@ -68,10 +68,12 @@ def as_logit(of: Any, token_id: Callable[[str], int] | None = None) -> Logit | C
 
 
 def scalar_of(of: Logit | Callable[..., Any], output: Output, inputs: Inputs) -> Tensor:
-    """The number, summed over the texts of a batch. Classes are read as tokens at one position.
+    """The number to differentiate, summed over the texts of a batch. Classes are treated as tokens
+    at one position.
 
     Raises:
-        ValueError: for a token or position that is not there, a function that gives no single number,
+        ValueError: for a token or position out of range, a function that does not return one
+            number,
             or a model without logits.
     """
     logits = output.answers if output.logits is None else output.logits
@@ -105,10 +107,10 @@ def scalar_of(of: Logit | Callable[..., Any], output: Output, inputs: Inputs) ->
 
 
 class GradientRecorder(Recorder):
-    """Keeps what a Recorder keeps, and holds on to what gradients are taken of.
+    """A Recorder that also holds the tensors whose gradients are computed.
 
     Args:
-        budget_mib: what all maps may take, with graph and gradients.
+        budget_mib: limit for all patterns, with graph and gradients.
     """
 
     wants_maps = True
@@ -136,7 +138,7 @@ class GradientRecorder(Recorder):
         if call.windows is not None:
             self._windowed[site] = call
         for what, x in (("q", call.query), ("k", call.key), ("v", call.value)):
-            # Code of the model's own shows its scores, and not the queries and keys behind them.
+            # A model with attention code of its own shows its scores, but not its queries and keys.
             if x is not None and x.shape[-1]:
                 self.hold(what, site, x)
         return call
@@ -163,10 +165,11 @@ class GradientRecorder(Recorder):
         self.live.setdefault((what, site.kind), {})[site.layer] = x
 
     def gradients(self, total: Tensor) -> dict[tuple[str, str], dict[int, Tensor]]:
-        """Of what was held, as it was; 0 where the number does not depend on it.
+        """Gradients with respect to the held tensors, with their shapes; 0 where the number does
+        not depend on one.
 
         Raises:
-            ValueError: where the pass kept no graph.
+            ValueError: if the pass kept no graph.
         """
         places = [
             (key, layer, x)
@@ -200,7 +203,7 @@ class GradientRecorder(Recorder):
 
 
 class _Parts(PartsTap):
-    """Holds on to them as well."""
+    """A PartsTap that also holds the parts for their gradients."""
 
     def __init__(self, recorder: GradientRecorder):
         super().__init__(recorder)
@@ -214,8 +217,9 @@ class _Parts(PartsTap):
 
 @sheltered
 def gradients_on(network: Network, recorder: GradientRecorder) -> Iterator[None]:
-    """While open, a pass keeps the graph of what the recorder holds, whether or not parameters ask
-    for gradients; none is left on them."""
+    """While open, a pass keeps the graph of what the recorder holds, whether or not parameters
+    require
+    gradients; the parameters get no `.grad`."""
     with torch.enable_grad(), ExitStack() as stack:
         for module in network.module.modules():
             if any(True for _ in module.parameters(recurse=False)):
@@ -225,7 +229,8 @@ def gradients_on(network: Network, recorder: GradientRecorder) -> Iterator[None]
 
 
 def _begins_graph(recorder: GradientRecorder) -> Callable[..., Any]:
-    """With no parameter that asks for gradients, the graph begins at the first module's output."""
+    """A hook that begins the graph at the first module's output if no parameter requires
+    gradients."""
 
     def begin(module: nn.Module, args: Any, output: Any) -> Any:
         fresh = isinstance(output, Tensor) and output.is_floating_point()
@@ -239,12 +244,13 @@ def _begins_graph(recorder: GradientRecorder) -> Callable[..., Any]:
 def recorded_with_gradients(
     network: Network, inputs: Inputs, keep: str, of: Logit | Callable[..., Any], budget_mib: float
 ) -> tuple[GradientRecorder, Output, dict[tuple[str, str], dict[int, Tensor]], float]:
-    """(recorder, output, gradients, the number) of one pass.
+    """Run one pass; return (recorder, output, gradients, the number).
 
     Raises:
-        ValueError: for a model whose attention does not go through the attention interface, in inference mode, and
+        ValueError: for a model whose attention does not go through the attention interface, in
+            inference mode, and
             as `scalar_of`.
-        MemoryBudgetError: when the maps take more than the budget.
+        MemoryBudgetError: if the patterns take more than the budget.
     """
     if stop := gradient_stop(network.module):
         raise ValueError(f"no gradient passes through {network.name}, because of {stop}")
@@ -277,7 +283,8 @@ def _is_whole(x: Any) -> bool:
 
 
 def as_token_id(name: str, token: Any, token_id: Callable[[str], int] | None) -> int:
-    """
+    """Return the id of a token passed as an id or as text.
+
     Raises:
         ValueError: if it is neither an id nor one token's text, or is text and there is no tokenizer.
     """

@@ -1,5 +1,5 @@
-"""Biases by rows and columns: what SAM adds to a score is a number for the key's row and one for its
-column. Kept so, they take a few dozen numbers a query, and not one for every patch."""
+"""Biases by rows and columns: SAM adds a number for the key's row and one for its column to each
+score. Stored that way, a bias takes a few dozen numbers a query, instead of one for every patch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUDGET_MIB = 2048  # for the biases of all layers
 @dataclass(frozen=True, eq=False)
 class GridCall(AttentionCall):
     """A call whose bias is `of_row` [batch, head, query, row] + `of_column` [batch, head, query,
-    column] of the key's place in a picture, and no tensor of its own."""
+    column] at the key's position in an image; `bias` itself is None."""
 
     of_row: Tensor | None = None
     of_column: Tensor | None = None
@@ -36,7 +36,8 @@ class GridCall(AttentionCall):
 
 
 def by_rows_and_columns(call: AttentionCall, patches: Patches | None) -> AttentionCall:
-    """The same call with its bias by rows and columns, where it is large and that is what it is."""
+    """Split a call's bias into rows and columns, if it is large and has that form; else return the
+    call unchanged."""
     bias, shape = call.bias, call.shape
     if bias is None or patches is None or bias.dim() != 4 or bias.numel() < LARGE:
         return call
@@ -47,7 +48,7 @@ def by_rows_and_columns(call: AttentionCall, patches: Patches | None) -> Attenti
         return call
     of_row = grid[..., 0].clone()
     of_column = grid[..., 0, :] - of_row[..., :1]
-    for i in range(grid.shape[1]):  # a head at a time: no second bias is made
+    for i in range(grid.shape[1]):  # a head at a time, to hold no second bias
         off = grid[:, i] - of_row[:, i, ..., None]
         off -= of_column[:, i, :, None]
         if not float(off.abs_().max()) <= EXACT * max(1.0, float(grid[:, i].abs().max())):
@@ -57,11 +58,11 @@ def by_rows_and_columns(call: AttentionCall, patches: Patches | None) -> Attenti
 
 
 class Biases:
-    """What is added to scores in a pass over pictures, and what of it is kept.
+    """Memory accounting for the biases of a pass over images.
 
     Args:
         name: of the model.
-        patches: where they stand in its pictures, where that is known.
+        patches: their positions in its images, if known.
     """
 
     def __init__(self, name: str, patches: Patches | None):
@@ -69,10 +70,10 @@ class Biases:
         self._bytes: dict[int, int] = {}  # by where it lies in memory
 
     def kept(self, call: AttentionCall) -> AttentionCall:
-        """The call as a trace keeps it.
+        """Return the call in the form that a trace keeps.
 
         Raises:
-            MemoryBudgetError: when all biases take more than `BUDGET_MIB`.
+            MemoryBudgetError: if all biases together take more than `BUDGET_MIB`.
         """
         call = by_rows_and_columns(call, self.patches)
         if call.bias is not None:

@@ -1,4 +1,4 @@
-"""Maps: whole ones that were handed over, small ones to choose by, and what they may take."""
+"""Attention patterns: those a model returns whole, thumbnails, and their memory budget."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor, nn
 
 from ..attention import AttentionCall, Site
 
-LEAST_REST = 0.01  # of a row: less is rounding, of maps that were kept in few bits
-AT_ONCE = 2**20  # weights of a layer's maps: 4 MiB
-ROWS_UP_TO = 1024  # beyond, some of the queries stand for all in a thumbnail
+LEAST_REST = 0.01  # of a row: less is rounding, of patterns stored in few bits
+AT_ONCE = 2**20  # weights of a layer's patterns: 4 MiB
+ROWS_UP_TO = 1024  # beyond, a thumbnail samples the queries
 
 
 class MemoryBudgetError(MemoryError):
-    """Raised when materialising so many attention maps would take more memory than allowed."""
+    """Raised when materialising the attention patterns would take more memory than allowed."""
 
 
 def within_budget(n_weights: int, budget_mib: float, way_out: str) -> None:
     """
     Raises:
-        MemoryBudgetError: when so many fp32 numbers take more than the budget.
+        MemoryBudgetError: if so many fp32 numbers take more than the budget.
     """
     mib = n_weights * 4 / 2**20
     if mib > budget_mib:
@@ -35,7 +35,8 @@ def within_budget(n_weights: int, budget_mib: float, way_out: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class GivenMaps:
-    """Maps that were handed over whole (the eager fallback), behind AttentionCall's methods."""
+    """Attention patterns that a model returned whole (the eager fallback), with AttentionCall's
+    methods."""
 
     maps: Tensor  # [batch, head, query, key]
     site: Site
@@ -60,7 +61,7 @@ class GivenMaps:
         return maps[batch][..., head, :, :].float()
 
     def to_nothing(self, batch=slice(None), head=slice(None), rows=None) -> Tensor:
-        """What a row lacks of 1, where it is more than rounding; 0 for a row that is all zero."""
+        """1 minus each row's sum, where that exceeds rounding; 0 for a row that is all zero."""
         rest = 1 - self.pattern(batch, head, rows).sum(-1)
         return rest.masked_fill((rest < LEAST_REST) | (rest > 1 - LEAST_REST), 0.0)
 
@@ -70,15 +71,15 @@ class GivenMaps:
 
 
 def rows_told(n_query: int, n_key: int, size: int) -> int:
-    """How many of the queries a thumbnail is made from: all up to 1024, then 8 for each of its rows, and
-    of a very long text fewer, down to 2."""
+    """How many queries a thumbnail samples: all up to 1024, then 8 for each of its rows, and fewer
+    for a very long text, down to 2."""
     if n_query <= ROWS_UP_TO:
         return n_query
     return size * max(2, min(8, AT_ONCE // (size * n_key)))
 
 
 def thumbnail(call: Any, size: int, batch: int) -> Tensor:
-    """A layer's maps made small by max-pooling, some heads at a time: [head, ≤ size, ≤ size]."""
+    """A layer's patterns shrunk by max-pooling, some heads at a time: [head, ≤ size, ≤ size]."""
     _, n_heads, n_query, n_key = call.shape
     count, rows = rows_told(n_query, n_key, size), None
     if count < n_query:
@@ -93,7 +94,7 @@ def thumbnail(call: Any, size: int, batch: int) -> Tensor:
 
 
 def padded(maps: Tensor, n_heads: int, fill: float) -> Tensor:
-    """[head, …] with so many heads; those that are not there are all `fill`."""
+    """Pad [head, …] to `n_heads` heads with `fill`."""
     missing = n_heads - maps.shape[0]
     if not missing:
         return maps
@@ -101,9 +102,9 @@ def padded(maps: Tensor, n_heads: int, fill: float) -> Tensor:
 
 
 def patterns_of(calls: Sequence[Any], batch: int) -> list[Tensor]:
-    """One text's maps in several layers, [head, query, key] of each. Layers that are alike but for their
-    queries and keys are computed together: of a short text most of the time goes into the calls of torch
-    and not into the arithmetic."""
+    """One text's patterns in several layers, [head, query, key] each. Layers that differ only in
+    their queries and keys are computed together: for a short text, calling torch takes longer than
+    the arithmetic."""
     found: dict[int, Tensor] = {}
     forms: dict[Any, list[int]] = {}
     for i, call in enumerate(calls):
@@ -121,7 +122,8 @@ def patterns_of(calls: Sequence[Any], batch: int) -> list[Tensor]:
 
 
 def _form(call: Any) -> tuple | None:
-    """What else decides a call's maps than its queries and keys; None where that is of its own."""
+    """What determines a call's patterns besides the values of its queries and keys; None if the
+    call can share it with no other."""
     own = type(call) is not AttentionCall or call.bias is not None or call.sinks is not None
     if own or call.cuts:
         return None

@@ -1,4 +1,4 @@
-"""How a finding was made, so that it can be made again: the call, its model, and what that reads."""
+"""Provenance of a result, so that it can be computed again: the call, its model and its inputs."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from .trace import Trace
 P = ParamSpec("P")
 R = TypeVar("R")
 
-MOST = 100_000  # numbers of a tensor that is held
-WITHOUT = ("progress", "out")  # arguments that change nothing that is found
+MOST = 100_000  # numbers of a tensor that can be stored
+WITHOUT = ("progress", "out")  # arguments that do not change the result
 _TYPES = (None.__class__, bool, int, str)
 
 
 class NotHeldError(ValueError):
-    """Something that no file can hold as text and numbers."""
+    """Raised for an argument that cannot be stored as JSON."""
 
 
 @dataclass(frozen=True, eq=False)
 class Provenance:
     """One call.
 
-    function: its name in `tl`. model: as it was given. arguments: name -> what was given, as JSON.
-    why_not: why it cannot be made again; "" where it can.
+    function: its name in `tl`. model: as passed. arguments: name -> value as JSON.
+    why_not: why it cannot be repeated; "" if it can.
     """
 
     function: str
     model: Any
     arguments: Mapping[str, Any]
     why_not: str
-    changes: int  # of the model's weights, when it was made
+    changes: int  # of the model's weights, up to the call
 
     @property
     def module(self) -> Any:
@@ -52,19 +52,19 @@ class Provenance:
         return network_of(self.model).module
 
     def as_call_of(self, function: str, more: Mapping[str, Any]) -> Provenance:
-        """The call of another function with these arguments too, that finds what a part of this one's
-        finding does."""
+        """Return the call of another function, with further arguments, that computes a part of this
+        one's result."""
         values = {name: held(value) for name, value in more.items() if value is not None}
         return replace(self, function=function, arguments={**self.arguments, **values})
 
     @property
     def changed(self) -> bool:
-        """Whether the model's weights have been written to since."""
+        """Whether the model's weights have been changed since."""
         return _changes(self.module) != self.changes
 
 
 def finding(function: Callable[P, R]) -> Callable[P, R]:
-    """A function of a model whose result has a field `provenance`: it says there how it was called."""
+    """Decorate a function of a model to record its call in the `provenance` of its result."""
     signature = inspect.signature(function)
 
     @functools.wraps(function)
@@ -81,10 +81,10 @@ def finding(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def held(value: Any) -> Any:
-    """What an argument is, as JSON that `given` reads.
+    """Convert an argument to JSON that `given` reads.
 
     Raises:
-        NotHeldError: for a function, a picture, a large tensor: what it is, in words.
+        NotHeldError: for a function, an image, a large tensor; its message describes the value.
     """
     if isinstance(value, _TYPES) or (isinstance(value, float) and math.isfinite(value)):
         return value
@@ -107,10 +107,10 @@ def held(value: Any) -> Any:
 
 
 def given(value: Any) -> Any:
-    """The argument that `held` made this of.
+    """Convert JSON back to the argument that `held` made it from.
 
     Raises:
-        ValueError: for what it did not make.
+        ValueError: if `held` did not make it.
     """
     if isinstance(value, list):
         return [given(one) for one in value]
@@ -131,7 +131,7 @@ def given(value: Any) -> Any:
 
 
 def code(value: Any) -> str:
-    """What `held` made, as Python."""
+    """Write JSON made by `held` as a Python expression."""
     if isinstance(value, list):
         return f"[{', '.join(map(code, value))}]"
     if isinstance(value, str):
@@ -171,5 +171,5 @@ def _made(function: str, model: Any, given: Mapping[str, Any]) -> Provenance:
 
 
 def _changes(module: Any) -> int:
-    """How often the weights have been written to."""
+    """How often the weights have been changed."""
     return sum(map(times_written, (*module.parameters(), *module.buffers())))

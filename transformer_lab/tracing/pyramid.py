@@ -1,8 +1,9 @@
-"""A head's map of a long text as a pyramid of maxima and means: exact, and never held whole.
+"""A head's attention pattern on a long text as a pyramid of maxima and means: exact, never held
+whole.
 
-Rows are computed block by block and made smaller at once. What is kept grows with the cells of the
-finest level that is kept, and with two numbers a row; finer tiles are computed again when somebody
-looks, from the queries and keys of their own rows and columns.
+Rows are computed block by block and pooled at once. Memory grows with the cells of the finest
+level that is kept, plus two numbers a row; finer tiles are recomputed on access, from the queries
+and keys of their own rows and columns.
 """
 
 from __future__ import annotations
@@ -23,19 +24,20 @@ Span = tuple[int, int]  # start, end, as in a slice
 
 
 class Pyramid:
-    """One head's map at every zoom. A cell of level l holds the largest and the mean of the 2ˡ × 2ˡ
-    weights that it stands for (fewer at the right and at the bottom); level 0 is the map itself.
+    """One head's attention pattern at every zoom. A cell of level l holds the maximum and the mean
+    of
+    2ˡ × 2ˡ weights (fewer at the right and at the bottom); level 0 is the pattern itself.
 
     Args:
-        call: what attention was given (`Trace.call`).
-        hidden: keys that are left out; what is left of each row is scaled up to the row's sum.
-        norms: [key], what weights are multiplied by; never below 0.
+        call: the inputs of attention (`Trace.call`).
+        hidden: keys that are left out; the rest of each row is scaled up to the row's sum.
+        norms: [key], factors for the weights; never below 0.
 
     Attributes:
-        n_query, n_key: of the map.
-        base: the finest level that is kept; finer ones are computed when they are looked at.
-        last: the coarsest, one cell.
-        nothing: [query], the share of each row that goes to no key.
+        n_query, n_key: of the pattern.
+        base: the finest level that is kept; finer ones are computed on access.
+        last: the coarsest level, one cell.
+        nothing: [query], the fraction of each row that goes to no key.
     """
 
     def __init__(
@@ -63,10 +65,10 @@ class Pyramid:
         return -(-self.n_query >> level), -(-self.n_key >> level)
 
     def tile(self, level: int, rows: Span, columns: Span) -> tuple[Tensor, Tensor]:
-        """(largest, mean), each [row, column], of some cells of a level.
+        """(maxima, means) of some cells of a level, each [row, column].
 
         Raises:
-            ValueError: for a level or cells that are not there.
+            ValueError: for a level or cells that do not exist.
         """
         if not 0 <= level <= self.last:
             raise ValueError(f"level={level} is outside 0 … {self.last}")
@@ -89,16 +91,16 @@ class Pyramid:
         return most.clone(), sums / (of_rows[:, None] * of_columns)
 
     def rows(self, queries: Sequence[int]) -> Tensor:
-        """[len(queries), key]: what each of some queries gives to each key."""
+        """Weights of some queries on every key, [len(queries), key]."""
         return self._weights.part(torch.as_tensor(queries), (0, self.n_key))
 
     def column(self, key: int) -> Tensor:
-        """[query]: what each query gives to a key."""
+        """Weights of every query on one key, [query]."""
         parts = [self._weights.part(rows, (key, key + 1))[:, 0] for rows in self._row_blocks()]
         return torch.cat(parts)
 
     def peak(self, level: int, row: int, column: int) -> tuple[int, int, float]:
-        """(query, key, weight): the largest weight that a cell stands for."""
+        """(query, key, weight) of the largest weight in a cell."""
         if level > self.base:
             size = 1 << (level - self.base)
             below = self._most[self.base][row * size : (row + 1) * size]
@@ -118,7 +120,7 @@ class Pyramid:
     ) -> list[tuple[int, int, float]]:
         """The largest weights, largest first: (query, key, weight) each; none that is 0.
 
-        Only those cells are computed whose maximum says that they may hold one.
+        Computes only the cells whose maximum is large enough to contain one.
         """
         queries, keys = queries or (0, self.n_query), keys or (0, self.n_key)
         size = 1 << self.base
@@ -143,8 +145,8 @@ class Pyramid:
         return found
 
     def sums(self, queries: Sequence[Span], keys: Sequence[Span]) -> Tensor:
-        """[len(queries), len(keys)]: what the queries of each span give to the keys of each, summed.
-        Spans of one side do not overlap; what lies in none is left out."""
+        """Summed weights of each span of queries on each span of keys, [len(queries), len(keys)].
+        Spans of one side must not overlap; positions in none are left out."""
         of_query, of_key = (
             _numbers(spans, n, self._weights.device)
             for spans, n in ((queries, self.n_query), (keys, self.n_key))
@@ -161,7 +163,7 @@ class Pyramid:
         return total[:-1, :-1]
 
     def nbytes(self) -> int:
-        """What is kept."""
+        """Memory that is kept, in bytes."""
         kept = [*self._most.values(), *self._sums.values(), self.nothing, *self._weights.kept()]
         return sum(x.numel() * x.element_size() for x in kept)
 
@@ -188,7 +190,7 @@ class Pyramid:
             most, sums = _pooled(most, 2, "amax"), _pooled(sums, 2, "sum")
 
     def _computed(self, level: int, rows: Span, columns: Span) -> tuple[Tensor, Tensor]:
-        """(largest, sum) of cells that are finer than what is kept."""
+        """(maxima, sums) of cells that are finer than the levels kept."""
         size = 1 << level
         keys = (columns[0] * size, min(columns[1] * size, self.n_key))
         step = max(1, AT_ONCE // max(1, keys[1] - keys[0]) // size)
@@ -203,14 +205,14 @@ class Pyramid:
         return cell << level, min((cell + 1) << level, count)
 
     def _counts(self, level: int, cells: Span, count: int) -> Tensor:
-        """How many tokens each cell stands for, along one side."""
+        """How many tokens each cell covers, along one side."""
         edges = torch.arange(cells[0], cells[1] + 1, device=self._weights.device) << level
         return edges.clamp(max=count).diff().float()
 
 
 def _pooled(x: Tensor, size: int, how: str) -> Tensor:
-    """Cells of size × size; weights are never below 0, so that 0 stands for what is not there."""
-    # Rows first: neighbours in memory stay neighbours while there is much of it.
+    """Pool cells of size × size. Weights are never below 0, so 0 can serve as padding."""
+    # Rows first: while the matrix is large, neighbours in memory stay neighbours.
     return _pooled_rows(_pooled_rows(x, size, how).T.contiguous(), size, how).T.contiguous()
 
 
@@ -224,7 +226,7 @@ def _within(span: Span, other: Span) -> Span:
 
 
 def _numbers(spans: Sequence[Span], count: int, device: Any) -> Tensor:
-    """[count]: in which span each place lies; one more where in none."""
+    """Index of the span that contains each position, [count]; len(spans) if none does."""
     found = torch.full((count,), len(spans), dtype=torch.long, device=device)
     for number, span in enumerate(spans):
         found[slice(*span)] = number

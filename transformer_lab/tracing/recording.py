@@ -22,8 +22,10 @@ KEEP_ALL_BELOW_MIB = 64
 
 
 class Recorder(Tap):
-    """Keeps what passes, of the thread that made it. No copy, but where a reference would hold
-    on to more than is kept (queries and keys of one fused projection, without the values)."""
+    """Records the activations of a pass in the thread that created it. Copies only where a
+    reference
+    would hold on to more than is kept (queries and keys of a fused projection, without the
+    values)."""
 
     records = True
 
@@ -34,26 +36,26 @@ class Recorder(Tap):
         self.biases: Biases | None = None
         if network is not None and inputs is not None and inputs.tokens is None:
             self.biases = Biases(network.name, network.patches(inputs))
-        # Whose maps are not of the text's tokens, and why they are left out: kind -> layer -> why.
+        # Layers whose patterns are not over the text's tokens: kind -> layer -> why it is left out.
         self.left_out: dict[str, dict[int, str]] = {}
-        self.strange: set[str] = set()  # whose stream is not [batch, position, d_model]
-        # kind -> layer -> what passed there; a layer is the number of its module
+        self.strange: set[str] = set()  # kinds whose residual is not [batch, position, d_model]
+        # kind -> layer -> activation; a layer is the number of its module
         self.calls: dict[str, dict[int, Any]] = {}  # AttentionCall or GivenMaps
         self.value_norms: dict[str, dict[int, Tensor | None]] = {}
         self.heads: dict[str, dict[int, Tensor]] = {}
         self.streams: dict[tuple[str, str], dict[int, Tensor]] = {}
         self.norms: dict[str, dict[int, Tensor]] = {}  # row 0: before the first block
-        # What attention and the mlp add, of a model that has to be asked for it; why it is not known.
+        # What attention and MLP add, for models that need extra hooks for it; why it is not known.
         self.parts: dict[tuple[str, str], dict[int, Tensor]] = {}
         self.unknown: dict[tuple[str, str], str] = {}
 
     @property
     def here(self) -> bool:
-        """Whether this is the thread that made it."""
+        """Whether this is the thread that created the recorder."""
         return threading.get_ident() == self.owner
 
     def site_of(self, call: AttentionCall) -> Site:
-        """Of a call that was recorded."""
+        """The site of a recorded call."""
         return call.site or Site("encoder", len(self.calls.get("encoder", {})) - 1)
 
     def on_attention(self, call: AttentionCall) -> AttentionCall:
@@ -80,7 +82,7 @@ class Recorder(Tap):
                 key=keep(call.key),
                 value=keep(call.value) if self.values else None,
                 bias=None if whole.bias is None else whole.bias.detach(),
-                # A copy: they may be weights, which training goes on to change.
+                # A copy: they may be weights, which further training would change.
                 sinks=None if call.sinks is None else call.sinks.detach().clone(),
                 site=site,
                 d_value=None if call.value is None else call.value.shape[-1],
@@ -90,7 +92,7 @@ class Recorder(Tap):
         return call
 
     def _more_values(self, site: Site, call: AttentionCall) -> None:
-        """Of a later part: its values stand beside those that are there."""
+        """Append the values of a later part to those of the earlier ones."""
         layers, norms = self.calls[site.kind], self.value_norms[site.kind]
         before, known = layers[site.layer], norms[site.layer]
         assert call.value is not None
@@ -125,7 +127,7 @@ class Recorder(Tap):
         return x
 
     def finish(self) -> None:
-        """Streams of which some is not known are not told at all: their rows are layers."""
+        """Drop each residual stream that some layer does not show: row i must be layer i."""
         for kind in self.strange:
             self.norms.pop(kind, None)
             self.streams = {place: x for place, x in self.streams.items() if place[0] != kind}
@@ -133,7 +135,7 @@ class Recorder(Tap):
         self.parts = {place: x for place, x in self.parts.items() if place not in self.unknown}
 
     def what_was_left_out(self) -> str:
-        """In words; empty where nothing was."""
+        """A sentence for each kind with layers left out; empty if there are none."""
         said = []
         for kind, layers in self.left_out.items():
             whole = "" if kind in self.calls else ", all of them"
@@ -144,7 +146,7 @@ class Recorder(Tap):
 
 
 class PartsTap(Tap):
-    """Hands a recorder what attention and the mlp add, as `watching_parts` asks for it."""
+    """Passes what attention and MLP add to a recorder, for `watching_parts`."""
 
     records = True
 
@@ -155,21 +157,21 @@ class PartsTap(Tap):
         if not self._recorder.here:
             return x
         found = self._recorder.parts.setdefault((site.kind, name), {})
-        if x.dim() != 3 or site.layer in found:  # a mixture of experts may work on heaps of tokens
+        if x.dim() != 3 or site.layer in found:  # experts may get tokens in groups
             why = (
                 f"in layer {site.layer} it is computed in several parts, or is not [batch, "
                 "position, d_model]"
             )
             self._recorder.unknown[site.kind, name] = why
-        else:  # a copy: some models go on to add to it in place
+        else:  # a copy: some models then add to it in place
             found[site.layer] = x.detach().clone()
         return x
 
 
 @sheltered
 def watching_parts(network: Network, recorder: Recorder, tap: Tap) -> Iterator[None]:
-    """While open, the tap sees what attention and the mlp add, of a model that has to be asked for it
-    (others tell it anyway). The recorder learns what cannot be told, and why."""
+    """While open, pass what attention and MLP add to the tap, for models that need extra hooks for
+    it. What cannot be recorded is noted in the recorder, with the reason."""
     with ExitStack() as stack:
         for kind in network.kinds:
             own = "decoder" if kind == "cross" else kind
@@ -182,7 +184,8 @@ def watching_parts(network: Network, recorder: Recorder, tap: Tap) -> Iterator[N
 
 
 def shapes_of(inputs: Inputs) -> dict[str, tuple[int, int, int]]:
-    """kind -> (batch, queries, keys) of a map of all tokens; of a picture it is not known."""
+    """kind -> (batch, queries, keys) of a pattern over all tokens; empty for inputs without
+    tokens."""
     if inputs.tokens is None:
         return {}
     batch, n = inputs.tokens.shape
@@ -198,9 +201,9 @@ def _why_left_out(call: AttentionCall, wanted: tuple[int, int, int]) -> str:
 
 
 def what_to_keep(network: Network, inputs: Inputs) -> str:
-    """ "all" while the values, the heads' outputs and the residual stream (before, inside and after
-    each block) are small; "values" while queries, keys and values are: their norms are then for
-    who asks, and none is copied out of what a fused projection made; else "maps"."""
+    """Return "all" if values, heads' outputs and the residual stream (before, inside and after each
+    block) are small; "values" if queries, keys and values are: their norms are then computed on
+    access, and nothing is copied out of a fused projection; else "maps"."""
     one, small = 4 * network.n_positions(inputs) * network.size, KEEP_ALL_BELOW_MIB * 2**20
     return "all" if 4 * one < small else "values" if 3 * one < small else "maps"
 
@@ -220,7 +223,7 @@ def value_norms(network: Any, call: Any) -> Tensor:
     """‖v_j W_O‖ for every head and key: [batch, head, key], fp32.
 
     For more than a few keys the norm of v·W is taken through the d_head × d_head matrix W·Wᵀ, which
-    costs a twelfth of a block's arithmetic less than projecting. Where a model's W_O was not found
+    costs a twelfth of a block's arithmetic less than projecting. If a model's W_O was not found,
     it is ‖v_j‖.
     Source: Kobayashi et al. 2020.
     """

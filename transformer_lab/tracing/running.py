@@ -46,37 +46,40 @@ def trace(
 
     Args:
         model: our `Transformer`, any Hugging Face model, a `TextModel` (then give text), an
-            `ImageModel` (then a picture), or a `tl.Network` of your own.
-            A model in training mode is not touched: a copy of it is traced, without dropout.
-        tokens: int64 [batch, position] or [position]; text for a TextModel; nothing for a model
-            that reads pictures or sound.
+            `ImageModel` (then an image), or a `tl.Network` of your own.
+            A model in training mode is not changed: a copy of it is traced, without dropout.
+        tokens: int64 [batch, position] or [position]; text for a TextModel; None for a model
+            that reads images or audio.
         target: the decoder's input, for an encoder-decoder.
         mask, target_mask: bool, True for real tokens.
-        labels, target_labels: what to show for each token (a list of strings, or one a text of
-            the batch); the token ids by default. Tokens that stand for a picture are named by
-            their patch.
-        keep: "all" keeps values, what attention and feed-forward add and the residual stream as well; "maps" only what the maps need,
-            and norms. None: "all" while the stream and values are under 64 MiB, values while they
-            are with queries and keys, else "maps".
-        gradients: of what to take gradients, see `Trace.gradient`: a token (its logit at each text's
-            last token), a pair of tokens (how far the first stands above the second), a
+        labels, target_labels: labels of the tokens (a list of strings, or one list for each text of
+            the batch); the token ids by default. Image tokens are labelled by their patch.
+        keep: "all" also keeps values, what attention and feed-forward add, and the residual stream;
+            "maps" only norms and what the patterns need. None: "all" if the residual stream,
+            queries, keys and values take less than 64 MiB, values if they do with queries and keys,
+            else "maps".
+        gradients: the number to differentiate, see `Trace.gradient`: a token (its logit at each
+            text's
+            last token), a pair of tokens (their logit difference), a
             `tl.Logit(token, against, position)`, or a function from logits [batch, position, vocab]
-            to one number; classes stand for tokens where a model answers with them. Every map is
-            then computed whole.
-        budget_mib: what the maps may take with their graph and gradients.
+            to one number; for a classifier, classes take the place of tokens. Every pattern is then
+            computed whole.
+        budget_mib: limit for the patterns with their graph and gradients.
         given: further inputs under the model's own names, such as `pixel_values`, float [batch,
-            channel, height, width] or without the batch, as its image processor makes them. A model
-            that reads text and pictures together needs one placeholder among the tokens for each
-            part of the picture, as its processor writes them. Whisper reads `input_features`, float
-            [batch, mel bin, frame], and a target; other models of speech `input_values` or
-            `input_features`, as their feature extractor makes them. Positions are named by their
-            time, where that is known.
+            channel, height, width] or without the batch, as its image processor returns them. A
+            model
+            that reads text and images together needs one placeholder among the tokens for each
+            part of the image, as its processor inserts them. Whisper reads `input_features`, float
+            [batch, mel bin, frame], and a target; other speech models `input_values` or
+            `input_features`, as their feature extractor returns them. Positions are labelled by
+            their
+            time, if known.
 
     Raises:
         ValueError: for empty or too long texts, tokens outside the vocabulary, pixels of another
-            size or type than the model takes, or a model with no attention, saying what would do;
-            where gradients are asked and cannot be taken.
-        MemoryBudgetError: where gradients take more than budget_mib.
+            size or type than the model takes, or a model with no attention, with the way out;
+            if gradients are requested and cannot be computed.
+        MemoryBudgetError: if gradients take more than budget_mib.
     """
     if keep not in (None, "all", "maps"):
         raise ValueError(f"keep must be 'all', 'maps' or None, got {keep!r}")
@@ -86,7 +89,7 @@ def trace(
     network = network_of(model)
     inputs = inputs_for(network, tokens, target, mask, target_mask, given)
     network = network.evaluated()
-    parts = keep == "all"  # what is kept unasked is to cost no more than the pass
+    parts = keep == "all"  # by default, a trace must cost no more than the pass
     keep = keep or what_to_keep(network, inputs)
     network.check(inputs)
     seen = _labels("labels", labels, inputs.tokens)
@@ -112,7 +115,7 @@ def trace(
 def _run(
     network: Network, inputs: Inputs, keep: str, of: Any, budget_mib: float, parts: bool
 ) -> tuple[Recorder, Output, dict[str, Any]]:
-    """What a pass did, and what more a Trace is given of it."""
+    """Run one pass; return its recorder, its output and further arguments of Trace."""
     if of is None:
         recorder, output, note = _recorded(network, inputs, keep, parts)
         return recorder, output, dict(note=note)
@@ -122,7 +125,7 @@ def _run(
 
 
 def _said(network: Network, recorder: Recorder) -> str:
-    """What is to be said of a pass: which layers were not seen, and why."""
+    """A note on the layers that were not recorded, and why."""
     met = {*recorder.calls, *recorder.left_out}
     return " ".join(filter(None, (network.missing(met), recorder.what_was_left_out())))
 
@@ -135,10 +138,10 @@ def inputs_for(
     target_mask: Tensor | None = None,
     given: Mapping[str, Any] | None = None,
 ) -> Inputs:
-    """What a network is to read, checked, on its device.
+    """Check the inputs of a network and move them to its device.
 
     Raises:
-        ValueError: for what it cannot read.
+        ValueError: for inputs that it cannot read.
     """
     more = network.more_inputs(tokens, {n: x for n, x in (given or {}).items() if x is not None})
     ids, target_ids = token_ids("tokens", tokens), token_ids("target", target)
@@ -155,10 +158,10 @@ def inputs_for(
 
 
 def _mask_for(name: str, mask: Any, ids: Tensor | None) -> Tensor | None:
-    """A mask of the shape of its tokens [batch, position]; of one text, [position] is one too.
+    """Return a mask [batch, position] like its tokens; for one text, [position] is accepted too.
 
     Raises:
-        ValueError: for another shape.
+        ValueError: if a two-dimensional mask has another shape.
     """
     if mask is None or ids is None:
         return mask
@@ -179,11 +182,11 @@ def _places(
     patches: Patches | None,
     labels: Sequence | None,
 ) -> tuple[Patches | None, list[list[str]], list[list[str]]]:
-    """Where patches stand, and names for what the encoder and the decoder read, where no token
-    names them.
+    """Patch positions, and labels for the positions of encoder and decoder, for inputs without
+    tokens.
 
     Raises:
-        ValueError: where attention does not go over whole pictures, each alone.
+        ValueError: if attention is not over one whole image or audio clip, the same in all layers.
     """
     batch, longest = len(inputs.first), {"encoder": 1, "decoder": 1}
     for kind, calls in recorder.calls.items():
@@ -227,8 +230,8 @@ def _places(
 def _pictured(
     network: Network, inputs: Inputs, patches: Patches | None, seen: list[list[str]]
 ) -> tuple[Patches | None, list[list[str]]]:
-    """Where patches stand among tokens, and names for the tokens: those that stand for a picture are
-    named by their patch, or where that is not known counted."""
+    """Patch positions among the tokens, and labels for the tokens: image tokens are labelled by
+    their patch, or numbered if it is not known."""
     held = network.pictured(inputs)
     if held is None:
         return patches, seen
@@ -253,8 +256,8 @@ def _pictured(
 def _recorded(
     network: Network, inputs: Inputs, keep: str, parts: bool
 ) -> tuple[Recorder, Output, str | None]:
-    """What a pass did; where attention does not go through the attention interface, the model's own maps, and a
-    note that says so."""
+    """Record one pass; if attention does not go through the attention interface, the model's own
+    patterns, with a note."""
     recorder, reason = Recorder(network, keep, inputs), ""
     try:
         with together(
@@ -295,10 +298,10 @@ def _given(network: Network, inputs: Inputs, keep: str, reason: str) -> tuple[Re
 
 
 def token_ids(name: str, tokens: Any) -> Tensor | None:
-    """int64 [batch, position] of what was given as ids; None for None.
+    """Convert token ids to int64 [batch, position]; None stays None.
 
     Raises:
-        ValueError: for what is no ids, naming it.
+        ValueError: if they are not token ids, naming the argument.
     """
     if tokens is None:
         return None

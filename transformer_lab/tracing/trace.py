@@ -1,7 +1,7 @@
-"""What one forward pass did: queries and keys now, maps when somebody looks.
+"""The record of one forward pass; attention patterns are computed lazily, on access.
 
 A trace costs a forward pass. It keeps references to queries and keys (memory grows with the
-number of tokens N), and computes softmax(q·kᵀ·scale + bias) for the layer and head asked for.
+number of tokens N), and computes softmax(q·kᵀ·scale + bias) for the requested layer and head.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ from .recording import Recorder, value_norms
 class Trace(Calls):
     """The record of one forward pass, returned by `trace`; axes are [batch, layer, head, query, key].
 
-    `kind` is "encoder", "decoder" or "cross"; where a trace holds several, the first of
-    decoder, encoder is meant unless one is named. Layers and heads count from 0; a layer's number
-    is that of its module in the model, and layers without attention have theirs too.
+    `kind` is "encoder", "decoder" or "cross"; by default the decoder if the trace has one, else the
+    first kind that it has. Layers and heads count from 0; a layer's number is that of its module in
+    the model, and layers without attention are numbered too.
 
     Attributes:
-        tokens, target, mask, target_mask: what was read; `given` holds what is no token, by name.
-        logits: of tokens, [batch, position, vocab]; `answers` of classes, [batch, class]. None where
+        tokens, target, mask, target_mask: the inputs; `given` holds those that are not tokens, by
+            name.
+        logits: of tokens, [batch, position, vocab]; `answers` of classes, [batch, class]. None if
             the model has no such head.
-        scalar: the number that gradients are of, summed over the texts; None without gradients.
-        patches: where those of a picture stand (a `adapters.patches.Patches`); None where there are
-            none, or it is not known.
+        scalar: the number whose gradients were taken, summed over the texts; None without
+            gradients.
+        patches: the positions of an image's patches (`adapters.patches.Patches`); None if there are
+            none or they are not known.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Trace(Calls):
         self.mask, self.target_mask = mask, target_mask
         self.given, self.answers, self.patches = dict(given or {}), answers, patches
         self.model_name, self.note = name, note
-        # Names of weights that were in no file; every view of them says so.
+        # Names of weights that no file contained; every view of the trace reports them.
         self.random_weights = tuple(
             () if network is None else getattr(network.module, "random_weights", ())
         )
@@ -73,10 +75,10 @@ class Trace(Calls):
             if not isinstance(call, GivenMaps)
         }
         self._vocabulary = None  # id -> string, set by TextModel
-        # Who read the words, where a TextModel did, and these: text and target, where they were given.
+        # The TextModel that made the trace, if one did, and its input: text and target.
         self.text_model: Any = None
         self.words: tuple[str, str | None] | None = None
-        # name -> (start, end) of the parts of a text that have names; see `heads.named_segments`.
+        # name -> (start, end) of a text's named segments; see `heads.named_segments`.
         self.segments: dict[str, tuple[int, int]] = {}
 
     @classmethod
@@ -90,8 +92,8 @@ class Trace(Calls):
         labels: list[list[str]] | None,
         target_labels: list[list[str]] | None,
     ) -> Trace:
-        """One text's maps that were kept, kind -> [layer, head, query, key]; tokens and target
-        [1, position]."""
+        """Return a trace of one text's stored patterns, kind -> [layer, head, query, key]; tokens
+        and target are [1, position]."""
         recorder = Recorder(None, "maps")
         for kind, found in maps.items():
             recorder.calls[kind] = {
@@ -103,10 +105,10 @@ class Trace(Calls):
         )  # fmt: skip
 
     def begin_with(self, before: Trace) -> None:
-        """Take what this trace, of a pass that began in a later block, does not hold from one of a whole
-        pass over the same text, made with the same `keep`."""
+        """Fill in what this trace lacks, its pass having begun in a later block, from one of a
+        whole pass over the same text with the same `keep`."""
         for kind, rows in before._norms.items():
-            # The first that it saw of a stream is not the stream before the first block.
+            # The first residual that it saw is not the one before the first block.
             attends = kind in before.kinds and 0 in before.attending(kind)
             if attends and 0 not in self._calls.get(kind, {}):
                 self._norms[kind] = {**self._norms.get(kind, {}), 0: rows[0]}
@@ -121,7 +123,7 @@ class Trace(Calls):
 
     @property
     def model(self) -> Any:
-        """The module that ran; None for maps that were kept."""
+        """The module that ran; None for stored patterns."""
         return None if self.network is None else self.network.module
 
     def query_tokens(self, kind: str | None = None, batch: int = 0) -> list[str]:
@@ -149,7 +151,7 @@ class Trace(Calls):
 
     @property
     def value_note(self) -> str:
-        """What `value_norms` are for this model."""
+        """A description of what `value_norms` measures for this model."""
         call = self._any_call(self.kinds[0])
         if isinstance(call, GivenMaps):
             return "not known: the model gives attention maps only"
@@ -159,20 +161,20 @@ class Trace(Calls):
         return f"‖value · W_O‖{', before the gate or norm that comes between' if gated else ''}"
 
     def gated(self, layer: int, kind: str | None = None) -> bool:
-        """Whether a gate or a norm stands between what a layer's heads give and W_O (Qwen3-Next): what
-        a key adds is then more than its value times W_O, and hangs on the query."""
+        """Whether there is a gate or a norm between a layer's heads and W_O (Qwen3-Next): what a
+        key adds then also depends on the query, not only on its value times W_O."""
         kind = self.kind(kind)
         return self.network is not None and self.network.stands_between(Site(kind, layer))
 
     def value_norms(
         self, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0
     ) -> Tensor | None:
-        """How long the vector is that a key would add to the stream at weight 1: [key], or
-        [head, key]; None where the model gives maps only. Where a gate or a norm stands between heads
-        and W_O it is left out, as `value_note` says.
+        """Norm of the vector that each key would add to the residual stream at weight 1: [key], or
+        [head, key]; None if the model returns patterns only. A gate or norm between heads and W_O
+        is left out, as `value_note` says.
 
         Raises:
-            TraceError: when the weights have changed since the trace was made.
+            TraceError: if the weights have changed since the trace was made.
         """
         kind = self.kind(kind)
         call = self.call(layer, head, kind=kind, batch=batch)
@@ -185,11 +187,11 @@ class Trace(Calls):
         return norms[batch] if head is None else norms[batch, head]
 
     def output_weight(self, layer: int, *, kind: str | None = None) -> Tensor | None:
-        """W_O [head · d_head, d_model] of a layer, as it was when the trace was made; None where it
-        is not known.
+        """W_O [head · d_head, d_model] of a layer, as it was when the trace was made; None if it is
+        not known.
 
         Raises:
-            TraceError: when the weights have changed since, or are spread over processes.
+            TraceError: if the weights have changed since, or are sharded over processes.
         """
         call = self.call(layer, kind=kind)
         weight = self._weight(call)
@@ -207,7 +209,7 @@ class Trace(Calls):
     def value_weighted(
         self, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0
     ) -> Tensor | None:
-        """pattern × value_norms: how much each key adds, rather than how much it is looked at.
+        """pattern × value_norms: how much each key adds, rather than how much it is attended to.
         Axes as in `pattern`. Source: Kobayashi et al. 2020."""
         norms = self.value_norms(layer, head, kind=kind, batch=batch)
         if norms is None:
@@ -222,7 +224,7 @@ class Trace(Calls):
         attention and feed-forward added ("attn_out", "mlp_out", "cross_out").
 
         Raises:
-            TraceError: when it was not kept, saying how to keep it.
+            TraceError: if it was not kept, saying how to keep it.
         """
         kind = self._stream_kind(kind)
         found = {
@@ -250,15 +252,17 @@ class Trace(Calls):
         return torch.stack([rows[i] for i in sorted(rows)])[:, self.text(batch)]
 
     def activation(self, what: str, layer: int, *, kind: str | None = None) -> Tensor:
-        """What passed at one place, for the whole batch: "z", each head's output before W_O,
-        [batch, head, query, d_head]; "q", "k", "v" and "pattern", see `of_attention`; or of the stream
-        a name of `residual`, [batch, position, d_model], "attn_out", "cross_out" and "mlp_out" of a
-        Hugging Face model too where keep="all" was asked for: see `gradient`; or "gates", the
-        probability of each expert that a token went to and 0 for the others, [batch, position, expert],
-        or the activation of each feature of a `tl.Dictionary`.
+        """An activation of one layer, for the whole batch: "z", each head's output before W_O,
+        [batch, head, query, d_head]; "q", "k", "v" and "pattern", see `of_attention`; a name of
+        `residual`, [batch, position, d_model] ("attn_out", "cross_out" and "mlp_out" of a Hugging
+        Face
+        model only with keep="all", as in `gradient`); or "gates", the probability of each expert
+        that a token was routed to and 0 for the others, [batch, position, expert], or the
+        activation
+        of each feature of a `tl.Dictionary`.
 
         Raises:
-            TraceError: when it was not kept, saying how to keep it.
+            TraceError: if it was not kept, saying how to keep it.
         """
         kind = self.kind(kind)
         if what in OF_HEADS and what != "z":
@@ -299,22 +303,22 @@ class Trace(Calls):
         kind: str | None = None,
         batch: int | None = 0,
     ) -> Tensor:
-        """The gradient of the number that `trace(..., gradients=…)` was asked for, with respect to
-        what passed at one place, with its shape.
+        """The gradient of the number requested by `trace(..., gradients=…)` with respect to an
+        activation, with its shape.
 
         Args:
             what: "z", each head's output before W_O, [head, query, d_head]; "pattern", its weights,
                 [head, query, key] (each weight by itself, though a row sums to 1); "q", "k", "v",
-                [head, position, d_head], as they meet in attention (keys and values that heads
-                share, once); or a name of the stream, [position, d_model]: "resid_pre",
-                "resid_post" and, where they can be told, "attn_out", "cross_out", "mlp_out",
-                "resid_mid". Of a Hugging Face model attn_out, cross_out and mlp_out are what the
-                part's last linear layer gives, before a norm that may follow it.
-            head: one head; its axis falls away.
+                [head, position, d_head], as they enter attention (keys and values shared by several
+                heads, once); or a part of the residual stream, [position, d_model]: "resid_pre",
+                "resid_post" and, where they can be identified, "attn_out", "cross_out", "mlp_out",
+                "resid_mid". Of a Hugging Face model attn_out, cross_out and mlp_out are the output
+                of the part's last linear layer, before any norm that follows it.
+            head: one head; its axis is dropped.
             batch: which text; None: all, with their axis first.
 
         Raises:
-            TraceError: when no gradients were asked for, or what, layer, head or text is not there.
+            TraceError: if no gradients were requested, or what, layer, head or text does not exist.
         """
         if not self._gradients:
             raise TraceError("this trace has no gradients; use trace(..., gradients=token)")
@@ -349,10 +353,10 @@ class Trace(Calls):
         self, position: int = -1, k: int = 5, batch: int = 0
     ) -> list[tuple[str, float]]:
         """The k likeliest tokens at a position (of the target, for an encoder-decoder) and their
-        probabilities: what comes next, or for a masked model what stands there.
+        probabilities: of the next token, or for a masked model of the token at that position.
 
         Raises:
-            TraceError: when the model has no head that predicts tokens, and for a k below 1.
+            TraceError: if the model has no head that predicts tokens, or k is below 1.
         """
         if wrong(k, Annotated[int, AtLeast(1)]):
             raise TraceError(f"k must be a whole number of at least 1, got {shown(k)}")
@@ -370,17 +374,17 @@ class Trace(Calls):
         ]
 
     def name_with(self, tokenizer: Any, special: dict[str, list[list[bool]]]) -> None:
-        """Show predicted tokens as this tokenizer does; `special` flags [CLS] and its like."""
+        """Show predicted tokens as this tokenizer does; `special` flags tokens such as [CLS]."""
         self._vocabulary = lambda token_id: tokenizer.tokens([token_id])[0]
         self._special = special
 
     def name_token(self, token_id: int) -> str:
-        """What to show for a token of the vocabulary."""
+        """The label of a token of the vocabulary."""
         return str(token_id) if self._vocabulary is None else self._vocabulary(token_id)
 
     def kept_bytes(self) -> int:
-        """Memory that this trace holds for its maps: queries, keys, values, biases and norms; the
-        residual stream where it was kept. The logits are the model's output and not counted."""
+        """Memory in bytes that this trace holds: queries, keys, values, biases, norms and, if kept,
+        the residual stream. The logits are the model's output and not counted."""
         tensors = [t for cs in self._calls.values() for c in cs.values() for t in _tensors(c)]
         tensors += [t for ts in self._value_norms.values() for t in ts.values() if t is not None]
         kept = (*self._norms.values(), *self._streams.values(), *self._heads.values())
@@ -421,5 +425,5 @@ def _tensors(call: Any) -> list[Tensor]:
 
 
 def _version(weight: Tensor | None) -> int | None:
-    # One that is made of several (adapters) says how often those have changed.
+    # A weight composed of several (LoRA adapters) counts how often those have changed.
     return None if weight is None else getattr(weight, "made_of", times_written(weight))

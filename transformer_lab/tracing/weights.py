@@ -1,4 +1,5 @@
-"""Parts of one head's map, in blocks: each costs its own rows and columns where the call allows it."""
+"""Blocks of one head's attention pattern; where the call allows it, a block costs only its own rows
+and columns."""
 
 from __future__ import annotations
 
@@ -14,12 +15,12 @@ from ..attention import AttentionCall
 from ..softmax import part_of
 
 Span = tuple[int, int]
-LEAST_LEFT = 1e-6  # of a row: where the keys that are not hidden have less, nothing is left of it
+LEAST_LEFT = 1e-6  # of a row: if the keys that are not hidden have less, the row becomes 0
 
 
 def as_shown(weights: Tensor, hidden: Sequence[int] = (), norms: Tensor | None = None) -> Tensor:
-    """Rows [..., key] without the hidden keys, what is left scaled up to the row's sum; times `norms`
-    [key]."""
+    """Set hidden keys of rows [..., key] to 0, scale the rest up to the row's sum, and multiply by
+    `norms` [key]."""
     if len(hidden):
         whole = weights.sum(-1, keepdim=True)
         weights = weights.clone()
@@ -32,7 +33,7 @@ def as_shown(weights: Tensor, hidden: Sequence[int] = (), norms: Tensor | None =
 def weights_of(
     call: Any, head: int, batch: int, hidden: Sequence[int] = (), norms: Tensor | None = None
 ) -> Weights:
-    """The cheapest way to the weights of one head that is exact."""
+    """Return the cheapest exact way to compute the weights of one head."""
     if type(call) is not AttentionCall:
         return Asked(call, head, batch, hidden, norms)
     alone = _alone(call, head, batch)
@@ -40,7 +41,7 @@ def weights_of(
 
 
 def _alone(call: AttentionCall, head: int, batch: int) -> AttentionCall:
-    """The call of one head and one text."""
+    """Reduce a call to one head and one text."""
     group = call.n_heads // call.key.shape[1]
     some, one = slice(batch, batch + 1), slice(head, head + 1)
     cuts = [cut for cut in call.cuts if head in range(call.n_heads)[cut.heads]]
@@ -56,33 +57,35 @@ def _alone(call: AttentionCall, head: int, batch: int) -> AttentionCall:
 
 
 class Weights:
-    """One head's weights as they are shown. `pooled` is asked first, for every row once."""
+    """One head's weights as displayed. `pooled` must be called first, once for every row."""
 
     device: torch.device
 
     def pooled(self, rows: Span, size: int) -> tuple[Tensor, Tensor]:
-        """(largest, sum), [cell, query] each, of `size` keys a cell, as far as the rows can look."""
+        """(maxima, sums), each [cell, query], of cells of `size` keys, up to the last key that the
+        rows can attend to."""
         raise NotImplementedError
 
     def columns(self, rows: Span) -> Tensor:
-        """Weights [key, query] of some rows, as far as they can look; valid until more is asked for."""
+        """Weights [key, query] of some rows, up to the last key that they can attend to; valid
+        until the next call."""
         raise NotImplementedError
 
     def part(self, rows: Span | Tensor, keys: Span) -> Tensor:
-        """Weights [query, key]; rows: from where to where, or the number of each."""
+        """Weights [query, key]; rows: a span, or the index of each."""
         raise NotImplementedError
 
     def nothing(self) -> Tensor:
-        """[query]: what goes to no key."""
+        """Fraction of each row that goes to no key, [query]."""
         raise NotImplementedError
 
     def kept(self) -> list[Tensor]:
-        """What is held beside the trace."""
+        """Tensors held in addition to the trace's."""
         return []
 
 
 class Asked(Weights):
-    """Of any call: whole rows of its own."""
+    """Weights of any call: computes whole rows with the call's `pattern`."""
 
     def __init__(
         self, call: Any, head: int, batch: int, hidden: Sequence[int], norms: Tensor | None
@@ -112,11 +115,11 @@ class Asked(Weights):
 
 
 class Computed(Weights):
-    """From queries and keys; of each row its largest score and the sum of its softmax are kept, so that
-    a part costs its own rows and columns.
+    """Weights from queries and keys. Keeps each row's maximum score and softmax sum, so that a part
+    costs only its own rows and columns.
 
     Args:
-        call: of one head and one text, with nothing cut.
+        call: of one head and one text, without cuts.
     """
 
     def __init__(self, call: AttentionCall, hidden: Sequence[int], norms: Tensor | None):
@@ -148,10 +151,10 @@ class Computed(Weights):
         scores.sub_(top).exp_()
         sums = cells.sum(1)
         left = sums.sum(0)
-        beside = aside.sub(top).exp().sum(0)  # what hidden keys have
+        beside = aside.sub(top).exp().sum(0)  # of hidden keys
         rest = torch.zeros_like(left) if sinks is None else (sinks - top).exp()
         whole = left + beside + rest
-        # Hidden keys leave the row's sum to the others.
+        # The other keys take over the sum of the hidden ones.
         total = left + rest if not len(aside) else left * whole / (left + beside)
         total.masked_fill_(whole == 0, 1.0)
         if len(aside):
@@ -179,7 +182,7 @@ class Computed(Weights):
     # -- inside -----------------------------------------------------------------------------------
 
     def _reach(self, rows: Span) -> int:
-        """How many keys the last of these rows can look at."""
+        """How many keys the last of these rows can attend to."""
         if self.ahead is None:
             return self.n_key
         return max(0, min(self.n_key, rows[1] + self.ahead))
@@ -191,15 +194,16 @@ class Computed(Weights):
         return weights if self.norms is None else weights.mul_(self.norms[slice(*keys)])
 
     def _hide(self, scores: Tensor, keys: Span) -> Tensor:
-        """Take the scores of hidden keys out; returns them."""
+        """Set the scores of hidden keys to −inf; return what they were."""
         places = [key - keys[0] for key in self.hidden if keys[0] <= key < keys[1]]
         aside = scores[places]
         scores[places] = float("-inf")
         return aside
 
     def _scores(self, rows: Span | Tensor, keys: Span, more: int = 0) -> Tensor:
-        """Scores [key, query]: so laid out, the same key's of all rows stand side by side for what is
-        done with rows. −inf where masked, and in so many more rows below. In memory that is used again."""
+        """Scores [key, query], a layout that keeps one key's scores contiguous. −inf where masked,
+        and in
+        `more` further rows below. The memory is reused by the next call."""
         query = _some(self.query, rows)
         n_rows, n_keys = len(query), keys[1] - keys[0]
         wanted = (n_keys + more) * n_rows
@@ -220,7 +224,7 @@ class Computed(Weights):
                 scores.add_(bias)
         if self.ahead is not None:
             places = torch.arange(*rows, device=self.device) if isinstance(rows, tuple) else rows
-            last = places + self.ahead  # that each row can see
+            last = places + self.ahead  # key that each row can see
             first = max(keys[0], int(last.min()) + 1)  # the first key that some row cannot see
             if first < keys[1]:
                 later = torch.arange(first, keys[1], device=self.device)[:, None]
