@@ -1,1 +1,1 @@
-"""Changes to a forward pass: what they are, how they are hung on a model, and many of them at once."""
+"""Edits of a forward pass: what they are, how they are applied to a model, and sweeps over many."""

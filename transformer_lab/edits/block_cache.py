@@ -1,7 +1,7 @@
-"""What each block of a network gave in one clean pass, kept so that others can begin in the middle.
+"""Keep the output of each block in one clean pass, so that later passes can start in the middle.
 
-A change in layer 7 leaves layers 0 to 6 as they were. What they gave is handed out again instead of
-being computed, so that a pass with the change costs the layers from 7 on, and is exact.
+A change in layer 7 leaves layers 0 to 6 as they were. Their outputs are replayed instead of
+recomputed, so that a pass with the change costs only the layers from 7 on, and is exact.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _known: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
 
 
 class KeptBlocks:
-    """What each block of a network gave in one clean pass.
+    """The output of each block of a network in one clean pass.
 
     Args:
-        budget_mib: for what is kept; where it is not enough nothing is kept, and every pass
-            begins at the beginning.
-        like: of another pass of the same network.
+        budget_mib: memory for what is kept; if it is not enough, nothing is kept and every pass
+            runs in full.
+        like: from another pass of the same network, whose list of blocks is used.
 
     Attributes:
-        reuses: whether passes may begin in the middle.
-        block_of: (kind, layer) of attention -> its block, counted as they come in a pass.
+        reuses: whether passes may start in the middle.
+        block_of: (kind, layer) of attention -> its block, counted in the order of the pass.
     """
 
     def __init__(self, network: Network, budget_mib: float, like: KeptBlocks | None = None):
@@ -51,28 +51,28 @@ class KeptBlocks:
 
     @sheltered
     def keeping(self) -> Iterator[None]:
-        """The clean pass is made while this is open, by this thread.
+        """Keep the outputs of the clean pass that this thread runs while this is open.
 
         Raises:
-            EditError: when the network's attention does not go through the attention interface.
+            EditError: if the network's attention does not go through the attention interface.
         """
         watch = _Watch(self._budget)
         with together(tapping(self.network, watch), watch.blocks(self._blocks)):
             yield
         self.block_of = watch.block_of
         modules = [module for module, _ in watch.kept]
-        # A block that has several turns gives something else in each.
+        # A block that runs several times in a pass has a different output each time.
         once = len(set(modules)) == len(modules) > 0
         self.reuses = once and watch.bytes <= self._budget
         self._kept = watch.kept if self.reuses else []
 
     @property
     def last(self) -> int:
-        """The last block that attends."""
+        """The last block with attention."""
         return max(self.block_of.values(), default=0)
 
     def start_of(self, kind: str, layer: int | None) -> int:
-        """The first block that a change at this place (None: every layer) reaches."""
+        """Return the first block that a change in this layer (None: in every layer) affects."""
         if not self.reuses:
             return 0
         if layer is None:
@@ -83,8 +83,9 @@ class KeptBlocks:
 
     @sheltered
     def replaying(self, start: int, copies: int = 1, batch: int = 0) -> Iterator[None]:
-        """While open, this thread's passes compute the blocks from `start` on alone; `copies` of the
-        batch, which is so large."""
+        """While open, this thread's passes compute only the blocks from `start` on, for `copies` of
+        a batch of size `batch`.
+        """
         replayed = []
         try:
             for module, output in self._kept[:start]:
@@ -96,16 +97,18 @@ class KeptBlocks:
                 _Replay.end(module)
 
     def check(self, run: Callable[[], Any]) -> None:
-        """Let passes begin in the middle only where that is right: not in a model whose later layers read
-        from earlier ones beside the stream (Gemma 3n's keys and values). One such pass tells, once a
-        model; `run` makes a clean one."""
+        """Allow passes to start in the middle only if that is correct.
+
+        It is not in a model whose later layers read from earlier ones outside the stream (Gemma
+        3n's keys and values). One such pass shows this, once per model; `run` makes a clean one.
+        """
         module = self.network.module
         if self.reuses and module not in _known:
             _known[module] = self._last_is_again(run)
         self.reuses = self.reuses and _known[module]
 
     def _last_is_again(self, run: Callable[[], Any]) -> bool:
-        """Whether the last block that attends, in a pass that is begun there, gives what it gave."""
+        """Whether the last block with attention gives its kept output if a pass starts there."""
         turn = self.last
         (last, gave), found, owner = self._kept[turn], [], threading.get_ident()
 
@@ -117,12 +120,14 @@ class KeptBlocks:
             with together(hooked(partial(hook, last, see, prepend=True)), self.replaying(turn)):
                 run()
         except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
-            return False  # it misses something
+            return False  # the block lacks an input
         return len(found) == 1 and _same(found[0], gave)
 
 
 class _Watch(Tap):
-    """In the clean pass: what each block gives, up to so many bytes, and which attention is in which."""
+    """Record the output of each block in the clean pass, up to `budget` bytes, and the block that
+    each attention layer is in.
+    """
 
     records = True
 
@@ -143,14 +148,16 @@ class _Watch(Tap):
                 kept = _copied(output, 1, 0) if self.bytes <= self.budget else None
                 self.kept.append((module, kept))
 
-        # Before hooks of the user's own, which act on what is replayed as they did on this.
+        # Run before the user's own hooks, which act on a replayed output as they did on this one.
         return hooked(*(partial(hook, module, keep, prepend=True) for module in modules))
 
 
 class _Replay:
-    """Stands in for a block's forward: gives this thread what was kept, and lets others through.
+    """Replace a block's forward: return what was kept in registered threads, run the block in
+    others.
 
-    One stands in a module at a time, whatever the number of threads."""
+    A module has only one at a time, whatever the number of threads.
+    """
 
     def __init__(self, module: nn.Module):
         self.module, self.before = module, module.__dict__.get(_REPLAY)
@@ -161,7 +168,7 @@ class _Replay:
         kept = self.threads.get(threading.get_ident())
         return self.forward(*args, **kwargs) if kept is None else kept()
 
-    def __deepcopy__(self, memo: dict) -> Any:  # a model copied meanwhile computes for itself
+    def __deepcopy__(self, memo: dict) -> Any:  # a copy of the model must compute for itself
         module = copy.deepcopy(self.module, memo)
         return MethodType(type(module).forward, module)
 
@@ -187,8 +194,10 @@ class _Replay:
 
 
 def _copied(output: Any, copies: int, batch: int) -> Any:
-    """Fresh tensors, so that no model that adds in place can spoil what is kept. What is not of the
-    batch (position biases that all texts share) stays one."""
+    """Copy an output, so that a model that adds in place cannot change what is kept.
+
+    A tensor without the batch's axis (position biases that all texts share) is not repeated.
+    """
     if isinstance(output, Tensor):
         times = copies if output.dim() and len(output) == batch else 1
         return output.repeat(times, *[1] * (output.dim() - 1)) if output.dim() else output.clone()

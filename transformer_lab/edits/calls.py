@@ -1,4 +1,4 @@
-"""What edits ask of a call of attention, and take out of it."""
+"""What edits read from an attention call, and how they change it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from ..softmax import allows, as_slice, drop_axes
 
 @dataclass(frozen=True, eq=False)
 class Put:
-    """Weights that take the place of what the softmax gave: `weights` [batch or 1, head, query, key] of
-    these heads and queries."""
+    """Weights that replace the softmax's: `weights` [batch or 1, head, query, key] of these heads
+    and queries.
+    """
 
     heads: range
     queries: Tensor
     weights: Tensor
 
     def without(self, cut: Cut) -> Put:
-        """The same with edges cut: the rest of each row takes their weight."""
+        """Cut edges; the rest of each row takes their weight."""
         weights = self.weights.clone()
         heads = [i for i, h in enumerate(self.heads) if cut.heads.start <= h < cut.heads.stop]
         places = self.queries.tolist()
@@ -38,7 +39,7 @@ class Put:
 
 @dataclass(frozen=True, eq=False)
 class PutCall(AttentionCall):
-    """A call some of whose weights were put there, the later over the earlier."""
+    """A call with some of its weights replaced; later `puts` override earlier ones."""
 
     puts: tuple[Put, ...] = ()
 
@@ -64,8 +65,10 @@ class PutCall(AttentionCall):
 
 
 def with_put(call: AttentionCall, put: Put) -> AttentionCall:
-    """The call with these weights in the place of its own. That they must be mixed from the map is
-    said by a cut of no key."""
+    """Return the call with these weights in place of its own.
+
+    A cut of no keys marks that values must be mixed from the pattern.
+    """
     first, last = int(put.queries.min()), int(put.queries.max())
     cut = Cut(slice(put.heads.start, put.heads.stop), slice(first, last + 1), slice(0, 0))
     fields: dict[str, Any] = vars(call) | {"cuts": (*call.cuts, cut)}
@@ -74,7 +77,7 @@ def with_put(call: AttentionCall, put: Put) -> AttentionCall:
 
 
 def start_of(call: AttentionCall) -> int:
-    """Where in the text the first query of a call of self-attention stands."""
+    """Return the position in the text of the first query of a self-attention call."""
     if call.start is not None:
         return call.start
     decodes = call.site is not None and call.site.kind == "decoder"
@@ -82,9 +85,9 @@ def start_of(call: AttentionCall) -> int:
 
 
 def real_keys(call: AttentionCall) -> Tensor | None:
-    """Bool [batch or 1, key]: the keys that some query may look at, less causality; None: all."""
+    """Return the keys that some query may attend to, bool [batch or 1, key]; None if all."""
     bias = call.bias
-    if bias is None or call.windows is not None:  # a picture has no padding of its own
+    if bias is None or call.windows is not None:  # an image has no padding
         return None
     while bias.dim() < 4:
         bias = bias[None]
@@ -93,8 +96,9 @@ def real_keys(call: AttentionCall) -> Tensor | None:
 
 
 def cut_from(call: AttentionCall, heads: slice, queries: slice, keys: slice) -> AttentionCall:
-    """The call without these edges; the same object where none of them is there: a window or
-    padding may forbid them."""
+    """Return the call without these edges, or the same object if a window or padding already
+    forbids them all.
+    """
     cut = Cut(slice(*heads.indices(call.n_heads)), queries, keys)
     bias = call.bias
     if call.windows is not None:
@@ -114,6 +118,6 @@ def cut_from(call: AttentionCall, heads: slice, queries: slice, keys: slice) -> 
 
 
 def own_part(x: Tensor, call: AttentionCall, z: Tensor) -> Tensor:
-    """Of vectors of whole heads [..., d_head], what this call makes of them."""
+    """Return this call's part of vectors of whole heads [..., d_head]."""
     width = z.shape[-1]
     return x[..., call.part * width : (call.part + 1) * width]

@@ -1,7 +1,7 @@
 """Passes that carry several edits, each in its own copy of the batch.
 
-A model reads its weights once a pass, whatever the batch: nine heads of a layer, switched off in nine
-copies of a short text, cost about as much as two passes.
+A model reads its weights once per pass, whatever the batch size: nine heads of a layer, switched
+off in nine copies of a short text, cost about as much as two passes.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ from .passes import Passes
 from .patching import OF_CALL, Patch
 from .sweep_target import SweepTarget
 
-ALIKE = 1e-4  # of the largest number: rows computed beside others may differ by rounding
+ALIKE = 1e-4  # of the largest number: rows computed together may differ by rounding
 
 
 class Cells:
-    """A text that is read once without edits and then under cells, edits that belong together.
+    """Run a text once without edits and then under cells, groups of edits that apply together.
 
     Args:
-        budget_mib: for what is kept of the clean pass, and for cells sharing a pass.
+        budget_mib: memory for what is kept of the clean pass, and for cells sharing a pass.
         states: see `Passes`.
-        whole: give what every position predicts, and not the prediction that is asked about alone.
-        between: called at every layer of a pass; what it raises ends the pass.
-        tap: what makes of `cells`, its attribute, something else than edits; each has `batch` rows.
+        whole: return the predictions at every position, not only at the one that is measured.
+        between: called at every layer of a pass; an exception from it ends the pass.
+        tap: for cells that are not edits, a tap that reads its attribute `cells`; each has `batch`
+            rows.
 
     Attributes:
-        passes: to be open while `outputs` are asked for.
+        passes: must be open while `outputs` is called.
         tap: which is then on the model, and changes the stream where that is asked of the network.
-        most: how many cells may share a pass; known when the clean pass has been made.
+        most: how many cells may share a pass; known after the clean pass.
     """
 
     def __init__(
@@ -61,11 +62,11 @@ class Cells:
             places=None if whole else swept.places,
         )
         self._budget, self._most = budget_mib, 0
-        self._tried: set[bool] = set()  # passes from the first block (False) and from a later one
+        self._tried: set[bool] = set()  # passes from the first block (False), from a later one
 
     @property
     def is_alone(self) -> bool:
-        """Whether nobody else edits the model now."""
+        """Whether no other edits are on the model now."""
         return not self.passes.network.edited_beside(self.tap)
 
     @property
@@ -76,8 +77,9 @@ class Cells:
         return self._most
 
     def chunks(self, taps: Sequence[tuple[EditTap, ...]]) -> Iterator[tuple[int, list[int]]]:
-        """The block that a pass begins at, and the cells that share it, the first block first; as
-        many as `most` says by then."""
+        """Yield the first block of each pass and the cells that share it, the earliest block first;
+        `most` is read again for each pass.
+        """
         starts: dict[int, list[int]] = {}
         for i, cell in enumerate(taps):
             if cell:
@@ -92,21 +94,24 @@ class Cells:
         return min(self.passes.kept.start_of(tap.kind, tap.edit.layer) for tap in cell)
 
     def outputs(self, cells: Sequence[Any], start: int) -> list[Tensor]:
-        """What a pass gives under each of these cells, which may be more than `most` where it turns
-        out that none can share one: see `Passes.outputs`."""
+        """Return the output of a pass under each of these cells, see `Passes.outputs`.
+
+        If they cannot share a pass after all, each gets its own, and `most` becomes 1.
+        """
         if len(cells) > 1 and self.most > 1:
             try:
                 found = self._together(cells, start)
                 if (start > 0) in self._tried or self._holds(found, cells, start):
                     return found
             except (_NotInCopies, RuntimeError):
-                pass  # a batch that is not the first axis; what is wrong otherwise is met again below
+                pass  # the batch is not the first axis; any other error is raised again below
             self._most = 1
         return [rows for cell in cells for rows in self._together([cell], start)]
 
     def _holds(self, found: list[Tensor], cells: Sequence[Any], start: int) -> bool:
-        """Whether cells may share a pass from there, where that is not known: where the last one, at
-        another place in the batch, is as it is alone, all rows are."""
+        """Check whether cells may share a pass from this block, if that is not known: if the last
+        cell gives the same rows as alone, so do all.
+        """
         if not _alike(found[-1], self._together(cells[-1:], start)[0]):
             return False
         self._tried.add(start > 0)
@@ -121,22 +126,24 @@ class Cells:
         return list(outputs.split(self.tap.batch))
 
     def _copies(self) -> tuple[int, bool]:
-        """How many copies of the batch fit the budget in one pass, and whether that is known to give
-        the same rows; 1 where it would not, and where edits of a reader's own may hold tensors for the
-        batch as it is."""
+        """Return how many copies of the batch fit the budget in one pass, and whether they are
+        known to give the same rows.
+
+        It is 1 if they do not, or if the user's own edits may hold tensors of the batch's size.
+        """
         network, inputs = self.passes.network, self.passes.inputs
         known = network.in_copies(self.tap, inputs)
         if known is False:
             return 1, True
         n, n_heads = network.n_positions(inputs), network.n_heads(network.kinds[0]) or 1
-        # A mask is spread out.
+        # A mask is expanded over heads and queries.
         scores = n_heads * n // len(inputs.first) if inputs.mask is not None else 0
         held = 4 * n * (network.numbers_per_token + scores)
         return max(1, int(self._budget * 2**20 / held)), bool(known)
 
 
 class _NotInCopies(Exception):
-    """Attention does not go over the copies of the batch."""
+    """Attention does not run over the copies of the batch."""
 
 
 def _alike(found: Tensor, wanted: Tensor) -> bool:
@@ -170,7 +177,7 @@ class _Tap(Tap):
         return self._given(call) if self._mine(call) else call
 
     def _given(self, call: AttentionCall) -> AttentionCall:
-        """Queries, keys and values, each cell's own."""
+        """The call with each cell's own queries, keys and values."""
         changed: dict[str, Tensor] = {}
         for tap, rows in self._acting(call.site):
             if not isinstance(tap.edit, Patch) or tap.edit.what not in OF_CALL:
@@ -219,7 +226,7 @@ class _Tap(Tap):
     def _acting(
         self, site: Site | None, *, of_stream: bool = False
     ) -> Iterator[tuple[EditTap, slice]]:
-        """The edits at a place, and the rows of the batch that each has."""
+        """Yield the edits that act at a site, each with its rows of the batch."""
         for i, cell in enumerate(self.cells):
             for tap in cell:
                 if tap.here(tap.stream_kind if of_stream else tap.kind, site):
@@ -231,13 +238,13 @@ class _Tap(Tap):
 
 
 def _own(call: AttentionCall, rows: slice) -> AttentionCall:
-    """Of a call over copies of the batch, the queries, keys and values of one."""
+    """Restrict a call over copies of the batch to the queries, keys and values of one copy."""
     own = {n: x[rows] for n in OF_CALL.values() if (x := getattr(call, n)) is not None}
     return replace(call, **own, bias=None, sinks=None)
 
 
 def _put(edit: Patch, call: AttentionCall, z: Tensor, rows: slice) -> bool:
-    """Put into z what the queries see by the weights of another run."""
+    """Recompute z of the patched queries with another run's weights; return whether any are."""
     own = _own(call, rows)
     put = edit.put_of(own, 0)
     if put is None:
@@ -248,7 +255,7 @@ def _put(edit: Patch, call: AttentionCall, z: Tensor, rows: slice) -> bool:
 
 
 def _cut(edit: KnockOut, call: AttentionCall, z: Tensor, rows: slice) -> bool:
-    """Put into z what the query sees without the edge; only that row is computed again."""
+    """Recompute the query's row of z without the edge; return whether there was one."""
     query, key = edit.query, edit.key
     assert query is not None and key is not None
     heads = edit.heads(call)

@@ -1,4 +1,4 @@
-"""The edits that `tl.edit` makes, by the functions that make them."""
+"""Functions that make the edits of `tl.edit`."""
 
 from __future__ import annotations
 
@@ -78,14 +78,13 @@ def skip(
     """Skip a part of a block: its attention, its MLP or one expert of it adds nothing to the residual
     stream.
 
-    The stream goes past it; where norms come after the sum (as in the paper) it is still
-    normalised there.
+    The stream bypasses it; a norm after the sum (post-norm, as in the paper) still applies.
 
     Args:
         layer: counted from 0; None means all.
         part: "attention" or "mlp".
-        expert: of an MLP with experts (`ModelConfig(n_experts=…)`), the one that is skipped. Tokens that
-            were sent to it are not sent elsewhere. Of a `tl.Dictionary`, the feature.
+        expert: of an MLP with experts (`ModelConfig(n_experts=…)`), the one to skip; tokens routed
+            to it are not rerouted. Of a `tl.Dictionary`, the feature.
         kind: as in `ablate`; kind="cross" with "attention" skips cross-attention.
     """
     return Skip(layer, None, kind, part=part, expert=expert)
@@ -104,22 +103,22 @@ def patch(
     enough to change the answer of this one?
 
     Args:
-        source_trace: of `tl.trace(model, tokens, keep="all")`, one text (put into every text of
-            the batch) or as many as the batch has.
+        source_trace: from `tl.trace(model, tokens, keep="all")`, of one text (used for every text
+            of the batch) or of as many as the batch has.
         layer, kind: as in `ablate`; with kind="cross", "attn_out" is what cross-attention adds.
-        head: as in `ablate`; of k and v counted as the model has them, which groups of heads may share.
-        position: one or several places in the text, counted from 0 in both, or pairs (place there,
-            place here); None means all, and then the two texts must be of one length. Of k and v it is
-            the place of the key, of a pattern that of the query.
-        what: of heads "z", their outputs before W_O; "q", "k", "v" as they meet in attention (after
-            rotary positions); "pattern", their weights. Of the stream "resid_pre" ("resid" is short for
-            it), "resid_mid" (ours) and "resid_post", before, inside and after a block; "attn_out" and
-            "mlp_out", what those parts add. TransformerLens' names, such as "blocks.3.attn.hook_z", are
-            understood.
+        head: as in `ablate`; for "k" and "v" a key/value head, which a group of heads may share.
+        position: one or several positions, counted from 0 and the same in both texts, or pairs
+            (position in the source, position here); None means all, and then both texts must have
+            the same length. For "k" and "v" it is the key's position, for "pattern" the query's.
+        what: of a head "z", its output before W_O; "q", "k", "v" as attention uses them (after
+            rotary positions); "pattern", its weights. Of the stream "resid_pre" ("resid" for
+            short), "resid_mid" (our models) and "resid_post", before, inside and after a block;
+            "attn_out" and "mlp_out", what those parts add. TransformerLens' names, such as
+            "blocks.3.attn.hook_z", work too.
 
     Raises:
-        EditError: for a site that is not known, a trace that did not keep it (with the reason where the
-            model does not show it), or places that it does not have.
+        EditError: for an unknown site, a trace that did not keep it (with the reason if the model
+            does not expose it), or positions outside the texts.
     """
     what, layer = site_named(what, layer)
     return Patch(layer, head, kind, source=source_trace, position=position, what=what)
@@ -139,16 +138,16 @@ def steer(
     Args:
         vector: [d_model], or one for each position that is steered, [position, d_model].
         layer: counted from 0; None means after every layer.
-        by: times the vector; below 0 it is taken away.
-        position: one or several places in the text, counted from 0; None means all, those that are
-            written later too.
-        what: where: "resid_post", after the layer; "resid_pre", "resid_mid" (ours), "attn_out" or
-            "mlp_out", as in `patch`.
+        by: factor of the vector; below 0 it is subtracted.
+        position: one or several positions, counted from 0; None means all, including generated
+            ones.
+        what: the site: "resid_post", after the layer; "resid_pre", "resid_mid" (our models),
+            "attn_out" or "mlp_out", as in `patch`.
         kind: as in `ablate`.
 
     Raises:
-        EditError: for what is no vector of finite numbers, and in a pass for one of another size than
-            the model's stream.
+        EditError: if the vector is not finite floats of these shapes, and in a pass if its width is
+            not the model's d_model.
     """
     what, layer = site_named(what, layer)
     if what not in OF_STREAM:
@@ -179,7 +178,7 @@ def steer(
     )
 
 
-# What a browser may ask for: nothing here holds tensors or runs code.
+# Edits that a browser may request: none of them holds tensors or runs code.
 _PLAIN = {
     "ablate": (ablate, {"layer", "head", "kind", "value"}),
     "knock_out": (knock_out, {"layer", "head", "kind", "query", "key"}),
@@ -189,7 +188,7 @@ _PLAIN = {
 
 
 def edit_from_dict(values: Any) -> Edit:
-    """The edit of `Edit.to_dict`.
+    """Rebuild an edit from `Edit.to_dict`.
 
     Raises:
         EditError: for anything else, naming what is wrong.

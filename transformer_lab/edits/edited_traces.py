@@ -1,4 +1,4 @@
-"""Traces of one text under edits, each of a pass that begins where its edits do."""
+"""Traces of one text under edits, each from a pass that starts where its edits do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLAIN = (Ablation, KnockOut, Scale, Skip)
 
 @dataclass(frozen=True)
 class _Pass:
-    """What a pass under edits gave, block by block and in all."""
+    """A pass under edits: the edits, the outputs of its blocks, and its trace."""
 
     edits: Sequence[Edit]
     kept: KeptBlocks
@@ -31,19 +31,20 @@ class _Pass:
 
 
 class Retraced:
-    """One text, traced without edits, and then under some.
+    """Trace one text without edits, and then under edits.
 
-    What edits do not reach is not computed again: the trace under them begins at the first block where
-    they differ from none, or from the last ones, and before holds what was there. Where a pass cannot
-    begin there (see `KeptBlocks`), and where others edit the model meanwhile, it is a whole one.
+    Blocks that the edits do not reach are not recomputed: a trace starts at the first block that
+    differs from the clean pass or from the last edited one, and takes the earlier blocks from it.
+    If a pass cannot start there (see `KeptBlocks`), or other edits are on the model, it runs in
+    full.
 
     Args:
-        network: what runs, in evaluation mode.
-        make: traces the text with it, the same in every call.
-        budget_mib: for what is kept of a pass, of two of them.
+        network: the network to run, in evaluation mode.
+        make: traces the text with it, the same way in every call.
+        budget_mib: memory for what is kept of one pass; two are kept.
 
     Attributes:
-        trace: without edits.
+        trace: the trace without edits.
     """
 
     def __init__(
@@ -58,17 +59,17 @@ class Retraced:
         try:
             with self._kept.keeping():
                 self.trace = make()
-        except EditError:  # its attention is not to be had; its maps may be
+        except EditError:  # its attention cannot be edited; it may still give patterns
             self.trace = make()
 
     def under(self, edits: Sequence[Edit], *, whole: bool = False) -> Trace:
-        """The same text under edits, in force for this thread alone.
+        """Trace the text under edits, which apply to this thread alone.
 
         Args:
-            whole: compute every block: the weights are no longer those of the clean trace.
+            whole: compute every block, because the weights are no longer those of the clean trace.
 
         Raises:
-            EditError: for edits that fit nothing in the model.
+            EditError: for edits that match nothing in the model.
         """
         if whole or not (self._was_alone and self._is_alone):
             with edit(self._network, *edits, this_thread=True):
@@ -90,7 +91,9 @@ class Retraced:
         return after
 
     def prepare(self) -> None:
-        """Find out now whether passes may begin in the middle, which the first edit would wait for."""
+        """Check now whether passes may start in the middle, so that the first edit need not wait
+        for it.
+        """
         if self._was_alone and self._is_alone:
             self._kept.check(self._make)
 
@@ -99,19 +102,19 @@ class Retraced:
         return not self._network.edited_beside(Tap())
 
     def _start(self, edits: Sequence[Edit], before: _Pass) -> int:
-        """The first block that is another under these edits than it was."""
+        """Return the first block that may differ between these edits and those of `before`."""
         now, then = ([_key(e) for e in some] for some in (edits, before.edits))
         both, places = Counter(now) & Counter(then), {}
         for e in (*edits, *before.edits):
             places[_key(e)] = self._place(e)
         same = [[key for key in keys if key in both] for keys in (now, then)]
-        if same[0] != same[1]:  # in another order, which may be another edit
+        if same[0] != same[1]:  # another order may have another effect
             return min(places.values(), default=0)
         apart = (Counter(now) - both) + (Counter(then) - both)
-        # A pass under the same edits is made for what it gives at its end, such as other logits.
+        # A pass under the same edits is needed for its output alone, such as other logits.
         start = min((places[key] for key in apart), default=self._kept.last)
-        # What is made of the stream between two blocks is not in what the first one gave, and what is
-        # made of every layer has to be made of the others.
+        # The output kept of a block lacks edits of the stream after it, and edits of every layer
+        # must also act on the later ones.
         wide = (e for e in edits if _key(e) in both and (e.streams() or e.layer is None))
         return 0 if any(self._place(e) < start for e in wide) else start
 
@@ -122,7 +125,9 @@ class Retraced:
 
 
 def _key(e: Edit) -> str:
-    """Of edits that do the same, the same; one that may hold tensors is like itself alone."""
+    """Return a key that is equal for edits that do the same; an edit that may hold tensors equals
+    only itself.
+    """
     plain = isinstance(e, Edit) and type(e) in PLAIN
     try:
         return json.dumps(e.to_dict()) if plain else str(id(e))

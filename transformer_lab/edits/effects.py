@@ -1,4 +1,4 @@
-"""What a sweep finds: numbers out of logits, and a table of them."""
+"""The results of a sweep: numbers computed from logits, and a table of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LogitMeasure = Callable[[Tensor], Any]
 
 
 class Effect(NamedTuple):
-    """One cell of a sweep: where it is, how much it changed, and the edits that it stands for."""
+    """One cell of a sweep: where it is, how much it changed, and its edits."""
 
     where: dict[str, int]
     value: float
@@ -30,22 +30,23 @@ class Effect(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Sweep(Table):
-    """What each of many edits changes.
+    """The effect of each of many edits.
 
     Attributes:
-        measures: name -> fp32 array over the axes. "log_prob" and "probability": how much those
-            of the chosen token change (below 0: the edit hurt it). "kl": the divergence
-            KL(clean ‖ edited) of the whole prediction, in nats. With a measure of your own,
-            "measure": how much that changes. NaN where there is nothing to edit.
-        measure: which of them `values` is.
+        measures: name -> fp32 array over the axes. "log_prob" and "probability": how much that of
+            the chosen token changes (below 0: the edit hurt it). "kl": the divergence KL(clean ‖
+            edited) of the whole prediction, in nats. With a custom measure, "measure": its change.
+            NaN where there is nothing to edit.
+        measure: which of them `values` holds.
         axes: such as ("layer", "head").
-        labels: axis -> what to show for each place on it.
+        labels: axis -> the label of each index.
         baseline: name -> the clean pass's own value.
-        tokens: the chosen token's id, one a text; positions: the places they are predicted at.
+        tokens: the chosen token's id, one per text; positions: where they are predicted.
         edits: the edits of each cell, rows first.
-        estimated: whether they are estimates of one gradient pass, see `estimate_effects`.
-        each: name -> fp32 [text, over the axes], `measures` of every text of a batch alone; empty with a
-            measure of your own.
+        estimated: whether the measures are estimates from one gradient pass, see
+            `estimate_effects`.
+        each: name -> fp32 [text, over the axes], `measures` of each text of a batch; empty with a
+            custom measure.
         provenance: how it was made, see `tl.report`.
     """
 
@@ -78,7 +79,7 @@ class Sweep(Table):
         return self.top(1)[0]
 
     def cells(self) -> tuple[list[str], list[list[Any]]]:
-        """A row for each cell: its place on each axis, and what changes in every measure."""
+        """A row for each cell: its label on each axis, and its change in every measure."""
         rows = []
         for place in itertools.product(*(range(n) for n in self.values.shape)):
             numbers = plain_values([float(values[place]) for values in self.measures.values()])
@@ -127,7 +128,7 @@ class Sweep(Table):
 
 
 class Judge:
-    """Turns what a pass gave into numbers."""
+    """Turn the outputs of a pass into the numbers of a sweep."""
 
     def __init__(self, passes: Passes, clean: Tensor, measure, token, places):
         self.passes, self.places = passes, places
@@ -169,7 +170,9 @@ class Judge:
         return self.of_texts(rows).mean(-1).tolist()
 
     def of_texts(self, rows: Tensor) -> Tensor:
-        """The changes, fp32 [measure, text] on the CPU; a measure of one's own is of all texts together."""
+        """Return the changes, fp32 [measure, text] on the CPU; a custom measure gives one for all
+        texts.
+        """
         if self.own:
             return torch.tensor([[float(self.own(self.passes.logits(rows))) - self.clean]])
         log_probs = self._log_probs(rows)
@@ -187,9 +190,10 @@ class Judge:
 
 
 def checked_token(token: int | Tensor | None, size: int) -> None:
-    """
+    """Check that each token is None or in a vocabulary of this size.
+
     Raises:
-        EditError: for a token, or one of the texts' [batch], that is not in a vocabulary of this size.
+        EditError: for a token, or one of the texts' [batch], that is not in it.
     """
     for one in token.tolist() if isinstance(token, Tensor) else [token]:
         if one is not None and not 0 <= one < size:

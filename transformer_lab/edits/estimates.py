@@ -1,7 +1,7 @@
-"""What switching heads off would change, estimated for all of them at once.
+"""Estimate what switching off each head would change, for all heads at once.
 
-    estimate = tl.estimate_effects(model, tokens)
-    estimate.values[layer, head]    # ≈ what tl.sweep_heads(model, tokens).values would say
+    estimate = tl.estimate_effects(model, tokens) estimate.values[layer, head]    # ≈
+    tl.sweep_heads(model, tokens).values[layer, head]
 
 One forward and one backward pass, whatever the number of heads.
 """
@@ -45,25 +45,26 @@ def estimate_effects(
 ) -> Sweep:
     """Estimate the results of `sweep_heads` with one gradient pass.
 
-    Of each head −Σ z · ∂log p/∂z is taken: the change of the chosen token's log-probability if it
-    went on as steeply as it begins when the head's output z shrinks towards 0. It is exact where the
-    rest of the model is linear, and misses what later layers and the softmax do to so large a change;
-    heads that repair each other look weaker or stronger than they are. The change of the probability
-    is read from it at that slope of the log-odds, so that it stays between 0 and 1. It ranks heads;
-    for a number to report, switch the head off.
+    The estimate for a head is −Σ z · ∂log p/∂z: the change of the chosen token's log-probability,
+    extrapolated linearly to z = 0 for the head's output z. It is exact if the rest of the model is
+    linear, and misses what later layers and the softmax do to so large a change; heads that
+    compensate for each other look weaker or stronger than they are. The probability is extrapolated
+    in log-odds, so that it stays between 0 and 1. Use the estimate to rank heads; for a number to
+    report, switch the head off.
 
-    How well it ranks is in docs/estimates.md.
+    docs/estimates.md measures how well it ranks.
 
     Args:
-        measure: "log_prob" or "probability": which of them `values` is. There is no "kl": its slope
-            at the clean pass is 0.
+        measure: "log_prob" or "probability": which of them `values` holds. There is no "kl": its
+            slope at the clean pass is 0.
         others: as in `sweep_heads`.
 
     Returns:
-        A `Sweep` over ("layer", "head") with `estimated` True; NaN for heads that a layer has not.
+        A `Sweep` over ("layer", "head") with `estimated` True; NaN for heads that a layer does not
+        have.
 
     Raises:
-        EditError: as `sweep_heads`, and where no gradient reaches the heads.
+        EditError: as `sweep_heads`, and if no gradient reaches the heads.
 
     Source: Nanda 2023, attribution patching; Michel et al. 2019 for heads and their gates.
     """
@@ -108,9 +109,9 @@ def estimate_effects(
 
 
 class _Outputs(Tap):
-    """Each head's output, held in the graph of the pass, for this thread."""
+    """Keep each head's output in the graph of this thread's pass."""
 
-    records = True  # what edits in force have made of it
+    records = True  # sees z after the edits in force
 
     def __init__(self, kind: str):
         self.kind, self.owner = kind, threading.get_ident()
@@ -119,7 +120,7 @@ class _Outputs(Tap):
     def on_heads(self, call: AttentionCall, z: Tensor) -> Tensor:
         if threading.get_ident() != self.owner or call.site is None or call.site.kind != self.kind:
             return z
-        if not z.requires_grad:  # of a model without parameters to train the graph begins here
+        if not z.requires_grad:  # without trainable parameters the graph starts here
             z = z.detach().requires_grad_()
         self.held.append((call.site.layer, z))
         return z
@@ -149,7 +150,7 @@ class _Outputs(Tap):
 
 
 def _clean(swept: SweepTarget, outputs: _Outputs) -> tuple[Tensor, Tensor]:
-    """Log-probabilities [text, vocab] in the graph, and where they stand [text]."""
+    """Return log-probabilities [text, vocab] in the graph, and their positions [text]."""
     network = swept.network
     if stop := gradient_stop(network.module):
         raise EditError(

@@ -3,9 +3,9 @@
     with tl.edit(model, tl.ablate(layer=1, head=2), tl.knock_out(layer=1, head=0, query=5, key=3)):
         after = tl.trace(model, tokens)
 
-Edits are taps on the attention interface: heads are ablated in z, before W_O mixes them, and edges are cut
-before the softmax, so that the rest of the row takes their weight. They hold for our models and
-for Hugging Face's alike, and are gone when the block ends.
+Edits are hooks on the attention interface: heads are ablated in z, before W_O mixes them, and edges
+are cut before the softmax, so that the rest of the row takes their weight. They work on our models
+and on Hugging Face's, and are removed when the block ends.
 """
 
 from __future__ import annotations
@@ -31,21 +31,22 @@ from .kinds import Edit, EditError
 def edit(model: Any, *edits: Edit, this_thread: bool = False) -> AbstractContextManager[Any]:
     """Edit every forward pass of the model inside a `with` block; the model is unchanged afterwards.
 
-    Edits act where they sit in the pass: layer by layer, and at one layer first those on the
-    stream that comes in, then on edges, then on heads, then on what goes out. At one place they
-    act in the order given (a head that is patched and then scaled is a scaled patch), and those
-    of a block opened earlier before those of a block opened inside it. A model that
-    `torch.compile` made fast runs uncompiled meanwhile, since compiled code calls no new hooks.
+    Edits apply in the order of the pass: layer by layer, and within a layer first to the incoming
+    stream, then to edges, heads and the outgoing stream. At one site they apply in the order given
+    (a head that is patched and then scaled is a scaled patch), those of an outer block before those
+    of an inner one. A compiled model runs uncompiled meanwhile, since compiled code calls no new
+    hooks.
 
     Args:
-        model: a `Transformer`, a Hugging Face model or a `TextModel`; where it is compiled, give
-            what `torch.compile` returned.
-        edits: from `ablate`, `knock_out`, `scale`, `patch`, `skip` and `steer`; they add up.
-        this_thread: leave alone the passes that other threads run meanwhile.
+        model: a `Transformer`, a Hugging Face model or a `TextModel`; if it is compiled, what
+            `torch.compile` returned.
+        edits: from `ablate`, `knock_out`, `scale`, `patch`, `skip` and `steer`; all of them apply.
+        this_thread: edit only the passes of the calling thread.
 
     Raises:
         EditError: for an edit that matches nothing in the model, or a model whose attention does
-            not go through the attention interface. What can only be seen in a pass is told in it or at the end.
+            not go through the attention interface. What only a pass can show is raised during it or
+            when the block ends.
     """
     network = editable(model)
     if not edits:
@@ -78,10 +79,10 @@ def _edited(model: Any, network: Network, taps: list[EditTap]) -> Iterator[Any]:
 
 @sheltered
 def tapping(network: Network, tap: Tap) -> Iterator[None]:
-    """The tap is on the model while this is open.
+    """Register the tap on the model while this is open.
 
     Raises:
-        EditError: when its attention does not go through the attention interface.
+        EditError: if its attention does not go through the attention interface.
     """
     try:
         with network.tapping(tap):
@@ -91,17 +92,18 @@ def tapping(network: Network, tap: Tap) -> Iterator[None]:
 
 
 class EditTap(Tap):
-    """An edit as it hangs on one model."""
+    """The hook of one edit on one model."""
 
     def __init__(self, edit: Edit, kind: str, owner: int | None = None):
         self.edit, self.kind, self.owner = edit, kind, owner
         self.stream_kind, self.streams = edit.stream_kind(kind), edit.streams()
         self.applied = 0
-        # Of each thread's last decoder self-attention: where its queries start, which are real.
+        # Of each thread's last self-attention: its first query's position, and which queries are
+        # real.
         self._seen: dict[int, tuple[int, Tensor | None]] = {}
 
     def here(self, kind: str, site: Site | None) -> bool:
-        """Whether the edit acts at this place, for this thread."""
+        """Whether the edit acts at this site, for this thread."""
         if site is None or site.kind != kind:
             return False
         if self.owner is not None and threading.get_ident() != self.owner:
@@ -113,7 +115,7 @@ class EditTap(Tap):
         if call.site is not None and call.site.kind != "cross":
             start, n_query = start_of(call), call.shape[2]
             real = real_keys(call) if getattr(self.edit, "value", None) == "mean" else None
-            if real is not None:  # those of the keys that are queries too
+            if real is not None:  # the keys that are queries too
                 first = start - call.first_key
                 real = real[:, first : first + n_query]
             self._seen[thread] = start, real
@@ -140,10 +142,10 @@ class EditTap(Tap):
 
 
 def editable(model: Any) -> Network:
-    """The network of a model, which has attention.
+    """Return the network of a model that has attention.
 
     Raises:
-        EditError: for what has none, or is no model.
+        EditError: if it has none, or is not a model.
     """
     try:
         network = network_of(model)
@@ -162,7 +164,7 @@ def default_kind(kinds: Sequence[str]) -> str:
 
 
 def kind_in(network: Network, kind: str | None) -> str:
-    """The kind of attention that is meant: the one named, or the model's own.
+    """Return the kind of attention: the one named, or the model's default.
 
     Raises:
         EditError: for a kind that the model does not have.
@@ -173,10 +175,10 @@ def kind_in(network: Network, kind: str | None) -> str:
 
 
 def heads_in(network: Network, kind: str) -> Sequence[int | None]:
-    """How many heads each layer has: 0 for none, None where it is not known.
+    """Return the number of heads of each layer: 0 for none, None if it is not known.
 
     Raises:
-        EditError: where the number of layers is not known.
+        EditError: if the number of layers is not known.
     """
     try:
         return network.heads(kind)
@@ -185,10 +187,10 @@ def heads_in(network: Network, kind: str) -> Sequence[int | None]:
 
 
 def tap_for(network: Network, edit: Edit, owner: int | None = None) -> EditTap:
-    """The edit, checked against the model, as a tap.
+    """Check an edit against the model and return its tap.
 
     Raises:
-        EditError: where it fits nothing.
+        EditError: if it matches nothing.
     """
     if not isinstance(edit, Edit):
         raise EditError(
@@ -230,15 +232,15 @@ def _not_editable(network: Network, error: AdapterError) -> str:
 
 
 _stance_lock = threading.Lock()
-_stances: list[Any] = []  # one, while anything runs uncompiled: the setting is the process's
+_stances: list[Any] = []  # a process-wide stance, then the models that run under it
 
 
 @sheltered
 def uncompiled(model: Any) -> Iterator[None]:
-    """A compiled model runs as written while this is open; for others nothing happens.
+    """Run a compiled model uncompiled while this is open; do nothing for others.
 
     Raises:
-        EditError: for a compiled model where torch cannot do that (before 2.6).
+        EditError: for a compiled model if torch cannot do that (before 2.6).
     """
     if not is_compiled(model.module if isinstance(model, Network) else model):
         yield

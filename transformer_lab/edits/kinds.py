@@ -1,8 +1,8 @@
-"""What can be changed in a forward pass, each kind of change as a small class.
+"""The kinds of edits to a forward pass, each a small class.
 
-An `Edit` is only a description; `tl.edit` hangs it on a model. It can be shown (`describe`),
-written as Python (`code`, its repr) and, where a browser may ask for it, sent as plain JSON
-(`to_dict`). They are made by the functions of `interventions`.
+An `Edit` is only a description; `tl.edit` applies it to a model. It can be shown (`describe`),
+written as Python (`code`, its repr) and, if it holds no tensors, sent as plain JSON (`to_dict`).
+The functions of `constructors` make them.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ PARTS = ("attention", "mlp")
 
 
 class EditError(ValueError):
-    """The edit fits nothing in this model, or cannot be made in it."""
+    """The edit matches nothing in this model, or cannot be applied to it."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Edit:
-    """A change at one place, or at all layers or heads where these are None.
+    """A change at one layer and head, or at all layers or heads where these are None.
 
-    The three `change_…` methods are given what passes and return what the model goes on with:
-    the same object where nothing was to be done.
+    Each of the three `change_…` methods gets a value of the pass and returns the one to continue
+    with: the same object if nothing changes.
     """
 
     layer: int | None = None
@@ -47,35 +47,41 @@ class Edit:
     # -- what it does ---------------------------------------------------------------------------
 
     def change_attention(self, call: AttentionCall, start: int) -> AttentionCall:
-        """`start` is the place in the text of the call's first query (above 0 with a cache)."""
+        """Return the call to continue with; `start` is the position of its first query (above 0
+        with a cache).
+        """
         return call
 
     def change_heads(
         self, call: AttentionCall, z: Tensor, start: int, real: Tensor | None
     ) -> Tensor:
-        """`real` bool [batch or 1, query], True for real tokens; None where all are."""
+        """Return the z to continue with.
+
+        `real` bool [batch or 1, query], True for real tokens; None if all are.
+        """
         return z
 
     def change_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
         return x
 
     def streams(self) -> tuple[str, ...]:
-        """The names of the residual stream's points that it changes."""
+        """Names of the residual-stream sites that it changes."""
         return ()
 
     @property
     def needs_heads(self) -> bool:
-        """Whether there is something to change in layers with attention only."""
+        """Whether the edit acts only in layers with attention."""
         return not self.streams()
 
     def stream_kind(self, kind: str) -> str:
-        """The stack whose stream is changed: cross-attention writes into the decoder's."""
+        """The stack whose residual stream is changed: cross-attention writes into the decoder's."""
         return "decoder" if kind == "cross" else kind
 
     def check(self, kind: str, n_layers: int, n_heads: int | None) -> None:
-        """
+        """Check the edit against a model's numbers of layers and heads.
+
         Raises:
-            EditError: where it does not fit a model of this many layers and heads.
+            EditError: if it does not fit them.
         """
         for name, value, limit in (("layer", self.layer, n_layers), ("head", self.head, n_heads)):
             if value is not None and limit == 0:
@@ -90,10 +96,10 @@ class Edit:
             raise EditError(f"head={self.head} is outside 0 … {call.n_heads - 1}")
         return slice(self.head, self.head + 1)
 
-    # -- how it is told -------------------------------------------------------------------------
+    # -- descriptions ---------------------------------------------------------------------------
 
     def describe(self) -> str:
-        """A few words for people: what is changed, and where."""
+        """Describe in a few words what is changed, and where."""
         return f"{self.where()}: {self._what()}"
 
     def where(self) -> str:
@@ -106,13 +112,13 @@ class Edit:
         raise NotImplementedError
 
     def arguments(self) -> dict[str, Any]:
-        """What it was made with, less what is as by default; the kind comes last."""
+        """The arguments that differ from their defaults; `kind` comes last."""
         order = sorted(fields(self), key=lambda f: f.name == "kind")
         values = {f.name: getattr(self, f.name) for f in order}
         return {f.name: values[f.name] for f in order if not _same(values[f.name], f.default)}
 
     def code(self) -> str:
-        """The Python that makes it."""
+        """Python code that makes the edit."""
         return f"tl.{self.name}({written(self.arguments())})"
 
     def __repr__(self) -> str:
@@ -222,7 +228,7 @@ class KnockOut(Edit):
 
     def change_attention(self, call, start):
         _, _, n_query, n_key = call.shape
-        # A cache may hold places for tokens to come, or have let go of the first ones.
+        # A cache may hold slots for future tokens, or may have dropped the first ones.
         cross = call.site is not None and call.site.kind == "cross"
         n_seen = n_key if cross or call.start is None else start + n_query
         for name, value, limit in (
@@ -232,7 +238,7 @@ class KnockOut(Edit):
             if value is not None and not 0 <= value < limit:
                 raise EditError(f"{name}={value} is outside the {limit} tokens (0 … {limit - 1})")
         if self.query is not None and self.query < start:
-            return call  # this row was read before, and is in the cache
+            return call  # this row was computed earlier, and is in the cache
         key = None if self.key is None else self.key - call.first_key
         if key is not None and key < 0:
             return call

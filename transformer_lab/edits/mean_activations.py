@@ -1,7 +1,7 @@
-"""What heads do on average over other texts, to put in their place.
+"""Mean outputs of heads over other texts, for mean ablation.
 
-A head that is switched off to zero hands on what it never does; held at its mean it says what it
-always says, and only what it says about this text is lost.
+A zero is an output that a head never gives. Held at its mean, a head still writes what it always
+writes, and loses only what depends on this text.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Reference:
     def check(self, kind: str, n_layers: int, n_heads: int | None) -> None:
         """
         Raises:
-            EditError: where this is the reference of another model.
+            EditError: if this is the reference of another model.
         """
         found = self.means.get(kind)
         if found is None:
@@ -70,11 +70,11 @@ def mean_of(model: Any, texts: Any, *, most: int | None = None) -> Reference:
     """Return each head's mean output z over texts, for `tl.ablate(layer, head, value=tl.mean_of(…))`.
 
     Args:
-        model: a `Transformer`, a Hugging Face model or a `TextModel`; edits in force hold.
-        texts: several texts (of a TextModel), token ids ([position] or [batch, position]) or
-            batches of a dataset; for an encoder-decoder pairs (source, target), or batches; for
-            an ImageModel pictures, and for another that reads them dicts of its inputs.
-        most: so many of them at most; needed where they never end.
+        model: a `Transformer`, a Hugging Face model or a `TextModel`; edits in force apply.
+        texts: several texts (for a TextModel), token ids ([position] or [batch, position]) or
+            batches of a dataset; for an encoder-decoder pairs (source, target), or batches; for an
+            ImageModel images, and for other models that read images dicts of their inputs.
+        most: how many of them to read at most; needed for an endless stream.
 
     Raises:
         EditError: for no texts, or a model whose attention does not go through the attention interface.
@@ -111,13 +111,13 @@ def mean_of(model: Any, texts: Any, *, most: int | None = None) -> Reference:
 
 
 def _is_a_picture(model: Any, texts: Any) -> bool:
-    """Whether it is one picture for an ImageModel; that may be an array."""
+    """Whether `texts` is one image for an ImageModel, which may be an array."""
     reads_pictures = isinstance(model, ModelWithProcessor) and model.tokenizer is None
     return reads_pictures and not isinstance(texts, list | tuple)
 
 
 class _Means(Tap):
-    """Adds up what heads give, over real tokens; of the thread that made it."""
+    """Sum the heads' outputs over real tokens, in the thread that made it."""
 
     records = True
 
@@ -134,7 +134,7 @@ class _Means(Tap):
         kind, layer = call.site.kind, call.site.layer
         mask = self.inputs.mask if kind == "encoder" else self.inputs.output_mask
         real = z.new_ones(len(z), z.shape[2]) if mask is None else mask.to(z)
-        # Added up in fp64, so that the mean does not hang on the order of the texts.
+        # Summed in fp64, so that the mean does not depend on the order of the texts.
         total = torch.einsum("bhqd,bq->hd", z.float(), real.float()).cpu().double()
         parts = self.sums.setdefault(kind, {}).setdefault(layer, {})
         parts[call.part] = parts[call.part] + total if call.part in parts else total

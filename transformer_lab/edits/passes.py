@@ -1,5 +1,4 @@
-"""Passes of a model over one text or batch, whatever the model: plain, and from where a change
-begins."""
+"""Passes of any model over one text or batch: in full, or from the first block that changes."""
 
 from __future__ import annotations
 
@@ -22,11 +21,11 @@ from .kinds import EditError
 
 
 def evaluated(model: Any) -> Network:
-    """The network of a model or TextModel, in evaluation mode: one in training is left alone, and
-    a copy of it returned.
+    """Return the network of a model or TextModel in evaluation mode; a copy if it is in training
+    mode.
 
     Raises:
-        ValueError: for what is no model.
+        ValueError: if it is not a model.
     """
     return network_of(model).evaluated()
 
@@ -40,11 +39,10 @@ def read(
     target_mask: Tensor | None = None,
     given: Mapping[str, Any] | None = None,
 ) -> Inputs:
-    """What the network of the model is to read; text is for a TextModel, a picture for an
-    ImageModel.
+    """Return the inputs of the model's network; text needs a TextModel, an image an ImageModel.
 
     Raises:
-        ValueError: for what the model cannot read.
+        ValueError: for inputs that the model cannot read.
     """
     if isinstance(model, ModelWithProcessor):
         tokens, target, more = model.read(tokens, target)
@@ -53,15 +51,15 @@ def read(
 
 
 class Passes:
-    """One clean pass of a model over `inputs`, kept so that others can begin in the middle.
+    """One clean pass of a model over `inputs`, kept so that later ones can start in the middle.
 
     While it is `open`, `tap` is on the model and sees the passes of this thread only.
 
     Args:
-        budget_mib: for what is kept; where it is not enough nothing is kept, and every pass
-            begins at the beginning.
-        states: take the final states of a model that has no head, for a measure of one's own.
-        places: [batch], the positions that are asked about; None: all of them.
+        budget_mib: memory for what is kept; if it is not enough, nothing is kept and every pass
+            runs in full.
+        states: return the final states of a model that has no head, for a custom measure.
+        places: [batch], the positions whose predictions are needed; None: all of them.
     """
 
     def __init__(
@@ -78,14 +76,14 @@ class Passes:
         self.places = None if places is None else places.unique()
         self.kept = KeptBlocks(network, budget_mib)
         self.by_states = False  # whether `outputs` are final states
-        self.cut = False  # whether they are of `places` alone
+        self.cut = False  # whether they are only those at `places`
 
     def open(self) -> AbstractContextManager[None]:
-        """While open, the tap is on the model."""
+        """Return a context in which the tap is on the model."""
         return together(no_grad(), uncompiled(self.network), tapping(self.network, self.tap))
 
     def clean(self) -> Tensor:
-        """Make the clean pass, and keep what its blocks gave: see `outputs`."""
+        """Run the clean pass and keep the outputs of its blocks; return its `outputs`."""
         with self.kept.keeping():
             clean = self.outputs()
         if not self.kept.block_of:
@@ -97,13 +95,13 @@ class Passes:
         return clean
 
     def outputs(self, copies: int = 1, start: int = 0) -> Tensor:
-        """Final states [copies · batch, position, d_model] of our own models that have a head
-        (`logits` makes the rest of it), logits of others; those of others at `places` alone, in their
-        order, where that can be had.
+        """Return the final states [copies · batch, position, d_model] of our own models that have a
+        head (`logits` does the rest), or the logits of other models: only those at `places`, in
+        order, if the model can do that.
 
         Args:
-            copies: so many times the batch (our own models only).
-            start: the first block, counted as they come in a pass, that is computed.
+            copies: how many copies of the batch to run (our own models only).
+            start: the first block to compute, counted in the order of the pass.
         """
         inputs = self.inputs if copies == 1 else self.inputs.copies(copies)
         with self.kept.replaying(start, copies, len(self.inputs.first)):
@@ -130,12 +128,12 @@ class Passes:
         return nullcontext() if self.places is None else self.network.predicting_at(self.places)
 
     def at(self, outputs: Tensor, places: Tensor) -> Tensor:
-        """Of what `outputs` gave, the row of each text's place [batch]: [batch, d_model or vocab]."""
+        """Pick each text's row of `outputs` at `places` [batch]: [batch, d_model or vocab]."""
         rows = torch.arange(len(outputs), device=outputs.device)
         if self.cut and self.places is not None:
             places = torch.searchsorted(self.places, places)
         return outputs[rows, places]
 
     def logits(self, outputs: Tensor) -> Tensor:
-        """[…, vocab], in fp32, of some of what `outputs` gave."""
+        """Turn rows of `outputs` into logits […, vocab] in fp32."""
         return (self.network.logits(outputs) if self.by_states else outputs).float()

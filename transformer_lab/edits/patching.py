@@ -1,4 +1,4 @@
-"""Patching: what another run had at a place is put in here."""
+"""Activation patching and steering, as edits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .kinds import Edit, EditError, whole_or_none, written
 from .sites import OF_STREAM
 
 OF_CALL = {"q": "query", "k": "key", "v": "value"}
-_OF_CROSS = ("attn_out",)  # of the stream's sites, what cross-attention has of its own
+_OF_CROSS = ("attn_out",)  # the stream's sites that cross-attention has of its own
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,7 +50,7 @@ class Patch(Edit):
     def check(self, kind: str, n_layers: int, n_heads: int | None) -> None:
         if self.what in ("k", "v") and self.head is not None:
             layer = self.source.attending(kind)[0] if self.layer is None else self.layer
-            if 0 <= layer < n_layers and n_heads:  # groups of heads may share theirs
+            if 0 <= layer < n_layers and n_heads:  # groups of heads may share one
                 n_heads = self.source.activation(self.what, layer, kind=kind).shape[1]
         super().check(kind, n_layers, n_heads)
 
@@ -102,7 +102,9 @@ class Patch(Edit):
         return x
 
     def put_of(self, call: AttentionCall, start: int) -> Put | None:
-        """The weights that take the place of a call's own; None where none of its queries is meant."""
+        """Return the weights that replace the call's own, or None if none of its queries is
+        patched.
+        """
         self._whole_texts(call)
         source = self._from(call.site)
         _, n_heads, n_query, n_key = call.shape
@@ -120,10 +122,11 @@ class Patch(Edit):
         return Put(heads, torch.tensor(here, device=source.device), source[:, :, there])
 
     def _into(self, x: Tensor, call: AttentionCall, first: int, end: int) -> Tensor:
-        """x [batch, head, position, …] with the other run's in some of its places; `first` and `end`
-        are those of the text that it holds."""
+        """Return x [batch, head, position, …] with the other run's values at the patched positions;
+        x holds the text's positions from `first` up to `end`.
+        """
         site = call.site
-        assert site is not None  # or the edit would not be here
+        assert site is not None  # or the edit would not act here
         source = self._from(site)
         parts = (
             1 if self.what in ("q", "k") else 1 + self.source.call(site.layer, kind=site.kind).part
@@ -146,11 +149,11 @@ class Patch(Edit):
         return x
 
     def _name(self, kind: str | None) -> str:
-        """What its trace calls it."""
+        """The trace's name for the site."""
         return "cross_out" if kind == "cross" and self.what == "attn_out" else self.what
 
     def _from(self, site: Any) -> Tensor:
-        kind = self.kind if self.kind == "cross" else site.kind  # its stream is the decoder's
+        kind = self.kind if self.kind == "cross" else site.kind  # writes into the decoder's
         try:
             return self.source.activation(self._name(kind), site.layer, kind=kind)
         except TraceError as error:
@@ -164,8 +167,9 @@ class Patch(Edit):
             )
 
     def _positions(self, n_source: int, first: int, end: int) -> tuple[list[int], list[int]]:
-        """Places in the source, and where they come to stand in what passes now, which holds the
-        text's places from `first` up to `end`."""
+        """Return the positions in the source, and their indices in the current pass, which holds
+        the text's positions from `first` up to `end`.
+        """
         if self.position is None:
             if n_source != end:
                 raise EditError(
@@ -188,7 +192,7 @@ class Patch(Edit):
         pairs = [(there, here) for there, here in pairs if here >= first]
         return [there for there, _ in pairs], [here - first for _, here in pairs]
 
-    # -- how it is told -------------------------------------------------------------------------
+    # -- descriptions ---------------------------------------------------------------------------
 
     def where(self) -> str:
         found = super().where()
@@ -260,7 +264,7 @@ class Steer(Edit):
 
 
 def _sees_all(call: AttentionCall) -> bool:
-    """Whether every key that is there has a place in the text."""
+    """Whether every key of the call is a position of the text; a cache may hold more."""
     cross = call.site is not None and call.site.kind == "cross"
     return cross or call.start is None
 

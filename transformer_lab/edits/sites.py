@@ -1,4 +1,4 @@
-"""Where a run can be patched: the names of what passes, as papers and TransformerLens have them."""
+"""The sites that can be patched, by the names that papers and TransformerLens use."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ OF_HEADS = ("z", "q", "k", "v", "pattern")
 OF_STREAM = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 SITES = (*OF_HEADS, *OF_STREAM)
 
-# TransformerLens' name of the same: "blocks.3.attn.hook_z" or "hook_z".
+# TransformerLens' names for them: "blocks.3.attn.hook_z" or "hook_z".
 _HOOK = re.compile(r"(?:blocks\.(\d+)\.)?(?:attn\.)?hook_(?:rot_)?(\w+)")
 
 
 def site_named(what: str, layer: int | None = None) -> tuple[str, int | None]:
-    """The site and the layer that are meant by a name and a layer.
+    """Return the site and the layer that a name and a layer refer to.
 
     Raises:
-        EditError: for a name that is not known, and for one that names another layer.
+        EditError: for an unknown name, and for one that names another layer.
     """
     hook = _HOOK.fullmatch(what) if isinstance(what, str) else None
     name = hook[2] if hook else "resid_pre" if what == "resid" else what

@@ -1,11 +1,10 @@
 """Sweeps: make many edits, one at a time, and see what each changes.
 
-    sweep = tl.sweep_heads(model, tokens)
-    sweep.values[layer, head]     # what switching that head off does to the prediction
-    sweep.top(3)
+    sweep = tl.sweep_heads(model, tokens) sweep.values[layer, head]     # what switching off that
+    head does to the prediction sweep.top(3)
 
 Every number is that of the same edit made with `tl.edit`, but layers before the edit are not
-computed again, and for our own models several edits share a pass.
+recomputed, and for our own models several edits share a pass.
 """
 
 from __future__ import annotations
@@ -49,21 +48,22 @@ def sweep_heads(
     """Switch off each head alone and measure what changes.
 
     Args:
-        model: a `Transformer`, a Hugging Face model or a `TextModel`; edits in force hold for
-            the clean pass and for all others.
-        tokens, target: as in `trace`; text for a TextModel, a picture for an ImageModel.
-        measure: "log_prob" (if None), "probability" or "kl": which of them `values` is. Or a
-            function that is given the logits [batch, position, vocab], or the final states [batch,
-            position, d_model] of a model with no head, and returns a number.
+        model: a `Transformer`, a Hugging Face model or a `TextModel`; edits in force apply to the
+            clean pass and to all others.
+        tokens, target: as in `trace`; text for a TextModel, an image for an ImageModel.
+        measure: "log_prob" (if None), "probability" or "kl": which of them `values` holds. Or a
+            function of the logits [batch, position, vocab], or of the final states [batch,
+            position, d_model] of a model with no head, that returns a number.
         kind, value: as in `ablate`.
-        token: whose probability is measured, as an id or text; the clean pass's likeliest if None. In a
-            batch, one for all texts, or each text's own, [batch]; the numbers are the means over its texts.
-        position: where it is predicted; from the end of the real tokens if below 0. None: the
+        token: whose probability is measured, as an id or text; if None, the most likely in the
+            clean pass. In a batch, one for all texts or one per text, [batch]; the numbers are
+            means over its texts.
+        position: where it is predicted; if below 0, from the end of the real tokens. None: the
             last, or for a masked TextModel the text's first mask token.
         mask, target_mask: bool, True for real tokens.
-        progress: called with (edits done, edits in all); what it raises ends the sweep.
-        budget_mib: memory for what is kept of the clean pass, and for edits sharing a pass;
-            where it is not enough, passes are done one by one and in full.
+        progress: called with (edits done, edits in all); an exception from it ends the sweep.
+        budget_mib: memory for what is kept of the clean pass, and for edits sharing a pass; if it
+            is not enough, passes run one by one and in full.
         given: further inputs, as in `trace`, such as `pixel_values`.
 
     Returns:
@@ -152,8 +152,7 @@ def sweep_edges(
     budget_mib: float = 128,
     **given: Any,
 ) -> Sweep:
-    """Cut each edge of one query alone and measure what changes: one key at a time, that key is hidden
-    from the query.
+    """Cut each edge of one query alone, hiding one key at a time from it, and measure what changes.
 
     Args:
         layer, head: counted from 0; None means all.
@@ -161,7 +160,7 @@ def sweep_edges(
         others: as in `sweep_heads`.
 
     Returns:
-        A `Sweep` over ("key",), NaN for keys that the query may not look at.
+        A `Sweep` over ("key",), NaN for keys that the query may not attend to.
 
     Raises:
         EditError: as `sweep_heads`, and for a query that is not in the text.

@@ -1,4 +1,4 @@
-"""What a sweep is of: a model, the text that it reads, and where its prediction is read."""
+"""The target of a sweep: a model, its input, and which prediction is measured."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .passes import evaluated, read
 
 
 class SweepTarget:
-    """A model and what it reads; where, and of which token, the prediction is measured."""
+    """A model and its input, with the position and token whose prediction is measured."""
 
     def __init__(self, model, tokens, target, mask, target_mask, kind, token, position, given):
         self.network = evaluated(model)
@@ -32,10 +32,10 @@ class SweepTarget:
 
     @property
     def heads(self) -> list[int]:
-        """How many each layer has.
+        """Number of heads of each layer.
 
         Raises:
-            EditError: where that is not known.
+            EditError: if that is not known.
         """
         found = heads_in(self.network, self.kind)
         if None in found:
@@ -44,10 +44,10 @@ class SweepTarget:
 
     @property
     def n_tokens(self) -> tuple[int, int]:
-        """(queries, keys) of the kind.
+        """Number of (queries, keys) of this kind of attention.
 
         Raises:
-            EditError: where it is not known before a pass.
+            EditError: if it is not known before a pass.
         """
         heard = self.network.heard(self.inputs)
         if heard is not None:
@@ -84,7 +84,7 @@ class SweepTarget:
 
 
 def _places(inputs: Inputs, position: int) -> Tensor:
-    """[batch]: where each text's prediction is read."""
+    """Position at which each text's prediction is measured, [batch]."""
     n, batch, mask = inputs.n_outputs, len(inputs.first), inputs.output_mask
     device = inputs.first.device
     if isinstance(position, bool) or not isinstance(position, int) or not -n <= position < n:
@@ -98,7 +98,7 @@ def _places(inputs: Inputs, position: int) -> Tensor:
 
 
 def _first_mask(model: Any, inputs: Inputs) -> int:
-    """A masked TextModel predicts at its text's first mask token; others at the end."""
+    """Return the position of the text's first mask token for a masked TextModel, −1 for others."""
     mask_id = getattr(getattr(model, "tokenizer", None), "mask_id", None)
     if mask_id is None or model.kind != "encoder":
         return -1
