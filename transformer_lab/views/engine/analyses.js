@@ -1,5 +1,5 @@
-// Runs what Python exported as graphs of functions, by name: what views compute from a pass, and what a
-// page carries besides over its model's weights.
+// Runs functions that Python exported as graphs, by name: those that views compute from a pass, and
+// others that a page carries over its model's weights.
 
 import { ANALYSES } from "./analysis_graphs.js";
 import { Graph, GraphPass } from "./graph.js";
@@ -8,7 +8,7 @@ import { Weights } from "./workspace.js";
 /**
  * @typedef {import("./graph.js").Description} Description
  * @typedef {number | number[] | Float32Array | Int32Array | Float64Array | import("./tensors.js").Matrix | {shape: number[], data: ArrayLike<number>}} Given
- *   a number, tokens of a text, a row of numbers, a matrix, or numbers with a shape
+ *   a number, token ids, a row of numbers, a matrix, or numbers with a shape
  * @typedef {{shape: number[], data: Float32Array}} Numbers
  */
 
@@ -20,7 +20,7 @@ export class Analyses {
   constructor(described, weights = new Weights(new Map())) {
     this.described = described;
     this.weights = weights;
-    /** @type {Map<string, Graph>} made when they are first asked for */
+    /** @type {Map<string, Graph>} built on first use */
     this.graphs = new Map();
   }
 
@@ -50,7 +50,7 @@ export class Analyses {
     return pass.results;
   }
 
-  /** The same at once. @param {string} name @param {Record<string, Given>} inputs */
+  /** Like `steps`, in one go. @param {string} name @param {Record<string, Given>} inputs */
   run(name, inputs) {
     const steps = this.steps(name, inputs);
     for (;;) {
@@ -60,7 +60,7 @@ export class Analyses {
   }
 }
 
-/** As a graph takes it; a list is of tokens. @param {any} x */
+/** An input in the form that a graph takes; a list holds token ids. @param {any} x */
 function shaped(x) {
   if (typeof x === "number") return { shape: [], data: [x] };
   if (typeof x === "function" || x.shape || Array.isArray(x)) return x;
@@ -69,5 +69,5 @@ function shaped(x) {
 
 const withoutWeights = new Analyses(ANALYSES);
 
-/** What a function of graphs/analyses.py gives. @param {string} name @param {Record<string, Given>} inputs @returns {Record<string, Numbers>} */
+/** Run a function of graphs/analyses.py; its results by name. @param {string} name @param {Record<string, Given>} inputs @returns {Record<string, Numbers>} */
 export const analysis = (name, inputs) => Object.fromEntries(withoutWeights.run(name, inputs));

@@ -7,7 +7,7 @@ import { matrix, softmax } from "./tensors.js";
  * @typedef {import("./tensors.js").Matrix} Matrix
  * @typedef {import("./workspace.js").Workspace} Workspace
  *
- * @typedef {object} Call what one attention layer was given
+ * @typedef {object} Call the inputs of one attention layer
  * @property {"encoder" | "decoder" | "cross"} kind
  * @property {number} layer
  * @property {number} heads
@@ -15,30 +15,34 @@ import { matrix, softmax } from "./tensors.js";
  * @property {Matrix} query [query, head · dHead]
  * @property {Matrix} key [key, kv head · dHead]
  * @property {Matrix} value [key, kv head · dValue]
- * @property {number} dValue how wide values are
- * @property {number} groups of heads, which share keys and values
+ * @property {number} dValue width of a value
+ * @property {number} groups how many key and value heads there are; each serves heads / groups
+ *   query heads
  * @property {number} scale
  * @property {number | null} softcap scores become softcap · tanh(score / softcap)
  * @property {Mask | null} mask
- * @property {((head: number, query: number) => number) | null} sink the score of one more column, which has no value
+ * @property {((head: number, query: number) => number) | null} sink the score of an additional
+ *   column without a value
  * @property {boolean} causal
- * @property {number} start where in the text the first query stands
- * @property {import("./edits.js").MapChange[]} changes of its maps, in order
+ * @property {number} start position of the first query in the text
+ * @property {import("./edits.js").MapChange[]} changes of its attention patterns, in order
  */
 
-/** What is added to scores, or (of bools) which of them count: [head or 1, query or 1, key]. @typedef {{heads: number, rows: number, columns: number, data: Float32Array, bool: boolean}} Mask */
+/** Added to scores or, if `bool`, which of them count: [head or 1, query or 1, key or 1]. @typedef {{heads: number, rows: number, columns: number, data: Float32Array, bool: boolean}} Mask */
 
-const GROUP = 64; // rows of a map that are held at once
+const GROUP = 64; // rows of a pattern in memory at once
 
 /**
- * Visits the maps of some heads: how much each query looks at each key, [query, key]. A query that may look at
- * nothing has a row of zeros.
+ * Visit the attention patterns of some heads, [query, key], a few rows at a time. The row of a
+ * query that may attend to nothing is zeros.
  * @param {Workspace} on
  * @param {Call} call
  * @param {number[]} heads
- * @param {(place: number, head: number, from: number, rows: number) => void} visit rows of a map, at a place of the heap
- * @param {(call: Call, head: number, row: number, products: Float32Array) => void} [finish] a row of products of a query with all keys
- * @param {[number, number]} [queries] from the first to the last, of those in the call
+ * @param {(place: number, head: number, from: number, rows: number) => void} visit called with rows
+ *   of a pattern, at an offset in the heap
+ * @param {(call: Call, head: number, row: number, products: Float32Array) => void} [finish] turns
+ *   the products of a query with all keys into its row, in place
+ * @param {[number, number]} [queries] first and end (exclusive), among those of the call
  */
 function eachMap(on, call, heads, visit, finish = weigh, [first, end] = [0, call.query.rows]) {
   const { query, key, dHead } = call;
@@ -74,7 +78,7 @@ function eachMap(on, call, heads, visit, finish = weigh, [first, end] = [0, call
     }
 }
 
-/** Maps of some heads, [head, query, key]. @param {Workspace} on @param {Call} call @param {number[]} heads @param {[number, number]} [queries] @param {typeof weigh} [finish] */
+/** Attention patterns of some heads, [head, query, key]. @param {Workspace} on @param {Call} call @param {number[]} heads @param {[number, number]} [queries] @param {typeof weigh} [finish] */
 export function patternsOf(on, call, heads, queries = [0, call.query.rows], finish = weigh) {
   const [n, rows] = [call.key.rows, queries[1] - queries[0]];
   const maps = new Float32Array(heads.length * rows * n);
@@ -97,14 +101,14 @@ export function patternsOf(on, call, heads, queries = [0, call.query.rows], fini
   return maps;
 }
 
-/** A query's products with all keys to its row of the map, in place. @param {Call} call @param {number} head @param {number} row @param {Float32Array} weights */
+/** Turn a query's products with all keys into its row of the pattern, in place. @param {Call} call @param {number} head @param {number} row @param {Float32Array} weights */
 function weigh(call, head, row, weights) {
   if (call.causal) weights.fill(0, call.start + row + 1);
   softmax(scored(call, head, row, weights), call.sink?.(head, row));
   putIn(weights, changesOf(call, head, row), head);
 }
 
-/** What the softmax of a row reads: −∞ where the query may not look. @param {Workspace} on @param {Call} call @param {number} head @param {number} row */
+/** Scores that the softmax of a row reads: −∞ where the query may not attend. @param {Workspace} on @param {Call} call @param {number} head @param {number} row */
 export const scoresOf = (on, call, head, row) =>
   patternsOf(on, call, [head], [row, row + 1], (_call, _head, _row, products) => {
     scored(call, head, row, products);
@@ -116,7 +120,7 @@ const changesOf = ({ changes, start }, head, row) =>
     (change) => (change.head ?? head) === head && (change.query ?? start + row) === start + row,
   );
 
-/** Products to scores, in place: of the keys up to the query in causal attention, which are given back. @param {Call} call @param {number} head @param {number} row @param {Float32Array} products */
+/** Turn products into scores, in place, and return them; in causal attention only those of keys up to the query. @param {Call} call @param {number} head @param {number} row @param {Float32Array} products */
 function scored(call, head, row, products) {
   const { causal, scale, softcap, mask } = call;
   const seen = causal ? products.subarray(0, call.start + row + 1) : products;
@@ -142,7 +146,10 @@ function addMask(scores, { heads, rows, columns, data, bool }, head, row) {
   }
 }
 
-/** Weights that are put in the place of a row, and of these the edges that are cut afterwards: the rest takes their weight. */
+/**
+ * Replace a row of weights, and cut edges of the new row: the edges that are left take over the
+ * weight.
+ */
 function putIn(row, changes, head) {
   let there = false;
   for (const { key, put } of changes) {
@@ -159,11 +166,11 @@ function putIn(row, changes, head) {
   }
 }
 
-/** The key and value head that a head reads: neighbours share one. @param {Call} call @param {number} head */
+/** The key and value head that a head reads; neighbouring heads share one. @param {Call} call @param {number} head */
 export const keyHead = ({ heads, groups }, head) => Math.floor(head / (heads / groups));
 
 /**
- * What each head gives: for every query the mean of the values, weighted by its map.
+ * Output of each head: for every query the mean of the values, weighted by its attention pattern.
  * @param {Workspace} on
  * @param {Call} call
  * @returns {Matrix} [query, head · dValue]
@@ -203,18 +210,18 @@ export function valuesOf(call) {
   return { shape: [heads, value.rows, d], data };
 }
 
-/** One of several along the first axis, as a view with an axis of 1. @param {{shape: number[], data: Float32Array}} x @param {number} i */
+/** Index i of the first axis, as a view that keeps the axis with size 1. @param {{shape: number[], data: Float32Array}} x @param {number} i */
 export function partOf({ shape, data }, i) {
   const size = data.length / shape[0];
   return { shape: [1, ...shape.slice(1)], data: data.subarray(i * size, (i + 1) * size) };
 }
 
-/** What is added to scores, as a graph has it. @param {Workspace} on @param {import("./strided.js").Tensor | null} bias @returns {Mask | null} */
+/** The mask of a graph's attention bias. @param {Workspace} on @param {import("./strided.js").Tensor | null} bias @returns {Mask | null} */
 export function maskOf(on, bias) {
   if (!bias) return null;
   const shape = [...Array(4 - bias.shape.length).fill(1), ...bias.shape].slice(1);
   const strides = stridesAs(bias, shape);
-  const [heads, rows, columns] = shape.map((n, i) => (strides[i] === 0 ? 1 : n)); // what is broadcast is read once
+  const [heads, rows, columns] = shape.map((n, i) => (strides[i] === 0 ? 1 : n)); // a broadcast axis is read once
   const y = on.tensor([heads, rows, columns]);
   on.copy({ ...bias, shape: y.shape, strides }, y);
   return {

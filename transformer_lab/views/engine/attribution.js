@@ -1,19 +1,20 @@
-// Who wrote what: the flow to a logit, and a score by who wrote the query's and the key's stream. The numbers
-// are those of two graphs that the page carries: see graphs/attribution.py.
+// Attribution: the flow to a logit, and a score split by the components that wrote the query's and
+// the key's residual stream. Two graphs that the page carries compute the numbers: see
+// graphs/attribution.py.
 
 import { likeliest, matrix, softmax } from "./tensors.js";
 
 const SENT = 300; // edges of one flow
 const ANSWERED = 5;
-const [SUM_ROOM, SUM_ROUNDING] = [1e-3, 1e-5]; // how far a sum may be off: of a score, and of the largest that such vectors can have
-const KEPT_WRITERS = 8; // of each side in the table; the rest together
-const MOST_PARTS = 3e7; // numbers of all that was written
+const [SUM_ROOM, SUM_ROUNDING] = [1e-3, 1e-5]; // tolerance of a sum, relative to the score and to the largest score of such vectors
+const KEPT_WRITERS = 8; // per side of the table; the rest are summed
+const MOST_PARTS = 3e7; // numbers in all contributions together
 
 /**
- * How one logit comes together: what each head carries from token to token toward it.
+ * Attribute one logit: what each head carries from token to token toward it.
  * @param {import("./desk.js").Reading} reading
- * @param {{edits?: any[], position: number, token?: number | null, against?: number | null}} given token: by
- *   default the likeliest without edits; against: the difference of the two logits is followed
+ * @param {{edits?: any[], position: number, token?: number | null, against?: number | null}} given
+ *   token: by default the likeliest without edits; against: follow the difference of the two logits
  */
 export function* tokenFlow(reading, { edits = [], position, token: asked = null, against = null }) {
   const { model } = reading.text;
@@ -67,7 +68,7 @@ const row = (data) => ({ shape: [data.length], data });
 const eachRowOf = ({ shape, data }) =>
   Array.from({ length: shape[0] }, (_, i) => data.subarray(i * shape[1], (i + 1) * shape[1]));
 
-/** The edges that carry most, either way, and how many carry something. */
+/** The edges of the largest size, of either sign, and how many are not zero. */
 function largestEdges({ shape, data }) {
   const [, heads, queries, keys] = shape;
   const places = likeliest(data.map(Math.abs), SENT).filter((at) => data[at]);
@@ -84,13 +85,15 @@ function largestEdges({ shape, data }) {
 }
 
 /**
- * The score of a cell by who wrote the query's and the key's stream, and what lies above the row's mean.
+ * Split the score of a cell, and what exceeds the row's mean, by the components that wrote the
+ * query's and the key's residual stream.
  * @param {any} pass
  * @param {{kind: string, layer: number, head: number, query: number, key: number, scaled: number, longest: number}} cell
- *   longest: ‖q‖·‖k‖·scale, the largest score that vectors so long can have
- * @param {number[]} reachable keys that the query may look at
- * @param {boolean} above whether a mean can be taken of them
- * @returns {Generator<null, {info: Record<string, any>, numbers: Float32Array[]}>} as `_sources` of views/why/data.py
+ *   longest: ‖q‖·‖k‖·scale, the largest score of vectors of these lengths
+ * @param {number[]} reachable keys that the query may attend to
+ * @param {boolean} above whether there are enough of them to take a mean
+ * @returns {Generator<null, {info: Record<string, any>, numbers: Float32Array[]}>} like `_sources`
+ *   of views/why/data.py
  */
 export function* scoreBySource(
   pass,
@@ -163,7 +166,7 @@ function tableOf(parts, numbers) {
 const keptOf = (values) =>
   likeliest(values.map(Math.abs), values.length <= KEPT_WRITERS + 1 ? values.length : KEPT_WRITERS);
 
-/** The kept rows, and where there are others a last row for them together. */
+/** The kept rows, then the sum of the others if there are any. */
 function keptAndRest(rows, kept) {
   const found = kept.map((i) => Array.from(rows[i]));
   if (kept.length === rows.length) return found;

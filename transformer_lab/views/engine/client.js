@@ -5,7 +5,7 @@ import { Superseded } from "../shared/requests.js";
 import { crc32, DamagedModel, NOT_AS_WRITTEN } from "./safetensors.js";
 
 /**
- * What a page carries of a model, for the question "load"; views/pages/carried.py writes it.
+ * Unpack the model that a page carries, for the question "load"; views/pages/carried.py writes it.
  * @param {{checksums: number[]}} info
  * @param {Uint8Array[]} buffers about the model, and its weights
  * @returns {import("./text_model.js").Packed}
@@ -21,20 +21,20 @@ export class Engine {
   /**
    * @param {Worker | InPage} worker
    * @param {AbortSignal} [signal] ends it
-   * @param {string} [source] of the worker, where it may run in the page instead
+   * @param {string} [source] the worker's script, if it may run in the page instead
    */
   constructor(worker, signal, source) {
     this.number = 0;
     this.source = source;
     /** @type {Map<number, {message: any, resolve: Function, reject: Function, part: Function}>} */
     this.open = new Map();
-    /** Until the worker says that it runs, or nothing does. @type {Promise<void>} */
+    /** Settled once the worker runs, or once the engine has ended. @type {Promise<void>} */
     this.began = new Promise((begin) => (this.begin = begin));
     this.#hire(worker);
     signal?.addEventListener("abort", () => this.end(new Error("this view is gone")));
   }
 
-  /** From the engine's source, as one script. @param {string} source @param {AbortSignal} [signal] */
+  /** Start from the engine's source, one script. @param {string} source @param {AbortSignal} [signal] */
   static start(source, signal) {
     const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
     signal?.addEventListener("abort", () => URL.revokeObjectURL(url));
@@ -45,7 +45,7 @@ export class Engine {
     }
   }
 
-  /** Whether it runs in the page, since no worker may be made. */
+  /** Whether it runs in the page because no worker may be started. */
   get inPage() {
     return this.worker instanceof InPage;
   }
@@ -60,7 +60,7 @@ export class Engine {
     worker.onerror = (event) => this.#failed(event.message);
   }
 
-  /** A worker that may not be made says no more than that it failed, before anything else. */
+  /** A worker that may not be started fails first thing, without a message. */
   #failed(why) {
     const { source } = this;
     this.source = undefined;
@@ -73,7 +73,7 @@ export class Engine {
   }
 
   /**
-   * The engine of a page that carries its model, and what it says of the model.
+   * The engine of a page that carries its model, and its description of the model.
    * @param {import("../shared/requests.js").Requests} requests
    * @param {AbortSignal} signal
    * @returns {Promise<{engine: Engine, about: any}>}
@@ -86,7 +86,7 @@ export class Engine {
   }
 
   /**
-   * The same of what was fetched before.
+   * Like `ofPage`, from an engine and model fetched before.
    * @param {{engine: {parts: Blob[]}, model: {info: any, parts: Blob[]}}} held
    * @param {AbortSignal} signal
    */
@@ -98,7 +98,7 @@ export class Engine {
     return { engine, about: await engine.load(packedOf(model.info, buffers)) };
   }
 
-  /** The page does without the weights from here on, so it waits for a worker that runs. @param {import("./text_model.js").Packed} packed */
+  /** Hand the weights over to the worker; since the page then no longer has them, wait until the worker runs. @param {import("./text_model.js").Packed} packed */
   async load(packed) {
     await this.began;
     return this.ask({ ask: "load", ...packed }, { transfer: [packed.weights.buffer] });
@@ -107,10 +107,12 @@ export class Engine {
   /**
    * @param {{ask: string} & Record<string, any>} question see `Desk`
    * @param {object} [how]
-   * @param {string} [how.lane] a newer question of a lane replaces the older, which is then `Superseded`
-   * @param {boolean} [how.background] whether it lets others go first
-   * @param {(part: any) => void} [how.part] is given what there is of an answer before its end
-   * @param {ArrayBufferLike[]} [how.transfer] what the page does without from here on
+   * @param {string} [how.lane] a newer question in a lane replaces the older one, which rejects
+   *   with `Superseded`
+   * @param {boolean} [how.background] whether other questions go first
+   * @param {(part: any) => void} [how.part] called with each part of an answer before it is
+   *   complete
+   * @param {ArrayBufferLike[]} [how.transfer] buffers that the page no longer has afterwards
    * @returns {Promise<any>}
    */
   ask(question, { lane, background, part = () => {}, transfer = [] } = {}) {
@@ -123,7 +125,7 @@ export class Engine {
     });
   }
 
-  /** Nobody waits any more for texts that are being read. */
+  /** Abandon texts that are being read. */
   stopReading() {
     for (const [id, { message }] of this.open)
       if (message.question.ask === "read") this.worker.postMessage({ ended: id });

@@ -1,6 +1,6 @@
-// Answers questions on one model: a text is read once, and what is asked of it with or without edits
-// begins from the passes that are there. Every answer is a generator, so that whoever runs it may stop
-// between two steps.
+// Answers questions on one model: each text is read once, and questions about it, with or without
+// edits, start from the passes already computed. Every answer is a generator, so that its runner
+// may stop between two steps.
 
 import { analysis } from "./analyses.js";
 import { answerChange, answerChanges, distances, ImageModel, rows } from "./images.js";
@@ -13,10 +13,10 @@ import { TextModel } from "./text_model.js";
 import { decode, names, textShown, words } from "./token_text.js";
 import { tokenFlow } from "./attribution.js";
 
-/** Passes of other texts that are kept, for patches. */
+/** Passes of other texts to keep, for patches. */
 const SOURCES = 4;
 
-/** One text of a model: its pass without edits, and the last one with some. */
+/** One text of a model: its pass without edits, and the latest with edits. */
 export class Reading {
   /** @param {TextModel} text @param {import("./pass.js").Inputs} inputs @param {(source: any) => import("./pass.js").Pass} source */
   constructor(text, inputs, source) {
@@ -30,7 +30,7 @@ export class Reading {
   }
 
   /**
-   * A pass over the text; the last ones again where they are what is asked for.
+   * A pass over the text, reused if it is one of the two kept.
    * @param {any[]} edits
    * @returns {Generator<null, import("./pass.js").Pass>}
    */
@@ -44,7 +44,7 @@ export class Reading {
     return pass;
   }
 
-  /** One that is not kept, from whichever is nearer. @param {any[]} edits @returns {Generator<null, import("./pass.js").Pass>} */
+  /** A pass that is not kept; it starts from the kept pass that agrees further. @param {any[]} edits @returns {Generator<null, import("./pass.js").Pass>} */
   *fresh(edits) {
     const from = [this.clean, this.last].flatMap((known) => (known ? [known.pass] : []));
     const pass = new Pass(this.text.model, this.inputs, edits, { read: this.source, from });
@@ -52,7 +52,7 @@ export class Reading {
     return pass;
   }
 
-  /** Predictions at a position without edits, beside those of a pass with some. @param {import("./pass.js").Pass} clean @param {import("./pass.js").Pass | null} pass @param {number} position */
+  /** Predictions at a position without edits, beside those of a pass with edits. @param {import("./pass.js").Pass} clean @param {import("./pass.js").Pass | null} pass @param {number} position */
   compared(clean, pass, position) {
     if (!this.text.model.weights.head) {
       return {
@@ -85,13 +85,13 @@ export class Desk {
     this.model = /** @type {any} a TextModel or an ImageModel */ (null);
     /** @type {Map<string, Reading>} texts by name */
     this.readings = new Map();
-    /** @type {Map<string, import("./pass.js").Pass>} of texts that patches come from */
+    /** @type {Map<string, import("./pass.js").Pass>} texts that patches come from */
     this.sources = new Map();
   }
 
   /**
-   * @param {any} question `ask`: its name; `of`: which text, where a view has several
-   * @returns {Generator<any, any>} steps, of which those that are not null are parts of the answer
+   * @param {any} question `ask`: its name; `of`: which text, if a view has several
+   * @returns {Generator<any, any>} steps; those that are not null are parts of the answer
    */
   answer({ ask, of = "", ...given }) {
     if (!Object.hasOwn(ANSWERS, ask))
@@ -148,7 +148,7 @@ const ANSWERS = {
   answerChanges,
 };
 
-/** A model from what a page carries. @param {Desk} desk @param {import("./text_model.js").Packed} packed */
+/** Load the model that a page carries. @param {Desk} desk @param {import("./text_model.js").Packed} packed */
 function* load(desk, packed) {
   desk.model = packed.tokenizer ? new TextModel(packed) : new ImageModel(packed);
   desk.readings.clear();
@@ -165,7 +165,7 @@ function* load(desk, packed) {
 }
 
 /**
- * A text, by its words or as token ids of the side that is predicted on.
+ * Read a text, given in words or as token ids of the side with the predictions.
  * @param {Desk} desk
  * @param {string} of its name
  * @param {{text: string, target?: string | null, masked?: number[], ids?: number[] | null}} given
@@ -193,7 +193,7 @@ function* read(desk, of, { text, target = null, masked = [], ids = null }) {
   };
 }
 
-/** Its pass without edits, from which others begin. @param {Desk} desk @param {string} of @param {import("./pass.js").Inputs} inputs */
+/** Start a reading with its pass without edits, from which others start. @param {Desk} desk @param {string} of @param {import("./pass.js").Inputs} inputs */
 function* begin(desk, of, inputs) {
   const reading = new Reading(desk.model, inputs, (source) => desk.source(source));
   yield* reading.pass([]);
@@ -202,21 +202,21 @@ function* begin(desk, of, inputs) {
   desk.readings.set(of, reading);
 }
 
-/** An image; see `ImageModel.read`. @param {Desk} desk @param {string} of its name @param {{pixels: {shape: number[], data: any}, prepare?: boolean}} given */
+/** Read an image; see `ImageModel.read`. @param {Desk} desk @param {string} of its name @param {{pixels: {shape: number[], data: any}, prepare?: boolean}} given */
 function* readImage(desk, of, { pixels, prepare = false }) {
   const { inputs, seen } = yield* desk.model.read(pixels, prepare);
   yield* begin(desk, of, inputs);
   return { seen, pixels: inputs.pixel_values.data };
 }
 
-/** What is predicted at a position, without edits and with these. @param {Reading} reading */
+/** Predictions at a position, without and with edits. @param {Reading} reading */
 function* predict(reading, { edits = [], position }) {
   const clean = yield* reading.pass([]);
   const pass = edits.length ? yield* reading.pass(edits) : null;
   return { ...reading.compared(clean, pass, position), experts: routing(pass ?? clean) };
 }
 
-/** [layer][token]: the experts that it goes to and their gates, the largest first; null for a layer without, and for a model without. @param {import("./pass.js").Pass} pass */
+/** Experts and gates of each token, [layer][token], the largest first; null for a layer without experts, and for a model without any. @param {import("./pass.js").Pass} pass */
 function routing(pass) {
   const kind = pass.model.defaultKind;
   const layers = Array.from({ length: pass.model.layersOf(kind) }, (_, layer) =>
@@ -234,7 +234,7 @@ function routing(pass) {
   });
 }
 
-/** Maps of some heads under edits, each [query, key], and how long their values are. @param {Reading} reading */
+/** Attention patterns of some heads under edits, each [query, key], and the norms of their values. @param {Reading} reading */
 function* map(reading, { edits = [], places }) {
   const pass = yield* reading.pass(edits);
   const found = [];
@@ -251,7 +251,7 @@ function* map(reading, { edits = [], places }) {
   return found;
 }
 
-/** The edges of a layer that carry most to some queries: head, query, key, and what they carry without edits and with them. @param {Reading} reading */
+/** The edges of a layer that carry most to some queries: head, query, key, and what they carry without and with edits. @param {Reading} reading */
 function* carried(reading, { edits = [], kind, layer, from, to }) {
   const passes = [yield* reading.pass([]), yield* reading.pass(edits)];
   const [before, after] = passes.map((pass) => pass.carriers(kind, layer, from, to));
@@ -282,12 +282,12 @@ function* carried(reading, { edits = [], kind, layer, from, to }) {
   };
 }
 
-/** A function of graphs/analyses.py. @param {Reading} _ @param {{name: string, inputs: Record<string, any>}} given */
+/** Run a function of graphs/analyses.py. @param {Reading} _ @param {{name: string, inputs: Record<string, any>}} given */
 function* compute(_, { name, inputs }) {
   return analysis(name, inputs);
 }
 
-/** The length of the residual stream, [layer + 1][position], and what each part of a block adds to it. @param {Reading} reading */
+/** Norm of the residual stream, [layer + 1][position], and what each part of a block adds to it. @param {Reading} reading */
 function* stream(reading, { edits = [], kind }) {
   const pass = yield* reading.pass(edits);
   return { norms: pass.norms(kind), shares: yield* blockShares(pass, kind) };
@@ -304,7 +304,7 @@ function* lens(reading, { edits = [], positions, k = 5 }) {
   return columns[0].map((_, layer) => columns.map((cells) => cells[layer]));
 }
 
-/** What happens without each of some heads, a step each. @param {Reading} reading */
+/** Predictions with each of some heads ablated, one step per head. @param {Reading} reading */
 function* effects(reading, { places, position }) {
   const clean = yield* reading.pass([]);
   const found = [];
@@ -318,8 +318,8 @@ function* effects(reading, { places, position }) {
 }
 
 /**
- * How far each of some edits, alone, moves a metric, a step each: the logit of a token less that of another,
- * with no other its log-probability, or (`plain`) its logit.
+ * How far each of some edits alone moves a metric, one step per edit: the logit difference of a
+ * token and another; without another, its log-probability or (`plain`) its logit.
  * @param {Reading} reading
  */
 function* changes(reading, { edits, position, token, against = null, plain = false }) {
@@ -337,7 +337,7 @@ function* changes(reading, { edits, position, token, against = null, plain = fal
   return found;
 }
 
-/** The text written on, without edits and once more with them. @param {Reading} reading */
+/** Continue the text, without edits and, if there are any, with them. @param {Reading} reading */
 function* write(reading, { n, sampling = {}, edits = [] }) {
   const written = (edits) =>
     reading.text.write(reading.inputs, n, {
@@ -356,7 +356,7 @@ function* write(reading, { n, sampling = {}, edits = [] }) {
   };
 }
 
-/** The steps, without the parts of an answer that is another's. */
+/** Run the steps of another answer without passing on its parts. */
 function* quietly(steps) {
   for (;;) {
     const { done, value } = steps.next();

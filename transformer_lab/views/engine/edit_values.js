@@ -1,10 +1,11 @@
-// The plain values of an edit with what was left out filled in. Python has checked those that a page was saved
-// with, and says what is wrong with others; here one that does not fit the model is refused.
+// The plain values of an edit, with defaults filled in. Python has checked the edits a page was
+// saved with, and explains what is wrong with others; here an edit that does not fit the model is
+// refused.
 
-/** An edit that fits nothing in this model, or cannot be made in it. */
+/** An edit that fits nothing in this model, or that it does not allow. */
 export class EditError extends Error {}
 
-/** What may be left out; undefined: must be given. @type {Record<string, Record<string, any>>} */
+/** Defaults; undefined: required. @type {Record<string, Record<string, any>>} */
 const DEFAULTS = {
   ablate: { head: null, value: "zero" },
   knock_out: { head: null, query: null, key: null },

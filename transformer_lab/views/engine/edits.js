@@ -1,5 +1,5 @@
-// What can be changed in a pass: the plain values of edits, as Python's edit_from_dict reads them, and
-// what each does where it sits. At one place they act in the order given.
+// Edits of a pass: their plain values, as Python's edit_from_dict reads them, and what each does at
+// its site. Edits of one site act in the order given.
 
 import { checkedEdit, EditError, outsideOf } from "./edit_values.js";
 import { copyOf, matrix } from "./tensors.js";
@@ -8,7 +8,7 @@ import { copyOf, matrix } from "./tensors.js";
  * @typedef {import("./tensors.js").Matrix} Matrix
  * @typedef {import("./attention.js").Call} Call
  *
- * @typedef {object} MapChange an edge that is cut, or a row of weights that is put in
+ * @typedef {object} MapChange an edge that is cut, or a row of weights that is replaced
  * @property {number | null} head null: all
  * @property {number | null} query
  * @property {number | null} [key]
@@ -17,25 +17,26 @@ import { copyOf, matrix } from "./tensors.js";
 
 const OF_CALL = { q: "query", k: "key", v: "value" };
 
-/** Edits that were checked against a model. */
+/** Edits, checked against a model. */
 export class Edits {
   /**
    * @param {any[]} values
    * @param {import("./graph_model.js").GraphModel} model
-   * @param {(source: any) => import("./pass.js").Pass} [read] another text without edits, for patches
-   * @throws {EditError} for what is no edit, or fits nothing in the model
+   * @param {(source: any) => import("./pass.js").Pass} [read] runs another text without edits, for
+   *   patches
+   * @throws {EditError} for a value that is not an edit, or fits nothing in the model
    */
   constructor(values, model, read) {
     this.model = model;
     this.list = values.map((value) => checkedEdit(value, model, read));
   }
 
-  /** Of one place, in order. */
+  /** The edits of one layer, in order. */
   at(kind, layer) {
     return this.list.filter((edit) => edit.kind === kind && (edit.layer ?? layer) === layer);
   }
 
-  /** What is left of what a head gives: 0 where its output is replaced. @param {string} kind @param {number} layer @param {number} head */
+  /** The factor that is left of a head's output: 0 if the output is replaced. @param {string} kind @param {number} layer @param {number} head */
   left(kind, layer, head) {
     const own = this.at(kind, layer).filter((edit) => (edit.head ?? head) === head);
     const replaced = own.some(
@@ -46,7 +47,7 @@ export class Edits {
       : own.reduce((left, { name, by }) => (name === "scale" ? left * Math.abs(by) : left), 1);
   }
 
-  /** The first block that differs under other edits. @param {Edits} other */
+  /** The first block of a pass that differs under other edits. @param {Edits} other */
   firstChange(other) {
     let same = 0;
     while (
@@ -63,10 +64,10 @@ export class Edits {
   }
 
   /**
-   * Queries, keys and values that are put in, and what becomes of maps.
+   * Patch queries, keys and values, and add changes of attention patterns.
    * @param {Call} call
    * @returns {Call}
-   * @throws {EditError} for a token that is not in the text
+   * @throws {EditError} for a token outside the text
    */
   call(call) {
     const end = call.start + call.query.rows;
@@ -103,7 +104,7 @@ export class Edits {
     return call;
   }
 
-  /** z, each head's output before W_O: the same matrix where nothing is to be done. @param {Call} call @param {Matrix} z */
+  /** Edit z, each head's output before W_O; the same matrix if there is nothing to do. @param {Call} call @param {Matrix} z */
   heads(call, z) {
     let y = z;
     for (const edit of this.at(call.kind, call.layer)) {
@@ -115,7 +116,7 @@ export class Edits {
     return y;
   }
 
-  /** The residual stream, and what is added to it. @param {string} name @param {string} kind of the stack @param {number} layer @param {Matrix} x @param {number} [start] where in the text its first row is */
+  /** Edit the residual stream, or what is added to it. @param {string} name @param {string} kind of the stack @param {number} layer @param {Matrix} x @param {number} [start] position of its first row in the text */
   stream(name, kind, layer, x, start = 0) {
     for (const edit of [
       ...this.at(kind, layer),
@@ -165,7 +166,7 @@ function patchedHeads(edit, call, z) {
   );
 }
 
-/** Rows of a map that another text's take the place of, each as a change. @returns {MapChange[]} */
+/** Rows of a pattern that are replaced by another text's, each as a change. @returns {MapChange[]} */
 function rowsPutIn(edit, call, end) {
   const n = call.key.rows;
   const source = edit.source.at(call.kind, call.layer).call;
@@ -187,7 +188,7 @@ function rowsPutIn(edit, call, end) {
   }));
 }
 
-/** Another text's rows into x, whose first row stands at `first`. */
+/** Copy another text's rows into x, whose first row is at position `first`. */
 function putRows(edit, source, x, first, end, dHead) {
   const [left, right] = columnsOf(edit, dHead, x.columns);
   for (const [there, here] of pairsOf(edit, source.rows, first, end)) {
@@ -201,7 +202,10 @@ function putRows(edit, source, x, first, end, dHead) {
 const columnsOf = ({ head }, dHead, columns) =>
   head === null ? [0, columns] : [head * dHead, (head + 1) * dHead];
 
-/** Places in the other text, and where they come to stand in what passes now, which holds `first` … `end`. */
+/**
+ * Pairs of a position in the other text and one in this text, of which the pass computes `first` …
+ * `end` (exclusive).
+ */
 function pairsOf({ position }, inSource, first, end) {
   if (position === null && inSource !== end) {
     throw new EditError(
@@ -262,7 +266,7 @@ const STREAM = {
     }
     const y = copyOf(x);
     places.forEach((place, i) => {
-      if (place < start) return; // of a token that was read before
+      if (place < start) return; // a token that was read before
       const added = several ? vector[i] : vector;
       for (let k = 0; k < x.columns; k++) y.data[(place - start) * x.columns + k] += by * added[k];
     });

@@ -1,5 +1,5 @@
-// Runs a graph that Python exported: a list of primitive operations in which attention is one. It knows
-// operations and no architecture; what edits change, they change at attention and at named points.
+// Runs a graph that Python exported: a list of primitive operations, of which attention is one. It
+// knows operations and no architecture; edits act at attention and at named points.
 
 import { attendOn, maskOf, sinkOf } from "./attention.js";
 import { OPERATIONS } from "./operations.js";
@@ -12,28 +12,32 @@ import { matrix, stacked } from "./tensors.js";
  * @typedef {import("./attention.js").Call} Call
  * @typedef {import("./workspace.js").Weights} Weights
  *
- * @typedef {object} Description what `Graph.description()` of Python gives
+ * @typedef {object} Description what Python's `Graph.description()` returns
  * @property {number} format
  * @property {string[]} inputs
  * @property {[string, string, any[], Record<string, any>][]} nodes
- * @property {Record<string, string>} results their names -> nodes; of a model's pass there is one
- * @property {Record<string, string>} [updates] weights -> nodes, whose results replace them after a pass
- * @property {Record<string, [number, number]>} lengths of tokens and target
+ * @property {Record<string, string>} results names -> nodes; a model's pass has one
+ * @property {Record<string, string>} [updates] weights -> nodes whose results replace them after a
+ *   pass
+ * @property {Record<string, [number, number]>} lengths shortest and longest, of tokens and target
  * @property {Record<string, {shape: number[], type: "float" | "int" | "bool"}>} weights
- * @property {string} [tail] the node that answers are made from, each from its row of it
- * @property {{input: string, letters: string, axes: Record<string, number>} | null} [growth] how a text that grows is read on
+ * @property {string} [tail] the node that answers are computed from, each from its own row
+ * @property {{input: string, letters: string, axes: Record<string, number>} | null} [growth] how to
+ *   continue a text that grows
  *
- * @typedef {{order: number[], gone: string[][]}} Plan nodes in order, and the results that nothing reads after each
+ * @typedef {{order: number[], gone: string[][]}} Plan nodes in order, and after each the results
+ *   that are no longer needed
  *
- * @typedef {object} Hooks what changes a pass; each gives back what the model goes on with
+ * @typedef {object} Hooks functions that change a pass; each returns what the model continues with
  * @property {(call: Call) => Call} call
  * @property {(call: Call, z: Matrix) => Matrix} heads
- * @property {(name: string, kind: string, layer: number, x: Matrix, start: number) => Matrix} stream start: where in the text its first row is
+ * @property {(name: string, kind: string, layer: number, x: Matrix, start: number) => Matrix} stream
+ *   start: position of its first row in the text
  */
 
 const FORMAT = 2;
 const OURS = "transformer_lab.";
-const STRETCH = 32; // nodes at most between two steps
+const STRETCH = 32; // most nodes between two steps
 /** @type {Hooks} */
 const NO_HOOKS = {
   call: (call) => call,
@@ -41,7 +45,7 @@ const NO_HOOKS = {
   stream: (_name, _kind, _layer, x) => x,
 };
 
-/** A page that holds a graph which this engine does not run, and why. */
+/** Why this engine does not run the graph of a page. */
 export class UnknownGraph extends Error {}
 
 /** A graph over weights, ready to run. */
@@ -63,7 +67,7 @@ export class Graph {
     this.weights = new Map();
     for (const [operation, name, [weight, order]] of nodes) {
       if (operation === "permute" && this.weights.has(weight.n)) {
-        // products read most weights turned
+        // products read most weights transposed
         this.weights.set(
           name,
           OPERATIONS.permute(this.on, [this.weights.get(weight.n), order], {}),
@@ -74,16 +78,19 @@ export class Graph {
     }
     this.on.made = [];
     const [answer] = Object.values(description.results);
-    /** What a pass computes: results, or the node that answers are made from, each from its row of it. */
+    /**
+     * Nodes that a pass computes: the results, or the node that answers are computed from, each
+     * from its own row.
+     */
     this.wanted = description.tail ? [description.tail] : Object.values(description.results);
     this.answer = answer;
     /** @type {Map<string, Plan>} */
     this.plans = new Map();
-    /** What each node depends on of an input that grows; see `Growth` in Python. @type {Map<string, string>} */
+    /** How each node depends on an input that grows; see `Growth` in Python. @type {Map<string, string>} */
     this.letters = new Map(
       nodes.map(([, name], i) => [name, description.growth?.letters[i] ?? "f"]),
     );
-    /** Where blocks begin: the first point of every layer, "kind/layer" -> node. @type {Map<string, number>} */
+    /** Where blocks begin, at the first point of every layer: "kind/layer" -> index of the node. @type {Map<string, number>} */
     this.blocks = new Map();
     nodes.forEach(([operation, , args], i) => {
       if (operation === `${OURS}point` && args[1] === "resid_pre")
@@ -91,7 +98,7 @@ export class Graph {
     });
   }
 
-  /** Only products and embeddings read weights in 8 bits. @param {string} weight */
+  /** The tensor of a weight; in 8 bits only if all its readers are products and embeddings. @param {string} weight */
   #loaded(weight) {
     const { nodes } = this.description;
     const asRows = ([operation, name, args], read) =>
@@ -113,10 +120,11 @@ export class Graph {
   }
 
   /**
-   * The nodes that results need.
+   * The nodes to compute for some results.
    * @param {string[]} wanted
-   * @param {string[]} known nodes whose results are put in
-   * @param {boolean} grown whether keys and values are there that do not depend on the input that grows
+   * @param {string[]} known nodes whose results are supplied
+   * @param {boolean} grown whether keys and values that do not depend on the growing input are
+   *   known already
    */
   plan(wanted, known, grown) {
     const key = JSON.stringify([wanted, known, grown]);
@@ -155,13 +163,13 @@ export class Graph {
     return pass;
   }
 
-  /** What the model makes of rows of what its answers are made from: [row, answer]. @param {Matrix} rows @returns {Matrix} */
+  /** Compute answers from rows of the tail node: [row, answer]. @param {Matrix} rows @returns {Matrix} */
   read(rows) {
     const { tail = "", inputs, nodes } = this.description;
     const shape = nodes.some(([operation, name]) => name === tail && operation === `${OURS}point`)
       ? [1, rows.rows, rows.columns]
       : [rows.rows, rows.columns];
-    const text = Array(rows.rows).fill(0); // its length alone is read
+    const text = Array(rows.rows).fill(0); // only its length is read
     const pass = new GraphPass(this, Object.fromEntries(inputs.map((name) => [name, text])), {
       wanted: [this.answer],
       known: new Map([[tail, { shape, data: rows.data }]]),
@@ -173,18 +181,19 @@ export class Graph {
 }
 
 /**
- * @typedef {{pass: GraphPass, block: string | null}} From an earlier pass: over the same inputs, and taken over up to a
- *   block; or (null) over a text that has grown since, and only new tokens are computed
+ * @typedef {{pass: GraphPass, block: string | null}} From an earlier pass: over the same inputs,
+ *   reused up to a block; or (null) over a text that has grown since, so that only new tokens are
+ *   computed
  * @typedef {{shape: number[], data: Float32Array}} Numbers
  */
 
-/** One pass: what attention was given, the points of the stream, and the results. */
+/** One pass: the inputs of attention, the points of the stream, and the results. */
 export class GraphPass {
-  /** What is live. @type {Map<string, any>} by node */
+  /** Live results. @type {Map<string, any>} by node */
   #live = new Map();
-  /** The same as for a text of the new tokens alone. @type {Map<string, any>} by node */
+  /** Live results as for a text of the new tokens alone. @type {Map<string, any>} by node */
   #few = new Map();
-  /** The last point of the stream: the end of a block is the beginning of the next. @type {{store: any, at: number, numbers: Matrix} | null} */
+  /** The last point of the stream, since the end of a block is the start of the next. @type {{store: any, at: number, numbers: Matrix} | null} */
   #last = null;
 
   /**
@@ -194,7 +203,7 @@ export class GraphPass {
    * @param {Partial<Hooks>} [options.hooks]
    * @param {From | null} [options.from]
    * @param {string[]} [options.wanted] nodes
-   * @param {Map<string, Numbers>} [options.known] results that are put in, by node
+   * @param {Map<string, Numbers>} [options.known] results that are supplied, by node
    */
   constructor(
     graph,
@@ -209,7 +218,7 @@ export class GraphPass {
     this.wanted = wanted;
     this.known = known;
     const { growth } = graph.description;
-    /** Where in the text the first token is that is computed. */
+    /** Position of the first token that is computed. */
     this.start = from && from.block === null && growth ? from.pass.inputs[growth.input].length : 0;
     /** @type {Map<string, {call: Call, z: Matrix}>} by "kind/layer" */
     this.attention = new Map();
@@ -217,9 +226,9 @@ export class GraphPass {
     this.unedited = new Map();
     /** @type {Map<string, Matrix>} by "kind/layer/name" */
     this.streams = new Map();
-    /** @type {Map<string, Map<string, any>>} what is live where a block begins */
+    /** @type {Map<string, Map<string, any>>} live results at the start of each block */
     this.kept = new Map();
-    /** @type {Map<string, Numbers>} by the names of results, or else by node */
+    /** @type {Map<string, Numbers>} by the name of the result, or else by node */
     this.results = new Map();
   }
 
@@ -252,7 +261,7 @@ export class GraphPass {
     return this.graph.description.tail ? this.graph.read(read) : read;
   }
 
-  /** Compute it, a block or some nodes between two steps. */
+  /** Run the pass; a step is a block or some nodes. */
   *steps() {
     const { graph, from, start } = this;
     const { nodes, results, updates = {} } = graph.description;
@@ -296,7 +305,7 @@ export class GraphPass {
       this.#update(Object.entries(updates));
       done = true;
     } finally {
-      // of a pass that was left as well
+      // also of a pass that was abandoned
       if (!done) this.release();
       graph.on.settle([]);
       for (const name of [...this.#live.keys()]) this.#letGo(name);
@@ -304,7 +313,7 @@ export class GraphPass {
     }
   }
 
-  /** Weights become what was computed for them, unless a result is not finite. @param {[string, string][]} updates */
+  /** Replace weights by the results computed for them, unless a result is not finite. @param {[string, string][]} updates */
   #update(updates) {
     const { on, loaded } = this.graph;
     if (
@@ -316,7 +325,7 @@ export class GraphPass {
     on.forgetTurned();
   }
 
-  /** Let go of what a later pass could begin from. */
+  /** Release what a later pass could start from. */
   release() {
     for (const live of this.kept.values()) for (const value of live.values()) this.#free(value);
     this.kept.clear();
@@ -338,7 +347,7 @@ export class GraphPass {
     return new Map(live);
   }
 
-  /** What an earlier pass computed before a node. @param {GraphPass} pass @param {number} first */
+  /** Reuse what an earlier pass computed before a node. @param {GraphPass} pass @param {number} first */
   #takeOver(pass, first) {
     const { nodes } = this.graph.description;
     for (const [operation, node, args] of nodes.slice(0, first)) {
@@ -397,7 +406,7 @@ export class GraphPass {
 
   #valueOf = (name) => this.graph.weights.get(name) ?? this.#live.get(name);
 
-  /** The same as rows of the new tokens read it. */
+  /** The value as rows of the new tokens read it. */
   #fewOf = (name) => {
     if (this.#few.has(name)) return this.#few.get(name);
     const axis = this.graph.description.growth?.axes[name];
@@ -418,7 +427,7 @@ export class GraphPass {
         );
   }
 
-  /** Of the text that grows. @param {string} name of its node */
+  /** Length of the text that grows. @param {string} name of its node */
   #length(name) {
     const n = this.inputs[/** @type {any} */ (this.graph.description.growth).input].length;
     this.#few.set(name, n - this.start);
@@ -500,7 +509,7 @@ export class GraphPass {
   }
 }
 
-/** An argument with results in the place of names. @param {any} x @param {(name: string) => any} value */
+/** An argument with names replaced by results. @param {any} x @param {(name: string) => any} value */
 function valueIn(x, value) {
   if (x === null || typeof x !== "object") return x;
   if (Array.isArray(x)) return x.map((one) => valueIn(one, value));

@@ -1,4 +1,4 @@
-// A model: its graph over its weights, and what Python tells of it beside.
+// A model: its graph over its weights, and what Python says about it.
 
 import { Analyses } from "./analyses.js";
 import { ANALYSES } from "./analysis_graphs.js";
@@ -9,7 +9,7 @@ import { Weights } from "./workspace.js";
 /**
  * @typedef {import("./tensors.js").Matrix} Matrix
  *
- * @typedef {object} About what Python tells of the model beside its graph
+ * @typedef {object} About what Python says about the model besides its graph
  * @property {string} kind
  * @property {Record<string, number>} layers by kind of attention
  * @property {number} n_heads
@@ -17,24 +17,29 @@ import { Weights } from "./workspace.js";
  * @property {number} n_ctx
  * @property {number} vocab_size
  * @property {number | null} target_vocab_size
- * @property {Record<string, string>} lacking points of the stream that it does not show, "kind.name", and why
- * @property {Record<string, number[]>} pairs dimensions of queries that turn together, by "kind/layer"
- * @property {Record<string, any>} walks of each block, "kind/layer": what a walk through it reads, or why there is none
+ * @property {Record<string, string>} lacking points of the stream that it does not expose,
+ *   "kind.name", and why
+ * @property {Record<string, number[]>} pairs dimensions of queries that rotate together, by
+ *   "kind/layer"
+ * @property {Record<string, any>} walks by block, "kind/layer": what a walk through it reads, or
+ *   why there is none
  * @property {Record<string, {weight: string, shape: number[], strides: number[], at: number}>} w_o W_O by "kind/layer"
- * @property {Record<string, Record<string, Writers>>} sources who writes what heads read, by kind and side ("query", "key")
- * @property {Record<string, string>} refused which of "flow" and "sources" it does not have, and why
+ * @property {Record<string, Record<string, Writers>>} sources components that write what heads
+ *   read, by kind and side ("query", "key")
+ * @property {Record<string, string>} refused which of "flow" and "sources" are not available, and
+ *   why
  *
- * @typedef {{names: string[], short: string[], counts: Record<string, number>}} Writers layer by layer, biases last; and how
- *   many of them a layer reads
+ * @typedef {{names: string[], short: string[], counts: Record<string, number>}} Writers layer by
+ *   layer, biases last; counts: how many of them each layer reads
  */
 
-const HELD = 4; // passes that later ones may begin from
+const HELD = 4; // passes that later ones may start from
 
 export class GraphModel {
   /**
    * @param {About} config
    * @param {import("./graph.js").Description} description
-   * @param {Map<string, any>} tensors {shape, data}, and `scale` of those in 8 bits
+   * @param {Map<string, any>} tensors {shape, data}, with `scale` for those in 8 bits
    * @param {Record<string, import("./graph.js").Description>} [analyses] other graphs over the same weights
    */
   constructor(config, description, tensors, analyses = {}) {
@@ -59,14 +64,14 @@ export class GraphModel {
     return this.analyses.steps(name, inputs, wanted);
   }
 
-  /** The same at once. @param {string} name @param {Record<string, any>} inputs @returns {Record<string, import("./analyses.js").Numbers>} */
+  /** Like `analysing`, in one go. @param {string} name @param {Record<string, any>} inputs @returns {Record<string, import("./analyses.js").Numbers>} */
   analysis(name, inputs) {
     return Object.fromEntries(this.analyses.run(name, inputs));
   }
 
   /**
-   * W_O of a head, [1, dValue, d_model], as an input of a graph over the model's weights; null where no matrix alone
-   * follows the heads.
+   * W_O of a head, [1, dValue, d_model], as an input of a graph over the model's weights; null
+   * unless a single matrix follows the heads.
    * @param {string} kind @param {number} layer @param {number} heads of the layer @param {number} head
    */
   outputOf(kind, layer, heads, head) {
@@ -95,7 +100,7 @@ export class GraphModel {
     return this.config.kind === "encoder-decoder";
   }
 
-  /** Kinds of attention, and the one that is meant where none is named. */
+  /** Kinds of attention; `defaultKind` is meant where none is named. */
   get kinds() {
     return this.both ? ["encoder", "decoder", "cross"] : [this.config.kind];
   }
@@ -109,12 +114,12 @@ export class GraphModel {
     return this.config.layers[kind];
   }
 
-  /** The how many-th block of a pass this is: an encoder's come first. @param {string} kind @param {number} layer */
+  /** Index of a block in a pass; an encoder's blocks come first. @param {string} kind @param {number} layer */
   turnOf(kind, layer) {
     return layer + (this.both && kind !== "encoder" ? this.layersOf("encoder") : 0);
   }
 
-  /** What the model makes of a stream after its last block: [row, vocab]. @param {Matrix} x */
+  /** Logits from a residual stream after the last block: [row, vocab]. @param {Matrix} x */
   read(x) {
     const { nodes, tail } = this.graph.description;
     const node = nodes.find(([, name]) => name === tail);
@@ -132,7 +137,7 @@ export class GraphModel {
     return pass;
   }
 
-  /** Later passes begin from the latest ones, and from the one without edits. @param {Pass} pass */
+  /** Keep a pass for later ones to start from: the latest, and the one without edits. @param {Pass} pass */
   hold(pass) {
     this.held.push(pass);
     if (this.held.length <= HELD) return;
@@ -144,7 +149,7 @@ export class GraphModel {
     old.release();
   }
 
-  /** A text is gone, and its passes with it. @param {import("./pass.js").Inputs} inputs */
+  /** Drop the passes of a text. @param {import("./pass.js").Inputs} inputs */
   forget(inputs) {
     for (const pass of this.held) if (pass.inputs === inputs) pass.release();
     this.held = this.held.filter((pass) => pass.inputs !== inputs);

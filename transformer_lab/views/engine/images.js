@@ -1,4 +1,5 @@
-// Questions on a model of images: rows of its maps, how far its heads attend, and what edits change of its answer.
+// Questions on an image model: rows of its attention patterns, how far its heads attend, and how
+// edits change its answer.
 
 import { analysis } from "./analyses.js";
 import { patternsOf } from "./attention.js";
@@ -15,8 +16,9 @@ export class ImageModel {
   }
 
   /**
-   * What it reads, and (where it was prepared) how that looks, [3, height, width].
-   * @param {{shape: number[], data: any}} pixels as the model reads them; or bytes [3, height, width] of another image
+   * The model's inputs and, if the image was prepared, its appearance, [3, height, width].
+   * @param {{shape: number[], data: any}} pixels as the model reads them, or (`prepare`) bytes [3,
+   *   height, width] of another image
    * @param {boolean} prepare
    * @returns {Generator<null, {inputs: import("./pass.js").Inputs, seen: Float32Array | null}>}
    */
@@ -28,14 +30,14 @@ export class ImageModel {
   }
 }
 
-/** The layers of a pass that attend. @param {Reading} reading @param {Pass} pass */
+/** Every layer of a pass, with its attention call if it has one. @param {Reading} reading @param {Pass} pass */
 const layersOf = ({ text: { model } }, pass) =>
   Array.from({ length: model.layersOf(model.defaultKind) }, (_, layer) => ({
     layer,
     call: pass.attention.get(`${model.defaultKind}/${layer}`)?.call,
   }));
 
-/** The weights of one position in every head, in 16 bits: [layer, head, key]. @param {Reading} reading @param {{query: number, heads: number[]}} given */
+/** Attention weights of one query in every head, in 16 bits: [layer, head, key]. @param {Reading} reading @param {{query: number, heads: number[]}} given */
 export function* rows(reading, { query, heads }) {
   const pass = yield* reading.pass([]);
   const columns = Math.max(...heads);
@@ -70,13 +72,13 @@ export function* distances(reading, { at, patches, heads }) {
   return found;
 }
 
-/** What edits change of the answer. @param {Reading} reading @param {{edits: any[], pool: number[]}} given */
+/** How edits change the answer. @param {Reading} reading @param {{edits: any[], pool: number[]}} given */
 export function* answerChange(reading, { edits, pool }) {
   const clean = yield* reading.pass([]);
   return changeOf(reading, clean, yield* reading.pass(edits), pool);
 }
 
-/** How much each head of a layer, switched off alone, changes. @param {Reading} reading @param {{layer: number, heads: number, pool: number[]}} given */
+/** Size of the change when each head of a layer is ablated alone. @param {Reading} reading @param {{layer: number, heads: number, pool: number[]}} given */
 export function* answerChanges(reading, { layer, heads, pool }) {
   const clean = yield* reading.pass([]);
   const sizes = [];
@@ -87,7 +89,7 @@ export function* answerChanges(reading, { layer, heads, pool }) {
   return sizes;
 }
 
-/** As Python's `Effect`: of classes, or of the embedding, which is `pool` of the final states. @param {Reading} reading @param {Pass} clean @param {Pass} pass @param {number[]} pool */
+/** Like Python's `Effect`: the change of the classes, or of the embedding, which is the mean of the final states weighted by `pool`. @param {Reading} reading @param {Pass} clean @param {Pass} pass @param {number[]} pool */
 function changeOf(reading, clean, pass, pool) {
   const read = ({ result: { shape, data } }) =>
     "answers" in reading.text.model.graph.description.results

@@ -1,5 +1,5 @@
-// Stands for the engine's worker where no worker may be made (a policy, an old browser): the same script in
-// the page itself, which the page lets run for a moment at a time.
+// Replaces the engine's worker where none may be started (a policy, an old browser): the same
+// script in the page itself, run in short slices.
 
 export const IN_PAGE =
   "No worker may be started here: the page computes by itself, a moment at a time, and is slower meanwhile.";
@@ -21,10 +21,10 @@ export class InPage {
     if (!this.ended) this.onmessage({ data: structuredClone(message) });
   }
 
-  /** As a worker's: what is asked later changed here is not changed there. @param {any} message */
+  /** Like a worker's: later changes of the message do not reach the engine. @param {any} message */
   postMessage(message) {
     const sent = structuredClone(message);
-    this.take.then((take) => take(sent)).catch(() => {}); // that it could not be started was told
+    this.take.then((take) => take(sent)).catch(() => {}); // a failed start is reported already
   }
 
   terminate() {

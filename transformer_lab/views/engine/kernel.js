@@ -1,16 +1,16 @@
-// The memory that a model and its activations live in, and the products over it: in WebAssembly where the
+// The memory of a model and its activations, and the products over it: in WebAssembly where the
 // page may use it, else in JavaScript.
 
 import { KERNEL } from "./kernel_binary.js";
 
 const PAGE = 65536;
 const RESERVED = 4096; // numbers, for the stack of the compiled code
-export const SCRATCH = RESERVED - 8; // a place for one number
-const SLACK = 8; // numbers behind the last tensor, which are read and not used
+export const SCRATCH = RESERVED - 8; // room for one number
+const SLACK = 8; // numbers after the last tensor that are read but not used
 
-/** As in kernel.c, with places for addresses; the others where they are compiled. @typedef {{linear: Function, linear8: Function, product: Function, map?: Function, zip?: Function, runs?: Function, soften?: Function, norm?: Function}} Products */
+/** The functions of kernel.c, with offsets instead of addresses; the optional ones only if compiled. @typedef {{linear: Function, linear8: Function, product: Function, map?: Function, zip?: Function, runs?: Function, soften?: Function, norm?: Function}} Products */
 
-/** By number, as kernel.c has them. */
+/** Numbers of functions, as in kernel.c. */
 export const MAPS = {
   exp: 0,
   sigmoid: 1,
@@ -31,16 +31,16 @@ export const RUNS = { sum: 0, squares: 1, largest: 2 };
 export const SOFT = { softmax: 0, safe: 1, log: 2 };
 export const ZIPS = { add: 0, sub: 1, mul: 2, div: 3, maximum: 4, minimum: 5 };
 
-/** A heap of 32-bit numbers. Numbers are at places; freed places are used again. */
+/** A heap of 32-bit floats, addressed by offset; freed blocks are reused. */
 export class NumberHeap {
-  /** @param {boolean} [wasm] false: as where WebAssembly is refused */
+  /** @param {boolean} [wasm] false: run as if WebAssembly were refused */
   constructor(wasm = true) {
     /** @type {Products} */
     this.products = inScript(this);
     this.memory = wasm ? started(this) : null;
     /** @type {Float32Array} */
     this.f = new Float32Array(this.memory?.buffer ?? new ArrayBuffer(PAGE));
-    this.end = RESERVED; // place 0 is "none"
+    this.end = RESERVED; // offset 0 means "none"
     /** @type {Map<number, number[]>} by size */
     this.free = new Map();
     this.idle = 0; // numbers that are free
@@ -52,7 +52,7 @@ export class NumberHeap {
     return this.memory !== null;
   }
 
-  /** @param {number} n of numbers @returns {number} the place of the first */
+  /** @param {number} n how many numbers @returns {number} offset of the first */
   take(n) {
     const size = (n + 15) & ~15;
     const again = this.free.get(size)?.pop();
@@ -69,7 +69,7 @@ export class NumberHeap {
     return at;
   }
 
-  /** A part of what is free, where neighbours become one; 0 where all are too small. @param {number} size */
+  /** Merge neighbouring free blocks and take the smallest that fits; 0 if all are too small. @param {number} size */
   #joined(size) {
     const places = [...this.free]
       .flatMap(([size, list]) => list.map((at) => ({ at, size })))
@@ -94,7 +94,7 @@ export class NumberHeap {
     return best.at;
   }
 
-  /** A place for n numbers that the next caller uses too. @param {number} n */
+  /** Scratch space for n numbers, shared by all callers. @param {number} n */
   roomFor(n) {
     if (n > this.room.size) this.room = { at: this.take(n), size: n };
     return this.room.at;
@@ -128,7 +128,7 @@ export class NumberHeap {
   }
 }
 
-/** The compiled products, on a memory of their own; null where WebAssembly is refused. @param {NumberHeap} heap */
+/** Start the compiled products and return their memory; null where WebAssembly is refused. @param {NumberHeap} heap */
 function started(heap) {
   try {
     const binary = Uint8Array.from(atob(KERNEL), (letter) => letter.charCodeAt(0));
@@ -169,7 +169,7 @@ function started(heap) {
   }
 }
 
-/** The same in JavaScript. @param {NumberHeap} heap @returns {Products} */
+/** The products in JavaScript. @param {NumberHeap} heap @returns {Products} */
 function inScript(heap) {
   const sums = (x, row, column, w, ofRow, ofColumn, of, scale, b, y, ys, rows, dIn, dOut) => {
     const { f } = heap;

@@ -1,4 +1,4 @@
-// What each operation of a graph does: a table by PyTorch's names. Nothing here knows an architecture.
+// The operations of a graph: a table by PyTorch's names. Nothing here knows an architecture.
 
 import { MAPS, RUNS, SCRATCH, SOFT, ZIPS } from "./kernel.js";
 import { ACTIVATIONS, erf, likeliest } from "./tensors.js";
@@ -39,7 +39,8 @@ import {
  * @typedef {(on: Workspace, args: any[], named: Record<string, any>) => any} Operation
  */
 
-// ---- number by number ---------------------------------------------------------------------------------
+// ---- elementwise
+// ---------------------------------------------------------------------------------
 
 /** @param {Workspace} on @param {Tensor} x @param {(v: number) => number} f @param {string} [type] @param {number} [compiled] of MAPS */
 function eachNumber(on, x, f, type = x.type, compiled) {
@@ -96,7 +97,7 @@ function both(on, a, b, f, type, compiled) {
       zip(compiled, a.at, b.at, 1, y.at, n);
       return y;
     }
-    const turned = s === 0 && t === 1 && (compiled === ZIPS.add || compiled === ZIPS.mul); // a number for each row
+    const turned = s === 0 && t === 1 && (compiled === ZIPS.add || compiled === ZIPS.mul); // one number per row
     if ((s === 1 && (t === 0 || t === 1)) || turned) {
       eachRow(shape, strides, [a.at, b.at, y.at], ([from, other, to], length) =>
         zip(compiled, turned ? other : from, turned ? from : other, turned ? 0 : t, to, length),
@@ -144,7 +145,7 @@ const gelu = (on, [x], { approximate = "none" }) =>
 
 // ---- along axes ---------------------------------------------------------------------------------------
 
-/** Of a run of n numbers, one. @typedef {{(numbers: Float32Array, at: number, n: number): number, compiled?: number}} OfRun compiled: of RUNS */
+/** Reduces a run of n numbers to one. @typedef {{(numbers: Float32Array, at: number, n: number): number, compiled?: number}} OfRun compiled: its number in RUNS */
 
 /** @param {Workspace} on @param {Tensor} x @param {any} axes @param {boolean} keep @param {OfRun} f @param {string} [type] */
 function reduced(on, x, axes, keep, f, type = x.type) {
@@ -178,7 +179,7 @@ function reduced(on, x, axes, keep, f, type = x.type) {
   return on.view(y, shape, stridesOf(shape));
 }
 
-/** The product of ones with x [n, m]. */
+/** Sum over the rows of x [n, m], as a product of ones with x. */
 function sumOfRows(on, x, n, m, y) {
   on.heap.f[SCRATCH] = 1;
   on.heap.products.product(SCRATCH, 0, 0, x, m, 0, y, m, 1, n, m);
@@ -222,9 +223,10 @@ const anyOf = (f, at, n) => {
 };
 
 /**
- * Of every run along an axis.
+ * Apply a function to every run along an axis.
  * @param {Workspace} on @param {Tensor} x @param {number} axis
- * @param {{(f: Float32Array, from: number, to: number, n: number): void, compiled?: number}} f both runs are whole; compiled: of SOFT
+ * @param {{(f: Float32Array, from: number, to: number, n: number): void, compiled?: number}} f from
+ *   a contiguous run to another; compiled: its number in SOFT
  */
 function alongAxis(on, x, axis, f, type = x.type) {
   const rank = x.shape.length;
@@ -259,7 +261,7 @@ function softmaxOfRun(f, from, to, n) {
 }
 softmaxOfRun.compiled = SOFT.softmax;
 
-/** 0 where everything is −∞. */
+/** Softmax; 0 where every number is −∞. */
 function safeSoftmax(f, from, to, n) {
   if (largestOf(f, from, n) === -Infinity) f.fill(0, to, to + n);
   else softmaxOfRun(f, from, to, n);
@@ -280,7 +282,7 @@ function cumulative(f, from, to, n) {
   for (let j = 0; j < n; j++) f[to + j] = s += f[from + j];
 }
 
-/** Every run's numbers in an order, and their indices. @param {Workspace} on @param {Tensor} x @param {number} axis @param {number} k @param {(run: Float32Array) => number[]} order */
+/** The first k numbers of every run in an order, and their indices. @param {Workspace} on @param {Tensor} x @param {number} axis @param {number} k @param {(run: Float32Array) => number[]} order */
 function ordered(on, x, axis, k, order) {
   const values = alongAxis(on, x, axis, (f, from, to, n) =>
     order(f.subarray(from, from + n)).forEach((i, j) => (f[to + j] = f[from + i])),
@@ -330,8 +332,8 @@ function normOfRows(on, [x, shape, weight, bias, eps]) {
 // ---- products -----------------------------------------------------------------------------------------
 
 /**
- * x [n, k] · w [k, m] + b, put at a place.
- * @param {Workspace} on @param {Tensor} x @param {Tensor} w @param {number} b the place of m numbers, or 0 @param {number} y
+ * Write x [n, k] · w [k, m] + b at an offset of the heap.
+ * @param {Workspace} on @param {Tensor} x @param {Tensor} w @param {number} b offset of m numbers, or 0 @param {number} y
  */
 export function multiply(on, x, w, b, y) {
   const { linear, linear8, product } = on.heap.products;
@@ -345,7 +347,7 @@ export function multiply(on, x, w, b, y) {
   linear(rows.at, rows.strides[0], columns.at, columns.strides[1], b, y, m, n, k, m);
 }
 
-const SMALL = 2 ** 14; // numbers of a weight that is read as it is; a larger one is turned once
+const SMALL = 2 ** 14; // numbers in a weight; a larger one is transposed once, a smaller one is read as it is
 
 /** @param {Workspace} on @param {Tensor} x @param {Tensor} w @param {Tensor | null} b */
 function product(on, x, w, b = null) {
@@ -355,7 +357,7 @@ function product(on, x, w, b = null) {
   return b && !added ? both(on, y, b, (u, v) => u + v) : y;
 }
 
-/** One of several along the first axis. @param {Tensor} x @param {number} i @returns {Tensor} */
+/** Index i of the first axis, as a view. @param {Tensor} x @param {number} i @returns {Tensor} */
 const nth = (x, i) => ({
   ...x,
   at: x.at + i * x.strides[0],
@@ -373,7 +375,7 @@ function batched(on, [a, b]) {
   return y;
 }
 
-/** x [row, k] times the matrix of each row's group, w [group, k, m]; groups end at `ends`. @type {Operation} */
+/** Multiply each row of x [row, k] by its group's matrix in w [group, k, m]; groups end at `ends`. @type {Operation} */
 function grouped(on, [x, w, ends]) {
   const m = w.shape[2];
   const y = on.filled([x.shape[0], m], 0);
@@ -386,7 +388,7 @@ function grouped(on, [x, w, ends]) {
   return y;
 }
 
-/** Over one or two axes, as the product of every window with the weights. @type {Operation} */
+/** Convolve over one or two axes, as the product of every window with the weights. @type {Operation} */
 function convolved(on, [x, weight, bias, stride, padding, dilation, transposed, _output, groups]) {
   if (transposed) throw new Error("the engine of this page computes no transposed convolution");
   const flat = x.shape.length === 3;
@@ -443,7 +445,7 @@ function convolved(on, [x, weight, bias, stride, padding, dilation, transposed, 
   return y;
 }
 
-/** Zeros, or another number, around the last axes; fewer than 0 cut them. @type {Operation} */
+/** Pad the last axes with zeros or another number; negative pads cut. @type {Operation} */
 function padded(on, [x, pads, value = 0]) {
   let inner = x;
   const before = x.shape.map(() => 0);
@@ -468,7 +470,7 @@ function padded(on, [x, pads, value = 0]) {
 /** @type {Operation} */
 const not = (on, [x]) =>
   x.type === "bool" ? eachNumber(on, x, (v) => (v ? 0 : 1)) : eachNumber(on, x, (v) => ~v);
-/** Bits of integers; of bools the same numbers. @param {(a: number, b: number) => number} f @returns {Operation} */
+/** Bitwise on integers; on bools the numbers stay 0 and 1. @param {(a: number, b: number) => number} f @returns {Operation} */
 const bits = (f) => binaryBy(f);
 const unchanged = (on, [x]) => on.view(x, x.shape, x.strides);
 /** @type {Operation} */
@@ -571,7 +573,7 @@ export const OPERATIONS = {
       (v) => (v % 1 === 0.5 || v % 1 === -0.5 ? 2 * Math.round(v / 2) : Math.round(v)),
       x.type,
       MAPS.round,
-    ), // halves to even
+    ), // rounds halves to even
   gelu,
   ...Object.fromEntries(["clamp", "clamp.Tensor"].map((name) => [name, clamped])),
   bitwise_not: not,

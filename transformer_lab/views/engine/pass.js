@@ -1,5 +1,5 @@
-// One pass of a model over a text: its graph with edits, and what is asked of it afterwards. A pass that
-// begins from another takes over the blocks below the first that differs.
+// One pass of a model over a text, with edits, and the questions it answers afterwards. A pass that
+// starts from another reuses its blocks below the first that differs.
 
 import { analysis } from "./analyses.js";
 import { partOf, patternsOf, scoresOf, valuesOf } from "./attention.js";
@@ -10,13 +10,14 @@ import { matrix } from "./tensors.js";
 /**
  * @typedef {import("./tensors.js").Matrix} Matrix
  * @typedef {import("./attention.js").Call} Call
- * @typedef {{tokens?: any, target?: number[] | null, pixel_values?: {shape: number[], data: any}}} Inputs tokens are numbers; an
- *   encoder-decoder reads both, a model of images pixels alone
+ * @typedef {{tokens?: any, target?: number[] | null, pixel_values?: {shape: number[], data: any}}} Inputs
+ *   tokens are numbers; an encoder-decoder reads tokens and target, an image model only pixels
  *
  * @typedef {object} Options
- * @property {Pass[]} [from] passes over the same inputs; the blocks of one are taken over
- * @property {(source: any) => Pass} [read] another text without edits, for patches
- * @property {Pass | null} [before] a pass over the same text before it grew, which this one goes on from
+ * @property {Pass[]} [from] passes over the same inputs; the blocks of one are reused
+ * @property {(source: any) => Pass} [read] runs another text without edits, for patches
+ * @property {Pass | null} [before] a pass over the same text before it grew, which this one
+ *   continues
  */
 
 export class Pass extends GraphPass {
@@ -39,7 +40,7 @@ export class Pass extends GraphPass {
     this.edits = edits;
   }
 
-  /** Compute it, a block or some nodes between two steps. @returns {Generator<null, void>} */
+  /** Run the pass; a step is a block or some nodes. @returns {Generator<null, void>} */
   *steps() {
     const { model, inputs } = this;
     if (inputs.tokens) model.check(inputs.tokens, model.both ? "encoder" : model.defaultKind);
@@ -51,14 +52,14 @@ export class Pass extends GraphPass {
     if (!this.start) model.hold(this);
   }
 
-  /** The stream between self- and cross-attention; null where it is their sum. @param {string} kind @param {number} layer @returns {Generator<null, Matrix | null>} */
+  /** The stream between self-attention and cross-attention; null where it is the sum of the stream and self-attention. @param {string} kind @param {number} layer @returns {Generator<null, Matrix | null>} */
   *middle(kind, layer) {
     return this.model.config.walks[`${kind}/${layer}`]?.nodes?.middle
       ? (yield* this.parts(kind, layer)).middle
       : null;
   }
 
-  /** What a walk through a block shows beside the stream, as `BlockParts` of circuits/block_parts.py. @param {string} kind @param {number} layer @returns {Generator<null, any>} */
+  /** What a walk through a block shows besides the stream, like `BlockParts` of circuits/block_parts.py. @param {string} kind @param {number} layer @returns {Generator<null, any>} */
   *parts(kind, layer) {
     const block = `${kind}/${layer}`;
     const { nodes, why = "", ...names } = this.model.config.walks[block];
@@ -80,8 +81,9 @@ export class Pass extends GraphPass {
   }
 
   /**
-   * Run one of the model's other graphs; of what it reads, what is not given is this pass's: the text, points of the stream
-   * ("mlp_out/kind/layer"), what heads gave ("z/kind/layer") and by which maps ("pattern/kind/layer").
+   * Run one of the model's other graphs. Inputs that are not given are this pass's: the text,
+   * points of the stream ("mlp_out/kind/layer"), outputs of heads ("z/kind/layer") and their
+   * attention patterns ("pattern/kind/layer").
    * @param {string} name @param {Record<string, any>} given @param {string[] | null} [wanted]
    */
   analysing(name, given, wanted = null) {
@@ -121,7 +123,7 @@ export class Pass extends GraphPass {
     return this.answersAt(places ?? Array.from({ length: n }, (_, i) => i));
   }
 
-  /** What heads were given, and gave. @param {string} kind @param {number} layer */
+  /** Inputs and outputs of the heads of a layer. @param {string} kind @param {number} layer */
   at(kind, layer) {
     if (!this.model.kinds.includes(kind))
       throw new Error(`kind='${kind}' is not in this model; it has ${this.model.kinds.join(", ")}`);
@@ -131,12 +133,12 @@ export class Pass extends GraphPass {
     return /** @type {{call: Call, z: Matrix}} */ (this.attention.get(`${kind}/${layer}`));
   }
 
-  /** One head's map, [query, key]; computed when somebody looks. @param {string} kind @param {number} layer @param {number} head */
+  /** One head's attention pattern, [query, key]; computed on access. @param {string} kind @param {number} layer @param {number} head */
   pattern(kind, layer, head) {
     return patternsOf(this.graph.on, this.callOf(kind, layer, head), [head]);
   }
 
-  /** All maps of a layer, [head, query, key]. @param {string} kind @param {number} layer */
+  /** All attention patterns of a layer, [head, query, key]. @param {string} kind @param {number} layer */
   patterns(kind, layer) {
     const { call } = this.at(kind, layer);
     return patternsOf(
@@ -146,7 +148,7 @@ export class Pass extends GraphPass {
     );
   }
 
-  /** What the softmax of a row reads. @param {Call} call @param {number} head @param {number} row */
+  /** Scores that the softmax of a row reads. @param {Call} call @param {number} head @param {number} row */
   scores(call, head, row) {
     return scoresOf(this.graph.on, call, head, row);
   }
@@ -158,7 +160,7 @@ export class Pass extends GraphPass {
     return call;
   }
 
-  /** ‖value · W_O‖ of each key; ‖value‖ where no matrix alone follows the heads. @param {string} kind @param {number} layer @param {number} head */
+  /** ‖value · W_O‖ of each key; ‖value‖ unless a single matrix follows the heads. @param {string} kind @param {number} layer @param {number} head */
   valueNorms(kind, layer, head) {
     const call = this.callOf(kind, layer, head);
     const values = partOf(valuesOf(call), head);
@@ -168,7 +170,7 @@ export class Pass extends GraphPass {
       .data;
   }
 
-  /** Maps of some queries, and how long what each key adds is: of a head whose output edits replace, 0. @param {string} kind @param {number} layer @param {number} from @param {number} to */
+  /** Attention patterns of some queries, and the norm of what each key adds: 0 for a head whose output is replaced by an edit. @param {string} kind @param {number} layer @param {number} from @param {number} to */
   carriers(kind, layer, from, to) {
     const { call } = this.at(kind, layer);
     const heads = Array.from({ length: call.heads }, (_, head) => head);
@@ -190,7 +192,7 @@ export class Pass extends GraphPass {
     };
   }
 
-  /** What heads gave. @param {string} kind @param {number} layer */
+  /** Outputs of the heads of a layer. @param {string} kind @param {number} layer */
   heads(kind, layer) {
     return this.at(kind, layer).z;
   }
@@ -200,7 +202,7 @@ export class Pass extends GraphPass {
     return /** @type {Matrix} */ (this.streams.get(`${kind}/${layer}/${name}`));
   }
 
-  /** What the last block gives, before the norm that closes the stack. */
+  /** Output of the last block, before the stack's final norm. */
   last() {
     const kind = this.model.defaultKind;
     return this.streamAt("resid_post", kind, this.model.layersOf(kind) - 1);
@@ -215,13 +217,13 @@ export class Pass extends GraphPass {
     ];
   }
 
-  /** Its length: [layer + 1][position]. @param {string} kind of the stack */
+  /** Norm of the stream: [layer + 1][position]. @param {string} kind of the stack */
   norms(kind) {
     return this.streamRows(kind).map((x) => analysis("lengths", { x }).length.data);
   }
 }
 
-/** The last block that one of these passes may be taken over up to. @param {import("./graph_model.js").GraphModel} model @param {Edits} edits @param {Pass[]} passes */
+/** The pass that can be reused furthest, and the block up to which; null if none can. @param {import("./graph_model.js").GraphModel} model @param {Edits} edits @param {Pass[]} passes */
 function beginningOf(model, edits, passes) {
   const reach = (pass) => edits.firstChange(pass.edits);
   const [pass] = passes.toSorted((a, b) => reach(b) - reach(a));

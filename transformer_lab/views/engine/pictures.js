@@ -1,21 +1,24 @@
-// Maps as a browser's views are sent them: weights in 16 bits, and every head small.
+// Attention patterns in the form sent to a browser's views: weights in 16 bits, and a thumbnail of
+// every head.
 
 import { analysis } from "./analyses.js";
 
-/** What was made of a call: a pass takes over the calls below its first edit. @type {WeakMap<import("./attention.js").Call, Pictures>} */
+/** Pictures by call: a pass reuses the calls below its first edit, and so their pictures. @type {WeakMap<import("./attention.js").Call, Pictures>} */
 const made = new WeakMap();
 
 /**
- * @typedef {object} Shown a kind of attention, as it is shown
+ * @typedef {object} Shown a kind of attention, and how much of it is shown
  * @property {string} kind
  * @property {number} queries
  * @property {number} keys
  *
- * @typedef {{small: Uint8Array, map: Uint8Array}} Pictures of a layer's heads
+ * @typedef {{small: Uint8Array, map: Uint8Array}} Pictures thumbnails and patterns of a layer's
+ *   heads
  */
 
 /**
- * Every head small; and whole, where that is wanted. The lengths of values come with a single head.
+ * Thumbnails of every head and, if `whole`, their full patterns. Norms of values come with a single
+ * head.
  * @param {import("./desk.js").Reading} reading
  * @param {{edits?: any[], shown: Shown[], whole: boolean}} given
  * @returns {Generator<null, {thumbs: Uint8Array, maps: Uint8Array}>}
@@ -49,7 +52,7 @@ function* picturesOf(pass, shown, whole) {
   return found;
 }
 
-/** One head, whole. @param {import("./desk.js").Reading} reading @param {{edits?: any[], shown: Shown & {layer: number, head: number}}} given */
+/** The full pattern of one head. @param {import("./desk.js").Reading} reading @param {{edits?: any[], shown: Shown & {layer: number, head: number}}} given */
 export function* picture(reading, { edits = [], shown }) {
   const pass = yield* reading.pass(edits);
   const { kind, layer, head, keys } = shown;
@@ -71,7 +74,7 @@ function packed(data, shape, { queries, keys }) {
   );
 }
 
-/** The first rows and columns of some matrices. @param {{shape: number[], data: Float32Array}} x @param {number} rows @param {number} columns */
+/** The first rows and columns of each matrix. @param {{shape: number[], data: Float32Array}} x @param {number} rows @param {number} columns */
 function cut({ shape: [count, height, width], data }, rows, columns) {
   if (rows === height && columns === width) return data;
   const part = new Float32Array(count * rows * columns);

@@ -1,5 +1,5 @@
-// What logits and streams say: the likeliest tokens, how predictions differ under edits, what blocks add.
-// The numbers are those of graphs/analyses.py.
+// Reads logits and residual streams: the likeliest tokens, how predictions differ under edits, what
+// blocks add. The numbers come from graphs/analyses.py.
 
 import { analysis } from "./analyses.js";
 import { matrix } from "./tensors.js";
@@ -7,7 +7,7 @@ import { matrix } from "./tensors.js";
 /** @typedef {import("./tensors.js").Matrix} Matrix */
 
 /**
- * Predictions at one position without edits, and with them: the likeliest before, then those that have
+ * Predictions at one position without and with edits: the likeliest before, then those that have
  * risen among the likeliest after.
  * @param {Float32Array} before logits
  * @param {Float32Array | null} after
@@ -30,11 +30,11 @@ export function outcome(before, after) {
 }
 
 /**
- * What the stream would predict before the first block and after every one, through the model's own
+ * Predictions from the stream before the first block and after every block, through the model's own
  * final norm and head. Source: nostalgebraist 2020.
  * @param {import("./pass.js").Pass} pass
  * @param {number[]} places
- * @param {number} [k] tokens a cell, 8 at most
+ * @param {number} [k] tokens per cell, at most 8
  */
 export function logitLens(pass, places, k = 5) {
   const { model } = pass;
@@ -61,7 +61,7 @@ export function logitLens(pass, places, k = 5) {
   return columns[0].map((_, layer) => columns.map((cells) => cells[layer]));
 }
 
-/** The k likeliest tokens of each row of logits, and how likely one of them is. @param {Matrix} logits @param {number[]} answers @param {number} k */
+/** The k likeliest tokens of each row of logits, and the probability and rank of a chosen one. @param {Matrix} logits @param {number[]} answers @param {number} k */
 function likely(logits, answers, k) {
   const { tokens, probabilities, answer, rank } = analysis("likely", {
     logits,
@@ -80,8 +80,9 @@ function likely(logits, answers, k) {
 }
 
 /**
- * What each part of every block adds to the stream: how long it is, that over the length of the stream
- * that it is added to, and in which direction (1: longer, −1: erased). As `block_share` of circuits/stream.py.
+ * What each part of every block adds to the stream: its norm, the norm relative to the stream that
+ * it is added to, and the cosine with that stream (1: makes it longer, −1: erases it). Like
+ * `block_share` of circuits/stream.py.
  * @param {import("./pass.js").Pass} pass
  * @param {string} kind of the stack
  * @returns {Generator<null, {part: string, norm: Float32Array[], share: Float32Array[], cosine: Float32Array[]}[]>} each [layer][position]

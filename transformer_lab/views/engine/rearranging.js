@@ -1,4 +1,4 @@
-// Operations that move numbers and compute none: shapes, joining and cutting, reading and writing by index.
+// Operations that only move numbers: shapes, joining and cutting, reading and writing by index.
 
 import {
   axisOf,
@@ -90,7 +90,7 @@ export function split(on, [x, sizes, axis = 0]) {
   });
 }
 
-/** Without axes of size 1. @type {Operation} */
+/** Remove axes of size 1. @type {Operation} */
 export function squeezed(on, [x, axes = null]) {
   const gone =
     axes === null ? [...x.shape.keys()] : [axes].flat().map((axis) => axisOf(axis, x.shape.length));
@@ -161,7 +161,7 @@ export function indexed(on, [x, indices]) {
   return y;
 }
 
-/** Where the numbers of a shape are, row by row. @param {number[]} shape @param {number[]} strides */
+/** Offsets of the numbers of a shape, row by row. @param {number[]} shape @param {number[]} strides */
 function offsetsOf(shape, strides) {
   const offsets = new Int32Array(countOf(shape));
   let n = Math.min(1, offsets.length);
@@ -188,7 +188,7 @@ export function gathered(on, [x, axis, index]) {
   return y;
 }
 
-/** Numbers put at indices along an axis. @type {Operation} */
+/** Put numbers at indices along an axis. @type {Operation} */
 export function scattered(on, [x, axis, index, source]) {
   const d = axisOf(axis, x.shape.length);
   const y = on.fresh(x);
@@ -239,7 +239,7 @@ export function indexPut(on, [x, indices, values, accumulate = false]) {
   return y;
 }
 
-/** How many numbers fall into each of some bins. @type {Operation} */
+/** Histogram: how many numbers fall into each bin. @type {Operation} */
 export function counted(on, [x, bins = 100, low = 0, high = 0]) {
   const y = on.filled([bins], 0);
   const from = on.whole(x);
@@ -268,7 +268,7 @@ export function where(on, [condition, a, b]) {
   return z;
 }
 
-/** Triangles. @param {(row: number, column: number, k: number) => boolean} keeps @returns {Operation} */
+/** Keep a triangle of every matrix and set the rest to 0. @param {(row: number, column: number, k: number) => boolean} keeps @returns {Operation} */
 export const triangle =
   (keeps) =>
   (on, [x, k = 0]) => {

@@ -2,7 +2,7 @@
 
 import { halvesToFloats, typed } from "../shared/codecs.js";
 
-/** Bytes that are no model of ours, or not as they were written. */
+/** Bytes that are not a model of ours, or have changed since they were written. */
 export class DamagedModel extends Error {}
 
 export const NOT_AS_WRITTEN =
@@ -10,9 +10,9 @@ export const NOT_AS_WRITTEN =
 
 const LONGEST_TABLE = 100_000_000;
 const NUMBER_BYTES = { F64: 8, F32: 4, F16: 2, BF16: 2, I8: 1 };
-const SCALE = "/scale"; // after the name of a tensor of 8 bits
+const SCALE = "/scale"; // after the name of an 8-bit tensor
 
-/** The upper half of a 32-bit number. */
+/** Convert bfloat16, the upper half of a 32-bit float. */
 function brainFloats(bits) {
   const words = new Uint32Array(bits.length);
   for (let i = 0; i < bits.length; i++) words[i] = bits[i] << 16;
@@ -30,9 +30,10 @@ const READERS = {
 
 /**
  * @param {Uint8Array} bytes
- * @param {number} checksum CRC-32 of all of them, as whoever wrote them found it
- * @returns {Map<string, {shape: number[], data: Float32Array | any, scale?: Float32Array}>} numbers of 8 bits stay so, with `scale` of their rows beside them
- * @throws {DamagedModel} for bytes that are cut off, changed, or no safetensors
+ * @param {number} checksum CRC-32 of all of them when they were written
+ * @returns {Map<string, {shape: number[], data: Float32Array | any, scale?: Float32Array}>} 8-bit
+ *   numbers stay 8-bit, with `scale` of each row
+ * @throws {DamagedModel} for bytes that are cut off, changed, or not safetensors
  */
 export function readSafetensors(bytes, checksum) {
   if (crc32(bytes) !== checksum >>> 0) throw new DamagedModel(NOT_AS_WRITTEN);
@@ -74,7 +75,7 @@ export function readSafetensors(bytes, checksum) {
   return tensors;
 }
 
-/** The scales of a matrix of 8 bits, which are taken out of the table. */
+/** The scales of an 8-bit matrix, which are removed from the table. */
 function scaleOf(name, shape, tensors) {
   const scale = tensors.get(name + SCALE);
   if (
@@ -109,7 +110,7 @@ function headerOf(bytes) {
 
 let remainders = /** @type {Uint32Array | null} */ (null);
 
-/** The checksum of zlib and PNG. It tells damage; whoever can change a page can change it too. @param {Uint8Array} bytes */
+/** CRC-32, the checksum of zlib and PNG. It detects damage, not tampering: someone who can change a page can change the checksum too. @param {Uint8Array} bytes */
 export function crc32(bytes) {
   remainders ??= Uint32Array.from({ length: 256 }, (_, n) => {
     for (let bit = 0; bit < 8; bit++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;

@@ -1,6 +1,6 @@
-// Runs answers step by step, the first asked first, so that the next begins from what it left; looks up
-// between steps: a newer question of the same lane replaces the older one, and what waits in the
-// background lets others go first.
+// Runs answers step by step, in the order asked, so that each starts from what the last one left.
+// Between steps it takes new messages: a newer question replaces the older one in its lane, and
+// background questions let others go first.
 
 const SLICE = 8;
 
@@ -8,8 +8,9 @@ export class Scheduler {
   /**
    * @param {(question: any) => Generator<any, any>} answer
    * @param {(message: any) => void} post
-   * @param {(run: () => void) => void} [soon] after what has come in meanwhile
-   * @param {number} [slice] milliseconds at a stretch
+   * @param {(run: () => void) => void} [soon] runs a function after messages that have come in
+   *   meanwhile
+   * @param {number} [slice] milliseconds to run at a stretch
    */
   constructor(answer, post, soon = macrotask(), slice = SLICE) {
     this.answer = answer;
@@ -22,9 +23,9 @@ export class Scheduler {
   }
 
   /**
-   * @param {{id: number, lane?: string, background?: boolean, question: any, ended?: number}} message a
-   * lane of its own where none is named; "read" replaces all that was asked of that text, "load" of every
-   * text; `ended`: what nobody waits for
+   * @param {{id: number, lane?: string, background?: boolean, question: any, ended?: number}} message
+   *   without a lane it gets its own; "read" replaces all questions about that text, "load" about
+   *   every text; `ended`: id of a question that is abandoned
    */
   take({ id, lane = `#${id}`, background = false, question, ended }) {
     const { ask, of = "" } = question ?? {};
@@ -41,7 +42,7 @@ export class Scheduler {
     this.running = true;
   }
 
-  /** Nobody waits for an answer any more. */
+  /** Abandon all questions. */
   stop() {
     for (const job of this.jobs) job.steps.return(null);
     this.jobs = [];
@@ -68,12 +69,12 @@ export class Scheduler {
 
   end(job, result) {
     this.jobs = this.jobs.filter((one) => one !== job);
-    job.steps.return(null); // what it holds is given back
+    job.steps.return(null); // releases what it holds
     this.post({ id: job.id, ...result });
   }
 }
 
-/** After what waits in the queue; a timer would wait four milliseconds more. */
+/** Runs a function after the queued events; a timer would add four milliseconds. */
 function macrotask() {
   const { port1, port2 } = new MessageChannel();
   /** @type {(() => void)[]} */

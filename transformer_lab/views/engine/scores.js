@@ -1,4 +1,4 @@
-// One score q·k of one head, from its dimensions to a weight, and who wrote it.
+// One score q·k of one head: from its dimensions to a weight, and which components wrote it.
 
 import { analysis } from "./analyses.js";
 import { keyHead } from "./attention.js";
@@ -6,7 +6,8 @@ import { likeliest, matrix } from "./tensors.js";
 import { scoreBySource } from "./attribution.js";
 
 /**
- * What a head compares for one query: it and every key, their products, and what is added to these.
+ * What a head compares for one query: the query and every key, their products, and what is added to
+ * these.
  * @param {import("./pass.js").Pass} pass @param {import("./attention.js").Call} call @param {number} head @param {number} row
  */
 export function rowScores(pass, call, head, row) {
@@ -47,7 +48,8 @@ const rowsOf = (rows) =>
 /**
  * @param {import("./desk.js").Reading} reading
  * @param {{kind: string, layer: number, head: number, query: number | null, key: number | null}} given
- *   query left out: the last one, or that which gives the key most; key left out: that which gets most
+ *   default query: the one that attends most to the key, or the last if there is no key; default
+ *   key: the one that gets most weight
  */
 export function* score(reading, { kind, layer, head, query = null, key = null }) {
   const pass = yield* reading.pass([]);
@@ -126,7 +128,7 @@ export function* score(reading, { kind, layer, head, query = null, key = null })
         ...bySource.numbers,
       ].flatMap((part) => Array.from(part)),
     ),
-    /** Whether each place that may be left out leads here. */
+    /** Whether this cell is the default for an omitted query or key. */
     lastQuery: row === queries - 1,
     mostOfRow: likeliest(weights, 1)[0] === to,
     mostOfKey:

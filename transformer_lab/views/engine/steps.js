@@ -1,23 +1,26 @@
-// One token's way through one block, number by number; circuits/block_walk.py found its parts.
+// One token's way through one block, number by number; circuits/block_walk.py finds the block's
+// parts.
 
 import { analysis } from "./analyses.js";
 import { partOf, valuesOf } from "./attention.js";
 import { logitLens } from "./predictions.js";
 import { rowScores } from "./scores.js";
 
-const ALIKE = 1e-4; // how far a vector may be from what it is taken for, beside its length
+const ALIKE = 1e-4; // tolerance for treating two vectors as equal, relative to their length
 
 /**
  * @typedef {{kind: string, layer: number, head: number, position: number} & ReturnType<typeof walked>} Steps
- *   as `BlockSteps` of circuits/block_walk.py, and `walk_facts` of them
+ *   like `BlockSteps` of circuits/block_walk.py, with their `walk_facts`
  * @typedef {{id: number, probability: number}} Likely
- * @typedef {{lens: Likely[], final: Likely[], without: number, why: string}} Answers what the stream after the block
- *   would predict, what the model does, and the probability of its first answer with the head off
+ * @typedef {{lens: Likely[], final: Likely[], without: number, why: string}} Answers predictions
+ *   from the stream after the block, those of the model, and the probability of its first answer
+ *   with the head ablated
  */
 
 /**
  * @param {import("./desk.js").Reading} reading
- * @param {{kind: string, layer: number, head: number, position: number, k?: number}} given k: answers that are told
+ * @param {{kind: string, layer: number, head: number, position: number, k?: number}} given k: how
+ *   many answers to return
  * @returns {Generator<null, {steps: Steps, answers: Answers}>}
  */
 export function* blockSteps(reading, { kind, layer, head, position, k = 8 }) {
@@ -43,7 +46,7 @@ export function* blockSteps(reading, { kind, layer, head, position, k = 8 }) {
   };
 }
 
-/** Both together: the numbers by name, null where the block has none, and what is said of them. */
+/** Combine both: the numbers by name, null where the block has none, and facts about them. */
 function walked({ scale, softcap, nothing, ...row }, { norm, mlp_norm, after, ...sums }, head) {
   const z = row.z[head];
   const hidden = sums.hidden ?? new Float32Array(1);
@@ -95,7 +98,7 @@ function walked({ scale, softcap, nothing, ...row }, { norm, mlp_norm, after, ..
   };
 }
 
-/** From the query to what every head takes with it, and what this one writes. */
+/** From the query to the output z of every head, and what this head writes. */
 function attended(pass, call, head, position) {
   const { kind, layer, dValue: d } = call;
   const { q: query, ...compared } = rowScores(pass, call, head, position);
@@ -121,7 +124,7 @@ function attended(pass, call, head, position) {
   return { query, ...compared, nothing, values, weights, z, written: written.data };
 }
 
-/** What is added to the stream, one after the other, and what the feed-forward reads of it. */
+/** What is added to the stream, in order, and what the feed-forward part reads from it. */
 function summed(pass, parts, kind, layer, position) {
   const row = (x) => (x ? rowOf(x, position) : null);
   const { reads, attention, cross, mlp_reads, hidden, mlp } = Object.fromEntries(
@@ -169,7 +172,7 @@ function summed(pass, parts, kind, layer, position) {
   };
 }
 
-/** What the stream would predict after the block, and what the model predicts. */
+/** Predictions from the stream after the block, and those of the model. */
 function* answersOf(reading, pass, { kind, layer, head, position, k }) {
   const { model } = pass;
   const none = (why) => ({ lens: [], final: [], without: 0, why });
@@ -180,7 +183,7 @@ function* answersOf(reading, pass, { kind, layer, head, position, k }) {
   try {
     lens = logitLens(pass, [position], k).map(([{ cells }]) => cells);
   } catch (error) {
-    // a model that makes its logits of more than the stream
+    // a model whose logits depend on more than the stream
     return none(error.message);
   }
   const final = lens[lens.length - 1];
@@ -195,7 +198,7 @@ function* answersOf(reading, pass, { kind, layer, head, position, k }) {
 /** @param {import("./tensors.js").Matrix} x @param {number} row */
 const rowOf = (x, row) => x.data.subarray(row * x.columns, (row + 1) * x.columns);
 
-/** Whether a vector is another but for rounding. @param {Float32Array} a @param {Float32Array} b */
+/** Whether two vectors are equal up to rounding. @param {Float32Array} a @param {Float32Array} b */
 function alike(a, b) {
   return Boolean(analysis("alike", { x: a, y: b, room: ALIKE }).alike.data[0]);
 }

@@ -1,15 +1,15 @@
-// Tensors as views of a heap: a place, a shape and strides. Reshaping copies only where it must.
+// Tensors as views of a heap: an offset, a shape and strides. Reshaping copies only where it must.
 
 /**
  * @typedef {object} Store the numbers under one or more tensors
  * @property {number} at
  * @property {number} size
  * @property {number} uses how many tensors hold it; Infinity for weights
- * @property {number} [scale] of a weight in 8 bits: where the scales of its rows are
+ * @property {number} [scale] of an 8-bit weight: offset of the scales of its rows
  *
  * @typedef {object} Tensor
  * @property {Store} store
- * @property {number} at the place of its first number
+ * @property {number} at offset of its first number
  * @property {number[]} shape
  * @property {number[]} strides
  * @property {"float" | "int" | "bool"} type what its numbers mean
@@ -18,14 +18,14 @@
 /** @param {number[]} shape */
 export const countOf = (shape) => shape.reduce((a, b) => a * b, 1);
 
-/** Of numbers row by row. @param {number[]} shape */
+/** Strides of contiguous numbers, row by row. @param {number[]} shape */
 export function stridesOf(shape) {
   const strides = Array(shape.length);
   for (let i = shape.length - 1, n = 1; i >= 0; n *= shape[i--]) strides[i] = n;
   return strides;
 }
 
-/** Whether its numbers lie one after the other. @param {Tensor} t */
+/** Whether its numbers are contiguous. @param {Tensor} t */
 export function isWhole(t) {
   for (let i = t.shape.length - 1, n = 1; i >= 0; n *= t.shape[i--])
     if (t.shape[i] !== 1 && t.strides[i] !== n) return false;
@@ -35,7 +35,7 @@ export function isWhole(t) {
 /** @param {number} axis @param {number} rank */
 export const axisOf = (axis, rank) => (axis < 0 ? axis + rank : axis);
 
-/** The shape of two that are broadcast. @param {number[]} a @param {number[]} b */
+/** The shape that two shapes broadcast to. @param {number[]} a @param {number[]} b */
 export function broadcast(a, b) {
   const rank = Math.max(a.length, b.length);
   return Array.from({ length: rank }, (_, i) => {
@@ -44,7 +44,7 @@ export function broadcast(a, b) {
   });
 }
 
-/** Strides with which a tensor is read as one of a larger shape. @param {Tensor} t @param {number[]} shape */
+/** Strides that broadcast a tensor to a larger shape. @param {Tensor} t @param {number[]} shape */
 export function stridesAs(t, shape) {
   const missing = shape.length - t.shape.length;
   return shape.map((_, i) =>
@@ -52,7 +52,7 @@ export function stridesAs(t, shape) {
   );
 }
 
-/** Visits rows (runs along the last axis, and along those before it that lie in one row with it) of views of one shape: `row(places, length)`. @param {number[]} shape @param {number[][]} strides @param {number[]} places @param {(places: number[], n: number) => void} row */
+/** Visit the rows of views that share a shape: `row(places, length)`. A row is a run along the last axis, and along those before it that are contiguous with it. @param {number[]} shape @param {number[][]} strides @param {number[]} places @param {(places: number[], n: number) => void} row */
 export function eachRow(shape, strides, places, row) {
   if (countOf(shape) === 0) return;
   let rank = Math.max(0, shape.length - 1); // of the axes before the row

@@ -1,4 +1,4 @@
-// The arithmetic of a model: matrices of 32-bit numbers, row by row; sums are taken in 64 bits.
+// The arithmetic of a model: matrices of 32-bit floats, row by row; sums are taken in 64 bits.
 
 /**
  * @typedef {object} Matrix
@@ -17,7 +17,7 @@ export const matrix = (rows, columns, data = new Float32Array(rows * columns)) =
 /** @param {Matrix} x */
 export const copyOf = (x) => matrix(x.rows, x.columns, x.data.slice());
 
-/** One below the other. @param {Matrix} x @param {Matrix} y */
+/** Stack y below x. @param {Matrix} x @param {Matrix} y */
 export function stacked(x, y) {
   const both = matrix(x.rows + y.rows, x.columns);
   both.data.set(x.data);
@@ -25,7 +25,7 @@ export function stacked(x, y) {
   return both;
 }
 
-/** Scores to weights, in place: e^score over their sum; a row of −∞ becomes 0. @param {Float32Array} row @param {number} [sink] the score of one more column, which is left out */
+/** Turn scores into weights, in place: e^score over their sum; a row of −∞ becomes 0. @param {Float32Array} row @param {number} [sink] the score of an additional column, which is not returned */
 export function softmax(row, sink = -Infinity) {
   let top = sink;
   for (const score of row) if (score > top) top = score;
@@ -36,7 +36,7 @@ export function softmax(row, sink = -Infinity) {
   return row;
 }
 
-/** The k largest, the largest first; of equals the first. @param {ArrayLike<number>} values @param {number} k @returns {number[]} their indices */
+/** The k largest values, the largest first; ties go to the lower index. @param {ArrayLike<number>} values @param {number} k @returns {number[]} their indices */
 export function likeliest(values, k) {
   const best = [];
   for (let i = 0; i < values.length; i++) {
@@ -49,7 +49,7 @@ export function likeliest(values, k) {
   return best;
 }
 
-/** Source: Numerical Recipes, 6.2; right to 1.2e-7, a last bit of 32. */
+/** Source: Numerical Recipes, 6.2; accurate to 1.2e-7, the last bit of a 32-bit float. */
 export function erf(x) {
   const t = 1 / (1 + 0.5 * Math.abs(x));
   const inner = t * (-0.82215223 + t * 0.17087277);
