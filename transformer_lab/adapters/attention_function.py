@@ -1,7 +1,7 @@
-"""The attention function that transformers calls, and everything that it may be given.
+"""The attention function that transformers calls, with every argument that models pass to it.
 
-Each layer names what changes its scores besides queries and keys. What is not known here is refused
-by its name, since an argument that is passed over gives wrong numbers and says nothing.
+Models pass different arguments that change their scores. An unknown one raises an error that names
+it: ignoring it would silently give wrong numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .structure import over_depth
 
 NAME = "transformer_lab"
 ADDITIVE = "transformer_lab_additive"  # the same, for models that do arithmetic on their masks
-# What changes no score, or has gone into the mask already. Anything else is refused.
+# Arguments that change no score, or are already part of the mask. Any other raises an error.
 HARMLESS = frozenset((
     "cache", "cache_position", "deterministic", "grid_thw", "logits_to_keep", "num_items_in_batch",
     "output_attentions", "output_hidden_states", "output_router_logits", "past_key_values",
@@ -52,7 +52,7 @@ def attention(
     `attend`. Returns [batch, query, head, d_head].
 
     Raises:
-        AdapterError: for an argument that is not known.
+        AdapterError: for an unknown argument.
     """
     for name, given in other.items():
         if given is not None and name not in HARMLESS:
@@ -72,10 +72,10 @@ def attention(
         end = session.end_of(site, n_query)
         windows = session.following.windows_of(module, n_query, n_key)
     causal = is_causal if is_causal is not None else getattr(module, "is_causal", True)
-    # A mask already says who may look where; with none, causality is implied.
+    # A mask already says which keys a query may attend to; without one, causality is implied.
     causal = bool(causal) and attention_mask is None
     if causal and n_key > n_query and (n_query > 1 or end is not None):
-        # A static cache is longer than the text; the rest of it was not written to yet.
+        # A static cache is longer than the text; the rest of it has not been written yet.
         n_key = min(n_key, n_query if end is None else end)
         key, value = key[:, :, :n_key], value[:, :, :n_key]
     causal = causal and n_query > 1
@@ -103,7 +103,8 @@ def _sinks(module: nn.Module, given: Tensor | None) -> Tensor | None:
 def _chosen(
     module: nn.Module, query: Tensor, n_key: int, keys: Tensor | None, blocks: Tensor | None
 ) -> Tensor | None:
-    """Bool [batch, head or 1, query, key]: the keys that a sparse layer chose; below 0 are none."""
+    """Bool [batch, head or 1, query, key]: the keys that a sparse layer chose; indices below 0 are
+    none."""
     if keys is not None:
         return _at(keys, n_key)[:, None]
     if blocks is None:
@@ -119,7 +120,8 @@ def _chosen(
 
 
 def _at(places: Tensor, n: int) -> Tensor:
-    """Bool [..., n], True at the places [..., chosen]; those below 0 or beyond are left out."""
+    """Bool [..., n], True at the indices in `places` [..., chosen]; those outside 0 … n − 1 are
+    ignored."""
     inside = (places >= 0) & (places < n)
     found = torch.zeros(*places.shape[:-1], n + 1, dtype=torch.bool, device=places.device)
     return found.scatter_(-1, places.long().masked_fill(~inside, n), True)[..., :n]

@@ -1,8 +1,8 @@
-"""Any Hugging Face model through the attention interface.
+"""Trace and edit any Hugging Face model through the attention interface.
 
-transformers lets a function be registered as an attention implementation. Ours is `attend`, so
-every attention layer of any architecture arrives with its queries and keys (after rotary
-positions), and can be recorded and edited with no code for the architecture.
+transformers lets a function be registered as an attention implementation. Ours calls `attend`, so
+it receives the queries and keys (after rotary positions) of every attention layer of any
+architecture, and can record and edit them with no code for the architecture.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ OUT_NAMES = (
     "post_proj", "attention_out",
 )  # fmt: skip
 CACHES = ("cache", "past_key_values")
-BETWEEN = "lambda_q1"  # what says that heads are subtracted from each other before W_O (DiffLlama)
+BETWEEN = "lambda_q1"  # marks heads that are subtracted from each other before W_O (DiffLlama)
 _lock = threading.RLock()
 
 
 class Session:
-    """What hangs on a model while it is tapped."""
+    """The hooks and the state of a model while taps are on it."""
 
     def __init__(self, model: Any, structure: Structure | None = None):
         self.taps: tuple[Tap, ...] = ()
@@ -50,7 +50,7 @@ class Session:
         self.structure = structure or Structure(model)
         self.settings = Settings(self.structure.names)
         self.passes: dict[int, _Pass] = {}  # by thread
-        self.repeated: set[nn.Module] = set()  # blocks that had more than one turn in a pass
+        self.repeated: set[nn.Module] = set()  # blocks that ran more than once in a pass
         self.hooks: list[Hook] = []
         self.following = Following(self.structure, self._is_watched)
 
@@ -81,7 +81,7 @@ class Session:
         self.settings.restore()
 
     def config_of_copies(self, config: Any) -> Any:
-        """What a copy of the model has for a config of this one."""
+        """The config that a copy of the model has in place of this one."""
         return self.settings.of_copies(config)
 
     def _is_watched(self) -> bool:
@@ -91,7 +91,7 @@ class Session:
         self.structure.met.add(module)
 
     def _watch(self, module: Any, args: Any) -> None:
-        """Before a module that attends with code of its own."""
+        """Start watching a module that computes attention in its own code."""
         if self.taps:
             side = "encoder" if self.structure.site_of(module).kind == "encoder" else "decoder"
             n_tokens = self.now.n_tokens.get(side)
@@ -100,15 +100,15 @@ class Session:
             watching.__enter__()
 
     def _place(self, module: nn.Module, n_query: int) -> tuple[Site, int | None, Windows | None]:
-        """Where a call is, at which place in the text its queries start, where that is known, and
-        where in a picture its windows lie."""
+        """The site of a call, the text position of its first query and the windows of an image that
+        it attends in, the last two None if unknown."""
         site = self.next_site(module)
         end = self.end_of(site, n_query)
         windows = self.following.windows_of(module, n_query, n_query)
         return site, None if end is None else end - n_query, windows
 
     def _watched(self, module: Any, args: Any, output: Any) -> None:
-        """After it, where it failed too (and then there is no output)."""
+        """Stop watching it; also after it failed, when there is no output."""
         running = self.now.watching
         if running and running[-1].module is module:
             watching = running.pop()
@@ -121,13 +121,13 @@ class Session:
                 self.structure.unseen[site] = why
 
     def _begin(self, model: Any, args: tuple, kwargs: dict[str, Any] | None = None) -> None:
-        """Before a forward pass: every module's first turn comes again."""
-        kwargs = kwargs or {}  # torch leaves them out when another thread removes its hooks now
+        """Reset this thread's state before a forward pass."""
+        kwargs = kwargs or {}  # torch omits them if another thread removes its hooks at this moment
         n_tokens = _n_tokens(model, args, kwargs)
         self.passes[threading.get_ident()] = _Pass(n_tokens, _n_before(kwargs))
 
     def _enter(self, block: Any, args: Any, *, stack: Stack, index: int) -> None:
-        """Before a layer: what comes until the next one is in it."""
+        """Note that a layer starts; calls until the next one starts belong to it."""
         if computing_again():
             return
         now = self.now
@@ -150,8 +150,8 @@ class Session:
         return found
 
     def layer_of(self, stack: Stack, inside: nn.Module | None = None) -> int:
-        """The number of the layer that this thread is in. By the module `inside` it, where a
-        checkpointed layer is computed again or is run without being called (SqueezeBERT's).
+        """The number of the layer that this thread is in. It is that of the module `inside` where a
+        checkpointed layer is recomputed, or runs without being called (SqueezeBERT's).
 
         Raises:
             AdapterError: if a checkpointed module is used in several layers.
@@ -171,18 +171,19 @@ class Session:
         return layer
 
     def _site_in(self, stack: Stack, module: nn.Module) -> Site:
-        """Where a module of this stack is now."""
+        """The current site of a module of this stack."""
         layer = self.layer_of(stack, module) + self.structure.rank_of(module, stack)
         return Site(self.structure.site_of(module).kind, layer)
 
     def next_site(
         self, module: nn.Module, query: Tensor | None = None, key: Tensor | None = None
     ) -> Site:
-        """The site of this call: the layer is the block that it comes from.
+        """The site of this call, in the layer of the block that it comes from.
 
         Raises:
-            AdapterError: for a second call of one kind in one layer, whose heads cannot be told apart;
-                one with the very same queries and keys (DiffLlama) makes another part of z.
+            AdapterError: for a second call of one kind in one layer, whose heads cannot be told
+                apart, unless it has the very same queries and keys (DiffLlama): that is another
+                part of z.
         """
         now, own = self.now, self.structure.site_of(module)
         stack = self.structure.stack_of.get(module)
@@ -207,13 +208,13 @@ class Session:
         return site
 
     def part_at(self, site: Site) -> int:
-        """Which part of z the last call at a site makes."""
+        """The index of the part of z that the last call at a site computes."""
         found = self.now.called.get(site)
         return 0 if found is None else found.part
 
     def end_of(self, site: Site, n_query: int) -> int | None:
-        """One after the place in the text of a call's last query; None where there is no cache, or
-        where the model adds places of its own to the text."""
+        """The text position after a call's last query; None without a cache, or if the model adds
+        positions of its own to the text."""
         now = self.now
         n_tokens = now.n_tokens.get("decoder")
         if site.kind == "encoder" or now.n_before is None or n_tokens is None:
@@ -223,13 +224,13 @@ class Session:
 
 
 class _Pass:
-    """Where one thread is in a forward pass. `n_tokens`: how many each side reads; `n_before`: how
-    many are in its cache, None without one."""
+    """The progress of one thread through a forward pass. `n_tokens`: the number of tokens that each
+    side reads; `n_before`: the number in its cache, None without one."""
 
     def __init__(self, n_tokens: dict[str, int | None], n_before: int | None):
         self.n_tokens, self.n_before = n_tokens, n_before
         self.turns: dict[nn.Module, int] = {}
-        # By the stack's path, which a copy of a tapped model has too.
+        # Keyed by the stack's path, which a copy of a tapped model has too.
         self.entered: dict[str, int] = {}
         self.layers: dict[str, int] = {}
         self.called: dict[Site, _Called] = {}  # in this layer
@@ -237,14 +238,14 @@ class _Pass:
 
 
 class _Called:
-    """A call at a site: with which queries and keys, and how often again."""
+    """A call at a site: its queries and keys, and how often it was repeated."""
 
     def __init__(self, query: Tensor | None, key: Tensor | None):
         self.part = 0
         self.given = [None if x is None else weakref.ref(x) for x in (query, key)]
 
     def again(self, query: Tensor | None, key: Tensor | None) -> bool:
-        """Whether a call has the same queries and keys; it is counted."""
+        """Whether a call has the same queries and keys; if so, count it."""
         pairs = zip(self.given, (query, key), strict=True)
         same = all(ref is not None and x is not None and ref() is x for ref, x in pairs)
         self.part += same
@@ -252,7 +253,7 @@ class _Called:
 
 
 def computing_again() -> bool:
-    """Whether this is a backward pass, in which a checkpointed layer is computed a second time."""
+    """Whether this is a backward pass, in which a checkpointed layer is recomputed."""
     return torch._C._current_graph_task_id() != -1
 
 
@@ -263,24 +264,24 @@ def _n_before(kwargs: dict[str, Any]) -> int | None:
 
 
 def _n_tokens(model: Any, args: tuple, kwargs: dict[str, Any]) -> dict[str, int | None]:
-    """Of the encoder's side and of the decoder's."""
+    """The number of tokens that the encoder and the decoder read; None if unknown."""
     found: dict[str, int | None] = {}
     for side, names in TOKENS.items():
         tokens = next((kwargs[n] for n in names if kwargs.get(n) is not None), None)
         if tokens is None and args and side == "encoder" and model.main_input_name == "input_ids":
             tokens = args[0]
         found[side] = found.get("encoder")
-        if isinstance(tokens, Tensor) and tokens.dim() in (2, 3):  # a picture has 4
+        if isinstance(tokens, Tensor) and tokens.dim() in (2, 3):  # an image has 4
             found[side] = tokens.shape[1]
     return found
 
 
 def add_tap(model: Any, tap: Tap, structure: Structure | None = None) -> None:
-    """Send the model's attention through the attention interface, with this tap on it; `structure` is the model's,
-    where it is known already.
+    """Route the model's attention through the attention interface, with this tap on it. `structure`
+    is the model's, if it is already known.
 
     Raises:
-        AdapterError: when the model cannot be sent there.
+        AdapterError: if the model does not allow that.
     """
     with _lock:
         session: Session = model.__dict__.get(SESSION) or _open(model, structure)
@@ -288,7 +289,7 @@ def add_tap(model: Any, tap: Tap, structure: Structure | None = None) -> None:
 
 
 def remove_tap(model: Any, tap: Tap) -> None:
-    """Take the tap off; with the last one the model's own attention setting comes back."""
+    """Remove the tap; removing the last one restores the model's own attention setting."""
     with _lock:
         session = model.__dict__.get(SESSION)
         if session is None:
@@ -300,7 +301,7 @@ def remove_tap(model: Any, tap: Tap) -> None:
 
 @sheltered
 def tapping(model: Any, tap: Tap, structure: Structure | None = None) -> Iterator[None]:
-    """The tap is on the model while this is open.
+    """Put the tap on the model while this is open.
 
     Raises:
         AdapterError: as `add_tap`.
@@ -324,14 +325,14 @@ def _open(model: Any, structure: Structure | None) -> Session:
 
 
 def _send(model: Any, session: Session) -> None:
-    """Let every attention layer call `attention_function.attention`.
+    """Make every attention layer call `attention_function.attention`.
 
     Raises:
-        AdapterError: when the model cannot be told to.
+        AdapterError: if the model does not allow that.
     """
     settings, sent = session.settings, session.structure.sent
     before = settings.before
-    if before in sent:  # transformers accepted it, and walks through every module to do so
+    if before in sent:  # transformers accepted it before, and walks through every module to check
         return settings.set_to(sent[before])
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import eager_mask, sdpa_mask
@@ -339,8 +340,8 @@ def _send(model: Any, session: Session) -> None:
     for name, mask in ((NAME, sdpa_mask), (ADDITIVE, eager_mask)):
         AttentionInterface.register(name, attention_function.attention)
         AttentionMaskInterface.register(name, mask)
-    # A model that promises no SDPA, or attends by itself, may do arithmetic on its mask, or leave
-    # causality to it.
+    # A model without SDPA support, or with attention in its own code, may do arithmetic on its
+    # mask, or leave causality to it.
     promised = all(m._supports_sdpa for m in session.structure.names if is_hugging_face(m))
     wanted = NAME if promised and not session.structure.own else ADDITIVE
     with quiet():
@@ -415,7 +416,7 @@ def output_projection(model: Any, names: dict[nn.Module, str], call: Any) -> Ten
 
 
 def remark(structure: Structure) -> str:
-    """How the heads of a model with differential attention belong together; empty for others."""
+    """A note on how heads pair up in a model with differential attention; empty for others."""
     if not any(hasattr(m, BETWEEN) for m in structure.attention):
         return ""
     heads = structure.told_heads("decoder")

@@ -1,7 +1,7 @@
-"""Whether a model's tokens look at earlier ones only: asked of the model itself, where its modules
-do not say so. (Some say that they are not causal and are given a mask that is.)
+"""Find out whether a model's tokens attend to earlier ones only, by running the model where its
+modules do not say so. (Some say that they are not causal, and are passed a causal mask.)
 
-A few tokens are read up to the first call of attention, and its map is looked at.
+The model reads a few tokens up to the first attention call, whose pattern is checked.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from .network import Inputs
 from .structure import Structure, mark_of
 
 N_TOKENS = 5
-LOOPS = ("loop", "cycle")  # in the names of settings of a model that runs some layers several times
+LOOPS = ("loop", "cycle")  # in the names of settings for running some layers several times
 _known: weakref.WeakKeyDictionary[nn.Module, tuple[type, bool]] = weakref.WeakKeyDictionary()
 _structures: weakref.WeakKeyDictionary[nn.Module, tuple[Any, Structure]] = (
     weakref.WeakKeyDictionary()
 )
-# A model's settings that tell of loops, and the order in which its layers ran with them.
+# A model's loop settings, and the order in which its layers ran with them.
 _orders: weakref.WeakKeyDictionary[nn.Module, tuple[Any, list[int]]] = weakref.WeakKeyDictionary()
 
 
 def structure_of(model: Any) -> Structure:
-    """A model's structure, with the direction in which its attention looks. It is read off the modules once,
-    and again when they or the config have changed."""
+    """A model's structure, with whether its attention is causal. It is determined once, and again
+    when the modules or the config have changed."""
     session = model.__dict__.get(SESSION)
     if session is not None:  # a pass now would be seen by the taps that are on it
         return session.structure
@@ -54,12 +54,12 @@ def _read_off(model: Any) -> Structure:
     structure = Structure(model, order=_order_of(model))
     said = structure.both or (structure.says_causal and structure.causal)
     reads = getattr(model, "main_input_name", "input_ids") == "input_ids"
-    # BigBird goes over to another attention for good when it reads a short text.
+    # BigBird switches to another attention for good when it reads a short text.
     turns = any(hasattr(m, "set_attention_type") for m in structure.names)
     if said or not reads or turns:
         return structure
     if model not in _known:
-        with suppress(Exception):  # what cannot be read so is told when it is traced
+        with suppress(Exception):  # a trace reports the error
             found = _first_call(model, structure)
             if found is not None:
                 _known[model] = found
@@ -68,8 +68,8 @@ def _read_off(model: Any) -> Structure:
 
 
 def _order_of(model: Any) -> list[int] | None:
-    """The numbers of a decoder's blocks in the order in which they run, where its settings tell of
-    loops and some run several times (Dory's); else None."""
+    """The numbers of a decoder's blocks in the order in which they run, if it has loop settings and
+    some blocks run several times (Dory's); else None."""
     config = getattr(model.config, "get_text_config", lambda: model.config)()
     loops = {n: x for n, x in vars(config).items() if isinstance(x, int) and x > 1}
     loops = {n: x for n, x in loops.items() if any(word in n.lower() for word in LOOPS)}
@@ -88,7 +88,7 @@ def _order_of(model: Any) -> list[int] | None:
         with (
             suppress(Exception),
             hooked(*hooks),
-        ):  # what cannot be read so is told when it is traced
+        ):  # a trace reports the error
             _read(model)
         _orders[model] = loops, order
     order = _orders[model][1]
@@ -96,7 +96,7 @@ def _order_of(model: Any) -> list[int] | None:
 
 
 class _Seen(Exception):
-    """The first call of attention has been seen."""
+    """Raised at the first attention call, to end the pass."""
 
 
 class _First(Tap):
@@ -113,7 +113,7 @@ class _First(Tap):
 
 
 def _first_call(model: Any, structure: Structure) -> tuple[type, bool] | None:
-    """The class of the first attention that runs, and whether it looks at earlier tokens only."""
+    """The class of the first attention that runs, and whether it attends to earlier tokens only."""
     first = _First()
     with attention_interface.tapping(model, first, structure), suppress(_Seen):
         _read(model)
@@ -121,12 +121,12 @@ def _first_call(model: Any, structure: Structure) -> tuple[type, bool] | None:
 
 
 def _read(model: Any) -> None:
-    """Let the model read a few tokens."""
+    """Run the model on a few tokens."""
     device = device_of(model)
     vocabulary = int(getattr(model.config.get_text_config(), "vocab_size", None) or 32)
-    # The higher ids are words, and not padding or another special token.
+    # Higher ids are words, not padding or another special token.
     ids = torch.arange(vocabulary // 2, vocabulary // 2 + N_TOKENS, device=device) % vocabulary
-    # Dropout of a model in training draws numbers, which training would miss.
+    # Dropout of a model in training draws random numbers, which must not disturb training's.
     own_random = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     with together(no_grad(), own_random):
         model(**reading.inputs_of(Inputs(ids[None]), model))

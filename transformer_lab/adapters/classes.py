@@ -1,4 +1,4 @@
-"""Which class of transformers a model is built as, before it is built."""
+"""Find the transformers class of a model before it is built."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .structure import is_hugging_face_class
 
 
 def saved_class(config: Any) -> Any:
-    """The class that the checkpoint was saved from: no head is made up for one without."""
+    """The class that the checkpoint was saved from, so that no head is added to one without."""
     import transformers
 
     for name in getattr(config, "architectures", None) or ():
@@ -22,14 +22,14 @@ def saved_class(config: Any) -> Any:
 
 
 def shape_of(chosen: Any, config: Any) -> Any:
-    """The model that a class, one of transformers' Auto classes too, would build, with no memory
-    behind its tensors."""
+    """The model that a class, or one of transformers' Auto classes, would build, on the meta device
+    and so without memory for its tensors."""
     with torch.device("meta"):
         return chosen(config) if is_hugging_face_class(chosen) else chosen.from_config(config)
 
 
 def family_of(chosen: type, config: Any) -> list[Any]:
-    """Every class that is built from this configuration and stands beside the chosen one."""
+    """Every class of the chosen one's module that is built from this configuration."""
     return [
         one
         for one in vars(sys.modules[chosen.__module__]).values()

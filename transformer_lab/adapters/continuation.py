@@ -1,4 +1,4 @@
-"""How a transformers model writes on: with its cache where that gives what a plain pass gives."""
+"""Generate text with a transformers model, with its cache where that matches a plain pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from .interrupts import no_grad
 from .network import ChangedError, Inputs, Network
 
-# What a model's own generation settings may ask for, and one rule for all models does not.
+# What a model's own generation settings may change: off, so that one rule holds for all models.
 ONE_RULE = dict(
     num_beams=1,
     repetition_penalty=1.0,
@@ -20,7 +20,7 @@ ONE_RULE = dict(
     encoder_repetition_penalty=1.0,
     min_length=0,
 )
-# How far logits with a cache may be from those without, as a share of the largest.
+# Tolerance between logits with and without a cache, as a fraction of the largest.
 OFF = {torch.float32: 1e-3, torch.float64: 1e-3}
 OFF_IN_16_BITS = 0.05
 
@@ -37,17 +37,17 @@ def go_on(
     sampling: Any,
     cached: bool,
 ) -> list[int]:
-    """The tokens that it writes after one text, each taken from the logits of the pass that a trace
-    of the text so far makes; what ends the text is among them.
+    """The tokens generated after one text, with the one that ends it. Each is taken from the logits
+    of the pass that a trace of the text so far makes.
 
     Args:
         tokens: int64 [1, position].
-        most: how many tokens.
-        sampling: a `tl.writing.Sampling`, of which copies draw.
+        most: the maximum number of tokens.
+        sampling: a `tl.writing.Sampling`, copies of which draw.
         written: int64 [1, position]: what an encoder-decoder has written, with its start token.
-        cached: try the model's own cache first. It is given up where its logits are not the plain
-            pass's: some families look elsewhere with a cache, count positions in another way, or
-            have settings that force a token.
+        cached: try the model's own cache first. Its tokens are discarded if its logits differ from
+            the plain pass's: with a cache, some families attend elsewhere, count positions in
+            another way, or have settings that force a token.
     """
     if network.kind != "encoder-decoder":
         written = None
@@ -69,7 +69,7 @@ def go_on(
 
 
 def _plain(network: Network, tokens: Tensor, written: Tensor | None, more: list[int]) -> Tensor:
-    """Logits [1, position, vocab] of the text with more tokens at its end."""
+    """Logits [1, position, vocab] of the text followed by more tokens."""
     after = tokens.new_tensor([more])
     given = (tokens, after) if written is None else (written, after)
     whole = torch.cat(given, 1)
@@ -83,7 +83,7 @@ def _plain(network: Network, tokens: Tensor, written: Tensor | None, more: list[
 
 
 class _Taking:
-    """For transformers' `generate`: of the logits that it made, the token alone that is taken."""
+    """A logits processor for transformers' `generate` that allows only the token that is drawn."""
 
     def __init__(self, sampling: Any):
         self.sampling = sampling
@@ -98,7 +98,7 @@ class _Taking:
 def _with_cache(
     network: Network, tokens: Tensor, most: int, written: Tensor | None, sampling: Any
 ) -> list[int] | None:
-    """None where that is not what the plain pass gives."""
+    """The tokens generated with the cache; None if its logits differ from the plain pass's."""
     options: dict[str, Any] = {} if written is None else dict(decoder_input_ids=written)
     taking = _Taking(sampling)
     try:
@@ -110,7 +110,7 @@ def _with_cache(
             **ONE_RULE,
             **options,
         )
-    except Exception:  # whatever its cache cannot do; what no pass can do is said without it
+    except Exception:  # the cache may not allow it; any other error returns in the plain pass
         return None
     before = (tokens if written is None else written).shape[1]
     found = made[0, before:].tolist()

@@ -1,4 +1,4 @@
-"""Several copies of a batch in one pass of a Hugging Face model, and logits of few positions."""
+"""Run copies of a batch in one pass of a Hugging Face model, with logits at few positions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ WIDE = (torch.float32, torch.float64)
 
 
 def may_be_copied(model: Any, tap: Tap, inputs: Inputs) -> bool:
-    """Whether a batch several times over may be tried. In 16 bits a row beside others is another
-    number; experts of a bounded capacity serve rows at each other's expense; taps of a reader's own
+    """Whether a pass over several copies of a batch may be tried. In 16 bits, a row's numbers
+    depend on the rows beside it; rows compete for experts of limited capacity; and a user's taps
     may hold tensors for the batch as it is."""
     session = model.__dict__.get(SESSION)
     alone = session is None or all(other is tap for other in session.taps)
@@ -31,7 +31,7 @@ def may_be_copied(model: Any, tap: Tap, inputs: Inputs) -> bool:
 
 
 def numbers_per_token(model: Any) -> int:
-    """About how many numbers of one token a pass holds at once, logits among them."""
+    """Roughly how many numbers per token a pass holds at once, including logits."""
     config = getattr(model.config, "get_text_config", lambda: model.config)()
     width = getattr(config, "hidden_size", None) or getattr(config, "d_model", None) or 1024
     names = ("intermediate_size", "ffn_dim", "decoder_ffn_dim", "n_inner", "d_ff")
@@ -42,8 +42,8 @@ def numbers_per_token(model: Any) -> int:
 
 @sheltered
 def head_at(model: Any, places: Tensor) -> Iterator[None]:
-    """While open, passes of this thread compute logits at these positions alone [batch, len(places),
-    vocab], where the model's head is one linear layer that reads [batch, position, d_model] once."""
+    """While open, passes of this thread compute logits only at these positions [batch, len(places),
+    vocab], if the model's head is one linear layer that reads [batch, position, d_model] once."""
     head = getattr(model, "get_output_embeddings", lambda: None)()
     if not isinstance(head, nn.Module) or not is_linear(head):
         yield

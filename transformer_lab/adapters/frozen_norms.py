@@ -1,8 +1,8 @@
-"""Norms held at the scale that they had in a run: then they are linear.
+"""Freeze norms at the scale that they had in a run, which makes them linear.
 
-A norm divides each row by one number, its length or its spread, and multiplies by a gain. Which norm
-it is, is not looked up: its gain, its shift and whether it centres are measured, and what comes of
-them is compared with what the norm gave. What is no such norm is not held.
+A norm divides each row by one number, its length or its spread, and multiplies by a gain. The kind
+of norm is not looked up: its gain, its shift and whether it centres are measured, and the result is
+compared with the norm's own output. A module that differs is not frozen.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from .interrupts import no_grad
 
-LARGE = 1024.0  # of a probe: beside its square no epsilon counts
+LARGE = 1024.0  # size of a probe: an epsilon is negligible beside its square
 
 
 def is_norm(module: nn.Module) -> bool:
-    """By its class: a norm, with no modules inside."""
+    """Whether it is a norm by its class's name, with no modules inside."""
     named = "norm" in type(module).__name__.lower()
     return named and not any(True for _ in module.children())
 
@@ -29,16 +29,16 @@ class LinearNorm:
 
     Args:
         module: the norm.
-        like: what it reads, [..., d]; its shape counts.
+        like: an input [..., d], for its shape, dtype and device.
 
     Raises:
-        ValueError: for what is no norm of this kind.
+        ValueError: if it is not a norm of this kind.
     """
 
     def __init__(self, module: nn.Module, like: Tensor):
         wide = torch.promote_types(like.dtype, torch.float32)
         twin = copy.copy(module)
-        absent = dict.fromkeys(vars(module)["_parameters"])  # a bias that is None is one too
+        absent = dict.fromkeys(vars(module)["_parameters"])  # including a bias that is None
         twin.__dict__["_parameters"] = absent | {
             name: p.detach().to(wide)
             for name, p in module.named_parameters(recurse=False, remove_duplicate=False)
@@ -63,7 +63,7 @@ class LinearNorm:
                 raise ValueError(f"{type(module).__name__} is not a known kind of norm")
 
     def without_scale(self, x: Tensor) -> Tensor:
-        """gain · x, centred where the norm centres."""
+        """gain · x, with x centred if the norm centres."""
         return self.gain.to(x.dtype) * self._centre(x)
 
     def _centre(self, x: Tensor) -> Tensor:
@@ -71,14 +71,14 @@ class LinearNorm:
 
 
 def held(module: nn.Module, x: Tensor, y: Tensor, room: float) -> Tensor | None:
-    """What the norm makes of x [row, …] at the scale of its first row, whose norm is y[0]; None where
-    it is no norm of this kind."""
+    """The norm's output for x [row, …] at the scale of its first row, for which it is y[0]; None if
+    it is not a norm of this kind."""
     first, given = x[:1].detach(), y[:1].detach()
     wide = torch.promote_types(x.dtype, torch.float32)
     try:
         linear = LinearNorm(module, first)
     except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):
-        # It takes more (a gate, which is None without one), or other shapes.
+        # It takes more arguments (such as a gate), or other shapes.
         return None
     raw = linear.without_scale(first.to(wide))
     own = given.to(wide) - linear.shift
@@ -87,5 +87,5 @@ def held(module: nn.Module, x: Tensor, y: Tensor, room: float) -> Tensor | None:
     off = (raw * scale - own).norm(dim=-1)
     if not bool((off <= room * given.to(wide).norm(dim=-1) + 1e-6).all()):
         return None
-    # Row by row in the width of the model, as a part is read.
+    # Rounded row by row to the model's precision, in which parts are read.
     return (linear.without_scale(x.to(wide)) * scale + linear.shift).to(y.dtype)

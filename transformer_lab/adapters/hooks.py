@@ -1,7 +1,7 @@
-"""Hooks of this package on a model's modules, and what a copy of the model keeps of them: nothing.
+"""Hooks of this package on a model's modules, which a copy of the model leaves out.
 
-A deep copy or a pickle of a model that is being traced or edited is the model as it is otherwise. The
-exception is the copy that is traced in the place of a model in training (`copy_with_edits`).
+A deep copy or a pickle of a model that is being traced or edited is the model without our hooks.
+The exception is the copy that is traced in place of a model in training (`copy_with_edits`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .interrupts import sheltered
 
 SESSION = "_transformer_lab_session"  # where a transformers model holds the session of its taps
 NAMED = "_transformer_lab_named"  # where the module of a NamedNetwork does
-_REDUCE = "__reduce_ex__"  # asked of the module itself before its class, by copies and pickles
+_REDUCE = "__reduce_ex__"  # copies and pickles look for it on the module before its class
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 _NOTES = (
     "_forward_pre_hooks_with_kwargs",
@@ -30,7 +30,7 @@ _here = threading.local()
 
 
 class Taps(tuple):
-    """The taps on a module of ours; on a copy there are none."""
+    """The taps on one of our modules; a copy has none."""
 
     def __deepcopy__(self, memo: dict) -> tuple:
         return self if _keeps_edits() else ()
@@ -56,8 +56,8 @@ class Hook:
 
 
 def hook(module: nn.Module, call: Callable[..., Any], *, before: bool = False, **how: Any) -> Hook:
-    """Register a function as a forward hook, or (before) as a forward pre-hook; `how` are options of
-    torch's."""
+    """Register a function as a forward hook, or (before) as a forward pre-hook; `how` are torch's
+    options."""
     register: Any = module.register_forward_pre_hook if before else module.register_forward_hook
     with _lock:
         handle = register(_Ours(call), **how)
@@ -67,7 +67,7 @@ def hook(module: nn.Module, call: Callable[..., Any], *, before: bool = False, *
 
 @sheltered
 def hooked(*hang: Callable[[], Hook]) -> Iterator[None]:
-    """While open, the hooks are registered that each of these functions registers."""
+    """Register the hooks of these functions while open."""
     hooks: list[Hook] = []
     try:
         for one in hang:
@@ -83,7 +83,7 @@ def remove_all(hooks: list[Hook]) -> None:
 
 
 def claim(module: nn.Module) -> None:
-    """A copy of the module will leave out what is ours."""
+    """Make copies of the module leave out what is ours."""
     module.__dict__.setdefault(_REDUCE, partial(_reduced, module))
 
 
@@ -110,13 +110,13 @@ def _keeps_edits() -> bool:
 
 
 def _reduced(module: nn.Module, protocol: Any) -> tuple:
-    """What a copy is made of."""
+    """What `__reduce_ex__` returns, without our hooks unless edits are kept."""
     make, given, state, *rest = type(module).__reduce_ex__(module, protocol)
     return (make, given, state if _keeps_edits() else _clean(state), *rest)
 
 
 def _clean(state: Any) -> Any:
-    if not isinstance(state, dict):  # its class says what it is made of
+    if not isinstance(state, dict):  # the module's class defines its state
         return state
     session: Any = state.get(SESSION)
     state = {n: x for n, x in state.items() if n not in (_REDUCE, SESSION, NAMED)}

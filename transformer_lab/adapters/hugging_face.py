@@ -1,4 +1,4 @@
-"""Any Hugging Face model as a `Network`, through the attention_interface."""
+"""The adapter for Hugging Face models, through the attention interface."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ OTHER_INPUTS = ("pixel_values", "input_features", "input_values", "bbox")
 
 
 class HuggingFaceNetwork(Network):
-    """A transformers model.
+    """The adapter for a transformers model.
 
     Args:
-        module: one that is a PreTrainedModel.
+        module: a PreTrainedModel.
     """
 
-    _patches: tuple[Inputs | None, Patches | None] = (None, None)  # of the last reading
+    _patches: tuple[Inputs | None, Patches | None] = (None, None)  # of the last inputs
 
     @property
     def config(self) -> Any:
@@ -93,7 +93,8 @@ class HuggingFaceNetwork(Network):
     # -- one pass -------------------------------------------------------------------------------
 
     def run(self, inputs: Inputs) -> Output:
-        """
+        """Run one forward pass.
+
         Raises:
             ValueError: for tokens or positions that the model has no embedding for.
         """
@@ -149,7 +150,7 @@ class HuggingFaceNetwork(Network):
         return placeholders.read(self.module, tokens, found)
 
     def patches(self, inputs: Inputs) -> Patches | None:
-        # Asked several times of one reading, and it takes a walk through every module.
+        # Needed several times for the same inputs, and it walks through every module.
         asked, found = self._patches
         if asked is not inputs:
             by_tokens = inputs.tokens is not None
@@ -194,13 +195,13 @@ class HuggingFaceNetwork(Network):
 
     def own_maps(self, inputs: Inputs) -> tuple[Output, dict[str, dict[int, Tensor]]]:
         output, maps = fallback.eager_maps(self.module, self._given(inputs))
-        if len(maps) == 1 and not self.structure.both:  # which kind it is, is told by the maps
+        if len(maps) == 1 and not self.structure.both:  # the maps show which kind it is
             (found,) = maps.values()
             maps = {"encoder" if any(map(_looks_ahead, found)) else "decoder": found}
         return _output(output), {kind: self._by_layer(kind, found) for kind, found in maps.items()}
 
     def _by_layer(self, kind: str, maps: tuple) -> dict[int, Tensor]:
-        """Which layer each map is of: hybrids give those of their attention layers only."""
+        """Patterns by layer: hybrid models return those of their attention layers only."""
         try:
             having = [layer.number for layer in self.layers(kind) if layer.heads != 0]
         except attention_interface.AdapterError:
@@ -237,18 +238,18 @@ class HuggingFaceNetwork(Network):
         return next((cap for name in names if (cap := getattr(config, name, None))), None)
 
     def after_blocks(self, kind: str, inputs: Inputs) -> Callable[[Tensor], Tensor] | None:
-        """The model on one token, with other streams in the place of its last block's output."""
+        """A function from residual streams to logits: they replace the last block's output."""
         blocks = self.blocks(kind)
         if not blocks or (inputs.tokens is None and inputs.target is None):
             return None
         one, target = (None if x is None else x[:1, :1] for x in (inputs.tokens, inputs.target))
-        beside = inputs.given if one is None else {}  # what is read instead of tokens
+        beside = inputs.given if one is None else {}  # inputs other than tokens
         first = {n: x[:1] if isinstance(x, Tensor) else x for n, x in beside.items()}
         given = self._given(Inputs(one, target, given=first))
         owner = threading.get_ident()
 
         def run(x: Tensor) -> Tensor:
-            # One token each: between the last block and the head every model works on each by itself.
+            # One token each: after the last block, every model treats positions independently.
             streams = x.reshape(-1, 1, x.shape[-1])
 
             def instead(_module: Any, _args: Any, output: Any) -> Any:
@@ -258,7 +259,7 @@ class HuggingFaceNetwork(Network):
 
             with hooked(partial(hook, blocks[-1], instead)):
                 logits = _output(self.module(**given)).logits
-            assert logits is not None  # only a model that predicts is asked
+            assert logits is not None  # called only for models with a head
             return logits.reshape(*x.shape[:-1], -1)
 
         return run
@@ -283,7 +284,7 @@ class HuggingFaceNetwork(Network):
         return stream.changing(self.module, tap, names, kind, layer)
 
     def refuses_stream(self, names: Sequence[str], kind: str) -> str:
-        return unreadable(names)  # the rest is seen when the hooks are hung
+        return unreadable(names)  # the rest is checked when the hooks are registered
 
     # -- the whole ------------------------------------------------------------------------------
 
@@ -336,6 +337,6 @@ def _looks_ahead(maps: Any) -> bool:
 def _output(given: Any) -> Output:
     logits = getattr(given, "logits", None)
     logits = getattr(given, "prediction_logits", None) if logits is None else logits
-    if logits is not None and logits.dim() != 3:  # [batch, class]; of a picture's pixels
+    if logits is not None and logits.dim() != 3:  # [batch, class], or of an image's pixels
         return Output(answers=logits)
     return Output(logits, getattr(given, "last_hidden_state", None))

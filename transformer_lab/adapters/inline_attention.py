@@ -1,10 +1,10 @@
-"""Attention that a model's own code computes, with no attention function to put in its place.
+"""Trace attention that a model's own code computes, where no attention function can replace it.
 
 BLOOM, DeBERTa, XLNet and others write softmax(scores) · values out. While such a module runs,
-PyTorch says which functions it calls (`TorchFunctionMode`, of this thread alone): the softmax shows
-the scores, and taps act where its weights meet the values. What the model computes stays what it
-was, to the bit, unless a tap changes it. What does more with its weights, or attends in several
-parts (Longformer, Nyströmformer), is refused.
+PyTorch reports the functions that it calls (`TorchFunctionMode`, of this thread alone): the softmax
+shows the scores, and taps act where its weights meet the values. The model's numbers stay the same,
+to the bit, unless a tap changes them. A module that does more with its weights, or attends in
+several parts (Longformer, Nyströmformer), is refused.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from .network import AdapterError
 
 SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
 PRODUCT = (torch.matmul, torch.bmm, Tensor.matmul, Tensor.bmm, Tensor.__matmul__, torch.einsum)
-# What leaves every weight what it is.
+# Functions that leave the weights as they are (dropout is recorded).
 SAME = (
     Tensor.to, Tensor.type, Tensor.type_as, Tensor.float, Tensor.half, Tensor.bfloat16,
     Tensor.view, Tensor.reshape, Tensor.contiguous, torch.reshape, F.dropout, torch.dropout,
 )  # fmt: skip
-# What may leave them what they are: it is looked at whether it did.
+# Functions that may change them, which is checked.
 MASKING = (torch.masked_fill, Tensor.masked_fill)
 HEADS = ("num_heads", "num_attention_heads", "n_heads", "n_head", "num_attn_heads")
 
 
 def is_attention(module: nn.Module) -> bool:
-    """Whether it is a layer's attention by its class's name: the innermost of that name."""
+    """Whether it is a layer's attention by its class's name: the innermost module so named."""
     kind = type(module)
     if "attention" not in kind.__name__.lower() or kind.__module__.startswith("torch."):
         return False
@@ -46,17 +46,17 @@ def is_attention(module: nn.Module) -> bool:
 
 
 def has_own_attention(module: nn.Module) -> bool:
-    """Whether it is attention whose code asks transformers for no attention function."""
+    """Whether it is attention whose code does not use transformers' attention functions."""
     return is_attention(module) and _computes_itself(type(module))
 
 
 @lru_cache(maxsize=1024)
 def _computes_itself(kind: type) -> bool:
-    # transformers itself tells by the source whether the attention of a model can be set.
+    # transformers, too, decides by the source whether a model's attention can be set.
     try:
         own = [c for c in kind.__mro__ if issubclass(c, nn.Module) and c is not nn.Module]
         source = "".join(inspect.getsource(c) for c in own)
-    except (OSError, TypeError):  # written in a notebook: it is seen when it runs
+    except (OSError, TypeError):  # written in a notebook: a pass will show it
         return True
     if "ALL_ATTENTION_FUNCTIONS" in source:
         return False
@@ -64,18 +64,18 @@ def _computes_itself(kind: type) -> bool:
 
 
 def heads_of(module: nn.Module) -> int | None:
-    """How many heads attention says that it has."""
+    """The number of heads that an attention module states; None if it does not."""
     found = (getattr(module, name, None) for name in HEADS)
     return next((n for n in found if isinstance(n, int)), None)
 
 
 class Watching(Mode):
-    """Sees one run of an attention module, and lets taps see and change it.
+    """Watches one run of an attention module, and lets taps read and change it.
 
     Args:
-        n_tokens: how many queries a map has; None where that is not known.
-        place: called where the module attends, with the number of queries; says where it stands,
-            where in the text the queries start, and where in a picture its windows lie.
+        n_tokens: the number of queries that a pattern has; None if unknown.
+        place: called when the module attends, with the number of queries; returns its site, the
+            text position of the first query, and the windows of an image that it attends in.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Watching(Mode):
         self.sums, self.unseen = 0, ""
         self.scores: Tensor | None = None
         self.dropout = 0.0
-        # The softmax's weights and what was made of them, by id; held, so that ids stay theirs.
+        # The softmax's weights and tensors made from them, by id; held, so that ids stay theirs.
         self.weights: dict[int, Tensor] = {}
         self.masked: set[int] = set()
 
@@ -119,16 +119,16 @@ class Watching(Mode):
         return output
 
     def finish(self) -> str:
-        """Why nothing was seen; empty where the attention was."""
+        """The reason why no attention was seen; empty if it was."""
         if self.unseen or self.sums:
             return self.unseen
         return f"{type(self.module).__name__} does not sum its values with the weights of a softmax"
 
     def _not_seen(self, why: str, output: Any) -> Any:
-        """The model goes on as if nobody looked.
+        """Note why the attention cannot be traced, and let the model continue.
 
         Raises:
-            AdapterError: where a part of the attention was taken for all of it before.
+            AdapterError: if a part of the attention has already been taken for all of it.
         """
         self.unseen = f"{type(self.module).__name__} {why}"
         if self.sums:
@@ -156,7 +156,7 @@ class Watching(Mode):
             )
             plain = F.scaled_dot_product_attention
             return self._not_seen(why, plain(query, key, value, enable_gqa=enable_gqa, **given))
-        if is_causal and query.shape[2] != key.shape[2]:  # the kernel counts from the first ones
+        if is_causal and query.shape[2] != key.shape[2]:  # the kernel aligns both at their start
             n = max(query.shape[2], key.shape[2])
             attn_mask = causal_mask(n, n, query.device)[: query.shape[2], : key.shape[2]]
             is_causal = False
@@ -169,7 +169,7 @@ class Watching(Mode):
         return z.clone()
 
     def _summed(self, func: Any, args: Any, output: Tensor) -> Tensor:
-        """What the model's product gave, as it is, or where a tap changes something, changed."""
+        """The model's product of weights and values, with the taps' changes if there are any."""
         assert self.scores is not None
         given, value = args[-2:]
         axes = _axes(args[0]) if func is torch.einsum else (None, None)
@@ -190,7 +190,7 @@ class Watching(Mode):
         self.sums += 1
         site, start, windows = self.place(n_query)
         call = (AttentionCall if windows is None else windows.call)(
-            # Queries and keys are not known, and need not be: the bias is the whole score.
+            # Queries and keys are not known and not needed: the bias is the whole score.
             scores.new_empty(batch, heads, n_query, 0),
             scores.new_empty(batch, 1, n_key, 0),
             spread_heads(value.reshape(batch, -1, *value.shape[-2:]), heads),
@@ -214,12 +214,12 @@ class Watching(Mode):
         for tap in self.taps:
             z = tap.on_heads(changed, z)
         if z is before:
-            return output.clone()  # some add to it in place, and taps may have kept it
+            return output.clone()  # some models add to it in place, and taps may have kept it
         z = call.by_window(z).reshape(plain.shape).to(plain.dtype)
         return z if axes[1] is None else z.permute(_inverse(axes[1]))
 
     def _why_not(self, n_query: int, n_key: int) -> str:
-        """Why this is no map of all tokens; empty where it is one."""
+        """The reason why this is not a pattern of all tokens; empty if it is one."""
         if self.sums:
             return "attends in several parts, which do not form a single map"
         wanted = self.n_tokens
@@ -228,7 +228,7 @@ class Watching(Mode):
         return ""
 
     def _again(self, call: AttentionCall, changed: AttentionCall, z: Tensor) -> Tensor:
-        """z after a tap changed the call: only what was cut is computed again, where that is all."""
+        """z after a tap changed the call; if it only cut edges, only their rows are recomputed."""
         cut_only = replace(changed, cuts=())
         same = all(
             getattr(cut_only, name) is getattr(call, name) for name in vars(call) if name != "cuts"
@@ -245,8 +245,8 @@ class Watching(Mode):
         return z
 
     def _by_head(self, scores: Tensor) -> Tensor | None:
-        """[batch, head, query, key] of scores that may have batch and heads in one axis; None for
-        other scores."""
+        """Scores as [batch, head, query, key], also if they have batch and heads in one axis; None
+        for other shapes."""
         if scores.dim() == 4:
             return scores
         heads = heads_of(self.module)
@@ -261,7 +261,7 @@ def _alike(given: Tensor, weights: Tensor) -> bool:
 
 def _axes(equation: str) -> tuple[list[int], list[int]] | None:
     """How to permute the values and the output of "bnij,jbnd->ibnd" to [batch, head, key, d] and
-    [batch, head, query, d]; None for what is not of that kind."""
+    [batch, head, query, d]; None for other forms of equation."""
     inputs, _, out = equation.replace(" ", "").partition("->")
     weights, _, value = inputs.partition(",")
     rest = set(value) - set(weights)

@@ -27,14 +27,14 @@ from torch import nn
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
-# Without the enumerations that `signal` puts around them, which take 40 times as long: a trace asks 15 times.
+# Without the enumerations of `signal`, which take 40 times as long: a trace makes 15 such calls.
 _signal: Any = import_module("_signal")
 _handler_now, _set_handler = _signal.getsignal, _signal.signal
 
 
 class SigintHandler:
-    """Handles SIGINT from `install` to `remove`, in the main thread; elsewhere they do nothing. What is
-    not for it goes to the handler that was there before."""
+    """Handles SIGINT from `install` to `remove` in the main thread; in others, these do nothing. A
+    signal that it does not handle goes to the previous handler."""
 
     def __init__(self) -> None:
         self.previous: Any = None
@@ -44,7 +44,7 @@ class SigintHandler:
         if threading.current_thread() is not threading.main_thread():
             return
         self.previous = _handler_now(signal.SIGINT)
-        if callable(self.previous):  # else it is ignored, or not Python's
+        if callable(self.previous):  # else SIGINT is ignored, or not handled by Python
             self.installed = True
             _set_handler(signal.SIGINT, self.handle)
 
@@ -52,7 +52,7 @@ class SigintHandler:
         here = threading.current_thread() is threading.main_thread()
         if self.installed and here and _handler_now(signal.SIGINT) == self.handle:
             previous = self.previous
-            # Two that take turns need not end in the reverse order of their start.
+            # Handlers that overlap need not be removed in the reverse order of their installation.
             while isinstance(owner := getattr(previous, "__self__", None), SigintHandler):
                 if owner.installed:
                     break
@@ -65,7 +65,7 @@ class SigintHandler:
 
     @property
     def last(self) -> Any:
-        """The handler that is not one of these, at the end of those that pass on to each other."""
+        """The first handler along the chain that is not one of these."""
         previous = self.previous
         while isinstance(owner := getattr(previous, "__self__", None), SigintHandler):
             previous = owner.previous
@@ -73,7 +73,7 @@ class SigintHandler:
 
 
 class _Shield(SigintHandler):
-    """Keeps an interrupt waiting while a context manager is entered or left."""
+    """Delays an interrupt while a context manager is entered or left."""
 
     def handle(self, signum: int, frame: FrameType | None) -> None:
         if self.installed and _is_shielded(frame):
@@ -84,26 +84,26 @@ class _Shield(SigintHandler):
 
 
 class _Now:
-    """What is so in the main thread."""
+    """The state of the main thread."""
 
     def __init__(self) -> None:
         self.shield = _Shield()
-        self.depth = 0  # of context managers that are open, or being entered or left
+        self.depth = 0  # number of context managers that are open, or being entered or left
         self.waiting = False  # whether an interrupt waits
-        self.n_interrupts = 0  # that were handed on
+        self.n_interrupts = 0  # number of interrupts passed on
 
 
 _now = _Now()
 
 
 def _begin() -> bool:
-    """Whether this is the main thread, whose interrupts are handled from here on."""
+    """Handle the main thread's interrupts from here on; return whether this is the main thread."""
     if threading.current_thread() is not threading.main_thread():
         return False
     shield = _now.shield
     if not shield.installed or _handler_now(signal.SIGINT) != shield.handle:
         shield.installed = False
-        _now.shield = shield = _Shield()  # a new one, since others may pass on to the one before
+        _now.shield = shield = _Shield()  # a new one: other handlers may pass on to the old one
         shield.install()
     if not _now.depth:
         _now.waiting = False
@@ -119,7 +119,7 @@ def _end(counted: bool) -> None:
 
 
 def uninterrupted(function: Callable[P, T]) -> Callable[P, T]:
-    """A function that Ctrl+C does not interrupt: it is raised at its end."""
+    """Wrap a function so that Ctrl+C does not interrupt it, but is raised at its end."""
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -138,7 +138,7 @@ _RUN: CodeType = uninterrupted(len).__code__  # type: ignore[attr-defined]
 
 
 def _is_shielded(frame: FrameType | None) -> bool:
-    """Whether a frame, or one that called it, is a function that is not to be interrupted."""
+    """Whether a frame is inside a function that must not be interrupted."""
     while frame is not None:
         if frame.f_code is _RUN:
             return True
@@ -153,7 +153,7 @@ def _raise_interrupt() -> None:
 
 
 def raise_if_interrupted() -> None:
-    """Raise an interrupt that waits: for an entry that takes long, where nothing is registered yet."""
+    """Raise an interrupt that waits; for use in a slow entry, before anything is registered."""
     if _now.waiting and threading.current_thread() is threading.main_thread():
         _raise_interrupt()
 
@@ -161,8 +161,8 @@ def raise_if_interrupted() -> None:
 class Sheltered(AbstractContextManager[T], Generic[T]):
     """A context manager whose entry and exit Ctrl+C does not interrupt.
 
-    Whatever else Ctrl+C interrupts inside may leave torch's own settings of this thread behind (its
-    `no_grad` can be interrupted as it ends), so they are restored too.
+    An interrupt of other code inside may leave torch's settings of this thread changed (`no_grad`
+    can be interrupted as it ends), so they are restored too.
 
     Args:
         make: makes the context manager that does the work.
@@ -172,7 +172,7 @@ class Sheltered(AbstractContextManager[T], Generic[T]):
         self._make = make
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """As a decorator: the function runs inside."""
+        """As a decorator: run the function inside."""
 
         @wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -186,7 +186,7 @@ class Sheltered(AbstractContextManager[T], Generic[T]):
     def __enter__(self) -> T:
         try:
             return self._enter()
-        except BaseException:  # an interrupt that waited, perhaps, when all was entered
+        except BaseException:  # perhaps an interrupt that waited until the entry was complete
             if self._entered:
                 self.__exit__(*sys.exc_info())
             raise
@@ -222,8 +222,8 @@ class Sheltered(AbstractContextManager[T], Generic[T]):
 
 
 def sheltered(function: Callable[P, Iterator[T]]) -> Callable[P, Sheltered[T]]:
-    """`contextlib.contextmanager`, with an entry and an exit that Ctrl+C does not interrupt. For what
-    takes no time: nothing can be stopped in it."""
+    """`contextlib.contextmanager`, with an entry and an exit that Ctrl+C does not interrupt. Both
+    must be quick, since nothing can stop them."""
     make = contextmanager(function)
 
     @wraps(function)
@@ -234,7 +234,7 @@ def sheltered(function: Callable[P, Iterator[T]]) -> Callable[P, Sheltered[T]]:
 
 
 class Stack(ExitStack):
-    """An ExitStack into which something is put, or not."""
+    """An ExitStack that Ctrl+C cannot leave with an entry half added."""
 
     enter_context = uninterrupted(ExitStack.enter_context)  # type: ignore[assignment]
     callback = uninterrupted(ExitStack.callback)  # type: ignore[assignment]
@@ -242,14 +242,14 @@ class Stack(ExitStack):
 
 @sheltered
 def stack() -> Iterator[Stack]:
-    """An ExitStack that is emptied whatever Ctrl+C interrupts."""
+    """An ExitStack that is unwound whatever Ctrl+C interrupts."""
     with Stack() as entered:
         yield entered
 
 
 @sheltered
 def together(*managers: AbstractContextManager[Any]) -> Iterator[None]:
-    """All of these context managers, entered and left as one; those of others too, such as torch's."""
+    """Enter and leave all of these context managers, torch's for example, as one."""
     with ExitStack() as entered:
         for manager in managers:
             entered.enter_context(manager)
@@ -258,7 +258,7 @@ def together(*managers: AbstractContextManager[Any]) -> Iterator[None]:
 
 @sheltered
 def taken(lock: Any) -> Iterator[bool]:
-    """Whether a lock was free; then it is taken, and given back at the end."""
+    """Take a lock if it is free, and release it at the end; yield whether it was free."""
     free = lock.acquire(blocking=False)
     try:
         yield free
@@ -267,7 +267,7 @@ def taken(lock: Any) -> Iterator[bool]:
             lock.release()
 
 
-# A thread that is started waits for its starter, which must not be interrupted in between.
+# Starting a thread hands over between two threads, and must not be interrupted in between.
 start_thread = uninterrupted(threading.Thread.start)
 
 
@@ -280,7 +280,7 @@ def no_grad() -> Iterator[None]:
 
 @sheltered
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """While open, every module is in evaluation mode; then each is again in the mode that it was in."""
+    """Put every module in evaluation mode while open, and then restore the mode of each."""
     modes = {module: module.training for module in model.modules()}
     try:
         model.eval()
@@ -294,14 +294,14 @@ def restore_modes(modes: dict[nn.Module, bool]) -> None:
         module.training = training
 
 
-# Where Ctrl+C finds a context manager of contextlib's, torch's among them, half entered or half left.
+# Frames in which Ctrl+C finds a context manager of contextlib (torch's too) half entered or left.
 _OF_CONTEXTLIB = contextlib._GeneratorContextManager
 _HALFWAY = (_OF_CONTEXTLIB.__enter__.__code__, _OF_CONTEXTLIB.__exit__.__code__)
 
 
 def _leave_halfway(trace: TracebackType | None) -> None:
-    """Leave the context managers that were interrupted as they were entered or left: their generators
-    would otherwise do so when Python collects them, after all else has been restored."""
+    """Close the context managers that were interrupted while being entered or left. Otherwise their
+    generators would do so when Python collects them, after everything else has been restored."""
     while trace is not None:
         if trace.tb_frame.f_code in _HALFWAY:
             trace.tb_frame.f_locals["self"].gen.close()
@@ -317,7 +317,8 @@ def _modes() -> list[Any]:
 
 
 def _set_modes(modes: list[Any]) -> None:
-    """Torch takes a mode off while that handles a call, and Ctrl+C may come before it is put back."""
+    """Restore the function modes: torch pops one while it handles a call, and Ctrl+C may prevent
+    the push."""
     while torch._C._len_torch_function_stack():
         mode = torch.overrides._pop_mode()
         if isinstance(mode, Mode) and mode not in modes:
@@ -327,10 +328,10 @@ def _set_modes(modes: list[Any]) -> None:
 
 
 class Mode(torch.overrides.TorchFunctionMode):
-    """A TorchFunctionMode that a hook enters and another one leaves; where Ctrl+C comes between, the
+    """A TorchFunctionMode that one hook enters and another leaves. If Ctrl+C comes in between, the
     context manager that is open around the pass leaves it."""
 
-    is_open = False  # in whichever thread
+    is_open = False  # in any thread
 
     @uninterrupted
     def __enter__(self) -> Any:

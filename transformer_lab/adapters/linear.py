@@ -1,5 +1,5 @@
-"""The linear layers of a Hugging Face model, whatever stands in their place: what adapters add to a
-weight, what was quantized, and what is kept off the device until it is used."""
+"""Weights of a Hugging Face model's linear layers: plain, changed by adapters, quantized, or kept
+off the device until they are used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 def linear_layer(owner: Any, name: str) -> Any:
-    """The linear layer of that name inside a module; None where there is none."""
+    """The linear layer of that name inside a module; None if there is none."""
     try:
         layer = owner.get_submodule(name)
     except AttributeError:
@@ -27,22 +27,22 @@ def linear_layer(owner: Any, name: str) -> Any:
 
 
 def weight_of(owner: Any, name: str) -> Tensor | None:
-    """The weight of a linear layer as (in, out), with what active adapters add to it; None where
-    there is no such layer, or its weight cannot be told."""
+    """The weight of a linear layer as (in, out), with what active adapters add to it; None if there
+    is no such layer or its weight cannot be determined."""
     layer = linear_layer(owner, name)
     return None if layer is None else effective_weight(layer)
 
 
 def is_linear(module: nn.Module) -> bool:
-    """Whether it is a linear layer, by its class: a plain one, a quantized one, or one that an adapter
-    stands around."""
+    """Whether it is a linear layer, by its class: a plain one, a quantized one, or one wrapped by
+    an adapter."""
     name = type(module).__name__.lower()
     return "linear" in name or name == "conv1d" or hasattr(module, "base_layer")
 
 
 def measured(layer: Any, like: Tensor) -> tuple[Tensor, Tensor]:
-    """What a linear layer does to inputs like these [..., in], of any kind: its weight (in, out),
-    and its bias [out], which is what it gives for zeros."""
+    """The weight (in, out) and the bias [out] of a linear layer of any kind, measured with inputs
+    like these [..., in]; the bias is its output for zeros."""
     zeros = torch.zeros_like(like.reshape(-1, like.shape[-1])[:1])
     with no_grad():
         bias = layer(zeros)
@@ -53,12 +53,12 @@ def measured(layer: Any, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def effective_weight(layer: Any) -> Tensor | None:
-    """The weight of a linear layer as (in, out), with what active adapters add to it; None where it
-    cannot be told."""
+    """The weight of a linear layer as (in, out), with what active adapters add to it; None if it
+    cannot be determined."""
     if isinstance(getattr(layer, "base_layer", None), nn.Module):
         weight = _adapted(layer)
         if weight is not None:
-            # It is made anew at each call: whether what it is made of has changed is told by this.
+            # It is computed again at each call; this number changes when its parameters do.
             weight.made_of = sum(map(times_written, layer.parameters()))  # type: ignore[attr-defined]
         return weight
     return _plain(layer)
@@ -80,7 +80,7 @@ def _plain(layer: Any) -> Tensor | None:
     parts: Any = weight
     if (
         hasattr(parts, "full_tensor") and parts.device_mesh.size() == 1
-    ):  # else none but a pass gathers it
+    ):  # otherwise only a pass gathers it
         weight = whole(parts)
         weight.made_of = times_written(parts)  # type: ignore[attr-defined]
     elif type(weight).dequantize is not Tensor.dequantize:  # torchao's
@@ -91,14 +91,14 @@ def _plain(layer: Any) -> Tensor | None:
 
 
 def whole(weight: Any) -> Tensor:
-    """A weight in one piece. All processes that FSDP spreads it over must ask for it together, as they
-    must run the model together."""
+    """A weight in one piece. All processes that FSDP spreads it over must call this together, as
+    they must run the model together."""
     return weight.full_tensor().detach() if hasattr(weight, "full_tensor") else weight
 
 
 def _of_codes(layer: Any) -> Tensor | None:
-    """The quantized weight of a layer, from what it makes of every unit vector; None where it is not
-    linear, because it rounds what it reads as well."""
+    """The quantized weight of a layer, from its outputs for all unit vectors; None if it is not
+    linear, because it rounds its inputs as well."""
     n = getattr(layer, "in_features", None)
     if not isinstance(n, int):
         return None
@@ -127,8 +127,8 @@ def _fetched(layer: Any) -> Tensor | None:
 
 
 def _adapted(layer: Any) -> Tensor | None:
-    """The weight that a PEFT layer acts with: LoRA's W + BA·scale where that is what it does,
-    otherwise what it makes of every unit vector."""
+    """The effective weight of a PEFT layer: LoRA's W + BA·scale if that gives its outputs,
+    otherwise its outputs for all unit vectors."""
     base = _plain(layer.base_layer)
     if base is None:
         return None
@@ -151,7 +151,7 @@ def _adapted(layer: Any) -> Tensor | None:
 
 
 def stored(weight: Tensor) -> list[Tensor]:
-    """The plain tensors that a weight is stored in: of a quantized one, its codes and scales."""
+    """The plain tensors that a weight is stored in; for a quantized one, its codes and scales."""
     if type(weight) in (Tensor, nn.Parameter) or not hasattr(weight, "__tensor_flatten__"):
         return [weight]
     names, _ = weight.__tensor_flatten__()  # type: ignore[attr-defined]
@@ -160,13 +160,13 @@ def stored(weight: Tensor) -> list[Tensor]:
 
 
 def times_written(weight: Tensor) -> int:
-    """How often a tensor was written to; 0 for those of inference mode, which do not say."""
+    """How often a tensor was written to; 0 for inference tensors, which do not count it."""
     return 0 if weight.is_inference() else _version(weight)
 
 
 def gradient_stop(model: nn.Module) -> str:
-    """What lets no gradient through a model: inference mode, weights that were created in it, or layers
-    whose kernel is made for inference, as that of some quantized weights is; "" where nothing does."""
+    """What blocks gradients in a model: inference mode, weights that were created in it, or layers
+    with a kernel for inference only, as some quantized ones have; "" if nothing does."""
     if torch.is_inference_mode_enabled():
         return "torch.inference_mode(), which is on here"
     if any(weight.is_inference() for weight in model.parameters()):
@@ -183,13 +183,13 @@ def gradient_stop(model: nn.Module) -> str:
 
 
 def _in_codes(layer: Any) -> bool:
-    """Whether the weight of a layer is quantized, in a form of the layer's own."""
+    """Whether the weight of a layer is quantized, in a format of the layer's own."""
     weight = getattr(layer, "weight", None)
     return not isinstance(weight, Tensor) or weight.dtype not in FLOATS
 
 
 def _like(layer: Any, x: Tensor) -> Tensor:
-    """x on the device of a layer of codes, in a precision that it reads."""
+    """x on the device of a quantized layer, in a precision that it reads."""
     kept = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
     floats = [one.dtype for one in kept if one.dtype in FLOATS]
     dtype = getattr(layer, "compute_dtype", None) or next(iter(floats), torch.float32)
@@ -201,10 +201,10 @@ def _version(weight: Tensor) -> int:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model reads its tokens.
+    """The device on which a model reads its tokens.
 
     Raises:
-        ValueError: for a model without weights.
+        ValueError: for a model without weights, or whose weights are on the meta device.
     """
     first = next(model.parameters(), None)
     if first is not None and not first.is_meta:

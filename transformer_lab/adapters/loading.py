@@ -22,13 +22,13 @@ class LoadOptions(TypedDict, total=False):
     """How transformers loads a model; all are passed on to it.
 
     dtype: of the weights, such as "bfloat16" or torch.float16; "auto" takes the file's. By default
-        as transformers chooses, which since version 5 is the file's.
+        transformers chooses: since version 5, the file's.
     device_map: which part goes to which device, such as "auto"; needs accelerate.
-    quantization_config: such as `transformers.TorchAoConfig`; needs the library that it is of.
+    quantization_config: such as `transformers.TorchAoConfig`; needs the library that it belongs to.
     revision: a branch, tag or commit on the hub.
     subfolder: of the folder or of the hub's repository.
-    token: for the hub, where a model needs one.
-    local_files_only: ask the hub nothing.
+    token: for the hub, if a model needs one.
+    local_files_only: do not contact the hub.
     """
 
     dtype: torch.dtype | str
@@ -45,7 +45,7 @@ _DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
 
 
 def checked_name(name: Any) -> Path:
-    """The folder of that name, which need not be there.
+    """The path of a folder of that name, which need not exist.
 
     Raises:
         ValueError: if it is not a name.
@@ -58,14 +58,15 @@ def checked_name(name: Any) -> Path:
 
 
 def checked_options(name: str, device: str, options: LoadOptions, hugging_face: bool) -> None:
-    """
+    """Check the options for loading a model.
+
     Args:
         hugging_face: whether transformers loads the model from a folder or the hub.
 
     Raises:
         TypeError: for an option that does not exist.
-        ValueError: for a dtype that is not one, a device beside a device_map, or an option that this
-            model cannot have.
+        ValueError: for an invalid dtype, a device together with a device_map, or an option that
+            does not apply to this model.
         ImportError: for a library that is not installed.
     """
     known = LoadOptions.__annotations__
@@ -88,8 +89,8 @@ def checked_options(name: str, device: str, options: LoadOptions, hugging_face: 
 
 
 def placed(model: Any, where: torch.device, options: LoadOptions) -> Any:
-    """The model where it was asked for; a device_map has placed it, and what is quantized keeps its
-    type."""
+    """Move the model to the requested device and dtype. A device_map has already placed it, and a
+    quantized model keeps its dtype."""
     if "device_map" in options:
         return model
     dtype = options.get("dtype", "auto")
