@@ -61,7 +61,7 @@ class Card:
         code: preformatted text below them, for instance what a function printed.
         aside: a short remark at the right of the headline.
         fields: named values below the headline: {"measured": "0.93", "bound": "at least 0.7"}.
-        columns: texts side by side, by their headings; one below the other where it is narrow.
+        columns: texts side by side, by their headings; one below the other on a narrow page.
     """
 
     tone: str

@@ -1,4 +1,4 @@
-"""Claims: what the text says, measured in the cell below it. A false claim fails the notebook."""
+"""Claims of the text, measured in the cell below it. A false claim fails the notebook."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLAIM_MIME = (
 
 
 class ClaimFailed(AssertionError):
-    """A claim does not match what was measured. Shown in one line, with no stack."""
+    """A claim does not match the measurement. Shown in one line, without a stack trace."""
 
     def _render_traceback_(self) -> list[str]:  # IPython's hook for a short error
         return [f"ClaimFailed: {self}"]
@@ -22,7 +22,7 @@ class ClaimFailed(AssertionError):
 
 @dataclass(frozen=True, repr=False)
 class Claim(Shown):
-    """A claim that holds, or (`holds` is None) one that was not judged and says why."""
+    """A claim that holds, or (`holds` is None) one that was not judged, with the reason."""
 
     text: str
     measured: float
@@ -78,16 +78,16 @@ def claim(
     when: bool = True,
     otherwise: str = "its condition is not met",
 ) -> Claim:
-    """Assert a claim of the lesson, and show it with what was measured, its bound and its control.
+    """Assert a claim of the lesson, and show it with its measured value, bound and control.
 
     Args:
         text: the claim in plain words.
-        measured: one number (a 0-dimensional tensor will do).
+        measured: one number, which may be a 0-dimensional tensor.
         at_least, at_most: bounds, inclusive; both together make a range.
         close_to, tolerance: the expected value and the largest allowed distance from it.
         control: (what it is, its value), such as ("an untrained model", 0.04): the same
             measurement where the claimed effect is absent. It must lie outside the bounds. A value
-            of None says that it was not measured in this run.
+            of None means that it was not measured in this run.
         when: False leaves the claim unjudged and shows `otherwise`; for instance after a training
             run that was stopped early.
         otherwise: why the claim was not judged.
@@ -98,7 +98,7 @@ def claim(
     Raises:
         ClaimFailed: the measured number is outside the bounds or not finite, or the control is
             within them.
-        TypeError, ValueError: the number, the bounds or the control make no claim.
+        TypeError, ValueError: the number, the bounds or the control are invalid.
     """
     bounds = {"at_least": at_least, "at_most": at_most, "close_to": close_to}
     given = {name: _as_number(bound, name) for name, bound in bounds.items() if bound is not None}

@@ -1,4 +1,4 @@
-"""The lessons in a folder of the learner's own, in which nothing that was changed is replaced."""
+"""Copy the lessons to a folder of the learner's own, without overwriting changed files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..files.safefiles import (
 )
 from .listing import LESSON, TRANSLATED
 
-# What a learner needs of notebooks/.
+# The files of notebooks/ that a learner needs.
 PATTERNS = (
     LESSON,
     TRANSLATED,
@@ -29,7 +29,7 @@ PATTERNS = (
     "glossary.md",
     "images/*.svg",
 )
-# The sha256 of every file as it was copied: one that differs from it was changed.
+# Holds the sha256 of every file when copied: a file that differs was changed.
 MANIFEST = ".transformer-lab-lessons.json"
 
 
@@ -42,24 +42,24 @@ class Copies:
     folder: Path
     missing: list[str] = field(default_factory=list)
     same: list[str] = field(default_factory=list)
-    older: list[str] = field(default_factory=list)  # as it was copied; the package's is another now
+    older: list[str] = field(default_factory=list)  # unchanged; the package's has changed
     yours: list[str] = field(default_factory=list)  # changed since, or never copied
-    newer: list[str] = field(default_factory=list)  # those of `yours` that the package changed too
-    digests: dict[str, str] = field(default_factory=dict)  # as they were copied
+    newer: list[str] = field(default_factory=list)  # `yours` that the package changed too
+    digests: dict[str, str] = field(default_factory=dict)  # when copied
     note: str = ""
-    solutions: bool = True  # whether the notebooks have them
+    solutions: bool = True  # whether the notebooks contain them
 
 
 def package_files() -> dict[str, Path]:
-    """name -> file, of everything that is copied."""
+    """name -> path, for every file that is copied."""
     source = resource("notebooks")
     found = sorted(path for pattern in PATTERNS for path in source.glob(pattern))
     return {path.relative_to(source).as_posix(): path for path in found}
 
 
 def package_bytes(solutions: bool = True) -> dict[str, bytes]:
-    """name -> content, of everything that is copied; without solutions, notebooks lack the cells that
-    show one."""
+    """name -> content, for every file that is copied; without solutions, the cells that show one
+    are removed."""
     return {
         name: path.read_bytes() if solutions else _without_solutions(path)
         for name, path in package_files().items()
@@ -81,14 +81,14 @@ def _without_solutions(path: Path) -> bytes:
 
 
 def compare(folder: str | Path, *, solutions: bool | None = None) -> Copies:
-    """What is in a folder, beside what the package has. Writes nothing.
+    """Compare a folder's files with the package's. Writes nothing.
 
     Args:
-        solutions: whether the notebooks have them; by default as the folder was made, with them if it
-            is new.
+        solutions: whether the notebooks contain them; by default as in the folder, and True for a
+            new one.
 
     Raises:
-        FileError: for a folder that is a file or a link, is full of other things, or was made with the
+        FileError: for a folder that is a file or a link, holds other files, or was made with the
             other choice.
     """
     folder = Path(folder)
@@ -120,25 +120,26 @@ def compare(folder: str | Path, *, solutions: bool | None = None) -> Copies:
 def copy_lessons(
     folder: str | Path, *, renew: bool = False, solutions: bool | None = None
 ) -> Copies:
-    """Copy what is missing; with `renew`, also replace older copies that nobody changed.
+    """Copy missing files; with `renew`, also replace older copies that were not changed.
 
     Args:
-        folder: made if it is not there. What was changed in it stays as it is.
+        folder: created if it does not exist. Changed files in it stay as they are.
         solutions: as for `compare`.
 
     Returns:
-        What was found beforehand: `missing` is copied now, and `older` is replaced with `renew`.
+        The comparison before copying: `missing` is copied now, and `older` is replaced with
+        `renew`.
 
     Raises:
-        FileError: as for `compare`, and where nothing can be written.
-        DiskFullError: the disk is full; call again to go on.
+        FileError: as for `compare`, and if the folder cannot be written.
+        DiskFullError: the disk is full; call again to continue.
     """
     copies = compare(folder, solutions=solutions)
     files = package_bytes(copies.solutions)
     wanted = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     names = copies.missing + (copies.older if renew else [])
     digests = dict(copies.digests)
-    # Before the first copy, so that a folder that is cut short is known for one of ours.
+    # Before the first copy, so that an interrupted copy is recognised as one of ours.
     digests.update({n: wanted[n] for n in copies.missing + copies.same})
     with _told(copies.folder):
         copies.folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +155,7 @@ def copy_lessons(
 
 
 def _is_a_place(folder: Path) -> None:
-    """Refuse what is no folder, what leads elsewhere, and a folder that holds other things."""
+    """Refuse a path that is not a folder, is a symbolic link, or holds other files."""
     for path in (folder, *sorted({(folder / name).parent for name in package_files()} - {folder})):
         if path.is_symlink():
             raise FileError(f"{path} is a symbolic link; name a folder without symbolic links")
@@ -175,8 +176,8 @@ def _is_a_place(folder: Path) -> None:
 
 
 def _read_manifest(folder: Path) -> tuple[dict[str, str], bool | None, str]:
-    """The sha256 of each file as it was copied, whether with solutions, and a sentence where that is
-    not known."""
+    """The sha256 of each file when copied, whether with solutions, and a note if the manifest
+    cannot be read."""
     path = folder / MANIFEST
     if not path.exists():
         return {}, None, ""
@@ -198,7 +199,7 @@ def _write_manifest(folder: Path, digests: dict[str, str], solutions: bool) -> N
 
 @contextmanager
 def _told(folder: Path, what: str = "written to") -> Iterator[None]:
-    """The system's refusals as one sentence that names the folder."""
+    """Turn an OSError into a FileError with one sentence that names the folder."""
     try:
         yield
     except (DiskFullError, NotReplacedError):
@@ -210,7 +211,7 @@ def _told(folder: Path, what: str = "written to") -> Iterator[None]:
 
 
 def _digest(path: Path) -> str | None:
-    """None for what is no ordinary file, and for one that may not be read."""
+    """The sha256 of a file; None if it is not an ordinary file or cannot be read."""
     if path.is_symlink() or not path.is_file():
         return None
     try:

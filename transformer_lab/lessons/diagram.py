@@ -40,7 +40,8 @@ class Diagram:
     body: str
 
     def svg(self, theme: Theme | None = None) -> str:
-        """An SVG document in the colours of a theme; without one, in those of the page that shows it."""
+        """An SVG document in the colours of a theme; without one, in those of the surrounding
+        page."""
         colours = _colours(theme or LIGHT)
         if theme is None:
             colours += f"\n@media (prefers-color-scheme:dark){{{_colours(DARK)}}}"
@@ -77,16 +78,17 @@ def architecture(
     """Draw a transformer with its tensor shapes, and highlight one part of it.
 
     Args:
-        part: what to highlight, such as "scores", "heads", "positions", "block" or "loss". A name that
-            is not in the drawing is refused with a list of those that are.
-        kind: "decoder", "encoder" or "encoder-decoder"; left out, that of `config`, or
+        part: what to highlight, such as "scores", "heads", "positions", "block" or "loss".
+        kind: "decoder", "encoder" or "encoder-decoder"; by default that of `config`, or
             "encoder-decoder".
-        config: sizes and variants to draw: numbers instead of d_model, the norm's kind and place, how
-            positions enter. Without one, a pre-norm model whose positions are added to the embeddings.
+        config: sizes and variants to draw: numbers instead of d_model, the kind and position of the
+            norm, how positions enter. By default, a pre-norm model whose positions are added to the
+            embeddings.
         language: "en" or "de".
 
     Raises:
-        ValueError: for an unknown part, kind or language, or a kind that is not that of `config`.
+        ValueError: for an unknown part (listing the known ones), kind or language, or a kind that
+            differs from that of `config`.
     """
     check_known("language", language, tuple(catalogue()))
     if kind is None:
@@ -140,7 +142,7 @@ class _Column:
     x: float
     width: float
     bypass: float  # x of the lines past each sublayer
-    wide: bool  # label and shape beside one another
+    wide: bool  # label and shape side by side
     layers: str
     vocab: str
     causal: bool
@@ -210,7 +212,7 @@ class _Drawing:
 
     @contextmanager
     def of(self, *parts: str, shape: str = "") -> Iterator[None]:
-        """What is drawn inside belongs to these parts, and is highlighted with each."""
+        """Group what is drawn inside under these parts, so that it is highlighted with each."""
         for part in parts:
             self.parts.setdefault(part, shape)
         on = ' class="on"' if self.part in parts else ""
@@ -246,7 +248,7 @@ class _Drawing:
     # ------------------------------------------------------------ parts of a column
 
     def up(self, column: _Column, gap: float, *, head: bool = True) -> None:
-        """The way up from the last thing drawn."""
+        """Draw the line up from the last element."""
         self.line((column.middle, column.y), (column.middle, column.y - gap), head=head)
         column.y -= gap
 
@@ -263,7 +265,7 @@ class _Drawing:
             self.text(column.middle, column.y + 17, words, "middle")
 
     def plus(self, column: _Column, *, past: bool = True) -> None:
-        """An addition; with `past`, of what came past the sublayer since the last branch."""
+        """Draw an addition; with `past`, also the skip connection from the last branch."""
         column.y -= 18
         x, y = column.middle, column.y + 9
         if past:
@@ -284,7 +286,8 @@ class _Drawing:
             self.box(column, self.word(self.config.norm if self.config else "layer"))
 
     def attention(self, column: _Column, name: str) -> None:
-        """An attention layer: a sheet for each of three heads, and what happens in it from below."""
+        """Draw an attention layer: a sheet for each of three heads, and its steps from bottom to
+        top."""
         cross = name == "cross-attention"
         part = name if cross else "attention"
         rows = self.rows(column, cross)
@@ -318,7 +321,7 @@ class _Drawing:
                     self.text(x + 9, below + 27, shape, "shape")
 
     def rows(self, column: _Column, cross: bool) -> list[tuple[str, str, str]]:
-        """What happens inside an attention layer, from below: (part, label, shape)."""
+        """The steps inside an attention layer, from bottom to top: (part, label, shape)."""
         scheme = self.config.positions if self.config and not cross else None
         added = isinstance(scheme, (Learned, NoPositions, Sinusoidal, type(None)))
         vectors, rows = self.vectors(self.heads()), []
@@ -339,7 +342,7 @@ class _Drawing:
         return rows
 
     def input(self, column: _Column, tokens: str) -> None:
-        """Tokens, their embeddings, and the positions that are added to them."""
+        """Draw tokens, their embeddings, and the positions that are added to them."""
         with self.of("tokens", shape="[batch, position]"):
             self.box(column, self.word(tokens), "[batch, position]", two_lines=not column.wide)
         self.up(column, 12)
@@ -364,11 +367,11 @@ class _Drawing:
             self.plus(column, past=False)
 
     def blocks(self, column: _Column, sublayers: Sequence[str]) -> None:
-        """The residual stream through the blocks, in a frame."""
+        """Draw the residual stream through the blocks, in a frame."""
         first = not self.config or self.config.norm_first
         names = ("block", "decoder" if column.causal else "encoder")
         with self.of("residual", shape=self.stream):
-            added = "positions" in self.parts  # whose box leaves room for the words
+            added = "positions" in self.parts  # their box leaves room for the words
             self.up(column, 30 if added else 46, head=False)
             words, side = self.word("residual"), -14 if column.wide else 7
             x, style = column.middle + side, " end" if column.wide else ""
@@ -415,7 +418,7 @@ class _Drawing:
             self.text(place[0], column.y + 19, words, place[1])
 
     def output(self, column: _Column) -> None:
-        """From the residual stream to the loss."""
+        """Draw the steps from the residual stream to the loss."""
         if not self.config or self.config.norm_first:
             self.up(column, 14)
             self.norm(column)
@@ -439,7 +442,7 @@ class _Drawing:
             self.box(column, self.word("loss"), targets if column.wide else "")
 
     def loop(self, column: _Column, x: float, low: float) -> None:
-        """Generation: from the probabilities around the stack to the tokens."""
+        """Draw generation: a line from the probabilities around the stack to the tokens."""
         if "probabilities" not in self.parts:
             return
         high = column.y + 25 + 12 + 12.5
@@ -452,7 +455,7 @@ class _Drawing:
     # ------------------------------------------------------------ drawings
 
     def single(self) -> int:
-        """A decoder or an encoder: one column."""
+        """Draw a decoder or an encoder in one column; return the width."""
         causal = self.kind == "decoder"
         column = _Column(
             28, 344, 15, True, self.size("n_layers", "N"), self.size("vocab_size", "vocab"), causal
@@ -466,7 +469,8 @@ class _Drawing:
         return 432 if causal else 394
 
     def pair(self) -> int:
-        """An encoder on the left, whose output the decoder on the right reads."""
+        """Draw an encoder on the left, whose output the decoder on the right reads; return the
+        width."""
         config = self.config
         only = config and config.attention_only
         forward = () if only else ("feed-forward",)

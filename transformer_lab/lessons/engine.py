@@ -1,7 +1,8 @@
-"""Papermill's engine as lessons are run: what has run so far is written now and then.
+"""Papermill's engine for running lessons, which saves the notebook only now and then.
 
-By its own rule papermill writes the notebook twice a cell, with all pictures that are in it: as much
-work as a short lesson is itself.
+By default papermill writes the notebook twice per cell, with all its images: as much work as
+running
+a short lesson.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ NAME = "now-and-then"
 
 
 class NowAndThen(NBClientEngine):
-    """Writes the notebook at its start, at most every half minute while it runs, and once it has
-    ended, however it did."""
+    """Writes the notebook at the start, at most once per `autosave_cell_every` seconds (30 by
+    default) while it runs, and when it ends, with or without an error."""
 
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> Any:

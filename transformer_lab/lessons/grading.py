@@ -1,4 +1,4 @@
-"""What a hidden test of homework calls."""
+"""The function that hidden tests of homework call."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from transformer_lab.lessons.presets import Lesson
 
 
 def grade(name: str, answer: Any, *, variant: int = 0, seconds: float | None = None) -> None:
-    """Check a student's answer to an exercise; returns when it is right.
+    """Check a student's answer to an exercise; return if it is right.
 
-    Whatever the notebook has made of its parameters, it is the student's own function that is
-    checked, and nothing is written to a progress file.
+    The student's own function is checked, whatever the notebook's parameters are, and nothing is
+    written to a progress file.
 
     Args:
         name: "lesson/function".
-        answer: what stands under that name in the student's notebook.
+        answer: the object with that name in the student's notebook.
         variant: the assignment's variant, 0 for the exercise as it is in the lesson.
         seconds: time limit for all cases together; by default twice the exercise's own.
 
     Raises:
-        AssertionError: it is wrong, with what the check found.
+        AssertionError: it is wrong; the message is the check's diagnosis.
     """
     lesson, function = name.split("/")
     written = answer.written if type(answer) is Exercise else answer

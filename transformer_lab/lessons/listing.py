@@ -9,7 +9,7 @@ TRANSLATED = f"[a-z][a-z]/{LESSON}"  # de/00_first_look.ipynb
 
 
 def lesson_paths(folder: Path) -> list[Path]:
-    """The lessons in a folder, in their order."""
+    """The lessons in a folder, in order."""
     return sorted(folder.glob(LESSON))
 
 

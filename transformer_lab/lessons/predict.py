@@ -1,4 +1,4 @@
-"""Predictions: what a learner expects before a cell runs, kept, and shown beside the result."""
+"""Predictions: what a learner expects before a cell runs, saved and shown beside the result."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ MOST = 1000  # characters
 
 @cache
 def words(language: str) -> dict[str, str]:
-    """What the cards say, in the language of a lesson."""
+    """The texts of the cards in a language."""
     return json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))[language]
 
 
 class Prediction(Shown):
-    """The card of a prediction, to write in; with a result, what was written beside what came out.
+    """The card of a prediction, with a text box; or with a result, prediction and result side by
+    side.
 
     Attributes:
         name: "lesson/prediction", such as "01/scores".
-        result: what came out, in words and numbers; "" in the card to write in.
-        measured: whether the numbers in `result` are those of this run.
+        result: the result in words and numbers; "" in the card with the text box.
+        measured: whether the numbers in `result` are from this run.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Prediction(Shown):
 
     @property
     def guess(self) -> str:
-        """What the learner wrote; "" for nothing yet."""
+        """The learner's prediction; "" if there is none yet."""
         return predictions().get(self.name, "")
 
     def card(self) -> Card:
@@ -64,7 +65,7 @@ class Prediction(Shown):
         self._show()
 
     def _show(self, *, again: bool = False) -> None:
-        """Put the card into the notebook, or write a newer one over it."""
+        """Display the card in the notebook, or replace it there."""
         from IPython.display import display
 
         from transformer_lab.views.pages.export import MARK, VIEW_MIME
@@ -80,10 +81,10 @@ class Prediction(Shown):
         display(bundle, raw=True, metadata=marks, display_id=self._display, update=again)
 
     def keep(self, guess: object) -> str:
-        """Save what the learner wrote, and show it in every card of this prediction.
+        """Save the learner's prediction, and show it in every card of this prediction.
 
         Returns:
-            "", or a sentence that says why it was not saved.
+            "", or a sentence on why it was not saved.
         """
         text = " ".join(str(guess).split())[:MOST] if isinstance(guess, str) else ""
         note = record_prediction(self.name, text) if text else ""
@@ -93,28 +94,30 @@ class Prediction(Shown):
         return note
 
     def close(self) -> None:
-        """Remove the widget of a card that is not shown any more."""
+        """Remove the widget of a card that is no longer shown."""
         if self._widget is not None:
             self._widget.close()
 
 
 def predict(name: str, lesson: Lesson, result: str = "", /, **measured: Any) -> Prediction:
-    """A card that keeps what the learner predicts; with a result, a card that shows the two together.
+    """Return a card for the learner's prediction; with a result, a card that shows both.
 
-    Nothing waits for a prediction. It is saved in the learner's progress file and in the output of
-    the cell, and is there again after a restart.
+    Cells run without waiting for a prediction. It is saved in the learner's progress file and in
+    the
+    output of the cell, and appears again after a restart.
 
     Args:
         name: the prediction's name in its lesson; the same for both cards.
         lesson: the result of `presets(...)`.
-        result: what came out: a sentence or two. Numbers of this run are fields, as in
-            "{right:.2f} of the letters"; without any, it is about the full preset.
+        result: the result in a sentence or two. Numbers of this run are fields, as in
+            "{right:.2f} of the letters"; without fields, it describes the full preset.
         **measured: the values of the fields.
 
     Raises:
         TypeError: `lesson` is not a Lesson.
-        ValueError: the name is not made of small letters, digits and hyphens, or a field of the
-            result has no value.
+        ValueError: the name does not consist of lower-case letters, digits and hyphens, or a field
+            of
+            the result has no value.
     """
     if not isinstance(lesson, Lesson):
         raise TypeError(
@@ -133,7 +136,7 @@ def predict(name: str, lesson: Lesson, result: str = "", /, **measured: Any) -> 
 
 
 def _filled(result: str, measured: dict[str, Any]) -> str:
-    """The sentence with its numbers."""
+    """Fill the numbers into the sentence."""
     for _, name, _, _ in Formatter().parse(result):
         if name is not None and name not in measured:
             raise ValueError(
@@ -144,7 +147,7 @@ def _filled(result: str, measured: dict[str, Any]) -> str:
 
 
 def _widget(prediction: Prediction) -> anywidget.AnyWidget:
-    """The box in the notebook: what is written in it goes to `keep`."""
+    """Create the text box in the notebook, whose content goes to `keep`."""
     from transformer_lab.views.shared.base import answered_beside_cells
 
     made = _box()(guess=prediction.guess, _words=words(prediction._lesson.language))
@@ -161,7 +164,8 @@ def _widget(prediction: Prediction) -> anywidget.AnyWidget:
 
 @cache
 def _box() -> type[anywidget.AnyWidget]:
-    """The widget's class. Only a notebook needs it, and what it imports takes a moment."""
+    """The widget's class, created on demand: only a notebook needs it, and its imports take a
+    moment."""
     import anywidget
     import traitlets as t
 

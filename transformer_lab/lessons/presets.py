@@ -1,4 +1,4 @@
-"""One tagged cell of parameters a notebook, and the object that the other cells ask."""
+"""Check a notebook's one cell of parameters and give the other cells its settings."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Lesson(Shown):
         seed: a non-negative integer; torch's generator was seeded with it.
         answers: "learner" (the functions written in the notebook) or "solutions" (ours).
         shown: the cards of predictions in the notebook, by name and whether they have a result.
-        language: "en" or "de": what the cards of predictions are written in.
-        note: a problem with where the lesson runs, and what to do about it; "" if there is none.
+        language: "en" or "de": the language of the cards of predictions.
+        note: a problem with the kernel or folder, and what to do about it; "" if there is none.
         variant: which variant of its exercises is checked, 0 for the exercises as they are in the lesson.
     """
 
@@ -61,7 +61,7 @@ class Lesson(Shown):
         return quick if self.quick else full
 
     def finish(self) -> Finished:
-        """What the last cell shows; its invisible part tells a test that the run got there.
+        """The last cell's output, whose invisible part lets a test check that the run got there.
 
         Raises:
             RuntimeError: a background thread failed during the run, or a cell asked to exit.
@@ -129,12 +129,12 @@ def presets(
 
     Args:
         lesson: the notebook's number, such as "01".
-        preset: "full" (what a person should get) or "quick" (a test run of some 20 seconds).
-            The environment variable TRANSFORMER_LAB_PRESET wins over it.
+        preset: "full" (for people) or "quick" (a test run of some 20 seconds).
+            The environment variable TRANSFORMER_LAB_PRESET overrides it.
         device: "auto", "cpu", "cuda" or "mps".
         seed: a non-negative integer; seeds torch.
         answers: "learner", or "solutions" to use our solutions instead of the learner's.
-        language: "en" or "de": what a translated lesson's cards of predictions are written in.
+        language: "en" or "de": the language of a translated lesson's cards of predictions.
         variant: which variant of the exercises is checked, as `transformer-lab assignment --variant`
             writes it; 0 or None for the exercises as they are in the lesson.
 
@@ -148,7 +148,7 @@ def presets(
         close = difflib.get_close_matches(name, PARAMETERS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise TypeError(f"unknown parameter {name!r}: there are {', '.join(PARAMETERS)}{hint}")
-    preset = os.environ.get("TRANSFORMER_LAB_PRESET", preset)  # grading runs the quick one
+    preset = os.environ.get("TRANSFORMER_LAB_PRESET", preset)  # grading sets it to quick
     for name, value in (("preset", preset), ("answers", answers)):
         check(name, value, str)
     if preset not in PRESETS:
@@ -183,7 +183,7 @@ def _shell() -> Any:
 
 
 def _odd(number: str, shell: Any) -> str:
-    """What a learner should know before going on: a foreign kernel, a folder to write in."""
+    """A note on problems: another lesson's kernel, or a folder that is not writable."""
     notes = []
     before = shell.user_ns.get("lesson") if shell is not None else None
     if isinstance(before, Lesson) and before.number != number:
@@ -202,7 +202,8 @@ def _odd(number: str, shell: Any) -> str:
 
 
 def _explain_name(shell: Any, kind: type, error: BaseException, trace: Any, tb_offset=None) -> None:
-    """A NameError as usual, and a sentence: in a notebook it mostly means a cell that was not run."""
+    """Show a NameError as usual, with a hint: in a notebook it mostly means a cell that was not
+    run."""
     name = getattr(error, "name", None) or str(error).split("'")[1:2]
     shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
     print(
@@ -213,7 +214,7 @@ def _explain_name(shell: Any, kind: type, error: BaseException, trace: Any, tb_o
 
 
 def _watch_threads(lesson: Lesson) -> None:
-    """An exception in a thread is only printed; remember it, so that the last cell can fail."""
+    """Record exceptions in threads, which Python only prints, so that the last cell can fail."""
     before = getattr(threading.excepthook, "before", threading.excepthook)
 
     def hook(failure: threading.ExceptHookArgs) -> None:

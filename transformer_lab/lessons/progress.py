@@ -1,4 +1,4 @@
-"""What a learner has solved and predicted, kept in one small file that survives any crash."""
+"""A learner's solved exercises and predictions, in one small file that survives any crash."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ..files.paths import FileError
 
 @dataclass(frozen=True, repr=False)
 class Progress(Shown):
-    """Solved exercises, by name ("01/attention"), with the day on which each was solved; and what the
-    learner predicted, by name ("01/scores")."""
+    """Solved exercises, by name ("01/attention"), with the day on which each was solved; and the
+    learner's predictions, by name ("01/scores")."""
 
     solved: Mapping[str, str]
     known: tuple[str, ...]
@@ -45,7 +45,8 @@ class Progress(Shown):
         return Card(card.tone, card.title, [*lines, *([self.note] if self.note else [])]).text()
 
     def _told(self) -> list[str]:
-        """What is done, lesson by lesson, and what is next: a few lines, however long the course."""
+        """A few lines, however long the course: the lessons done and started, and the next
+        exercise."""
         lessons: dict[str, list[bool]] = {}
         for name in self.known:
             lessons.setdefault(name.partition("/")[0], []).append(name in self.solved)
@@ -72,7 +73,7 @@ def _file() -> Path:
 
 
 def _read() -> tuple[dict[str, dict[str, str]], str]:
-    """What the file holds under "solved" and "predictions", and a sentence if it could not be used."""
+    """The file's "solved" and "predictions", and a sentence if it could not be used."""
     file, empty = _file(), {"solved": {}, "predictions": {}}
     if not os.path.lexists(file):
         return empty, ""
@@ -99,12 +100,12 @@ def progress() -> Progress:
 
 
 def predictions() -> dict[str, str]:
-    """What the learner predicted, by "lesson/prediction"."""
+    """The learner's predictions, by "lesson/prediction"."""
     return _read()[0]["predictions"]
 
 
 def _renumbered(solved: Mapping[str, str], known: tuple[str, ...]) -> dict[str, str]:
-    """What was solved when the lesson had another number counts under the number that it has now."""
+    """Rename exercises that were solved when their lesson had another number."""
     numbers = {full.partition("/")[2]: full for full in known}
     return {
         name if name in known else numbers.get(name.partition("/")[2], name): day
@@ -113,13 +114,14 @@ def _renumbered(solved: Mapping[str, str], known: tuple[str, ...]) -> dict[str, 
 
 
 def record(name: str) -> str:
-    """Remember that an exercise is solved; returns "" or one sentence that says why it was not."""
+    """Save that an exercise is solved; return "", or one sentence on why it was not saved."""
     today = datetime.now(timezone.utc).date().isoformat()
     return _record("solved", name, today, renew=False)
 
 
 def record_prediction(name: str, guess: str) -> str:
-    """Remember a prediction, in place of an older one; returns "" or why it was not saved."""
+    """Save a prediction, replacing an older one; return "", or one sentence on why it was not
+    saved."""
     return _record("predictions", name, guess)
 
 

@@ -1,4 +1,4 @@
-"""Run a notebook from top to bottom, and never take a notebook that died for one that passed."""
+"""Run a notebook from top to bottom, and detect one that did not really run to its end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transformer_lab.lessons.presets import FINISHED
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
-START_SECONDS = 300  # what a kernel may take to start on a machine that is busy with thirty others
+START_SECONDS = 300  # for a kernel to start on a machine that is busy with thirty others
 
 
 class UnknownParameter(ValueError):
@@ -27,7 +27,7 @@ class NotebookFailed(RuntimeError):
 
 
 def parameters_of(notebook: Any) -> tuple[str, ...]:
-    """Names assigned in the one cell tagged `parameters`; () when there is no such cell.
+    """Names assigned in the one cell tagged `parameters`; () if there is no such cell.
 
     Raises:
         ValueError: more than one cell is tagged, or the cell is not plain assignments.
@@ -103,7 +103,7 @@ def run_notebook(
     if not path.is_file():
         raise FileNotFoundError(f"there is no notebook at {in_line(path)}")
     for name, value in parameters.items():
-        check(name, value, bool | int | float | str | None)  # what can be written into its code
+        check(name, value, bool | int | float | str | None)  # types that papermill can write
     _refuse_unknown(path, parameters_of(nbformat.read(path, as_version=4)), parameters)
     try:
         executed = papermill.execute_notebook(
@@ -135,7 +135,7 @@ def _first_lines(error: Exception) -> str:
 
 
 def _problems(notebook: Any) -> Iterator[str]:
-    """Everything that shows that a notebook did not really run to its end."""
+    """Yield every sign that a notebook did not really run to its end."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     for cell in code:
         status = cell.metadata.get("papermill", {}).get("status")
@@ -165,7 +165,7 @@ def _hidden_errors(outputs: Any) -> Iterator[str]:
 
 
 def _still(notebook: Any) -> None:
-    """Leave pictures and text where live widgets were: a view without its state shows nothing."""
+    """Replace live widgets by images and text: a view without its state shows nothing."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

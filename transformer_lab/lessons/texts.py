@@ -1,4 +1,4 @@
-"""Texts whose words are shaded by a number: still (`marked`) and with a choice (`Lookup`)."""
+"""Texts whose words are shaded by a number: still (`marked`) and with choices (`Lookup`)."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def marked(
     columns: int = 76,
     limit: float | None = None,
 ) -> Picture:
-    """Texts one below the other, each word on a ground that is stronger the larger its number,
-    from that of the page for 0.
+    """Texts one below the other, each word shaded in proportion to its number, from the page's
+    colour for 0.
 
     Args:
-        panels: the panel's title to (words, numbers), one number a word, from 0 to `limit`.
-        columns: characters in a line.
-        limit: the number that has the strongest ground; the largest of all by default.
+        panels: the panel's title to (words, numbers), one number per word, from 0 to `limit`.
+        columns: characters per line.
+        limit: the number with the strongest shade; the largest of all by default.
 
     Raises:
-        ValueError: a panel has not one number a word.
+        ValueError: a panel does not have one number per word.
     """
     texts = {name: (list(words), as_array(numbers)) for name, (words, numbers) in panels.items()}
     for name, (words, numbers) in texts.items():
@@ -117,16 +117,16 @@ class Lookup:
     that HTML is shown. Click a choice, or Tab to it and use the arrow keys.
 
     Args:
-        choices: what can be chosen: the words of a summary, questions.
-        words: the text; or one text a choice, all of one length.
+        choices: labels to choose from: the words of a summary, questions.
+        words: the text; or one text per choice, all of the same length.
         weights: [choice, word], 0 to 1.
-        told: for each choice a sentence that is shown below the text.
+        told: for each choice, a sentence shown below the text.
         caption: the finding, below everything.
-        alt: what the text shows, for those who see none of it.
-        first: the choice to begin with.
+        alt: what the text shows, for screen readers.
+        first: the index of the initial choice.
 
     Raises:
-        ValueError: the numbers do not fit choices and words.
+        ValueError: the shape of `weights`, or a number of texts or sentences, does not match.
     """
 
     def __init__(
@@ -190,7 +190,7 @@ class Lookup:
         for word, weight in zip(self.texts[choice], self.weights[choice], strict=True):
             written = html.escape(word)
             shade = min(max(float(weight), 0.0), 1.0)
-            # Words that are hardly looked at stay plain: a smaller page, and less to wade through.
+            # Words with hardly any weight stay plain: a smaller page, and less to wade through.
             parts.append(
                 f'<b style="--w:{shade:.2f}" title="{shade:.2f}">{written}</b>'
                 if shade >= 0.02

@@ -1,1 +1,1 @@
-"""Exercises of the lessons: what a learner writes, and what checks it."""
+"""Exercises of the lessons: the learner's answers and their checks."""

@@ -1,4 +1,5 @@
-"""The learner's answers that passed their checks, kept in one file for the lessons that build on them."""
+"""Save the learner's answers that passed their checks, in one file, for lessons that build on
+them."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from transformer_lab.files.safefiles import committed, read_json, write_json
 
 
 def save_answer(name: str, written: Callable[..., Any]) -> str:
-    """Save the source of an answer that passed; returns "" or a sentence that says why it was not."""
+    """Save the source of an answer that passed; return "", or a sentence on why it was not
+    saved."""
     source = _source_of(written)
     if not source:
         return ""  # typed at a prompt, for instance: later lessons use the reference

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 # Largest |difference| / (1 + |expected|). Exact arithmetic in float32 stays far below the first;
-# bf16 and TF32 matrix products stay below the second, and every named mistake lies above it.
+# bf16 and TF32 matrix products stay below the second, and every named mistake is above it.
 EXACT = 2e-5
 COARSE = 4e-2
 
@@ -39,7 +39,7 @@ class CheckResult(Shown):
         printed: what the function printed, the first lines.
         note: a remark that does not change the verdict.
         kind: what was written, "function" or "class".
-        below: what the cells below use as long as it is not right.
+        below: a sentence on what the cells below use until it passes.
     """
 
     exercise: str
@@ -75,7 +75,7 @@ class CheckResult(Shown):
 
 
 class _Wrong(Exception):
-    """A finding that ends a check, with the sentence to say."""
+    """A finding that ends a check, with the sentence for the learner."""
 
     def __init__(self, sentence: str, status: str = "wrong"):
         super().__init__(sentence)
@@ -197,7 +197,8 @@ def _explain_failure(
 
 
 def _is_builtin(error: BaseException) -> bool:
-    """Only messages of known exceptions are read: `__str__` of a stranger may do anything."""
+    """Whether an exception's message is safe to read: `__str__` of an unknown class may do
+    anything."""
     return type(error).__module__.split(".")[0] in {"builtins", "torch"}
 
 
@@ -208,21 +209,21 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _copy(argument: Any) -> Any:
-    """What the learner's function is given: its own copy, so that ours stays as it is."""
+    """Copy an argument for the learner's function, so that ours stays unchanged."""
     if isinstance(argument, (list, tuple)):
         return type(argument)(map(_copy, argument))
     return argument.clone() if _is_tensor(argument) else argument
 
 
 def _exact(argument: Any) -> Any:
-    """What the reference is given: fractions in float64, everything else as it is."""
+    """Convert an argument for the reference: floats to float64, everything else unchanged."""
     if isinstance(argument, (list, tuple)):
         return type(argument)(map(_exact, argument))
     return argument.double() if _is_tensor(argument) and argument.is_floating_point() else argument
 
 
 def _read_tensor(value: Any, sort: str, expected: torch.Tensor) -> tuple[torch.Tensor, str]:
-    """The result as float64 on the CPU, and a remark when its precision is coarse."""
+    """The result as float64 on the CPU, and a remark if its precision is coarse."""
     import torch
 
     # type(), not isinstance(): an object may claim any class, and a subclass may redefine equality.
@@ -244,7 +245,7 @@ def _read_tensor(value: Any, sort: str, expected: torch.Tensor) -> tuple[torch.T
         return numbers, ""
     single = numbers.to(torch.float32)
     for dtype, name in ((torch.bfloat16, "bfloat16"), (torch.float16, "float16")):
-        # 0 and ½ survive any rounding: a result of such numbers tells nothing of its precision.
+        # 0 and ½ survive any rounding, so a result of such numbers does not show its precision.
         coarse = _survives(single, dtype) and not _survives(expected.float(), dtype)
         if value.dtype == dtype or coarse:
             return numbers, f"Right, within the precision of {name}."
@@ -265,7 +266,7 @@ _WANTED = {
 
 
 def _sort(dtype: torch.dtype) -> str:
-    """What a tensor of this type is made of."""
+    """The kind of numbers that a tensor of this dtype holds."""
     import torch
 
     if dtype == torch.bool:
@@ -357,7 +358,7 @@ def _shown(value: torch.Tensor, sort: str) -> str:
 def _suspect(yours: torch.Tensor, case: Case, grader: Grader, limit: float) -> str:
     """The sentence of the first named mistake that gives exactly these numbers."""
     rounds = [(_exact, suspect) for suspect in grader.suspects]
-    # Some mistakes, such as exp of a large number, show in float32 only.
+    # Some mistakes, such as exp of a large number, are visible in float32 only.
     rounds += [(_copy, suspect) for suspect in grader.suspects if len(suspect.mistakes) == 1]
     for prepare, suspect in rounds:
         try:
@@ -387,7 +388,7 @@ def _distance(mine: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def _changed(before: Any, after: Any) -> str:
-    """What of an argument no longer holds what it held; "" where all does."""
+    """Name the part of an argument that was changed; "" if nothing was."""
     if _is_tensor(before):
         return "" if _is_tensor(after) and _same(before, after) else "the tensor"
     if isinstance(before, (list, tuple)):
@@ -401,5 +402,5 @@ def _changed(before: Any, after: Any) -> str:
 
 
 def _same(before: torch.Tensor, after: torch.Tensor) -> bool:
-    """Whether an argument still holds what it held; its shape may have been changed in place."""
+    """Whether an argument is unchanged, including its shape, which can be changed in place."""
     return before.shape == after.shape and _distance(after.detach().double(), before.double()) == 0

@@ -1,4 +1,4 @@
-"""What a learner wrote in one lesson, for a later lesson that builds on it."""
+"""A learner's answers from one lesson, for a later lesson that builds on them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from transformer_lab.lessons.presets import Lesson
 
 
 class Earlier(Shown):
-    """The exercises of an earlier lesson, as attributes: the learner's own where they are saved and
-    still pass their checks, the reference elsewhere. They all see each other, and no other lesson.
+    """The exercises of an earlier lesson, as attributes: the learner's answer if it is saved and
+    still
+    passes its check, otherwise the reference. They share one namespace, separate from other
+    lessons.
 
     Attributes:
         number: the earlier lesson's.
@@ -54,8 +56,8 @@ class Earlier(Shown):
             made.passed = name in passed or lesson.answers == "solutions"
 
     def _run(self, mine: dict[str, str]) -> dict[str, Any]:
-        """The names of the lesson's solutions with the learner's over them; those of `mine` that
-        cannot be run are taken from it."""
+        """Run the lesson's solutions and the learner's answers over them; return the namespace.
+        Answers that cannot be run are removed from `mine`."""
         solutions = importlib.import_module(
             f"transformer_lab.lessons.solutions.lesson_{self.number}"
         )
@@ -65,7 +67,7 @@ class Earlier(Shown):
             before = names[name]
             try:
                 exec(compile(source, f"<your {name} of lesson {self.number}>", "exec"), names)
-            except Exception as error:  # whatever a cell may do when it runs alone
+            except Exception as error:  # a cell that runs alone may raise anything
                 names[name] = before
                 del mine[name]
                 self.notes.append(
@@ -107,9 +109,10 @@ class Earlier(Shown):
 def earlier(number: str, lesson: Lesson) -> Earlier:
     """The functions and classes that the learner wrote in an earlier lesson.
 
-    An answer that passes its check is saved (in `runs/answers.json`, with the imports and helpers of
-    its cell). Here it is run again and checked again; what is missing, or does not pass, is the
-    reference.
+    An answer that passes its check is saved (in `runs/answers.json`, with the imports and helpers
+    of
+    its cell). Here it is run and checked again; the reference replaces one that is missing or does
+    not pass.
 
     Args:
         number: the earlier lesson's number, such as "05".

@@ -16,9 +16,9 @@ class Exercise(Shown):
 
     Attributes:
         written: the learner's function or class.
-        yours: what is checked: `written`, or ours with `answers="solutions"`.
-        reference: the right one, as it is in the lesson.
-        variant: the variant that is checked, or None. Calls run the reference all the same, so that
+        yours: what is checked: `written`, or our solution with `answers="solutions"`.
+        reference: the correct one, as it is in the lesson.
+        variant: the variant that is checked, or None. Calls still run the reference, so that
             the lesson's results stay as they are.
         passed: whether `yours` has passed its check since it was last defined.
     """

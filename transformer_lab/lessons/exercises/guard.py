@@ -1,7 +1,7 @@
 """Run a learner's function so that nothing it does can hang or break the notebook.
 
-The function runs in a thread of its own. That works on every system and under any caller, which a
-signal does not; the price is that a call stuck inside C code can only be left behind, not stopped.
+The function runs in a thread of its own. Unlike a signal, that works on every system and under any
+caller; the price is that a call stuck inside C code can only be abandoned, not stopped.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ PRINT_LINES = 8
 
 
 class _Stop(BaseException):
-    """Raised inside a function that ran too long; no Exception, so that `except` rarely eats it."""
+    """Raised inside a function that ran too long; not an Exception, so `except` rarely swallows
+    it."""
 
 
 class _Capped(io.TextIOBase):
-    """Keeps the first lines that are printed and forgets the rest."""
+    """Keeps the first lines that are printed and drops the rest."""
 
     def __init__(self) -> None:
         self._kept, self._lost = "", False
@@ -65,7 +66,7 @@ def run_limited(function: Callable[..., Any], arguments: tuple, seconds: float) 
         seconds: wall-clock limit.
 
     Returns:
-        An Outcome; `stopped` is False when the function could not be ended and still runs.
+        An Outcome; `stopped` is False if the function could not be ended and is still running.
     """
     result: dict[str, Any] = {}
 
@@ -94,7 +95,7 @@ def run_limited(function: Callable[..., Any], arguments: tuple, seconds: float) 
 
 
 def _stop(worker: threading.Thread, patience: float = 2.0) -> bool:
-    """Raise _Stop inside a thread until it ends; False when it does not end."""
+    """Raise _Stop inside a thread until it ends; return False if it does not."""
     deadline = time.monotonic() + patience
     while worker.is_alive() and time.monotonic() < deadline:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
@@ -105,7 +106,7 @@ def _stop(worker: threading.Thread, patience: float = 2.0) -> bool:
 
 
 def where(error: BaseException, function: Callable[..., Any]) -> str:
-    """The line of the learner's own function or class at which an error arose, or "" when unknown."""
+    """The line of the learner's own function or class at which an error arose, or "" if unknown."""
     parts = vars(function).values() if isinstance(function, type) else [function]
     files = {part.__code__.co_filename for part in parts if hasattr(part, "__code__")}
     frames = [

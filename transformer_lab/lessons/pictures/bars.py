@@ -14,8 +14,8 @@ from transformer_lab.views.shared.messages import fixed
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BARS, BETWEEN = 2.57, 1.33  # inches: of the bars of a panel, and to the next one
-LETTER, NUMBER = 0.084, 0.55  # inches of a name's letter, and of a bar's number
+BARS, BETWEEN = 2.57, 1.33  # inches: width of a panel's bars, and gap to the next panel
+LETTER, NUMBER = 0.084, 0.55  # inches: width of a name's letter, and of a bar's number
 
 
 def predictions(
@@ -97,8 +97,8 @@ def predictions(
 
 
 def _starts(lists: dict[str, Sequence[tuple[str, float]]]) -> list[float]:
-    """Where the bars of each panel start, in inches: its names, and the numbers at the bars of the panel
-    before, are between the two."""
+    """Where the bars of each panel start, in inches; the gaps between panels hold the numbers of
+    one and the names of the next."""
     names = [max((len(token) for token, _ in rows), default=0) for rows in lists.values()]
     gaps = [0.0, *(max(BETWEEN, NUMBER + LETTER * n) for n in names[1:])]
     return [BARS * i + sum(gaps[: i + 1]) for i in range(len(lists))]

@@ -40,7 +40,7 @@ class Picture:
     """A figure with its alt text and caption.
 
     Args:
-        draw: makes a matplotlib Figure in the colours of a theme.
+        draw: returns a matplotlib Figure in the colours of a theme.
         alt: the text for screen readers, and for places that cannot show images.
         caption: the finding in one sentence, shown below the figure.
     """
@@ -58,12 +58,13 @@ class Picture:
             return self.draw(theme)
 
     def svg(self, theme: Theme = LIGHT) -> str:
-        """The figure as an SVG document, in the fonts of the system that shows it."""
+        """The figure as an SVG document, in the fonts of the viewer's system."""
         figure = self.figure(theme)
         return _svg(figure, theme, _box(figure))
 
     def svg_of_both(self) -> str:
-        """One SVG document for a file, which takes the light or dark colours of the page that shows it."""
+        """One SVG document for a file, which takes the light or dark colours of the surrounding
+        page."""
         return joined(self.svg(LIGHT), self.svg(DARK))
 
     def png(self, theme: Theme = LIGHT) -> bytes:
@@ -145,7 +146,7 @@ _CHOICE = (
 
 
 def joined(light: str, dark: str) -> str:
-    """Two SVG documents of the same size in one, from which the page that shows it selects."""
+    """Join two SVG documents of the same size in one, which shows the one for the page's theme."""
     dark = re.sub(r'(id="|xlink:href="#|url\(#)', r"\1dark-", dark)  # ids must be unique
     start, inside = _opened(light)
     groups = "".join(

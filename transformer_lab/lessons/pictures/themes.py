@@ -71,7 +71,7 @@ DARK = Theme(
 
 
 def tone(theme: Theme, value: float, share: float, *, signed: bool) -> np.ndarray:
-    """The colour of a number, at the fraction `share` of the way to the strongest tone."""
+    """Return the colour of a number, at the fraction `share` of the way to the strongest tone."""
     weights = theme.positive if signed else theme.sequential
     return rgb(weights if value >= 0 else theme.negative, share)
 
