@@ -1,1 +1,1 @@
-"""Homework: nbgrader courses made of the lessons, and grading in boxes."""
+"""Homework: nbgrader courses made from the lessons, and grading in sandboxes."""

@@ -1,7 +1,7 @@
-"""From lessons to graded homework: an nbgrader course folder made of the same notebooks.
+"""Create graded homework from lessons: an nbgrader course folder made from the same notebooks.
 
-The notebook gives the text and the stubs, lesson_NN.py of solutions/ the answers, and the graders
-the hidden tests; nothing is written twice. Students get a release in which all three are gone.
+The text and stubs come from the notebook, the answers from lesson_NN.py of solutions/, the hidden
+tests from the graders; nothing is written twice. The students' release has no answers and no tests.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ from ...files.paths import FileError
 
 STUB = "raise NotImplementedError"
 UNCHANGED = "The cells below use the exercise without this change, so the lesson's results stay as they are."
-# `python -m nbgrader`, without the second that the grammar of web addresses takes, the garbage that is
-# not there (see `steps`), and a second Python that tells a new gradebook its version.
+# `python -m nbgrader`, faster: it skips the grammar of web addresses and garbage collection of what
+# was
+# imported (see `steps`), and starts no second Python to look up the version of a new gradebook.
 NBGRADER = """import gc, sys
 sys.modules["rfc3987_syntax"] = None
 gc.disable()
@@ -70,8 +71,8 @@ def make_assignment(lessons: Sequence[str], out: str | Path, variant: int = 0) -
     """Write an nbgrader course folder: `source/` for the teacher, `release/` for the students.
 
     Args:
-        lessons: numbers such as "01"; each becomes one assignment, named as its notebook.
-        out: the course folder; made if it is not there. Its other assignments are left alone.
+        lessons: numbers such as "01"; each becomes one assignment, named like its notebook.
+        out: the course folder; created if it does not exist. Its other assignments are left alone.
         variant: 0 for the exercises as they are in the lessons; another number changes the task of
             each exercise that has variants.
 
@@ -79,9 +80,9 @@ def make_assignment(lessons: Sequence[str], out: str | Path, variant: int = 0) -
         The course folder.
 
     Raises:
-        FileError: for a lesson that does not exist or has no exercises, an assignment that is
-            there already, nbgrader missing, or a release that would hold a solution.
-        ValueError: for a variant that is not a whole number ≥ 0, or of a lesson that has none.
+        FileError: for a lesson that does not exist or has no exercises, an assignment that already
+            exists, a missing nbgrader, or a release that would contain a solution.
+        ValueError: for a variant that is not a whole number ≥ 0, or a lesson that has none.
     """
     if find_spec("nbgrader") is None:
         raise FileError('nbgrader is not installed: pip install -e ".[course]"')
@@ -119,8 +120,9 @@ def make_assignment(lessons: Sequence[str], out: str | Path, variant: int = 0) -
 
 
 def source_of(path: Path, variant: int = 0) -> Any:
-    """A lesson as nbgrader's source notebook: solutions between markers, hidden tests, locked
-    parameters, and no solution in the text. The change of a variant is above the answer and in its docstring."""
+    """Convert a lesson to nbgrader's source notebook: solutions between markers, hidden tests,
+    locked parameters, and no solution in the text. The change of a variant is described above the
+    answer and in its docstring."""
     import nbformat
     from nbformat.v4 import new_markdown_cell
 
@@ -156,7 +158,7 @@ def source_of(path: Path, variant: int = 0) -> Any:
 
 
 def leaks(path: Path, number: str, variant: int = 0) -> Iterator[str]:
-    """What a student's notebook holds and should not, in words."""
+    """Yield a phrase for each thing that a student's notebook contains and should not."""
     text = path.read_text("utf-8")
     notebook = json.loads(text)
     code = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
@@ -195,7 +197,7 @@ def _exercise_in(cell: Any) -> str | None:
 
 
 def _points(notebook: Any) -> dict[str, int]:
-    """Exercise -> its points: one for each mark of its difficulty."""
+    """Exercise -> its points: one for each dot of its difficulty."""
     points, marks = {}, 1
     for cell in notebook.cells:
         found = re.search(r"Difficulty (●*)", cell.source)
@@ -216,8 +218,8 @@ def _stubs(number: str) -> dict[str, str]:
 
 
 def _parts(solution: Callable, stub: str) -> list[Callable]:
-    """The functions that are to be written: the solution itself, or the methods of a class, and of
-    the classes in it, that its stub does not give."""
+    """The functions to write: the solution itself, or the methods of a class, and of its nested
+    classes, that the stub does not contain."""
     if not isinstance(solution, type):
         return [solution]
     inside = [part for part in vars(solution).values() if inspect.isfunction(part)]
@@ -227,7 +229,7 @@ def _parts(solution: Callable, stub: str) -> list[Callable]:
 
 
 def _body(function: Callable) -> str:
-    """The lines of a function below its head, without a docstring."""
+    """The lines of a function below its signature, without a docstring."""
     lines = textwrap.dedent(inspect.getsource(function)).splitlines()
     head = next(i for i, line in enumerate(lines) if line.rstrip().endswith(":"))
     body = textwrap.dedent("\n".join(lines[head + 1 :]))
@@ -239,7 +241,7 @@ def _flat(text: str) -> str:
 
 
 def _imports(source: str) -> Iterator[tuple[str, set[str]]]:
-    """The imports of a module or of a cell: each as a line, and the name that it binds."""
+    """Yield the imports of a module or cell, each as a line and the name that it binds."""
     with suppress(SyntaxError):  # a cell with a magic imports nothing that an answer needs
         for node in ast.parse(source).body:
             if isinstance(node, ast.Import | ast.ImportFrom):
@@ -249,7 +251,7 @@ def _imports(source: str) -> Iterator[tuple[str, set[str]]]:
 
 
 def _lacking(part: Callable, imported: set[str]) -> Iterator[str]:
-    """The imports that a function of the solutions uses, and that the notebook does not have."""
+    """Yield the imports that a function of the solutions uses and the notebook lacks."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - imported
     for line, names in _imports(inspect.getsource(sys.modules[part.__module__])):
@@ -258,9 +260,9 @@ def _lacking(part: Callable, imported: set[str]) -> Iterator[str]:
 
 
 def _with_solution(stub: str, solution: Callable, imported: set[str]) -> str:
-    """The stub with the solution where it raises, in each method of a class, between nbgrader's
-    markers. A method that the stub does not have follows the one before it. What a solution uses and
-    the notebook has not `imported` is imported in it."""
+    """Put the solution into a stub, between nbgrader's markers, where the function or each method
+    of a class raises. A method that the stub lacks follows the one before it. A solution imports
+    what it uses and the notebook has not `imported`."""
     raising = re.compile(rf"^([ \t]*){STUB}\b.*$", re.MULTILINE)
     heads = re.findall(rf"def (\w+)\((?:(?!\bdef )(?!{STUB}).|\n)*{STUB}", stub)
     groups: list[list[Callable]] = []
@@ -288,7 +290,7 @@ def _with_solution(stub: str, solution: Callable, imported: set[str]) -> str:
 
 
 def _with_change(stub: str, change: str) -> str:
-    """The stub with a variant's change at the end of its docstring, if it has one."""
+    """Append a variant's change to the stub's docstring, if it has a one-line one."""
 
     def longer(docstring: re.Match[str]) -> str:
         indent = docstring[1]
@@ -354,7 +356,7 @@ def call_nbgrader(course: Path, *arguments: str) -> None:
     Raises:
         FileError: it failed, with the last error that it printed.
     """
-    # nbgrader calls alembic, which stands beside Python, by its bare name.
+    # nbgrader calls alembic, which is in Python's folder, by its bare name.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     options: dict[str, Any] = dict(cwd=course, capture_output=True, text=True)
     options |= dict(env={**os.environ, "PATH": path})

@@ -1,9 +1,10 @@
-"""Grade submissions one by one, each in a box of its own.
+"""Grade submissions one by one, each in a sandbox of its own.
 
 Under plain nbgrader a submission runs with the teacher's rights: it can rewrite the gradebook,
-read other submissions and reach the network. Here each is executed in a box that holds nothing of
-other students and no gradebook (`sandbox`). Another box puts the teacher's tests into its notebook
-before, and grades what came of it after, as data: it runs nothing of a student's, so one serves many.
+read other submissions and reach the network. Here each is executed in a sandbox without other
+students' files and without the gradebook (`sandbox`). Another sandbox inserts the teacher's tests
+before and grades the executed notebook after, as data: it runs no student's code, so it serves
+many.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ from transformer_lab.lessons.homework.sandbox import (
 )
 from transformer_lab.lessons.listing import number_of
 
-TIME = ("timestamp.txt",)  # of a submission, which nbgrader reads
+TIME = ("timestamp.txt",)  # time of a submission, for nbgrader
 
 
 @dataclass(frozen=True)
 class Grade:
-    """What one student reached; score is None where grading failed, and `note` says why.
-    `predictions`: what the student predicted, by name; "" for a prediction that was not made."""
+    """One student's result; score is None if grading failed, and `note` says why. `predictions`:
+    the student's predictions by name; "" for a missing one."""
 
     student: str
     score: float | None
@@ -56,7 +57,7 @@ class Grade:
 
 
 def box_works() -> bool:
-    """Whether bubblewrap is installed and may make a box here."""
+    """Whether bubblewrap is installed and can create a sandbox here."""
     return not box_problem()
 
 
@@ -71,25 +72,25 @@ def grade_course(
 ) -> list[Grade]:
     """Grade every submission of an assignment.
 
-    Autograded notebooks and feedback come to `autograded/` and `feedback/` of the course, and all
-    scores to `grades-ASSIGNMENT.csv`, and what the students predicted, as their notebooks have it, to
-    `predictions-ASSIGNMENT.csv`; the course's own gradebook is not touched.
+    Autograded notebooks and feedback go to `autograded/` and `feedback/` of the course, all scores
+    to
+    `grades-ASSIGNMENT.csv`, and the predictions in the students' notebooks to
+    `predictions-ASSIGNMENT.csv`; the course's own gradebook is not changed.
 
     Args:
         course: a folder from `transformer-lab assignment`, with submitted/STUDENT/ASSIGNMENT/.
         assignment: such as "01_attention_by_hand".
-        limits: what one student's submission may use.
-        boxed: False grades without bubblewrap, for where there is none; then a submission can do
-            whatever you can.
-        jobs: how many are graded at the same time; as a rule two, or one on a single core.
-        report: called with each Grade as it is reached.
+        limits: limits for one student's submission.
+        boxed: False grades without bubblewrap, if it is not available; then a submission can do
+            anything that you can.
+        jobs: how many are graded at the same time; by default two, or one on a single core.
+        report: called with each Grade once it is known.
 
     Returns:
-        One Grade a student, by name.
+        One Grade per student, by name.
 
     Raises:
-        FileError: for a course, an assignment or submissions that are not there, or no
-            bubblewrap.
+        FileError: if the course, the assignment, submissions or bubblewrap are missing.
     """
     course, limits = Path(course).resolve(), limits or Limits()
     if find_spec("nbgrader") is None:
@@ -119,8 +120,8 @@ def grade_course(
 
 
 def _without_students(course: Path, assignment: str, folder: Path) -> Path:
-    """The folder with two copies of the course with one assignment, no students and no solutions:
-    `course` with a gradebook, in which the tests are, and `public` without."""
+    """Make two copies of the course in a folder, with one assignment, no students and no solutions:
+    `course` with a gradebook, which holds the tests, and `public` without."""
     copy, source = folder / "course", course / "source" / assignment
     copy.mkdir()
     shutil.copy(course / "nbgrader_config.py", copy)
@@ -135,7 +136,7 @@ def _without_students(course: Path, assignment: str, folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class _Job:
-    """All that the grading of one student needs."""
+    """Everything needed to grade one student."""
 
     course: Path
     assignment: str
@@ -167,7 +168,7 @@ class _Job:
                 for done in as_completed(waiting):
                     if report is not None:
                         report(done.result())
-            except BaseException:  # Ctrl-C ends the boxes too
+            except BaseException:  # Ctrl-C ends the sandboxes too
                 self.leave.set()
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -218,7 +219,7 @@ class _Job:
         return score, most, note, self._guesses(read.get("predictions"))
 
     def _guesses(self, said: Any) -> dict[str, str]:
-        """What a student wrote for each prediction that the assignment asks for."""
+        """The student's text for each prediction in the assignment."""
         said = said if isinstance(said, dict) else {}
         return {name: str(said.get(name, "")) for name in self.asked}
 
@@ -238,7 +239,7 @@ class _Job:
         return (self.course / "source" / self.assignment).glob("*.ipynb")
 
     def _write(self, texts: Any, folder: Path, kind: str) -> None:
-        """Write notebooks or pages under the names that the teacher's notebooks have."""
+        """Write notebooks or pages, which must have the names of the teacher's notebooks."""
         wanted = {f"{path.stem}.{kind}" for path in self.sources()}
         if not (isinstance(texts, dict) and texts and set(texts) <= wanted):
             raise Stopped("its sandbox did not return the assignment's notebooks")
@@ -250,24 +251,25 @@ class _Job:
 
 
 class _Refused(Stopped):
-    """A submission that its sandbox read, and will not grade."""
+    """Raised for a submission that the sandbox read and refuses to grade."""
 
 
 class _Readers:
-    """A box that reads notebooks for one worker, started when first asked and after it has ended."""
+    """A sandbox that reads notebooks for one worker, started on first use and again after it has
+    ended."""
 
     def __init__(self, job: _Job) -> None:
         self._job, self._stack, self._box, self._count = job, ExitStack(), None, 0
 
     def answer(self, step: str, handed_in: Path) -> dict[str, Any]:
-        """What it answers about the notebooks of a folder.
+        """Return its answer about the notebooks of a folder.
 
         Raises:
-            Stopped: it refuses them, met a limit, or failed.
+            Stopped: it refuses them, reached a limit, or failed.
         """
         try:
             answer = _read(self._ask(step, handed_in))
-        except _Refused:  # which is an answer as well
+        except _Refused:  # this is an answer as well
             raise
         except BaseException:
             self.close()
@@ -300,7 +302,7 @@ class _Readers:
 
 
 def _read(answer: bytes) -> dict[str, Any]:
-    """The answer of a sandbox.
+    """Parse the answer of a sandbox.
 
     Raises:
         _Refused: it refuses the submission.
@@ -319,7 +321,7 @@ def _temporary() -> tempfile.TemporaryDirectory:
 
 
 def predictions_in(folder: Path) -> list[str]:
-    """The names of all predictions that an assignment's notebooks ask for, in their order."""
+    """The names of all predictions in an assignment's notebooks, in order."""
     names: dict[str, None] = {}
     for path in sorted(folder.glob("*.ipynb")):
         for cell in parse_json(path.read_bytes(), path.name)["cells"]:
@@ -330,8 +332,8 @@ def predictions_in(folder: Path) -> list[str]:
 
 
 def irregular(*folders: Path) -> Iterator[str]:
-    """What is neither a folder nor a file of its own, in words: a link could lead out of a
-    submission, and a pipe never ends. The last folder is searched, the others are only looked at."""
+    """Yield a sentence for everything that is not an ordinary folder or file: a link could lead out
+    of a submission, and a pipe never ends. Only the last folder's content is checked."""
     for folder in folders:
         if folder.is_symlink() or not folder.is_dir():
             yield f"{folder.name} is a symlink or not a folder; put a folder there"
@@ -348,10 +350,10 @@ def irregular(*folders: Path) -> Iterator[str]:
 
 
 def total(cells: Any) -> tuple[float, float]:
-    """The sum of scores, and the most that it can be, of rows (name, score, points).
+    """Sum of scores and sum of points, from rows (name, score, points).
 
     Raises:
-        Stopped: a score that cannot be, such as one above its maximum.
+        Stopped: for an impossible score, such as one above its maximum.
     """
     for name, score, most in cells:
         late = name == "late" and most == 0
@@ -362,7 +364,7 @@ def total(cells: Any) -> tuple[float, float]:
 
 
 def summary(grades: Sequence[Grade], seconds: float) -> str:
-    """Such as: 29 of 30 graded in 95 s; slowest: anna 7 s; failed: bob (…)."""
+    """A line such as: 29 of 30 graded in 95 s; slowest: anna 7 s; failed: bob (…)."""
     done = [grade for grade in grades if grade.score is not None]
     slowest = max(grades, key=lambda grade: grade.seconds)
     failed = "; ".join(
@@ -376,17 +378,18 @@ def summary(grades: Sequence[Grade], seconds: float) -> str:
 
 
 def same_name(name: str) -> str:
-    """A name in a form in which spaces around it, case and the coding of accents make no difference."""
+    """Normalise a name so that surrounding spaces, case and the coding of accents make no
+    difference."""
     return unicodedata.normalize("NFC", name.strip()).casefold()
 
 
 def printable(text: str) -> str:
-    """Text for one line of a terminal, in which nothing steers it."""
+    """Return text in one line, without characters that control a terminal."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 def _copy_files(source: Path, target: Path) -> None:
-    """Ordinary files only."""
+    """Copy a folder's ordinary files, without links."""
     for path in sorted(source.rglob("*")):
         if path.is_symlink() or not path.is_file():
             continue

@@ -19,11 +19,11 @@ class Gradebook:
 
     Args:
         path: a CSV file of Moodle, Canvas or another LMS, in UTF-8.
-        assignment: the name of what was graded.
+        assignment: the name of the graded assignment.
         column: the header of the column for the scores; by default the one that begins with the
             assignment's name, as in Canvas, or a new one with this name.
-        by: the header of the column that holds the names of the students' folders; by default the
-            one in which most of them are.
+        by: the header of the column with the names of the students' folders; by default the
+            one that contains most of them.
 
     Raises:
         FileError: for a file that is not a table, or one without such a column.
@@ -44,7 +44,7 @@ class Gradebook:
             The copy, and a sentence for each student whose score it lacks.
 
         Raises:
-            FileError: where no column holds a student's name.
+            FileError: if no column contains a student's name.
         """
         header, *body = self._rows
         key = self._names(grades) if self._key is None else self._key
@@ -75,7 +75,7 @@ class Gradebook:
         return copy, problems
 
     def _of(self, assignment: str) -> int:
-        """The column of an assignment, which is added if it is not there."""
+        """The index of an assignment's column, which is added if it does not exist."""
         header = self._rows[0]
         names = [n for n in header if n == assignment or n.startswith(f"{assignment} (")]
         if len(names) > 1:
@@ -97,7 +97,7 @@ class Gradebook:
         )
 
     def _names(self, grades: Sequence[Grade]) -> int:
-        """The column in which most names of students' folders are."""
+        """The index of the column that contains most names of students' folders."""
         header, *body = self._rows
         columns = [{row[i].strip() for row in body if i < len(row)} for i in range(len(header))]
         students = {grade.student for grade in grades}
@@ -113,7 +113,7 @@ class Gradebook:
 
 
 def _read(path: Path) -> tuple[list[list[str]], str, str]:
-    """Rows, what separates cells, and the byte order mark or ""."""
+    """Rows, the delimiter, and the byte order mark or ""."""
     try:
         text = path.read_text("utf-8")
         plain = text.removeprefix("\ufeff")

@@ -1,9 +1,9 @@
 """A limit on processes that holds for root too.
 
-Linux counts an owner's processes for RLIMIT_NPROC and lets root have more than its limit
-(`copy_process` in kernel/fork.c). What root starts in a box is root's outside of it: a fork bomb
-there grew for as long as nobody looked, and left no time to anybody who could. A control group
-counts for every owner (Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/pids.rst of Linux).
+For RLIMIT_NPROC, Linux counts a user's processes and lets root exceed the limit (`copy_process` in
+kernel/fork.c). A process that root starts in a sandbox belongs to root outside of it: a fork bomb
+there grew unchecked and left no CPU time to the process that would have stopped it. A control group
+limits every user (Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/pids.rst of Linux).
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-ENDED = 5.0  # seconds that what was killed may take to be gone
+ENDED = 5.0  # seconds that killed processes may take to be gone
 
 
 @contextlib.contextmanager
 def counted(most: int) -> Iterator[list[str]]:
-    """What to put before a command, so that Linux lets it and all below it be `most` processes and
-    threads: `[]` where RLIMIT_NPROC does that, and where no group can be made."""
+    """A prefix for a command that limits it and its children to `most` processes and threads; `[]`
+    if RLIMIT_NPROC does that, or no group can be created."""
     folder = _make(most)
     if folder is None:
         yield []
         return
     try:
-        # Where the system refuses, the command runs all the same, as where no group can be made.
+        # If the system refuses, the command still runs, as if no group could be created.
         enter = '{ echo $$ > "$0"; } 2>/dev/null; exec "$@"'
         yield ["/bin/sh", "-c", enter, str(folder / "cgroup.procs")]
     finally:
@@ -34,7 +34,7 @@ def counted(most: int) -> Iterator[list[str]]:
 
 
 def _make(most: int) -> Path | None:
-    """A new group, or None."""
+    """Create a group; None if that is not possible or not needed."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return None
     for place in _places():
@@ -54,7 +54,8 @@ def _make(most: int) -> Path | None:
 
 
 def _places(proc: Path = Path("/proc/self")) -> Iterator[Path]:
-    """Where a group can be made that counts processes, of either version: the nearest first."""
+    """Yield the folders in which a group that counts processes can be created, in cgroup v1 or v2,
+    nearest first."""
     try:
         groups = (proc / "cgroup").read_text("utf-8").splitlines()
         mounts = (proc / "mountinfo").read_text("utf-8").splitlines()
@@ -70,7 +71,7 @@ def _places(proc: Path = Path("/proc/self")) -> Iterator[Path]:
             yield _within(mount, root, mine)
         elif kind == "cgroup2":
             folder = _within(mount, root, own.get("", "/"))
-            # A group with processes of its own has none below it that counts: one above has.
+            # A group with processes of its own can have no such group below it; a parent may.
             for place in (folder, *folder.parents):
                 with contextlib.suppress(OSError):
                     if "pids" in (place / "cgroup.subtree_control").read_text("ascii").split():
@@ -80,13 +81,13 @@ def _places(proc: Path = Path("/proc/self")) -> Iterator[Path]:
 
 
 def _within(mount: str, root: str, path: str) -> Path:
-    """Where a group is seen, if `root` of all groups is seen at `mount`."""
+    """The folder of a group, if the group `root` is mounted at `mount`."""
     below = os.path.relpath(path, root)
     return Path(mount) if below.startswith("..") else Path(mount, below)
 
 
 def _remove(folder: Path) -> None:
-    """End what is left in a group, and take it away once that is gone."""
+    """Kill the processes left in a group, and remove it once they are gone."""
     end = time.monotonic() + ENDED
     while True:
         with contextlib.suppress(OSError, ValueError):

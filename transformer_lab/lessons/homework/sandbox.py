@@ -1,8 +1,8 @@
-"""A box for a submission: what it may see of the machine, and what it may use of it.
+"""A sandbox for a submission, which limits what it can see and use of the machine.
 
-bubblewrap makes the box: a file system of its own that holds Python, this package and what is
-handed in, no network, an unprivileged user. All that can be written is memory-backed and small, and
-only what the box says at its end leaves it, so that nothing of it can fill the teacher's disk.
+bubblewrap creates it: a file system of its own with Python, this package and the submission, no
+network, an unprivileged user. Everything writable is memory-backed and small, and only the answer
+on stdout leaves it, so that it cannot fill the teacher's disk.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ import transformer_lab
 from transformer_lab.lessons.homework.group import counted
 
 STEPS = Path(__file__).with_name("steps.py")
-LOOK = 0.2  # seconds between two looks at what a box uses
-SPARE = 64  # processes and threads over the limit, so that a look sees that it was passed
-ERRORS_KEPT = 20_000  # bytes of what it tells on stderr
+LOOK = 0.2  # seconds between two measurements of what a sandbox uses
+SPARE = 64  # processes and threads over the limit, so that a measurement can exceed it
+ERRORS_KEPT = 20_000  # bytes of stderr
 SHARED = 64 << 20  # bytes of /dev/shm
-# What programs need of a Unix system: libraries, and how they are found. No names, no secrets.
+# Files of a Unix system that programs need to find their libraries. No user names, no secrets.
 SYSTEM = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store",
     "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives",
@@ -55,13 +55,14 @@ UNPROTECTED = (
 
 
 class Stopped(Exception):
-    """A step that came to no end of its own, or to a bad one; the text says why."""
+    """A step was ended or failed; the text says why."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one submission may use: seconds by the clock, bytes of memory (of each process, and of
-    all), bytes of disk, processes and threads, and bytes of what comes back."""
+    """Limits for one submission: seconds of wall-clock time, bytes of memory (of each process, and
+    of
+    all), bytes of disk, processes and threads, and bytes of the answer."""
 
     seconds: float = 900
     memory: int = 2 << 30
@@ -78,7 +79,7 @@ class Limits:
 
 
 def box_problem() -> str:
-    """Why no box can be made here, or ""."""
+    """Return why no sandbox can be created here, or ""."""
     if shutil.which("bwrap") is None:
         return "bubblewrap is not installed (on Debian: apt install bubblewrap)"
     with _box([], Limits()) as (box, files):
@@ -92,17 +93,17 @@ def box_problem() -> str:
 
 
 class Sandbox:
-    """A process in a box of its own that runs `steps`; it ends with the `with` statement.
+    """A process in a sandbox of its own that runs `steps`; it ends with the `with` statement.
 
     Args:
         step: "run", which answers once, or "serve", which answers each request.
         assignment: its name.
-        seen: the folders that `steps` is given, which the box sees under /in: first a course folder
+        seen: the folders that are passed to `steps`, mounted under /in: first a course folder
             with this assignment and no students.
-        limits: what ends it; seconds are those of one answer.
+        limits: the process is ended if it exceeds them; seconds are for one answer.
         boxed: False runs it with all your rights; then limits are the only protection.
-        leave: once set, it is ended.
-        hidden: the course; a box does not see it, wherever it is.
+        leave: an event that ends the process once it is set.
+        hidden: the course; it is hidden in the sandbox, wherever it is.
     """
 
     def __init__(
@@ -161,14 +162,15 @@ class Sandbox:
         self._errors.join(5)
 
     def answer(self, request: str = "") -> bytes:
-        """What it answers to a request (`run` needs none): bytes that a submission may have forged.
+        """Return the answer to a request (`run` needs none): bytes that a submission may have
+        forged.
 
         Raises:
-            Stopped: it met a limit or failed; ask it nothing more.
+            Stopped: it reached a limit or failed; send no further request.
         """
         if request:
             assert self._process.stdin is not None
-            with contextlib.suppress(OSError):  # it has ended, which is told below
+            with contextlib.suppress(OSError):  # it has ended; handled below
                 self._process.stdin.write(request.encode() + b"\n")
                 self._process.stdin.flush()
         if why := self._wait():
@@ -183,7 +185,8 @@ class Sandbox:
         return self._answer.line()
 
     def _wait(self) -> str:
-        """Wait for the answer of `serve` or the end of `run`; returns why it must be ended, or ""."""
+        """Wait for the answer of `serve` or the end of `run`; return why it must be ended, or
+        ""."""
         limits, answer = self.limits, self._answer
         end = time.monotonic() + limits.seconds
         while self._process.poll() is None and (self.step == "run" or answer.lines.empty()):
@@ -206,9 +209,9 @@ class Sandbox:
 
 
 class _Reader(threading.Thread):
-    """Reads a pipe to its end, keeping lines; or, with `last`, the last `room` bytes, which are `rest`.
+    """Reads a pipe to its end and keeps lines; with `last`, the last `room` bytes, in `rest`.
 
-    More than `room` bytes that nobody has taken make it `full`, and it keeps nothing more.
+    With more than `room` unread bytes it becomes `full`, and keeps nothing more.
     """
 
     def __init__(self, pipe: IO[bytes] | None, room: int, *, last: bool = False) -> None:
@@ -257,7 +260,7 @@ class _Reader(threading.Thread):
 
 
 def _use(pid: int, limits: Limits) -> tuple[int, int]:
-    """Bytes of memory, and processes and threads, of a process and all below it."""
+    """Bytes of memory, and number of processes and threads, of a process and its descendants."""
     import psutil
 
     try:
@@ -289,7 +292,8 @@ def _own_memory(process: Any) -> int:
 
 
 def _end(process: subprocess.Popen, boxed: bool) -> None:
-    """End a process, and all below it: those of a box end with it, others as far as found."""
+    """Kill a process and its descendants: those in a sandbox end with it, others if they are
+    found."""
     import psutil
 
     below = []
@@ -306,7 +310,7 @@ def _end(process: subprocess.Popen, boxed: bool) -> None:
 
 
 def reason_in(text: bytes | str, status: int, limits: Limits) -> str:
-    """A sentence for a step that failed, from what it wrote to stderr."""
+    """The reason why a step failed, derived from its stderr and exit status."""
     log = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     known = {
         "No space left on device|disk is full|File too large": f"more than {size(limits.disk)} of disk",
@@ -329,15 +333,15 @@ def reason_in(text: bytes | str, status: int, limits: Limits) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes for people."""
+    """Format a number of bytes in MiB or GiB."""
     return f"{count / 2**30:g} GiB" if count >= 1 << 30 else f"{count / 2**20:g} MiB"
 
 
-# ---------------------------------------------------------------- what a box holds
+# ---------------------------------------------------------------- content of a sandbox
 
 
 def _environment(home: str) -> dict[str, str]:
-    """Nothing of the caller's environment but where programs are."""
+    """The environment of a sandbox: of the caller's, little more than where programs are."""
     path = [str(Path(sys.executable).parent)]
     path += [p for p in os.environ.get("PATH", "").split(os.pathsep) if p.startswith("/usr")]
     keep = {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP") if name in os.environ}
@@ -354,14 +358,15 @@ def _environment(home: str) -> dict[str, str]:
 
 
 def _import_from() -> list[Path]:
-    """Where this package, and what was installed for this user alone, are imported from."""
+    """The folders from which this package and the user's own packages are imported."""
     users = Path(site.getusersitepackages()) if site.ENABLE_USER_SITE else None
     package = Path(transformer_lab.__file__).parent
     return [package.parent, *([users] if users and users.is_dir() else [])]
 
 
 def _needed() -> Iterator[Path]:
-    """What grading needs to read: system libraries, Python with its packages, this package."""
+    """Yield the paths that grading reads: system libraries, Python with its packages, this
+    package."""
     yield from map(Path, SYSTEM)
     for prefix in {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}:
         yield from (Path(prefix) / part for part in OF_PREFIX)
@@ -373,7 +378,8 @@ def _needed() -> Iterator[Path]:
 
 
 def _links(path: Path) -> Iterator[tuple[Path, str]]:
-    """Each symlink on the way to a path, and where it leads; at last the real path, with ""."""
+    """Yield each symlink on the way to a path with its target, and finally the real path with
+    ""."""
     here, todo = Path("/"), list(path.parts[1:])
     for _ in range(1000):
         if not todo:
@@ -394,7 +400,7 @@ def _links(path: Path) -> Iterator[tuple[Path, str]]:
 
 @contextlib.contextmanager
 def _no_box() -> Iterator[tuple[list[str], tuple[int, ...]]]:
-    """A folder to work in, in place of a box's arguments."""
+    """A temporary folder to work in, instead of the arguments of a sandbox."""
     with tempfile.TemporaryDirectory(prefix="grading-") as folder:
         yield [folder], ()
 
@@ -403,8 +409,8 @@ def _no_box() -> Iterator[tuple[list[str], tuple[int, ...]]]:
 def _box(
     seen: Sequence[tuple[Path, str]], limits: Limits, hidden: Path | None = None
 ) -> Iterator[tuple[list[str], tuple[int, ...]]]:
-    """bubblewrap's arguments, and the open files that it must be given. `seen` are folders and
-    where the box sees them."""
+    """bubblewrap's arguments, and the open files to pass to it. `seen`: folders and their mount
+    points in the sandbox."""
     steps = [step for path in _needed() if path.exists() for step in _links(path)]
     real = sorted({path for path, target in steps if not target})
     roots = [path for path in real if not any(parent in real for parent in path.parents)]
@@ -458,8 +464,8 @@ def _box(
 
 
 def _rules() -> bytes:
-    """A seccomp program that refuses memory which no process and no disk is charged with."""
-    # The machine's number; then memfd_create, memfd_secret, shmget and msgget.
+    """A seccomp program that refuses memory that counts for no process and no disk."""
+    # The architecture's number, and those of memfd_create, memfd_secret, shmget and msgget.
     known = {
         "x86_64": (0xC000003E, (319, 447, 29, 68)),
         "aarch64": (0xC00000B7, (279, 447, 194, 186)),

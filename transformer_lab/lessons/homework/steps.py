@@ -1,9 +1,10 @@
-"""What runs inside a box: `run` executes a submission, `serve` reads what was handed in and what came of it.
+"""The script inside a sandbox: `run` executes a submission, `serve` prepares and marks notebooks.
 
-A script, and not imported: it knows nothing of this package, so that it starts quickly. `run` has a
-box for each submission, with a kernel and without nbgrader, whose import takes longer than most
-submissions. `serve` loads nbgrader once, in a box in which nothing of a student's runs: a notebook is
-only data to it. So a submission that rewrites what it finds has rewritten what is thrown away.
+It imports nothing of this package, so that it starts quickly. `run` has a sandbox for each
+submission, with a kernel and without nbgrader, whose import takes longer than most submissions.
+`serve` loads nbgrader once, in a sandbox that runs no student's code: a notebook is only data to
+it.
+So a submission can rewrite only files that are thrown away.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 GRADED = ("grade", "solution", "task")  # marks of a cell
-# As nbgrader executes; but on a busy machine the kernel's word may take more than its four seconds.
+# nbgrader's options, but on a busy machine the kernel may take longer to answer than its four
+# seconds.
 EXECUTE = {
     "timeout": 30,
     "interrupt_on_timeout": True,
@@ -40,7 +42,7 @@ EXECUTE = {
 PREDICTION = "application/vnd.transformer-lab.prediction+json"  # what predict() leaves in an output
 MOST = 1000  # characters of a prediction
 STUDENT = "student"  # names of folders could mean something to nbgrader; this one does not
-# No script, no style, no frame, no form, and nothing from elsewhere.
+# No scripts, frames or forms, and nothing from elsewhere.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 TAGS = frozenset(
     re.findall(
@@ -61,8 +63,8 @@ SHOWN = ["text/html", "text/markdown", "image/png", "image/jpeg", "image/svg+xml
 
 def main() -> None:
     step, assignment, *places, limits = sys.argv[1:]
-    # A grammar of web addresses, which jsonschema works out for a second whenever it is imported,
-    # and which no notebook's schema asks for.
+    # A grammar of web addresses, which takes jsonschema a second at every import, and which no
+    # notebook's schema needs.
     sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")  # kernels do not inherit it
     os.dup2(2, 1)
@@ -95,7 +97,7 @@ def serve(assignment: str, given: str, handed_in: str, work: str) -> Iterator[di
 
 @contextmanager
 def logged(path: Path) -> Iterator[Path]:
-    """Write to a file what goes to stderr, which says why nbgrader fails."""
+    """Redirect stderr, in which nbgrader reports why it fails, to a file."""
     errors = os.dup(2)
     with open(path, "wb") as file:
         os.dup2(file.fileno(), 2)
@@ -107,7 +109,8 @@ def logged(path: Path) -> Iterator[Path]:
 
 
 def load() -> None:
-    """What it loads stays: to look for garbage in it took a fifth of all the time."""
+    """Import nbgrader and exclude it from garbage collection, which took a fifth of all the
+    time."""
     gc.disable()
     import nbgrader.apps  # noqa: F401
 
@@ -116,13 +119,13 @@ def load() -> None:
 
 
 def limit(memory: int, disk: int, seconds: int, processes: int) -> None:
-    """Limits for this process and each that it starts (`seconds` and `processes` if not 0); where the
-    system has none, none."""
+    """Limit this process and each that it starts (`seconds` and `processes` if not 0), on systems
+    that have such limits."""
     try:
         import resource
     except ImportError:
         return
-    # RLIMIT_AS would count what torch maps and never touches.
+    # RLIMIT_AS would count memory that torch maps and never touches.
     wanted = {"RLIMIT_DATA": memory, "RLIMIT_FSIZE": disk, "RLIMIT_CORE": 0}
     wanted |= {"RLIMIT_CPU": seconds} if seconds else {}
     wanted |= {"RLIMIT_NPROC": processes} if processes else {}
@@ -130,13 +133,13 @@ def limit(memory: int, disk: int, seconds: int, processes: int) -> None:
         hard = resource.getrlimit(getattr(resource, name))[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(getattr(resource, name), (value, value))
-    os.nice(5)  # whoever watches comes first
+    os.nice(5)  # the watching process comes first
 
 
 def run(
     assignment: str, given: str, handed_in: str, prepared: str, work: str
 ) -> Iterator[dict[str, Any]]:
-    """Execute prepared notebooks beside the other files that were handed in and the teacher's."""
+    """Execute prepared notebooks in a folder with the other submitted files and the teacher's."""
     import nbformat
     from nbclient import NotebookClient
     from traitlets.config.loader import PyFileConfigLoader
@@ -183,7 +186,7 @@ def add_error(cell: Any, cell_index: int, execute_reply: Any) -> None:
 
 
 def prepare(course: Path, assignment: str) -> dict[str, Any]:
-    """The notebooks with the teacher's tests in place; nothing of them has run."""
+    """Insert the teacher's tests into the notebooks, without running them."""
     from nbgrader.apps import AutogradeApp
 
     if problem := broken(course, assignment):
@@ -205,13 +208,13 @@ def prepare(course: Path, assignment: str) -> dict[str, Any]:
 
 
 def other_variant(course: Path, assignment: str) -> list[str]:
-    """A sentence for each notebook that was made for another variant than the one it is graded as."""
+    """A note for each notebook that was made for another variant than the one it is graded as."""
     import nbformat
 
     notes = []
     for path in sorted((course / "submitted" / STUDENT / assignment).glob("*.ipynb")):
         graded = course / "autograded" / STUDENT / assignment / path.name
-        if graded.is_file():  # where the cell is the teacher's
+        if graded.is_file():  # its cell is the teacher's
             numbers = [variant_in(nbformat.read(p, as_version=4)) for p in (path, graded)]
             if numbers[0] != numbers[1]:
                 notes.append(f"made for {numbers[0]}, but graded as {numbers[1]}")
@@ -219,14 +222,14 @@ def other_variant(course: Path, assignment: str) -> list[str]:
 
 
 def variant_in(notebook: Any) -> str:
-    """Which variant of its exercises a notebook asks for, in words."""
+    """The variant of the exercises that a notebook uses, in words."""
     sources = [cell.source for cell in notebook.cells if "= presets(" in cell.source]
     found = re.search(r"= presets\([^()]*\bvariant=(\d{1,9})", sources[0] if sources else "")
     return f"variant {int(found[1])}" if found else "the exercises without variants"
 
 
 def predictions(course: Path, assignment: str) -> dict[str, str]:
-    """Prediction -> what the student wrote, from the outputs of the notebooks as they were handed in."""
+    """Prediction -> the student's text, from the outputs of the submitted notebooks."""
     import nbformat
 
     guesses = {}
@@ -242,7 +245,7 @@ def predictions(course: Path, assignment: str) -> dict[str, str]:
 
 
 def broken(course: Path, assignment: str) -> str:
-    """Return why a submission cannot be graded, or ""; nothing of it has run yet."""
+    """Return why a submission cannot be graded, or ""; it has not run yet."""
     import nbformat
 
     for name, graded in graded_cells(course, assignment).items():
@@ -266,7 +269,7 @@ def broken(course: Path, assignment: str) -> str:
 
 
 def invalid(course: Path, assignment: str) -> str:
-    """Return what the schema of notebooks says of a submission that nbgrader refused, or ""."""
+    """Return why a submission that nbgrader refused violates the notebook schema, or ""."""
     import nbformat
 
     for path in sorted((course / "submitted" / STUDENT / assignment).glob("*.ipynb")):
@@ -278,7 +281,7 @@ def invalid(course: Path, assignment: str) -> str:
 
 
 def are_whole(marks: Any) -> bool:
-    """Whether nbgrader can read what a cell says about itself."""
+    """Whether nbgrader can read a cell's metadata."""
     return (
         isinstance(marks, dict)
         and isinstance(marks.get("points", 0), int | float)
@@ -287,7 +290,7 @@ def are_whole(marks: Any) -> bool:
 
 
 def in_short(error: Exception) -> str:
-    """The first line of an error that has words in it."""
+    """The first line of an error that is not empty."""
     lines = [" ".join(line.split()) for line in str(error).splitlines()]
     return next(filter(None, lines), type(error).__name__)[:120]
 
@@ -348,7 +351,7 @@ def texts(folder: Path, assignment: str, kind: str) -> dict[str, str]:
 
 
 def look_at(course: Path, assignment: str) -> tuple[list[str], list[str]]:
-    """Which scores are impossible, and which limits the cells met."""
+    """Return a sentence for each impossible score, and the limits that cells reached."""
     import nbformat
     from nbgrader.utils import is_grade, is_solution
 
@@ -376,7 +379,7 @@ def number(text: str) -> float | None:
 
 
 def limit_in(name: str, text: str) -> str:
-    """Which limit an error tells of, or ""."""
+    """The limit that an error indicates, or ""."""
     if name == "CellTimeoutError":
         return "time"
     if name == "MemoryError" or "can't allocate memory" in text:
@@ -401,7 +404,7 @@ def scores(course: Path, assignment: str) -> list[list[Any]]:
 
 
 def exporter() -> Any:
-    """nbconvert's pages, with all that came from a submission cleaned."""
+    """An nbconvert exporter that cleans everything from a submission."""
     from jinja2 import pass_context
     from nbconvert.exporters import HTMLExporter
 
@@ -424,15 +427,15 @@ def exporter() -> Any:
 
 
 def clean(text: Any) -> str:
-    """HTML of a submission's: no script, and no class or style that could cover the grades."""
+    """Clean a submission's HTML: no script, and no class or style that could cover the grades."""
     return bleached(str(text), marks=frozenset())
 
 
 def safe_page(page: str) -> str:
-    """A feedback page whose body is cleaned as a whole, under a policy that runs no script."""
+    """Clean the whole body of a feedback page, and add a policy that runs no script."""
     head, _, body = page.partition("<body>")
     styles = "\n".join(re.findall(r"<style.*?</style>", head, re.DOTALL))
-    styles = re.sub(r"@font-face\s*\{[^}]*\}", "", styles)  # a file that is not there
+    styles = re.sub(r"@font-face\s*\{[^}]*\}", "", styles)  # files that are missing
     title = "".join(re.findall(r"<title>.*?</title>", head, re.DOTALL)[:1])
     body = bleached(body, marks=frozenset({"class", "id", "name"}))
     return (
@@ -455,7 +458,7 @@ def bleached(text: str, marks: frozenset[str]) -> str:
             return True
         return name in marks or name in PLAIN.get(tag, ())
 
-    # `data` is for pictures alone, and no link may have it: that is what `allowed` looks at.
+    # `data` is for images only, not for links; `allowed` checks that.
     return bleach.clean(
         text,
         tags=TAGS,
