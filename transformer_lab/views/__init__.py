@@ -1,6 +1,6 @@
-"""Views: one Python class and one ES module each, with a still picture for where no script runs.
+"""Views: one Python class and one ES module each, with a still picture where no script runs.
 
-A new view is a folder and a line in __init__.pyi.
+A new view needs a folder and a line in __init__.pyi.
 """
 
 import re

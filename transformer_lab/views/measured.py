@@ -1,4 +1,4 @@
-"""What was measured as a plotly figure: scores of heads, sweeps, attributions, runs."""
+"""Measurements as plotly figures: scores of heads, sweeps, attributions, runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from .shared.plots import Plot
 
-PARTS = 20  # of a logit, shown
+PARTS = 20  # parts of a logit that are shown
 
 
 def to_plotly(
@@ -22,21 +22,22 @@ def to_plotly(
     title: str = "",
     theme: str = "light",
 ) -> Plot:
-    """What a measure, a sweep or an attribution found, as a plotly figure; a view or runs as well.
+    """Plot the result of a measurement, a sweep or an attribution, a view or training runs.
 
     Args:
-        found: scores [layer, head], as `tl.heads.induction(trace)` gives, or any numbers of one or two
-            axes; what `sweep_heads` and its like return; a `LogitAttribution`; a score by dimension or,
-            its key's side, by source; a `LogitLens`; a `BlockShare` (its median over positions); a view;
-            or a `Run`, its steps, or a mapping of runs, as `compare_runs` takes them.
-        name: what the numbers are, beside the colours.
-        axes: of two axes, what rows and columns are.
-        labels: axis -> what to show for each place on it; numbers by default.
-        title: over the figure.
+        found: scores [layer, head], such as `tl.heads.induction(trace)`, or any numbers with one or
+            two axes; the result of `sweep_heads` and similar functions; a `LogitAttribution`; a
+            score split by dimension, or its key's side by source; a `LogitLens`; a `BlockShare`
+            (its median over positions); a view; or a `Run`, its steps, or a mapping of runs, as
+            `compare_runs` takes them.
+        name: what the numbers are; shown beside the colours.
+        axes: names of rows and columns.
+        labels: axis -> a label for each entry along it; numbers by default.
+        title: of the figure.
         theme: as in `View.to_plotly`.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: if `found` is anything else.
     """
     if hasattr(found, "to_plotly"):
         return found.to_plotly(theme=theme)
@@ -68,7 +69,7 @@ def to_plotly(
 
 
 def _known(found: Any) -> tuple[Any, str, tuple[str, ...], Mapping[str, Sequence[str]], str] | None:
-    """Of what has a form of its own: values, what they are, their axes, labels and a title."""
+    """Values, their name, axes, labels and title, for results with a plot of their own, or None."""
     if hasattr(found, "products"):
         title = f"A score, by dimension: layer {found.layer}, head {found.head}"
         return found.products, "product", ("dimension",), {}, title
@@ -118,7 +119,7 @@ def plot_of_numbers(
 
 
 def _parts(found: Any, title: str, theme: str) -> Plot:
-    """A logit, or the key's side of a score, by who wrote it: the largest parts, and the others together."""
+    """Plot the largest parts of a logit, or of a score's key side, with all others as one bar."""
     from .marks.draw_plotly import plotly_of
     from .marks.scene import Axis, Bars, Panel, Scene
 

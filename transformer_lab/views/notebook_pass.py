@@ -1,4 +1,4 @@
-"""What others' exporters run over a notebook, so that views are alive, or at least seen.
+"""Preprocessors that let other exporters of notebooks show views, live or at least as pictures.
 
 `LiveViews` is wired by etc/jupyter/jupyter_nbconvert_config.json, `StillViews` by pages/server.py;
 the package installs both.
@@ -10,7 +10,7 @@ from .pages.export import live_views, still_views
 
 
 class LiveViews(Preprocessor):
-    """Puts a live page in the place of each view whose state the notebook holds."""
+    """Replace each view whose state the notebook holds with a live page."""
 
     def preprocess(self, nb, resources):
         # nbconvert's page has a fixed theme, so the frame follows it, not the reader's system.
@@ -20,9 +20,9 @@ class LiveViews(Preprocessor):
 
 
 class StillViews(Preprocessor):
-    """For JupyterLab's "Save and Export Notebook As HTML": pictures, and how to have them alive.
+    """For JupyterLab's "Save and Export Notebook As HTML": pictures, and how to get live views.
 
-    With "Sanitize" ticked, tags of outputs are printed as text, style sheets and pictures too.
+    With "Sanitize" ticked, HTML in outputs is printed as text, style sheets and pictures included.
     """
 
     def preprocess(self, nb, resources):

@@ -1,4 +1,4 @@
-"""What a browser is sent of one token's way through one block."""
+"""Data for the browser about one token's way through one block."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 TOP = 8  # answers that are shown
 ROWS = 64  # tokens whose numbers one pass of the model keeps
-PAGE_BYTES = 8 * 2**20  # of a saved page's other tokens and heads
-BESIDE_MODEL = 2**19  # the same of a page that has the model, and computes the rest
+PAGE_BYTES = 8 * 2**20  # limit on other tokens and heads in a saved page
+BESIDE_MODEL = 2**19  # the same for a page that embeds the model and computes the rest
 
 
 @dataclass(frozen=True)
 class Walk:
-    """The stages of one token and one head, and as they travel: what they are, and their numbers."""
+    """The stages of one token and one head, and the same for the browser: info and numbers."""
 
     stages: list[Stage]
     keys: list[int]
@@ -57,7 +57,7 @@ class BlockData:
         self._without = lru_cache(64)(self._without_head)
 
     def kinds(self) -> dict[str, dict[str, Any]]:
-        """What the browser must know of each kind of block."""
+        """What the browser needs to know about each kind of block."""
         return {
             kind: {
                 "layers": self.trace.n_layers(kind),
@@ -86,7 +86,7 @@ class BlockData:
         return block_run(self.trace, layer, rows, kind, self.batch)
 
     def _around(self, steps: BlockSteps) -> dict[str, Any]:
-        """What `stages_of` says of the text and of predictions."""
+        """The text and the predictions, as `stages_of` takes them."""
         layers = self.trace.n_layers(steps.kind)
         around: dict[str, Any] = dict(
             tokens=self.tokens[steps.kind], last=steps.layer == layers - 1, positions=self.positions
@@ -109,7 +109,7 @@ class BlockData:
         return logit_lens(self.trace, k=TOP, positions=[position], batch=self.batch)
 
     def _without_head(self, kind: str, layer: int, head: int) -> Tensor | None:
-        """Probabilities with this head off, [position, vocab]."""
+        """Probabilities with this head ablated, [position, vocab]."""
         trace, network = self.trace, self.trace.network
         if network is None:
             return None
@@ -119,7 +119,7 @@ class BlockData:
 
 
 def packed(steps: BlockSteps, stages: list[Stage]) -> Walk:
-    """Offsets count floats; a number that is not finite travels as null beside the text."""
+    """Pack stages for the browser; offsets count floats, non-finite numbers become null."""
     keys, data, size = shown_keys(steps), [], 0
 
     def put(x: Tensor) -> int:

@@ -1,4 +1,4 @@
-"""What a BlockView shows: every step's vectors, one below the other."""
+"""The scene of a BlockView: every step's vectors, one below the other."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def block_scene(
     layer: int,
     head: int,
 ) -> Scene:
-    """What the head attends to, and every vector on the way.
+    """Draw what the head attends to, and the vectors of every step.
 
     Args:
-        chosen: the step on view.
-        keys, shown: the names and the places of the rows of every table of keys.
+        chosen: the step that is shown.
+        keys, shown: the names and the positions of the keys in the tables.
     """
     rows = _vectors(stages)
     softmax = next(stage for stage in stages if stage.name == "softmax")
@@ -67,7 +67,7 @@ def block_scene(
 
 
 def _vectors(stages: Sequence[Stage]) -> list[tuple[str, str, np.ndarray]]:
-    """(step, name, numbers) of every vector, in the order in which it is made; each once."""
+    """(step, name, numbers) of every vector, in order of computation; equal vectors only once."""
     rows: list[tuple[str, str, np.ndarray]] = []
     for stage in stages:
         for vector in stage.vectors:
@@ -80,7 +80,7 @@ def _vectors(stages: Sequence[Stage]) -> list[tuple[str, str, np.ndarray]]:
 def _numbers(
     stages: Sequence[Stage], rows: Sequence[tuple], keys: Sequence[str], shown: Sequence[int]
 ) -> Numbers:
-    """Every vector on the way, and every table of keys; a row of the table for each number."""
+    """Every vector and every table of keys; the exported table has a row for each number."""
     arrays: list[Array] = []
     columns: dict[str, list[Any]] = {"step": [], "vector": [], "number": [], "value": []}
     for tab, name, values in rows:
@@ -97,7 +97,7 @@ def _numbers(
 
 
 def _named(arrays: list[Array], name: str, values: Any, means: str, axis: str = "") -> Array:
-    """An array whose name no other has."""
+    """An array with a unique name."""
     taken, unique, count = {one.name for one in arrays}, name, 2
     while unique in taken:
         unique, count = f"{name} ({count})", count + 1

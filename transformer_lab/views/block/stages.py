@@ -1,6 +1,6 @@
 """One token's way through a block as stages, each with its numbers and its sentence.
 
-stages.json lists what each shows, for Python and for a page that carries its model.
+stages.json lists what each stage shows, for Python and for a page that embeds its model.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ..shared.messages import VIEWS, messages, numbered
 
 say = messages("block")
 STAGES = json.loads((VIEWS / "block" / "stages.json").read_text("utf-8"))
-SHOWN_KEYS = 14  # rows of a table of keys; of more, those with most weight
+SHOWN_KEYS = 14  # most rows in a table of keys; those with most weight are kept
 SHOWN_HEADS = 16
 
 
 @dataclass(frozen=True, eq=False)
 class Vector:
-    """A row of numbers with a name."""
+    """A vector with a name."""
 
     name: str
     values: Tensor
@@ -35,10 +35,10 @@ class Vector:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """One step: `tab` is its short name, `formula` what is computed, `sentence` what was.
+    """One step: `tab` is its short name, `formula` what is computed, `sentence` what came out.
 
-    `columns` is a table with a row for each key, of which the last column is drawn as a bar (−inf: the
-    token may not attend to the key); `beside` a name and a vector for each key.
+    `columns` is a table with a row for each key, whose last column is drawn as a bar (−inf: the
+    token may not attend to the key); `beside` is a name and a vector for each key.
     """
 
     name: str
@@ -53,19 +53,19 @@ class Stage:
 
 
 def shown_keys(steps: BlockSteps) -> list[int]:
-    """The keys of a table, in the order of the text: those with most weight where there are many."""
+    """The keys of a table, in text order; if there are many, those with most weight."""
     return sorted(steps.weights.argsort(descending=True, stable=True)[:SHOWN_KEYS].tolist())
 
 
 def stages_of(steps: BlockSteps, around: Mapping[str, Any]) -> list[Stage]:
-    """All stages that this block has, in their order.
+    """All stages that this block has, in order.
 
     Args:
-        around: `tokens` of the text; `positions`: whether their embeddings are added; `last`: whether this is the last block; `here`: whether logits
-            say what is at a position, not what comes next; `lens`: what the stream after this block
-            would predict, and `final` what the model predicts, pairs of a token and its probability,
-            the likeliest first; `without`: the probability of the model's first answer with this head
-            off; `why`: why there are none of these.
+        around: `tokens` of the text; `positions`: whether position embeddings are added; `last`:
+            whether this is the last block; `here`: whether logits predict the token at a position,
+            not the next one; `lens`: what the stream after this block would predict, and `final`
+            what the model predicts, pairs (token, probability), likeliest first; `without`: the
+            probability of the model's first answer with this head ablated; `why` these are missing.
     """
     numbers, values = _numbers(steps, around["tokens"])
     values |= dict(around, token=None, why=around["why"] or None)
@@ -94,7 +94,7 @@ def stages_of(steps: BlockSteps, around: Mapping[str, Any]) -> list[Stage]:
 
 
 def _numbers(steps: BlockSteps, tokens: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What stages show, by name, None where the block has none; and what their messages say of it."""
+    """The numbers of the stages by name (None if the block has none), and values for messages."""
     s, hidden = steps, torch.zeros(1) if steps.hidden is None else steps.hidden
     facts = analyses.walk_facts(
         s.dots,
@@ -134,7 +134,7 @@ def _numbers(steps: BlockSteps, tokens: Sequence[str]) -> tuple[dict[str, Any], 
 def _vectors(
     steps: BlockSteps, numbers: Mapping[str, Any], label: str, name: str, chosen: bool = False
 ) -> list[Vector]:
-    """A vector under its label; of all heads' those beside the chosen one."""
+    """A vector with its label; if there is one per head, those around the chosen head."""
     x, label = numbers[name], label.replace("{head}", str(steps.head))
     label = label.replace("{sum}", say("formula", stage="add", after=steps.after))
     if x is None or x.dim() == 1:

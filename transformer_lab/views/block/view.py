@@ -1,4 +1,4 @@
-"""One block, step by step: a token's numbers from the stream through attention and feed-forward."""
+"""One block, step by step: a token's numbers through attention and feed-forward."""
 
 from __future__ import annotations
 
@@ -22,30 +22,32 @@ if TYPE_CHECKING:
 
 class BlockView(SelectionView):
     """One token's way through one block: norm, query · keys, scale, mask, softmax, values, W_O, the
-    residual connection, feed-forward, and what the stream would predict then, each with its numbers
-    and a sentence. Arrow keys step.
+    residual connection, feed-forward, and what the stream would predict then.
 
-    `layer`, `head`, `kind` and `selected` can be read and set from Python, as in `HeadView`, and follow
-    the other views of the page: the token is the selected query, the last one by default. `step` is the
-    name of the stage: one of `steps`. A saved page takes the model along as that of an `Explorer` does
-    (`save_html(path, model=None)`), and then walks through every block of other texts. One without holds
-    the chosen token with every head of the layer, and the chosen head with the text's other tokens as
-    far as 8 MB go.
+    Each step has its numbers and a sentence. Arrow keys move between steps.
+
+    `layer`, `head`, `kind` and `selected` can be read and set from Python, as in `HeadView`, and
+    follow the other views of the page: the token is the selected query, by default the last one.
+    `step` is the name of the stage, one of `steps`. A saved page can embed the model, as an
+    `Explorer`'s page does (`save_html(path, model=None)`), and then walks through every block of
+    other texts. A page without the model holds the chosen token with every head of the layer, and
+    the chosen head with as many other tokens as fit into 8 MB.
 
     Args:
-        trace: what `transformer_lab.trace(..., keep="all")` returned; short texts are kept so.
-        layer, head: where to begin.
-        position: the token to begin with; −1 is the last.
+        trace: what `transformer_lab.trace(..., keep="all")` returned; the default for short texts.
+        layer, head: chosen at first.
+        position: the token chosen at first; −1 is the last.
         step: "stream", "norm", "product", "scale", "mask", "softmax", "values", "heads", "add",
-            "cross", "norm2", "mlp", "add2" or "answer", as far as the block has them.
+            "cross", "norm2", "mlp", "add2" or "answer", if the block has it.
         kind: "decoder" or "encoder"; by default the trace's first of these.
         batch: which text of the trace.
-        title: by default the model's name.
+        title: the model's name by default.
         link: as in `HeadView`.
 
     Raises:
-        ValueError: when the trace has no such place or step, or kept no values (a `TraceError`); a
-            `PartsError` where the block is no sum of attention and feed-forward that is known.
+        ValueError: if the trace has no such layer, head, position or step, or kept no values (a
+            `TraceError`); a `PartsError` if the block is not a known sum of attention and
+            feed-forward.
     """
 
     _esm: ClassVar[str] = esm("block/view.js")
@@ -92,14 +94,14 @@ class BlockView(SelectionView):
 
     @t.validate("step")
     def _known_step(self, proposal: Any) -> str:
-        # A token or block may lack a step that another has: it is checked where it is shown.
+        # A token or block may lack a step that another has, so this is checked when it is shown.
         return str(proposal["value"])
 
     # -- for people -----------------------------------------------------------------------------
 
     @property
     def shown(self) -> tuple[str, int, int, int]:
-        """(kind, layer, head, position) on view."""
+        """(kind, layer, head, position) of what is shown."""
         size = self.kinds[self.kind]
         layer, head = min(self.layer, size["layers"] - 1), min(self.head, size["heads"] - 1)
         query = None if self.selected is None else self.selected[0]
@@ -108,7 +110,7 @@ class BlockView(SelectionView):
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The names of the steps of this block, in their order."""
+        """The names of the steps of this block, in order."""
         return tuple(stage.name for stage in self._now.stages)
 
     @property
@@ -142,7 +144,7 @@ class BlockView(SelectionView):
     # -- for the browser ------------------------------------------------------------------------
 
     def _keep(self, walk: Walk) -> None:
-        """What is on the first screen."""
+        """Publish what the first screen shows."""
         self._publish(_walk=walk.info, _walk_data=walk.data)
 
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:

@@ -1,4 +1,4 @@
-"""What a CompareView shows."""
+"""The scene of a CompareView."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..shared.map_sentences import TO_NOTHING
 from ..shared.messages import messages
 
 say = messages("compare")
-DEEP = 5  # layers for a head from which on its cells are not square: they would be specks
+DEEP = 5  # from this many layers per head on, cells are not square: they would be tiny
 
 
 def compare_scene(
@@ -30,13 +30,13 @@ def compare_scene(
     selected: tuple[int | None, int | None] | None,
     nothing: tuple[Tensor, Tensor] | None = None,
 ) -> Scene:
-    """Every head by how much of its attention lies elsewhere; both maps and their difference.
+    """Draw how much of each head's attention moved, and both maps with their difference.
 
     Args:
         names: of the two traces.
-        moved: [layer, head], the share of attention that lies elsewhere.
-        maps, difference: [query, key] of the head on view.
-        nothing: [query] of both, where heads may look there.
+        moved: [layer, head], the fraction of attention that moved.
+        maps, difference: [query, key] of the chosen head.
+        nothing: attention to no key of both, [query], for heads with sinks.
     """
     a, b = names
     first, second = nothing or (None, None)

@@ -25,31 +25,31 @@ if TYPE_CHECKING:
     from ..marks.scene import Scene
 
 ALL_MAPS_BYTES = 4 * 2**20
-NO_MOVE = 5e-4  # a change of a weight below this is none
+NO_MOVE = 5e-4  # a smaller change of a weight counts as none
 
 say = messages("compare")
 
 
 class CompareView(SelectionView):
-    """The heads of two traces, a and b: both maps and their difference on aligned tokens, and for
-    every head how much of its attention lies elsewhere in b.
+    """The heads of two traces, a and b: both maps and their difference on aligned tokens, and how
+    much of each head's attention moved between them.
 
-    Tokens are aligned by difflib; a token that only one text has is a gap in the other's map. As
-    many tokens in the place of as many others (a minimal pair) stand together, as "tired/wide".
-    A page of two texts of one `TextModel` takes the model along as that of an `Explorer` does
+    Tokens are aligned by difflib; a token that only one text has is a gap in the other's map.
+    Replacements by the same number of tokens (a minimal pair) are paired, as "tired/wide". A page
+    of two texts of one `TextModel` can embed the model, as an `Explorer`'s page does
     (`save_html(path, model=None)`), and then compares other texts.
 
-    `selected` is a pair of places on the aligned axes. `layer`, `head`, `kind` and `selected` can
+    `selected` is a pair of indices on the aligned axes. `layer`, `head`, `kind` and `selected` can
     be read and set from Python.
 
     Args:
-        a, b: traces of models with as many layers and heads.
+        a, b: traces of models with the same number of layers and heads.
         names: of the two sides.
-        layer, head, kind: where to begin; by default the head that differs most.
-        title: by default the models' names.
+        layer, head, kind: chosen at first; by default the head that differs most.
+        title: the models' names by default.
 
     Raises:
-        ValueError: when the two have no shape, or no token, in common, or are too long.
+        ValueError: if the two differ in shape, have no token in common, or are too long.
     """
 
     _esm: ClassVar[str] = esm("compare/view.js")
@@ -138,7 +138,7 @@ class CompareView(SelectionView):
         return cls(run.trace(a, labels=labels), run.trace(b, labels=labels), **options)
 
     def _describe(self, a: Trace, b: Trace) -> tuple[dict[str, Any], int]:
-        """kind -> its sizes and axes, and where its numbers begin; and the bytes of all maps."""
+        """kind -> its sizes, axes and offsets; and the number of bytes of all maps."""
         kinds, moved, maps = {}, 0, 0
         for kind in self._data.kinds:
             queries, keys = self._data.queries[kind], self._data.keys[kind]
@@ -166,7 +166,7 @@ class CompareView(SelectionView):
 
     @property
     def shown(self) -> tuple[str, int, int]:
-        """(kind, layer, head) on view: the chosen one, or the nearest that there is."""
+        """(kind, layer, head) that is shown: the chosen one, or the nearest that exists."""
         kind, layer, head = self.chosen_head
         counts = self._data.counts[kind]
         having = [i for i, count in enumerate(counts) if count]
@@ -180,8 +180,10 @@ class CompareView(SelectionView):
         return first[:, :n_key], second[:, :n_key]
 
     def to_nothing(self) -> tuple[Tensor, Tensor] | None:
-        """[query] of a and b: what goes to no key, NaN where a token is missing; None where no head of
-        either may look there."""
+        """Attention to no key of a and b, [query], NaN where a token is missing.
+
+        None if no head of this kind has sinks.
+        """
         kind, layer, head = self.shown
         if not self._data.sinks[kind]:
             return None
@@ -189,7 +191,7 @@ class CompareView(SelectionView):
         return first, second
 
     def _whole_maps(self) -> tuple[Tensor, Tensor]:
-        """The maps, and what goes to nothing as one key more."""
+        """The maps, with attention to no key as a further key."""
         kind, layer, head = self.shown
         first, second = self._data.layer(kind, layer)[:, head]
         return first, second
@@ -200,8 +202,10 @@ class CompareView(SelectionView):
         return second.double() - first.double()
 
     def moved(self, kind: str | None = None) -> Tensor:
-        """[layer, head]: the share of a head's attention that lies elsewhere in b, from 0 to 1: the
-        mean over queries of half the sum of |b − a| over keys; NaN where there is no such head."""
+        """The fraction of each head's attention that moved from a to b, 0 … 1, [layer, head].
+
+        The mean over queries of half the sum of |b − a| over keys; NaN if there is no such head.
+        """
         return self._data.moved(kind or self.kind)
 
     @property
@@ -209,7 +213,7 @@ class CompareView(SelectionView):
         return say("sentence", **self._values(*(self.selected or (None, None))))
 
     def _values(self, query: int | None, key: int | None) -> dict[str, Any]:
-        """What the sentence is made of."""
+        """The values in the sentence."""
         kind, layer, head = self.shown
         a, b = self._names
         values: dict[str, Any] = dict(
@@ -247,7 +251,7 @@ class CompareView(SelectionView):
         )
 
     def _pair(self, query: int, key: int) -> dict[str, Any]:
-        """What is said of two tokens; `nothing`: the key is what goes to no token."""
+        """The values in a sentence about two tokens; `nothing`: the key is attention to no key."""
         kind = self.shown[0]
         x, y = (float(weights[query, key]) for weights in self._whole_maps())
         nothing = bool(self._data.sinks[kind]) and key == len(self._data.keys[kind])
@@ -264,7 +268,7 @@ class CompareView(SelectionView):
         kind, layer, head = self.shown
         query, key = self.selected or (None, None)
         if key == len(self._data.keys[kind]):
-            key = None  # nothing is no key: its row is marked
+            key = None  # attention to no key has no column: its row is marked
         selected = None if query is None and key is None else (query, key)
         return compare_scene(
             self._title, self.sentence, (self._names[0], self._names[1]), self.moved(), self.maps(),

@@ -1,1 +1,1 @@
-"""How a logit comes together: what heads carry from token to token, as a picture of edges."""
+"""How a logit is built up: what heads carry between tokens, drawn as edges."""

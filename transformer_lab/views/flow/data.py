@@ -1,4 +1,4 @@
-"""What a browser is sent of one flow: the edges that carry most, and what stands at each token."""
+"""Data of one flow for the browser: its largest edges, and the residual stream at each token."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from ..shared.codecs import pack_floats, shown_token
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
 
-SENT = 300  # edges of one flow
+SENT = 300  # edges of one flow that are sent
 ANSWERS = 5
-LONGEST = 256  # tokens that can still be told apart
+LONGEST = 256  # tokens that can still be distinguished
 Cut = tuple[int, int, int, int]  # layer, head, query, key
 
 
@@ -33,10 +33,10 @@ class FlowFound:
     """One flow under some cuts.
 
     Attributes:
-        places: int [edge, 4]: layer, head, query, key; values: fp32 [edge]; the largest first.
-        total: of what all heads carry; n: how many edges carry something.
-        before, after: the probability of the token without the cuts and with them.
-        answers: (id, before, after) of the likeliest tokens.
+        places: int [edge, 4] (layer, head, query, key); values: fp32 [edge]; largest first.
+        total: the sum over all edges; n: the number of edges that are not 0.
+        before, after: the probability of the token without and with the cuts.
+        answers: (id, before, after) of the token and the likeliest others.
     """
 
     flow: TokenFlow = field(repr=False)
@@ -60,7 +60,7 @@ class FlowData:
     """The flows of one text of a trace.
 
     Raises:
-        ValueError: for a text that is too long, and for what is no text.
+        ValueError: if the text is too long, or the model predicts no tokens.
     """
 
     def __init__(self, trace: Trace, batch: int, against: int | None):
@@ -135,15 +135,16 @@ def edits_of(cuts: Iterable[Cut]) -> list[Edit]:
 
 
 def flow_name(position: int, token: int | None, cuts: Iterable[Cut]) -> str:
-    """By what name a browser asks for it."""
+    """The name by which a browser requests a flow."""
     cut_names = "+".join(".".join(map(str, cut)) for cut in cuts) or "-"
     return f"flow/{position}/{'-' if token is None else token}/{cut_names}"
 
 
 def read_name(name: str) -> tuple[int, int | None, tuple[Cut, ...]]:
-    """
+    """Position, token and cuts of the flow with this name.
+
     Raises:
-        ValueError: for a name of no flow.
+        ValueError: if the name is not that of a flow.
     """
     parts = name.split("/")
     if len(parts) != 4 or parts[0] != "flow":

@@ -1,4 +1,4 @@
-"""What a FlowView shows."""
+"""The scene of a FlowView."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .data import FlowFound
 
 say = messages("flow")
 
-LISTED = 16  # edges
+LISTED = 16  # edges shown as bars
 
 
 def flow_scene(
@@ -24,14 +24,13 @@ def flow_scene(
     heads: frozenset[tuple[int, int]] | None,
     circuit: str,
 ) -> Scene:
-    """The flow as a diagram, the edges that carry most, and each token's part of the logit before and
-    after each layer.
+    """Draw the flow, its largest edges, and each token's part of the logit after each layer.
 
     Args:
         shown: the number of edges to draw, largest first.
         name: of the logit.
-        heads: those that a circuit has, or None.
-        circuit: what is said of it.
+        heads: (layer, head) of a circuit, which stand out; or None.
+        circuit: a sentence about it.
     """
     flow = found.flow
     places, values = found.places[:shown].tolist(), found.values[:shown].tolist()
@@ -63,7 +62,7 @@ def flow_scene(
 
 
 def _numbers(tokens: Sequence[str], found: FlowFound, shown: int) -> Numbers:
-    """The edges on view, and what stands at every token."""
+    """The edges that are shown, and the numbers at every token."""
     flow, e = found.flow, ("edge",)
     places, values = found.places[:shown], found.values[:shown]
     names = ("layer", "head", "query", "key")

@@ -1,4 +1,4 @@
-"""How a logit comes together: what heads carry from token to token, layer by layer."""
+"""How a logit is built up: what heads carry between tokens, layer by layer."""
 
 from __future__ import annotations
 
@@ -26,36 +26,39 @@ if TYPE_CHECKING:
     from ...tracing.trace import Trace
     from ..marks.scene import Scene
 
-PAGE_CUTS = 24  # edges whose cut, each alone, a saved page holds
+PAGE_CUTS = 24  # a saved page holds the result of cutting each of so many edges alone
 
 
 class FlowView(SelectionView):
-    """One logit as it comes together: tokens from left to right, layers from below, and an edge for
-    what a head carries from one token to another toward that logit (see `tl.circuits.token_flow`: with
-    maps and norms held, all that is drawn sums to it). A threshold thins the edges; one that is clicked
-    is cut before the softmax, the model runs again, and the prediction answers.
+    """How one logit is built up: tokens from left to right, layers from below, an edge for what a
+    head carries from one token to another toward that logit.
 
-    `position`, `token` (None: the likeliest), `threshold` (a share of the largest edge) and `cuts` (a list
-    of (layer, head, query, key)) can be read and set from Python; so can `layer`, `head` and `selected`,
-    the edge in focus, which the other views of the page follow. A saved page holds the cuts of the 24
-    largest edges, each alone. It takes the model along as that of an `Explorer` does
-    (`save_html(path, model=None)`), and then follows every logit of other texts, under any cuts.
+    With attention patterns and norms frozen, everything drawn sums to the logit (see
+    `tl.circuits.token_flow`). A threshold hides small edges. A click cuts an edge before the
+    softmax, runs the model again and shows how the prediction changes.
+
+    `position`, `token` (None: the likeliest), `threshold` (a fraction of the largest edge) and
+    `cuts` (a list of (layer, head, query, key)) can be read and set from Python; so can `layer`,
+    `head` and `selected`, the edge in focus, which the other views of the page follow. A saved page
+    holds the effect of cutting each of the 24 largest edges alone. It can embed the model, as an
+    `Explorer`'s page does (`save_html(path, model=None)`), and then follows every logit of other
+    texts, under any cuts.
 
     Args:
-        trace: what `transformer_lab.trace` returned, of a model of one stack.
-        token: a token, or its id; the likeliest one at the position by default. against: a second one: the
-            difference of the two logits is followed.
+        trace: what `transformer_lab.trace` returned, for a model with one stack.
+        token: a token, or its id; the likeliest one at the position by default.
+        against: a second token; the difference of the two logits is followed.
         position: where the prediction is read.
-        circuit: what `tl.circuit` found in this model: its heads stand out, and its scores beside
-            their controls are told.
-        cuts, threshold: to begin with.
+        circuit: what `tl.circuit` found in this model: its heads stand out, and its scores are
+            shown with their controls.
+        cuts, threshold: initial values.
         batch: which text of the trace.
-        title: by default the model's name.
+        title: the model's name by default.
         link: as in `HeadView`.
 
     Raises:
-        ValueError: for a token or position that is not there, a text of over 256 tokens, a model whose
-            logits are no such sum, with the reason, and a circuit of another model.
+        ValueError: for a token or position that does not exist, a text of over 256 tokens, a model
+            whose logits are not such a sum (with the reason), and a circuit of another model.
     """
 
     _esm: ClassVar[str] = esm("flow/view.js")
@@ -132,12 +135,12 @@ class FlowView(SelectionView):
 
     @property
     def found(self) -> FlowFound:
-        """The flow on view; its `flow` is a `TokenFlow`."""
+        """The flow that is shown; its `flow` is a `TokenFlow`."""
         return self._data.found(self.position, self.token, self._own_cuts)
 
     @property
     def shown(self) -> int:
-        """How many edges are on view, the largest first."""
+        """The number of edges shown, largest first."""
         sizes = self.found.values.double().abs()
         least = self.threshold * float(sizes.max()) if len(sizes) else 0.0
         return int((sizes >= least).sum())
@@ -176,9 +179,10 @@ class FlowView(SelectionView):
         )
 
     def _laid_over(self, circuit: Circuit) -> dict[str, Any]:
-        """
+        """A circuit's heads and its sentence.
+
         Raises:
-            ValueError: for what is no circuit, or one of another model.
+            ValueError: if it is not a circuit, or one of another model.
         """
         if not hasattr(circuit, "faithfulness"):
             raise ValueError(
@@ -204,7 +208,7 @@ class FlowView(SelectionView):
         return self._data.block(self.position, self.token, self._own_cuts)
 
     def _keep(self, block: FlowBytes) -> None:
-        """What is on the first screen."""
+        """Publish what the first screen shows."""
         self._publish(_flow=block.info, _flow_data=block.data)
 
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
@@ -220,7 +224,7 @@ class FlowView(SelectionView):
         return state
 
     def _blocks(self) -> Iterable[Block]:
-        """The model, where it travels; one more of the largest edges cut, and each cut taken back."""
+        """Flows with one more of the largest edges cut, and with one of the cuts undone."""
         now = set(self._own_cuts)
         edges: list[Cut] = [tuple(place) for place in self.found.places[:PAGE_CUTS].tolist()]
         for edge in [*edges, *sorted(now)]:

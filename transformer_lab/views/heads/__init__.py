@@ -1,1 +1,1 @@
-"""Every head of a trace: small in a grid, the chosen one as lines and as a map."""
+"""All heads of a trace: thumbnails in a grid, the chosen head as lines and as a map."""

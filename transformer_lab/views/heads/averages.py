@@ -1,5 +1,4 @@
-"""The average and the spread of every head over the texts of a trace, shown as heads of one text
-whose tokens are positions."""
+"""Mean and spread of every head over a trace's texts, shown like one text of numbered positions."""
 
 from __future__ import annotations
 
@@ -22,17 +21,17 @@ if TYPE_CHECKING:
     from ...tracing.trace import Trace
 
 MEAN, SPREAD = "mean", "spread"
-KEPT_WEIGHTS = 8 * 2**20  # numbers of averages that are kept, and not found anew
+KEPT_WEIGHTS = 8 * 2**20  # numbers of averages that are cached
 
 
 class Averages:
-    """What `HeadData` asks of a trace, answered with averages over its texts.
+    """Averages over a trace's texts, with the interface of a trace that `HeadData` needs.
 
     Args:
         what: "mean" or "spread".
 
     Raises:
-        ValueError: where the texts share no positions.
+        ValueError: if the texts share no positions.
     """
 
     batch_size = 1
@@ -43,7 +42,7 @@ class Averages:
     def __init__(self, trace: Trace, what: str, others: Averages | None = None):
         self.trace, self.what = trace, what
         self.aligned = {kind: aligned_texts(trace, kind=kind) for kind in trace.kinds}
-        # Mean and spread are found together.
+        # Mean and spread are computed together.
         self.known: dict[Place, AverageMap] = {} if others is None else others.known
         self.kinds, self.model_name, self.note = trace.kinds, trace.model_name, trace.note
         self.layers, self.n_layers, self.n_heads = trace.layers, trace.n_layers, trace.n_heads
@@ -102,7 +101,7 @@ class Averages:
 
 
 class AverageHeads(Heads):
-    """Averages as heads, with what is said of them."""
+    """Averages as heads, with their captions."""
 
     def __init__(self, trace: Trace, what: str, others: AverageHeads | None = None):
         self.averages = Averages(trace, what, None if others is None else others.averages)
@@ -113,7 +112,7 @@ class AverageHeads(Heads):
         return {kind: {**facts, **self._told(kind)} for kind, facts in self.data.kinds().items()}
 
     def _told(self, kind: str) -> dict[str, Any]:
-        """over: after a head's name; measure: what colours mean; caption: what the numbers are."""
+        """`over` follows a head's name, `measure` labels colours, `caption` explains numbers."""
         at, what = self.averages.aligned[kind], self.averages.what
         facts: dict[str, Any] = {"over": f", {what} over {at.sentence}", "spread": what == SPREAD}
         if what == SPREAD:
@@ -133,7 +132,7 @@ class AverageHeads(Heads):
 
 
 def profile(trace: Trace, place: Place) -> Block:
-    """A head by distance, for the browser: [distance], its mean, spread and shuffled keys' mean."""
+    """A head by distance, for the browser: distances, mean, spread, and mean with shuffled keys."""
     kind, layer, head = place
     said, buffers = "", []
     if head < trace.heads_of(layer, kind):
@@ -147,7 +146,7 @@ def profile(trace: Trace, place: Place) -> Block:
 
 
 def names_of(trace: Trace, kind: str) -> list[str]:
-    """Each text by its number and its first words."""
+    """The number and the first words of each text."""
     names = []
     for text in range(trace.batch_size):
         tokens = trace.key_tokens(kind, text)

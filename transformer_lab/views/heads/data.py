@@ -1,8 +1,8 @@
-"""What a browser is sent of a trace, chosen by size.
+"""Data of a trace's heads for the browser, in a form chosen by size.
 
-All maps at once while they are small; otherwise the thumbnails and the first head, and each further
-head when it is asked for. Of a long text queries and keys are sent, where the trace has them, and
-the browser computes the map: that grows with N, not with N².
+If all maps are small, they are sent at once; otherwise the thumbnails and the first head, and each
+further head on request. For long texts queries and keys are sent, if the trace has them, and the
+browser computes the map: their size grows with N, not with N².
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ LONGEST_BY_SCORES = 4096  # tokens shown where the browser computes the map
 LONGEST_BY_MAPS = 1024  # … and where maps are sent
 THUMBNAIL = 32
 CHECKED_ROWS = 64
-HALF_ERROR = 2e-3  # above this error in a weight, queries and keys go as fp32
+HALF_ERROR = 2e-3  # above this error in a weight, queries and keys are sent as fp32
 
 
 @dataclass(frozen=True)
 class HeadBytes:
-    """One head: how it is coded, its map (or queries and keys), its value norms."""
+    """One head: its encoding, its map (or queries and keys), its value norms."""
 
     info: dict[str, Any]
     data: bytes
@@ -44,9 +44,12 @@ class HeadBytes:
 
 
 class HeadData:
-    """The heads of one text of a trace, as bytes; `like` other heads of the same text, where both
-    sides are to show the same part of it in the same form; `beside` further ones of it, some of
-    whose layers may be these."""
+    """The heads of one text of a trace, as bytes.
+
+    Args:
+        like: other heads of the same text, whose form and shown part are used here too.
+        beside: further heads of the same text, which may share layers with these.
+    """
 
     def __init__(
         self,
@@ -71,7 +74,7 @@ class HeadData:
             self._take(other)
 
     def _take(self, other: HeadData) -> None:
-        """What was made of layers whose attention is the very call that it is here."""
+        """Reuse what was computed for layers whose attention call is the same object in both."""
         for kind in self.trace.kinds:
             mine = (self._layers, self._norms, self._small)
             theirs = other.made(kind, _as_there(self.trace, other.trace, kind))
@@ -79,7 +82,7 @@ class HeadData:
                 here.update(there)
 
     def made(self, kind: str, layers: Collection[int]) -> tuple[dict, dict, dict]:
-        """What has been made of some layers so far, by (kind, layer): maps, value norms, small maps."""
+        """What is computed so far, by (kind, layer): maps, value norms, thumbnails."""
         wanted = [(kind, layer) for layer in layers]
         made: tuple[dict, ...] = (self._layers, self._norms, self._small)
         layers_, norms, small = ({at: x[at] for at in wanted if at in x} for x in made)
@@ -90,14 +93,14 @@ class HeadData:
         return [shown_token(token) for token in tokens]
 
     def shown(self, kind: str) -> tuple[int, int]:
-        """(queries, keys) that are shown; the rest of a very long text is left out."""
+        """The number of (queries, keys) shown; the rest of a very long text is left out."""
         n_query, n_key = len(self.queries[kind]), len(self.keys[kind])
         limit = LONGEST_BY_SCORES if self.by_scores[kind] else LONGEST_BY_MAPS
         return min(n_query, limit), min(n_key, limit)
 
     @property
     def is_cut(self) -> bool:
-        """Whether a part of the text is left out."""
+        """Whether part of the text is left out."""
         return any(
             self.shown(kind) != (len(self.queries[kind]), len(self.keys[kind]))
             for kind in self.trace.kinds
@@ -114,15 +117,17 @@ class HeadData:
         return total
 
     def nothing(self, kind: str, layer: int, head: int) -> Tensor:
-        """[query], of those that are shown: the part of each row that goes to nothing."""
+        """Attention to no key, [query], of the queries that are shown."""
         n_query, _ = self.shown(kind)
         if layer not in self.sinks[kind] or head >= self.trace.heads_of(layer, kind):
             return torch.zeros(n_query)
         return self.trace.to_nothing(layer, head, kind=kind, batch=self.batch)[:n_query].cpu()
 
     def _packed(self, kind: str, layer: int, heads: Sequence[int], maps: Tensor) -> bytes:
-        """Maps [head, query, key] of these heads, as bytes; with one more column, of what goes to
-        nothing, where that is so in some layer of the kind."""
+        """Maps [head, query, key] of these heads, as bytes.
+
+        With a further column for attention to no key, if some layer of the kind has sinks.
+        """
         n_query, n_key = self.shown(kind)
         maps = maps[:, :n_query, :n_key]
         if self.sinks[kind]:
@@ -131,7 +136,7 @@ class HeadData:
         return pack_weights(maps)
 
     def _sends_scores(self, kind: str) -> bool:
-        """Whether queries and keys are half as large as the map, and enough to compute it."""
+        """Whether queries and keys suffice to compute the map and are at most half its size."""
         n_query, n_key, d_head = (
             len(self.queries[kind]),
             len(self.keys[kind]),
@@ -146,7 +151,7 @@ class HeadData:
         return self.trace.queries_keys(first, 0, kind=kind, batch=self.batch) is not None
 
     def kinds(self) -> dict[str, dict[str, Any]]:
-        """What the browser must know of each kind of attention before it has any weights."""
+        """What the browser needs to know about each kind of attention before it has weights."""
         described, thumbs, maps, norms = {}, 0, 0, 0
         for kind in self.trace.kinds:
             layers, heads = self.trace.n_layers(kind), self.trace.n_heads(kind)
@@ -186,7 +191,7 @@ class HeadData:
         return described
 
     def _headless(self, kind: str) -> dict[str, str]:
-        """layer -> what it is, of layers without attention."""
+        """Layers without attention -> what they have instead."""
         layers = self.trace.layers(kind)
         return {str(x.number): x.label.partition(": ")[2] for x in layers if not x.heads}
 
@@ -203,7 +208,7 @@ class HeadData:
         return torch.stack([self._small[kind, layer] for layer in every])
 
     def thumbnails(self) -> bytes:
-        """Every kind's thumbnails, one after the other, a byte a pixel."""
+        """The thumbnails of every kind, concatenated, one byte per pixel."""
         return b"".join(pack_shades(self.thumbnail(kind)) for kind in self.trace.kinds)
 
     def maps(self) -> bytes:
@@ -216,7 +221,7 @@ class HeadData:
         return b"".join(self._norms_of(*at) for at in every)
 
     def _made(self, kind: str) -> list[_Layer]:
-        """All heads of every layer of small maps; computed once."""
+        """All heads of every layer, if maps are small; computed once."""
         every = range(self.trace.n_layers(kind))
         missing = [layer for layer in every if (kind, layer) not in self._layers]
         if missing:
@@ -228,7 +233,7 @@ class HeadData:
                 packed = [
                     self._packed(kind, i, heads, one) for i, one in zip(missing, maps, strict=True)
                 ]
-            else:  # one after the other
+            else:  # packed as one, then divided by layer
                 whole = self._packed(kind, missing[0], heads, maps.flatten(0, 1))
                 one = len(whole) // len(missing)
                 packed = [whole[i * one : (i + 1) * one] for i in range(len(missing))]
@@ -248,7 +253,7 @@ class HeadData:
         """One head.
 
         Raises:
-            ValueError: when the trace has no such head.
+            ValueError: if the trace has no such head.
         """
         if kind not in self.trace.kinds:
             raise ValueError(f"kind={kind!r} is not in this trace")
@@ -271,7 +276,7 @@ class HeadData:
         return HeadBytes(info, self._packed(kind, layer, [head], pattern[None]), norms)
 
     def pattern(self, kind: str, layer: int, head: int) -> Tensor:
-        """[query, key]; 0 for a head that the layer does not have."""
+        """Attention pattern [query, key]; 0 for a head that the layer does not have."""
         if head < self.trace.heads_of(layer, kind):
             return self.trace.pattern(layer, head, kind=kind, batch=self.batch)
         return self.trace.all_heads(layer, kind=kind, batch=self.batch)[head]
@@ -290,7 +295,7 @@ class HeadData:
         return HeadBytes(info, pack_floats(q, dtype) + pack_floats(k, dtype), norms)
 
     def value_norms(self, kind: str, layer: int) -> Tensor | None:
-        """[head, key]; 0 for heads that the layer does not have."""
+        """Value norms [head, key], 0 for heads that the layer does not have; None if unknown."""
         attending, n_heads = self.trace.attending(kind), self.trace.n_heads(kind)
         own = layer if layer in attending else attending[0]
         found = self.trace.value_norms(own, kind=kind, batch=self.batch)
@@ -301,7 +306,7 @@ class HeadData:
 
 @dataclass(frozen=True)
 class _Layer:
-    """Of all heads of a layer: maps as bytes, and made small."""
+    """All heads of a layer: maps as bytes, and thumbnails."""
 
     maps: bytes
     small: Tensor
@@ -314,13 +319,15 @@ def _as_there(trace: Trace, other: Trace, kind: str) -> set[int]:
 
 
 def _sinks(trace: Trace, kind: str) -> list[int]:
-    """The layers where a part of each row goes to nothing."""
+    """The layers whose heads have sinks: part of each row goes to no key."""
     return [i for i in trace.attending(kind) if trace.has_sinks(i, kind=kind)]
 
 
 def _half_error(q: Tensor, k: Tensor, *, causal: bool) -> float:
-    """The largest change in a weight when queries and keys are rounded to fp16, over some rows
-    spread over the text."""
+    """The largest change in a weight if queries and keys are rounded to fp16.
+
+    Checked on some rows spread over the text.
+    """
     rows = torch.linspace(0, len(q) - 1, min(CHECKED_ROWS, len(q)), device=q.device).round().long()
     later = None
     if causal:

@@ -1,4 +1,4 @@
-"""The heads of one text of a trace: what is sent of them, shown of them and said of them."""
+"""The heads of one text of a trace: data for the browser, maps and sentences."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ...tracing.trace import Trace
 
 ROWS_FOR_A_SENTENCE = 256
-WITHOUT_BLOCKS = 2**18  # bytes of maps that a page reads at once
+WITHOUT_BLOCKS = 2**18  # below this many bytes of maps, a page reads all of them at once
 
 Place = tuple[str, int, int]  # kind, layer, head
 Spot = tuple["int | None", "int | None"]  # query, key
@@ -37,17 +37,17 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Shows:
-    """How a reader wants maps: keys that are left out, and whether weights count by value length."""
+    """How maps are shown: hidden keys, and whether weights are multiplied by value length."""
 
     hidden: Sequence[int] = ()
     value_weighted: bool = False
-    letters: str = ""  # the same, as a browser names it: see `LongHeads.answer`
+    letters: str = ""  # the same in the browser's letters: see `LongHeads.answer`
 
     @classmethod
     def of(cls, options: Mapping[str, Any], kind: Mapping[str, Any]) -> Shows:
-        """What the options of a browser mean for a kind of attention, as `Heads.kinds` tells it."""
+        """The browser's options applied to a kind of attention, described as in `Heads.kinds`."""
         if kind.get("spread"):
-            return cls()  # rows that sum to nothing cannot be scaled up to their sum
+            return cls()  # rows of a spread have no fixed sum to be rescaled to
         first = [0] if options.get("hide_first") else []
         special = kind["special"] if options.get("hide_special") else []
         weighted = options.get("weights") == "value" and kind["has_norms"]
@@ -59,11 +59,11 @@ class Heads:
     """The heads of one text of a trace.
 
     Args:
-        like: other heads of the same text, whose choice of what is sent holds here too.
-        beside: further heads of the same text, some of whose layers may be these.
+        like: other heads of the same text, which are sent in the same form.
+        beside: further heads of the same text, which may share layers with these.
 
     Raises:
-        ValueError: for a text that the trace has not.
+        ValueError: for a text that the trace does not have.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class Heads:
         return self.data.kinds()
 
     def usual_kind(self, kind: str | None = None) -> str:
-        """The kind of attention that is meant.
+        """The kind of attention, or its default if None.
 
         Raises:
-            ValueError: for one that the trace has not.
+            ValueError: for a kind that the trace does not have.
         """
         kinds = self.trace.kinds
         kind = kind or ("decoder" if "decoder" in kinds else kinds[0])
@@ -91,7 +91,7 @@ class Heads:
         return kind
 
     def every(self, first: str, layers: Sequence[int] | None = None) -> Iterable[Place]:
-        """Every head of these layers, those of one kind before the others."""
+        """Every head of these layers; those of kind `first` come first."""
         for kind in sorted(self.kinds, key=lambda name: name != first):
             for layer in range(self.kinds[kind]["layers"]):
                 if layers is None or layer in layers:
@@ -99,16 +99,16 @@ class Heads:
                         yield kind, layer, head
 
     def on_page(self, place: Place, layers: Sequence[int] | None) -> Iterable[Place]:
-        """The heads that a page holds, with this one on view."""
+        """The heads that a page holds, if this one is shown."""
         return self.every(place[0], layers)
 
-    # -- what a browser is sent -----------------------------------------------------------------
+    # -- data for the browser -------------------------------------------------------------------
 
     def traits(self, place: Place) -> dict[str, Any]:
-        """Everything that the first screen needs, with this head on view.
+        """Everything that the first screen needs to show this head.
 
         Raises:
-            ValueError: when there is no such head.
+            ValueError: if there is no such head.
         """
         kind, layer, head = place
         for name, value in (("layer", layer), ("head", head)):
@@ -123,28 +123,28 @@ class Heads:
         }
 
     def weights(self, place: Place) -> dict[str, Any]:
-        """All maps and value norms, or those of the head on view where all are too many."""
+        """All maps and value norms, or if these are too large, those of this head."""
         return self.maps(place) | ({"_norms": self.data.norms()} if self.data.all_maps else {})
 
     def maps(self, place: Place) -> dict[str, Any]:
-        """The same, of which all have no value norms yet: those are asked for head by head."""
+        """The same without all value norms, which the browser requests head by head."""
         if not self.data.all_maps:
             return self.first(place)
         return {"_maps": self.data.maps(), "_norms": b"", "_first": {}}
 
     def first(self, place: Place) -> dict[str, Any]:
-        """The head on view, alone: `_first` says which one the maps and norms are of."""
+        """This head alone; `_first` names it."""
         head = self.head(place, Shows())
         first = {**head.info, "name": name_of(place)}
         return {"_maps": head.data, "_norms": head.norms, "_first": first}
 
     def answer(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
-        """The head that a browser asks for."""
+        """The head that a browser requests."""
         found = self.head(place_of(name), Shows())
         return found.info, found.buffers
 
     def head(self, place: Place, shows: Shows) -> HeadBytes:
-        """What a browser is sent of a head before it asks for more."""
+        """What a browser gets of a head before it requests more."""
         return self.data.head(*place)
 
     def block(self, place: Place, prefix: str = "") -> Block:
@@ -152,16 +152,17 @@ class Heads:
         return Block(f"{prefix}{name_of(place)}", found.info, found.buffers)
 
     def is_in_blocks(self, layers: Sequence[int] | None) -> bool:
-        """Whether a page holds its heads one by one, to show the first before the rest is read."""
+        """Whether a page holds heads separately, so that it shows the first before it reads all."""
         small = self.data.all_maps and len(self.data.maps()) < WITHOUT_BLOCKS
         return not small or layers is not None
 
     def page_traits(self, place: Place, layers: Sequence[int] | None, note: str) -> dict[str, Any]:
-        """What a page's state says otherwise, with this head on view: that head alone where the heads
-        are in blocks, and which layers it keeps.
+        """What differs in the state of a page that shows this head.
+
+        These are the head alone, if heads are in blocks, and a note about the layers it keeps.
 
         Args:
-            note: what the state says so far.
+            note: the state's note so far.
         """
         changed = {} if layers is None else {"_note": f"{note} {self.limits(layers)}".strip()}
         return changed | self.first(place) if self.is_in_blocks(layers) else changed
@@ -173,19 +174,19 @@ class Heads:
         shows: Shows = Shows(),
         selected: Spot | None = None,
     ) -> Iterable[Block]:
-        """Every head of these layers, those of the kind on view before the others."""
+        """Every head of these layers; those of the kind shown come first."""
         if self.is_in_blocks(layers):
             yield from (self.block(other) for other in self.every(place[0], layers))
 
     def page_note(self, place: Place, layers: Sequence[int] | None) -> str:
-        """What a page says of what it holds."""
+        """A page's note on what it holds."""
         return ""
 
     def limits(self, layers: Sequence[int]) -> str:
-        """What a page says that keeps these layers alone.
+        """The note of a page that keeps only these layers.
 
         Raises:
-            ValueError: for a layer that the trace has not.
+            ValueError: for a layer that the trace does not have.
         """
         most = max(kind["layers"] for kind in self.kinds.values())
         wrong = [layer for layer in layers if not 0 <= layer < most]
@@ -195,10 +196,10 @@ class Heads:
         word = "layer" if len(set(layers)) == 1 else "layers"
         return f"This page keeps the heads of {word} {kept}, of {most}; the small maps show all."
 
-    # -- what is shown and said -----------------------------------------------------------------
+    # -- maps and sentences ---------------------------------------------------------------------
 
     def map(self, place: Place, shows: Shows, query: int | None = None) -> Tensor:
-        """[query, key], or one row of it, as the browser shows it."""
+        """The map [query, key], or one row of it, as the browser shows it."""
         kind, layer, head = place
         n_query, n_key = self.data.shown(kind)
         weights = self.data.pattern(kind, layer, head)[:n_query, :n_key]
@@ -206,7 +207,7 @@ class Heads:
         return as_shown(weights, shows.hidden, self.norms(place, shows))
 
     def norms(self, place: Place, shows: Shows) -> Tensor | None:
-        """[key]: what weights are multiplied by, where they are."""
+        """Value norms [key] that weights are multiplied by; None if they are not."""
         if not shows.value_weighted:
             return None
         kind, layer, head = place
@@ -215,16 +216,16 @@ class Heads:
         return norms[head, : self.data.shown(kind)[1]].cpu()
 
     def goes_between(self, place: Place, a: Span, b: Span, hidden: Sequence[int]) -> float:
-        """What the queries of a give to the keys of b together, on average."""
+        """The attention of a query in a to all keys of b, averaged over queries."""
         rows = self.map(place, Shows(hidden))[slice(*a), slice(*b)].double()
         return float(rows.sum(-1).mean())
 
     def said(self, place: Place, shows: Shows, selected: Spot | None) -> str:
-        """What a head does, or the part of its map that is selected, in words."""
+        """A sentence about a head, or about the selected part of its map."""
         return map_sentence(self.seen(place, shows), self.map(place, shows), selected)
 
     def seen(self, place: Place, shows: Shows, *, edited: bool = False) -> Seen:
-        """What a sentence is made from."""
+        """The facts that a sentence is made from."""
         kind, layer, head = place
         n_query, n_key = self.data.shown(kind)
         nothing = self.nothing(place, shows)
@@ -243,8 +244,10 @@ class Heads:
         )
 
     def nothing(self, place: Place, shows: Shows) -> Tensor | None:
-        """[query]: what goes to nothing of each row, where a head may look there; None where values
-        weigh in, since nothing has none."""
+        """Attention to no key, [query], if the head has sinks.
+
+        None if weights are multiplied by value length, since there is no value then.
+        """
         kind, layer, head = place
         if shows.value_weighted or layer not in self.data.sinks[kind]:
             return None
@@ -255,8 +258,10 @@ class Heads:
         weights: Tensor | None = None, thumbnails: Tensor | None = None,
         nothing: Tensor | None = None, known: str = "", pins: Sequence[PinnedMap] = (),
     ) -> ShownHead:  # fmt: skip
-        """What a picture is drawn from; weights (and what goes to nothing beside them) and
-        thumbnails: instead of these heads' own."""
+        """What a picture is drawn from.
+
+        `weights` (with `nothing`) and `thumbnails` replace those of these heads.
+        """
         kind, layer, head = place
         return ShownHead(
             title, sentence, self.data.thumbnail(kind) if thumbnails is None else thumbnails,
@@ -269,19 +274,19 @@ class Heads:
         )  # fmt: skip
 
     def parts(self, kind: str, size: int = 1) -> tuple[list[Part], list[Part]]:
-        """(name, start, end) of the named parts of queries and of keys, in cells of so many tokens."""
+        """(name, start, end) of the named parts of queries and keys, in cells of `size` tokens."""
         facts = self.kinds[kind]
         spans = zip(facts.get("segment_names", ()), facts.get("segments", ()), strict=True)
         named = [(name, start // size, -(-end // size)) for name, (start, end) in spans]
         return named, named
 
     def pinned(self, place: Place, shows: Shows) -> PinnedMap:
-        """A head that stands beside the chosen one."""
+        """A head that is pinned beside the chosen one."""
         return PinnedMap(*place[1:], self.map(place, shows), self.nothing(place, shows))
 
 
 def map_sentence(seen: Seen, weights: Tensor, selected: Spot | None) -> str:
-    """What a map shows, or the part of it that is selected."""
+    """A sentence about a map, or about the selected part of it."""
     if seen.spread:
         return spread_sentence(seen, weights, selected)
     query, key = selected or (None, None)

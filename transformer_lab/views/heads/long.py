@@ -1,8 +1,7 @@
-"""The heads of a text too long for whole maps: each as a pyramid of tiles, and whole rows where one is
-chosen.
+"""Heads of texts too long for whole maps: a pyramid of tiles each, and single rows on request.
 
-A browser is sent the overview of the head on view, and tiles, rows and sums as it asks for them. A saved
-page holds what `LongHeads.page_blocks` gives.
+A browser gets the overview of the head shown, and tiles, rows and sums on request. A saved page
+holds what `LongHeads.page_blocks` gives.
 """
 
 from __future__ import annotations
@@ -35,26 +34,26 @@ from .scene import PinnedMap, ShownHead
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
 
-TILE = 256  # cells of a tile, along each side
-KEPT = 4  # pyramids at once
-STRONGEST = 64  # edges that are told of a head
+TILE = 256  # cells along each side of a tile
+KEPT = 4  # pyramids that are cached
+STRONGEST = 64  # edges listed for a head
 GROUPED = {"sentences": sentences, "paragraphs": paragraphs}
 GROUPS = (*GROUPED, "segments")
 MOST_GROUPS = 2048
 
 
 def heads_of(trace: Trace, batch: int = 0) -> Heads:
-    """The heads of a text; where its maps would be cut to their first tokens, as pyramids.
+    """The heads of a text; as pyramids, if its maps would be cut to their first tokens.
 
     Raises:
-        ValueError: for a text that the trace has not.
+        ValueError: for a text that the trace does not have.
     """
     heads = Heads(trace, batch)
     return LongHeads(trace, batch) if heads.data.is_cut else heads
 
 
 class LongData(HeadData):
-    """What a browser is told of a long text: every token, and no map."""
+    """Data of a long text for the browser: every token, and no map."""
 
     def __init__(self, trace: Trace, batch: int = 0):
         super().__init__(trace, batch)
@@ -65,8 +64,10 @@ class LongData(HeadData):
         return len(self.queries[kind]), len(self.keys[kind])
 
     def groups(self, kind: str, name: str) -> tuple[list[Span], list[Span]] | None:
-        """The sentences (or paragraphs, or segments) of queries and of keys; None where there is but one, or too
-        many for a map."""
+        """The sentences (or paragraphs, or segments) of queries and of keys.
+
+        None if there is only one, or too many for a map.
+        """
         of = GROUPED.get(name, lambda _: segments(self.trace, kind=kind, batch=self.batch))
         both = of(self.queries[kind]), of(self.keys[kind])
         return both if all(1 < len(spans) <= MOST_GROUPS for spans in both) else None
@@ -96,10 +97,10 @@ class LongHeads(Heads):
         self._known: OrderedDict[tuple, Pyramid] = OrderedDict()
 
     def pyramid(self, place: Place, shows: Shows) -> Pyramid:
-        """A head's map as it is shown; the last few are kept.
+        """A head's map as it is shown; the last few are cached.
 
         Raises:
-            ValueError: for a head that is not there.
+            ValueError: if there is no such head.
         """
         at = (place, tuple(shows.hidden), shows.value_weighted)
         if at not in self._known:
@@ -114,13 +115,13 @@ class LongHeads(Heads):
         return self._known[at]
 
     def level(self, pyramid: Pyramid) -> int:
-        """Of the overview: one tile."""
+        """The level of the overview, at which the map fits into one tile."""
         return max(0, (-(-max(pyramid.n_query, pyramid.n_key) // TILE) - 1).bit_length())
 
     def on_page(self, place: Place, layers: Sequence[int] | None) -> Iterable[Place]:
         return [place] if layers is None else self.every(place[0], layers)
 
-    # -- what a browser is sent -----------------------------------------------------------------
+    # -- data for the browser -------------------------------------------------------------------
 
     def head(self, place: Place, shows: Shows) -> HeadBytes:
         """The overview of a head: its strongest edges, its sentence and one tile."""
@@ -149,8 +150,11 @@ class LongHeads(Heads):
         shows: Shows = Shows(),  # noqa: B008
         selected: Spot | None = None,
     ) -> Iterable[Block]:
-        """What a page holds: of the head on view every level that is kept, whole rows of its strongest
-        edges, sentences and paragraphs; of the other heads of these layers the overview."""
+        """What a page holds.
+
+        For the head shown: all levels it keeps, the rows of its strongest edges, and sums over
+        sentences, paragraphs and segments; for other heads of these layers, the overview.
+        """
         kind = place[0]
         if layers is not None:
             for other in self.every(kind, layers):
@@ -161,7 +165,7 @@ class LongHeads(Heads):
             rows = {query for query, _, _ in self._strongest(place, pyramid)}
             if selected is not None and selected[0] is not None:
                 rows.add(selected[0])
-            wanted = [""] if code else []  # else it is on the first screen
+            wanted = [""] if code else []  # without options, the first screen has it
             wanted += [f"row/{query}" for query in sorted(rows)]
             if selected is not None and selected[1] is not None:
                 wanted.append(f"column/{selected[1]}")
@@ -178,7 +182,7 @@ class LongHeads(Heads):
         return said.replace("; the small maps show all", ", from their overviews on")
 
     def page_note(self, place: Place, layers: Sequence[int] | None) -> str:
-        """Down to which level a page holds what."""
+        """A note on the levels that a page holds."""
         pyramid = self.pyramid(place, Shows())
         cell = 1 << pyramid.base
         others = 1 << self.level(pyramid)
@@ -188,8 +192,11 @@ class LongHeads(Heads):
         return f"{kept}, the others down to {_cells(others)}."
 
     def answer(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
-        """Of "kind/layer/head" its overview; of "kind/layer/head|shows|what" what is asked of it, where
-        shows are letters: f without the first token, s without special ones, v by value length."""
+        """Answer a browser's request.
+
+        "kind/layer/head" gives the overview, "kind/layer/head|shows|what" what is requested of it.
+        `shows` are letters: f hides the first token, s special tokens, v weights by value length.
+        """
         at, letters, what = (*name.split("|"), "", "")[:3]
         place = place_of(at)
         shows = self._shows(place[0], letters)
@@ -220,8 +227,10 @@ class LongHeads(Heads):
         raise ValueError(f"a long text has no {what!r}")
 
     def _tile(self, place: Place, shows: Shows, level: int, row: int, column: int) -> list[bytes]:
-        """[largest, share] of a tile, as weights of 16 bits. share: what a query of a cell gives, on
-        average, to the keys of the cell together."""
+        """[largest, share] of a tile, as 16-bit weights.
+
+        share: the attention of a cell's queries, on average, to all of the cell's keys.
+        """
         pyramid = self.pyramid(place, shows)
         rows, columns = (
             (TILE * at, min(TILE * (at + 1), count))
@@ -234,13 +243,13 @@ class LongHeads(Heads):
         return [pack_weights(most / scale), pack_weights(share / scale)]
 
     def _strongest(self, place: Place, pyramid: Pyramid) -> list[tuple[int, int, float]]:
-        """The strongest edges, but for the first token's of a causal text, which has no choice."""
+        """The strongest edges; without a causal text's first query, which has only one key."""
         facts = self.kinds[place[0]]
         first = int(facts["causal"] and facts["same"] and pyramid.n_query > 1)
         return _edges(pyramid, (first, pyramid.n_query), (0, pyramid.n_key))
 
     def _scale(self, place: Place, shows: Shows) -> float:
-        """What a packed weight of 1 stands for."""
+        """The weight that a packed 1 stands for."""
         norms = self.norms(place, shows)
         return 1.0 if norms is None else max(1e-12, float(norms.max()))
 
@@ -249,10 +258,10 @@ class LongHeads(Heads):
         options = {names[letter]: "value" if letter == "v" else True for letter in letters}
         return Shows.of(options, self.kinds[kind])
 
-    # -- what is shown and said -----------------------------------------------------------------
+    # -- maps and sentences ---------------------------------------------------------------------
 
     def map(self, place: Place, shows: Shows, query: int | None = None) -> Tensor:
-        """One row [key]; or [cell, cell], the largest weight of each cell of the overview."""
+        """One row [key]; or the overview [cell, cell], with the largest weight of each cell."""
         pyramid = self.pyramid(place, shows)
         if query is not None:
             return pyramid.rows([query])[0].cpu()
@@ -310,10 +319,10 @@ class LongHeads(Heads):
 
 
 def _overall(seen: Seen, pyramid: Pyramid, strongest: list[tuple[int, int, float]]) -> str:
-    """What stands out in a whole map: its largest weight, and its habit, told from some rows."""
+    """Describe a whole map: its largest weight, and its average pattern over some rows."""
     query, key, weight = min(
         (one for one in strongest if one[2] > strongest[0][2] - EVEN), default=(0, 0, 0.0)
-    )  # of even ones the first
+    )  # the first, if several are about equal
     total = pyramid.n_query
     chosen = torch.linspace(1, total - 1, min(ROWS_FOR_A_SENTENCE, total - 1)).round().long()
     rows = pyramid.rows(chosen.tolist()).cpu()
@@ -328,8 +337,7 @@ def _overall(seen: Seen, pyramid: Pyramid, strongest: list[tuple[int, int, float
 
 
 def _edges(pyramid: Pyramid, queries: Span, keys: Span) -> list[tuple[int, int, float]]:
-    """The strongest edges, largest first; of so few queries that a browser lists them all, each one's
-    strongest too."""
+    """The strongest edges, largest first; of at most 64 queries, also each one's strongest."""
     edges = pyramid.strongest(STRONGEST, queries, keys)
     if queries[1] - queries[0] > STRONGEST:
         return edges

@@ -1,4 +1,4 @@
-"""Heads that stay on view beside the chosen one."""
+"""Heads that are pinned beside the chosen one."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ MOST_PINS = 4  # more would be too small to read
 
 
 class Pins(t.List):
-    """Pairs (layer, head), of the kind of attention on view, at most four: the maps of these heads are
-    shown beside that of the chosen one."""
+    """At most four pairs (layer, head) whose maps are shown beside that of the chosen head."""
 
     def __init__(self) -> None:
         super().__init__(t.Tuple(Int(), Int()))
@@ -45,10 +44,10 @@ class Pins(t.List):
 
 
 def pin(view: HeadsOnView, pins: Iterable[tuple[int, int]]) -> None:
-    """Begin with these pins.
+    """Set the initial pins.
 
     Raises:
-        ValueError: for more than four, for one twice, and for a head that is not there.
+        ValueError: for more than four pins, a repeated pin, or a head that does not exist.
     """
     try:
         view.pins = list(pins)
@@ -60,7 +59,7 @@ def pin(view: HeadsOnView, pins: Iterable[tuple[int, int]]) -> None:
 
 
 def pinned_beside(view: HeadsOnView, place: Place) -> list[Place]:
-    """The pinned heads that are shown beside this one, of its kind."""
+    """The pinned heads of the same kind that are shown beside this one."""
     kind = view.kinds[place[0]]
     pins = [(at, head) for at, head in view.pins if at < kind["layers"] and head < kind["heads"]]
     return [(place[0], *pin) for pin in pins if pin != place[1:]]

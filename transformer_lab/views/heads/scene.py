@@ -1,4 +1,4 @@
-"""What a HeadView shows: every head small, the chosen one as a map, others beside it."""
+"""The scene of a HeadView: thumbnails of all heads, the map of the chosen one, pinned maps."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from ..shared.exports import Array, Numbers
 from ..shared.map_sentences import TO_NOTHING, say
 from ..shared.messages import short
 
-NUMBERED = 12  # tokens up to which every weight is written
+NUMBERED = 12  # up to this many tokens, every weight is written into its cell
 COLUMNS = 4  # maps of a layer in a row
-LONGEST = 1024  # tokens of a map that are drawn
+LONGEST = 1024  # most tokens of a map that are drawn
 MAP = ("query", "key")
 Part = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
 class PinnedMap:
-    """A head beside the chosen one: weights [query, key] as shown; nothing [query], as in ShownHead;
-    known: its label and its effect, where these are known."""
+    """A head pinned beside the chosen one.
+
+    weights [query, key] as shown; nothing [query], as in ShownHead; known: its label and its
+    effect, if they are known.
+    """
 
     layer: int
     head: int
@@ -34,7 +37,7 @@ class PinnedMap:
 
 @dataclass(frozen=True)
 class ShownHead:
-    """A head on view, and those beside it.
+    """The chosen head, and those pinned beside it.
 
     thumbnails [layer, head, small, small]; weights [query, key] as shown.
     """
@@ -51,18 +54,18 @@ class ShownHead:
     hidden: Sequence[int] = ()
     selected: tuple[int | None, int | None] | None = None
     value_weighted: bool = False
-    nothing: Tensor | None = None  # [query]: what goes to nothing, where a head may look there
-    measure: str = "attention weight"  # what the colours mean
-    block: tuple[tuple[int, int], tuple[int, int]] | None = None  # what part of the map this is
+    nothing: Tensor | None = None  # [query]: attention to no key, for heads with sinks
+    measure: str = "attention weight"  # label of the colours
+    block: tuple[tuple[int, int], tuple[int, int]] | None = None  # the part of the map this is
     ahead: int | None = (
-        None  # keys beyond its own number that a causal query sees; None: to the end
+        None  # keys beyond its own index that a causal query attends to; None: keys − queries
     )
     known: str = ""  # as in PinnedMap
     pins: Sequence[PinnedMap] = ()
-    end: float | None = None  # the largest of what is drawn, where that is of several maps
-    size: int = 1  # tokens along each side of what a number stands for: of a long text, its largest
+    end: float | None = None  # the largest value over several maps on one scale
+    size: int = 1  # tokens per side of a cell; in a long text a cell is the largest of its weights
     tokens: tuple[int, int] | None = (
-        None  # queries and keys of the text, where a number stands for several
+        None  # (queries, keys) of the text, if a cell covers several tokens
     )
     # (name, start, end) of named parts of the queries and of the keys
     parts: tuple[Sequence[Part], Sequence[Part]] = ((), ())
@@ -73,8 +76,10 @@ class ShownHead:
         return self.tokens or (len(self.queries), len(self.keys))
 
     def part(self, a: tuple[int, int], b: tuple[int, int]) -> ShownHead:
-        """The block of the map that goes from the queries of a to the keys of b, (start, end) each; of
-        cells of several tokens, those that it touches."""
+        """The block of the map with the queries of a and the keys of b, (start, end) each.
+
+        Cells of several tokens are included if they overlap it.
+        """
         a, b = ((start // self.size, -(-end // self.size)) for start, end in (a, b))
         inside = [
             at is None or start <= at < end
@@ -96,7 +101,7 @@ class ShownHead:
         )  # fmt: skip
 
     def side_by_side(self) -> Sequence[ShownHead]:
-        """The chosen map and those beside it, each alone, on one scale."""
+        """The chosen map and the pinned ones as separate maps on one scale."""
         alone = replace(self, pins=(), end=self.largest)
         return [alone] + [
             replace(
@@ -112,7 +117,7 @@ class ShownHead:
 
     @property
     def largest(self) -> float:
-        """The largest of what is drawn, by size; 1 where nothing is."""
+        """The largest absolute value that is drawn; 1 if all are 0."""
         if self.end is not None:
             return self.end
         maps = [self.weights, self.nothing]
@@ -121,7 +126,7 @@ class ShownHead:
 
     @property
     def means(self) -> str:
-        """What the colours are."""
+        """Label of the colours."""
         return "weight × value length" if self.value_weighted else self.measure
 
     @property
@@ -131,14 +136,16 @@ class ShownHead:
 
 
 def parts_within(parts: Sequence[Part], start: int, end: int) -> list[Part]:
-    """What of named parts lies within a part of an axis, counted from there."""
+    """Named parts cut to the range start … end of an axis, counted from its start."""
     inside = [(name, max(a, start), min(b, end)) for name, a, b in parts]
     return [(name, a - start, b - start) for name, a, b in inside if a < b]
 
 
 def shown_map(shown: ShownHead, weights: Tensor | None = None) -> np.ndarray:
-    """Weights [query, key] (those on view, by default), with NaN where the head cannot look and where
-    the reader hides a key."""
+    """Weights [query, key], NaN where the causal mask blocks attention or the reader hides a key.
+
+    By default those of the chosen head.
+    """
     weights = shown.weights if weights is None else weights
     n_query, n_key = weights.shape
     ahead = n_key - n_query if shown.ahead is None else shown.ahead
@@ -150,7 +157,7 @@ def shown_map(shown: ShownHead, weights: Tensor | None = None) -> np.ndarray:
 def map_of(
     shown: ShownHead, *, means: str = "", signed: bool = False, square: bool = True
 ) -> Matrix:
-    """A head's map. `means`: what its colours are, where a scale beside it says so."""
+    """A head's map. `means`: label of the colour scale; "" draws no scale."""
     cells = shown_map(shown)
     n_query, n_key = cells.shape
     tokens = shown.size == 1
@@ -171,7 +178,7 @@ def map_of(
 
 
 def map_panels(shown: ShownHead, means: str, *, signed: bool = False) -> list[Panel]:
-    """The chosen map, and pinned ones beside it on one scale."""
+    """The chosen map, and the pinned ones beside it on one scale."""
     if not shown.pins:
         return [Panel("", map_of(shown, means=means, signed=signed), 0.64)]
     return [
@@ -181,7 +188,7 @@ def map_panels(shown: ShownHead, means: str, *, signed: bool = False) -> list[Pa
 
 
 def heads_panel(shown: ShownHead, off: Sequence[tuple[int, int]] = ()) -> Panel:
-    """Every head small."""
+    """Thumbnails of all heads."""
     small = Thumbnails(shown.thumbnails, [(shown.layer, shown.head)], off)
     return Panel("every head: layer ↓ head →", small, 0.36)
 
@@ -199,7 +206,7 @@ def head_scene(shown: ShownHead) -> Scene:
 
 
 def layer_scene(shown: ShownHead, heads: Sequence[ShownHead]) -> Scene:
-    """Every head of a layer beside the others, on one scale."""
+    """Draw all heads of a layer side by side, on one scale."""
     end = max(one.largest for one in heads)
     panels = [
         Panel(f"head {head}", map_of(replace(one, end=end), means="" if head else shown.means))
@@ -210,8 +217,10 @@ def layer_scene(shown: ShownHead, heads: Sequence[ShownHead]) -> Scene:
 
 
 def every_head_scene(shown: ShownHead, *, sinks: bool = False) -> Scene:
-    """Every head of every layer, small: of a long text each cell is the largest weight of its part.
-    sinks: whether some of them may look at no key, which small maps do not show."""
+    """Draw thumbnails of all heads; with long texts each cell is the largest weight of its part.
+
+    sinks: whether some heads can attend to no key, which thumbnails do not show.
+    """
     layers, heads, height, width = shown.thumbnails.shape
     pooled = (height, width) != shown.whole
     rows, columns = (
@@ -248,13 +257,13 @@ def every_head_scene(shown: ShownHead, *, sinks: bool = False) -> Scene:
 
 
 def left_out(shown: ShownHead) -> str:
-    """What is said of a text that is too long to be drawn whole."""
+    """A sentence about the part of a long text that is not drawn; "" for shorter texts."""
     n = max(shown.weights.shape)
     return f" The first {LONGEST} of {n} tokens are drawn." if n > LONGEST else ""
 
 
 def _part(at: int, parts: int, n: int) -> str:
-    """The places that one of so many parts of n holds, as adaptive pooling takes them."""
+    """The positions in one of `parts` parts of n, divided as in adaptive pooling."""
     first, last = at * n // parts, -(-(at + 1) * n // parts) - 1
     return str(first) if first == last else f"{first}–{last}"
 
@@ -263,7 +272,7 @@ def _part(at: int, parts: int, n: int) -> str:
 
 
 def head_numbers(shown: ShownHead, change: bool = False) -> Numbers:
-    """The chosen head, [query, key]; change: weights are the difference that edits make."""
+    """The chosen head, [query, key]; change: whether weights are the difference that edits make."""
     return Numbers(head_arrays(shown, change), head_axes(shown))
 
 

@@ -1,4 +1,4 @@
-"""From A to B: the part of a map that goes from one span of the text to another."""
+"""From A to B: the part of a map from one span of the text to another."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ if TYPE_CHECKING:
     from .state import HeadsOnView, NamedHeads
 
 BETWEEN, EVERY = "between|", "every-between|"
-SEVERAL = 2**26  # weights of all heads together, beyond which they are not all looked at
+SEVERAL = 2**26  # above so many weights in total, not all heads are computed at once
 
 
 def span() -> Any:
-    """A trait: (start, end), as in slices; None for the whole text."""
+    """A trait (start, end), as in slices; None for the whole text."""
     return t.Tuple(Int(), Int(), allow_none=True, default_value=None).tag(sync=True)
 
 
 class Spans:
-    """The spans `a` of queries and `b` of keys of a view. Where both are set, maps, lines, pictures and
-    files are of that block alone."""
+    """The spans `a` of queries and `b` of keys of a view.
+
+    If both are set, maps, lines, pictures and files show that block only.
+    """
 
     def __init__(self, view: HeadsOnView, weights: NamedHeads):
         self._view, self._weights = view, weights
         view.observe(lambda _: self.text_changed(), "kind")
 
     def mark(self, a: Span | None, b: Span | None) -> None:
-        """Show what goes from span a to span b; with neither, the whole map again.
+        """Show the attention from span a to span b; with neither, the whole map again.
 
         Raises:
             ValueError: for one span without the other, one that is empty, reversed or out of range,
-                spans of one text that overlap and are not the same, and keys that no query of A can
-                look at.
+                different spans of one text that overlap, and keys that no query of a can attend to.
         """
         self.check(a, b)
         if (a is None) != (b is None):
@@ -55,14 +56,15 @@ class Spans:
 
     @property
     def block(self) -> tuple[Span, Span] | None:
-        """The spans (a, b) on view; None for the whole map, and over several texts, whose tokens differ."""
+        """The spans (a, b) shown; None for the whole map, and for averages over several texts."""
         view = self._view
         if view.a is None or view.b is None or view.kinds[view.kind].get("over"):
             return None
         return view.a, view.b
 
     def check(self, a: Any, b: Any) -> None:
-        """
+        """Check that a block from a to b can be shown.
+
         Raises:
             ValueError: as `mark`.
         """
@@ -77,7 +79,7 @@ class Spans:
             raise ValueError(wrong)
 
     def checked(self, proposal: Any) -> Span | None:
-        """The value of `a` or of `b` that is proposed.
+        """Check and return a proposed value of `a` or `b`.
 
         Raises:
             TraitError: as `mark`.
@@ -91,7 +93,7 @@ class Spans:
         return proposal["value"]
 
     def text_changed(self, before: Mapping[str, Any] | None = None) -> None:
-        """Spans name the tokens of one text; they stay where it goes on after them. before: its kinds."""
+        """Clear the spans unless the new text has the same tokens there. before: the old kinds."""
         view = self._view
         if not (view.a or view.b):
             return
@@ -109,7 +111,7 @@ class Spans:
         hidden: Sequence[int],
         heads: Heads | None = None,
     ) -> list[float]:
-        """Of a head's block: [its share of A's attention, what even attention would give]."""
+        """[fraction of A's attention that goes to B, the same for uniform attention] of a head."""
         kind, layer, head = place
         heads = heads or self._weights.named(self._weights.name)
         if head >= heads.trace.heads_of(layer, kind):
@@ -124,10 +126,10 @@ class Spans:
     def of_every_head(
         self, kind: str, spans: tuple[Span, Span], hidden: Sequence[int], heads: Heads
     ) -> bytes:
-        """The same of every head, fp32 [2, layer, head]; NaN where there is none.
+        """The same for every head, fp32 [2, layer, head]; NaN where there is none.
 
         Raises:
-            ValueError: for a text that is too long for that.
+            ValueError: if the text is too long.
         """
         sizes = self._view.kinds[kind]
         layers, n_heads = sizes["layers"], sizes["heads"]
@@ -141,7 +143,7 @@ class Spans:
         return pack_floats(shares)
 
     def sentence(self, heads: Heads) -> str:
-        """How much of A's attention goes into B, beside what even attention would give."""
+        """How much of A's attention goes to B, compared with uniform attention."""
         view = self._view
         assert self.block is not None
         share, even = self.between(view.shown, self.block, view.shows.hidden)
@@ -163,7 +165,7 @@ class Spans:
         return {"values": self.between(place_of(place), block, left_out, heads)}, []
 
     def page_blocks(self, heads: Heads, layers: Sequence[int] | None) -> Iterable[Block]:
-        """What a page holds of the block that is marked: each head's share, exact."""
+        """Exact fractions of each head for the marked block, as a page holds them."""
         if self.block is None:
             return
         view, hidden = self._view, self._view.shows.hidden
@@ -173,7 +175,7 @@ class Spans:
                 yield Block(self._block_name(BETWEEN, name_of(place)), {"values": values}, [])
 
     def page_block_of_every_head(self) -> Iterable[Block]:
-        """For a page with a table of heads: the shares of all of them."""
+        """The fractions of all heads, for a page with a table of heads."""
         if self.block is None:
             return
         view = self._view
@@ -181,7 +183,7 @@ class Spans:
         try:
             shares = self.of_every_head(view.kind, self.block, view.shows.hidden, heads)
         except ValueError:
-            return  # too long a text; the page computes what it can
+            return  # the text is too long; the page computes what it can
         yield Block(self._block_name(EVERY, view.kind), {}, [shares])
 
     def _block_name(self, what: str, place: str) -> str:

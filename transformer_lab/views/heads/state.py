@@ -1,4 +1,4 @@
-"""What the parts of a view that shows the heads of a text may ask of the view."""
+"""What the parts of a view of heads may use of the view, as protocols."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ if TYPE_CHECKING:
 
 
 class NamedHeads(Protocol):
-    """The weights on view, and those that a browser asks about by their name."""
+    """The heads that are shown, and those that a browser requests by name."""
 
     @property
     def name(self) -> str: ...
 
     def named(self, name: str) -> Heads:
-        """
+        """The heads with this name.
+
         Raises:
-            ValueError: where they are no longer on view.
+            ValueError: if they are no longer shown.
         """
         ...
 
 
 class HeadsOnView(Protocol):
-    """A view whose reader chooses a head, pins heads, and marks the spans `a` and `b`."""
+    """A view where a reader chooses a head, pins heads, and marks the spans `a` and `b`."""
 
     kind: Any
     a: Any

@@ -1,4 +1,4 @@
-"""Which text of a batch is on view, or what of all of them."""
+"""The choice of what is shown: one text of a batch, or an average over all of them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from ...tracing.trace import Trace
     from ..shared.base import Answer
 
-PAGE_BYTES = 16 * 2**20  # of all maps of all texts, up to which a page holds them
+PAGE_BYTES = 16 * 2**20  # a page holds the maps of all texts up to this size
 OF_BYTES = ("_thumbs", "_maps", "_norms")
 
 
 class Texts:
-    """The texts of a trace, and the averages over them. A trace of one text has nothing to choose.
+    """The texts of a trace, and the averages over them (if there are several).
 
     Args:
-        text: the one to begin with.
+        text: the text shown first.
     """
 
     def __init__(self, trace: Trace, text: int):
         self.trace = trace
-        self.text: int | str = text  # the one on view
+        self.text: int | str = text  # the one shown
         self.heads = heads_of(trace, text)
         self.why = ""  # why there is no average
         self._averages: AverageHeads | None = None
@@ -44,14 +44,15 @@ class Texts:
         return self.trace.batch_size > 1
 
     def about(self, kind: str) -> dict[str, Any]:
-        """names: of each text; why: why there is no average, or ""; held: what a page holds, or None."""
+        """`names` of the texts; `why` there is no average, or ""; `held`: None, but in a page."""
         names = names_of(self.trace, kind)
         return dict(names=names, why=self.why, held=None) if self.several else {}
 
     def check(self, text: int | str) -> None:
-        """
+        """Check that a text or an average can be shown.
+
         Raises:
-            ValueError: for a text that the trace has not, and for an average that cannot be shown.
+            ValueError: for a text that the trace does not have, or an average that cannot be shown.
         """
         n = self.trace.batch_size
         if text in (MEAN, SPREAD) and self._averages is None:
@@ -62,7 +63,7 @@ class Texts:
             )
 
     def show(self, text: int | str) -> Heads:
-        """Put a text on view; returns its heads."""
+        """Show a text, and return its heads."""
         self.text, self.heads = text, self._heads_of(text)
         return self.heads
 
@@ -77,9 +78,10 @@ class Texts:
         return str(self.text)
 
     def named(self, name: str) -> Heads:
-        """
+        """The heads that are shown, if this is still their name.
+
         Raises:
-            ValueError: for heads that are no longer on view.
+            ValueError: if they are no longer shown.
         """
         if name != self.name:
             raise ValueError(f"text {name} is no longer on view")
@@ -93,7 +95,7 @@ class Texts:
         return dict(block.info), block.buffers
 
     def page_note(self, layers: Sequence[int] | None) -> str:
-        """What a page says that does not hold every text; else ""."""
+        """A note for a page that does not hold every text; "" if it does."""
         if not self.several or self._all_on_page(layers):
             return ""
         shown = f"text {self.text}" if isinstance(self.text, int) else f"the {self.text}"

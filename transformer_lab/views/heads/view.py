@@ -1,4 +1,4 @@
-"""Every head of a trace: small in a grid, the chosen one as lines and as a map."""
+"""All heads of a trace: thumbnails in a grid, the chosen head as lines and as a map."""
 
 from __future__ import annotations
 
@@ -34,33 +34,35 @@ if TYPE_CHECKING:
 
 
 class HeadView(SelectionView):
-    """Heads of a trace, interactive.
+    """The heads of a trace, interactive.
 
     `layer`, `head`, `kind` and `selected` (a pair query, key, either of which may be None; or
-    None) can be read and set from Python; they follow what the reader does. Of a batch `text` is the
-    number of the text on view, or "mean" or "spread" of all: see `transformer_lab.heads.average_map`.
-    `mark(a, b)` shows what goes from span `a` of the queries to span `b` of the keys, and nothing else.
-    The maps of `pins`, at most four (layer, head), stand beside that of the chosen head.
+    None) can be read and set from Python; they follow what the reader does. In a batch, `text` is
+    the number of the text shown, or "mean" or "spread" over all of them: see
+    `transformer_lab.heads.average_map`. `mark(a, b)` shows only the attention from span `a` of the
+    queries to span `b` of the keys. The maps of `pins`, at most four (layer, head), are shown
+    beside that of the chosen head.
 
-    The map can be zoomed and moved. Of a text of more than 4,096 tokens (`transformer_lab.tracing.pyramid`) each of its
-    points is the largest of the weights that it stands for, down to single ones; pictures and files are of these points.
-    A page holds the head on view, down to a level that it names.
+    The map can be zoomed and moved. For texts of more than 4,096 tokens each point of the map is
+    the largest of several weights (`transformer_lab.tracing.pyramid`), down to single weights on
+    zooming in; pictures and files hold these points. A page holds the chosen head, down to a level
+    that it states.
 
     Args:
         trace: what `transformer_lab.trace` returned.
-        layer, head: the head to begin with; in the first layer that has heads unless given.
+        layer, head: the head chosen at first; by default in the first layer that has heads.
         kind: "decoder", "encoder" or "cross"; by default the trace's first choice.
-        batch: which text of the trace to begin with.
-        a, b: (start, end), as in slices, of queries and of keys: the block to begin with. See
+        batch: the text of the trace that is shown at first.
+        a, b: (start, end), as in slices, of queries and of keys: the block shown at first. See
             `transformer_lab.heads.share_between` and `transformer_lab.heads.segments`.
-        pins: (layer, head) of heads that stay beside the chosen one.
-        title: by default the model's name.
-        link: views with the same one follow each other; by default those of one model on one
-            text. "" lets this view go its own way.
+        pins: (layer, head) of heads that are pinned beside the chosen one.
+        title: the model's name by default.
+        link: views with the same link follow each other; by default those of one model on one
+            text. "" unlinks this view.
 
     Raises:
-        ValueError: when the trace has no such kind, layer, head or text, or nothing can be said from
-            a to b, as `mark`; for more than four pins, and one twice.
+        ValueError: if the trace has no such kind, layer, head or text, or the block from a to b
+            cannot be shown (see `mark`); for more than four pins, or a repeated one.
     """
 
     _esm: ClassVar[str] = esm("heads/view.js")
@@ -138,33 +140,32 @@ class HeadView(SelectionView):
 
     @property
     def trace(self) -> Trace:
-        """The trace on view, with all its texts."""
+        """The trace that is shown, with all its texts."""
         return self._choice.trace
 
     shown = SelectionView.chosen_head
 
     @property
     def shows(self) -> Shows:
-        """Which keys are left out, and whether weights count by value length."""
+        """Which keys are hidden, and whether weights are multiplied by value length."""
         return Shows.of(self._options, self.kinds[self.kind])
 
     def mark(self, a: Span | None = None, b: Span | None = None) -> None:
-        """Show what goes from span a to span b; with neither, the whole map again.
+        """Show the attention from span a to span b; with neither, the whole map again.
 
         Raises:
             ValueError: for one span without the other, one that is empty, reversed or out of range,
-                spans of one text that overlap and are not the same, and keys that no query of A can
-                look at.
+                different spans of one text that overlap, and keys that no query of a can attend to.
         """
         self._spans.mark(a, b)
 
     @property
     def block(self) -> tuple[Span, Span] | None:
-        """The spans (a, b) on view; None for the whole map, and over several texts, whose tokens differ."""
+        """The spans (a, b) shown; None for the whole map, and for averages over several texts."""
         return self._spans.block
 
     def row(self, query: int) -> Tensor:
-        """[key]: what a query gives to each key, as shown (hidden keys left out, value-weighted)."""
+        """A query's weights [key], as shown (without hidden keys, value-weighted)."""
         return self.heads.map(self.shown, self.shows, query)
 
     @property
@@ -174,12 +175,12 @@ class HeadView(SelectionView):
         return self._spans.sentence(self.heads)
 
     def to_plotly(self, *, theme: str = "light", facets: str | None = None) -> Plot:
-        """The chosen head as a plotly heat map, [query, key], and pinned ones beside it.
+        """Plot the chosen head as a plotly heat map, [query, key], with pinned heads beside it.
 
         Args:
             theme: as in `View.to_plotly`.
-            facets: "layer": every head of the layer on view; "all": every head of every layer, as
-                small as in the grid of the view.
+            facets: "layer": all heads of the chosen layer; "all": all heads of all layers, as
+                thumbnails.
 
         Raises:
             ValueError: for another theme, or other facets.
@@ -221,19 +222,20 @@ class HeadView(SelectionView):
         precision: str = "auto",
         theme: str | None = None,
     ) -> Path:
-        """Write one self-contained page: offline, interactive, with the present selection.
+        """Write one self-contained page: offline, interactive, with the current selection.
 
         Args:
             path: the file.
-            layers: keep only the heads of these layers (of the kind on view, and of all others);
-                the page says so. Default: every head.
-            model, precision: whether the page takes the model along, and reads other texts; how
-                wide its weights are then. As in `Explorer`.
-            theme: "light" or "dark"; by default as the reader's system.
+            layers: keep only the heads of these layers, of every kind; the page says so. Default:
+                all heads.
+            model, precision: whether the page embeds the model, to take other texts, and the
+                precision of its weights. As in `Explorer`.
+            theme: "light" or "dark"; by default that of the reader's system.
 
         Raises:
-            ValueError: for a layer that the trace has not, a path that cannot hold a file, and with
-                model=True for a trace that no TextModel made, and a model that cannot travel.
+            ValueError: for a layer that the trace does not have, or a path that cannot be written;
+                with model=True, for a trace not made by a TextModel, or a model that cannot be
+                embedded.
         """
         return super().save_html(path, layers=layers, model=model, precision=precision, theme=theme)
 
@@ -259,7 +261,7 @@ class HeadView(SelectionView):
         return state
 
     def _texts_to_read(self) -> Sequence[Trace]:
-        """None where the text is too long to be shown in another way than as a map to zoom."""
+        """The traces whose model a page may embed; none for a text shown as a pyramid of tiles."""
         return () if isinstance(self.heads, LongHeads) else self._subjects()
 
     def _blocks(self, layers: Sequence[int] | None = None) -> Iterable[Block]:

@@ -1,1 +1,1 @@
-"""What views show, as marks; each mark is drawn in one place for matplotlib and in one for plotly."""
+"""What views show, as marks; each mark is drawn in one place for matplotlib, one for plotly."""

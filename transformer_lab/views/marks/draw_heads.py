@@ -1,5 +1,4 @@
-"""Marks of heads: every head small and routes through the layers, which only still pictures have, and
-weights over a picture."""
+"""Draw heads with matplotlib: thumbnails and routes (still pictures only), weights on an image."""
 
 from __future__ import annotations
 
@@ -16,8 +15,8 @@ from .scene import CUT, Axis, Overlay, Routes, Thumbnails, as_array
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDEST = 7.0  # points of a line
-OVER = 0.75  # opacity of the largest weight, where the picture is wholly faded
+WIDEST = 7.0  # points: width of the widest line
+OVER = 0.75  # opacity of the largest weight on a fully faded picture
 
 
 def draw_thumbnails(axes: Axes, mark: Thumbnails) -> None:
@@ -65,7 +64,7 @@ def draw_thumbnails(axes: Axes, mark: Thumbnails) -> None:
 
 
 def _greyed(picture: np.ndarray, fade: float) -> np.ndarray:
-    """A picture 0 … 1 without the more of its colours the larger `fade` is, [row, column, 3]."""
+    """A picture 0 … 1, [row, column, 3], turned to grey by the fraction `fade`."""
     if picture.ndim == 2:
         return np.repeat(picture[..., None], 3, -1)
     grey = (picture @ np.array([0.2126, 0.7152, 0.0722]))[..., None]
@@ -81,7 +80,7 @@ def _covering(weights: np.ndarray, fade: float) -> np.ndarray:
 
 
 def blended(picture: np.ndarray, weights: np.ndarray, fade: float) -> np.ndarray:
-    """A picture 0 … 1 under weights, which are spread evenly over it, [row, column, 3]; NaN where they are."""
+    """A picture 0 … 1 under weights spread evenly over it, [row, column, 3]; NaN if one is NaN."""
     if np.isnan(weights).any():
         return np.full((*picture.shape[:2], 3), np.nan)
     (height, width), (rows, columns) = picture.shape[:2], weights.shape
@@ -172,7 +171,7 @@ def draw_routes(axes: Axes, mark: Routes) -> None:
 
 
 def _name_routes(axes: Axes, mark: Routes, layers: int, n: int) -> None:
-    """The names of tokens and layers."""
+    """Label tokens and layers."""
     axes.set_xlim(-0.7, n - 0.3)
     axes.set_ylim(*((layers + 0.15, -0.15) if mark.down else (-0.15, layers + 0.45)))
     if mark.down:

@@ -47,16 +47,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 10.5  # inches
-NAMED = 40  # places up to which all are named
-ROW = 0.24  # inches of a row of bars or of a matrix
-HATCHED = 4000  # cells
-KEYS = 12  # categories that are named
-NUMBERS = 96  # of a vector that are drawn as a strip
+NAMED = 40  # up to this many positions, all have labels
+ROW = 0.24  # inches per row of a matrix
+HATCHED = 4000  # most cells that are hatched
+KEYS = 12  # categories in the legend
+NUMBERS = 96  # most numbers of a vector drawn in a strip
 
 
 def figure_of(scene: Scene) -> Figure:
-    """A scene as a still picture: its title and sentence over the panels."""
-    groups = []  # of rows that are divided alike: their panels are in line
+    """Draw a scene as a still picture: its title and sentence above the panels."""
+    groups = []  # of rows with the same widths, so that their panels line up
     for widths, alike in groupby(scene.panels, lambda row: [panel.width for panel in row]):
         shares, rows = np.array(widths) / sum(widths), list(alike)
         tall = [max(map(_height, (p.mark for p in row), shares)) for row in rows]
@@ -83,8 +83,8 @@ def figure_of(scene: Scene) -> Figure:
 
 
 def _settle(figure: Figure) -> None:
-    """Lay it out once, rounded: the solver's last bits differ from run to run, and a file's do not."""
-    with warnings.catch_warnings():  # a script that the font lacks shows as boxes
+    """Fix the layout, rounded: the solver's last bits vary between runs, and files must not."""
+    with warnings.catch_warnings():  # scripts missing from the font show as boxes
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -94,7 +94,7 @@ def _settle(figure: Figure) -> None:
 
 
 def _height(mark: Any, width: float) -> float:
-    """Inches, of a mark in so much of a row."""
+    """Height in inches of a mark that takes this fraction of a row's width."""
     if isinstance(mark, Matrix):
         longest = max((len(x) for x in mark.columns.names(0, CUT)), default=0)
         least = min(4.0, 0.6 * width * WIDTH) if mark.square else 1.6
@@ -126,7 +126,7 @@ def _bare(axes: Axes) -> None:
 
 
 def _name(axes: Axes, which: str, axis: Axis, n: int, room: float) -> None:
-    """Names along a side; of many, every few. `room`: inches of the side."""
+    """Label an axis, skipping labels if there are many; `room`: its length in inches."""
     side = getattr(axes, f"{which}axis")
     size = 8 if n <= 20 else 6.5
     slanted = which == "x" and axis.tokens
@@ -145,7 +145,7 @@ def _name(axes: Axes, which: str, axis: Axis, n: int, room: float) -> None:
 
 
 def _name_parts(axes: Axes, which: str, axis: Axis, n: int) -> None:
-    """Lines between the named parts of n places, and the names of all that have room."""
+    """Draw lines between the named parts of n positions, and the names that have room."""
     if not axis.parts:
         return
     line, where = (axes.axvline, "bottom") if which == "x" else (axes.axhline, "right")
@@ -219,12 +219,12 @@ def _matrix(axes: Axes, mark: Matrix) -> None:
         axes.add_patch(frame(x, y, w, h, 1.8))
     if mark.means:
         scale = _scale(axes, image, mark.means)
-        low = -end if mark.signed else 0.0  # a norm that clips would put numbers beyond it, too
+        low = -end if mark.signed else 0.0  # a norm that clips would also get ticks beyond the end
         scale.set_ticks([at for at in scale.get_ticks() if low <= at <= end])
 
 
 def _scale(axes: Axes, image: Any, means: str) -> Any:
-    """What colours mean, beside them."""
+    """Draw a labelled colour scale beside the axes."""
     scale = axes.figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
     scale.outline.set_edgecolor(LINE)  # type: ignore[operator]
     scale.set_label(means, color=QUIET, fontsize=8)
@@ -238,7 +238,7 @@ def _beside_point(axes: Axes, name: str, at: tuple[float, float], size: float, o
 
 
 def _beside(axes: Axes, mark: Matrix, shade: Any, norm: Any, colours: Any) -> None:
-    """One more column, set apart."""
+    """Draw one more column, set apart."""
     rows, columns = mark.numbers.shape
     wide = max(1.0, columns / 24)
     left = columns - 0.5 + max(0.35, columns / 60)
@@ -372,7 +372,7 @@ def _strips(axes: Axes, mark: Strips) -> None:
 
 
 def _picked(values: np.ndarray) -> np.ndarray:
-    """At most `NUMBERS` of them: of every few, the one that is furthest from 0."""
+    """At most `NUMBERS` values: the one furthest from 0 in each part of the vector."""
     if len(values) <= NUMBERS:
         return values
     parts = np.array_split(values, NUMBERS)

@@ -28,14 +28,14 @@ from .scene import (
     Waterfall,
 )
 
-PLACES = 32  # places of an axis up to which each has its number
+PLACES = 32  # up to this length, every position of an axis has its number
 
 
 def plotly_of(scene: Scene, theme: str) -> plots.Plot:
-    """A scene as a plotly figure, with its still picture for where no script runs.
+    """Draw a scene with plotly, with its still picture where no script runs.
 
     Raises:
-        ValueError: for a theme that is not known.
+        ValueError: for an unknown theme.
     """
     whole = scene
     shown = [[panel for panel in row if panel.mark.kind in MARKS] for row in scene.panels]
@@ -63,7 +63,7 @@ def plotly_of(scene: Scene, theme: str) -> plots.Plot:
             MARKS[panel.mark.kind](figure, panel.mark, theme, where)
             if panel.title and isinstance(
                 panel.mark, Matrix
-            ):  # names on top would lie on the title
+            ):  # at the top, names would overlap the title
                 figure.update_xaxes(side="bottom", **where)
     figure.update_xaxes(title_font_size=12).update_yaxes(title_font_size=12)
     return plots.Plot(
@@ -82,7 +82,7 @@ def plotly_of(scene: Scene, theme: str) -> plots.Plot:
 
 
 def _height(mark: Any) -> int:
-    """Pixels."""
+    """Height of a mark in pixels."""
     if isinstance(mark, Matrix):
         return 140 + 22 * min(40, max(8, len(mark.numbers)))
     if isinstance(mark, Overlay):
@@ -95,7 +95,7 @@ def _height(mark: Any) -> int:
 
 
 def _side(axis: Axis, n: int, which: str) -> tuple[list[Any], dict[str, Any]]:
-    """Places along a side of a matrix, and what names them."""
+    """Coordinates along a side of a matrix, and the options of its axis."""
     title = {"title_text": axis.title} if axis.title else {}
     if axis.tokens:
         at, named = plots.token_axis(axis.names(n), which)
@@ -335,7 +335,7 @@ def _middles(first: float, last: float, n: int) -> list[float]:
 
 
 def _address(picture: np.ndarray) -> str:
-    """A picture [row, column, 3] as a data address."""
+    """A picture [row, column, 3] as a data URL."""
     from PIL import Image
 
     file = io.BytesIO()

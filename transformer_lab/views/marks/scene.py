@@ -1,5 +1,7 @@
-"""A scene: what a view shows, as panels of marks. `draw_matplotlib.py` and `draw_plotly.py` draw every mark in
-one place each, and files hold the scene's numbers."""
+"""A scene: what a view shows, as panels of marks.
+
+`draw_matplotlib.py` and `draw_plotly.py` draw the marks; exported files hold the scene's numbers.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,14 @@ CUT = 12  # characters of a name in a still picture
 
 @dataclass(frozen=True)
 class Axis:
-    """What stands along one side of a mark.
+    """One axis of a mark.
 
     Args:
-        title: its name; "" where the labels say it.
-        labels: one for each place; None counts from 0.
-        tokens: whether they are tokens (in a font of fixed width).
-        parts: (name, start, end) of named parts of it, as in slices, such as the turns of a conversation;
-            they are named at the opposite side of a still picture.
+        title: its name; "" where the labels make it clear.
+        labels: one per position; None counts from 0.
+        tokens: whether labels are tokens (set in a monospaced font).
+        parts: (name, start, end) of named parts, as in slices, such as the turns of a conversation;
+            a still picture names them on the opposite side.
     """
 
     title: str = ""
@@ -33,7 +35,7 @@ class Axis:
     parts: Sequence[tuple[str, int, int]] = ()
 
     def names(self, n: int, cut: int = 0) -> list[str]:
-        """The labels of n places as text, shortened to `cut` characters where it is given."""
+        """The labels of n positions as text, shortened to `cut` characters if it is not 0."""
         found = [str(x) for x in (range(n) if self.labels is None else self.labels)]
         return [x if not cut or len(x) <= cut else f"{x[: cut - 1]}…" for x in found]
 
@@ -44,20 +46,19 @@ class Matrix:
 
     Args:
         rows, columns: their axes.
-        means: what the colours are, beside them; "" shows no scale.
-        end: the number at the end of the colours; by default the largest size. `signed` colours run
-            from −end to end.
-        power: a number's share of `end`, to this power, is its place on the colours: .5 shows small
-            ones.
-        text: what is written into each cell, [row, column]; `bold` of as many, those set in bold.
+        means: the label of the colour scale; "" shows no scale.
+        end: the number at the end of the scale; by default the largest absolute value. `signed`
+            scales run from −end to end.
+        power: exponent of the colour scale, applied to value / end; 0.5 makes small values visible.
+        text: the text of each cell, [row, column]; `bold` (same shape) marks those set in bold.
         chosen: (row, column) outlined; either may be None, for a whole column or row.
-        hatched: bool [row, column] of numbers that are estimates.
-        dots: bool [row, column] of cells with a dot.
+        hatched: bool [row, column], cells that are estimates.
+        dots: bool [row, column], cells with a dot.
         beside: [row], one more column, set apart from the others; `beside_name` names it.
-        says: what pointing at a cell shows after the names, [row, column]; the number by default.
+        says: hover text after the names, [row, column]; the number by default.
         square: whether cells are square.
-        flipped: whether what is below 0 has the colours of what is above.
-        bare: whether nothing is written beside it.
+        flipped: whether the colours of negative and positive numbers are swapped.
+        bare: whether to leave out tick labels and axis titles.
     """
 
     values: Any
@@ -88,7 +89,7 @@ class Matrix:
 
     @property
     def limit(self) -> float:
-        """The number at the end of the colours."""
+        """The number at the end of the colour scale."""
         if self.end is not None:
             return self.end
         every = [x for x in (self.values, self.beside) if x is not None]
@@ -99,13 +100,14 @@ class Matrix:
 
 @dataclass(frozen=True, eq=False)
 class Thumbnails:
-    """Every head small, [layer, head, row, column] of weights 0 … 1, NaN where a layer has no such head;
-    of still pictures alone.
+    """Thumbnails of all heads, [layer, head, row, column], weights 0 … 1; for still pictures only.
+
+    NaN where a layer has no such head.
 
     Args:
         chosen: every (layer, head) that is framed; those in `off` are crossed out.
-        picture: below each, as in `Overlay`; then each has a scale of its own.
-        layers: which these are; by default all.
+        picture: drawn below each, as in `Overlay`; then each head has its own scale.
+        layers: the numbers of the layers; by default all.
     """
 
     values: Any
@@ -119,19 +121,19 @@ class Thumbnails:
 
 @dataclass(frozen=True, eq=False)
 class Overlay:
-    """A picture under weights, whose colours are as opaque as they are large.
+    """An image with weights drawn over it; a larger weight is more opaque.
 
     Args:
-        picture: bytes [row, column, 3]; or numbers [row, column], which are shown in greys, the first
-            row below.
+        picture: bytes [row, column, 3]; or numbers [row, column], shown in grey, the first row at
+            the bottom.
         weights: [row, column], spread evenly over their box.
-        says: what pointing at a weight shows, [row, column].
-        picture_box, weights_box: left, right, bottom, top; by default the weights are 1 × 1 each.
-        framed: left, right, bottom, top of what is selected.
+        says: hover text of each weight, [row, column].
+        picture_box, weights_box: left, right, bottom, top; by default a weight is 1 × 1.
+        framed: left, right, bottom, top of the selection.
         fade: 0 shows the picture alone.
-        y: places and names beside it.
-        unit: what x is, where it is a measure; then the picture may be stretched.
-        name, picture_name: what weights and picture are.
+        y: (position, label) of the ticks beside it.
+        unit: of x, if x is a quantity such as time; then the picture may be stretched.
+        name, picture_name: names of the weights and the picture.
     """
 
     picture: Any
@@ -150,7 +152,7 @@ class Overlay:
 
     @property
     def boxes(self) -> list[tuple[float, float, float, float]]:
-        """Of the picture and of the weights."""
+        """The boxes of the picture and of the weights."""
         rows, columns = np.shape(self.weights)
         whole = (0.0, float(columns), float(rows), 0.0)
         return [self.picture_box or whole, self.weights_box or whole]
@@ -161,16 +163,16 @@ class Bars:
     """Horizontal bars, the first on top.
 
     Args:
-        values: [row], or [group, row] for several bars a row; NaN has none.
+        values: [row], or [group, row] for several bars per row; NaN draws no bar.
         rows: their axis.
         groups: a name for each group.
-        means: the axis of numbers.
-        shades: as many as values, −1 … 1: where a bar's colour lies on the diverging scale; `shade`
-            says what they are.
-        chosen: rows in the colour of what is selected.
-        text: what stands at the end of each bar, as many as values.
-        colours: of the groups, by the names of palette.json; the first colours of heads by default.
-        most: so many rows in a still picture, those of the largest numbers; 0 for all.
+        means: label of the numeric axis.
+        shades: same shape as values, −1 … 1: each bar's colour on the diverging scale; `shade` is
+            their label.
+        chosen: rows drawn in the selection colour.
+        text: label at the end of each bar, same shape as values.
+        colours: of the groups, as names in palette.json; the first colours of heads by default.
+        most: a still picture shows this many rows, those with the largest numbers; 0 for all.
     """
 
     values: Any
@@ -198,7 +200,7 @@ class Curve:
     Args:
         strong, faint: drawn thicker, or thinner and left out of the legend.
         points: whether the points are marked.
-        filled, steps: whether the area below is filled, and whether the line is a step function.
+        filled, steps: whether the area below is filled; whether the line is a step function.
         hidden: drawn only after a reader switches it on in the legend.
         band: (low, high) [point], an area around the line.
         group: curves of one group are switched on and off together.
@@ -215,15 +217,13 @@ class Curve:
     steps: bool = False
     hidden: bool = False
     band: tuple[Any, Any] | None = None
-    colour: str = (
-        ""  # a name of palette.json; otherwise that of `nth`, or of its place among the curves
-    )
+    colour: str = ""  # a name in palette.json; by default chosen by `nth`, or by the curve's index
     nth: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """Curves over one axis; `at` is marked by a vertical line. `x_says` are names for the points."""
+    """Curves over one axis; a vertical line marks `at`. `x_says` names the points."""
 
     curves: Sequence[Curve]
     x: Axis = Axis()
@@ -237,8 +237,10 @@ class Curves:
 
 @dataclass(frozen=True, eq=False)
 class Strips:
-    """Vectors of different lengths under each other, each as a strip of colours on its own scale. What
-    a reader can point at has `curves` instead, which are the same numbers. `chosen` rows are framed."""
+    """Vectors of different lengths below each other, each a strip of colours on its own scale.
+
+    Interactive figures draw `curves` instead, which are the same numbers. `chosen` rows are framed.
+    """
 
     vectors: Sequence[Any]
     rows: Axis
@@ -263,9 +265,9 @@ class Points:
 
     Args:
         sizes: [point], 0 … 1.
-        special: (x, y) of one that is none of them, and its name.
-        groups: a name for each point; every group has a shape of its own.
-        shades: [point], numbers that are shown by colour, `shades_mean` says which; NaN has none.
+        special: (x, y) of one more point; `special_name` is its name.
+        groups: the group of each point; every group has its own shape.
+        shades: [point], numbers shown by colour (`shades_mean` labels them); NaN has no colour.
     """
 
     places: Any
@@ -288,14 +290,14 @@ class Points:
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """Points in three dimensions, [point, (x, y, z)]; a still picture has x beside y, and x beside z.
+    """Points in three dimensions, [point, (x, y, z)]; a still picture plots y and z against x.
 
     Args:
-        names, says: a name for each point, and what pointing at it shows.
+        names, says: a name for each point, and its hover text.
         axes: three names.
-        colours: a number or a category for each point; `colours_mean` says what they are.
+        colours: a number or a category for each point; `colours_mean` labels them.
         paths: [step, point, 3], lines that lead to the points through these steps.
-        chosen: one of the points.
+        chosen: the selected point.
     """
 
     places: Any
@@ -311,21 +313,21 @@ class Space:
 
     @property
     def categories(self) -> list[str]:
-        """In the order in which they come; none where colours are numbers."""
+        """In order of appearance; empty if colours are numbers."""
         return list(dict.fromkeys(x for x in self.colours if isinstance(x, str)))
 
 
 @dataclass(frozen=True, eq=False)
 class Routes:
-    """What heads carry from token to token through the layers; of still pictures alone.
+    """What heads carry between tokens through the layers; for still pictures only.
 
     Args:
-        stream: [layer + 1, position], what stands at each token.
-        stays, mlps: [layer, position], what goes on at its token, and what an MLP writes.
+        stream: [layer + 1, position], the size of the residual stream at each token.
+        stays, mlps: [layer, position], what stays at its token, and what an MLP writes.
         places, values: (layer, head, query, key) of every edge, and what it carries.
         cuts: places of edges that are cut.
-        heads: edges of other (layer, head) are faint; None for none.
-        at: the position whose logit it is; `says` is written there.
+        heads: edges of any other (layer, head) are faint; None: no edge is faint.
+        at: the position whose logit is shown; `says` is written there.
         down: whether layers go from top to bottom.
     """
 
@@ -346,7 +348,7 @@ class Routes:
 
 @dataclass(frozen=True)
 class Note:
-    """Words in the place of what is not known; or paragraphs, `wide` over a whole row."""
+    """Text in place of something unknown; or paragraphs, `wide` if they take a whole row."""
 
     text: str
     wide: bool = False
@@ -354,7 +356,7 @@ class Note:
 
     @property
     def lines(self) -> list[str]:
-        """Those of the text, none of them longer than there is room for."""
+        """The lines of the text, wrapped to the available width."""
         width = 120 if self.wide else 60
         return [line for part in self.text.split("\n") for line in textwrap.wrap(part, width)]
 
@@ -376,7 +378,7 @@ Mark = (
 
 @dataclass(frozen=True)
 class Panel:
-    """A mark under its title; `width` is its share of the row."""
+    """A mark under its title; `width` is its relative width in the row."""
 
     title: str
     mark: Mark
@@ -388,9 +390,9 @@ class Scene:
     """What a view shows.
 
     Args:
-        title, sentence: over it.
+        title, sentence: shown above the panels.
         panels: in rows.
-        numbers: what files hold.
+        numbers: the content of exported files.
     """
 
     title: str
@@ -405,12 +407,12 @@ def scene_of_maps(
     title: str = "",
     means: str = "",
 ) -> Scene:
-    """Maps under each other, each on a scale of its own.
+    """Draw maps below each other, each on its own scale.
 
     Args:
-        maps: (title, numbers [row, column], bool of as many cells that have a dot or None, the names of
-            rows and columns, name -> what stands along it).
-        means: what the numbers are.
+        maps: (title, numbers [row, column], bool [row, column] of cells with a dot or None, names
+            of the two axes, axis -> labels).
+        means: label of the numbers.
     """
     panels = []
     for name, numbers, dots, axes, labels in maps:
@@ -423,7 +425,7 @@ def scene_of_maps(
 
 
 def as_array(values: Any) -> np.ndarray:
-    """A tensor or a list as an array of its own precision (of 16 bits: in 32)."""
+    """A tensor or a list as an array of the same precision, but of at least 32 bits."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         values = values.float() if values.dtype.itemsize < 4 else values
@@ -431,8 +433,10 @@ def as_array(values: Any) -> np.ndarray:
 
 
 def causal_gaps(weights: Any, ahead: int = 0) -> np.ndarray:
-    """[query, key] in fp32, NaN where a causal query cannot look; `ahead`: keys beyond its own number
-    that it sees."""
+    """Weights [query, key] in fp32, NaN where the causal mask blocks attention.
+
+    `ahead`: how many keys beyond its own index a query may attend to.
+    """
     shown = as_array(weights).astype("f4", copy=True)
     shown[np.triu(np.ones(shown.shape, dtype=bool), 1 + ahead)] = np.nan
     return shown

@@ -1,1 +1,1 @@
-"""One word, its scores, and the mixture that they make."""
+"""One word, its attention scores, and the mixture that they give."""

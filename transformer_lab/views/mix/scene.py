@@ -1,4 +1,4 @@
-"""What a MixView shows."""
+"""The scene of a MixView."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ def mix_scene(
     values: Sequence[Sequence[float]],
     mixture: tuple[float, float],
 ) -> Scene:
-    """Scores and weights as bars, and the values with their mixture; a score, a weight and a value
-    (x, y) for each word."""
+    """Draw scores and weights as bars, and the values (x, y) with their mixture; one per word."""
     divided = f"scores ÷ √{d}" if d > 1 else "scores"
     scaled = [math.nan if i in hidden else s / math.sqrt(d) for i, s in enumerate(scores)]
     rows = Axis("", words)

@@ -1,4 +1,4 @@
-"""Attention of one word, by hand: drag its scores, and see the weights and the mixture follow."""
+"""Attention of one word, by hand: drag its scores and see how weights and mixture change."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ MOST_WORDS = 12
 
 
 class MixView(View):
-    """scores → ÷ √d → softmax → sum, for one word that looks at others; every score can be dragged.
+    """scores → ÷ √d → softmax → sum, for one word that attends to others; scores can be dragged.
 
     `scores`, `d` and `hidden` can be read and set from Python; they follow what the reader does.
-    `weights` and `mixture` are what they come to.
+    `weights` and `mixture` are computed from them.
 
     Args:
-        words: what is looked at, at most 12.
-        scores: one number a word, query · key, between −40 and 40.
-        values: one point (x, y) a word: what it hands over.
-        query: the word that looks.
-        d: size of queries and keys; the scores are divided by √d. 1 divides by nothing.
+        words: those it attends to, at most 12.
+        scores: one number per word, query · key, between −40 and 40.
+        values: one point (x, y) per word.
+        query: the word that attends.
+        d: size of queries and keys; the scores are divided by √d.
         hidden: numbers of the words that are masked out.
         title: above the view.
 
     Raises:
-        ValueError: when the lists do not fit each other, or a number is outside its range.
+        ValueError: if the lists differ in length, or a number is outside its range.
 
     Source of the formula: Vaswani et al. 2017, equation 1.
     """
@@ -114,7 +114,7 @@ class MixView(View):
 
     @property
     def mixture(self) -> tuple[float, float]:
-        """The values, each times its weight, summed."""
+        """The weighted sum of the values."""
         pairs = list(zip(self.weights, self._values, strict=True))
         return sum(w * v[0] for w, v in pairs), sum(w * v[1] for w, v in pairs)
 

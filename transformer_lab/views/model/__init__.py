@@ -1,1 +1,1 @@
-"""The whole model at work: what moves from token to token, layer by layer."""
+"""The whole model at work: what moves between tokens, layer by layer."""

@@ -1,4 +1,4 @@
-"""What a browser is sent of a model at work: streams, what attention carries, and what is predicted."""
+"""Data for the browser: residual streams, what attention carries, and predictions."""
 
 from __future__ import annotations
 
@@ -25,16 +25,19 @@ from ..shared.codecs import pack_floats, shown_text, shown_token
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
 
-WINDOW = 64  # tokens beside each other
-LENS = 3  # tokens of a row of the lens
+WINDOW = 64  # tokens shown side by side
+LENS = 3  # tokens in a row of the logit lens
 Plain = dict[str, Any]
 NO_EDITS = "[]"
 
 
 @dataclass(frozen=True, eq=False)
 class Edges:
-    """What one layer's attention carries: `places` int [edge, 3] (head, query, key), `carried` fp32
-    [2, edge] without edits and with them; `sums` [2] of all edges, listed or not."""
+    """What one layer's attention carries.
+
+    `places` is int [edge, 3] (head, query, key), `carried` fp32 [2, edge], without and with edits;
+    `sums` [2] is over all edges, listed or not.
+    """
 
     places: Tensor = field(repr=False)
     carried: Tensor = field(repr=False)
@@ -43,12 +46,12 @@ class Edges:
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """One pass, or two beside each other, without edits and with them.
+    """One forward pass without edits and one with them (the same one if there are none).
 
     Attributes:
         steps: what is computed, in order: "what" is "start", "attention", "cross", "MLP",
-            "block", "none" (a layer without attention) or "end", "stack" and "layer" say where.
-        edges: of each step that has some.
+            "block", "none" (a layer without attention) or "end"; "stack" and "layer" say where.
+        edges: step -> its edges, for steps that have some.
         norms: stack -> [2, layer + 1, token]. shares: stack -> part -> [2, layer, token].
     """
 
@@ -63,7 +66,7 @@ def edits_named(text: str) -> list[Edit]:
 
 
 def edits_name(edits: Sequence[Plain]) -> str:
-    """By what name a browser asks for what these edits give."""
+    """The name by which a browser requests results under these edits."""
     return json.dumps(list(edits), separators=(",", ":"), ensure_ascii=False)
 
 
@@ -84,17 +87,17 @@ class ModelData:
 
     @property
     def last(self) -> int:
-        """Where the window begins that is shown first: a decoder's last tokens, an encoder's first."""
+        """Where the first window starts: at a decoder's last tokens, at an encoder's first."""
         return max(0, len(self.tokens[self.main]) - WINDOW) if self.main == "decoder" else 0
 
     def window(self, stack: str, first: int) -> range:
-        """The tokens of a stack that stand beside each other."""
+        """The tokens of a stack that are shown side by side."""
         n = len(self.tokens[stack])
         first = min(first, max(0, n - WINDOW)) if stack == self.main else 0
         return range(first, min(n, first + WINDOW))
 
     def without(self, kind: str) -> dict[str, str]:
-        """Layers without attention of a kind, and what they are."""
+        """Layers without attention of this kind -> what they have instead."""
         having, layers = self.trace.attending(kind), self.trace.layers(kind)
         return {str(i): shown_text(x.what) for i, x in enumerate(layers) if i not in having}
 
@@ -119,7 +122,7 @@ class ModelData:
 
     @cached_property
     def is_whole(self) -> bool:
-        """Whether the stream itself was kept, not its length alone."""
+        """Whether the trace holds the residual stream itself, not only its length."""
         try:
             return bool(self.trace.residual(self.main, self.batch))
         except TraceError:
@@ -175,7 +178,7 @@ class ModelData:
         return Edges(places, torch.stack((found["before"], found["after"])), found["sums"])
 
     def _left(self, kind: str, layer: int, heads: int, edits: str) -> Tensor:
-        """What edits leave of what each head gives: 0 of one whose output they replace."""
+        """The factor by which edits scale each head's output: 0 where they replace it."""
         left = torch.ones(heads)
         for values in json.loads(edits):
             own = values.get("kind") or self.trace.kind()
@@ -185,10 +188,10 @@ class ModelData:
                 left[slice(None) if head is None else head] *= 0 if replaces else values["by"]
         return left.abs()
 
-    # -- what is predicted ----------------------------------------------------------------------
+    # -- predictions ----------------------------------------------------------------------------
 
     def _lens(self, position: int, edits: str) -> Plain:
-        """What the stream at a position would predict after each layer, and what the model does."""
+        """The logit lens at a position after each layer, and the model's own prediction."""
         after = self.under(edits)
         names, rows, why = self._answer_names(), [], ""
 
@@ -215,7 +218,7 @@ class ModelData:
         return self.batch if trace is self.trace else 0
 
     def _answers(self, trace: Trace, position: int) -> Tensor | None:
-        """Logits of tokens at a position, or of classes."""
+        """Logits of tokens at a position, or of classes; None if the model has neither."""
         batch = self._batch(trace)
         if trace.logits is not None:
             return trace.logits[batch, position].detach().float().cpu()
@@ -231,7 +234,7 @@ class ModelData:
     # -- for the browser ------------------------------------------------------------------------
 
     def block(self, first: int, edits: str) -> tuple[Plain, bytes]:
-        """Offsets count floats."""
+        """A pass as (info, bytes); offsets in the info count floats."""
         found, data, size = self.found(first, edits), [], 0
 
         def put(x: Tensor) -> int:
@@ -261,20 +264,20 @@ class ModelData:
         return info | {"stacks": stacks, "steps": steps}, b"".join(data)
 
     def map(self, kind: str, layer: int, head: int, edits: str) -> Tensor:
-        """One head's weights, [query, key]."""
+        """One head's attention weights, [query, key]."""
         trace = self.under(edits)
         with no_grad():
             return trace.pattern(layer, head, kind=kind, batch=self._batch(trace)).float().cpu()
 
 
 def _of_each(both: list, read: Callable[[Trace, int], Any]) -> list:
-    """What is read of the pass without edits and of the one with them: of one and the same, once."""
+    """Apply `read` to the passes without and with edits; once if they are the same pass."""
     first = read(*both[0])
     return [first, first if both[1][0] is both[0][0] else read(*both[1])]
 
 
 def _norms(stack: str, trace: Trace, batch: int) -> Tensor:
-    """Lengths of the stream; 1 where they are not known."""
+    """Lengths of the residual stream, [layer + 1, token]; 1 where they are not known."""
     try:
         return stream_norms(trace, kind=stack, batch=batch).float()
     except TraceError:
@@ -282,7 +285,7 @@ def _norms(stack: str, trace: Trace, batch: int) -> Tensor:
 
 
 def _shares(stack: str, trace: Trace, batch: int) -> dict[str, Tensor]:
-    """Part -> what it adds over the stream's length, [layer, token]; none where that is not known."""
+    """Part -> what it adds relative to the stream's length, [layer, token]; empty if unknown."""
     try:
         found = block_share(trace, kind=stack, batch=batch)
     except TraceError:

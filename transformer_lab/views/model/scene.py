@@ -1,4 +1,4 @@
-"""What a ModelView shows."""
+"""The scene of a ModelView."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..shared.exports import Array, Numbers
 from ..shared.messages import percent
 from .data import Pass
 
-SEEN = 0.12  # of a layer's largest edge
-THIN = 0.45  # the widest curve beside the widest line
-GONE = 0.5  # an edge that keeps less of what it carried counts as gone
+SEEN = 0.12  # smallest edge drawn, as a fraction of its layer's largest
+THIN = 0.45  # width of the widest curve, relative to the widest line
+GONE = 0.5  # an edge that carries less than this fraction of what it did counts as gone
 
 
 def model_scene(
@@ -29,10 +29,10 @@ def model_scene(
     edited: bool,
     n_heads: int,
 ) -> Scene:
-    """Every stack with its streams and edges, and what is predicted.
+    """Draw every stack with its residual streams and edges, and the predictions.
 
     Args:
-        windows: stack -> its first token on view, and the tokens.
+        windows: stack -> the number of its first token shown, and the tokens shown.
         main: the stack that predicts.
     """
     now = int(edited)
@@ -66,7 +66,7 @@ def model_scene(
 def _routes(
     found: Pass, stack: str, first: int, tokens: Sequence[str], now: int, n_heads: int
 ) -> Routes:
-    """One stack: streams by their size, and the edges among its tokens, each layer's beside its largest."""
+    """Draw one stack: its streams, and its edges relative to the largest of their layer."""
     norms = found.norms[stack][now].numpy()
     sizes = norms / max(float(norms.max()), 1e-9)
     places, values, gone = [], [], []
@@ -104,7 +104,7 @@ def _numbers(
     answers: Sequence[Sequence[Any]],
     edited: bool,
 ) -> Numbers:
-    """Every edge on view, the size of the stream that predicts, and the prediction."""
+    """Every edge, the length of the stream of the stack that predicts, and the predictions."""
     kinds, layers, parts = [], [], []
     for at, edges in found.edges.items():
         step, n = found.steps[at], len(edges.places)

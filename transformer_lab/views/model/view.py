@@ -1,4 +1,4 @@
-"""The whole model as one moving picture."""
+"""The whole model as one animated picture."""
 
 from __future__ import annotations
 
@@ -35,38 +35,39 @@ if TYPE_CHECKING:
     from ...tracing.trace import Trace
     from ..marks.scene import Scene
 
-PAGE_BYTES = 4 * 2**20  # of maps, and of walks through blocks, in a page without a model
+PAGE_BYTES = 4 * 2**20  # limit on maps in a saved page without a model
 PAGE_LENS = 1.5e10  # multiplications spent on the logit lens of a saved page
-PAGE_WALKS = 8  # blocks that such a page can open: each is a pass
+PAGE_WALKS = 8  # blocks that a page without a model can open; each costs a pass
 MASKS = ("[MASK]", "<mask>")
 
 
 class ModelView(SelectionView):
-    """The whole model at work on one text, as a picture that plays the forward pass step by step:
-    each token is a line (its residual stream, as wide as the stream is long), layers go from top to
-    bottom, curves show what attention carries from token to token (weight times the length of what the
-    value adds, one colour a head), boxes what the MLP adds, and the right edge what the model would
-    predict if it stopped there. Heads can be switched off and edges cut; a layer opens into
-    `BlockView`'s steps, a head into its map.
+    """The whole model at work on one text: an animation of the forward pass, step by step.
 
-    `step` (None: the end), `first` (the first token on view, of a text over 64 tokens; None: a
-    decoder's last ones, an encoder's first ones), `edits`, `layer`, `head`, `kind` and `selected` can
-    be read and set from Python. A saved page takes the model along as that of an `Explorer` does
-    (`save_html(path, model=None)`), and then reads other texts and makes other edits; one without
+    Each token is a line (its residual stream, as wide as the stream is long), layers go from top to
+    bottom, curves show what attention carries between tokens (weight times the length of what the
+    value adds, one colour per head), boxes what the MLP adds, and the right edge what the model
+    would predict if it stopped there. Heads can be switched off and edges cut; a layer opens into
+    `BlockView`'s steps, a head into its attention pattern.
+
+    `step` (None: the end), `first` (the first token shown, for texts of over 64 tokens; None: a
+    decoder's last 64, an encoder's first 64), `edits`, `layer`, `head`, `kind` and `selected` can
+    be read and set from Python. A saved page can embed the model, as an `Explorer`'s page does
+    (`save_html(path, model=None)`), and then takes other texts and edits; a page without the model
     plays the saved pass.
 
     Args:
         trace: what `transformer_lab.trace` returned; with keep="all" for more than lengths.
-        layer, head: chosen at the start; by default those of the edge that carries most to the token.
-        edits: in force at the start.
+        layer, head: the initial selection; by default the edge that carries most to the token.
+        edits: those in force at the start.
         batch: which text of the trace.
-        title: by default the model's name.
+        title: the model's name by default.
         link: as in `HeadView`.
-        language: "en" or "de": what the view is written in.
+        language: of the view, "en" or "de".
 
     Raises:
-        ValueError: when the trace has no such place or text, or for another language; an `EditError` for an edit that fits
-            nothing in the model.
+        ValueError: if the trace has no such layer, head or text, or for another language; an
+            `EditError` for an edit that fits nothing in the model.
     """
 
     _esm: ClassVar[str] = esm("model/view.js")
@@ -105,7 +106,7 @@ class ModelView(SelectionView):
         self._keep()
 
     def _model(self) -> dict[str, Any]:
-        """What the browser must know of the model."""
+        """What the browser needs to know about the model."""
         data, trace = self._data, self.trace
         try:
             known = bool(trace.residual_norms(data.main, data.batch).numel())
@@ -124,7 +125,7 @@ class ModelView(SelectionView):
 
     @cached_property
     def _start(self) -> int:
-        """The token on view where none is chosen: the last; of an encoder a mask, or the first."""
+        """The token shown if none is selected: the last; for an encoder the first mask or token."""
         tokens = self._data.tokens[self._data.main]
         if "decoder" in self.trace.kinds:
             return len(tokens) - 1
@@ -148,7 +149,7 @@ class ModelView(SelectionView):
 
     @property
     def edits(self) -> list[Edit]:
-        """What is changed in the model's pass: made by `tl.ablate`, `tl.knock_out` and their like."""
+        """Edits to the model's pass, made by `tl.ablate`, `tl.knock_out` and similar functions."""
         return [edit_from_dict(values) for values in self._edits]
 
     @edits.setter
@@ -178,7 +179,7 @@ class ModelView(SelectionView):
 
     @property
     def found(self) -> Pass:
-        """The pass on view, without the edits and with them."""
+        """The pass that is shown, without and with the edits."""
         return self._data.found(self._from, edits_name(self._edits))
 
     @property
@@ -187,14 +188,14 @@ class ModelView(SelectionView):
 
     @property
     def token(self) -> int:
-        """The position of the token on view, in the stack that predicts."""
+        """The position of the selected token in the stack that predicts."""
         main = self._data.main
         query = self.selected[0] if self.selected and self.kind in (main, "cross") else None
         return min(self._start if query is None else query, self._length - 1)
 
     @property
     def answers(self) -> list[tuple[str, float, float]]:
-        """What is predicted at the token: (token, probability without the edits, with them)."""
+        """Predictions at the token: (token, probability without the edits, with them)."""
         return [tuple(row) for row in self._said["answers"]]  # type: ignore[misc]
 
     @property
@@ -234,7 +235,7 @@ class ModelView(SelectionView):
         return self._say("sentence", **values)
 
     def _taken(self, at: int, token: int) -> dict[str, Any]:
-        """Which edge carries most to a token in a step."""
+        """The edge that carries most to a token in a step."""
         edges, now = self.found.edges[at], int(bool(self._edits))
         kind = self.found.steps[at]["kind"]
         names = self._data.tokens["encoder" if kind == "cross" else kind]
@@ -276,7 +277,7 @@ class ModelView(SelectionView):
         return BlockData(self.trace, self._batch)
 
     def _keep(self) -> None:
-        """What is on the first screen."""
+        """Publish what the first screen shows."""
         edits = edits_name(self._edits)
         info, data = self._data.block(self._from, edits)
         self._publish(_pass=info, _pass_data=data, _lens=self._data.lens(self.token, edits))
@@ -315,12 +316,12 @@ class ModelView(SelectionView):
         for name in self._held(edits):
             try:
                 info, buffers = self._part_named(name)
-            except ValueError:  # a block that is no sum of known parts, a map that a layer has not
+            except ValueError:  # a block that is not a sum of known parts, or a missing map
                 continue
             yield Block(name, info, buffers)
 
     def _held(self, edits: str) -> Iterable[str]:
-        """Names of what a page without the model holds beside the pass on view."""
+        """Names of what a page without the model holds besides the pass that is shown."""
         data, trace, main = self._data, self.trace, self._data.main
         seen = data.window(main, self._from)
         cost = trace.n_layers(main) * (1 if trace.logits is None else trace.logits.shape[-1]) * 1e3

@@ -1,4 +1,4 @@
-"""Both directions of a patching desk, and what a browser is sent of them."""
+"""Activation patching in both directions, and its data for the browser."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Place = tuple[str, int, int]
 
 
 class Desks:
-    """Two prompts on a desk: the grids of each direction, made when somebody looks.
+    """Activation patching of two prompts; the grids of each direction are computed lazily.
 
     Args:
-        options: what `patching_grid` takes besides.
+        options: further arguments of `patching_grid`.
     """
 
     def __init__(self, model: Any, clean: Any, corrupted: Any, direction: str, **options: Any):
@@ -55,9 +55,10 @@ class Desks:
         cells: Iterable[Place] | str | None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """
+        """Measure cells of one direction.
+
         Raises:
-            EditError: as `PatchingGrids.measure`, and when the weights have changed since the runs.
+            EditError: as `PatchingGrids.measure`, and if the weights have changed since the runs.
         """
         pair, grids = self._of(direction)
         if not self.is_fresh:
@@ -68,22 +69,24 @@ class Desks:
         self._found[direction] = pair, grids.measure(cells, progress=progress)
 
     def runs(self) -> tuple[Trace, Trace]:
-        """Of the clean prompt and of the corrupted one."""
+        """The traces of the clean prompt and of the corrupted one."""
         source, into = self.pair.source, self.pair.into
         return (source, into) if self.pair.denoises else (into, source)
 
     def places(self) -> list[tuple[int, int]]:
-        """(place in the clean prompt, place in the corrupted one) of all paired places."""
+        """(position in the clean prompt, in the corrupted one) of all paired positions."""
         return self.pair.pairs if self.pair.denoises else [(b, a) for a, b in self.pair.pairs]
 
     def tokens(self) -> tuple[list[str], list[str]]:
-        """As shown, of the first texts."""
+        """The tokens of the first clean and the first corrupted text, as shown."""
         labels = [list(map(shown_token, x)) for x in (self.pair.source_labels, self.pair.labels)]
         return (labels[0], labels[1]) if self.pair.denoises else (labels[1], labels[0])
 
     def columns(self) -> list[tuple[int | None, int | None, bool]]:
-        """Both prompts beside each other: (place in the clean one, in the corrupted one, whether they
-        differ); a token that is not paired stands alone, where pairs come in the order of the texts."""
+        """Aligned prompts: (position in the clean one, in the corrupted one, whether they differ).
+
+        Unpaired tokens have None on the other side, and are left out if pairs are out of order.
+        """
         ids = [self._ids(swept) for swept in (self.pair.source_of, self.pair.into_of)]
         first, second = ids if self.pair.denoises else ids[::-1]
         pairs, found = self.places(), []
@@ -125,7 +128,7 @@ class Desks:
     # -- for the browser ----------------------------------------------------------------------------
 
     def sizes(self) -> list[dict[str, Any]]:
-        """Of each site: its axis, how many places it has, and of each layer how many are there."""
+        """Each site's axis, its number of columns, and how many of these each layer has."""
         grids = next(iter(self._found.values()))[1]
         return [
             dict(
@@ -138,8 +141,10 @@ class Desks:
         ]
 
     def numbers(self) -> dict[str, Any]:
-        """Estimates and exact numbers [direction, site, layer, place], NaN where not known; and the
-        metric in the runs of each direction."""
+        """Estimates and exact effects [direction, site, layer, place], NaN where unknown.
+
+        Also the metric in the two runs of each direction.
+        """
         width = sum(g.there.numel() for g in next(iter(self._found.values()))[1].values())
         parts: dict[str, list[torch.Tensor]] = {"estimate": [], "exact": []}
         for direction in DIRECTIONS:
@@ -160,7 +165,7 @@ class Desks:
         )
 
     def for_engine(self) -> dict[str, Any]:
-        """What a page's engine needs to measure a cell; as plain values, clean before corrupted."""
+        """What a page's engine needs to measure a cell: plain values, clean before corrupted."""
         metric, clean = self.pair.metric, self.runs()[0]
         swept = (self.pair.source_of, self.pair.into_of)[:: 1 if self.pair.denoises else -1]
         return dict(
@@ -175,7 +180,7 @@ class Desks:
         )
 
     def why_not_carried(self) -> str:
-        """Why no page can measure cells of these runs; "" where it may."""
+        """Why a page cannot measure cells of these runs; "" if it can."""
         pair, model = self.pair, self.model
         if not isinstance(model, TextModel):
             return "only a TextModel runs in a page"

@@ -1,4 +1,4 @@
-"""The metric that patching moves, and what is said of a cell."""
+"""The metric that patching moves, and the sentence about a cell."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EFFECTS = {"denoising": ("restores", "further"), "noising": ("removes", "opposes
 
 @dataclass(frozen=True)
 class Metric:
-    """The number that is moved: in words, in the run that is patched and in the one that is put in."""
+    """The metric that patching moves: in words, in the patched run and in the source run."""
 
     description: str
     direction: str
@@ -33,25 +33,25 @@ class Metric:
 
     @property
     def runs(self) -> tuple[str, str]:
-        """(from, into)"""
+        """(source, into)"""
         return ("clean", "corrupted") if self.direction == "denoising" else ("corrupted", "clean")
 
     @property
     def sign(self) -> int:
-        """Of a change toward the other run."""
+        """The sign of a change toward the other run."""
         return -1 if self.between < 0 and not self.alike else 1
 
     def amount(self, x: float) -> str:
-        """As many decimals for all numbers of a view, by what lies between the runs."""
+        """Format x, with as many decimals as the difference between the runs calls for."""
         size = abs(self.between)
         return fixed(x, 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4)
 
     def spot(self, exact: float | None, estimate: float | None, **cell: Any) -> str:
-        """What a cell does to the metric.
+        """A sentence about a cell's effect on the metric.
 
         Args:
-            cell: its site and layer; its place: the head, or where `label` stands in the clean prompt;
-                whether it is shared by several heads.
+            cell: its `site` and `layer`; its `place` (a head, or the position of `label` in the
+                clean prompt); whether several heads share it (`shared`).
         """
         values: dict[str, Any] = {"effect": None, "both": None not in (exact, estimate)}
         if estimate is not None:

@@ -1,4 +1,4 @@
-"""What a PatchingView shows."""
+"""The scene of a PatchingView."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..shared.exports import Array, Numbers
 from .metric import Metric, say
 
 ACROSS = 2  # grids in a row
-SEEN = 0.02  # of the scale: a smaller estimate is white, and its hatching would be all that is seen
+SEEN = 0.02  # of the scale: smaller estimates look white, so they are not hatched
 
 
 def patching_scene(
@@ -26,12 +26,12 @@ def patching_scene(
     tokens: Sequence[str],
     shared: Mapping[str, int],
 ) -> Scene:
-    """The grid of the chosen site, then those of the others, on one scale; hatched: estimates.
+    """Draw the grid of the chosen site, then the others, on one scale; estimates are hatched.
 
     Args:
         grids: by site.
         chosen: (layer, column) of `site`.
-        tokens: at the columns of positions.
+        tokens: labels of the columns that are positions.
         shared: how many heads share a column of a site.
     """
     end = abs(metric.between)

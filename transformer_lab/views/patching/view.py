@@ -1,4 +1,4 @@
-"""Two prompts on a desk: which layers, positions and heads carry the answer from one to the other."""
+"""Activation patching: which layers, positions and heads carry the answer between two prompts."""
 
 from __future__ import annotations
 
@@ -27,23 +27,25 @@ if TYPE_CHECKING:
 
 
 class PatchingView(SelectionView):
-    """Activation patching: two prompts, a metric, and grids of what moves it from one run's to the
-    other's when it is put in, layer × position for the stream, layer × head for z, q, k, v and pattern.
-    All cells are estimated at once (attribution patching, one gradient pass); a cell that is clicked is
-    measured, and both numbers stand beside each other. Estimates are hatched.
+    """Activation patching: two prompts, a metric, and grids of how far each activation moves the
+    metric toward the other run's value when it is patched in from there.
 
-    `site`, `direction` ("denoising" puts the clean run into the corrupted one, "noising" the corrupted
-    one into the clean), `layer`, `head` and `selected` (its query is the position, in the clean prompt)
-    can be read and set from Python; `grids` has what is known. Views of the clean prompt follow the
-    head and the position that are chosen here.
+    Grids are layer × position for the residual stream and for what attention and MLP add, layer ×
+    head for z, q, k, v and pattern. All cells are estimated at once (attribution patching, one
+    gradient pass); a click measures a cell and shows both numbers. Estimates are hatched.
+
+    `site`, `direction` ("denoising" patches the clean run into the corrupted one, "noising" the
+    corrupted one into the clean), `layer`, `head` and `selected` (its query is the position in the
+    clean prompt) can be read and set from Python; `grids` holds what is known. Views of the clean
+    prompt follow the head and the position chosen here.
 
     Args:
-        model, clean, corrupted, metric, direction, align, kind, target, position, budget_mib, given: as
-            in `tl.patching_grid`.
-        sites: as there; by default all of the stream before each layer, what attention and MLP add, z,
-            q, k, v and pattern that the model offers.
-        by: "attribution"; "exact" or "both" measures every cell before it shows any.
-        title: by default the model's name.
+        model, clean, corrupted, metric, direction, align, kind, target, position, budget_mib,
+            given: as in `tl.patching_grid`.
+        sites: as there; by default those that the model offers among the stream before each layer,
+            the outputs of attention and MLP, z, q, k, v and pattern.
+        by: "attribution"; "exact" or "both" measures every cell before any is shown.
+        title: the model's name by default.
         link: as in `HeadView`, with the views of the clean prompt.
 
     Raises:
@@ -99,14 +101,14 @@ class PatchingView(SelectionView):
     def compare(
         self, clean: Any = None, corrupted: Any = None, *, metric: Any = None, align: Any = None
     ) -> None:
-        """Show other prompts, or these by another metric; what was measured of the old ones is let go.
+        """Show other prompts or another metric, and discard what was measured so far.
 
         Args:
-            clean, corrupted: the old ones where None.
+            clean, corrupted: None keeps the current one.
             metric, align: as in `tl.patching_grid`.
 
         Raises:
-            EditError: as `tl.patching_grid`; then all stays as it was.
+            EditError: as `tl.patching_grid`; then nothing changes.
         """
         old = self._desks
         clean = old.clean if clean is None else clean
@@ -150,7 +152,7 @@ class PatchingView(SelectionView):
             self._choose(self.grids[self.site].top(1))
 
     def _choose(self, cells: Sequence[Cell]) -> None:
-        """A cell, as what views have in common."""
+        """Select a cell by layer, head and position, which linked views share."""
         for cell in cells:
             self.layer = cell.layer
             if cell.site in OF_HEADS:
@@ -159,7 +161,7 @@ class PatchingView(SelectionView):
                 self.selected = (self._pair["places"][cell.place][0], None)
 
     def _tell(self) -> None:
-        """The numbers that are known, of the direction on view at least."""
+        """Publish all known numbers, at least those of the direction shown."""
         self._desks.grids(self.direction)
         self._publish(**self._desks.numbers())
 
@@ -172,16 +174,16 @@ class PatchingView(SelectionView):
             )
         return proposal["value"]
 
-    # -- what is known ------------------------------------------------------------------------------
+    # -- results -----------------------------------------------------------------------------------
 
     @property
     def prompts(self) -> tuple[Any, Any]:
-        """The clean one and the corrupted one, as they were given."""
+        """The clean and the corrupted prompt, as they were passed."""
         return self._desks.clean, self._desks.corrupted
 
     @property
     def grids(self) -> PatchingGrids:
-        """What is known of the direction on view, as `tl.patching_grid` gives it."""
+        """The grids of the direction shown, as `tl.patching_grid` returns them."""
         return self._desks.grids(self.direction)
 
     def measure(
@@ -190,13 +192,13 @@ class PatchingView(SelectionView):
         *,
         progress: Callable[[int, int], None] | None = None,
     ) -> PatchingGrids:
-        """Measure cells of the direction on view, which then stand beside their estimates.
+        """Measure cells of the direction shown; the view then has them beside their estimates.
 
         Args:
             cells, progress: as in `PatchingGrids.measure`.
 
         Raises:
-            EditError: as there, and when the model's weights have changed since the two runs.
+            EditError: as there, and if the model's weights have changed since the two runs.
         """
         self._desks.measure(self.direction, cells, progress)
         self._tell()
@@ -215,7 +217,7 @@ class PatchingView(SelectionView):
         return self.site, min(self.layer, len(grid.there) - 1), min(column, grid.there.shape[1] - 1)
 
     def _group(self, site: str) -> int:
-        """How many heads share one place of a site: keys and values may be shared."""
+        """How many heads share one column of a site: keys and values may be shared."""
         width = next(one["places"] for one in self._sites if one["site"] == site)
         return max(1, self.kinds[self.kind]["heads"] // width)
 
@@ -294,7 +296,7 @@ class PatchingView(SelectionView):
         return {"type": "compare"}, []
 
     def _for_page(self) -> tuple[TextModel | None, Callable[[], str], Callable[[], dict[str, Any]]]:
-        """What goes on with measuring where Python does not answer; see `answer_standby`."""
+        """What measures cells in the page when Python does not answer; see `answer_standby`."""
         desks = self._desks
         learned = "" if desks.is_fresh else "the model has learned since the two runs"
         why = desks.why_not_carried()
@@ -324,7 +326,7 @@ class PatchingView(SelectionView):
 
     def _page_state(self, **options: Any) -> dict[str, Any]:
         for direction in DIRECTIONS if self._desks.is_fresh else ():
-            self._desks.grids(direction)  # a page has nobody to ask for the other one
+            self._desks.grids(direction)  # a page cannot request the other one
         travels = self.carried is not None
         own = self._desks.for_engine() if self.carried else {}
         return {
@@ -341,10 +343,10 @@ class PatchingView(SelectionView):
 
 
 def _metric_of(answer: str, wrong: str) -> str | tuple[str, str] | None:
-    """What a reader typed, empty where nothing.
+    """The metric that a reader typed; empty strings where nothing was typed.
 
     Raises:
-        EditError: for the second token alone.
+        EditError: if only the second token is given.
     """
     if wrong and not answer:
         raise EditError(f"the token to compare {wrong!r} with is missing; give both")
@@ -352,7 +354,7 @@ def _metric_of(answer: str, wrong: str) -> str | tuple[str, str] | None:
 
 
 def _missing(grids: PatchingGrids) -> str:
-    """Which sites are not on view, and why."""
+    """Which sites are missing, and why."""
     reasons: dict[str, list[str]] = {}
     for site, why in grids.missing.items():
         reasons.setdefault(shown_text(why).rstrip("."), []).append(site)
@@ -360,7 +362,7 @@ def _missing(grids: PatchingGrids) -> str:
 
 
 def _code_of(desks: Desks, metric: Any) -> str:
-    """What makes these grids, up to the direction."""
+    """Python code that makes these grids, without the direction and the closing bracket."""
     prompts = (desks.clean, desks.corrupted)
     words = all(isinstance(one, str) for one in prompts)
     lines = [f"clean, corrupted = {desks.clean!r}, {desks.corrupted!r}"] if words else []
@@ -378,7 +380,7 @@ def _code_of(desks: Desks, metric: Any) -> str:
 
 
 def _asked_of(desks: Desks) -> dict[str, Any]:
-    """What a reader may change, where prompts are words: the texts, and the tokens of the metric."""
+    """What a reader may change if prompts are texts: these, and the tokens of the metric."""
     if not all(isinstance(one, str) for one in (desks.clean, desks.corrupted)):
         return {}
     metric = desks.pair.metric

@@ -1,1 +1,1 @@
-"""The residual stream from token to prediction."""
+"""The residual stream from token to prediction, layer by layer."""

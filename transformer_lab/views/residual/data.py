@@ -1,4 +1,4 @@
-"""What a browser is sent of the residual stream."""
+"""Data about the residual stream for the browser."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ PAGE = 1.5e11  # … and for a saved page
 
 @dataclass(frozen=True)
 class LensBytes:
-    """One block of the logit lens: what it is, and its numbers."""
+    """One block of the logit lens: its description and its numbers."""
 
     info: dict[str, Any]
     data: bytes
 
 
 class ResidualData:
-    """The stream of one text of a trace: an encoder's, a decoder's, or both."""
+    """The residual stream of one text of a trace: an encoder's, a decoder's, or both."""
 
     def __init__(self, trace: Trace, batch: int = 0):
         self.trace, self.batch = trace, batch
@@ -66,7 +66,7 @@ class ResidualData:
 
     @cached_property
     def lens_kind(self) -> str | None:
-        """The stack that the head reads; None where there is no logit lens."""
+        """The stack whose stream the unembedding reads; None if there is no logit lens."""
         return None if self.why_no_lens else ("decoder" if "decoder" in self.kinds else "encoder")
 
     @cached_property
@@ -79,11 +79,11 @@ class ResidualData:
 
     @property
     def says_here(self) -> bool:
-        """Whether logits say what stands at a position (a masked model), not what comes next."""
+        """Whether logits predict the token at a position (a masked model), not the next one."""
         return "decoder" not in self.kinds
 
     def lens(self, first: int, count: int) -> LogitLens:
-        """Of `count` tokens from `first` on; the last few answers are kept."""
+        """The logit lens of `count` tokens from `first` on; the last few results are cached."""
         if (first, count) not in self._known:
             positions = range(first, first + count)
             while len(self._known) >= KEPT:
@@ -94,7 +94,7 @@ class ResidualData:
         return self._known[first, count]
 
     def streams(self) -> dict[str, dict[str, Any]]:
-        """What the browser must know of each stream; offsets count floats."""
+        """What the browser needs to know about each stream; offsets count floats."""
         described, norms, shares = {}, 0, 0
         for kind in self.kinds:
             tokens, found = self.tokens[kind], self.shares[kind]
@@ -115,7 +115,7 @@ class ResidualData:
         return described
 
     def _note(self, kind: str, found: BlockShare | None) -> dict[str, str]:
-        """What is not known of this stream, and why."""
+        """Why parts of this stream's data are missing; "" if they are not."""
         why = self.why_no_lens
         if not why and kind != self.lens_kind:
             why = "the encoder of an encoder-decoder predicts no tokens"
@@ -135,14 +135,14 @@ class ResidualData:
     # -- the logit lens, some tokens at a time --------------------------------------------------
 
     def block_names(self) -> list[str]:
-        """Of all blocks of the lens, in the order of the text."""
+        """The names of all blocks of the logit lens, in text order."""
         if self.lens_kind is None:
             return []
         n = len(self.tokens[self.lens_kind])
         return [f"lens/{first}" for first in range(0, n, COLUMNS)]
 
     def affordable(self, budget: float) -> int:
-        """How many blocks may be computed for so many multiplications; one at least."""
+        """How many blocks this many multiplications pay for, at least 1; 0 without a logit lens."""
         logits = self.trace.logits
         if logits is None or self.lens_kind is None:
             return 0
@@ -151,9 +151,10 @@ class ResidualData:
         return max(1, int(budget / (rows * COLUMNS * width * logits.shape[-1])))
 
     def block(self, name: str) -> LensBytes:
-        """
+        """One block of the logit lens.
+
         Raises:
-            ValueError: for a block that is not there.
+            ValueError: if there is no such block.
         """
         if name not in self.block_names() or self.lens_kind is None:
             raise ValueError(f"this view has no {name!r}")

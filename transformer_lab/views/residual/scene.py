@@ -1,4 +1,4 @@
-"""What a ResidualView shows."""
+"""The scene of a ResidualView."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ LENS_TOKENS = 12
 
 
 def of_token(x: Tensor, token: int | None) -> Tensor:
-    """What stands at one token, over the last axis; None: the median, of an even number the lower of
-    the two in the middle."""
+    """The entry of one token on the last axis; None: the median (the lower of two)."""
     return x.median(-1).values if token is None else x[..., token]
 
 
@@ -33,16 +32,16 @@ def residual_scene(
     lens: Callable[[int, int], LogitLens] | None,
     notes: Mapping[str, str],
 ) -> Scene:
-    """Lengths as a map, what each block adds as bars, and the logit lens as a table.
+    """Draw lengths as a map, what each block adds as bars, and the logit lens as a table.
 
     Args:
         norms: [layer + 1, position].
-        token: the one on view, None for the typical one.
-        lens: the logit lens of (first, count) positions.
-        notes: why a part is missing.
+        token: the position shown; None for the median.
+        lens: (first, count) -> the logit lens of these positions.
+        notes: part -> why it is missing.
     """
     rows = Axis(say("after"), [say("start"), *range(len(norms) - 1)])
-    # A few tokens of many models are a hundred times as long as the rest, and would hide it.
+    # In many models a few tokens are a hundred times as long as the rest and would hide it.
     end = min(float(norms.max()), 2.5 * float(norms.amax(0).median()))
     lengths = Matrix(
         norms,
@@ -94,7 +93,7 @@ def _lens(
     tokens: Sequence[str],
     token: int | None,
 ) -> tuple[Matrix, list]:
-    """The last tokens' logit lens, or that around the chosen one; its arrays, and its positions."""
+    """The logit lens of the last tokens, or around the selected one; its arrays and positions."""
     count = min(LENS_TOKENS, len(tokens))
     first = len(tokens) - count
     if token is not None:

@@ -1,4 +1,4 @@
-"""The residual stream of a trace: how long it is, what each block adds, what it would predict."""
+"""The residual stream of a trace: its length, what each block adds, what it would predict."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
 class ResidualView(SelectionView):
     """The residual stream by layer and token: its length, what attention and MLP of each block add
-    to it (for Hugging Face models the block as a whole), and the logit lens.
+    to it (or the block as a whole, where these are not known), and the logit lens.
 
-    `layer`, `kind` and `selected` can be read and set from Python, as in `HeadView`; the token on
-    view is the selected query. Of texts over 1024 tokens the first 1024 are shown; the logit lens is
-    computed when it is looked at, and a saved page holds it for as many of the last tokens as some
-    ten seconds pay for (all of them, for a small model). A page takes the model along as that of an
-    `Explorer` does (`save_html(path, model=None)`), and then reads other texts.
+    `layer`, `kind` and `selected` can be read and set from Python, as in `HeadView`; the selected
+    query is the token shown. For texts of over 1024 tokens the first 1024 are shown. The logit lens
+    is computed on demand; a saved page holds it for as many of the last tokens as take about ten
+    seconds (for all of them, with a small model). A page can embed the model, as an `Explorer`'s
+    page does (`save_html(path, model=None)`), and then takes other texts.
 
     Args:
         trace: what `transformer_lab.trace` returned; with keep="all" for more than lengths.
         kind: "decoder" or "encoder"; by default the trace's first choice.
         batch: which text of the trace.
-        title: by default the model's name.
+        title: the model's name by default.
         link: as in `HeadView`.
-        language: "en" or "de": what the view is written in.
+        language: of the view, "en" or "de".
 
     Raises:
-        ValueError: when the trace has no such kind or text, its stream is not known, or the view is
-            not written in that language.
+        ValueError: if the trace has no such kind or text, its stream is not known, or the view does
+            not exist in that language.
     """
 
     _esm: ClassVar[str] = esm("residual/view.js")
@@ -80,12 +80,12 @@ class ResidualView(SelectionView):
 
     @property
     def stream(self) -> str:
-        """Whose stream is on view: "encoder" or "decoder"."""
+        """The stack whose stream is shown: "encoder" or "decoder"."""
         return "decoder" if self.kind == "cross" else self.kind
 
     @property
     def token(self) -> int | None:
-        """The position of the token on view; None shows the typical one."""
+        """The position of the token shown; None shows the median over tokens."""
         query, key = self.selected or (None, None)
         token = query if query is not None or self.kind == "cross" else key
         return token if token is not None and token < len(self._data.tokens[self.stream]) else None
@@ -108,8 +108,7 @@ class ResidualView(SelectionView):
         return self._say("sentence", **values)
 
     def _final_answer(self, layers: int) -> dict[str, Any]:
-        """What the logit lens says of the chosen token: the answer, how likely it is, and from which
-        layer on it is the most likely."""
+        """The selected token's answer, its probability, and from which layer on it is likeliest."""
         if self.token is None or self.stream != self._data.lens_kind:
             return {"answer": None}
         try:
@@ -139,7 +138,7 @@ class ResidualView(SelectionView):
     # -- for the browser ------------------------------------------------------------------------
 
     def _first_blocks(self, budget: float) -> None:
-        """The last tokens' part of the logit lens, as much as is soon computed."""
+        """Publish the logit lens of the last tokens, as far as the budget goes."""
         names = self._data.block_names()
         found = [self._data.block(n) for n in names[-self._data.affordable(budget) :] if names]
         self._publish(
