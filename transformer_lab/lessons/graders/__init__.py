@@ -1,4 +1,4 @@
-"""What each exercise is checked against: cases, the reference, and the mistakes we can name."""
+"""Graders of the exercises: cases, the reference, and the mistakes that are recognised."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from transformer_lab.lessons.graders.base import Case, Grader, Suspect, Unfit, V
 
 @cache
 def _graders() -> dict[str, Grader]:
-    """Every `Grader` of the modules `lesson_NN` of this folder, in their order. They need torch;
-    the lessons themselves can be copied where there is none."""
+    """Every `Grader` of this folder's modules `lesson_NN`, in order. Imported on demand because
+    they need torch; the lessons can be copied without it."""
     lessons = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name.startswith("lesson_"))
     return {
         value.name: value
@@ -29,20 +29,21 @@ def exercise_names() -> tuple[str, ...]:
 
 
 def exercises_of(lesson: str) -> tuple[str, ...]:
-    """The exercises of one lesson, by their names in it."""
+    """The names of one lesson's exercises."""
     names = (full.partition("/") for full in exercise_names())
     return tuple(name for number, _, name in names if number == lesson)
 
 
 def variant_number(variant: object, *lessons: str) -> int:
-    """The number of a variant, checked; 0, as None, is the exercises as they are in the lessons.
+    """Return the number of a variant, checked; 0 or None means the exercises as they are in the
+    lessons.
 
     Args:
         variant: a whole number, 0 or more, or None.
         lessons: the lessons' numbers.
 
     Raises:
-        ValueError: it is something else, or it is above 0 and a lesson has no variants.
+        ValueError: it is anything else, or it is above 0 and a lesson has no variants.
     """
     if variant is None:
         return 0
@@ -68,7 +69,8 @@ def variable_exercises() -> tuple[str, ...]:
 
 @cache
 def find(lesson: str, name: str, variant: int = 0) -> Grader:
-    """The grader of an exercise; of one that has moved to another lesson since, under its old number too.
+    """The grader of an exercise; if the exercise has moved to another lesson, its old number works
+    too.
 
     Args:
         lesson: the lesson's number.
@@ -76,7 +78,7 @@ def find(lesson: str, name: str, variant: int = 0) -> Grader:
         variant: the number of a variant; see `Grader.varied`.
 
     Raises:
-        ValueError: the lesson has no exercise of that name; the message lists those it has.
+        ValueError: the lesson has no exercise of that name; the message lists its exercises.
     """
     grader = _graders().get(f"{lesson}/{name}") or _moved(name)
     if grader is None:

@@ -1,4 +1,5 @@
-"""The parts of a grader: cases, the mistakes that it recognises, and what several lessons share."""
+"""The parts of a grader: cases, the mistakes that it recognises, and helpers for several
+lessons."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-if TYPE_CHECKING:  # lessons can be copied where there is no torch
+if TYPE_CHECKING:  # lessons can be copied without torch
     from torch import Tensor, nn
 
 
@@ -33,18 +34,19 @@ class Case:
 
 
 class Unfit(Exception):
-    """What a learner wrote cannot be used; the message says what is missing, and where."""
+    """The learner's code cannot be used; the message says what is missing, and where."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A known mistake, as a change of the right answer's source.
+    """A known mistake, as a change of the reference's source.
 
     Args:
         step: the step that goes wrong, or "".
-        edits: what is replaced, as (old, new); both may have several lines.
+        edits: replacements as (old, new); both may have several lines.
         body: a new body for the whole function, instead of edits.
-        sentence: what the learner reads: what went wrong and where to look, but not the answer.
+        sentence: the feedback for the learner: what went wrong and where to look, but not the
+            answer.
     """
 
     step: str
@@ -61,10 +63,10 @@ def mistakes_in(text: str) -> list[Mistake]:
         + scores
           The scores are not scaled.
 
-    `-` is a piece of the right answer's source that occurs once, and `+` replaces it. Lines with `=`
-    are a new body for the whole function, whose last line is returned; `right` is the right answer
-    there. The indented lines are the sentence for the learner. A heading names the step that goes
-    wrong: mistakes of different steps are also recognised in pairs.
+    `-` is a piece of the reference's source that occurs once, and `+` replaces it. Lines with `=`
+    are a new body for the whole function, whose last line is returned; in it, `right` is the
+    reference. The indented lines are the sentence for the learner. A heading names the step that
+    goes wrong: mistakes in different steps are also recognised in pairs.
     """
     step, mistakes = "", []
     for paragraph in text.strip().split("\n\n"):
@@ -78,12 +80,12 @@ def mistakes_in(text: str) -> list[Mistake]:
 
 
 def _lines(sign: str, text: str) -> str:
-    """The lines that begin with a sign, without it."""
+    """The lines that begin with a sign, without the sign."""
     return "\n".join(line[2:] for line in text.splitlines() if line.startswith(sign))
 
 
 def edited(source: str, edits: Sequence[tuple[str, str]]) -> str:
-    """A source with pieces of it replaced; new lines are indented like the line they begin in.
+    """Replace pieces of a source; new lines are indented like the line they begin in.
 
     Raises:
         ValueError: a piece does not occur exactly once, or two of them overlap.
@@ -109,7 +111,7 @@ def edited(source: str, edits: Sequence[tuple[str, str]]) -> str:
 
 
 def rewritten(source: str, body: str) -> str:
-    """A function with another body, whose last line is returned."""
+    """Replace the body of a function; the new body's last line is returned."""
     head = source.splitlines()[: ast.parse(source).body[0].body[0].lineno - 1]  # type: ignore
     *lines, last = body.splitlines()
     last = last if last.startswith((" ", "return ")) else f"return {last}"
@@ -119,7 +121,8 @@ def rewritten(source: str, body: str) -> str:
 def remade(
     function: Callable[..., Any], source: str, names: Mapping[str, Any], file: str = "<string>"
 ) -> Callable[..., Any]:
-    """A function or class with another source, which may use `names` and those of its own module."""
+    """Compile a function or class from another source, which may use `names` and those of its own
+    module."""
     names = vars(sys.modules[function.__module__]) | dict(names)
     exec(compile(source, file, "exec"), names)
     return names[function.__name__]
@@ -127,10 +130,11 @@ def remade(
 
 @dataclass
 class Suspect:
-    """A wrong answer that can be run: if the learner's numbers equal its numbers, the sentence is shown.
+    """A wrong answer that can be run: if the learner's numbers equal its numbers, the sentence is
+    shown.
 
     Args:
-        grader: whose reference is changed.
+        grader: the one whose reference is changed.
         mistakes: one, or two at once.
     """
 
@@ -165,23 +169,25 @@ class Grader:
     """How one exercise is checked.
 
     Args:
-        reference: the right function, or class, in solutions/lesson_NN.py.
-        cases: makes the cases; the diagnosis explains the first one that fails.
+        reference: the correct function or class, in solutions/lesson_NN.py.
+        cases: returns the cases; the diagnosis explains the first one that fails.
         mistakes: those to recognise, the most informative first; see `mistakes_in`. They may use
             the names of the modules of `cases` and `reference`.
         compare_as: applied to the reference's and the learner's result before comparing, so that
             several right answers count as equal (a mask of −∞ and one of −10⁹).
         shape_hint: the expected shape, in words.
-        use: turns what the learner wrote into a tensor, use(written, *arguments), if a plain call with
-            the arguments is not enough: for a class, it makes an object and runs it. It raises
-            `Unfit` for what cannot be used.
-        noun: what returns that tensor, in words.
-        retired: whether no lesson asks for it any more; answers in older copies are still checked.
+        use: computes a tensor from the learner's code, use(written, *arguments), if a plain call
+            with
+            the arguments is not enough: for a class, it creates an object and runs it. It raises
+            `Unfit` for code that cannot be used.
+        noun: "function", or another word for what returns that tensor.
+        retired: whether it was removed from the lessons; answers in older copies are still checked.
         seconds: time limit for all cases together; an answer that is trained needs more.
-        variant: a change of the task, written as a mistake is: how the right answer changes, and what
-            the learner is asked. Further paragraphs are mistakes of the changed exercise. DRAWN is
+        variant: a change of the task, in the form of a mistake: how the reference changes, and the
+            new task for the learner. Further paragraphs are mistakes of the changed exercise. DRAWN
+            is
             replaced by one of `values`.
-        values: those that `varied` chooses from.
+        values: the values that `varied` chooses from.
     """
 
     reference: Callable[..., Any]
@@ -204,12 +210,12 @@ class Grader:
 
     @cached_property
     def named(self) -> Sequence[Mistake]:
-        """The mistakes that are recognised, in their order."""
+        """The mistakes that are recognised, in order."""
         return mistakes_in(self.mistakes)
 
     @cached_property
     def suspects(self) -> tuple[Suspect, ...]:
-        """Every mistake alone, then every two of different steps."""
+        """Every single mistake, then every pair of different steps."""
         return tuple(self._suspects())
 
     def _suspects(self) -> Iterator[Suspect]:
@@ -223,18 +229,18 @@ class Grader:
         return written(*arguments) if self.use is None else self.use(written, *arguments)
 
     def changed(self, value: float) -> list[Mistake]:
-        """The change of the task with a value, and the mistakes of the changed exercise."""
+        """The change of the task for a value, then the mistakes of the changed exercise."""
         return mistakes_in(self.variant.replace("DRAWN", str(value)))
 
     def varied(self, number: int) -> Grader:
-        """The grader of a variant of the exercise; this one for 0, and if it has no variants. Numbers
-        that follow each other have different values, and come back to the first after the last."""
+        """The grader of a variant of the exercise; this one for 0, or if it has no variants.
+        Consecutive numbers cycle through the values."""
         if not (number and self.variant):
             return self
         value = self.values[number % len(self.values)]
         source = edited(inspect.getsource(self.reference), self.changed(value)[0].edits)
         file = f"<{self.name}, variant {number}>"
-        # Where `inspect` finds the source of what was not read from a file.
+        # `inspect` looks here for source that is not in a file.
         linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
         same = {field.name: getattr(self, field.name) for field in fields(self)}
         same["reference"] = remade(self.reference, source, {}, file)
@@ -247,8 +253,8 @@ class Variant(Grader):
 
     Args:
         book: the grader of the exercise as it is in the lesson.
-        number: the variant's.
-        value: what is DRAWN in it.
+        number: the variant's number.
+        value: the value that replaces DRAWN.
     """
 
     book: Grader
@@ -257,13 +263,13 @@ class Variant(Grader):
 
     @property
     def change(self) -> str:
-        """What is different, for the learner."""
+        """A sentence on the change, for the learner."""
         return self.changed(self.value)[0].sentence
 
     @cached_property
     def named(self) -> Sequence[Mistake]:
-        """First the answers without the change, and with that of another variant; then the mistakes
-        of this one, and those of the exercise that still fit."""
+        """The answer without the change, those to other variants, the mistakes of this variant, and
+        those of the original exercise that still apply, in this order."""
         change, *own = self.changed(self.value)
         others = [self.changed(value)[0] for value in self.values if value != self.value]
         source = inspect.getsource(self.reference)
@@ -296,7 +302,7 @@ def _fits_in(mistake: Mistake, source: str) -> bool:
 
 
 def random(seed: int, *shape: int) -> Tensor:
-    """Random numbers around 0, the same for the same seed."""
+    """Draw random numbers around 0, the same for the same seed."""
     import torch
 
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
@@ -305,13 +311,14 @@ def random(seed: int, *shape: int) -> Tensor:
 def built(
     made: Callable[..., Any], config: Any, wanted: dict[str, tuple[int, ...]], like: Tensor
 ) -> nn.Module:
-    """Make an object of a learner's class, with weights that depend only on their names, so that two
-    classes with the same names compute with the same weights.
+    """Create an object of a learner's class. Its weights depend only on their names, so two classes
+    with
+    the same names compute with the same weights.
 
     Args:
         made: the class.
         wanted: names and shapes of the weights that it must have.
-        like: a tensor of the type to compute in.
+        like: a tensor of the dtype to compute in.
 
     Raises:
         Unfit: the object is not a module, or its weights have other names or shapes.
@@ -334,8 +341,8 @@ def built(
 
 
 def computing(weights: Callable[[Any], dict[str, tuple[int, ...]]]) -> Callable[..., Any]:
-    """What a `Grader` uses a class for: make it of a config, with the weights that `weights(config)`
-    names, and call it with the other arguments of a case."""
+    """Return a `use` for a Grader of a class: create an object from a config, with the weights that
+    `weights(config)` names, and call it with the other arguments of a case."""
 
     def use(made: Callable[..., Any], config: Any, *inputs: Tensor) -> Any:
         return built(made, config, weights(config), inputs[0])(*inputs)
@@ -344,7 +351,7 @@ def computing(weights: Callable[[Any], dict[str, tuple[int, ...]]]) -> Callable[
 
 
 def tied(made: Callable[..., Any]) -> Callable[..., Any]:
-    """A class of models whose head must have the embedding's weights."""
+    """Wrap a class of models to require that the head has the embedding's weights."""
     from torch import nn
 
     def checked(config: Any) -> Any:
@@ -364,7 +371,7 @@ def tied(made: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def numbers(name: str, shape: Sequence[int]) -> Tensor:
-    """Random fp64 weights that depend only on a name: gains around 1, the others around 0."""
+    """Draw fp64 weights that depend only on a name: gains around 1, the others around 0."""
     import torch
 
     drawn = torch.randn(

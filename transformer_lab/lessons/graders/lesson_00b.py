@@ -15,7 +15,7 @@ from transformer_lab.lessons.solutions import lesson_00b as solutions
 
 DISTANCES = Grader(
     reference=solutions.pairwise_distances,
-    # No two sizes are equal, so that a swapped axis cannot pass unseen.
+    # No two sizes are equal, so that a swapped axis is detected.
     cases=lambda: [
         Case("4 points and 3 points of 2 numbers each", (random(1, 4, 2), random(2, 3, 2))),
         Case("2 points and 5 points of 3 numbers each", (random(3, 2, 3), random(4, 5, 3))),
@@ -58,7 +58,7 @@ DISTANCES = Grader(
 
 
 def _use_layers(made: Callable[..., Any], sizes: tuple[int, int, int], x: Tensor) -> Tensor:
-    """The output of a network with weights of the grader's."""
+    """The output of a network with the grader's weights."""
     n_in, n_hidden, n_out = sizes
     wanted = {
         "first.weight": (n_hidden, n_in),
@@ -117,7 +117,7 @@ def _use_fit(
     steps: int,
     lr: float,
 ) -> Any:
-    """The losses of a new network, which always begins with the same weights."""
+    """The losses of a new network, which always starts with the same weights."""
     model = solutions.TwoLayers(*sizes).to(x.dtype)
     with torch.no_grad():
         for i, weight in enumerate(model.parameters()):

@@ -9,7 +9,7 @@ from transformer_lab.lessons.graders.base import Case, Grader, random
 from transformer_lab.lessons.solutions import lesson_01 as solutions
 
 
-# Numbers of words, d_head and batch all differ, so that a swapped axis cannot pass unseen.
+# Numbers of words, d_head and batch all differ, so that a swapped axis is detected.
 def _attention_cases() -> list[Case]:
     small = tuple(1.5 * random(i, 5, 4) for i in (1, 2)) + (random(3, 5, 2),)
     wide = tuple(1.5 * random(i, 3, 16) for i in (4, 5, 6))

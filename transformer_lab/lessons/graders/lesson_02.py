@@ -107,7 +107,7 @@ SINUSOIDS = Grader(
 
 SHIFT = Grader(
     reference=solutions.shift_matrix,
-    # Shifts of both signs, and no shift: a wrong sign shows.
+    # Shifts of both signs, and no shift, to detect a wrong sign.
     cases=lambda: [
         Case("3 positions forward, 8 numbers", (3, 8)),
         Case("2 positions back, 6 numbers", (-2, 6)),

@@ -10,7 +10,7 @@ from transformer_lab.lessons.solutions import lesson_03 as solutions
 
 SPLIT = Grader(
     reference=solutions.split_heads,
-    # Sizes of all axes differ wherever they can, so that swapped axes cannot pass unseen.
+    # Sizes of all axes differ wherever possible, so that swapped axes are detected.
     cases=lambda: [
         Case("one text of 5 words, 12 numbers each, 3 heads", (random(1, 1, 5, 12), 3)),
         Case("2 texts of 4 words, 8 numbers each, 2 heads", (random(2, 2, 4, 8), 2)),
@@ -52,7 +52,7 @@ SPLIT = Grader(
 )
 
 
-# A part of multi_head_attention now.
+# Now part of multi_head_attention.
 MERGE = Grader(
     reference=solutions.merge_heads,
     retired=True,
@@ -84,7 +84,8 @@ MERGE = Grader(
 
 
 def _whole_case(name: str, seed: int, sizes: tuple[int, int, int, int], padded: list[int]) -> Case:
-    """sizes: texts, words, d_model, heads. padded: how many words at the end of each text are padding."""
+    """A case. sizes: texts, words, d_model, heads. padded: number of padding words at the end of
+    each text."""
     batch, length, d, n_heads = sizes
     weights = (
         0.5 * random(seed, 3 * d, d),
@@ -99,7 +100,7 @@ def _whole_case(name: str, seed: int, sizes: tuple[int, int, int, int], padded: 
 
 WHOLE = Grader(
     reference=solutions.multi_head_attention,
-    # Sizes of all axes differ, so that swapped axes cannot pass unseen.
+    # Sizes of all axes differ, so that swapped axes are detected.
     cases=lambda: [
         _whole_case("2 texts of 5 words, 12 numbers each, 3 heads", 10, (2, 5, 12, 3), [0, 0]),
         _whole_case("3 texts, two of them padded, 2 heads", 20, (3, 4, 8, 2), [0, 1, 2]),
@@ -216,7 +217,7 @@ WHOLE = Grader(
 
 
 def _whole(seed: int, *shape: int) -> Tensor:
-    """Whole numbers, whose products are exact in any floating-point type."""
+    """Draw whole numbers, whose products are exact in any floating-point type."""
     drawn = torch.randint(-6, 7, shape, generator=torch.Generator().manual_seed(seed))
     return drawn.float()
 
@@ -225,7 +226,7 @@ def _maps(seed: int, d_model: int, d: int, d_value: int) -> tuple[Tensor, Tensor
     return tuple(random(seed + i, d_model, n) for i, n in enumerate((d, d, d_value)))  # type: ignore
 
 
-# Sizes of all axes differ, so that a swapped axis cannot pass unseen. A mask is never its mirror image.
+# Sizes of all axes differ, so that a swapped axis is detected. No mask is symmetric.
 def _masked_cases() -> list[Case]:
     before = torch.ones(5, 5, dtype=torch.bool).tril()
     filled = torch.ones(2, 4, 4, dtype=torch.bool)

@@ -11,7 +11,8 @@ from transformer_lab.lessons.graders.base import Case, Grader, random
 from transformer_lab.lessons.solutions import lesson_04 as solutions
 
 
-# A gain far from 1, a bias far from 0, and rows of different size and mean: a missing step shows.
+# A gain far from 1, a bias far from 0, and rows of different size and mean, to detect a missing
+# step.
 def _norm_cases() -> list[Case]:
     rows = 3 * random(1, 2, 4, 6) + 5 * random(2, 2, 4, 1)
     gain, bias = 1 + random(3, 6).abs(), random(4, 6)
@@ -92,7 +93,7 @@ NORM = Grader(
 )
 
 
-# Four different functions that do not commute, so that any order but the right one shows.
+# Four different functions that do not commute, so that any wrong order is detected.
 def _attention(x: Tensor) -> Tensor:
     return x.flip(-2) * 0.5 + 1.0
 
@@ -196,7 +197,7 @@ BLOCK = Grader(
 )
 
 
-# Four functions a layer that do not commute, no two alike, so that any order but the right one shows.
+# Four functions per layer that do not commute, no two alike, so that any wrong order is detected.
 def _layer(i: int) -> tuple[Any, ...]:
     return (
         lambda x: x.flip(-2) * (0.5 + 0.25 * i) + 1.0 - i,

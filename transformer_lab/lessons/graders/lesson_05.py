@@ -362,7 +362,8 @@ DECODER = Grader(
 
 
 class Small(nn.Module):
-    """A model of pairs of tokens that trains in no time; of two texts, the first is a mean."""
+    """A tiny model that predicts from the current token alone; of two texts, it adds the first's
+    mean embedding."""
 
     def __init__(self):
         super().__init__()
@@ -379,7 +380,7 @@ class Small(nn.Module):
 
 
 def _batches() -> Iterator[Batch]:
-    """Endless batches, like those of the course."""
+    """Yield batches without end, like those of the course."""
     draw = torch.Generator().manual_seed(41)
     while True:
         ids = torch.randint(7, (3, 6), generator=draw)
@@ -391,7 +392,7 @@ def _use_loop(written: Any, steps: int, lr: float, warmup: int, clip: float) -> 
 
 
 def _loop_cases() -> list[Case]:
-    # The first optimizer step makes torch load a lot more, which can take as long as the check allows.
+    # The first optimizer step makes torch import a lot, which can take as long as the check allows.
     _use_loop(solutions.train_loop, 2, 0.1, 1, 1.0)
     return [
         Case("9 steps, 3 of them warm-up, clip = 0.1", (9, 0.3, 3, 0.1)),
@@ -511,7 +512,8 @@ _VOCABULARY, _WINDOW = 8, 5
 
 
 class _Reader(nn.Module):
-    """Its next token depends on every token read, and on how many there are; 7 beyond its window."""
+    """A model whose next token depends on all tokens read and on their number; 7 beyond its
+    window."""
 
     def __init__(self):
         super().__init__()
@@ -540,7 +542,7 @@ def _second(logits: Tensor) -> Tensor:
 
 
 def _count_above_one(logits: Tensor) -> Tensor:
-    """No probability is above 1."""
+    """Count logits above 1; for probabilities, the count is 0."""
     return (logits > 1).sum(-1)
 
 

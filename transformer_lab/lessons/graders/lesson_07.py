@@ -85,7 +85,7 @@ def _path_cases() -> list[Case]:
     ]
 
 
-PATH = Grader(  # given in the lesson now
+PATH = Grader(  # now given in the lesson
     reference=solutions.path_length,
     retired=True,
     cases=_path_cases,

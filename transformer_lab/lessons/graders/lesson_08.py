@@ -85,7 +85,7 @@ def _one_hot(token: int) -> torch.Tensor:
 
 
 def _counts_up(ids):
-    """3, 4, 5, then the end (2)."""
+    """A model that writes 3, 4, 5, then the end (2)."""
     last = int(ids[-1])
     return _one_hot(3 if last == 1 else last + 1 if last < 5 else 2)
 
@@ -95,12 +95,12 @@ def _never_ends(ids):
 
 
 def _reads_everything(ids):
-    """The next token depends on the sum of all that was read."""
+    """A model whose next token depends on the sum of all tokens read."""
     return _one_hot(2 if len(ids) == 5 else 3 + int(ids.sum()) % 5)
 
 
 def _negative(ids):
-    """All scores are negative, as logarithms of probabilities are."""
+    """A model whose scores are all negative, like log-probabilities."""
     return _counts_up(ids) - 3
 
 
@@ -165,7 +165,8 @@ GREEDY = Grader(
 
 
 def _texts(seed: int, *, lengths: list[tuple[int, int]], heads: int, vocab_size: int, pad_id: int):
-    """Arguments: padded texts of (source, target) words, and maps that attend to no padding."""
+    """Arguments of a case: padded texts with (source, target) lengths, and patterns without weight
+    on padding."""
     draw = torch.Generator().manual_seed(seed)
     n_keys, n_words = (max(sides) for sides in zip(*lengths, strict=True))
     words = torch.tensor([i for i in range(2, vocab_size) if i != pad_id])
@@ -275,7 +276,7 @@ def _sizes(**changed: Any) -> Any:
 
 
 def _inside(name: str, shapes: Shapes) -> Shapes:
-    """The same weights inside a module of this name."""
+    """Prefix the names of weights with that of the module they are in."""
     return {f"{name}.{inner}": shape for inner, shape in shapes.items()}
 
 
@@ -296,7 +297,7 @@ def _decoder_weights(config: Any) -> Shapes:
 
 
 def _real(*lengths: int) -> Tensor:
-    """Which of the source's positions are words: [text, position]."""
+    """A mask of the source positions that are not padding: [text, position]."""
     return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
 
 
@@ -771,7 +772,7 @@ MODEL = Grader(
 
 
 def _pairs() -> Iterator[Batch]:
-    """Endless batches of two texts, some positions without a target."""
+    """Yield batches of source and target without end; some positions have no target."""
     draw = torch.Generator().manual_seed(91)
     while True:
         source = torch.randint(7, (3, 4), generator=draw)
@@ -782,7 +783,7 @@ def _pairs() -> Iterator[Batch]:
 
 
 def _use_loop(written: Any, steps: int, lr: float, warmup: int, smoothing: float) -> Any:
-    """The losses, and the model's weights in the end: their sum shows every step that was taken."""
+    """The losses and the model's final weights, which show every step that was taken."""
     model = Small()
     losses = written(model, _pairs(), steps, lr, warmup, smoothing)
     if not isinstance(losses, Tensor) or losses.shape != (steps,):
@@ -792,7 +793,7 @@ def _use_loop(written: Any, steps: int, lr: float, warmup: int, smoothing: float
 
 
 def _loop_cases() -> list[Case]:
-    # The first optimizer step makes torch load a lot more, which can take as long as the check allows.
+    # The first optimizer step makes torch import a lot, which can take as long as the check allows.
     _use_loop(solutions.train_translator, 2, 0.1, 1, 0.1)
     return [
         Case("9 steps, 3 of them warm-up, smoothing 0.1", (9, 0.3, 3, 0.1)),

@@ -16,7 +16,7 @@ def _words(seed: int, texts: int, places: int, mask_id: int, *, padding: int = 0
     may_hide[:, 0] = False
     if padding:
         may_hide[-1, -padding:] = False
-    chance = torch.rand(texts, places, generator=draw) * 0.35  # many of them below 0.15
+    chance = torch.rand(texts, places, generator=draw) * 0.35  # many are below 0.15
     fate = torch.rand(texts, places, generator=draw)
     fate[:, 2::3] = 0.8 + 0.2 * torch.rand(texts, len(range(2, places, 3)), generator=draw)
     other = torch.randint(60, 90, (texts, places), generator=draw)

@@ -147,12 +147,13 @@ def _adds_up(tokens):
 
 
 def _peeks(tokens):
-    """Each position sees one token too many."""
+    """A model that sees one token too many at each position."""
     return _adds_up(tokens) + 2 * _adds_up(tokens).roll(-1, 0)
 
 
 def _balanced(tokens):
-    """What one logit gains another loses, and the last tokens have no effect."""
+    """A model in which one logit gains what the other loses, and tokens after the third have no
+    effect."""
     moved = (tokens[:3].double() ** 2).cumsum(0)
     moved = torch.cat((moved, moved[-1:].expand(len(tokens) - 3)))
     return torch.stack((moved, -moved), -1)
@@ -163,13 +164,15 @@ def _before(tokens):
 
 
 def _one_stays(tokens):
-    """Uses only the token before. One logit never moves, and is not always the largest."""
+    """A model that uses only the token before. One logit never moves, and is not always the
+    largest."""
     before = _before(tokens)
     return torch.stack((torch.zeros_like(before), before - 1.5), -1)
 
 
 def _all_fall(tokens):
-    """Uses only the token before. One logit never moves and stays the largest; the others fall."""
+    """A model that uses only the token before. One logit never moves and stays the largest; others
+    fall."""
     before = _before(tokens)
     return torch.stack((torch.full_like(before, 5), -before, -before / 2), -1)
 
@@ -230,7 +233,7 @@ INFLUENCE = Grader(
 
 
 class _Reader:
-    """A small fixed language model whose logits depend on everything in its window, and most on
+    """A small fixed language model whose logits depend on everything in its window, mostly on
     near tokens."""
 
     def __init__(self, seed: int, vocab: int, longest: int):

@@ -86,13 +86,14 @@ def _one_hot(tokens: list[int]) -> torch.Tensor:
 
 
 def _counts(new, past):
-    """The last token plus one, so the next token is plain to see."""
+    """A model whose next token is the last one plus 1."""
     read = (*(past or ()), *new)
     return _one_hot([token + 1 for token in new]), read
 
 
 def _reads_everything(new, past):
-    """The next token depends on everything read so far, and counts a token that is read twice."""
+    """A model whose next token depends on everything read so far, which reveals a token read
+    twice."""
     read, said = tuple(past or ()), []
     for token in new:
         read = (*read, token)
@@ -101,7 +102,7 @@ def _reads_everything(new, past):
 
 
 def _four_at_most(new, past):
-    """Always predicts 7 when it reads more at once than the prompt of four tokens."""
+    """A model that predicts 7 whenever it reads more than four tokens, the prompt, at once."""
     logits, read = _reads_everything(new, past)
     return (logits if len(new) <= 4 else _one_hot([7] * len(new))), read
 
@@ -186,13 +187,13 @@ WRITE = Grader(
 
 
 def _rotate(x: Tensor, start: int) -> Tensor:
-    """Rotary positions from `start` on."""
+    """Apply rotary positions that begin at `start`."""
     padded = torch.cat([x.new_zeros(*x.shape[:-2], start, x.shape[-1]), x], dim=-2)
     return lesson_05b.rotary(padded)[..., start:, :]
 
 
 def _in_pieces(read: Callable, x: Tensor, sizes: tuple[int, ...], keys: nn.Module) -> Tensor:
-    """Let `read(piece, past)` read x piece by piece, and see that it computes each key once."""
+    """Let `read(piece, past)` read x piece by piece, and check that it computes each key once."""
     computed = []
     hook = keys.register_forward_hook(lambda module, given, out: computed.append(out.shape[1]))
     results, past = [], None

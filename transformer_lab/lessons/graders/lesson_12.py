@@ -46,7 +46,8 @@ def _logits(model: nn.Module, tokens: tuple[int, ...], cuts: tuple) -> Tensor:
 
 
 class tl:
-    """Stands in for the package in the mistakes, which cut in a few dozen ways: each runs once."""
+    """Replaces the package in the mistakes; they use a few dozen different cuts, and each runs
+    once."""
 
     cuts: tuple = ()
 

@@ -137,8 +137,8 @@ def _layer(seed, batch, length, d_model, n_heads, n_kv_heads, d_head):
 
 GROUPED = Grader(
     reference=solutions.grouped_attention,
-    # Ordinary attention first, then one key head for all, then groups: if there are two mistakes, the
-    # check names the one that has nothing to do with groups first.
+    # Ordinary attention first, then one key head for all, then groups: of two mistakes, the check
+    # names the one unrelated to groups first.
     cases=lambda: [
         Case("4 heads, each with a key head of its own", _layer(20, 2, 5, 8, 4, 4, 2)),
         Case("3 heads that share one key head", _layer(30, 1, 4, 6, 3, 1, 4)),

@@ -251,13 +251,14 @@ def _random_model(seed: int, ends: float = 0.0) -> Callable:
 
 
 def _log_p(*probabilities: float) -> Tensor:
-    """Log-probabilities of words 2 (the end), 3, 4 and 5; the others are hardly possible."""
+    """Log-probabilities of words 2 (the end), 3, 4 and 5; all others are very unlikely."""
     p = torch.tensor([1e-6, 1e-6, *probabilities, 1e-6])
     return (p / p.sum()).log()
 
 
 def _garden_path(ids):
-    """Word 3 is likeliest and leads nowhere; word 4 leads to a text that is nearly certain."""
+    """A model whose likeliest first word, 3, leads nowhere; word 4 leads to a text that is nearly
+    certain."""
     read = torch.as_tensor(ids).tolist()[1:]
     if not read:
         return _log_p(0.01, 0.55, 0.43, 0.01)
@@ -267,7 +268,7 @@ def _garden_path(ids):
 
 
 def _short_or_long(ids):
-    """To end at once is nearly as likely as a longer text."""
+    """A model for which word 3 alone is slightly likelier than a longer text."""
     read = torch.as_tensor(ids).tolist()[1:]
     if not read:
         return _log_p(0.01, 0.97, 0.01, 0.01)
@@ -299,8 +300,8 @@ def _beam_cases() -> list[Case]:
 
 
 # Seed, beams, α and the number added to the score of the end token. They are chosen so that every
-# mistake below differs from the right text, and from the other mistakes, in the first case where it
-# shows.
+# mistake below differs from the right text, and from the other mistakes, in the first case that
+# reveals it.
 _RANDOM = ((179, 2, 1.0, 0.8), (166, 3, 0.6, 0.0), (157, 3, 1.0, -1.0), (243, 3, 0.6, 0.0))
 
 

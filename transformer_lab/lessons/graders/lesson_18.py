@@ -13,10 +13,7 @@ from transformer_lab.lessons.solutions import lesson_18 as solutions
 
 
 def _all_of(findings: Sequence[str]) -> None:
-    """
-    Raises:
-        Unfit: with all of them, where there are any.
-    """
+    """Raise `Unfit` with all findings, if there are any."""
     if findings:
         count = (
             "" if len(findings) == 1 else f"{['Two', 'Three', 'Four'][len(findings) - 2]} things: "
@@ -27,7 +24,7 @@ def _all_of(findings: Sequence[str]) -> None:
 def _use_lora(
     made: Any, weight: Tensor, bias: Tensor | None, x: Tensor, rank: int, alpha: float, read: str
 ) -> Tensor:
-    """The layer's output: freshly "made", "trained" (A and B are set by the grader), or "merged"."""
+    """The layer's output: newly "made", "trained" (A and B are set by the grader), or "merged"."""
     out, wide = weight.shape
     linear = nn.Linear(wide, out, bias=bias is not None, dtype=x.dtype)
     with torch.no_grad():
@@ -50,7 +47,8 @@ def _use_lora(
 
 
 def _trained(module: Any, x: Tensor, merged: bool) -> Tensor:
-    """The output with the grader's A and B: the object's, or [the merged layer's, the object's]."""
+    """The object's output with the grader's A and B; if `merged`, stacked below the merged
+    layer's."""
     with torch.no_grad():
         for name, matrix in (("A", module.A), ("B", module.B)):
             matrix.copy_(numbers(name, matrix.shape))
@@ -224,7 +222,7 @@ class _Attention(nn.Module):
 
 
 class _Model(nn.Module):
-    """Two nested layers, and a layer whose name only ends like another's."""
+    """A model with nested layers, and a layer whose name only ends like another's."""
 
     def __init__(self, d: int = 4, layers: int = 2):
         super().__init__()
@@ -245,7 +243,7 @@ class _Model(nn.Module):
 def _use_add(
     made: Callable[..., Any], tokens: Tensor, names: tuple[str, ...], rank: int, alpha: float
 ) -> Tensor:
-    """The returned number, once the model is right."""
+    """Check the model, and return the learner's number of trainable parameters."""
     torch.manual_seed(0)
     model = _Model()
     before = model(tokens)

@@ -183,12 +183,12 @@ WITHOUT = Grader(
 
 
 class _Stages:
-    """Fraction of right answers of a circuit with stages. In each stage the best remaining head works.
+    """Accuracy of a circuit with stages. In each stage the best remaining head works.
 
     Args:
-        stages: for each stage, head -> the fraction of answers that it lets through.
-        helpers: head -> the fraction that is left without it, whatever the other heads do.
-        none: what a stage with no head lets through.
+        stages: for each stage, head -> the fraction of right answers that it passes on.
+        helpers: head -> the factor of the accuracy without it, whatever the other heads do.
+        none: the fraction that a stage without heads passes on.
     """
 
     def __init__(

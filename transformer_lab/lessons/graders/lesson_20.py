@@ -70,7 +70,7 @@ def _ov_cases() -> list[Case]:
     return [Case("5 tokens read, 7 to be predicted", wide), Case("6 tokens in 6 numbers", even)]
 
 
-OV = Grader(  # given in the lesson now
+OV = Grader(  # now given in the lesson
     reference=solutions.ov_circuit,
     retired=True,
     cases=_ov_cases,

@@ -100,7 +100,7 @@ FLOPS = Grader(
 
 
 def _in_double(written: Callable[..., Any], *arguments: Any) -> Any:
-    """Call it with 64-bit numbers: a fit in 32 bits loses the digits that are compared."""
+    """Call the learner's function in fp64: a fit in fp32 loses the digits that are compared."""
     return written(*(a.double() if isinstance(a, Tensor) else a for a in arguments))
 
 
@@ -169,7 +169,7 @@ SIZE = Grader(
 
 
 def _runs(seed: int, n: int, numbers: tuple[float, ...]) -> tuple[Tensor, ...]:
-    """Sizes, tokens and losses of a law with a little noise, fp32 [run] each."""
+    """Sizes, tokens and losses of a scaling law with a little noise, fp32 [run] each."""
     chance = torch.Generator().manual_seed(seed)
     floor, a, alpha, b, beta = numbers
     sizes, tokens = (
@@ -180,7 +180,7 @@ def _runs(seed: int, n: int, numbers: tuple[float, ...]) -> tuple[Tensor, ...]:
 
 
 def _fit_cases() -> list[Case]:
-    first = torch.tensor([0.6, 0.2, 0.8, 0.4])  # in no order, so that the best can be anywhere
+    first = torch.tensor([0.6, 0.2, 0.8, 0.4])  # not sorted, so that the best can be anywhere
     second = torch.tensor([0.5, 0.9, 0.1, 0.7, 0.3])
     sizes, tokens, loss = _runs(4, 7, (1.0, 0.9, 0.5, 0.8, 0.5))
     loss[2] += 0.4
@@ -251,12 +251,12 @@ FIT = Grader(
 
 
 def _line(x: Tensor, y: Tensor) -> Tensor:
-    """Height and slope of a straight line."""
+    """Intercept and slope of a straight line."""
     return torch.linalg.lstsq(torch.stack([torch.ones_like(x), x], 1), y).solution
 
 
 def _ratio(x: Tensor) -> Tensor:
-    """Two numbers of one column."""
+    """Two statistics of one column: its mean, and its root mean square divided by the mean."""
     return torch.stack([x.mean(), x.square().mean().sqrt() / x.mean()])
 
 

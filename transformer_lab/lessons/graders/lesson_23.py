@@ -1,4 +1,5 @@
-"""Checks of lesson 23, The whole model from blank: the learner's model is tried, trained and compared."""
+"""Checks of lesson 23, The whole model from blank: test the learner's model, train it and compare
+it."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ import transformer_lab as tl
 from transformer_lab.lessons.graders.base import Case, Grader, Unfit, mistakes_in
 from transformer_lab.lessons.solutions import lesson_23 as solutions
 
-STEPS = 150  # of the training that is graded
+STEPS = 150  # of the graded training
 METHODS = ("encode", "decode", "forward", "loss", "fit", "generate")
 PRODUCTS = ("matmul", "__matmul__", "__rmatmul__", "bmm", "einsum", "baddbmm")
 
@@ -131,7 +132,8 @@ SENTENCES = {mistake.step: mistake.sentence for mistake in mistakes_in(MISTAKES)
 
 @cache
 def numbers_in_words() -> tuple[str, str]:
-    """A text to train on, and a held-out one of other numbers: lines such as "342 three hundred …"."""
+    """A training text and a held-out text with other numbers: lines such as "342 three hundred
+    …"."""
     order = list(range(100, 1000))
     random.Random(0).shuffle(order)
     lines = [f"{n} {tl.datasets.spell(n, 'en')}\n" for n in order]
@@ -140,8 +142,8 @@ def numbers_in_words() -> tuple[str, str]:
 
 @cache
 def baselines(text: str, held_out: str) -> tuple[float, float]:
-    """The held-out losses of counting pairs of characters, and of the package's own model after as
-    many steps."""
+    """Held-out losses of two baselines: counting pairs of characters, and the package's model after
+    as many steps."""
     characters = sorted(set(text))
     index = {character: i for i, character in enumerate(characters)}
     counts = torch.full((len(index), len(index)), 0.1)
@@ -177,8 +179,8 @@ def _rows(ids: Tensor, length: int) -> Tensor:
 
 
 class _Watched(TorchFunctionMode):
-    """Keeps the scores that go into a softmax over keys, the width of their products, and every number
-    that something is multiplied with."""
+    """Records the scores that enter a softmax over keys, the width of their dot products, and every
+    number used as a factor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -223,7 +225,8 @@ def _wrong(step: str, more: str = "") -> Unfit:
 
 
 def _made(written: Any, text: str) -> nn.Module:
-    """The learner's model, with every method and no module that torch does not see."""
+    """Create the learner's model; check that it has every method and that torch sees all its
+    modules."""
     model = written(text)
     if not isinstance(model, nn.Module):
         raise Unfit(
@@ -243,7 +246,7 @@ def _made(written: Any, text: str) -> nn.Module:
 
 
 def _check_text(model: Any, held_out: str) -> Tensor:
-    """The held-out text's tokens, when `encode` and `decode` fit each other."""
+    """Check that `decode` undoes `encode`; return the tokens of the held-out text."""
     ids = model.encode(held_out)
     if not isinstance(ids, Tensor) or ids.dtype != torch.long or ids.dim() != 1:
         raise Unfit(
@@ -281,7 +284,8 @@ def _check_logits(model: Any, batch: Tensor) -> None:
 
 
 def _check_attention(model: Any, batch: Tensor) -> None:
-    """What may be seen from where, by changing single tokens; and how the scores are made."""
+    """Check which positions affect which by changing single tokens, and how the scores are
+    computed."""
     usual = model(batch)
     last, first = batch.clone(), batch.clone()
     last[:, -1], first[:, 0] = batch[:, 0], batch[:, -1]
@@ -315,7 +319,7 @@ def _are_one_number(scores: Tensor) -> bool:
 
 
 def _own_share(model: Any, batch: Tensor) -> float:
-    """How much more the last logits depend on their own token than on one in the middle."""
+    """Effect of the last token on its own logits, relative to that of a token in the middle."""
     usual, middle = model(batch)[:, -1], batch.shape[1] // 2
     effects = []
     for place in (batch.shape[1] - 1, middle):
@@ -326,7 +330,7 @@ def _own_share(model: Any, batch: Tensor) -> float:
 
 
 def _check_loss(model: Any, batch: Tensor) -> None:
-    """`loss` against what it should be, and against what it often is."""
+    """Compare `loss` with the right value and with those of common mistakes."""
     yours = model.loss(batch)
     if not isinstance(yours, Tensor) or yours.numel() != 1:
         raise Unfit("`loss` should return one number as a tensor, the mean over all predictions.")
@@ -354,7 +358,8 @@ def _check_loss(model: Any, batch: Tensor) -> None:
 
 
 class _Steps:
-    """Watches a weight in training: in how many steps its gradient was added to that of the step before."""
+    """Counts the training steps in which a weight's gradient was added to that of the step
+    before."""
 
     def __init__(self, weight: Tensor) -> None:
         self.added, self._new, self._fresh = 0, True, weight
@@ -383,7 +388,7 @@ class _Steps:
 
 
 def _train(model: Any, held_out: Tensor, text: tuple[str, str]) -> None:
-    """`fit`, and what it reached."""
+    """Run `fit` and check the held-out loss that it reached."""
     names = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     before = _measured(model, held_out)
     model.train()
@@ -450,7 +455,8 @@ def _check_generation(model: Any, held_out: str) -> None:
 
 
 def _use(written: Any, text: str, held_out: str) -> Tensor:
-    """Try, train and try again; True, or an `Unfit` that names the first thing that is wrong."""
+    """Test a model before and after training; return True, or raise `Unfit` with the first
+    problem."""
     if written is solutions.MyTransformer:
         return _of_reference(text, held_out)
     return _tried(written, text, held_out)
@@ -466,7 +472,7 @@ def _tried(written: Any, text: str, held_out: str) -> Tensor:
     model = _made(written, text).eval()
     ids = _check_text(model, held_out)
     batch = _rows(ids, 24)[:16]
-    # Other weights than those it starts with: a head that starts at zero would hide everything.
+    # With changed weights: a head that is initialised to zero would hide every mistake.
     stirred = copy.deepcopy(model)
     with torch.no_grad():
         for weight in stirred.parameters():

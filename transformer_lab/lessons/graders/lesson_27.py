@@ -12,7 +12,7 @@ from transformer_lab.lessons.solutions import lesson_27 as solutions
 
 
 def _use(made: Any, x: Tensor, sizes: tuple[int, int, int], method: str) -> Tensor:
-    """What a method gives for x, of an object whose weights the grader has set."""
+    """The result of a method for x, of an object with the grader's weights."""
     d_model, n_features, _ = sizes
     wanted: dict[str, tuple[int, ...]] = {
         "encoder.weight": (n_features, d_model),
