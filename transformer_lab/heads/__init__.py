@@ -1,8 +1,8 @@
 """Measure what heads attend to, and label each head with the evidence for its label.
 
-`measures` scores heads from traces, `probes` makes controlled inputs, `naming` gives labels by the
-`evidence` of both. `over_texts` averages a head over a batch; `spans` measures what goes from one
-part of a text to another; `sentences` finds the sentences and paragraphs of one.
+`measures` scores heads from traces, `probes` makes controlled inputs, and `naming` labels heads by
+the `evidence` of both. `over_texts` averages a head over a batch; `spans` measures attention from
+one part of a text to another; `sentences` finds a text's sentences and paragraphs.
 """
 
 from .measures import (

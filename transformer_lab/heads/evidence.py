@@ -1,5 +1,8 @@
-"""What a head's label rests on: scores on controlled inputs, of the model and of a random twin, and
-what changes when heads are switched off. Which of it earns a label, `naming` decides."""
+"""The evidence for a head's label: scores on controlled inputs, of the model and of a random twin,
+and the effect of switching heads off.
+
+`naming` decides which of it earns a label.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,9 @@ from .measures import MEASURES, Measure, TwoHops, maps, of_heads_there
 from .probes import Probe
 
 BAR = 0.5
-LARGEST_OUTPUT = 2**23  # numbers in the predictions that are kept, to compare others with
+LARGEST_OUTPUT = 2**23  # numbers in the predictions that are kept for comparison
 LARGEST_TWIN = 2**29  # parameters, 2 GiB: a twin needs as much memory as the model itself
-SMALL_TWIN = 2**22  # up to so many, a twin is made in no time
+SMALL_TWIN = 2**22  # up to so many parameters, making a twin takes almost no time
 KL = "KL divergence of the predictions, in nats per token"
 CHANGE = "relative change of the final hidden states (the model predicts no tokens)"
 
@@ -38,16 +41,16 @@ Scores = dict[str, Tensor]  # label -> [layer, head]; NaN for heads that a layer
 
 @dataclass(frozen=True)
 class SwitchedOff:
-    """What switching heads off (z set to 0) changes.
+    """The effect of switching heads off (z set to 0).
 
     value: mean over tokens of the KL divergence, in nats, from the predictions before to those
         after; for a model with no head that predicts tokens, ‖after − before‖ / ‖before‖ of the
         final hidden states.
     measure: which of the two, in words.
-    loss: mean loss in nats on the tokens that a repeat makes known, before and after; None for
-        models that do not predict the next token.
+    loss: mean loss in nats on the tokens that the repeat makes predictable, before and after; None
+        for models that do not predict the next token.
     n_heads: how many heads were off together.
-    on: what it was measured on, in words.
+    on: the input, in words.
     """
 
     value: float
@@ -66,7 +69,7 @@ class SwitchedOff:
 
 
 class Evidence:
-    """One model's inputs, and its own outputs on them, made once for all of its heads.
+    """A model's inputs, and its outputs on them, made once for all of its heads.
 
     Args: as in `naming.labels`, which also documents the errors.
     """
@@ -90,7 +93,7 @@ class Evidence:
         self._subject: Any = self.network  # what is traced: a TextModel knows its tokens
         if isinstance(model, TextModel):
             self._subject = copy.copy(model)
-            own = isinstance(model.model, Network)  # which a bare module of it would not be
+            own = isinstance(model.model, Network)  # unlike its bare module
             self._subject.model = self.network if own else self.network.module
         self.lags = probes.lags(model)
         self.repeats = [
@@ -98,13 +101,13 @@ class Evidence:
             for i, lag in enumerate(self.lags)
         ]
         self.texts = [] if texts is None else _halves(model, texts)
-        # Its own passes, and those of the twin.
+        # The model's passes, and the twin's.
         self._passes = len(self.repeats) + 1 + sum(map(len, [*self.texts, *self.texts[:1]]))
         self._twin = _Twin(self.network, seed)
         try:
             self._look(kind)
         except BaseException:
-            self._twin.made()  # nothing goes on when this is over
+            self._twin.made()  # leaves no thread running
             raise
 
     def _look(self, kind: str | None) -> None:
@@ -117,19 +120,20 @@ class Evidence:
         self._predicts = False
 
     def on_texts(self, label: str) -> bool:
-        """Whether a label was measured on texts of one's own."""
+        """Whether a label was measured on the user's own texts."""
         return bool(self.texts) and "texts" in MEASURES[label].on
 
     def scores(self) -> tuple[Scores, Scores | None, Scores]:
-        """Of the model on the first inputs, of its twin there (None: too large to have one), and
-        of the model on the second inputs."""
+        """Return the scores of the model on the first inputs, of its twin there (None if it has
+        none), and of the model on the second inputs.
+        """
         again = self._scores(1, None)[0]  # while the twin is made
         twin = self._twin.made()
         own, other = self._scores(0, twin)
         return own, other if twin is not None else None, again
 
     def effect(self, off: Spots) -> SwitchedOff:
-        """Of switching these heads off together, on the first probe.
+        """Measure the effect of switching these heads off together, on the first probe.
 
         Raises:
             EditError: for a model whose attention cannot be edited.
@@ -156,7 +160,7 @@ class Evidence:
         own: Scores = {}
         other: Scores = {}
         groups: list[tuple[Sequence[Probe], str]] = [([self.repeats[which]], "ids")]
-        if self.texts:  # these win over what the probe said
+        if self.texts:  # these override the probe's scores
             groups.append((self.texts[which], "texts"))
         for group, inputs in groups:
             mine: dict[str, list[Tensor]] = {}
@@ -182,7 +186,7 @@ class Evidence:
         return found
 
     def _short_probe(self) -> Probe:
-        """As many of the first probe's texts as may be kept predictions of."""
+        """The first probe, with as many texts as `LARGEST_OUTPUT` allows."""
         probe, (read, written) = self.repeats[0], self.network.vocabulary
         width = written or read or 1
         n = max(1, LARGEST_OUTPUT // (probe.tokens.shape[1] * width))
@@ -197,7 +201,7 @@ class Evidence:
 
     @no_grad()
     def _outputs(self, probe: Probe) -> list[Tensor]:
-        """Logits, or final states where there are none, fp32 [position, …] for each text."""
+        """Logits, or final states if there are none, fp32 [position, …] for each text."""
         device = self.network.device
         target = None if probe.target is None else probe.target.to(device)
         given = self.network.run(Inputs(probe.tokens.to(device), target))
@@ -209,8 +213,9 @@ class Evidence:
 
 
 class _Wanted(NamedTuple):
-    """What one text asks of heads: a measure, the queries that could score, bool [query], and
-    their keys, fp32 [those queries, key]."""
+    """A measure on one text, with the queries that can score, bool [query], and their keys, fp32
+    [those queries, key].
+    """
 
     measure: Measure
     rows: Tensor
@@ -218,8 +223,9 @@ class _Wanted(NamedTuple):
 
 
 class _Twin:
-    """A random twin that is made while something else is computed: to draw its numbers takes one core
-    longer than a pass takes. None where the model is too large to have one."""
+    """A random twin, made while something else is computed, because drawing its weights on one core
+    takes longer than a pass; None if the model is too large.
+    """
 
     def __init__(self, network: Any, seed: int):
         self._found: list[Any] = []
@@ -237,7 +243,7 @@ class _Twin:
     def _make(self, network: Network, seed: int) -> None:
         try:
             self._found = [random_twin(network, seed)]
-        except BaseException as error:  # told where it is waited for
+        except BaseException as error:  # raised in `made`
             self._error = error
 
     def made(self) -> Any:
@@ -249,13 +255,13 @@ class _Twin:
 
 
 def _traced(probe: Probe, subject: Any) -> Trace:
-    """What a model does on a probe; what it predicts is not asked."""
+    """Trace a model on a probe, with predictions at one position only, since they are not used."""
     with network_of(subject).predicting_at(torch.zeros(1, dtype=torch.long)):
         return probe.trace(subject)
 
 
 def random_twin(network: Network, seed: int = 0) -> Any:
-    """The same architecture, randomly initialised, or None; the global random state is left alone."""
+    """The same architecture, randomly initialised, or None; the global random state stays."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         twin = network.untrained()
@@ -277,7 +283,9 @@ def _halves(model: Any, texts: Sequence[str]) -> list[list[Probe]]:
 
 
 def _wanted(trace: Trace, probe: Probe, kind: str, batch: int, inputs: str) -> list[_Wanted]:
-    """Of the labels that these inputs, "ids" or "texts", can give. Special tokens ask nothing."""
+    """Return what can be measured for the labels that these inputs ("ids" or "texts") give; special
+    tokens are not counted as queries.
+    """
     source = kind == "encoder" or probe.target is None
     asks = probe.plain[batch] if source else torch.ones(trace.shape(kind)[0], dtype=torch.bool)
     found = []
@@ -296,14 +304,16 @@ def _wanted(trace: Trace, probe: Probe, kind: str, batch: int, inputs: str) -> l
 def _add(
     sums: dict[str, list[Tensor]], trace: Trace, kind: str, batch: int, wanted: list[_Wanted]
 ) -> None:
-    """Append each label's scores of one text. One layer's maps are in memory at a time, made once."""
+    """Append each label's scores on one text. Each layer's patterns are made once, one layer at a
+    time.
+    """
     scores: list[list[Tensor]] = [[] for _ in wanted]
     hops = [TwoHops(one.rows, one.marked) if one.measure.hops == 2 else None for one in wanted]
     for _, patterns in maps(trace, kind, batch):
         for one, hop, found in zip(wanted, hops, scores, strict=True):
             score = (patterns[:, one.rows] * one.marked).sum(-1).mean(-1)
-            # Not through a head that does it alone: whatever looks at its own token would pass on
-            # what that head has found.
+            # Not through a head that does it alone: any later head that attends to its own token
+            # would pass on what it found.
             found.append(score if hop is None else hop.add(patterns, score <= BAR))
     for one, found in zip(wanted, scores, strict=True):
         score = of_heads_there(trace, kind, torch.stack(found))
@@ -320,7 +330,7 @@ def _divergence(before: list[Tensor], after: list[Tensor]) -> float:
 
 
 def _loss(outputs: list[Tensor], probe: Probe) -> float:
-    """Mean over the tokens that the repeat makes known."""
+    """Mean loss on the tokens that the repeat makes predictable."""
     losses = [
         F.cross_entropy(out[:-1][known[:-1]], tokens[1:][known[:-1]], reduction="none")
         for out, tokens, known in zip(outputs, probe.tokens, probe.repeated, strict=True)

@@ -1,10 +1,11 @@
-"""What heads look at, as numbers: one score a head, from traces, with nothing hidden.
+"""Score what heads attend to: one number per head, from traces, with no keys hidden.
 
 Every measure takes a `Trace` and returns fp32 [layer, head]; NaN for heads that a layer does not
-have. One layer's maps are computed at a time. A score says where attention went on this text; whether that matters, ablation says.
+have. One layer's patterns are computed at a time. A score says where attention went on this text;
+only ablation shows whether that matters.
 
-`MEASURES` is all that is measured. What is added there has its pairs in `pairs`, a label in
-`naming.labels` where it `says` something, and its place in the views.
+`MEASURES` lists all measures. One that is added there also gets its pairs in `pairs`, its place in
+the views and, if it `says` something, a label in `naming.labels`.
 """
 
 from __future__ import annotations
@@ -25,22 +26,24 @@ _MARKS_NOTHING = "there is no pair (query, key) to count here, so no head can be
 
 @dataclass(frozen=True)
 class Measure:
-    """One thing that heads are scored by, with all that labels and views say of it.
+    """A score for heads, and what labels and views need to describe it.
 
     name: in words, such as "previous token".
-    pairs: of (trace, kind, batch): the pairs whose share of attention is the score; None for a
-        measure `of_maps`.
-    on: "ids": token ids alone say which pairs count, so probes and runs can be asked; "texts":
-        words do. Of a label with both, texts of one's own are asked where there are any.
-    says: what a head does that scores high, in a label's sentence; "" where that gets no label.
+    pairs: (trace, kind, batch) -> the pairs on which the fraction of attention is the score; None
+        for a measure `of_maps`.
+    on: "ids": token ids alone decide which pairs count, so that probes and runs can be measured;
+        "texts": words decide. A label with both is measured on the user's own texts if there are
+        any.
+    says: what a head with a high score does, for a label's sentence; "" if it gets no label.
     tag: the label in a few letters, for a thumbnail.
-    about: what such a head goes by. Of several labels the first is taken: "content" before
+    about: what such a head goes by. Among several labels, "content" comes before "place" and
         "place" before "rest".
     unit: of the score: "share" (0 to 1), "bits" or "tokens".
-    hops: 2 where a head looks at the pairs *through* a head of an earlier layer.
-    beside_first: a label is given only by texts that mark more than token 0, which has its own.
-    one_text: whether queries and keys must be of one text; False goes for cross-attention, too.
-    of_maps: the scores [head] of one layer's maps [head, query, key], of a measure without pairs.
+    hops: 2 if a head reaches the pairs *through* a head of an earlier layer.
+    beside_first: measure only texts that mark more than token 0, which has its own label.
+    one_text: whether queries and keys must be of one text; False also works for cross-attention.
+    of_maps: the scores [head] from one layer's patterns [head, query, key], for a measure without
+        pairs.
     """
 
     name: str
@@ -56,10 +59,10 @@ class Measure:
     of_maps: Callable[[Tensor], Tensor] | None = None
 
     def score(self, trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
-        """[layer, head]
+        """Score every head, [layer, head].
 
         Raises:
-            ValueError: when no pair of this text is what the measure asks for.
+            ValueError: if this text has no pair that the measure counts.
         """
         if self.of_maps is not None:
             return _each_layer(trace, kind, batch, self.of_maps)
@@ -73,14 +76,14 @@ class Measure:
         return two_hops(trace, rows, wanted[rows].float(), kind=kind, batch=batch)
 
     def reachable(self, trace: Trace, kind: str | None = None, batch: int = 0) -> Tensor | None:
-        """The pairs, bool [query, key]; None where no head could look at any of them."""
+        """The pairs, bool [query, key]; None if no head could attend to any of them."""
         wanted = None if self.pairs is None else self.pairs(trace, kind, batch)
         if wanted is None or not (wanted.tril() if trace.causal(kind) else wanted).any():
             return None
         return wanted
 
     def applies(self, trace: Trace, kind: str, batch: int = 0) -> bool:
-        """Whether heads of this kind can score anything on this text."""
+        """Whether heads of this kind can be scored on this text."""
         if kind == "cross" and self.one_text:
             return False
         if self.pairs is None:
@@ -89,14 +92,14 @@ class Measure:
 
 
 def mass_on(trace: Trace, wanted: Tensor, *, kind: str | None = None, batch: int = 0) -> Tensor:
-    """Attention that falls on marked pairs: the mean, over the queries that have a marked key,
-    of the weight on their marked keys together. [layer, head], between 0 and 1.
+    """Attention on marked pairs: the mean, over the queries that have a marked key, of the total
+    weight on their marked keys. [layer, head], between 0 and 1.
 
     Args:
         wanted: bool [query, key].
 
     Raises:
-        ValueError: when the mask has another shape, or marks nothing.
+        ValueError: if the mask has another shape, or marks nothing.
     """
     if tuple(wanted.shape) != trace.shape(kind):
         raise ValueError(
@@ -111,59 +114,62 @@ def mass_on(trace: Trace, wanted: Tensor, *, kind: str | None = None, batch: int
 
 
 def previous_token(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
-    """Share of attention on the token just before. [layer, head]"""
+    """Fraction of attention on the token just before. [layer, head]"""
     return _score("previous token", trace, kind, batch)
 
 
 def next_token(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
-    """Share of attention on the token just after (0 in a decoder). [layer, head]"""
+    """Fraction of attention on the token just after (0 in a decoder). [layer, head]"""
     return _score("next token", trace, kind, batch)
 
 
 def self_token(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
-    """Share of attention of a token on itself. [layer, head]"""
+    """Fraction of a token's attention on itself. [layer, head]"""
     return _score("self token", trace, kind, batch)
 
 
 def first_token(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
-    """Share of attention on token 0, of all queries but the first: the attention sink of Xiao et
-    al. 2023. [layer, head]"""
+    """Fraction of attention on token 0, over all queries but the first: the attention sink of Xiao
+    et al. 2023. [layer, head]
+    """
     return _score("first token", trace, kind, batch)
 
 
 def duplicate_token(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
-    """Share of attention on earlier occurrences of the same token, of the queries that have one.
-    Source: Wang et al. 2022. [layer, head]"""
+    """Fraction of attention on earlier occurrences of the same token, over the queries that have
+    one. Source: Wang et al. 2022. [layer, head]
+    """
     return _score("duplicate token", trace, kind, batch)
 
 
 def induction(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
-    """Share of attention on the tokens that came *after* earlier occurrences of the query's token
-    ([A][B] … [A] looks at [B]), of the queries that have one. Source: Olsson et al. 2022.
-    [layer, head]"""
+    """Fraction of attention on the tokens that came *after* earlier occurrences of the query's
+    token ([A][B] … [A] attends to [B]), over the queries that have one. Source: Olsson et al. 2022.
+    [layer, head]
+    """
     return _score("induction", trace, kind, batch)
 
 
 def same_word(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
-    """Share of attention on the other pieces of the query's own word, and on the pieces of that
-    word where it stands again, of the queries that have any (in a decoder: any before them).
-    What a word is, `words` says. [layer, head]
+    """Fraction of attention on the other pieces of the query's own word, and on the pieces of its
+    other occurrences, over the queries that have any (in a decoder: any before them). `words`
+    defines what a word is. [layer, head]
 
     Raises:
-        ValueError: when every word is one token and none comes twice.
+        ValueError: if every word is one token and none comes twice.
     """
     return _score("same word", trace, kind, batch)
 
 
 def two_hop_induction(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
-    """The same share of attention, when a head of a later layer looks *through* one of an earlier
-    layer: for each head the largest mass of A_later · A_earlier on the pairs of `induction`,
-    over the heads of all earlier layers. [layer, head]; layer 0 is 0.
+    """Fraction of attention that reaches the pairs of `induction` *through* a head of an earlier
+    layer: for each head the largest mass of A_later · A_earlier on them, over the heads of all
+    earlier layers. [layer, head]; layer 0 is 0.
 
     A model can solve induction in two hops with a raw score near 0; see `induction`.
 
     Raises:
-        ValueError: when no token comes twice, as for `induction`.
+        ValueError: if no token comes twice, as for `induction`.
     """
     return _score("two-hop induction", trace, kind, batch)
 
@@ -177,8 +183,8 @@ def two_hops(
     kind: str | None = None,
     batch: int = 0,
 ) -> Tensor:
-    """For each head the largest mass of A_later · A_earlier on marked pairs, the mean over their
-    queries, over the heads of all earlier layers: [layer, head]; layer 0 is 0.
+    """For each head, the largest mass of A_later · A_earlier on marked pairs (the mean over their
+    queries), over the heads of all earlier layers: [layer, head]; layer 0 is 0.
 
     Args:
         rows: bool [query], the queries that have a marked key.
@@ -198,12 +204,14 @@ class TwoHops:
 
     def __init__(self, rows: Tensor, marked: Tensor):
         self.rows, self.marked = rows, marked
-        # [query, key, earlier head]: A_earlier · markedᵀ, how much of a query's goal a token sees
+        # [query, key, earlier head]: A_earlier · markedᵀ, a token's weight on a query's marked keys
         self._reach = marked.new_zeros(len(marked), marked.shape[1], 0)
 
     def add(self, patterns: Tensor, through: Tensor | None = None) -> Tensor:
-        """The next layer's scores [head]; `through`: bool [head], those of its heads that later ones
-        may look through."""
+        """Add the next layer's patterns and return its scores [head].
+
+        `through`: bool [head], those of its heads that later heads may attend through.
+        """
         best = torch.zeros(len(patterns))
         if self._reach.shape[-1]:
             # Σ_m A[q, m] · Σ_k A_earlier[m, k] · wanted[q, k], for every pair of heads
@@ -216,48 +224,48 @@ class TwoHops:
 
 
 def induction_pairs(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
-    """Bool [query, key]: True where the key stands just after an earlier occurrence of the
-    query's token."""
+    """Bool [query, key]: True where the key comes just after an earlier occurrence of the query's
+    token.
+    """
     return token_pairs.after_earlier_same(trace, kind, batch)
 
 
 def special_tokens(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
-    """Share of attention on special tokens such as [CLS] and [SEP]. [layer, head]
+    """Fraction of attention on special tokens such as [CLS] and [SEP]. [layer, head]
 
     Raises:
-        ValueError: when the text has none.
+        ValueError: if the text has none.
     """
     return _score("special tokens", trace, kind, batch)
 
 
 def punctuation(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
-    """Share of attention on tokens without a letter or digit, white space aside. [layer, head]
+    """Fraction of attention on tokens without a letter or digit, white space aside. [layer, head]
 
     Raises:
-        ValueError: when the text has none.
+        ValueError: if the text has none.
     """
     return _score("punctuation", trace, kind, batch)
 
 
 def entropy(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
-    """How spread out attention is: mean entropy of a row, in bits; 0 looks at one token only.
-    [layer, head]"""
+    """Mean entropy of an attention row, in bits; 0 if one token gets everything. [layer, head]"""
     return _score("entropy", trace, kind, batch)
 
 
 def distance(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
-    """How far heads look: mean of |query − key| weighted by attention, in tokens. [layer, head]"""
+    """How far heads attend: mean |query − key| weighted by attention, in tokens. [layer, head]"""
     return _score("distance", trace, kind, batch)
 
 
 def moved(
     before: Trace, after: Trace, query: int, *, kind: str | None = None, batch: int = 0
 ) -> Tensor:
-    """How much of one token's attention went elsewhere between two texts of the same length (a
-    minimal pair, say; see `probes`): half the L1 distance of the two rows. [layer, head], 0 to 1.
+    """How much of one token's attention differs between two texts of the same length (such as a
+    minimal pair, see `probes`): half the L1 distance of the two rows. [layer, head], 0 to 1.
 
     Raises:
-        ValueError: when the maps differ in size, or the query is not there.
+        ValueError: if the patterns differ in size, or the query does not exist.
     """
     if before.shape(kind) != after.shape(kind) or before.n_layers(kind) != after.n_layers(kind):
         raise ValueError(
@@ -275,14 +283,14 @@ def moved(
 
 
 def pairs(trace: Trace, measure: str, *, kind: str | None = None, batch: int = 0) -> Tensor:
-    """The pairs that a measure counts: bool [query, key], for drawing or for `mass_on`.
+    """Pairs that a measure counts: bool [query, key], for drawing or for `mass_on`.
 
     Args:
-        measure: the name of a function here that gives a share of attention: "previous_token",
+        measure: the name of a function here that returns a fraction of attention: "previous_token",
             "induction", …
 
     Raises:
-        ValueError: for another measure.
+        ValueError: for an unknown measure.
     """
     known = {_spelled(one.name): one.pairs for one in MEASURES.values() if one.pairs is not None}
     if measure not in known:
@@ -293,8 +301,9 @@ def pairs(trace: Trace, measure: str, *, kind: str | None = None, batch: int = 0
 def all_scores(
     trace: Trace, *, kind: str | None = None, batch: int = 0, of: Collection[str] | None = None
 ) -> dict[str, Tensor]:
-    """What heads score by every measure that applies to a text (`of`: of these): name -> [layer,
-    head]. Each map is computed once for all of them."""
+    """Score heads by every measure (or those in `of`) that applies to a text: name -> [layer,
+    head]. Each pattern is computed once for all of them.
+    """
     kind = trace.kind(kind)
     wanted_of = MEASURES if of is None else {name: MEASURES[name] for name in of}
     here = [one for one in wanted_of.values() if one.applies(trace, kind, batch)]
@@ -316,8 +325,9 @@ def all_scores(
 
 
 def maps(trace: Trace, kind: str | None, batch: int) -> Iterator[tuple[int, Tensor]]:
-    """(layer, its maps fp32 [head, query, key] on the CPU), one layer at a time; heads that a layer
-    does not have are all 0."""
+    """Yield (layer, patterns fp32 [head, query, key] on the CPU), one layer at a time; heads that a
+    layer does not have are all 0.
+    """
     for layer in range(trace.n_layers(kind)):
         yield layer, trace.all_heads(layer, kind=kind, batch=batch).cpu()
 
@@ -344,7 +354,7 @@ def _each_layer(
 
 
 def _spelled(name: str) -> str:
-    """A measure's name as a name in Python."""
+    """A measure's name as a Python identifier."""
     return name.replace(" ", "_").replace("-", "_")
 
 

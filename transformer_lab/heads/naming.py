@@ -1,24 +1,23 @@
-"""A label for every head, with the evidence for it; and none where there is none.
+"""Label every head that earns a label, with the evidence for it.
 
     tl.heads.labels(tl.shipped())[2][2].sentence
-    # "looks at the token after earlier occurrences: .91 (random twin .03; lag 37: .95); off
-    # alone: loss on the repeat 0.40 → 8.20; all 2 of this label off: loss on the repeat 0.40 → 10.63; …"
+    # "attends to the token after earlier occurrences: 0.91 (random twin 0.03; lag 37: 0.95); this
+    # head off: loss on the repeat 0.40 → 8.20; all 2 heads with this label off: …"
 
-A label says what a head does on controlled inputs (`probes`), and is given by four rules:
+A label says what a head does on controlled inputs (`probes`). It needs four things:
 
-1. More than half of the attention, of the queries that could, goes where the label says (`BAR`).
-   Half is where a label stops being one opinion among several: two disjoint ones cannot both have
-   more.
+1. More than half (`BAR`) of the attention of the queries that have such a key goes where the
+   label says. Two disjoint labels cannot both get more than half.
 2. The same at a second lag. Repeats at one lag can be matched by counting.
 3. At least a quarter more (`ABOVE`) than the same head of a randomly initialised twin. Masks and
-   position biases make patterns of their own: in an untrained model with ALiBi's steepest slope a
-   token has most of its attention on itself.
+   position biases make patterns of their own: in an untrained model, ALiBi's steepest slope puts
+   most of a token's attention on itself.
 4. For the labels of a head at rest (first token, special tokens, punctuation): a quarter more
-   than the median head of the model. In many models every other head rests there, and a label
+   than the median head of the model. In many models half of the heads rest there, and a label
    that most heads have says nothing about any. (A score of `REST` is enough in any case.)
 
-Where a head earns several, the one that says more about it is taken: content before place,
-place before rest. None of this says that the head matters; `alone` and `group` do.
+If a head earns several, it gets the one that says most about it: content before place, place before
+rest. None of this shows that the head matters; `alone` and `group` do.
 """
 
 from __future__ import annotations
@@ -41,20 +40,20 @@ ABOVE, REST = 0.25, 0.9
 
 @dataclass(frozen=True)
 class HeadLabel:
-    """What a head does, or that it does nothing that has a name, and how that is known.
+    """A head's label, or None, with the evidence.
 
     name: of one of `measures.MEASURES`, or None.
-    score, twin, second: share of attention where the label says: on the first inputs, in a
-        randomly initialised twin (None: the model is too large to have one, or its weights cannot
-        be drawn anew), and on the second inputs. Of the nearest label where there is none; all three
-        between 0 and 1.
+    score, twin, second: fraction of attention that goes where the label says: on the first inputs,
+        in a randomly initialised twin (None: the model is too large to have one, or its weights
+        cannot be redrawn), and on the second inputs. Without a label, those of the nearest one; all
+        three between 0 and 1.
     nearest: the label that these scores belong to.
-    bar: what `score` and `second` had to pass.
+    bar: what `score` and `second` must exceed.
     scores: every label's score on the first inputs.
-    on, second_on: what was measured on, in words.
+    on, second_on: the two inputs, in words.
     lag, second_lag: of the repeats; None for labels measured on texts.
-    alone, group, control: the effect of switching off this head, all heads of this label, and as
-        many others; None where not measured (see `note`).
+    alone, group, control: the effect of switching off this head, all heads with this label, and as
+        many without it; None where not measured (see `note`).
     """
 
     layer: int
@@ -111,11 +110,11 @@ class HeadLabel:
 
     @property
     def short(self) -> str:
-        """For a small place: "induction .93", or nothing."""
+        """The label in a few characters: "induction 0.93", or nothing."""
         return "" if self.name is None else f"{self.name} {_share(self.score)}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, the sentence among them."""
+        """Plain JSON values, including the sentence."""
         return {**asdict(self), "sentence": self.sentence, "short": self.short}
 
 
@@ -129,7 +128,7 @@ def labels(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[list[HeadLabel]]:
-    """A label for every head, or none, with its evidence: [layer][head]; [] for a layer without
+    """Label every head, or give it none, with the evidence: [layer][head]; [] for a layer without
     heads.
 
     It costs three forward passes over a few short texts and, with `ablation`, one more for each
@@ -137,14 +136,15 @@ def labels(
 
     Args:
         model: our `Transformer`, a Hugging Face model or a `TextModel`.
-        kind: "encoder" or "decoder": the self-attention to label; the decoder's unless named.
-        texts: texts of the model's language, at least two, for a `TextModel`: then the labels of
-            heads at rest, and those that need words ("same word", "punctuation"), are
-            measured on them, the first half of the texts against the second.
+        kind: "encoder" or "decoder": the self-attention to label; the decoder's by default.
+        texts: texts in the model's language, at least two, for a `TextModel`: then the labels of
+            heads at rest, and those that need words ("same word", "punctuation"), are measured on
+            them, the first half of the texts against the second.
         ablation: False leaves out the effects, for a first look.
         n_texts: random texts in a probe.
         seed: of the probes and the twin.
-        progress: called with (passes done, passes in all), effects apart; what it raises ends the work.
+        progress: called with (passes done, passes in all), not counting effects; an exception from
+            it ends the work.
 
     Raises:
         ValueError: for a kind without self-attention, or a context too short to repeat a text in.
@@ -170,11 +170,13 @@ def label(
     n_texts: int = 4,
     seed: int = 0,
 ) -> HeadLabel:
-    """One head's label with its evidence; the options are those of `labels`. All heads are looked
-    at, for the group that shares the label, and only this one and its group are switched off.
+    """Return one head's label with its evidence; the options are those of `labels`.
+
+    All heads are scored, to find those that share the label; only this head, its group and the
+    control are switched off.
 
     Raises:
-        ValueError: for a head that is not there, and as `labels`.
+        ValueError: for a head that does not exist, and as `labels`.
     """
     with waiting("Finding head types") as tell:
         evidence = Evidence(model, kind, texts, n_texts, seed, tell)
@@ -212,7 +214,7 @@ def _screened(evidence: Evidence) -> _Table:
 
 
 def _in_order() -> list[str]:
-    """The labels, those that say most first."""
+    """Names of the labels, the most informative first."""
     order = ("content", "place", "rest")
     known = sorted(MEASURES.values(), key=lambda one: order.index(one.about))
     return [one.name for one in known if one.says]
@@ -277,7 +279,7 @@ class _Effects:
         return replace(one, alone=alone, group=group, control=control)
 
     def _others(self, members: _Spots) -> _Spots:
-        """As many heads without this label: from the same layers where there are any."""
+        """Draw as many heads without this label, from the same layers where possible."""
         free = [spot for spot in self.all if spot not in set(members)]
         generator = torch.Generator().manual_seed(self.evidence.seed)
         free = [free[i] for i in torch.randperm(len(free), generator=generator).tolist()]

@@ -1,7 +1,7 @@
-"""A head over several texts: its average, how far texts differ, and what shuffled keys would give.
+"""Average a head over several texts, with the spread over texts and shuffled keys as a control.
 
-Positions count from a text's first token that is no padding, so that those of different texts stand
-beside each other; only positions that all texts have are averaged.
+Positions count from a text's first token that is not padding, so that texts are aligned; only
+positions that all texts have are averaged.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ EVEN_ROWS = 1e-9  # variance within rows below which every key of a row has the 
 
 @dataclass(frozen=True)
 class Aligned:
-    """Where the texts of a trace stand beside each other.
+    """The texts of a trace, aligned at their first real token.
 
-    texts: their numbers. queries, keys: of each text the places of its tokens, padding left out.
+    texts: their indices. queries, keys: of each text the positions of its real tokens.
     n_query, n_key: how many positions all of them have.
     """
 
@@ -39,7 +39,7 @@ class Aligned:
 
     @property
     def sentence(self) -> str:
-        """What is averaged, such as "12 texts, positions 0–8, which all have"."""
+        """What is averaged, such as "12 texts, positions 0–8, which all texts have"."""
         if self.n_query == self.n_key:
             where = f"positions 0–{self.n_key - 1}"
         else:
@@ -49,19 +49,19 @@ class Aligned:
 
 @dataclass(frozen=True)
 class AverageMap:
-    """One head's map over several texts.
+    """One head's attention pattern, averaged over several texts.
 
-    mean: [query, key], the mean weight. Rows sum to 1, less what goes `to_nothing` and, where a
-        query may look at later keys, less what goes to those that not all texts have.
+    mean: [query, key], the mean weight. Rows sum to 1, less what goes `to_nothing` and, if a query
+        may attend to later keys, less what goes to those that not all texts have.
     spread: [query, key], the standard deviation over the texts (of all of them: divided by their
         number).
-    shuffled: [query, key], the spread that is expected where the keys of each row change places at
-        random, within what the query can reach, in every text by itself: of a head that puts as
-        much on single keys, but to which position means nothing.
-    to_nothing: [query], the mean share that goes to no key.
-    consistency: 1 − Σ spread² / Σ shuffled². 1: the map is the same in all texts, position decides;
-        0: texts differ as much as if keys were shuffled, something else decides, such as content.
-        Below 0: they differ even more. NaN where all rows are even.
+    shuffled: [query, key], the spread expected if the keys of each row are shuffled within the
+        query's reach, in each text independently: that of a head with the same weights, to which
+        position means nothing.
+    to_nothing: [query], the mean fraction that goes to no key.
+    consistency: 1 − Σ spread² / Σ shuffled². 1: the pattern is the same in all texts, so position
+        decides; 0: texts differ as much as with shuffled keys, so something else decides, such as
+        content. Below 0: they differ even more. NaN if all rows are uniform.
     """
 
     mean: Tensor
@@ -84,13 +84,12 @@ class AverageMap:
 
 @dataclass(frozen=True)
 class ByDistance:
-    """How much one head gives to keys at a distance.
+    """How much one head attends to keys at each distance.
 
     distances: int64 [distance], query − key; below 0 for later keys. Those that all texts have.
     mean: [distance], of a text the mean over its queries that have such a key, then over texts.
     spread: [distance], the standard deviation over texts.
-    shuffled: [distance], the mean where the keys of each row change places at random within reach:
-        what a head gives to which distance means nothing.
+    shuffled: [distance], the control: the mean if the keys of each row are shuffled within reach.
     """
 
     distances: Tensor
@@ -112,15 +111,14 @@ class ByDistance:
 def aligned_texts(
     trace: Trace, *, kind: str | None = None, texts: Sequence[int] | None = None
 ) -> Aligned:
-    """How the texts of a batch stand beside each other: from each one's first token that is no
-    padding.
+    """Align the texts of a batch at each one's first token that is not padding.
 
     Args:
-        texts: their numbers; all of them by default.
+        texts: their indices; all of them by default.
 
     Raises:
-        ValueError: for fewer than two texts, one that is not there, and texts that share fewer than
-            two positions.
+        ValueError: for fewer than two texts, one that does not exist, and texts that share fewer
+            than two positions.
     """
     kind = trace.kind(kind)
     chosen = [trace.text(b) for b in (range(trace.batch_size) if texts is None else texts)]
@@ -155,15 +153,15 @@ def average_map(
     kind: str | None = None,
     texts: Sequence[int] | None = None,
 ) -> AverageMap:
-    """A head's mean map over the texts of a batch, by position from each text's start, beside its
-    spread and what shuffled keys would give; see `AverageMap`.
+    """Return a head's mean pattern over the texts of a batch, by position from each text's start,
+    with its spread and that of shuffled keys; see `AverageMap`.
 
     Args:
-        texts: the numbers of those that count; all of them by default.
+        texts: indices of those to average; all of them by default.
 
     Raises:
-        ValueError: where texts share no positions, as `aligned_texts`; for a layer, head or kind
-            that is not there, as `Trace.pattern`.
+        ValueError: if texts share no positions, as `aligned_texts`; for a layer, head or kind that
+            does not exist, as `Trace.pattern`.
     """
     at = aligned_texts(trace, kind=kind, texts=texts)
     n_query, n_key, count = at.n_query, at.n_key, len(at.texts)
@@ -205,12 +203,12 @@ def by_distance(
     kind: str | None = None,
     texts: Sequence[int] | None = None,
 ) -> ByDistance:
-    """How much a head gives to the key so many tokens back, over the texts of a batch; see
+    """Return how much a head attends to keys at each distance, over the texts of a batch; see
     `ByDistance`.
 
     Raises:
-        ValueError: as `average_map`; for cross-attention, whose queries and keys are of two texts, and
-            for pictures, whose patches stand in no line: `has_distance` says so beforehand.
+        ValueError: as `average_map`; for cross-attention, whose queries and keys are of two texts,
+            and for images, whose patches lie in no line: `has_distance` tells which.
     """
     kind = trace.kind(kind)
     if kind != "cross" and not has_distance(trace, kind):
@@ -240,19 +238,19 @@ def by_distance(
 
 
 def has_distance(trace: Trace, kind: str) -> bool:
-    """Whether queries and keys stand in one line."""
+    """Whether queries and keys lie in one line."""
     return kind != "cross" and (trace.tokens is not None or trace.patches is None)
 
 
 def _places(mask: Tensor | None, text: int, n: int) -> Tensor:
-    """[position]: where a text's tokens stand among all n places."""
+    """Positions of a text's real tokens among all n."""
     return torch.arange(n) if mask is None else mask[text].bool().cpu().nonzero().flatten()
 
 
 def _rows(
     trace: Trace, layer: int, head: int, kind: str | None, text: int, queries: Tensor, keys: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """(weights, fp64, and whether a query can look there), both [query, key] of these."""
+    """Return the weights, fp64, and whether a query can attend there, both [query, key]."""
     weights = trace.pattern(layer, head, kind=kind, batch=text).cpu()
     scores = trace.scores(layer, head, kind=kind, batch=text).cpu()
     pick = (queries[:, None], keys[None])

@@ -1,4 +1,4 @@
-"""Measures of heads that look at a picture."""
+"""A measure of how far heads attend in an image."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from ..tracing.trace import Trace, TraceError
 
 
 def patch_distance(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
-    """How far a head looks: the mean distance, in patches, from a patch to the patches that it looks
-    at, fp32 [layer, head]. What goes to [CLS] and registers is left out, and the rest sums to 1.
+    """How far a head attends: the mean distance, in patches, from a patch to the patches that it
+    attends to, fp32 [layer, head]. Attention to [CLS] and registers is left out, and the rest
+    scaled to sum to 1.
 
-    NaN where there is no head, or one that gives patches nothing. A head that looks everywhere alike
-    has `trace.patches.distances.mean()`.
+    NaN where there is no head, or it gives patches no attention. A head that attends uniformly has
+    `trace.patches.distances.mean()`.
 
     Raises:
-        TraceError: for a trace in which it is not known where patches stand.
+        TraceError: if the positions of the patches are not known.
 
     Source: the mean attention distance of Dosovitskiy et al. 2021, D.7.
     """

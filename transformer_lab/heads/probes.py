@@ -1,7 +1,8 @@
 """Controlled inputs: token ids on which a head can only use the pattern that is being tested.
 
-Random tokens carry no meaning, so on `repeated` a head can be drawn to a token only by where it
-stands or because it came before. Any model can be probed: ours, Hugging Face's, or a `TextModel`.
+Random tokens carry no meaning, so on `repeated` a head can attend to a token only because of its
+position or because it occurred before. Any model can be probed: ours, Hugging Face's, or a
+`TextModel`.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from ..tracing.running import trace
 from ..tracing.trace import Trace
 
 LAG, SECOND_LAG = 24, 37
-SLACK = 12  # random tokens around the repeat, so that it does not always start at one place
+SLACK = 12  # random tokens around the repeat, so that it does not always start at one position
 
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """What a probe of one model may be made of: token ids [n], the special ones its tokenizer
-    puts around a text, and the longest text (None: no limit)."""
+    """The tokens that probes of a model are drawn from: ids [n], the special tokens that its
+    tokenizer puts around a text, and the longest text (None: no limit).
+    """
 
     ids: Tensor
     prefix: tuple[int, ...] = ()
@@ -40,9 +42,9 @@ class Probe:
 
     tokens: int64 [batch, position].
     plain: bool [batch, position], False at special tokens.
-    repeated: bool [batch, position], True at a token whose *next* one can be known, because the
-        two stood side by side before.
-    lag: how far back they stood; None where nothing repeats.
+    repeated: bool [batch, position], True at a token whose *next* one is predictable, because the
+        same pair occurred before.
+    lag: how far back it occurred; None if nothing repeats.
     about: what the texts are, in words.
     target: for an encoder-decoder, what its decoder reads: int64 [batch, position].
     """
@@ -73,11 +75,11 @@ class Probe:
 
 @dataclass(frozen=True, eq=False)
 class MinimalPair:
-    """Two texts alike but for one place: what changes in a map is that place's doing.
+    """Two texts that differ at one position, which causes any change in a pattern.
 
     clean, changed: int64 [batch, position].
     place: int64 [batch], where they differ.
-    query: int64 [batch], the token whose attention the change is about.
+    query: int64 [batch], the token whose attention is compared.
     """
 
     clean: Tensor
@@ -87,11 +89,11 @@ class MinimalPair:
 
 
 def vocabulary(model: Any, side: str = "source") -> Vocabulary:
-    """The tokens that a model's probes are drawn from: all but the special ones, as far as they
-    are known (all of them, with a `TextModel`).
+    """Return the tokens that a model's probes are drawn from: all but the special ones, as far as
+    those are known (with a `TextModel`, all of them).
 
     Args:
-        model: our `Transformer`, a Hugging Face model, a `Network` of one's own or a `TextModel`.
+        model: our `Transformer`, a Hugging Face model, a `Network` of your own or a `TextModel`.
         side: "source" or, for an encoder-decoder, "target".
 
     Raises:
@@ -126,18 +128,18 @@ def repeated(
 ) -> Probe:
     """Random tokens, then the same again: [x y z …][x y z …], with random tokens before and after.
 
-    A token's earlier occurrence stands `lag` tokens back. The repeat starts at another place in
-    every text, for a repeat at one fixed place can be solved by counting.
+    A token's earlier occurrence is `lag` tokens back. The repeat starts at a random position,
+    because one at a fixed position can be solved by counting.
 
     Args:
         model: anything `vocabulary` takes, or a `Vocabulary`.
-        lag: length of what is repeated; 24 unless given, less where the context is short.
+        lag: length of what is repeated; by default 24, or less if the context is short.
         n_texts: texts in the batch.
-        slack: random tokens around the repeat; at most 12 unless given.
-        seed: of the tokens and the places.
+        slack: random tokens around the repeat; by default at most 12.
+        seed: of the tokens and the positions.
 
     Raises:
-        ValueError: when the context is too short for the lag, or there are under 2 tokens.
+        ValueError: if the context is too short for the lag, or there are under 2 tokens.
     """
     own = model if isinstance(model, Vocabulary) else vocabulary(model)
     if len(own.ids) < 2:
@@ -163,7 +165,7 @@ def repeated(
 
 
 def about(n_texts: int, lag: int) -> str:
-    """What `repeated` gives, in words."""
+    """Describe the texts of `repeated` in words."""
     return f"{n_texts} text{'s' * (n_texts > 1)} of random tokens repeated after {lag}"
 
 
@@ -171,7 +173,7 @@ def lags(model: Any) -> tuple[int, int]:
     """Two lags that fit a model's context: (24, 37), or smaller ones.
 
     Raises:
-        ValueError: when the context is too short for any.
+        ValueError: if the context is too short for any.
     """
     own = model if isinstance(model, Vocabulary) else vocabulary(model)
     first, second, _ = _fitting(own)
@@ -185,7 +187,7 @@ def minimal_pairs(
     model: Any, *, lag: int | None = None, n_texts: int = 4, seed: int = 0
 ) -> MinimalPair:
     """Pairs of `repeated` texts; in the second of each, the earlier occurrence of one token (the
-    query) is another token. A head that goes by position alone does not notice.
+    query) is replaced. A head that attends by position alone does not change.
 
     Arguments and errors as in `repeated`.
     """
@@ -208,14 +210,14 @@ def minimal_pairs(
 
 
 def word_pair(text_model: Any, text: str, old: str, new: str, query: str) -> MinimalPair:
-    """A text, and the same with one word replaced, as a minimal pair of one text.
+    """Return a text and the same text with one word replaced, as a minimal pair.
 
     Args:
-        old, new: what is replaced by what; each must be as many tokens as the other.
-        query: the word whose attention is asked about: its last token, where it stands last.
+        old, new: the word and its replacement; both must have the same number of tokens.
+        query: the word whose attention is compared: the last token of its last occurrence.
 
     Raises:
-        ValueError: when a word is not in the text, or the two texts differ in length.
+        ValueError: if a word is not in the text, or the two texts differ in length.
     """
     where = {}
     for name, word in (("old", old), ("query", query)):
@@ -298,13 +300,13 @@ def _check_length(lag: int, length: int, own: Vocabulary) -> None:
 
 
 def _draw(n: int, size: int, generator: torch.Generator) -> Tensor:
-    """n different numbers below size; the same ones again only where there are not enough."""
+    """Draw n different numbers below size; they repeat only if there are too few."""
     turns = [torch.randperm(size, generator=generator) for _ in range(-(-n // size))]
     return torch.cat(turns)[:n]
 
 
 def _framed(body: Tensor, known: Tensor, own: Vocabulary) -> tuple[Tensor, Tensor, Tensor]:
-    """(tokens, plain, repeated) with the special tokens around."""
+    """Add the special tokens around: (tokens, plain, repeated)."""
     n_texts = len(body)
     ends = [
         torch.tensor(ids, dtype=torch.long).expand(n_texts, -1) for ids in (own.prefix, own.suffix)
@@ -329,8 +331,9 @@ def _target(model: Any, lag: int, n_texts: int, slack: int, seed: int) -> Tensor
 
 
 def as_texts(text_model: Any, texts: Sequence[str]) -> list[Probe]:
-    """Texts of one's own as probes, one each (they differ in length); nothing in them is known
-    to repeat."""
+    """Turn a user's texts into probes, one each (they differ in length), with nothing marked as
+    repeated.
+    """
     found = []
     special = _special_of(text_model.tokenizer)
     for text in texts:

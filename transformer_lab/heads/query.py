@@ -1,12 +1,12 @@
-"""Asking a table of heads: words, and comparisons of its columns. The counterpart of query.js in the
-Explorer, which says the same of the same query.
+"""Queries to a table of heads: words, and comparisons of its columns. The counterpart of query.js
+in the Explorer, which gives the same answers.
 
     "punctuation"                       heads with the word in their label or evidence; of a head
                                         without a label, the nearest one does not count
     "layer > 10 and effect > 0.1"        both hold
     "induction >= 50% and no label"
 
-The effect counts whichever way it goes, unless it is compared with a number below 0.
+The effect is compared by its size, unless the number is below 0.
 """
 
 from __future__ import annotations
@@ -39,21 +39,20 @@ Row = Mapping[str, Any]  # column -> a number, None where there is none; words o
 
 
 def asked(query: str, columns: Sequence[str]) -> Callable[[Row], bool]:
-    """Whether a row is asked for.
+    """Return a function that says whether a row matches the query.
 
     Args:
         columns: those that may be compared.
 
     Raises:
-        ValueError: for a column that is not there, or a comparison with no number.
+        ValueError: for an unknown column, or a comparison without a number.
     """
     clauses = [_clause(part, columns) for part in _parts(query)]
     return lambda row: all(clause(row) for clause in clauses)
 
 
 def _parts(query: str) -> list[str]:
-    """What stands between "and"s that are in no quotes; an "and" that nothing follows yet is left
-    out."""
+    """Split a query at every "and" outside quotes; an "and" at its end is dropped."""
     kept: list[str] = []
 
     def hide(found: re.Match) -> str:
@@ -93,7 +92,7 @@ def _clause(part: str, columns: Sequence[str]) -> Callable[[Row], bool]:
 
 
 def _column(name: str, columns: Sequence[str]) -> str | None:
-    """The column of a name, or of the few letters that an Explorer writes above it."""
+    """Find a column by its name, or by the tag that the Explorer shows above it."""
     spelled = _spelled(name)
     full = {_spelled(column): column for column in columns}
     tags = {_spelled(MEASURES[x].tag): x for x in columns if x in MEASURES and MEASURES[x].tag}

@@ -1,4 +1,4 @@
-"""Where sentences and paragraphs of a text begin and end, told from its tokens as they are shown."""
+"""Find the sentences and paragraphs of a text from its tokens as they are shown."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from collections.abc import Callable, Sequence
 
 Span = tuple[int, int]
 
-SPACES = (
-    " \u00b7\u0120\u2581"  # as it is, as views show it, and as two kinds of vocabulary write it
-)
+SPACES = " \u00b7\u0120\u2581"  # a space, as views show it, and as two kinds of vocabulary write it
 BREAKS = "\n\u21b5\u010a"
 ENDS = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019\u00bb)\]]*$")
 
 
 def sentences(tokens: Sequence[str]) -> list[Span]:
-    """(start, end), as in slices, of each sentence; together they hold every token.
+    """Return (start, end), as in slices, of each sentence; together they cover every token.
 
-    A sentence ends with a full stop (or ! or ?) that a space, an end of line or nothing follows, and
-    with an end of line. Where no token holds a space (words alone), any full stop ends it but one
-    that digits follow.
+    A sentence ends at a full stop (or ! or ?) before a space, a line break or the end of the text,
+    and at a line break. If no token holds a space (words alone), it ends at any full stop that no
+    digit or closing quote follows.
     """
     spaced = any(token[:1] in SPACES for token in tokens if token)
 
@@ -40,7 +38,9 @@ def sentences(tokens: Sequence[str]) -> list[Span]:
 
 
 def paragraphs(tokens: Sequence[str]) -> list[Span]:
-    """The same of each paragraph: an empty line ends it; where a text has none, every end of line."""
+    """Return the same of each paragraph: an empty line ends it; in a text without any, every line
+    break.
+    """
     joined = [sum(token.count(b) for b in BREAKS) for token in tokens]
 
     def empty(at: int) -> bool:
@@ -56,7 +56,7 @@ def paragraphs(tokens: Sequence[str]) -> list[Span]:
 
 
 def _breaks(token: str) -> bool:
-    """Whether a line ends with a token."""
+    """Whether a token ends a line."""
     return token.rstrip(SPACES).endswith(tuple(BREAKS))
 
 

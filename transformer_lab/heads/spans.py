@@ -1,4 +1,4 @@
-"""How much of one part of a text looks at another: from a span A (queries) to a span B (keys).
+"""How much one part of a text attends to another: from a span A (queries) to a span B (keys).
 
 A span is a pair (start, end) as in a slice: (2, 5) is tokens 2, 3 and 4.
 """
@@ -23,8 +23,8 @@ SEGMENTS = ("token_type_ids", "token_types")  # what models call the segment of 
 def share_between(
     trace: Trace, a: Span, b: Span, *, kind: str | None = None, batch: int = 0
 ) -> Tensor:
-    """How much of A's attention goes into B: the mean, over the queries of A, of the weight on the
-    keys of B together. [layer, head], between 0 and 1; `even_between` is its control.
+    """Fraction of A's attention that goes to B: the mean, over the queries of A, of the total
+    weight on the keys of B. [layer, head], between 0 and 1; `even_between` is its control.
 
     Args:
         a: (start, end) of the queries, as in a slice.
@@ -32,7 +32,7 @@ def share_between(
 
     Raises:
         ValueError: for a span that is empty, reversed or out of range, spans of one text that
-            overlap and are not the same, and keys that no query of A can look at.
+            overlap without being equal, and keys that no query of A can attend to.
     """
     wanted = torch.zeros(trace.shape(kind), dtype=torch.bool)
     a, b = checked(trace, a, b, kind)
@@ -44,21 +44,19 @@ def even_between(
     trace: Trace, a: Span, b: Span, layer: int, head: int, *, kind: str | None = None,
     batch: int = 0, hidden: Any = (),
 ) -> float:  # fmt: skip
-    """How much of A's attention would go into B if every query gave the same to each key that it can
-    look at: masks, padding and windows as in this layer. The control of `share_between`, 0 to 1.
+    """Fraction of A's attention that would go to B if every query attended equally to all keys in
+    its reach, with this layer's masks, padding and windows. The control of `share_between`, 0 to 1.
 
     Args:
-        hidden: keys that are left out, as if no query could look at them.
+        hidden: keys that are left out, as if no query could attend to them.
 
     Raises:
-        ValueError: as `share_between`; for a layer or head that is not there.
+        ValueError: as `share_between`; for a layer or head that does not exist.
     """
     a, b = checked(trace, a, b, kind)
     call = trace.call(layer, head, kind=kind, batch=batch)
     total = 0.0
-    for rows in torch.arange(*a).split(
-        ROWS_AT_ONCE
-    ):  # a whole map of a long text is no small thing
+    for rows in torch.arange(*a).split(ROWS_AT_ONCE):  # the whole pattern of a long text is large
         rows = call.scores(batch, head, rows).cpu() > FORBIDDEN
         rows[:, list(hidden)] = False
         inside, seen = rows[:, slice(*b)].sum(-1).double(), rows.sum(-1)
@@ -67,21 +65,21 @@ def even_between(
 
 
 def segments(trace: Trace, *, kind: str | None = None, batch: int = 0) -> list[Span]:
-    """The segments of a text as spans; empty where there are none, or one only. See `named_segments`.
+    """The segments of a text as spans; empty if there are fewer than two. See `named_segments`.
 
     Raises:
-        ValueError: for a kind or text that is not there.
+        ValueError: for a kind or text that does not exist.
     """
     return [*named_segments(trace, kind=kind, batch=batch).values()]
 
 
 def named_segments(trace: Trace, *, kind: str | None = None, batch: int = 0) -> dict[str, Span]:
-    """Return name -> (start, end) of the segments of a text: those that have names (`trace.segments`, such
-    as the turns of a conversation), or those that the model was given (BERT's `token_type_ids`), padding
-    left out. Empty where there are none, or one only.
+    """Return name -> (start, end) of the segments of a text: those with names (`trace.segments`,
+    such as the turns of a conversation), or those passed to the model (BERT's `token_type_ids`),
+    without padding. Empty if there are fewer than two.
 
     Raises:
-        ValueError: for a kind or text that is not there.
+        ValueError: for a kind or text that does not exist.
     """
     if trace.segments and trace.kind(kind) != "cross" and not trace.text(batch):
         named = {name: span for name, span in trace.segments.items() if span[1] > span[0]}
@@ -93,12 +91,13 @@ def named_segments(trace: Trace, *, kind: str | None = None, batch: int = 0) -> 
 def follow_segments(
     segments: Mapping[str, Span], before: Sequence[int], after: Sequence[int]
 ) -> dict[str, Span]:
-    """Return where the segments of a text are after some of its tokens changed: the one that holds all
-    that changed grows or shrinks, and those after it move. Empty where no segment holds all of it. The
-    counterpart of explorer/segments.js.
+    """Return the segments of a text after some of its tokens changed.
+
+    The segment that holds the whole change grows or shrinks, and those after it move. Empty if no
+    segment holds all of it. The counterpart of explorer/segments.js.
 
     Args:
-        before, after: the tokens of the text, of which `segments` are (start, end) in the first.
+        before, after: the tokens of the text; `segments` are (start, end) in `before`.
     """
     shorter = min(len(before), len(after))
     same = (i for i in range(shorter) if before[i] != after[i])
@@ -117,7 +116,7 @@ def follow_segments(
 
 
 def _types_of(trace: Trace, kind: str | None, batch: int) -> list[Span]:
-    """The spans of tokens of one type that follow each other, as the model was given them."""
+    """Spans of consecutive tokens of one type, as passed to the model."""
     types_given = next((trace.given[name] for name in SEGMENTS if name in trace.given), None)
     if types_given is None:
         return []
@@ -143,7 +142,7 @@ def _types_of(trace: Trace, kind: str | None, batch: int) -> list[Span]:
 
 
 def checked(trace: Trace, a: Any, b: Any, kind: str | None = None) -> tuple[Span, Span]:
-    """Both spans as pairs of whole numbers.
+    """Check two spans and return them as pairs of integers.
 
     Raises:
         ValueError: as `share_between`.
@@ -159,9 +158,10 @@ def checked(trace: Trace, a: Any, b: Any, kind: str | None = None) -> tuple[Span
 
 
 def as_span(name: str, span: Any, count: int) -> Span:
-    """
+    """Check a span of a text with `count` tokens, and return it as a pair.
+
     Raises:
-        ValueError: for what is no span of so many tokens.
+        ValueError: if it is not a span of that text.
     """
     try:
         start, end = span
@@ -188,10 +188,11 @@ def as_span(name: str, span: Any, count: int) -> Span:
 
 
 def why_not_between(a: Span, b: Span, *, same: bool, ahead: int | None) -> str:
-    """Why nothing can be said of two spans together, or "". The counterpart of heads/spans.js.
+    """Return why attention between two spans cannot be measured, or "". The counterpart of
+    heads/spans.js.
 
-    same: whether both are of one text. ahead: how far beyond its own number a query may look; None
-    where it may look anywhere.
+    same: whether both are in one text. ahead: how far beyond its own index a query may attend; None
+    if anywhere.
     """
     if ahead is not None and b[0] >= a[1] + ahead:
         return (

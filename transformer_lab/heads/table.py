@@ -1,4 +1,4 @@
-"""A table of heads: what each is called and why, what it scores on a text, and whether it matters."""
+"""A table of heads: each one's label and evidence, its scores on a text, and whether it matters."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from .naming import HeadLabel, labels
 from .query import WORDS, asked
 
 SHOWN = 40  # rows in a notebook
-FIRST = ("layer", "head", "label", "score", "effect", "kl")  # columns, before what heads score
+FIRST = ("layer", "head", "label", "score", "effect", "kl")  # columns before those of the measures
 
 
 @dataclass(frozen=True)
 class HeadRow:
     """One head.
 
-    label, evidence: as `heads.labels` gives them; what it does most on this text stands there too.
+    label, evidence: from `heads.labels`; the evidence also says what the head does most on this
+        text.
     score: of its label, or of the nearest one; None without labels.
-    effect: how the probability of the chosen token changes when the head is switched off; None where
+    effect: how the probability of the chosen token changes when the head is switched off; None if
         that is not known. estimated: whether that is an estimate.
-    kl: divergence of the whole prediction, in nats; None where it is not known.
-    scores: what it scores on this text, by every measure that applies: see `heads.MEASURES`.
+    kl: divergence of the whole prediction, in nats; None if it is not known.
+    scores: on this text, by every measure that applies: see `heads.MEASURES`.
     """
 
     layer: int
@@ -51,12 +52,12 @@ class HeadRow:
     scores: Mapping[str, float] = field(repr=False)
 
     def __getitem__(self, column: str) -> Any:
-        """What stands in a column."""
+        """The value in a column."""
         return self.scores.get(column) if column in MEASURES else getattr(self, column)
 
     @property
     def edit(self) -> Edit:
-        """What switches this head off."""
+        """The edit that switches this head off."""
         return ablate(self.layer, self.head, kind=self.kind)
 
 
@@ -65,10 +66,10 @@ class HeadTable(Table):
     """A table with a row for each head. Sorting and searching return a new table; this one never
     changes.
 
-    rows: what is in it; `len`, loops and indices go over them.
-    columns: the names that `sorted` and `where` know.
-    about: what the effects are of, in a sentence.
-    query: what was asked for, "" for all heads; n_heads: how many there are then.
+    rows: `len`, loops and indices go over them.
+    columns: the names that `sorted` and `where` accept.
+    about: what the effects measure, in a sentence.
+    query: the query that gave these rows, "" for all heads; n_heads: the number of all heads.
     provenance: how it was made, see `tl.report`.
     """
 
@@ -80,14 +81,15 @@ class HeadTable(Table):
     provenance: Provenance | None = field(default=None, repr=False)
 
     def where(self, query: str) -> HeadTable:
-        """The heads that are asked for: "punctuation", "layer > 10", "effect > 0.1", joined by "and".
+        """Return the heads that match a query: "punctuation", "layer > 10", "effect > 0.1", joined
+        by "and".
 
-        Words are looked for in label and evidence; "…" keeps some together. Numbers are compared
-        with <, >, <=, >=, = and !=, and may be in %. The effect counts whichever way it goes, unless
-        it is compared with a number below 0.
+        Words are searched in label and evidence; "…" keeps some together. Numbers are compared with
+        <, >, <=, >=, = and !=, and may be in %. The effect is compared by its size, unless the
+        number is below 0.
 
         Raises:
-            ValueError: for a column that is not there, or a comparison with no number.
+            ValueError: for an unknown column, or a comparison without a number.
         """
         if not isinstance(query, str):
             raise ValueError(f"query must be a text, such as “layer > 10”, got {query!r}")
@@ -97,12 +99,12 @@ class HeadTable(Table):
         return replace(self, rows=found, query=both)
 
     def sorted(self, column: str = "effect", *, descending: bool | None = None) -> HeadTable:
-        """Sorted by a column: the largest first (effects whichever way they go), layers, heads and
-        words from the beginning, unless `descending` says otherwise. Heads without a number come
-        last.
+        """Return the table sorted by a column: the largest first (effects by size), but layers,
+        heads and words in ascending order, unless `descending` says otherwise. Heads without a
+        number come last.
 
         Raises:
-            ValueError: for a column that is not there.
+            ValueError: for an unknown column.
         """
         if column not in self.columns:
             raise ValueError(f"column must be one of {', '.join(self.columns)}, got {column!r}")
@@ -128,7 +130,7 @@ class HeadTable(Table):
         """The head that matters most.
 
         Raises:
-            ValueError: in an empty table.
+            ValueError: if the table is empty.
         """
         if not self.rows:
             raise ValueError(self._nothing())
@@ -136,7 +138,7 @@ class HeadTable(Table):
 
     @property
     def edits(self) -> list[Edit]:
-        """What switches all of these heads off together: `tl.edit(model, *table.edits)`."""
+        """The edits that switch all of these heads off together: `tl.edit(model, *table.edits)`."""
         return [row.edit for row in self.rows]
 
     def to_dict(self) -> dict[str, Any]:
@@ -228,19 +230,19 @@ def head_table(
     every measure, and what switching it off changes. The heads that matter most come first.
 
     Args:
-        model: a `TextModel`, a model with token ids as `text`, or a `Trace`, whose text is taken.
+        model: a `TextModel`, a model with token ids as `text`, or a `Trace`, whose text is used.
         text, target: as in `trace`.
-        kind: "encoder", "decoder" or "cross"; the decoder's heads unless named.
-        exact: False gives the effects of `estimate_effects`, in one gradient pass.
-        named: False leaves out the labels, which cost some passes over texts of their own.
+        kind: "encoder", "decoder" or "cross"; the decoder's heads by default.
+        exact: False gives the effects of `estimate_effects`, from one gradient pass.
+        named: False leaves out the labels, which cost some passes over probes.
         texts: as in `heads.labels`.
         token, position: whose probability is measured, and where: as in `sweep_heads`.
         progress: called with (heads done, heads in all) while they are switched off.
         given: further inputs, as in `trace`.
 
     Raises:
-        ValueError: for what the model cannot read. Where it has no labels or predicts nothing, the
-            table says so.
+        ValueError: for inputs that the model cannot read. If it has no labels or predicts nothing,
+            the table says so.
     """
     trace, model, read = _read(model, text, target, given)
     kind = trace.kind(kind)
@@ -263,7 +265,9 @@ def head_table(
 
 
 def on_this_text(scores: Mapping[str, float]) -> str:
-    """What a head does on a text, in words: shares of attention of more than half."""
+    """Describe what a head does on a text: the measures by which it gives more than half of its
+    attention.
+    """
     most = [
         f"{name} {value:.2f}".replace(" 0.", " .")
         for name, value in sorted(scores.items(), key=lambda item: -item[1])
@@ -275,13 +279,13 @@ def on_this_text(scores: Mapping[str, float]) -> str:
 def named_heads(
     model: Any, kind: str, texts: Sequence[str] | None = None
 ) -> tuple[list[list[HeadLabel]] | None, str]:
-    """Labels of all heads; or None, and why there are none."""
+    """Return labels of all heads, or None, and why there are none."""
     if kind == "cross":
         return None, "Cross-attention has no labels."
     try:
         return labels(model, kind=kind, texts=texts, ablation=False), ""
     except ValueError as error:
-        if texts is not None:  # what was asked for is at fault
+        if texts is not None:  # the given texts are at fault
             raise
         return None, f"No labels: {error}."
 
@@ -290,7 +294,7 @@ def named_heads(
 
 
 class _Asked(Mapping[str, Any]):
-    """A row as a query reads it."""
+    """A row as a mapping, for queries."""
 
     def __init__(self, row: HeadRow):
         self._row = row
@@ -306,7 +310,7 @@ class _Asked(Mapping[str, Any]):
 
 
 def _read(model: Any, text: Any, target: Any, given: Mapping[str, Any]) -> tuple[Trace, Any, dict]:
-    """The trace, its model, and what `sweep_heads` is to read."""
+    """Return the trace, its model, and the inputs for `sweep_heads`."""
     if isinstance(model, Trace):
         if text is not None or model.network is None:
             raise ValueError("a Trace has its own text and model; give the trace alone")

@@ -1,4 +1,4 @@
-"""Which pairs of tokens a measure counts: each function gives bool [query, key] of a trace."""
+"""Pairs of tokens that a measure counts: each function returns bool [query, key] for a trace."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def punctuation(trace: Trace, kind: str | None, batch: int) -> Tensor:
 
 
 def same_word(trace: Trace, kind: str | None, batch: int) -> Tensor:
-    _same(trace, kind, batch)  # refuses cross-attention
+    _same(trace, kind, batch)  # raises for cross-attention
     tokens = trace.key_tokens(kind, batch)
     special = torch.tensor(trace.special(kind, batch))
     number = words(tokens)
@@ -72,12 +72,15 @@ def same_word(trace: Trace, kind: str | None, batch: int) -> Tensor:
 
 
 def words(tokens: Sequence[str]) -> list[int]:
-    """Which word each token belongs to, counted from 0, by how tokens are shown: `##` goes on with
-    the word before (WordPiece); where spaces are shown (`·`, `↵`, `⇥`) a token without one goes on;
-    otherwise every token is a word. A token with no letter or digit is a word of its own."""
+    """Return the word that each token belongs to, counted from 0, by how tokens are shown.
+
+    `##` continues the word before (WordPiece); where spaces are shown (`·`, `↵`, `⇥`), a token
+    without one does; otherwise every token is a word. A token with no letter or digit is a word of
+    its own.
+    """
     wordpiece = any(t.startswith("##") for t in tokens)
     spaced = any(t[:1] in _SPACES for t in tokens)
-    found, before = [], False  # whether the token before can be gone on with
+    found, before = [], False  # whether the token before can be continued
     for token in tokens:
         solid = any(c.isalnum() for c in token)
         if wordpiece:
