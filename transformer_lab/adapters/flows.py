@@ -1,10 +1,10 @@
-"""How a logit comes together on its way up: what stands at each token, and what each head carries from
-token to token, all toward one logit.
+"""Decompose a logit along its way up: what the stream at each token contributes to it, and what
+each head carries from token to token.
 
-The pass is that of `parts` (every norm held at its scale, what the mlps write taken as it is), but
-its heads are not taken as they are: their maps are held, so that what they give is a sum over the
-tokens that they look at. The logit is then a sum over every way from an embedding or an mlp through the
-heads; an edge has what all ways through it bring.
+The pass is that of `parts` (frozen norms, mlp outputs taken as they are), but attention patterns
+are frozen instead of the heads' outputs, so that a head's output is a sum over the tokens that it
+attends to. The logit is then a sum over every path from an embedding or an mlp through the heads;
+an edge has the sum of all paths through it.
 Source: Elhage et al. 2021; Ferrando and Voita 2024, on routes through edges.
 """
 
@@ -29,9 +29,10 @@ from .stream_writers import Anatomy
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """fp32 on the CPU: `edges` [layer, head, query, key]; `stream` [layer + 1, position], what stands at
-    a token before each layer and after the last; `mlps` [layer, position]; `constant`: what is added
-    whatever the text. The stream before layer 0, the mlps and the constant sum to `logit`."""
+    """Contributions to a logit, fp32 on the CPU: `edges` [layer, head, query, key]; `stream` [layer
+    + 1, position], of a token before each layer and after the last; `mlps` [layer, position];
+    `constant`: what does not depend on the text. The stream before layer 0, the mlps and the
+    constant sum to `logit`."""
 
     edges: Tensor
     stream: Tensor
@@ -43,9 +44,10 @@ class Flow:
 def flow_of(
     network: Network, inputs: Inputs, position: int, token: int, against: int | None = None
 ) -> Flow:
-    """
+    """The flow to a token's logit at a position, or to its difference from the logit of `against`.
+
     Raises:
-        PartsError: where a logit is no such sum, saying why.
+        PartsError: if the logit is not such a sum, with the reason.
     """
     kind = kind_of_flows(network)
     if not network.blocks(kind):
@@ -56,10 +58,10 @@ def flow_of(
 
 
 def kind_of_flows(network: Network) -> str:
-    """The kind of attention of a model of a single stack.
+    """The kind of attention of a model with a single stack.
 
     Raises:
-        PartsError: for a model of several.
+        PartsError: for a model with several.
     """
     kinds = [kind for kind in network.kinds if kind != "cross"]
     if len(kinds) != 1 or "cross" in network.kinds:
@@ -70,7 +72,7 @@ def kind_of_flows(network: Network) -> str:
 
 
 class _FlowPass(HeldPass):
-    """One pass with its norms and its maps held."""
+    """One pass with frozen norms and attention patterns."""
 
     def __init__(self, network: Network, inputs: Inputs, kind: str):
         self.kind, self._layers = kind, len(network.blocks(kind))
@@ -119,14 +121,15 @@ class _FlowPass(HeldPass):
         return x
 
     def _out(self, module: nn.Module, args: Any, output: Any) -> Any:
-        return None  # what heads give goes on
+        return None  # the heads' outputs are not leaves
 
     # -- the sum ----------------------------------------------------------------------------------
 
     def flow(self, position: int, token: int, against: int | None) -> Flow:
-        """
+        """The flow to a logit, from this pass.
+
         Raises:
-            PartsError: where it does not sum to the logit.
+            PartsError: if it does not sum to the logit.
         """
         name = self._network.name
         if self.logits is None:
@@ -184,5 +187,5 @@ class _FlowPass(HeldPass):
 
 
 def _along(x: Tensor, slope: Tensor) -> Tensor:
-    """What x [3, position, d] has along its slope, in the real run: [position]."""
+    """The contribution of x [3, position, d] along its gradient, in the real run: [position]."""
     return (x.detach()[0].float() * slope[0].float()).sum(-1).cpu()

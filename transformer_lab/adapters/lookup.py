@@ -1,4 +1,4 @@
-"""Which network a model is: asked here, and nowhere else."""
+"""The only place that maps a model to its adapter."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ WAY_OUT = (
 
 
 def network_of(model: Any) -> Network:
-    """What a model is.
+    """The adapter of a model.
 
     Args:
-        model: our own, a Hugging Face model, a `TextModel`, what `torch.compile`,
-            DistributedDataParallel or PEFT put around one, or a `Network` already.
+        model: one of ours, a Hugging Face model, a `TextModel`, one of them wrapped by
+            `torch.compile`, DistributedDataParallel or PEFT, or a `Network` already.
 
     Raises:
-        ValueError: for another, naming what it lacks.
+        ValueError: for any other model, naming what it lacks.
     """
     if isinstance(model, OurNetwork | HuggingFaceNetwork):
         return model
@@ -59,10 +59,10 @@ def _complete(network: Network) -> Network:
 
 
 def transformer_of(model: Any, otherwise: str = "") -> Any:
-    """Our `Transformer` of a model; None for another model.
+    """The `Transformer` of ours inside a model; None for another model.
 
     Raises:
-        ValueError: instead of None, where `otherwise` says what would do.
+        ValueError: instead of None, if `otherwise` is given, which says what to pass.
     """
     inner = unwrapped(model)
     known = isinstance(inner, Network | Tapped) or is_hugging_face(inner)
@@ -73,12 +73,12 @@ def transformer_of(model: Any, otherwise: str = "") -> Any:
 
 
 def hugging_face_of(model: Any) -> Any:
-    """The transformers model of a model; None for another."""
+    """The transformers model inside a model; None for another."""
     inner = unwrapped(model)
     return inner if is_hugging_face(inner) else None
 
 
 def revision_of(model: Any) -> str | None:
-    """The commit on its hub that a model's files are of; None where that is not known."""
+    """The commit on the hub that a model's files come from; None if unknown."""
     found = getattr(getattr(model, "config", None), "_commit_hash", None)
     return found if isinstance(found, str) else None

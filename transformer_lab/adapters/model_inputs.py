@@ -1,5 +1,5 @@
-"""What a transformers model reads: our inputs under its names, what it does not take, and where the
-patches of a picture stand."""
+"""Inputs of transformers models: put ours under the model's names, check them, and find the
+positions of image patches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .speech import FEATURES, check_heard, check_sound, features, heard_by, hear
 from .structure import is_hugging_face, parameters_of
 
 PIXELS = "pixel_values"
-# What stands before the patches, by the last part of its parameter's name.
+# Tokens before the patches, by the last part of their parameter's name.
 _BEFORE = {
     "cls_token": "[CLS]",
     "class_embedding": "[CLS]",
@@ -31,10 +31,10 @@ def inputs_of(inputs: Inputs, model: Any, causal: bool = True) -> dict[str, Any]
     """Our inputs under the names that transformers models take.
 
     Args:
-        causal: whether its tokens look at earlier ones only.
+        causal: whether the model's tokens attend to earlier ones only.
 
     Raises:
-        ValueError: for a model that does not read what there is.
+        ValueError: if the model does not read these inputs.
     """
     check_modality(model, inputs.tokens, inputs.given)
     if inputs.tokens is None:
@@ -43,7 +43,7 @@ def inputs_of(inputs: Inputs, model: Any, causal: bool = True) -> dict[str, Any]
     given: dict[str, Any] = {"input_ids": inputs.tokens}
     if mask is not None:
         given["attention_mask"] = mask.long()
-        # Qwen-VL's positions have three parts, which it counts by itself where there are pictures.
+        # Qwen-VL's positions have three parts, which it counts by itself if there are images.
         own = PIXELS in inputs.given and any(hasattr(m, "get_rope_index") for m in model.modules())
         if causal and not own and not model.config.is_encoder_decoder and _takes_positions(model):
             # Left padding without position ids silently shifts the text.
@@ -79,8 +79,8 @@ def _with_target(inputs: Inputs, model: Any) -> dict[str, Any]:
 
 
 def _takes_positions(model: Any) -> bool:
-    """Whether it is to be told positions, counted from 0: RoBERTa's kin count on from its padding
-    token, and by themselves."""
+    """Whether the model takes position ids counted from 0: RoBERTa's family counts by itself, from
+    its padding token on."""
     if any(hasattr(m, "create_position_ids_from_input_ids") for m in model.modules()):
         return False
     found = inspect.signature(model.forward).parameters
@@ -92,10 +92,10 @@ def _takes_positions(model: Any) -> bool:
 
 
 def more_inputs(model: Any, tokens: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is given beside or instead of tokens, checked; tensors lie on the model's device.
+    """Check the inputs beside or instead of tokens; move tensors to the model's device.
 
     Raises:
-        ValueError: for what the model does not read.
+        ValueError: for an input that the model does not read.
     """
     check_modality(model, tokens, given)
     known = parameters_of(model)
@@ -125,9 +125,10 @@ def more_inputs(model: Any, tokens: Any, given: Mapping[str, Any]) -> dict[str, 
 
 
 def _nothing_lacks(model: Any, tokens: Any, given: Mapping[str, Any]) -> None:
-    """
+    """Check that a model of images needs no more than these inputs.
+
     Raises:
-        ValueError: for a model of pictures that cannot do with these inputs alone.
+        ValueError: if it does.
     """
     if tokens is not None or not reads_pixels(model):
         return
@@ -152,12 +153,12 @@ def _nothing_lacks(model: Any, tokens: Any, given: Mapping[str, Any]) -> None:
 
 
 def reads_pixels(model: Any) -> bool:
-    """Whether pictures are what it reads."""
+    """Whether images are the model's main input."""
     return getattr(model, "main_input_name", "input_ids") == PIXELS
 
 
 def pictures_side(model: Any) -> Any:
-    """The model itself, where it reads pictures, or the part of it that does; None where none does."""
+    """The model itself, if it reads images, or the part of it that does; None if no part does."""
     if reads_pixels(model):
         return model
     tower = picture_tower(model)
@@ -165,13 +166,13 @@ def pictures_side(model: Any) -> Any:
 
 
 def picture_tower(model: Any) -> str:
-    """The name of the model in a model that reads pictures; empty where none says that it does."""
+    """The name of the part of a model that reads images; empty if no part says that it does."""
     return next(iter(_towers(model, PIXELS)), "")
 
 
 def placeholder(model: Any) -> int | None:
-    """The id of the token that stands for a part of a picture, in a model that puts what it sees in
-    the place of such tokens; None for others."""
+    """The id of the token that stands for a part of an image, in a model that replaces such tokens
+    by image vectors; None for others."""
     if not {"input_ids", PIXELS} <= parameters_of(model):
         return None
     if not any(hasattr(m, "get_placeholder_mask") for m in model.modules()):
@@ -181,9 +182,10 @@ def placeholder(model: Any) -> int | None:
 
 
 def check_modality(model: Any, tokens: Any, given: Mapping[str, Any]) -> None:
-    """
+    """Check that text, images and audio are only given to a model that reads them.
+
     Raises:
-        ValueError: for text where pictures are read, and the reverse.
+        ValueError: for text where images are read, and the reverse.
     """
     name, main = type(model).__name__, getattr(model, "main_input_name", "input_ids")
     if hasattr(model, "get_text_features") and hasattr(model, "get_image_features"):
@@ -237,13 +239,13 @@ def _towers(model: Any, reads: str) -> list[str]:
 
 
 def _projection(model: Any) -> Any:
-    """The convolution that makes patches of pixels; None where there is none."""
+    """The convolution that makes patches from pixels; None if there is none."""
     kinds = (nn.Conv2d, nn.Conv3d)
     return next((m for m in model.modules() if isinstance(m, kinds)), None)
 
 
 def patch_size(model: Any) -> tuple[int, int] | None:
-    """Height and width in pixels of a patch; None where patches overlap, or are none of pixels."""
+    """Height and width of a patch in pixels; None if patches overlap, or are not made of pixels."""
     found = _projection(model)
     if not isinstance(found, nn.Conv2d) or found.kernel_size != found.stride:
         return None
@@ -252,7 +254,7 @@ def patch_size(model: Any) -> tuple[int, int] | None:
 
 
 def image_size(model: Any) -> tuple[int, int] | None:
-    """Height and width in pixels that it was made for; None where it does not say."""
+    """Height and width in pixels that the model was made for; None if it does not say."""
     size = getattr(model.config, "image_size", None)
     if isinstance(size, int):
         return size, size
@@ -262,7 +264,7 @@ def image_size(model: Any) -> tuple[int, int] | None:
 
 
 def _takes_one_size(model: Any) -> bool:
-    """Whether it takes pictures of its own size only, unless it is told to interpolate."""
+    """Whether the model takes images of one size only, unless asked to interpolate."""
     return "interpolate_pos_encoding" in parameters_of(model)
 
 
@@ -277,14 +279,14 @@ def _wanted(model: Any) -> str:
 
 
 def _pixels(model: Any, side: Any, value: Any, any_size: bool, listed: bool) -> Tensor:
-    """Floats in the model's type, with a batch axis.
+    """Pixels as floats of the model's dtype, with a batch axis.
 
     Args:
-        side: what in the model reads them.
-        listed: whether they come as a list of patches, with the grid that they make.
+        side: the part of the model that reads them.
+        listed: whether they come as a list of patches, with the grid that they form.
 
     Raises:
-        ValueError: for what is none, or of a shape that the model does not take.
+        ValueError: for values that are not pixels, or of a shape that the model does not take.
     """
     name = type(model).__name__
     try:
@@ -306,9 +308,9 @@ def _pixels(model: Any, side: Any, value: Any, any_size: bool, listed: bool) -> 
             f"{PIXELS} must have shape {_wanted(side)} for {name}, got {list(x.shape)}"
         )
     if placeholder(model) is not None and listed:
-        pass  # patch by patch; their number is held to their grid, and their size to the model
+        pass  # patch by patch; their number is checked with their grid, and their size by the model
     elif x.dim() == 5 and placeholder(model) is not None and isinstance(found, nn.Conv2d):
-        _picture(model, side, found, x.flatten(0, 1), any_size)  # each picture in parts
+        _picture(model, side, found, x.flatten(0, 1), any_size)  # each image in parts
     elif isinstance(found, nn.Conv2d) and not film:
         x = _picture(model, side, found, x[None] if x.dim() == 3 else x, any_size)
     if not bool(torch.isfinite(x).all()):
@@ -322,7 +324,7 @@ def _is_film(side: Any, x: Tensor, any_size: bool) -> bool:
     found, size = _projection(side), image_size(side)
     if x.dim() != 5 or 0 in x.shape or (found is not None and x.shape[2] != found.in_channels):
         return False
-    if not isinstance(found, nn.Conv3d):  # TimeSformer brings its places to any number and size
+    if not isinstance(found, nn.Conv3d):  # TimeSformer adapts its positions to any number and size
         return True
     told_so = any_size and _takes_one_size(side)
     return x.shape[1] == side.config.num_frames and (
@@ -361,7 +363,7 @@ def _picture(model: Any, side: Any, found: nn.Conv2d, x: Tensor, any_size: bool)
 
 
 def patches_of(model: Any, inputs: Inputs) -> Patches | None:
-    """Where patches stand, as far as the model's parts tell; None where it is not known."""
+    """The positions of image patches, as far as the parameters show them; None if unknown."""
     pixels, patch = inputs.given.get(PIXELS), patch_size(model)
     if not reads_pixels(model) or patch is None or not isinstance(pixels, Tensor):
         return None
@@ -370,7 +372,7 @@ def patches_of(model: Any, inputs: Inputs) -> Patches | None:
     before, after = [], []
     for name, parameter in model.named_parameters():
         last = name.rpartition(".")[2]
-        if "head" in name.split("."):  # what pools the patches comes after them
+        if "head" in name.split("."):  # a pooling head comes after the layers
             continue
         for names, found in ((_BEFORE, before), (_AFTER, after)):
             if last in names:

@@ -1,4 +1,4 @@
-"""The lists of modules in which a model has its layers."""
+"""Find the lists of modules that hold a model's layers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import nn
 
 
 def every_module(model: nn.Module) -> list[nn.Module]:
-    """Return each module once, as `model.modules()` does, in another order and in a third of the time: this
-    is asked several times at every trace."""
+    """Each module once, as from `model.modules()`, but in another order and in a third of the time,
+    since every trace needs it several times."""
     found, seen = [model], {id(model)}
     for module in found:  # which grows meanwhile
         for child in module._modules.values():
@@ -21,7 +21,7 @@ def every_module(model: nn.Module) -> list[nn.Module]:
 
 
 def block_modules(model: Any) -> dict[str, nn.Module]:
-    """path -> module of everything that stands in an outermost ModuleList: the layers."""
+    """path -> module of each member of an outermost ModuleList: the layers."""
     return {
         f"{path}.{i}": child
         for path, blocks in outermost_lists(model).items()
@@ -30,7 +30,7 @@ def block_modules(model: Any) -> dict[str, nn.Module]:
 
 
 def outermost_lists(model: Any) -> dict[str, list[nn.Module]]:
-    """path -> layers of every ModuleList that stands in no other."""
+    """path -> layers of every ModuleList that is not inside another."""
     lists: dict[str, list[nn.Module]] = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and not any(name.startswith(o + ".") for o in lists):
@@ -39,7 +39,7 @@ def outermost_lists(model: Any) -> dict[str, list[nn.Module]]:
 
 
 def _layers_in(modules: nn.ModuleList) -> list[nn.Module]:
-    """Its layers, where they stand in lists of their own too (Funnel's blocks)."""
+    """The layers of a list, including those in lists inside it (Funnel's blocks)."""
     return [
         layer
         for child in modules
@@ -48,8 +48,8 @@ def _layers_in(modules: nn.ModuleList) -> list[nn.Module]:
 
 
 def layers_of_stages(blocks: list[nn.Module], attention: Collection[nn.Module]) -> list[nn.Module]:
-    """The layers of stages, each of which has a list of layers in its turn (Swin's); blocks that are
-    no stages are layers themselves."""
+    """The layers inside stages, each of which has a list of layers itself (Swin's); blocks that are
+    not stages are layers themselves."""
     found: list[nn.Module] = []
     for block in blocks:
         modules = list(block.modules())
@@ -68,5 +68,5 @@ def _holds(layers: nn.ModuleList, attention: list[nn.Module]) -> bool:
 
 
 def is_numbered(path: str) -> bool:
-    """Whether it is the path of something in a list."""
+    """Whether the path leads through a list."""
     return any(part.isdigit() for part in path.split("."))

@@ -1,9 +1,9 @@
-"""A model of a reader's own, with nothing in its code changed: a `Network` by the names of its parts.
+"""The adapter for a user's own model, by the names of its parts and with no change to its code.
 
-Its attention stays as it is written. While a tap is on the model, `own_attention` sees the softmax in
-each module that is named, and lets taps act where its weights meet the values; hooks on the modules
-show the residual stream. One pass over a few tokens, when the network is made, looks whether all of
-that is so, and whoever gave a name that does not fit is told which, and what was found there.
+While a tap is on the model, `inline_attention` sees the softmax in each named module, and lets taps
+act where its weights meet the values; hooks on the modules show the residual stream. When the
+adapter is created, a trial pass over a few tokens checks all of this; the error for a wrong name
+says which one it is, and what was found there.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ class NamedNetwork(Network):
         network = tl.NamedNetwork(model, attention="blocks.*.attention")
         tl.trace(network, tokens); tl.explore(tl.TextModel(network, tokenizer), text)
 
-    It reads token ids [batch, position] and gives logits [batch, position, vocab]. Each module that
-    is named attends once in a pass, by a softmax over keys (`softmax(scores) @ value`, or
-    `F.scaled_dot_product_attention`). Maps, ablations, cut edges and sweeps need no more; the other
-    names add the residual stream, edits of it and the logit lens.
+    The model reads token ids [batch, position] and returns logits [batch, position, vocab]. Each
+    named module attends once in a pass, by a softmax over keys (`softmax(scores) @ value`, or
+    `F.scaled_dot_product_attention`). Attention patterns, ablations, cut edges and sweeps need no
+    more; the other names add the residual stream, edits of it and the logit lens.
 
     Args:
-        module: the model. Its weights are its own: training goes on as before.
+        module: the model. Its weights are not copied, so training goes on as before.
         attention: the path of each layer's attention, `*` for the layer's number.
-        block: that of each whole layer, which the stream goes into and comes out of; by default what
-            stands before the `*` and its number, "blocks.*".
-        mlp: that of what else writes into the stream; None: it is not told apart.
-        after: the modules between the last layer and the logits, in their order, such as ("norm",
+        block: the path of each whole layer, whose input and output are the residual stream; by
+            default `attention` up to the layer's number, "blocks.*".
+        mlp: the path of the other module that writes into the stream; None: not known.
+        after: the modules between the last layer and the logits, in order, such as ("norm",
             "head"); None: there is no logit lens.
-        kind: "decoder", whose tokens look at no later ones, or "encoder".
-        n_ctx: the longest text, in tokens; None where there is no limit.
+        kind: "decoder", whose tokens do not attend to later ones, or "encoder".
+        n_ctx: the longest text, in tokens; None if there is no limit.
 
     Raises:
-        ValueError: where the model is not so, naming what is lacking and what was found.
+        ValueError: if the model does not match, naming what is missing and what was found.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class NamedNetwork(Network):
         return self._n_ctx
 
     def untrained(self) -> NamedNetwork | None:
-        """Where each of its weights belongs to a module that can draw it, by `reset_parameters`."""
+        """A copy with new random weights; None if a module with weights cannot reset them."""
         twin = copy.deepcopy(self.module)
         for module in twin.modules():
             draws = getattr(module, "reset_parameters", None)
@@ -172,7 +172,7 @@ class NamedNetwork(Network):
     # -- taps -----------------------------------------------------------------------------------
 
     def tapped(self) -> Iterator[Any]:
-        yield from ()  # the taps are the session's
+        yield from ()  # the session holds the taps
 
     def add_tap(self, tap: Tap) -> None:
         with lock:
@@ -205,7 +205,7 @@ class NamedNetwork(Network):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Of the modules that attend, layer by layer."""
+        """The paths of the attention modules, layer by layer."""
         return tuple(self._attention)
 
     @property
@@ -214,12 +214,12 @@ class NamedNetwork(Network):
         return tuple(self._after)
 
     def sites(self) -> dict[nn.Module, Site]:
-        """Where each attention module stands."""
+        """The site of each attention module."""
         found = enumerate(self._attention)
         return {self.module.get_submodule(p): Site(self.kinds[0], i) for i, p in found}
 
     def writers(self) -> dict[nn.Module, tuple[str, Site]]:
-        """The modules whose output goes into the stream: as what, and where."""
+        """The modules that write into the stream: module -> (name, site)."""
         named = (("attn_out", self._attention), ("mlp_out", self._mlp))
         return {
             self.module.get_submodule(path): (name, Site(self.kinds[0], i))
@@ -254,10 +254,10 @@ def _name(value: Any) -> str:
 
 
 def _paths(module: nn.Module, name: str, pattern: str) -> list[str]:
-    """The modules of a path with `*` for a number, in the order of the numbers.
+    """The paths of the modules that match a path with `*` for numbers, in the order of the numbers.
 
     Raises:
-        ValueError: where there is none, saying which there are.
+        ValueError: if none matches, listing the modules that there are.
     """
     form = re.compile(re.escape(pattern).replace(r"\*", r"(\d+)") + "$")
     found = [(match, path) for path, _ in module.named_modules() if (match := form.match(path))]
@@ -273,10 +273,10 @@ def _paths(module: nn.Module, name: str, pattern: str) -> list[str]:
 
 
 def _logits(output: Any, name: str) -> Tensor:
-    """Of what a model gave: a tensor, a tuple whose first is one, or an object that has `logits`.
+    """The logits in an output: a tensor, a tuple whose first is one, or an object with `logits`.
 
     Raises:
-        ValueError: for what has none.
+        ValueError: if there are none.
     """
     found = getattr(output, "logits", output)
     found = found[0] if isinstance(found, tuple | list) and found else found

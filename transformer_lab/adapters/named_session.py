@@ -1,4 +1,4 @@
-"""What hangs on a `NamedNetwork`'s module while it is tapped."""
+"""The hooks on a `NamedNetwork`'s module while taps are on it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .hooks import Hook, hook, remove_all
 from .inline_attention import Watching
 from .network import AdapterError
 
-lock = threading.RLock()  # two threads that hang taps at once must not lose one
+lock = threading.RLock()  # two threads that add taps at once must not lose one
 
 
 class NamedSession:
-    """Taps, and the hooks that let them see and change what passes. A copy of the module has a copy
-    of this. Every thread's passes go through the hooks; while one of them is within a module that
-    attends they stay, whoever takes the last tap off, for what has begun to watch there must end; the
-    next tap that is taken off takes them along. (Hooks cannot go while they are being called.)
+    """Taps, and the hooks that let them read and change a pass. A copy of the module has a copy of
+    this. The hooks see the passes of every thread. While one is inside an attention module, the
+    hooks stay even if the last tap is removed, because the `Watching` that has begun there must
+    end; the next removal of a tap removes them. (A hook cannot be removed while it is called.)
 
     Args:
         network: the `NamedNetwork`.
@@ -45,7 +45,7 @@ class NamedSession:
                 self.hooks.append(hook(module, self._written))
 
     def close_unless_needed(self) -> bool:
-        """Take the hooks off where no tap hangs there and nobody is on the way. Whether they are off."""
+        """Remove the hooks if no tap and no running pass needs them; return whether they are off."""
         with lock:
             if self.taps or any(w.is_open for running in [*self.running.values()] for w in running):
                 return False

@@ -1,4 +1,4 @@
-"""One pass that looks whether a `NamedNetwork` is what it was said to be."""
+"""The trial pass that checks whether a `NamedNetwork`'s names fit its model."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .interrupts import evaluation_mode, no_grad, together
 from .linear import is_linear
 from .network import AdapterError, Inputs
 
-TOKENS = 4  # of the text that is tried
+TOKENS = 4  # in the trial text
 NEAR = 1e-3
 
 
 class Trial(Tap):
-    """One pass over a few tokens: what is found of what was promised.
+    """One pass over a few tokens, which checks a network against what was claimed of it.
 
     Attributes:
-        heads: of each layer.
-        width, vocabulary: of the stream (0 where it is not seen), and of the logits.
-        outs: layer -> the path of W_O, the linear layer that reads exactly what its heads gave.
-        no_stream: why there is no residual stream; empty where there is.
+        heads: the number in each layer.
+        width, vocabulary: of the stream (0 if it is not seen), and of the logits.
+        outs: layer -> the path of W_O, the linear layer that reads exactly its heads' output.
+        no_stream: the reason why there is no residual stream; empty if there is one.
 
     Raises:
-        ValueError: where the network is not what it was said to be.
+        ValueError: if the network differs from what was claimed of it.
     """
 
     records = True
@@ -73,7 +73,7 @@ class Trial(Tap):
         assert logits is not None
         return logits
 
-    # -- what is seen ---------------------------------------------------------------------------
+    # -- what the pass shows --------------------------------------------------------------------
 
     def on_attention(self, call: AttentionCall) -> AttentionCall:
         assert call.site is not None
@@ -99,7 +99,7 @@ class Trial(Tap):
 
         return hook
 
-    # -- what is said ---------------------------------------------------------------------------
+    # -- checks ---------------------------------------------------------------------------------
 
     def _width_of(self, logits: Tensor, n: int) -> int:
         if logits.dim() != 3 or logits.shape[:2] != (1, n):
@@ -132,7 +132,7 @@ class Trial(Tap):
 
     @no_grad()
     def _made_of_the_stream(self, network: Any) -> Tensor | None:
-        """What the modules after the last layer make of what it gave."""
+        """The output of the modules after the last layer, given the last layer's."""
         stream = self._stream.get(("resid_post", len(network.sites()) - 1))
         run = None if stream is None else network.after_blocks(network.kind, Inputs())
         return None if stream is None or run is None else run(stream)

@@ -1,7 +1,7 @@
-"""`Network`: what a model is, for everything that traces, edits or sweeps it.
+"""`Network`: the adapter through which everything traces, edits or sweeps a model.
 
-Ours, Hugging Face's and a reader's own model are told apart in `adapters` only: others ask `network_of`
-(in `adapters.lookup`) and are given one of these.
+Only `adapters` tells our models, Hugging Face's and a user's own apart: other code calls
+`network_of` (in `adapters.lookup`) and gets one of these.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ REQUIRED = ("heads", "tapped", "run")  # and kinds, and module
 
 
 class AdapterError(Exception):
-    """The model does not use the attention interface, or asks of it what it cannot do."""
+    """The model does not use the attention interface, or needs what it does not support."""
 
 
 class ChangedError(AdapterError):
-    """The model put other modules in the place of its own in this pass: the next one is right."""
+    """The model replaced some of its modules during this pass; the next pass is valid."""
 
 
 @dataclass(frozen=True)
 class Inputs:
     """What a model reads: ids [batch, position] on its device, masks bool (True: real).
 
-    `given` is whatever else it reads, under the model's own names (pixel_values, image_grid_thw,
-    input_features …). A model of pictures has these alone: its `tokens` are None.
+    `given` holds all other inputs, under the model's own names (pixel_values, image_grid_thw,
+    input_features …). A model that reads images has these alone: its `tokens` are None.
     """
 
     tokens: Any = None
@@ -56,7 +56,7 @@ class Inputs:
 
     @property
     def first(self) -> Tensor:
-        """The tensor that says how large the batch is, and where it lies."""
+        """A tensor with the batch's size and device."""
         if self.tokens is not None:
             return self.tokens
         return next(x for x in self.given.values() if isinstance(x, Tensor))
@@ -67,12 +67,12 @@ class Inputs:
 
     @property
     def n_outputs(self) -> int:
-        """How many predictions a text has; a picture has one answer."""
+        """The number of predictions for a text; an image has one answer."""
         read = self.tokens if self.target is None else self.target
         return 1 if read is None else read.shape[1]
 
     def copies(self, n: int) -> Inputs:
-        """The batch n times over."""
+        """The batch repeated n times."""
         again = {name: _repeated(x, n) for name, x in vars(self).items() if name != "given"}
         return Inputs(**again, given={name: _repeated(x, n) for name, x in self.given.items()})
 
@@ -92,9 +92,9 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a kind. `number` counts from 0; `heads` is 0 where it has none, and None where
-    how many is not known; `what` says what it is ("a convolution"), `by` the class that does it, and
-    `where` its module, where a model has several stacks of one kind."""
+    """One layer of a kind. `number` counts from 0; `heads` is 0 if it has none, and None if their
+    number is unknown; `what` says what it is ("a convolution"), `by` names the class that does it,
+    and `where` its module, if a model has several stacks of one kind."""
 
     number: int
     heads: int | None
@@ -114,7 +114,7 @@ class Layer:
 
 
 def no_heads(layer: Layer, layers: Sequence[Layer]) -> str:
-    """Why a layer's heads cannot be looked at or changed, and where there are some."""
+    """Say that a layer has no heads, what it is, and which layers have some."""
     by = f" ({layer.by})" if layer.by else ""
     having = ", ".join(str(other.number) for other in layers if other.heads != 0)
     where = f"heads are in layers {having}" if having else "no layer of this model has known heads"
@@ -132,7 +132,7 @@ class Network(Tapped):
     `run(inputs)`: one pass over `Inputs`; returns an `Output`.
 
     Define more (blocks, W_O, the path from the stream to the logits) and more becomes possible; each
-    of the other methods says what happens without it.
+    of the other methods says what is lost without it.
 
     Args:
         module: the model, a torch module.
@@ -149,11 +149,11 @@ class Network(Tapped):
         raise NotImplementedError
 
     def layers(self, kind: str) -> tuple[Layer, ...]:
-        """All layers of a kind, in their order: the numbers that traces and edits mean."""
+        """All layers of a kind, in order, with the numbers that traces and edits use."""
         return tuple(Layer(i, n) for i, n in enumerate(self.heads(kind)))
 
     def n_heads(self, kind: str) -> int | None:
-        """Of the layer with the most; None where it is not known."""
+        """The number of heads in the layer with the most; None if unknown."""
         found = [n for n in self.heads(kind) if n is not None]
         return max(found, default=None)
 
@@ -170,13 +170,13 @@ class Network(Tapped):
 
     @property
     def size(self) -> int:
-        """How many numbers of the residual stream one token has, over all layers."""
+        """The numbers in one token's residual stream, over all layers."""
         return 0
 
     @property
     def vocabulary(self) -> tuple[int | None, int | None]:
         """How many tokens there are to read and, for an encoder-decoder, on the target's side; None
-        where it is not known, and then no id is refused."""
+        if unknown, and then no id is refused."""
         return None, None
 
     @property
@@ -186,19 +186,19 @@ class Network(Tapped):
 
     @property
     def has_classes(self) -> bool:
-        """Whether a pass tells classes apart: its answers are [batch, class]."""
+        """Whether a pass predicts classes: its answers are [batch, class]."""
         return False
 
     @property
     def picture_size(self) -> tuple[int, int] | None:
-        """Height and width in pixels of the pictures that it reads; None where it reads none, or
-        does not say."""
+        """Height and width in pixels of the images that it reads; None if it reads none, or does
+        not say."""
         return None
 
     @property
     def transformer(self) -> Any:
-        """Our `Transformer`, of which every weight is known by name; None for others. What reads
-        weights (circuits, positions) needs it."""
+        """Our `Transformer`, every weight of which is known by name; None for other models.
+        Analyses that read weights (circuits, positions) need it."""
         return None
 
     # -- one pass -------------------------------------------------------------------------------
@@ -208,27 +208,28 @@ class Network(Tapped):
         raise NotImplementedError
 
     def hidden(self, inputs: Inputs) -> Tensor | None:
-        """The final states alone, [batch, position, d_model], where `logits` makes the rest of
-        them; None where a pass cannot be cut there."""
+        """The final states alone, [batch, position, d_model], which `logits` turns into logits;
+        None if a pass cannot be split there."""
         return None
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """The rest: […, d_model] -> […, vocab]."""
+        """The rest of a pass: […, d_model] -> […, vocab]."""
         raise NotImplementedError
 
     def check(self, inputs: Inputs) -> None:
-        """
+        """Check inputs before a pass.
+
         Raises:
-            ValueError: for what the model cannot read.
+            ValueError: for inputs that the model cannot read.
         """
         if self.kind == "encoder-decoder" and inputs.target is None:
             raise ValueError(NEEDS_TARGET.format(name=self.name))
 
     def more_inputs(self, tokens: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What is given beside (or instead of) tokens, checked, and as the model takes it.
+        """Check the inputs beside (or instead of) tokens, and return them as the model takes them.
 
         Raises:
-            ValueError: for what the model does not read, and for tokens where it reads none.
+            ValueError: for inputs that the model does not read, and for tokens if it reads none.
         """
         if given:
             raise ValueError(
@@ -237,122 +238,121 @@ class Network(Tapped):
         return {}
 
     def patches(self, inputs: Inputs) -> Patches | None:
-        """Where the patches of a picture stand among the positions; None where there is none, or
-        where it is not known."""
+        """The positions of an image's patches; None if there are none, or they are unknown."""
         return None
 
     def picture(self, inputs: Inputs) -> Tensor | None:
-        """The pixels [channel, height, width] of the one picture that is read; None where there is no
-        such picture, or where how its patches lie is not known."""
+        """The pixels [channel, height, width] of the one image that is read; None if there is no
+        such image, or it is unknown how its patches lie."""
         pixels = inputs.given.get("pixel_values")
         if not isinstance(pixels, Tensor) or pixels.dim() != 4 or len(pixels) != 1:
             return None
         return pixels[0]
 
     def pictured(self, inputs: Inputs) -> Tensor | None:
-        """Which tokens stand for parts of a picture, bool [batch, position]; None where none do."""
+        """Bool [batch, position]: the tokens that stand for parts of an image; None if none do."""
         return None
 
     def heard(self, inputs: Inputs) -> list[str] | None:
-        """When each of the encoder's positions is, such as "0.02 s"; None where no sound is read."""
+        """The time of each of the encoder's positions, such as "0.02 s"; None without audio."""
         return None
 
     def n_positions(self, inputs: Inputs) -> int:
-        """How many positions a pass has, over the batch."""
+        """The number of positions in a pass, over the batch."""
         read = (inputs.tokens, inputs.target)
         return sum(x.numel() for x in read if x is not None)
 
     def in_copies(self, tap: Tap, inputs: Inputs) -> bool | None:
         """Whether a batch repeated n times gives the same rows n times while this tap is on it, so
-        that several edits may share a pass; None where a sweep has to try."""
+        that several edits may share a pass; None if a sweep has to try."""
         return False
 
     def edited_beside(self, tap: Tap) -> bool:
-        """Whether other taps than this one hang on it that may change what passes."""
+        """Whether other taps on the model may change a pass."""
         return edits_among(tap, (other for module in self.tapped() for other in module.taps))
 
     @property
     def numbers_per_token(self) -> int:
-        """About how many numbers of one token a pass holds at once, for a sweep to keep to its
+        """Roughly how many numbers per token a pass holds at once, for a sweep to keep to its
         budget."""
         config = self.module.config
         return 4 * getattr(config, "d_ff", config.d_model) + 8 * config.d_model
 
     @contextmanager
     def predicting_at(self, places: Tensor) -> Iterator[None]:
-        """While open, `run` may give the logits at these positions alone, [batch, len(places),
-        vocab], and save the rest; it need not."""
+        """While open, `run` may return logits at these positions only, [batch, len(places), vocab],
+        to save the rest."""
         yield
 
     def own_maps(self, inputs: Inputs) -> tuple[Output, dict[str, dict[int, Tensor]]]:
-        """Where attention does not go through the attention interface: the model's own maps all at once, kind ->
-        layer -> [batch, head, query, key].
+        """The model's own attention patterns, for one that does not use the attention interface:
+        kind -> layer -> [batch, head, query, key].
 
         Raises:
-            AdapterError: when it has none.
+            AdapterError: if it returns none.
         """
         raise AdapterError("it made no call to it")
 
     def missing(self, kinds: Collection[str]) -> str:
-        """What a pass that showed attention of these kinds did not show, and why; empty where that
-        was all."""
+        """What a pass that showed attention of these kinds did not show, and why; empty if it
+        showed all."""
         return ""
 
     # -- its parts ------------------------------------------------------------------------------
 
     def blocks(self, kind: str | None = None) -> list[nn.Module]:
-        """The modules of the layers of a kind (None: of all). With none known, a sweep begins every
-        pass at the first layer, and the stream is not recorded."""
+        """The modules of the layers of a kind (None: of all). If none are known, a sweep begins
+        every pass at the first layer, and the stream is not recorded."""
         return []
 
     def apart(self) -> set[nn.Module]:
-        """Modules of a model inside it that reads something else than its tokens: what they do is no
-        part of its stream."""
+        """Modules of a model inside it that reads something other than its tokens, and so does not
+        belong to its stream."""
         return set()
 
     def output_weight(self, call: AttentionCall) -> Tensor | None:
-        """W_O [head · d_head, d_model] of the layer that made this call; None where it is not
-        known, and then values are told without it."""
+        """W_O [head · d_head, d_model] of the layer that made this call; None if unknown, and then
+        values are reported without it."""
         return None
 
     def stands_between(self, site: Site) -> bool:
-        """Whether a gate or a norm stands between what heads give and `output_weight`, so that what
-        a key adds to the stream is more than its value times that."""
+        """Whether there is a gate or a norm between the heads' output and `output_weight`, so that
+        a key adds more to the stream than its value times that."""
         return False
 
     def parts(self, inputs: Inputs) -> Parts:
-        """What one text (a batch of one) makes its heads compare and its logits be, as sums over who
-        wrote into the stream. This measures it on the modules in and around `blocks`, with every
-        norm held; it raises a `PartsError` where there are none, or where the parts do not sum to
-        what was read, and then no score or logit is split by source."""
+        """The queries, keys and logits of one text (a batch of one) as sums over the writers into
+        the stream. This measures them on the modules in and around `blocks`, with every norm
+        frozen; it raises a `PartsError` if there are none, or if the parts do not sum to what the
+        model computed, and then no score or logit is split by source."""
         return MeasuredParts(self, inputs)
 
     def alone(self) -> VectorProbe:
-        """What its heads do with a vector that stands in the stream alone, which circuits are read
-        from. This runs the modules in `blocks` on texts of one token, all silent but the one that is
-        asked for; it raises a `PartsError` where they are not known, and then there are no circuits.
+        """What its heads do with a vector that is alone in the stream, from which circuits are
+        read. This runs the modules in `blocks` on texts of one token, with all but the requested
+        one zeroed; it raises a `PartsError` if they are unknown, and then there are no circuits.
         """
         return VectorProbe(self, Inputs)
 
     @property
     def logit_softcap(self) -> float | None:
-        """The cap where logits are cap · tanh(logits / cap) of a linear head's; None without one. A
-        cap that is not told makes the parts of a logit not sum, and they are refused."""
+        """The cap if logits are cap · tanh(logits / cap) of a linear head's; None without one. If a
+        cap is not reported, the parts of a logit do not sum to it, and are refused."""
         return None
 
     def after_blocks(self, kind: str, inputs: Inputs) -> Callable[[Tensor], Tensor] | None:
-        """What is done after the last block: a function from streams [..., d_model] to logits [...,
-        vocab]; None where it is not known. `inputs` are some that the model reads."""
+        """What follows the last block: a function from streams [..., d_model] to logits [...,
+        vocab]; None if unknown. `inputs` are some that the model reads."""
         return None
 
     # -- taps -----------------------------------------------------------------------------------
 
     @sheltered
     def tapping(self, tap: Tap) -> Iterator[None]:
-        """The tap is on the model while this is open.
+        """Put the tap on the model while this is open.
 
         Raises:
-            AdapterError: when the model's attention cannot be sent through the attention interface.
+            AdapterError: if the model's attention cannot be routed through the attention interface.
         """
         self.add_tap(tap)
         try:
@@ -362,31 +362,31 @@ class Network(Tapped):
 
     @contextmanager
     def watching_stream(self, tap: Tap) -> Iterator[None]:
-        """While open, a tap that is on the model sees the residual stream, where that needs more."""
+        """Let a tap that is on the model see the residual stream, if that needs more hooks."""
         yield
 
     @contextmanager
     def changing_stream(
         self, tap: Tap, names: Sequence[str], kind: str, layer: int | None
     ) -> Iterator[None]:
-        """While open, a tap that is on the model changes these points of the stream.
+        """Let a tap that is on the model change these points of the stream while this is open.
 
         Raises:
-            AdapterError: where they cannot be told.
+            AdapterError: if they cannot be found.
         """
         yield
 
     def refuses_stream(self, names: Sequence[str], kind: str) -> str:
-        """Why these points of the stream cannot be changed; empty where they can, as far as is
-        known before a pass."""
+        """The reason why these points of the stream cannot be changed; empty if they can, as far as
+        is known before a pass."""
         return f"the residual stream of a {self.name} cannot be read"
 
     # -- the whole ------------------------------------------------------------------------------
 
     def evaluated(self) -> Network:
-        """In evaluation mode: a network of which some module is in training is left alone, and one of
-        a copy returned. Edits in force hold for the copy too. Where the model itself is in evaluation
-        mode, the copy has its very weights."""
+        """The network in evaluation mode. One with some module in training is left as it is, and a
+        network of a copy is returned. Edits in force hold for the copy too. If the model itself is
+        in evaluation mode, the copy shares its weights."""
         if not any(module.training for module in every_module(self.module)):
             return self
         weights = (
@@ -407,26 +407,26 @@ class Network(Tapped):
     def write(
         self, tokens: Tensor, most: int, *, bos_id: int | None, eos_id: int | None, **options: Any
     ) -> list[int]:
-        """Token ids that the model writes after `tokens` [1, position], or as their target.
+        """Token ids that the model generates after `tokens` [1, position], or as their target.
 
-        Options that may be given: `sampling`, whose `take` takes the next tokens from logits;
-        `written` [1, position], the target so far; `cached`, False for a pass over all each time.
+        Options: `sampling`, whose `take` draws the next tokens from logits; `written` [1,
+        position], the target so far; `cached`, False for a pass over the whole text each time.
         """
         raise ValueError(f"a {self.name} cannot generate text yet; write `write` of its tl.Network")
 
     @property
     def n_ctx(self) -> int | None:
-        """The longest text, in tokens; None where there is no limit."""
+        """The longest text, in tokens; None if there is no limit."""
         return None
 
     def untrained(self) -> Any:
-        """The same architecture with weights drawn anew from torch's random state, as a model or a
-        network; None where nobody knows how to draw them."""
+        """The same architecture with new weights from torch's random state, as a model or a
+        network; None if it is unknown how to draw them."""
         return None
 
 
 def unreadable(names: Iterable[str]) -> str:
-    """Why one of these places of the stream cannot be read in a model of others; "" where all can."""
+    """Why one of these points of the stream cannot be read in a model not ours; "" if all can."""
     if "resid_mid" in names:
         return "the middle of its layers cannot be read; what attention adds can (attn_out)"
     if "gates" in names:
@@ -435,12 +435,12 @@ def unreadable(names: Iterable[str]) -> str:
 
 
 def edits_among(tap: Tap, taps: Iterable[Tap]) -> bool:
-    """Whether there are others than this one that may change what passes."""
+    """Whether a tap other than this one may change a pass."""
     return any(other is not tap and not other.records for other in taps)
 
 
 def lacking(model: Any) -> list[str]:
-    """What of the things that a network must say this object does not."""
+    """The required members of a network that this object does not define."""
     plain = {**vars(Tapped), **vars(Network)}
     missing = [
         f"{name}()" for name in REQUIRED if getattr(type(model), name, plain[name]) is plain[name]

@@ -1,5 +1,5 @@
-"""Whether the output projection of a layer reads just what its heads gave, or what a gate or a norm
-made of it (Qwen3-Next, BitNet): seen in one pass over one token."""
+"""Find out whether a layer's output projection reads its heads' output, or what a gate or a norm
+made of it (Qwen3-Next, BitNet), in one pass over one token."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _known: weakref.WeakKeyDictionary[nn.Module, tuple[frozenset[Site], frozenset[Si
 
 
 def stands_between(network: Any, site: Site) -> bool:
-    """Whether something does; False also where that cannot be seen (in training, where dropout
-    stands there, and of what reads no text)."""
+    """Whether there is a gate or a norm at this site; False also if that cannot be seen (in
+    training, where dropout comes in between, and for models that read no text)."""
     module = network.module
     if module.training:
         return False
@@ -31,12 +31,12 @@ def stands_between(network: Any, site: Site) -> bool:
 
 
 def _seen(network: Any) -> tuple[frozenset[Site], frozenset[Site]]:
-    """The sites that attend, and of them those whose output is read as it is."""
+    """The sites that attend, and those of them whose output the projection reads unchanged."""
     ids = torch.zeros(1, 1, dtype=torch.long, device=network.device)
     both = network.kind == "encoder-decoder"
     try:
         found = Anatomy(network, Inputs(ids, ids if both else None))
-    except Exception:  # what reads no such text, in whatever way it says so
+    except Exception:  # a model that reads no such text may raise anything
         return frozenset(), frozenset()
     seen = {site for site in found.attention if network.blocks(_stack(site))}
     return frozenset(seen), frozenset(found.outs)

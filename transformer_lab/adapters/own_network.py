@@ -1,4 +1,4 @@
-"""Our own models as a `Network`: whatever hangs taps on its modules by itself."""
+"""The adapter for our own models, whose modules hold their taps."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .patches import Patches
 
 
 class OurNetwork(Network):
-    """A `Transformer`, a `Recurrent`, or a reader on top of one.
+    """The adapter for a `Transformer`, a `Recurrent`, or a model on top of one.
 
     Args:
-        module: one that is `Tapped`.
+        module: a `Tapped` module.
     """
 
     @property
@@ -75,7 +75,7 @@ class OurNetwork(Network):
         output = self.module(inputs.tokens, inputs.target, **_masks(inputs))
         if self.has_head:
             return Output(logits=output)
-        # What stands on an encoder (a Classifier) has no hidden() of its own, and answers.
+        # A model on top of an encoder (a Classifier) has no hidden() of its own, and answers.
         states = hasattr(self.module, "hidden")
         return Output(states=output) if states else Output(answers=output)
 

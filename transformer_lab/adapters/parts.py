@@ -1,14 +1,14 @@
-"""What a model reads as a sum of who wrote it, measured on what it really computed.
+"""Split what a model reads into what each part wrote, measured on what it really computed.
 
-The model runs once more on the same text, beside two more rows. The embeddings, what every head
-gives through W_O and what every mlp gives are leaves: 0 in the second row, and in the third each its
-own share of what it is in the first. Every norm is held at its scale in the first. What is read is
-then a sum: of each leaf times the slope towards it, and of what the empty row gives, which is the
+The model runs once more on the same text, with two more rows. The embeddings, every head's output
+through W_O and every mlp's output are leaves: 0 in the second row, and in the third a random
+fraction (one per leaf) of the first. Every norm is frozen at its scale in the first row. What is
+read is then a sum: each leaf times its gradient, plus the result of the empty row, which is the
 biases. Parallel blocks, norms after a part or after the sum, multipliers and shared layers need no
-code, for it is the model's own code that adds. The sum must be what the model computed, and with
-each part's share what the third row gives, which only a linear way to what is read can do: a gate,
-or a nonlinear head, is refused.
-Source: Elhage et al. 2021, on norms held fixed.
+code, since the model's own code does the adding. The sum must be what the model computed, and with
+each leaf scaled by its fraction what the third row gives. This holds only if the path to what is
+read is linear: a gate, or a nonlinear head, is refused.
+Source: Elhage et al. 2021, on frozen norms.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from .linear import gradient_stop, measured
 from .sources import BIASES, Parts, PartsError, Source, Split
 from .stream_writers import Anatomy, Place, first_of
 
-ROOM, ROOM_HALF = 2e-4, 5e-2  # how far a sum may be off, beside what was read; the same in 16 bits
-CHUNK = 2**24  # numbers of slopes at once
+ROOM, ROOM_HALF = 2e-4, 5e-2  # relative tolerance of a sum, in 32 bits or more and in 16
+CHUNK = 2**24  # numbers of gradients at once
 KEEP = 2**24  # numbers up to which the parts of all rows are kept
 
 
 class MeasuredParts(Parts):
-    """Of any network whose blocks are known.
+    """The parts of any network whose blocks are known.
 
     Args:
         network: a `Network`.
         inputs: one text (a batch of one).
 
     Raises:
-        PartsError: where its blocks are not known, or attend in several parts.
+        PartsError: if its blocks are unknown, attend in several parts, or block gradients.
     """
 
     def __init__(self, network: Any, inputs: Any):
@@ -131,14 +131,15 @@ class MeasuredParts(Parts):
 
     def _run(self, stop: Site | None) -> HeldPass:
         if self._pass is None or self._pass[0] != stop:
-            self._pass = None  # its memory is free before the next one runs
+            self._pass = None  # free its memory before the next one runs
             self._pass = stop, HeldPass(self._network, self._inputs, self._anatomy, stop)
         return self._pass[1]
 
 
 @dataclass(eq=False)
 class Leaf:
-    """What one part wrote: `value` [3, position, d], which is what it was, 0, and `share` of it. Of heads, `z` [head, position, d_head] too and `out`, W_O's module; with none, value is z."""
+    """One part's output: `value` [3, position, d] is the output itself, 0, and `share` of it. For
+    heads also `z` [head, position, d_head] and W_O's module `out`; with none, value is z."""
 
     value: Tensor
     share: float
@@ -159,7 +160,7 @@ class Leaf:
         return heads if self.out is None else [*heads, BIASES]
 
     def times(self, slopes: Tensor, rows: list[int]) -> Tensor:
-        """Each of its sources times the slope towards it: [source, row, number]."""
+        """Each of its sources times the gradient towards it: [source, row, number]."""
         if self.z is not None and self.out is None:
             return torch.einsum("chrk,hrk->hrc", slopes, self.z[:, rows].to(slopes.dtype))
         if self._written is None or self._written[0] != rows:
@@ -178,11 +179,11 @@ class Leaf:
 
 
 class _Reached(Exception):
-    """The pass has come to what is read."""
+    """Raised to end a pass that has reached what is read."""
 
 
 class HeldPass(Tap):
-    """One pass with its norms held, up to a site's queries and keys or (None) to the logits."""
+    """One pass with frozen norms, up to a site's queries and keys or (None) to the logits."""
 
     records = True
 
@@ -217,7 +218,7 @@ class HeldPass(Tap):
         return sum(leaf.n_sources for leaf in self.leaves)
 
     def n_numbers(self, n_rows: int) -> int:
-        """Of all that is written at so many positions."""
+        """The count of all numbers written at so many positions."""
         return n_rows * sum(leaf.n_sources * leaf.value.shape[-1] for leaf in self.leaves)
 
     @property
@@ -226,7 +227,7 @@ class HeldPass(Tap):
         return f", and {', '.join(names)} is not a known kind of norm" if names else ""
 
     def _more_seen(self) -> AbstractContextManager[Any]:
-        """What else of the pass a subclass watches."""
+        """A context manager for what else a subclass watches in the pass."""
         return nullcontext()
 
     # -- hooks ----------------------------------------------------------------------------------
@@ -274,7 +275,7 @@ class HeldPass(Tap):
         return self._leaf(output, Source(self._anatomy.embeddings[module]))
 
     def _enter(self, kind: str, block: nn.Module, args: tuple, kwargs: dict) -> Any:
-        """Before the first layer: what no embedding put there is a part of its own, so that only
+        """Make what no embedding put into the first layer's input a part of its own, so that only
         what comes later counts as biases."""
         name = next((n for n in ("hidden_states", "x") if n in kwargs), "")
         x = args[0] if args else kwargs.get(name)
@@ -303,7 +304,7 @@ class HeldPass(Tap):
         return given if isinstance(output, Tensor) else type(output)((given, *output[1:]))
 
     def _leaf(self, x: Tensor, source: Source, **of_heads: Any) -> Tensor:
-        """[3, …], of the first row of x."""
+        """Add a leaf for the first row of x, and return its value [3, …]."""
         first = x.detach()[:1]
         share = float(torch.rand((), generator=self._shares))
         value = torch.cat((first, torch.zeros_like(first), share * first)).requires_grad_()
@@ -313,8 +314,8 @@ class HeldPass(Tap):
     # -- the sum --------------------------------------------------------------------------------
 
     def split(self, read: Tensor, rows: list[int]) -> tuple[Split, Tensor]:
-        """read [3, position, number], of which these rows: what each source gives of it, and how far
-        the sum, and that of the shares, are off: [row] in fp64, the larger."""
+        """Split read [3, position, number] at these rows by source; also return how far the sum, and
+        that of the fractions, are off: [row] in fp64, the larger."""
         if not read.requires_grad:
             raise PartsError(
                 f"{self._network.name} runs without gradients, so its parts cannot be computed"
@@ -354,7 +355,7 @@ class HeldPass(Tap):
 
 
 class _Slopes:
-    """The slopes of some numbers towards every leaf, at some rows; many leaves have the very same."""
+    """Gradients of some numbers towards every leaf, at some rows; many leaves share the same."""
 
     def __init__(self):
         self._same: list[list[int | None]] = []  # number -> leaf -> the first leaf with its slope
@@ -376,7 +377,7 @@ class _Slopes:
         self._slopes.append(picked)
 
     def of(self, leaf: int) -> Tensor | None:
-        """[number, …, row, d]; None where nothing that is read depends on the leaf."""
+        """[number, …, row, d]; None if a number that is read does not depend on the leaf."""
         own = tuple(same[leaf] for same in self._same)
         if None in own:
             return None
@@ -391,7 +392,7 @@ def _heads(site: Site) -> Source:
 
 
 def in_order(source: Source) -> tuple[int, int, int]:
-    """Embeddings first, then layer by layer."""
+    """A key to sort by: embeddings first, then layer by layer."""
     parts = ("token", "segment", "position", "rest", "head", "cross head", "mixer", "mlp")
     layer = -1 if source.layer is None else source.layer
     return layer, parts.index(source.part), source.head or 0

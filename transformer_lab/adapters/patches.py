@@ -1,4 +1,4 @@
-"""Where the patches of a picture stand among the positions of a model that reads pixels."""
+"""The positions of an image's patches, in a model that reads pixels."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Patches:
-    """Patches from the top left, row by row, and what stands before and after them.
+    """An image's patches from the top left, row by row, and the positions before and after them.
 
     Args:
-        rows, columns: of patches.
-        before, after: what else stands among the positions, such as "[CLS]" and "register 1".
+        rows, columns: the numbers of rows and columns of patches.
+        before, after: names of the other positions, such as "[CLS]" and "register 1".
     """
 
     rows: int
@@ -30,7 +30,7 @@ class Patches:
 
     @property
     def n(self) -> int:
-        """How many there are."""
+        """The number of patches."""
         return self.rows * self.columns
 
     @cached_property
@@ -45,11 +45,11 @@ class Patches:
 
     @property
     def others(self) -> list[int]:
-        """The positions that are no patches."""
+        """The positions that are not patches."""
         return [i for i in range(len(self.labels)) if self.place(i) is None]
 
     def place(self, position: int) -> tuple[int, int] | None:
-        """(row, column) of a position, from 0; None for one that is no patch."""
+        """(row, column) of a position, from 0; None if it is not a patch."""
         at = position - self.start
         return divmod(at, self.columns) if 0 <= at < self.n else None
 
@@ -57,7 +57,7 @@ class Patches:
         """The position of a patch; row and column count from 0.
 
         Raises:
-            ValueError: for a patch that is not there.
+            ValueError: for a patch that does not exist.
         """
         if not (0 <= row < self.rows and 0 <= column < self.columns):
             raise ValueError(
@@ -67,7 +67,7 @@ class Patches:
 
     @cached_property
     def distances(self) -> Tensor:
-        """[patch, patch]: from middle to middle, in patches."""
+        """[patch, patch]: distances between centres, in patches."""
         row = torch.arange(self.rows).repeat_interleave(self.columns)
         column = torch.arange(self.columns).repeat(self.rows)
         at = torch.stack([row, column], -1).float()

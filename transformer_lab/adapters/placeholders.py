@@ -1,7 +1,7 @@
-"""Pictures among the tokens of a text: which tokens stand for a picture, and for which place of it.
+"""Images among the tokens of a text: which tokens stand for an image, and for which patch of it.
 
 Such a model (LLaVA, PaliGemma, Qwen-VL and their kin) reads one placeholder for every vector that
-its pictures' side makes, and puts the vectors in their place.
+its image side computes, and puts the vectors in their place.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .patches import Patches
 from .structure import TOKENS, is_hugging_face, parameters_of
 from .windows import has_windows
 
-GRID = "image_grid_thw"  # of every picture: frames, rows and columns, before some are merged
-KINDS = "mm_token_type_ids"  # of every token: 0 for text, 1 for a part of a picture, 2 of a film
+GRID = "image_grid_thw"  # of every image: frames, rows and columns, before some are merged
+KINDS = "mm_token_type_ids"  # of every token: 0 for text, 1 for a part of an image, 2 of a video
 MIXING = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d, nn.PixelShuffle,
     nn.PixelUnshuffle, nn.Unfold, nn.MultiheadAttention,
@@ -27,10 +27,10 @@ MIXING = (
 
 
 def read(model: Any, tokens: Any, given: dict[str, Any]) -> dict[str, Any]:
-    """What is given beside tokens, with what the model needs to know of its placeholders.
+    """The inputs beside tokens, with what the model needs to know of its placeholders.
 
     Raises:
-        ValueError: for pictures that no token stands for, and tokens that stand for no picture.
+        ValueError: for images without placeholders, and for placeholders without an image.
     """
     wanted = placeholder(model)
     if wanted is None or tokens is None or isinstance(tokens, str):
@@ -51,7 +51,7 @@ def read(model: Any, tokens: Any, given: dict[str, Any]) -> dict[str, Any]:
             f"as {name}'s processor writes them, and there is none"
         )
     known = parameters_of(model)
-    for needed in (GRID, "token_type_ids"):  # without the latter PaliGemma's eager mask is another
+    for needed in (GRID, "token_type_ids"):  # without the latter PaliGemma's eager mask differs
         if needed in known and needed not in given:
             raise ValueError(f"{name} needs {needed} besides {PIXELS}; its processor makes both")
     if GRID in given:
@@ -80,8 +80,8 @@ def _told_grid(grid: Any, pixels: Tensor) -> Tensor:
 
 
 def do_not_fit(model: Any, inputs: Inputs, error: Exception) -> str:
-    """What to say where a model finds another number of placeholders than its pictures need; empty
-    where that is not what is wrong."""
+    """The message for a model that finds another number of placeholders than its images need; empty
+    if something else is wrong."""
     held = standing(model, inputs)
     if held is None or PIXELS not in inputs.given or "do not match" not in str(error):
         return ""
@@ -96,7 +96,7 @@ def do_not_fit(model: Any, inputs: Inputs, error: Exception) -> str:
 
 
 def standing(model: Any, inputs: Inputs) -> Tensor | None:
-    """Bool [batch, position]: which tokens stand for a picture; None where none do."""
+    """Bool [batch, position]: the tokens that stand for an image; None if none do."""
     if inputs.tokens is None or PIXELS not in inputs.given:
         return None
     wanted = placeholder(model)
@@ -106,8 +106,8 @@ def standing(model: Any, inputs: Inputs) -> Tensor | None:
 
 
 def patches_among(model: Any, inputs: Inputs) -> Patches | None:
-    """Where patches stand among tokens; None where that is not known: each text must have one
-    picture, all at one place, with a vector for each patch, row by row."""
+    """The positions of patches among tokens; None if unknown: each text must have one image, all at
+    the same positions, with a vector for each patch, row by row."""
     held = standing(model, inputs)
     found = None if held is None else _grid(model, inputs)
     if held is None or found is None:
@@ -123,8 +123,8 @@ def patches_among(model: Any, inputs: Inputs) -> Patches | None:
 
 
 def picture_of(model: Any, inputs: Inputs) -> Tensor | None:
-    """Pixels [channel, height, width] of one picture that is read as a list of patches (Qwen-VL): each
-    holds its channels, frames, rows and columns, and those that are merged stand together."""
+    """Pixels [channel, height, width] of one image that is read as a list of patches (Qwen-VL):
+    each holds its channels, frames, rows and columns, and those that are merged are adjacent."""
     pixels, grid = inputs.given.get(PIXELS), inputs.given.get(GRID)
     if not isinstance(pixels, Tensor) or not isinstance(grid, Tensor):
         return None
@@ -144,7 +144,7 @@ def picture_of(model: Any, inputs: Inputs) -> Tensor | None:
 
 
 def _grid(model: Any, inputs: Inputs) -> tuple[int, int] | None:
-    """Rows and columns of the vectors of each text's one picture; None where it is not known."""
+    """Rows and columns of the vectors of each text's one image; None if unknown."""
     pixels, batch = inputs.given.get(PIXELS), len(inputs.tokens)
     grid, tower = inputs.given.get(GRID), picture_tower(model)
     if isinstance(grid, Tensor):
@@ -167,7 +167,7 @@ def _grid(model: Any, inputs: Inputs) -> tuple[int, int] | None:
 
 
 def _mixes(model: Any, tower: str) -> bool:
-    """Whether something between the tower and the text may make one vector of several patches."""
+    """Whether a module between image side and text may make one vector of several patches."""
     towers = [tower + "."]
     towers += [
         f"{name}."

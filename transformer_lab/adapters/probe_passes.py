@@ -1,5 +1,4 @@
-"""What the passes of `VectorProbe` are made of: modules that are replaced, streams that are given, and where a
-pass ends."""
+"""Building blocks of `VectorProbe`'s passes: replace modules, pass other streams in, end early."""
 
 from __future__ import annotations
 
@@ -16,9 +15,9 @@ from .stream_writers import first_of
 
 
 class Reading(NamedTuple):
-    """What streams that stand alone become in one layer: queries [n, head, d_head], keys and values
-    [n, kv_head, d_head], at the last position; the scale of their product, and whether something
-    else than a mask is added to it."""
+    """What streams that are alone become in one layer: queries [n, head, d_head], keys and values
+    [n, kv_head, d_head], at the last position; the scale of their product, and whether anything
+    other than a mask is added to it."""
 
     query: Tensor
     key: Tensor
@@ -28,7 +27,7 @@ class Reading(NamedTuple):
 
 
 class Continuation(NamedTuple):
-    """What rows became: by layer what attention there reads, the stream after the last block, the
+    """What rows became: by layer the input of attention there, the stream after the last block, the
     logits (None without a head). [n, …] each."""
 
     read: dict[int, Tensor]
@@ -37,7 +36,7 @@ class Continuation(NamedTuple):
 
 
 class Reached(Exception):
-    """The pass has come to what is read."""
+    """Raised to end a pass that has reached what is read."""
 
 
 class Until(Tap):
@@ -72,15 +71,15 @@ def replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
 
 
 def all_of(rows: Tensor) -> Callable[[Tensor], Tensor]:
-    """Makes a stream [m, position, d] of rows [m, d], each at all of its positions."""
+    """A function that makes a stream [m, position, d] of rows [m, d], each at all positions."""
     return lambda x: rows[:, None].expand(-1, x.shape[1], -1).to(x)
 
 
 def with_stream(
     args: tuple, kwargs: dict, make: Callable[[Tensor], Tensor], which: int = 0
 ) -> tuple[tuple, dict]:
-    """The same arguments with another stream: of the tensors [batch, position, d] among them the
-    first, or another (cross-attention is given what it reads of the decoder, then of the encoder)."""
+    """The same arguments with another stream in place of the first tensor [batch, position, d]
+    among them, or of another (cross-attention takes the decoder's stream, then the encoder's)."""
     places = [i for i, x in enumerate(args) if _is_stream(x)]
     names = [name for name, x in kwargs.items() if _is_stream(x)]
     at = [*places, *names][which : which + 1]
@@ -96,7 +95,7 @@ def _is_stream(x: Any) -> bool:
 
 
 def instead(given: Any, n: int, length: int, wrote: Tensor | None) -> Any:
-    """What a module gave for one token, with other numbers in its first tensor: `wrote`, or 0."""
+    """A module's output for one token, with other numbers in its first tensor: `wrote`, or 0."""
     first = first_of(given)
     if first is None:
         raise PartsError(

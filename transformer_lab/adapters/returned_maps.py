@@ -1,4 +1,4 @@
-"""For a model that never uses the attention interface: its own maps, read by name, and whether they are maps."""
+"""Read and check the attention patterns that a model without the attention interface returns."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from .interrupts import no_grad, together
 from .network import AdapterError
 from .settings import eager, quiet
 
-# How far a pass that gives its maps may be from a plain one, as a share of the largest number.
+# Tolerance between a pass that returns patterns and a plain one, relative to the largest number.
 NEAR = {torch.float32: 1e-3, torch.float64: 1e-3}
 NEAR_IN_FEW_BITS = 5e-2
 
 
 def eager_maps(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, tuple]]:
-    """Its output, and kind -> one [batch, head, query, key] a layer. The model's attention setting
-    is restored.
+    """The model's output, and kind -> one pattern [batch, head, query, key] per layer. The model's
+    attention setting is restored.
 
     Raises:
-        AdapterError: when it gives no maps, or something else that is called so, or computes something
-            else when it is asked for them.
+        AdapterError: if it returns no patterns, or something else of that name, or if its other
+            outputs change when they are requested.
     """
     name = type(model).__name__
     with together(quiet(), no_grad()):
@@ -57,8 +57,8 @@ def eager_maps(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, tuple
 
 
 def _one_less(model: Any, inputs: dict[str, Any]) -> dict[str, int]:
-    """How many keys its maps have when the text is one token shorter, by kind: a window of as many
-    columns as a text has tokens is no map of it (Longformer)."""
+    """The number of keys in its patterns when the text is one token shorter, by kind: a window with
+    as many columns as a text has tokens is not a pattern of it (Longformer)."""
     ids = inputs.get("input_ids")
     n = 0 if ids is None else ids.shape[1]
     if n < 2 or "decoder_input_ids" in inputs:
@@ -69,7 +69,7 @@ def _one_less(model: Any, inputs: dict[str, Any]) -> dict[str, int]:
     }
     try:
         found = _named(model, model(**cut, output_attentions=True))
-    except Exception:  # what it reads at the side does not fit a shorter text
+    except Exception:  # its other inputs do not fit a shorter text
         return {}
     lasts = {kind: maps[0] for kind, maps in found.items()}
     return {kind: x.shape[-1] for kind, x in lasts.items() if isinstance(x, Tensor)}
@@ -90,8 +90,8 @@ def _named(model: Any, output: Any) -> dict[str, tuple]:
 
 
 def _no_map(given: Any, n_query: int | None, n_key: int | None) -> str:
-    """Why this is not [batch, head, query, key] weights of tokens on tokens (None: however many);
-    empty where it is."""
+    """The reason why this is not [batch, head, query, key] weights of tokens on tokens (None: of
+    any number); empty if it is."""
     if not isinstance(given, Tensor) or given.dim() != 4:
         what = list(given.shape) if isinstance(given, Tensor) else f"a {type(given).__name__}"
         return f"are {what}, not weights [batch, head, query, key]"
@@ -100,7 +100,7 @@ def _no_map(given: Any, n_query: int | None, n_key: int | None) -> str:
             f"are {given.shape[2]} × {given.shape[3]} where there are {n_query} × {n_key} tokens, "
             "so they do not say which token attends to which"
         )
-    given = given.float().nan_to_num()  # a row of padding
+    given = given.float().nan_to_num()  # NaN in rows of padding
     sums = given.sum(-1)
     if bool((given < 0).any()) or not bool((sums <= 1 + NEAR_IN_FEW_BITS).all()):
         return "are not weights: rows are negative or sum to more than 1, so they may be scores"
@@ -108,7 +108,7 @@ def _no_map(given: Any, n_query: int | None, n_key: int | None) -> str:
 
 
 def _differs(plain: Any, output: Any) -> str:
-    """Which of a plain pass's outputs is another one; empty where they are the same."""
+    """How one of the outputs differs from a plain pass's; empty if none does."""
     for name, a in plain.items():
         b = output.get(name)
         if not isinstance(a, Tensor) or not isinstance(b, Tensor) or not a.is_floating_point():

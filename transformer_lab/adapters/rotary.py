@@ -1,4 +1,4 @@
-"""Which dimensions rotary positions turn together, seen by what they do: a pair keeps its length."""
+"""Find the pairs of dimensions that rotary positions turn, by the fact that each keeps its length."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ NEAR = 1e-4  # of a vector's length
 
 
 def paired(places: Tensor) -> Tensor | None:
-    """int64 [d]: the number of each dimension's pair, one of its own for what stays; None where nothing
-    turns, or not by pairs that are known.
+    """int64 [d]: the number of each dimension's pair, one of its own for a dimension that stays;
+    None if nothing turns, or not in known pairs.
 
     Args:
-        places: [place, sample, d], the same vectors as they stand at several positions.
+        places: [position, sample, d], the same vectors at several positions.
     """
     room = NEAR * places.norm(dim=-1).mean()
     moved = ((places - places[:1]).abs() > room).any(0).any(0)
@@ -33,8 +33,8 @@ def paired(places: Tensor) -> Tensor | None:
 
 
 def _schemes(d: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Both dimensions of each pair: of a whole head, or of its first or last so many; the first half
-    with the second (Llama), or neighbours (GPT-J), of which no more than turn."""
+    """Both dimensions of each pair, in a whole head or in its first or last dimensions: the first
+    half with the second (Llama), largest size first, or neighbours (GPT-J), smallest size first."""
     sizes = range(2, d + 1, 2)
     for turning in reversed(sizes):
         for start in dict.fromkeys((0, d - turning)):

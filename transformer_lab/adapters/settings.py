@@ -1,4 +1,4 @@
-"""How a Hugging Face model is told which attention function to call, and how it is put back."""
+"""Set which attention function a Hugging Face model calls, and restore it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 from .interrupts import sheltered
 from .structure import is_hugging_face
 
-SETTING = "_attn_implementation_internal"  # the public one is handed on to the configs inside
+SETTING = "_attn_implementation_internal"  # setting the public one changes the configs inside too
 
 
 class Settings:
@@ -47,8 +47,8 @@ class Settings:
         self.set_to(self.before)
 
     def extend(self, ours: Collection[str]) -> None:
-        """Set every config that transformers does not reach, where it was told one of our settings: a
-        layer that was deep-copied has a config of its own, and so reads a setting of its own."""
+        """Set every config that transformers does not reach, if its model has one of our settings:
+        a layer that was deep-copied has its own config, and so its own setting."""
         models = {path: module for module, path in self._names.items() if is_hugging_face(module)}
         reached = {id(config) for config in _configs(models.values())}
         for module, path in self._names.items():
@@ -62,7 +62,7 @@ class Settings:
                 setattr(config, SETTING, setting)
 
     def of_copies(self, config: Any) -> Any:
-        """A config as it is without our setting, the same object in every call."""
+        """A config without our setting, the same object in every call."""
         before = [setting for other, setting in self._before if other is config]
         if not before:
             return config
@@ -75,7 +75,7 @@ class Settings:
 
 
 def _configs(modules: Any) -> list[Any]:
-    """Every config of these modules that has a setting, those inside others too."""
+    """Every config of these modules that has a setting, including those inside others."""
     waiting = [vars(m)["config"] for m in modules if "config" in vars(m)]
     found: dict[int, Any] = {}
     while waiting:
@@ -88,9 +88,10 @@ def _configs(modules: Any) -> list[Any]:
 
 @sheltered
 def quiet() -> Iterator[None]:
-    """transformers logs about settings that are restored a moment later. (To interrupt `logging` would
-    leave its lock with this thread, and others that log would wait for it for ever. And to set the
-    level of a logger empties the caches of all loggers, which takes as long as a tiny model's pass.)"""
+    """Silence transformers' log about settings that are restored a moment later. (This sets the
+    level of handlers: setting a logger's empties the caches of all loggers, which takes as long as
+    a tiny model's pass. Interrupting `logging` would leave its lock with this thread, and others
+    would wait for ever.)"""
     log = logging.getLogger("transformers")
     handlers = [*log.handlers, *(logging.root.handlers if log.propagate else ())]
     levels = [handler.level for handler in handlers]
@@ -105,12 +106,12 @@ def quiet() -> Iterator[None]:
 
 @sheltered
 def eager(model: Any) -> Iterator[None]:
-    """While open, the model attends with eager attention, which gives maps."""
+    """Make the model use eager attention, which returns patterns, while this is open."""
     settings = Settings({m: name for name, m in model.named_modules()})
     try:
-        with suppress(ValueError, ImportError):  # it may have but one, which gives maps
+        with suppress(ValueError, ImportError):  # it may have only one kind, which returns patterns
             model.set_attn_implementation("eager")
-        settings.set_to(repeat("eager"))  # some read it though they refuse to be told
+        settings.set_to(repeat("eager"))  # some read it although they refuse the change
         yield
     finally:
         settings.restore()

@@ -1,4 +1,4 @@
-"""Who writes into the residual stream, and what is read of it as a sum over them."""
+"""The writers into the residual stream, and what is read from it as a sum over them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 
 
 class PartsError(ValueError):
-    """What a model reads is no sum of parts that are known; the message says why."""
+    """What a model reads is not a sum of known parts; the message says why."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A writer into the stream. `part` is "token", "position", "segment", "rest" (what else comes to
-    the first layer: other positions, patches of a picture, biases there), "head", "cross head", "mlp",
-    "mixer" (a state-space layer, a convolution …) or "biases" (all that is added whatever the
-    text); layers and heads count from 0. `stack` is "encoder" where a decoder reads what the encoder
-    wrote."""
+    """A writer into the stream. `part` is "token", "position", "segment", "rest" (what else reaches
+    the first layer: other positions, image patches, biases there), "head", "cross head", "mlp",
+    "mixer" (a state-space layer, a convolution …) or "biases" (everything that does not depend on
+    the text); layers and heads count from 0. `stack` is "encoder" where a decoder reads what the
+    encoder wrote."""
 
     part: str
     layer: int | None = None
@@ -56,26 +56,24 @@ BIASES = Source("biases")
 
 
 class Split(NamedTuple):
-    """What was read, as a sum: `values` [source, …]; their sum over the first axis is what the model
-    itself computed."""
+    """`values` [source, …], whose sum over the first axis is what the model itself computed."""
 
     sources: tuple[Source, ...]
     values: Tensor
 
 
 class Parts:
-    """One text as a network reads it, part by part; what `Network.parts` returns.
+    """The queries, keys and logits of one text, part by part; what `Network.parts` returns.
 
-    Every norm on the way is held at the scale that it had in the run, which makes it linear. A
-    subclass checks that its parts sum to what the model computed, and raises `PartsError` where they
-    do not.
+    Every norm on the way is frozen at its scale in the run, which makes it linear. A subclass
+    checks that its parts sum to what the model computed, and raises `PartsError` if they do not.
     """
 
     def of_head(self, kind: str, layer: int, head: int, side: str, rows: Sequence[int]) -> Split:
-        """What a head compares: its queries (side="query") or the keys that it looks through
-        ("key"), as they meet in the dot product, at these positions: [source, row, d_head]."""
+        """A head's queries (side="query") or keys ("key") at these positions, as they meet in the
+        dot product: [source, row, d_head]."""
         raise NotImplementedError
 
     def of_logit(self, position: int, token: int, against: int | None = None) -> Split:
-        """A logit before any softcap, or what it is more than another's: [source]."""
+        """A logit before any softcap, or its difference from another: [source]."""
         raise NotImplementedError

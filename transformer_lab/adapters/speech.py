@@ -1,5 +1,5 @@
-"""Speech: what models of it read, and when their positions are. Whisper's input has a shape that is
-known; others read a wave, or the frames that their feature extractor makes of one."""
+"""Audio inputs of speech models, and the times of their positions. Whisper's input has a known
+shape; others read a waveform, or the frames that their feature extractor makes of one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FRAME_SECONDS, HERTZ = 0.01, 16_000
 
 @dataclass(frozen=True)
 class Sound:
-    """What is read, float [batch, mel bin, frame]; `stride` frames make one position."""
+    """The shape of audio, float [batch, mel bin, frame]; `stride` frames make one position."""
 
     bins: int
     frames: int
@@ -31,33 +31,33 @@ class Sound:
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """The duration."""
         return self.frames * FRAME_SECONDS
 
     @property
     def positions(self) -> int:
-        """How many the encoder makes of it."""
+        """The number of the encoder's positions."""
         return self.frames // self.stride
 
     @property
     def labels(self) -> list[str]:
-        """When each position is: "0.02 s" is its middle, counted from the beginning."""
+        """The time of each position: "0.02 s" is its middle, counted from the beginning."""
         step = self.stride * FRAME_SECONDS
         return [f"{i * step:.2f} s" for i in range(self.positions)]
 
     def span(self, first: int, last: int) -> tuple[float, float]:
-        """From when to when these positions are, both included, in seconds: each reaches half a step
-        to both sides of its middle; the first begins with the sound."""
+        """The start and the end of these positions, both included, in seconds: each reaches half a
+        step to both sides of its middle; the first begins with the audio."""
         half = self.stride / 2
         at = [max(0.0, self.stride * first - half), self.stride * last + half]
         return (round(at[0] * FRAME_SECONDS, 4), round(at[1] * FRAME_SECONDS, 4))
 
     def heard(self, features: Tensor) -> float:
-        """When what is not silence ends, in seconds; all of it where it is silent from the beginning.
+        """Where the audio falls silent for good, in seconds; its duration if it is all silent.
 
         Args:
-            features: float [mel bin, frame]. What a feature extractor adds to a short wave is the
-                least number that it gives, in every bin.
+            features: float [mel bin, frame]. A feature extractor pads a short waveform with the
+                smallest number that it gives, in every bin.
         """
         x = features.detach().float().cpu()
         sounding = (x > x.min() + 1e-4).any(0).nonzero()
@@ -75,8 +75,8 @@ def band_hertz(bins: int) -> list[float]:
 
 
 def sound_of(model: Any) -> Sound | None:
-    """What a model hears, whose encoder is two convolutions over mel frames and a fixed number of
-    positions; None for others."""
+    """The audio input of a model whose encoder is two convolutions over mel frames and a fixed
+    number of positions; None for others."""
     if getattr(model, "main_input_name", "") != FEATURES:
         return None
     if "decoder_input_ids" not in parameters_of(model) or not hasattr(model, "get_encoder"):
@@ -91,9 +91,10 @@ def sound_of(model: Any) -> Sound | None:
 
 
 def check_sound(model: Any, sound: Sound, tokens: Any, given: Any) -> None:
-    """
+    """Check that a model of audio is given audio, and no text.
+
     Raises:
-        ValueError: for text where sound is read, and for none.
+        ValueError: for text, or no audio.
     """
     name = type(model).__name__
     if tokens is not None:
@@ -109,8 +110,8 @@ def check_sound(model: Any, sound: Sound, tokens: Any, given: Any) -> None:
 
 
 def heard_by(model: Any) -> tuple[str, ...]:
-    """The names under which a model takes the sound that it reads and no text beside it; several
-    where any will do, none where it reads no sound."""
+    """The names under which a model takes audio, with no text beside it; several if any will do,
+    none if it reads no audio."""
     known = parameters_of(model)
     if "input_ids" in known:
         return ()
@@ -129,9 +130,10 @@ def _wanted(model: Any, name: str) -> str:
 
 
 def check_heard(model: Any, names: tuple[str, ...], tokens: Any, given: Any) -> None:
-    """
+    """Check that a model of audio is given audio, and no text.
+
     Raises:
-        ValueError: for text where sound is read, and for none.
+        ValueError: for text, or no audio.
     """
     wanted = " or ".join(_wanted(model, name) for name in sorted(names))
     if tokens is not None:
@@ -141,10 +143,10 @@ def check_heard(model: Any, names: tuple[str, ...], tokens: Any, given: Any) -> 
 
 
 def heard_floats(model: Any, name: str, value: Any) -> Tensor:
-    """Floats in the model's type, with a batch axis.
+    """Audio as floats of the model's dtype, with a batch axis.
 
     Raises:
-        ValueError: for what is none, or not finite.
+        ValueError: for values that are not numbers, or not finite.
     """
     wanted = _wanted(model, name)
     try:
