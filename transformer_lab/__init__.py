@@ -14,12 +14,12 @@ from .files.waiting import waiting as _waiting
 
 __version__ = "0.1.0"
 
-# Threads that wait for work sleep, rather than spin on a core that somebody else needs: with two
-# kernels on two cores a step took seconds instead of a tenth of one. OpenMP reads this when torch is
-# loaded, so it holds where this package is imported first, as the lessons do.
+# Make idle threads sleep instead of spinning on a core that another process needs: with two kernels
+# on two cores, a step took seconds instead of a tenth of one. OpenMP reads this when torch is
+# loaded, so it only works if this package is imported first, as in the lessons.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# verb -> public name -> the module that defines it, or that it is
+# verb -> public name -> the module that defines it, or is it
 _API = {
     "train": {
         "ModelConfig": "config",
@@ -191,7 +191,7 @@ def __dir__() -> list[str]:
 
 
 def _by_verb() -> str:
-    """The public names, one paragraph a verb."""
+    """Public names, one paragraph per verb."""
     from textwrap import fill
 
     return "\n".join(

@@ -1,8 +1,8 @@
-"""Arguments held against their annotations, so that a wrong type is named where it is given.
+"""Check arguments against their annotations, so that a wrong type is reported where it is passed.
 
-Python takes "yes" for true, True for 1 and 2.0 for 2, and says so only deep inside a model, or
-never. What a person gives (a field of a configuration, an argument of a data set, a key of a TOML
-file) is checked here instead, by the annotation that it has anyway.
+Python accepts "yes" as true, True as 1 and 2.0 as 2, and fails deep inside a model, or never. So
+what users pass (a field of a configuration, an argument of a dataset, a key of a TOML file) is
+checked here, against the annotation that it has anyway.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from typing import get_type_hints as _get_type_hints
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_LARGEST = 2**63  # what torch and NumPy hold in a whole number
+_LARGEST = 2**63  # torch and NumPy hold whole numbers below this
 _UNIONS = (Union, types.UnionType)
 _PATHS = (Path, os.PathLike)
 
 
 @dataclass(frozen=True)
 class AtLeast:
-    """The least value of an annotation: ``Annotated[int, AtLeast(0)]``."""
+    """The lowest value that an annotation allows: ``Annotated[int, AtLeast(0)]``."""
 
     least: int
 
@@ -50,18 +50,18 @@ class _Shown(reprlib.Repr):
 
 
 def shown(value: Any) -> str:
-    """A value for a message: its repr on one line, however large or deep it is."""
+    """Return a value's repr for a message: one line, shortened if the value is large or deep."""
     return " ".join(_Shown().repr(value).split())
 
 
 def wrong(value: Any, hint: Any, *, infinite: bool = False) -> str | None:
-    """What a value must be to suit an annotation, in words; None where it suits.
+    """Say in words what a value must be to match an annotation; return None if it matches.
 
-    A whole number suits `float`, but neither True nor 2.0 suits `int`. Numbers must be finite and
-    whole ones below 2^63. What an annotation says beyond this module's words is not checked.
+    A whole number matches `float`, but neither True nor 2.0 matches `int`. Numbers must be finite,
+    and whole ones below 2^63. Whatever else an annotation says is not checked.
 
     Args:
-        infinite: whether ±infinity suits `float`.
+        infinite: whether ±infinity matches `float`.
     """
     kinds = _kinds(hint)
     if any(_suits(value, kind, infinite) for kind in kinds):
@@ -70,10 +70,10 @@ def wrong(value: Any, hint: Any, *, infinite: bool = False) -> str | None:
 
 
 def check(name: str, value: Any, hint: Any, *, infinite: bool = False) -> Any:
-    """The value, with NumPy's numbers and arrays as Python's, which JSON and torch take.
+    """Return the value, with NumPy's numbers and arrays as Python's, which JSON and torch accept.
 
     Raises:
-        ValueError: for a value that does not suit the annotation, naming both.
+        ValueError: if the value does not match the annotation; the message names both.
     """
     must_be = wrong(value, hint, infinite=infinite)
     if must_be:
@@ -82,10 +82,10 @@ def check(name: str, value: Any, hint: Any, *, infinite: bool = False) -> Any:
 
 
 def check_fields(instance: Any, *, infinite: Collection[str] = ()) -> None:
-    """Check every field of a dataclass; None is right where it is the default.
+    """Check every field of a dataclass; None is accepted where it is the default.
 
     Raises:
-        ValueError: for a field of a wrong type.
+        ValueError: if a field has the wrong type.
     """
     hints = type_hints(type(instance))
     for one in fields(instance):
@@ -100,14 +100,14 @@ def check_fields(instance: Any, *, infinite: Collection[str] = ()) -> None:
 def check_call(
     function: Callable, given: Mapping[str, Any], *, infinite: Collection[str] = (), **names: Any
 ) -> dict[str, Any]:
-    """Check the arguments of a call; returns them as `check` does.
+    """Check the arguments of a call, and return them as `check` does.
 
     Args:
-        given: by name; those that the function does not annotate are left alone.
-        names: what is written in the annotations but not imported in the function's module.
+        given: arguments by name; those without an annotation are left alone.
+        names: what the annotations use but the function's module does not import.
 
     Raises:
-        ValueError: for an argument of a wrong type.
+        ValueError: if an argument has the wrong type.
     """
     hints = type_hints(function, **names)
     return {
@@ -117,7 +117,7 @@ def check_call(
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """A function whose arguments are checked at each call; see `check_call`."""
+    """Decorate a function so that each call checks its arguments; see `check_call`."""
     signature = inspect.signature(function)
     several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     single = {name for name, p in signature.parameters.items() if p.kind not in several}
@@ -146,7 +146,7 @@ def type_hints(thing: Any, **names: Any) -> dict[str, Any]:
 
 
 def unknown(name: str, known: Collection[str]) -> str:
-    """What is said of a name that is not known: the nearest one, and all."""
+    """Describe an unknown name for a message: the name, the nearest known one, and all of them."""
     longer = sorted((one for one in known if name in one), key=len)
     near = longer or difflib.get_close_matches(name, known, 1, 0.5)
     nearest = f"did you mean {near[0]!r}? " if near else ""
@@ -154,7 +154,7 @@ def unknown(name: str, known: Collection[str]) -> str:
 
 
 def names_options(cls: type[R]) -> type[R]:
-    """A dataclass whose constructor names the nearest option for one that is not known."""
+    """Decorate a dataclass so that an unknown option raises an error that names the nearest one."""
     init, known = cls.__init__, [one.name for one in fields(cls)]  # pyright: ignore[reportArgumentType]
 
     @functools.wraps(init)
@@ -210,7 +210,7 @@ def _plain(value: Any, origins: set[Any]) -> Any:
 
 
 def _is_a(value: Any, kind: Any, infinite: bool) -> bool:
-    """The same for an annotation without brackets."""
+    """Whether a value matches an annotation without brackets."""
     if kind is bool:
         return isinstance(value, bool)
     if kind is int:
@@ -224,7 +224,7 @@ def _is_a(value: Any, kind: Any, infinite: bool) -> bool:
         return isinstance(value, os.PathLike)
     try:
         return isinstance(value, kind) if isinstance(kind, type) else True
-    except TypeError:  # a protocol that cannot be asked
+    except TypeError:  # a protocol that isinstance cannot check
         return True
 
 
@@ -238,11 +238,11 @@ def _is_number(value: Any, infinite: bool) -> bool:
 
 
 def _is_list(value: Any) -> bool:
-    """Whether it is a row of values with a length: a list, tuple, range or array."""
+    """Whether it is a sequence with a length: a list, tuple, range or array."""
     if isinstance(value, str | bytes | bytearray | Mapping):
         return False
     try:
-        len(value)  # which an array without axes has not
+        len(value)  # an array without axes has none
     except TypeError:
         return False
     return hasattr(value, "__getitem__")
@@ -259,7 +259,7 @@ _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 
 def _words(value: Any, kind: Any) -> str:
-    """An annotation in words, for a value that does not suit it."""
+    """An annotation in words, for a value that does not match it."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return f"{_words(value, args[0])} of at least {args[1].least}"

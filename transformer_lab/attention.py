@@ -1,8 +1,8 @@
 """The attention interface: `attend` is the only place where attention is computed.
 
-Self-, causal and cross-attention, our models and Hugging Face's, all come through it. With no
-tap it is PyTorch's fused kernel. A tap sees every call: it may record it (references only, no
-arithmetic) or edit it (cut an edge before the softmax, change a head's output before W_O).
+Self-, causal and cross-attention all go through it, in our models and Hugging Face's. Without a
+hook (`Tap`) it is PyTorch's fused kernel. A hook sees every call: it may record it (references
+only, no arithmetic) or edit it (cut an edge before the softmax, change a head's output before W_O).
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from .softmax import (
 )
 
 KINDS = ("encoder", "decoder", "cross")
-CUT_WEIGHTS = 2**24  # at once, where rows are computed again: 64 MiB
+CUT_WEIGHTS = 2**24  # at once, when rows are recomputed: 64 MiB
 
-_hanging = threading.Lock()  # two threads that hang taps at once must not lose one
+_hanging = threading.Lock()  # two threads that register hooks at once must not lose one
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Cut:
-    """Edges that are taken out of a call: ranges of heads, queries and keys."""
+    """Edges that are cut from a call: ranges of heads, queries and keys."""
 
     heads: slice
     queries: slice
@@ -62,21 +62,21 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class AttentionCall:
-    """The inputs of one call of `attend`, enough to compute its attention map later.
+    """The inputs of one call of `attend`, enough to compute its attention pattern later.
 
     query [batch, head, query, d_head]; key, value [batch, kv_head, key, d_head];
-    bias broadcasts to [batch, head, query, key]: bool (True: may look) or additive;
-    causal: query i may look at keys up to i, counted from the ends of both.
-    cuts: edges that are −inf besides. They are kept apart from the bias, so that the cut of one
-    edge costs the memory of a row and not of a map for every head.
+    bias broadcasts to [batch, head, query, key]: bool (True: may attend) or additive;
+    causal: query i may attend to keys up to i; the last query is aligned with the last key.
+    cuts: further edges at −inf. They are kept apart from the bias, so that cutting one edge takes
+    the memory of a row and not of a pattern per head.
     sinks: broadcasts to [batch, head, query, 1]: see `attend`.
-    start: where in the text the first query stands (above 0 with a cache); None where that is not
-    told, and then the last query stands at the last key.
-    part: above 0 for a later call that reads other values through the very same maps: each makes
+    start: position of the first query in the text (above 0 with a cache); None if unknown, and then
+    the last query is at the last key.
+    part: above 0 for a later call that applies the same patterns to other values: each computes
     its part of z.
-    d_value: how wide the values were, where they are not kept.
-    windows: where each window of a picture lies (a `adapters.windows.Windows`), where attention is within
-    windows; such a call is its own class, whose maps are of the whole picture.
+    d_value: width of the values, if they are not kept.
+    windows: where each window of an image lies (an `adapters.windows.Windows`), if attention is
+    within windows; such a call has its own class, whose patterns are of the whole image.
     """
 
     query: Tensor
@@ -101,7 +101,7 @@ class AttentionCall:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Of the map: (batch, head, query, key)."""
+        """Shape of the pattern: (batch, head, query, key)."""
         batch, head, query, _ = self.query.shape
         return batch, head, query, self.key.shape[2]
 
@@ -112,8 +112,8 @@ class AttentionCall:
         rows: Tensor | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """Scores before the softmax, −inf where masked: fp32, the axes [batch, head, query, key]
-        less those that were chosen by a number; `rows` picks some of the queries."""
+        """Scores before the softmax, −inf where masked: [batch, head, query, key] without the axes
+        that were indexed by an int; `rows` selects queries."""
         batches, heads = as_slice(batch), as_slice(head)
         query = self.query[batches, heads]
         key = spread_heads(self.key[batches], self.n_heads)[:, heads]
@@ -128,14 +128,14 @@ class AttentionCall:
         for cut in self.cuts:
             hit = self._hits(cut, heads, rows)
             if bias is not None:
-                # Where no key is left, those that were forbidden by a number are none either.
+                # If no key is left, those masked by a finite number must not take its weight.
                 there = allows(bias)
                 hit = hit | ((hit & there).any(-1, keepdim=True) & ~there)
             scores = scores.masked_fill(hit, float("-inf"))
         return drop_axes(scores, batch, head)
 
     def is_cut(self, head: int, query: int, key: int) -> bool:
-        """Whether this edge was taken out by an edit."""
+        """Whether an edit cut this edge."""
         places = tuple(zip((head, query, key), self.shape[1:], strict=True))
         return any(
             all(i in range(n)[part] for (i, n), part in zip(places, parts, strict=True))
@@ -143,7 +143,7 @@ class AttentionCall:
         )
 
     def _hits(self, cut: Cut, heads: slice, rows: Tensor | None) -> Tensor:
-        """Bool [head, query, key] of some heads and rows: what is cut."""
+        """Edges of some heads and rows that are cut: bool [head, query, key]."""
         hit = [torch.zeros(n, dtype=torch.bool, device=self.query.device) for n in self.shape[1:]]
         for which, part in zip(hit, (cut.heads, cut.queries, cut.keys), strict=True):
             which[part] = True
@@ -158,7 +158,7 @@ class AttentionCall:
         rows: Tensor | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """Attention weights after the softmax, axes as in `scores`; a row with no key to look at
+        """Attention weights after the softmax, axes as in `scores`; a row with no key to attend to
         is all zero. With sinks, rows sum to less than 1: see `to_nothing`."""
         sinks = part_of(self.sinks, as_slice(batch), as_slice(head), rows)
         sinks = None if sinks is None else drop_axes(sinks.to(dtype), batch, head)
@@ -170,8 +170,8 @@ class AttentionCall:
         head: int | slice = slice(None),
         rows: Tensor | None = None,
     ) -> Tensor:
-        """The share of each row that its sink takes, which goes to no key: axes as in `scores`
-        less the keys; all 0 without sinks."""
+        """The weight of each row that its sink takes and no key gets: axes as in `scores` without
+        the keys; all 0 without sinks."""
         scores = self.scores(batch, head, rows)
         sinks = part_of(self.sinks, as_slice(batch), as_slice(head), rows)
         if sinks is None:
@@ -184,24 +184,24 @@ class AttentionCall:
         return self.sinks is not None
 
     def by_position(self, x: Tensor) -> Tensor:
-        """[batch, head, position, …] of what attention has for its queries or keys."""
+        """Reorder what attention computed for its queries or keys to [batch, head, position, …]."""
         return x
 
     def by_window(self, x: Tensor) -> Tensor:
-        """The reverse."""
+        """The reverse of `by_position`."""
         return x
 
     def mixed(
         self, weights: Tensor, batch=slice(None), heads=slice(None), rows=None, dropout: float = 0.0
     ) -> Tensor:
-        """z [batch, head, query, d_head]: the values of some heads summed by these weights."""
+        """z [batch, head, query, d_head]: the sums of some heads' values with these weights."""
         assert self.value is not None
         value = spread_heads(self.value[batch], self.n_heads)[:, heads]
         return F.dropout(weights, dropout).to(value.dtype) @ value
 
     @property
     def first_key(self) -> int:
-        """Where in the text the first key stands: above 0 where a cache has let go of others, 0 in
+        """Position of the first key in the text: above 0 if a cache has dropped earlier ones, 0 in
         cross-attention."""
         if self.start is None or (self.site is not None and self.site.kind == "cross"):
             return 0
@@ -211,20 +211,20 @@ class AttentionCall:
 class Tap:
     """A hook on attention and the residual stream: it sees, and may change, what passes through them.
 
-    Every method returns what the model goes on with; these return their input unchanged.
+    Every method returns what the model continues with; these return their input unchanged.
     """
 
-    records = False  # a recording tap comes after the editing ones
-    wants_maps = False  # whether attention is to be computed by its map, which `on_map` is given
+    records = False  # recording hooks run after the editing ones
+    wants_maps = False  # whether `attend` must compute the pattern and pass it to `on_map`
 
     def __deepcopy__(self, memo: dict) -> Tap:
-        return self  # a copied model goes on feeding the very same taps
+        return self  # a copied model keeps the same hooks
 
     def on_attention(self, call: AttentionCall) -> AttentionCall:
         return call
 
     def on_map(self, call: AttentionCall, weights: Tensor) -> Tensor:
-        """weights [batch, head, query, key]; asked only while some tap `wants_maps`."""
+        """weights [batch, head, query, key]; called only while some hook `wants_maps`."""
         return weights
 
     def on_heads(self, call: AttentionCall, z: Tensor) -> Tensor:
@@ -232,20 +232,20 @@ class Tap:
         return z
 
     def on_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
-        """x [batch, position, d_model]; name: resid_pre, attn_out, resid_mid, mlp_out, …; or x [batch,
-        position, expert] and "gates"."""
+        """x [batch, position, d_model]; name: resid_pre, attn_out, resid_mid, mlp_out, …; for
+        "gates", x [batch, position, expert]."""
         return x
 
 
 class Tapped:
-    """A model whose attention and blocks taps are hung on: `tapped` says which modules they are.
+    """A model that hooks can be registered on; `tapped` yields the modules that are hooked.
 
-    Taps may be hung and taken off from several threads; recording ones see what editing ones did,
-    and otherwise they act in the order in which they were hung.
+    Hooks may be added and removed from several threads. They run in the order in which they were
+    added, but recording ones after the editing ones, whose changes they see.
     """
 
     def tapped(self) -> Iterator[Any]:
-        """Every module that a tap is hung on."""
+        """Yield every module that a hook is registered on."""
         raise NotImplementedError
 
     def add_tap(self, tap: Tap) -> None:
@@ -283,23 +283,23 @@ def attend(
     Args:
         query: [batch, head, query, d_head].
         key, value: [batch, kv_head, key, d_head]; kv_head divides head (grouped queries).
-        bias: broadcasts to [batch, head, query, key]. Bool: True where a query may look.
+        bias: broadcasts to [batch, head, query, key]. Bool: True where a query may attend.
             Floating: added to the scores, −inf forbids.
-        causal: each query looks at no later key; the last query is aligned with the last key.
+        causal: no query attends to a later key; the last query is aligned with the last key.
         scale: 1/√d_head unless given.
         dropout: probability of dropping a weight (0 in evaluation).
         softcap: scores become softcap·tanh(scores/softcap) (Gemma 2).
-        sinks: [head], or what broadcasts to [batch, head, query, 1]: the score of one more column
-            in each row's softmax, which no mask hides and which has no value, so that a head can
-            look at nothing (gpt-oss; Xiao et al. 2024).
+        sinks: [head], or broadcasts to [batch, head, query, 1]: the score of one more column in
+            each row's softmax. No mask hides it and it has no value, so that a head can attend to
+            nothing (gpt-oss; Xiao et al. 2024).
         tap, site, module, start, part, windows: see `Tap` and `AttentionCall`; set by the models, not by
             hand.
 
     Returns:
-        z [batch, head, query, d_head]. A query that may look at nothing gets 0, never NaN.
+        z [batch, head, query, d_head]. A query that may attend to no key gets 0, never NaN.
 
     Raises:
-        ValueError: when the shapes do not fit, naming them.
+        ValueError: if the shapes do not match; the message names them.
 
     Source: Vaswani et al. 2017, equation 1.
     """
@@ -307,7 +307,7 @@ def attend(
     scale = float(query.shape[-1] ** -0.5 if scale is None else scale)
     if sinks is not None:
         sinks = as_column(sinks, query)
-    if tap is None or tap == ():  # the fast path: no object is made
+    if tap is None or tap == ():  # the fast path: no object is created
         return _compute(query, key, value, bias, causal, scale, dropout, softcap, sinks)
     taps = tap if isinstance(tap, tuple) else (tap,)
     make = AttentionCall if windows is None else windows.call
@@ -332,7 +332,7 @@ def attend(
 
 
 def by_its_map(call: AttentionCall, taps: tuple[Tap, ...], dropout: float) -> Tensor:
-    """z through the whole map, at once, in the width that the model computes in or in fp32."""
+    """Compute z from the whole pattern at once, in the model's dtype but at least in fp32."""
     weights = call.pattern(dtype=torch.promote_types(call.query.dtype, torch.float32))
     for t in taps:
         weights = t.on_map(call, weights)
@@ -340,7 +340,7 @@ def by_its_map(call: AttentionCall, taps: tuple[Tap, ...], dropout: float) -> Te
 
 
 def _without_cut_edges(call: AttentionCall, z: Tensor, dropout: float) -> Tensor:
-    """Heads and rows from which edges were cut, computed once more, some heads at a time."""
+    """Recompute z for the heads and rows that have cut edges, some heads at a time."""
     z = z.clone()
     batch, n_heads, n_query, n_key = call.shape
     for cut in call.cuts:
@@ -361,7 +361,7 @@ def rows_from_map(
     batch: slice = slice(None),
     dropout: float = 0.0,
 ) -> Tensor:
-    """z of some heads and queries, computed from their map, cuts and all: [batch, head, query,
+    """z of some heads and queries, computed from their pattern with its cuts: [batch, head, query,
     d_head]."""
     return call.mixed(call.pattern(batch, heads, rows), batch, heads, rows, dropout)
 
@@ -370,16 +370,16 @@ def _compute(query, key, value, bias, causal, scale, dropout, softcap, sinks) ->
     n_query, n_key = query.shape[2], key.shape[2]
     if key.shape[1] != query.shape[1]:
         key, value = spread_heads(key, query.shape[1]), spread_heads(value, query.shape[1])
-    if softcap is not None or sinks is not None:  # the fused kernels have neither
+    if softcap is not None or sinks is not None:  # the fused kernels support neither
         scores = cap(query @ key.transpose(-1, -2) * scale, softcap)
         allowed = causal_mask(n_query, n_key, query.device) if causal else None
         column = None if sinks is None else sinks.float()
         pattern = safe_softmax(masked(scores.float(), bias, allowed), column).to(value.dtype)
         return F.dropout(pattern, dropout) @ value
     if causal and n_query == 1:
-        causal = False  # the last query may look at every key
+        causal = False  # the last query may attend to every key
     if causal and (bias is not None or n_query != n_key):
-        # The fused kernel aligns is_causal top-left and takes no mask beside it.
+        # The fused kernel aligns is_causal top-left and takes no other mask with it.
         bias, causal = add_bias(bias, causal_mask(n_query, n_key, query.device)), False
     if bias is not None and bias.dtype != torch.bool:
         bias = bias.to(query.dtype)
@@ -454,5 +454,5 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor, n_heads: int, norm: nn.Module | None = None) -> Tensor:
         x = x.unflatten(-1, (n_heads, self.d_head))
-        # Normed before the axes change places: products of what is in order need no copy.
+        # Norm before transposing: products of contiguous tensors need no copy.
         return (x if norm is None else norm(x)).transpose(1, 2)

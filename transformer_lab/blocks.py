@@ -37,7 +37,7 @@ def activate(name: str, x: Tensor) -> Tensor:
 
 
 class FeedForward(nn.Module):
-    """Two layers applied to each position by itself: down(activation(up(x))), or with SwiGLU
+    """Two layers applied to each position separately: down(activation(up(x))), or with SwiGLU
     down(silu(gate(x)) · up(x)). [batch, position, d_model] -> the same.
     Source: Vaswani et al. 2017, equation 2; Shazeer 2020."""
 
@@ -59,10 +59,10 @@ class FeedForward(nn.Module):
 class Experts(nn.Module):
     """Several feed-forward layers (experts) and a router that sends each token to a few of them.
 
-    The router gives every expert a probability. A token goes through the `experts_per_token` that
-    are likeliest for it, and their outputs are added, each times its probability. In training
+    The router gives every expert a probability. A token goes through its `experts_per_token` most
+    probable ones, and their outputs are added, each times its probability. Training also minimises
     balance_loss · n_experts · Σ (fraction of choices) · (mean probability), which is balance_loss
-    where all experts are chosen alike, adds its gradient; the loss that is reported is without it.
+    if all experts are chosen equally often; the reported loss leaves it out.
     Source: Shazeer et al. 2017; Fedus et al. 2022, equations 2 and 4 to 6.
     """
 
@@ -86,8 +86,8 @@ class Experts(nn.Module):
         return torch.zeros_like(chances).scatter(-1, chosen, top).to(x.dtype)
 
     def forward(self, x: Tensor, gates: Tensor) -> Tensor:
-        """The experts' outputs, each times its gate and computed only where that is not 0."""
-        if torch.compiler.is_compiling():  # or exporting: rows that depend on numbers are refused
+        """Sum of the experts' outputs times their gates, computed only where those are not 0."""
+        if torch.compiler.is_compiling():  # or exporting, which refuses data-dependent rows
             return sum(
                 gate[..., None] * expert(x)
                 for gate, expert in zip(gates.unbind(-1), self.experts, strict=True)
@@ -101,7 +101,7 @@ class Experts(nn.Module):
 
 
 class _AlsoMinimised(torch.autograd.Function):
-    """x as it is, and a term whose gradient is added to that of any loss of x. Source: Megatron-Core."""
+    """Return x; add the gradient of `term` to that of any loss of x. Source: Megatron-Core."""
 
     @staticmethod
     def forward(ctx, x: Tensor, term: Tensor) -> Tensor:
@@ -113,10 +113,10 @@ class _AlsoMinimised(torch.autograd.Function):
 
 
 class Dictionary(nn.Module):
-    """A feed-forward layer whose output is replaced by a sum of a few features: at each position the k
-    that a sparse autoencoder finds largest, each times its activation. It takes the layer's place,
-    `block.feed_forward = tl.Dictionary(block.feed_forward, …)`, and its features are then traced and
-    skipped as experts are.
+    """A feed-forward layer whose output is replaced by a sum of a few features: at each position
+    the k most active ones of a sparse autoencoder, each times its activation. It replaces the
+    layer, `block.feed_forward = tl.Dictionary(block.feed_forward, …)`, and its features are then
+    traced and skipped like experts.
 
     Args:
         feed_forward: the layer, [batch, position, d_model] -> the same.
@@ -220,7 +220,7 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-    """A pile of blocks, and with `norm_first` the norm that closes it."""
+    """A stack of blocks, and with `norm_first` the final norm."""
 
     def __init__(self, config: ModelConfig, kind: str, n_layers: int, *, cross: bool = False):
         super().__init__()
@@ -240,7 +240,7 @@ class Stack(nn.Module):
 
 
 def padding_bias(mask: Tensor | None) -> Tensor | None:
-    """Bool [batch, position] (True: real) -> bool [batch, 1, 1, key], or None where all is real."""
+    """Bool [batch, position] (True: real) -> bool [batch, 1, 1, key], or None if all are real."""
     if mask is None or (not torch.compiler.is_compiling() and bool(mask.all())):
         return None
     return mask[:, None, None, :]

@@ -1,4 +1,4 @@
-"""What a model that writes keeps of the tokens that it has read."""
+"""The key/value cache of a model that generates text."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 class KVCache:
     """Keys and values of the tokens read so far, so that each is computed once.
 
-    Every layer has a pair of its own: `own` of the decoder's tokens, which are `length` so far,
-    `cross` of an encoder's, which stay as they are. Tensors are [batch, kv_head, capacity, d_head].
-    A recurrent model has its state in `own`, [batch, layer, d_model].
+    Every layer has its pair: in `own` those of the decoder's tokens, [batch, kv_head, capacity,
+    d_head], of which `length` are filled; in `cross` those of the encoder's tokens, which stay the
+    same. A recurrent model keeps its state in `own`, [batch, layer, d_model].
     """
 
     capacity: int
@@ -22,7 +22,7 @@ class KVCache:
     cross: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Store the new positions of one layer; return all that its queries may look at."""
+        """Store the new positions of one layer; return all that its queries may attend to."""
         if layer not in self.own:
             batch, heads, _, width = key.shape
             empty = key.new_empty(2, batch, heads, self.capacity, width)

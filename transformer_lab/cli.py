@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-# What the package raises to be read by a person; anything else is a library's, and unforeseen.
+# Errors that the package raises for users to read; any other comes from a library, unexpectedly.
 _MEANT = (ValueError, OSError, ImportError, MemoryError, FloatingPointError)
 
 
@@ -141,7 +141,7 @@ def lessons(folder: str, no_open: bool, update: bool, yes: bool, no_solutions: b
 
 
 def _told_of(copies: Copies, update: bool, yes: bool) -> list[str]:
-    """What was copied, or with `update` would be, and what stays."""
+    """Lines that report what was copied, or with `update` would be, and what stays."""
     would, here = update and not yes, click.format_filename(copies.folder)
     again = f"transformer-lab lessons {shlex.quote(here)} --update"
     lines = [copies.note] if copies.note else []
@@ -271,7 +271,7 @@ def explore(
     if html is not None:
         check_writable("--html", html, "heads.html")
 
-    # Here, and not above: they load torch, for seconds, and what is refused needs none of it.
+    # Not imported above: they load torch, which takes seconds, and the checks need none of it.
     with waiting("Loading PyTorch"):
         from .exploring import explore as show
         from .exploring import is_at_hand, notebook_folder, write_notebook
@@ -280,7 +280,7 @@ def explore(
 
     kind: Any = TextModel if image is None else ImageModel
     if html is None:
-        if is_at_hand(model):  # say now what the notebook would say later
+        if is_at_hand(model):  # fail now rather than later in the notebook
             show(kind.from_pretrained(model, allow_missing=allow_missing), text, target)
         name = str(Path(model).resolve()) if Path(model).is_dir() else model
         path = write_notebook(
@@ -300,7 +300,7 @@ def explore(
 
 
 def _what_it_can(view: Any, image: bool) -> str:
-    """What a page does by itself, and what it does not."""
+    """Say what a page can do by itself, and what it cannot."""
     if view.carried:
         size = f"{view.carried.size / 2**20:.1f} MiB, weights in {view.carried.bits} bits"
         can = (
@@ -354,7 +354,7 @@ def train(config: Path, resume: bool) -> None:
 
 
 def _what_next(folder: Path) -> str:
-    """The command that shows a model's heads, where there is a text that it can read."""
+    """The command that shows a model's heads, or why there is none."""
     from .exploring import example_text
     from .text_model import TextModel
 
@@ -478,7 +478,7 @@ def grade(
         click.echo(f"{printable(one.student)}: {reached}{note} ({one.seconds:.0f} s)")
 
     limits = Limits(seconds=seconds, memory=int(memory * 2**30), disk=disk << 20)
-    # Checked before minutes of grading, which an error in it does not stop.
+    # Checked before grading takes minutes; an error in it does not stop that.
     book = _or_told(lambda: Gradebook(gradebook, name, column, by)) if gradebook else None
     if no_box:
         click.echo(f"transformer-lab: {UNPROTECTED}", err=True)
@@ -502,7 +502,7 @@ def grade(
 
 
 def _or_told(action: Callable[[], Any]) -> Any:
-    """What an action returns, or None where a file does not fit, with its sentence on stderr."""
+    """Return an action's result; if its file is unusable, print why on stderr and return None."""
     try:
         return action()
     except (FileError, OSError) as error:

@@ -1,4 +1,4 @@
-"""The shape of a model, as one frozen object that is written beside its weights."""
+"""The configuration of a model, as one frozen object that is saved beside its weights."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .positions import Rotary, Scheme, Sinusoidal, scheme, scheme_to_dict
 MODEL_KINDS = ("decoder", "encoder", "encoder-decoder")
 NORMS = ("layer", "rms")
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "relu2", "silu", "swiglu")
-# What a size may be at most: beyond it a model is built for hours, or takes all memory, and a
-# slip of the finger is likelier than a model.
+# Upper limits of the sizes: beyond them, building takes hours or all memory, and the number is more
+# likely a typo.
 LARGEST = {"n_layers": 10_000, "n_decoder_layers": 10_000, "d_ff": 2**18, "n_experts": 10_000}
 LARGEST_SIZE = 2**24
 
@@ -27,16 +27,15 @@ ATTENTIONS = ("bahdanau", "none")
 class ModelConfig:
     """The options of a `Transformer`: its kind, its sizes and the variants of its parts.
 
-    Sizes: `vocab_size` tokens, `n_layers` blocks (of the encoder and of the decoder alike, unless
+    Sizes: `vocab_size` tokens, `n_layers` blocks (in both the encoder and the decoder, unless
     `n_decoder_layers` differs), `n_heads` query heads sharing `n_kv_heads` key/value heads,
-    `d_model` numbers in the residual stream, `d_head` a head (d_model / n_heads), `d_ff` inside
+    `d_model` dimensions in the residual stream, `d_head` per head (d_model / n_heads), `d_ff` in
     the feed-forward layer (4 · d_model, or 8/3 for SwiGLU), at most `n_ctx` positions. With
-    `n_experts`, each block has so many feed-forward layers, and each token goes through
+    `n_experts`, each block has that many feed-forward layers, and each token goes through
     `experts_per_token` (2) of them: see `blocks.Experts`.
 
     Raises:
-        ValueError: when a value is of the wrong type, a size does not fit another, or a name is
-            not known.
+        ValueError: if a value has the wrong type, two sizes do not fit, or a name is unknown.
     """
 
     vocab_size: int
@@ -47,7 +46,7 @@ class ModelConfig:
     n_ctx: int = 256
     n_decoder_layers: int | None = None
     target_vocab_size: int | None = None  # encoder-decoder with two vocabularies
-    # Derived where they are left out; whole numbers afterwards.
+    # Derived if left out; whole numbers afterwards.
     n_kv_heads: int = None  # type: ignore[assignment]
     d_head: int = None  # type: ignore[assignment]
     d_ff: int = None  # type: ignore[assignment]
@@ -60,10 +59,10 @@ class ModelConfig:
     bias: bool = True
     dropout: float = 0.0
     attention_only: bool = False  # blocks without a feed-forward layer
-    n_experts: int | None = None  # feed-forward layers of a block, of which a router chooses
+    n_experts: int | None = None  # feed-forward layers per block, among which a router chooses
     experts_per_token: int = None  # type: ignore[assignment]
     balance_loss: float = 0.01  # weight of the term that spreads tokens over experts, in training
-    head: bool = True  # False: no head, the model gives its final hidden states
+    head: bool = True  # False: no head, the model returns its final hidden states
     tie_head: bool = True
     head_bias: bool = False
     head_transform: bool = False  # BERT's dense + activation + norm before the head
@@ -159,9 +158,9 @@ class ModelConfig:
 
     @classmethod
     def modern(cls, **fields_: Any) -> ModelConfig:
-        """The recipe that learns fastest a step: rotary positions, parameter-free RMSNorm (after
+        """The recipe that learns most per step: rotary positions, parameter-free RMSNorm (after
         the embedding too), QK-norm, ReLU², zero-initialised output projections, an untied head
-        and a logit softcap of 15. Fields that are given win. Source: modded-nanogpt, 2024."""
+        and a logit softcap of 15. Fields passed here override it. Source: modded-nanogpt, 2024."""
         recipe: dict[str, Any] = dict(positions=Rotary(), norm="rms", norm_affine=False)
         recipe |= dict(embedding_norm=True, qk_norm=True, activation="relu2", bias=False)
         recipe |= dict(zero_init=True, tie_head=False, logit_softcap=15.0)
@@ -204,17 +203,17 @@ class ModelConfig:
 class RecurrentConfig:
     """The options of a `Recurrent`: its kind, its sizes, its cell and its attention.
 
-    Sizes: `vocab_size` tokens, `n_layers` recurrent layers (of the encoder and of the decoder
-    alike) of `d_model` units, texts of at most `n_ctx` tokens (a guard, not a part of the model).
+    Sizes: `vocab_size` tokens, `n_layers` recurrent layers (in the encoder and in the decoder) of
+    `d_model` units, texts of at most `n_ctx` tokens (a guard, not a part of the model).
 
     kind: "decoder" (a language model) or "encoder-decoder".
     cell: "lstm" (Hochreiter and Schmidhuber 1997) or "gru" (Cho et al. 2014).
-    attention: of an encoder-decoder. "bahdanau": at every step the decoder looks at all of the
-        source (Bahdanau et al. 2015). "none": it gets the encoder's last state and nothing else
-        (Sutskever et al. 2014). None: "bahdanau" for an encoder-decoder.
+    attention: for an encoder-decoder. "bahdanau": at every step the decoder attends to the whole
+        source (Bahdanau et al. 2015). "none": it gets only the encoder's last state (Sutskever et
+        al. 2014). None: "bahdanau" for an encoder-decoder.
 
     Raises:
-        ValueError: when a value is of the wrong type, a size does not fit or a name is not known.
+        ValueError: if a value has the wrong type, a size does not fit or a name is unknown.
     """
 
     vocab_size: int
@@ -229,7 +228,7 @@ class RecurrentConfig:
     tie_head: bool = True
     pad_id: int | None = None
 
-    n_heads = 1  # Bahdanau's one map
+    n_heads = 1  # Bahdanau's one attention pattern
     head = True
 
     def __post_init__(self):
@@ -261,7 +260,7 @@ class RecurrentConfig:
 
     @property
     def n_decoder_layers(self) -> int | None:
-        """As in a `ModelConfig`; Bahdanau's attention is one layer, whatever the depth."""
+        """As in a `ModelConfig`; Bahdanau's attention is one layer at any depth."""
         return 1 if self.kind == "encoder-decoder" else None
 
     def replace(self, **changes: Any) -> RecurrentConfig:
@@ -283,7 +282,7 @@ class RecurrentConfig:
 
 
 def check_options(config: type, values: dict[str, Any]) -> None:
-    """Refuse a key that is not a field of this configuration, and the lack of vocab_size."""
+    """Check that every key is a field of this configuration, and that vocab_size is there."""
     check_table(values)
     known = [f.name for f in fields(config)]
     strange = sorted(set(map(str, values)) - set(known))

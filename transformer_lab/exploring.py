@@ -1,4 +1,4 @@
-"""Exploring a model: in this notebook, in a new one, or as a page."""
+"""Explore a model in this notebook, in a new one, or as a page."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ EXAMPLES = {
 
 
 def example_text(model: TextModel) -> str:
-    """A text that has something to show, for a model of this kind: as many of its words, or
-    letters, as the model knows and has room for, or else the first words of its vocabulary.
+    """An example text for this kind of model: as many of its words, or else letters, as the model
+    knows and its context holds, or else the first tokens of its vocabulary.
 
     Raises:
-        ValueError: when there is no such text.
+        ValueError: if none of them fits.
     """
     text = EXAMPLES[SHIPPED if model.name == SHIPPED else model.kind]
     if _reads(model, text):
@@ -52,7 +52,7 @@ def example_text(model: TextModel) -> str:
 
 
 def _reads(model: TextModel, text: str) -> bool:
-    """Whether a model knows all of a text and has room for it."""
+    """Whether a text has only known tokens and fits the model's context."""
     try:
         ids = model.encode(text)
     except ValueError:
@@ -61,7 +61,7 @@ def _reads(model: TextModel, text: str) -> bool:
 
 
 def is_at_hand(model: str) -> bool:
-    """Whether a model of this name costs no download: it came along, is installed, or is a path."""
+    """Whether this model needs no download: it is included, installed, or a path."""
     from .adapters.loading import is_a_path
     from .pretrained.wheels import PICTURES, WHEELS
 
@@ -69,7 +69,7 @@ def is_at_hand(model: str) -> bool:
 
 
 def _by_name(name: str) -> TextModel | ImageModel:
-    """A model that costs no download."""
+    """Load a model that needs no download."""
     from .pretrained.wheels import PICTURES
 
     kind = ImageModel if name in PICTURES else TextModel
@@ -101,22 +101,21 @@ def explore(
     Args:
         model: a `TextModel`, such as `tl.shipped()` or `tl.TextModel.from_pretrained("gpt2")`; or
             an `ImageModel`; or the name of one that needs no download, such as "shipped" or a folder.
-            A `Chat` brings its model, so give it alone.
-        text: what it reads; an example that fits the model, if left out. Messages, as `TextModel.chat`
-            takes them, or a `Chat` are read as the model's chat template writes them, and the view names
-            their turns. For an ImageModel a picture: a path, a PIL image, an array or a tensor.
-        target: what an encoder-decoder writes; by default its own greedy answer.
-        layer, head, kind, position, edits, a, b, pins, title: as in `tl.views.Explorer`; of a
-            picture layer, head, edits and title.
+            A `Chat` includes its model, so pass it alone.
+        text: the input; by default an example that fits the model. Messages (see `TextModel.chat`)
+            or a `Chat` are formatted by the model's chat template, and the view names their turns.
+            For an ImageModel an image: a path, a PIL image, an array or a tensor.
+        target: an encoder-decoder's output; by default its own greedy one.
+        layer, head, kind, position, edits, a, b, pins, title: as in `tl.views.Explorer`; for an
+            image only layer, head, edits and title.
 
     Returns:
-        a `tl.views.Explorer`; of a picture a `tl.views.PatchView`.
+        a `tl.views.Explorer`; for an image a `tl.views.PatchView`.
 
     Raises:
-        FileNotFoundError: for a folder that holds no model, or a model that is not installed.
-        ValueError: for a name that is none of these, and for what the view does not show: a place that
-            is not there, a text that is empty or too long, and of a picture a target, a kind, a
-            position, spans or pins.
+        FileNotFoundError: if a folder holds no model, or a model is not installed.
+        ValueError: for any other name; for a layer, head or position that does not exist, or a text
+            that is empty or too long; with an image, for a target, kind, position, spans or pins.
     """
     options: dict[str, Any] = dict(layer=layer, head=head, edits=edits, title=title)
     of_texts: dict[str, Any] = dict(kind=kind, position=position, a=a, b=b, pins=pins)
@@ -167,10 +166,10 @@ def write_notebook(
     kind: str = "TextModel",
     allow_missing: bool = False,
 ) -> Path:
-    """A small notebook with the explorer of a model; an existing one is not overwritten.
+    """Write a small notebook with the explorer of a model; an existing one is not overwritten.
 
     Args:
-        text: for kind="ImageModel" the path of a picture.
+        text: for kind="ImageModel" the path of an image.
     """
     import nbformat
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -219,7 +218,7 @@ def write_notebook(
 
 
 def notebook_folder() -> Path:
-    """runs/explore here, or a temporary folder where nothing can be written."""
+    """Return runs/explore, or a temporary folder if that is not writable."""
     folder = Path("runs", "explore")
     try:
         folder.mkdir(parents=True, exist_ok=True)

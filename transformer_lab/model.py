@@ -1,4 +1,4 @@
-"""One Transformer: an encoder, a decoder or both, as its config says."""
+"""The Transformer: an encoder, a decoder or both, depending on its config."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ NEEDS_TARGET = "an encoder-decoder needs target, the decoder's input: model(sour
 
 
 class TokenModel(Tapped, nn.Module):
-    """What a `Transformer` and a `Recurrent` share: what becomes of a token, and of one of a
-    target's where it has a vocabulary of its own."""
+    """What a `Transformer` and a `Recurrent` share: the embedding, and a second one for a target
+    with its own vocabulary."""
 
     config: Any  # a ModelConfig or a RecurrentConfig
 
@@ -42,18 +42,18 @@ class TokenModel(Tapped, nn.Module):
         return self.embedding.weight.device
 
     def n_parameters(self) -> int:
-        """Trained numbers; a tied head counts once."""
+        """Number of parameters; a tied head counts once."""
         return sum(p.numel() for p in self.parameters())
 
 
 class Transformer(TokenModel):
     """The transformer of Vaswani et al. 2017 and its variants: encoder, decoder or encoder-decoder.
 
-    kind "decoder" (GPT): causal; logits say what comes next.
-    kind "encoder" (BERT): looks both ways; logits say what stands at each position.
+    kind "decoder" (GPT): causal; logits predict the next token.
+    kind "encoder" (BERT): bidirectional; logits predict the token at each position.
     kind "encoder-decoder": `tokens` is the source, `target` what the decoder has read so far.
 
-    `random_weights` names what a loader found in no file; see `pretrained.load`.
+    `random_weights` names the weights that a loader found in no file; see `pretrained.load`.
     """
 
     config: ModelConfig
@@ -90,7 +90,7 @@ class Transformer(TokenModel):
             self.head.weight = self.target_embedding.weight
 
     def _initialise(self) -> None:
-        """Starting weights.
+        """Initialise the weights.
 
         | embeddings          | normal, std .02; 1/√d_model where they are scaled by √d_model      |
         | linear layers       | Xavier uniform (Glorot and Bengio 2010); biases zero               |
@@ -127,7 +127,7 @@ class Transformer(TokenModel):
         target_mask: Tensor | None = None,
         token_types: Tensor | None = None,
     ) -> Tensor:
-        """Logits.
+        """Return the logits.
 
         Args:
             tokens: int64 [batch, position].
@@ -137,10 +137,10 @@ class Transformer(TokenModel):
 
         Returns:
             [batch, position, vocab]; for an encoder-decoder over the target's positions. A model
-            with no head gives its final hidden states instead: [batch, position, d_model].
+            without a head returns its final hidden states instead: [batch, position, d_model].
 
         Raises:
-            ValueError: when the inputs do not fit the model, saying what does.
+            ValueError: if the inputs do not fit the model; the message says what does.
         """
         hidden = self.hidden(
             tokens, target, mask=mask, target_mask=target_mask, token_types=token_types
@@ -156,7 +156,7 @@ class Transformer(TokenModel):
         target_mask: Tensor | None = None,
         token_types: Tensor | None = None,
     ) -> Tensor:
-        """What the last block (and the norm after it) leaves: [batch, position, d_model]."""
+        """The final hidden states, after the last norm: [batch, position, d_model]."""
         self._check(tokens, target, mask, target_mask)
         if self.config.kind == "encoder":
             return self.encode(tokens, mask, token_types=token_types)
@@ -169,14 +169,14 @@ class Transformer(TokenModel):
     def encode(
         self, tokens: Tensor, mask: Tensor | None = None, *, token_types: Tensor | None = None
     ) -> Tensor:
-        """The encoder's final states (the decoder's memory): [batch, position, d_model]."""
+        """The encoder's final hidden states (the decoder's memory): [batch, position, d_model]."""
         if self.encoder is None:
             raise ValueError(f"a model of kind={self.config.kind!r} has no encoder; use hidden()")
         return self._run(self.encoder, self.embedding, tokens, mask, token_types=token_types)
 
     def encode_vectors(self, vectors: Tensor, mask: Tensor | None = None) -> Tensor:
-        """As `encode`, of vectors [batch, position, d_model] that stand where embeddings of tokens
-        would; positions are added to them all the same."""
+        """As `encode`, for vectors [batch, position, d_model] in place of token embeddings;
+        positions are added to them too."""
         if self.encoder is None:
             raise ValueError(f"a model of kind={self.config.kind!r} has no encoder")
         return self._run(self.encoder, nn.Identity(), vectors, mask)
@@ -190,9 +190,9 @@ class Transformer(TokenModel):
         target_mask: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
-        """The decoder's final states over `target`, given the encoder's memory (and its mask); None
-        where there is no encoder. With a cache `target` is what comes after the tokens in it, and
-        `target_mask` tells of those too."""
+        """The decoder's final hidden states over `target`, given the encoder's memory (None without
+        an encoder) and its mask. With a cache, `target` continues the cached tokens, and
+        `target_mask` covers those too."""
         return self._run(
             self.decoder,
             self.target_embedding,
@@ -225,7 +225,7 @@ class Transformer(TokenModel):
         positions: Tensor,
         token_types: Tensor | None = None,
     ) -> Tensor:
-        """Tokens and (where the scheme adds them) positions: [batch, position, d_model]."""
+        """Embed tokens and (if the scheme adds them) positions: [batch, position, d_model]."""
         x = embedding(tokens)
         if self.config.scale_embedding:
             x = x * math.sqrt(self.config.d_model)
@@ -256,7 +256,7 @@ class Transformer(TokenModel):
 
     def places(self, tokens: Tensor, mask: Tensor | None, start: int = 0) -> tuple[Tensor, Tensor]:
         """Positions of the keys and of the queries: [position], or [batch, position] where
-        padding makes them differ between texts (real tokens count from 0 wherever they stand)."""
+        padding makes them differ between texts (each text's first real token is at 0)."""
         end = start + tokens.shape[1]
         if end > self.config.n_ctx:
             raise ValueError(
@@ -282,16 +282,16 @@ class Transformer(TokenModel):
     # -- taps ---------------------------------------------------------------------------------
 
     def tapped(self) -> Iterator[Attention | Block]:
-        """Every module that a tap is hung on: the attention layers and the blocks."""
+        """Yield every module that a hook is registered on: the attention layers and the blocks."""
         for stack in (self.encoder, self.decoder):
             for block in () if stack is None else stack:
                 yield block
-                # `modules()` of the whole would walk every linear layer, for each edit of a sweep.
+                # `self.modules()` would visit every linear layer, for each edit of a sweep.
                 yield from (part for part in block._modules.values() if isinstance(part, Attention))
 
 
 def check_ids(name: str, ids: Tensor, mask: Tensor | None) -> None:
-    """Refuse what is no batch of texts, and a mask that is not theirs."""
+    """Check that ids are a batch of texts, and that a mask matches them."""
     if ids.dim() != 2 or ids.dtype.is_floating_point or ids.dtype.is_complex:
         raise ValueError(
             f"{name} must be whole numbers [batch, position], got shape {list(ids.shape)} and "
@@ -310,7 +310,7 @@ def pick_device(name: str | torch.device = "auto") -> torch.device:
     """Return the device to compute on: "auto" prefers cuda, then mps, then cpu.
 
     Raises:
-        ValueError: for a device that is not here, naming those that are.
+        ValueError: if the device is not available; the message names those that are.
     """
     check("device", name, str | torch.device)
     here = ["cpu"]

@@ -1,7 +1,7 @@
-"""What turns gradients into steps: learning-rate schedules, Muon, and two recipes by name.
+"""Optimizers: learning-rate schedules, Muon, and two recipes by name.
 
 A recipe is a frozen object that knows its learning rates and builds its optimizers:
-`AdamW` for everything, or `Modern`, which gives the matrices to Muon.
+`AdamW` for everything, or `Modern`, which uses Muon for the matrices.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ RECIPES = ("adamw", "modern")
 
 @dataclass(frozen=True)
 class Schedule:
-    """What the learning rate is multiplied by at each update.
+    """Factor that multiplies the learning rate at each update.
 
     `schedule(update)` counts updates from 0. All but "noam" rise linearly over `warmup` updates
     and then stay between 0 and 1:
 
         constant   1
         cosine     half a cosine from 1 down to `floor`, over what is left of `steps`
-        linear     1, then a straight line to `floor` over the last `cooldown` part of `steps`
+        linear     1, then a straight line to `floor` over the last fraction `cooldown` of `steps`
         noam       d_model^-½ · min(n^-½, n · warmup^-1.5) with n = update + 1, whatever `steps`;
                    multiplies lr = 1. Source: Vaswani et al. 2017, equation 3.
     """
@@ -86,14 +86,14 @@ def noam(step: int, d_model: int, warmup: int = 4000) -> float:
 
 
 def parameter_kinds(model: nn.Module) -> dict[str, str]:
-    """Name of every trainable parameter -> what an optimizer should take it for.
+    """Name of every trainable parameter -> its kind for an optimizer.
 
         embedding   the table of an nn.Embedding, when the head does not share it
         head        the weight and bias of a module called `head` or `lm_head`
         matrix      any other parameter with two axes
         other       gains, biases and what has more than two axes
 
-    A parameter that has several names (a tied head) is listed once, under its first.
+    A parameter with several names (a tied head) is listed once, under its first.
     """
     names: dict[int, list[str]] = defaultdict(list)
     tables = {
@@ -118,9 +118,9 @@ def parameter_kinds(model: nn.Module) -> dict[str, str]:
 
 # ---------------------------------------------------------------- Muon
 
-# Odd quintics a·s + b·s³ + c·s⁵, one after the other: the four that together bring every singular
-# value from .003 to 1 as near to 1 as four can, .80 to 1.20. Each is the best one for what the one
-# before leaves (test_optim.py computes them again). Source: Amsel et al. 2025, "Polar Express".
+# Odd quintics a·s + b·s³ + c·s⁵, applied in turn: of any four, these bring singular values of 0.003
+# to 1 closest to 1, into 0.80 to 1.20. Each is the best one for the range that the one before
+# leaves (test_optim.py recomputes them). Source: Amsel et al. 2025, "Polar Express".
 QUINTICS = (
     (8.3837, -24.7659, 18.3571),
     (4.0434, -3.0114, 0.5695),
@@ -129,24 +129,24 @@ QUINTICS = (
 )
 
 
-# In bf16 a singular value that the bound of a quintic holds at most may come out larger by up to 4%,
-# and beyond its bound the next one runs away. So each but the last is for values up to 1.04 of its bound.
+# In bf16 a quintic may exceed its upper bound by up to 4%, and beyond its own bound the next one
+# diverges. So all but the last are stretched to accept values up to 1.04 times their bound.
 _MARGIN = 1.04
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")  # of Intel and AMD; of Arm
-BF16_FROM = 128  # rows and columns of matrices that a processor multiplies faster in bf16, at least
+BF16_FROM = 128  # fewest rows and columns that a CPU multiplies faster in bf16
 MUON_PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def has_bf16_instructions(among: tuple[str, ...] = BF16_INSTRUCTIONS) -> bool | None:
-    """Whether this processor multiplies in bf16 by itself; None where PyTorch does not tell."""
+    """Whether this CPU has bf16 instructions; None if PyTorch does not report it."""
     capabilities = getattr(torch.cpu, "get_capabilities", None)
     known = capabilities() if capabilities else {}
     return any(known.get(name) for name in among) if known else None
 
 
 def gains_by_bf16(matrices: Tensor) -> bool:
-    """Whether these are multiplied in bf16 faster than in fp32, by what was measured: on a GPU, and on a
-    processor of Intel's or AMD's with instructions for it where they have 128 rows and columns or more."""
+    """Whether multiplying these matrices is faster in bf16 than in fp32, as measured: on a GPU, and
+    on an Intel or AMD CPU with bf16 instructions from 128 rows and columns."""
     if matrices.device.type != "cpu":
         return matrices.is_cuda
     return _is_large(matrices) and has_bf16_instructions(("amx_bf16", "avx512_bf16")) is True
@@ -157,15 +157,15 @@ def _is_large(matrices: Tensor) -> bool:
 
 
 def orthogonalize(matrices: Tensor, precision: str = "auto") -> Tensor:
-    """Nearest (semi-)orthogonal matrix U Vᵀ of each U S Vᵀ, roughly: singular values .80 to 1.20
-    where they were above .003 of √‖S²‖, which is at least the largest; in bf16 .70 to 1.25 where they
-    were above .02 of it.
+    """Roughly the nearest (semi-)orthogonal matrix U Vᵀ to each U S Vᵀ. Singular values above 0.003
+    of √‖S²‖ (which is at least the largest) become 0.80 to 1.20; in bf16, those above 0.02 of it
+    become 0.70 to 1.25.
 
-    matrices [..., row, column], any number at once -> the same shape and type. In fp32 long matrices
-    are iterated by their Gram matrix, which is small.
+    matrices [..., row, column], any number at once -> the same shape and type. In fp32 on a CPU,
+    long matrices are iterated by their small Gram matrix.
 
-    precision: what is multiplied in: "fp32", "bf16" (on a processor of 128 rows and columns or more; fp32
-        of less, which gain nothing), or "auto": bf16 where `gains_by_bf16` says that it is faster.
+    precision: of the products: "fp32", "bf16" (on a CPU fp32 below 128 rows and columns, which gain
+        nothing), or "auto": bf16 where `gains_by_bf16` says that it is faster.
 
     Raises:
         ValueError: for another precision.
@@ -207,7 +207,7 @@ def _by_itself(x: Tensor, gram: Tensor, margin: float) -> Tensor:
 
 
 def _by_gram(gram: Tensor) -> Tensor:
-    """What the iteration multiplies X by, from X Xᵀ alone: every factor is a polynomial of it."""
+    """The matrix that the iteration multiplies X by: a product of polynomials of X Xᵀ."""
     factor = None
     for i, (a, b, c) in enumerate(QUINTICS):
         polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
@@ -220,24 +220,25 @@ def _by_gram(gram: Tensor) -> Tensor:
 
 
 class _Uncompiled:
-    """An optimizer without PyTorch's decorators for steps that are compiled, which ours never are:
-    they import the compiler, 1.7 CPU seconds of every process that trains."""
+    """An optimizer without PyTorch's decorators for compiled steps. Ours are never compiled, and
+    the decorators import the compiler: 1.7 CPU seconds of every process that trains."""
 
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
 
 
 class Muon(_Uncompiled, torch.optim.Optimizer):
-    """Momentum whose step is made orthogonal, for matrices only.
+    """Momentum with orthogonalized steps, for matrices only.
 
     Per matrix W with gradient G:  M ← μM + (1−μ)G;  U = orthogonalize((1−μ)G + μM);
     W ← (1 − lr·decay)·W − lr·√max(1, rows/columns)·U.  The momentum μ rises linearly from
     `momentum[0]` to `momentum[1]` over the first `momentum_warmup` steps.
 
-    Matrices of one shape (or its transpose) are orthogonalized together, by four steps that leave
-    singular values nearer to 1 than the five of `torch.optim.Muon`. Source: Jordan et al. 2024.
+    Matrices of one shape (or its transpose) are orthogonalized together, in four iterations that
+    leave singular values closer to 1 than the five of `torch.optim.Muon`. Source: Jordan et al.
+    2024.
 
     Raises:
-        ValueError: for a parameter that is no matrix, giving its shape.
+        ValueError: if a parameter is not a matrix; the message gives its shape.
     """
 
     def __init__(
@@ -332,13 +333,13 @@ class AdamW:
 class Modern:
     """Muon for the matrices, AdamW with its own rates for the embedding, the head and the rest.
 
-    Meant for a model of `ModelConfig.modern(...)`: its normalised residual stream bears the
-    high rate of the embedding, and its head starts at zero. `lr` is Muon's. Warm-up 10 updates,
+    Meant for a model of `ModelConfig.modern(...)`: its normalised residual stream tolerates the
+    embedding's high rate, and its head starts at zero. `lr` is Muon's. Warm-up 10 updates,
     then constant, then a line to 0 over the last half; no clipping. Source: modded-nanogpt 2024.
 
-    muon_precision: what Muon multiplies in, see `orthogonalize`. In `train` "auto" is fp32 too where
-        precision="fp32" is asked for and in several processes, which would have to agree; a resumed
-        run goes on as it began. What was chosen is in the run's configuration.
+    muon_precision: of Muon's products, see `orthogonalize`. In `train`, "auto" is also fp32 with
+        precision="fp32" and with several processes, which would have to agree; a resumed run keeps
+        its precision. The run's configuration records the choice.
     """
 
     lr: float = 0.03
@@ -383,7 +384,7 @@ Recipe = AdamW | Modern
 
 
 def _check_recipe(recipe: Recipe) -> None:
-    """Types and signs; a `clip` of infinity, which clips nothing, becomes None, which JSON has."""
+    """Check types and signs; replace a `clip` of infinity with None, since JSON has no infinity."""
     check_fields(recipe, infinite=("clip",))
     for name in ("lr", "embedding_lr", "head_lr", "clip"):
         value = getattr(recipe, name, None)
@@ -398,10 +399,10 @@ def _check_recipe(recipe: Recipe) -> None:
 
 
 def recipe(optimizer: str | Recipe) -> Recipe:
-    """The recipe of that name; a recipe is given back as it is.
+    """Return the recipe of that name; a recipe is returned unchanged.
 
     Raises:
-        ValueError: for a name that is not known, listing the known ones.
+        ValueError: if the name is unknown; the message lists the known ones.
     """
     if isinstance(optimizer, AdamW | Modern):
         return optimizer
@@ -412,8 +413,8 @@ def recipe(optimizer: str | Recipe) -> Recipe:
 
 
 class _AdamW(_Uncompiled, torch.optim.AdamW):
-    """`torch.optim.AdamW`, with one kernel for all parameters where there is one: 0.8 ms instead of 3.0
-    for 38 tensors on one thread of a processor."""
+    """`torch.optim.AdamW`, with one kernel for all parameters where available: 0.8 ms instead of
+    3.0 for 38 tensors on one CPU thread."""
 
     step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 

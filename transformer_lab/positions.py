@@ -1,10 +1,10 @@
-"""How a model is told the order of its tokens: one object a scheme.
+"""Position schemes: how a model knows the order of its tokens.
 
-A scheme is a small frozen dataclass that a `ModelConfig` carries (and writes to JSON);
+A scheme is a small frozen dataclass that a `ModelConfig` holds (and writes to JSON);
 `scheme.build(...)` makes the module that the model calls. A module acts in up to three places:
 
     embed(positions)             what is added to the token embeddings   (sinusoidal, learned)
-    rotate(x, positions)         how queries and keys are turned          (rotary)
+    rotate(x, positions)         how queries and keys are rotated         (rotary)
     bias(queries, keys, causal)  what is added to the scores              (ALiBi, relative)
 """
 
@@ -137,10 +137,10 @@ class Relative:
     """Relative positions: a learned number per head and bucket of distances, added to the scores and
     shared by all layers.
 
-    Half of the buckets hold one distance each, the others ever more of them, up to `max_distance`;
-    all that lies beyond shares the last bucket. A decoder's buckets look back only; an encoder's
-    tell before from after. An encoder-decoder has a table for each stack, and none for
-    cross-attention. Source: Raffel et al. 2020 (T5), 2.1.
+    Half of the buckets hold one distance each, the others more and more, up to `max_distance`; all
+    larger distances share the last bucket. A decoder's buckets are for earlier keys only; an
+    encoder's distinguish before from after. An encoder-decoder has a table for each stack, and none
+    for cross-attention. Source: Raffel et al. 2020 (T5), 2.1.
     """
 
     buckets: int = 32
@@ -176,10 +176,10 @@ SCHEMES: dict[str, type] = {
 
 
 def scheme(value: str | dict | Scheme) -> Scheme:
-    """A scheme from its name, from `scheme_to_dict`'s output, or itself.
+    """Return a scheme from its name or `scheme_to_dict`'s output; a scheme is returned unchanged.
 
     Raises:
-        ValueError: for a name or an option that is not known, listing those that are.
+        ValueError: if a name or an option is unknown.
     """
     if isinstance(value, tuple(SCHEMES.values())):
         return value  # type: ignore[return-value]
@@ -214,7 +214,7 @@ def sinusoids(n_ctx: int, d_model: int, *, base: float = 10000.0, halves: bool =
 
 
 def rotary_angles(n_ctx: int, d_head: int, *, base: float = 10000.0) -> Tensor:
-    """By how much each pair of dimensions is turned at each position, in radians: fp64
+    """Rotation angle of each pair of dimensions at each position, in radians: fp64
     [n_ctx, d_head / 2]. angle[p, i] = p / base^(2i/d_head). Source: Su et al. 2021, equation 15."""
     rates = base ** (-torch.arange(0, d_head, 2, dtype=torch.float64) / d_head)
     return torch.arange(n_ctx, dtype=torch.float64)[:, None] * rates
@@ -225,9 +225,9 @@ def relative_buckets(
 ) -> Tensor:
     """The bucket of each distance key − query (int64, any shape): 0 … buckets − 1.
 
-    With `causal`, keys to come fall into bucket 0, which softmax never sees. Without it the
-    second half of the buckets is for keys to come. Computed in fp32, as T5 does, so that a distance
-    on the edge between two buckets falls on the same side. Source: Raffel et al. 2020.
+    With `causal`, later keys fall into bucket 0, and the causal mask hides them. Without it, the
+    second half of the buckets is for later keys. Computed in fp32, as in T5, so that a distance
+    on the boundary of two buckets falls on the same side. Source: Raffel et al. 2020.
     """
     first = torch.zeros_like(distance)
     if causal:
@@ -242,10 +242,10 @@ def relative_buckets(
 
 
 def alibi_slopes(n_heads: int) -> Tensor:
-    """One slope a head, [head]: a geometric series from 2^(-8/n). Source: Press et al. 2022.
+    """One slope per head, [head]: a geometric series from 2^(-8/n). Source: Press et al. 2022.
 
-    Where n_heads is no power of two, the series of the next lower power is continued with every
-    second slope of the next higher one, as the paper's code does.
+    If n_heads is not a power of two, the series of the next lower power is continued with every
+    second slope of the next higher one, as in the paper's code.
     """
 
     def series(n: int) -> list[float]:
@@ -280,7 +280,7 @@ class _Rotation(PositionModule):
 
     def __init__(self, d_head: int, n_ctx: int, base: float):
         super().__init__()
-        # 1 / base^x, not base^-x: the last bit of a rate is 5e-5 in an angle at position 8191.
+        # 1 / base^x, not base^-x: the last bit of a rate moves the angle at position 8191 by 5e-5.
         rates = 1.0 / base ** (torch.arange(0, d_head, 2, dtype=torch.float32) / d_head)
         angles = torch.arange(n_ctx, dtype=torch.float32)[:, None] * rates
         self.register_buffer("cos", angles.cos().repeat(1, 2), persistent=False)
@@ -307,7 +307,7 @@ class _Slopes(PositionModule):
         else:
             queries, keys = queries[:, None], keys[None, :]
         if causal:
-            # Softmax ignores what is constant along a row, so slope·(key − query) may drop the
+            # Softmax ignores a constant added to a row, so slope·(key − query) may drop the
             # query: [head, 1, key] instead of [head, query, key].
             distance = keys - keys.amax(-1, keepdim=True)
         else:
@@ -320,7 +320,7 @@ class _Buckets(PositionModule):
     def __init__(self, options: Relative, n_heads: int, kind: str):
         super().__init__()
         self.options = options
-        # Embeddings, [bucket, head]: the model initialises them and optimizers know them as such.
+        # Embeddings [bucket, head], so that the model and its optimizers treat them as such.
         table = lambda: nn.Embedding(options.buckets, n_heads)  # noqa: E731
         self.encoder = table() if kind != "decoder" else None
         self.decoder = table() if kind != "encoder" else None
@@ -344,8 +344,8 @@ class _Buckets(PositionModule):
 
 
 class Moved(PositionModule):
-    """Another module's positions, all of them `by` further on: what it would do to a text that
-    begins at position `by`."""
+    """Another module with all positions shifted by `by`, as for a text that begins at position
+    `by`."""
 
     def __init__(self, inner: PositionModule, by: int):
         super().__init__()

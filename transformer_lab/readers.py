@@ -1,7 +1,7 @@
-"""An encoder put to work: a class for a text or a picture, or the place of an answer in a text.
+"""Encoders with a head for a task: classify a text or an image, or find an answer in a text.
 
 All are models like any other: `train` them with its default loss, `trace` them, edit them. The
-encoder stays the object that was given, so what was pretrained is fine-tuned.
+encoder stays the object that you pass, so a pretrained one is fine-tuned.
 
     encoder = tl.Transformer(config)                                   # kind="encoder"
     for step in tl.train(encoder, unlabelled.batches(64).masked(tokenizer), steps=2000): ...
@@ -30,20 +30,20 @@ POOLS = ("first", "mean")
 
 @dataclass(frozen=True)
 class ReaderConfig:
-    """The encoder's configuration and what is put on top of it.
+    """The configuration of an encoder and of the head on top of it.
 
     n_outputs: classes of a `Classifier`; 2 for a `SpanReader` (first and last position).
-    pool: what of the encoder a `Classifier` reads, see there; unused by a `SpanReader`.
+    pool: which of the encoder's states a `Classifier` reads, see there; unused by a `SpanReader`.
     """
 
     encoder: ModelConfig
     n_outputs: int = 2
     pool: str = "first"
 
-    head = False  # of tokens: there is none that predicts one
+    head = False  # none that predicts tokens
 
     def __post_init__(self):
-        # A Classifier's argument has another name than the field that it becomes.
+        # n_classes is the name of this field as a Classifier's argument.
         check("n_classes", self.n_outputs, int)
         check_fields(self)
         if self.encoder.kind != "encoder":
@@ -56,7 +56,7 @@ class ReaderConfig:
         check_known("pool", self.pool, POOLS)
 
     def __getattr__(self, name: str) -> Any:
-        # d_model, n_layers, vocab_size and the like are those of the encoder.
+        # d_model, n_layers, vocab_size and so on are the encoder's.
         if name.startswith("_") or name == "encoder":
             raise AttributeError(name)
         return getattr(self.encoder, name)
@@ -75,8 +75,8 @@ class ReaderConfig:
 
 
 class Reader(Tapped, nn.Module):
-    """What a `Classifier` and a `SpanReader` share. Neither is made of a configuration alone
-    except by `load_model`, which fills in the weights."""
+    """What a `Classifier` and a `SpanReader` share. Only `load_model` builds one from a
+    configuration alone; it fills in the weights."""
 
     def __init__(self, encoder: Transformer | ReaderConfig, n_outputs: int, pool: str):
         super().__init__()
@@ -94,7 +94,7 @@ class Reader(Tapped, nn.Module):
         return self.encoder.device
 
     def n_parameters(self) -> int:
-        """Trained numbers, those of the encoder's token head included."""
+        """Number of parameters, including those of the encoder's token head."""
         return sum(p.numel() for p in self.parameters())
 
     def _states(self, tokens: Tensor, target: Tensor | None, mask: Tensor | None) -> Tensor:
@@ -103,7 +103,7 @@ class Reader(Tapped, nn.Module):
         return self.encoder.hidden(tokens, mask=mask)
 
     def tapped(self) -> Iterator[nn.Module]:
-        """Every module that a tap is hung on."""
+        """Every module that a hook is registered on."""
         return self.encoder.tapped()
 
 
@@ -114,7 +114,7 @@ class Classifier(Reader):
 
     Args:
         encoder: a Transformer of kind "encoder", pretrained or not.
-        n_classes: how many there are to choose from.
+        n_classes: number of classes.
         pool: "first" reads the state of the first token (`<s>`, BERT's [CLS]); "mean" the mean
             over real tokens.
     """
@@ -151,7 +151,7 @@ class SpanReader(Reader):
     token of the answer. Source: Devlin et al. 2019, section 4.2.
 
     Args:
-        encoder: a Transformer of kind "encoder"; it reads text and question in one row.
+        encoder: a Transformer of kind "encoder"; it reads text and question as one sequence.
     """
 
     def __init__(self, encoder: Transformer | ReaderConfig):
@@ -172,7 +172,7 @@ class SpanReader(Reader):
 
     @no_grad()
     def spans(self, tokens: Tensor, *, mask: Tensor | None = None, longest: int = 30) -> Tensor:
-        """The likeliest span of each text, both ends included: int64 [batch, 2]. The last
+        """The most probable span of each text, both ends included: int64 [batch, 2]. The last
         position is never before the first, and a span has at most `longest` tokens."""
         first, last = self(tokens, mask=mask).float().unbind(1)
         score = first[:, :, None] + last[:, None, :]
@@ -184,9 +184,9 @@ class SpanReader(Reader):
 
 @dataclass(frozen=True)
 class PictureConfig:
-    """The encoder's configuration, and how pictures become what it reads.
+    """The configuration of an encoder, and how images become its input.
 
-    size: height and width of a picture in pixels, both multiples of `patch`.
+    size: height and width of an image in pixels, both multiples of `patch`.
     channels: 1 for grey, 3 for red, green and blue.
     n_outputs, pool: as in `ReaderConfig`.
     """
@@ -198,7 +198,7 @@ class PictureConfig:
     channels: int = 1
     pool: str = "first"
 
-    head = False  # of tokens
+    head = False  # none that predicts tokens
 
     def __post_init__(self):
         ReaderConfig(self.encoder, self.n_outputs, self.pool)  # refuses what does not fit
@@ -260,10 +260,10 @@ class PictureClassifier(Tapped, nn.Module):
     Source: Dosovitskiy et al. 2021.
 
     Args:
-        encoder: a Transformer of kind "encoder", made with head=False; its table of tokens is not
-            read, so vocab_size=1 does.
-        n_classes: how many there are to choose from.
-        size: (height, width) of the pictures, in pixels.
+        encoder: a Transformer of kind "encoder", built with head=False; its token embedding is not
+            used, so vocab_size=1 is enough.
+        n_classes: number of classes.
+        size: (height, width) of the images, in pixels.
         patch: side of a patch, in pixels; it must divide both.
         channels: 1 for grey, 3 for colours.
         pool: "first" reads the state of [CLS]; "mean" the mean over all.
@@ -301,7 +301,7 @@ class PictureClassifier(Tapped, nn.Module):
         return self.config.n_outputs
 
     def n_parameters(self) -> int:
-        """Trained numbers, those of the encoder's table of tokens included."""
+        """Number of parameters, including the encoder's token embedding."""
         return sum(p.numel() for p in self.parameters())
 
     def forward(self, pixel_values: Tensor) -> Tensor:
@@ -314,9 +314,10 @@ class PictureClassifier(Tapped, nn.Module):
         return self.head(states[:, 0] if self.config.pool == "first" else states.mean(1))
 
     def check_pixels(self, pixels: Any) -> None:
-        """
+        """Check a batch of images.
+
         Raises:
-            ValueError: for what are no pictures of the size that it reads.
+            ValueError: if they are not float images of the model's channels and size.
         """
         wanted = [self.config.channels, *self.config.size]
         if not isinstance(pixels, Tensor) or not pixels.is_floating_point():
@@ -329,5 +330,5 @@ class PictureClassifier(Tapped, nn.Module):
             )
 
     def tapped(self) -> Iterator[nn.Module]:
-        """Every module that a tap is hung on."""
+        """Every module that a hook is registered on."""
         return self.encoder.tapped()

@@ -1,7 +1,7 @@
-"""What came before: LSTM and GRU models, with and without Bahdanau's attention.
+"""The models before transformers: LSTM and GRU, with and without Bahdanau's attention.
 
-They are trained, traced, edited and made to write like a `Transformer`, so that speed, path
-length and attention maps can be compared. The recurrent layers are torch.nn's own.
+They are trained, traced and edited and generate text like a `Transformer`, so that speed, path
+length and attention patterns can be compared. The recurrent layers are torch.nn's own.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Bahdanau(nn.Module):
     s [batch, d_model] is the decoder's last state, h [batch, key, d_model] the encoder's states.
     Source: Bahdanau et al. 2015, appendix A.1.2.
 
-    The scores are no dot product, so a tap is told of them as the bias of a call whose queries
-    and keys are zero: softmax(0 + scores) is the map. Editing taps are asked at every step;
-    recording ones once, at the end.
+    The scores are not a dot product, so hooks get them as the bias of a call whose queries and keys
+    are zero: softmax(0 + scores) is the pattern. Editing hooks run at every step, recording ones
+    once, at the end.
     """
 
     taps: tuple[Tap, ...] = ()
@@ -56,7 +56,7 @@ class Bahdanau(nn.Module):
                 step.scores.append(scores)
                 step.out.append(context)
             return context
-        # Rows before this one have been used, those after it are not known: only row t counts.
+        # Earlier rows have been used, later ones are not known yet: only row t counts.
         t = len(step.given)
         step.given.append(scores)
         call = self._call([*step.given, *[scores] * (step.n - t - 1)], memory)
@@ -65,7 +65,7 @@ class Bahdanau(nn.Module):
         step.scores.append(call.scores()[:, 0, t])
         step.z.append((safe_softmax(step.scores[-1])[:, None] @ memory)[:, 0])
         known = torch.stack(step.z, 1)
-        # With their mean in place of later rows, the mean over all rows is that of the known.
+        # With their mean in place of later rows, the mean over all rows is that of the known ones.
         later = known.mean(1, keepdim=True).expand(-1, step.n - t - 1, -1)
         z = torch.cat((known, later), 1)[:, None]
         for tap in editing:
@@ -74,7 +74,7 @@ class Bahdanau(nn.Module):
         return step.out[-1]
 
     def record(self, memory: Tensor, step: _Steps) -> None:
-        """Tell the recording taps of the whole map, and of what came of it, when they are known."""
+        """Pass the whole pattern and its outputs to the recording hooks, once they are known."""
         for tap in self.taps:
             if tap.records and step.scores:
                 call = self._call(step.scores, memory)
@@ -97,10 +97,10 @@ class Bahdanau(nn.Module):
 
 
 class _Steps:
-    """What Bahdanau's attention keeps from step to step while a tap is on it."""
+    """What Bahdanau's attention keeps between steps for its hooks, and its mask."""
 
     def __init__(self, n: int, allowed: Tensor | None):
-        self.n, self.allowed = n, allowed  # steps in all; bool [batch, key], True: may look
+        self.n, self.allowed = n, allowed  # number of steps; bool [batch, key], True: may attend
         self.given: list[Tensor] = []
         self.scores: list[Tensor] = []
         self.z: list[Tensor] = []
@@ -111,8 +111,8 @@ class Recurrent(TokenModel):
     """A recurrent language model or encoder-decoder with the methods of a `Transformer`.
 
     The encoder reads in both directions, d_model / 2 units each. The decoder starts from a
-    projection of the encoder's last states; with Bahdanau's attention, each of its steps also
-    reads the context that the step before asked for, and the head reads state and context.
+    projection of the encoder's last states. With Bahdanau's attention, each of its steps attends
+    with the previous state as query and also reads the context; the head reads state and context.
     """
 
     config: RecurrentConfig
@@ -139,9 +139,9 @@ class Recurrent(TokenModel):
             self.head.weight = self.target_embedding.weight
 
     def _initialise(self) -> None:
-        """Embeddings as wide as recurrent states, since a tied head compares the two; matrices
-        that carry a state to the next step orthogonal, an LSTM's forget gates open (Jozefowicz
-        et al. 2015); everything else Xavier."""
+        """Initialise embeddings at the scale of recurrent states, since a tied head compares the
+        two; matrices from state to state orthogonal; an LSTM's forget gates open (Jozefowicz et al.
+        2015); other matrices Xavier, other biases zero."""
         d = self.config.d_model
         for name, p in self.named_parameters():
             if "embedding" in name:
@@ -176,7 +176,7 @@ class Recurrent(TokenModel):
         mask: Tensor | None = None,
         target_mask: Tensor | None = None,
     ) -> Tensor:
-        """What the head reads: [batch, position, d_model]."""
+        """The head's input: [batch, position, d_model]."""
         if self.encoder is None:
             if target is not None:
                 raise ValueError("a model of kind='decoder' takes no target; leave it out")
@@ -202,10 +202,10 @@ class Recurrent(TokenModel):
         target_mask: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
-        """What the head reads over `target`, given the encoder's states (and their mask); None
-        where there is no encoder.
+        """The head's input over `target`, given the encoder's states (None without an encoder) and
+        their mask.
 
-        `target_mask` may be left out: padding stands after the text, where nothing reads it. A
+        `target_mask` may be left out: padding follows the text, and nothing reads it there. The
         `cache` of `generate` holds the state between calls.
         """
         if memory is None:
@@ -223,7 +223,7 @@ class Recurrent(TokenModel):
         return self.dropout(out)
 
     def _attend(self, x, memory, mask, state) -> tuple[Tensor, Any]:
-        """One step after another: look, as the last state asks, then read token and context."""
+        """Step by step, attend with the last state as query, then read token and context."""
         attention: Any = self.attention
         steps, keys, outs = _Steps(x.shape[1], mask), attention.key(memory), []
         for t in range(x.shape[1]):
@@ -234,8 +234,8 @@ class Recurrent(TokenModel):
         return torch.tanh(self.mix(torch.stack(outs, 1))), state
 
     def _first_state(self, memory: Tensor, mask: Tensor | None) -> Any:
-        """The decoder's state before it reads: made of the encoder's last state forward and its
-        last state backward, the same for every layer."""
+        """The decoder's initial state, the same for every layer: a projection of the encoder's last
+        forward and last backward state."""
         d = self.config.d_model // 2
         last = memory.shape[1] - 1 - mask.flip(1).long().argmax(1) if mask is not None else -1
         first = mask.long().argmax(1) if mask is not None else 0
@@ -249,10 +249,10 @@ class Recurrent(TokenModel):
         return self.head(hidden)
 
     def _run(self, stack, embedding, tokens, mask, *, cache=None) -> Tensor:
-        """The language model over `tokens`; the mask tells of those in the cache too."""
+        """Run the language model over `tokens`; the mask covers those in the cache too."""
         self._check("tokens", tokens, None)
         if mask is not None:
-            mask = mask[:, -tokens.shape[1] :]  # those before were read into the cached state
+            mask = mask[:, -tokens.shape[1] :]  # earlier ones are in the cached state
         state = self._restore(cache)
         out, state = _read(stack, self.dropout(embedding(tokens)), mask, state)
         self._store(cache, state, tokens.shape[1])
@@ -282,7 +282,7 @@ class Recurrent(TokenModel):
     # -- taps ---------------------------------------------------------------------------------
 
     def tapped(self) -> Iterator[Bahdanau]:
-        """Every module that a tap is hung on."""
+        """Yield every module that a hook is registered on."""
         if self.attention is not None:
             yield self.attention
 
@@ -293,11 +293,11 @@ def _top(state: Any) -> Tensor:
 
 
 def _read(rnn: nn.Module, x: Tensor, mask: Tensor | None, state: Any = None) -> tuple[Tensor, Any]:
-    """Run over the real tokens only, wherever padding stands; outputs at padding are zero.
+    """Run over the real tokens only, wherever the padding is; outputs at padding are zero.
     The state returned is the one after each text's last real token."""
     if mask is None or bool(mask.all()):
         return rnn(x, state)
-    # Real tokens to the front, in their order; back to their places afterwards.
+    # Move real tokens to the front, in order, and their outputs back afterwards.
     order = (~mask).to(torch.int8).argsort(dim=1, stable=True)
     spread = lambda index, like: index[..., None].expand(-1, -1, like.shape[-1])  # noqa: E731
     lengths = mask.sum(1).clamp(min=1).cpu()
@@ -314,9 +314,9 @@ def _read(rnn: nn.Module, x: Tensor, mask: Tensor | None, state: Any = None) -> 
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One row of Table 1 of Vaswani et al. 2017, in numbers and not in orders.
+    """One row of Table 1 of Vaswani et al. 2017, as numbers rather than orders of growth.
 
-    operations: multiplications, up to a constant factor. dependent_steps: how many must wait for
+    operations: multiplications, up to a constant factor. dependent_steps: steps that must wait for
     one another, however many processors there are. path_length: steps between the two positions
     that are furthest apart.
     """
@@ -327,14 +327,14 @@ class LayerCost:
 
 
 def layer_cost(layer: str, *, length: int, d_model: int, kernel: int = 3) -> LayerCost:
-    """What a layer over `length` positions costs.
+    """Cost of a layer over `length` positions.
 
     Args:
         layer: "self-attention" (n²·d, 1, 1), "recurrent" (n·d², n, n) or "convolutional"
             (k·n·d², 1, log_k n, with dilation).
         length: n, positions.
-        d_model: d, numbers a position.
-        kernel: k, how many neighbours a convolution sees.
+        d_model: d, numbers per position.
+        kernel: k, width of the convolution.
 
     Source: Vaswani et al. 2017, Table 1.
     """
@@ -357,10 +357,10 @@ def layer_cost(layer: str, *, length: int, d_model: int, kernel: int = 3) -> Lay
 
 def dependent_steps(config: ModelConfig | RecurrentConfig, length: int) -> int:
     """Layer evaluations that must wait for one another in one pass over `length` tokens (for an
-    encoder-decoder: of source and of target each).
+    encoder-decoder: source and target tokens each).
 
-    A transformer's layers wait for each other only. A recurrent layer waits for its last
-    position too; stacked layers run one position behind the layer below.
+    A transformer's layers wait only for each other. A recurrent layer also waits for its previous
+    position; stacked layers run one position behind the layer below.
     """
     if length < 1:
         raise ValueError(f"length must be at least 1, got {length}")
@@ -373,10 +373,10 @@ def dependent_steps(config: ModelConfig | RecurrentConfig, length: int) -> int:
 
 
 def path_length(config: ModelConfig | RecurrentConfig, length: int) -> int:
-    """Steps that a signal takes, at most, from one position to another of `length` tokens: from
-    the first token to the last state, and for an encoder-decoder from a source token to a target.
+    """Most steps that a signal takes between two of `length` positions: from the first token to the
+    last state, and for an encoder-decoder from a source token to a target token.
 
-    One look for a transformer and for Bahdanau's attention; a walk for the others.
+    One step for a transformer and for Bahdanau's attention; for the others, one per position.
     """
     if length < 1:
         raise ValueError(f"length must be at least 1, got {length}")

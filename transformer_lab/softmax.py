@@ -1,6 +1,5 @@
-"""The arithmetic under attention, apart from where its numbers come from: from scores to weights
-(masks, caps, sinks, the softmax); and what else a block does number by number: the norm by the root
-mean square, the square of a ReLU, the turn of rotary positions."""
+"""The arithmetic of attention and blocks: from scores to weights (masks, caps, sinks, the softmax);
+RMS norm, the square of a ReLU, and the rotation of rotary positions."""
 
 from __future__ import annotations
 
@@ -11,14 +10,15 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 
 def safe_softmax(scores: Tensor, sinks: Tensor | None = None) -> Tensor:
-    """Softmax over the last axis in which a row of −inf gives 0 rather than NaN. `sinks` [..., 1]
-    are scores of one more column, which takes its share and is left out: rows sum to less than 1.
+    """Softmax over the last axis; a row of −inf gives 0 rather than NaN. `sinks` [..., 1] are the
+    scores of one more column, which takes part of the weight and is left out: rows sum to less
+    than 1.
     """
     return _shares(scores, sinks)[0]
 
 
 def share_of_nothing(scores: Tensor, sinks: Tensor) -> Tensor:
-    """What that column takes, of each row: the axes of scores less the last."""
+    """The weight that the sinks' column takes from each row: the axes of scores but the last."""
     return _shares(scores, sinks)[1][..., 0]
 
 
@@ -40,8 +40,8 @@ def _shares(scores: Tensor, sinks: Tensor | None) -> tuple[Tensor, Tensor]:
 def causal_mask(
     n_query: int, n_key: int, device: torch.device | None = None, rows: Tensor | None = None
 ) -> Tensor:
-    """Bool [query, key], True where a query may look; the last query sits at the last key.
-    `rows` picks some of the queries."""
+    """Bool [query, key], True where a query may attend; the last query is aligned with the last
+    key. `rows` selects queries."""
     if rows is not None:
         return torch.arange(n_key, device=device) <= rows[:, None] + (n_key - n_query)
     ones = torch.ones(n_query, n_key, dtype=torch.bool, device=device)
@@ -53,18 +53,18 @@ def spread_heads(x: Tensor, n_heads: int) -> Tensor:
     groups = n_heads // x.shape[1]
     if groups == 1:
         return x
-    # What `repeat_interleave` gives, and several times as fast where heads are few and short.
+    # The same as `repeat_interleave`, and several times as fast if heads are few and short.
     return x[:, :, None].expand(-1, -1, groups, *x.shape[2:]).flatten(1, 2)
 
 
 def allows(bias: Tensor) -> Tensor:
-    """Bool: where a bias lets a query look. transformers forbids by the smallest number there is,
-    others by −inf."""
+    """Bool: where a bias lets a query attend. transformers masks with the lowest finite number,
+    others with −inf."""
     return bias if bias.dtype == torch.bool else bias > torch.finfo(bias.dtype).min / 2
 
 
 def add_bias(bias: Tensor | None, more: Tensor) -> Tensor:
-    """Two biases as one: bool ones are combined by `and`, others are added."""
+    """Combine two biases: bool ones by `and`, others by adding them."""
     if bias is None:
         return more
     if bias.dtype == torch.bool and more.dtype == torch.bool:
@@ -86,7 +86,7 @@ def cap(scores: Tensor, softcap: float | None) -> Tensor:
 
 
 def masked(scores: Tensor, *masks: Tensor | None) -> Tensor:
-    """Scores with masks: bool ones forbid (−inf) where False, others are added."""
+    """Apply masks to scores: bool ones forbid (−inf) where False, others are added."""
     for mask in masks:
         if mask is None:
             continue
@@ -114,7 +114,7 @@ def as_column(sinks: Tensor, query: Tensor) -> Tensor:
     """Sinks with the axes [batch, head, query, 1].
 
     Raises:
-        ValueError: for a shape that does not fit.
+        ValueError: if the shape does not fit.
     """
     column = sinks[None, :, None, None] if sinks.dim() == 1 else sinks
     shape = (*query.shape[:3], 1)
@@ -128,10 +128,10 @@ def as_column(sinks: Tensor, query: Tensor) -> Tensor:
 
 
 def check_shapes(query: Tensor, key: Tensor, value: Tensor) -> None:
-    """What attend is given.
+    """Check the shapes of `attend`'s inputs.
 
     Raises:
-        ValueError: when the shapes do not fit, naming them.
+        ValueError: if the shapes do not match; the message names them.
     """
     for name, x in (("query", query), ("key", key), ("value", value)):
         if x.dim() != 4:
@@ -160,17 +160,17 @@ def as_slice(index: int | slice) -> slice:
 
 
 def drop_axes(x: Tensor, batch: int | slice, head: int | slice) -> Tensor:
-    """Without the axes that were chosen by a number."""
+    """Drop the axes that were indexed by an int."""
     if not isinstance(head, slice):
         x = x.squeeze(1)
     return x if isinstance(batch, slice) else x.squeeze(0)
 
 
 def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
-    """x / √(mean of x² + eps) · weight, over the last axis: the numbers of `F.rms_norm`, whose
-    gradient, on a processor, takes ten times as long.
+    """x / √(mean of x² + eps) · weight, over the last axis: the values of `F.rms_norm`, whose
+    gradient takes ten times as long on a CPU.
 
-    eps None: the smallest step of the type above 1. Source: Zhang and Sennrich 2019.
+    eps None: the machine epsilon of the type. Source: Zhang and Sennrich 2019.
     """
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
         return F.rms_norm(x, x.shape[-1:], weight, eps)
@@ -180,7 +180,7 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float | None = None) 
 
 
 class RMSNorm(nn.RMSNorm):
-    """As `nn.RMSNorm` over one axis, by our `rms_norm`."""
+    """As `nn.RMSNorm` over one axis, with our `rms_norm`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return rms_norm(x, self.weight, self.eps)
@@ -196,18 +196,18 @@ def squared_relu(x: Tensor) -> Tensor:
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """x·cos + (x with its two halves swapped)·sin, over the last axis; x's type and shape. With
-    sin = (−sines, sines) each dimension i is turned together with i + d/2."""
+    sin = (−sines, sines) each dimension i is rotated together with i + d/2."""
     if _is_learned(x) and x.dtype == cos.dtype:
         return _Rotation.apply(x, cos, sin)  # type: ignore[return-value]
     return _rotate(x, cos, sin)
 
 
-# PyTorch makes a gradient of the pieces that a formula is written in, and each piece costs a pass
-# over memory and a tensor that is kept. These three say theirs themselves.
+# PyTorch differentiates a formula operation by operation, and each costs a pass over memory and a
+# saved tensor. These three define their own gradients.
 
 
 def _is_learned(x: Tensor) -> bool:
-    """Whether a gradient will be asked for, of an ordinary tensor; a compiler fuses pieces itself."""
+    """Whether an ordinary tensor on a CPU needs a gradient; a compiler fuses operations itself."""
     learned = x.requires_grad and torch.is_grad_enabled() and x.device.type == "cpu"
     return learned and type(x) is Tensor and not torch.compiler.is_compiling()
 
@@ -233,7 +233,7 @@ class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient, _):  # type: ignore[override]
         x, normed, scale = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a gradient of this gradient: through the scale too
+        if torch.is_grad_enabled():  # for a second derivative: through the scale too
             scale = _inverse_rms(x, ctx.eps)
             normed = x * scale
         along = torch.linalg.vecdot(gradient, normed).unsqueeze(-1) / x.shape[-1]
@@ -257,7 +257,7 @@ class _SquaredReLU(torch.autograd.Function):
     def backward(ctx, gradient, of_positive):  # type: ignore[override]
         (positive,) = ctx.saved_tensors
         out = None if gradient is None else (gradient * positive).mul_(2)
-        if of_positive is not None:  # only of a gradient of this gradient
+        if of_positive is not None:  # only for a second derivative
             more = of_positive * (positive > 0)
             out = more if out is None else out + more
         return out

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 SHIPPED = "shipped"
 
-_LETTERS = 256  # more than a token stands for on average, in any text
-_LONGEST = 1_000_000  # characters, where a model states no limit
+_LETTERS = 256  # more characters than a token has on average, in any text
+_LONGEST = 1_000_000  # characters, for a model without a limit
 
 
 class TextModel(ModelWithProcessor):
@@ -64,26 +64,26 @@ class TextModel(ModelWithProcessor):
         allow_missing: bool = False,
         **options: Unpack[LoadOptions],
     ) -> TextModel:
-        """A model by its name or folder.
+        """Load a model by its name or folder.
 
         Args:
             name: a folder written by `save`, or by Hugging Face's `save_pretrained`; "minilm" or
                 "smollm2-135m" once `make models` has installed them; "shipped" for the small model
                 that comes with this package; otherwise a Hugging Face name such as "gpt2".
             device: "cpu", "cuda", "mps" or "auto".
-            allow_missing: weights that the file does not hold stay random;
-                `random_weights` has their names, and every view of the model says so.
+            allow_missing: weights that the file lacks stay random;
+                `random_weights` has their names, and every view of the model reports them.
             options: dtype, device_map, quantization_config, revision, subfolder, token and
                 local_files_only, passed on to transformers; see `LoadOptions`. Models of this package
                 take dtype only.
 
         Raises:
-            FileNotFoundError: for a folder that holds no model, a wheel that is not installed, or
-                a name that cannot be reached, saying what to do.
-            ValueError: for a damaged file, or weights that are missing, left over, of another
-                shape or type, or not finite, naming them; for more weights than there is memory;
-                for options that do not go together.
-            ImportError: for a library that is not installed.
+            FileNotFoundError: if a folder holds no model, a wheel is not installed, or a name
+                cannot be reached; the message says what to do.
+            ValueError: if the file is damaged; weights are missing, left over, of another shape or
+                type, or not finite (the message names them) or do not fit in memory; or options do
+                not go together.
+            ImportError: if a library is not installed.
         """
         folder, where = checked_name(name), pick_device(device)
         if str(name) == SHIPPED:
@@ -117,8 +117,8 @@ class TextModel(ModelWithProcessor):
         """Write config.json, model.safetensors and tokenizer.json; `from_pretrained` reads them.
 
         Raises:
-            ValueError: for a model with random weights, which a folder cannot tell from others, and
-                for a path that cannot be a folder.
+            ValueError: if the model has random weights, which a folder could not mark as such, or
+                the path cannot be a folder.
         """
         from .files.models import save_model
         from .files.paths import check_folder
@@ -138,21 +138,21 @@ class TextModel(ModelWithProcessor):
 
     @property
     def network(self) -> Network:
-        """What the model is; see `tl.Network`."""
+        """The model's adapter; see `tl.Network`."""
         return network_of(self.model)
 
     @property
     def n_ctx(self) -> int | None:
-        """The longest text, in tokens; None where the model has no limit."""
+        """The longest text, in tokens; None if the model has no limit."""
         return self.network.n_ctx
 
     def encode(self, text: str) -> Tensor:
-        """Token ids [position]. A masked model reads the name of its mask token as that token; of
-        the names of other special tokens see the model's tokenizer: ours read them as plain text,
-        Hugging Face's as the tokens.
+        """Token ids [position]. For a masked model, the name of its mask token becomes that token.
+        Names of other special tokens depend on the tokenizer: ours read them as plain text, Hugging
+        Face's as the tokens.
 
         Raises:
-            ValueError: for empty text, or text longer than the model's context.
+            ValueError: if the text is empty or longer than the model's context.
         """
         return self._encode("text", text, self.tokenizer)
 
@@ -175,15 +175,15 @@ class TextModel(ModelWithProcessor):
         gradients: Any = None,
         budget_mib: float = 1024,
     ) -> Trace:
-        """Run the model on a text and keep what its attention did; see `trace`. Tokens that gradients
-        are of may be given as text.
+        """Run the model on a text and record its attention; see `trace`. `gradients` may name
+        tokens by their text.
 
-        An encoder-decoder reads `text` and is traced while writing `target`; without one it
-        writes its own, greedily. Messages instead of a text, as `chat` takes them, are read as the
-        model's chat template writes them, and views name their turns.
+        An encoder-decoder reads `text` and is traced on `target`, by default its own greedy output.
+        Messages instead of a text (see `chat`) are formatted by the model's chat template, and
+        views name their turns.
 
         Raises:
-            ValueError: for empty or too long text, and messages that the template refuses.
+            ValueError: if the text is empty or too long, or the template refuses the messages.
         """
         from .analysis.chat import passage
 
@@ -212,8 +212,8 @@ class TextModel(ModelWithProcessor):
         gradients: Any = None,
         budget_mib: float = 1024,
     ) -> Trace:
-        """The same for token ids, [position] or [batch, position] (then `target_ids` as well), and the
-        decoder's input with its start token."""
+        """As `trace`, for token ids [position] or [batch, position] (then `target_ids` as well);
+        `target_ids` is the decoder's input with its start token."""
         if gradients is not None:
             gradients = as_logit(gradients, self.token_id)
         found = trace(
@@ -239,10 +239,10 @@ class TextModel(ModelWithProcessor):
         return found
 
     def token_id(self, text: int | str) -> int:
-        """The id of a text that is one token, as it is written; of an id, itself.
+        """Return the id of a text that is one token; an id is returned unchanged.
 
         Raises:
-            ValueError: for a text that is not one token, and an id that the model has not.
+            ValueError: if a text is not one token, or the model has no such id.
         """
         if type(text) is int:
             size = self.network.vocabulary[self.kind == "encoder-decoder"]
@@ -265,8 +265,8 @@ class TextModel(ModelWithProcessor):
     def predict(
         self, text: str, target: str | None = None, *, k: int = 5, position: int | None = None
     ) -> list[tuple[str, float]]:
-        """The k likeliest tokens and their probabilities: the next one, or for a masked model
-        what stands at the text's first mask token.
+        """The k most probable tokens and their probabilities: for the next token, or in a masked
+        model for the text's first mask token; or at `position`.
 
         Raises:
             ValueError: for a masked model with neither a mask in the text nor a position, and for
@@ -286,8 +286,8 @@ class TextModel(ModelWithProcessor):
         return self.trace(text, target, keep="maps").predictions(position, k)
 
     def generate(self, text: str, *, max_new_tokens: int = 50, **options: Any) -> str:
-        """What the model writes after (or, with an encoder-decoder, from) a text; the options are
-        those of `tl.generate` for our models, and of transformers' for Hugging Face ones."""
+        """Generate text after (or, with an encoder-decoder, from) a text; the options are those of
+        `tl.generate` for our models, and of transformers' for Hugging Face ones."""
         return self.decode(self._write(self.encode(text), max_new_tokens, **options))
 
     def chat(
@@ -300,12 +300,12 @@ class TextModel(ModelWithProcessor):
         top_p: float | None = None,
         seed: int = 0,
     ) -> Chat:
-        """Let a model that was trained for conversations answer, by its tokenizer's chat template.
+        """Let a model trained for conversations answer, using its tokenizer's chat template.
 
         Args:
             messages: a list of {"role": "system", "user" or "assistant", "content": text}, or one text of
                 the user.
-            max_new_tokens: of the answer, which may end sooner, by itself or with the context.
+            max_new_tokens: at most; the answer may end sooner, by itself or with the context.
             temperature, top_k, top_p, seed: as for `write`; by default greedy.
 
         Returns:
@@ -339,17 +339,17 @@ class TextModel(ModelWithProcessor):
         target_ids: Tensor | None = None,
         cached: bool = True,
     ) -> list[int]:
-        """The tokens that the model writes on, the same rules for our models and Hugging Face's.
+        """Generate the next tokens, by the same rules for our models and Hugging Face's.
 
         Args:
-            ids: what it reads, int64 [position].
-            n: how many tokens; fewer where the model ends the text, whose sign is not among them.
+            ids: the input, int64 [position].
+            n: number of tokens; fewer if the end-of-text token is generated (it is not included).
             temperature, top_k, top_p, seed: see `tl.writing.Sampling`; by default greedy.
-            target_ids: what an encoder-decoder has written so far, with its start token.
-            cached: keep keys and values; the tokens are the same without, more slowly.
+            target_ids: the output of an encoder-decoder so far, with its start token.
+            cached: use a key/value cache; without it, the same tokens take longer.
 
         Raises:
-            ValueError: for a masked model, for no room, and for an option out of its range.
+            ValueError: for a masked model, a full context, or an option out of range.
         """
         sampling = Sampling(temperature, top_k, top_p, seed)
         sampling.fits(self.network.vocabulary[target_ids is not None])
@@ -403,7 +403,7 @@ class TextModel(ModelWithProcessor):
         if not isinstance(text, str):
             raise ValueError(f"{name} must be a string, got {type(text).__name__}")
         longest = _LETTERS * self.n_ctx if self.n_ctx else _LONGEST
-        if len(text) > longest:  # said at once: to split a book into tokens takes many seconds
+        if len(text) > longest:  # refuse at once: splitting a book into tokens takes many seconds
             reads = f"{self.n_ctx} tokens" if self.n_ctx else f"{_LONGEST:,} characters"
             raise ValueError(
                 f"{name} has {len(text):,} characters but {self.name} reads at most {reads}; shorten it"
@@ -418,8 +418,8 @@ class TextModel(ModelWithProcessor):
         return torch.tensor(ids)
 
     def _with_masks(self, text: str) -> list[int]:
-        """The text of a masked model. Our tokenizers read no special token in a text, lest one be
-        smuggled in; here the mask is what a reader writes to ask a question."""
+        """Token ids for a masked model. Our tokenizers read special tokens as plain text, so that
+        none is smuggled in; here the mask is how a user asks a question."""
         tokenizer, mask_id = self.tokenizer, self.tokenizer.mask_id
         ours = isinstance(tokenizer, (CharTokenizer, WordTokenizer, BPETokenizer))
         if mask_id is None or not ours:
@@ -428,7 +428,7 @@ class TextModel(ModelWithProcessor):
         return [*first, *(i for part in rest for i in (mask_id, *part))]
 
     def _check_vocabulary(self) -> None:
-        """Every token has a row of the embedding."""
+        """Check that the embedding has a row for every token."""
         embed = getattr(self.model, "get_input_embeddings", None)
         config = getattr(self.model, "config", None)
         try:
@@ -486,7 +486,7 @@ def _special(tokenizer: Any, ids: Tensor) -> list[list[bool]]:
 
 
 def _rows(ids: Tensor) -> list[list[int]]:
-    """Of [position] or [batch, position]."""
+    """The rows of ids [position] or [batch, position]."""
     return ids.reshape(-1, ids.shape[-1]).tolist()
 
 

@@ -1,8 +1,8 @@
 """Tokenizers: text to token ids and back, by characters, by words, or by byte-level BPE.
 
 All three reserve the same five ids, ``<pad> <s> </s> <unk> <mask>`` = 0 … 4, and share one
-surface, so a model, a dataset and a view can take any of them; a fourth, of a task's own alphabet,
-reserves none. A tokenizer is saved beside its model as ``tokenizer.json`` (`Tokenizer.save`,
+interface, so a model, a dataset and a view can take any of them; a fourth, for the alphabet of a
+task, reserves none. A tokenizer is saved beside its model as ``tokenizer.json`` (`Tokenizer.save`,
 `load_tokenizer`).
 """
 
@@ -30,23 +30,23 @@ PAD, BOS, EOS, UNK, MASK = range(5)
 _SPECIAL_ID = {name: i for i, name in enumerate(SPECIAL)}
 _SPECIAL_PATTERN = re.compile("(" + "|".join(map(re.escape, SPECIAL)) + ")")
 _SHOWN = {" ": "·", "\n": "↵", "\t": "⇥", "\x7f": "␡"}
-_BLANK = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")  # letters and signs that draw nothing
-# Marks that draw nothing themselves, such as the selector of a coloured emoji.
+_BLANK = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")  # letters and symbols without a glyph
+# Marks without a glyph of their own, such as the variation selector of an emoji.
 _JOINING = re.compile("[\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _LARGEST_FILE = 64 * 2**20
 _LARGEST_SIZE = 2**24
 
 
 class PositionName(str):
-    """The name of a position that is not a token, such as "patch 1,2": its spaces are spaces."""
+    """The name of a position that is not a token, such as "patch 1,2": spaces stay spaces."""
 
 
 def display(text: str) -> str:
-    """Text with everything invisible made visible: ``·`` space, ``↵`` newline, ``⇥`` tab.
+    """Make invisible characters of a text visible: ``·`` space, ``↵`` newline, ``⇥`` tab.
 
     Other control characters become their Unicode pictures (``␀``), and whatever else has no glyph
     of its own, such as a right-to-left override, its code point (``⟨U+202E⟩``). A combining mark
-    that begins the text has a dotted circle to stand on.
+    that begins the text is put on a dotted circle.
     """
     return "".join(_display_character(c, not i) for i, c in enumerate(text))
 
@@ -73,7 +73,7 @@ def _display_character(character: str, first: bool) -> str:
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """What a model, a dataset or a view asks of a tokenizer. An id that it lacks is None."""
+    """What models, datasets and views need of a tokenizer. A special id that it lacks is None."""
 
     pad_id: int | None
     bos_id: int | None
@@ -208,7 +208,7 @@ class _OwnTokenizer:
 
 
 class CharTokenizer(_OwnTokenizer):
-    """One token a character. ``decode(encode(text)) == text`` for the characters it knows."""
+    """One token per character. ``decode(encode(text)) == text`` for the characters it knows."""
 
     kind = "char"
 
@@ -233,8 +233,8 @@ class CharTokenizer(_OwnTokenizer):
 
 
 class AlphabetTokenizer(CharTokenizer):
-    """One token a character of an alphabet, numbered from 0 in its order, with no special tokens: for
-    a task whose texts are of these characters and nothing else. Any other is refused."""
+    """One token per character of an alphabet, numbered from 0 in its order, with no special tokens:
+    for a task whose texts use only these characters. Any other is refused."""
 
     kind = "alphabet"
     _special = ()
@@ -249,7 +249,7 @@ class AlphabetTokenizer(CharTokenizer):
 
 
 class WordTokenizer(_OwnTokenizer):
-    """One token a word or punctuation mark; white space only separates.
+    """One token per word or punctuation mark; white space only separates.
 
     ``decode`` joins words by single spaces, with none before closing punctuation.
     """
@@ -268,7 +268,7 @@ class WordTokenizer(_OwnTokenizer):
 
         Args:
             texts: one string or many.
-            min_count: words seen less often are left to ``<unk>``.
+            min_count: words seen less often become ``<unk>``.
             max_size: largest `vocab_size`, special tokens included; None for no limit.
         """
         if max_size is not None and max_size <= len(SPECIAL):
@@ -327,7 +327,8 @@ class BPETokenizer(_OwnTokenizer):
         self._engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
     def _check_bytes(self) -> None:
-        """Without all bytes some text has no tokens, and with other signs some token no bytes."""
+        """Check that the vocabulary holds all bytes, for any text, and nothing else, so that any
+        token can be decoded."""
         missing = [byte for character, byte in byte_of.items() if character not in self._id]
         if missing:
             raise ValueError(f"vocabulary must hold all 256 bytes; 0x{missing[0]:02x} is missing")
@@ -396,7 +397,7 @@ def load_tokenizer(folder: str | Path) -> CharTokenizer | WordTokenizer | BPETok
 
     Raises:
         FileNotFoundError: no ``tokenizer.json`` there.
-        ValueError: the file is no tokenizer of ours; the message names it and what is wrong.
+        ValueError: the file is not one of our tokenizers; the message names it and what is wrong.
     """
     path = Path(folder)
     path = path / "tokenizer.json" if path.is_dir() else path
@@ -435,7 +436,7 @@ def _texts(texts: str | Iterable[str]) -> Iterator[str]:
 
 
 def _pieces(texts: str | Iterable[str], size: int = 16384) -> Iterator[str]:
-    """Texts cut after a newline into pieces that the trainer can digest one by one."""
+    """Cut texts after newlines into pieces that the trainer can process one by one."""
     for text in _texts(texts):
         start = 0
         while start < len(text):
@@ -445,7 +446,7 @@ def _pieces(texts: str | Iterable[str], size: int = 16384) -> Iterator[str]:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The printable character by which byte-level BPE writes each byte (GPT-2's table)."""
+    """Map each printable character of byte-level BPE to its byte (GPT-2's table)."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     rest = [byte for byte in range(256) if byte not in set(plain)]
     return {chr(b): b for b in plain} | {chr(256 + n): b for n, b in enumerate(rest)}

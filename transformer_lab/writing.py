@@ -1,4 +1,4 @@
-"""Writing text with a model, one token at a time: greedy, sampled, or by beam search."""
+"""Generate text with a model, one token at a time: greedy, sampled, or by beam search."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .model import Transformer
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is taken from logits, the same for every model.
+    """How the next token is chosen from logits, the same for every model.
 
     Args:
-        temperature: 0 is greedy, and then nothing is drawn.
-        top_k, top_p: draw from the k likeliest tokens / the fewest that reach probability p.
-        seed: of the draws; each `Sampling` draws its own.
+        temperature: 0 is greedy; nothing is sampled.
+        top_k, top_p: sample from the k most probable tokens / the fewest that reach probability p.
+        seed: of the samples; each `Sampling` has its own generator.
 
     Raises:
-        ValueError: for a value outside its range, named.
+        ValueError: if a value is outside its range; the message names it.
     """
 
     temperature: float = 0.0
@@ -52,9 +52,10 @@ class Sampling:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
 
     def fits(self, vocabulary: int | None) -> None:
-        """
+        """Check top_k against the size of a vocabulary.
+
         Raises:
-            ValueError: for a top_k above so many tokens.
+            ValueError: if top_k is larger.
         """
         if vocabulary is not None and (self.top_k or 0) > vocabulary:
             raise ValueError(
@@ -78,7 +79,7 @@ class Sampling:
 
 
 class _Reader:
-    """Feeds a model what it has not read yet; yields the logits of the last position."""
+    """Feeds a model the tokens that it has not read yet; returns the last position's logits."""
 
     def __init__(
         self, model: Transformer, tokens: Tensor, mask: Tensor | None, *, n_total: int, cached: bool
@@ -134,23 +135,23 @@ def generate(
 
     Args:
         tokens: int64 [batch, position]; texts of a decoder are padded on the *left* (see mask).
-        max_new_tokens: at most so many; a text that reached eos_id is filled up with it.
+        max_new_tokens: at most this many; a text that reached eos_id is padded with it.
         mask: bool [batch, position], True for real tokens.
-        bos_id: what an encoder-decoder's target starts with.
-        eos_id: the token that ends a text; None: none does.
-        temperature: 0 is greedy; else logits are divided by it and a token is drawn.
-        top_k, top_p: draw from the k likeliest tokens / the fewest that reach probability p.
-        beams: more than 1 keeps that many hypotheses (and draws nothing).
+        bos_id: the token that an encoder-decoder's target starts with.
+        eos_id: the token that ends a text; None: no token does.
+        temperature: 0 is greedy; else logits are divided by it and a token is sampled.
+        top_k, top_p: sample from the k most probable tokens / the fewest that reach probability p.
+        beams: more than 1 keeps that many hypotheses (and samples nothing).
         length_penalty: α of the paper's beam score Σ log p / ((5 + length) / 6)^α.
-        cached: use a key/value cache; the tokens are the same without, more slowly.
-        written: what an encoder-decoder has written so far [batch, position], with its bos_id.
+        cached: use a key/value cache; without it, the same tokens take longer.
+        written: the target tokens of an encoder-decoder so far [batch, position], with its bos_id.
         sampling: instead of temperature, top_k, top_p and generator.
 
     Returns:
-        int64 [batch, new tokens]: what was written, without the prompt.
+        int64 [batch, new tokens]: the generated tokens, without the prompt.
 
     Raises:
-        ValueError: for an encoder, an empty or too long text, or an option out of its range.
+        ValueError: for an encoder, an empty or too long text, or an option out of range.
 
     Source: length penalty, Wu et al. 2016, equation 14; top-p, Holtzman et al. 2020.
     """
@@ -198,7 +199,7 @@ def sampling_distribution(
     top_k: int | None = None,
     top_p: float | None = None,
 ) -> Tensor:
-    """What a token is drawn from: [..., vocab] probabilities after temperature, top-k and top-p."""
+    """Probabilities to sample a token from, after temperature, top-k and top-p: [..., vocab]."""
     size, device = logits.shape[-1], logits.device
     given = dict(
         temperature=torch.tensor(temperature, device=device),
@@ -209,8 +210,8 @@ def sampling_distribution(
 
 
 def _beam_search(model, tokens, mask, ids, max_new_tokens, beams, eos_id, alpha, cached) -> Tensor:
-    """Each text by itself: the best `beams` unfinished hypotheses go on; those that reach eos_id
-    are scored with the length penalty, and the best finished one is returned."""
+    """Search for each text separately: the best `beams` unfinished hypotheses continue; those that
+    reach eos_id are scored with the length penalty, and the best finished one is returned."""
     results = []
     for row in range(len(tokens)):
         source = tokens[row : row + 1]
