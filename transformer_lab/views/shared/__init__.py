@@ -1,1 +1,1 @@
-"""What two views or more use."""
+"""Code shared by two or more views."""

@@ -1,4 +1,4 @@
-"""What every view is: a widget, a page, a picture and a sentence."""
+"""The base class of views: a widget, a page, an image and a sentence."""
 
 from __future__ import annotations
 
@@ -32,32 +32,32 @@ if TYPE_CHECKING:
     from ..pages.carried import Carried
     from .plots import Plot
 
-# What ipywidgets keeps for itself; a page has no use for it.
+# Internal traits of ipywidgets, which a page does not need.
 _NOT_FOR_PAGES = {"layout", "tabbable", "tooltip", "comm", "keys"}
-_NOT_CHOSEN = {"link"}  # it says who follows whom
-_ROUTE = "_reply_subshell_for"  # what a comm of ipykernel asks; there is no public way
+_NOT_CHOSEN = {"link"}  # which views follow each other
+_ROUTE = "_reply_subshell_for"  # a method of ipykernel's comms; there is no public API
 
 
 def esm(name: str) -> str:
-    """The joined source of a view's ES module, named from views/ on: "heads/view.js"."""
+    """The joined source of a view's ES module, named relative to views/: "heads/view.js"."""
     return join_modules(VIEWS / name)
 
 
 def css(*folders: str) -> str:
-    """The style sheet that all views share, and a view's own, all in its folder, whose rules begin with
-    `.tl-view.tl-view-<folder>`: they hold in that view alone, and before the shared ones, whichever
-    views a page shows beside it. More folders: those of views that stand in it."""
+    """The shared style sheet and those of a view's folder. The latter's rules begin with
+    `.tl-view.tl-view-<folder>`, so they apply to that view alone and override the shared ones,
+    whatever other views a page shows. Further folders: of views nested in it."""
     own = [path for folder in folders for path in sorted((VIEWS / folder).glob("*.css"))]
     sheets = [path.read_text("utf-8") for path in [VIEWS / "shared" / "view.css", *own]]
     return "\n".join([colour_variables(), *sheets])
 
 
 def answered_beside_cells(comm: Any) -> None:
-    """Let what a page says over this comm go to where the page sent it: to the subshell, which answers
-    beside a cell that runs.
+    """Route a page's messages over this comm to the subshell that the page addressed, which answers
+    while a cell runs.
 
-    From 7.4 on ipykernel sends it to whoever spoke over the comm last. Where that was a cell, what is
-    clicked while the next cell runs would wait for its end.
+    ipykernel ≥ 7.4 routes them to the last sender on the comm instead. If that was a cell, a click
+    during the next cell would wait for its end.
     """
     if hasattr(comm, _ROUTE):
         setattr(comm, _ROUTE, _as_sent)
@@ -68,11 +68,11 @@ def _as_sent(_said: Any, subshell: str | None) -> str | None:
 
 
 class View(anywidget.AnyWidget):
-    """A view of one object. Subclasses set `_esm` and `_css`, and give `figure` and `sentence`.
+    """A view of one object. Subclasses set `_esm` and `_css`, and define `figure` and `sentence`.
 
-    A synchronised trait is what a reader can choose, and both sides set it. What Python computed the
-    page only reads: `_publish` sends it, all that belongs together in one message with its bytes. The
-    names of results begin with an underscore.
+    A synchronised trait is a reader's choice, and can be set from both sides. Results of Python are
+    read-only in the page: `_publish` sends related ones in one message with their bytes. The names
+    of results begin with an underscore.
     """
 
     absent: ClassVar[str] = "this page does not hold it"
@@ -91,11 +91,11 @@ class View(anywidget.AnyWidget):
         "_batch": 0,
         "_live": True,
     }
-    _embedded: EmbeddedModel | None = None  # of a view whose page may take its model along
+    _embedded: EmbeddedModel | None = None  # of a view whose page can embed its model
 
     def __init__(self, title: str = "", of: Sequence[Any] = (), **values: Any):
-        """`of`: the traces or models that are shown; what they have to say comes first. values: traits,
-        and the results to begin with."""
+        """`of`: the traces or models on view; their caution comes first in the title. values:
+        traits, and initial results."""
         traits = {name: values.pop(name) for name in list(values) if self.has_trait(name)}
         self._results: dict[str, Any] = {**self.first_results, **values}
         super().__init__(**traits)
@@ -105,7 +105,7 @@ class View(anywidget.AnyWidget):
         self.on_msg(self._on_question)
 
     def _call(self, title: str, of: Sequence[Any]) -> None:
-        """The first line of the view, of its page and of its picture."""
+        """Set the first line of the view, of its page and of its image."""
         self._subjects_given = tuple(of)
         if title.split(" · ")[0] == SHIPPED:
             title = title.replace(SHIPPED, messages("shared")("shipped"), 1)
@@ -115,12 +115,12 @@ class View(anywidget.AnyWidget):
 
     @property
     def _alt(self) -> str:
-        """The sentence, after what has to be said first."""
+        """The sentence, after the caution if there is one."""
         return ". ".join(filter(None, (self._caution, self.sentence)))
 
     def _publish(self, **results: Any) -> None:
-        """Send what has changed of these results, JSON and bytes, in one message; within `hold_sync` in
-        that of everything that changes there."""
+        """Send those of these results, JSON and bytes, that have changed, in one message; within
+        `hold_sync`, together with all other changes."""
         known = self._results
         changed = [name for name, value in results.items() if known.get(name, t.Undefined) != value]
         known |= results
@@ -130,7 +130,7 @@ class View(anywidget.AnyWidget):
             self.send_state(changed)
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
-        """Traits and results, or those of these names; see `ipywidgets.Widget.get_state`."""
+        """Traits and results, all or those named; see `ipywidgets.Widget.get_state`."""
         names = (
             [*self.keys, *self._results] if key is None else [key] if isinstance(key, str) else key
         )
@@ -138,7 +138,7 @@ class View(anywidget.AnyWidget):
         traits = [name for name in names if name not in results]
         return super().get_state(traits, drop_defaults) | results
 
-    if not TYPE_CHECKING:  # ipywidgets' embedding reads all that is in a state
+    if not TYPE_CHECKING:  # ipywidgets' embedding reads every name of a state
 
         def __getattr__(self, name: str) -> Any:
             try:
@@ -147,7 +147,7 @@ class View(anywidget.AnyWidget):
                 raise AttributeError(f"{type(self).__name__} has no attribute {name!r}") from None
 
     def close(self) -> None:
-        """Remove the view, and the layout that was made for it: ipywidgets keeps both until then."""
+        """Remove the view, and the layout created for it: ipywidgets keeps both until then."""
         layout = self.layout if self._own_layout and self.comm is not None else None
         super().close()
         if layout is not None:
@@ -157,31 +157,32 @@ class View(anywidget.AnyWidget):
 
     @property
     def sentence(self) -> str:
-        """What the view shows, in words and numbers; also the alt text of its picture."""
+        """A description of what the view shows, in words and numbers; also the alt text of its
+        image."""
         raise NotImplementedError
 
     def figure(self) -> Figure:
-        """The view as a still matplotlib Figure, for paper and for places without JavaScript."""
+        """The view as a still matplotlib Figure, for print and where JavaScript does not run."""
         from ..marks.draw_matplotlib import figure_of
 
         return figure_of(self._scene())
 
     def to_plotly(self, *, theme: str = "light") -> Plot:
-        """The same numbers as a plotly figure, to restyle, to facet and to put beside others.
+        """The same numbers as a plotly figure, to restyle, facet or combine with others.
 
         Args:
             theme: "light" or "dark", for the templates `transformer_lab` and
-                `transformer_lab_dark`, which plotly knows from then on.
+                `transformer_lab_dark`, which this call registers with plotly.
 
         Raises:
-            ValueError: for another theme.
+            ValueError: for any other theme.
         """
         from ..marks.draw_plotly import plotly_of
 
         return plotly_of(self._scene(), theme)
 
     def _scene(self) -> Scene:
-        """What is on view, as panels of marks, and as numbers for files."""
+        """The content of the view, as panels of marks, and as numbers for files."""
         raise NotImplementedError
 
     def png(self) -> bytes:
@@ -189,32 +190,35 @@ class View(anywidget.AnyWidget):
         return png_of(self.figure())
 
     def to_dict(self) -> dict[str, Any]:
-        """What is on view as plain JSON values: `arrays` by name, each with its `axes`, its `values`
-        (None for what is no number) and what it `means`; `axes`: what stands along each; `chosen`:
-        what the reader chose; `computed`: the models, their revisions where these are known, the
-        tokens, the edits, and the versions of the packages."""
+        """The content of the view as plain JSON values: `arrays` by name, each with its `axes`, its
+        `values` (None for NaN and infinities) and what it `means`; `axes`: the labels of each;
+        `chosen`: the reader's choices; `computed`: the models, their revisions if known, the
+        tokens, the edits, and the versions of packages."""
         return exports.to_dict(self._about_file(), self._numbers())
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Write what is on view to a file, whole or not at all; its ending says what.
+        """Write the content of the view to a file, whole or not at all; the suffix selects the
+        format.
 
-        .csv: a long table (of a map: query, key, weight). .json: `to_dict`. .npz: the arrays by name,
-        and the rest as JSON in `about`. A cell of a CSV file that a spreadsheet would run as a
-        formula begins with an apostrophe. .svg, .png: the figure. .html: the page of `save_html`. Each
-        says what was chosen and how it was computed.
+        .csv: a long table (of a pattern: query, key, weight). .json: `to_dict`. .npz: the arrays by
+        name, and the rest as JSON in `about`. A cell of a CSV file that a spreadsheet would run as
+        a
+        formula begins with an apostrophe. .svg, .png: the figure. .html: the page of `save_html`.
+        Each
+        file records the reader's choices and how the numbers were computed.
 
         Raises:
-            ValueError: for another ending, and for a path that cannot hold a file.
+            ValueError: for another suffix, and for a path that cannot hold a file.
         """
         suffix = exports.suffix_of(path := Path(path))
         return exports.write(path, lambda: self._file(suffix))
 
     def _numbers(self) -> exports.Numbers:
-        """What is on view, as numbers with names."""
+        """The content of the view, as named arrays."""
         return self._scene().numbers
 
     def _file(self, suffix: str) -> Iterable[bytes]:
-        """The pieces of a file of one of the kinds that `save` knows."""
+        """The content of a file in one of the formats of `save`, in pieces."""
         if suffix == ".html":
             return (piece.encode("utf-8") for piece in self._page())
         if suffix in (".svg", ".png"):
@@ -222,12 +226,12 @@ class View(anywidget.AnyWidget):
         return exports.of_numbers(suffix, self._about_file(), self._numbers())
 
     def _may_choose(self) -> list[str]:
-        """The traits that say what is on view."""
+        """The names of the traits that a reader can choose."""
         without = _NOT_FOR_PAGES | _NOT_CHOSEN
         return [name for name in self.traits(sync=True) if name[0] != "_" and name not in without]
 
     def _about_file(self) -> dict[str, Any]:
-        """What stands in every file beside its numbers."""
+        """The metadata of every file: view, title, sentence, choices and provenance."""
         chosen = {name: getattr(self, name) for name in self._may_choose()}
         if self.has_trait("_options"):
             chosen |= self.trait_values()["_options"]
@@ -240,7 +244,7 @@ class View(anywidget.AnyWidget):
         }
 
     def _computed(self) -> dict[str, Any]:
-        """How what is on view came about; `view` names it in a file's name."""
+        """How the content of the view was computed; `view` is used in file names."""
         edits = [repr(edit) for edit in getattr(self, "edits", ())]
         of = exports.computed(self._subjects())
         return {"view": type(self).__name__, **of, "edits": edits}
@@ -257,13 +261,13 @@ class View(anywidget.AnyWidget):
         """Write one self-contained page: offline, interactive, with the present selection.
 
         Raises:
-            ValueError: when the path cannot hold a file.
-            TypeError: for an option that this view has not.
+            ValueError: if the path cannot hold a file.
+            TypeError: for an option that this view does not have.
         """
         return export.write_page(path, self._page(**self._checked("save_html", options)))
 
     def _checked(self, call: str, options: dict[str, Any]) -> dict[str, Any]:
-        """Options of a page, of which every step of making it takes its own."""
+        """Check the options of a page: each must be a parameter of a step that makes it."""
         steps = (
             vars(owner)[step]
             for owner in type(self).__mro__
@@ -289,19 +293,19 @@ class View(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict]:
         data, metadata = self._without_picture(**kwargs)
-        # For GitHub, for paper, and for a notebook that is opened again or is not trusted (labextension/).
+        # For GitHub, for print, and for a notebook that is reopened or not trusted (labextension/).
         data["image/png"] = self.png()
         return data, {**metadata, "image/png": {"alt": self._alt}}
 
     def _without_picture(self, **kwargs: Any) -> tuple[dict, dict]:
-        """What a notebook is given to show, but for the still picture, which takes the longest."""
+        """The mimebundle for a notebook, without the still image, which takes the longest."""
         data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         return {**data, "text/plain": repr(self)}, {**metadata, export.MARK: type(self).__name__}
 
     # -- for pages ------------------------------------------------------------------------------
 
     def _blocks(self, **options: Any) -> Iterable[export.Block]:
-        """What a page holds beyond the first screen."""
+        """Yield the parts of a page that it does not need for the first screen."""
         return ()
 
     def _page_state(self, **options: Any) -> dict[str, Any]:
@@ -335,10 +339,10 @@ class View(anywidget.AnyWidget):
     # -- for the browser ------------------------------------------------------------------------
 
     def _requests(self) -> dict[str, Callable[[Any], Answer]]:
-        """What a page can request. Of a message the type -> what answers the message; of a part that is
-        asked for by name the first word, up to its / or | -> what answers the name."""
+        """Handlers of a page's requests: type of a message -> handler of the message; for parts
+        requested by name, its first word up to / or | -> handler of the name."""
         requests = {
-            "there": lambda _: ({"type": "done"}, []),  # whether anybody is
+            "there": lambda _: ({"type": "done"}, []),  # whether a kernel answers
             "page": lambda _: ({"type": "page"}, [self.to_html().encode()]),
             "save": self._answer_save,
             "block": self._answer_block,
@@ -360,11 +364,11 @@ class View(anywidget.AnyWidget):
         return {"type": "block", "info": info}, buffers
 
     def _part_named(self, name: str) -> Answer:
-        """Info and buffers of a part that is requested by name."""
+        """Info and buffers of a part that a page requests by name."""
         raise ValueError(f"{type(self).__name__} knows no {name[:40]!r}")
 
     def _answer(self, message: dict[str, Any]) -> Answer:
-        """Message and buffers for a request; any exception is told to the page."""
+        """Message and buffers for a request; the caller reports any exception to the page."""
         answer = self._requests().get(message.get("type", ""))
         if answer is None:
             raise ValueError(f"{type(self).__name__} knows no {message.get('type')!r}")
@@ -375,7 +379,8 @@ class View(anywidget.AnyWidget):
             return
         try:
             answer, buffers = self._answer(message)
-        # An exception in a message handler would never reach the reader, who waits for an answer.
+        # An exception in a message handler would never reach the reader, who is waiting for an
+        # answer.
         except Exception as error:
             answer, buffers = {"type": "error", "message": one_line(error)}, []
         self.send({**answer, "request": message["request"]}, buffers)

@@ -1,4 +1,4 @@
-"""From numbers and tokens to what a browser is sent. The counterpart of shared/codecs.js."""
+"""Encode numbers and tokens for a browser. The counterpart of shared/codecs.js."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def pack_weights(weights: Tensor) -> bytes:
 
 
 def pack_shades(weights: Tensor) -> bytes:
-    """Weights 0 … 1 as one byte, their place on the square-root colour scale."""
+    """Weights 0 … 1 as one byte, their position on the square-root colour scale."""
     shades = analyses.shades(weights.detach().float())["shades"]
     return shades.to(torch.uint8).cpu().numpy().tobytes()
 
@@ -40,11 +40,11 @@ def png_of_bytes(picture: Any) -> bytes:
 
 
 def shown_token(token: object) -> str:
-    """A token as every view shows it: invisible characters visible, nothing that JSON or a
+    """A token as every view shows it: invisible characters made visible, and nothing that JSON or a
     browser would trip over."""
     return shown_text(token) if isinstance(token, PositionName) else display(str(token))
 
 
 def shown_text(text: str) -> str:
-    """The same for a title or a note, where spaces are spaces."""
+    """The same for a title or a note, in which spaces stay spaces."""
     return " ".join(display(word) for word in str(text).split(" "))

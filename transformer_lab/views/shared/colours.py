@@ -1,13 +1,15 @@
-"""The views' colours, of which palette.json is the only list: for style sheets and still pictures.
+"""The views' colours, for style sheets and still images; palette.json is their only list.
 
-viridis and cividis are matplotlib's (CC0); the other tables are straight lines in Oklab between a few
-anchors: 256 entries of RRGGBB each. The colours of the heads were chosen as far apart as possible in
-Oklab among those that reach 3:1 against the background of both themes: a head keeps its colour when the
-theme changes.
+viridis and cividis are matplotlib's (CC0); the other tables are straight lines in Oklab between a
+few
+anchors: 256 entries of RRGGBB each. The colours of the heads are as far apart in Oklab as possible,
+with a contrast of at least 3:1 on both themes' backgrounds: a head keeps its colour when the theme
+changes.
 
-Each colour has one meaning: chosen (a neutral fill) is what is selected, accent (blue) what is in focus,
-edited (brown) what the reader changed, warning (red) what must be heeded, and nothing else is red.
-"either" is for figures that do not know their page's theme: a mark has 3:1 and more on both.
+Each colour has one meaning: chosen (a neutral fill) marks the selection, accent (blue) the focus,
+edited (brown) the reader's changes, warning (red) a warning, and nothing else is red. "either" is
+for
+figures that do not know their page's theme: its marks have at least 3:1 on both.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ BLOCKED, OTHER = palette()["still"]["blocked"], palette()["still"]["other"]
 
 
 def colour_variables() -> str:
-    """The style sheet that names a theme's colours: --tl-ink …"""
+    """A style sheet with both themes' colours as variables: --tl-ink …"""
     rules = []
     for theme, where in zip(_THEMES, (".tl-view", '.tl-view[data-theme="dark"]'), strict=True):
         lines = "".join(f"  --tl-{name}: {value};\n" for name, value in palette()[theme].items())

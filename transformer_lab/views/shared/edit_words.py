@@ -1,4 +1,4 @@
-"""An edit inside a sentence."""
+"""The wording of an edit inside a sentence."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def edit_words(
     kind: str = "",
     say: Messages = say,
 ) -> str:
-    """An edit as `Edit.to_dict` gives it.
+    """Describe an edit, as returned by `Edit.to_dict`.
 
     Args:
-        kind: of the view, where its edits name one; an edit's own is named where it is another.
-        say: the catalogue of a view that is written in another language.
+        kind: of the view, if its edits have one; an edit's own is mentioned if it differs.
+        say: the catalogue of a view in another language.
     """
     own = values.get("kind", "" if kind else None)
     places: dict[str, Any] = {name: values.get(name) for name in ("layer", "head")}

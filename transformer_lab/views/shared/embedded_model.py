@@ -1,4 +1,4 @@
-"""The model that the page of a view takes along, so that another text can be read there."""
+"""The model embedded in a view's page, so that another text can be read there."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Answer = tuple[dict[str, Any], list[bytes]]  # a message, and its buffers
 
 
 class EmbeddedModel:
-    """The `TextModel` that read the text of a view, or several texts. A page has a field for each, in
-    which another one can be typed.
+    """The `TextModel` that read the text of a view, or several texts. A page has a field to type
+    another one for each.
 
     Args:
-        traces: those of the texts that another can take the place of.
+        traces: those of the texts that can be replaced.
         names: of these texts.
         written: as in `carried`.
     """
@@ -37,11 +37,12 @@ class EmbeddedModel:
         self._written = written
 
     def take(self, model: bool | None, precision: str) -> tuple[Carried | None, str]:
-        """What the next page takes along, and else why not, in a sentence; as in `save_html`."""
+        """Return the model for the next page, or None and a sentence on why not; arguments as in
+        `save_html`."""
         return carry_traces(self._traces(), model, precision, self._written)
 
     def page_state(self, carried: Carried | None, stays: str, note: str | None) -> dict[str, Any]:
-        """What the state of that page says of it; `note`: what it says otherwise."""
+        """The part of that page's state on the model; `note`: the view's own note."""
         state: dict[str, Any] = {} if note is None else {"_note": joined(for_readers(stays), note)}
         if carried:
             state["_carried"] = {
@@ -53,7 +54,7 @@ class EmbeddedModel:
         return state
 
     def _texts(self) -> dict[str, Any]:
-        """What the page's engine needs to know of the texts on view, to read them itself."""
+        """The texts on view, in the form that the page's engine needs to read them."""
         traces = self._traces()
         sides = zip(self._names(), traces, strict=True)
         return {
@@ -62,7 +63,7 @@ class EmbeddedModel:
         }
 
     def standby(self, message: dict[str, Any], send: Callable[..., Any]) -> Answer:
-        """The answer to a page that goes on by itself while the kernel is busy or gone."""
+        """The answer to a page that prepares to continue while the kernel is busy or gone."""
         traces = self._traces()
         model = reader_of(traces)
         unlike = lambda: _why_unlike(model, traces)  # noqa: E731
@@ -73,9 +74,9 @@ class EmbeddedPictureModel(EmbeddedModel):
     """The model that read the image of a view.
 
     Args:
-        model: it.
-        stale: whether it no longer does what it did then.
-        texts: what the page needs to know beside its graph.
+        model: that model.
+        stale: whether it has changed since then.
+        texts: what the page needs besides the graph.
     """
 
     def __init__(
@@ -99,12 +100,12 @@ class EmbeddedPictureModel(EmbeddedModel):
 
 
 def joined(*sentences: str) -> str:
-    """Sentences one after the other, without those that are empty."""
+    """Join sentences, leaving out empty ones."""
     return " ".join(filter(None, sentences))
 
 
 def _why_unlike(model: TextModel | None, traces: Sequence[Trace]) -> str:
-    """Why the model as it is now would not give what is on view, as the end of a sentence; or ""."""
+    """Why the present model would not reproduce the view, as the end of a sentence; or ""."""
     if any(trace.batch_size > 1 for trace in traces):
         return "this text was read with others"
     stale = model is None or is_stale(model, traces)
@@ -112,8 +113,8 @@ def _why_unlike(model: TextModel | None, traces: Sequence[Trace]) -> str:
 
 
 def _words(trace: Trace) -> dict[str, Any]:
-    """What is in the fields: the text; the target, where one was given; what was written; and the
-    tokens of both, for a page must not take words for them that are read as others."""
+    """The content of the fields: the text; the target, if one was given; the output; and the tokens
+    of both, since the words may be split into others."""
     text, target = trace.words or (None, None)
     model = trace.text_model
     if text is None:

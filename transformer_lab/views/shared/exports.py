@@ -1,4 +1,4 @@
-"""What a view shows, as numbers that have names; and the files that are made of them."""
+"""The content of a view as named arrays, and the files written from them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES = (".csv", ".json", ".npz", ".svg", ".png", ".html")
-STILL_DPI = 200  # of a PNG that is kept
+STILL_DPI = 200  # of a saved PNG
 
 
 @dataclass(frozen=True, eq=False)
 class Array:
-    """Numbers (or words) with a name for each axis; NaN where there is nothing.
+    """Numbers (or words) with a name for each axis; NaN for missing values.
 
-    `means` says what they are and how they come about.
+    `means` describes what they are and how they are computed.
     """
 
     name: str
@@ -52,12 +52,11 @@ class Array:
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """What is on view.
+    """The content of a view.
 
     Args:
-        arrays: the first, with all that have the same axes, makes the table of a CSV file.
-        axes: name of an axis -> what stands along it: tokens, steps, numbers; one that is not named
-            here is counted from 0.
+        arrays: the first one, and all with the same axes, form the table of a CSV file.
+        axes: name of an axis -> its labels: tokens, steps, numbers; other axes are numbered from 0.
         columns: other columns for the CSV file, of equal lengths.
     """
 
@@ -69,15 +68,15 @@ class Numbers:
         return next(one.values for one in self.arrays if one.name == name)
 
     def along(self, axis: str) -> list[Any]:
-        """What stands along an axis."""
+        """The labels of an axis."""
         if axis in self.axes:
             return list(self.axes[axis])
         size = next(a.values.shape[a.axes.index(axis)] for a in self.arrays if axis in a.axes)
         return list(range(size))
 
     def table(self) -> dict[str, Sequence[Any]]:
-        """Columns of a long table: a row for every place that holds something. An axis of words
-        gives two columns: the place, counted from 0, and the word."""
+        """Columns of a long table, with a row for every value that is not missing. An axis of words
+        gives two columns: the index, counted from 0, and the word."""
         if self.columns is not None:
             return dict(self.columns)
         first = self.arrays[0]
@@ -98,7 +97,8 @@ class Numbers:
 
 
 def listed(values: np.ndarray) -> Any:
-    """An array as lists, None for what is no number; the shortest decimals that give it back."""
+    """Convert an array to lists, with None for NaN and infinities; fp32 as the shortest decimals
+    that give it back."""
     flat: list[Any]
     if values.dtype.kind == "f":
         numbers = values.ravel()
@@ -117,11 +117,11 @@ def listed(values: np.ndarray) -> Any:
     return flat if values.ndim else flat[0]
 
 
-# -- how they came about ------------------------------------------------------------------------
+# -- provenance ---------------------------------------------------------------------------------
 
 
 def versions() -> dict[str, str]:
-    """Of what computed it, without importing any of it."""
+    """Versions of Python and of the packages that are already imported."""
     found = {"python": platform.python_version()}
     for name in ("transformer_lab", "torch", "transformers", "numpy"):
         known = getattr(sys.modules.get(name), "__version__", None)
@@ -131,7 +131,7 @@ def versions() -> dict[str, str]:
 
 
 def computed(of: Iterable[Any]) -> dict[str, Any]:
-    """Which models, on which tokens, by which versions; `of`: traces or models."""
+    """The models, their tokens, and the versions of packages; `of`: traces or models."""
     return {"of": [_subject(one) for one in of], "versions": versions()}
 
 
@@ -165,7 +165,7 @@ def _dtype(module: Any) -> str:
 
 
 def described(about: Mapping[str, Any], numbers: Numbers) -> dict[str, Any]:
-    """All but the numbers themselves."""
+    """Describe the arrays: everything but the numbers themselves."""
     arrays = {one.name: {"axes": list(one.axes), "means": one.means} for one in numbers.arrays}
     used = dict.fromkeys(axis for one in numbers.arrays for axis in one.axes)
     axes = {axis: [_plain(x) for x in numbers.along(axis)] for axis in used}
@@ -187,10 +187,10 @@ def _plain(value: Any) -> Any:
 
 
 def suffix_of(path: str | Path) -> str:
-    """Which kind of file a path names.
+    """Return the suffix of a path, in lower case.
 
     Raises:
-        ValueError: for one that is not known.
+        ValueError: for an unknown one.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
@@ -202,7 +202,7 @@ def suffix_of(path: str | Path) -> str:
 
 
 def of_numbers(suffix: str, about: Mapping[str, Any], numbers: Numbers) -> Iterator[bytes]:
-    """A file of numbers, in pieces: ".csv", ".json" or ".npz"."""
+    """The content of a ".csv", ".json" or ".npz" file, in pieces."""
     if suffix == ".csv":
         yield from _csv(about, numbers)
     elif suffix == ".json":
@@ -217,13 +217,13 @@ def of_numbers(suffix: str, about: Mapping[str, Any], numbers: Numbers) -> Itera
 
 
 def _without_objects(values: np.ndarray) -> np.ndarray:
-    """Words as numpy keeps them without pickle."""
+    """Convert words to a dtype that numpy stores without pickle."""
     return values.astype(str) if values.dtype.kind == "O" else values
 
 
 def _csv(about: Mapping[str, Any], numbers: Numbers) -> Iterator[bytes]:
-    """A line for each place. The last column holds, in the first line, how it was computed: any
-    program reads such a file, while a comment before the table stops most of them."""
+    """Yield a CSV file in pieces. The first row's last column says how the numbers were computed:
+    any program reads that, while a comment before the table stops most of them."""
     about_all = described(about, numbers)
     about_all.pop("axes")
     about_all = json.dumps(about_all, ensure_ascii=False, allow_nan=False)
@@ -235,7 +235,7 @@ def _csv(about: Mapping[str, Any], numbers: Numbers) -> Iterator[bytes]:
 
 
 def of_picture(suffix: str, about: Mapping[str, Any], figure: Figure) -> bytes:
-    """A picture, ".svg" or ".png", which says in its own words what it shows and of what."""
+    """An image file, ".svg" or ".png", with its title and provenance as metadata."""
     import warnings
 
     import matplotlib
@@ -252,7 +252,7 @@ def of_picture(suffix: str, about: Mapping[str, Any], figure: Figure) -> bytes:
 
 
 def write(path: str | Path, pieces: Callable[[], Iterable[bytes]]) -> Path:
-    """Write a file whole; what it holds is made when the path is known to be fit for it."""
+    """Write a file whole or not at all; its content is computed once the path is checked."""
     return write_bytes(path, _later(pieces), such_as="view.csv")
 
 

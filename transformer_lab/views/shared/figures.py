@@ -1,4 +1,4 @@
-"""What still pictures have in common: a sheet with a title and a sentence, text, frames."""
+"""Shared parts of still images: a blank figure, text, frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MONO = ["DejaVu Sans Mono", "monospace"]
 
 
 def blank(width: float, height: float) -> Figure:
-    """A figure that no window and no pyplot knows of; inches."""
+    """A figure without a window and outside pyplot; sizes in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -27,7 +27,7 @@ def blank(width: float, height: float) -> Figure:
 
 
 def png_of(figure: Figure, kind: str = "png") -> bytes:
-    """A figure as PNG, or of another kind that matplotlib writes."""
+    """A figure as PNG, or in another format of matplotlib."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():  # a script that the font lacks shows as boxes
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -36,13 +36,13 @@ def png_of(figure: Figure, kind: str = "png") -> bytes:
 
 
 def write(target, x: float, y: float, text: str, *, size: float, **style) -> None:
-    """Text that is never read as a formula."""
+    """Write text that is never parsed as a formula."""
     style = {"color": INK, "va": "top", "parse_math": False, **style}
     target.text(x, y, text, fontsize=size, **style)
 
 
 def shortened(sentence: str, lines: int) -> str:
-    """A sentence in so many lines and one more, which ends in … where words are left out."""
+    """Wrap a sentence to `lines` lines and one more, which ends in … if words are left out."""
     lines_of_text = textwrap.wrap(sentence, 118)
     rest = textwrap.shorten(" ".join(lines_of_text[lines:]), 116, placeholder=" …")
     return "\n".join([*lines_of_text[:lines], rest]).strip()
@@ -58,7 +58,7 @@ def frame(
     *,
     clip: bool = False,
 ):
-    """The frame of what is selected; clip: cut off at the edge of the axes."""
+    """The frame around a selection; clip: cut it off at the edge of the axes."""
     from matplotlib.patches import Rectangle
 
     return Rectangle(

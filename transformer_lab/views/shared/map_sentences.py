@@ -1,4 +1,4 @@
-"""What is said of an attention map: the values of its messages, computed from its weights."""
+"""Sentences on an attention pattern: the values of their messages, computed from its weights."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from .messages import NOTHING, messages, numbered
 
-# Two processors, or Python and a browser, find the same number but for its last bits. What is said
-# must not depend on them where numbers are even by their nature: shares of 1/2 or 1/8, equal keys.
-EQUAL = 1e-4  # changes that differ by less are equal; a browser's are made of rounded weights
-EVEN = 1e-5  # weights that differ by less are even
-TO_NOTHING = "to nothing"  # the column beside a map
+# The last bits of a number differ between processors, and between Python and a browser. Sentences
+# must not depend on them where numbers are equal by nature: weights of 1/2 or 1/8, equal keys.
+EQUAL = 1e-4  # changes that differ by less are equal; a browser computes with rounded weights
+EVEN = 1e-5  # weights that differ by less are equal
+TO_NOTHING = "to nothing"  # the column beside a pattern
 HABITS = ("first", "itself", "before", "nothing")
 
 say = messages("shared")
@@ -24,7 +24,7 @@ Spot = tuple["int | None", "int | None"]
 
 @dataclass(frozen=True)
 class Seen:
-    """What a sentence is made from: where one is, and the tokens."""
+    """The context of a sentence: the head and the tokens."""
 
     kind: str
     layer: int
@@ -36,19 +36,19 @@ class Seen:
     same: bool  # whether queries and keys are the same tokens
     value_weighted: bool = False
     edited: bool = False  # whether the weights are those after edits
-    # Of each query, the share of its weight that goes to no key, where heads may attend to nothing.
+    # The fraction of each query's weight that goes to no key, if heads may attend to nothing.
     nothing: Sequence[float] | None = None
-    over: str = ""  # what follows a head's name where its map is made of several texts'
+    over: str = ""  # what follows a head's name if its pattern combines several texts
     spread: bool = False  # whether the numbers are standard deviations over texts
 
     def to_nothing(self, query: int) -> float:
-        """The share of a query's weight that goes to no key; 0 where that is not told."""
+        """The fraction of a query's weight that goes to no key; 0 if it is not to be mentioned."""
         share = 0.0 if self.value_weighted or self.nothing is None else self.nothing[query]
         return share if share > 0.005 + EVEN else 0.0
 
     @property
     def skips_first(self) -> bool:
-        """Whether the first query is left out of what is said of the whole map: it has no choice."""
+        """Whether sentences on the whole pattern leave out the first query, which has no choice."""
         return self.causal and self.same and len(self.queries) > 1
 
     def say(self, message: str, /, **values: Any) -> str:
@@ -68,12 +68,12 @@ def if_off(kind: str, layer: int, head: int, several: bool) -> str:
 
 
 def moved(before: str, after: str, about: str = "") -> str:
-    """What a change did to a written value: "goes from 34% to 36%", or "stays at 34%"."""
+    """How a written value changes: "goes from 34% to 36%", or "stays at 34%"."""
     return say("moved", same=before == after, before=before, after=after, about=about)
 
 
 def query_sentence(seen: Seen, query: int, row: Tensor) -> str:
-    """What one query attends to; `row` [key] as it is shown."""
+    """What one query attends to; `row` [key] as displayed."""
     nothing = seen.to_nothing(query) or None
     alone = seen.causal and seen.same and query == 0 and nothing is None
     values: dict[str, Any] = dict(query=numbered(seen.queries, query), nothing=nothing)
@@ -96,22 +96,22 @@ def cell_sentence(seen: Seen, query: int, key: int, row: Tensor) -> str:
 
 
 def key_sentence(seen: Seen, key: int, column: Tensor) -> str:
-    """Which queries attend to one key; `column` [query] as it is shown."""
+    """Which queries attend to one key; `column` [query] as displayed."""
     return seen.say("key", key=numbered(seen.keys, key), **_named(column, seen.queries))
 
 
 def between_sentence(
     seen: Seen, a: tuple[int, int], b: tuple[int, int], share: float, even: float
 ) -> str:
-    """How much the queries of span a give to the keys of span b, on average, and what they would give
-    if they attended evenly to every key that they can see."""
+    """The mean weight of the queries of span a on the keys of span b, and the weight if they
+    attended evenly to every key that they can see."""
     return seen.say("between", share=share, even=even, **_spans(seen, a, b))
 
 
 def between_change_sentence(
     seen: Seen, a: tuple[int, int], b: tuple[int, int], before: float, after: float
 ) -> str:
-    """How edits change how much the queries of span a give to the keys of span b, on average."""
+    """How edits change the mean weight of the queries of span a on the keys of span b."""
     return seen.say("between_change", before=before, after=after, **_spans(seen, a, b))
 
 
@@ -127,18 +127,18 @@ def _spans(seen: Seen, a: tuple[int, int], b: tuple[int, int]) -> dict[str, Any]
 
 
 def difference_sentence(seen: Seen, change: Tensor, selected: Spot | None) -> str:
-    """What edits changed in a map; `change` [query, key] is after minus before."""
+    """What edits changed in a pattern; `change` [query, key] is after minus before."""
     return _say_extreme("difference", seen, change, selected)
 
 
 def spread_sentence(seen: Seen, spread: Tensor, selected: Spot | None) -> str:
-    """Where texts differ most in a map, or in the part of it that is selected; `spread` [query, key]."""
+    """Where texts differ most in a pattern, or in its selected part; `spread` [query, key]."""
     return _say_extreme("spread", seen, spread, selected)
 
 
 def _say_extreme(message: str, seen: Seen, values: Tensor, selected: Spot | None) -> str:
-    """The largest number of a map, or of its selected part. Of equals it is the first; what one token
-    loses another gains, and browsers hold rounded weights."""
+    """A sentence on the largest number of a pattern, or of its selected part. Of equal ones the
+    first is taken: one token loses what another gains, and browsers hold rounded weights."""
     query, key = selected or (None, None)
     best, change = (query or 0, key or 0), 0.0
     for q in range(len(seen.queries)) if query is None else [query]:
@@ -158,11 +158,11 @@ def _say_extreme(message: str, seen: Seen, values: Tensor, selected: Spot | None
 
 
 def head_sentence(seen: Seen, row_of: Callable[[int], Tensor], queries: int) -> str:
-    """What stands out in a whole map; its habit is a mean over the queries that have a choice.
+    """What stands out in a whole pattern; its habit is a mean over the queries that have a choice.
 
     Args:
-        row_of: query -> [key], as shown.
-        queries: how many rows to look at, spread over the text.
+        row_of: query -> [key], as displayed.
+        queries: how many rows to sample, spread over the text.
     """
     total = len(seen.queries)
     count = min(queries, total)
@@ -188,11 +188,11 @@ def head_sentence(seen: Seen, row_of: Callable[[int], Tensor], queries: int) -> 
 
 
 def standing_out(seen: Seen, query: int, key: int, weight: float, shares: Sequence[float]) -> str:
-    """A map's largest weight, and its habit where it has one.
+    """A pattern's largest weight, and its habit if it has one.
 
     Args:
-        shares: what queries give on average to the first key, to themselves, to the one before, and
-            to nothing.
+        shares: mean weights on the first key, on the query's own key, on the one before, and on
+            nothing.
     """
     at = _foremost(shares)
     has = shares[at] >= 0.2 - EVEN and not seen.value_weighted
@@ -210,13 +210,14 @@ def standing_out(seen: Seen, query: int, key: int, weight: float, shares: Sequen
 
 
 def _foremost(row: Sequence[float] | Tensor) -> int:
-    """Where the largest entry stands: the first of those that are even."""
+    """The index of the largest entry; of equal ones the first."""
     row = torch.as_tensor(row)
     return int((row >= row.max() - EVEN).nonzero()[0])
 
 
 def _largest(row: Tensor) -> list[tuple[int, float]]:
-    """Up to three entries above .005, largest first; of even ones the first."""
+    """Up to three entries above 0.005 with their indices, largest first; of equal ones the
+    first."""
     left, found = row.float().clone(), []
     while len(found) < min(3, len(row)):
         index = _foremost(left)
@@ -229,13 +230,13 @@ def _largest(row: Tensor) -> list[tuple[int, float]]:
 
 
 def _named(row: Tensor, tokens: Sequence[str]) -> dict[str, Any]:
-    """How many stand out, each with its weight, and the largest weight."""
+    """The number of entries that stand out, each with its weight, and the largest weight."""
     top, most = _largest(row), float(row[_foremost(row)])
     names = [say("weighted", token=numbered(tokens, at), weight=weight) for at, weight in top]
     return {"n": len(names), "weight": most, **dict(zip("abc", names, strict=False))}
 
 
 def long_time(seconds: float) -> str:
-    """A time that one may have to wait, in words: "4 minutes", "3 hours"."""
+    """A duration in words: "4 minutes", "3 hours"."""
     minutes = max(1, round(seconds / 60))
     return say("minutes", n=minutes) if minutes < 90 else say("hours", n=round(minutes / 60))

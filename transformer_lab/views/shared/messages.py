@@ -1,19 +1,19 @@
 """Sentences from a catalogue: the messages.json of a view's folder holds a template for each key.
-messages.js does the same in a page, and tests/views/messages.json holds both to it.
+messages.js does the same in a page; tests/views/messages.json tests that both agree.
 
-In a template, which is a small part of ICU's MessageFormat:
+Templates use a small part of ICU's MessageFormat:
 
     {token}                     a word, or a whole number
     {loss, fixed, 2}            a value in one of NUMBERS
-    {before, apart, after}      a share, to as many digits as tell it from another
+    {before, apart, after}      a fraction, with enough digits to differ from another
     {@head}                     another message, with the same values
     {n, plural, =0 {none} one {# token} other {# tokens}}
     {rank, selectordinal, one {#st} two {#nd} few {#rd} other {#th}}
     {key, select, =none {…} true {…} other {…}}     by a word, true or false; =none: None, or null
     {p, below, 0.005 {…} 0.5 {…} other {…}}         the first number that the value is below
-    '{'                         a brace; so too '}' and '#'
+    '{'                         a brace; likewise '}' and '#'
 
-A translation is a file messages.de.json of the same keys.
+A translation is a file messages.de.json with the same keys.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 VIEWS = Path(__file__).parent.parent
-WHICH = "\u2063"  # between a name and its number among those of the same name
+WHICH = "\u2063"  # between a name and its index among equal names
 SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 NOTHING = 1e-30  # a weight below it is 0 on some processors
 
@@ -38,8 +38,9 @@ _TEXT = re.compile(r"'([{}#])'|([^{}#']+|')")
 
 
 def fixed(x: float, decimals: int = 2) -> str:
-    """A number to so many decimals. Halves go away from 0, as do numbers that fall short of one by a
-    thousandth of the last digit: Python and a browser find the same number but for its last bits."""
+    """Format a number with fixed decimals. Halves are rounded away from 0, as are numbers just
+    below one (by a thousandth of the last digit): the last bits differ between Python and a
+    browser."""
     if not math.isfinite(x):
         return "NaN" if math.isnan(x) else "∞" if x > 0 else "−∞"
     whole = math.floor(abs(x) * 10**decimals + 0.501)
@@ -49,7 +50,7 @@ def fixed(x: float, decimals: int = 2) -> str:
 
 
 def short(x: float, decimals: int = 2) -> str:
-    """A weight to two decimals, as "0.61"; one that rounds to nothing as "<0.01"."""
+    """Format a weight with two decimals, as "0.61"; one that rounds to 0 as "<0.01"."""
     text = fixed(x, decimals)
     if x > NOTHING and not text.strip("0."):
         return f"<0.{'1'.zfill(decimals)}"
@@ -57,14 +58,15 @@ def short(x: float, decimals: int = 2) -> str:
 
 
 def with_sign(x: float, decimals: int = 2) -> str:
-    """A number with its sign, "+0.34"; what rounds to 0 has "+"."""
+    """Format a number with its sign, "+0.34"; one that rounds to 0 has "+"."""
     text = fixed(x, decimals)
     return text if text.startswith("−") else f"+{text}"
 
 
 def change_text(x: float) -> str:
-    """A change to two decimals, as "+.21" or "−.21", or to three where two would not show it, as
-    "+.003"; 0 where there is none to speak of."""
+    """Format a change with two decimals, as "+0.21" or "−0.21", or three if two would not show it,
+    as
+    "+0.003"; below 0.0005 as "0"."""
     size = abs(x)
     if size < 0.0005:
         return "0"
@@ -72,23 +74,23 @@ def change_text(x: float) -> str:
 
 
 def size(x: float) -> str:
-    """A number to about three digits."""
+    """Format a number with about three digits."""
     return fixed(x, 0 if abs(x) >= 100 or x == 0 else 1 if abs(x) >= 10 else 2)
 
 
 def percent(x: float, decimals: int = 0) -> str:
-    """A share as "34%"; one that rounds to nothing as "<1%"."""
+    """Format a fraction as "34%"; one that rounds to 0 as "<1%"."""
     text = fixed(100 * x, decimals)
     return "<1%" if x > NOTHING and text == "0" else f"{text}%"
 
 
 def digits_apart(a: float, b: float) -> int:
-    """Decimals at which two shares differ as percentages: 0, or 1 where that takes one more."""
+    """Decimals that make two percentages differ: 0, or 1 if only that helps."""
     return int(percent(a) == percent(b) and percent(a, 1) != percent(b, 1))
 
 
 def power(x: float) -> str:
-    """A number between 0 and 1 by its power of ten, as "3e−5"."""
+    """Format a number between 0 and 1 with its power of ten, as "3e−5"."""
     places = next((n for n in range(1, 300) if x * 10**n >= 0.95), 300)
     return f"{fixed(x * 10**places, 0)}e−{places}"
 
@@ -98,7 +100,7 @@ def quoted(token: str) -> str:
 
 
 def numbered(tokens: Sequence[str], at: int) -> str:
-    """A token's name for a sentence; of a name that several have, which of them it is: “the”₂."""
+    """A token's name for a sentence, with its number if several have the same name: “the”₂."""
     name = tokens[at]
     same = (
         [i for i, token in enumerate(tokens) if token == name]
@@ -207,7 +209,7 @@ def _of(key: str, name: str, values: Mapping[str, Any]) -> Any:
 
 
 def _category(n: int, ordinal: bool) -> str:
-    """The plural's name, as in Unicode's rules for English and German."""
+    """The plural category, by Unicode's rules for English and German."""
     if not ordinal:
         return "one" if n == 1 else "other"
     tens, last = n % 100 // 10, n % 10
@@ -216,7 +218,7 @@ def _category(n: int, ordinal: bool) -> str:
 
 @cache
 def parsed(key: str, template: str) -> list:
-    """Texts, ("#",), (@, name, format, detail), and (name, choice, its cases)."""
+    """Parse a template to texts, ("#",), (@, name, format, detail), and (name, choice, cases)."""
     return _parse(key, template, 0, False)[0]
 
 
@@ -251,19 +253,19 @@ def _parse(key: str, text: str, at: int, inside: bool) -> tuple[list, int]:
 
 @cache
 def messages(view: str, language: str = "en") -> Messages:
-    """The catalogue of a view, named by its folder, over that which all views share.
+    """The catalogue of a view, named by its folder, over the one that all views share.
 
     Raises:
-        ValueError: for a language that the view is not written in.
+        ValueError: for a language that the view is not translated to.
     """
     return Messages({**_read("shared"), **_read(view), **translated(view, language)})
 
 
 def translated(view: str, language: str) -> dict[str, str]:
-    """What takes the place of the English messages.
+    """The messages that replace the English ones.
 
     Raises:
-        ValueError: for a language that the view is not written in.
+        ValueError: for a language that the view is not translated to.
     """
     if language == "en":
         return {}

@@ -1,7 +1,7 @@
-"""Several ES modules as one, with no build step.
+"""Join several ES modules to one, without a build step.
 
-A widget is one module: relative imports inside it fail, to a blank output. The sources stay real
-modules, which node and TypeScript read as they are; this inlines `import { x } from "../shared/y.js"`
+A widget is one module: relative imports inside it fail, with blank output. The sources stay real
+modules, which node and TypeScript read directly; this inlines `import { x } from "../shared/y.js"`
 and `import y from "./messages.json" with { type: "json" }`.
 """
 
@@ -25,11 +25,11 @@ _TOP_LEVEL = re.compile(
 
 
 def join_modules(entry: Path) -> str:
-    """The source of one ES module that holds `entry` and everything it imports.
+    """The source of one ES module that contains `entry` and everything it imports.
 
     Raises:
         ValueError: for any other form of import or export, for a cycle, and for a name that two
-            modules define at their top level; joined, they would be one.
+            modules define at their top level, since it would clash.
     """
     parts: list[str] = []
     _add(entry.resolve(), parts, done=set(), above=())
@@ -69,5 +69,5 @@ def _add(path: Path, parts: list[str], done: set[Path], above: tuple[Path, ...])
 
 
 def _name(path: Path) -> str:
-    """A module in messages: with its folder, for two views may each have a numbers.js."""
+    """A module's name in messages, with its folder, since two views may each have a numbers.js."""
     return f"{path.parent.name}/{path.name}"

@@ -1,4 +1,4 @@
-"""A picture of what a model was given, under what one position looks at: a view's common part."""
+"""Base class of views that draw what one position attends to over an image of the input."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .passes import Effect
 from .selection import SelectionView
 from .traits import Float
 
-PAGE_SECONDS = 60  # what a saved page's effects may take to compute
+PAGE_SECONDS = 60  # limit for computing a saved page's effects
 
 
 class OverlayView(SelectionView):
-    """A picture with the weights of the chosen position over it, and what edits change.
+    """An image with the weights of the chosen position over it, and the effect of edits.
 
     Subclasses set `_network`, `_data` (rows: `packed` and `kept`), `_effects` (`of`, `every` and
-    `seconds`; None where nothing can be measured) and `_kinds`, and give `query`.
+    `seconds`; None if nothing can be measured) and `_kinds`, and define `query`.
     """
 
     absent: ClassVar[str] = "this page does not hold it; open the view in a notebook"
@@ -48,12 +48,12 @@ class OverlayView(SelectionView):
 
     @property
     def query(self) -> int:
-        """The position that looks."""
+        """The position whose attention is shown."""
         raise NotImplementedError
 
     @property
     def edits(self) -> list[Edit]:
-        """What is changed in the model's pass: made by `tl.ablate`, `tl.knock_out` and their like."""
+        """The edits in the model's pass, from `tl.ablate`, `tl.knock_out` and similar functions."""
         return [edit_from_dict(values) for values in self._edits]
 
     @edits.setter
@@ -69,7 +69,7 @@ class OverlayView(SelectionView):
         self._publish(_effect={})
 
     def _effect_of(self, edits: Sequence[Edit]) -> dict[str, Any]:
-        """What edits change, what they are called in a sentence, and the Python that makes them."""
+        """The effect of edits, their wording in a sentence, and the Python that creates them."""
         plain = [one.to_dict() for one in edits]
         effect = self._measured().of(edits).plain()
         return {
@@ -79,14 +79,14 @@ class OverlayView(SelectionView):
         }
 
     def _edit_words(self, edits: Sequence[dict[str, Any]]) -> str:
-        """Edits inside a sentence."""
+        """The wording of edits inside a sentence."""
         raise NotImplementedError
 
     def _edit_code(self, edits: Sequence[dict[str, Any]]) -> str:
         return f"[{', '.join(edit_from_dict(values).code() for values in edits)}]"
 
     def _with_effect(self, sentence: str, effect: Effect | None) -> str:
-        """What is on view, and what the edits change."""
+        """The sentence on the view, followed by one on the effect of the edits."""
         if effect is None:
             return sentence
         return f"{sentence} With {self._edit_words(self._edits)}: {effect.sentence}"
@@ -125,7 +125,7 @@ class OverlayView(SelectionView):
         plain = message.get("edits", [])
         effect = self._effect_of([edit_from_dict(values) for values in plain])
         if plain == self._edits:
-            self._results["_effect"] = effect  # which the page has from here
+            self._results["_effect"] = effect  # the page takes it from here
         return {"type": "block", "info": effect}, []
 
     def _part_named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
@@ -151,7 +151,7 @@ class OverlayView(SelectionView):
         slow = effects is None and (self.carried or self._too_slow())
         if self._effects is None or effects is False or slow:
             return
-        # A model whose attention does not go through the attention interface is looked at, not edited.
+        # A model whose attention does not go through the attention interface cannot be edited.
         with contextlib.suppress(EditError):
             values = self._every_plain()
             yield Block("every", {"values": values}, [])
@@ -159,11 +159,11 @@ class OverlayView(SelectionView):
                 yield Block(f"effect/{layer}.{head}", self._effect_of([edit]), [])
 
     def _heads(self) -> list[int]:
-        """How many each layer has."""
+        """The number of heads in each layer."""
         raise NotImplementedError
 
     def _too_slow(self) -> str:
-        """Why a page is not to hold what each head does, in a sentence; else ""."""
+        """A sentence on why a page leaves out the effects of single heads; "" if it does not."""
         count = sum(self._heads())
         seconds = 0 if self._effects is None else count * self._effects.seconds
         if seconds <= PAGE_SECONDS:

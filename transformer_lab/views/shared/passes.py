@@ -1,4 +1,4 @@
-"""A model on one input with edits in force, beside the pass without: what it says, and what changed."""
+"""Run a model on one input with edits, and compare its output with the pass without."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ EffectT = TypeVar("EffectT", bound=HasSize)
 
 @dataclass(frozen=True)
 class Effect:
-    """What changed.
+    """The effect of edits.
 
-    `size` is by how much: the change of one probability; of an embedding, the cosine distance.
+    `size` is the change of one probability; for an embedding, the cosine distance.
     `rows` are (name, probability before, after); an embedding has none.
     """
 
@@ -47,8 +47,8 @@ class Effect:
 
 
 class Passes(Generic[EffectT]):
-    """Passes over one input. Subclasses say what is `read` of an output, and the
-    `effect` of what an output with edits reads, beside `before`."""
+    """Passes over one input. Subclasses define `read`, which extracts a tensor from an output, and
+    `effect`, which compares that of an edited pass with `before`."""
 
     def __init__(self, network: Network, inputs: Inputs, trace: Trace, kind: str):
         self.network, self.inputs, self.trace, self.kind = network, inputs, trace, kind
@@ -65,9 +65,10 @@ class Passes(Generic[EffectT]):
         raise NotImplementedError
 
     def of(self, edits: Sequence[Edit]) -> EffectT:
-        """
+        """The effect of some edits, measured once.
+
         Raises:
-            EditError: for an edit that fits nothing in the model.
+            EditError: for an edit that matches nothing in the model.
         """
         name = ";".join(e.code() for e in edits)
         if name not in self._kept:
@@ -77,7 +78,7 @@ class Passes(Generic[EffectT]):
         return self._kept[name]
 
     def alone(self, layer: int | None = None) -> list[tuple[int, int, Edit]]:
-        """Every head, or each of one layer: its layer and number, and the edit that switches it off."""
+        """(layer, head, the edit that switches it off) of every head, or of each in one layer."""
         trace, kind = self.trace, self.kind
         return [
             (layer, head, off(trace, layer, head, kind))
@@ -86,11 +87,11 @@ class Passes(Generic[EffectT]):
         ]
 
     def every(self, layer: int | None = None) -> Tensor:
-        """`size` of what every head switched off alone changes, fp32 [layer, head], where there are
-        several sizes [size, layer, head]; NaN where there is none.
+        """Effect size of switching off each head alone, fp32 [layer, head], or [size, layer, head]
+        if effects have several sizes; NaN where it is not known.
 
         Args:
-            layer: the only one to measure now; of the others what is known, and NaN.
+            layer: measure this layer only; other layers keep what is known.
         """
         for at, head, switched_off in self.alone(layer):
             size = torch.tensor(self.of([switched_off]).size)
@@ -100,23 +101,24 @@ class Passes(Generic[EffectT]):
         return self._every
 
     def answer(self) -> Tensor:
-        """What is `read` of the output now."""
+        """Run the model as it is now, and `read` its output."""
         with no_grad():
             return self.read(self.network.run(self.inputs))
 
 
 def off(trace: Trace, layer: int, head: int, kind: str) -> Edit:
-    """The edit that switches one head off; of the kind that is meant where none is named, without it."""
+    """The edit that switches one head off; it names the kind only if it is not the trace's
+    default."""
     return ablate(layer, head) if kind == trace.kind() else ablate(layer, head, kind=kind)
 
 
 def changed(
     before: Tensor, after: Tensor, name: Callable[[int], str], watched: int | None = None
 ) -> Effect:
-    """What became of probabilities [class or token].
+    """Compare probabilities [class or token] before and after.
 
     Args:
-        watched: whose probability the sentence is about; the likeliest by default.
+        watched: index of the class or token that the sentence is about; the likeliest by default.
     """
     best = before.argmax() if watched is None else torch.tensor(watched)
     found: dict[str, Any] = {

@@ -1,6 +1,6 @@
-"""What plotly figures have in common: our colours as templates, maps of weights, names on axes.
+"""Shared parts of plotly figures: our colours as templates, heatmaps of weights, names on axes.
 
-This module imports plotly, which takes a while: a view imports it when it is asked for a figure.
+Importing plotly takes a while, so views import this module only when a figure is requested.
 """
 
 from __future__ import annotations
@@ -23,26 +23,25 @@ from .figures import png_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NAMED = 60  # tokens up to which every one has its name on an axis
-LONGEST = 1024  # tokens of a map that are drawn
+NAMED = 60  # up to so many tokens, each is named on an axis
+LONGEST = 1024  # tokens of a pattern that are drawn
 THEMES = ("light", "dark")
 WORDS = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, sans-serif"
 CODE = "ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace"
 
 
 class Plot(go.Figure):
-    """A plotly figure, with the still picture of the same numbers for where no script runs.
+    """A plotly figure, with a still image of the same numbers for places without scripts.
 
     Args:
-        title, sentence: what stands over it.
-        theme: "light" or "dark": which of the templates `transformer_lab` and
-            `transformer_lab_dark` it wears.
-        space: pixels between that and the panels, for names on top of a map.
-        still: draws the same with matplotlib, when a notebook keeps it.
-        figure: one of `make_subplots` to fill.
+        title, sentence: the text above it.
+        theme: "light" or "dark": selects the template, `transformer_lab` or
+            `transformer_lab_dark`.
+        space: pixels between that text and the panels, for names on top of a pattern.
+        still: draws the same with matplotlib, for notebooks.
 
     Raises:
-        ValueError: for a theme that there is not.
+        ValueError: for an unknown theme.
     """
 
     def __init__(
@@ -65,9 +64,9 @@ class Plot(go.Figure):
                 margin_t=78 + space + 18 * words.count("<br>"),
             )
 
-    # plotly's own way takes the first renderer; IPython then asks for the bundle below.
+    # plotly's own method uses the first renderer; without it, IPython requests the bundle below.
     _ipython_display_: Any = None
-    # Where the bundle has no HTML, plotly's way makes some, which asks a network for its script.
+    # If the bundle has no HTML, plotly's method adds some, which loads a script from the network.
     _repr_html_: Any = None
 
     def update_layout(self, *args: Any, **kwargs: Any) -> Plot:  # type: ignore[override]
@@ -77,21 +76,21 @@ class Plot(go.Figure):
     def _repr_mimebundle_(
         self, include: Any = None, exclude: Any = None, validate: bool = True, **kwargs: Any
     ) -> Any:
-        # "notebook" would put all of plotly.js into the notebook, "…_connected" ask a network.
+        # "notebook" would put all of plotly.js into the notebook, "…_connected" use the network.
         kept = [
             n for n in str(pio.renderers.default or "").split("+") if not n.startswith("notebook")
         ]
         kept = [name for name in kept if name] or ["plotly_mimetype"]
-        if kept != ["plotly_mimetype"]:  # somebody chose another way to show figures
+        if kept != ["plotly_mimetype"]:  # the user chose another renderer
             return super()._repr_mimebundle_(include, exclude, validate, **kwargs)
         shown = self.to_plotly_json()
-        # Not responsive: JupyterLab tells plotly itself of each new size, and plotly would then give
-        # the figure all the height of a place that has as much as the figure gives it: none.
+        # Not responsive: JupyterLab itself resizes the figure, and a responsive one would take the
+        # height of its container, which has the height of the figure: none.
         shown["config"] = {"displaylogo": False}
         data: dict[str, Any] = {PLOTLY_MIME: plain_json(shown), "text/plain": repr(self)}
         if self._still is None:
             return data
-        # Not as PNG: JupyterLab's plotly would show that one, and the figure when it is hovered.
+        # Not as PNG: JupyterLab's plotly would show that, and the figure only on hover.
         data["image/jpeg"] = base64.b64encode(png_of(self._still(), "jpeg")).decode("ascii")
         return data, {"image/jpeg": {"alt": self._alt}}
 
@@ -100,14 +99,14 @@ class Plot(go.Figure):
 
 
 def plain_json(shown: Any) -> Any:
-    """What a notebook can hold: no arrays, and null for what is not a number."""
+    """Convert a figure to plain JSON for a notebook: no arrays, and null for NaN."""
     import json
 
     return json.loads(str(pio.to_json(shown, validate=False)))
 
 
 def panels(rows: int, columns: int, **options: Any) -> Any:
-    """Subplots, to be filled and then given to `Plot`."""
+    """Subplots, to be filled and then passed to `Plot`."""
     return make_subplots(rows, columns, **options).update_annotations(font_size=13)
 
 
@@ -115,7 +114,7 @@ def panels(rows: int, columns: int, **options: Any) -> Any:
 
 
 def said(text: str) -> str:
-    """Text that plotly does not read as markup."""
+    """Escape text so that plotly does not read it as markup."""
     return html.escape(str(text), quote=False)
 
 
@@ -126,8 +125,8 @@ def heading(title: str, sentence: str = "", width: int = 110) -> str:
 
 
 def token_axis(tokens: Sequence[str], side: str) -> tuple[list[Any], dict[str, Any]]:
-    """Where tokens stand on an axis and what names them. Equal tokens stay apart: of a short text
-    each has a number, which its name covers; of a long one its number is part of the name."""
+    """The coordinates of tokens on an axis, and the axis' options. Equal tokens stay apart: in a
+    short text each has a number as its coordinate; in a long one the number is part of the name."""
     if len(tokens) <= NAMED:
         at = list(range(len(tokens)))
         names = {"tickvals": at, "ticktext": [said(token) for token in tokens]}
@@ -144,7 +143,7 @@ def token_axis(tokens: Sequence[str], side: str) -> tuple[list[Any], dict[str, A
 
 
 def apart(axis: dict[str, Any], n: int, name: str) -> Any:
-    """Where one more column stands, set apart from the n of a `token_axis`, which names it too."""
+    """Add a named column, set apart from the n of a `token_axis`; return its coordinate."""
     if "tickvals" not in axis:
         return f" {name}"
     at = n + 0.4
@@ -161,12 +160,12 @@ def apart(axis: dict[str, Any], n: int, name: str) -> Any:
 def colour_scale(
     name: str, theme: str = "light", power: float = 1.0, clear: bool = False
 ) -> list[list[Any]]:
-    """A table of palette.json as plotly takes it.
+    """A colour table of palette.json, in plotly's format.
 
     Args:
-        power: a value's share of the largest is the place on the table to this power; 2 gives small
-            weights more of the colours, as the views do.
-        clear: a colour is as opaque as its place on the table is high.
+        power: position on the scale = (position in the table) ** power; 2 gives small weights more
+            of the colours, as in the views.
+        clear: let the opacity grow with the position in the table.
     """
     template_of(theme)
     digits = "".join(palette()["tables"][name if name == "viridis" else f"{name}_{theme}"])
@@ -184,7 +183,7 @@ def heads_of(theme: str) -> tuple[str, ...]:
     return head_colours()
 
 
-# The words of whatever page shows a figure: JupyterLab, VS Code, Colab, a page of ours; else ink.
+# Text colour of the page that shows a figure: JupyterLab, VS Code, Colab, a page of ours; else ink.
 _PAGE_INK = (
     "var(--jp-content-font-color1,var(--vscode-editor-foreground,"
     f"var(--colab-primary-text-color,var(--tl-page-ink,{palette()['light']['ink']}))))"
@@ -194,8 +193,8 @@ BOTH = _EITHER["mark"]
 
 
 def follow_page(figure: Any) -> Plot:
-    """Let a figure of the light theme wear the colours of the page that shows it, whichever that is
-    and becomes. plotly's own colours can name no variable of a style sheet; the style of its words can."""
+    """Let a figure of the light theme follow the colours of the page that shows it, also when these
+    change. plotly's colours cannot be CSS variables; the style of its text can."""
     start, end = f'<span style="color:{_PAGE_INK}">', "</span>"
     figure.update_layout(
         paper_bgcolor=_EITHER["clear"],
@@ -265,7 +264,7 @@ for _theme in THEMES:
 def heat(
     values: Any, x: Sequence[Any], y: Sequence[Any], hover: str, name: str = "", **options: Any
 ) -> go.Heatmap:
-    """A map: [row, column] of numbers, NaN where nothing is. `hover` is a template of plotly."""
+    """A heatmap of numbers [row, column], NaN for empty cells. `hover` is a plotly template."""
     numbers = np.asarray(values, dtype=np.float32)
     return go.Heatmap(
         z=numbers,
@@ -281,13 +280,13 @@ def heat(
 def outline(
     x: float, y: float, width: float, height: float, theme: str, **where: Any
 ) -> dict[str, Any]:
-    """The frame of what is selected, as a shape of a layout."""
+    """The frame around the selection, as a shape of a layout."""
     line = dict(color=ink("accent", theme), width=2)
     return dict(type="rect", x0=x, x1=x + width, y0=y, y1=y + height, line=line, **where)
 
 
 def bars(values: Any, names: Sequence[str], hover: str = "%{x:.4f}", **options: Any) -> go.Bar:
-    """Bars that lie, the first on top; equal names stay apart (see `name_rows`)."""
+    """Horizontal bars, the first on top; equal names stay apart (see `name_rows`)."""
     return go.Bar(
         x=[float(v) for v in values],
         y=list(range(len(names))),

@@ -1,4 +1,4 @@
-"""What one position looks at in every head."""
+"""What one position attends to in every head."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...tracing.trace import Trace
 
 
 class HeadRows:
-    """The rows of all heads of one kind for one position."""
+    """One position's row of weights in all heads of one kind."""
 
     def __init__(self, trace: Trace, kind: str):
         self.trace, self.kind = trace, kind
@@ -35,6 +35,6 @@ def _device(call: Any) -> torch.device:
 
 
 def evenly(n: int, room: int) -> range:
-    """As many of n as there is room for, spread over all of them; at least one."""
+    """At most `room` of n indices, evenly spread; at least one."""
     step = -(-n // max(1, room))
     return range(step // 2, n, step)

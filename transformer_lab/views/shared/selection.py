@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def check_traced(trace: Any, batch: int, has: str = "residual_norms") -> None:
-    """`has`: what a view asks of it.
+    """Check that a trace has the attribute `has`, which a view needs, and a text.
 
     Raises:
-        ValueError: for what is no trace, and a text that it has not.
+        ValueError: if it is not such a trace, or does not have that text.
     """
     if not hasattr(trace, has):
         raise ValueError(
@@ -30,10 +30,10 @@ def check_traced(trace: Any, batch: int, has: str = "residual_norms") -> None:
 
 
 def check_places(**places: tuple[int | None, int]) -> None:
-    """Each a place (None: not named) and how many there are.
+    """Check indices, each passed as (index or None, count).
 
     Raises:
-        ValueError: for one that is not there.
+        ValueError: for an index out of range.
     """
     for name, (value, count) in places.items():
         if value is not None and not 0 <= value < count:
@@ -41,10 +41,10 @@ def check_places(**places: tuple[int | None, int]) -> None:
 
 
 def kind_of(trace: Trace, kind: str | None) -> str:
-    """The kind of attention to begin with: by default the decoder's, or the trace's first.
+    """The initial kind of attention: by default the decoder's, or the trace's first.
 
     Raises:
-        ValueError: for one that the trace has not.
+        ValueError: for a kind that the trace does not have.
     """
     kind = kind or ("decoder" if "decoder" in trace.kinds else trace.kinds[0])
     if kind not in trace.kinds:
@@ -55,7 +55,8 @@ def kind_of(trace: Trace, kind: str | None) -> str:
 def traits_of(
     trace: Trace, batch: int, title: str | None, link: str | None, otherwise: str
 ) -> dict[str, Any]:
-    """What a view of one text of a trace begins with; `otherwise`: its title where nothing has a name."""
+    """Initial arguments for a view of one text of a trace; `otherwise`: its title if the model has
+    no name."""
     return dict(
         title=title or trace.model_name or otherwise,
         of=(trace,),
@@ -75,7 +76,7 @@ def link_of(trace: Trace) -> str:
 
 
 def sizes_of(trace: Trace) -> dict[str, dict[str, int]]:
-    """Of each kind of attention, what views that share a selection agree on."""
+    """The sizes of each kind of attention, on which views that share a selection must agree."""
     sizes = {}
     for kind in trace.kinds:
         n_query, n_key = trace.shape(kind)
@@ -95,11 +96,11 @@ class SelectionView(View):
     """A view in which a head and tokens can be chosen.
 
     `layer`, `head`, `kind` and `selected` (a pair query, key, either of which may be None; or
-    None) can be read and set from Python; they follow what the reader does. Views on one page that
-    have the same `link` follow each other; views of one model on one text do from the start, and
-    `link=""` lets a view go its own way.
+    None) can be read and set from Python; they follow the reader's choices. Views on one page with
+    the same `link` follow each other; by default, views of one model on one text do, and `link=""`
+    makes a view independent.
 
-    Subclasses set `_kinds`: kind -> {"layers", "heads", "queries", "keys"} before these.
+    Subclasses set `_kinds` first: kind -> {"layers", "heads", "queries", "keys"}.
     """
 
     layer = Int(0).tag(sync=True)
@@ -122,10 +123,10 @@ class SelectionView(View):
         return self.kind, min(self.layer, kind["layers"] - 1), min(self.head, kind["heads"] - 1)
 
     def _look_at(self, heads: Any, place: tuple[str, int, int]) -> None:
-        """Show these `Heads`, and choose this one.
+        """Show these `Heads`, and choose one.
 
         Raises:
-            ValueError: when there is no such head; nothing has changed then.
+            ValueError: if there is no such head; nothing is changed then.
         """
         results = heads.traits(place)
         self.heads = heads

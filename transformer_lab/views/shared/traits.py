@@ -1,4 +1,4 @@
-"""The numbers that a view's traits hold: never a bool, and in a range where there is one."""
+"""Number traits of views: they refuse bools, and numbers outside a range if there is one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import traitlets as t
 class _Number(t.TraitType):
     """
     Args:
-        below: view -> how many values there are, 0 … n − 1.
-        within: the least and the largest value.
+        below: view -> n, for values 0 … n − 1.
+        within: the smallest and the largest value.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class _Number(t.TraitType):
 
 
 class Int(_Number, t.Int):
-    """A whole number; traitlets takes True for 1."""
+    """A whole number; unlike traitlets' Int, it does not accept True as 1."""
 
 
 class Float(_Number, t.Float):
-    """A number; traitlets takes True for 1.0."""
+    """A number; unlike traitlets' Float, it does not accept True as 1.0."""
