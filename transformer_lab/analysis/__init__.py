@@ -1,2 +1,3 @@
-"""What is asked of a model, beyond one trace: its circuits, patches between prompts, studies of many
-prompts, and reports of what was found."""
+"""Analyses beyond one trace: circuits, patching between prompts, studies of many prompts, and
+reports.
+"""

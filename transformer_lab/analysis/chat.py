@@ -1,5 +1,6 @@
-"""Conversations with models that were trained for them: the tokens of each turn, the model's answer, what
-it read of what was said before, and what it would have written without that."""
+"""Conversations with chat models: the tokens of each turn, the model's answer, what it attends to
+in earlier sentences, and what it answers without them.
+"""
 
 from __future__ import annotations
 
@@ -31,18 +32,18 @@ _PROBE = [
 
 
 class ChatError(ValueError):
-    """A conversation that a model cannot read, or a part that a conversation has not."""
+    """A conversation that a model cannot read, or a part that a conversation does not have."""
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A text as exactly these tokens, with names for its parts.
+    """A text as exactly these tokens, with named parts.
 
     Attributes:
-        text: its words; the model may split them into other tokens.
+        text: its words; the model might split them into other tokens.
         ids: its tokens.
         segments: name -> (start, end) of its parts.
-        edits: those under which it was read.
+        edits: the edits under which it was read.
     """
 
     text: str
@@ -85,10 +86,10 @@ class Reads(Table):
 
     Attributes:
         answer, before: the sentences, as text; `before` ends with those of the answer itself.
-        spans: of each sentence of `before`, its tokens.
-        shares: [sentence of the answer, sentence before]: the mean, over the tokens of the first, of the
-            weight on the tokens of the second; NaN where the second comes later.
-        where: which heads, in words.
+        spans: the tokens of each sentence of `before`.
+        shares: [sentence of the answer, sentence before]: the mean, over the tokens of the first,
+            of the total weight on the tokens of the second; NaN where the second comes later.
+        where: the heads, in words.
     """
 
     answer: list[str]
@@ -110,16 +111,17 @@ class Reads(Table):
 
 @dataclass
 class Chat:
-    """A conversation and the answer that a model gave last; `TextModel.chat` makes it.
+    """A conversation and the model's last answer; `TextModel.chat` makes it.
 
     Attributes:
         model: the `TextModel` that answered.
-        messages: every turn, "role" and "content", the answer too.
+        messages: every turn, with "role" and "content", including the answer.
         ids: int64 [position], all tokens.
-        segments: name ("system", "user 1", …) -> (start, end) of its tokens; they hold every token.
+        segments: name ("system", "user 1", …) -> (start, end) of its tokens; they cover every
+            token.
         answer: what the model wrote.
-        start: where what it wrote begins, in tokens.
-        cut: names or spans that nothing could attend to while it wrote.
+        start: the position of the answer's first token.
+        cut: names or spans that no token could attend to while it wrote.
     """
 
     model: Any = field(repr=False)
@@ -140,29 +142,31 @@ class Chat:
         return found
 
     def reply(self, message: str, **options: Any) -> Chat:
-        """Say something more, and let the model answer, with nothing cut; the options are those of
-        `TextModel.chat`."""
-        said = [*self.messages, *checked_messages([message])]  # the answer before may be empty
+        """Add a message and let the model answer, with nothing cut; the options are those of
+        `TextModel.chat`.
+        """
+        said = [*self.messages, *checked_messages([message])]  # the last answer may be empty
         return _answered(self.model, said, {**self.options, **options})
 
     def without(self, *parts: str | Span) -> Chat:
-        """The answer that the model gives where no token can attend to these parts of what was said.
+        """Let the model answer again, with no token able to attend to these parts of the
+        conversation.
 
         Args:
-            parts: names of segments ("system"), or spans (start, end) of tokens before the answer, such as
-                `reads().spans` has. Many heads rest on the first token of all, so a part that holds it
-                takes away more than its words; give (1, end) to leave it.
+            parts: names of segments ("system"), or spans (start, end) of tokens before the answer,
+                such as those in `reads().spans`. Many heads rest on the very first token, so
+                cutting a part that holds it removes more than its words; give (1, end) to keep it.
 
         Raises:
-            ChatError: for a part that is not there, or that is written by the answer itself.
+            ChatError: for a part that does not exist, or that belongs to the answer itself.
         """
         return _answered(self.model, self.messages[:-1], self.options, (*self.cut, *parts), of=self)
 
     def span(self, part: str | Span) -> Span:
-        """The tokens of a part before the answer.
+        """Return (start, end) of a part before the answer.
 
         Raises:
-            ChatError: for one that is not there.
+            ChatError: if it does not exist.
         """
         if isinstance(part, str):
             if part not in self.segments:
@@ -186,10 +190,10 @@ class Chat:
         """How much each sentence of the answer attends to each sentence before it, and to itself.
 
         Args:
-            layer, head: counted from 0; None: the mean over all that have heads.
+            layer, head: counted from 0; None: the mean over all of them.
 
         Raises:
-            TraceError: for a layer or head that is not there.
+            TraceError: for a layer or head that does not exist.
         """
         trace = self.trace
         kind, labels = trace.kind(), trace.query_tokens()
@@ -207,8 +211,8 @@ class Chat:
         lengths = torch.tensor([end - start for start, end in written]).reshape(-1, 1)
         shares = torch.stack(found).mean(0).cpu() / lengths
         later = torch.tensor([[b[0] > a[0] for b in spans] for a in written], dtype=torch.bool)
-        later = later.reshape(shares.shape)  # of an empty answer it has one axis
-        inner = self.model.tokenizer.inner  # the marks of turns are words of the text too
+        later = later.reshape(shares.shape)  # for an empty answer it has one axis
+        inner = self.model.tokenizer.inner  # keeps the markers of turns
         words = [inner.decode(self.ids[slice(*span)].tolist()).strip() for span in spans]
         which = "all heads" if head is None else f"head {head}"
         where = f"{which} of {'all layers' if layer is None else f'layer {layer}'}"
@@ -222,7 +226,7 @@ class Chat:
 
     @property
     def text(self) -> str:
-        """All of it in words, with the marks of the template."""
+        """The whole conversation as text, with the template's markers."""
         return self.model.tokenizer.inner.decode(self.ids.tolist())
 
     def __str__(self) -> str:
@@ -281,13 +285,13 @@ def _knock_outs(of: Chat, parts: Sequence[Any]) -> list[Edit]:
 
 
 def checked_messages(messages: Any, *, answered: bool = False) -> list[dict[str, str]]:
-    """Messages as a chat template takes them: each with a role and a content.
+    """Check messages and return them as a chat template takes them, each with a role and a content.
 
     Args:
         answered: whether the last may be the assistant's.
 
     Raises:
-        ChatError: for something else, and for a conversation that ends with the assistant.
+        ChatError: for anything else, and for a conversation that ends with the assistant.
     """
     if isinstance(messages, str):
         messages = [messages]
@@ -313,13 +317,16 @@ def checked_messages(messages: Any, *, answered: bool = False) -> list[dict[str,
 def conversation(
     model: Any, messages: list[dict[str, str]]
 ) -> tuple[str, list[int], dict[str, Span]]:
-    """Return a conversation as its template writes it, its tokens up to where the answer begins, and those
-    of each turn: name -> (start, end), in their order, the last being the beginning of the answer, unless
-    the assistant has spoken last. A token that belongs to two turns is the later one's.
+    """Return a conversation as its template writes it, its tokens up to where the answer begins,
+    and its segments.
+
+    The segments are name -> (start, end) of each turn, in order; the last is the beginning of the
+    answer, unless the assistant has spoken last. A token that belongs to two turns is in the later
+    one.
 
     Raises:
-        ChatError: for a model that is not a decoder or has no chat template, and messages that the template
-            refuses.
+        ChatError: for a model that is not a decoder or has no chat template, and messages that the
+            template rejects.
     """
     inner: Any = getattr(model.tokenizer, "inner", None)
     name = model.name
@@ -350,7 +357,7 @@ def conversation(
     start = 0
     for role, end in zip(roles, cuts, strict=True):
         met[role] += 1
-        if end > start or role == "assistant":  # a template may leave a message out
+        if end > start or role == "assistant":  # a template may omit a message
             segments[f"{role} {met[role]}" if several[role] > 1 else role] = (
                 start,
                 max(start, end),
@@ -371,11 +378,12 @@ def _rendered(inner: Any, messages: Sequence[Any], name: str, *, asks: bool) -> 
 def _end(
     inner: Any, messages: Sequence[Any], name: str, text: str, content: str, start: int
 ) -> int:
-    """Where in the text the last of these messages ends: what the template makes of them alone, if the text
-    begins with that; else where the words of the message end."""
+    """Return where the last of these messages ends in the text: where the template's text of them
+    alone ends, if the text begins with that, else where the words of the message end.
+    """
     try:
         alone = _rendered(inner, messages, name, asks=False)
-    except ChatError:  # not every beginning of a conversation is one
+    except ChatError:  # the template may reject the first part of a conversation
         alone = ""
     if len(alone) > start and text.startswith(alone):
         return len(alone)
@@ -384,8 +392,9 @@ def _end(
 
 
 def _before_first(inner: Any, messages: Sequence[Any], name: str, text: str) -> int:
-    """Where the first message of the user begins, with the mark of its turn, if it is the first of all;
-    else 0. The mark is what stands before a later message of the user."""
+    """Return where the user's first message begins, including its turn marker, if it is the first
+    of all; else 0. The marker is the text before a later message of the user.
+    """
     first = messages[0]
     try:
         if first["role"] != "user":
@@ -402,14 +411,14 @@ def _before_first(inner: Any, messages: Sequence[Any], name: str, text: str) -> 
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many tokens two lists begin with alike."""
+    """Length of the common prefix of two lists."""
     return next(
         (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
     )
 
 
 def _parted(spans: Any, at: int) -> list[Span]:
-    """Spans, and the one that holds a token in two: before it and from it."""
+    """Split the span that holds the position `at`: before it and from it."""
     return [
         part
         for start, end in spans

@@ -1,5 +1,5 @@
-"""What a model computes with its attention, as numbers: paths through the layers, what values
-carry, what a head's weights say, and what the residual stream holds.
+"""Analyse what a model computes with attention: paths through the layers, what values carry, a
+head's weights, and the residual stream.
 
 Pure functions over traces (or over a model's weights); results are fp32 on the CPU.
 """

@@ -1,4 +1,4 @@
-"""Which part of the model speaks for a token: one logit as the sum of what was written."""
+"""Direct logit attribution: one logit as the sum of what each part of the model wrote."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from .sources import MISSING, parts_of, precise
 
 @dataclass(frozen=True, eq=False)
 class LogitAttribution:
-    """`values` [source] sum to `logit`: the logit of `token` at `position` or, where `against` is
-    given, how far it stands above that token's. `model_logit` is what the model gave: the same but
-    for a softcap, which squeezes the sum afterwards."""
+    """One logit, split by source.
+
+    `values` [source] sum to `logit`: the logit of `token` at `position`, less that of `against` if
+    given. `model_logit` is what the model computed: the same but for a softcap, which squeezes the
+    sum afterwards.
+    """
 
     token: int
     against: int | None
@@ -54,16 +57,16 @@ def logit_attribution(
     Source: Elhage et al. 2021; Wang et al. 2022.
 
     Args:
-        token: a token, or its id; by default the likeliest at the position.
+        token: a token, or its id; by default the most likely at the position.
         position: in the text (for an encoder-decoder, in the target).
         against: a second token: the difference of the two logits is split instead.
 
     The model runs once more on the same text.
 
     Raises:
-        ValueError: for a token or position that is not there, and for a model whose logits are no
-            sum of parts (such as one with an activation before its head), saying why.
-        TraceError: when the weights or the edits in force have changed.
+        ValueError: for a token or position that does not exist, and for a model whose logits are
+            not a sum of parts (such as one with an activation before its head), saying why.
+        TraceError: if the weights or the edits in force have changed.
     """
     if trace.logits is None:
         raise TraceError(f"{trace.model_name} has no head that predicts tokens")
@@ -78,7 +81,7 @@ def logit_attribution(
 
 @dataclass(frozen=True, eq=False)
 class AskedLogit:
-    """A logit of a trace, or the difference of two, that is to be told as a sum."""
+    """A logit of a trace, or the difference of two, to be split into a sum."""
 
     trace: Trace
     token: int
@@ -89,20 +92,21 @@ class AskedLogit:
 
     @property
     def given(self) -> float:
-        """What the model gave."""
+        """The value that the model computed."""
         other = 0.0 if self.against is None else self.logits[self.against]
         return float(self.logits[self.token] - other)
 
     def check(self, whole: float) -> None:
-        """
+        """Check that the sum of all parts is what the model computed.
+
         Raises:
-            TraceError: where the sum of all parts is not what the model gave.
+            TraceError: if it is not.
         """
         assert self.trace.network is not None and self.trace.logits is not None
         cap = self.trace.network.logit_softcap
         if cap is not None:
             if self.against is not None:
-                return  # a difference of capped logits is no capped difference
+                return  # a difference of capped logits is not a capped difference
             whole = cap * float(torch.tensor(whole / cap).tanh())
         single = self.trace.logits.dtype in (torch.float32, torch.float64)
         most = (1e-3 if single else 5e-2) * max(1.0, float(self.logits.abs().max()))
@@ -111,9 +115,10 @@ class AskedLogit:
 
 
 def asked_logit(trace: Trace, token: Any, position: int, against: Any, batch: int) -> AskedLogit:
-    """
+    """Check a token, a position and a second token, and return the logit to split.
+
     Raises:
-        ValueError: for a token or position that is not there.
+        ValueError: for a token or position that does not exist.
     """
     assert trace.logits is not None
     batch = trace.text(batch) % trace.batch_size

@@ -1,4 +1,4 @@
-"""Where the numbers of a walk through a block come from: what its modules read and give."""
+"""The modules of a block that read or give each number of `BlockSteps`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Place:
-    """What a module of a block "read" or "gave", when it ran for the `turn`-th time in the block."""
+    """What a module of a block "read" or "gave" in its `turn`-th run within the block, counted from
+    0.
+    """
 
     module: nn.Module
     turn: int
@@ -18,9 +20,11 @@ class Place:
 
 @dataclass(frozen=True)
 class BlockParts:
-    """Where the fields of `BlockSteps` are that a module of the block reads or gives ("middle" is not
-    among them where it is stream + attention, nor "mlp" where it is what the sum lacks), and the names
-    of the norms that `reads` and `mlp_reads` come out of."""
+    """The fields of `BlockSteps` that a module of the block reads or gives, and where.
+
+    "middle" is missing if it is stream + attention, and "mlp" if it is what the sum lacks. `norm`
+    and `mlp_norm` name the norms that give `reads` and `mlp_reads`.
+    """
 
     places: dict[str, Place]
     norm: str

@@ -1,11 +1,11 @@
-"""One token's way through one block, number by number: norm, query and keys, scale, mask, softmax,
+"""Follow one token through one block, number by number: norm, query and keys, scale, mask, softmax,
 values, W_O, the sum, norm, feed-forward, the sum.
 
-Queries, keys and weights are those of a trace. What stands around them is read off the block while
-the model runs once more on the same text, by its linear layers and norms in the order in which they
-run, with no architecture known by name: W_O is the linear layer that reads exactly what the heads
-gave, and a sum is taken for one only where it is what the block gave. Where it is none that is known
-here (a multiplier on what is added, a gate between the heads and W_O), the walk is refused.
+Queries, keys and weights are those of a trace. The rest is recorded from the block's linear layers
+and norms, in the order in which they run, while the model runs once more on the same text. No
+architecture is known by name: W_O is the linear layer that reads exactly what the heads gave, and a
+sum is accepted only if it is what the block gave. A block that is not such a sum (with a multiplier
+on what is added, or a gate between the heads and W_O) is rejected.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ from .score_parts import checked_call
 from .sources import inputs_of, precise
 
 PARTS = ("reads", "attention", "middle", "cross", "mlp_reads", "hidden", "mlp")
-ROOM, ROOM_HALF = 1e-4, 3e-2  # how far numbers may be from what they should be, beside their size
+ROOM, ROOM_HALF = 1e-4, 3e-2  # relative error that is allowed, in 32 and in 16 bits
 
 
 @dataclass(frozen=True, eq=False)
 class BlockSteps:
-    """What `block_steps` found, of the token at `position`; fp64, on the CPU.
+    """The numbers of `block_steps`, for the token at `position`; fp64, on the CPU.
 
-    `stream` [d_model] comes in. `reads` [d_model] is what queries, keys and values are made of;
-    `norm` names the norm that made it of the stream, and is empty where they read the stream itself.
-    `query` [d_head], `keys` [key, d_head] and `values` [key, d_value] are as they meet in attention,
-    turned by rotary positions; `dots` [key] are query·key, `scaled` [key] times `scale` and after
-    `softcap`, `bias` [key] is added (−inf where the token may not look), and `weights` [key] are what
-    the softmax makes of `scores` = scaled + bias; `nothing` is the share that a sink takes.
-    `z` [head, d_value] is what every head takes with it, `written` [d_model] what this one adds to the
-    stream through W_O, and `attention` [d_model] what all add, with W_O's bias. `middle` [d_model] is
-    the stream after that sum and, in models that normalise after adding (`after` is True), its norm.
-    `cross` [d_model] is what cross-attention adds then, where there is some. `mlp_reads` [d_model],
-    `hidden` [d_ff] (after the activation and any gate) and `mlp` [d_model] are the feed-forward's;
-    `hidden` is None where it is not one pair of layers (experts), `mlp` where there is none.
-    `out` [d_model] is the stream after the block.
+    `stream` [d_model] comes in. `reads` [d_model] is what queries, keys and values are computed
+    from; `norm` names the norm that gives it, and is empty if they read the stream itself. `query`
+    [d_head], `keys` [key, d_head] and `values` [key, d_value] are as attention uses them, after
+    rotary positions; `dots` [key] are query·key, `scaled` [key] times `scale` and after `softcap`,
+    `bias` [key] is added (−inf where the token may not attend), and `weights` [key] are the softmax
+    of `scores` = scaled + bias; `nothing` is the fraction that a sink takes. `z` [head, d_value] is
+    every head's output, `written` [d_model] what this one adds to the stream through W_O, and
+    `attention` [d_model] what all add, with W_O's bias. `middle` [d_model] is the stream after that
+    sum and, in models that normalise after adding (`after` is True), its norm. `cross` [d_model] is
+    what cross-attention then adds, if there is any. `mlp_reads` [d_model], `hidden` [d_ff] (after
+    the activation and any gate) and `mlp` [d_model] are the feed-forward's; `hidden` is None if it
+    is not one pair of layers (experts), `mlp` if there is none. `out` [d_model] is the stream after
+    the block.
     """
 
     kind: str
@@ -88,7 +88,7 @@ class BlockSteps:
 
     @property
     def scores(self) -> Tensor:
-        """[key]: what the softmax reads."""
+        """The input of the softmax, [key]."""
         return self.scaled + self.bias
 
 
@@ -102,20 +102,22 @@ def block_steps(
     batch: int = 0,
     run: Callable[[str, int, int], BlockRun] | None = None,
 ) -> BlockSteps:
-    """Every number between the stream before a block and after it, for one token and one head.
+    """Return every number between the stream before a block and after it, for one token and one
+    head.
 
-    The model runs once more on the text; the numbers that both runs have must agree to 1e-4.
+    The model runs once more on the text; the numbers that both runs have must agree to 1e-4 (in 16
+    bits, 3e-2).
 
     Args:
         position: which token; −1 is the last.
         kind: "decoder" or "encoder"; by default the trace's first of these.
-        run: of (kind, layer, position), a `block_run` of that block with this position, where one is
-            kept for several.
+        run: (kind, layer, position) -> a `block_run` of that block with this position, if one is
+            kept for several positions.
 
     Raises:
-        TraceError: for a layer, head, position or kind that is not there; for a trace that kept no
-            values (keep="all" keeps them), that was edited, or whose model has changed since.
-        PartsError: where the block's sums are not the ones described above.
+        TraceError: for a layer, head, position or kind that does not exist; for a trace that kept
+            no values (keep="all" keeps them), that was edited, or whose model has changed since.
+        PartsError: if the block's sums are not the ones described above.
     """
     kind = trace.kind(kind)
     if kind == "cross":
@@ -138,20 +140,21 @@ def block_steps(
 
 
 def block_run(trace: Trace, layer: int, rows: range, kind: str, batch: int = 0) -> BlockRun:
-    """One more run of the model, and what a block did in it with the tokens of `rows`.
+    """Run the model once more, and record what a block does with the tokens of `rows`.
 
     Raises:
-        PartsError: where the model's blocks are not known.
+        PartsError: if the model's blocks are not known.
     """
     (run,) = _runs(trace, kind, [layer], batch, rows)
     return run
 
 
 def block_parts(trace: Trace, kind: str) -> dict[int, BlockParts | ValueError]:
-    """Of each layer with heads, or why it cannot be walked through, by one more run of the model.
+    """Return the parts of each layer with heads, or why it cannot be walked through, from one more
+    run of the model.
 
     Raises:
-        PartsError: where no block of the model can.
+        PartsError: if no block of the model can be.
     """
     layers, position = list(trace.attending(kind)), trace.shape(kind)[0] - 1
     found: dict[int, BlockParts | ValueError] = {}
@@ -170,7 +173,7 @@ def block_parts(trace: Trace, kind: str) -> dict[int, BlockParts | ValueError]:
 
 
 def _z(call: Any, batch: int, position: int) -> tuple[Tensor, Tensor]:
-    """What every head takes with it at a position, [head, d_value], and its values."""
+    """Return every head's z at a position, [head, d_value], and the values."""
     rows = torch.tensor([position], device=call.query.device)
     every = precise(call.pattern(batch, slice(None), rows)[:, 0])
     values = precise(spread_heads(call.value[[batch]], call.n_heads)[0])
@@ -208,7 +211,7 @@ def _steps(
 
 
 def _cross_z(trace: Trace, kind: str, layer: int, batch: int, position: int) -> Tensor | None:
-    """What the heads of a decoder block's cross-attention take with them; None without any."""
+    """Return z of a decoder block's cross-attention at a position; None without any."""
     if kind != "decoder" or "cross" not in trace.kinds or layer not in trace.attending("cross"):
         return None
     return precise(trace.activation("z", layer, kind="cross")[batch, :, position]).flatten()
@@ -216,7 +219,7 @@ def _cross_z(trace: Trace, kind: str, layer: int, batch: int, position: int) -> 
 
 @dataclass
 class _Event:
-    """One linear layer or norm that ran: what it read and gave, [row, width] or at one position."""
+    """One run of a linear layer or norm: what it read and gave, [row, width] or at one position."""
 
     module: nn.Module
     turn: int
@@ -230,7 +233,7 @@ class _Event:
 
 @dataclass
 class _Sums:
-    """A block taken apart; see `BlockSteps`."""
+    """The parts of a block's sums; see `BlockSteps`."""
 
     w_o: nn.Module
     reads: Tensor
@@ -246,7 +249,7 @@ class _Sums:
 
 
 def _runs(trace: Trace, kind: str, layers: list[int], batch: int, rows: range) -> list[BlockRun]:
-    """One more run of the model, and what these blocks did in it."""
+    """Run the model once more, and record what these blocks do."""
     network = trace.network
     blocks = [] if network is None else network.blocks(kind)
     if network is None or not blocks:
@@ -269,9 +272,9 @@ def _runs(trace: Trace, kind: str, layers: list[int], batch: int, rows: range) -
 
 
 class BlockRun:
-    """What a block did in a run, with some of its tokens; `at` gives what it did with one."""
+    """A record of what a block did in a run, with some of its tokens; `at` gives that of one."""
 
-    stream: Tensor  # at one position: what came in, and what went out
+    stream: Tensor  # at one position: the block's input and output
     out: Tensor
 
     def __init__(self, name: str, layer: int, block: nn.Module, rows: range, room: float):
@@ -298,9 +301,10 @@ class BlockRun:
         yield partial(hook, block, left)
 
     def end(self) -> None:
-        """
+        """Check that the block's input and output were recorded.
+
         Raises:
-            PartsError: where what came in and went out was not recorded.
+            PartsError: if not.
         """
         if len(self._ends) != 2:
             raise PartsError(
@@ -331,7 +335,7 @@ class BlockRun:
             return
         # Experts and some mlps read all texts' tokens as one list.
         found = [
-            x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])  # -1 is refused where no token came
+            x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])  # -1 fails if no token came
             for x in (args[0], output)
             if isinstance(x, Tensor) and x.dim() >= 2
         ]
@@ -340,7 +344,7 @@ class BlockRun:
             self.events.append(_Event(module, self._turns[module] - 1, read, gave))
 
     def parts(self, sums: _Sums) -> BlockParts:
-        """Where the parts of its sums are."""
+        """Find which modules read or gave the parts of its sums."""
         places = {}
         for name in PARTS:
             for event in self.events:
@@ -356,9 +360,10 @@ class BlockRun:
         )
 
     def check_stream(self, trace: Trace, kind: str, batch: int) -> None:
-        """
+        """Check that the stream of this run is the one that the trace recorded.
+
         Raises:
-            PartsError: where the stream of this run is not the one that the trace recorded.
+            PartsError: if it is not.
         """
         for name, x in (("resid_pre", self.stream), ("resid_post", self.out)):
             try:
@@ -380,7 +385,7 @@ class BlockRun:
         return bool(analyses.alike(a, b, a.new_tensor(self._room))["alike"])
 
     def _out_of(self, z: Tensor, start: int, what: str) -> int:
-        """Which linear layer read what the heads gave."""
+        """Return the index of the linear layer that read the heads' output."""
         for i, event in enumerate(self.events[start:], start):
             if not event.norm and self._same(event.read, z):
                 return i
@@ -393,7 +398,7 @@ class BlockRun:
     def _made_of(
         self, x: Tensor, events: list[_Event]
     ) -> Iterator[tuple[Tensor, nn.Module | None]]:
-        """x, and what norms made of it."""
+        """Yield x, and the output of every norm that read it."""
         yield x, None
         for event in events:
             if event.norm and self._same(event.read, x):
@@ -434,7 +439,7 @@ class BlockRun:
     def _with_cross(
         self, middle: Tensor, end: int, present: bool
     ) -> Iterator[tuple[Tensor | None, Tensor]]:
-        """(what cross-attention adds, the stream after it)."""
+        """Yield (what cross-attention adds, the stream after it)."""
         if not present:
             yield None, middle
             return
@@ -445,8 +450,9 @@ class BlockRun:
     def _mlp(
         self, middle: Tensor, end: int, after: bool
     ) -> tuple[Tensor | None, str, Tensor | None, Tensor | None] | None:
-        """(what the feed-forward reads, the norm before it, hidden, what it adds) where the block's
-        output is their sum; None where it is not."""
+        """Return (what the feed-forward reads, the norm before it, hidden, what it adds) if the
+        block's output is their sum, else None.
+        """
         later = self.events[end + 1 :]
         linear = [e for e in later if not e.norm and e.gave.shape == middle.shape]
         if self._same(middle, self.out):
@@ -456,8 +462,9 @@ class BlockRun:
             for total, _ in self._made_of(middle + mlp, later):
                 if self._same(total, self.out):
                     return reads, norm, linear[-1].read, mlp
-        # Experts: what they add is what the sum lacks, where a norm read the stream in the middle and
-        # no other norm comes, or one that gave just that; a norm that gives the output comes after the sum.
+        # Experts: they add what the sum lacks, if a norm read the stream in the middle and no other
+        # norm follows, or one that gave just that; a norm that gives the block's output comes after
+        # the sum.
         norms = [e for e in later if e.norm]
         if not after and norms and self._same(norms[0].read, middle):
             if self._same(norms[0].gave, self.out):
@@ -468,8 +475,9 @@ class BlockRun:
         return None
 
     def _read_by_mlp(self, middle: Tensor, later: list[_Event]) -> tuple[Tensor | None, str]:
-        """What the feed-forward reads, and the norm that made it, of the stream here or (parallel
-        blocks) before the block."""
+        """Return what the feed-forward reads, and the norm that computed it from the stream here or
+        (parallel blocks) before the block.
+        """
         linear = next((e for e in later if self._is_read(e)), None)
         for x, events in ((middle, later), (self.stream, self.events)):
             for made, norm in self._made_of(x, events):

@@ -1,7 +1,7 @@
-"""How much a head reads of what an earlier head writes, by the weights alone.
+"""How much of an earlier head's output a later head reads, from the weights alone.
 
-What is left out of these scores, `token_circuits` says. With QK-norm they take the matrices as they
-are. Source: Elhage et al. 2021.
+`token_circuits` lists what these scores leave out. With QK-norm they use the matrices as they are.
+Source: Elhage et al. 2021.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .stack_heads import StackHeads, stack_heads
 class Composition(NamedTuple):
     """How much of what an earlier head writes a later one reads: from 0 to 1.
 
-    `random_mean` and `random_std` are of heads of the same shape with random weights; a score says
-    something only by how far it stands above them, in `sigmas`.
+    `random_mean` and `random_std` are of heads of the same shape with random weights; only a
+    score's distance above them, in `sigmas`, is meaningful.
     """
 
     score: float
@@ -35,7 +35,8 @@ class Composition(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class Compositions:
     """The scores of all pairs: `values` [layer, head, earlier layer, earlier head], NaN where the
-    earlier layer is not earlier; the random baseline is one for all, for all have one shape."""
+    earlier layer is not earlier; all have one random baseline, because all have one shape.
+    """
 
     values: Tensor = field(repr=False)
     random_mean: float
@@ -65,21 +66,21 @@ def composition(
     writes: ‖OV_earlier · M‖ / (‖OV_earlier‖ · ‖M‖), Frobenius norms, with M the later head's
     W_Q·W_Kᵀ, W_K·W_Qᵀ or W_V·W_O. Source: Elhage et al. 2021.
 
-    Random heads score about 1/√d_model. Heads that read exactly what is written, in r directions
-    alike, score no more than 1/√r, so the number says nothing by itself: compare it with the
+    Random heads score about 1/√d_model. Heads that read exactly what is written, equally in r
+    directions, score no more than 1/√r, so the number says nothing by itself: compare it with the
     baseline and with other pairs.
 
     Args:
         model: any whose blocks are known.
         earlier, later: (layer, head); the earlier in a lower layer.
         kind: "Q", "K" or "V".
-        stack: "encoder" or "decoder" of an encoder-decoder; the decoder unless named.
+        stack: "encoder" or "decoder" of an encoder-decoder; the decoder by default.
         distance: as in `qk_circuit`.
         samples, seed: of the random heads that the baseline comes from.
 
     Raises:
-        ValueError: for another kind, a head that is not there, a pair out of order, or a model whose
-            parts are not known.
+        ValueError: for another kind, a head that does not exist, a pair out of order, or a model
+            whose parts are not known.
     """
     if earlier[0] >= later[0]:
         raise ValueError(
@@ -148,7 +149,7 @@ def _checked(kind: str) -> str:
 
 
 def _baseline(heads: StackHeads, kind: str, samples: int, seed: int) -> tuple[float, float]:
-    """Mean and spread between heads whose four matrices are random numbers."""
+    """Mean and standard deviation of scores between heads with random matrices."""
     if samples < 2:
         raise ValueError(f"samples must be at least 2, to measure a spread, got {samples}")
     _checked(kind)

@@ -1,7 +1,7 @@
-"""An induction circuit written down rather than trained: every weight has a reason.
+"""An induction circuit with hand-written weights, each of which has a reason.
 
-It is the smallest thing that measures can be tried on whose right answer is known, and an answer to
-how two layers of attention copy: [A][B] … [A] → [B].
+It is the smallest model with a known right answer on which measures can be tested, and it shows how
+two layers of attention copy: [A][B] … [A] → [B].
 """
 
 from __future__ import annotations
@@ -25,25 +25,26 @@ def induction_by_hand(
     n_layers: int = 2,
     sharpness: float = 30.0,
 ) -> Transformer:
-    """A decoder of attention only, two heads a layer, that continues what it has seen before.
+    """Return an attention-only decoder, two heads per layer, that continues what it has seen
+    before.
 
-    The stream has a place for each fact, one-hot: the token, its position, the token before and
+    The stream has dimensions for each fact, one-hot: the token, its position, the token before and
     the token before that one. The last two are empty until layer 0 fills them.
 
-    through="keys" is the usual circuit. Head (0, 0) looks one token back and writes down what
-        stands there. Both heads of layer 1 look for places whose "token before" is their own token,
-        which is the place after an earlier occurrence, and write its token into the
-        prediction. Each does it alone: switch one off and nothing happens.
-    through="values" gets there in two hops. Head (0, 1) looks two tokens back. Layer 1 looks for
-        places whose "token before that" is its own, one too far, and copies their "token
-        before". No head looks at the token that is predicted.
+    through="keys" is the usual circuit. Head (0, 0) attends one token back and records that token.
+        Both heads of layer 1 attend to positions whose "token before" is their own token, that is,
+        just after an earlier occurrence, and write the token there into the prediction. Either is
+        enough: switch one off and nothing changes.
+    through="values" needs two hops. Head (0, 1) attends two tokens back. Layer 1 attends to
+        positions whose "token before that" is its own, one too far, and copies their "token
+        before". No head attends to the token that is predicted.
 
     Args:
         n_layers: 1 leaves out the layer that copies; one layer cannot do it.
-        sharpness: score of a match over that of any other key; attention is then all but one-hot.
+        sharpness: score of a match over that of any other key; attention is then nearly one-hot.
 
     Raises:
-        ValueError: for another way through, or other than one or two layers.
+        ValueError: for another `through`, or other than one or two layers.
     """
     if through not in THROUGH:
         raise ValueError(f"through must be one of {', '.join(THROUGH)}, got {through!r}")
@@ -63,12 +64,12 @@ def induction_by_hand(
     before = range(place.stop, place.stop + vocab_size)
     before_that = range(before.stop, before.stop + vocab_size)
     for i in token:
-        model.embedding.weight[i, token[i]] = 1  # also the head: it reads the token's place
+        model.embedding.weight[i, token[i]] = 1  # also the head: it reads the token's dimension
     for i in range(n_ctx):
         model.positions.weight[i, place[i]] = 1
 
     first = model.decoder.blocks[0].attention
-    unit = (width / 2) ** 0.5  # what the norm makes of a 1, beside one other
+    unit = (width / 2) ** 0.5  # what the norm makes of a 1 beside one other 1
     _look_back(first, 0, 1, place, sharpness, unit)
     _copy(first, 0, token, before, 1 / unit)
     if through == "values":
@@ -88,7 +89,7 @@ def induction_by_hand(
 
 
 def _look_back(attention, head, by, place, sharpness, unit) -> None:
-    """Queries ask for their position, keys answer with theirs moved on."""
+    """Match each query's position with the position `by` tokens before it."""
     start, strength = head * attention.d_head, _strength(attention, sharpness, unit)
     for i in range(len(place)):
         attention.query.weight[start + i, place[i]] = strength
@@ -97,8 +98,9 @@ def _look_back(attention, head, by, place, sharpness, unit) -> None:
 
 
 def _look_for(attention, head, asked, sought, place, n_unfilled, sharpness, unit) -> None:
-    """Queries ask for their token, keys answer with a fact about theirs. The first positions have
-    nothing before them, so what stands there is refused."""
+    """Match each query's token with a fact about the key's. The first positions have no token
+    before them, so they are excluded.
+    """
     start, strength = head * attention.d_head, _strength(attention, sharpness, unit)
     for i in range(len(asked)):
         attention.query.weight[start + i, asked[i]] = strength

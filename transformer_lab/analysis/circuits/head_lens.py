@@ -1,4 +1,4 @@
-"""The logit lens of every head: what its output says for some tokens, read by the model's own end."""
+"""The logit lens of every head: what its output adds to the logits of some tokens."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from .attribution import logit_attribution
 
 @dataclass(frozen=True, eq=False)
 class HeadLens:
-    """`values` [layer, head, token]: what each head adds to the logits of `tokens` at `position`; NaN for
-    a head that a layer has not. The values of all heads and `rest` [token], which is what everything
-    else adds, sum to `logits` [token], before any softcap."""
+    """What each head adds to the logits of `tokens` at `position`: `values` [layer, head, token];
+    NaN for a head that a layer does not have.
+
+    The values of all heads and `rest` [token], which is what everything else adds, sum to `logits`
+    [token], before any softcap.
+    """
 
     tokens: tuple[int, ...]
     position: int
@@ -26,10 +29,11 @@ class HeadLens:
     name: Callable[[int], str] = field(repr=False, default=str)
 
     def of(self, token: int, against: int | None = None) -> Tensor:
-        """Of one of the tokens, [layer, head]; or how far each head lifts it above another.
+        """Return the values for one of the tokens, [layer, head]; or how far each head lifts it
+        above another.
 
         Raises:
-            ValueError: for a token that was not asked for.
+            ValueError: for a token that is not in this lens.
         """
         for asked in (token, against):
             if asked is not None and asked not in self.tokens:
@@ -41,7 +45,7 @@ class HeadLens:
         return found if against is None else found - self.values[..., self.tokens.index(against)]
 
     def top(self, token: int, k: int = 5) -> list[tuple[int, int, float]]:
-        """The (layer, head, value) that add most to one of the tokens, either way, most first."""
+        """The (layer, head, value) that change a token's logit most, either way, largest first."""
         flat = self.of(token).flatten()
         order = flat.abs().nan_to_num(-1.0).argsort(descending=True, stable=True).tolist()[:k]
         width = self.values.shape[1]
@@ -57,11 +61,11 @@ def head_lens(
     kind: str | None = None,
     batch: int = 0,
 ) -> HeadLens:
-    """What every head's output adds to the logits of chosen tokens, each through the final norm, held
-    at its actual scale, and the unembedding: direct paths only, see `logit_attribution`.
+    """Return what every head's output adds to the logits of chosen tokens, through the final norm,
+    held at its actual scale, and the unembedding: direct paths only, see `logit_attribution`.
 
     Args:
-        tokens: a token id, or several; by default the k likeliest at the position.
+        tokens: a token id, or several; by default the k most likely at the position.
         position: in the text (for an encoder-decoder, in the target).
         kind: "cross" for the heads of cross-attention.
 

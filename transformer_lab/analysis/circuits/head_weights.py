@@ -1,7 +1,7 @@
-"""One head's place in a model: its weights, what its layer reads, what comes after it.
+"""One head of a model: its weights, what its layer reads, and what comes after it.
 
-Of our Transformer every weight is known by name; of others the network says what their heads do with
-what stands in the stream alone (`Network.alone`).
+In our Transformer every weight is known by name; for others, the network computes what a head does
+with a vector that is alone in the stream (`Network.alone`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class HeadWeights:
         self.name_out = own
 
     def query_side(self) -> Tensor:
-        """What this layer's queries are made from, of each token: [vocab, d_model]."""
+        """The input of this layer's queries for each token: [vocab, d_model]."""
         first, after = self.block.norm_first, self.kind == "cross"
         norm = self.block.norm2 if after and first else self.block.norm1
         return _embedded(self.network, self._query_table, norm if after or first else None)
@@ -89,7 +89,7 @@ class HeadWeights:
 
     @property
     def one_vocabulary(self) -> bool:
-        """Whether what is looked at and what is made likelier are tokens of one vocabulary."""
+        """Whether the attended token and the token made more likely are of one vocabulary."""
         return self.kind != "cross" or self.network.config.target_vocab_size is None
 
     def queries(self, distance: int) -> Tensor:
@@ -102,7 +102,7 @@ class HeadWeights:
         return self._normed(self.projected(self.key_side(), "key", bias=True))
 
     def values(self) -> Tensor:
-        """Without their bias."""
+        """Every token's value, without the bias."""
         return self.projected(self.key_side(), "value", bias=False)
 
     def out(self) -> Tensor:
@@ -110,8 +110,9 @@ class HeadWeights:
         return self.weight("out")
 
     def onward(self, rows: Tensor) -> tuple[Tensor, str | None]:
-        """Logits of what attention adds, by gains, centring and head alone: [n, d_model] -> [n,
-        vocab]; and a note where something stands in for the head."""
+        """Return logits of what attention adds, by gains, centring and head alone: [n, d_model] ->
+        [n, vocab]; and a note if something replaces the head.
+        """
         unembedding, note = self.unembedding()
         return through(list(self.norms_after()), rows) @ unembedding.T, note
 
@@ -119,13 +120,13 @@ class HeadWeights:
         return F.rms_norm(x, x.shape[-1:]) if self.attention.qk_norm else x
 
     def norms_after(self) -> Iterable[nn.Module]:
-        """What the head's output passes on its way to the end of the stack."""
+        """Yield the norms that the head's output passes on its way to the end of the stack."""
         if not self.block.norm_first:
             yield from post_norms(self.stack, self.layer, len(self.stack), self.kind == "cross")
         yield self.stack.norm
 
     def unembedding(self) -> tuple[Tensor, str | None]:
-        """[vocab, d_model], and a note where it stands in for something else."""
+        """Return the unembedding [vocab, d_model], and a note if something replaces it."""
         network = self.network
         if self.kind == "encoder" and network.config.kind == "encoder-decoder":
             note = "read with the embedding table, because an encoder predicts no tokens"
@@ -139,13 +140,13 @@ class HeadWeights:
 
 
 class HubHead:
-    """The same of any other network, by what its own code gives."""
+    """A head of any other network, computed by its own code."""
 
     def __init__(self, model: Any, layer: int, head: int, kind: str | None):
         network = network_of(model)
         cross = kind == "cross" and "cross" in network.kinds
         self.kind = "cross" if cross else kind_of(network, kind)
-        # Queries are made of one stack's tokens; of cross-attention keys are made of the other's.
+        # Queries come from one stack's tokens; in cross-attention, keys come from the other's.
         self._stack = "decoder" if cross else self.kind
         self._key_stack = "encoder" if cross else self.kind
         layers = network.layers(self.kind)
@@ -230,18 +231,21 @@ class HubHead:
 
 
 def head_of(model: Any, layer: int, head: int, kind: str | None) -> HeadWeights | HubHead:
-    """
+    """Return a head of any model.
+
     Raises:
-        ValueError: for a layer, head or kind that is not there, or a model whose parts are not known.
+        ValueError: for a layer, head or kind that does not exist, or a model whose parts are not
+            known.
     """
     which = HeadWeights if transformer_of(model) is not None else HubHead
     return which(model, layer, head, kind)
 
 
 def kind_of(network: Any, kind: str | None, argument: str = "kind") -> str:
-    """
+    """Return the kind named, or the model's default.
+
     Raises:
-        ValueError: for a kind that is not there, and for cross-attention, which is no stack.
+        ValueError: for a kind that does not exist, and for cross-attention, which is not a stack.
     """
     here = [k for k in ("decoder", "encoder") if k in network.kinds]
     if kind is not None and kind not in here:
@@ -250,7 +254,7 @@ def kind_of(network: Any, kind: str | None, argument: str = "kind") -> str:
 
 
 def stack_of(model: Any, stack: str | None, argument: str = "kind") -> tuple[Any, str]:
-    """(our Transformer, the name of its stack)"""
+    """Return (our Transformer, the name of its stack)."""
     network = transformer_of(model)
     assert network is not None
     if any(c.__name__ == "FSDPModule" for m in network.modules() for c in type(m).__mro__):
@@ -266,7 +270,7 @@ def stack_of(model: Any, stack: str | None, argument: str = "kind") -> tuple[Any
 
 
 def rotated(network: Any, x: Tensor, distance: int) -> Tensor:
-    """x [..., d_head] as a query's, `distance` tokens after the key."""
+    """Rotate x [..., d_head] as a query that comes `distance` tokens after the key."""
     if not 0 <= distance < network.config.n_ctx:
         raise ValueError(
             f"distance={distance} is outside the model's context (0 … {network.config.n_ctx - 1})"
@@ -277,7 +281,7 @@ def rotated(network: Any, x: Tensor, distance: int) -> Tensor:
 
 
 def through(norms: Iterable[nn.Module], rows: Tensor) -> Tensor:
-    """What centring and gains of the norms on the way make of vectors [..., d_model]."""
+    """Apply the centring and gains of norms to vectors [..., d_model]."""
     for norm in norms:
         if isinstance(norm, nn.LayerNorm):
             rows = rows - rows.mean(-1, keepdim=True)
@@ -288,8 +292,9 @@ def through(norms: Iterable[nn.Module], rows: Tensor) -> Tensor:
 
 
 def post_norms(stack: Any, first: int, end: int, cross: bool = False) -> list[nn.Module]:
-    """With norms after each addition: those that what attention adds in block `first` passes before
-    block `end` reads it."""
+    """Return the norms, in a post-norm stack, between the attention output of block `first` and the
+    input of block `end`.
+    """
     found = []
     for layer in range(first, end):
         block = stack.blocks[layer]
@@ -309,7 +314,7 @@ def _names(model: Any, which: str) -> Callable[[int], str]:
 
 
 def _embedded(network: Any, table: Any, norm: nn.Module | None) -> Tensor:
-    """Every token as a layer reads it where nothing else is in the stream: [vocab, d_model]."""
+    """Every token as a layer reads it if nothing else is in the stream: [vocab, d_model]."""
     x = table.weight.detach()
     if network.config.scale_embedding:
         x = x * network.config.d_model**0.5

@@ -2,8 +2,8 @@
 
 The logit lens (nostalgebraist 2020) puts the stream after every block through what the model does
 after its last one: the final norm and the unembedding, or for BERT its prediction head. For a
-Hugging Face model nothing is looked up by name: the model itself is run on one token, and in the
-place of its last block's output stands the stream that is asked about.
+Hugging Face model nothing is looked up by name: the model itself runs on one token, with the stream
+to read in place of its last block's output.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from ...graphs.analyses import likely
 from ...tracing.trace import Trace, TraceError
 
 CHUNK_MIB = 32  # of logits at once
-CHECKED = 4  # positions at which the last row must be the model's own
+CHECKED = 4  # positions at which the last row must match the model's logits
 
 
 @dataclass(frozen=True, eq=False)
 class LogitLens:
-    """Row 0 is the stream before the first block, row l + 1 after block l.
+    """Predictions of the logit lens: row 0 is the stream before the first block, row l + 1 after
+    block l.
 
-    `tokens` and `probabilities` [layer + 1, position, k] are the likeliest tokens, likeliest first;
-    `answer` [position] is the token that the model itself gives (or the one that was asked for),
-    `answer_probability` and `answer_rank` [layer + 1, position] how likely it is in each row (rank
-    0: the likeliest). `positions` are the positions in the text that the columns stand for.
+    `tokens` and `probabilities` [layer + 1, position, k] are the most likely tokens, most likely
+    first; `answer` [position] is the token that the model itself predicts (or the one requested),
+    `answer_probability` and `answer_rank` [layer + 1, position] its probability and rank in each
+    row (rank 0: the most likely). `positions` are the positions in the text that the columns stand
+    for.
     """
 
     positions: tuple[int, ...]
@@ -42,13 +44,14 @@ class LogitLens:
     name: Callable[[int], str] = field(repr=False, default=str)
 
     def top(self, row: int, column: int) -> list[tuple[str, float]]:
-        """The likeliest tokens of one row at one column, and their probabilities."""
+        """The most likely tokens of one row at one column, and their probabilities."""
         ids, values = self.tokens[row, column].tolist(), self.probabilities[row, column].tolist()
         return [(self.name(i), p) for i, p in zip(ids, values, strict=True)]
 
     def settled(self, column: int) -> int:
-        """The first row from which on the answer is the likeliest token to the end; the number of
-        rows where it never is."""
+        """The first row from which the answer stays the most likely token; the number of rows if
+        there is none.
+        """
         first = (self.answer_rank[:, column] == 0).tolist()
         row = len(first)
         while row > 0 and first[row - 1]:
@@ -57,13 +60,13 @@ class LogitLens:
 
 
 def unembedding(trace: Trace) -> Callable[[Tensor], Tensor]:
-    """What the model does after its last block: a function from streams [..., d_model] to logits
-    [..., vocab], softcap and all. It is checked against the logits that the trace holds.
+    """Return what the model does after its last block: a function from streams [..., d_model] to
+    logits [..., vocab], including any softcap. It is checked against the logits of the trace.
 
     Raises:
-        TraceError: for a model with no head that predicts tokens, or whose stream was not kept;
-            when the weights have changed since the trace; when the model does more after its last
-            block than to read each position by itself.
+        TraceError: for a model with no head that predicts tokens, or whose stream was not kept; if
+            the weights have changed since the trace, or the model does more after its last block
+            than read each position by itself.
     """
     if trace.logits is None:
         raise TraceError(f"{trace.model_name} has no head that predicts tokens")
@@ -110,21 +113,21 @@ def logit_lens(
     positions: Sequence[int] | None = None,
     batch: int = 0,
 ) -> LogitLens:
-    """What every layer's stream would predict, through the model's own final norm and head.
+    """Return what every layer's stream would predict, through the model's own final norm and head.
 
     Works for our models and for Hugging Face's, causal, masked and encoder-decoder (the decoder's
-    stream). Early rows are read with a lens that was made for the last one: that a token is not seen
-    there does not say that it is not known.
+    stream). Early rows are read with a lens made for the last one: the model may know a token that
+    does not show there.
 
     Args:
-        k: how many tokens to keep a cell.
-        answer: a token id to follow through the layers; by default what the model gives at each
+        k: how many tokens to keep per cell.
+        answer: a token id to follow through the layers; by default what the model predicts at each
             position.
         positions: only these positions of the text; all by default.
 
     Raises:
         TraceError: see `unembedding`.
-        ValueError: for a position or token that is not there.
+        ValueError: for a position or token that does not exist.
     """
     batch = trace.text(batch) % trace.batch_size
     read = unembedding(trace)
@@ -161,8 +164,9 @@ def _streams(trace: Trace, batch: int, places: list[int]) -> Iterator[Tensor]:
 def _read(
     read: Callable[[Tensor], Tensor], streams: Tensor, answers: Tensor, k: int, vocabulary: int
 ) -> tuple[Tensor, ...]:
-    """The k likeliest tokens, their probabilities, the answer's probability and its rank for each
-    of these streams [row, d_model]. Logits are held for some rows at a time."""
+    """Return the k most likely tokens, their probabilities, the answer's probability and its rank
+    for each of these streams [row, d_model]. Logits are held for some rows at a time.
+    """
     size = max(1, CHUNK_MIB * 2**20 // (4 * vocabulary))
     parts = []
     for part, wanted in zip(streams.split(size), answers.split(size), strict=True):

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ...arguments import shown
 
-FLAT = 1e-12  # a direction with less of the variance of the widest is rounding
-EVEN = 1e-6  # entries whose sizes differ by less, relatively, are even
+FLAT = 1e-12  # a direction with less than this fraction of the largest variance is rounding
+EVEN = 1e-6  # entries whose sizes differ by less, relatively, count as equal
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,8 +18,8 @@ class Components:
     """The k directions of largest variance, found exactly, in fp64.
 
     coordinates: of the vectors, from their mean, fp64 [vector, k]; directions: orthonormal, [k, d],
-    all 0 where the cloud has no more; shares: of the whole variance, [k]; mean [d]; distances: of
-    each vector from the mean, in all d dimensions, [vector].
+    rows of 0 if the cloud has fewer; shares: fractions of the whole variance, [k]; mean [d];
+    distances: of each vector from the mean, in all d dimensions, [vector].
     """
 
     coordinates: Tensor = field(repr=False)
@@ -30,23 +30,24 @@ class Components:
 
     @property
     def kept(self) -> Tensor:
-        """Of each vector, how much of its squared distance from the mean the k directions hold,
-        [vector], 0 to 1; 1 for the mean itself."""
+        """The fraction of each vector's squared distance from the mean that the k directions hold,
+        [vector], 0 to 1; 1 for the mean itself.
+        """
         whole = self.distances.pow(2)
         part = self.coordinates.pow(2).sum(-1)
         return torch.where(whole > 0, part / whole.clamp(min=1e-300), 1.0).clamp(max=1.0)
 
 
 def principal_components(vectors: Tensor, k: int = 3) -> Components:
-    """The k directions in which vectors [vector, d] lie widest, from their mean.
+    """Return the k directions in which vectors [vector, d] vary most, from their mean.
 
-    The largest entry of each direction is above 0 (the first of even ones), so that every processor
-    finds the same picture. Directions of equal variance are any that span the same plane.
+    The largest entry of each direction is above 0 (the first of equal ones), so that every
+    processor gives the same picture. Directions of equal variance are any that span the same plane.
 
     Raises:
-        ValueError: for what is no matrix of finite numbers, or k below 1.
+        ValueError: if the vectors are not a matrix of finite numbers, or k is below 1.
 
-    Source: Pearson 1901; the smaller of the Gram and the covariance matrix is taken apart.
+    Source: Pearson 1901; the smaller of the Gram and the covariance matrix is decomposed.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
@@ -75,11 +76,12 @@ def principal_components(vectors: Tensor, k: int = 3) -> Components:
 
 
 def random_cloud(vectors: Tensor, *, seed: int = 0) -> Tensor:
-    """As many vectors [vector, d] in random directions, each as far from the mean as the one in its
-    place: what principal components find in these, they find by chance and by lengths.
+    """Return as many vectors [vector, d] in random directions, each as long as its counterpart's
+    distance from the mean: the control, whose principal components are due to chance and lengths
+    alone.
 
     Raises:
-        ValueError: for a seed that is no whole number of at least 0.
+        ValueError: if the seed is not a whole number of at least 0.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed must be a whole number of at least 0, got {shown(seed)}")
@@ -90,7 +92,7 @@ def random_cloud(vectors: Tensor, *, seed: int = 0) -> Tensor:
 
 
 def _signs(rows: Tensor) -> Tensor:
-    """What makes the largest entry of each row positive, [row]."""
+    """The signs that make the largest entry of each row positive, [row]."""
     sizes = rows.abs()
     largest = sizes >= sizes.amax(-1, keepdim=True) * (1 - EVEN)
     first = largest.double().argmax(-1)  # the first of those that are True

@@ -1,9 +1,9 @@
-"""Attention followed through the layers: what a token may have drawn from each token of the text.
+"""Follow attention through the layers: what a token may have taken from each token of the text.
 
-A map of one layer says which *positions* it reads; by then these hold mixtures. Rollout and flow
-follow the mixtures back to the input, taking each block as half attention and half residual
-connection. Neither knows values, norms or feed-forward layers: they bound where information can
-have come from, and are no measure of what it did. Source: Abnar and Zuidema 2020.
+One layer's pattern says which *positions* it attends to; by then these hold mixtures. Rollout and
+flow follow the mixtures back to the input, taking each block as half attention and half residual
+connection. Neither accounts for values, norms or feed-forward layers: they bound where information
+can have come from, and do not measure what it did. Source: Abnar and Zuidema 2020.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ def rollout(
     heads: Tensor | None = None,
     residual: float = 0.5,
 ) -> Tensor:
-    """Attention multiplied up through the layers: fp32 [layer + 1, query, key].
+    """Multiply attention through the layers: fp32 [layer + 1, query, key].
 
     Entry 0 is the identity (each token is itself); entry l + 1 is what each token holds, after
     block l, of the tokens of the input: Ã_l · … · Ã_0 with Ã = (1 − residual) · A + residual · I,
     where A is the mean over heads. Rows sum to 1.
 
-    With kind="cross" it is what the *target's* tokens hold of the *source's*: the decoder's
-    self- and cross-attention, and then the encoder's, one after the other. What is left to 1 has
-    come from the target itself. kind="decoder" follows self-attention alone.
+    With kind="cross" it is what the *target's* tokens hold of the *source's*: the decoder's self-
+    and cross-attention, and then the encoder's, one after the other. What rows lack to 1 came from
+    the target itself. kind="decoder" follows self-attention alone.
 
-    One head's map is in memory at a time, besides the result.
+    One head's pattern is in memory at a time, besides the result.
 
     Args:
-        heads: weights of the heads in the mean, [layer, head], not negative: to leave heads out,
-            or count them by their values. Equal ones unless given. For kind="cross" they are of
-            the cross-attention's heads.
-        residual: the share of the residual connection, from 0 to 1; ½ in the paper.
+        heads: weights of the heads in the mean, [layer, head], not negative: to leave heads out, or
+            weight them by their values. Equal by default. For kind="cross" they are of the
+            cross-attention's heads.
+        residual: the weight of the residual connection, from 0 to 1; ½ in the paper.
 
     Raises:
         TraceError: for a kind that is not there.
-        ValueError: for weights of another shape, or a share outside 0 … 1.
-        MemoryBudgetError: when the result would be larger than `trace.budget_mib`.
+        ValueError: for weights of another shape, or a residual outside 0 … 1.
+        MemoryBudgetError: if the result would be larger than `trace.budget_mib`.
     """
     if not 0 <= residual <= 1:
         raise ValueError(f"residual must be between 0 and 1, got {residual}")
@@ -80,20 +80,20 @@ def flow(
 ) -> Tensor:
     """The largest flow from one token, after a block, down to each token of the input: fp32 [key].
 
-    The layers are a network whose edges carry at most Ã (see `rollout`). A path is as good as its
-    narrowest edge, where in a rollout the weights of its edges are multiplied; so flows do not
-    shrink with depth and do not add up to 1.
+    The layers are a network whose edges carry at most Ã (see `rollout`). A path carries as much as
+    its narrowest edge, while a rollout multiplies the weights of its edges; so flows do not shrink
+    with depth and do not add up to 1.
 
     Args:
         position: of the token the flow comes from; negative ones count from the end.
-        layer: after which block; the last unless given.
+        layer: after which block; the last by default.
         kind: "encoder" or "decoder".
         heads, residual: as in `rollout`.
 
     Raises:
-        ValueError: for a position or layer that is not there, or a network of over 32,768 edges
-            (layers × tokens²), saying what would do.
-        TraceError: for a kind that is not there, and for "cross".
+        ValueError: for a position or layer that does not exist, or a network of over 32,768 edges
+            (layers × tokens²), saying what would fit.
+        TraceError: for a kind that does not exist, and for "cross".
     """
     # A dependency of torch, and the one maximum-flow algorithm at hand that takes real numbers.
     import networkx
@@ -141,7 +141,7 @@ def _weights(trace: Trace, kind: str, heads: Tensor | None) -> Tensor:
     """[layer, head], each row summing to 1.
 
     Raises:
-        TraceError: where some layers have no attention: what they mix is not known.
+        TraceError: if some layers have no attention: what they mix is not known.
     """
     shape = (trace.n_layers(kind), trace.n_heads(kind))
     for layer in trace.layers(kind):
@@ -174,7 +174,7 @@ def _mean_map(trace: Trace, layer: int, kind: str, batch: int, weights: Tensor) 
 def _mixed(
     trace: Trace, layer: int, kind: str, batch: int, weights: Tensor, residual: float
 ) -> Tensor:
-    """Ã. A token that may look at nothing keeps what it has."""
+    """Return Ã. A token that may attend to nothing keeps what it has."""
     mean = _mean_map(trace, layer, kind, batch, weights)
     mixed = (1 - residual) * mean
     mixed.diagonal().add_(1 - mixed.sum(-1))

@@ -1,9 +1,9 @@
-"""Why a head looks here: one score q·k split into parts that add up to it.
+"""Split one attention score q·k into parts that add up to it.
 
 By dimension, for every model whose queries and keys are known; by source (the token, its position,
-every earlier head and MLP), where what the head reads is a sum of them, which is checked. A score is only large or small beside the other
-scores of its row, since softmax ignores what all of them share: `score_by_source(above_mean=True)`
-splits what a key has above the row's mean.
+every earlier head and MLP), if what the head reads is a sum of them, which is checked. A score is
+only large or small relative to the other scores of its row, since softmax ignores what all of them
+share: `above_mean=True` splits its difference from the row's mean.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from .sources import MISSING, parts_of, precise
 
 _known_pairs: WeakKeyDictionary[Trace, dict[Any, Any]] = (
     WeakKeyDictionary()
-)  # and `VectorProbe`, once
-ROOM, ROOM_HALF = 1e-3, 5e-2  # how far a sum may be from what was recorded; the same in 16 bits
-ROUNDING = 1e-5  # of ‖q‖·‖k‖·scale: by so much the rounding of fp32 moves a score that is nearly 0
+)  # and one `VectorProbe`
+ROOM, ROOM_HALF = 1e-3, 5e-2  # how far a sum may be from what was recorded; in 16 bits
+ROUNDING = 1e-5  # of ‖q‖·‖k‖·scale: how far fp32 rounding moves a score that is nearly 0
 
 
 @dataclass(frozen=True, eq=False)
 class Score:
     """From a dot product to a weight, for one head, query and key.
 
-    `dot` is q·k; `scaled` is dot · scale; `capped` the same unless the model has a softcap;
-    `bias` is what is added then (0 with none; −inf where the query may not look); `score` =
-    capped + bias, and `weight` its share of the row's softmax.
+    `dot` is q·k; `scaled` is dot · scale; `capped` the same unless the model has a softcap; `bias`
+    is then added (0 with none; −inf where the query may not attend); `score` = capped + bias, and
+    `weight` its softmax over the row.
     """
 
     layer: int
@@ -65,9 +65,13 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class ScoreByDimension(Score):
-    """`products` [d_head] are q_i · k_i · scale and sum to `scaled`, or with `above_mean` to `scaled`
-    less the mean of the row's scaled scores. `pairs` [d_head] names the rotary pair of each dimension
-    (two dimensions that are rotated together; one that is not has a name alone), or is None."""
+    """One score, split by dimension.
+
+    `products` [d_head] are q_i · k_i · scale and sum to `scaled`, or with `above_mean` to `scaled`
+    less the mean of the row's scaled scores. `pairs` [d_head] numbers the rotary pair of each
+    dimension (two dimensions that are rotated together; one that is not has its own number), or is
+    None.
+    """
 
     products: Tensor = field(repr=False)
     q: Tensor = field(repr=False)
@@ -76,12 +80,14 @@ class ScoreByDimension(Score):
     above_mean: bool = False
 
     def by_pair(self) -> Tensor:
-        """[pair]: the products of each rotary pair together; a dimension that does not turn stands
-        alone. How the two dimensions of a
-        pair share their sum depends on the position; the sum depends on the distance only.
+        """Sum the products of each rotary pair, [pair]; a dimension that is not rotated is its own
+        pair.
+
+        How the two dimensions of a pair share their sum depends on the position; the sum depends on
+        the distance only.
 
         Raises:
-            ValueError: where the model has no (known) rotary positions.
+            ValueError: if the model has no (known) rotary positions.
         """
         if self.pairs is None:
             raise ValueError(
@@ -94,8 +100,11 @@ class ScoreByDimension(Score):
 
 @dataclass(frozen=True, eq=False)
 class ScoreBySource(Score):
-    """`parts` [query source, key source] sum to `scaled`, or with `above_mean` to `scaled` less
-    the mean of the row's scaled scores (over the keys that the query may look at)."""
+    """One score, split by source.
+
+    `parts` [query source, key source] sum to `scaled`, or with `above_mean` to `scaled` less the
+    mean of the row's scaled scores (over the keys that the query may attend to).
+    """
 
     query_sources: tuple[Source, ...]
     key_sources: tuple[Source, ...]
@@ -107,11 +116,11 @@ class ScoreBySource(Score):
         return float(self.parts.double().sum())
 
     def by_key(self) -> Tensor:
-        """[key source]: what each source of the key brings, with the whole query."""
+        """What each source of the key adds, with the whole query: [key source]."""
         return self.parts.sum(0)
 
     def by_query(self) -> Tensor:
-        """[query source]: what each source of the query brings, with the whole key."""
+        """What each source of the query adds, with the whole key: [query source]."""
         return self.parts.sum(1)
 
     def ranked(self, side: str = "key", n: int | None = None) -> list[tuple[str, float]]:
@@ -135,15 +144,15 @@ def score_by_dimension(
     batch: int = 0,
     above_mean: bool = False,
 ) -> ScoreByDimension:
-    """One score as the sum of d_head products q_i · k_i · scale: queries and keys as they meet in
+    """Split one score into d_head products q_i · k_i · scale, with queries and keys as they enter
     the dot product (after rotary positions and QK-norm).
 
     Args:
         above_mean: as in `score_by_source`; the key is then its difference from the mean key.
 
     Raises:
-        TraceError: for a layer, head, position or kind that is not there, or a model that gives
-            maps only.
+        TraceError: for a layer, head, position or kind that does not exist, or a model that gives
+            patterns only.
     """
     call, kind, batch = checked_call(trace, layer, head, query, key, kind, batch)
     q = precise(call.query[batch, head, query])
@@ -175,24 +184,24 @@ def score_by_source(
     batch: int = 0,
     above_mean: bool = False,
 ) -> ScoreBySource:
-    """One score as a table: what each source of the query's stream and each source of the key's
-    contribute together. Sources are the embeddings, every earlier head and MLP, and "biases" (all
-    that is there whatever the text: biases of layers and norms).
+    """Split one score into a table: what each source of the query's stream and each source of the
+    key's contribute together. Sources are the embeddings, every earlier head and MLP, and "biases"
+    (all that does not depend on the text: biases of layers and norms).
 
-    The norm before the head, and QK-norm, are held at their actual scales, which makes them linear:
-    the parts sum to the score, which is checked: to 1e-3 of it, or what the rounding of fp32 moves
-    one that is nearly 0 (5e-2 of ‖q‖·‖k‖ in 16 bits). It says what the score is made of, not what it would be
-    without a part, for the scale would change with it: an edit says that.
+    The norm before the head, and QK-norm, are held at their actual scales, which makes them linear.
+    The parts then sum to the score, which is checked: to 1e-3 of it, or to fp32 rounding for one
+    that is nearly 0 (in 16 bits, to 5e-2 of ‖q‖·‖k‖·scale). They say what the score is made of, not
+    what it would be without a part: then the scale would change too, which an edit shows.
 
     Args:
-        above_mean: split how far this key stands above the mean of the keys that the query may
-            look at; what all keys share falls away, as it does in the softmax.
+        above_mean: split the difference between this key and the mean of the keys that the query
+            may attend to; what all keys share cancels, as it does in the softmax.
 
     The model runs once more on the same text.
 
     Raises:
-        ValueError: for a model of which this is no sum of known parts, saying why.
-        TraceError: as in `score_by_dimension`; when the weights or the edits in force have changed.
+        ValueError: for a model whose scores are not a sum of known parts, saying why.
+        TraceError: as in `score_by_dimension`; if the weights or the edits in force have changed.
     """
     split, lifted = split_score(
         trace, layer, head, query, key, kind=kind, batch=batch, above_mean=above_mean
@@ -211,8 +220,9 @@ def split_score(
     batch: int = 0,
     above_mean: bool,
 ) -> tuple[ScoreBySource, ScoreBySource | None]:
-    """The score by source and, if asked for, what lies above the row's mean, for hardly more than
-    the price of the second; see `score_by_source`."""
+    """Return the score by source and, if requested, its part above the row's mean, at little more
+    than the cost of the second; see `score_by_source`.
+    """
     call, kind, batch = checked_call(trace, layer, head, query, key, kind, batch)
     keys = torch.tensor([key])
     if above_mean:
@@ -243,8 +253,9 @@ def split_score(
 def _measured(
     trace: Trace, call: Any, kind: str, layer: int, head: int, batch: int, side: str, rows: Tensor
 ) -> tuple[tuple[Source, ...], Tensor]:
-    """Who wrote the queries or keys at these positions, and what each gives, [source, row, d_head] in
-    fp64; the sum must be what the trace recorded."""
+    """Return the sources of the queries or keys at these positions, and what each adds, [source,
+    row, d_head] in fp64; the sum must be what the trace recorded.
+    """
     sources, values = parts_of(trace, batch).of_head(kind, layer, head, side, rows.tolist())
     vectors = precise(values)
     actual = call.query[batch, head] if side == "query" else call.key[batch, kv_head(call, head)]
@@ -257,12 +268,13 @@ def _measured(
 
 
 def _check_sum(split: ScoreBySource, call: Any, size: float) -> None:
-    """
+    """Check that the parts sum to the score.
+
     Args:
-        size: ‖q‖·‖k‖·scale, the largest score that vectors so long can have.
+        size: ‖q‖·‖k‖·scale, the largest score that vectors of these lengths can have.
 
     Raises:
-        TraceError: where the parts do not sum to the score.
+        TraceError: if they do not.
     """
     half = call.query.dtype not in (torch.float32, torch.float64)
     room = ROOM_HALF * size if half else max(ROOM * abs(split.scaled), ROUNDING * size)
@@ -277,11 +289,11 @@ def _check_sum(split: ScoreBySource, call: Any, size: float) -> None:
 def row_scores(
     trace: Trace, layer: int, head: int, query: int, *, kind: str | None = None, batch: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """(scores, weights) of one row, [key] each: the competitors of a score. −inf where the query
-    may not look.
+    """Return (scores, weights) of one row, [key] each: what a score competes with. −inf where the
+    query may not attend.
 
     Raises:
-        TraceError: for a layer, head, query or kind that is not there.
+        TraceError: for a layer, head, query or kind that does not exist.
     """
     call, kind, batch = checked_call(trace, layer, head, query, 0, kind, batch, maps_do=True)
     rows = torch.tensor([query], device=getattr(trace.tokens, "device", None))
@@ -302,7 +314,7 @@ def checked_call(
     *,
     maps_do: bool = False,
 ) -> tuple[Any, str, int]:
-    """The call that made this score, its kind and a batch that counts from 0."""
+    """Return the call that made this score, its kind, and the batch index counted from 0."""
     kind = trace.kind(kind)
     call = trace.call(layer, head, kind=kind, batch=batch)
     _, _, n_query, n_key = call.shape
@@ -333,7 +345,7 @@ def kv_head(call: Any, head: int) -> int:
 
 
 def _reachable(call: Any, batch: int, head: int, query: int) -> Tensor:
-    """The keys that a query may look at: their indices."""
+    """Indices of the keys that a query may attend to."""
     found = torch.isfinite(_row(call, batch, head, query)).nonzero().flatten()
     if not len(found):
         raise TraceError(f"query={query} may attend to no key, so its row has no mean")
@@ -348,11 +360,12 @@ def _row(call: Any, batch: int, head: int, query: int) -> Tensor:
 def pairs_of_layer(
     network: Network | None, kind: str, layer: int, head: int, known: dict[Any, Any]
 ) -> Tensor | None:
-    """Which dimensions turn together: of ours i with i + d_head/2, of others by what they do; see
-    `VectorProbe.pairs`. None where it is not known what the model does with one vector alone, too.
+    """Return which dimensions are rotated together: in our models i with i + d_head/2, in others as
+    observed, see `VectorProbe.pairs`. None also if the model cannot be probed with one vector
+    alone.
 
     Args:
-        known: what was found of the network before, to which this is added.
+        known: earlier results for the network, to which this is added.
     """
     if network is None or kind == "cross":
         return None
@@ -397,7 +410,7 @@ def _score(
 
 
 def _bias(call: Any, batch: int, head: int, query: int, key: int) -> float:
-    """What is added to the scaled score of one cell; −inf where the query may not look."""
+    """The bias added to the scaled score of one cell; −inf where the query may not attend."""
     _, _, n_query, n_key = call.shape
     if call.causal and not bool(causal_mask(n_query, n_key)[query, key]):
         return float("-inf")

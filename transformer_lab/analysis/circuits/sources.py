@@ -1,4 +1,4 @@
-"""Who wrote what into the residual stream of a traced text, as its network measures it."""
+"""The parts of a traced text's residual stream, and the component that wrote each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _parts: WeakKeyDictionary[Trace, tuple[int, Parts]] = WeakKeyDictionary()  # of 
 
 
 def inputs_of(trace: Trace, batch: int) -> Inputs:
-    """What one text of a trace was read from, a batch of one."""
+    """Return the inputs of one text of a trace, as a batch of one."""
     read = (trace.tokens, trace.target, trace.mask, trace.target_mask)
     own: list[Any] = [None if x is None else x[[batch]] for x in read]
     whole = lambda x: isinstance(x, Tensor) and len(x) == trace.batch_size  # noqa: E731
@@ -28,10 +28,10 @@ def inputs_of(trace: Trace, batch: int) -> Inputs:
 
 
 def parts_of(trace: Trace, batch: int) -> Parts:
-    """One text of a trace, part by part, by the network itself. The last text's is kept.
+    """Return the parts of one text of a trace, computed by its network. The last text's are kept.
 
     Raises:
-        TraceError: for maps that were kept without a model.
+        TraceError: for patterns that were saved without a model.
         PartsError: see `Network.parts`.
     """
     if trace.network is None:
@@ -51,5 +51,5 @@ def parts_of(trace: Trace, batch: int) -> Parts:
 
 
 def precise(x: Tensor) -> Tensor:
-    """fp64 on the CPU."""
-    return x.detach().cpu().double()  # in this order: not every device knows fp64
+    """Return x in fp64 on the CPU."""
+    return x.detach().cpu().double()  # in this order: not every device supports fp64

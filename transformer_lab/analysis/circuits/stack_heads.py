@@ -1,4 +1,4 @@
-"""The heads of all layers of a model, by their weights: what composition is computed of."""
+"""The weights of all heads of a model, for composition scores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMES = ("query", "key", "value")
 
 
 class StackHeads:
-    """Of our Transformer. `counts` is how many heads each layer has that has some."""
+    """The heads of our Transformer. `counts`: the number of heads of each layer that has any."""
 
     def __init__(self, model: Any, stack: str | None):
         self._model, (self._network, self._name) = model, stack_of(model, stack, "stack")
@@ -25,9 +25,10 @@ class StackHeads:
         self.counts: dict[int, int] = dict.fromkeys(range(self.n_layers), int(config.n_heads))
 
     def check(self, layer: int, head: int) -> None:
-        """
+        """Check that a head exists.
+
         Raises:
-            ValueError: for a head that is not there.
+            ValueError: if it does not.
         """
         HeadWeights(self._model, layer, head, self._name)
 
@@ -37,21 +38,22 @@ class StackHeads:
         return _all_heads(self._stack.blocks[layer].attention, name)
 
     def carried(self, earlier: int, later: int) -> Tensor:
-        """W_O of a layer as a later one reads it, by gains and centring of the norms between: fp64
-        [head, d_head, d_model]."""
+        """W_O of a layer as a later one reads it, with gains and centring of the norms between:
+        fp64 [head, d_head, d_model].
+        """
         reader = self._stack.blocks[later]
         norms = [reader.norm1] if reader.norm_first else post_norms(self._stack, earlier, later)
         return through(norms, self.weights("out", earlier))
 
     def turned(self, x: Tensor, layer: int, distance: int) -> Tensor:
-        """[head, d_model, d_head] of queries, of tokens so far after the key."""
+        """Rotate query weights [head, d_model, d_head] to `distance` tokens after the key."""
         if not self._network.positions.rotates:
             return x
         return rotated(self._network, x.float(), distance).double()
 
 
 class OtherHeads(StackHeads):
-    """Of any other network, by what its own code gives."""
+    """The heads of any other network, computed by its own code."""
 
     def __init__(self, model: Any, stack: str | None):
         network = network_of(model)
@@ -114,9 +116,10 @@ class OtherHeads(StackHeads):
 
 
 def stack_heads(model: Any, stack: str | None) -> StackHeads:
-    """
+    """Return the heads of a stack.
+
     Raises:
-        ValueError: for a stack that is not there, or a model whose parts are not known.
+        ValueError: for a stack that does not exist, or a model whose parts are not known.
     """
     return (StackHeads if transformer_of(model) is not None else OtherHeads)(model, stack)
 

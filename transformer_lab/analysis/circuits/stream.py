@@ -17,13 +17,13 @@ PART_NAMES = {"attn_out": "attention", "cross_out": "cross-attention", "mlp_out"
 
 @dataclass(frozen=True, eq=False)
 class BlockShare:
-    """What every block adds: for each part, [part, layer, position] each.
+    """How much every block adds, by part: [part, layer, position] each.
 
     `norm` is the length of what the part adds; `share` that length over the length of the stream
-    that it is added to; `cosine` the direction: 1 makes the stream longer, 0 turns it, −1 erases.
-    `parts` are "attention", "cross-attention" and "MLP", or for Hugging Face models one "block":
-    there only the stream before and after a block is known, so its change counts as one part
-    (with the norm that follows it, in a model that normalises after adding).
+    that it is added to; `cosine` the direction: 1 lengthens the stream, 0 turns it, −1 erases.
+    `parts` are "attention", "cross-attention" and "MLP", or one "block" if only the stream before
+    and after each block is known: its change then counts as one part (with the norm that follows
+    it, in a model that normalises after adding).
     """
 
     parts: tuple[str, ...]
@@ -33,7 +33,7 @@ class BlockShare:
 
     @property
     def whole(self) -> bool:
-        """Whether attention and MLP are not known apart."""
+        """Whether attention and MLP are counted together."""
         return self.parts == ("block",)
 
     @property
@@ -51,19 +51,19 @@ def stream_norms(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Te
     l + 1 after block l. Source: Elhage et al. 2021.
 
     Raises:
-        TraceError: when this model's stream is not known.
+        TraceError: if this model's stream is not known.
     """
     return trace.residual_norms(kind, batch).cpu()
 
 
 def block_share(trace: Trace, *, kind: str | None = None, batch: int = 0) -> BlockShare:
-    """How much each block's attention and MLP add, beside the stream that they are added to.
+    """Compare what each block's attention and MLP add with the stream that they are added to.
 
     Args:
         kind: "encoder" or "decoder" ("cross" means the decoder's stream too).
 
     Raises:
-        TraceError: when the stream was not kept (keep="all" keeps it) or is not known.
+        TraceError: if the stream was not kept (keep="all" keeps it) or is not known.
     """
     streams = {n: x.float().cpu() for n, x in trace.residual(kind, batch).items()}
     before = streams["resid_pre"]
@@ -80,8 +80,9 @@ def block_share(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Blo
 
 
 def _adds_up(streams: dict[str, Tensor]) -> bool:
-    """Whether the middle of a block is seen; or, where it is not, its parts are all that it adds, so
-    that the middle is known nevertheless."""
+    """Whether the stream in the middle of each block is recorded, or follows because the block's
+    parts are all that it adds.
+    """
     if "resid_mid" in streams or "mlp_out" not in streams:
         return True
     if not streams["resid_pre"].shape == streams["attn_out"].shape == streams["mlp_out"].shape:

@@ -1,8 +1,8 @@
-"""What a head's weights say, with no text at all.
+"""Read a head's circuits from its weights, with no text at all.
 
-Four matrices make a head, and they act in pairs. W_Q·W_Kᵀ (QK) says which token looks at which;
-W_V·W_O (OV) says what looking at a token adds. Between vocabularies both are vocab × vocab of rank
-d_head, and are only ever held as two thin factors. Source: Elhage et al. 2021.
+A head has four matrices, which act in pairs. W_Q·W_Kᵀ (QK) says which token attends to which;
+W_V·W_O (OV) says what attending to a token adds. Between vocabularies both are vocab × vocab of
+rank d_head, and are only ever held as two thin factors. Source: Elhage et al. 2021.
 
 What these are exact for, and what they leave out:
 
@@ -15,8 +15,8 @@ What these are exact for, and what they leave out:
   the way are folded in; that division is not, so OV scores are logits up to a positive factor.
 - With QK-norm a QK circuit holds normalised queries and keys (exact).
 
-Of models that are not ours the network's own code says what a head does with a vector that stands in
-the stream alone, so fused projections, shared key heads, adapters and multipliers are the model's.
+For models that are not ours, the network's own code computes what a head does with a vector that is
+alone in the stream, so fused projections, shared key heads, adapters and multipliers are included.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ROWS = 2**24  # numbers of a vocab × vocab matrix in memory at a time
 class TokenCircuit:
     """A vocab × vocab matrix as `left` [from, d_head] times `right` [d_head, to].
 
-    `name_from` and `name_to` show a token id; `note` says what was left out or stands in for what.
+    `name_from` and `name_to` show a token id; `note` says what was left out or replaced.
     """
 
     left: Tensor = field(repr=False)
@@ -54,7 +54,7 @@ class TokenCircuit:
         return self.left[token] @ self.right
 
     def best(self, token: int, k: int = 5) -> list[tuple[str, float]]:
-        """The largest of a token's row: (token, score), largest first."""
+        """The largest entries of a token's row: (token, score), largest first."""
         found = self.row(token).topk(min(k, self.right.shape[1]))
         pairs = zip(found.indices.tolist(), found.values.tolist(), strict=True)
         return [(self.name_to(i), score) for i, score in pairs]
@@ -84,20 +84,21 @@ class TokenCircuit:
 
 @dataclass(frozen=True, eq=False)
 class QKCircuit(TokenCircuit):
-    """Scores before the softmax, from query tokens to key tokens; `distance` as asked for."""
+    """Scores before the softmax, from query tokens to key tokens; `distance` as requested."""
 
     distance: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class OVCircuit(TokenCircuit):
-    """Logits (up to a positive factor) that looking at a token adds, from the token looked at to
-    the token made likelier.
+    """Logits (up to a positive factor) that attending to a token adds, from the attended token to
+    the token made more likely.
 
     copying_score: Σλ / Σ|λ| over the eigenvalues λ of the whole matrix, from −1 to 1: near 1,
-        attending to a token raises its own logit on average, though not for each token. None of a
-        "cross" head where encoder and decoder have tables of tokens of their own.
-    copying_random: mean and spread of that over heads of the same shape with random weights.
+        attending to a token raises its own logit on average, though not for each token. None for a
+        "cross" head if encoder and decoder have different vocabularies.
+    copying_random: mean and standard deviation of that over heads of the same shape with random
+        weights.
     """
 
     copying_score: float | None = None
@@ -108,16 +109,17 @@ class OVCircuit(TokenCircuit):
 def qk_circuit(
     model: Any, layer: int, head: int, *, kind: str | None = None, distance: int = 0
 ) -> QKCircuit:
-    """Which token looks at which: the score of every pair, by the weights alone.
+    """Score every pair of tokens by which attends to which, from the weights alone.
 
     Args:
-        model: any whose blocks are known; of a `TextModel` tokens have names.
-        kind: "encoder", "decoder" or "cross" (from target tokens to source tokens); the decoder's (or
-            only) self-attention unless named.
-        distance: how many tokens the key stands before the query; matters with rotary positions.
+        model: any whose blocks are known; with a `TextModel` tokens have names.
+        kind: "encoder", "decoder" or "cross" (from target tokens to source tokens); by default the
+            decoder's (or only) self-attention.
+        distance: how many tokens the key comes before the query; matters with rotary positions.
 
     Raises:
-        ValueError: for a layer, head or kind that is not there, or a model whose parts are not known.
+        ValueError: for a layer, head or kind that does not exist, or a model whose parts are not
+            known.
     """
     part = head_of(model, layer, head, kind)
     left, right = part.queries(distance) * part.scale, part.keys().T.contiguous()
@@ -128,10 +130,10 @@ def qk_circuit(
 def ov_circuit(
     model: Any, layer: int, head: int, *, kind: str | None = None, samples: int = 16, seed: int = 0
 ) -> OVCircuit:
-    """What looking at a token makes likelier: every pair, by the weights alone.
+    """Score what attending to a token makes more likely, for every pair, from the weights alone.
 
-    The output bias and the value bias, which are added whatever is looked at, are left out. A model
-    without a head that predicts tokens, or with a nonlinear one (BERT's), is read with its
+    The output bias and the value bias, which do not depend on the attended token, are left out. A
+    model without a head that predicts tokens, or with a nonlinear one (BERT's), is read with its
     embedding table in the head's place, and so is an encoder; `note` says so.
 
     Args:

@@ -1,4 +1,4 @@
-"""How one logit comes together: what each head carries from token to token toward it."""
+"""Split one logit into what each head carries from token to token toward it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from .sources import inputs_of
 
 @dataclass(frozen=True, eq=False)
 class TokenFlow:
-    """What is carried toward the logit of `token` at `position`, or toward how far it stands above that
+    """What is carried toward the logit of `token` at `position`, or toward its difference from that
     of `against`.
 
     Attributes:
-        edges: fp32 [layer, head, query, key]: what a head brings from the key's place to the query's.
-        stream: [layer + 1, position]: what stands at a token before each layer and after the last.
-        mlps: [layer, position]: what an mlp writes there.
-        constant: what biases of the model bring, whatever the text.
+        edges: fp32 [layer, head, query, key]: what a head carries from the key's position to the
+            query's.
+        stream: [layer + 1, position]: what a token holds before each layer and after the last.
+        mlps: [layer, position]: what an MLP writes there.
+        constant: what the model's biases add, whatever the text.
         logit: `stream[0].sum() + mlps.sum() + constant`, which the model computed (before any softcap).
     """
 
@@ -38,9 +39,11 @@ class TokenFlow:
 
     @property
     def stays(self) -> Tensor:
-        """[layer, position]: what goes on at its token, past a layer's heads and mlp (with what the
-        layer adds whatever the text): `stays`, the edges into a place and its mlp sum to the stream there
-        after the layer."""
+        """What stays at its token, past a layer's heads and MLP, [layer, position] (with what the
+        layer adds whatever the text).
+
+        `stays`, the edges into a position and its MLP sum to the stream there after the layer.
+        """
         return self.stream[1:] - self.edges.sum((1, 3)) - self.mlps
 
     def top(self, k: int = 10) -> list[tuple[int, int, int, int, float]]:
@@ -62,21 +65,21 @@ def token_flow(
     against: int | None = None,
     batch: int = 0,
 ) -> TokenFlow:
-    """How one logit comes together: what each head carries from token to token, what stands at each
-    token before each layer, and what mlps write, all as parts of it.
+    """Split one logit into what each head carries from token to token, what each token holds before
+    each layer, and what MLPs write.
 
-    Every norm and every map is held as it was, and what mlps write is taken as it is. The logit is then
-    a sum over all ways from an embedding or an mlp through the heads, and an edge has what the ways
-    through it bring. That is checked. It says how the logit is made of them, not what it would be without
-    an edge, for then maps, norms and mlps would be others: an edit says that.
+    Every norm, every attention pattern and what MLPs write are frozen. The logit is then a sum over
+    all paths from an embedding or an MLP through the heads, and an edge has the sum over the paths
+    through it. That is checked. It says what the logit is made of, not what it would be without an
+    edge: then patterns, norms and MLPs would change too, which an edit shows.
 
     Args:
         token, position, against, batch: as in `logit_attribution`.
 
     Raises:
-        ValueError: for a token or position that is not there; a model of several stacks, or whose logit
-            is no such sum, saying why.
-        TraceError: where the weights or the edits in force are not those of the trace.
+        ValueError: for a token or position that does not exist; a model of several stacks, or whose
+            logit is not such a sum, saying why.
+        TraceError: if the weights or the edits in force are not those of the trace.
 
     Source: Elhage et al. 2021; Ferrando and Voita 2024.
     """

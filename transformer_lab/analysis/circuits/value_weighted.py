@@ -1,9 +1,8 @@
-"""What attention adds, rather than where it looks: each key's weight times what it carries.
+"""What attention adds, rather than where it goes: each key's weight times what it carries.
 
-A head with all of its attention on a key whose value is nearly nothing does nearly nothing.
-α_ij · v_j · W_O is the vector that key j adds to position i through one head. Summed over keys and
-heads, these vectors are what the attention layer adds, less its output bias.
-Source: Kobayashi et al. 2020.
+A head with all of its attention on a key whose value is nearly 0 does nearly nothing. α_ij · v_j ·
+W_O is the vector that key j adds to position i through one head. Summed over keys and heads, these
+vectors are what the attention layer adds, less its output bias. Source: Kobayashi et al. 2020.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from ...tracing.trace import Trace, TraceError
 def value_weighted_norms(
     trace: Trace, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0
 ) -> Tensor:
-    """‖α_ij · v_j · W_O‖, how long the vector is that each key adds: fp32 [query, key], or [head,
-    query, key] with no head named. Rows do not sum to 1.
+    """Lengths ‖α_ij · v_j · W_O‖ of the vectors that each key adds: fp32 [query, key], or [head,
+    query, key] if no head is named. Rows do not sum to 1.
 
     Raises:
-        TraceError: when the model gave maps only, when its output projection was not found, or
-            when its weights have changed since.
-        MemoryBudgetError: when all heads together pass `trace.budget_mib`.
+        TraceError: if the model gave patterns only, its output projection was not found, or its
+            weights have changed since.
+        MemoryBudgetError: if all heads together exceed `trace.budget_mib`.
     """
     call = trace.call(layer, head, kind=kind, batch=batch)
     given = isinstance(call, GivenMaps) or trace.output_weight(layer, kind=kind) is None
@@ -46,10 +45,10 @@ def contributions(
     bias; their lengths are a row of `value_weighted_norms`.
 
     Raises:
-        TraceError: as `value_weighted_norms`, when the trace kept no values, saying how to, and where a
-            gate or a norm stands between heads and W_O.
-        ValueError: for a query that is not there.
-        MemoryBudgetError: when they take more than `trace.budget_mib`.
+        TraceError: as `value_weighted_norms`; if the trace kept no values, saying how to keep them;
+            and if a gate or a norm comes between heads and W_O.
+        ValueError: for a query that does not exist.
+        MemoryBudgetError: if they take more than `trace.budget_mib`.
     """
     call, value, weight = _values(trace, layer, kind, batch)
     n_query = call.shape[2]
@@ -65,7 +64,8 @@ def layer_output(
     trace: Trace, layer: int, *, kind: str | None = None, batch: int = 0, by_head: bool = False
 ) -> Tensor:
     """What an attention layer adds, less its output bias: fp32 [query, d_model], the sum of all
-    `contributions`; with `by_head` [head, query, d_model]. One head's map is in memory at a time.
+    `contributions`; with `by_head` [head, query, d_model]. One head's pattern is in memory at a
+    time.
 
     Raises:
         TraceError: as `contributions`.
