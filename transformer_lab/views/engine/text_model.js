@@ -1,13 +1,13 @@
-// A model and its tokenizers: what becomes of a text, in the words of transformer_lab/text_model.py
-// where it cannot be read.
+// A model and its tokenizers. Errors for a text that cannot be read use the words of
+// transformer_lab/text_model.py.
 
 import { GraphModel } from "./graph_model.js";
 import { readSafetensors } from "./safetensors.js";
 import { tokenizerOf } from "./tokenizers/tokenizer.js";
 import { checkSampling, writing } from "./writing.js";
 
-const LETTERS = 256; // more than a token stands for on average, in any text
-const ANSWER = 64; // tokens of an encoder-decoder's own answer at most
+const LETTERS = 256; // more characters than a token has on average, in any text
+const ANSWER = 64; // most tokens of an encoder-decoder's own answer
 
 const thousands = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 
@@ -83,7 +83,8 @@ export class TextModel {
   }
 
   /**
-   * The decoder's input, its start token and then the target; without one what the model writes itself.
+   * The decoder's input: its start token and then the target or, without one, what the model
+   * generates.
    * @param {number[]} ids
    * @param {string | null} target
    * @param {any[]} [edits]
@@ -105,7 +106,8 @@ export class TextModel {
   }
 
   /**
-   * The tokens that the model writes on; fewer than n where it ends the text, whose sign is not among them.
+   * Tokens that the model generates; fewer than n if it ends the text (the end-of-text token is not
+   * included).
    * @param {import("./pass.js").Inputs} inputs
    * @param {number} n
    * @param {{edits?: any[], sampling?: import("./writing.js").Sampling, read?: any, first?: any}} [options]
@@ -131,7 +133,7 @@ export class TextModel {
     return written[written.length - 1] === eos ? written.slice(0, -1) : written;
   }
 
-  /** Where it predicts something: at every token of a decoder, at the masks of an encoder, nowhere without a head. @param {import("./pass.js").Inputs} inputs */
+  /** Positions with a prediction: every token of a decoder, the masks of an encoder, none without a head. @param {import("./pass.js").Inputs} inputs */
   positions({ tokens, target }) {
     if (!this.model.weights.head) return [];
     const read = this.model.both ? (target ?? []) : tokens;
@@ -140,12 +142,12 @@ export class TextModel {
     );
   }
 
-  /** The one to begin with. @param {import("./pass.js").Inputs} inputs */
+  /** The position to show first. @param {import("./pass.js").Inputs} inputs */
   firstPosition(inputs) {
     return this.kind === "decoder" ? inputs.tokens.length - 1 : (this.positions(inputs)[0] ?? 0);
   }
 
-  /** Text with some of its tokens hidden. @param {number[]} ids @param {number[]} positions */
+  /** Token ids with some of them masked. @param {number[]} ids @param {number[]} positions */
   masked(ids, positions) {
     const hidden = new Set(positions);
     const { mask } = this.tokenizer.ids;

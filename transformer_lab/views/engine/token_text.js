@@ -1,9 +1,9 @@
-// What a page shows of a text that was read, and the words for tokens. As in views/explorer/runs.py and
-// views/explorer/exact.py.
+// What a page shows of a text that was read, and the words for tokens, as in views/explorer/runs.py
+// and views/explorer/exact.py.
 
 /**
- * Of each side its tokens, which of them are special, how many are not known; the tokens of the side
- * that is predicted on, masks apart; and what an encoder-decoder writes, in words.
+ * For each side its tokens, which of them are special and how many are unknown; the tokens of the
+ * side with the predictions, before masking; and an encoder-decoder's output in words.
  * @param {import("./text_model.js").TextModel} model
  * @param {import("./pass.js").Inputs} inputs
  * @param {number[]} plain tokens of the text before some of them were masked
@@ -23,20 +23,22 @@ export function textShown(model, { tokens, target = null }, plain) {
   };
 }
 
-/** Tokens of the side that is predicted on, as they are shown. @param {import("./desk.js").Reading} reading @param {{ids: number[]}} given */
+/** Tokens of the side with the predictions, as they are shown. @param {import("./desk.js").Reading} reading @param {{ids: number[]}} given */
 export function* names(reading, { ids }) {
   return reading.names(ids);
 }
 
-/** The words of tokens of the side that is predicted on. @param {import("./desk.js").Reading} reading @param {{ids: number[]}} given */
+/** Decode tokens of the side with the predictions. @param {import("./desk.js").Reading} reading @param {{ids: number[]}} given */
 export function* decode(reading, { ids }) {
   return reading.text.targetTokenizer.decode(ids);
 }
 
 /**
- * The words for tokens of the side that is predicted on, and whether they would be read as exactly these.
+ * Words for tokens of the side with the predictions, and whether they are tokenized to exactly
+ * these.
  * @param {import("./desk.js").Reading} reading
- * @param {{ids: number[], old: string, oldIds: number[]}} given words and tokens that they may have grown from
+ * @param {{ids: number[], old: string, oldIds: number[]}} given old, oldIds: words and tokens that
+ *   they may have grown from
  */
 export function* words(reading, { ids, old, oldIds }) {
   const { text: model } = reading;
@@ -55,7 +57,7 @@ export function* words(reading, { ids, old, oldIds }) {
 
 const same = (a, b) => a !== null && a.length === b.length && a.every((id, i) => id === b[i]);
 
-/** What words are read as; null where they cannot be. */
+/** Token ids of words; null if they cannot be read. */
 function idsOf(model, words) {
   try {
     return model.model.both ? model.targetIds([], words).next().value : model.encode(words);
@@ -75,14 +77,14 @@ function* wordingsOf(model, ids, old, oldIds) {
   const start = model.model.both ? 1 : 0; // its start token
   const [before, now] = [tokenizer.decode(oldIds.slice(start)), tokenizer.decode(ids.slice(start))];
   if (now.startsWith(before)) {
-    yield old + now.slice(before.length); // as it was typed, and what is new
+    yield old + now.slice(before.length); // as typed, plus what is new
     yield `${old} ${now.slice(before.length).trim()}`;
   }
   yield now;
   yield old;
 }
 
-/** The text with a word in the place of one of its masks. @returns {Generator<string>} */
+/** The text with a word in place of one of its masks. @returns {Generator<string>} */
 function* filled({ tokenizer }, ids, old, oldIds) {
   const { mask } = tokenizer.ids;
   if (ids.length !== oldIds.length || (mask ?? null) === null) return;
@@ -98,7 +100,7 @@ function* filled({ tokenizer }, ids, old, oldIds) {
   }
 }
 
-/** The tokens as a text, with the name of the mask where one stands. @returns {Generator<string>} */
+/** The tokens as text, with the name of the mask at every mask. @returns {Generator<string>} */
 function* withMasks({ tokenizer }, ids) {
   const { mask } = tokenizer.ids;
   const pieces = [[]];

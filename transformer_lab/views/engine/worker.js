@@ -8,7 +8,7 @@ const scheduler = new Scheduler(answerOf, (message) => postMessage(message));
 
 function* answerOf(question) {
   const value = yield* desk.answer(question);
-  question.weights?.buffer.transfer?.(0); // frees what lies in the engine's memory now
+  question.weights?.buffer.transfer?.(0); // the engine's memory has a copy now
   return value;
 }
 

@@ -1,5 +1,5 @@
-// The tensors of a graph in one heap of numbers, with strides: views share their numbers, and what nobody
-// holds is freed.
+// The tensors of a graph in one heap of numbers, with strides: views share their numbers, and
+// numbers without a holder are freed.
 
 import { NumberHeap } from "./kernel.js";
 import { countOf, eachRow, isWhole, stridesAs, stridesOf } from "./strided.js";
@@ -14,13 +14,13 @@ import { matrix } from "./tensors.js";
  * @property {Float32Array} [scale]
  */
 
-/** Tensors of one heap; those that an operation makes and does not return are freed after it. */
+/** Tensors of one heap; those that an operation creates but does not return are freed after it. */
 export class Workspace {
   constructor(wasm = true) {
     this.heap = new NumberHeap(wasm);
-    /** @type {Tensor[]} since the last `settle` */
+    /** @type {Tensor[]} created since the last `settle` */
     this.made = [];
-    /** @type {Map<string, Tensor>} weights by place and shape */
+    /** @type {Map<string, Tensor>} transposed weights by offset and shape */
     this.turnedWeights = new Map();
   }
 
@@ -42,7 +42,7 @@ export class Workspace {
     return this.#made({ ...x, at, shape, strides });
   }
 
-  /** Its numbers one after the other: itself, or a copy. @param {Tensor} x */
+  /** A contiguous tensor: x itself, or a copy. @param {Tensor} x */
   whole(x) {
     return isWhole(x) ? x : this.fresh(x);
   }
@@ -79,7 +79,7 @@ export class Workspace {
     return y;
   }
 
-  /** A copy of its numbers, which lie one after the other. @param {Tensor} x */
+  /** A copy of the numbers of a contiguous tensor. @param {Tensor} x */
   numbers(x) {
     return this.heap.f.slice(x.at, x.at + countOf(x.shape));
   }
@@ -89,14 +89,14 @@ export class Workspace {
     if (--store.uses === 0) this.heap.give(store.at, store.size);
   }
 
-  /** After an operation: what it made and does not return is freed. @param {any} result */
+  /** After an operation, free what it created and does not return. @param {any} result */
   settle(result) {
     const several = Array.isArray(result);
     for (const t of this.made) if (several ? !result.includes(t) : t !== result) this.release(t);
     this.made = [];
   }
 
-  /** Weights stay where they are. @param {number[]} shape @param {Weight} weight @returns {Tensor} */
+  /** Put a weight into the heap for good. @param {number[]} shape @param {Weight} weight @returns {Tensor} */
   constant(shape, { data, scale }) {
     const at = this.heap.take(Math.ceil(data.byteLength / 4));
     new Int8Array(this.heap.f.buffer).set(
@@ -111,14 +111,14 @@ export class Workspace {
     return { store, at, shape, strides: stridesOf(shape), type: "float" };
   }
 
-  /** Numbers of 8 bits in 32. @param {Tensor} x */
+  /** An 8-bit matrix widened to 32 bits. @param {Tensor} x */
   widened(x) {
     const y = this.tensor(x.shape);
     for (let i = 0; i < x.shape[0]; i++) this.row(x, i, y.at + i * x.shape[1]);
     return y;
   }
 
-  /** w [k, m] with the numbers of each column one after the other; of a weight it is made once. @param {Tensor} w @returns {Tensor} */
+  /** w [k, m] with contiguous columns; cached for weights. @param {Tensor} w @returns {Tensor} */
   turned(w) {
     const [k, m] = w.shape;
     const name = `${w.at}/${k}/${m}`;
@@ -133,13 +133,13 @@ export class Workspace {
     return turned;
   }
 
-  /** After weights have changed. */
+  /** Drop the transposed copies, after weights have changed. */
   forgetTurned() {
     for (const { store } of this.turnedWeights.values()) this.heap.give(store.at, store.size);
     this.turnedWeights.clear();
   }
 
-  /** A row of a table of embeddings. @param {Tensor} table @param {number} row @param {number} to */
+  /** Copy a row of a table of embeddings to an offset. @param {Tensor} table @param {number} row @param {number} to */
   row(table, row, to) {
     const d = table.shape[1];
     const { f } = this.heap;
@@ -163,7 +163,7 @@ export class Workspace {
   }
 }
 
-/** The weights of a model, which are put into the heap once: 8 bits stay 8 bits. */
+/** The weights of a model, put into the heap once; 8-bit weights stay 8-bit. */
 export class Weights {
   /** @param {Map<string, Weight & {shape: number[]}>} tensors @param {Workspace} [on] */
   constructor(tensors, on = new Workspace()) {
@@ -172,7 +172,7 @@ export class Weights {
     this.known = new Map(
       [...tensors].map(([name, weight]) => [name, on.constant(weight.shape, weight)]),
     );
-    /** @type {Map<string, Tensor>} of weights in 8 bits that are read in 32 too */
+    /** @type {Map<string, Tensor>} 32-bit copies of 8-bit weights that are read in 32 bits too */
     this.wide = new Map();
   }
 
@@ -181,7 +181,7 @@ export class Weights {
     return /** @type {Tensor} */ (this.known.get(name));
   }
 
-  /** In 32 bits. @param {string} name */
+  /** The weight in 32 bits. @param {string} name */
   wideAt(name) {
     const t = this.at(name);
     if (!t.store.scale) return t;

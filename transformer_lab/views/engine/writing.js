@@ -1,6 +1,6 @@
-// Writing on, one token at a time: greedy, or drawn. As in transformer_lab/writing.py; draws come from
-// a generator of the page's own, so that a seed writes the same here every time, but not what it
-// writes in Python.
+// Generation, one token at a time: greedy or sampled, as in transformer_lab/writing.py. Samples
+// come from the page's own generator, so that a seed gives the same text here every time, but not
+// the same as in Python.
 
 import { analysis } from "./analyses.js";
 import { Pass } from "./pass.js";
@@ -8,9 +8,9 @@ import { likeliest } from "./tensors.js";
 
 /**
  * @typedef {object} Sampling
- * @property {number} [temperature] 0: the likeliest, and nothing is drawn
- * @property {number | null} [topK] draw from so many
- * @property {number | null} [topP] draw from the fewest that reach this probability
+ * @property {number} [temperature] 0: greedy
+ * @property {number | null} [topK] sample from this many tokens
+ * @property {number | null} [topP] sample from the fewest tokens that reach this probability
  * @property {number} [seed]
  */
 
@@ -30,7 +30,7 @@ export function checkSampling({ temperature = 0, topK = null, topP = null, seed 
   }
 }
 
-/** What a token is drawn from: probabilities after temperature, top-k and top-p. @param {ArrayLike<number>} logits @param {Sampling} options */
+/** The distribution to sample from: probabilities after temperature, top-k and top-p. @param {ArrayLike<number>} logits @param {Sampling} options */
 export function samplingDistribution(logits, { temperature = 1, topK = null, topP = null }) {
   return analysis("drawn_from", {
     logits: Float32Array.from(logits),
@@ -40,7 +40,7 @@ export function samplingDistribution(logits, { temperature = 1, topK = null, top
   }).chances.data;
 }
 
-/** Numbers 0 … 1 from a seed (mulberry32). @param {number} seed */
+/** Random numbers in [0, 1) from a seed (mulberry32). @param {number} seed */
 export function generator(seed) {
   let state = seed | 0;
   return () => {
@@ -65,22 +65,25 @@ function taker(options) {
       left -= chances[id];
       if (left < 0) return id;
     }
-    return last; // of what rounding leaves
+    return last; // reached only through rounding
   };
 }
 
 /**
- * Tokens that the model writes on, a step each; a graph computes the new token alone.
+ * Generate tokens, one step each; each pass after the first computes only the new token.
  * @param {import("./graph_model.js").GraphModel} model
- * @param {import("./pass.js").Inputs} inputs for an encoder-decoder `target` is what it has written, with its start
+ * @param {import("./pass.js").Inputs} inputs an encoder-decoder's `target` holds the start token
+ *   and the tokens generated so far
  * @param {number} most
  * @param {object} options
- * @param {number | null} [options.eos] the token that ends a text, which is given too
+ * @param {number | null} [options.eos] the token that ends a text; it is returned too
  * @param {any[]} [options.edits]
  * @param {(source: any) => import("./pass.js").Pass} [options.read]
- * @param {() => Generator<null, import("./pass.js").Pass>} [options.first] the pass over the inputs, where one may be there
+ * @param {() => Generator<null, import("./pass.js").Pass>} [options.first] the pass over the
+ *   inputs, if one may exist already
  * @param {Sampling} [options.sampling]
- * @returns {Generator<number | null, number[]>} the tokens; null between two blocks of a pass
+ * @returns {Generator<number | null, number[]>} the tokens; yields null between two blocks of a
+ *   pass
  */
 export function* writing(
   model,
@@ -93,7 +96,7 @@ export function* writing(
   const take = taker(sampling);
   const written = [];
   const start = model.both ? inputs.target : inputs.tokens;
-  let pass = null; // each goes on from the one before
+  let pass = null; // each continues the one before
   while (written.length < most) {
     const ids = [...start, ...written];
     if (first && !pass) pass = yield* first();

@@ -1,6 +1,6 @@
-// Stands in for Python on a page that carries its model: takes the messages of an Explorer, asks the
-// page's engine, and sets the traits that state.py and written.py would set. Whatever else is asked of
-// the model is the page's.
+// Replaces Python on a page that carries its model: takes the messages of an Explorer, asks the
+// page's engine, and sets the traits that state.py and written.py would set. Everything else goes
+// to the page's own model.
 
 import { made } from "./edits.js";
 import { outcomeSentence, partsAt, runCode, sayExplorer, subjectOf } from "./prose.js";
@@ -11,14 +11,14 @@ import { carriesModel, everyHead, PageModel } from "../pages/page_model.js";
 import { afterPaint } from "../shared/dom.js";
 import { Superseded } from "../shared/requests.js";
 
-/** The model of a view: alive where its page carries one, and before Python where it may fall silent. @param {any} model @param {AbortSignal} signal */
+/** The model of a view: a Kernel if its page carries a model, otherwise the given one, which uses a Kernel when Python does not answer. @param {any} model @param {AbortSignal} signal */
 export function alive(model, signal) {
   if (carriesModel(model)) return new Kernel(model, signal);
   model.substitute?.({ Kernel, answers: ({ type }) => STANDS_FOR.includes(type), state: stateOf });
   return model;
 }
 
-/** All that decides what is on view, as Python is told of it. @param {any} kernel @param {any} over */
+/** Everything that determines what is on view, as a message to Python. @param {any} kernel @param {any} over */
 function stateOf({ reading, wished, isBoth }, over) {
   const { text, target, masked, given, segments } = reading;
   return {
@@ -32,7 +32,7 @@ function stateOf({ reading, wished, isBoth }, over) {
   };
 }
 
-const STANDS_FOR = ["run", "write", "sweep", "block"]; // where Python does not answer
+const STANDS_FOR = ["run", "write", "sweep", "block"]; // answered here when Python does not answer
 
 class Kernel extends PageModel {
   /** @param {any} page @param {AbortSignal} signal */
@@ -55,15 +55,15 @@ class Kernel extends PageModel {
       length: about.tokens.length,
     };
     this.position = position;
-    this.wished = kept.wished; // the position that somebody chose
-    this.asked = false; // whether somebody wants to know what single heads do
-    this.both = null; // two texts that were written
+    this.wished = kept.wished; // the position that the reader chose
+    this.asked = false; // whether the effects of single heads were requested
+    this.both = null; // the two generated texts
     this.start = {
       text: readingName(this.reading),
       place: this.#place,
       traits: this.#traits(["_estimates", "_scores", "_score_names", "link"]),
     };
-    /** What happens without single heads, by text and place. @type {Map<string, Record<string, any>>} */
+    /** Effects of ablating single heads, by text and position. @type {Map<string, Record<string, any>>} */
     this.effects = new Map([[this.#facts, page.get("_effects")]]);
     this.engine.then(
       () => (this.ready = true),
@@ -77,14 +77,14 @@ class Kernel extends PageModel {
 
   // ---- the engine -------------------------------------------------------------------------------------
 
-  /** Whatever nobody waits for comes after what is asked. @param {() => Promise<any>} work */
+  /** Run requested work, and then measure effects in the background. @param {() => Promise<any>} work */
   inTurn(work) {
     const done = super.inTurn(work);
-    this.turn = this.turn.then(() => this.measure()).catch(() => {}); // what failed was told
+    this.turn = this.turn.then(() => this.measure()).catch(() => {}); // failures are reported already
     return done;
   }
 
-  /** A question on the text on view, which the engine reads where it has read another. */
+  /** Ask about the text on view; the engine reads it first if it has read another. */
   async of(question, how) {
     await this.#readAgain();
     return this.ask(question, how);
@@ -122,12 +122,12 @@ class Kernel extends PageModel {
     return this.position ?? this.reading.first;
   }
 
-  /** What effects are of. */
+  /** The text and position that effects belong to. */
   get #facts() {
     return `${readingName(this.reading)} ${this.#place}`;
   }
 
-  /** What an encoder-decoder reads. */
+  /** The source text of an encoder-decoder. */
   get #source() {
     return this.isBoth ? this.reading.text : "";
   }
@@ -136,7 +136,7 @@ class Kernel extends PageModel {
     return Object.keys(this.page.get("_kinds")).length > 1;
   }
 
-  /** As `_run` of state.py: on an error everything stays as it was. @param {Record<string, any>} wanted */
+  /** Like `_run` of state.py: after an error everything stays as it was. @param {Record<string, any>} wanted */
   async run(wanted) {
     const now = this.reading;
     const newText = "text" in wanted && wanted.text !== now.text;
@@ -152,7 +152,7 @@ class Kernel extends PageModel {
     let position = "position" in wanted ? wanted.position : newWords ? null : this.wished;
     if (wanted.ids) {
       ({ words, position } = await this.#exactly(wanted, words, position));
-      newWords = false; // what is named stands where it stood
+      newWords = false; // positions named in edits stay valid
     }
     const edits = wanted.edits ?? this.page.get("_edits");
     const kept = newWords
@@ -167,10 +167,10 @@ class Kernel extends PageModel {
     );
   }
 
-  /** Tokens that are given, and not words. @param {Record<string, any>} wanted */
+  /** Resolve a request that gives token ids instead of words. @param {Record<string, any>} wanted */
   async #exactly({ ids, text, target }, words, position) {
     const old = this.isBoth ? target || this.page.get("_target") : text || this.reading.text;
-    const said = text && this.page.get("_about").kind === "decoder"; // its own words, if they give these
+    const said = text && this.page.get("_about").kind === "decoder"; // its own words, if they are read as these ids
     const oldIds = said ? ids : this.reading.plain;
     const found = await this.of({ ask: "words", ids, old: old ?? "", oldIds });
     const given = found.exact ? null : ids;
@@ -207,7 +207,7 @@ class Kernel extends PageModel {
     const asked = this.ask({ ask: "predict", edits: values, position: place });
     const pictures =
       after !== this.after || fresh ? this.#allPictures(fresh, kinds, values) : Promise.resolve({});
-    pictures.catch(() => {}); // the prediction fails before them
+    pictures.catch(() => {}); // the prediction fails first
     const found = await asked;
     const outcome = outcomeOf(found, (traits._about ?? about).tokens);
     const nowhere = about.predicts && !reading.positions.length && wished === null;
@@ -219,7 +219,7 @@ class Kernel extends PageModel {
       sentence: edits.length ? outcomeSentence(subjectOf(sent), outcome) : "",
       note: [note, unnamed ? sayExplorer("unnamed") : ""].filter(Boolean).join(" "),
     };
-    if (!fresh) await this.#first(seen, pictures); // another text is shown with its maps
+    if (!fresh) await this.#first(seen, pictures); // another text is shown only with its maps
     const moved = await pictures;
     const elsewhere = name !== readingName(this.reading);
     this.reading = reading;
@@ -257,7 +257,7 @@ class Kernel extends PageModel {
     });
   }
 
-  /** A prediction, before the maps that belong to it have come. */
+  /** Show a prediction before its maps have arrived. */
   async #first(outcome, pictures) {
     const { page } = this;
     const before = page.get("_outcome");
@@ -269,7 +269,7 @@ class Kernel extends PageModel {
     await Promise.all([came, afterPaint()]);
   }
 
-  /** Of the text itself where it is fresh, and of what edits make of it. */
+  /** Maps of the text itself if it is new, and of the text under edits. */
   async #allPictures(fresh, kinds, edits) {
     const moved = fresh ? await this.#pictures("", kinds, []) : {};
     return {
@@ -280,7 +280,7 @@ class Kernel extends PageModel {
 
   async #read(words, ids) {
     const { page } = this;
-    this.at = null; // until all has come, the engine has read what is not on view
+    this.at = null; // until everything has arrived, the engine has read a text that is not on view
     const given =
       words.given ??
       ids ??
@@ -311,7 +311,9 @@ class Kernel extends PageModel {
     );
   }
 
-  /** Spans name the tokens of one text; they stay where it goes on after them. */
+  /**
+   * Clear the spans, which name tokens of one text, unless the new text has the same tokens there.
+   */
   #spans(kinds) {
     const { page } = this;
     const [was, now] = [page.get("_kinds"), kinds].map((all) => all[page.get("kind")]);
@@ -326,7 +328,7 @@ class Kernel extends PageModel {
     return stay ? {} : { a: null, b: null };
   }
 
-  /** What is told beside files: of which text, under which edits. */
+  /** Provenance in files: which text, under which edits. */
   #how(reading, kinds, edits) {
     const how = this.page.get("_how");
     const [of] = how?.of ?? [];
@@ -343,7 +345,7 @@ class Kernel extends PageModel {
     };
   }
 
-  /** One head, whole. @param {string} name kind/layer/head, after "after/" with the edits */
+  /** One head's full pattern. @param {string} name kind/layer/head, with "after/" in front for the pattern under edits */
   async block(name) {
     const saved =
       this.byEngine || this.page.get("_carried").moved ? null : await this.savedBlock(name);
@@ -357,9 +359,10 @@ class Kernel extends PageModel {
     );
   }
 
-  // ---- writing on -------------------------------------------------------------------------------------
+  // ---- generation
+  // -------------------------------------------------------------------------------------
 
-  /** As `write` of written.py. */
+  /** Like `write` of written.py. */
   async write({ n = 20, temperature = 0, top_k: topK = null, top_p: topP = null, seed = 0 }) {
     const edits = this.page.get("_edits");
     const values = edits.map((edit) => edit.made);
@@ -416,7 +419,7 @@ class Kernel extends PageModel {
     await this.run({ ids: plain });
   }
 
-  /** What is shown of what was written, while one of the two texts is on view. */
+  /** What is shown of the generated texts, while one of the two is on view. */
   #beside(edits) {
     const { both, reading } = this;
     const same = (ids) => ids !== null && JSON.stringify(ids) === JSON.stringify(reading.plain);
@@ -437,7 +440,7 @@ class Kernel extends PageModel {
 
   // ---- what single heads do -----------------------------------------------------------------------------
 
-  /** Traits of all heads: what was saved holds of its own text and place alone. */
+  /** Traits of all heads; saved values hold only for the saved text and position. */
   #factTraits() {
     const own = readingName(this.reading) === this.start.text;
     const here = own && this.#place === this.start.place;
@@ -487,7 +490,7 @@ class Kernel extends PageModel {
     this.page.set("_effects", this.effects.get(facts));
   }
 
-  /** Measure on what is not known, while nobody waits. */
+  /** Measure effects that are not known yet, in the background. */
   async measure() {
     const { page } = this;
     const facts = this.#facts;
@@ -526,7 +529,7 @@ class Kernel extends PageModel {
   }
 }
 
-/** A cut names the tokens at its ends as they are now. @param {import("./edits.js").Edit} edit */
+/** Rename a cut after the tokens that are now at its ends. @param {import("./edits.js").Edit} edit */
 function renamed(edit, patterns, kinds) {
   const { does, kind, layer, head, query, key } = edit;
   const sizes = kinds[kind];
@@ -552,8 +555,8 @@ const ANSWERS = {
   sweep: (kernel, { kind, layer }) => kernel.sweep(kind, layer),
   async facts(kernel) {
     kernel.asked = true;
-    kernel.engine.then(() => kernel.inTurn(async () => {})).catch(() => {}); // that it failed was told
+    kernel.engine.then(() => kernel.inTurn(async () => {})).catch(() => {}); // a failure is reported already
   },
-  labels: async () => {}, // they are those that were saved
+  labels: async () => {}, // the saved labels stay
   block: (kernel, message) => kernel.block(message.name),
 };

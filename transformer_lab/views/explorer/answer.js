@@ -4,9 +4,9 @@
 import { element } from "../shared/dom.js";
 import { prose } from "../shared/prose.js";
 
-const DISTANCE = /^(.*\S) (Overall change: [^.]*\(KL [^)]+\))\.( .*)?$/s; // as messages.json has it
+const DISTANCE = /^(.*\S) (Overall change: [^.]*\(KL [^)]+\))\.( .*)?$/s; // as in messages.json
 
-/** A sentence on an effect, apart from the distance that ends it. @param {string} sentence @returns {{said: string, distance: string, rest: string}} */
+/** Split a sentence on an effect: the statement, the distance after it, and the rest. @param {string} sentence @returns {{said: string, distance: string, rest: string}} */
 export function withoutDistance(sentence) {
   const found = sentence.match(DISTANCE);
   return found

@@ -13,7 +13,8 @@ export class AskPanel {
   /**
    * @param {import("./state.js").ExplorerState} state
    * @param {boolean} live whether Python can run another text
-   * @param {{run: ConstructorParameters<typeof Task>[1], actions: HTMLElement}} does actions: what can be copied and saved
+   * @param {{run: ConstructorParameters<typeof Task>[1], actions: HTMLElement}} does actions:
+   *   buttons to copy and save
    */
   constructor(state, live, does) {
     this.state = state;
@@ -94,7 +95,7 @@ export class AskPanel {
     return fieldText(this.target, this.state.model.get("_target") ?? "");
   }
 
-  /** What was typed as the target; null where it is still the model's own answer. */
+  /** What was typed as the target; null if it is still the model's own answer. */
   get ownTarget() {
     if (!this.target.value.trim()) return null;
     const target = this.#typedTarget;
@@ -106,24 +107,24 @@ export class AskPanel {
     return JSON.stringify([this.text.value, this.target.value]);
   }
 
-  /** What stands in the fields is run now. */
+  /** The content of the fields is being run. */
   ran() {
     this.running = this.#now;
     this.refused = null;
   }
 
-  /** What was run last could not be. */
+  /** The last run failed. */
   refuse() {
     if (this.running === this.#now) this.refused = this.running;
     this.show();
   }
 
-  /** Whether what stands in the fields has been run, and whose the target is. */
+  /** Show whether the content of the fields has been run, and whose the target is. */
   show() {
     const text = this.state.model.get("_text");
     const target = this.state.model.get("_target") ?? "";
     const waits = this.typed !== text || this.#typedTarget !== target;
-    const refused = this.refused === this.#now; // why, another line says
+    const refused = this.refused === this.#now; // another line says why
     this.unrun.textContent = waits
       ? sayExplorer("results_below_are_for", {
           part: refused ? "" : sayExplorer("not_run_yet_press", { touch: byTouch() }),
@@ -143,7 +144,7 @@ export class AskPanel {
     this.unread.hidden = !this.unread.textContent;
   }
 
-  /** Whether the last token is a space alone, in a model whose words begin with theirs. */
+  /** Whether the last token is a lone space, in a model whose words begin with a space. */
   get #endsInSpace() {
     const { about, model } = this.state;
     const [tokens, { rows = [] }] = [about.tokens ?? [], model.get("_outcome")];
@@ -163,7 +164,7 @@ export class AskPanel {
     this.snapshot.hidden = live;
   }
 
-  /** The text and the target that were run. */
+  /** Fill the fields with the text and the target that were run. */
   fill() {
     this.text.value = this.state.model.get("_text");
     this.target.value = this.state.model.get("_target") ?? "";
@@ -173,7 +174,7 @@ export class AskPanel {
     this.fit();
   }
 
-  /** As high as their texts, up to three lines. */
+  /** Make the fields as high as their texts, up to a few lines (SEEN_LINES). */
   fit() {
     for (const area of [this.text, this.target]) this.#grow(area);
     afterPaint().then(() => [this.text, this.target].forEach((area) => this.#grow(area)));

@@ -1,11 +1,11 @@
-// Edits as Python sends them, each with its words, its code and an identity: which heads are off, and
-// which edges are cut. What a kind of edit is, edits.py alone knows.
+// Edits as Python sends them, each with words, code and an id: which heads are off, and which edges
+// are cut. Only edits.py knows what each kind of edit does.
 
 /**
  * @typedef {object} Edit
  * @property {string} id edits with the same one are the same
- * @property {string} words for people
- * @property {string} subject the beginning of a sentence on it alone
+ * @property {string} words for readers
+ * @property {string} subject the beginning of a sentence about it alone
  * @property {string} code the Python that makes it
  * @property {"off" | "cut" | "other"} does
  * @property {string} kind
@@ -13,7 +13,7 @@
  * @property {number | null} head
  * @property {number | null} query of an edge that is cut
  * @property {number | null} key
- * @property {string | null} alone kind/layer/head of the one head that it switches off
+ * @property {string | null} alone kind/layer/head, if it switches off a single head
  * @property {object} made for Python
  *
  * @typedef {{kind: string, layer: number, head: number}} HeadPlace
@@ -24,7 +24,7 @@
 export const sameEdits = (a, b) =>
   a.length === b.length && a.every((edit, i) => edit.id === b[i].id);
 
-/** Whether an edit reaches a head. @param {Edit} edit @param {HeadPlace} place */
+/** Whether an edit applies to a head. @param {Edit} edit @param {HeadPlace} place */
 export const reaches = (edit, place) =>
   edit.kind === place.kind &&
   (edit.layer ?? place.layer) === place.layer &&
@@ -39,7 +39,7 @@ export const headTouched = (edits, place) =>
   edits.some((edit) => edit.does !== "off" && reaches(edit, place));
 
 /**
- * An edit that a reader makes: a pattern of Python's with a place put in.
+ * Make an edit: one of Python's patterns with a place filled in.
  * @param {Record<string, any>} patterns
  * @param {string} name
  * @param {Record<string, number>} place
@@ -69,7 +69,7 @@ export function made(patterns, name, place, names = {}) {
 }
 
 /**
- * Switch heads off; or on again, where all of them are off.
+ * Switch heads off, or on again if all of them are off.
  * @param {Edit[]} edits
  * @param {HeadPlace[]} places
  * @param {Record<string, any>} patterns
@@ -88,7 +88,7 @@ export function toggleHeads(edits, places, patterns) {
 }
 
 /**
- * Cut an edge, or mend it where the same cut is there.
+ * Cut an edge, or undo the same cut.
  * @param {Edit[]} edits
  * @param {HeadPlace} place
  * @param {EdgePlace} edge
@@ -114,7 +114,7 @@ export function toggleCut(edits, place, edge, scope, patterns, tokens) {
 }
 
 /**
- * Skip an expert, or take that back.
+ * Skip an expert, or undo that.
  * @param {Edit[]} edits
  * @param {{kind: string, layer: number, expert: number}} place
  * @param {Record<string, any>} patterns
@@ -123,7 +123,7 @@ export function toggleCut(edits, place, edge, scope, patterns, tokens) {
 export const toggleExpert = (edits, { kind, layer, expert }, patterns) =>
   toggled(edits, made(patterns, `expert/${kind}`, { layer, expert }));
 
-/** With an edit, or without it where it is there. @param {Edit[]} edits @param {Edit} one */
+/** Add an edit, or remove it if it is there. @param {Edit[]} edits @param {Edit} one */
 function toggled(edits, one) {
   const without = edits.filter((edit) => edit.id !== one.id);
   return without.length < edits.length ? without : [...edits, one];
@@ -136,8 +136,8 @@ export const cutsOf = (edits, place) =>
     .map(({ query, key }) => ({ query, key }));
 
 /**
- * Whether edits are cuts alone, and none of them changes what this head is given: they lie in its
- * layer or in later ones.
+ * Whether all edits are cuts, and none changes this head's inputs: they are in its layer or in
+ * later ones.
  * @param {Edit[]} edits
  * @param {HeadPlace} place
  */
@@ -147,12 +147,12 @@ export const cutsReachOnly = (edits, place) =>
   );
 
 /**
- * A row of weights without the edges that are cut, the rest scaled up to its sum, as the softmax does
- * it: what goes to nothing takes its part, and cannot be cut.
+ * A row of weights without the cut edges, the rest scaled up to the same sum, as the softmax does.
+ * Weight to nothing is scaled up too, and cannot be cut.
  * @param {Float32Array} row
  * @param {number} query
  * @param {EdgePlace[]} cuts
- * @param {number} [nothing] what of the row goes to no key
+ * @param {number} [nothing] the row's weight to no key
  * @returns {{row: Float32Array, nothing: number, factor: number}} factor: by which the rest was scaled up
  */
 export function cutRow(row, query, cuts, nothing = 0) {
@@ -178,7 +178,7 @@ export function cutRow(row, query, cuts, nothing = 0) {
 }
 
 /**
- * The Python that makes all of them, and prints the predictions without and with them.
+ * Python code that makes all edits, and prints the predictions without and with them.
  * @param {Edit[]} edits
  * @param {string} run the Python that runs the text without and with `edits`
  * @param {number | null} position where the model predicts
@@ -193,7 +193,7 @@ export function editsCode(edits, run, position) {
   return [lines, run, ...shown].join("\n");
 }
 
-/** What can be undone and done again; bounded. @template T */
+/** Bounded history for undo and redo. @template T */
 export class Steps {
   /** @param {number} [most] */
   constructor(most = 200) {
@@ -204,7 +204,7 @@ export class Steps {
     this.future = [];
   }
 
-  /** A change was made. @param {T} before */
+  /** Record the state before a change. @param {T} before */
   push(before) {
     this.past.push(before);
     if (this.past.length > this.most) this.past.shift();

@@ -11,12 +11,12 @@ import { sayExplorer } from "./prose.js";
  * @property {(edits: import("./edits.js").Edit[]) => void} change
  * @property {(position: number) => void} unmask
  * @property {(code: string) => void} copied
- * @property {() => void} left the control that had the focus is gone
+ * @property {() => void} left called when the control that had the focus is gone
  */
 
 /**
- * What can be done, in one sentence; "" for what is seen.
- * @param {boolean} live @param {boolean} effects @param {boolean} edited @param {boolean} stored what needs a kernel, beside the reason
+ * What can be done, in one sentence; "" if there is nothing to add.
+ * @param {boolean} live @param {boolean} effects @param {boolean} edited @param {boolean} stored whether another line says what needs a kernel
  */
 export const lead = (live, effects, edited, stored) => {
   if (edited) return live || stored ? "" : sayExplorer("continuing_the_text_needs");
@@ -31,7 +31,7 @@ export const lead = (live, effects, edited, stored) => {
   ].join(" ");
 };
 
-/** A button that says it cannot be pressed, and keeps the focus. @param {HTMLElement} made @param {boolean} on */
+/** Mark a button as disabled, or not, without losing the focus. @param {HTMLElement} made @param {boolean} on */
 const usable = (made, on) => made.setAttribute("aria-disabled", String(!on));
 
 export class EditsPanel {
@@ -84,7 +84,7 @@ export class EditsPanel {
       const remove = button("×", "remove-edit", sayExplorer("remove", { words }), () =>
         this.does.change(edits.filter((_, at) => at !== i)),
       );
-      // Of one head: an edge that is cut in several is not cut in vain.
+      // Only a cut in a single head can be idle: one in several heads acts in the others.
       const idle =
         edit.does === "cut" &&
         edit.layer !== null &&
@@ -203,7 +203,7 @@ export class Tools {
     );
   }
 
-  /** @param {boolean} edited whether there are other weights than those before */
+  /** @param {boolean} edited whether edits have changed the weights */
   show(edited) {
     const { options, tool, cutting } = this.state;
     this.tools.set(tool);

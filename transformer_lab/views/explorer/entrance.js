@@ -1,4 +1,5 @@
-// What a newcomer meets: what this is, texts to begin with, a tour, and few tools until more are wanted.
+// What a newcomer sees first: an introduction, sample texts, a tour, and few tools until more are
+// wanted.
 
 import { button, headPlaces } from "../shared/controls.js";
 import { byTouch, element, listen, taken } from "../shared/dom.js";
@@ -6,7 +7,7 @@ import { sayExplorer } from "./prose.js";
 import { prose } from "../shared/prose.js";
 import { remembered } from "../shared/remembered.js";
 
-const GAP = 8; // between a step of the tour and what it speaks of
+const GAP = 8; // between a step of the tour and its subject
 const TOOLS = remembered("tools"); // "all" or "few", for every Explorer of this reader
 
 /** Whether a view shows all of its tools: as the reader chose here, or in the last Explorer. @param {Record<string, any>} options */
@@ -17,7 +18,7 @@ export const showsAllTools = (options) => (options.tools ?? TOOLS.get() ?? "few"
  *
  * @typedef {object} EntranceDoes
  * @property {(sample: Sample) => void} sample
- * @property {() => void} tools other tools are shown now
+ * @property {() => void} tools called when other tools are shown
  */
 
 export class Entrance {
@@ -61,7 +62,7 @@ export class Entrance {
     );
   }
 
-  /** Chips once the texts are known, in room that is kept for them. @param {boolean} live whether another text can be run */
+  /** Show a chip for each text, once the texts are known. @param {boolean} live whether another text can be run */
   show(live) {
     const samples = /** @type {Sample[]} */ (live ? (this.state.model.get("_samples") ?? []) : []);
     if (samples !== this.samples) {
@@ -94,9 +95,9 @@ export class Entrance {
   }
 }
 
-/** One hint after another, each beside what it speaks of; the reader leaves it at any moment. */
+/** One hint after another, each beside its subject; the reader can leave at any time. */
 export class Tour {
-  /** @param {HTMLElement} screen which holds all of it @param {() => [HTMLElement, HTMLElement[]][]} stops what each step outlines, and what it speaks of, first what it is placed beside @param {AbortSignal} signal */
+  /** @param {HTMLElement} screen holds all of the tour @param {() => [HTMLElement, HTMLElement[]][]} stops what each step outlines, and its subjects, of which it is placed beside the first @param {AbortSignal} signal */
   constructor(screen, stops, signal) {
     this.screen = screen;
     this.stops = stops;
@@ -166,7 +167,10 @@ export class Tour {
     stop?.classList.add("tl-toured");
   }
 
-  /** Beside what it speaks of, where it covers least of that: below, at either side, or above. */
+  /**
+   * Place a step beside its subjects, where it covers least of them: below, at either side, or
+   * above.
+   */
   #place() {
     const boxOf = (/** @type {HTMLElement} */ part) => part.getBoundingClientRect();
     const [around, own] = [this.screen, this.root].map(boxOf);

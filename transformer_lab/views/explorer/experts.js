@@ -1,12 +1,12 @@
-// Of a model with experts, or with a dictionary in a feed-forward layer's place: which expert each token
-// goes to, or which feature is largest, in each layer; and what is skipped.
+// For a model with experts, or with a dictionary in place of a feed-forward layer: the expert that
+// each token goes to, or its largest feature, in each layer; and what is skipped.
 
 import { headColour } from "../shared/colours.js";
 import { element, moveOf, tokenElement } from "../shared/dom.js";
 import { sayExplorer } from "./prose.js";
 import { listedAround } from "./strip.js";
 
-/** [layer][token]: the experts that it goes to (or features that are active) and their gates, the largest first; null for a layer without. @typedef {([number, number][][] | null)[]} Routing */
+/** Experts (or active features) of each token and their gates, [layer][token], the largest first; null for a layer without any. @typedef {([number, number][][] | null)[]} Routing */
 
 export class ExpertsPanel {
   /** @param {(layer: number, expert: number) => void} toggle */
@@ -48,7 +48,7 @@ export class ExpertsPanel {
         words.map((token) => element("th", { scope: "col" }, tokenElement(token))),
       ),
       ...rows.map(({ row, layer }, number) => {
-        const most = Math.max(1, ...row.flat().map(([, gate]) => gate)); // of features, above 1
+        const most = Math.max(1, ...row.flat().map(([, gate]) => gate)); // activations of features can exceed 1
         return element(
           "tr",
           element("th", { scope: "row" }, sayExplorer("layer", { layer })),

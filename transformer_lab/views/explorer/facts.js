@@ -1,18 +1,18 @@
-// What is known of all heads: what was measured, which comes in messages while Python measures on,
-// what was estimated, and what they score on the text.
+// What is known about all heads: measured effects, which arrive in messages while Python measures,
+// estimates, and scores on the text.
 
 import { hearChanges, hearOf } from "../shared/dom.js";
 import { floatsOf } from "../shared/shell.js";
 import { rowsOf } from "./table_rows.js";
 import { changed, sayExplorer } from "./prose.js";
 
-/** Names of a head's share from A to B and of its control, short names, and what they are. */
+/** Name, short name and meaning of a head's share from A to B, and of its control. */
 export const FROM_A_TO_B = [
   [sayExplorer("from_a_to_b"), "A → B", sayExplorer("the_fraction_of_as")],
   ["even", "even", sayExplorer("what_would_go_from")],
 ];
 
-/** @typedef {Record<string, any>} Effects kind/layer/head -> what happens without the head, with `estimate` where that was not measured */
+/** @typedef {Record<string, any>} Effects kind/layer/head -> effect of ablating the head, with `estimate` if it was not measured */
 
 export class Facts {
   /** @param {any} model @param {AbortSignal} signal @param {(failed: string) => void} changed */
@@ -39,7 +39,7 @@ export class Facts {
     hearChanges(model, ["_estimates", "_scores"], signal, known);
   }
 
-  /** The same object while nothing new is known. @returns {Effects} */
+  /** Effects of all heads; the same object until something new is known. @returns {Effects} */
   get effects() {
     const { model } = this;
     const from = [
@@ -88,12 +88,12 @@ export class Facts {
     return found;
   }
 
-  /** Of a kind, [layer, head]; empty where there are none. */
+  /** Estimates for a kind, [layer, head]; empty if there are none. */
   #estimatesOf(kind) {
     return this.#part("_estimates", kind, () => 1);
   }
 
-  /** A kind's part of what stands there for the kinds in turn. */
+  /** A kind's part of a trait that holds all kinds in turn. */
   #part(trait, kind, times) {
     const kinds = this.model.get("_kinds");
     const all = floatsOf(this.model, trait);
@@ -115,7 +115,7 @@ export class Facts {
    * The heads of a kind as rows.
    * @param {import("./state.js").ExplorerState} state
    * @param {string} kind
-   * @param {import("./table_face.js").EveryShare | null} [between] what goes from A to B, where it is known
+   * @param {import("./table_face.js").EveryShare | null} [between] shares from A to B, if known
    */
   rows(state, kind, between = null) {
     const { layers, heads, headless } = state.kinds[kind];
@@ -143,5 +143,5 @@ export class Facts {
   }
 }
 
-/** How a prediction changes; of a model that predicts nothing, how far its states move. */
+/** How a prediction changes; for a model without predictions, how far its states move. */
 export const changeOf = ({ mean, before, after }) => mean ?? (after ?? 0) - (before ?? 0);

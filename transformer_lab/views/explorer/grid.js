@@ -1,10 +1,10 @@
-// What is drawn over the grid of heads: how much each matters, labels, heads that are off, groups.
+// Marks over the grid of heads: how much each matters, labels, heads that are off, groups.
 
 import { element, fitText, showDrawn, sizedContext } from "../shared/dom.js";
 
 const TAGS_FROM = 40; // size of a thumbnail, in pixels, from which its label is written on it
-const WORDS_FROM = 24; // … and from which "off" is
-const DOT_FROM = 0.06; // of the most that any head does; less is no dot
+const WORDS_FROM = 24; // size from which "off" is written
+const DOT_FROM = 0.06; // fraction of the largest effect of any head; below it there is no dot
 
 /**
  * @typedef {object} HeadMark
@@ -12,8 +12,9 @@ const DOT_FROM = 0.06; // of the most that any head does; less is no dot
  * @property {boolean} touched an edge of it is cut, or it is changed in another way
  * @property {boolean} grouped
  * @property {string} tag what it does, in a few letters
- * @property {{part: number, estimate: boolean} | null} effect what switching it off does: from −1 to 1,
- *   of the most that any does; estimate: whether it was not measured, head by head
+ * @property {{part: number, estimate: boolean} | null} effect effect of switching it off, from −1
+ *   to 1, relative to the largest of any head; estimate: whether it was estimated instead of
+ *   measured
  */
 
 /**
@@ -39,7 +40,7 @@ export class GridMarks {
   /**
    * @param {(layer: number, head: number) => HeadMark} markOf
    * @param {{ink: string, quiet: string, ground: string, edited: string, accent: string}} inks
-   * @param {any[]} from all that the marks are made from: while it is the same, so are they
+   * @param {any[]} from everything that the marks depend on; if it is unchanged, nothing is drawn
    */
   draw(markOf, inks, from) {
     const { grid, size, look } = this.thumbnails;
@@ -91,7 +92,10 @@ export class GridMarks {
     if (mark.effect) this.#dot(context, mark.effect, box, small, inks);
   }
 
-  /** Full: the prediction falls without it; a ring: it rises; grey: an estimate. */
+  /**
+   * Draw a head's effect. Filled: the prediction falls without the head; a ring: it rises; grey: an
+   * estimate.
+   */
   #dot(context, { part, estimate }, { x, y, width }, small, inks) {
     const radius = dotRadius(part, small);
     if (!radius) return;

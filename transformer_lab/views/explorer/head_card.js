@@ -1,4 +1,5 @@
-// What is known of the chosen head: what it looks for, and what happens without it; and of all heads.
+// What is known about the chosen head: what it attends to, and what happens without it; and about
+// all heads.
 
 import { button } from "../shared/controls.js";
 import { byTouch, element, hearChanges, hearOf } from "../shared/dom.js";
@@ -11,18 +12,18 @@ import { changeOf } from "./facts.js";
 import { changeText, headTag } from "../shared/messages.js";
 import { headName } from "../shared/map_sentences.js";
 
-const LEAST_CHANGE = 0.01; // of a probability, or a share: less is nothing to speak of
-const FULL_DOT = 0.05; // where no head changes as much, no dot is full size
+const LEAST_CHANGE = 0.01; // of a probability, or a share; smaller changes do not matter
+const FULL_DOT = 0.05; // the change from which a dot has full size, if no head changes more
 
-/** What single heads do, as far as it is known. @param {import("./state.js").ExplorerState} state */
+/** Effects of ablating single heads, as far as they are known. @param {import("./state.js").ExplorerState} state */
 export function effectsOf(state) {
   const { effects } = state.facts;
   /** @type {Map<string, number>} kind/layer/head -> change */
   const changes = new Map();
-  const estimates = new Set(); // those that were not measured, head by head: `estimate` of an effect
+  const estimates = new Set(); // heads whose effect was estimated instead of measured
   for (const [name, effect] of Object.entries(effects)) {
     if (!name.startsWith(`${state.kindName}/`)) continue;
-    // Of a model that predicts nothing it is how far states move, which is a loss of what was.
+    // For a model without predictions it is how far states move, counted as a loss.
     changes.set(
       name,
       effect.mean === null || effect.mean === undefined
@@ -38,12 +39,12 @@ export function effectsOf(state) {
 
 /**
  * @typedef {object} DoesHead
- * @property {() => void} toggle switch the chosen heads off, or on again
+ * @property {() => void} toggle switches the chosen heads off, or on again
  * @property {(text: string, state: "error" | "training") => void} report
- * @property {() => void} show everything anew, soon
- * @property {(layer: number, head: number) => void} choose another head
- * @property {(label: string) => void} search list the heads with this label
- * @property {HTMLElement} choice of another head
+ * @property {() => void} shows everything again, soon
+ * @property {(layer: number, head: number) => void} chooses another head
+ * @property {(label: string) => void} search lists the heads with this label
+ * @property {HTMLElement} choice control to choose another head
  */
 
 export class HeadCard {
@@ -65,7 +66,7 @@ export class HeadCard {
     this.effect = element("p.tl-hint#head-effect");
     this.best = button("", "best", sayExplorer("of_the_heads_measured"), () => {
       does.choose(...this.foremost);
-      this.offButton.focus(); // this link goes
+      this.offButton.focus(); // this link disappears
     });
     this.best.className = "tl-link";
     this.sweep = button(
@@ -102,7 +103,7 @@ export class HeadCard {
       this.effect,
       this.evidence,
     );
-    /** Of all heads, below the grid. */
+    /** How many heads of each type there are, below the grid. */
     this.types = element("p.tl-hint#types", { hidden: true });
     this.ofAll = element(
       "div.tl-of-all",
@@ -139,7 +140,7 @@ export class HeadCard {
     if (!effect || effect.estimate) this.#effect();
   }
 
-  /** What happens without the head, until something is edited: then the headline says it. @param {string} text */
+  /** Show the effect of ablating the head, until something is edited: then the headline shows effects. @param {string} text */
   #say(text) {
     const { said, rest } = withoutDistance(text);
     this.effect.textContent = `${said}${rest}`;
@@ -147,7 +148,7 @@ export class HeadCard {
     this.effect.hidden = !text || this.runner.edits.length > 0;
   }
 
-  /** How many heads of each known type there are; a click lists them. */
+  /** Show how many heads of each known type there are; a click lists them. */
   #countTypes() {
     const labels = this.state.model.get("_labels");
     if (labels === this.counted) return;
@@ -171,18 +172,21 @@ export class HeadCard {
     );
   }
 
-  /** Whether the heads can be named, and are not yet: a page that carries its model has the saved names. */
+  /**
+   * Whether the heads can be named and are not named yet; a page that carries its model has the
+   * saved names.
+   */
   get unnamed() {
     const { named, model } = this.state;
     return !named && this.runner.live && !model.get("_carried")?.travels;
   }
 
-  /** Whether a reader can start that: unless they are named unasked. */
+  /** Whether a reader can start naming: not if it starts by itself. */
   get canName() {
     return this.unnamed && (!this.state.about.names || this.stopped);
   }
 
-  /** What is known of a head, in a few letters and whole. @returns {[string, string]} */
+  /** What is known about a head, in a few letters and in full. @returns {[string, string]} */
   known(layer, head) {
     const { tag, short: brief = tag, sentence } = this.state.labelOf(layer, head);
     const effect = this.state.facts.effects[`${this.state.kindName}/${layer}/${head}`];
@@ -193,7 +197,7 @@ export class HeadCard {
     ];
   }
 
-  /** Python names them in a thread of its own, and tells how far it is. @param {import("../shared/task.js").Goes} goes @param {AbortSignal} stopped */
+  /** Have Python name the heads, in its own thread, and show its progress. @param {import("../shared/task.js").Goes} goes @param {AbortSignal} stopped */
   async #nameAll(goes, stopped) {
     const { model } = this.state;
     const { requests } = this.runner;
@@ -224,7 +228,9 @@ export class HeadCard {
     }
   }
 
-  /** Show what happens without the chosen head, where a page holds it; Python measures and tells it. */
+  /**
+   * Show the effect of ablating the chosen head from a saved page; Python sends effects by itself.
+   */
   async #effect() {
     if (this.state.blind || this.runner.live || !this.state.about.effects) return;
     const { kind, layer, head } = this.state.place;
@@ -251,7 +257,7 @@ export class HeadCard {
     }
   }
 
-  /** Offer the head that matters most, once all are known. @param {ReturnType<typeof effectsOf>} found */
+  /** Offer the head with the largest effect, once all effects are known. @param {ReturnType<typeof effectsOf>} found */
   #offer({ swept, changes, effects, most }) {
     const { kindName, layer, head } = this.state;
     const [name] =
@@ -281,7 +287,7 @@ export class HeadCard {
     this.sweepNote.hidden = this.sweeping.runs;
     this.sweeping.label(sayExplorer("measure_every_head"));
     if (this.sweeping.runs) return;
-    const coming = !estimates.size || this.state.about.quick; // of a quick model all are measured unasked
+    const coming = !estimates.size || this.state.about.quick; // a quick model's effects are all measured without being requested
     this.sweep.hidden = (swept && coming) || this.state.blind || !this.runner.live;
     if (!swept) {
       this.sweepNote.textContent = "";

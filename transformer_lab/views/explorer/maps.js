@@ -1,5 +1,5 @@
-// The weights that an Explorer shows: before the edits, after them, or the difference. It stands where
-// a HeadView has `HeadStore`.
+// The weights that an Explorer shows: before the edits, after them, or the difference. Used in
+// place of a HeadView's `HeadStore`.
 
 import { cutRow, cutsOf, cutsReachOnly, headOff, sameEdits } from "./edits.js";
 import { WEIGHT_SCALE } from "../shared/codecs.js";
@@ -7,7 +7,7 @@ import { HeadStore } from "../heads/store.js";
 import { NEEDS_KERNEL } from "./runner.js";
 import { sayExplorer } from "./prose.js";
 
-const PACKED = 0.5 / WEIGHT_SCALE; // how far a weight in 16 bits may be off
+const PACKED = 0.5 / WEIGHT_SCALE; // largest error of a weight in 16 bits
 const range = (count) => Array.from({ length: count }, (_, i) => i);
 
 export class EditedMaps {
@@ -30,13 +30,13 @@ export class EditedMaps {
     return sameEdits(this.model.get("_edits"), this.model.get("_outcome").edits_of_maps);
   }
 
-  /** Whether a head's map with the edits is here, or can be had. */
+  /** Whether a head's pattern with the edits has been computed, or can be computed here. */
   #has(place) {
     const edits = this.model.get("_edits");
     return edits.length > 0 && (this.here || cutsReachOnly(edits, place));
   }
 
-  /** Whether that of the chosen head can be had. */
+  /** Whether the pattern of the chosen head with the edits is available. */
   get there() {
     return this.#has(this.state.place);
   }
@@ -57,17 +57,17 @@ export class EditedMaps {
     return this.mode === "after";
   }
 
-  /** Edges of a head that were cut. */
+  /** Edges of a head that are cut. */
   cuts(place) {
     return cutsOf(this.runner.edits, place);
   }
 
-  /** The model has other weights now. */
+  /** Drop the patterns before the edits, since the model has changed. */
   forget() {
     this.before.forget();
   }
 
-  /** A run with other edits has come. */
+  /** Drop the patterns after the edits, since a run with other edits has arrived. */
   arrived() {
     this.after.forget();
   }
@@ -82,11 +82,11 @@ export class EditedMaps {
     return after && this.#both(before, after, mode);
   }
 
-  /** A head with its edges cut, where nothing before it has changed: computed here, exactly. */
+  /** The pattern of a head with edges cut and unchanged inputs, computed here exactly. */
   #cutMap(before, place) {
     const cuts = cutsOf(this.model.get("_edits"), place);
     const cut = (query) => cutRow(before.row(query), query, cuts, before.nothing(query));
-    // What a weight is off is scaled up with it, which is much where nearly all of a row was cut.
+    // A weight's error is scaled up with it, by a lot where nearly all of a row is cut.
     const rows = cuts.some((edge) => edge.query === null)
       ? range(this.model.get("_kinds")[place.kind].queries)
       : cuts.map((edge) => edge.query);
@@ -103,7 +103,7 @@ export class EditedMaps {
   async get(kind, layer, head, urgent = true) {
     const mode = this.#modeOf({ kind, layer, head });
     if (mode === "before") return this.before.get(kind, layer, head, urgent);
-    // One after the other: of two urgent questions the newer would win.
+    // One after the other: the second of two urgent questions would replace the first.
     const before =
       this.before.at(kind, layer, head) ?? (await this.before.get(kind, layer, head, false));
     if (!this.here) return this.#both(before, this.#cutMap(before, { kind, layer, head }), mode);
@@ -127,13 +127,13 @@ export class EditedMaps {
         };
   }
 
-  /** As `HeadStore.reads`. */
+  /** Like `HeadStore.reads`. */
   reads() {
     if (this.mode === "before") return `${this.model.get("_facts_of")} before`;
     return this.here ? `${this.model.get("_stamp")} after` : null;
   }
 
-  /** As `Maps` has it. */
+  /** Like `Maps.readsBefore`. */
   readsBefore() {
     return `${this.model.get("_facts_of")} before`;
   }
@@ -144,7 +144,7 @@ export class EditedMaps {
       : this.after.thumbnails(kind);
   }
 
-  /** What must be said of a head's map. */
+  /** Notes that a head's pattern needs. */
   flags(place) {
     const notes = [];
     const { mode } = this;

@@ -1,4 +1,4 @@
-// What an Explorer shows as numbers for a file.
+// The numbers that an Explorer shows, for a file.
 
 import { headNumbers } from "../heads/numbers.js";
 import { quoted } from "../shared/messages.js";
@@ -6,7 +6,7 @@ import { sayShared } from "../shared/messages.js";
 import { sayExplorer } from "./prose.js";
 
 /**
- * The chosen head, and what is predicted without and with the edits.
+ * The chosen head's numbers, and the predictions without and with the edits.
  * @param {import("../heads/heads.js").Heads} heads
  * @param {import("./state.js").ExplorerState} state
  * @returns {import("../shared/files.js").Numbers}

@@ -19,7 +19,7 @@ import { sayExplorer } from "./prose.js";
  * @property {string} note
  */
 
-/** What is predicted, in words. @param {{kind: string, predicts: boolean}} about */
+/** What is predicted, as a title. @param {{kind: string, predicts: boolean}} about */
 export function question(about) {
   if (!about.predicts) return sayExplorer("what_changes_inside");
   if (about.kind === "encoder") return sayExplorer("what_the_mask_hides");
@@ -68,11 +68,12 @@ export class Predictions {
    * @param {any} given.about
    * @param {boolean} given.edited
    * @param {string} given.missing why there is no prediction with the edits
-   * @param {string[]} given.tokens those that are predicted after or at
+   * @param {string[]} given.tokens those after or at which the model predicts
    * @param {number | null} given.chosen the token that could be masked
-   * @param {number | null} given.locked the token after which could be predicted; null: the last one
+   * @param {number | null} given.locked the token after which the model could predict; null: the
+   *   last one
    * @param {boolean} given.live whether there is a kernel
-   * @param {number | null} given.asked the position that was asked for and is on its way
+   * @param {number | null} given.asked the position that was requested and has not arrived
    */
   show({ outcome, about, edited, missing, tokens, chosen, locked, live, asked }) {
     const positions = outcome.positions ?? [];
@@ -106,21 +107,24 @@ export class Predictions {
     this.table.classList.toggle("tl-states", !about.predicts);
     this.#invite(about, missing, !nowhere && !shown);
     const drawn = shown ? JSON.stringify([about.predicts, outcome.rows, outcome.states]) : "";
-    if (drawn && drawn === this.drawn) return; // bars on their way are left alone
+    if (drawn && drawn === this.drawn) return; // do not disturb bars that are moving
     this.drawn = drawn;
     if (!shown) this.table.replaceChildren();
     else if (about.predicts) travel(this.table, () => this.#rows(outcome));
     else this.#states(outcome);
   }
 
-  /** Why there is nothing, or not what was asked for. */
+  /** Say why there is nothing, or not what was requested. */
   #invite(about, missing, nothing) {
     const without = sayExplorer("this_model_has_no");
     this.invite.textContent = missing || (nothing && !about.predicts ? without : "");
     this.invite.hidden = !this.invite.textContent;
   }
 
-  /** The likeliest tokens: before as a grey bar, after as a brown one below it; as long as its track is 100%. */
+  /**
+   * The likeliest tokens: before as a grey bar, after as a brown one below it. The whole track is
+   * 100%.
+   */
   #rows(outcome) {
     const edited = outcome.rows[0][2] !== null;
     const bar = (token, value, side) =>
@@ -187,7 +191,7 @@ export class Predictions {
   #fill(caption, heads, body) {
     this.table.replaceChildren(
       element("caption.tl-unseen", caption),
-      // The columns' widths, which a head out of sight does not give them.
+      // Column widths: a hidden header row does not set them.
       element(
         "colgroup",
         element("col.tl-token-column"),

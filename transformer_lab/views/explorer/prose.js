@@ -1,11 +1,11 @@
-// What an Explorer says of a result, where no Python says it.
+// Sentences about an Explorer's results, where Python does not write them.
 
 import { digitsApart, messages, percentText } from "../shared/messages.js";
 import explorerMessages from "./messages.json" with { type: "json" };
 
 export const sayExplorer = messages(explorerMessages);
 
-/** The beginning of a sentence on what edits do. @param {import("./edits.js").Edit[]} edits */
+/** The beginning of a sentence about the effect of edits. @param {import("./edits.js").Edit[]} edits */
 export const subjectOf = (edits) =>
   edits.length === 1 ? edits[0].subject : sayExplorer("several", { n: edits.length });
 
@@ -16,7 +16,7 @@ export function changed(before, after) {
   return { before, after, way: same ? "same" : after < before ? "down" : "up" };
 }
 
-/** What edits do at a position. @param {string} subject @param {{kl: number | null, rows: any[], states: any[], mean: number | null}} outcome */
+/** A sentence about the effect of edits at a position. @param {string} subject @param {{kl: number | null, rows: any[], states: any[], mean: number | null}} outcome */
 export function outcomeSentence(subject, { kl, rows, states, mean }) {
   if (states.length) {
     const [, token, change] = states[0];
@@ -35,7 +35,7 @@ export function outcomeSentence(subject, { kl, rows, states, mean }) {
   });
 }
 
-/** The first token at which two texts part; null where they do not. @param {number[]} plain @param {number[] | null} edited */
+/** Index of the first token at which two texts differ; null if they are the same. @param {number[]} plain @param {number[] | null} edited */
 export function partsAt(plain, edited) {
   if (!edited || (plain.length === edited.length && plain.every((id, i) => id === edited[i])))
     return null;
@@ -50,7 +50,8 @@ export function partsAt(plain, edited) {
  * @param {string | null} target null: the model's own answer
  * @param {number[]} masked
  * @param {string} kind of the model
- * @param {number[] | null} ids of the side that is predicted on, where its words would give others
+ * @param {number[] | null} ids exact tokens of the side with the predictions, if its words would be
+ *   read as others
  */
 export function runCode(text, target, masked, kind, ids) {
   const listed = (numbers) => `[${numbers.join(", ")}]`;

@@ -1,4 +1,4 @@
-// A text as the page's engine has read it, in the form in which Python tells an Explorer of one: the
+// A text as the page's engine has read it, in the form that Python sends to an Explorer: the
 // counterpart of state.py.
 
 import { kindsOf, wellFormed } from "../heads/reading.js";
@@ -12,15 +12,17 @@ const MOST_STATES = 8;
  * @property {string} text
  * @property {string | null} target null: the model's own answer
  * @property {number[]} masked
- * @property {number[] | null} given tokens of the side that is predicted on, where its words would give others
- * @property {import("./segments.js").Segment[]} [segments] named parts of the text; those of the text before, where they are left out
+ * @property {number[] | null} given tokens of the side with the predictions, if its words would be
+ *   read as others
+ * @property {import("./segments.js").Segment[]} [segments] named parts of the text; by default
+ *   those of the text before
  *
  * @typedef {object} Read
- * @property {number[]} plain tokens of the side that is predicted on, masks apart
- * @property {number[]} ids that are read, masks among them
+ * @property {number[]} plain tokens of the side with the predictions, before masking
+ * @property {number[]} ids ids that the model reads, masks included
  * @property {number[]} positions where the model predicts
- * @property {number} first the position to begin with
- * @property {number} length how many tokens can be stood at
+ * @property {number} first the position to show first
+ * @property {number} length how many positions there are
  *
  * @typedef {Words & Read} Reading
  */
@@ -28,7 +30,7 @@ const MOST_STATES = 8;
 /**
  * @param {Words} words
  * @param {any} read the engine's answer to "read"
- * @param {Record<string, any>} about what the view knew of the text before
+ * @param {Record<string, any>} about what the view knew about the text before
  * @returns {{reading: Reading, traits: Record<string, any>}}
  */
 export function readingOf(words, read, about, kindsBefore) {
@@ -54,10 +56,9 @@ export function readingOf(words, read, about, kindsBefore) {
 }
 
 /**
- * Predictions as a view is sent them.
+ * Predictions in the form sent to a view.
  * @param {any} found the engine's answer to "predict"
- * @param {string[]} tokens of the side that is predicted on
- */
+ * @param {string[]} tokens of the side with the predictions */
 export function outcomeOf({ kl, rows, states, experts = null }, tokens) {
   const moved = states.map((change, i) => [i, tokens[i], change]);
   return {

@@ -1,5 +1,5 @@
-// The state of an Explorer that the reader wants, and how it comes about: Python computes it, or a
-// saved page looks it up. At most one run is on its way; of those that wait only the newest stays.
+// Brings an Explorer to the state that the reader wants: Python computes it, or a saved page looks
+// it up. At most one run is in progress; of those waiting only the newest is kept.
 
 import { asSentence } from "../shared/messages.js";
 import { sameEdits } from "./edits.js";
@@ -24,7 +24,7 @@ export const NEEDS_KERNEL = sayExplorer("needs_a_live_kernel");
  * @typedef {object} Hears
  * @property {(on: boolean) => void} working
  * @property {(text: string, state: "" | "error" | "training" | "waiting") => void} say
- * @property {() => void} settled the state that was wanted last is there, or could not be reached
+ * @property {() => void} settled called when the last state wanted has arrived or failed
  */
 
 export class Runner {
@@ -45,7 +45,7 @@ export class Runner {
     return this.model.get("_live") !== false;
   }
 
-  /** The edits as the reader wants them, whether they have been computed or not. */
+  /** The edits that the reader wants, whether they have been computed or not. */
   get edits() {
     return this.wanted?.edits ?? this.model.get("_edits");
   }
@@ -69,7 +69,7 @@ export class Runner {
       this.hears.say(message.training ?? "", message.training ? "training" : "");
     } catch (error) {
       if (error instanceof Superseded || turn !== this.turn) return;
-      if (error instanceof NotSent) return; // which the view says
+      if (error instanceof NotSent) return; // the view reports that
       this.hears.say(asSentence(error), "error");
     } finally {
       clearTimeout(busy);
@@ -82,7 +82,9 @@ export class Runner {
     }
   }
 
-  /** What a saved page can do: no edits, those it was saved with, and any single head off. */
+  /**
+   * Look up what a saved page holds: no edits, those it was saved with, and any single head off.
+   */
   async #offline(changes) {
     const turn = ++this.turn;
     this.wanted = { ...this.wanted, ...changes };
@@ -132,7 +134,7 @@ export class Runner {
     this.hears.settled();
   }
 
-  /** What single heads do at a position, as far as the page holds it. */
+  /** Effects of ablating single heads at a position, as far as the page holds them. */
   async #effectsAt(position) {
     const names = Object.keys(this.model.get("_effects"));
     const found = await Promise.all(
@@ -144,7 +146,7 @@ export class Runner {
     return Object.fromEntries(found.filter(([, effect]) => effect));
   }
 
-  /** The predictions without edits at a position, on a page; null where it does not hold them. */
+  /** A page's predictions without edits at a position; null if it does not hold them. */
   #plain(position) {
     const { rows, ...rest } = this.saved.outcome;
     const here = this.model.get("_tables")?.[String(position)];
@@ -163,7 +165,7 @@ export class Runner {
     };
   }
 
-  /** Position -> what happens there without this one head. @param {string} place kind/layer/head */
+  /** Position -> effect of ablating one head. @param {string} place kind/layer/head */
   effectOf(place) {
     const name = `effect/${place}`;
     const known = this.tables.get(name);
@@ -176,7 +178,7 @@ export class Runner {
     return asked;
   }
 
-  /** Another text: what was known of the heads holds no longer. */
+  /** Drop what was known about the heads, since the text has changed. */
   forget() {
     this.tables.clear();
   }

@@ -3,8 +3,9 @@
 /** @typedef {[name: string, start: number, end: number]} Segment in tokens, as in slices */
 
 /**
- * Where they are after some tokens changed: the part that holds all that changed grows or shrinks, and
- * those after it move; none where no part holds all of it. `follow_segments` of heads/spans.py.
+ * Move segments after some tokens have changed: the part that holds every change grows or shrinks,
+ * and those after it move; empty if no part holds them all. Like `follow_segments` of
+ * heads/spans.py.
  * @param {Segment[]} segments
  * @param {ArrayLike<number>} before
  * @param {ArrayLike<number>} after
@@ -31,7 +32,7 @@ export function followSegments(segments, before, after) {
   ]);
 }
 
-/** As a kind of attention knows them, of so many tokens: `HeadData.kinds`. @param {Segment[]} segments @param {number} count */
+/** Segments for a kind of attention with so many tokens, as in `HeadData.kinds`. @param {Segment[]} segments @param {number} count */
 export function segmentsOfKind(segments, count) {
   const held = segments.filter(([, a, b]) => b > a);
   const seen = held.length > 1 ? held.filter(([, a]) => a < count) : [];

@@ -1,18 +1,21 @@
-// What the model's traits say of an Explorer beside its heads.
+// What the model's traits say about an Explorer besides its heads.
 
 import { HeadState } from "../heads/state.js";
 import { showsAllTools } from "./entrance.js";
 
 export class ExplorerState extends HeadState {
-  /** What is known of all heads; the viewer gives it. @type {import("./facts.js").Facts} */
+  /** What is known about all heads; set by the viewer. @type {import("./facts.js").Facts} */
   facts;
 
-  /** The model and what can be asked of it, as Python tells it. */
+  /** Python's description of the model, and of what can be requested. */
   get about() {
     return this.model.get("_about");
   }
 
-  /** What a click does: "look", "off" (switch a head off) or "cut"; the last two only where the tools are shown. */
+  /**
+   * What a click does: "look", "off" (switch a head off) or "cut"; the last two only if the tools
+   * are shown.
+   */
   get tool() {
     return showsAllTools(this.options) ? (this.options.tool ?? "look") : "look";
   }
@@ -21,13 +24,15 @@ export class ExplorerState extends HeadState {
     return this.tool === "cut";
   }
 
-  /** Which tokens are predicted after (or at): the text's, or those that are written. */
+  /**
+   * The side whose tokens the model predicts after (or at): the text, or the target that it writes.
+   */
   get predictedSide() {
     return this.about.kind === "encoder-decoder" ? "target" : "text";
   }
 
   /**
-   * Where a token of the text, or of what is written, stands in the map on view; null: nowhere.
+   * The spot of a token of the text or target in the map on view; null: it has none.
    * @param {"text" | "target"} side
    * @param {number} index
    * @returns {import("../heads/state.js").Spot | null}
@@ -39,7 +44,7 @@ export class ExplorerState extends HeadState {
     return kindName === "cross" && index < kind.keys ? { query: null, key: index } : null;
   }
 
-  /** The token of a side that a spot of the map speaks of. @param {"text" | "target"} side @param {import("../heads/state.js").Spot | null} spot */
+  /** The token of a side at a spot of the map. @param {"text" | "target"} side @param {import("../heads/state.js").Spot | null} spot */
   tokenOf(side, spot) {
     if (!spot || !this.spotOf(side, 0)) return null;
     if (this.kindName === "cross") return side === "target" ? spot.query : spot.key;
@@ -64,7 +69,9 @@ export class ExplorerState extends HeadState {
     return this.kinds.encoder?.query_tokens ?? this.kinds.cross?.key_tokens ?? [];
   }
 
-  /** The token that could be masked: the chosen query, where it is one of the text. */
+  /**
+   * The token that could be masked: the chosen one, if it belongs to the text and is not masked.
+   */
   get chosenToken() {
     const chosen = this.selected?.query ?? this.selected?.key ?? null;
     return this.kindName === "encoder" &&
@@ -74,7 +81,7 @@ export class ExplorerState extends HeadState {
       : null;
   }
 
-  /** What a head is known to do. */
+  /** Label of a head, with its evidence. */
   labelOf(layer, head, kind = this.kindName) {
     return this.model.get("_labels")[kind]?.[layer]?.[head] ?? { tag: "", sentence: "" };
   }
@@ -83,7 +90,7 @@ export class ExplorerState extends HeadState {
     return Object.keys(this.model.get("_labels")).length > 0;
   }
 
-  /** What a link brings back beside what is chosen. */
+  /** What a link restores besides the choices. */
   get linked() {
     const { model, about } = this;
     return {
@@ -97,7 +104,7 @@ export class ExplorerState extends HeadState {
     };
   }
 
-  /** Whether there is nothing that an effect could be measured by. */
+  /** Whether there is nothing to measure an effect by. */
   get blind() {
     return (
       Boolean(this.about.note) ||

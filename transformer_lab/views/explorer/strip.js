@@ -1,15 +1,15 @@
-// A text as its tokens, of which one is chosen, and after it what would come next.
+// A text as a strip of tokens, one of which is chosen, and after it the likely next tokens.
 
 import { element, tokenElement, taken, listen } from "../shared/dom.js";
 import { NOTHING, percentText } from "../shared/messages.js";
 import { sayExplorer } from "./prose.js";
 
-const AT_ONCE = 240; // tokens; of a longer text those around the chosen one
+const AT_ONCE = 240; // tokens listed; of a longer text those around the chosen one
 const GHOSTS = 3;
 const LEAST_GHOST = 0.02;
-const MOST_TINT = 55; // per cent of the colour for a weight of 1: the word stays readable
+const MOST_TINT = 55; // per cent of the colour for a weight of 1, so that the word stays readable
 
-/** The tokens that are listed: all, or so many around one. @param {number} count @param {number} around @returns {[number, number]} from, to */
+/** The range of tokens to list: all, or AT_ONCE around one. @param {number} count @param {number} around @returns {[number, number]} from, to */
 export function listedAround(count, around) {
   if (count <= AT_ONCE) return [0, count];
   const from = Math.max(0, Math.min(count - AT_ONCE, around - AT_ONCE / 2));
@@ -19,26 +19,26 @@ export function listedAround(count, around) {
 /**
  * @typedef {object} StripScene
  * @property {string[]} tokens
- * @property {number | null} at the token that is stood at: after or at it the model predicts
+ * @property {number | null} at the current position: after or at it the model predicts
  * @property {number | null} chosen the locked one
  * @property {number | null} hover
  * @property {Set<number>} marked masks
- * @property {Float32Array | null} [weights] of attention that goes to each token
+ * @property {Float32Array | null} [weights] attention weight of each token
  * @property {import("./segments.js").Segment[]} [segments] named parts of the text
- * @property {Set<string>} [folded] the names of those that are one button
+ * @property {Set<string>} [folded] the names of those shown as one button
  * @property {boolean} open whether its tokens can be chosen
  * @property {[string, number, number | null][]} next what comes next: token, before, after the edits
- * @property {boolean} [inside] what comes next stands at `at`, in the place of a mask
- * @property {number} [first] the token to which the strip is scrolled at first
+ * @property {boolean} [inside] predictions belong at `at`, in place of a mask
+ * @property {number} [first] the token to scroll to at first
  * @property {number} [beside] the token that another strip beside it shows
- * @property {string} name what is listed, for a screen reader
+ * @property {string} name name of the strip, for screen readers
  *
  * @typedef {object} StripDoes
  * @property {(index: number) => void} pick
  * @property {(index: number | null) => void} hover
  * @property {(name: string) => void} [fold] fold or unfold a named part
- * @property {((place: number) => void) | null} append a predicted token was clicked, by its place among
- *   the predictions; null: they are only shown
+ * @property {((place: number) => void) | null} append called when a predicted token is clicked,
+ *   with its index among the predictions; null: they are only shown
  */
 
 export class Strip {
@@ -48,10 +48,10 @@ export class Strip {
     this.root = element(`div.tl-strip#${part}`, { role: "group" });
     this.buttons = new Map(); // by token
     this.listed = new Map(); // by item: tokens, and the names of parts
-    this.parts = []; // that are folded, with their buttons
+    this.parts = []; // folded parts, with their buttons
     this.items = [];
     this.itemOf = []; // by token
-    this.text = this.is = ""; // what is listed, and of what
+    this.text = this.is = ""; // the text, and the range of it that is listed
     const indexOf = (event) => {
       const found = event.target.closest?.("[data-index]");
       return found ? Number(found.dataset.index) : null;
@@ -73,7 +73,7 @@ export class Strip {
   }
 
   #append(ghost) {
-    this.goesOn = document.activeElement === ghost; // by the keyboard, token after token
+    this.goesOn = document.activeElement === ghost; // with the keyboard, token after token
     this.does.append?.(Number(ghost.dataset.next));
   }
 
@@ -107,7 +107,7 @@ export class Strip {
     for (const [other, made] of this.listed) made.tabIndex = other === item ? 0 : -1;
   }
 
-  /** What is listed: the names of parts, and the tokens of those that are not folded. */
+  /** Collect the items of the list: names of parts, and tokens that are not folded. */
   #itemize({ tokens, segments = [], folded = new Set() }) {
     this.items = [];
     this.itemOf = [];
@@ -232,7 +232,7 @@ export class Strip {
     this.folding = false;
   }
 
-  /** The name of a part, which folds and unfolds it; what is folded is said. */
+  /** A button with the name of a part, which folds and unfolds it; it says how much is folded. */
   #part(part, item) {
     const { name, from, end, closed } = part;
     const values = { name, n: end - from, closed };
@@ -252,7 +252,7 @@ export class Strip {
     return one;
   }
 
-  /** What would come next, likeliest first; or what would stand at a mask. */
+  /** Show the likeliest next tokens, or the likeliest tokens for a mask. */
   #ghosts(next, mask) {
     const now = next.map(([token, before, after], place) => ({
       token,
@@ -299,7 +299,10 @@ export class Strip {
     if (made.length) this.goesOn = false;
   }
 
-  /** Scroll within the strip alone, so that a token is seen, or in the first line; false while the strip has no place yet. */
+  /**
+   * Scroll only the strip, so that a token is visible, or in the first line; false while the strip
+   * has no height yet.
+   */
   #reveal(index, onTop = false) {
     const found = this.listed.get(this.itemOf[index]);
     const { root } = this;

@@ -1,5 +1,5 @@
-// A table of heads: label and evidence, scores, effect; sorted, searched, ticked. It knows nothing of
-// how effects are computed: it is given rows, and says what the reader does.
+// A table of heads: label and evidence, scores, effect; sorted, searched, ticked. It does not know
+// how effects are computed: it is passed rows, and reports what the reader does.
 
 import { button } from "../shared/controls.js";
 import { download, element, taken } from "../shared/dom.js";
@@ -16,25 +16,26 @@ import {
 import { sayExplorer } from "./prose.js";
 
 const ROW = 24; // pixels
-const VIRTUAL_FROM = 300; // rows: of more, those in sight alone are in the page
+const VIRTUAL_FROM = 300; // rows; of more, only those in sight are in the page
 const BEYOND = 12; // rows around them
 let tables = 0;
 
 /**
  * @typedef {object} DoesTable
  * @property {(row: import("./table_rows.js").Row) => void} choose
- * @property {(rows: import("./table_rows.js").Row[]) => void} toggle switch them off together, or on
- * @property {() => string} file the name of a file, without its end
+ * @property {(rows: import("./table_rows.js").Row[]) => void} toggle switches them off together, or
+ *   on
+ * @property {() => string} file name of a file, without extension
  *
  * @typedef {object} Shown
  * @property {import("./table_rows.js").Row[]} rows
  * @property {string[]} names of the scores
  * @property {(name: string) => string} shortOf the name of a score in a few letters
- * @property {(name: string) => string} [meansOf] what a score says, where its name does not
+ * @property {(name: string) => string} [meansOf] what a score means, if its name does not say it
  * @property {{kind: string, layer: number, head: number}} chosen
  * @property {(row: import("./table_rows.js").Row) => boolean} isOff
- * @property {string} effects what the effects are of, in a sentence; "" where there are none
- * @property {string} [unnamed] why no head has a label yet, and what to do; "" where some have
+ * @property {string} effects a sentence about the effects; "" if there are none
+ * @property {string} [unnamed] why no head has a label yet, and what to do; "" if some have
  */
 
 const nameOf = ({ kind, layer, head }) => `${kind}/${layer}/${head}`;
@@ -104,7 +105,7 @@ export class HeadTable {
   #listen() {
     this.box.addEventListener("input", () => this.search(this.box.value));
     this.box.addEventListener("keydown", (event) => {
-      event.stopPropagation(); // letters are keys of the views around
+      event.stopPropagation(); // letters are shortcuts in the view around
       if (event.key === "ArrowDown") {
         event.preventDefault();
         this.table.focus();
@@ -116,7 +117,7 @@ export class HeadTable {
     });
     this.table.addEventListener("keydown", (event) => this.#key(event));
     this.table.addEventListener("focus", () => {
-      // Of a press of the pointer: new rows under it would swallow the click.
+      // Not after a press of the pointer: new rows under it would swallow the click.
       if (this.table.matches(":focus-visible"))
         this.#move(
           this.found.findIndex((row) => nameOf(row) === this.at),
@@ -152,14 +153,14 @@ export class HeadTable {
     this.#order();
   }
 
-  /** Only which head is on view, and which are off, is new. @param {Pick<Shown, "chosen" | "isOff">} now */
+  /** Update only which head is on view and which are off. @param {Pick<Shown, "chosen" | "isOff">} now */
   mark(now) {
     if (nameOf(now.chosen) !== nameOf(this.shown.chosen)) this.at = nameOf(now.chosen);
     Object.assign(this.shown, now);
     this.#fill();
   }
 
-  /** As if the reader had typed it. @param {string} query */
+  /** Search as if the reader had typed the query. @param {string} query */
   searchFor(query) {
     this.box.value = query;
     if (this.shown) this.search(query);
@@ -231,7 +232,7 @@ export class HeadTable {
         : "tl-table-number";
   }
 
-  /** What is asked for, in its order. */
+  /** Show the rows that match the query, sorted. */
   #order() {
     const { rows, unnamed, shortOf } = this.shown;
     let [wrong, matches] = ["", rows];
@@ -273,7 +274,7 @@ export class HeadTable {
     return this.found.length > VIRTUAL_FROM;
   }
 
-  /** Put the rows into the page: all of them, or of many those in sight. */
+  /** Put the rows into the page: all of them, or, of many, those in sight. */
   #fill() {
     const { found } = this;
     let [first, last] = [0, found.length];
@@ -348,7 +349,7 @@ export class HeadTable {
     );
   }
 
-  /** What is ticked, and where the keys are. */
+  /** Show what is ticked, and the row that the keys move. */
   #mark() {
     const count = this.ticked.size;
     const rows = this.#tickedRows();
@@ -411,7 +412,7 @@ export class HeadTable {
     if (!this.found[index]) return;
     this.at = nameOf(this.found[index]);
     const top = index * ROW;
-    const room = this.scroll.clientHeight - ROW; // the header stands above
+    const room = this.scroll.clientHeight - ROW; // the header is above
     if (top < this.scroll.scrollTop) this.scroll.scrollTop = top;
     else if (top + ROW > this.scroll.scrollTop + room) this.scroll.scrollTop = top + ROW - room;
     if (!fill) this.#fill();

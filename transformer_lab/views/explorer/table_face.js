@@ -1,5 +1,5 @@
-// The table of heads as an Explorer has it: its rows are what the view knows, and what is chosen or
-// switched off in it is so in the view.
+// The table of heads in an Explorer: its rows hold what the view knows, and a head chosen or
+// switched off in it is chosen or switched off in the view.
 
 import { headOff } from "./edits.js";
 import { FROM_A_TO_B } from "./facts.js";
@@ -12,7 +12,7 @@ import { sayExplorer } from "./prose.js";
  * @typedef {object} DoesFace
  * @property {(place: {kind: string, layer: number, head: number}) => void} choose
  * @property {(places: {kind: string, layer: number, head: number}[]) => void} toggle
- * @property {() => import("./edits.js").Edit[]} edits those that the reader wants
+ * @property {() => import("./edits.js").Edit[]} edits the edits that the reader wants
  * @property {import("./table_face.js").Shares} shares
  * @property {() => boolean} canName whether the reader can have the heads named
  */
@@ -30,10 +30,10 @@ export class TableFace {
       file: () => fileName({ model: state.model.get("_title") }),
     });
     this.root = this.table.root;
-    this.show = () => this.#show(); // the panel calls it by itself
+    this.show = () => this.#show(); // the panel calls it without its object
   }
 
-  /** What is known now; nothing while it is not in sight. */
+  /** Show what is known now; does nothing while the table is hidden. */
   #show() {
     if (this.root.hidden) return;
     const { state } = this;
@@ -79,14 +79,14 @@ export class TableFace {
       : sayExplorer("the_heads_have_no_labels");
   }
 
-  /** Why there are no scores, on a page that goes on without Python. */
+  /** Why there are no scores, on a page that continues without Python. */
   #unscored(scores) {
     const { model, facts } = this.state;
     if (scores.length || !model.get("_carried")?.travels) return "";
     return facts.failed ? "" : sayExplorer("scores_of_this_text");
   }
 
-  /** What the effects are of, in a sentence. */
+  /** A sentence about the effects. */
   #effects() {
     const { facts, model, about, kindName } = this.state;
     if (facts.failed) return sayExplorer("measuring_the_heads_has", { failed: facts.failed });
@@ -97,7 +97,7 @@ export class TableFace {
   }
 }
 
-/** @typedef {{share: Float32Array, even: Float32Array}} EveryShare [layer, head], NaN where there is no such head */
+/** @typedef {{share: Float32Array, even: Float32Array}} EveryShare [layer, head], NaN for a head that does not exist */
 
 export class Shares {
   /**
@@ -111,11 +111,11 @@ export class Shares {
     this.maps = maps;
     this.requests = requests;
     this.changed = changed;
-    /** @type {Map<string, EveryShare | null>} null: asked for, or not to be had */
+    /** @type {Map<string, EveryShare | null>} null: requested, or not available */
     this.known = new Map();
   }
 
-  /** Of the kind on view, before the edits or after them, as its maps; null where that is not known. @returns {EveryShare | null} */
+  /** Shares for the kind on view, before or after the edits like its maps; null if they are not known. @returns {EveryShare | null} */
   get now() {
     const { state, maps } = this;
     const { block, hidden, kindName } = state;
@@ -142,7 +142,7 @@ export class Shares {
     this.changed();
   }
 
-  /** What can be found without asking: where every map is here. @returns {EveryShare | null} */
+  /** Compute the shares here; null unless every map is available. @returns {EveryShare | null} */
   #here(kindName, block, hidden) {
     const { layers, heads, headless = {} } = this.state.kinds[kindName];
     const [share, even] = [new Float32Array(layers * heads), new Float32Array(layers * heads)];

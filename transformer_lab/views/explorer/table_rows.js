@@ -1,11 +1,12 @@
-// The heads of an Explorer as rows of a table: what is known of each, sorted, searched and as text.
+// The heads of an Explorer as rows of a table: what is known about each, sorted, searched and as
+// text.
 
 import { csvText } from "../shared/csv.js";
 import { fixed } from "../shared/messages.js";
 import { sayExplorer } from "./prose.js";
 
 export const WORD_COLUMNS = ["label", "evidence"]; // columns of words; the others are numbers
-const NEAREST = /nearest is “[^”]*”/g; // the label that a head has not
+const NEAREST = /nearest is “[^”]*”/g; // a label that the head does not have
 const QUOTED = /["“”][^"“”]*["“”]/g;
 const COMPARED = /^(.*?)(<=|>=|!=|==|=|<|>|≤|≥|≠)(.*)$/s;
 const NUMBER = /^([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(%?)$/i;
@@ -20,10 +21,12 @@ const COMPARE = {
 };
 
 /**
- * Whether a row is asked for. Throws for a column that is not there, or a comparison with no number.
+ * A predicate for rows that match a query. Throws for an unknown column, or a comparison without a
+ * number.
  * @param {string} query
  * @param {string[]} columns those that may be compared
- * @param {(column: string) => string} [shortOf] what stands above a column, which names it too
+ * @param {(column: string) => string} [shortOf] the header of a column, by which it can be named
+ *   too
  * @returns {(valueOf: (column: string) => any) => boolean}
  */
 export function asked(query, columns, shortOf = (column) => column) {
@@ -31,7 +34,7 @@ export function asked(query, columns, shortOf = (column) => column) {
   return (valueOf) => clauses.every((holds) => holds(valueOf));
 }
 
-/** What stands between "and"s that are in no quotes; one that nothing follows yet is left out. */
+/** Split a query at each "and" outside quotes; a trailing "and" is dropped. */
 function partsOf(query) {
   const kept = [];
   const hidden = query
@@ -85,7 +88,7 @@ const bare = (words) => plain(words.replace(/^["“”\s]+|["“”\s]+$/g, ""))
 const plain = (words) => words.toLowerCase().split(/\s+/).filter(Boolean).join(" ");
 const spelled = (name) => plain(name.replace(/[_-]/g, " "));
 
-const SHARE_OF_TEXT = 0.5; // of the attention: what a head does on this text is told from there on
+const SHARE_OF_TEXT = 0.5; // of the attention; from there on a head's score on this text is mentioned
 const NAMED = ["layer", "head", "effect", "label", "score"];
 
 /**
@@ -95,12 +98,12 @@ const NAMED = ["layer", "head", "effect", "label", "score"];
  * @property {number} head
  * @property {string} label what it is called, or ""
  * @property {string} evidence
- * @property {number | null} score of its label, or of the nearest one
+ * @property {number | null} score score of its label, or of the nearest one
  * @property {number | null} effect how the prediction changes without it
  * @property {boolean} estimated
- * @property {Record<string, number>} scores on this text, NaN where a head has none
+ * @property {Record<string, number>} scores on this text; NaN if a head has none
  *
- * @typedef {object} HeadsKnown what there is to make rows of
+ * @typedef {object} HeadsKnown what rows are made from
  * @property {string} kind
  * @property {number} layers
  * @property {number} heads
@@ -142,7 +145,7 @@ export function rowsOf(known) {
   return rows;
 }
 
-/** What a head does on a text, in words. @param {Record<string, number>} scores @param {string[]} shares */
+/** A head's high scores on a text, in words. @param {Record<string, number>} scores @param {string[]} shares */
 export function onThisText(scores, shares) {
   const most = shares
     .filter((name) => scores[name] > SHARE_OF_TEXT)
@@ -161,19 +164,18 @@ export const valueOf = (row, column) => (column in row.scores ? row.scores[colum
 export const columnsOf = (names) => [...NAMED, ...names];
 
 /**
- * The rows that are asked for. Throws where the query is none.
+ * The rows that match a query. Throws if it is not a valid query.
  * @param {Row[]} rows @param {string} query @param {string[]} columns
- * @param {(column: string) => string} [shortOf] what stands above a column
- */
+ * @param {(column: string) => string} [shortOf] the header of a column */
 export function searched(rows, query, columns, shortOf) {
   const holds = asked(query, [...columns, "evidence"], shortOf);
   return rows.filter((row) => holds((column) => valueOf(row, column)));
 }
 
-/** @param {string} column whether a first click on it puts the largest first */
+/** @param {string} column whether the first click on it puts the largest first */
 export const fallsFirst = (column) => !["layer", "head", "label"].includes(column);
 
-/** @param {Row[]} rows @param {string} column @param {boolean} falling the largest first (an effect whichever way it goes); rows that have none come last */
+/** @param {Row[]} rows @param {string} column @param {boolean} falling the largest first (for effects by size); rows without a value come last */
 export function sorted(rows, column, falling) {
   const keyOf = (row) => {
     const value = valueOf(row, column);

@@ -1,5 +1,6 @@
 // The Explorer: a text to type, heads to switch off, edges to cut, and the predictions before and
-// after. It has the heads of a HeadView, and gives them the weights before and after the edits.
+// after. It contains the heads of a HeadView, and passes them the weights before and after the
+// edits.
 
 import { alive } from "./alive.js";
 import { Answer } from "./answer.js";
@@ -57,7 +58,7 @@ export class ExplorerViewer {
     state.facts = new Facts(model, signal, () => this.showSoon());
     this.group = new Set(); // heads that are chosen together, "layer/head"
     this.steps = new Steps();
-    this.showSoon = onceForAll(atMostOnceAFrame(() => this.show())); // after what a click asks has been sent
+    this.showSoon = onceForAll(atMostOnceAFrame(() => this.show())); // after the request of a click has been sent
     this.shell = new Shell(model, root, signal, {
       copies: sayExplorer("copy_the_selection_as"),
       draw: () => this.heads.draw(),
@@ -166,7 +167,7 @@ export class ExplorerViewer {
     this.strips = { text: strip("text"), target: strip("target") };
   }
 
-  /** The text, the answer, the heads, the map and what comes next: on one screen. */
+  /** Lay out the text, the answer, the heads, the map and the predictions on one screen. */
   async open() {
     const { root, shell, heads, card, ask, strips, tools } = this;
     heads.headsPanel.below.append(card.ofAll);
@@ -225,7 +226,7 @@ export class ExplorerViewer {
     root.append(this.screen);
     this.entrance.leads(new Tour(this.screen, () => this.#stops(), this.signal));
     this.#showTools();
-    heads.headsPanel.showFace(); // the screen, which is new, is told
+    heads.headsPanel.showFace(); // the screen is new and needs its class
     (this.state.about.kind === "encoder-decoder" ? this.writes : this.reads.parentElement).append(
       this.writing.root,
     );
@@ -247,7 +248,7 @@ export class ExplorerViewer {
     watch("_text", () => {
       this.runner.forget();
       this.group.clear();
-      if (!this.writing.growing) this.steps = new Steps(); // Python has changed it
+      if (!this.writing.growing) this.steps = new Steps(); // Python has changed the text
       this.ask.fill();
     });
     watch("_masked", () => this.runner.forget());
@@ -259,13 +260,13 @@ export class ExplorerViewer {
     listen(root, "keydown", signal, (event) => this.#keys(event));
   }
 
-  /** After the first paint: what takes time. */
+  /** Slow work, after the first paint. */
   later() {
-    if (this.runner.live) this.runner.requests.tell({ type: "facts" }); // a busy kernel hears it later
+    if (this.runner.live) this.runner.requests.tell({ type: "facts" }); // a busy kernel reads it later
     if (this.state.about.names && this.card.unnamed) this.card.naming.start();
   }
 
-  /** What a link brings: a text on a page with its model, edits on others too. @param {Record<string, any>} more */
+  /** Follow a link: its text on a page with a model, its edits on other pages too. @param {Record<string, any>} more */
   async follow({ text, target, masked, ids, segments, edits, position }) {
     if (
       !Array.isArray(edits) ||
@@ -279,7 +280,7 @@ export class ExplorerViewer {
 
   // ---- what the reader does -------------------------------------------------------------------
 
-  /** A token is chosen: the map shows its row (or column), and the model predicts there where it can. */
+  /** Choose a token: the map shows its row (or column), and the model predicts there if it can. */
   #pickToken(side, index) {
     const { state, runner, model } = this;
     const { position, positions } = model.get("_outcome");
@@ -345,7 +346,7 @@ export class ExplorerViewer {
     if (this.state.tool === "off") return this.#toggleHeads([this.state.place]);
     if (!this.state.cutting) return this.state.pick(spot);
     const query = spot.query ?? (spot.key !== null ? (this.state.selected?.query ?? null) : null);
-    if (spot.query !== null && spot.key === null) return this.state.pick(spot); // from here, then to a key
+    if (spot.query !== null && spot.key === null) return this.state.pick(spot); // first a query, then a key
     this.#cut({ query, key: spot.key });
   }
 
@@ -412,7 +413,7 @@ export class ExplorerViewer {
     this.showSoon();
   }
 
-  /** A text to begin with, without the edits of another, and the head that it shows. @param {import("./entrance.js").Sample} sample */
+  /** Start from a sample text, without the edits of another, at the head that it is about. @param {import("./entrance.js").Sample} sample */
   async #begin({ text, layer, head }) {
     const { ask, state, writing } = this;
     this.group.clear();
@@ -429,7 +430,7 @@ export class ExplorerViewer {
     this.showSoon();
   }
 
-  /** What the tour outlines, step by step, and what must stay in sight meanwhile. @returns {[HTMLElement, HTMLElement[]][]} */
+  /** What the tour outlines, step by step, and what must stay visible meanwhile. @returns {[HTMLElement, HTMLElement[]][]} */
   #stops() {
     const { ask, predictions, card, heads, entrance, answer } = this;
     const strips = Object.values(this.strips).map((strip) => strip.root);
@@ -449,12 +450,13 @@ export class ExplorerViewer {
     const before = this.state.linked;
     stopped.addEventListener("abort", () => {
       if (model.get("_saved")) model.send({ type: "stop" });
-      runner.want(before); // where Python reads on, it is asked to come back
+      runner.want(before); // if Python is still reading, this returns it to the text before
     });
     goes("Reading …");
     const target = this.state.about.kind === "encoder-decoder" ? { target: ask.ownTarget } : {};
     this.group.clear();
-    // With few tools every text begins without the edits of another; who wants more compares texts.
+    // With few tools every text starts without the edits of another; with all tools a reader may
+    // compare texts.
     if (!showsAllTools(this.state.options) && ask.typed !== model.get("_text")) this.#change([]);
     ask.ran();
     await this.writing.read({
@@ -508,7 +510,9 @@ export class ExplorerViewer {
     does[key]();
   }
 
-  /** Where the head looks, and what the edits do, or what it does itself where that is known. */
+  /**
+   * What the head attends to, and the effect of the edits, or of the head itself if that is known.
+   */
   #sentence() {
     const { kindName, layer, head, facts } = this.state;
     const effect =
@@ -516,7 +520,7 @@ export class ExplorerViewer {
     return [this.heads.readout.text, effect].filter(Boolean).join(" ");
   }
 
-  /** What the picture says below the maps. */
+  /** The text below the maps in a picture. */
   #pictureWords() {
     const { rows, states, kl } = this.model.get("_outcome");
     const predicted = rows?.length
@@ -575,7 +579,7 @@ export class ExplorerViewer {
           off: headOff(edits, place),
           touched: headTouched(edits, place),
           grouped: this.group.has(`${layer}/${head}`),
-          tag: short ?? tag, // a view that was saved before has no short one
+          tag: short ?? tag, // a view saved earlier has no short one
           effect:
             found.swept && change !== undefined
               ? {
@@ -591,14 +595,14 @@ export class ExplorerViewer {
     this.card.tellSweep(found);
   }
 
-  /** A result has come. */
+  /** Show a result that has arrived. */
   #arrived() {
     this.maps.arrived();
     this.heads.renew();
     this.showSoon();
   }
 
-  /** Python has answered: what it told before, and is on view, need not be shown once more. */
+  /** Python has answered; if the answer is on view already, do not show it again. */
   #settled() {
     const { model, runner, showed } = this;
     const now = [model.get("_stamp"), model.get("_outcome"), model.get("_outcome").position];
@@ -610,7 +614,7 @@ export class ExplorerViewer {
     else this.showSoon();
   }
 
-  /** Everything but the heads' own pictures. */
+  /** Show everything except the heads' own pictures. */
   show() {
     const { model, runner, state } = this;
     const { about } = state;
@@ -656,7 +660,7 @@ export class ExplorerViewer {
     });
   }
 
-  /** Before the first edit: what could be tried. */
+  /** What a reader could try before the first edit. */
   #invitation({ rows, position }) {
     const { about, blind, layer, head } = this.state;
     if (blind || (!this.runner.live && !about.effects)) return "";
@@ -672,7 +676,7 @@ export class ExplorerViewer {
     });
   }
 
-  /** Where the map has the token that the prediction follows, or stands at. */
+  /** The spot in the map of the token that the prediction follows or replaces. */
   get #predicted() {
     const { position } = this.model.get("_outcome");
     return position === null || position === undefined
@@ -680,7 +684,7 @@ export class ExplorerViewer {
       : this.state.spotOf(this.state.predictedSide, position);
   }
 
-  /** What the head gives from the locked token, or the one that is predicted after, to each token of a side. */
+  /** How much the locked token, or the one with the prediction, attends to each token of a side. */
   #tints() {
     const { state, heads, runner } = this;
     const query = (heads.hover ?? state.selected ?? this.#predicted)?.query ?? null;
@@ -700,7 +704,7 @@ export class ExplorerViewer {
     return { side, weights: heads.rowOf(query), token: state.kind.query_tokens[query] };
   }
 
-  /** The tokens of what is read, and of what is written. */
+  /** Show the tokens that the model reads and writes. */
   #strips() {
     const { state, model, heads, runner, strips } = this;
     const { about } = state;

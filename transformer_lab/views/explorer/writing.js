@@ -1,4 +1,5 @@
-// Writing on: a predicted token that is clicked becomes one of the text, exactly that one; and many at once.
+// Continuing a text: a click appends exactly the predicted token, or the model generates many at
+// once.
 
 import { asSentence } from "../shared/messages.js";
 import { button, popover } from "../shared/controls.js";
@@ -8,18 +9,18 @@ import { Strip } from "./strip.js";
 import { sayExplorer } from "./prose.js";
 
 /**
- * @typedef {object} Words what is read and written, so that it can be come back to
+ * @typedef {object} Words what the model reads and writes, to return to later
  * @property {string} text
  * @property {string | null} target
  * @property {number[]} masked
- * @property {number[]} ids exact tokens of the side that is predicted on
+ * @property {number[]} ids exact tokens of the side with the predictions
  * @property {import("./segments.js").Segment[]} [segments] named parts of the text
  * @property {number | null} position
  */
 
 const same = (a, b) => a.length === b.length && a.every((one, i) => one === b[i]);
 
-const N = 20; // tokens that are written, where there is room for them
+const N = 20; // tokens to generate, if there is room
 const FIELDS = [
   { name: "n", label: sayExplorer("tokens_word"), value: String(N), step: "1" },
   {
@@ -45,7 +46,7 @@ export class Writing {
     this.runner = runner;
     this.remember = remember;
     this.does = does;
-    this.growing = false; // a text is on its way that can be undone, or that is come back to
+    this.growing = false; // a text that can be undone, or an earlier one, has been requested
     this.fields = FIELDS.map(({ name, label, value, step }) => ({
       name,
       box: element(`input.tl-number#write-${name}`, {
@@ -83,7 +84,7 @@ export class Writing {
       does.signal,
       "strip-other",
     );
-    // As wide as the strip above, so that the tokens of both stand below each other up to where they diverge.
+    // As wide as the strip above, so that the tokens of both line up until they diverge.
     this.asWide = element(
       "span.tl-write",
       { "aria-hidden": "true" },
@@ -105,7 +106,7 @@ export class Writing {
       });
   }
 
-  /** Where the two texts part: one token, or none. @returns {number[]} */
+  /** Where the two texts diverge: one token, or none. @returns {number[]} */
   get parts() {
     const { parts } = this.state.model.get("_outcome").written;
     return typeof parts === "number" ? [parts] : [];
@@ -116,7 +117,7 @@ export class Writing {
     return Boolean(this.state.model.get("_outcome").written.other);
   }
 
-  /** @param {number | null} at the token that is stood at */
+  /** @param {number | null} at the current position */
   show(at) {
     const { start, sentence, other, tokens, edited } = this.state.model.get("_outcome").written;
     const { longest, ids } = this.state.about;
@@ -155,7 +156,7 @@ export class Writing {
     });
   }
 
-  /** The strip of the text that is read says so, and whose it is where there is another. */
+  /** Name the strip of the text, and say whether it is with or without edits if there are two. */
   nameStrip() {
     const { edited } = this.state.model.get("_outcome").written;
     const row = this.root.parentElement;
@@ -166,14 +167,17 @@ export class Writing {
     say(name, sayExplorer(!this.compares ? plain : edited ? "without_edits" : "with_edits"));
   }
 
-  /** A token of the other text: where both are the same it is looked at, later the other is read. */
+  /**
+   * Choose a token of the other text: while both are the same, just pick it; later, read the other
+   * text.
+   */
   #look(index) {
     const { other, parts } = this.state.model.get("_outcome").written;
     if (index < parts) return this.does.pick(index);
     if (!this.runner.wanted) this.#go({ ids: other, position: index }, this.words);
   }
 
-  /** Go on with the text, as the fields say. */
+  /** Continue the text with the settings in the fields. */
   async write() {
     const { runner } = this;
     if (runner.wanted || this.growing) return;
@@ -212,9 +216,9 @@ export class Writing {
     };
   }
 
-  /** Append a predicted token; or put it in the place of the mask. @param {number} place among the predictions */
+  /** Append a predicted token, or replace the mask by it. @param {number} place its index among the predictions */
   async append(place) {
-    if (this.runner.wanted) return; // what is predicted then is on its way
+    if (this.runner.wanted) return; // the predictions are about to change
     const was = this.words;
     const token = this.state.model.get("_outcome").ids[place];
     if (this.state.about.kind !== "encoder")
@@ -226,7 +230,7 @@ export class Writing {
     );
   }
 
-  /** Whether these are other words than those that are read now. @param {Words | undefined} words */
+  /** Whether these differ from the words that are read now. @param {Words | undefined} words */
   differs(words) {
     const { ids, masked, text } = this.words;
     return Boolean(
@@ -234,14 +238,14 @@ export class Writing {
     );
   }
 
-  /** Come back to other words, where they are others. @param {{edits: any[], words: Words}} to */
+  /** Return to other words, if they differ. @param {{edits: any[], words: Words}} to */
   back(to) {
     if (!this.differs(to.words)) return false;
     this.#go({ ...to.words, edits: to.edits });
     return true;
   }
 
-  /** Read another text, which can be undone. @param {import("./runner.js").Wanted} wanted */
+  /** Read another text; undo returns from it. @param {import("./runner.js").Wanted} wanted */
   read(wanted) {
     return this.#go(wanted, wanted.text === this.state.model.get("_text") ? null : this.words);
   }

@@ -1,5 +1,5 @@
-// From span A of the queries to span B of the keys: which spans can be looked at together, and how much of
-// A's attention goes into B. The counterpart of spans.py.
+// From span A of the queries to span B of the keys: which spans can be compared, and how much of
+// A's attention goes to B. The counterpart of spans.py.
 
 import { shownRow } from "../shared/attention.js";
 import { WEIGHT_SCALE } from "../shared/codecs.js";
@@ -9,7 +9,7 @@ import { sayHeads } from "./scale.js";
 /** @typedef {[number, number]} Span start and end, as in a slice */
 /** @typedef {{a: Span, b: Span}} Block */
 
-/** Why nothing can be said of two spans together, or "". @param {Span} a @param {Span} b @param {import("./store.js").Kind} kind */
+/** Why two spans cannot be compared, or "". @param {Span} a @param {Span} b @param {import("./store.js").Kind} kind */
 export function whyNotBetween(a, b, kind) {
   if (kind.causal && b[0] >= a[1] + kind.all_keys - kind.all_queries) {
     return sayHeads("comes_after_and_no");
@@ -22,7 +22,7 @@ export function whyNotBetween(a, b, kind) {
 }
 
 /**
- * Rows with nothing outside the block.
+ * Rows of weights, set to 0 outside the block.
  * @param {(query: number) => Float32Array} rowOf
  * @param {Block | null} block
  * @param {number} keys
@@ -47,8 +47,8 @@ export function rowsWithin(rowOf, block, keys) {
 }
 
 /**
- * The share of A's attention that goes into B, found from the weights of a page: they stand for the
- * model's to so many decimals, and `about` says that the sum of them does not fix the share's two.
+ * The share of A's attention that goes to B, computed from the page's weights. These are rounded;
+ * `about` says that their sum does not determine the two decimals of the share.
  * @param {import("../shared/attention.js").HeadWeights} weights
  * @param {Block} block
  * @param {Uint8Array | null} hidden
@@ -78,11 +78,11 @@ export class Between {
   /** @param {import("./heads.js").Heads} heads */
   constructor(heads) {
     this.heads = heads;
-    /** @type {Map<string, {share: number, even: number, about: boolean} | null>} null: asked for, or not to be had */
+    /** @type {Map<string, {share: number, even: number, about: boolean} | null>} null: requested, or not available */
     this.known = new Map();
   }
 
-  /** What is said of the block of the head that is drawn: of Python where it was asked, else of what is here. */
+  /** Shares of the block for the head on view: Python's if it was requested, else computed here. */
   get now() {
     const { state, maps, weightsHere: weights } = this.heads;
     const { block } = state;
@@ -118,13 +118,13 @@ export class Between {
       this.known.set(name, { share, even, about: false });
       marks();
     } catch (error) {
-      // A page does not hold it: what was found here stays.
+      // A page does not hold it: keep what was computed here.
       if (this.heads.weightsHere.tiles)
         shell.say(sayHeads("what_goes_from_a", { why: error.message }));
     }
   }
 }
 
-/** The end of the name of what is asked of a block. @param {Block} block @param {Uint8Array | null} hidden */
+/** The end of a block's name in requests. @param {Block} block @param {Uint8Array | null} hidden */
 export const blockName = ({ a, b }, hidden) =>
   `${[...a, ...b]}|${hidden ? Array.from(hidden.keys()).filter((key) => hidden[key]) : []}`;

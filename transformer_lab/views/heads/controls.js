@@ -1,11 +1,11 @@
-// The controls of the maps: what is hidden, what the numbers are, in which colours.
+// The controls of the maps: what is hidden, what the numbers are, which colours.
 
 import { COLOUR_MAPS, headColour } from "../shared/colours.js";
 import { button, checkbox, menu } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { sayHeads } from "./scale.js";
 
-/** What is hidden, what the numbers are, in which colours. @param {import("./state.js").HeadState} state */
+/** Controls of the maps. @param {import("./state.js").HeadState} state */
 export function viewControls(state) {
   const rescaled = sayHeads("and_rescale_each_row");
   const hideFirst = checkbox(

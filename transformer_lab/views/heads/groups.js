@@ -1,11 +1,11 @@
-// The map of a long text by its sentences or paragraphs: what each gives to each.
+// The map of a long text by sentences or paragraphs: how much each attends to each.
 
 import { element } from "../shared/dom.js";
 import { quoted } from "../shared/messages.js";
 import { sayHeads } from "./scale.js";
 
 export class Groups {
-  /** Those that the reader has chosen; null for tokens. @param {any} weights @param {import("./state.js").HeadState} state */
+  /** The groups that the reader has chosen; null for tokens. @param {any} weights @param {import("./state.js").HeadState} state */
   static async of(weights, { options, kind }) {
     const starts = kind.long?.groups[options.rows];
     return starts
@@ -13,14 +13,14 @@ export class Groups {
       : null;
   }
 
-  /** @param {string} name @param {[number[], number[]]} starts where each begins, of queries and of keys @param {Float32Array} shares [row, column] @param {import("./store.js").Kind} kind */
+  /** @param {string} name @param {[number[], number[]]} starts where each begins, for queries and for keys @param {Float32Array} shares [row, column] @param {import("./store.js").Kind} kind */
   constructor(name, [queries, keys], shares, kind) {
     this.unit = name.replace(/s$/, "");
     this.kind = kind;
     this.starts = { queries, keys };
     this.shares = shares;
     const all = shares.reduce((a, b) => Math.max(a, b), 0);
-    /** What a map draws of it. */
+    /** The scene that a map draws. */
     this.scene = {
       of: name,
       rowOf: (row) => shares.subarray(row * keys.length, (row + 1) * keys.length),
@@ -41,13 +41,13 @@ export class Groups {
     };
   }
 
-  /** The tokens of some, from one to another. @param {"queries" | "keys"} side @returns {import("./between.js").Span} */
+  /** The tokens of a range of groups. @param {"queries" | "keys"} side @returns {import("./between.js").Span} */
   tokens(side, [first, end]) {
     const starts = this.starts[side];
     return [starts[first], starts[end] ?? this.kind[side]];
   }
 
-  /** Its own name, or its first words with its number. */
+  /** A group's name, or its number with its first words. */
   #name(side, i, room) {
     if (this.unit === "segment" && this.kind.segment_names) return this.kind.segment_names[i];
     const [from, to] = this.tokens(side, [i, i + 1]);
@@ -62,7 +62,7 @@ export class Groups {
     return `${i} ${text.length > room ? `${text.slice(0, room - 1)}…` : text}`;
   }
 
-  /** What is told where one looks at another. @returns {(string | Node)[]} */
+  /** The text for a cell: how much one group attends to another. @returns {(string | Node)[]} */
   words({ query, key }) {
     if (query === null || key === null) return [];
     const number = element("b#number", this.scene.rowOf(query)[key].toFixed(4));

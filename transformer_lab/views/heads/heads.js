@@ -1,5 +1,6 @@
-// Every head of a trace: small in a grid, the chosen one as lines and as a map, one selection. A view
-// that has them gives the weights, and hears what the reader does.
+// Every head of a trace: thumbnails in a grid, the chosen one as lines and as a map, with one
+// selection. The view that contains them provides the weights, and is notified of what the reader
+// does.
 
 import { largest } from "../shared/attention.js";
 import { viewControls } from "./controls.js";
@@ -34,14 +35,16 @@ import { Thumbnails } from "../shared/thumbnails.js";
 const FADES = 160; // ms
 
 /**
- * @typedef {object} Does what a view does about its heads
+ * @typedef {object} Does callbacks of a view that contains heads
  * @property {(layer: number, head: number, event: MouseEvent | KeyboardEvent) => void} chosen a head of the grid
- * @property {(layer: number, head: number) => string} tell what the pointer reads over a head of the grid
+ * @property {(layer: number, head: number) => string} tell tooltip of a head of the grid
  * @property {(spot: import("./state.js").Spot) => void} picked a cell or a token
  * @property {() => void} drawn the head on view has been drawn
- * @property {() => import("./state.js").Spot | null} [rests] what is spoken of while nothing is pointed at or locked; null: of the head
- * @property {() => void} [followed] what is pointed at, or locked, has changed
- * @property {(layer: number, head: number) => [string, string] | null} [known] what is known of a head, in a few letters and whole
+ * @property {() => import("./state.js").Spot | null} [rests] the spot that sentences are about
+ *   while nothing is pointed at or locked; null: the whole head
+ * @property {() => void} [followed] the spot pointed at or locked has changed
+ * @property {(layer: number, head: number) => [string, string] | null} [known] what is known about
+ *   a head, in a few letters and in full
  */
 
 export class Heads {
@@ -61,13 +64,13 @@ export class Heads {
     this.root = root;
     this.signal = signal;
     this.turn = 0;
-    /** @type {boolean | undefined} whether the room is given, and not what the panels need */
+    /** @type {boolean | undefined} whether the height is fixed rather than that of the panels' content */
     this.fixed = undefined;
     /** @type {Map<number, import("../shared/attention.js").HeadWeights>} */
     this.layerHeads = new Map();
     this.marks = onceAFrame(() => this.#follow());
     this.between = new Between(this);
-    /** Sentences or paragraphs, where the map is of these. @type {Groups | null} */
+    /** Sentences or paragraphs, if the map shows those. @type {Groups | null} */
     this.groups = null;
     this.refreshSoon = onceForAll(atMostOnceAFrame(() => this.refresh())); // layer and head change together
     this.renewed = onceForAll(() => this.#renew());
@@ -115,7 +118,7 @@ export class Heads {
     mapPanel.said.prepend(this.flag);
     this.panels = element("div.tl-panels", headsPanel.root, linesPanel.root, mapPanel.root);
     this.sharedPlace = new SharedPlace(this.state, linesPanel, mapPanel, this.panels, headsPanel);
-    let height = 0; // of the room, which what is said above it may change
+    let height = 0; // of the room, which sentences above it may change
     const observer = new ResizeObserver(([{ contentRect }]) => {
       const other = Math.abs(contentRect.height - height) > 1;
       height = contentRect.height;
@@ -139,7 +142,7 @@ export class Heads {
     });
     watch(["_note"], () => this.renew(true));
     watch(["selected"], () => this.#follow());
-    if (state.kind?.long) watch(["a", "b"], () => this.shell.redraw()); // there is no row of tokens that hears of it
+    if (state.kind?.long) watch(["a", "b"], () => this.shell.redraw()); // there is no row of tokens that would redraw
     listen(this.root, "keydown", signal, (event) => {
       if (event.key !== "Escape") return;
       const freed = model.get("selected")
@@ -155,7 +158,7 @@ export class Heads {
 
   // ---- what the reader does -----------------------------------------------------------------
 
-  /** The reader points at a spot, in this or in another part of the view. @param {import("../shared/map_frame.js").Spot | null} spot */
+  /** The reader points at a spot, in this part of the view or in another. @param {import("../shared/map_frame.js").Spot | null} spot */
   point(spot) {
     this.pointed.at(spot, !spot?.level && !this.groups);
   }
@@ -164,7 +167,10 @@ export class Heads {
     return this.pointed.spot;
   }
 
-  /** Nothing is no key: the row is chosen, and the sentence says why. Of a cell of many weights the largest is. */
+  /**
+   * Handle a click on a spot. "Nothing" is not a key: its row is chosen, and the sentence says why.
+   * In a cell of many weights, the largest is chosen.
+   */
   #picked(spot) {
     const now = this.state.selected;
     if (this.groups)
@@ -197,7 +203,7 @@ export class Heads {
     }
   }
 
-  /** Queries and keys are marked on the map. */
+  /** Queries and keys have been marked on the map. */
   #brushed(a, b) {
     const { state, groups } = this;
     if (state.model.get("a") === undefined || state.kind.over) return;
@@ -212,7 +218,7 @@ export class Heads {
       });
   }
 
-  /** A key moves what is selected; where nothing is, it only shows where the cursor stands. @param {[number, number]} move */
+  /** Move the selection by a key; if nothing is selected, only show the cursor. @param {[number, number]} move */
   #step(move) {
     const [a, b] = this.#spans();
     const start = this.state.selected ?? this.hover ?? { query: a[1] - 1, key: null };
@@ -230,11 +236,11 @@ export class Heads {
 
   // ---- drawing ------------------------------------------------------------------------------
 
-  /** Everything anew: at first, and when the kind or the theme has changed. */
+  /** Draw everything: at first, and when the kind, the maps or the note have changed. */
   async start() {
     const { kind } = this.state;
     this.headsPanel.start();
-    const unit = kind.over ? "position" : "token"; // an average has no tokens
+    const unit = kind.over ? "position" : "token"; // an average over texts has no tokens
     const tokens = kind.same
       ? inWords(kind.all_queries, unit)
       : sayHeads("queries_keys", { all_queries: kind.all_queries, all_keys: kind.all_keys });
@@ -255,7 +261,7 @@ export class Heads {
     await this.refresh();
   }
 
-  /** Show anew what has changed, once all of it has. @param {boolean} [everything] other texts or kinds too */
+  /** Redraw what has changed, once all changes have arrived. @param {boolean} [everything] also for other texts or kinds */
   renew(everything = false) {
     this.everything ||= everything;
     this.renewed();
@@ -289,7 +295,7 @@ export class Heads {
     } finally {
       ended();
     }
-    if (turn !== this.turn || this.signal.aborted) return; // a later click won
+    if (turn !== this.turn || this.signal.aborted) return; // a later click has replaced this one
     this.waiting.say("");
     this.shell.say("");
     this.weightsHere = weights;
@@ -297,7 +303,7 @@ export class Heads {
     this.shown = { kind: kindName, layer, head };
     this.layerHeads = new Map([[head, weights]]);
     this.pins.fetch(() => turn === this.turn && !this.signal.aborted);
-    const other = this.drawnOf && this.drawnOf !== weights; // another head, or the same with other edits
+    const other = this.drawnOf && this.drawnOf !== weights; // another head, or the same head under other edits
     this.drawnOf = weights;
     if (other) crossFade(this.mapPanel.canvas, () => this.shell.draw(), FADES);
     else this.shell.draw();
@@ -332,7 +338,7 @@ export class Heads {
         ];
   }
 
-  /** The queries over which the largest weight of a head is sought. */
+  /** The queries among which a head's largest weight is searched. */
   #someQueries() {
     const [[from, to]] = this.#spans();
     const queries = to - from;
@@ -343,11 +349,11 @@ export class Heads {
     );
   }
 
-  /** What was fetched last, in the colours of now. */
+  /** Draw what was fetched last, in the current colours. */
   draw() {
     if (!this.weightsHere) return;
     const { shell, state, maps } = this;
-    // It is asked for before anything is written, so that the page is laid out once.
+    // Read before anything is written, so that the page is laid out only once.
     const fixed = (this.fixed = hasFixedHeight(this.panels, this.fixed));
     this.sharedPlace.show();
     const { options, valueWeighted, block, kind } = state;
@@ -406,7 +412,7 @@ export class Heads {
     this.does.drawn();
   }
 
-  /** The chosen head's map in the grid. @param {ReturnType<import("./store.js").HeadStore["thumbnails"]>} of */
+  /** The chosen head's thumbnail. @param {ReturnType<import("./store.js").HeadStore["thumbnails"]>} of */
   #smallOf({ shades, grid: { heads, width, height } }) {
     const from = (this.shown.layer * heads + this.shown.head) * width * height;
     return { width, height, shades: shades.subarray(from, from + width * height) };
@@ -424,7 +430,7 @@ export class Heads {
     say(this.headsPanel.note, notes.join(" "));
   }
 
-  /** That the numbers were changed here. */
+  /** Say that the numbers were changed here. */
   #showFlags() {
     const { options, kind, valueWeighted } = this.state;
     const left = [
@@ -441,7 +447,7 @@ export class Heads {
     this.flag.hidden = !notes.length;
   }
 
-  /** Edges were cut or are whole again: mark them before the weights are here. */
+  /** Mark the cut edges, before the weights have arrived. */
   markCuts() {
     const { scene } = this.mapPanel.map;
     if (!scene) return;
@@ -449,7 +455,7 @@ export class Heads {
     this.marks();
   }
 
-  /** The largest of a map, and where its colours would end. */
+  /** The largest number of a map, and the end of its colour scale. */
   /** @param {any} scene */
   #ends({ rowOf, nothing, signed, ends }) {
     if (ends) return ends;
@@ -464,7 +470,7 @@ export class Heads {
     };
   }
 
-  /** A head's rows in the map; a difference is of rows that had the same left out. @param {any} weights */
+  /** A head's rows as shown; both sides of a difference have the same keys left out. @param {any} weights */
   rowsOf(weights) {
     if (!weights.before) return this.state.shownRows(weights);
     const [before, after] = [weights.before, weights.after].map((one) => this.state.shownRows(one));
@@ -474,8 +480,10 @@ export class Heads {
     };
   }
 
-  /** What goes to nothing of each row in a map, or null where heads of the layer may not look there, and
-   * where values weigh in: no key's value is there. */
+  /**
+   * Each row's weight to nothing; null if the layer's heads cannot attend to nothing, and with
+   * weights times values: nothing has no value.
+   */
   nothingOf(weights, layer = this.shown.layer) {
     if (!this.#sinks(layer) || this.state.valueWeighted) return null;
     const { before, after } = weights;
@@ -488,7 +496,7 @@ export class Heads {
     return Boolean(this.state.kind.sinks?.includes(layer));
   }
 
-  /** What the numbers of the map are; a flag says it where they were changed here. */
+  /** What the numbers of the map are; if they were changed here, a flag says so instead. */
   #mapCaption() {
     const { kind, valueWeighted, hidden } = this.state;
     if (valueWeighted || hidden || this.groups) return "";
@@ -504,7 +512,10 @@ export class Heads {
     });
   }
 
-  /** What is spoken of: of a long text the rows of what is selected are fetched, and no others. */
+  /**
+   * The spot that sentences are about; for a long text only the selected one, since only its rows
+   * are fetched.
+   */
   get focus() {
     const { selected } = this.state;
     return this.weightsHere.tiles
@@ -512,7 +523,7 @@ export class Heads {
       : (this.hover ?? selected ?? this.does.rests?.() ?? null);
   }
 
-  /** Whether what is selected is still to come. */
+  /** Whether the weights of the selection are still to arrive. */
   #comes() {
     const { weightsHere: weights } = this;
     const { selected } = this.state;
@@ -558,7 +569,7 @@ export class Heads {
     });
   }
 
-  /** Of a long text the strongest edges of what is seen, or of what is marked. */
+  /** For a long text, fetch the strongest edges of the part on view, or of the marked part. */
   async #seek() {
     const { weightsHere: pyramid, mapPanel, groups } = this;
     const { block, kind } = this.state;
@@ -593,7 +604,7 @@ export class Heads {
     const { shell, shown } = this;
     const { block, kind } = this.state;
     const rowsOf = (head, given) => {
-      const weights = given.before ? given.after : given; // lines show weights, not changes of weights
+      const weights = given.before ? given.after : given; // lines show weights, not changes
       return {
         head,
         rowOf: rowsWithin(
@@ -617,7 +628,7 @@ export class Heads {
     });
   }
 
-  /** What goes to nothing of each row, computed once a head. */
+  /** Each row's weight to nothing, computed once per head. */
   shares() {
     const of = this.nothingOf(this.weightsHere);
     if (of && this.weightsHere.tiles) {
@@ -631,7 +642,7 @@ export class Heads {
     return this.given;
   }
 
-  /** The spot whose number is told, and the number; or what is told of a cell of many. */
+  /** The spot whose number is shown, and the number; or the text for a cell of many weights. */
   #number() {
     const { hover, groups, weightsHere: weights } = this;
     const { selected, kind } = this.state;
@@ -684,7 +695,7 @@ const inWords = (count, word) => `${count.toLocaleString("en")} ${word}${count =
 
 const fromTo = (from, count) => (count > 1 ? `${from}–${from + count - 1}` : String(from));
 
-/** What is told of a cell of many weights. @param {any} cell @param {{most: number, share: number} | null} found @returns {(string | Node)[]} */
+/** The text for a cell of many weights. @param {any} cell @param {{most: number, share: number} | null} found @returns {(string | Node)[]} */
 function cellWords({ query, key, queries, keys }, found) {
   if (!found) return [];
   const number = element("b#number", found.most.toFixed(4));

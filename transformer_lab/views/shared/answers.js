@@ -1,4 +1,5 @@
-// What a view asks of Python by a name: kept, and shown where no later choice was made meanwhile.
+// Answers that a view requests from Python by name: cached, and shown unless a later choice has
+// replaced the request.
 
 import { element, hearChanges, onceAFrame } from "./dom.js";
 import { Superseded, Waiting } from "./requests.js";
@@ -7,9 +8,9 @@ import { Superseded, Waiting } from "./requests.js";
 export class Answers {
   /**
    * @param {import("./shell.js").Shell} shell
-   * @param {{ most: number, working: string, read: (info: any, bytes: any, name: string) => T, here?: (name: string) => T | null, names: (found: T) => string[],
-   *   show: (found: T) => void, failed: (name: string, error: Error) => string }} how
-   *   most: answers that are kept; working: said while Python works; here: what came with the page; names: what else asks for it.
+   * @param {{ most: number, working: string, read: (info: any, bytes: any, name: string) => T, here?: (name: string) => T | null, names: (found: T) => string[], show: (found: T) => void, failed: (name: string, error: Error) => string }} how
+   *   most: how many answers are cached; working: message while Python works; here: answers that
+   *   came with the page; names: further names of an answer.
    */
   constructor(shell, how) {
     this.shell = shell;
@@ -28,7 +29,7 @@ export class Answers {
     return found;
   }
 
-  /** Ask for what is wanted whenever one of these traits changes. @param {string[]} traits @param {() => string} wanted */
+  /** Request `wanted()` whenever one of these traits changes. @param {string[]} traits @param {() => string} wanted */
   follow(traits, wanted) {
     hearChanges(
       this.shell.model,
@@ -38,8 +39,7 @@ export class Answers {
     );
   }
 
-  /** Draw what came with the page, and ask for what is wanted where it is another: a page that was saved anew
-   * after another choice. @param {string} name */
+  /** Draw what came with the page, and request the chosen answer if it is another: in a page that was saved again after another choice. @param {string} name */
   open(name) {
     this.shell.draw();
     if (!this.known.has(name)) this.ask(name);
@@ -54,7 +54,7 @@ export class Answers {
     try {
       const { message, buffers } = await this.shell.requests.ask({ type: "block", name });
       const found = this.keep(this.how.read(message.info, buffers[0], name), name);
-      if (turn === this.turn && !this.shell.signal.aborted) this.#show(found); // else a later choice won
+      if (turn === this.turn && !this.shell.signal.aborted) this.#show(found); // otherwise a later choice has replaced it
     } catch (error) {
       if (error instanceof Superseded || turn !== this.turn) return;
       this.waiting.say("");

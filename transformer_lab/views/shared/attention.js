@@ -1,8 +1,10 @@
-// The attention weights of one head, row by row, and what can be said about them.
+// The attention weights of one head, row by row, and selections of them.
 
 import { halvesToFloats, typed, weightOf } from "./codecs.js";
 
-/** Maps of up to this many weights are kept whole once computed; of larger ones, single rows. */
+/**
+ * Patterns of up to this many weights are kept whole once computed; of larger ones, KEEP_ROWS rows.
+ */
 const KEEP_WHOLE = 1 << 20;
 const KEEP_ROWS = 64;
 
@@ -10,23 +12,27 @@ const KEEP_ROWS = 64;
  * @typedef {object} HeadInfo
  * @property {"weights" | "scores16" | "scores32"} encoding
  * @property {number} error how far a weight may be from Python's
- * @property {number} [d] d_head, where queries and keys were sent
+ * @property {number} [d] d_head, if queries and keys were sent
  *
  * @typedef {object} Shape
  * @property {number} queries
  * @property {number} keys
  * @property {boolean} causal
- * @property {number[]} [sinks] layers where a part of each row goes to nothing: maps have a column more
+ * @property {number[]} [sinks] layers where a part of each row goes to no key: patterns have one
+ *   more column
  */
 
-/** One head's weights. `row(q)` is what query q gives to each key; it is computed when asked for. */
+/**
+ * One head's attention weights. `row(q)` holds the weight of each key for query q; it is computed
+ * on access.
+ */
 export class HeadWeights {
   /** @param {HeadInfo} info @param {Uint8Array[]} buffers the weights, or queries then keys; then the value norms @param {Shape} shape */
   constructor(info, buffers, shape) {
     this.info = info;
     this.shape = shape;
     this.error = info.error;
-    /** Length of what each key would add, or null. @type {Float32Array | null} */
+    /** Norm of what each key would add, or null. @type {Float32Array | null} */
     this.norms = buffers[1]?.byteLength ? typed(Float32Array, buffers[1]) : null;
     /** @type {Map<number, Float32Array>} */
     this.rows = new Map();
@@ -45,15 +51,15 @@ export class HeadWeights {
     this.keptRows = shape.queries * shape.keys > KEEP_WHOLE ? KEEP_ROWS : shape.queries;
   }
 
-  /** The most memory that it comes to hold, with its computed rows. */
+  /** The most memory that it will use, computed rows included. */
   get bytes() {
     const sent = this.bits?.byteLength ?? this.q.byteLength + this.k.byteLength;
     return sent + (this.norms?.byteLength ?? 0) + 4 * this.keptRows * this.shape.keys;
   }
 
   /**
-   * Of a map too large to be kept whole the array is used again, for a row that is asked for
-   * KEEP_ROWS rows later: read it now.
+   * The weights of one query. For a pattern too large to be kept whole, the array is reused for
+   * another row after KEEP_ROWS further rows: read it at once.
    * @param {number} query
    * @returns {Float32Array}
    */
@@ -80,7 +86,7 @@ export class HeadWeights {
     return this.bits && sinks ? weightOf(this.bits[query * (keys + 1) + keys]) : 0;
   }
 
-  /** A new array, or that of the oldest of the rows where no more are kept. */
+  /** A new array, or that of the oldest row if no more are kept. */
   #room(keys) {
     if (this.rows.size < this.keptRows) return new Float32Array(keys);
     const [query, row] = this.rows.entries().next().value;
@@ -90,7 +96,8 @@ export class HeadWeights {
 }
 
 /**
- * softmax over the first `seen` keys of q·k, where the scale is already in q. Keys beyond get 0.
+ * Softmax of q·k over the first `seen` keys, with the scale already in q; other entries of `out`
+ * are left as they are.
  * @param {Float32Array} q [query, d]
  * @param {Float32Array} k [key, d]
  * @param {number} d
@@ -118,10 +125,10 @@ export function softmaxRow(q, k, d, query, seen, out) {
 }
 
 /**
- * What is shown of a row: without the hidden keys (the rest rescaled to the same sum), and times
- * the value norms where those are asked for.
+ * A row as shown: without the hidden keys (the rest rescaled to the same sum), and times the value
+ * norms if requested.
  * @param {Float32Array} row
- * @param {Uint8Array | null} hidden 1 for each key that is left out
+ * @param {Uint8Array | null} hidden 1 for each key to leave out
  * @param {Float32Array | null} norms
  * @returns {Float32Array}
  */
@@ -142,7 +149,7 @@ export function shownRow(row, hidden, norms) {
 }
 
 /**
- * The largest entries of a row, largest first; equals keep their order; nothing below `least`.
+ * The largest entries of a row above `least`, largest first; ties keep their order.
  * @param {ArrayLike<number>} row
  * @param {number} count
  * @param {number} [least]
@@ -163,14 +170,14 @@ export function largest(row, count, least = 0) {
 }
 
 /**
- * Each row's strongest edge, then the strongest of all the others until they carry `share` of the weight
- * together or are `limit`.
- * @param {{row: Float32Array, query: number, head: number, nothing?: number}[]} rows nothing: what of it
- *   goes to no key
+ * Each row's strongest edge, then the strongest of all others until the edges carry the fraction
+ * `share` of the weight or number `limit`.
+ * @param {{row: Float32Array, query: number, head: number, nothing?: number}[]} rows nothing: the
+ *   part of its weight that goes to no key
  * @param {number} share
  * @param {number} limit
  * @returns {{edges: {query: number, key: number | null, head: number, weight: number}[], covered: number}}
- *   key: null where it goes to nothing; covered: the share that they carry, 0 … 1
+ *   key: null for weight that goes to no key; covered: the fraction that the edges carry, 0 … 1
  */
 export function strongestEdges(rows, share, limit) {
   const [edges, others] = [[], []];
@@ -199,12 +206,12 @@ export function strongestEdges(rows, share, limit) {
 }
 
 /**
- * A map made small enough for the pixels it is given: each pixel the largest of its weights.
+ * Shrink a pattern to the available pixels by max-pooling.
  * @param {(query: number) => Float32Array} rowOf
  * @param {{query: number, key: number, queries: number, keys: number}} part of the map
  * @param {number} width
  * @param {number} height
- * @param {number} rowsAPixel at most so many rows are looked at for one line of pixels
+ * @param {number} rowsAPixel most rows to read for one line of pixels
  * @param {boolean} [signed] whether a pixel is the weight furthest from 0, rather than the largest
  * @returns {{width: number, height: number, values: Float32Array, sampled: boolean}}
  */

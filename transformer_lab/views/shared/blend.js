@@ -1,15 +1,18 @@
-// A picture under the colours of weights.
+// Weights drawn over a picture.
 
 import { colourTable, shade } from "./colours.js";
 
-const OVER = 0.75; // opacity of the largest weight, where the picture is wholly faded
+const OVER = 0.75; // opacity of the largest weight when the picture is fully faded
 
-/** The colours of weights on a picture: those of dark maps, which stand out, in both themes, since the picture is the same. */
+/**
+ * Colours of weights over a picture: the dark theme's, which stand out, in both themes, since the
+ * picture is the same in both.
+ */
 export const pictureTable = () => colourTable("default", "dark");
 
 /** @typedef {{x: number, y: number, w: number, h: number}} Box */
 
-/** Weights as a small canvas, a pixel each: where no weight is, what lies below is seen. @param {ArrayLike<number>} weights @param {number} columns @param {Uint8ClampedArray} table */
+/** Weights as a small canvas, a pixel each; a weight of 0 is transparent. @param {ArrayLike<number>} weights @param {number} columns @param {Uint8ClampedArray} table */
 export function weightPixels(weights, columns, table) {
   const canvas = document.createElement("canvas");
   canvas.width = columns;
@@ -28,7 +31,7 @@ export function weightPixels(weights, columns, table) {
 /** @param {ArrayLike<number>} weights */
 export const largestOf = (weights) => Array.from(weights).reduce((a, b) => Math.max(a, b), 0);
 
-/** Stroke twice: one of two lines is seen on whatever lies below. @param {CanvasRenderingContext2D} context @param {[string, number][]} lines colours and widths @param {() => void} stroke */
+/** Stroke twice, so that one of the two lines is visible on any background. @param {CanvasRenderingContext2D} context @param {[string, number][]} lines colours and widths @param {() => void} stroke */
 export function twoLines(context, lines, stroke) {
   for (const [colour, thick] of lines) {
     context.strokeStyle = colour;
@@ -37,15 +40,14 @@ export function twoLines(context, lines, stroke) {
   }
 }
 
-/**
- * A picture under the colours of weights.
+/** Draw a picture, faded to grey, and weights over it.
  * @param {CanvasRenderingContext2D} context
  * @param {CanvasImageSource} picture
- * @param {CanvasImageSource | null} grey the same without its colours, where it has some
+ * @param {CanvasImageSource | null} grey the same in greyscale, if it has colours
  * @param {HTMLCanvasElement} weights
  * @param {number} fade
  * @param {Box} box of the weights
- * @param {Box} [under] of the picture, where that is another
+ * @param {Box} [under] of the picture, if different
  */
 export function blend(context, picture, grey, weights, fade, box, under = box) {
   context.globalAlpha = 1;

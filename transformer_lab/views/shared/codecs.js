@@ -1,6 +1,8 @@
-// From bytes to numbers. The counterpart of codecs.py.
+// Bytes to numbers; the counterpart of codecs.py.
 
-/** A weight w travels as floor(w · 60000) in 16 bits: it then rounds to four decimals as w does. */
+/**
+ * A weight w is sent as floor(w · 60000) in 16 bits, so that it rounds to four decimals as w does.
+ */
 export const WEIGHT_SCALE = 60000;
 
 /**
@@ -27,8 +29,8 @@ export function typed(type, bytes) {
 }
 
 /**
- * A weight from its 16 bits. The middle of the interval that the bits stand for, so that it rounds
- * as the weight did; nothing stays nothing.
+ * A weight from its 16 bits. It is the middle of the interval of these bits, so that it rounds as
+ * the original weight does; 0 stays 0.
  * @param {number} bits
  */
 export function weightOf(bits) {

@@ -10,7 +10,7 @@ export const PALETTE = viewPalette;
 
 export const COLOUR_MAPS = ["default", "cividis", "viridis"];
 
-/** The colour of a head, the same in both themes. Beyond sixteen heads colours come again: labels tell them apart. @param {number} head */
+/** The colour of a head, the same in both themes. Colours repeat after sixteen heads; labels tell the heads apart. @param {number} head */
 export const headColour = (head) => PALETTE.heads[head % PALETTE.heads.length];
 
 /** 256 colours as [r, g, b, r, g, b, …]. @param {string} hex */
@@ -29,12 +29,12 @@ export function colourTable(name, theme) {
   return parseTable((tables[table] ?? tables[usual]).join(""));
 }
 
-/** An entry of a table as a colour of the page. @param {Uint8ClampedArray} table @param {number} at */
+/** An entry of a table as a CSS colour. @param {Uint8ClampedArray} table @param {number} at */
 export const entry = (table, at) =>
   `rgb(${table[3 * at]},${table[3 * at + 1]},${table[3 * at + 2]})`;
 
 /**
- * Fill a path as what is out of reach: grey on the page, whichever colour a zero has.
+ * Fill a path as out of reach: grey on the page, whatever the colour of 0.
  * @param {CanvasRenderingContext2D} context
  * @param {{ground: string, blocked: string}} inks
  */
@@ -46,8 +46,8 @@ export function paintBlocked(context, { ground, blocked }) {
 }
 
 /**
- * Where a weight stands on the colour scale, 0 … 255. The scale follows the square root, so that
- * small weights stay visible beside large ones.
+ * Index of a weight on the colour scale, 0 … 255. The scale follows the square root, so that small
+ * weights stay visible beside large ones.
  * @param {number} weight
  * @param {number} largest the weight at the end of the scale
  */
@@ -57,7 +57,7 @@ export function shade(weight, largest) {
 }
 
 /**
- * The same for a signed value on a diverging scale: 0 stands in its middle.
+ * Index of a signed value on a diverging scale, with 0 in the middle.
  * @param {number} value
  * @param {number} largest the size of the values at both ends
  */
@@ -66,7 +66,7 @@ export function signedShade(value, largest) {
   return Math.round(127.5 + 127.5 * Math.sign(value) * part);
 }
 
-/** Weights named by a legend: [weight, place 0 … 1 along the scale]. @param {number} largest @returns {[number, number][]} */
+/** Weights labelled in a legend: [weight, place 0 … 1 along the scale]. @param {number} largest @returns {[number, number][]} */
 export function legendTicks(largest) {
   return [0, 0.1, 0.4, 1].map((share) => [share * largest, Math.sqrt(share)]);
 }
@@ -94,7 +94,7 @@ export function luminance(r, g, b) {
   return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
 }
 
-/** The theme that an element stands in, from the background it has been given. @param {Element} element @returns {Theme} */
+/** The theme around an element, from the nearest opaque background. @param {Element} element @returns {Theme} */
 export function themeOf(element) {
   for (let at = element; at; at = at.parentElement) {
     const [r, g, b, alpha = 1] = (getComputedStyle(at).backgroundColor.match(/[\d.]+/g) ?? []).map(
@@ -107,8 +107,8 @@ export function themeOf(element) {
 
 /**
  * Call back when the theme of the page may have changed. A notebook names its theme before the
- * theme's colours have loaded; when they have, the view's background changes, which is a transition
- * of its own (view.css).
+ * theme's colours have loaded; once they have, the view's background changes in a transition
+ * (view.css).
  * @param {HTMLElement} view
  * @param {() => void} changed
  * @param {AbortSignal} signal

@@ -1,10 +1,10 @@
-// Controls: chips of which one is chosen, switches and buttons, all for keyboard and screen reader.
+// Controls: radio chips, switches and buttons, all usable with keyboard and screen reader.
 
 import { element, taken } from "./dom.js";
 import { headTag, sayShared } from "./messages.js";
 
 /**
- * A group of which one is chosen: one Tab stop, arrow keys choose.
+ * A radio group: one Tab stop, arrow keys choose.
  * @template T
  * @param {object} options
  * @param {string} options.label
@@ -40,7 +40,7 @@ export function radioGroup({ label, choices, chosen, choose, part, quiet }) {
     const jump = { Home: 0, End: choices.length - 1 }[event.key];
     if (step === undefined && jump === undefined) return;
     taken(event);
-    // The one with the focus: what is chosen may not have been drawn yet.
+    // Start from the chip with the focus: the chosen one may not be drawn yet.
     const now = chips.findIndex((chip) => chip.contains(/** @type {Node} */ (event.target)));
     const next = jump ?? (now + step + choices.length) % choices.length;
     choose(choices[next].value);
@@ -60,7 +60,7 @@ export function radioGroup({ label, choices, chosen, choose, part, quiet }) {
   };
 }
 
-/** @param {string} text @param {string} part @param {...any} more its title, where it has one, and what a change does */
+/** @param {string} text @param {string} part @param {...any} more its title, if any, then the handler of changes */
 export function checkbox(text, part, ...more) {
   const change = more.pop();
   const [title] = more;
@@ -70,22 +70,22 @@ export function checkbox(text, part, ...more) {
   return { root, set: (on) => (box.checked = on) };
 }
 
-/** @param {string} text @param {string} part @param {...any} more its title, where it has one, and what a press does */
+/** @param {string} text @param {string} part @param {...any} more its title, if any, then the handler of presses */
 export function button(text, part, ...more) {
   const press = more.pop();
   const [title] = more;
   return element(`button.tl-button#${part}`, { ...named(text, title), click: press }, text);
 }
 
-/** A text, and a shorter one for where a view is as narrow as a phone. @param {string} text @param {string} [short] */
+/** A text, and a shorter one for views as narrow as a phone. @param {string} text @param {string} [short] */
 export const orShort = (text, short) =>
   short ? [element("span.tl-long", text), element("span.tl-short", short)] : [text];
 
-/** What is read aloud of a button: its text, and its title where that is a sign. @param {string} text @param {string | undefined} title */
+/** Attributes that name a button: a title, also read aloud if its text has no letters. @param {string} text @param {string | undefined} title */
 const named = (text, title) =>
   !text || /\p{L}/u.test(text) ? { title } : { title, "aria-label": title };
 
-/** What removes every edit. @param {() => void} remove @param {string} [text] @param {string} [title] */
+/** A button that removes every edit. @param {() => void} remove @param {string} [text] @param {string} [title] */
 export function removeAll(
   remove,
   text = sayShared("remove_all"),
@@ -107,7 +107,7 @@ export function menu(label, part, choices, change) {
 }
 
 /**
- * What is wanted now and then, behind a button that opens it over the view.
+ * Content that is rarely needed, behind a button that opens it over the view.
  * @param {string} text
  * @param {string} part
  * @param {string} title
@@ -147,10 +147,10 @@ function keepInside(box) {
   if (by) box.style.translate = `${by / zoom}px`;
 }
 
-const IN_MENU = 256; // of more, those around the chosen one
+const IN_MENU = 256; // most entries of a menu; of more, those around the chosen one
 
 /**
- * A menu with a step back and forth.
+ * A menu with buttons for the previous and the next choice.
  * @param {object} of
  * @param {string} of.label
  * @param {string} of.part
@@ -197,7 +197,8 @@ export function stepped({ label, part, count, chosen, text, choose, around = fal
 /**
  * Every head of a kind of attention.
  * @param {{layers: number, heads: number, counts?: number[], headless?: Record<string, string>}} kind
- *   `counts`: heads of each layer, where they differ; `headless`: layers without; no layers: heads that are alike in all
+ *   `counts`: heads of each layer, if they differ; `headless`: layers without heads; no layers: the
+ *   heads are the same in all layers
  */
 export const headPlaces = ({ layers, heads, counts, headless }) =>
   Array.from({ length: layers || 1 }, (_, layer) =>
@@ -208,7 +209,7 @@ export const headPlaces = ({ layers, heads, counts, headless }) =>
   ).flat();
 
 /**
- * Which head, through all layers; `show` draws what is chosen now.
+ * A control to choose a head of any layer; `show` draws the current choice.
  * @param {{layer: number, head: number, kind: Parameters<typeof headPlaces>[0]}} at
  * @param {(place: {layer: number, head: number}) => void} choose
  * @param {string} [label]
@@ -236,7 +237,7 @@ export function headChoice(at, choose, label = sayShared("head_label")) {
 }
 
 /**
- * The kinds of attention, where there are several.
+ * A control to choose the kind of attention; hidden if there is only one.
  * @param {Record<string, any>} kinds
  * @param {string} chosen
  * @param {(kind: string) => void} choose
@@ -253,7 +254,7 @@ export function kindChoice(kinds, chosen, choose) {
   return made;
 }
 
-/** New children for a bar, with the focus where it was: what had it has been made anew. @param {HTMLElement} bar @param {HTMLElement[]} children */
+/** Replace a bar's children, and give the focus to the new version of the control that had it. @param {HTMLElement} bar @param {HTMLElement[]} children */
 export function putAnew(bar, children) {
   const focus = document.activeElement;
   const part = bar.contains(focus)
@@ -273,7 +274,7 @@ export function putAnew(bar, children) {
  * @param {object} options
  * @param {string} options.label
  * @param {string} options.part
- * @param {number[]} options.values rising; the slider stops at these
+ * @param {number[]} options.values ascending; the slider stops at these
  * @param {number} options.value
  * @param {(value: number) => void} options.change
  * @param {(value: number) => string} [options.text]

@@ -1,6 +1,7 @@
-// The only place that writes CSV, as files/tables.py does: no cell is run as a formula by a spreadsheet.
+// The only place that writes CSV. Like files/tables.py, it keeps spreadsheets from running a cell
+// as a formula.
 
-const FORMULA = /^[=+\-@\t\r\n]/; // how a formula can begin, says OWASP
+const FORMULA = /^[=+\-@\t\r\n]/; // how a formula can begin, according to OWASP
 
 const cell = (value) => {
   if (typeof value === "boolean") return value ? "True" : "False";

@@ -1,13 +1,14 @@
-// Small helpers for the page: elements, the parts that views are made of, what a pointer and keys mean, drawing.
-// Text from outside reaches it by textContent only.
+// Small DOM helpers: elements, the parts of views, pointer and keys, drawing. Outside text reaches
+// the page only through textContent.
 
 /**
  * Make an element.
  * @param {string} what its tag, its classes and its name in the page: "p.tl-hint#note" is a p of class tl-hint, with
  *   data-part="note"
- * @param {...(string | false | null | undefined | Record<string, any>)} content attributes may come first: true sets an
- *   empty one; false, null and undefined leave it out; a function hears of the event of that name. Then children: strings
- *   become text, what is in lists follows in its order, and what is empty is left out
+ * @param {...(string | false | null | undefined | Record<string, any>)} content attributes may come
+ *   first: true sets an empty one; false, null and undefined leave it out; a function listens for
+ *   the event of that name. Then children: strings become text, lists are flattened, and empty
+ *   values are left out
  * @returns {any}
  */
 export function element(what, ...content) {
@@ -29,12 +30,12 @@ export function element(what, ...content) {
   return made;
 }
 
-/** Write a text where another one stands: one that is there already costs the page a layout too. @param {HTMLElement} place @param {string} text */
+/** Set an element's text if it differs: writing the same text would cost a layout too. @param {HTMLElement} place @param {string} text */
 export function say(place, text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
-/** A token, kept apart from its neighbours' writing direction. @param {string} text */
+/** A token, isolated from its neighbours' writing direction. @param {string} text */
 export function tokenElement(text) {
   const made = document.createElement("bdi");
   made.textContent = text;
@@ -44,7 +45,7 @@ export function tokenElement(text) {
 /** Resolves when what was drawn so far has been painted. */
 export function afterPaint() {
   return new Promise((resolve) => {
-    // A hidden page paints nothing; a timer makes sure that nobody waits for it for ever.
+    // A hidden page paints nothing; the timer resolves the promise then.
     const timer = setTimeout(resolve, 250);
     requestAnimationFrame(() => {
       const channel = new MessageChannel();
@@ -57,7 +58,7 @@ export function afterPaint() {
   });
 }
 
-/** Run a callback once in the next frame, however often it is asked for. @param {() => void} callback */
+/** Run a callback once in the next frame, however often it is requested. @param {() => void} callback */
 export function onceAFrame(callback) {
   let asked = false;
   return () => {
@@ -71,8 +72,8 @@ export function onceAFrame(callback) {
 }
 
 /**
- * Run a callback once when all that happens now has happened, however often it is asked for: traits
- * that change together are heard of one by one.
+ * Run a callback once in a microtask, however often it is requested: traits that change together
+ * are reported one by one.
  * @param {() => void} callback
  */
 export function onceForAll(callback) {
@@ -87,7 +88,7 @@ export function onceForAll(callback) {
   };
 }
 
-/** Run a callback at once, and when it is asked for again before the next frame, once more in it. @param {() => void} callback */
+/** Run a callback at once and, if it is requested again before the next frame, once more in that frame. @param {() => void} callback */
 export function atMostOnceAFrame(callback) {
   let resting = false;
   let again = false;
@@ -110,13 +111,16 @@ export function atMostOnceAFrame(callback) {
 /** @type {number | null} */
 let ratioOfFile = null;
 
-/** Device pixels of a CSS pixel, on a screen (more in presentation size) or, while one is drawn, in a file. */
+/**
+ * Device pixels per CSS pixel: of the screen (more in presentation size) or, while one is drawn, of
+ * a file.
+ */
 export const pixelRatio = () =>
   ratioOfFile ??
   (globalThis.devicePixelRatio || 1) *
     (document.querySelector(".tl-view[data-size=large]") ? 1.4 : 1);
 
-/** From now on canvases are drawn for a file with so many pixels; null: for the screen again. @param {number | null} ratio */
+/** Draw canvases for a file with this pixel ratio from now on; null: for the screen again. @param {number | null} ratio */
 export function setPixelRatio(ratio) {
   ratioOfFile = ratio;
 }
@@ -162,10 +166,10 @@ export function sizedContext(canvas, width, height) {
 }
 
 /**
- * Show on a canvas of a page what was drawn on one that stands in none. There a font can be set without that
- * the page is laid out first, to look up the styles of the canvas.
+ * Copy to a canvas in the page what was drawn on a detached one. On a detached canvas a font can be
+ * set without first laying out the page to look up the canvas's styles.
  * @param {HTMLCanvasElement} canvas
- * @param {HTMLCanvasElement} apart by `sizedContext`, as large
+ * @param {HTMLCanvasElement} apart sized by `sizedContext`
  */
 export function showDrawn(canvas, apart) {
   const { width, height } = apart.style;
@@ -190,7 +194,7 @@ export function fitText(context, text, width) {
   return "…";
 }
 
-/** Let the reader keep a file. @param {Blob} blob @param {string} name */
+/** Download a file. @param {Blob} blob @param {string} name */
 export function download(blob, name) {
   const link = element("a", { download: name, href: URL.createObjectURL(blob) });
   document.body.append(link);
@@ -199,7 +203,7 @@ export function download(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** Put text on the clipboard; where that is not allowed (a sandboxed frame), by the old way. @param {string} text @returns {Promise<boolean>} */
+/** Put text on the clipboard; by execCommand where the clipboard is not allowed (a sandboxed frame). @param {string} text @returns {Promise<boolean>} */
 export async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -208,21 +212,21 @@ export async function copyText(text) {
     const before = /** @type {HTMLElement | null} */ (document.activeElement);
     const area = element("textarea", { style: "position:fixed;opacity:0" });
     area.value = text;
-    // Beside what has the focus: a box that is open over a view closes when the focus leaves it.
+    // Next to the focused element: a popover closes when the focus leaves it.
     (before?.closest(".tl-popped, .tl-view") ?? document.body).append(area);
     area.select();
     const done = document.execCommand("copy");
     area.remove();
-    before?.focus({ preventScroll: true }); // else the keys that follow are the host's
+    before?.focus({ preventScroll: true }); // otherwise the host gets the next keys
     return done;
   }
 }
 
-/** What is said of what is on view. */
+/** The sentence about what is on view. */
 export const sentencePart = (part = "sentence") =>
   element(`p.tl-sentence#${part}`, { role: "status", "aria-live": "polite" });
 
-/** Keep the room of the longest sentence at this width, so that nothing below it moves. @param {HTMLElement} part @param {AbortSignal} signal */
+/** Reserve the height of the longest sentence so far at this width, so that nothing below it moves. @param {HTMLElement} part @param {AbortSignal} signal */
 export function keepRoom(part, signal) {
   let width = 0;
   const observer = new ResizeObserver(() => {
@@ -235,14 +239,14 @@ export function keepRoom(part, signal) {
   signal.addEventListener("abort", () => observer.disconnect());
 }
 
-/** A picture that keys work on. @param {string} part @param {string} [look] */
+/** A canvas that takes keys. @param {string} part @param {string} [look] */
 export const picturePart = (part, look) =>
   element(`canvas#${part}`, { role: "application", tabindex: 0, class: look });
 
 /** @param {string} part */
 export const legendPart = (part = "legend") => element(`div.tl-legend#${part}`);
 
-/** A panel below its title. @param {string} name @param {string} title @param {Node | string} hint @param {...(Node | string)} content */
+/** A panel with its title and a hint above. @param {string} name @param {string} title @param {Node | string} hint @param {...(Node | string)} content */
 export const panelPart = (name, title, hint, ...content) =>
   element(
     "section",
@@ -269,8 +273,8 @@ export const tableParts = (names, rows) => [
 ];
 
 /**
- * A row of a table: attributes may come first, then its name and its cells. Anything else is wrapped in a cell; a list of
- * cells is taken apart, and false and null are left out.
+ * A row of a table: attributes may come first, then its name and its cells. Content that is not a
+ * cell is wrapped in one; a list of cells is flattened, and false and null are left out.
  * @param {...any} content
  */
 export function rowPart(...content) {
@@ -282,7 +286,7 @@ export function rowPart(...content) {
   return element("tr", attributes, element("th", { scope: "row" }, name), shown);
 }
 
-/** A share as a bar. @param {number} share 0 … 1 @param {string} look @param {string} [colour] */
+/** A fraction as a bar. @param {number} share 0 … 1 @param {string} look @param {string} [colour] */
 export const barPart = (share, look, colour) =>
   element(
     "span.tl-stripe",
@@ -293,7 +297,7 @@ export const barPart = (share, look, colour) =>
     }),
   );
 
-/** The place that is nearest to a number. @param {number} at @param {number} count */
+/** Clamp an index to 0 \… count − 1. @param {number} at @param {number} count */
 export const within = (at, count) => Math.max(0, Math.min(count - 1, at));
 
 const MOVES = {
@@ -307,13 +311,13 @@ const MOVES = {
   End: [0, 1e6],
 };
 
-/** A key is used up: neither the page nor a notebook hears of it. @param {Event} event */
+/** Consume an event: neither the page nor a notebook gets it. @param {Event} event */
 export function taken(event) {
   event.preventDefault();
   event.stopPropagation();
 }
 
-/** How far a key moves a cursor, [down, right]; the key is then used up. Null for other keys. @param {KeyboardEvent} event @returns {[number, number] | null} */
+/** How far a key moves a cursor, [down, right]; consumes the key. Null for other keys. @param {KeyboardEvent} event @returns {[number, number] | null} */
 export function moveOf(event) {
   const move = MOVES[event.key];
   if (!move) return null;
@@ -322,9 +326,9 @@ export function moveOf(event) {
 }
 
 /**
- * Hear of events for as long as a view is there.
+ * Listen for events until a view is gone.
  * @param {EventTarget} target
- * @param {string} names with spaces between them
+ * @param {string} names separated by spaces
  * @param {AbortSignal} signal
  * @param {(event: any) => any} heard
  * @param {{capture?: boolean, passive?: boolean}} [how]
@@ -334,11 +338,11 @@ export function listen(target, names, signal, heard, how = {}) {
 }
 
 /**
- * What a pointer means.
+ * Report what a pointer hovers over and picks.
  * @template T
  * @param {HTMLElement} target
  * @param {AbortSignal} signal
- * @param {(x: number, y: number) => T | null} at what lies there, in CSS pixels
+ * @param {(x: number, y: number) => T | null} at finds what is at a point, in CSS pixels
  * @param {{hover?: (spot: T | null) => void, pick?: (spot: T) => void}} on
  */
 export function hearPointer(target, signal, at, on) {
@@ -357,7 +361,7 @@ export function hearOf(model, names, signal, heard) {
   signal.addEventListener("abort", () => names.forEach((name) => model.off(name, heard)));
 }
 
-/** The same, of traits that change. @param {any} model @param {string[]} traits @param {AbortSignal} signal @param {() => void} heard */
+/** Like `hearOf`, for traits that change. @param {any} model @param {string[]} traits @param {AbortSignal} signal @param {() => void} heard */
 export const hearChanges = (model, traits, signal, heard) =>
   hearOf(
     model,

@@ -1,5 +1,5 @@
-// Files of what is on view: their names, and those that a page makes itself, laid out as Python's are
-// (see exports.py).
+// Files of what is on view: their names, and those that a page writes itself, in the layout of
+// Python's (see exports.py).
 
 import { button, popover } from "./controls.js";
 import { csvText } from "./csv.js";
@@ -7,16 +7,17 @@ import { download, element, taken } from "./dom.js";
 import { sayShared } from "./messages.js";
 
 /**
- * @typedef {object} Named numbers with a name for each axis, null where there is nothing
+ * @typedef {object} Named numbers with a name for each axis; null: no number
  * @property {string[]} axes
  * @property {string} means
  * @property {any[]} values
  *
  * @typedef {object} Numbers
- * @property {Record<string, Named>} arrays the first, with all of the same axes, makes the table
- * @property {Record<string, (string | number)[]>} axes what stands along each; one that is not here is counted from 0
- * @property {{header: string[], rows: any[][]}} [table] another one for the CSV file
- * @property {Record<string, any>} [chosen] where it is other than the view's traits say
+ * @property {Record<string, Named>} arrays the first and all others with its axes form the table
+ * @property {Record<string, (string | number)[]>} axes labels along each axis; an axis without
+ *   labels is numbered from 0
+ * @property {{header: string[], rows: any[][]}} [table] another table for the CSV file
+ * @property {Record<string, any>} [chosen] the choices, where they differ from the view's traits
  */
 
 const LONGEST_WORDS = 40; // characters of a text in a file's name
@@ -29,13 +30,13 @@ const slugOf = (text) =>
     .replace(/-{2,}/g, "-")
     .replace(/^-+|-+$/g, "");
 
-/** A name without an ending: the view, the model, the part on view, the text. @param {{view?: string, model?: string, part?: string, text?: string}} of */
+/** A file name without extension: the view, the model, the part on view, the text. @param {{view?: string, model?: string, part?: string, text?: string}} of */
 export function fileName({ view = "", model = "", part = "", text = "" }) {
   const short = slugOf(Array.from(text).slice(0, LONGEST_WORDS).join(""));
   return [view, model, part, short].map(slugOf).filter(Boolean).join("-").toLowerCase() || "view";
 }
 
-/** The shortest number of which 32 bits are the same; null for what is no number. @param {number} value */
+/** The shortest decimal with the same 32-bit value; null for a value that is not finite. @param {number} value */
 export function single(value) {
   if (!Number.isFinite(value)) return null;
   const kept = Math.fround(value);
@@ -46,17 +47,17 @@ export function single(value) {
   return Number(kept.toPrecision(9));
 }
 
-/** Lists in lists of these sizes. @param {number[]} sizes @param {(...places: number[]) => any} value @returns {any[]} */
+/** Nested lists of these sizes. @param {number[]} sizes @param {(...places: number[]) => any} value @returns {any[]} */
 export const nested = ([size, ...more], value) =>
   Array.from({ length: size }, (_, i) =>
     more.length ? nested(more, (...places) => value(i, ...places)) : value(i),
   );
 
 /**
- * Numbers for a file from arrays as views have them.
- * @param {Numbers["axes"]} axes what stands along them
- * @param {Record<string, [string[], ArrayLike<any> | ((...places: number[]) => any), string]>} arrays axes of each, its values, one after
- *   the other or by their places, and what they are
+ * Numbers for a file, from a view's arrays.
+ * @param {Numbers["axes"]} axes labels along them
+ * @param {Record<string, [string[], ArrayLike<any> | ((...places: number[]) => any), string]>} arrays
+ *   axes, values (flat, or a function of the indices) and meaning of each
  * @param {Partial<Numbers>} [more]
  * @returns {Numbers}
  */
@@ -80,7 +81,7 @@ export function numbersOf(axes, arrays, more = {}) {
   };
 }
 
-/** Columns of a long table: a row for every place that holds something. @param {Numbers} numbers */
+/** Header and rows of a long table, with a row for every index that has a number. @param {Numbers} numbers */
 export function tableOf({ arrays, axes, table }) {
   if (table) return table;
   const [first] = Object.values(arrays);
@@ -113,7 +114,7 @@ export function tableOf({ arrays, axes, table }) {
   return { header, rows };
 }
 
-/** What stands along every axis. @param {Numbers} numbers */
+/** Fill in the labels along every axis. @param {Numbers} numbers */
 function whole({ arrays, axes, ...numbers }) {
   /** @type {Numbers["axes"]} */
   const found = {};
@@ -171,14 +172,14 @@ export class SaveMenu {
    * @param {import("./requests.js").Requests} requests
    * @param {import("./header.js").HeaderDoes & {say: (text: string) => void}} does
    * @param {HTMLElement[]} copies buttons that copy something
-   * @param {HTMLElement} copied what was
+   * @param {HTMLElement} copied status line for what was copied
    */
   constructor(model, root, requests, does, copies, copied) {
     this.model = model;
     this.root = root;
     this.requests = requests;
     this.does = does;
-    // A saved page has nobody to ask: it offers what it makes itself.
+    // A saved page has no Python: it offers only the files that it writes itself.
     this.alone = Boolean(model.get("_saved") || does.within);
     const own = ["png", "html", ...(does.numbers ? ["csv", "json"] : [])];
     const kinds = Object.keys(FILE_KINDS).filter((kind) => !this.alone || own.includes(kind));
@@ -215,7 +216,7 @@ export class SaveMenu {
     });
   }
 
-  /** The name of a file of what is on view. @param {string} kind */
+  /** File name for what is on view. @param {string} kind */
   name(kind) {
     const { model, does } = this;
     const how = model.get("_how") ?? {};
@@ -227,7 +228,7 @@ export class SaveMenu {
     return `${fileName({ view: how.view, model: of?.model || model.get("_title"), part: does.part?.() ?? "", text })}.${kind}`;
   }
 
-  /** What the reader may choose, as Python names it. */
+  /** The reader's choices, by Python's names. */
   #chosen() {
     const { model } = this;
     const names = /** @type {string[]} */ (model.get("_chosen") ?? []);

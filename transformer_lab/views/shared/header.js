@@ -1,4 +1,4 @@
-// The head of a view: its title, what can be copied and saved, and what has to be said.
+// The header of a view: its title, copying and saving, and messages.
 
 import { button } from "./controls.js";
 import { copyText, element, taken, tokenElement, listen } from "./dom.js";
@@ -13,12 +13,14 @@ import { sayShared } from "./messages.js";
  * @property {() => string} code
  * @property {string} [title] instead of the model's own
  * @property {string} [copies] what is copied, as a hint
- * @property {() => string} [part] of the view that is shown, for a file's name
- * @property {boolean} [within] whether it stands in another view, where everything can be copied and saved
- * @property {() => import("./files.js").Numbers | Promise<import("./files.js").Numbers>} [numbers] that are on view, as Python's files name them
- * @property {() => string} [sentence] what is seen, where it stands in several parts
- * @property {() => Record<string, any>} [linked] what a link brings back beside what is chosen
- * @property {any} [given] of a view that reads other texts where its page carries its model: what it was given as its model
+ * @property {() => string} [part] the part of the view that is shown, for a file's name
+ * @property {boolean} [within] whether it is inside another view, which copies and saves everything
+ * @property {() => import("./files.js").Numbers | Promise<import("./files.js").Numbers>} [numbers]
+ *   numbers on view, named as in Python's files
+ * @property {() => string} [sentence] the sentence on view, if it is spread over several parts
+ * @property {() => Record<string, any>} [linked] what a link restores besides the choices
+ * @property {any} [given] for a view that reads other texts if its page carries its model: what was
+ *   passed as its model
  */
 
 export class Header {

@@ -1,15 +1,16 @@
-// Whose a key is. A notebook hears keys at the document, before any element of the page does: with the
-// focus on plain text of a view, X cut the cell. In a view every plain key is the view's or nobody's.
+// Decides who gets a key. A notebook listens for keys at the document, before any element of the
+// page: with the focus on plain text of a view, X cut the cell. In a view, a plain key goes to the
+// view or to no one.
 
 import { listen } from "./dom.js";
 
-const SUPPRESS = "data-lm-suppress-shortcuts"; // JupyterLab (Lumino) takes no key of an element that has it
+const SUPPRESS = "data-lm-suppress-shortcuts"; // JupyterLab (Lumino) ignores keys of elements with this attribute
 
 /** @param {Element} target */
 const isTextBox = (target) =>
   target.matches("textarea, select, input:not([type=range]):not([type=checkbox])");
 
-/** Whether a key is the view's: all but chords with Ctrl, Alt or Cmd; in a text box those as well, but for saving. @param {KeyboardEvent} event */
+/** Whether a key belongs to the view: all but chords with Ctrl, Alt or Cmd; in a text box those too, except for saving. @param {KeyboardEvent} event */
 export function isOurs(event) {
   if (isTextBox(/** @type {Element} */ (event.target)))
     return !((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s");
@@ -20,12 +21,12 @@ export function isOurs(event) {
 const canHaveFocus = (part) =>
   Boolean(part?.isConnected && !(/** @type {any} */ (part).disabled) && !part.closest("[hidden]"));
 
-/** Whether a style or a closed box hides it. Asking costs the page a layout. @param {Element} part */
+/** Whether a style or a closed box hides it. The check costs the page a layout. @param {Element} part */
 const isUnseen = (part) => part.checkVisibility?.({ visibilityProperty: true }) === false;
 
-/** Keep the focus of who works in a view within it, and its keys. @param {HTMLElement} root @param {AbortSignal} signal */
+/** Keep the focus, and with it the keys, inside a view in use. @param {HTMLElement} root @param {AbortSignal} signal */
 export function keepKeys(root, signal) {
-  root.tabIndex = -1; // so that a click on plain text leaves the focus here, and not on the notebook
+  root.tabIndex = -1; // so that a click on plain text puts the focus here, not on the notebook
   window.addEventListener(
     "keydown",
     (event) => {
@@ -45,9 +46,10 @@ export function keepKeys(root, signal) {
 }
 
 /**
- * A browser tells of a pointer that rests too, whenever the page moves under it: a key moved the cell, the
- * sentence under the map became a line longer, and the cell went back to where the pointer lay. From
- * a key on the view hears of a pointer once it has moved.
+ * Ignore a resting pointer after a key. A browser also reports a pointer at rest when the page
+ * moves under it: a key moved the cell, the sentence under the map grew by a line, and the cell
+ * jumped back to the pointer. After a key, the view gets pointer events only once the pointer has
+ * moved.
  * @param {HTMLElement} root
  * @param {AbortSignal} signal
  */
@@ -66,8 +68,8 @@ function hearNoResting(root, signal) {
 }
 
 /**
- * Escape, where nothing in the view is left to free, gives the keys back to what is around it. To be
- * called when the view's own handlers are there, which come first.
+ * On Escape, give the focus back to what is around the view, unless a handler of the view uses the
+ * key. Call it after the view's own handlers are registered, so that they come first.
  * @param {HTMLElement} root
  * @param {AbortSignal} signal
  */
@@ -82,7 +84,7 @@ export function leaveByEscape(root, signal) {
   });
 }
 
-/** A button that has done its work is often disabled, or gone, and the focus would fall to the page. @param {HTMLElement} root @param {AbortSignal} signal */
+/** Give the focus to the view when the element that had it is disabled or removed, as buttons often are after use; otherwise it would fall to the page. @param {HTMLElement} root @param {AbortSignal} signal */
 function keepFocus(root, signal) {
   /** @type {Element | null} */
   let last = null; // what has the focus, as far as we know

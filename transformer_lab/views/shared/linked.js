@@ -1,6 +1,6 @@
-// One selection for the views of a page: who chooses a head or a token in one, chooses it in all
-// that have the same link. In a rendered notebook each view has a frame of its own; there the page
-// around the frames passes the word on.
+// One selection for the views of a page: a head or token chosen in one view is chosen in all views
+// with the same link. In a rendered notebook each view has its own frame; there the page around the
+// frames passes selections on.
 
 import { hearChanges, listen } from "./dom.js";
 
@@ -9,7 +9,7 @@ const LINKED = ["kind", "layer", "head", "selected"];
 
 /** @typedef {{query: number | null, key: number | null}} Place */
 
-/** Whether a selection that another view tells of fits this view's sizes. @param {any} kinds kind -> {layers, heads, queries, keys} @param {any} selection */
+/** Whether another view's selection fits this view's sizes. @param {any} kinds kind -> {layers, heads, queries, keys} @param {any} selection */
 export function fits(kinds, selection) {
   const size = kinds?.[selection?.kind];
   const within = (value, count) => Number.isInteger(value) && value >= 0 && value < count;
@@ -29,7 +29,7 @@ export function fits(kinds, selection) {
  * @param {any} model
  * @param {AbortSignal} signal
  * @param {(spot: Place | null) => void} [onHover] another view points at this, or (null) no longer
- * @returns {{hover: (spot: Place | null) => void}} to tell the others what this view points at
+ * @returns {{hover: (spot: Place | null) => void}} tells the others what this view points at
  */
 export function linked(model, signal, onHover) {
   const me = {};
@@ -91,7 +91,7 @@ export const sameSpot = (a, b) =>
   Boolean(a?.nothing) === Boolean(b?.nothing) &&
   a?.level === b?.level;
 
-/** The spot that is pointed at, in this view or in one that is linked with it. */
+/** The spot pointed at, in this view or in a linked one. */
 export class Pointed {
   /** @param {any} model @param {AbortSignal} signal @param {() => void} changed */
   constructor(model, signal, changed) {
@@ -104,7 +104,7 @@ export class Pointed {
     });
   }
 
-  /** The reader points at it here. @param {Spot | null} spot @param {boolean} [tell] whether others know it as this view does */
+  /** The reader points at a spot in this view. @param {Spot | null} spot @param {boolean} [tell] whether linked views can show it too */
   at(spot, tell = true) {
     if (sameSpot(spot, this.spot)) return;
     this.spot = spot;

@@ -1,4 +1,4 @@
-// Where a map's cells lie on its canvas, and how maps of one size stand side by side.
+// Layout of a map's cells on its canvas, and of maps of one size side by side.
 
 const TEXT = 12; // px
 const LEAST_TEXT = 9;
@@ -6,8 +6,8 @@ const LEAN = Math.PI / 3;
 export const LONGEST_NAME = 96; // px
 
 /**
- * How names stand at columns of this width: leaning while no two touch, else upright, and smaller
- * where even that is too wide.
+ * Angle and size of names above columns of this width: slanted if no two touch, otherwise vertical,
+ * and smaller if even that is too wide.
  * @param {number} pitch from one column to the next, in pixels
  */
 export function leaning(pitch) {
@@ -15,10 +15,10 @@ export function leaning(pitch) {
   return { angle: Math.PI / 2, size: textOf(pitch) };
 }
 
-/** The largest text, in pixels, of which no two lines touch. @param {number} pitch */
+/** The largest text size, in pixels, at which no two lines touch. @param {number} pitch */
 export const textOf = (pitch) => Math.max(LEAST_TEXT, Math.min(TEXT, Math.floor(pitch)));
 
-/** How high names of this length reach, in pixels. @param {number} length @param {number} pitch */
+/** Height of slanted names of this length, in pixels. @param {number} length @param {number} pitch */
 export const leaningHeight = (length, pitch) =>
   Math.min(length, LONGEST_NAME) * Math.sin(leaning(pitch).angle) + TEXT;
 
@@ -27,7 +27,7 @@ export const leaningHeight = (length, pitch) =>
  * @param {string} text
  * @param {number} x the middle of the column
  * @param {number} y its top
- * @param {number | null} pitch of leaning names; null where they have room across
+ * @param {number | null} pitch of slanted names; null: write horizontally
  */
 export function writeAbove(context, text, x, y, pitch) {
   context.save();
@@ -40,20 +40,21 @@ export function writeAbove(context, text, x, y, pitch) {
 
 const LARGEST_CELL = 46;
 export const LABEL_FROM = 10.5; // cell size, in pixels, from which every token is labelled
-export const NAMES_FROM = 12; // room beside the cells, in pixels, from which there are names
-const APART = 7; // between the keys and the column of what goes to nothing
-const LEAST_BESIDE = 10; // how wide that column is at least
+export const NAMES_FROM = 12; // room beside the cells, in pixels, from which names are written
+const APART = 7; // gap between the keys and the column of weight to nothing
+const LEAST_BESIDE = 10; // least width of that column
 const CAPTION = 26; // above each of several maps
 const TILES_APART = 14;
-const NO_NAMES = 2; // what stands where the names of rows or columns do not
+const NO_NAMES = 2; // margin where rows or columns have no names
 
 /**
  * @typedef {{query: number, key: number, queries: number, keys: number}} Part of a map
- * @typedef {{left: number, width: number}} Beside where the column of what goes to nothing lies
+ * @typedef {{left: number, width: number}} Beside position of the column of weight to nothing
  * @typedef {{left: number, top: number, cell: number, down: number, width: number, height: number, named: boolean, slant: boolean, beside: Beside | null}} Frame
  *   cell: from one column to the next; down: from one row to the next; named: whether every row and column has its name
  * @typedef {{query: number | null, key: number | null, nothing?: boolean, level?: number, row?: number, column?: number, queries?: number, keys?: number}} Spot
- *   nothing: in that column; level: of a cell of 2ˡ × 2ˡ weights, with its place among those, and how many it holds of each side
+ *   nothing: in that column; level: of a cell of 2ˡ × 2ˡ weights, with its row and column among
+ *   such cells, and how many queries and keys it holds
  */
 
 /**
@@ -61,18 +62,18 @@ const NO_NAMES = 2; // what stands where the names of rows or columns do not
  * @property {number} width of the canvas
  * @property {number} height at most, of the cells
  * @property {number} [rowLabel] the longest name of a row; without one, rows and columns have numbers
- * @property {number} columnLabel that of a column
- * @property {number} [lastLabel] that of the last column
- * @property {number} [nothing] the name of the column of what goes to nothing, where there is one
- * @property {boolean} [stretched] whether cells are as wide and as high as there is room, and not square
+ * @property {number} columnLabel the longest name of a column
+ * @property {number} [lastLabel] the name of the last column
+ * @property {number} [nothing] the name of the column of weight to nothing, if there is one
+ * @property {boolean} [stretched] whether cells fill the room instead of being square
  * @property {number} [largest] size of a square cell
  * @property {boolean} [unnamed] whether rows are named by a neighbour on the left
- * @property {number} [before] what else stands on the left
- * @property {number} [above] the same at the top
+ * @property {number} [before] anything else on the left
+ * @property {number} [above] anything else at the top
  */
 
 /**
- * Where cells lie on a canvas of the given width.
+ * Layout of the cells on a canvas of the given width.
  * @param {Part} part
  * @param {Room} room
  * @returns {Frame}
@@ -142,7 +143,8 @@ export function cellAt(x, y, frame, part) {
 }
 
 /**
- * The cell of a level that holds a query and a key, from its first ones on.
+ * The cell of a level that holds a query and a key; its own `query` and `key` are the first that it
+ * holds.
  * @param {number} query @param {number} key @param {number} level @param {{queries: number, keys: number}} size of the whole map
  */
 export function cellHolding(query, key, level, size) {
@@ -160,7 +162,7 @@ export function cellHolding(query, key, level, size) {
 }
 
 /**
- * The frame where the cells and the labels above them are to be no higher than `whole`: smaller cells may
+ * The frame whose cells, with the labels above them, fit a height of `whole`: smaller cells may
  * slant the labels, which then need more room themselves.
  * @param {Part} part @param {Room} room @param {number} whole
  */
@@ -173,8 +175,9 @@ export function fittedFrame(part, room, whole) {
 }
 
 /**
- * Maps of one size side by side, as many across as make their cells largest. The first of a row has the
- * names of its rows, those of the first row have the names of their columns: rows and columns line up.
+ * Layout of maps of one size side by side, with as many per row as make their cells largest. The
+ * first map of each row has row names and the maps of the first row have column names, so that rows
+ * and columns line up.
  * @param {Part} part @param {Room} room for all of them, with a caption above each @param {number} count
  * @returns {{columns: number, height: number, tiles: {frame: Frame, width: number}[]}}
  */

@@ -1,4 +1,5 @@
-// Two maps of one size beside each other, and their difference: one cell is pointed at and one is chosen in all.
+// Two maps of one size side by side, and their difference; the cell pointed at and the chosen cell
+// are the same in all three.
 
 import { colourTable } from "./colours.js";
 import { element, legendPart, moveOf, picturePart, taken, within, listen } from "./dom.js";
@@ -7,7 +8,7 @@ import { Pointed } from "./linked.js";
 import { short, sayShared } from "./messages.js";
 import { NumberMap } from "./number_map.js";
 
-/** A number with a minus sign that is one. @param {number} value @param {(value: number) => string} text */
+/** Format a number with a typographic minus sign. @param {number} value @param {(value: number) => string} text */
 export const withMinus = (value, text) => (value < 0 ? `−${text(-value)}` : text(value));
 
 /**
@@ -17,13 +18,13 @@ export const withMinus = (value, text) => (value < 0 ? `−${text(-value)}` : te
  * @property {(row: number, column: number) => boolean} ahead whether a cell is out of reach
  * @property {boolean} [apart] whether the last column is set apart
  * @property {string[]} captions
- * @property {number[]} widths of the box from which one more map is in a row
+ * @property {number[]} widths widths of the box from which one more map fits in a row
  * @property {number} height at most
- * @property {string} text what is said of the cell in focus
+ * @property {string} text the sentence about the cell in focus
  */
 
 export class MapPair {
-  /** @param {import("./shell.js").Shell} shell @param {AbortSignal} signal @param {[string, string]} parts @param {() => [number, number]} start where the keys begin */
+  /** @param {import("./shell.js").Shell} shell @param {AbortSignal} signal @param {[string, string]} parts @param {() => [number, number]} start the cell at which arrow keys start */
   constructor(shell, signal, parts, start) {
     this.shell = shell;
     this.start = start;
@@ -54,7 +55,7 @@ export class MapPair {
     return pair && { query: pair[0], key: pair[1] };
   }
 
-  /** What is pointed at, or else chosen, where the maps have it. */
+  /** The cell pointed at, or else the chosen one, if the maps have it. */
   get focus() {
     const focus = this.pointed.spot ?? this.selected;
     return focus &&
@@ -81,7 +82,7 @@ export class MapPair {
     const move = moveOf(event);
     if (!move) return;
     this.pointed.spot = null;
-    const [down, right] = now ? move : [0, 0]; // the first arrow only shows where the cursor stands
+    const [down, right] = now ? move : [0, 0]; // the first arrow only shows the cursor
     this.shell.set({
       selected: [
         within((query ?? 0) + down, this.scene.rows.length),
@@ -90,7 +91,7 @@ export class MapPair {
     });
   }
 
-  /** The difference, by its place. @param {number} at */
+  /** The difference at an index. @param {number} at */
   difference(at) {
     return this.scene.second[at] - this.scene.first[at];
   }
@@ -105,7 +106,7 @@ export class MapPair {
       colourTable("default", theme),
     ];
     const most = (of) =>
-      Math.max(0.1, scaleEnd(highest(Float32Array.from(of, (value) => value)), true)); // below it nothing to speak of
+      Math.max(0.1, scaleEnd(highest(Float32Array.from(of, (value) => value)), true)); // the scale never ends lower: smaller weights do not matter
     const [end, scale] = [
       Math.max(most(first), most(second)),
       most(Array.from(first, (_, i) => this.difference(i))),
@@ -113,7 +114,7 @@ export class MapPair {
     const room = Math.max(200, this.box.clientWidth);
     const count = 1 + widths.filter((width) => room >= width).length;
     const each = Math.floor((room - 16 * (count - 1)) / count);
-    // Three in a row name their rows once; the first is as much wider as its names are.
+    // Of three in a row only the first names its rows; it is wider by its names.
     const once =
       count === 3
         ? Math.min(0.3 * each, 10 + 7.3 * Math.max(...rows.map((name) => Array.from(name).length)))
@@ -143,7 +144,7 @@ export class MapPair {
       });
       return map.frame.cell;
     };
-    const cell = Math.min(...this.maps.map((one, i) => draw(one, i))); // all in one size, so that rows are beside rows
+    const cell = Math.min(...this.maps.map((one, i) => draw(one, i))); // one cell size for all, so that rows line up
     const spot = (place) => place && { row: place.query, column: place.key };
     this.maps.forEach((one, i) => {
       draw(one, i, cell);
@@ -161,7 +162,7 @@ export class MapPair {
     return count;
   }
 
-  /** For files and pictures. */
+  /** The maps, for image files. */
   get pictures() {
     return this.maps.map(({ canvas, caption }) => ({ canvas, title: caption.textContent ?? "" }));
   }

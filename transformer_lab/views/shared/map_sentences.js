@@ -1,14 +1,15 @@
-// What is said of an attention map: the values of its messages, computed from its weights.
+// Values of the messages about an attention pattern, computed from its weights.
 
 import { NOTHING, numbered, sayShared } from "./messages.js";
 
-// Two processors, or Python and a browser, find the same number but for its last bits. What is said
-// must not depend on them where numbers are even by their nature: shares of 1/2 or 1/8, equal keys.
-const EQUAL = 1e-4; // changes that differ by less are equal; these are made of rounded weights
-export const EVEN = 1e-5; // weights that differ by less are even
-export const TO_NOTHING = sayShared("to_nothing"); // the column beside a map
+// Two processors, or Python and a browser, compute the same number except for its last bits.
+// Sentences must not depend on those where numbers are equal by nature: fractions of 1/2 or 1/8,
+// equal keys.
+const EQUAL = 1e-4; // changes that differ by less count as equal; they come from rounded weights
+export const EVEN = 1e-5; // weights that differ by less count as equal
+export const TO_NOTHING = sayShared("to_nothing"); // name of the column beside a map
 
-/** How many decimals are right, given how far a weight may be from Python's. @param {number} error */
+/** How many decimals are correct, given how far a weight may be from Python's. @param {number} error */
 export function decimalsFor(error) {
   return error > 5e-4 ? 2 : error > 5e-5 ? 3 : 4;
 }
@@ -25,15 +26,15 @@ export function decimalsFor(error) {
  * @property {boolean} same whether queries and keys are the same tokens
  * @property {boolean} valueWeighted
  * @property {boolean} [edited] whether the weights are those after edits
- * @property {Record<number, number> | null} [nothing] of each query, the share of its weight that goes to no
- *   key, where heads may attend to nothing
- * @property {string} [over] what follows a head's name where its map is made of several texts'
+ * @property {Record<number, number> | null} [nothing] the fraction of each query's weight that goes
+ *   to no key, if heads may attend to nothing
+ * @property {string} [over] text after a head's name if its pattern combines several texts
  * @property {boolean} [spread] whether the numbers are standard deviations over texts
  *
  * @typedef {{query: number | null, key: number | null} | null} Focus
  */
 
-/** The share of a query's weight that goes to no key; 0 where that is not told. @param {Pick<Seen, "nothing" | "valueWeighted">} seen @param {number} query */
+/** The fraction of a query's weight that goes to no key; 0 if it is unknown or too small to mention. @param {Pick<Seen, "nothing" | "valueWeighted">} seen @param {number} query */
 function toNothing(seen, query) {
   const share = seen.valueWeighted ? 0 : (seen.nothing?.[query] ?? 0);
   return share > 0.005 + EVEN ? share : 0;
@@ -46,7 +47,7 @@ export const headName = (seen) => sayShared("head", seen);
 export const withoutHead = ({ kind, layer, head }, several) =>
   sayShared("without", { kind, layer, head, several });
 
-/** The start of a sentence on the effect of a head, before anybody removes it. @param {{kind: string, layer: number, head: number}} place @param {boolean} several */
+/** The start of a sentence on the effect of a head that has not been removed yet. @param {{kind: string, layer: number, head: number}} place @param {boolean} several */
 export const ifOff = ({ kind, layer, head }, several) =>
   sayShared("if_off", { kind, layer, head, several });
 
@@ -64,14 +65,17 @@ export const differenceSentence = (seen, changeOf, focus) =>
   sayExtreme("difference", seen, changeOf, focus);
 
 /**
- * Where texts differ most in a map, or in the part of it that is in focus.
+ * Where texts differ most in a map, or in the part in focus.
  * @param {Seen} seen
  * @param {(query: number) => Float32Array} rowOf
  * @param {Focus} focus
  */
 export const spreadSentence = (seen, rowOf, focus) => sayExtreme("spread", seen, rowOf, focus);
 
-/** The largest number of a map, or of its part in focus. Of equals it is the first; what one token loses another gains. */
+/**
+ * The number of the largest size in a map, or in its part in focus. Ties go to the first; they are
+ * common, since what one token loses another gains.
+ */
 function sayExtreme(message, seen, rowOf, focus) {
   const { query = null, key = null } = focus ?? {};
   const pair = query !== null && key !== null;
@@ -124,14 +128,14 @@ export function cellSentence(seen, query, key, row) {
 }
 
 /**
- * How much the queries of span a give to the keys of span b, on average, and what they would give if they
- * attended evenly to every key that they can see.
+ * How much the queries of span a attend to the keys of span b, on average, and how much they would
+ * if they attended evenly to every key within reach.
  * @param {Seen} seen
  * @param {[number, number]} a
  * @param {[number, number]} b
  * @param {number} share
  * @param {number} even
- * @param {boolean} [about] whether the share is known less well than it is told
+ * @param {boolean} [about] whether the share is only approximate
  */
 export const betweenSentence = (seen, a, b, share, even, about = false) =>
   sayOf("between", seen, {
@@ -143,7 +147,7 @@ export const betweenSentence = (seen, a, b, share, even, about = false) =>
   });
 
 /**
- * How edits change what span a gives to span b.
+ * How edits change how much span a attends to span b.
  * @param {Seen} seen @param {[number, number]} a @param {[number, number]} b
  * @param {number} before @param {number} after @param {boolean} [about] as above
  */
@@ -164,7 +168,7 @@ const spanValues = (name, tokens, [start, end]) => ({
 });
 
 /**
- * How much one query gives to nothing, and why nothing is not a key.
+ * How much of one query's weight goes to nothing, and why nothing is not a key.
  * @param {Seen} seen
  * @param {number} query
  * @param {number} share or its change
@@ -186,12 +190,12 @@ export const keySentence = (seen, key, column) =>
  * What stands out in a whole map; the habit is an average over the queries that have a choice.
  * @param {Seen} seen
  * @param {(query: number) => Float32Array} rowOf as shown
- * @param {number} queries how many rows to look at, spread over the text
+ * @param {number} queries how many rows to read, spread over the text
  */
 export function headSentence(seen, rowOf, queries) {
   const total = seen.queries.length;
   const count = Math.min(queries, total);
-  const skips = seen.causal && seen.same && total > 1; // it has no choice
+  const skips = seen.causal && seen.same && total > 1; // the first query has no choice
   let [first, itself, before, nothing, rows] = [0, 0, 0, 0, 0];
   let best = { query: 0, key: 0, weight: -1 };
   for (let i = 0; i < count; i++) {
@@ -224,7 +228,7 @@ export function headSentence(seen, rowOf, queries) {
   });
 }
 
-/** Where the largest entry stands: the first of those that are even. @param {ArrayLike<number>} row */
+/** Index of the largest entry; the first of those that count as equal. @param {ArrayLike<number>} row */
 function foremost(row) {
   let most = row[0];
   for (let i = 1; i < row.length; i++) if (row[i] > most) most = row[i];
@@ -233,7 +237,7 @@ function foremost(row) {
   return at;
 }
 
-/** Up to three entries above .005, largest first; of even ones the first. @param {Float32Array} row */
+/** Up to three entries above 0.005, largest first; ties go to the first. @param {Float32Array} row */
 function leaders(row) {
   const left = Float32Array.from(row);
   const found = [];
@@ -247,7 +251,7 @@ function leaders(row) {
   return found;
 }
 
-/** How many stand out, each with its weight, and the largest weight. @param {Float32Array} row @param {string[]} tokens */
+/** The entries that stand out, each with its weight, and the largest weight. @param {Float32Array} row @param {string[]} tokens */
 function namedOf(row, tokens) {
   const top = leaders(row);
   const [a, b, c] = top.map(({ index, weight }) =>

@@ -1,5 +1,5 @@
-// Sentences from a catalogue: the messages.json of a view's folder holds a template for each key.
-// messages.py says what a template is, and does the same; tests/views/messages.json holds both to it.
+// Messages from a catalogue: the messages.json of a view's folder holds a template for each key.
+// messages.py defines templates and does the same in Python; tests/views/messages.json checks both.
 
 import sharedMessages from "./messages.json" with { type: "json" };
 
@@ -11,8 +11,9 @@ const CASE_OF = / *([=\w.]+) \{/y;
 const LITERAL = /'([{}#])'|([^{}#']+|')/y;
 
 /**
- * A number to so many decimals. Halves go away from 0, as do numbers that fall short of one by a thousandth of
- * the last digit: Python and a browser find the same number but for its last bits.
+ * A number with a fixed number of decimals. Halves are rounded away from 0, and so are numbers that
+ * fall short of a half by up to a thousandth of the last digit: Python and a browser compute the
+ * same number except for its last bits.
  * @param {number} x
  * @param {number} [decimals]
  */
@@ -24,20 +25,20 @@ export function fixed(x, decimals = 2) {
   return `${x < 0 && whole ? "−" : ""}${digits.slice(0, at)}${decimals ? "." : ""}${digits.slice(at)}`;
 }
 
-/** A weight to two decimals, as "0.61"; a weight that rounds to nothing as "<0.01". @param {number} x @param {number} [decimals] */
+/** A weight to two decimals, as "0.61"; one that rounds to 0 as "<0.01". @param {number} x @param {number} [decimals] */
 export function short(x, decimals = 2) {
   const text = fixed(x, decimals);
   if (x > NOTHING && /^[0.]*$/.test(text)) return `<0.${"1".padStart(decimals, "0")}`;
   return text;
 }
 
-/** A number with its sign, "+0.34"; what rounds to 0 has "+". @param {number} x @param {number} [decimals] */
+/** A number with its sign, "+0.34"; if it rounds to 0, the sign is "+". @param {number} x @param {number} [decimals] */
 export function withSign(x, decimals = 2) {
   const text = fixed(x, decimals);
   return text.startsWith("−") ? text : `+${text}`;
 }
 
-/** A change to two decimals, as "+0.21" or "−0.21", or to three where two would not show it; 0 where there is none to speak of. @param {number} x */
+/** A change to two decimals, as "+0.21" or "−0.21", or to three if two would not show it; "0" below 0.0005. @param {number} x */
 export function changeText(x) {
   const size = Math.abs(x);
   if (size < 0.0005) return "0";
@@ -48,17 +49,17 @@ export function changeText(x) {
 export const sizeText = (x) =>
   fixed(x, Math.abs(x) >= 100 || x === 0 ? 0 : Math.abs(x) >= 10 ? 1 : 2);
 
-/** A share as "34%"; one that rounds to nothing as "<1%". @param {number} x @param {number} [decimals] */
+/** A fraction as "34%"; one that rounds to 0 as "<1%". @param {number} x @param {number} [decimals] */
 export function percentText(x, decimals = 0) {
   const text = fixed(100 * x, decimals);
   return x > NOTHING && text === "0" ? "<1%" : `${text}%`;
 }
 
-/** Decimals at which two shares differ as percentages: 0, or 1 where that takes one more. @param {number} a @param {number} b */
+/** Decimals for two fractions as percentages: 0, or 1 if only one decimal tells them apart. @param {number} a @param {number} b */
 export const digitsApart = (a, b) =>
   percentText(a) === percentText(b) && percentText(a, 1) !== percentText(b, 1) ? 1 : 0;
 
-/** A number between 0 and 1 by its power of ten, as "3e−5". @param {number} x */
+/** A number between 0 and 1 as a digit and a power of ten, as "3e−5". @param {number} x */
 function powerText(x) {
   let places = 1;
   while (places < 300 && x * 10 ** places < 0.95) places++;
@@ -70,7 +71,7 @@ export const quoted = (token) => `“${token}”`;
 
 const WHICH = "\u2063"; // between a name and its number among those of the same name
 
-/** A token's name for a sentence; of a name that several have, which of them it is: “the”₂. @param {string[]} tokens @param {number} at */
+/** A token's name in a sentence, numbered if several tokens have the same name: “the”₂. @param {string[]} tokens @param {number} at */
 export function numbered(tokens, at) {
   const name = tokens[at];
   if (tokens.indexOf(name) === tokens.lastIndexOf(name)) return name;
@@ -80,7 +81,7 @@ export function numbered(tokens, at) {
 /** @param {string} text */
 const firstCapital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 
-/** What an error says, as a sentence. @param {Error} error */
+/** An error's message as a sentence. @param {Error} error */
 export const asSentence = ({ message }) => `${firstCapital(message)}.`.replace(/\.\.$/, ".");
 
 /** @param {string} text */
@@ -101,18 +102,19 @@ const NUMBER_FORMATS = {
 /** @type {Record<string, (text: string) => string>} */
 const WORD_FORMATS = { capital: firstCapital, small: firstSmall };
 
-/** What takes the place of a value that is no text but an element: `around` puts it there. */
+/** Placeholder for a value that is an element, not text; `around` replaces it. */
 export const SLOT = "\uFFFC";
 
-/** A message with elements in the places of its SLOTs. @param {string} text @param {...Node} nodes @returns {(Node | string)[]} */
+/** A message with its SLOTs replaced by elements. @param {string} text @param {...Node} nodes @returns {(Node | string)[]} */
 export const around = (text, ...nodes) =>
   text.split(SLOT).flatMap((part, i) => (i ? [nodes[i - 1], part] : [part]));
 
 /**
  * @typedef {(key: string, values?: Record<string, any>) => string} Say
  *
- * A catalogue over that which all views share, as a function of a key and its values.
- * @param {...Record<string, string>} catalogues later ones take the place of earlier ones
+ * Combine a view's catalogues with the one that all views share, as a function of a key and its
+ * values.
+ * @param {...Record<string, string>} catalogues later ones override earlier ones
  * @returns {Say}
  */
 export function messages(...catalogues) {
@@ -158,7 +160,7 @@ export function messages(...catalogues) {
   return say;
 }
 
-/** What all views say. */
+/** The messages that all views share. */
 export const sayShared = messages();
 
 function writtenValue(key, [, name, form, detail], values, templates) {
@@ -185,7 +187,7 @@ function givenValue(key, name, values) {
   return values[name];
 }
 
-/** The plural's name, as in Unicode's rules for English and German. @param {number} n @param {boolean} ordinal */
+/** Plural category, as in Unicode's rules for English and German. @param {number} n @param {boolean} ordinal */
 function pluralCategory(n, ordinal) {
   if (!ordinal) return n === 1 ? "one" : "other";
   return Math.floor((n % 100) / 10) === 1
@@ -193,7 +195,7 @@ function pluralCategory(n, ordinal) {
     : ({ 1: "one", 2: "two", 3: "few" }[n % 10] ?? "other");
 }
 
-/** Texts, ["#"], [@, name, format, detail], and [name, choice, its cases]. @param {string} key @param {string} text @param {{at: number}} place */
+/** Parse a template into texts, ["#"], [@, name, format, detail], and [name, choice, cases]. @param {string} key @param {string} text @param {{at: number}} place */
 function parseMessage(key, text, place, inside) {
   const nodes = [];
   const take = (pattern) => {
@@ -230,5 +232,5 @@ function parseMessage(key, text, place, inside) {
   return nodes;
 }
 
-/** A head in few letters. @param {number} layer @param {number} head */
+/** Short name of a head. @param {number} layer @param {number} head */
 export const headTag = (layer, head) => `L${layer}H${head}`;

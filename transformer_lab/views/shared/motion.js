@@ -1,5 +1,6 @@
-// Motion, for every view: a clock that plays steps, and numbers that travel from where they were to where they
-// are now. Where motion is unwanted (prefers-reduced-motion) a clock goes from step to step, and nothing travels.
+// Motion for every view: a clock that plays steps, and elements that glide from their old position
+// to the new one. Where motion is unwanted (prefers-reduced-motion), a clock jumps from step to
+// step and nothing glides.
 
 const TRAVELS = 320; // ms
 const KEY = "data-moves";
@@ -8,9 +9,10 @@ export const motionIsUnwanted = () =>
   Boolean(globalThis.matchMedia?.("(prefers-reduced-motion: reduce)").matches);
 
 /**
- * Redraw a part, and let what has `data-moves="name"` before and after glide from its old box to its new one: a bar
- * grows from its old length, a row comes from where it was. What is new comes from the part that its `data-from` names,
- * or is simply there: text that fades in cannot be read meanwhile.
+ * Redraw a part, and let elements with `data-moves="name"` before and after glide from their old
+ * box to the new one: a bar grows from its old length, a row comes from its old position. A new
+ * element comes from the one that its `data-from` names, or appears at once: text that fades in
+ * cannot be read meanwhile.
  * @param {HTMLElement} root
  * @param {() => void} redraw
  * @param {number} [ms]
@@ -57,10 +59,10 @@ export function travel(root, redraw, ms = TRAVELS) {
   }
 }
 
-/** What a canvas shows now fades out over what is drawn next. @param {HTMLCanvasElement} canvas in a part with a position @param {() => void} redraw @param {number} [ms] */
+/** Fade out what a canvas shows now over what is drawn next. @param {HTMLCanvasElement} canvas in a part with a position @param {() => void} redraw @param {number} [ms] */
 export function crossFade(canvas, redraw, ms = TRAVELS) {
   const box = canvas.parentElement;
-  const { offsetLeft, offsetTop, clientWidth, clientHeight } = canvas; // asked for before anything changes
+  const { offsetLeft, offsetTop, clientWidth, clientHeight } = canvas; // read before anything changes
   if (motionIsUnwanted() || !canvas.animate || !box || !clientWidth) return redraw();
   const old = document.createElement("canvas");
   Object.assign(old, { width: canvas.width, height: canvas.height });
@@ -73,7 +75,7 @@ export function crossFade(canvas, redraw, ms = TRAVELS) {
   old.animate([{ opacity: 1 }, { opacity: 0 }], { duration: ms }).onfinish = () => old.remove();
 }
 
-/** Draw what lies between two states, 0 … 1, frame by frame; only the last one where motion is unwanted. @param {(share: number) => void} draw @param {AbortSignal} signal @param {number} [ms] @returns {() => void} stops it */
+/** Draw the states between 0 and 1 frame by frame; only the last one if motion is unwanted. @param {(share: number) => void} draw @param {AbortSignal} signal @param {number} [ms] @returns {() => void} stops it */
 export function glide(draw, signal, ms = TRAVELS) {
   let stopped = motionIsUnwanted();
   if (stopped) draw(1);
@@ -95,7 +97,7 @@ export class Clock {
    * @param {() => number} of.last the number of the last step
    * @param {() => number} of.pace seconds a step takes
    * @param {(at: number) => void} of.tick draws
-   * @param {(playing: boolean) => void} of.changed it plays, or rests
+   * @param {(playing: boolean) => void} of.changed called when it starts or stops
    * @param {AbortSignal} signal
    */
   constructor(of, signal) {
@@ -103,8 +105,8 @@ export class Clock {
     this.at = 0;
     /** @type {number | null} where it stops */
     this.until = null;
-    this.single = false; // it plays one step
-    this.run = 0; // a number for each time that it plays
+    this.single = false; // whether it plays a single step
+    this.run = 0; // number of the current play
     signal.addEventListener("abort", () => this.run++);
   }
 
@@ -112,7 +114,7 @@ export class Clock {
     return this.until !== null;
   }
 
-  /** Go there at once. @param {number} at */
+  /** Jump to a step. @param {number} at */
   seek(at) {
     this.#rest();
     this.at = Math.max(0, Math.min(this.of.last(), at));
@@ -126,7 +128,7 @@ export class Clock {
     this.of.tick(this.at);
   }
 
-  /** Play to the end, from the beginning where it has been reached. */
+  /** Play to the end; from the beginning if the end has been reached. */
   play() {
     this.single = false;
     this.#play(this.of.last());
@@ -142,7 +144,7 @@ export class Clock {
     else this.#flowing(run);
   }
 
-  /** One step on, or back; from between two steps, at once. @param {number} by */
+  /** Play one step forwards, or jump one back; between two steps, jump either way. @param {number} by */
   step(by) {
     const to = by > 0 ? Math.floor(this.at + 1e-6) + 1 : Math.ceil(this.at - 1e-6) - 1;
     const between = Math.abs(this.at - Math.round(this.at)) > 1e-6;

@@ -1,4 +1,4 @@
-// How a view comes to stand on a page; the last line of every view's module.
+// Mounts a view on a page, in the last line of every view's module.
 
 import { afterPaint, element, hearOf, listen } from "./dom.js";
 import { chosenHere, hasAddress, readLink } from "../pages/link.js";
@@ -8,14 +8,15 @@ import { sayShared } from "./messages.js";
 
 /**
  * @typedef {object} Viewer
- * @property {() => any} open draws it for the first time; may be waited for
- * @property {() => void} [later] what takes time, after the first paint
+ * @property {() => any} open draws the view for the first time; may return a promise
+ * @property {() => void} [later] slow work, run after the first paint
  * @property {{say: (text: string) => void, ask?: import("../pages/ask_row.js").AskRow | null}} [shell]
- * @property {any} [model] through which it is told what is chosen; the given one by default
- * @property {(more: Record<string, any>) => Promise<void>} [follow] brings back what its `linked` told
+ * @property {any} [model] the model on which choices are set; by default the given one
+ * @property {(more: Record<string, any>) => Promise<void>} [follow] restores what its `linked`
+ *   returned
  */
 
-/** Show what the address says. @param {any} model @param {Viewer} viewer */
+/** Show what the page's address describes. @param {any} model @param {Viewer} viewer */
 async function followLink(model, viewer) {
   try {
     const link = readLink(model, location.hash);
@@ -33,7 +34,7 @@ async function followLink(model, viewer) {
   }
 }
 
-/** The line that says that Python does not answer, above what else is said. @param {Standby} model @param {HTMLElement} root @param {AbortSignal} signal */
+/** Add a line, above other messages, that says that Python does not answer. @param {Standby} model @param {HTMLElement} root @param {AbortSignal} signal */
 function standbyLine(model, root, signal) {
   const line = element("p.tl-hint#standby", { role: "status", hidden: true });
   const message = root.querySelector("[data-part=message]");
@@ -46,7 +47,7 @@ function standbyLine(model, root, signal) {
 
 /**
  * @param {new (model: any, root: HTMLElement, signal: AbortSignal) => Viewer} Viewer
- * @param {string} folder the view's own: its style sheet speaks of .tl-view-<folder> alone
+ * @param {string} folder the view's folder: its style sheet styles only .tl-view-<folder>
  */
 export function mounted(Viewer, folder) {
   return {

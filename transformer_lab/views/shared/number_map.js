@@ -1,4 +1,5 @@
-// A matrix of numbers, all of which are here, on a linear scale or on that of weights: its cells are told as rows and columns.
+// A matrix of numbers, all of them in memory, on a linear scale or on that of weights; cells are
+// reported as rows and columns.
 
 import { MatrixMap } from "../marks/matrix.js";
 import { shade, signedShade } from "./colours.js";
@@ -25,9 +26,10 @@ export class NumberMap extends MatrixMap {
   /**
    * @param {number} width
    * @param {number} height
-   * @param {any} scene as of `MatrixMap.show`, but with rows and columns (how many), value(row, column) of which NaN is
-   *   shown as out of reach, low and high (the ends of the colours), weights: whether small ones are told apart, as in a head's map, rowNames and columnNames (numbers without), square, and
-   *   apart: whether the last column stands apart
+   * @param {any} scene as for `MatrixMap.show`, but with rows and columns (how many), value(row,
+   *   column) (NaN: out of reach), low and high (the ends of the colours), weights: whether to use
+   *   the scale of weights, on which small ones differ visibly, rowNames and columnNames (default:
+   *   numbers), square, and apart: whether the last column is set apart
    */
   show(width, height, scene) {
     const {

@@ -1,5 +1,5 @@
-// What views of weights over a picture have in common: the chosen position's rows of every head, kept or asked for,
-// every head small, and how strongly weights cover the picture.
+// The base of views that draw weights over a picture: every head's weights for the chosen query
+// position, cached or requested, thumbnails of every head, and the opacity of the weights.
 
 import { Answers } from "./answers.js";
 import { bytesOf, typed } from "./codecs.js";
@@ -12,7 +12,7 @@ import { decimalsOf, sizeOf } from "./trials.js";
 import { BaseViewer } from "./viewer.js";
 import { sayShared } from "./messages.js";
 
-const ROWS = "rows/"; // what begins the name of a position's rows
+const ROWS = "rows/"; // prefix of the name of a position's rows
 const ROWS_KEPT = 96;
 const FADES = Array.from({ length: 21 }, (_, i) => i / 20);
 
@@ -20,10 +20,10 @@ const FADES = Array.from({ length: 21 }, (_, i) => i / 20);
  * @typedef {object} OverlayHow
  * @property {{new (buffer: ArrayBufferLike, offset?: number, length?: number): any, BYTES_PER_ELEMENT: number}} type of a weight
  * @property {number[]} heads of each layer
- * @property {number} aspect of a small picture @property {number} widest
- * @property {number} first the position that looks where none is chosen
- * @property {string} over what weights cover
- * @property {Record<string, any>} [choosing] what choosing a head changes too
+ * @property {number} aspect of a thumbnail @property {number} widest
+ * @property {number} first the query position if none is chosen
+ * @property {string} over label of the opacity slider
+ * @property {Record<string, any>} [choosing] further traits to set when a head is chosen
  */
 
 export class OverlayViewer extends BaseViewer {
@@ -33,7 +33,7 @@ export class OverlayViewer extends BaseViewer {
       part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
     });
     this.first = first;
-    /** @type {number | null} a position that is pointed at */
+    /** @type {number | null} the position pointed at */
     this.hovered = null;
     /** @type {number} the position whose rows are on view */
     this.shown = model.get("_rows_of");
@@ -107,23 +107,23 @@ export class OverlayViewer extends BaseViewer {
     return { layer: this.model.get("layer"), head: this.model.get("head") };
   }
 
-  /** The position that was chosen to look from. */
+  /** The chosen query position. */
   get query() {
     return this.model.get("selected")?.[0] ?? this.first;
   }
 
-  /** The rows on view of one head. @param {number} layer @param {number} head @param {number} keys */
+  /** One head's weights for the position on view. @param {number} layer @param {number} head @param {number} keys */
   rowOf(layer, head, keys) {
     const from = (layer * this.columns + head) * keys;
     return this.rows.subarray(from, from + keys);
   }
 
   /**
-   * Every head, small.
+   * Draw thumbnails of every head.
    * @param {object} shown
    * @param {(context: CanvasRenderingContext2D, layer: number, head: number, box: import("./blend.js").Box) => void} shown.paint
    * @param {(layer: number, head: number) => boolean} shown.off whether it is switched off
-   * @param {(number | null)[][]} shown.every sizes of what each changes, where they are known
+   * @param {(number | null)[][]} shown.every size of each head's effect, if known
    * @param {{layer: number, head: number}[]} [shown.also] further heads that are chosen
    */
   drawHeads({ paint, off, every, also = [] }) {
@@ -175,7 +175,10 @@ export class OverlayViewer extends BaseViewer {
     this.look();
   }
 
-  /** The picture has been read: show the rows that came with it, and ask for others that are meant now. */
+  /**
+   * Show the rows that came with the page, and request others if they are needed now. To be called
+   * once the picture is loaded.
+   */
   begin() {
     this.answers.ask(ROWS + this.model.get("_rows_of"));
     this.look();
@@ -185,13 +188,13 @@ export class OverlayViewer extends BaseViewer {
     return this.answers.ask(ROWS + (this.hovered ?? this.query));
   }
 
-  /** What cannot be shown. @param {number} _position */
+  /** What cannot be shown, for an error message. @param {number} _position */
   cannot(_position) {
     return "";
   }
 }
 
-/** What a head changes, below its picture. @param {CanvasRenderingContext2D} context @param {number} size @param {number} most of any head @param {import("./blend.js").Box} box @param {any} inks */
+/** Draw the size of a head's effect below its thumbnail. @param {CanvasRenderingContext2D} context @param {number} size @param {number} most of any head @param {import("./blend.js").Box} box @param {any} inks */
 function sizeBar(context, size, most, { x, y, w }, inks) {
   context.fillStyle = inks.line;
   context.fillRect(x, y + 16, w, 2);

@@ -11,7 +11,7 @@ const NAME_HEIGHT = 13; // px
  * @typedef {object} Series
  * @property {string} name
  * @property {string} colour
- * @property {ArrayLike<number>} x rising
+ * @property {ArrayLike<number>} x ascending
  * @property {ArrayLike<number>} y
  * @property {number} [thick]
  * @property {boolean} [dots] whether every point has a dot
@@ -19,7 +19,7 @@ const NAME_HEIGHT = 13; // px
  */
 
 /**
- * Heights moved apart so that labels do not overlap, in their order; for as many as have room.
+ * Move heights apart, in their order, so that labels do not overlap, as far as there is room.
  * @param {number[]} wanted
  * @param {number} apart
  * @param {number} lowest
@@ -81,12 +81,12 @@ export class Plot {
    * @param {Series[]} scene.series
    * @param {string} scene.xTitle
    * @param {string} scene.yTitle
-   * @param {boolean} [scene.whole] whether x counts: no tick between whole numbers
+   * @param {boolean} [scene.whole] whether x is a count: no tick between whole numbers
    * @param {any} scene.colours of the theme
    * @param {[number, number]} [scene.xRange]
    * @param {[number, number]} [scene.yRange]
    * @param {number | null} [scene.at] where a line is drawn, and a dot on each curve
-   * @param {boolean} [scene.lock] whether that place is chosen, not only pointed at
+   * @param {boolean} [scene.lock] whether that x is chosen, not only pointed at
    * @param {boolean} [scene.dots] whether every point has a dot
    */
   show(width, height, scene) {
@@ -241,7 +241,7 @@ export const lossSeries = (train, held) =>
     }))
     .filter(({ x }) => x.length);
 
-/** The index of the number nearest to a value, -1 where there is none. @param {ArrayLike<number>} numbers @param {number} value */
+/** The index of the number nearest to a value, −1 if there is none. @param {ArrayLike<number>} numbers @param {number} value */
 export function nearestIndex(numbers, value) {
   let best = -1;
   for (let i = 0; i < numbers.length; i++) {

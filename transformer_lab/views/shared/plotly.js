@@ -1,7 +1,7 @@
-// plotly's own script, brought once for a window: by Python, by the saved page, or by the page around
-// a frame. It keeps to itself: a plotly that the window has already stays what it was.
+// plotly's own script, loaded once per window: from Python, the saved page, or the page around a
+// frame. It leaves a plotly that the window already has as it is.
 
-const LATE_FOR_OTHERS = 5000; // ms; then a view asks for itself, for another's kernel may be busy
+const LATE_FOR_OTHERS = 5000; // ms; then a view requests it itself, since another view's kernel may be busy
 
 /** @param {import("./requests.js").Requests} requests @returns {Promise<any>} Plotly */
 export async function plotlyOf(requests) {
@@ -42,14 +42,14 @@ async function bring(requests) {
   return place.__tlPlotly;
 }
 
-/** Whether this browser draws in three dimensions. */
+/** Whether this browser can draw in three dimensions. */
 export function drawsInSpace() {
   const canvas = document.createElement("canvas");
   const context = canvas.getContext("webgl2") ?? canvas.getContext("webgl");
-  context?.getExtension("WEBGL_lose_context")?.loseContext(); // there are few in a window
+  context?.getExtension("WEBGL_lose_context")?.loseContext(); // a window has only a few of them
   return Boolean(context);
 }
 
-/** Text that plotly does not read as markup. @param {string} text */
+/** Escape text so that plotly does not read it as markup. @param {string} text */
 export const unmarked = (text) =>
   text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");

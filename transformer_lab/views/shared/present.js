@@ -4,7 +4,7 @@ import { radioGroup } from "./controls.js";
 import { element } from "./dom.js";
 import { sayShared } from "./messages.js";
 
-const PANELS = ":is(.tl-panels, .tl-overlay) > section[aria-label]:not(.tl-stays)"; // what stays is seen beside each of them
+const PANELS = ":is(.tl-panels, .tl-overlay) > section[aria-label]:not(.tl-stays)"; // a panel that stays is shown beside each of them
 
 export class Presentation {
   /** @param {HTMLElement} root of the view @param {() => void} redraw */
@@ -24,7 +24,7 @@ export class Presentation {
     this.arrange();
   }
 
-  /** One of the panels that the view shows now; the others are a click away. @param {string} [wanted] */
+  /** Show one of the view's current panels; the others are a click away. @param {string} [wanted] */
   arrange(wanted) {
     const all = /** @type {HTMLElement[]} */ ([...this.root.querySelectorAll(PANELS)]);
     for (const panel of all) panel.classList.remove("tl-away");

@@ -1,4 +1,5 @@
-// Sentences that can be used: a term explains itself, and a head or a token that is named can be chosen.
+// Interactive sentences: terms explain themselves, and heads and tokens that are named can be
+// chosen.
 
 import { element, listen } from "./dom.js";
 import { sayShared } from "./messages.js";
@@ -19,9 +20,10 @@ const TERMS = {
 /** @typedef {{kind?: string, layer: number, head: number}} HeadPlace */
 
 /**
- * A sentence as nodes. The first time that a term of the field occurs, it is a button with its meaning.
+ * A sentence as nodes. The first occurrence of a term of the field is a button that shows its
+ * meaning.
  * @param {string} text
- * @param {HeadPlace | null} [here] the chosen head, which need not be chosen
+ * @param {HeadPlace | null} [here] the chosen head, which gets no button; null: no head gets one
  * @param {string[]} [tokens] those that can be chosen
  * @returns {(string | Node)[]}
  */
@@ -64,7 +66,7 @@ function termButton(text, explained) {
   );
 }
 
-/** @param {string} text @param {string} token @param {string} which of several with this name @param {string[]} tokens */
+/** @param {string} text @param {string} token @param {string} which number among the tokens of this name @param {string[]} tokens */
 function tokenButton(text, token, which, tokens) {
   const same = [...tokens.keys()].filter((at) => tokens[at] === token);
   const number = [...which].map((digit) => "₀₁₂₃₄₅₆₇₈₉".indexOf(digit)).join("");
@@ -93,7 +95,7 @@ function headButton(text, kind, layer, head, here) {
   );
 }
 
-/** Write a sentence into its place, once. @param {HTMLElement} place @param {string} text @param {HeadPlace | null} [here] @param {string[]} [tokens] */
+/** Write a sentence into an element, unless it is there already. @param {HTMLElement} place @param {string} text @param {HeadPlace | null} [here] @param {string[]} [tokens] */
 export function sayProse(place, text, here = null, tokens = []) {
   const key = here ? `${text}|${here.kind}/${here.layer}/${here.head}` : text;
   if (place.dataset.prose === key) return;
@@ -101,7 +103,9 @@ export function sayProse(place, text, here = null, tokens = []) {
   place.replaceChildren(...prose(text, here, tokens));
 }
 
-/** What terms of a view mean, beside them, and what its named heads do. */
+/**
+ * Tooltips for the terms in a view's sentences, and clicks on the heads and tokens named in them.
+ */
 export class Prose {
   /** @param {HTMLElement} root @param {AbortSignal} signal @param {(named: HeadPlace | {token: number}) => void} choose */
   constructor(root, signal, choose) {

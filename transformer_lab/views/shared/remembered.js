@@ -1,4 +1,5 @@
-// What a reader chose in one view, for the next one; a page that may not store it forgets it.
+// Remembers a reader's choice from one view to the next; pages that may not store anything forget
+// it.
 
 /** @param {string} name @returns {{get: () => string | null, set: (value: string) => void}} */
 export function remembered(name) {

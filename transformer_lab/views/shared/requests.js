@@ -3,12 +3,16 @@
 import { bytesOf } from "./codecs.js";
 import { hearOf } from "./dom.js";
 
-/** Asks one thing at a time. Of questions of the first rank only the newest waits: a later click wins. Questions of the second rank wait their turn. */
+/**
+ * Sends one question at a time. Of urgent questions only the newest waits, so that a later click
+ * wins; other questions are queued.
+ */
 export class Requests {
   /** @param {{send: Function, on: Function, off: Function}} model @param {AbortSignal} signal */
   constructor(model, signal) {
     this.model = model;
-    // Others ask the same model: the view's own parts, a second display of it, another window.
+    // Random, since others ask the same model: the view's own parts, a second display of it,
+    // another window.
     this.number = Math.floor(Math.random() * 2 ** 52);
     /** @type {Map<number, {resolve: Function, reject: Function}>} */
     this.open = new Map();
@@ -44,7 +48,7 @@ export class Requests {
     });
   }
 
-  /** Say what needs no answer, so that nothing waits for one. @param {object} statement @returns {boolean} whether anybody is there to hear it */
+  /** Send a message that needs no answer. @param {object} statement @returns {boolean} whether it could be sent */
   tell(statement) {
     try {
       this.model.send({ ...statement, request: ++this.number });
@@ -79,17 +83,17 @@ export class Requests {
   }
 }
 
-/** Nobody is there to be asked. */
+/** A question could not be sent. */
 export class NotSent extends Error {}
 
-/** A newer question took this one's place. */
+/** A newer question replaced this one. */
 export class Superseded extends Error {}
 
 const SAID_AFTER = 200; // ms
 const SLOW_FROM = 4000;
 
 export class Waiting {
-  /** @param {HTMLElement} place where it is said */
+  /** @param {HTMLElement} place shows the messages */
   constructor(place) {
     this.place = place;
   }
@@ -100,7 +104,7 @@ export class Waiting {
     this.place.hidden = !text;
   }
 
-  /** @param {string} soon @param {string} [late] @returns {() => void} to call when the answer is here; what was said stays until something else is */
+  /** @param {string} soon @param {string} [late] @returns {() => void} to call when the answer has come; a message that is shown by then stays until the next one */
   begin(soon, late) {
     const timers = [setTimeout(() => this.say(soon), SAID_AFTER)];
     if (late) timers.push(setTimeout(() => this.say(late), SLOW_FROM));

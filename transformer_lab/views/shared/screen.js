@@ -1,23 +1,23 @@
-// How high a view may be, so that all of it is on one screen.
+// The height of a view that fits on one screen.
 
 import { zoomOf, listen } from "./dom.js";
 
 const LOWEST = 560;
 const HIGHEST = 1000;
-const MARGIN = 28; // what a notebook puts around an output
+const MARGIN = 28; // around an output in a notebook
 const LEAST_PANELS = 300; // as their min-height
-const A_LINE = 24; // for a line more, which what is said may take
-const FRAMED = 0.74; // of its width: a frame is as high as what it holds, and tells nothing
+const A_LINE = 24; // room for one more line of the sentence
+const FRAMED = 0.74; // height over width in a frame: it is as high as its content, so its height says nothing
 
 /**
- * The height of a view that is to be seen at once, in CSS pixels.
+ * Height, in CSS pixels, of a view that should be visible as a whole.
  * @param {number} width of the view
- * @param {number | null} window the height of the window, or of what scrolls in it; null: not known
+ * @param {number | null} window the height of the window, or of what scrolls in it; null: unknown
  */
 export const screenHeight = (width, window) =>
   Math.round(Math.max(LOWEST, Math.min(HIGHEST, window === null ? FRAMED * width : window)));
 
-/** What scrolls around an element, the outermost: those within are as high as what they hold. @param {Element} element */
+/** The outermost scrolling element around an element; inner ones are as high as their content. @param {Element} element */
 function scroller(element) {
   let found = null;
   for (let at = element.parentElement; at && at !== document.body; at = at.parentElement) {
@@ -32,7 +32,8 @@ function scroller(element) {
  * @param {HTMLElement} root
  * @param {AbortSignal} signal
  * @param {() => void} changed
- * @param {() => number} [above] what stands above it within a larger view, and is to be seen with it
+ * @param {() => number} [above] height of what is above it within a larger view and should be
+ *   visible with it
  */
 export function keepHeight(root, signal, changed, above = () => 0) {
   const set = () => {
@@ -55,8 +56,8 @@ export function keepHeight(root, signal, changed, above = () => 0) {
 }
 
 /**
- * Whether panels have a height that is given, and not what they need. Where they are hidden no container
- * query holds, and it is as it was.
+ * Whether panels have a fixed height rather than that of their content. While they are hidden no
+ * container query matches, so the answer is `before`.
  * @param {HTMLElement} panels
  * @param {boolean} [before]
  */
@@ -66,10 +67,10 @@ export function hasFixedHeight(panels, before) {
 }
 
 /**
- * Take from the height of a view what its panels leave empty, which a short text does. To be called when
- * they are drawn as high as there is room; `giveSpare` gives them that room before.
+ * Reduce the height of a view by what its panels leave empty, as with a short text. To be called
+ * when they are drawn at full height, which `giveSpare` restores first.
  * @param {HTMLElement} root
- * @param {HTMLElement} panels each as high as the others
+ * @param {HTMLElement} panels all of the same height
  */
 export function takeSpare(root, panels) {
   const edge = (part) => part.getBoundingClientRect().bottom;
@@ -84,14 +85,14 @@ export function takeSpare(root, panels) {
 /** @param {HTMLElement} root */
 export const giveSpare = (root) => root.style.removeProperty("--tl-spare");
 
-/** @typedef {{width: number, height: number}} Size in CSS pixels; 0 where the box is not in sight */
+/** @typedef {{width: number, height: number}} Size in CSS pixels; 0 if the box is hidden */
 
 export class Room {
   /**
-   * @param {HTMLElement} box is made as high as its panel leaves it, to be measured
+   * @param {HTMLElement} box gets the height that its panel leaves it, to be measured
    * @param {HTMLElement[]} around its panel, and what shares the panel's height with it
    * @param {AbortSignal} signal
-   * @param {() => void} changed there is more room now, or less: draw again, soon
+   * @param {() => void} changed called when the room has changed: draw again soon
    */
   constructor(box, around, signal, changed) {
     this.box = box;
@@ -100,13 +101,13 @@ export class Room {
     this.size = null;
     /** @type {number | null} */
     this.taken = null;
-    /** @type {Size[]} of what stands around, when it was measured */
+    /** @type {Size[]} of the elements around, when it was measured */
     this.then = [];
     this.unseen = false;
-    /** @type {Size | null} the last one that was not nothing */
+    /** @type {Size | null} the last one that was not 0 */
     this.seen = null;
     const observer = (this.observer = new ResizeObserver(() => {
-      // One that begins to observe is told of a box without a size, too.
+      // When it starts to observe, it is notified of a box without a size, too.
       if (this.unseen ? !this.box.clientWidth : !(this.size && this.#moved())) return;
       this.size = null;
       this.unseen = false;
@@ -117,8 +118,8 @@ export class Room {
   }
 
   /**
-   * @param {boolean} fixed whether the height is given, and not what the box needs
-   * @param {...any} values what decides how much room there is, and has been changed just now
+   * @param {boolean} fixed whether the height is fixed rather than that of the content
+   * @param {...any} values whatever affects the room and may just have changed
    * @returns {Size}
    */
   of(fixed, ...values) {
@@ -130,27 +131,30 @@ export class Room {
     const size = { width: this.box.clientWidth, height: this.box.clientHeight };
     this.then = this.around.map(placeTaken);
     this.unseen = !size.width;
-    // It is measured again as soon as it can be seen. A host that changes its theme may have hidden it
-    // within a frame, and shown it again before an observer looks: to one that begins anew it is new.
+    // Measure it again as soon as it is visible. A host that changes its theme may hide the box and
+    // show it again within a frame, before the observer runs; one that starts again reports it.
     if (this.unseen) {
       this.observer.unobserve(this.box);
       this.observer.observe(this.box);
     }
     this.size = this.unseen ? null : size;
-    // Out of sight it has the room that it had: what is drawn for none at all would be what a reader sees
-    // first when a host shows the view again, before that was told.
+    // While hidden, it keeps its last room: otherwise a drawing without room is what a reader sees
+    // first when the host shows the view again, before the observer runs.
     this.seen = this.size ?? this.seen ?? size;
     return this.seen;
   }
 
-  /** The box takes so much of its room, and what follows it stands close to it. @param {number | null} height null: all of it */
+  /** Limit the box to part of its room, so that what follows is close to it. @param {number | null} height null: all of it */
   take(height) {
     if (height === this.taken) return;
     this.taken = height;
     this.box.style.maxHeight = height === null ? "" : `${height}px`;
   }
 
-  /** What stands around a box that takes what it needs moves with it: then its width alone is of interest. */
+  /**
+   * Whether the room has changed. If the box has the height of its content, heights around it
+   * change with it, so only widths count.
+   */
   #moved() {
     return this.around.some((one, i) => {
       const [was, is] = [this.then[i], placeTaken(one)];

@@ -11,12 +11,12 @@ const SANS = "system-ui, sans-serif";
  * @property {number} width
  * @property {number} height
  * @property {(context: CanvasRenderingContext2D, x: number, y: number) => void} draw
- * @property {Element} of the page
+ * @property {Element} of its element in the page
  *
  * @typedef {{title: string, canvas?: HTMLCanvasElement | null, thumbnails?: import("./thumbnails.js").Thumbnails, part?: Part | null}} Given
  */
 
-/** What a canvas takes on the page; null where it is out of sight. @param {HTMLCanvasElement | null | undefined} canvas */
+/** Size of a canvas on the page; null if it is hidden. @param {HTMLCanvasElement | null | undefined} canvas */
 export function canvasSize(canvas) {
   const [width, height] = canvas
     ? [parseFloat(canvas.style.width), parseFloat(canvas.style.height)]
@@ -47,7 +47,7 @@ function partIn({ title, canvas, thumbnails, part = null }) {
 /** The grid of heads with the numbers of its layers and heads, its marks, and the chosen head. @returns {Part | null} */
 function gridPart(title, thumbnails) {
   const size = canvasSize(thumbnails.canvas);
-  const room = 20; // of the names beside and above it
+  const room = 20; // for the names beside and above it
   const draw = (context, left, top) => {
     const [x, y] = [left + room, top + room];
     for (const canvas of thumbnails.stack.querySelectorAll("canvas"))
@@ -94,7 +94,7 @@ function gridPart(title, thumbnails) {
  * @param {object} options
  * @param {string} options.title
  * @param {string} options.sentence
- * @param {string[]} [options.more] what is said before it, a paragraph each
+ * @param {string[]} [options.more] paragraphs before the sentence
  * @param {Given[]} options.parts in reading order
  * @param {any} options.inks
  * @param {number} [options.width] at which the parts wrap
@@ -168,14 +168,14 @@ export function wrapped(context, text, room) {
   return lines;
 }
 
-/** The legends of colours that are in sight. @param {Element | null | undefined} view @returns {HTMLElement[]} */
+/** The colour legends that are visible. @param {Element | null | undefined} view @returns {HTMLElement[]} */
 const scalesOf = (view) =>
   /** @type {HTMLElement[]} */ ([...(view?.querySelectorAll(".tl-scale") ?? [])]).filter(
     (scale) => scale.offsetParent,
   );
 
 /**
- * A legend as it stands on the page: what it is of, its colours, its numbers.
+ * Draw a legend as on the page: its name, colours and numbers.
  * @param {CanvasRenderingContext2D} context
  * @param {HTMLElement} scale
  * @param {number} x

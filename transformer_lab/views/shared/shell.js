@@ -1,4 +1,4 @@
-// What the views around a picture have in common: title and actions, message, theme.
+// The common frame of views: title and actions, message, theme.
 
 import { AskRow } from "../pages/ask_row.js";
 import { carriesModel } from "../pages/page_model.js";
@@ -10,9 +10,9 @@ import { Prose } from "./prose.js";
 import { Requests } from "./requests.js";
 
 /**
- * Colours of the theme, for what is drawn on canvases. They are those that the style sheet names, and
- * not read from it: a view within a view was drawn before the sheet had learned of a dark theme, in
- * black on black.
+ * Colours of the theme, for drawing on canvases. They equal those of the style sheet but are not
+ * read from it: a view within a view was drawn, black on black, before the sheet had switched to a
+ * dark theme.
  * @param {import("./colours.js").Theme} theme
  */
 export function inksOf(theme) {
@@ -29,7 +29,7 @@ export class Shell {
     this.signal = signal;
     this.does = does;
     this.requests = new Requests(model, signal);
-    /** Where the reader asks for another text. */
+    /** The row in which the reader enters another text. */
     this.ask = does.given && carriesModel(does.given) ? new AskRow(model, signal) : null;
     new Prose(root, signal, (place) => this.#chooses(place));
     /** Views within this one. @type {Shell[]} */
@@ -47,7 +47,7 @@ export class Shell {
     this.subtitle = subtitle;
     this.message = message;
     this.redraw = onceAFrame(() => this.draw());
-    /** As it was told last, so that a draw need not ask. @type {number | null} */
+    /** The last reported width, so that a draw need not measure it. @type {number | null} */
     this.width = null;
     const observer = (this.observer = new ResizeObserver(([entry]) => {
       if (Math.abs(entry.contentRect.width - (this.width ?? 0)) < 1) return;
@@ -61,12 +61,12 @@ export class Shell {
     this.#heed();
   }
 
-  /** What stands above everything else. */
+  /** The parts above everything else. */
   get above() {
     return [this.header, ...(this.ask ? [this.ask.root] : [])];
   }
 
-  /** A picture for a file, with two pixels where a screen may have one. @param {() => Promise<Blob | null>} png */
+  /** A picture for a file, at two pixels per CSS pixel. @param {() => Promise<Blob | null>} png */
   async #sharp(png) {
     const draw = (ratio) => {
       setPixelRatio(ratio);
@@ -80,7 +80,7 @@ export class Shell {
     }
   }
 
-  /** The theme of where the view stands. */
+  /** Adopt the theme around the view. */
   #heed() {
     const theme = themeOf(this.root);
     if (theme === this.theme && this.inks) return theme;
@@ -93,13 +93,14 @@ export class Shell {
     return /** @type {"light" | "dark"} */ (this.root.dataset.theme);
   }
 
-  /** Draw, with the colours of where the view stands; nothing while it is hidden. */
+  /** Draw in the colours of the theme around the view; draw nothing while it is hidden. */
   draw() {
     if (this.signal.aborted) return;
-    // While its theme changes, a host may hide it for a moment, of which nothing was told yet.
+    // While its theme changes, a host may hide the view for a moment, before the observer has
+    // reported it.
     const width = themeOf(this.root) === this.drawnIn ? this.width : null;
     if (!(width ?? this.root.clientWidth)) {
-      this.width = null; // as soon as it is seen again, it is drawn
+      this.width = null; // it is drawn as soon as it is visible again
       this.observer.unobserve(this.root);
       this.observer.observe(this.root);
       return;
@@ -123,14 +124,14 @@ export class Shell {
     this.model.save_changes();
   }
 
-  /** Let go of what is chosen, where something is. @param {string} name of its trait */
+  /** Clear a choice; true if there was one. @param {string} name of its trait */
   free(name) {
     const chosen = this.model.get(name) !== null;
     if (chosen) this.set({ [name]: null });
     return chosen;
   }
 
-  /** A head or a query that a sentence names, where the view has it. @param {any} named */
+  /** Choose a head or a query named in a sentence, if the view has it. @param {any} named */
   #chooses({ kind, layer, head, token }) {
     if (token !== undefined) return this.set({ selected: [token, null] });
     const kinds = this.model.get("_kinds") ?? {};
@@ -153,7 +154,7 @@ export function floatsOf(model, name) {
 }
 
 /**
- * What colours mean: a ramp of them, with numbers below it.
+ * A colour legend: a ramp with numbers below it.
  * @param {Uint8ClampedArray} table
  * @param {string} name
  * @param {[number, string][]} ticks the place of each, 0 … 1, and its text
@@ -178,7 +179,7 @@ export function colourLegend(table, name, ticks) {
   ];
 }
 
-/** The same of a linear scale. @param {Uint8ClampedArray} table @param {number} low @param {number} high @param {string} name @param {(value: number) => string} text */
+/** Colour legend of a linear scale. @param {Uint8ClampedArray} table @param {number} low @param {number} high @param {string} name @param {(value: number) => string} text */
 export const linearLegend = (table, low, high, name, text) =>
   colourLegend(
     table,

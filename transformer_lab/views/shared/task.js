@@ -1,17 +1,17 @@
-// Work that a reader starts, sees and stops.
+// Work that a reader starts, watches and stops.
 
 import { element } from "./dom.js";
 import { sayShared } from "./messages.js";
 
 const SEEN_AFTER = 400; // ms
 
-/** @typedef {(words: string, done?: number, of?: number) => boolean} Goes says how far it is; whether to go on */
+/** @typedef {(words: string, done?: number, of?: number) => boolean} Goes reports progress; returns whether to go on */
 
 export class Task {
   /**
    * @param {HTMLButtonElement} button starts it, and stops it
    * @param {(goes: Goes, stopped: AbortSignal) => Promise<void>} work `stopped` by the reader
-   * @param {() => void} changed it began, or ended
+   * @param {() => void} changed called when it starts or ends
    */
   constructor(button, work, changed) {
     this.button = button;
@@ -59,7 +59,7 @@ export class Task {
     this.changed();
   }
 
-  /** What the button says. @param {string} text while nothing runs */
+  /** Set the button's text. @param {string} text while nothing runs */
   label(text) {
     this.button.textContent = this.runs ? sayShared("stop") : text;
     this.button.ariaLabel = this.runs ? sayShared("stop_of", { title: this.button.title }) : null;

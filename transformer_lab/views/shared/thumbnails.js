@@ -1,5 +1,5 @@
-// Every head, small: one canvas for the whole grid, layers down and heads across. Each is a map of weights, or what its
-// view paints.
+// Thumbnails of every head: one canvas for the whole grid, with layers down and heads across. Each
+// is an attention pattern, or what its view paints.
 
 import { packedPalette, paintBlocked } from "./colours.js";
 import { element, pixelRatio, pointWithin, sizedContext, taken, listen } from "./dom.js";
@@ -7,22 +7,22 @@ import { sayShared } from "./messages.js";
 
 const LARGEST_THUMB = 54;
 const SMALLEST_PITCH = 5;
-const SMALL_THUMB = 24; // below it layers stand side by side, where that makes them larger
-const WIDEST = 1.5; // a thumbnail may be so much wider than high
-const PAINTED_HEIGHT = 620; // at most, of all that a view paints
-const NARROWEST = 22; // that are painted
+const SMALL_THUMB = 24; // below it layers are put side by side, if that makes thumbnails larger
+const WIDEST = 1.5; // greatest width over height of a thumbnail
+const PAINTED_HEIGHT = 620; // greatest height of a painted grid
+const NARROWEST = 22; // least width of a painted thumbnail
 
 /**
  * @typedef {object} GridSize
  * @property {number} across from one thumbnail to the next, in CSS pixels
  * @property {number} down
  * @property {number} gap between two
- * @property {number} below each, for what is said of it
- * @property {number} perRow how many stand in a row: every head of a layer, of several layers where there are many
- *   of few heads, and a part of the heads where there is one layer
+ * @property {number} below each, for its numbers
+ * @property {number} perRow thumbnails per row: every head of a layer, or of several layers if
+ *   there are many with few heads, or part of the heads if there is one layer
  * @property {number} rows
  *
- * @typedef {{width: number, height: number}} GridRoom for the thumbnails; Infinity: as high as it likes
+ * @typedef {{width: number, height: number}} GridRoom for the thumbnails; Infinity: any height
  */
 
 /** @param {{layers: number, heads: number}} grid @param {GridRoom} room @returns {GridSize} */
@@ -31,7 +31,7 @@ export function gridSize({ layers, heads }, room) {
   const rowsOf = (each) => Math.ceil((layers * heads) / each);
   const side = (each) => Math.min(room.width / each, room.height / rowsOf(each), LARGEST_THUMB + 3);
   if (layers === 1 && heads > 4) {
-    // The heads of a single layer need not stand in one row.
+    // The heads of a single layer need not be in one row.
     for (let each = heads - 1; each > 0; each--) if (side(each) > side(perRow) + 1) perRow = each;
   } else if (side(heads) < SMALL_THUMB) {
     for (let each = 2; each <= layers; each++)
@@ -48,9 +48,9 @@ export function gridSize({ layers, heads }, room) {
   return { across, down, gap, below: 0, perRow, rows };
 }
 
-/** The same of small pictures with a shape of their own. @param {{layers: number, heads: number}} grid @param {number} room across @param {Painted} how @returns {GridSize} */
+/** Size of a grid of painted thumbnails, which have their own aspect. @param {{layers: number, heads: number}} grid @param {number} room across @param {Painted} how @returns {GridSize} */
 function paintedSize({ layers, heads }, room, { aspect, widest, below = 0 }) {
-  // All layers are seen at once, where that leaves something to see.
+  // Show all layers at once, if thumbnails are large enough then.
   const high = Math.floor(PAINTED_HEIGHT / layers) - 3 - below;
   const width = Math.max(
     NARROWEST,
@@ -93,8 +93,8 @@ export function headAtCell(column, row, { layers, heads, counts }, { perRow }) {
 }
 
 /**
- * Which names are written beside rows (or above columns) that are so far apart: every one, or every
- * 2nd, 5th, 10th …; the chosen one always, and then not those too near to it.
+ * Which names to write beside rows (or above columns) at this pitch: all, or every 2nd, 5th, 10th
+ * …; always the chosen one, and then none that are too close to it.
  * @param {number} count
  * @param {number} pitch
  * @param {number} least how far apart two names must be
@@ -109,22 +109,22 @@ export function namesShown(count, pitch, least, chosen) {
   );
 }
 
-const NAMES = { width: 28, height: 18 }; // what the names of layers and heads take
+const NAMES = { width: 28, height: 18 }; // room for the names of layers and heads
 
 /**
- * @typedef {{layers: number, heads: number, width: number, height: number, headless?: Record<string, string>, reach?: number[] | null, counts?: number[]}} Grid of
- *   thumbnails; headless: what layers without heads are; reach: how far into each row a query can look; counts: of layers that
- *   differ, how many heads each has
+ * @typedef {{layers: number, heads: number, width: number, height: number, headless?: Record<string, string>, reach?: number[] | null, counts?: number[]}} Grid
+ *   of thumbnails; headless: what layers without heads are; reach: how many columns of each row a
+ *   query can attend to; counts: how many heads each layer has, if they differ
  * @typedef {{x: number, y: number, width: number, height: number}} ThumbBox
  * @typedef {{aspect: number, widest: number, below?: number, paint: (context: CanvasRenderingContext2D, layer: number, head: number, box: ThumbBox) => void}} Painted
- *   aspect: width over height; widest: at most
+ *   aspect: width over height; widest: greatest width
  */
 
 export class Thumbnails {
   /**
    * @param {(layer: number, head: number, event: MouseEvent | KeyboardEvent) => void} choose
    * @param {AbortSignal} signal
-   * @param {(layer: number, head: number) => string} [tell] what to say of a head on hover
+   * @param {(layer: number, head: number) => string} [tell] tooltip of a head
    * @param {string} [part] its name
    */
   constructor(
@@ -138,7 +138,7 @@ export class Thumbnails {
     this.point = element("div.tl-mark.tl-point", { "aria-hidden": "true", hidden: true });
     this.rows = element("div.tl-row-names", { "aria-hidden": "true" });
     this.columns = element("div.tl-column-names", { "aria-hidden": "true" });
-    /** What stands beside rows and above columns. @type {Map<HTMLElement, string>} */
+    /** Names beside rows and above columns. @type {Map<HTMLElement, string>} */
     this.named = new Map();
     this.stack = element("div.tl-stack", this.canvas, this.mark, this.point);
     this.root = element("div.tl-grid", this.columns, this.rows, this.stack);
@@ -175,7 +175,7 @@ export class Thumbnails {
     });
   }
 
-  /** The head that lies so far right and down of the chosen one, beyond layers that have none. */
+  /** The head this far right and down from the chosen one, skipping layers without heads. */
   #next(right, down) {
     const { size, layer, head } = this;
     const { heads, counts } = this.grid;
@@ -195,13 +195,13 @@ export class Thumbnails {
   }
 
   /**
-   * Draw what is not there yet: a layer whose maps are as they were stays.
-   * @param {Uint8Array} shades one byte a pixel: the place on the colour scale
+   * Draw the layers whose patterns have changed.
+   * @param {Uint8Array} shades one byte per pixel: the index on the colour scale
    * @param {Grid} grid
    * @param {Uint8ClampedArray} table
-   * @param {import("./thumbnails.js").GridRoom} room with the names
+   * @param {import("./thumbnails.js").GridRoom} room including the names
    * @param {{ground: string, blocked: string}} inks
-   * @returns {boolean} whether it takes other room than before
+   * @returns {boolean} whether the grid, its size or its colours have changed
    */
   draw(shades, grid, table, room, inks) {
     this.grid = grid;
@@ -214,7 +214,7 @@ export class Thumbnails {
     const fresh = look !== this.look;
     if (fresh) this.#begin(inks);
     const others = fresh ? this.#every() : this.#others(shades);
-    // Where a pixel may be shared by two maps, none is drawn without the other.
+    // If two patterns may share a pixel, draw all of them.
     const some = Number.isInteger(ratio) || !others.length ? others : this.#every();
     const aRow = Math.max(1, this.size.perRow / grid.heads); // layers
     const upTo = (layer) => Math.min(grid.layers, Math.floor(layer / aRow) * aRow);
@@ -240,7 +240,7 @@ export class Thumbnails {
     }
   }
 
-  /** An empty canvas of its size, and what lies over all maps. */
+  /** Start an empty canvas of the grid's size, and the overlay of all patterns. */
   #begin(inks) {
     const { across, down, gap, perRow, rows } = this.size;
     const { layers, heads, headless = {} } = this.grid;
@@ -270,7 +270,7 @@ export class Thumbnails {
     return Array.from({ length: this.grid.layers }, (_, layer) => layer);
   }
 
-  /** Layers whose maps are others than those that were drawn last. */
+  /** Layers whose patterns differ from those drawn last. */
   #others(shades) {
     const { heads, width, height } = this.grid;
     const each = heads * width * height;
@@ -279,7 +279,7 @@ export class Thumbnails {
     );
   }
 
-  /** The maps of some layers, from one up to another. */
+  /** Draw the patterns of layers `from` to `to` (exclusive). */
   #paint(shades, from, to, palette, ratio) {
     const { context } = this;
     const { heads, width, height, headless = {} } = this.grid;
@@ -317,7 +317,7 @@ export class Thumbnails {
       context.drawImage(this.over, 0, top * ratio, wide * ratio, high * ratio, 0, top, wide, high);
   }
 
-  /** What a query cannot look at is grey, as on the large map. @param {CanvasRenderingContext2D} context @param {Grid} grid @param {any} inks */
+  /** Grey out what a query cannot attend to, as on the large map. @param {CanvasRenderingContext2D} context @param {Grid} grid @param {any} inks */
   #block(context, { layers, heads, width, height, reach, headless = {} }, inks) {
     if (!reach) return;
     context.beginPath();
@@ -366,8 +366,8 @@ export class Thumbnails {
     const { across, down, perRow, rows } = this.size;
     const { column, row } = cellOfHead(layer, head, this.grid.heads, this.size);
     const { heads } = this.grid;
-    const broken = perRow < heads; // a row then holds a part of the layer, named by its first head
-    const first = (i) => (i * perRow) / (broken ? 1 : heads); // or layers, named by the first or the chosen one
+    const broken = perRow < heads; // a row then holds part of the layer, and is named by its first head
+    const first = (i) => (i * perRow) / (broken ? 1 : heads); // or it holds layers, and is named by the first or the chosen one
     this.#name(this.rows, rows, down, 12, row, broken ? "H" : "L", (i) =>
       i === row && !broken ? layer : first(i),
     );
@@ -375,7 +375,7 @@ export class Thumbnails {
     this.#name(this.columns, broken ? 0 : perRow, across, least, column, "H", (i) => i % heads);
   }
 
-  /** Numbers beside rows or above columns; 0 and the chosen one say of what: L0, 1, 2 … */
+  /** Write numbers beside rows or above columns, 0 and the chosen one with a letter: L0, 1, 2 … */
   #name(place, count, pitch, least, chosen, axis, number) {
     const shown = namesShown(count, pitch, least, chosen);
     const text = (i) => `${!number(i) || i === chosen ? axis : ""}${number(i)}`;
@@ -406,7 +406,7 @@ export class Thumbnails {
   }
 }
 
-/** Layers of maps as one picture, a pixel each: heads across, layers down. */
+/** Patterns of some layers as one picture, one pixel per byte: heads across, layers down. */
 function sheetOf(shades, { heads, width, height }, from, to, palette) {
   const sheet = document.createElement("canvas");
   sheet.width = heads * width;
@@ -427,7 +427,7 @@ function sheetOf(shades, { heads, width, height }, from, to, palette) {
   return sheet;
 }
 
-/** Whether two byte arrays are alike between two places. */
+/** Whether two byte arrays are equal from one index up to another. */
 function sameBytes(a, b, from, to) {
   if (a.length !== b.length) return false;
   for (let i = from; i < to; i++) if (a[i] !== b[i]) return false;

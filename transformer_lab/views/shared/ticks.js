@@ -1,6 +1,6 @@
-// Round numbers along an axis, and the point of a curve that is meant.
+// Round numbers along an axis, and the point of a curve nearest to a step.
 
-/** The next of 1, 2, 5, 10, 20, … @param {number} least */
+/** The first of 1, 2, 5, 10, 20, … that is not below `least`. @param {number} least */
 export function roundUp(least) {
   const power = 10 ** Math.floor(Math.log10(least));
   return [1, 2, 5, 10].map((m) => m * power).find((one) => one >= least * (1 - 1e-9)) ?? 10 * power;
@@ -10,7 +10,7 @@ export function roundUp(least) {
 export const roundStep = (count, room, apart = 34) =>
   roundUp(Math.max(1, (count * apart) / Math.max(room, 1)));
 
-/** Round numbers that cover a range. @param {number} low @param {number} high @param {number} count about so many */
+/** Round numbers that cover a range. @param {number} low @param {number} high @param {number} count roughly how many */
 export function niceTicks(low, high, count) {
   const span = high - low || Math.abs(high) || 1;
   const step = roundUp(span / Math.max(1, count));
@@ -20,7 +20,7 @@ export function niceTicks(low, high, count) {
   return ticks;
 }
 
-/** The point of a curve nearest to a step. @param {Float32Array} points [step, value, step, value, …], steps rising @param {number} step */
+/** The point of a curve nearest to a step. @param {Float32Array} points [step, value, step, value, …], steps ascending @param {number} step */
 export function nearest(points, step) {
   let best = -1;
   for (let i = 0; i < points.length / 2; i++) {
@@ -34,7 +34,7 @@ export const numberText = (value, step) =>
   value.toFixed(step >= 1 ? 0 : Math.min(4, Math.ceil(-Math.log10(step) - 1e-9))).replace("-", "−");
 
 /**
- * Lines across a picture, each with its number at the left.
+ * Draw lines across a picture, each with its number at the left.
  * @param {CanvasRenderingContext2D} context
  * @param {number[]} ticks
  * @param {{y: (tick: number) => number, text: (tick: number) => string, left: number, right: number, inks: any}} how

@@ -1,14 +1,14 @@
-// Does it matter? What is switched off or cut, what that changes, and what each head alone changes.
+// Trial edits: what is switched off or cut, what that changes, and what each head alone changes.
 
 import { button, removeAll } from "./controls.js";
 import { element, rowPart, tableParts } from "./dom.js";
 import { digitsApart, percentText, sayShared, short } from "./messages.js";
 import { Task } from "./task.js";
 
-/** Decimals for changes beside each other, of which this is the largest: two digits of it. @param {number} most */
+/** Decimals for a list of changes: enough for two digits of the largest. @param {number} most */
 export const decimalsOf = (most) => (most >= 0.1 ? 2 : most >= 0.01 ? 3 : 4);
 
-/** A change among others. @param {number} size @param {number} decimals of all of them */
+/** A change as text. @param {number} size @param {number} decimals of all changes in its list */
 export function sizeOf(size, decimals) {
   const text = short(Math.abs(size), decimals);
   return Number(text) ? (size < 0 ? "−" : "") + text : "0";
@@ -20,14 +20,16 @@ export const sameEdit = (a, b) =>
 
 /**
  * @typedef {object} TrialsDo
- * @property {() => Record<string, any>} place where an edit of what is chosen acts, for Python
+ * @property {() => Record<string, any>} place where an edit of the current choice acts, for Python
  * @property {() => string} name of that place, inside a sentence
- * @property {() => {rows?: [string, number, number][], sentence?: string}} effect what is known now
+ * @property {() => {rows?: [string, number, number][], sentence?: string}} effect of the edits, as
+ *   far as it is known
  * @property {number[]} heads how many each layer has
- * @property {() => (number | null)[][]} every [layer][head], or empty
- * @property {() => number | null} [size] of what is chosen, among `every`; null where it is none of them
+ * @property {() => (number | null)[][]} every size of each head's effect, [layer][head], or empty
+ * @property {() => number | null} [size] of the chosen head's effect, among `every`; null if it is
+ *   not there
  * @property {() => string} unit of these
- * @property {string} needs what a saved page does not hold
+ * @property {string} needs message on what a saved page does not hold
  */
 
 export class Trials {
@@ -63,7 +65,7 @@ export class Trials {
     return this.model.get("_edits");
   }
 
-  /** Whether all of these are made. @param {object[]} some */
+  /** Whether all of these edits are in force. @param {object[]} some */
   made(some) {
     return some.length > 0 && some.every((one) => this.edits.some((other) => sameEdit(one, other)));
   }
@@ -78,18 +80,18 @@ export class Trials {
     );
   }
 
-  /** Make edits; or where all of them are made, unmake them. @param {object[]} some */
+  /** Add edits, or remove them if all of them are in force. @param {object[]} some */
   toggle(some) {
     const others = this.edits.filter((edit) => !some.some((one) => sameEdit(one, edit)));
     this.#edit(this.made(some) ? others : [...others, ...some]);
   }
 
-  /** "With layer 1, head 0 switched off", where it is known what that changes. */
+  /** "With layer 1, head 0 switched off"; empty until its effect is known. */
   get edited() {
     return this.model.get("_effect").edited ?? "";
   }
 
-  /** What is on view, and what the edits change. @param {string} sentence */
+  /** A sentence on what is on view, followed by what the edits change. @param {string} sentence */
   withEffect(sentence) {
     const { sentence: effect } = this.does.effect();
     return effect ? `${sentence} ${this.edited}: ${effect}` : sentence;
@@ -149,7 +151,7 @@ export class Trials {
     }
   }
 
-  /** Layers of whose heads nothing is known. */
+  /** Layers without any measured head. */
   #untried() {
     const every = this.does.every();
     return [...this.does.heads.keys()].filter(

@@ -1,4 +1,4 @@
-// What viewers have in common: the model, the shell around them, the sentence, a picture to keep.
+// The base of viewers: the model, the shell, the sentence, a picture for a file.
 
 import { element, keepRoom, listen, sentencePart } from "./dom.js";
 import { sheet } from "./sheet.js";
@@ -27,7 +27,7 @@ export class BaseViewer {
     });
   }
 
-  /** The kind of attention that is chosen, and its sizes. */
+  /** Sizes of the chosen kind of attention. */
   get kind() {
     return this.model.get("_kinds")[this.model.get("kind")];
   }
@@ -45,14 +45,14 @@ export class BaseViewer {
     return Object.keys(this.model.get("_kinds")).length > 1;
   }
 
-  /** A call in Python on the trace. @param {string} name @param {string} kind named where there are several @param {number[]} places @param {...(string | false)} more */
+  /** A Python call on the trace. @param {string} name @param {string} kind named if there are several @param {number[]} places @param {...(string | false)} more */
   callOn(name, kind, places, ...more) {
     const batch = this.model.get("_batch");
     const named = [this.several && `kind="${kind}"`, batch && `batch=${batch}`, ...more];
     return `tl.circuits.${name}(${["trace", ...places, ...named.filter(Boolean)].join(", ")})`;
   }
 
-  /** The chosen head, where there is one. @returns {import("./prose.js").HeadPlace | null} */
+  /** The chosen head, if any. @returns {import("./prose.js").HeadPlace | null} */
   get here() {
     const kind = this.model.get("kind");
     return kind === undefined
@@ -82,7 +82,7 @@ export class BaseViewer {
     return this.sentence.textContent ?? "";
   }
 
-  /** What is on view, in reading order. @returns {import("./sheet.js").Given[]} */
+  /** Canvases on view, in reading order. @returns {import("./sheet.js").Given[]} */
   pictures() {
     return [];
   }
@@ -92,7 +92,7 @@ export class BaseViewer {
     const parts = this.pictures();
     const apart = parts.flatMap(({ canvas }) => (canvas && !canvas.isConnected ? [canvas] : []));
     const holder = element("div", { style: "position:absolute;left:-9999px" }, apart);
-    this.root.append(holder); // what is drawn on a sheet is measured in the page
+    this.root.append(holder); // a sheet measures its parts in the page
     return sheet({ title: this.title, sentence: this.said, parts, inks: this.shell.inks }).finally(
       () => holder.remove(),
     );
@@ -103,7 +103,7 @@ export class BaseViewer {
     sayProse(this.sentence, text, this.here);
   }
 
-  /** Show another kind of attention, from as near a head as it has. @param {string} kind */
+  /** Show another kind of attention, at the nearest head that it has. @param {string} kind */
   changeKind(kind) {
     const { layers, heads } = this.model.get("_kinds")[kind];
     this.shell.set({
@@ -114,7 +114,7 @@ export class BaseViewer {
     });
   }
 
-  /** Escape lets go of what is selected. @param {() => boolean} [more] whether something else was let go */
+  /** Clear the selection on Escape. @param {() => boolean} [more] clears something else; whether it did */
   freeByEscape(more = () => false) {
     listen(this.root, "keydown", this.signal, (event) => {
       if (event.key !== "Escape") return;

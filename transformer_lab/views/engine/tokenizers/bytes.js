@@ -1,5 +1,5 @@
-// Byte-level byte-pair encoding: any text, in pieces that were merged most often in training. Sources:
-// Sennrich et al. 2016; bytes instead of characters, Radford et al. 2019.
+// Byte-level byte-pair encoding: splits any text into pieces that were merged most often in
+// training. Sources: Sennrich et al. 2016; bytes instead of characters, Radford et al. 2019.
 
 /** Unicode's white space, inside a class. */
 export const SPACE =
@@ -10,7 +10,7 @@ const PIECES = new RegExp(
   "gu",
 );
 
-/** The printable character by which each byte is written. */
+/** The printable character for each byte. */
 export const BYTE_SIGNS = (() => {
   const plain = (byte) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
   let others = 256;
@@ -27,7 +27,7 @@ export const piecesOf = (text) => text.match(PIECES) ?? [];
 export class Merges {
   /** @param {Map<string, number>} ids token -> id @param {[string, string][]} merges the earliest first */
   constructor(ids, merges) {
-    /** @type {Map<number, Map<number, {rank: number, id: number}>>} left -> right -> what they become */
+    /** @type {Map<number, Map<number, {rank: number, id: number}>>} left -> right -> merged */
     this.pairs = new Map();
     merges.forEach(([left, right], rank) => {
       const [a, b] = [left, right].map((token) => /** @type {number} */ (ids.get(token)));
@@ -38,9 +38,9 @@ export class Merges {
   }
 
   /**
-   * Neighbours become one token, the earliest learned pair first and of equals the first in the text.
-   * Neighbours are linked and pairs wait in a heap, so that a word of 100,000 letters takes no longer
-   * than as many short ones.
+   * Merge neighbours, the earliest learned pair first, and of equal pairs the first in the text.
+   * Neighbours are linked and pairs wait in a heap, so that a word of 100,000 letters takes no
+   * longer than as many letters in short words.
    * @param {number[]} ids of the bytes
    */
   merged(ids) {
@@ -70,7 +70,7 @@ export class Merges {
   }
 }
 
-/** The least first: by rank, then by place. */
+/** A min-heap, ordered by rank, then by place in the text. */
 class Heap {
   constructor() {
     /** @type {{rank: number, place: number, id: number}[]} */

@@ -1,4 +1,4 @@
-// Text with everything invisible made visible, as transformer_lab/tokenizers.py shows it.
+// Makes invisible characters visible, like transformer_lab/tokenizers.py.
 
 const SIGNS = { " ": "·", "\n": "↵", "\t": "⇥", "\x7f": "␡" };
 const UNSEEN = /[\p{C}\p{Z}]/u;
@@ -11,7 +11,7 @@ const JOINING = /[\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f\u{e0100}-\u
 export const display = (text) =>
   Array.from(text, (character, i) => displayCharacter(character, !i)).join("");
 
-/** @param {string} character @param {boolean} first a combining mark has nothing to stand on there */
+/** @param {string} character @param {boolean} first a combining mark has no base there */
 function displayCharacter(character, first) {
   if (Object.hasOwn(SIGNS, character)) return SIGNS[character];
   const code = /** @type {number} */ (character.codePointAt(0));
@@ -22,7 +22,7 @@ function displayCharacter(character, first) {
   return lone ? `◌${character}` : character;
 }
 
-/** The same for bytes of UTF-8; those that are only part of a character show as numbers. @param {Uint8Array} bytes */
+/** Display UTF-8 bytes; those that are only part of a character show as numbers. @param {Uint8Array} bytes */
 export function displayBytes(bytes) {
   const parts = [];
   for (let i = 0; i < bytes.length;) {
@@ -40,7 +40,7 @@ export function displayBytes(bytes) {
   return parts.join("");
 }
 
-/** How many bytes the character has that begins at a place; 0 where none does. */
+/** Number of bytes of the character that starts at index i; 0 if none does. */
 function characterAt(bytes, i) {
   const first = bytes[i];
   const size =
@@ -57,7 +57,7 @@ function characterAt(bytes, i) {
               : 0;
   if (!size || i + size > bytes.length) return 0;
   for (let k = 1; k < size; k++) if (bytes[i + k] >> 6 !== 2) return 0;
-  // Overlong forms, halves of surrogate pairs, and what lies beyond the last character.
+  // Overlong forms, halves of surrogate pairs, and code points beyond the last.
   const second = bytes[i + 1];
   if (
     (first === 0xe0 && second < 0xa0) ||

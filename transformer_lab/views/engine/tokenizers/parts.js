@@ -1,7 +1,7 @@
-// Tokenizers by their parts, as the tokenizer.json of Hugging Face's fast ones describes them: BPE (GPT-2,
-// Llama), WordPiece (BERT), Unigram (T5), and ours. views/pages/tokenizers.py refuses parts that are not known
-// here, and writes regular expressions as a browser reads them. BERT's know Unicode 8 and a browser a newer
-// one, so that signs that came later may be cut otherwise.
+// Tokenizers by their parts, as the tokenizer.json of Hugging Face's fast ones describes them: BPE
+// (GPT-2, Llama), WordPiece (BERT), Unigram (T5), and ours. views/pages/tokenizers.py refuses parts
+// that are not known here, and writes regular expressions as a browser reads them. BERT's use
+// Unicode 8 and a browser a newer version, so characters added since may be split differently.
 
 import { BYTE_OF, BYTE_SIGNS, Merges, piecesOf, SPACE } from "./bytes.js";
 import { display, displayBytes } from "./display.js";
@@ -11,7 +11,8 @@ import { display, displayBytes } from "./display.js";
 /** @param {Record<string, (value: any) => any>} table @param {any} value */
 const partBy = (table, value) => table[value.type](value);
 
-// ---- what happens to a text before it is cut --------------------------------------------------------
+// ---- normalising a text before it is split
+// --------------------------------------------------------
 
 const CHINESE =
   /[\u4e00-\u9fff\u3400-\u4dbf\u{20000}-\u{2a6df}\u{2a700}-\u{2b73f}\u{2b740}-\u{2b81f}\u{2b920}-\u{2ceaf}\uf900-\ufaff\u{2f800}-\u{2fa1f}]/gu;
@@ -67,7 +68,7 @@ const NORMALIZERS = {
   },
 };
 
-/** What matches a pattern and what stands between, as pieces. @param {string} text @param {RegExp} pattern @param {string} behavior @param {boolean} [invert] */
+/** Split a text at the matches of a pattern; `behavior` says what becomes of the matches. @param {string} text @param {RegExp} pattern @param {string} behavior @param {boolean} [invert] */
 function splitBy(text, pattern, behavior, invert = false) {
   const spans = [];
   let from = 0;
@@ -91,7 +92,7 @@ function splitBy(text, pattern, behavior, invert = false) {
   return pieces;
 }
 
-/** Each is given a piece, and whether it begins the text. @type {Record<string, (value: any) => (text: string, first: boolean) => string[]>} */
+/** Each is passed a piece, and whether it is the first of the text. @type {Record<string, (value: any) => (text: string, first: boolean) => string[]>} */
 const CUTTERS = {
   BertPreTokenizer: () => (text) =>
     text.match(
@@ -156,7 +157,7 @@ const MODELS = {
     const lettersOf = (piece) => {
       const letters = Array.from(piece);
       const found = /** @type {number[]} */ ([]);
-      let strange = /** @type {number | null} */ (null); // an unknown letter that has not been put yet
+      let strange = /** @type {number | null} */ (null); // id for an unknown letter that has not been added yet
       for (const [i, letter] of letters.entries()) {
         const id = ids.get(suffix && i === letters.length - 1 ? letter + suffix : letter);
         const bytes =
@@ -184,7 +185,7 @@ const MODELS = {
       ),
     };
   },
-  /** The pieces whose scores sum to most (Kudo 2018). */
+  /** The split whose scores have the largest sum (Kudo 2018). */
   Unigram({ vocab, unk_id: unknown, byte_fallback: fallback }, ids) {
     const least = vocab.reduce((low, [, score]) => Math.min(low, score), Infinity) - 10;
     const longest = vocab.reduce((most, [token]) => Math.max(most, Array.from(token).length), 1);
@@ -222,7 +223,7 @@ const MODELS = {
           const { from, id } = best[end - 1];
           const text = letters.slice(from, end).join("");
           if (found[0]?.id === unknown && id === unknown)
-            found[0].text = text + found[0].text; // neighbours that are unknown are one
+            found[0].text = text + found[0].text; // unknown neighbours become one
           else found.unshift({ text, id });
         }
         return found.flatMap(({ text }) => idsOf(text));
@@ -281,7 +282,7 @@ const TIDY = [
 const textOf = (bytes, options = {}) =>
   new TextDecoder("utf-8", { ignoreBOM: true, ...options }).decode(Uint8Array.from(bytes));
 
-/** Each makes strings of strings; joined, they are the text. @type {Record<string, (value: any) => (tokens: string[]) => string[]>} */
+/** Each maps a list of strings to another; the last list, joined, is the text. @type {Record<string, (value: any) => (tokens: string[]) => string[]>} */
 const JOINERS = {
   ByteLevel: () => (tokens) => [
     textOf(tokens.flatMap((token) => bytesOfToken(token) ?? [...new TextEncoder().encode(token)])),
@@ -354,14 +355,14 @@ const JOINERS = {
   },
 };
 
-/** Names of the bytes of a text that has no piece. @param {string} text */
+/** Names of the bytes of a text without a piece. @param {string} text */
 const byteNames = (text) =>
   Array.from(
     new TextEncoder().encode(text),
     (byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`,
   );
 
-/** With the answers for pieces that were asked about. @param {(piece: string) => number[]} f */
+/** Cache a function's results by piece. @param {(piece: string) => number[]} f */
 function remembered(f) {
   const answers = new Map();
   return (piece) => {
@@ -380,7 +381,7 @@ function bytesOfToken(token) {
   return bytes.every((byte) => byte !== undefined) ? /** @type {number[]} */ (bytes) : null;
 }
 
-/** What is put around a text: ids before it, and behind. @returns {[number[], number[]]} */
+/** Special tokens around a text: ids before it, and after it. @returns {[number[], number[]]} */
 function around(value) {
   if (!value || value.type === "ByteLevel") return [[], []];
   if (value.type === "BertProcessing" || value.type === "RobertaProcessing")
@@ -402,8 +403,8 @@ function around(value) {
 export class PartsTokenizer {
   /**
    * @param {{backend: any, ids: Record<string, number | null>, special: number[], hidden: number[], pieces: boolean, size: number}} values
-   *   backend: as in tokenizer.json. special: shown by their names; hidden: left out of texts. pieces: whether
-   *   names may be SentencePiece's
+   *   backend: as in tokenizer.json. special: ids shown by name; hidden: ids left out of texts.
+   *   pieces: whether names may be SentencePiece's
    */
   constructor({ backend, ids, special, hidden, pieces, size }) {
     const { model, normalizer, pre_tokenizer: cutter, added_tokens: added, decoder } = backend;
@@ -432,7 +433,10 @@ export class PartsTokenizer {
       : null;
   }
 
-  /** Rows that an embedding must have: a padding token is often added behind the last, since no text has it. */
+  /**
+   * Rows that an embedding must have, not counting the padding token: it is often added after the
+   * last row, since no text has it.
+   */
   get rows() {
     return Array.from(this.names.keys()).reduce(
       (most, id) => (id === this.ids.pad ? most : Math.max(most, id + 1)),
@@ -457,7 +461,9 @@ export class PartsTokenizer {
     return [...ids, ...this.around[1]];
   }
 
-  /** What stands between two tokens that were added, and whether the text begins with it. */
+  /**
+   * Append the ids of the text between two added tokens; `first`: whether it begins the whole text.
+   */
   add(ids, text, first) {
     if (!text) return;
     for (const piece of this.cut(this.normalize(text), first))
@@ -470,7 +476,7 @@ export class PartsTokenizer {
     return this.join(names.filter((name) => name !== undefined)).join("");
   }
 
-  /** One string an id, invisible characters made visible. @param {number[]} ids */
+  /** One string per id, with invisible characters made visible. @param {number[]} ids */
   tokens(ids) {
     return ids.map((id) => {
       const name = this.names.get(id);

@@ -1,12 +1,15 @@
-// Text to token ids and back, with the same ids as in Python.
+// Text to token ids and back, with the same ids as Python.
 
 import { PartsTokenizer } from "./parts.js";
 
-/** The tokenizer that these values describe: by its parts, or what was recorded of one. @param {any} values */
+/** The tokenizer that these values describe: by its parts, or by recorded texts. @param {any} values */
 export const tokenizerOf = (values) =>
   values.why === undefined ? new PartsTokenizer(values) : new RecordedTokenizer(values);
 
-/** The texts that a tokenizer read which does not run here, and the names of its tokens. */
+/**
+ * Stands in for a tokenizer that does not run here: the texts it has read, and the names of its
+ * tokens.
+ */
 class RecordedTokenizer {
   /** @param {{why: string, texts: [string, number[]][], names: string[], ids: Record<string, number | null>, rows: number}} values */
   constructor({ why, texts, names, ids, rows }) {
@@ -35,7 +38,7 @@ class RecordedTokenizer {
     return known;
   }
 
-  /** One string an id. @param {number[]} ids */
+  /** One string per id. @param {number[]} ids */
   tokens(ids) {
     return ids.map((id) => this.names[id] ?? `⟨${id}⟩`);
   }
