@@ -1,1 +1,1 @@
-"""A text to type, heads to switch off, edges to cut, and what that changes."""
+"""The Explorer: type a text, switch heads off, cut edges, and see the effect."""

@@ -1,4 +1,4 @@
-"""Work that is done while nobody waits for it."""
+"""Background work, done while the model is idle."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import Any
 from ...adapters.interrupts import uninterrupted
 from ...training.usage import ModelIsTraining, idle_for, is_wanted
 
-REST = 0.4  # seconds after a click in which its result is painted, and nothing else is begun
-AGAIN = 0.1  # seconds until what was interrupted is tried again
+REST = 0.4  # seconds after a click, for its result to be painted before work is started
+AGAIN = 0.1  # seconds until an interrupted step is tried again
 CLOSES_WITHIN = 10.0  # seconds: the longest that one layer may take
 
 
 class Interrupted(Exception):
-    """Somebody waits for the model, or the view was closed. Nothing of the work is lost but its last
-    step."""
+    """The model is needed elsewhere, or the view was closed. Only the last step of the work is
+    lost."""
 
 
 class Background:
-    """Steps of work, one after the other, in a thread that lives while there is something to do.
+    """Runs steps of work, one after the other, in a thread that lives while there is something to
+    do.
 
     Args:
-        model: a torch module; who else wants it comes first.
-        step: does the next thing, and returns whether there was one.
-        failed: is told what ended the work before its time.
+        model: a torch module; any other use of it comes first.
+        step: does the next piece of work; returns False if there was none.
+        failed: called with the error that ended the work early.
     """
 
     def __init__(self, model: Any, step: Callable[[], bool], failed: Callable[[Exception], None]):
@@ -35,13 +36,13 @@ class Background:
         self._again = self._opened = False
 
     def open(self) -> None:
-        """From now on there is work to do."""
+        """Start the work."""
         self._opened = True
         self.wake()
 
     @uninterrupted
     def wake(self) -> None:
-        """There may be something to do; nothing happens before it was opened."""
+        """Start or continue the work, if there is any; without effect before `open`."""
         with self._lock:
             if not self._opened or self._closed.is_set():
                 return
@@ -51,7 +52,7 @@ class Background:
                 self._thread.start()
 
     def close(self) -> None:
-        """Returns when no thread is left."""
+        """End the work, and wait for its thread."""
         uninterrupted(self._closed.set)()
         with self._lock:
             thread = self._thread
@@ -63,7 +64,7 @@ class Background:
         return self._thread is not None
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Whether all was done in so many seconds."""
+        """Wait up to `timeout` seconds; return whether the work is done."""
         with self._lock:
             thread = self._thread
         if thread is not None:
@@ -71,9 +72,10 @@ class Background:
         return self._thread is None
 
     def check(self) -> None:
-        """
+        """Check, between layers, whether the work may go on.
+
         Raises:
-            Interrupted: when the work is to give way; asked between layers.
+            Interrupted: if the work must give way.
         """
         if self._closed.is_set() or is_wanted(self._model):
             raise Interrupted
@@ -87,7 +89,7 @@ class Background:
                 except Interrupted:
                     self._again = True
                     self._closed.wait(AGAIN)
-        # What goes wrong here would end up in no cell: it is told in the view.
+        # No cell would show an error of this thread, so the view reports it.
         except ModelIsTraining:
             self._end()
         except Exception as error:

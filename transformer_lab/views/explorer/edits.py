@@ -1,4 +1,5 @@
-"""The edits of an Explorer: objects here, plain values in the browser, which edits.js shows."""
+"""The edits of an Explorer: objects here, plain values in the browser, where edits.js shows
+them."""
 
 from __future__ import annotations
 
@@ -14,27 +15,29 @@ from ..shared.messages import messages, quoted
 
 say = messages("explorer")
 
-# What stands for the numbers of a place in a pattern: no model has so many layers or tokens.
+# Placeholders for indices in an edit template: no model has so many layers or tokens.
 _SLOTS = {"layer": 870001, "head": 870002, "query": 870003, "key": 870004, "expert": 870005}
 
 
 class Edits:
-    """Turns edits into what a browser is sent, and back. An edit that holds tensors stays here, under
-    a number.
+    """Converts edits to plain values for a browser, and back. An edit that holds tensors stays
+    here,
+    under a number.
 
-    A browser is told of each edit what it needs to show it, and knows no kind of edit by itself:
-    `id`: edits with the same one are the same; `words`: for people; `subject`: how a sentence on it
-    alone begins; `code`: the Python that makes it;
-    `does`: "off" (heads are switched off), "cut" (an edge is) or "other"; `kind`, `layer`, `head`,
-    `query`, `key`: what it reaches, None for all; `alone`: "kind/layer/head" of the one head that it
-    switches off; `made`: what `edit_from_dict` reads.
+    A browser knows no kinds of edits; each is sent with all that is needed to show it:
+    `id`: the same for equal edits; `words`: for people; `subject`: the start of a sentence on it
+    alone; `code`: the Python that creates it; `does`: "off" (heads are switched off), "cut" (an
+    edge
+    is cut) or "other"; `kind`, `layer`, `head`, `query`, `key`: what it changes, None for all;
+    `alone`: "kind/layer/head" of the one head that it switches off; `made`: the input of
+    `edit_from_dict`.
     """
 
     def __init__(self) -> None:
         self._kept: list[Edit] = []
 
     def dicts(self, edits: Iterable[Any]) -> list[dict[str, Any]]:
-        """Plain values of edits, or of what the browser sent.
+        """Convert edits, or values from the browser, to plain values.
 
         Raises:
             EditError: for anything else.
@@ -59,7 +62,7 @@ class Edits:
             return {"edit": "kept", "number": number}
 
     def sent(self, values: Iterable[Any], kinds: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-        """What a browser is sent of edits.
+        """Convert plain values to those for a browser.
 
         Args:
             kinds: kind -> {"query_tokens": …, "key_tokens": …}, to name the ends of a cut edge.
@@ -90,9 +93,10 @@ class Edits:
         }
 
     def patterns(self, kinds: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        """The edits that a reader can make by hand, with numbers (`slots`) where a browser puts the place in: "off/kind" is a head switched off, "cut/kind/scope/ends" an edge
-        cut in a head, in a layer or in all, where ends says which of query and key are given,
-        "expert/kind" an expert that is skipped."""
+        """Templates of the edits that a reader can make by hand, with placeholders (`slots`) for
+        indices: "off/kind" switches a head off, "cut/kind/scope/ends" cuts an edge in a head, in a
+        layer or in all, where ends names which of query and key are set, "expert/kind" skips an
+        expert."""
         blank = {kind: {"query_tokens": (), "key_tokens": ()} for kind in kinds}
         usual, made = default_kind(list(kinds)), {}
         for kind in kinds:
@@ -122,12 +126,12 @@ class Edits:
         return [self.object(value) for value in values]
 
     def code(self, values: Sequence[Any]) -> str:
-        """The Python that makes these edits."""
+        """The Python that creates these edits."""
         lines = "".join(f"    {edit.code()},\n" for edit in self.objects(values))
         return f"edits = [\n{lines}]" if values else "edits = []"
 
     def subject(self, values: Sequence[Any], kinds: dict[str, dict[str, Any]]) -> str:
-        """The beginning of a sentence on what edits do: "With layer 1, head 2 switched off".
+        """The start of a sentence on the effect of edits: "With layer 1, head 2 switched off".
 
         Args:
             kinds: kind -> {"query_tokens": …, "key_tokens": …}, to name the ends of a cut edge.
@@ -147,7 +151,7 @@ class Edits:
 
     @staticmethod
     def names_tokens(values: dict[str, Any]) -> bool:
-        """Whether an edit names tokens of a text, and so belongs to that text alone."""
+        """Whether an edit names tokens of a text, and so applies to that text alone."""
         return values.get("edit") in ("knock_out", "kept")
 
     def heads_off(
@@ -191,7 +195,7 @@ def _edge(cut: dict[str, Any], kind: dict[str, Any]) -> str:
 
 
 def _named(tokens: Sequence[str], index: int) -> str:
-    """The token in quotes; its number where the token is not among those on view."""
+    """The token in quotes; its index if it is not among those on view."""
     return quoted(tokens[index] if index < len(tokens) else str(index))
 
 
@@ -210,9 +214,9 @@ def run_code(
     """Python that runs a text without and with `edits`.
 
     Args:
-        target: None for a model's own answer, which is then kept the same under the edits.
+        target: None for a model's own answer, which then stays the same under the edits.
         kind: "decoder", "encoder" or "encoder-decoder".
-        exact_ids: the tokens of the side that is predicted on, where its words would give others.
+        exact_ids: the tokens of the predicted side, if its words would be split into others.
     """
     words = json.dumps(text, ensure_ascii=False)
     tokens = "before.tokens[0]"

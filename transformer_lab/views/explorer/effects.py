@@ -1,4 +1,4 @@
-"""What happens without each single head: for the grid, for a click, for a saved page."""
+"""Effects of switching off single heads: for the grid, for a click, for a saved page."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..pages.export import Block
 from ..shared.map_sentences import if_off, long_time, without_head
 from .runs import Outcome, Reading, Runs
 
-EFFECTS_WITHIN = 180.0  # seconds that a page may take to compute what each head does
+EFFECTS_WITHIN = 180.0  # seconds that a page may take to compute the effects of all heads
 
 
 class HeadEffects:
-    """Heads of a text switched off alone, each once."""
+    """Effects of a text's heads, each switched off alone and measured once."""
 
     def __init__(self, runs: Runs):
         self.runs = runs
-        # Of a reading's heads, with what each was made from: they are asked for at every click.
+        # Summaries with the outcome that each was made from, cached since every click needs them.
         self._summaries: dict[tuple[Place, int], tuple[Outcome, dict[str, Any]]] = {}
         self._read: Reading | None = None
 
@@ -36,8 +36,11 @@ class HeadEffects:
     def known(
         self, reading: Reading, position: int, places: Iterable[Place] | None = None
     ) -> dict[str, Any]:
-        """What has been computed of a position: "kind/layer/head" -> summary; `places`: of these alone."""
-        places = list(reading.effects) if places is None else places  # another thread may add some
+        """The effects computed so far at a position: "kind/layer/head" -> summary; `places`: of
+        these heads only."""
+        places = (
+            list(reading.effects) if places is None else places
+        )  # copied: a thread may add some
         effects = {place: reading.effects[place].get(position) for place in places}
         return {
             name_of(place): self._summary(reading, place, effect)
@@ -65,11 +68,11 @@ class HeadEffects:
             "before": row.before if row else None,
             "after": row.after if row else None,
             "sentence": effect.sentence(without_head(*place, several)),
-            "if_off": effect.sentence(if_off(*place, several)),  # before anybody does it
+            "if_off": effect.sentence(if_off(*place, several)),  # for a head not switched off
         }
 
     def block(self, reading: Reading, place: Place, position: int) -> Block:
-        """The predictions without one head, for every position where there are not too many."""
+        """The predictions without one head, at every position if there are not too many."""
         wanted = self.runs.wanted_positions(reading, position)
         effects = self.runs.effect(reading, *place, wanted)
         tables = {
@@ -81,7 +84,7 @@ class HeadEffects:
     def why_not(
         self, reading: Reading, places: list[Place], position: int, wanted: bool | None
     ) -> str:
-        """Why a page is not to hold them, in a sentence; else ""."""
+        """A sentence on why a page leaves them out; "" if it does not."""
         if is_training(self.runs.module):
             return "What happens without each head is left out: the model was training."
         if wanted is None and len(places) * reading.seconds > EFFECTS_WITHIN:
@@ -95,7 +98,8 @@ class HeadEffects:
         )
 
     def _time_again(self, reading: Reading, first: Place, position: int) -> None:
-        """A model's first pass is its slowest. The second is of use: it gives one head's effect."""
+        """Time another pass, since a model's first one is its slowest, and use it for one head's
+        effect."""
         if first in reading.effects:
             return
         began = time.perf_counter()

@@ -1,4 +1,5 @@
-"""A text that is given as its tokens: the words for it, and whether they would give the same tokens."""
+"""Texts given as exact tokens: their words, and whether these would be split into the same
+tokens."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def read_ids(model: TextModel, ids: Any) -> tuple[int, ...]:
-    """Tokens of the side that is predicted on, checked.
+    """Return the tokens of the predicted side, checked.
 
     Raises:
-        ValueError: for none, for too many, and for numbers that are no tokens.
+        ValueError: for none, for too many, and for values that are not token ids.
     """
     tokens = tuple(model.token_id(i) if type(i) is int else _no_id(i) for i in ids)
     if not tokens:
@@ -35,10 +36,10 @@ def _no_id(value: Any) -> int:
 def words_of(
     model: TextModel, ids: Sequence[int], old: str, old_ids: Sequence[int]
 ) -> tuple[str, bool]:
-    """The words for tokens, and whether these words would be read as exactly these tokens.
+    """Words for tokens, and whether these words are split into exactly these tokens.
 
     Args:
-        old, old_ids: words and tokens that they may have grown from.
+        old, old_ids: earlier words and tokens, which these may continue.
     """
     both, none = model.kind == "encoder-decoder", torch.zeros(0, dtype=torch.long)
     wordings = list(dict.fromkeys(w for w in _wordings(model, ids, old, old_ids) if w))
@@ -62,7 +63,7 @@ def _wordings(
         yield from _with_masks(model, ids)
         return
     before, now = tokenizer.decode(old_ids[start:]), tokenizer.decode(ids[start:])
-    if now.startswith(before):  # as it was typed, and what is new
+    if now.startswith(before):  # the typed text, and what is new
         yield old + now[len(before) :]
         yield f"{old} {now[len(before) :].strip()}"
     yield now
@@ -72,7 +73,7 @@ def _wordings(
 def _filled(
     model: TextModel, ids: Sequence[int], old: str, old_ids: Sequence[int]
 ) -> Iterator[str]:
-    """The text with a word in the place of token of its masks."""
+    """Yield the old text with one of its masks replaced by a word."""
     tokenizer, mask_id = model.tokenizer, model.tokenizer.mask_id
     places = [i for i, token in enumerate(old_ids) if token == mask_id]
     if mask_id is None or len(ids) != len(old_ids):
@@ -88,7 +89,7 @@ def _filled(
 
 
 def _with_masks(model: TextModel, ids: Sequence[int]) -> Iterator[str]:
-    """The tokens as a text, with the name of the mask where token stands."""
+    """Yield the tokens as text, with the mask's name at each mask token."""
     tokenizer, mask_id = model.tokenizer, model.tokenizer.mask_id
     pieces: list[list[int]] = [[]]
     for token in ids:

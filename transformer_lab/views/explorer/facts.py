@@ -1,4 +1,4 @@
-"""What an Explorer finds out about all heads by itself: estimates, scores, labels, and what each does."""
+"""Facts that an Explorer computes on all heads: estimates, scores, labels and effects."""
 
 from __future__ import annotations
 
@@ -22,19 +22,18 @@ from .samples import samples_of
 from .session import QUICK, Session
 from .singles import Singles, estimate, ranked_heads
 
-SEVERAL = 2**26  # numbers of all maps: the heads of a longer text are not scored on it
-UNASKED = 60.0  # seconds that what nobody asked for may take; then the most promising are done
+SEVERAL = 2**26  # limit for the numbers in all patterns: heads are not scored on a longer text
+UNASKED = 60.0  # seconds for unrequested effects, the most promising first
 NONE = torch.full((), math.nan)
 
 
 class Facts:
-    """What is known of the heads of a session. More is measured while nobody waits for the model, once
-    `start` was called.
+    """Facts on the heads of a session. After `start`, more are measured while the model is idle.
 
     Args:
-        chosen: the head on view.
-        send: a message to the browser, with what has just been measured.
-        changed: gets the names of properties of this object that have changed together.
+        chosen: returns the head on view.
+        send: sends a message with new measurements to the browser.
+        changed: called with the names of this object's properties that have changed together.
     """
 
     def __init__(
@@ -46,9 +45,9 @@ class Facts:
     ):
         self._session, self._chosen, self._send, self._changed = session, chosen, send, changed
         self.background = Background(session.text_model.model, self._step, self._failed)
-        self.count = 0  # of texts and positions: effects of another are old
+        self.count = 0  # of texts and positions: effects with another count are outdated
         self.labels: dict[str, Any] = {}
-        self.samples: list[dict[str, Any]] = []  # texts to begin with: see samples.py
+        self.samples: list[dict[str, Any]] = []  # see samples.py
         self._samples_of: bytes | None = None  # the weights that they were checked on
         self._naming, self._names_wanted = threading.Lock(), True
         self._singles: Singles | None = None
@@ -57,7 +56,7 @@ class Facts:
         self.follow()
 
     def follow(self) -> bool:
-        """The session has changed; returns whether the text or the position has."""
+        """Follow a change of the session; return whether the text or the position has changed."""
         now = self._session.reading, self._session.place
         moved = self._of != now
         if moved:
@@ -67,17 +66,17 @@ class Facts:
         self.background.wake()
         return moved
 
-    # -- what is known ----------------------------------------------------------------------------
+    # -- results ----------------------------------------------------------------------------------
 
     @property
     def effects(self) -> dict[str, Any]:
-        """ "kind/layer/head" -> what happens without this one head."""
+        """ "kind/layer/head" -> effect of switching off this head."""
         session = self._session
         return session.effects.known(session.reading, session.place)
 
     @property
     def estimates(self) -> bytes:
-        """Of the kinds in turn [layer, head], fp32; NaN where there is none."""
+        """Estimated effects, fp32 [layer, head] of each kind in turn; NaN where there is none."""
         kinds = self._session.heads.kinds
         estimates = [self._estimate(kind) for kind in kinds]
         if all(each is None for each in estimates):
@@ -93,14 +92,14 @@ class Facts:
 
     @property
     def scores(self) -> bytes:
-        """Of the kinds in turn [score, layer, head], fp32."""
+        """Scores, fp32 [score, layer, head] of each kind in turn."""
         scores = self._session.reading.scores
         kinds = self._session.heads.kinds if scores else ()
         return b"".join(_packed(score) for kind in kinds for score in scores[kind].values())
 
     @property
     def score_names(self) -> dict[str, list[list[str]]]:
-        """kind -> [name, its short name, its unit, what a head does that scores high] of each score."""
+        """kind -> [name, short name, unit, what a head with a high score does] of each score."""
         return {
             kind: [
                 [name, one.tag or name, one.unit, one.says]
@@ -110,7 +109,7 @@ class Facts:
         }
 
     def known(self, place: Place) -> str:
-        """What is known of a head, in a few letters: its effect, and its label."""
+        """A head's effect and label, in a few letters."""
         kind, layer, head = place
         labels = self.labels.get(kind)
         tag = labels[layer][head]["tag"] if labels else ""
@@ -124,7 +123,7 @@ class Facts:
         return " · ".join(filter(None, [change, tag]))
 
     def most_promising(self, kind: str) -> tuple[int, int]:
-        """(layer, head) of the head that matters most, where passes are quick; else the first."""
+        """(layer, head) of the head that matters most if passes are quick, else of the first."""
         session, reading = self._session, self._session.reading
         first = (reading.trace.attending(kind)[0], 0)
         if reading.trace.logits is None or not session.measures or reading.seconds > QUICK:
@@ -136,7 +135,7 @@ class Facts:
         return ranked[0][1:] if ranked else first
 
     def compute_quick(self) -> None:
-        """For a page: what costs little, now."""
+        """Compute now, for a page, what costs little."""
         session, reading = self._session, self._session.reading
         if session.measures and reading.seconds <= QUICK:
             for kind in session.heads.kinds:
@@ -147,7 +146,8 @@ class Facts:
         self._changed("estimates", "scores", "score_names")
 
     def name_heads(self) -> None:
-        """Short labels of the heads, with their evidence; once. It sends how far it is, and that it ended."""
+        """Compute the heads' labels, with their evidence, once. Sends its progress, and that it
+        ended."""
         with taken(self._naming) as free:
             if not free or self.labels:
                 return
@@ -158,7 +158,7 @@ class Facts:
                 self._changed("labels")
             except Interrupted:
                 pass
-            except Exception as error:  # in a thread it would end up in no cell
+            except Exception as error:  # no cell would show a thread's error
                 ended["failed"] = one_line(error)
             self._send(ended)
 
@@ -170,11 +170,12 @@ class Facts:
     # -- the work, a step at a time ---------------------------------------------------------------
 
     def start(self) -> None:
-        """Measure from now on."""
+        """Start measuring in the background."""
         self.background.open()
 
     def want_names(self, wanted: bool) -> None:
-        """Find known head types beside everything else, which takes seconds and edits nothing; or stop."""
+        """Start to find known head types in a thread, which takes seconds and edits nothing; or
+        stop."""
         self._names_wanted = wanted
         if wanted:
             start_thread(threading.Thread(target=self.name_heads, daemon=True))
@@ -184,7 +185,7 @@ class Facts:
         self.background.close()
 
     def _step(self) -> bool:
-        """Do what is most wanted of what is not known yet; False where all is."""
+        """Compute the most urgent missing fact; return False if there is none."""
         session, (reading, place) = self._session, self._of  # both of one change
         if not session.runs.is_fresh(reading):
             return False
@@ -211,7 +212,8 @@ class Facts:
         return False
 
     def _find_samples(self, reading: Reading) -> bool:
-        """Whether the samples were looked for now, on these weights."""
+        """Find samples for these weights; return False if that was done before, or passes are
+        slow."""
         if self._samples_of == reading.version or reading.seconds > QUICK:
             return False
         self._samples_of = reading.version
@@ -238,7 +240,7 @@ class Facts:
         return True
 
     def _score(self, reading: Reading) -> bool:
-        """Score every head on the text; False where it is too long for that."""
+        """Score every head on the text; return False if it is too long for that."""
         trace = reading.trace
         sizes = [(trace.n_layers(k), trace.n_heads(k), *trace.shape(k)) for k in trace.kinds]
         if sum(math.prod(size) for size in sizes) > SEVERAL:
@@ -247,7 +249,7 @@ class Facts:
         return True
 
     def _publish(self, reading: Reading, place: int, *names: str) -> None:
-        """Tell of what was found out, where it is of what is on view."""
+        """Publish new facts if they belong to the text and position on view."""
         with self._session.lock:
             if self._of == (reading, place):
                 self._changed(*names)

@@ -18,9 +18,11 @@ def labels_of(
     model: TextModel, trace: Trace, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, list[list[dict[str, Any]]]]:
     """kind -> [layer][head] of {"tag": one or two words or "", "short": the same for a
-    thumbnail, "sentence": the evidence, "score": of the label, or of the nearest}.
+    thumbnail, "sentence": the evidence, "score": of the label, or of the nearest one}.
 
-    `progress` is that of `heads.labels`. Cross-attention has no labels. A model whose context is too short for the probes has none.
+    `progress` is that of `heads.labels`. Cross-attention has no labels; a model whose context is
+    too
+    short for the probes has empty ones.
     """
     labels: dict[str, list[list[dict[str, Any]]]] = {}
     for kind in trace.kinds:

@@ -20,11 +20,11 @@ MODES = ("before", "after", "difference")
 
 
 class EditedMaps:
-    """The maps of a session.
+    """The attention patterns of a session, before and after its edits.
 
     Args:
-        options: what the reader chose.
-        count: of texts and positions, in the name of the maps before the edits.
+        options: the reader's choices.
+        count: of texts and positions; part of the name of the patterns before the edits.
     """
 
     def __init__(
@@ -34,26 +34,27 @@ class EditedMaps:
 
     @property
     def mode(self) -> str:
-        """What a map shows: "before", "after" or "difference"; "before" without edits."""
+        """The weights on view: "before", "after" or "difference"; "before" without edits."""
         mode = self._options().get("map", "after")
         return mode if self._session.after is not None and mode in MODES else "before"
 
     @property
     def heads(self) -> Heads:
-        """Those whose weights are on view; of a difference, those after."""
+        """The heads whose weights are on view; for a difference, those after the edits."""
         after = self._session.after
         return self._session.heads if after is None or self.mode == "before" else after
 
     @property
     def name(self) -> str:
-        """Of the weights on view."""
+        """The name of the weights on view."""
         return self._name("before" if self.mode == "before" else "after")
 
     def _name(self, side: str) -> str:
         return f"{self._count() if side == 'before' else self._session.count} {side}"
 
     def named(self, name: str) -> Heads:
-        """
+        """Return the heads of a name.
+
         Raises:
             ValueError: for heads that are no longer on view.
         """
@@ -65,14 +66,15 @@ class EditedMaps:
         return after
 
     def map(self, place: Place, shows: Shows, query: int | None = None) -> Tensor:
-        """[query, key] of a head, or one row of it, as the browser shows it."""
+        """A head's weights as displayed, [query, key], or one row of them."""
         weights = self.heads.map(place, shows, query)
         if self.mode != "difference":
             return weights
         return weights - self._session.heads.map(place, shows, query)
 
     def nothing(self, place: Place, shows: Shows) -> Tensor | None:
-        """[query]: what goes to nothing beside that map; None where heads may not look there."""
+        """The weight on nothing beside those weights, [query]; None if heads cannot attend to
+        nothing."""
         before = self._session.heads.nothing(place, shows)
         nothing = None if before is None else self.heads.nothing(place, shows)
         if before is None or nothing is None or self.mode != "difference":

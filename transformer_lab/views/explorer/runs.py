@@ -1,4 +1,4 @@
-"""What an Explorer computes: a text read with and without edits, and how the predictions differ."""
+"""Computations of an Explorer: read a text with and without edits, and compare the predictions."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ Segments = tuple[tuple[str, int, int], ...]  # name, start, end
 
 say = messages("explorer")
 MOST_STATES = 8
-MASKS = re.compile(r"\[MASK\]|<mask>")  # as BERT's relatives and our own tokenizers write them
-MANY_POSITIONS = 64  # up to so many, the effect of a head is kept for every position
+MASKS = re.compile(r"\[MASK\]|<mask>")  # in BERT's relatives and in our own tokenizers
+MANY_POSITIONS = 64  # up to so many, a head's effect is computed at every position
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A token, and its probability without and with the edits (None where nothing is edited).
+    """A token, and its probability without and with the edits (None without edits).
 
-    risen: whether it is listed for its probability after the edits. id: the token's number.
+    risen: whether it is listed because of its probability after the edits. id: the token's id.
     """
 
     token: str
@@ -65,11 +65,12 @@ class StateChange:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What edits do at one position.
+    """The effect of edits at one position.
 
     kl: Σ p·log(p/q) in nats, p before and q after; for a model without a head that predicts
-    tokens, None. rows: the likeliest tokens before, in order, then those that have risen among
-    the likeliest after. states: for a model without such a head, the tokens whose final state moves
+    tokens, None. rows: the likeliest tokens before, in order, then those that have risen into
+    the likeliest after. states: for a model without such a head, the tokens whose final state
+    changes
     most; mean_change is over all tokens.
     """
 
@@ -121,7 +122,7 @@ class Outcome:
 
 @dataclass(eq=False)
 class Reading:
-    """One text, read once without edits. request: all that it depends on."""
+    """One text, read once without edits. request: everything that the result depends on."""
 
     request: tuple[Any, ...]
     text: str
@@ -133,13 +134,13 @@ class Reading:
     version: bytes
     seconds: float
     exact_ids: tuple[int, ...] | None = (
-        None  # the predicted side's tokens, where its words would give others
+        None  # the predicted side's tokens, if its words would be split into others
     )
-    plain: tuple[int, ...] = ()  # that side's tokens, as they are without masks
+    plain: tuple[int, ...] = ()  # that side's tokens without masks
     is_prepared: bool = False  # for edits
     effects: dict[tuple[str, int, int], dict[int, Outcome]] = field(default_factory=dict)
-    # (kind, position) -> about how the likeliest token's probability changes without each head,
-    # [layer, head]; None where there are no estimates
+    # (kind, position) -> estimated change of the likeliest token's probability without each head,
+    # [layer, head]; None if there are no estimates
     estimates: dict[tuple[str, int], Tensor | None] = field(default_factory=dict)
     scores: dict[str, dict[str, Tensor]] = field(
         default_factory=dict
@@ -151,8 +152,8 @@ class Reading:
 
 
 class Runs:
-    """A text model and what it did last. Nothing of the model is changed or left behind; a model
-    in training mode is not touched, but copied."""
+    """A text model and its latest results. The model is not changed; one in training mode is
+    copied."""
 
     def __init__(self, text_model: TextModel):
         self.text_model, self.kind = text_model, text_model.kind
@@ -170,12 +171,12 @@ class Runs:
         exact_ids: tuple[int, ...] | None = None,
         segments: Segments = (),
     ) -> Reading:
-        """The text without edits; the last one again, if neither it nor the model has changed.
+        """Read a text without edits; reuse the last result if neither it nor the model has changed.
 
         Args:
             masked: positions whose token is replaced by the mask token (masked models).
-            exact_ids: the tokens of the side that is predicted on, instead of what its words give.
-            segments: named parts of the text, which traces have too.
+            exact_ids: the tokens of the predicted side, instead of those of its words.
+            segments: named segments of the text, which are passed on to its traces.
 
         Raises:
             ValueError: for empty or too long text, or a model that is being trained.
@@ -198,7 +199,7 @@ class Runs:
                 own = exact_ids is None
                 target_ids = model.target_ids(ids, target) if own else torch.tensor(exact_ids)
                 plain = target_ids.tolist()
-            # The stream's end is needed where it is all that there is to compare.
+            # Without a head, only the final residual can be compared.
             keep = None if model.network.has_head else "all"
             named = {name: (start, end) for name, start, end in segments}
 
@@ -219,19 +220,20 @@ class Runs:
     def edited(
         self, reading: Reading, edits: Sequence[Edit], name: str, position: int | None = None
     ) -> Trace:
-        """The same text under edits; `name` tells edits apart. Of a model that can do so it has the
-        logits of that position alone: those of all would take as long as several layers. They are
-        computed once a second position is asked for under the same edits, or none is named.
+        """Read the same text under edits; `name` identifies the edits. If the model supports it,
+        only
+        that position's logits are computed, since all would take as long as several layers. All are
+        computed once a second position is requested under the same edits, or no position is.
 
         Raises:
-            EditError: for edits that fit nothing in the model.
+            EditError: for edits that match nothing in the model.
         """
         place = None if reading.trace.logits is None else position
         known = self._after
         if known and known[0] is reading and known[1][0] == name:
             if known[1][1] in (place, None):
                 return known[2]
-            place = None  # somebody walks through the text: every step is there then
+            place = None  # a reader steps through the text: compute every position
         with held_for_edits(self.module):
             network = self.quiet(reading.version).network
             some = nullcontext() if place is None else network.predicting_at(torch.tensor([place]))
@@ -241,7 +243,7 @@ class Runs:
         return after
 
     def prepare(self, reading: Reading) -> None:
-        """What the first edit of a text would wait for.
+        """Compute in advance what the first edit of a text needs.
 
         Raises:
             ModelIsTraining: while the model is being trained.
@@ -253,14 +255,15 @@ class Runs:
     def write(
         self, reading: Reading, edits: Sequence[Edit], n: int, options: dict[str, Any]
     ) -> list[int]:
-        """The tokens that the model writes after this text, under edits; see `TextModel.write`."""
+        """Generate tokens after this text, under edits; see `TextModel.write`."""
         with held_for_edits(self.module):
             model = self.quiet(reading.version)
             with edit(model, *edits, this_thread=True) if edits else nullcontext():
                 return model.write(reading.ids, n, target_ids=reading.target_ids, **options)
 
     def unread(self, reading: Reading) -> str:
-        """What of the text is not read as it was written, in one sentence; else ""."""
+        """A note on unknown tokens, and on mask names that this model does not know; "" if there
+        are none."""
         model, parts = self.text_model, []
         sides = [(model.tokenizer, reading.ids, "text")]
         if reading.target_ids is not None and reading.target is not None:
@@ -279,8 +282,8 @@ class Runs:
     # -- positions --------------------------------------------------------------------------------
 
     def positions(self, reading: Reading) -> list[int]:
-        """Where this model predicts something on this text: at every token of a decoder, at the
-        mask tokens of a masked model, nowhere without a head."""
+        """The positions where this model predicts on this text: every token of a decoder, the mask
+        tokens of a masked model, none without a head."""
         if reading.trace.logits is None:
             return []
         if self.kind != "encoder":
@@ -289,7 +292,7 @@ class Runs:
         return [i for i, token in enumerate(reading.ids.tolist()) if token == mask_id]
 
     def first_position(self, reading: Reading) -> int:
-        """The one to begin with: the last token of a decoder, the first that an encoder-decoder
+        """The initial position: the last token of a decoder, the first that an encoder-decoder
         writes, the first mask."""
         if self.kind == "decoder":
             return len(reading.ids) - 1
@@ -305,7 +308,8 @@ class Runs:
         return self.outcome(before, q, position)
 
     def outcome(self, before: Trace, q: Tensor | None, position: int) -> Outcome:
-        """The predictions of a trace at a position beside others, log-probabilities fp64 [vocab]."""
+        """The predictions of a trace at a position, compared with q, log-probabilities fp64
+        [vocab]."""
         p = _log_probabilities(before, position)
         compared = analyses.outcome(p, p if q is None else q)
         columns = (compared[name].tolist() for name in ("tokens", "before", "after", "risen"))
@@ -318,10 +322,10 @@ class Runs:
     def effect(
         self, reading: Reading, kind: str, layer: int, head: int, positions: Iterable[int]
     ) -> dict[int, Outcome]:
-        """position -> what happens there without this one head."""
+        """position -> effect of switching off this head there."""
         wanted = list(positions)
         known = reading.effects.setdefault((kind, layer, head), {})
-        if head >= reading.trace.heads_of(layer, kind):  # not there: without it, all is as it was
+        if head >= reading.trace.heads_of(layer, kind):  # it does not exist: no effect
             known.update({p: self.compare(reading.trace, reading.trace, p) for p in wanted})
         if not all(position in known for position in wanted):
             with held_for_edits(self.module):
@@ -331,7 +335,8 @@ class Runs:
         return {position: known[position] for position in wanted}
 
     def wanted_positions(self, reading: Reading, position: int) -> list[int]:
-        """Where to compute a head's effect: everywhere while that is little, always at `position`."""
+        """The positions at which to compute a head's effect: all if they are few, and always
+        `position`."""
         every = self.positions(reading)
         few = every if len(every) <= MANY_POSITIONS else []
         return sorted({*few, position})
@@ -350,8 +355,8 @@ class Runs:
 
     @staticmethod
     def routing(trace: Trace) -> list[list[list[tuple[int, float]]] | None] | None:
-        """[layer][token]: the experts that it goes to (or features that are active) and their gates, the
-        largest first. None for a layer without, and for a model without."""
+        """[layer][token]: the experts that a token is routed to (or active features) and their
+        gates, largest first. None for a layer without experts, and for a model without."""
         kind = "decoder" if "decoder" in trace.kinds else "encoder"
         layers: list[list[list[tuple[int, float]]] | None] = []
         for layer in range(trace.n_layers(kind)):
@@ -372,15 +377,15 @@ class Runs:
 
     @property
     def module(self) -> Any:
-        """The torch module itself, of a `tl.Network` too."""
+        """The torch module itself, also for a `tl.Network`."""
         return self.text_model.network.module
 
     def is_fresh(self, reading: Reading) -> bool:
-        """Whether the weights are still those that it was read with."""
+        """Whether the weights are still those that the text was read with."""
         return reading.version == weights_mark(self.module)
 
     def quiet(self, version: bytes) -> TextModel:
-        """The model, or a copy of these weights while it is in training mode."""
+        """The model, or a copy with these weights while it is in training mode."""
         if not self.module.training:
             return self.text_model
         if self._quiet is None or self._quiet[0] != version:
@@ -401,7 +406,8 @@ def _maskable(model: TextModel, ids: Tensor, position: int) -> int:
 
 
 def _log_probabilities(trace: Trace, position: int) -> Tensor:
-    """Of all tokens, fp64; a trace of one position has its logits alone."""
+    """Log-probabilities of all tokens, fp64; the trace may hold the logits of this position
+    only."""
     assert trace.logits is not None
     logits = trace.logits[0]
     return torch.log_softmax(logits[position if len(logits) > 1 else 0].double().cpu(), -1)

@@ -1,4 +1,4 @@
-"""Sample texts to begin with, each checked on the model before it is offered."""
+"""Sample texts to start with, each checked on the model before it is offered."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SAMPLES = Path(__file__).with_name("samples.json")
 MOST = 3
-FRESH = 0.5  # of the largest score: a head that has this much may stand for a sample of its own
+FRESH = 0.5  # of the largest score: enough for a head that no other sample uses
 
 
 def samples_of(model: TextModel) -> list[dict[str, Any]]:
@@ -22,7 +22,7 @@ def samples_of(model: TextModel) -> list[dict[str, Any]]:
     head that matters most for it.
 
     Returns:
-        for each "label", "text", and where effects could be measured "layer" and "head".
+        dicts with "label", "text" and, if effects could be measured, "layer" and "head".
 
     Raises:
         ModelIsTraining: while the model is being trained.
@@ -41,7 +41,7 @@ def samples_of(model: TextModel) -> list[dict[str, Any]]:
 
 
 def _read(runs: Runs, text: str) -> Reading | None:
-    """The text as the model reads it; None where it does not know all of it."""
+    """Read a text with the model; None if that is not possible, or a word is unknown."""
     model = runs.text_model
     if model.kind == "encoder":
         mask = model.tokenizer.mask_id
@@ -50,7 +50,7 @@ def _read(runs: Runs, text: str) -> Reading | None:
         text = text.replace("[MASK]", model.tokenizer.tokens([mask])[0])
     try:
         model.encode(text)
-    except Exception:  # a tokenizer that lacks a word refuses it in its own way
+    except Exception:  # tokenizers raise different errors for an unknown word
         return None
     try:
         reading = runs.read(text)
@@ -62,11 +62,12 @@ def _read(runs: Runs, text: str) -> Reading | None:
 
 def _first_guess(runs: Runs, reading: Reading) -> str:
     outcome = runs.compare(reading.trace, None, runs.first_position(reading))
-    return outcome.rows[0].token.strip("· ")  # as it is shown, with a dot for a space
+    return outcome.rows[0].token.strip("· ")  # as displayed, with a dot for a space
 
 
 def _responsible(runs: Runs, reading: Reading, used: set[tuple[int, int]]) -> dict[str, int]:
-    """The most important head; one that stands for no other sample, if it has at least half its score."""
+    """The most important head, or the best that no other sample uses if it has at least half its
+    score."""
     ranked = ranked_heads(runs, reading, reading.trace.kinds[0], runs.first_position(reading))
     fresh = [one for one in ranked if one[0] >= FRESH * ranked[0][0] and one[1:] not in used]
     return dict(zip(("layer", "head"), (fresh or ranked)[0][1:], strict=True)) if ranked else {}

@@ -1,4 +1,4 @@
-"""What an Explorer shows: every head, the chosen one as a map, the predictions."""
+"""The content of an Explorer: every head, the chosen one in full, the predictions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAP_TITLES = {
     "after": "attention weight, edited",
     "difference": "change of the attention weight",
 }
-PARTS, LINE = 12, 118  # parts that are listed, and characters of each
+PARTS, LINE = 12, 118  # maximum number of segments listed, and characters of each
 
 
 def explorer_scene(
@@ -38,14 +38,14 @@ def explorer_scene(
     where: str,
     parts: Sequence[tuple[str, str]] = (),
 ) -> Scene:
-    """Every head small, the chosen one before or after the edits or their difference, and what is
-    predicted.
+    """A scene with thumbnails of all heads, the chosen one before or after the edits or their
+    difference, and the predictions.
 
     Args:
-        shown: its weights are signed where the mode is "difference".
+        shown: its weights are signed if the mode is "difference".
         off: (layer, head) of the heads that are switched off.
-        where: the place of the prediction, in words.
-        parts: (name, text) of the named parts of the text, such as the turns of a conversation.
+        where: the position of the prediction, in words.
+        parts: (name, text) of the text's named segments, such as the turns of a conversation.
     """
     signed = mode == "difference"
     means = MAP_TITLES[mode] if signed or not shown.value_weighted else shown.means
@@ -65,7 +65,7 @@ def explorer_scene(
 
 
 def _texts(parts: Sequence[tuple[str, str]]) -> Panel:
-    """The text by its named parts, each on a line of its own."""
+    """The text by its named segments, one per line."""
     lines = []
     for name, text in parts[:PARTS]:
         line = f"{name}: “{'↵'.join(text.splitlines())}"
@@ -101,7 +101,8 @@ def _predictions(effect: Outcome, where: str) -> Panel | None:
 
 
 def _numbers(shown: ShownHead, signed: bool, effect: Outcome, where: str) -> Numbers:
-    """The chosen head, [query, key], and what is predicted without and with the edits."""
+    """Arrays of the chosen head, [query, key], and of the predictions without and with the
+    edits."""
     arrays, axes = head_arrays(shown, signed), dict(head_axes(shown))
 
     def of_each(name: str, values: list, means: str) -> None:

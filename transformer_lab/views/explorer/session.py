@@ -1,4 +1,4 @@
-"""What an Explorer does, without the widget: a text of a model, read without and with edits."""
+"""An Explorer without the widget: a text of a model, read without and with edits."""
 
 from __future__ import annotations
 
@@ -27,23 +27,24 @@ if TYPE_CHECKING:
     from ...heads.spans import Span
     from ...text_model import TextModel
 
-QUICK = 0.25  # seconds a forward pass: the effect of a chosen head is then shown unasked
+QUICK = 0.25  # seconds per forward pass: up to it, a chosen head's effect is shown automatically
 VERY_QUICK = 0.05  # … and its label too
-FOLDED = ("system", "developer")  # parts of a text that are folded until a reader wants to see them
+FOLDED = ("system", "developer")  # segments of a text that are folded until a reader opens them
 
 
 @dataclass(frozen=True)
 class State:
-    """All that decides what is on view: the text, and what is done to it.
+    """Everything that determines the content of the view: the text and the changes to it.
 
     Args:
         target: what an encoder-decoder writes; None: its own greedy answer.
-        masked: positions whose token is hidden behind the mask token (masked models).
-        ids: the tokens of the side that is predicted on, where its words would give others.
-        segments: named parts of the text, each (name, start, end) in tokens, such as the turns of a
+        masked: positions whose token is replaced by the mask token (masked models).
+        ids: the tokens of the predicted side, if its words would be split into others.
+        segments: named segments of the text, each (name, start, end) in tokens, such as the turns
+            of a
             conversation.
         edits: those in force, as plain values; see `Edits`.
-        position: the token whose prediction is shown; None: the model's usual one.
+        position: the token whose prediction is shown; None: the model's default.
     """
 
     text: str
@@ -58,11 +59,11 @@ class State:
 class Session:
     """A text of a model, read without and with edits: two sets of heads, and the predictions.
 
-    `state` is what is on view. `change` brings another state about, and `restore` an older one: a
-    change is undone by restoring the state before it. Each calls the functions in `observers`.
+    `state` determines the content of the view. `change` creates a new state, and `restore` shows an
+    earlier one, which undoes later changes. Each calls the functions in `observers`.
 
     Raises:
-        ValueError: for empty or too long text, or a position that is not there.
+        ValueError: for empty or too long text, or a position that does not exist.
     """
 
     def __init__(
@@ -96,15 +97,16 @@ class Session:
     # -- changing ---------------------------------------------------------------------------------
 
     def change(self, **wanted: Any) -> None:
-        """Bring another state about; on an error everything stays as it was. Edits that name tokens of
-        an old text are dropped with it, and `note` says so.
+        """Change the state; on an error everything stays as it was. Edits that name tokens of an
+        old
+        text are dropped with it, and `note` says so.
 
         Args:
-            text, target, masked, edits, position: as of `State`; edits may be objects, and the text
+            text, target, masked, edits, position: as in `State`; edits may be objects, and the text
                 messages or a `Chat`.
-            ids: exact tokens of the side that is predicted on, in the place of its words.
-            segments: as of `State`, or name -> (start, end); by default they follow the tokens, and
-                are dropped where no one part holds what has changed.
+            ids: exact tokens of the predicted side, instead of its words.
+            segments: as in `State`, or name -> (start, end); by default they follow the tokens, and
+                are dropped if the change is not within one segment.
         """
         with self.lock:
             said = passage(self.text_model, wanted.get("text"))
@@ -152,10 +154,10 @@ class Session:
             self.restore(state, note)
 
     def _spoken(self, said: Passage, target: str | None) -> State:
-        """Of a conversation."""
+        """The state of a conversation."""
         try:
             exact = self.text_model.encode(said.text).tolist() == said.ids
-        except ValueError:  # as words it would be longer than the model reads
+        except ValueError:  # as words it would exceed the model's context
             exact = False
         segments = tuple((name, *span) for name, span in said.segments.items())
         return State(said.text, target, ids=None if exact else tuple(said.ids), segments=segments)
@@ -165,16 +167,17 @@ class Session:
         return list(state.ids) if state.ids else self.text_model.encode(state.text).tolist()
 
     def _with_segments(self, state: State) -> State:
-        """With the named parts where they are in the tokens of this state."""
+        """Move the named segments to their positions in the tokens of this state."""
         before = {name: (start, end) for name, start, end in self.state.segments}
         moved = follow_segments(before, self.reading.plain, self._tokens(state))
         return replace(state, segments=tuple((name, *span) for name, span in moved.items()))
 
     def _read_segments(self, state: State, named: Any) -> Segments:
-        """Named parts of the text, checked.
+        """Return the named segments of the text, checked.
 
         Raises:
-            ValueError: for parts that overlap or are not in the text, and for an encoder-decoder.
+            ValueError: for segments that overlap or are not in the text, and for an
+                encoder-decoder.
         """
         parts = named.items() if isinstance(named, Mapping) else named
         if parts and self.runs.kind == "encoder-decoder":
@@ -195,7 +198,7 @@ class Session:
         return tuple(segments)
 
     def _with_ids(self, state: State, wanted: dict[str, Any]) -> State:
-        """The state with exactly these tokens, and words for them."""
+        """Set exactly these tokens, and words for them."""
         ids = read_ids(self.text_model, wanted["ids"])
         both = self.runs.kind == "encoder-decoder"
         name = "target" if both else "text"
@@ -244,7 +247,7 @@ class Session:
         """Write one token after the text (an encoder-decoder: after what it writes).
 
         Raises:
-            ValueError: for another token, for a masked model, and where no room is left.
+            ValueError: for an unknown token, for a masked model, and if no room is left.
         """
         if self.runs.kind == "encoder":
             raise ValueError(f"{self.text_model.name} writes nothing on; set view.text")
@@ -258,8 +261,8 @@ class Session:
 
     @property
     def position(self) -> int | None:
-        """The token whose prediction is shown; None where there is nothing to predict: without a head,
-        or without a mask where nobody chose a position."""
+        """The token whose prediction is shown; None if there is nothing to predict: without a head,
+        or without a mask if no position was chosen."""
         nowhere = self.state.position is None and not self.runs.positions(self.reading)
         return self.place if self.predicts and not nowhere else None
 
@@ -273,23 +276,23 @@ class Session:
 
     @property
     def measures(self) -> bool:
-        """Whether there is something that the effect of a head could be measured by."""
+        """Whether the effect of a head can be measured."""
         return self.can_edit and (not self.predicts or bool(self.runs.positions(self.reading)))
 
     @property
     def segments(self) -> dict[str, Span]:
-        """name -> (start, end) of the named parts of the text."""
+        """name -> (start, end) of the text's named segments."""
         return {name: (start, end) for name, start, end in self.state.segments}
 
     @property
     def named_texts(self) -> list[tuple[str, str]]:
-        """(name, text) of each named part, as the model reads it."""
+        """(name, text) of each named segment, as the model reads it."""
         ids, decode = self.reading.plain, self.text_model.decode
         return [(name, decode(ids[start:end])) for name, start, end in self.state.segments]
 
     @property
     def target_text(self) -> str | None:
-        """What an encoder-decoder writes, in words."""
+        """The text that an encoder-decoder writes; None for other models."""
         ids, target = self.reading.target_ids, self.reading.target
         if ids is None:
             return None
@@ -299,28 +302,28 @@ class Session:
 
     @property
     def tokens(self) -> list[str]:
-        """Of the side that is predicted on."""
+        """The labels of the predicted side's tokens."""
         trace = self.reading.trace
         kind = "decoder" if "decoder" in trace.kinds else "encoder"
         return [shown_token(token) for token in trace.query_tokens(kind)]
 
     @property
     def subject(self) -> str:
-        """How a sentence on the edits begins."""
+        """The start of a sentence on the edits."""
         return self.edit_values.subject(self.state.edits, self.heads.kinds)
 
     @property
     def effect_sentence(self) -> str:
-        """What the edits in force do; else ""."""
+        """A sentence on the effect of the edits in force; "" if there are none."""
         return "" if self.after is None else self.outcome.sentence(self.subject)
 
     def effect_of(self, kind: str, layer: int, head: int) -> Outcome:
-        """What happens without this one head."""
+        """The effect of switching off this head alone."""
         effects = self.runs.effect(self.reading, kind, layer, head, [self.place])
         return effects[self.place]
 
     def sweep(self, kind: str, layer: int) -> None:
-        """Switch every head of a layer off alone."""
+        """Measure the effect of switching off each head of a layer alone."""
         with self.lock:
             for head in range(self.heads.kinds[kind]["heads"]):
                 self.effect_of(kind, layer, head)
@@ -335,7 +338,7 @@ class Session:
 
     @property
     def run_code(self) -> str:
-        """It runs the text without and with `edits`."""
+        """Python that runs the text without and with `edits`."""
         state = self.state
         target = None if state.target is None else self.target_text
         text = state.text.encode("utf-8", "replace").decode()
@@ -343,7 +346,7 @@ class Session:
 
     @property
     def code(self) -> str:
-        """It makes the edits, and prints the predictions without and with them."""
+        """Python that creates the edits, and prints the predictions without and with them."""
         parts = [self.edit_values.code(self.state.edits)]
         if self.state.edits:
             parts.append(self.run_code)
@@ -353,7 +356,7 @@ class Session:
     # -- for the browser --------------------------------------------------------------------------
 
     def about(self, caution: str) -> dict[str, Any]:
-        """What the model is, what it reads, and the edits that a reader can make."""
+        """Facts for the browser: the model, its input, and the edits that a reader can make."""
         model, reading = self.text_model, self.reading
         modules = model.network.module.modules()
         mask_id = model.tokenizer.mask_id if self.runs.kind == "encoder" else None
@@ -382,7 +385,7 @@ class Session:
         return self.edit_values.sent(self.state.edits, self.heads.kinds)
 
     def result(self) -> dict[str, Any]:
-        """What is predicted, without and with the edits, and Python that gives the same."""
+        """The predictions without and with the edits, and Python that reproduces them."""
         return {
             **self.outcome.to_dict(),
             "position": self.position,

@@ -1,4 +1,4 @@
-"""Heads switched off alone, several in a pass, while nobody waits."""
+"""Effects of single heads, several measured in one pass, while the model is idle."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ..heads.heads import Place
 from .background import Interrupted
 from .runs import Reading, Runs
 
-MEASURED_WITHIN = 0.5  # seconds in which every head is switched off before a view is shown
-IN_A_PASS = 9  # heads: results come in steps of these
+MEASURED_WITHIN = 0.5  # seconds: if all heads take no longer, they are measured, else estimated
+IN_A_PASS = 9  # heads measured in one pass, after which results are sent
 
 
 class Singles:
-    """What single heads do to the prediction at one position of a text.
+    """Effects of single heads on the prediction at one position of a text.
 
     Args:
-        check: asked at every layer of a pass; what it raises ends the pass.
+        check: called at every layer of a pass; if it raises, the pass ends.
     """
 
     def __init__(self, runs: Runs, reading: Reading, position: int, check: Callable[[], None]):
@@ -34,7 +34,8 @@ class Singles:
         self._running: Cells | None = None
 
     def order(self, places: Sequence[Place], shown: Place) -> list[Place]:
-        """Those that were not measured yet: the one on view, then those whose estimate is largest."""
+        """The heads that were not measured yet: the one on view, then those of its kind, then
+        others, each by the size of the estimate."""
         left = [place for place in places if not self._is_known(place)]
 
         def promise(place: Place) -> float:
@@ -49,10 +50,10 @@ class Singles:
         return self.position in self.reading.effects.get(place, {})
 
     def measure(self, ordered: Sequence[Place], shown: Place) -> list[Place]:
-        """Measure some of these heads, the first among them, and say which.
+        """Measure some of these heads, including the first, and return them.
 
         Raises:
-            Interrupted: when somebody else wants the model; then none is measured.
+            Interrupted: if the model is needed elsewhere; then none is measured.
             ModelIsTraining: while the model is being trained.
         """
         runs, reading, trace = self.runs, self.reading, self.reading.trace
@@ -64,7 +65,7 @@ class Singles:
                 return [first]
             cells = self._of(kind)
             some = [first]
-            if first != shown:  # the most promising share passes, in the order of their layers
+            if first != shown:  # the most promising share a pass, ordered by layer
                 n = min(cells.most, IN_A_PASS) if cells.passes.kept.reuses else 1
                 few = [place for place in ordered[: 3 * n] if place[0] == kind]
                 there = [at for at in few if at[2] < trace.heads_of(at[1], kind)]
@@ -73,7 +74,7 @@ class Singles:
         return some
 
     def _of(self, kind: str) -> Cells:
-        """Passes of a kind; the clean one is made now."""
+        """The passes of a kind, of which the clean one is run now."""
         cells = self._cells.get(kind)
         if cells is None:
             reading = self.reading
@@ -90,7 +91,7 @@ class Singles:
 
     def _between(self) -> None:
         self._check()
-        # Edits that a cell has in force meanwhile would count as the head's doing.
+        # Edits that a notebook cell has in force now would be counted as the head's effect.
         if self._running is not None and not self._running.is_alone:
             raise Interrupted
 
@@ -138,7 +139,7 @@ def ranked_heads(
 
 def quick_effects(runs: Runs, reading: Reading, kind: str, position: int) -> torch.Tensor | None:
     """How the likeliest token's probability changes without each head, fp64 [layer, head]: measured
-    where that takes half a second at most, else estimated; None where there is no estimate.
+    if that takes half a second at most, else estimated; None if there is no estimate.
 
     Raises:
         ModelIsTraining: while the model is being trained.
@@ -156,7 +157,8 @@ def quick_effects(runs: Runs, reading: Reading, kind: str, position: int) -> tor
 
 
 def estimate(runs: Runs, reading: Reading, kind: str, position: int) -> bool:
-    """Whether estimates of this kind's heads were made now, into `reading.estimates`.
+    """Estimate the effects of a kind's heads into `reading.estimates`; return False if they were
+    there.
 
     Raises:
         ModelIsTraining: while the model is being trained.
@@ -175,7 +177,7 @@ def estimate(runs: Runs, reading: Reading, kind: str, position: int) -> bool:
                     position=position,
                     measure="probability",
                 ).values
-            except (EditError, RuntimeError):  # where no gradient passes there is none
+            except (EditError, RuntimeError):  # no gradient passes
                 effects = None
     reading.estimates[kind, position] = effects
     return True

@@ -1,4 +1,4 @@
-"""The model of an Explorer, in its page: a saved one, or one whose kernel is busy or gone."""
+"""The model of an Explorer in its page, for a saved page, or when the kernel is busy or gone."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .session import Session
 
 
 class SessionModel:
-    """The model of a session, and what a page has to know to go on with its text."""
+    """The model of a session, and what a page needs to continue with its text."""
 
     def __init__(self, session: Session):
         self._session = session
         self._mark: tuple[bytes, tuple[str, str]] | None = None  # of some weights
 
     def take(self, model: bool | None, precision: str, effects: bool) -> tuple[Carried | None, str]:
-        """What a saved page takes along, and else why not, in a sentence.
+        """Return the model to embed in a saved page, or None and a sentence on why not.
 
         Args:
             model, precision: as in `save_html`.
-            effects: whether the page holds what each head does.
+            effects: whether the page contains the effects of single heads.
         """
         runs, reading = self._session.runs, self._session.reading
         heads = "cutting" if effects else "switching heads off, cutting"
@@ -33,7 +33,7 @@ class SessionModel:
         return carry(quiet, model, stale, [reading.trace], lacks, precision)
 
     def text(self) -> dict[str, Any]:
-        """What the page's engine needs to know of the text on view."""
+        """What the page's engine needs for the text on view."""
         session = self._session
         ids = session.reading.exact_ids
         return {
@@ -43,8 +43,8 @@ class SessionModel:
         }
 
     def on_standby(self) -> dict[str, Any]:
-        """The same, for a page whose kernel may fall silent. mark: of the model that read the text, ""
-        where it does not run in a page, and why."""
+        """The same, for a page whose kernel may stop answering. mark: identifies the model that
+        read the text, "" if it cannot run in a page; why: the reason."""
         mark, why = self._marked()
         return {"mark": mark, "why": why, **self.text()}
 
@@ -58,7 +58,7 @@ class SessionModel:
         """The engine, or the model that it runs.
 
         Raises:
-            ValueError: where the page cannot have it, or the model has learned since.
+            ValueError: if the page cannot have it, or the model's weights have changed since.
         """
         runs, reading = self._session.runs, self._session.reading
         if not runs.is_fresh(reading):

@@ -1,4 +1,4 @@
-"""Touch a head, and see what changes: the heads of a text model, its predictions, and edits."""
+"""Edit a head and see what changes: the heads of a text model, its predictions, and edits."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 
 WRITTEN_BY = ("n", "temperature", "top_k", "top_p", "seed")
 CHANGED_BY = ("text", "target", "masked", "edits", "position", "ids", "segments")
-SMALL_MAPS_UP_TO = 512  # tokens: of longer texts the small maps are those before the edits
+SMALL_MAPS_UP_TO = 512  # tokens: thumbnails of longer texts are those before the edits
 WHOLE_TEXT = "Maps of the whole text: tl.views.HeadView(view.trace)."
 NO_MAPS: dict[str, Any] = {"_thumbs": b"", "_maps": b"", "_norms": b"", "_first": {}}
 EVERY_FACT = ("effects", "estimates", "scores", "score_names", "labels", "samples")
-MOST_TABLES = 64  # positions: up to so many, a page holds the predictions at each
+MOST_TABLES = 64  # up to so many positions, a page contains the predictions at each
 
 
 def _read(name: str, meaning: str) -> Any:
@@ -50,33 +50,34 @@ def _read(name: str, meaning: str) -> Any:
 
 
 def _changed(name: str, meaning: str) -> Any:
-    """The same, of one that can be set."""
+    """The same, for a property that can be set."""
     return _read(name, meaning).setter(lambda view, value: view.session.change(**{name: value}))
 
 
 class Explorer(SelectionView):
     """Type a text, choose a head, switch it off, and see the predictions change.
 
-    Readable and settable from Python, and following what the reader does: `text`, `target`,
-    `segments`, `masked`, `edits`, `position`, and `layer`, `head`, `kind`, `selected`, `pins`, `a` and `b` as in `HeadView`; so is `mark`.
+    Readable and settable from Python, and following the reader's choices: `text`, `target`,
+    `segments`, `masked`, `edits`, `position`, and `layer`, `head`, `kind`, `selected`, `pins`, `a`
+    and `b` as in `HeadView`, like the method `mark`.
 
     Args:
         model: a `TextModel`.
-        text: what it reads; or messages ({"role": …, "content": …}) or a `Chat`, which are read as the
-            model's chat template writes them, under the cuts of the `Chat`.
+        text: its input; or messages ({"role": …, "content": …}) or a `Chat`, which are formatted by
+            the model's chat template, with the cuts of the `Chat`.
         target: what an encoder-decoder writes; by default its own greedy answer.
-        layer, head, kind: the head to begin with; unless given, the one that matters most by an
-            estimate, where the model predicts and is quick.
+        layer, head, kind: the initial head; by default the one that matters most by an estimate, if
+            the model predicts and is quick.
         position: the token after (for a masked model: at) which predictions are shown; by default
             the last of a decoder, the first that an encoder-decoder writes, the first mask.
         edits: from `tl.ablate`, `tl.knock_out` …; they are in force from the start.
-        a, b: (start, end), as in slices, of queries and of keys: the block of the map to begin with.
-        pins: (layer, head) of heads whose maps stay beside that of the chosen one.
+        a, b: (start, end), as in slices, of queries and of keys: the initial block of the pattern.
+        pins: (layer, head) of heads whose patterns stay next to that of the chosen one.
         title: by default the model's name.
 
     Raises:
-        ValueError: for empty or too long text, a layer or head that does not exist, or where nothing can be said
-            from a to b, as `mark`.
+        ValueError: for empty or too long text, a layer or head that does not exist, and for a and b
+            as `mark`.
     """
 
     _esm: ClassVar[str] = esm("explorer/view.js")
@@ -91,7 +92,7 @@ class Explorer(SelectionView):
     b = span()
     pins = Pins().tag(sync=True)
 
-    _options = t.Dict().tag(sync=True)  # what is hidden, weighted, coloured: see heads/viewer.js
+    _options = t.Dict().tag(sync=True)  # hidden keys, weighting, colours: see heads/viewer.js
 
     def __init__(
         self,
@@ -151,7 +152,7 @@ class Explorer(SelectionView):
                 self._show_facts(*EVERY_FACT)
 
     def _show_text(self, place: Place) -> None:
-        """What the model reads, with this head on view."""
+        """Publish the model's input, with this head on view."""
         session = self.session
         before = self.kinds
         self._look_at(session.heads, place)
@@ -168,7 +169,7 @@ class Explorer(SelectionView):
         )
 
     def _show_result(self) -> None:
-        """What is predicted, and the maps with the edits."""
+        """Publish the predictions, and the patterns with the edits."""
         session = self.session
         self._publish(
             **self._edited_maps(),
@@ -181,23 +182,24 @@ class Explorer(SelectionView):
         )
 
     def _edited_maps(self) -> dict[str, Any]:
-        """The maps with the edits, where they were not sent last."""
+        """The patterns with the edits; {} if they are those that were sent last."""
         after, maps = self.session.after, NO_MAPS
         if after is self._sent:
             return {}
         self._sent = after
         if after is not None:
-            # Where no weight counts by its value's length, the lengths are asked for when one is to.
+            # Value norms are sent only when weights are multiplied by them; the page can request
+            # them.
             weighted = self._options.get("weights") == "value"
             maps = maps | (after.weights if weighted else after.maps)(self.shown)
             if max(max(after.trace.shape(kind)) for kind in after.trace.kinds) <= SMALL_MAPS_UP_TO:
                 maps["_thumbs"] = after.data.thumbnails()
         return {f"_after{name}": value for name, value in maps.items()}
 
-    _sent: Heads | None = None  # the heads with edits whose maps were sent last
+    _sent: Heads | None = None  # the edited heads that were sent last
 
     def _show_facts(self, *names: str) -> None:
-        """What is known of the heads; names: what of it has changed."""
+        """Publish facts on the heads; names: those that have changed."""
         self._publish(**{f"_{name}": getattr(self._facts, name) for name in names})
 
     @t.observe("layer", "head", "kind")
@@ -209,8 +211,8 @@ class Explorer(SelectionView):
         return self._spans.checked(proposal)
 
     def close(self) -> None:
-        """Take the view away; what it does in the background ends."""
-        if "_facts" in vars(self):  # not where the arguments were refused
+        """Remove the view, and end its background work."""
+        if "_facts" in vars(self):  # False if the arguments were refused
             self._facts.close()
         super().close()
 
@@ -261,14 +263,14 @@ class Explorer(SelectionView):
 
     @property
     def effect(self) -> Outcome | None:
-        """What the edits in force do at `position`; None when there are none."""
+        """The effect at `position` of the edits in force; None if there are none."""
         return self.session.outcome if self.session.after is not None else None
 
     def effect_of(self, layer: int, head: int, kind: str | None = None) -> Outcome:
-        """What happens at `position` when this head alone is switched off (its z set to 0).
+        """The effect at `position` of switching off this head alone (its z set to 0).
 
         Raises:
-            EditError: when there is no such head.
+            EditError: if there is no such head.
         """
         return self.session.effect_of(kind or self.kind, layer, head)
 
@@ -279,7 +281,7 @@ class Explorer(SelectionView):
             token: its id, or a text that is one token.
 
         Raises:
-            ValueError: for another token, for a masked model, and where no room is left.
+            ValueError: for an unknown token, for a masked model, and if no room is left.
         """
         self.session.append(token)
 
@@ -292,16 +294,18 @@ class Explorer(SelectionView):
         top_p: float | None = None,
         seed: int = 0,
     ) -> str:
-        """Go on with the text (an encoder-decoder: with what it writes), and read all of it. Where
-        edits are in force it is written again with them and the same seed, and shown beside.
+        """Continue the text (of an encoder-decoder: its output), and read all of it. If edits are
+        in
+        force, it is generated again with them and the same seed, and shown next to the first.
 
         Args:
-            n: how many tokens at most; the model may end the text before. By default 20, or as
+            n: how many tokens at most; the model may end the text earlier. By default 20, or as
                 many as there is room for.
-            temperature, top_k, top_p, seed: how tokens are drawn; by default the likeliest is taken.
+            temperature, top_k, top_p, seed: how tokens are sampled; by default the likeliest is
+                taken.
 
         Returns:
-            What was written, in a sentence; with edits, where the two texts part.
+            A sentence on what was written; with edits, also on where the two texts diverge.
 
         Raises:
             ValueError: for a masked model, an option out of its range, or no room in the context.
@@ -309,7 +313,7 @@ class Explorer(SelectionView):
         return self._writing.write(n, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
 
     def mark(self, a: Span | None = None, b: Span | None = None) -> None:
-        """Show what goes from span a to span b; with neither, the whole map again.
+        """Show the attention from span a to span b; with neither, the whole pattern again.
 
         Raises:
             ValueError: as `HeadView.mark`.
@@ -318,21 +322,21 @@ class Explorer(SelectionView):
 
     @property
     def block(self) -> tuple[Span, Span] | None:
-        """The spans (a, b) on view; None for the whole map."""
+        """The spans (a, b) on view; None for the whole pattern."""
         return self._spans.block
 
     @property
     def shows(self) -> Shows:
-        """Which keys are left out, and whether weights count by value length."""
+        """Which keys are left out, and whether weights are multiplied by value norms."""
         return Shows.of(self._options, self.kinds[self.kind])
 
     @property
     def map_mode(self) -> str:
-        """What the map shows: "before", "after" or "difference"; "before" without edits."""
+        """The weights on view: "before", "after" or "difference"; "before" without edits."""
         return self._maps_on_view.mode
 
     def row(self, query: int) -> Tensor:
-        """[key]: what a query gives to each key, as shown: before, after, or the difference."""
+        """A query's weights on every key as displayed, [key]: before, after, or the difference."""
         return self._maps_on_view.map(self.shown, self.shows, query)
 
     @property
@@ -393,32 +397,31 @@ class Explorer(SelectionView):
         precision: str = "auto",
         theme: str | None = None,
     ) -> Path:
-        """Write one self-contained page: every head and map, and the predictions.
+        """Write one self-contained page: every head and pattern, and the predictions.
 
-        A page that takes its model along reads other texts, masks, edits and writes by itself, with
-        nothing but a browser; labels, estimates and scores are those of the text that was saved.
-        Without the model it shows what happens without each single head; what else needs a live
-        kernel, it says.
+        A page with the model embedded reads other texts, masks, edits and writes by itself, with
+        nothing but a browser; labels, estimates and scores are those of the saved text. Without the
+        model it shows the effects of single heads, and says what needs a live kernel.
 
         Args:
             path: the file.
             layers: keep only the heads of these layers; the page says so. Default: every head.
-            effects: whether the page holds what happens without each head, which costs one forward
-                pass a head. By default where that takes less than three minutes, and the model does
-                not travel: a page that has it measures them by itself.
-            model: whether the page takes the model along. By default where it can travel (a
-                `Transformer` that nobody changed, with a tokenizer that a page knows) and its weights
-                take less than 16 MB; True for up to 200 MB.
-            precision: of the weights that travel: "float32", "float16" or "int8" (each row of a
+            effects: whether the page contains the effects of single heads, which cost one forward
+                pass per head. By default if that takes less than three minutes and the model is not
+                embedded: with the model, a page measures them itself.
+            model: whether to embed the model. By default if that is possible (an unmodified
+                `Transformer`, with a tokenizer that a page supports) and its weights take less than
+                16 MB; True for up to 200 MB.
+            precision: of the embedded weights: "float32", "float16" or "int8" (each row of a
                 matrix scaled to −127 … 127). "auto" is float16, and int8 for a model that takes
-                more than 200 MB in 16 bits. A page in 8 bits says what they change of the top
+                more than 200 MB in 16 bits. A page in 8 bits reports how they change the top
                 predictions of its text, which is measured before it is written.
             theme: "light" or "dark"; by default as the reader's system.
 
         Raises:
-            ValueError: for a layer that the trace has not, a path that cannot hold a file, a
-                precision that is not known, and with model=True for a model that cannot travel or
-                is too large.
+            ValueError: for a layer that the trace does not have, a path that cannot hold a file, an
+                unknown precision, and with model=True for a model that cannot be embedded or is
+                too large.
         """
         return super().save_html(
             path, layers=layers, effects=effects, model=model, precision=precision, theme=theme
@@ -511,7 +514,8 @@ class Explorer(SelectionView):
         return state
 
     def _keeps_effects(self, wanted: bool | None) -> tuple[bool, str]:
-        """Whether a page holds what each head does, and why not."""
+        """Whether a page contains the effects of single heads, and a sentence if they take too
+        long."""
         session = self.session
         nowhere = session.predicts and session.position is None
         if wanted is False or not session.can_edit or nowhere:
@@ -540,7 +544,8 @@ def _named(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def _done(name: str, change: Callable[[dict[str, Any]], Any]) -> Callable[[Any], Answer]:
-    """A change, as the answer to a request for it; a model in training changes nothing."""
+    """Turn a change into the handler of a request; while the model is training, it reports that
+    instead."""
 
     def answer(message: dict[str, Any]) -> Answer:
         done = {"type": "done", "asked": name}

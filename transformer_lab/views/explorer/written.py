@@ -1,4 +1,4 @@
-"""Writing on in an Explorer: without edits and, where some are in force, once more with them."""
+"""Continue a text in an Explorer, without edits and, if some are in force, again with them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from ..shared.codecs import shown_token
 from .runs import say
 from .session import Session
 
-N = 20  # tokens that are written, where there is room for them
+N = 20  # tokens to write, if there is room for them
 
 
 @dataclass(frozen=True)
 class Written:
-    """One text written on twice. `plain` and `edited` are whole texts, `start` tokens of them are
-    what was given; `parts` is the first token that differs, None where none does."""
+    """One text continued without and with edits. `plain` and `edited` are whole texts, whose first
+    `start` tokens were given; `parts` is the index of the first token that differs, None if none
+    does."""
 
     read: tuple[int, ...]
     start: int
@@ -34,17 +35,17 @@ class Written:
 
 
 class Writing:
-    """Goes on with the text of a session, and remembers both texts."""
+    """Continues the text of a session, and remembers both texts."""
 
     def __init__(self, session: Session):
         self._session = session
         self.both: Written | None = None
 
     def write(self, n: int | None, **options: Any) -> str:
-        """Go on with the text, and read all of it; `options`: how tokens are drawn.
+        """Continue the text, and read all of it; `options`: how tokens are sampled.
 
         Returns:
-            What was written, in a sentence.
+            A sentence on what was written.
         """
         session = self._session
         with session.lock:
@@ -62,12 +63,13 @@ class Writing:
             return both.sentence
 
     def _fitting(self) -> int:
-        """20, or as many tokens as there is room for; 20 again where there is none, to be refused."""
+        """20, or as many tokens as there is room for; 20 if there is none, which is then
+        refused."""
         longest = self._session.text_model.n_ctx
         return N if longest is None else min(N, longest - len(self._session.reading.plain)) or N
 
     def _source(self) -> tuple[int, ...]:
-        """What an encoder-decoder reads."""
+        """The tokens that an encoder-decoder reads; () for other models."""
         reading = self._session.reading
         return tuple(reading.ids.tolist()) if reading.target_ids is not None else ()
 
@@ -89,7 +91,7 @@ class Writing:
         return [shown_token(token) for token in tokenizer.tokens(list(ids))]
 
     def on_view(self) -> dict[str, Any]:
-        """What the browser shows of what was written, while one of the two texts is on view."""
+        """The comparison of both texts for the browser, while one of them is on view; else {}."""
         both, plain = self.both, self._session.reading.plain
         if both is None or self._source() != both.read or plain not in (both.plain, both.edited):
             return {}
