@@ -141,7 +141,7 @@ class Calls:
             raise TraceError(f"head={head} is outside 0 … {call.n_heads - 1}")
         return call
 
-    # -- maps -----------------------------------------------------------------------------------
+    # -- patterns -------------------------------------------------------------------------------
 
     def pattern(
         self, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0

@@ -67,7 +67,7 @@ class Biases:
 
     def __init__(self, name: str, patches: Patches | None):
         self.name, self.patches = name, patches
-        self._bytes: dict[int, int] = {}  # by where it lies in memory
+        self._bytes: dict[int, int] = {}  # by address in memory
 
     def kept(self, call: AttentionCall) -> AttentionCall:
         """Return the call in the form that a trace keeps.

@@ -38,7 +38,7 @@ class CheckResult(Shown):
         status: "passed", "empty" (still the stub) or "wrong".
         printed: what the function printed, the first lines.
         note: a remark that does not change the verdict.
-        kind: what was written, "function" or "class".
+        kind: "function" or "class".
         below: a sentence on what the cells below use until it passes.
     """
 

@@ -1,5 +1,4 @@
-"""A learner's function or class, and the reference that stands in for it until it passes its
-check."""
+"""A learner's function or class, and the reference that replaces it until it passes its check."""
 
 from __future__ import annotations
 
@@ -37,7 +36,7 @@ class Exercise(Shown):
 
     @property
     def kind(self) -> str:
-        """What was written, in a word."""
+        """ "class" or "function"."""
         return "class" if isinstance(self.written, type) else "function"
 
     @property

@@ -49,7 +49,7 @@ class _Capped(io.TextIOBase):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one guarded call did: returned `value`, raised `error`, or ran out of time."""
+    """The outcome of one guarded call: it returned `value`, raised `error`, or ran out of time."""
 
     value: Any = None
     error: BaseException | None = None

@@ -38,9 +38,7 @@ class HeadEffects:
     ) -> dict[str, Any]:
         """The effects computed so far at a position: "kind/layer/head" -> summary; `places`: of
         these heads only."""
-        places = (
-            list(reading.effects) if places is None else places
-        )  # copied: a thread may add some
+        places = list(reading.effects) if places is None else places  # another thread may add some
         effects = {place: reading.effects[place].get(position) for place in places}
         return {
             name_of(place): self._summary(reading, place, effect)

@@ -180,7 +180,7 @@ class OverlayView(SelectionView):
 
 
 def plain(values: Tensor) -> list:
-    """Nested lists, with None for what is not finite."""
+    """Nested lists, with None for NaN and infinities."""
     if values.dim() > 1:
         return [plain(row) for row in values]
     known = torch.isfinite(values).tolist()
