@@ -45,7 +45,7 @@ class NamedSession:
                 self.hooks.append(hook(module, self._written))
 
     def close_unless_needed(self) -> bool:
-        """Remove the hooks if no tap and no running pass needs them; return whether they are off."""
+        """Remove the hooks if no tap and no pass needs them; return whether they are off."""
         with lock:
             if self.taps or any(w.is_open for running in [*self.running.values()] for w in running):
                 return False

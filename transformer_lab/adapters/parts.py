@@ -314,8 +314,8 @@ class HeldPass(Tap):
     # -- the sum --------------------------------------------------------------------------------
 
     def split(self, read: Tensor, rows: list[int]) -> tuple[Split, Tensor]:
-        """Split read [3, position, number] at these rows by source; also return how far the sum, and
-        that of the fractions, are off: [row] in fp64, the larger."""
+        """Split read [3, position, number] at these rows by source; also return how far the sum,
+        and that of the fractions, are off: [row] in fp64, the larger."""
         if not read.requires_grad:
             raise PartsError(
                 f"{self._network.name} runs without gradients, so its parts cannot be computed"

@@ -1,4 +1,4 @@
-"""Find the pairs of dimensions that rotary positions turn, by the fact that each keeps its length."""
+"""Find the pairs of dimensions that rotary positions turn: each pair keeps its length."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def heard_floats(model: Any, name: str, value: Any) -> Tensor:
 
 
 def unread(model: Any, given: Any, error: Exception) -> str:
-    """What to say where a model of sound cannot read its input; empty for another model."""
+    """The message for a speech model that cannot read its input; empty for other models."""
     name = next((n for n in heard_by(model) if n in given), "")
     if not name:
         return ""
@@ -184,8 +184,8 @@ def unread(model: Any, given: Any, error: Exception) -> str:
 
 
 def times_of(model: Any, given: Any) -> list[str] | None:
-    """When each position is, of a model whose convolutions say so (wav2vec 2.0 and its kin): the
-    middle of what it hears there, counted from the beginning."""
+    """The time of each position, in a model with convolutions over a waveform (wav2vec 2.0 and its
+    kin): the middle of its receptive field; None for others."""
     wave, config = given.get(VALUES), model.config
     kernels, strides = (getattr(config, f"conv_{what}", None) for what in ("kernel", "stride"))
     if not isinstance(wave, Tensor) or wave.dim() != 2 or not kernels or not strides:
@@ -202,10 +202,10 @@ def times_of(model: Any, given: Any) -> list[str] | None:
 
 
 def features(model: Any, sound: Sound, value: Any) -> Tensor:
-    """Floats in the model's type, with a batch axis.
+    """Log-mel frames as floats of the model's dtype, with a batch axis.
 
     Raises:
-        ValueError: for what is none, or of a shape that the model does not take.
+        ValueError: for values that are not numbers, or of a shape that the model does not take.
     """
     name, maker = type(model).__name__, "which its feature extractor makes from"
     try:

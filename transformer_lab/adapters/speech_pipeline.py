@@ -1,4 +1,4 @@
-"""From a wave to what Whisper reads of it, and to what it writes."""
+"""Turn a waveform into Whisper's input, and get the tokens that it writes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .interrupts import no_grad
 from .speech import FEATURES, FRAME_SECONDS, HERTZ, Sound
 from .tokenizer import HuggingFaceTokenizer
 
-LOUDEST = 8.0  # a sample: what lies far beyond −1 … 1 is in other units
+LOUDEST = 8.0  # of a sample: one far beyond −1 … 1 is in other units
 LONGEST = 64  # tokens that it writes by itself
 
 
 def extractor_of(processor: Any, sound: Sound) -> Any:
-    """What makes log-mel frames of a wave: a processor's, or where there is none Whisper's own.
+    """The extractor of log-mel frames from a waveform: a processor's, or without one Whisper's own.
 
     Raises:
-        ValueError: for what is no feature extractor, or one of another kind of frames.
+        ValueError: if it is not a feature extractor, or makes another kind of frames.
     """
     found = getattr(processor, "feature_extractor", processor)
     if found is None:
@@ -45,21 +45,21 @@ def extractor_of(processor: Any, sound: Sound) -> Any:
 
 
 def tokenizer_of(processor: Any) -> HuggingFaceTokenizer | None:
-    """What makes tokens of a text, where a processor has it."""
+    """The tokenizer of a processor; None if it has none."""
     found = getattr(processor, "tokenizer", None)
     return HuggingFaceTokenizer(found) if hasattr(found, "convert_ids_to_tokens") else None
 
 
 def frames_of(name: str, sound: Sound, audio: Any, rate: Any, processor: Any) -> Tensor:
-    """Log-mel frames, float [1, mel bin, frame], of a wave that is padded with silence.
+    """Log-mel frames, float [1, mel bin, frame], of a waveform that is padded with silence.
 
     Args:
-        name: of the model, for what is said.
+        name: of the model, for messages.
         audio: floats [sample] between −1 and 1.
         rate: samples a second.
 
     Raises:
-        ValueError: for what is no such wave, in one sentence.
+        ValueError: for anything but such a waveform, in one sentence.
     """
     wave = _wave(name, audio)
     if rate is None or isinstance(rate, bool) or not isinstance(rate, int | float | np.number):
@@ -86,8 +86,8 @@ def frames_of(name: str, sound: Sound, audio: Any, rate: Any, processor: Any) ->
 def written_ids(
     name: str, model: Any, given: Tensor, text: str | None, tokenizer: HuggingFaceTokenizer | None
 ) -> list[int]:
-    """The decoder's input: a text with the marks that the tokenizer puts before it, or where there is
-    none the model's own greedy answer. The end mark is left out.
+    """The decoder's input: a text after the tokenizer's prefix tokens, or without a text the
+    model's own greedy answer. The end token is left out.
 
     Raises:
         ValueError: for a text that cannot be read, or an answer that the model cannot give.
@@ -163,7 +163,7 @@ def _wave(name: str, audio: Any) -> np.ndarray:
 
 
 def _resampled(rate: Any) -> str:
-    """How to come to the right rate."""
+    """How to get to the right sampling rate."""
     whole = int(rate) if math.isfinite(rate) else 0
     if whole != rate or whole <= 0:
         return ": resample the audio first"
@@ -172,7 +172,7 @@ def _resampled(rate: Any) -> str:
 
 
 def _start(model: Any, tokenizer: HuggingFaceTokenizer | None) -> list[int]:
-    """What stands before what it writes: the marks of language and task, where they are known."""
+    """The tokens before an answer: language and task, where they are known."""
     marks = list(getattr(getattr(tokenizer, "inner", None), "prefix_tokens", []))
     first = getattr(model.config, "decoder_start_token_id", None)
     return marks or [0 if first is None else first]
@@ -180,7 +180,7 @@ def _start(model: Any, tokenizer: HuggingFaceTokenizer | None) -> list[int]:
 
 @no_grad()
 def _answer(model: Any, given: Tensor, ids: list[int]) -> list[int]:
-    """Greedily, over one pass of the encoder."""
+    """The model's greedy answer, over one pass of the encoder."""
     end, device = getattr(model.config, "eos_token_id", None), given.device
     limit = min(LONGEST, getattr(model.config, "max_target_positions", LONGEST))
     heard = model.get_encoder()(given)

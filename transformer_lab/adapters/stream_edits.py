@@ -1,8 +1,8 @@
-"""Changing the residual stream of a Hugging Face model, with no code for its architecture.
+"""Change the residual stream of a Hugging Face model, with no code for its architecture.
 
-The layers stand in a ModuleList, so what goes in and comes out of them can be hooked. What
-attention and the mlp add is the output of their last linear layers, which are found by the shape
-of the layer; where that is not clear, the edit is refused.
+The layers are in a ModuleList, so their inputs and outputs can be hooked. What attention and the
+mlp add is the output of their last linear layers, which are found by the shape of the layer; where
+that is not clear, the edit is refused.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from .structure import Stack
 def changing(
     model: Any, tap: Tap, names: Sequence[str], kind: str, layer: int | None = None
 ) -> Iterator[None]:
-    """While open, a tap that is on the model changes its residual stream.
+    """Let a tap that is on the model change its residual stream while this is open.
 
     Args:
-        names: of "resid_pre", "resid_post", and of "attn_out", "cross_out", "mlp_out", which are
-            the outputs of the last linear layer of that part: what follows it (dropout, a norm
+        names: among "resid_pre", "resid_post", "attn_out", "cross_out" and "mlp_out". The last
+            three are the outputs of that part's last linear layer: what follows it (dropout, a norm
             without a bias, the sum) keeps a zero a zero.
-        kind, layer: whose stream; None: every layer's, less those that lack that part.
+        kind, layer: whose stream; None: that of every layer with that part.
 
     Raises:
-        AdapterError: where the layers, or that part of them, cannot be told.
+        AdapterError: if the layers, or that part of them, cannot be found.
     """
     session: Session = model.__dict__[SESSION]
     structure = session.structure
@@ -46,7 +46,7 @@ def changing(
             f"{type(model).__name__} keeps its attention apart from the rest of its layers, or "
             "attends several times in each, so its residual stream cannot be read"
         )
-    # Where layers share their weights, any block may stand in any layer.
+    # Where layers share their weights, any block may run as any layer.
     places = [
         (stack, f"{stack.path}.{i}", block)
         for stack in stacks
@@ -104,9 +104,10 @@ def _through(module: nn.Module, x: Tensor, *, tap: Tap, name: str, stack: Stack)
 
 
 def _check_axes(session: Session, stack: Stack, x: Tensor) -> None:
-    """
+    """Check that positions are a stream's second axis.
+
     Raises:
-        AdapterError: for a stream whose positions are not its second axis.
+        AdapterError: if they are not.
     """
     side = "encoder" if stack.kind == "encoder" else "decoder"
     wanted = session.now.n_tokens.get(side)
@@ -121,7 +122,7 @@ def _end_of(session: Session, path: str, block: nn.Module, name: str) -> nn.Modu
     """The module whose output is what a part of a layer adds to the stream.
 
     Raises:
-        AdapterError: where it cannot be told by the shape of the layer.
+        AdapterError: if it cannot be found by the shape of the layer.
     """
     attention = session.structure.attending
     inside = {name: m for name, m in block.named_modules() if name and m in attention}
@@ -146,8 +147,8 @@ def _end_of(session: Session, path: str, block: nn.Module, name: str) -> nn.Modu
 
 
 def _end_of_mlp(block: nn.Module, attention: dict[str, nn.Module], ends: set) -> nn.Module | None:
-    """Of the matrices that are not attention's: the module that holds them all and no norm, or
-    the second of two linear layers that stand in the block itself."""
+    """The module that holds all matrices outside attention and no norm, or the second of two linear
+    layers that are directly in the block; None if there is neither."""
     names = {m: n for n, m in block.named_modules()}
     weights = [
         name
@@ -173,5 +174,5 @@ def _end_of_mlp(block: nn.Module, attention: dict[str, nn.Module], ends: set) ->
 
 
 def _width(layer: nn.Module) -> int | None:
-    """How many numbers a linear layer gives; None where it is none."""
+    """The number of outputs of a linear layer; None if it is not one."""
     return getattr(layer, "out_features", getattr(layer, "nf", None))

@@ -1,9 +1,9 @@
-"""Which modules of a network write into its residual stream: seen in one pass, with no architecture
-known by name.
+"""Find the modules of a network that write into its residual stream, in one pass and with no
+architecture known by name.
 
-W_O of a layer is the linear layer that reads exactly what the heads gave. What else writes (an mlp,
-experts, a state-space layer) is the largest module of a block that reads the stream and nothing else
-and has no norm inside; where there is none, its linear layers.
+W_O of a layer is the linear layer that reads exactly the heads' output. The other writer (an mlp,
+experts, a state-space layer) is the largest module of a block that reads only the stream and has no
+norm inside; if there is none, its linear layers.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from .hooks import Hook, hook, remove_all
 from .interrupts import no_grad, sheltered, together
 from .linear import is_linear
 
-# Not of GptOssMLP: "ssm" is a word.
+# "ssm" must be a word: GptOssMLP is not a mixer.
 MIXER = re.compile(r"mamba|\bssm|ssm\b|conv|delta|recurrent|rglru|lstm|linear_attn|lightning")
 
 
 class Place:
-    """Which layer a thread is in while its network runs: of a kind, by the order of its blocks."""
+    """The layer that a thread is in while its network runs, by the order of a kind's blocks."""
 
     def __init__(self, network: Any, entered: Callable[[], None] | None = None):
         self.owner, self._told = threading.get_ident(), entered
@@ -47,7 +47,7 @@ class Place:
 
     @sheltered
     def watching(self, *more: Callable[[], Hook]) -> Iterator[None]:
-        """While open, `site` is where the thread is; each of `more` registers one more hook."""
+        """Keep `site` up to date while this is open; each of `more` registers one more hook."""
         hooks: list[Hook] = []
         try:
             for kind, blocks in self.blocks.items():
@@ -76,13 +76,13 @@ class Place:
 
 
 class Anatomy(Tap):
-    """What writes into the stream of a network that reads one text.
+    """The modules that write into the stream of a network, found with a pass over one text.
 
     Attributes:
         outs: W_O's module of each site where there is one.
         attention: the module of each site that attends.
         writers: the other modules that write, with "mlp" or "mixer".
-        embeddings: those before the blocks, with "token", "position" or "segment".
+        embeddings: those outside the blocks, with "token", "position" or "segment".
     """
 
     records = True
@@ -93,8 +93,8 @@ class Anatomy(Tap):
         self._attention: set[nn.Module] = set()
         self._seen: dict[nn.Module, tuple[int, bool]] = {}  # streams read, whether it writes one
         self._pending: tuple[Site, Tensor] | None = None
-        self._waiting: list[nn.Module] = []  # what ran since a block was entered, or heads gave
-        self._before: set[nn.Module] = set()  # what ran before heads gave: they may read it
+        self._waiting: list[nn.Module] = []  # modules run since a block began, or heads returned
+        self._before: set[nn.Module] = set()  # modules run before heads, which may read them
         self._place = Place(network, self._waiting.clear)
         blocks = [b for found in self._place.blocks.values() for b in found]
         inside = {m: None for block in blocks for m in block.modules()}
@@ -144,7 +144,7 @@ class Anatomy(Tap):
         self._seen[module] = read, output is not None and _is_stream(output)
         self._waiting.append(module)
 
-    # -- what it says ---------------------------------------------------------------------------
+    # -- the result -----------------------------------------------------------------------------
 
     def _walk(self, module: nn.Module, path: str, outs: set) -> Iterator[tuple[nn.Module, str]]:
         for name, child in module.named_children():
@@ -167,13 +167,13 @@ class Anatomy(Tap):
 
 
 def first_of(output: Any) -> Tensor | None:
-    """The tensor that a module gave, or the first of several."""
+    """The tensor that a module returned, or the first of several."""
     found = output[0] if isinstance(output, tuple | list) and output else output
     return found if isinstance(found, Tensor) else None
 
 
 def _is_stream(x: Any) -> bool:
-    """[batch, position, d], or with the first two as one."""
+    """Whether x may be a stream: [batch, position, d], or with the first two axes as one."""
     return isinstance(x, Tensor) and x.is_floating_point() and x.dim() in (2, 3)
 
 
@@ -188,18 +188,18 @@ def _embeddings(model: nn.Module, inside: set) -> Iterator[tuple[nn.Module, str]
 
 
 def adds_positions(network: Any) -> bool:
-    """Whether position embeddings are added to the stream, as far as the modules tell."""
+    """Whether position embeddings are added to the stream, as far as the modules show."""
     blocks = [block for found in Place(network).blocks.values() for block in found]
     inside = {module for block in blocks for module in block.modules()} | network.apart()
     tables = dict(_embeddings(network.module, inside))
     width = lambda module: getattr(module, "weight", torch.zeros(0, 0)).shape[-1]  # noqa: E731
     wide = {width(module) for module, part in tables.items() if part == "token"}
-    # A table of relative positions is as wide as there are heads; one that computes them has none.
+    # A table of relative positions is as wide as there are heads; computed ones have no width.
     return any(part == "position" and width(m) in {0, *wide} for m, part in tables.items())
 
 
 def embedded_part(path: str) -> str:
-    """What a table of embeddings at a path puts into the stream: "position", "segment" or "token"."""
+    """What an embedding table at this path adds to the stream: "position", "segment" or "token"."""
     name = path.lower()
     if any(word in name for word in ("position", "wpe")):
         return "position"

@@ -1,4 +1,4 @@
-"""How a Hugging Face model is built, read off its modules: stacks of layers, and what each is."""
+"""The structure of a Hugging Face model, from its modules: stacks of layers, and what each is."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CROSS = (
     "cross_attention",
     "encoder_decoder",
 )
-# What a layer without attention is, by words in its parts' names: the first that fits.
+# What a layer without attention is, by words in its parts' names: the first match.
 WITHOUT = (
     (("delta", "lightning", "linearattention", "linear_attn"), "linear attention"),
     (("mamba", "ssm", "statespace"), "a state-space layer"),
@@ -37,7 +37,7 @@ WITHOUT = (
 
 
 def parameters_of(model: Any) -> frozenset[str]:
-    """The names of what its forward takes."""
+    """The names of the arguments of a model's forward."""
     forward = model.forward
     plain = getattr(forward, "__func__", None)  # a wrapper may put any callable in its place
     return frozenset(inspect.signature(forward).parameters) if plain is None else _taken_by(plain)
@@ -55,23 +55,23 @@ def is_hugging_face(model: Any) -> bool:
 
 @lru_cache(4096)
 def is_hugging_face_class(found: type) -> bool:
-    """Whether its models are transformers models."""
+    """Whether the instances of a class are transformers models."""
     return any(c.__name__ == "PreTrainedModel" for c in found.__mro__)
 
 
 def mark_of(model: Any) -> tuple[Any, ...]:
-    """Return what a structure is read off, to be compared: it is another once a module was replaced, moved or
-    wrapped, became one of another class, or has another setting, and once the config has."""
+    """Everything that a structure depends on, for comparison. It differs once a module was
+    replaced, moved or wrapped, has another class or setting, or the config has changed."""
     modules = every_module(model)
     parts = [(id(m), type(m), *m._modules, id(vars(m).get("forward"))) for m in modules]
-    # torch's own leaves say nothing of attention, and are most of them.
+    # Most modules are torch's own leaves, which say nothing about attention.
     telling = [m for m in modules if m._modules or not type(m).__module__.startswith("torch.")]
     settings = [x for m in telling for x in vars(m).values() if type(x) in PLAIN]
     return parts, settings, _as_it_is(model.config)
 
 
 def _as_it_is(value: Any) -> Any:
-    """A setting of a config, or a config itself, as what does not change with it."""
+    """A snapshot of a config, or of one of its settings, that does not change with it."""
     if type(value) in PLAIN:
         return value
     if isinstance(value, dict):
@@ -82,13 +82,13 @@ def _as_it_is(value: Any) -> Any:
 
 
 def over_depth(module: nn.Module) -> bool:
-    """Whether it looks at what the layers before gave, and not at tokens (Inkling 2)."""
+    """Whether it attends to the outputs of earlier layers, not to tokens (Inkling 2)."""
     return "AttentionResidual" in type(module).__name__
 
 
 def says_causal(module: nn.Module) -> bool:
-    """Whether it is attention that says whether its tokens look at earlier ones only."""
-    # Asked of every module at every trace: torch's `__getattr__` is slow to say no.
+    """Whether it is attention that declares whether it is causal."""
+    # Called for every module at every trace: torch's `__getattr__` is slow to find nothing.
     says = "is_causal" in vars(module) or hasattr(type(module), "is_causal")
     return says and not over_depth(module)
 
@@ -96,10 +96,10 @@ def says_causal(module: nn.Module) -> bool:
 @dataclass(eq=False)
 class Stack:
     """A ModuleList of layers that hold one kind of self-attention. `first` is the number of its
-    first layer among those of its kind, `n` how many there are: more than blocks where layers are
-    `shared`, which run several times, and then their numbers are by whose turn it is. A block that attends
-    several times (LongCat's) is `each` layers. `order`: which block each layer is, where they do not just
-    run one after the other."""
+    first layer among those of its kind, `n` the number of layers: more than blocks if layers are
+    `shared` and run several times, and then they are numbered in the order in which they run. A
+    block that attends several times (LongCat's) is `each` layers. `order`: which block each layer
+    is, unless they just run one after the other."""
 
     kind: str
     path: str
@@ -111,27 +111,27 @@ class Stack:
     order: Sequence[int] = ()
 
     def block_of(self, i: int) -> nn.Module:
-        """Of its layer i."""
+        """The block of its layer i."""
         return self.blocks[self.order[i] if self.order else i // self.each % len(self.blocks)]
 
     @property
     def key(self) -> str:
-        """What its layers are counted by: stacks that take turns (HRM's) are counted as one."""
+        """What its layers are counted by: stacks that alternate (HRM's) are counted as one."""
         return f"every {self.kind}" if self.shared else self.path
 
     def has_stream(self, attention: Collection[nn.Module]) -> bool:
-        """Whether each block is one whole layer: XLM lists its attention and its mlps apart."""
+        """Whether each block is one whole layer: XLM lists attention and mlps separately."""
         return self.each == 1 and not any(block in attention for block in self.blocks)
 
 
 class Structure:
-    """A model's stacks, and where each attention module stands.
+    """A model's stacks, and the site of each attention module.
 
     Args:
-        seen: a class of attention, and whether its tokens were seen to look at earlier ones only;
+        seen: a class of attention, and whether its tokens were seen to attend to earlier ones only;
             None: it is as the modules say.
-        order: which of the blocks each layer is, of a model with one stack that runs some of them several
-            times; None: by the number of layers that its config tells.
+        order: the block of each layer, in a model with one stack that runs some blocks several
+            times; None: by the number of layers in its config.
     """
 
     def __init__(
@@ -141,12 +141,12 @@ class Structure:
         self.config = model.config
         self.both = bool(getattr(self.config, "is_encoder_decoder", False))
         self.names: dict[nn.Module, str] = {m: name for name, m in model.named_modules()}
-        # attention: whatever says whether it is causal; in code that never says so, by its name
+        # Attention declares whether it is causal; in code where nothing does, it goes by its name.
         said = self._said = [m for m in self.names if says_causal(m)]
         own = {m for m in self.names if has_own_attention(m)}
-        # What pools the layers' output (SigLIP) stands in no layer, and has no number of its own.
+        # A module that pools the layers' output (SigLIP) is in no layer, and has no number.
         named = {m for m in self.names if isinstance(m, nn.MultiheadAttention)} | own
-        self.met: set[nn.Module] = set()  # of those beside the layers, the ones that ran
+        self.met: set[nn.Module] = set()  # attention outside the layers that a pass ran
         self.beside = {m for m in named if said and not is_numbered(self.names[m])}
         self.own = own - self.beside
         self.attention = said
@@ -157,37 +157,37 @@ class Structure:
                 if says_causal(m) or m in self.own or (not said and is_attention(m))
             ]
         self.says_causal = self.both or (bool(said) and not self.own)
-        # Whether a token looks at earlier ones only; a pass tells where the modules do not.
+        # Whether tokens attend to earlier ones only; a pass shows it if the modules do not say.
         self.seen = seen
         causal = any(m.is_causal is True for m in said) or (not said and self._told("is_decoder"))
         self.causal = bool(causal) if seen is None else seen[1]
-        # Where a pass came by attention that makes no map of tokens, and why it does not.
+        # Sites where a pass met attention without a pattern of tokens, and why it has none.
         self.unseen: dict[Site, str] = {}
         self._sites: dict[nn.Module, Site] = {}
         self._layers: dict[str, tuple[Layer, ...]] = {}
-        # Attention settings of its configs, and those with which it calls the attention interface.
+        # Attention settings of its configs -> those with which it calls the attention interface.
         self.sent: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 
     def kept(self) -> Structure:
-        """Return what of it can be kept beside a weak reference to the model: it holds every module but the
-        model itself, and nothing of a later pass."""
+        """A copy that can be cached beside a weak reference to the model: it holds every module but
+        the model itself, and nothing of a later pass."""
         for name in ("reads", "stacks", "stack_of", "apart", "attending"):
-            getattr(self, name)  # which are kept too
+            getattr(self, name)  # cached properties, which are kept too
         names = {m: name for m, name in self.names.items() if m is not self.model}
         return self._twin(None, names)
 
     def again(self, model: Any) -> Structure:
-        """Return a structure of the model from which this one was kept."""
+        """The structure of the model that this copy was made for."""
         return self._twin(model, {model: "", **self.names})
 
     def _twin(self, model: Any, names: dict[nn.Module, str]) -> Structure:
         twin = copy.copy(self)
         twin.model, twin.names = model, names
-        twin.met, twin.unseen = set(self.met), dict(self.unseen)  # by a pass that reading it took
-        return twin  # what else is read off the modules and the config, it has with this one
+        twin.met, twin.unseen = set(self.met), dict(self.unseen)  # from the pass that it took
+        return twin  # the rest is shared
 
     def is_outdated(self) -> bool:
-        """Whether the model has put other modules in the place of some of these (BigBird does)."""
+        """Whether the model has replaced some of these modules (BigBird does)."""
         now = list(self.model.modules())
         return len(now) != len(self.names) or any(m not in self.names for m in now)
 
@@ -226,7 +226,7 @@ class Structure:
         return found
 
     def _attentions_in(self, block: nn.Module, kind: str) -> int:
-        """How many modules of self-attention a block has."""
+        """The number of self-attention modules in a block."""
         return len(self._inside(block, kind))
 
     def _inside(self, block: nn.Module, kind: str) -> list[nn.Module]:
@@ -234,8 +234,8 @@ class Structure:
         return [m for m in own if not any(n in own for n in m.modules() if n is not m)]
 
     def _of_text(self, stacks: list[Stack]) -> list[Stack]:
-        """Those that stand in a model of tokens, and others of the same layers: not the tower that
-        is given what a model in it hears."""
+        """The stacks outside parts that read no tokens, and others with the same class of layers;
+        not the tower whose output another part reads."""
         inner = [
             self.names[m] + "."
             for m in self.names
@@ -249,31 +249,31 @@ class Structure:
         return [s for s in stacks if not classes.isdisjoint(map(type, s.blocks))]
 
     def _reads_something_else(self, module: Any) -> bool:
-        """Whether it is a model inside this one for other inputs, such as the tower of images."""
+        """Whether it is a model inside this one for other inputs, such as an image tower."""
         if module is self.model or not is_hugging_face(module):
             return False
         if parameters_of(module) <= {
             "args",
             "kwargs",
-        }:  # it hands on what it is given (Whisper's decoder)
+        }:  # it passes its arguments on (Whisper's decoder)
             return False
         own, whole = _main_input(module), self.reads
-        return own != whole and not (self.both and own == "input_ids")  # what writes
+        return own != whole and not (self.both and own == "input_ids")  # the decoder
 
     def _reads_what_the_model_reads(self, module: Any) -> bool:
-        """Whether it reads what the model is given instead of tokens: the encoder of pictures or of
+        """Whether it reads the model's input in place of tokens: the encoder of images or of
         speech."""
         return _main_input(module) == self.reads != "input_ids"
 
     @cached_property
     def reads(self) -> str:
-        """The name of what it reads first; of a model made of two, what its encoder does."""
+        """The name of the main input; in a model made of two, of its encoder's."""
         own = _main_input(self.model)
         return _main_input(self.model.get_encoder()) if own == "inputs" and self.both else own
 
     @cached_property
     def stack_of(self) -> dict[nn.Module, Stack]:
-        """Of every attention module that stands in one."""
+        """The stack of every attention module that is in one."""
         return {
             m: stack
             for stack in self.stacks
@@ -283,8 +283,8 @@ class Structure:
 
     @cached_property
     def apart(self) -> dict[nn.Module, str]:
-        """Attention of a model inside this one that reads something else, which it is given beside its
-        tokens, and where that model stands: it attends to no token, and its layers are not counted."""
+        """Attention of a model inside this one that reads an input other than the tokens -> the
+        path of that model. It attends to no token, and its layers are not counted."""
         inner = [
             self.names[m]
             for m in self.names
@@ -302,25 +302,25 @@ class Structure:
         return found
 
     def may_turn(self, stack: Stack, x: Tensor) -> bool:
-        """Whether a stream may be [position, batch, d_model] where that cannot be seen: of code of
-        its own (XLNet's, FSMT's), when there are as many texts as positions."""
+        """Whether a stream may be [position, batch, d_model] though its shape cannot show it: in
+        code of its own (XLNet's, FSMT's), when there are as many texts as positions."""
         alike = x.dim() == 3 and x.shape[0] == x.shape[1] > 1
         return alike and any(m in self.own for block in stack.blocks for m in block.modules())
 
     def place_of(self, module: nn.Module, stack: Stack) -> int:
-        """The number of the layer in which a module stands, where each runs once."""
+        """The number of the layer that a module is in, where each runs once."""
         inside = [i for i, block in enumerate(stack.blocks) if module in set(block.modules())]
         return stack.first + inside[0] * stack.each
 
     def rank_of(self, module: nn.Module, stack: Stack) -> int:
-        """Which of the layers of its block a module is."""
+        """The index of a module among the layers of its block."""
         if stack.each == 1:
             return 0
         block = next(block for block in stack.blocks if module in set(block.modules()))
         return self._inside(block, stack.kind).index(module)
 
     def site_of(self, module: nn.Module) -> Site:
-        """By the module's path alone: the layer is the first number in it."""
+        """The site of a module, by its path alone: the layer is the first number in it."""
         if module not in self._sites:
             self._sites[module] = self._site_of(module)
         return self._sites[module]
@@ -351,9 +351,10 @@ class Structure:
         return [block for stack in self.of_kind(kind) for block in stack.blocks]
 
     def layers(self, kind: str) -> tuple[Layer, ...]:
-        """
+        """All layers of a kind, in order.
+
         Raises:
-            AdapterError: where neither the modules nor the config say how many there are.
+            AdapterError: if neither the modules nor the config say how many there are.
         """
         if kind not in self._layers:
             self._layers[kind] = self._layers_of(kind)
@@ -365,8 +366,8 @@ class Structure:
         )
 
     def missing(self, kinds: Collection[str]) -> str:
-        """What a pass that showed attention of these kinds did not show, and why; empty where that
-        was all."""
+        """What a pass that showed attention of these kinds did not show, and why; empty if it
+        showed all."""
         said = []
         if not self.attention and not kinds:
             return f"no module of {type(self.model).__name__} is an attention layer"
@@ -438,7 +439,7 @@ class Structure:
     def _own_heads(
         self, block: nn.Module, kind: str, attention: Collection[nn.Module]
     ) -> int | None:
-        """What attention with code of its own says: ConvBERT's has fewer heads than its config."""
+        """The heads that attention with its own code states: ConvBERT has fewer than its config."""
         modules = [m for m in block.modules() if m in attention and self.site_of(m).kind == kind]
         return heads_of(modules[0]) if modules else None
 
@@ -456,7 +457,7 @@ class Structure:
                     return what, by
         return f"a {type(block).__name__}", ""
 
-    # -- what the config tells --------------------------------------------------------------------
+    # -- what the config says ---------------------------------------------------------------------
 
     def told_layers(self, kind: str) -> int | None:
         side = "encoder" if kind == "encoder" else "decoder"

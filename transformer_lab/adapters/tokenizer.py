@@ -1,4 +1,4 @@
-"""A Hugging Face tokenizer behind the surface of our own (see tokenizers.Tokenizer)."""
+"""A Hugging Face tokenizer with the interface of our own (see tokenizers.Tokenizer)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")  # a byte that SentencePiece h
 class HuggingFaceTokenizer:
     """Encodes as the model expects (with its [CLS], </s> …) and shows tokens readably.
 
-    The name of a special token in a text, such as "<|endoftext|>", is read as that token, as its
-    own library does: prompts of chat models are written so, and the ids are to be the library's.
-    Our own tokenizers read such names as plain text.
+    The name of a special token in a text, such as "<|endoftext|>", is read as that token, as in its
+    own library: prompts of chat models contain such names, and ids should be the library's. Our own
+    tokenizers read them as plain text.
     """
 
     def __init__(self, inner: Any):
@@ -35,8 +35,8 @@ class HuggingFaceTokenizer:
 
     @property
     def rows(self) -> int:
-        """How many rows an embedding must have for what `encode` gives; ids may have gaps, and a
-        padding token is often added behind the last row since no text has it."""
+        """The rows that an embedding needs for the ids of `encode`; ids may have gaps, and a
+        padding token is often added after the last row since no text has it."""
         return 1 + max((i for i in self.inner.get_vocab().values() if i != self.pad_id), default=-1)
 
     def encode(self, text: str) -> list[int]:

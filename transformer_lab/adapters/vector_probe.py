@@ -1,10 +1,9 @@
-"""What the heads of a network do with a vector that stands in the stream alone.
+"""Recover heads' effective weights by probing them with every other component zeroed.
 
-Circuits are read off weights: of one layer with nothing before it, and of what is written with
-nothing but norms behind it. Here that is what the model's own code gives on texts of one token, in
-which every other attention and mlp is silent: it is not run, and adds 0. So fused projections,
-shared key heads, biases, adapters, rotary schemes, multipliers and norms wherever they stand are the
-model's.
+Circuits are read off weights: of one layer with nothing before it, and of what is written with only
+norms after it. Here they are what the model's own code gives on texts of one token, in which no
+other attention or mlp runs, and each adds 0. So fused projections, shared key heads, biases,
+adapters, rotary schemes, multipliers and norms in any position are the model's.
 """
 
 from __future__ import annotations
@@ -42,13 +41,13 @@ FAR = 64  # tokens, after which all but the slowest of rotary pairs have turned
 
 
 class VectorProbe:
-    """
+    """Probes a network's heads with vectors that are alone in the stream.
     Args:
         network: a `Network` whose blocks are known.
-        text: makes what it reads: text(tokens, target), ids [batch, position].
+        text: makes the network's inputs: text(tokens, target), ids [batch, position].
 
     Raises:
-        PartsError: where its blocks are not known.
+        PartsError: if its blocks are unknown.
     """
 
     def __init__(self, network: Any, text: Callable[..., Any]):
@@ -60,7 +59,7 @@ class VectorProbe:
         self.network, self._text = network, text
         self._both = network.kind == "encoder-decoder"
         self._anatomy = Anatomy(network, self._texts(1, 1))
-        self._given: dict[nn.Module, Any] = {}  # what the modules that are silent gave, once
+        self._given: dict[nn.Module, Any] = {}  # outputs of the modules to be zeroed, from one pass
         self._tables: dict[str, Tensor] = {}
         parts = {*self._anatomy.attention.values(), *self._anatomy.writers}
         with hooked(*(partial(hook, module, self._remember) for module in parts)):
@@ -72,7 +71,7 @@ class VectorProbe:
     # -- what a layer reads -----------------------------------------------------------------------
 
     def embedded(self, kind: str) -> Tensor:
-        """Every token as it comes to the first layer, its position left out: fp32 [vocab, d_model]."""
+        """Every token as it enters the first layer, without position: fp32 [vocab, d_model]."""
         if kind not in self._tables:
             n = self.network.vocabulary[1 if kind == "decoder" and self._both else 0]
             if n is None:
@@ -86,7 +85,7 @@ class VectorProbe:
         return self._tables[kind]
 
     def table(self, kind: str) -> Tensor:
-        """The embeddings of the tokens themselves, as they were learned, where they are found."""
+        """The token embeddings as they were learned, if they are found; else `embedded`."""
         like = self.embedded(kind)
         found = [m for m, part in self._anatomy.embeddings.items() if part == "token"]
         weights = [getattr(m, "weight", None) for m in found]
@@ -95,7 +94,7 @@ class VectorProbe:
 
     @property
     def leaves_positions_out(self) -> bool:
-        """Whether it has position embeddings, which no token has alone."""
+        """Whether it has position embeddings, which a token alone does not have."""
         return "position" in self._anatomy.embeddings.values()
 
     def _embed(self, kind: str, ids: Tensor) -> Tensor:
@@ -117,7 +116,7 @@ class VectorProbe:
 
     @property
     def one_vocabulary(self) -> bool:
-        """Whether encoder and decoder look their tokens up in one table."""
+        """Whether encoder and decoder share one token embedding."""
         found = [m for m, part in self._anatomy.embeddings.items() if part == "token"]
         weights = [getattr(m, "weight", None) for m in found]
         return len({w.data_ptr() for w in weights if isinstance(w, Tensor)}) < 2
@@ -125,9 +124,9 @@ class VectorProbe:
     def reading(
         self, kind: str, layer: int, streams: Tensor, n: int = 1, side: str = "query"
     ) -> Reading:
-        """What streams [m, d_model] become, each at all n positions of a text of its own. Of "cross"
-        they are the decoder's, which make queries, or (side "key") the encoder's, which make keys and
-        values."""
+        """What streams [m, d_model] become, each at all n positions of its own text. For "cross"
+        they are the decoder's, which make queries, or (side "key") the encoder's, which make keys
+        and values."""
         parts = [
             self._read(kind, layer, some, n, side=side) for some in streams.split(max(1, ROWS // n))
         ]
@@ -140,8 +139,8 @@ class VectorProbe:
         )
 
     def read_by(self, kind: str, layer: int, streams: Tensor) -> Tensor:
-        """What attention itself reads of streams [m, d_model], after the norm before it; of "cross"
-        what its keys and values are made of."""
+        """The input of attention for streams [m, d_model], after the norm before it; for "cross"
+        that of its keys and values."""
         site, found = Site(kind, layer), []
 
         def seen(x: Tensor) -> Tensor:
@@ -160,7 +159,7 @@ class VectorProbe:
         return torch.cat(found)
 
     def value_bias(self, kind: str, layer: int) -> Tensor:
-        """What values are of a stream of zeros, behind the norm: [kv_head, d_head]."""
+        """The values of a stream that is zero after the norm: [kv_head, d_head]."""
         like = self.embedded("decoder" if kind == "cross" else kind)[:1]
         return self._read(kind, layer, like, 1, attended=torch.zeros_like).value[0]
 
@@ -182,11 +181,11 @@ class VectorProbe:
         return Reading(query, key, value, call.scale, is_biased(call.bias))
 
     def turn(self, kind: str, layer: int, head: int, distance: int) -> Tensor | None:
-        """What a query becomes when it stands `distance` tokens later, as a matrix [d_head, d_head]
-        on its right; None where nothing changes.
+        """What `distance` tokens do to the query after them, as a matrix [d_head, d_head] on its
+        right; None if they change nothing.
 
         Raises:
-            PartsError: where it is not linear.
+            PartsError: if it is not linear.
         """
         table = self.embedded(kind)
         d_head = self.reading(kind, layer, table[:1]).query.shape[-1]
@@ -205,9 +204,9 @@ class VectorProbe:
         return found.float()
 
     def pairs(self, kind: str, layer: int, head: int) -> Tensor | None:
-        """Which dimensions of a head's queries turn together when a text stands before them: int64
+        """Which dimensions of a head's queries turn together when text comes before them: int64
         [d_head], the number of each one's pair; a dimension that stays has a number of its own. None
-        where positions turn nothing, or not two by two (in halves, or neighbours)."""
+        if positions turn nothing, or not in pairs (of halves, or of neighbours)."""
         n = self.network.n_ctx or FAR
         first = torch.zeros(1, 1, dtype=torch.long, device=self.network.device)
         like = self._embed(kind, first)
@@ -220,8 +219,8 @@ class VectorProbe:
         return paired(torch.stack(places))
 
     def weights(self, kind: str, layer: int) -> tuple[Tensor, Tensor, Tensor]:
-        """W_Q, W_K, W_V: fp32 [head, d_model, d_head], of what attention itself reads; heads that are
-        shared, once. Norms of queries and keys multiply by their gain only."""
+        """W_Q, W_K, W_V: fp32 [head, d_model, d_head], for the input of attention itself; shared
+        heads once. Norms of queries and keys multiply by their gain only."""
         table = self.embedded(kind)
         width = self.read_by(kind, layer, table[:1]).shape[-1]
         rows = torch.cat((torch.eye(width), torch.zeros(1, width))).to(table)
@@ -234,7 +233,7 @@ class VectorProbe:
         """W_O: fp32 [head · d_head, d_model].
 
         Raises:
-            PartsError: where it is not known.
+            PartsError: if it is unknown.
         """
         module = self._anatomy.outs.get(Site(kind, layer))
         weight = None if module is None else effective_weight(module)
@@ -246,11 +245,11 @@ class VectorProbe:
         # A copy: FSDP frees the memory of whole weights after the next pass.
         return whole(weight).float().cpu().clone()
 
-    # -- what comes of what is written --------------------------------------------------------------
+    # -- the effect of what is written ------------------------------------------------------------
 
     def onward(self, kind: str, layer: int, rows: Tensor, into: Sequence[int] = ()) -> Continuation:
-        """What rows [n, d_model] become that a layer's attention adds, by gains and centring of the
-        norms behind it alone: their scale is left out."""
+        """What rows [n, d_model] become that a layer's attention adds. The norms after it apply
+        their gain and centring only: their scale is left out."""
         site, stack = Site(kind, layer), "decoder" if kind == "cross" else kind
         last = len(self.network.layers(stack)) - 1
         read: dict[int, Tensor] = {}
@@ -260,7 +259,7 @@ class VectorProbe:
             read[later] = x[:, -1].float().cpu()
             return x
 
-        # Two more: nothing, which is taken off, and a mixture, by which it is seen to be linear.
+        # Two more rows: zeros, to be subtracted, and a mixture, which shows whether it is linear.
         mix = torch.rand(len(rows), generator=torch.Generator().manual_seed(0)).to(rows)
         rows = torch.cat((rows, torch.zeros_like(rows[:1]), mix[None] @ rows))
         run = self._running(
@@ -288,10 +287,10 @@ class VectorProbe:
         )
 
     def _linear(self, x: Tensor, mix: Tensor) -> Tensor:
-        """What rows became, without what comes of nothing.
+        """What rows became, minus what zeros became.
 
         Raises:
-            PartsError: where the mixture did not become what its parts did.
+            PartsError: if the mixture did not become the mixture of what its parts became.
         """
         found = x[:-2] - x[-2]
         off = (mix @ found - (x[-1] - x[-2])).norm()
@@ -338,14 +337,14 @@ class VectorProbe:
         gains: bool = False,
         positions: bool = True,
     ) -> AbstractContextManager[None]:
-        """While open, every module that writes is silent, but the attention of `live`.
+        """While open, every module that writes returns 0, except the attention of `live`.
 
         Args:
-            into: what the input of a layer is made.
-            attended: what that which `live`'s attention reads is made.
-            written: by the attention of a site.
-            seen: is given what attention reads at these sites.
-            after: is given the stream after a site's layer.
+            into: replaces the input of a site's layer.
+            attended: replaces the input of `live`'s attention.
+            written: a site, and what its attention writes.
+            seen: receives, and may replace, the input of attention at these sites.
+            after: a site, and a list that receives the stream after its layer.
             gains: norms multiply by their gain and centre, and do nothing else.
             positions: whether position embeddings are added.
         """
@@ -392,9 +391,7 @@ class VectorProbe:
             try:
                 return LinearNorm(module, args[0][:1]).without_scale(args[0])
             except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):
-                return (
-                    None  # no norm of this kind; what it does on the way is seen not to be linear
-                )
+                return None  # not a norm of this kind; `_linear` notices if it is not linear
 
         def out(module: nn.Module, args: tuple, output: Tensor) -> Any:
             if not place.here or live is not None:
@@ -434,11 +431,11 @@ class VectorProbe:
 
 
 def _standing(site: Site) -> Site:
-    """The layer that a thread is in while this attends: cross-attention stands in the decoder's."""
+    """The layer that a thread is in while this attends: cross-attention is in the decoder's."""
     return Site("decoder", site.layer) if site.kind == "cross" else site
 
 
 def _given(site: Site, side: str) -> Site:
-    """The layer whose stream this attention's queries are made of, or its keys and values: those of
+    """The layer whose stream becomes this attention's queries, or its keys and values: those of
     cross-attention come through the whole encoder."""
     return Site("encoder", 0) if site.kind == "cross" and side == "key" else _standing(site)

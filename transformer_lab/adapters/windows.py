@@ -1,9 +1,9 @@
-"""Attention within windows of a picture (SAM, Swin): where in the picture each window lies.
+"""Find where each window lies in an image, for attention within windows (SAM, Swin).
 
-Such a layer cuts its picture into windows, pads it where they do not fit, may shift it, and attends
-in each window as if it were a picture of its own. Which patch stands where is not asked of its
-settings: numbers follow the layer's input through all that moves it (views, pads, rolls) to where
-attention begins. Maps are then those of the whole picture, 0 outside of a patch's window.
+Such a layer cuts its image into windows, pads it where they do not fit, may shift it, and attends
+in each window as if it were an image of its own. Which patch is where is not read from settings:
+numbers follow the layer's input through everything that moves it (views, pads, rolls) to where
+attention begins. Patterns are then those of the whole image, 0 outside a patch's window.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from .interrupts import Mode
 from .network import AdapterError
 from .structure import Structure
 
-# What moves numbers, and changes none.
+# Functions that move numbers, and change none.
 MOVES = (
     Tensor.reshape, torch.reshape, Tensor.permute, torch.permute, Tensor.transpose, torch.transpose,
     Tensor.flatten, torch.flatten, Tensor.unflatten, torch.unflatten, Tensor.unsqueeze, torch.unsqueeze,
     Tensor.squeeze, torch.squeeze, Tensor.contiguous, Tensor.__getitem__, torch.roll, Tensor.roll, F.pad,
 )  # fmt: skip
-# What leaves each patch at its place.
+# Functions that leave each patch where it is.
 STAYS = (
     F.layer_norm, F.rms_norm, F.dropout, torch.dropout, Tensor.to, Tensor.type, Tensor.float,
     Tensor.half, Tensor.bfloat16, Tensor.clone, torch.clone,
@@ -40,15 +40,15 @@ STAYS = (
 
 
 def has_windows(module: nn.Module) -> bool:
-    """Whether it is a layer that attends within windows of its picture."""
+    """Whether it is a layer that attends within windows of its image."""
     size = getattr(module, "window_size", 0)
     return type(module).__name__.endswith(("Layer", "Block")) and isinstance(size, int) and size > 0
 
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Which position of a picture stands at each place of each window: int64 [window, place], −1 for
-    padding. `n` is how many positions the picture has, row by row; each stands in one place."""
+    """The position of an image at each place of each window: int64 [window, place], −1 for padding.
+    `n` is the number of positions in the image, row by row; each is at one place."""
 
     places: Tensor
     n: int
@@ -76,31 +76,31 @@ class Windows:
 
     @cached_property
     def is_whole(self) -> bool:
-        """Whether there is but one, which is the picture."""
+        """Whether there is only one, which is the image."""
         return torch.equal(self.places.flatten(), torch.arange(self.n, device=self.places.device))
 
     def picked(self, which: Tensor) -> Tensor:
-        """Bool [window, place], of bool [position]; padding is never picked."""
+        """Bool [window, place], from bool [position]; padding is never picked."""
         return F.pad(which, (0, 1))[self.places]
 
     def joins(self, queries: slice, keys: slice) -> bool:
-        """Whether any of these queries stands in one window with any of these keys."""
+        """Whether any of these queries shares a window with any of these keys."""
         both = [torch.zeros(len(self.places), dtype=torch.bool) for _ in range(2)]
         for found, part in zip(both, (queries, keys), strict=True):
             found[self.window.cpu()[part]] = True
         return bool((both[0] & both[1]).any())
 
     def by_position(self, x: Tensor) -> Tensor:
-        """[batch · window, head, place, …] -> [batch, head, position, …]; padding falls away."""
+        """[batch · window, head, place, …] -> [batch, head, position, …]; padding is dropped."""
         window, place = self._at
         return x.unflatten(0, (-1, len(self.places)))[:, window, :, place].movedim(0, 2)
 
     def by_window(self, x: Tensor) -> Tensor:
-        """The reverse; 0 for padding."""
+        """The reverse of `by_position`; 0 for padding."""
         x = torch.cat((x, torch.zeros_like(x[:, :, :1])), 2)  # −1 is the last place
         return x[:, :, self.places].transpose(1, 2).flatten(0, 1)
 
-    # What makes an `AttentionCall` of what attention is given here.
+    # The class of `AttentionCall` that attention within windows makes.
     @property
     def call(self) -> type[AttentionCall]:
         return WindowedCall
@@ -108,9 +108,9 @@ class Windows:
 
 @dataclass(frozen=True, eq=False)
 class WindowedCall(AttentionCall):
-    """What attention within windows was given: query, key, value and bias [batch · window, …], as the
-    model has them; shapes, scores and maps are of the whole picture. A query looks at no key outside
-    of its window; what it gives to padding is `to_nothing`."""
+    """A call of attention within windows: query, key, value and bias are [batch · window, …], as
+    the model has them; shapes, scores and patterns are those of the whole image. A query attends to
+    no key outside its window; its weight on padding is `to_nothing`."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -161,13 +161,13 @@ class WindowedCall(AttentionCall):
     # -- inside -----------------------------------------------------------------------------------
 
     def _windows_of(self, batch: int | slice) -> slice:
-        """The rows of query, key and value that belong to some pictures."""
+        """The rows of query, key and value that belong to some images."""
         some = range(self.shape[0])[as_slice(batch)]
         each = len(self.windows.places)
         return slice(some.start * each, some.stop * each)
 
     def _within(self, batch: int | slice, head: int | slice, dtype: torch.dtype) -> Tensor:
-        """Scores [batch · window, head, place, place] of some pictures and heads; −inf where cut."""
+        """Scores [batch · window, head, place, place] of some images and heads; −inf where cut."""
         heads = as_slice(head)
         inner = AttentionCall(
             self.query, self.key, None, self.bias, False, self.scale, self.softcap
@@ -185,22 +185,21 @@ class WindowedCall(AttentionCall):
         return scores
 
     def _rows(self, within: Tensor, rows: Tensor | None) -> Tensor:
-        """[batch, head, position, place] of [batch · window, head, place, place]."""
+        """[batch, head, position, place] from [batch · window, head, place, place]."""
         found = self.windows.by_position(within)
         return found if rows is None else found[:, :, rows]
 
     def _spread(self, x: Tensor, rows: Tensor | None, fill: float) -> Tensor:
-        """[batch, head, query, position] of [batch, head, query, place]."""
+        """[batch, head, query, position] from [batch, head, query, place]."""
         window, n = self.windows.window, self.windows.n
         places = self.windows.places[window if rows is None else window[rows]]
-        places = places.masked_fill(places < 0, n)  # padding goes to one column more
+        places = places.masked_fill(places < 0, n)  # padding goes to an extra column
         out = x.new_full((*x.shape[:-1], n + 1), fill)
         return out.scatter(-1, places.expand_as(x), x)[..., :n]
 
 
 class Numbers(Mode):
-    """Follows what a layer is given, by the number of each of its entries, to where its attention
-    begins.
+    """Follows a layer's input, by the number of each of its entries, to where its attention begins.
 
     Args:
         x: [batch, …] of patches and channels, in whatever order.
@@ -210,7 +209,7 @@ class Numbers(Mode):
         super().__init__()
         self.shape = x.shape
         numbers = torch.arange(1, x.numel() + 1, device=x.device).view(x.shape)
-        # By id; what has it is held too, so that ids stay theirs.
+        # By id; the tensors are held too, so that ids stay theirs.
         self.numbers: dict[int, tuple[Tensor, Tensor]] = {id(x): (x, numbers)}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -229,8 +228,8 @@ class Numbers(Mode):
         return output
 
     def windows(self, x: Any) -> Windows | None:
-        """Where the patches stand that attention is given as [batch · window, …, channel]; None where
-        that was not followed, or is no cutting into windows."""
+        """The windows in the input of attention [batch · window, …, channel]; None if it could not
+        be followed, or is not cut into windows."""
         known = self.numbers.get(id(x))
         if known is None or known[1].dim() < 3:
             return None
@@ -248,7 +247,7 @@ class Numbers(Mode):
         return self._checked(places, at[0], real, n)
 
     def _checked(self, places: Tensor, batch: Tensor, real: Tensor, n: int) -> Windows | None:
-        """Every patch stands in one place, each picture's windows are together, and all alike."""
+        """The windows, if every patch has one place and all images are cut alike; else None."""
         if bool((places != places[..., :1])[real].any()):
             return None
         places = places[..., 0].masked_fill(~real, -1)
@@ -267,11 +266,11 @@ class Numbers(Mode):
 
 
 class Following:
-    """What the layers of a model that attend within windows are given, followed to where they do.
+    """Follows the inputs of a model's layers that attend within windows to their attention.
 
     Args:
         structure: the model's.
-        wanted: whether anybody looks now.
+        wanted: says whether taps are on the model now.
     """
 
     def __init__(self, structure: Structure, wanted: Callable[[], bool]):
@@ -299,10 +298,10 @@ class Following:
         return found
 
     def windows_of(self, module: nn.Module, n_query: int, n_key: int) -> Windows | None:
-        """Where the windows lie that a call attends in; None where it is of whole pictures.
+        """The windows that a call attends in; None if it attends in whole images.
 
         Raises:
-            AdapterError: where queries or keys are not the patches of a window.
+            AdapterError: if queries or keys are not the patches of a window.
         """
         found: Windows | None = getattr(self._here, "windows", None)
         if found is None:
@@ -322,10 +321,10 @@ class Following:
             self._here.numbers.__enter__()
 
     def _arrive(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        """Before its attention.
+        """Note the windows before attention runs.
 
         Raises:
-            AdapterError: where it cannot be told what stands in which window.
+            AdapterError: if it is unknown which patches are in which window.
         """
         numbers = self._taken()
         if numbers is None:

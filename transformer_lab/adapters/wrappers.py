@@ -1,4 +1,4 @@
-"""What is put around a model without changing what it is: it is taken off here, and nowhere else."""
+"""The only place that removes what wraps a model without changing it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class ModelWithProcessor:
         return tuple(getattr(self.model, "random_weights", ()))
 
     def read(self, given: Any, target: Any) -> tuple[Any, Any, dict[str, Any]]:
-        """What the model reads of a text or an image: token ids, the decoder's input, further inputs.
+        """A text or an image as the model's inputs: token ids, the decoder's input, further inputs.
 
         Raises:
-            ValueError: for what it cannot read.
+            ValueError: for one that it cannot read.
         """
         raise NotImplementedError
 
@@ -41,7 +41,7 @@ class ModelWithProcessor:
         raise NotImplementedError
 
     def check_saved(self) -> None:
-        """Raises ValueError for random weights, which a saved folder could not record."""
+        """Raise ValueError for random weights, which a saved folder could not record."""
         if self.random_weights:
             raise ValueError(
                 f"{self.name} has {caution(self)}, and a saved folder could not record that. Once "
@@ -51,7 +51,7 @@ class ModelWithProcessor:
 
 
 def unwrapped(model: Any) -> Any:
-    """The model itself: without its processor, and without what `bare` takes off.
+    """The model itself, without its processor and the wrappers that `bare` removes.
 
     Raises:
         ValueError: as `bare`.
@@ -65,8 +65,8 @@ def without_processor(model: Any) -> Any:
 
 
 def bare(model: Any) -> Any:
-    """The module inside what `torch.compile` returned, DistributedDataParallel, DataParallel or a
-    PEFT model, whose adapters are inside it and go on acting.
+    """The module inside a compiled, DistributedDataParallel, DataParallel or PEFT model. PEFT's
+    adapters are inside it, and stay active.
 
     Raises:
         ValueError: for a PEFT model whose adapter is not in the model (prompts, prefixes).
@@ -79,7 +79,7 @@ def bare(model: Any) -> Any:
 
 
 def is_compiled(model: Any) -> bool:
-    """Whether some of it runs as compiled code, which calls no hooks that are hung on it later."""
+    """Whether some of it runs as compiled code, which does not call hooks registered later."""
     inner = without_processor(model)
     return isinstance(inner, nn.Module) and any(
         _COMPILED in module._modules or getattr(module, "_compiled_call_impl", None) is not None

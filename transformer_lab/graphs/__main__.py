@@ -15,19 +15,19 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-WAITS = 60.0  # seconds for another request
-UNLIKE = "unlike"  # another class or other weights than the config makes: not exported here
+WAITS = 60.0  # seconds to wait for another request
+UNLIKE = "unlike"  # the config makes another class or other weights: not exported here
 
 
 def main() -> None:
-    """Answer requests, a line each, until there is none for a while."""
-    # What libraries print does not get among the answers.
+    """Answer requests, one per line, until there is none for a while."""
+    # Keep what libraries print out of the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     requests: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")  # where memory runs out, this process goes first
+        file.write("1000")  # if memory runs out, this process is killed first
     with suppress(queue.Empty):
         while True:
             request = json.loads(requests.get(timeout=WAITS))
@@ -109,7 +109,7 @@ def _built(structure: dict[str, Any]) -> Any:
         if name in types and x.dtype != types[name]:
             x.data = x.data.to(types[name])
         if x.is_floating_point():
-            # A random piece again and again: numbers of its own would take longer than the export.
+            # Repeat one random piece: drawing new numbers would take longer than the export.
             start = (i * 7919) % (noise.numel() // 2)
             piece = noise[start : start + noise.numel() // 2]
             turns = -(-x.numel() // piece.numel())
@@ -126,9 +126,10 @@ def _built(structure: dict[str, Any]) -> Any:
 
 
 def _unfilled() -> Any:
-    """While open, weights are not filled with random numbers, which takes seconds; they get some after.
+    """Skip random initialisation while open, which takes seconds; weights are filled afterwards.
 
-    A tensor's own `normal_` fills in the mean: `trunc_normal_` draws again until all is in its bounds."""
+    A tensor's own `normal_` fills in the mean: `trunc_normal_` redraws until all is in its
+    bounds."""
     import torch
 
     from ..adapters.interrupts import Mode

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 LISTED = 8  # predictions that are listed: the likeliest before edits …
-NEWCOMERS = 3  # … of which so many give way to those that are likeliest after
+NEWCOMERS = 3  # … of which up to so many give way to those that are likeliest after
 THUMBNAIL = 32  # rows and columns of a small map
 TOP = 5  # classes of an image that are listed
 CARRIED = 60  # edges of a layer that are listed beside the strongest of each query
@@ -22,7 +22,7 @@ Results = dict[str, Tensor]
 
 
 def _least(k: int, n: int) -> int:
-    """min, of sizes that may be symbols of a graph."""
+    """The smaller of two sizes, which may be symbols of a graph."""
     return cast("int", torch.sym_min(k, n))
 
 
@@ -45,7 +45,7 @@ def likely(logits: Tensor, answers: Tensor, k: int = LISTED) -> Results:
 
 
 def drawn_from(logits: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor) -> Results:
-    """What a token is drawn from: `chances` [..., vocab] of logits [..., vocab].
+    """The probabilities that a token is drawn from: `chances` [..., vocab] of logits [..., vocab].
 
     Args:
         temperature: []. top_p: []; 1 for all.
@@ -96,12 +96,12 @@ def token_logit(logits: Tensor, token: Tensor) -> Results:
 
 
 def token_log_probability(logits: Tensor, token: Tensor) -> Results:
-    """Its log-probability."""
+    """The log-probability of one token [row] in each row of logits [row, vocab]."""
     return token_logit(logits.log_softmax(-1), token)
 
 
 def logit_difference(logits: Tensor, token: Tensor, against: Tensor) -> Results:
-    """Its logit less that of another token [row]."""
+    """The logit difference between one token [row] and another, in each row of logits."""
     first, second = (token_logit(logits, x)["metric"] for x in (token, against))
     return {"metric": first - second}
 
@@ -113,10 +113,10 @@ def state_changes(before: Tensor, after: Tensor) -> Results:
 
 
 def answer_changes(before: Tensor, after: Tensor, watched: Tensor, k: int = TOP) -> Results:
-    """What became of probabilities [class or token], and of that of one of them, `watched` [].
+    """How probabilities [class or token] changed, and that of one of them, `watched` [].
 
-    `listed` [k]: the watched one and the likeliest others before, in order; the likeliest after takes
-    the last one's place where it is not among them. `before` and `after` [k]: their probabilities.
+    `listed` [k]: the watched one and the likeliest others before, in order; the likeliest after
+    replaces the last one if it is not among them. `before` and `after` [k]: their probabilities.
     `change` []: the watched one's. `was` and `now` []: the likeliest before and after.
     """
     n = _least(k, before.shape[-1])
@@ -158,15 +158,16 @@ def lengths(x: Tensor) -> Results:
 
 
 def shares(added: Tensor, stream: Tensor) -> Results:
-    """What is added to a stream [position, d_model]: its length (`norm`), that over the stream's
-    (`share`), and its direction (`cosine`: 1 makes the stream longer, −1 erases)."""
+    """Compare what is added to a stream [position, d_model] with it: the length of what is added
+    (`norm`), relative to the stream's (`share`), and its direction (`cosine`: 1 makes the stream
+    longer, −1 erases)."""
     norm, length = added.norm(dim=-1), stream.norm(dim=-1).clamp(min=1e-12)
     cosine = torch.cosine_similarity(added, stream, -1, eps=1e-12)
     return {"norm": norm, "share": norm / length, "cosine": cosine}
 
 
 def adds_up(before: Tensor, attention: Tensor, mlp: Tensor, after: Tensor) -> Results:
-    """Whether a stream after blocks is the one before them and these two parts."""
+    """Whether a stream after blocks is the one before them plus these two parts."""
     apart = after - before - (attention + mlp)
     return {"adds_up": apart.norm() <= 1e-4 * after.norm()}
 
@@ -177,7 +178,7 @@ def sums(x: Tensor, y: Tensor) -> Results:
 
 
 def alike(x: Tensor, y: Tensor, room: Tensor) -> Results:
-    """Whether x differs from y by at most `room` of y's length."""
+    """Whether x differs from y by at most a fraction `room` of y's length."""
     return {"alike": (x - y).norm() <= room * y.norm().clamp(min=1e-6)}
 
 
@@ -185,7 +186,7 @@ def alike(x: Tensor, y: Tensor, room: Tensor) -> Results:
 
 
 def hidden(scores: Tensor) -> Tensor:
-    """Scores with −inf where transformers forbids, by the smallest number there is."""
+    """Scores with −inf where transformers masks with the smallest number there is."""
     return torch.where(scores <= torch.finfo(torch.float32).min / 2, -torch.inf, scores)
 
 
@@ -206,7 +207,7 @@ def attention_row(
     scaled = torch.where(softcap > 0, top * (scaled / top).tanh(), scaled)
     scores = hidden(scores)
     bias = torch.where(scores.isinf(), scores, scores - scaled)
-    # A bias of nothing is none: what is left of the difference is what rounding leaves.
+    # A bias so small is what rounding leaves of a bias of 0.
     bias = torch.where(bias.abs() <= 1e-4 * scaled.abs().max().clamp(min=1.0), 0.0, bias)
     return {"dots": dots, "scaled": scaled, "bias": bias, "scores": scaled + bias}
 
@@ -214,9 +215,9 @@ def attention_row(
 def score_products(query: Tensor, key: Tensor, others: Tensor, scale: Tensor) -> Results:
     """A scaled score as a sum over dimensions.
 
-    `products` [d_head] sum to it. `above` [d_head] is the key less the mean of `others`
-    [key, d_head], and `above_products` sum to the score less the mean of theirs (`mean`).
-    `longest` is ‖query‖·‖key‖·|scale|, the largest score that vectors so long can have.
+    `products` [d_head] sum to it. `above` [d_head] is the key minus the mean of `others`
+    [key, d_head], and `above_products` sum to the score minus the mean of theirs (`mean`).
+    `longest` is ‖query‖·‖key‖·|scale|, the largest score that vectors of these lengths can have.
     """
     above = key - others.mean(0)
     products, above_products = query * key * scale, query * above * scale
@@ -235,7 +236,8 @@ def written(z: Tensor, w_o: Tensor) -> Results:
 
 
 def foremost(values: Tensor, among: Tensor) -> Tensor:
-    """Where the largest of some values [n] is, of equals the first; n where there are none."""
+    """The index of the largest of values [n] in `among`, the first of equals; n if there is
+    none."""
     room = 1e-5 * torch.where(among, values.abs(), 0.0).amax().clamp(min=1)
     left = torch.where(among, values, -torch.inf)
     at = torch.arange(values.shape[0], device=values.device)
@@ -246,10 +248,10 @@ def walk_facts(
     dots: Tensor, scaled: Tensor, weights: Tensor, scores: Tensor, bias: Tensor, values: Tensor, z: Tensor,
     stream: Tensor, out: Tensor, hidden: Tensor,
 ) -> Results:  # fmt: skip
-    """What is said of one token's walk through a block with one head.
+    """The facts of one token's walk through a block with one head.
 
     `parts` [key, d_value] are weights times values and sum to z [d_value], `shares` [key] of it;
-    `best_…` [] is the key with the largest number of `dots`, `scaled`, `weights` and `shares`;
+    `best_…` [] is the key with the largest of `dots`, `scaled`, `weights` and `shares`;
     `barred` is how many keys the token may not attend to; `biased` whether a bias is added to others,
     from `bias_from` to `bias_to`; `cosine` is between the stream before and after the block; of
     `hidden` [d_ff], `positive` are above 0, and `unit` is furthest from it (`unit_value`).
@@ -294,7 +296,7 @@ def carried(
 
     Args:
         before, after: maps [head, query, key]. before_lengths, after_lengths: [head, key].
-        own: [query], the key that is the query itself, which is not counted; −1 where none is.
+        own: [query], the key that is the query itself, which is not counted; −1 if there is none.
     """
     other = torch.arange(before.shape[-1], device=before.device) != own[:, None]
     first, second = before * before_lengths[:, None] * other, after * after_lengths[:, None] * other
@@ -312,8 +314,8 @@ def carried(
 
 
 def moved(first: Tensor, second: Tensor, both: Tensor) -> Results:
-    """The share of attention that lies elsewhere in the second map: the mean, over the queries that
-    both have, of half the sum of |second − first| over all keys (total variation distance).
+    """The fraction of attention that is elsewhere in the second pattern: the mean, over the queries
+    that both have, of half the sum of |second − first| over all keys (total variation distance).
 
     Args:
         first, second: [head, query, key] on aligned axes, NaN where a token is missing.
@@ -329,14 +331,14 @@ def moved(first: Tensor, second: Tensor, both: Tensor) -> Results:
 
 
 def codes(weights: Tensor) -> Results:
-    """Weights 0 … 1 as ⌊w · 60000⌋; 0 is for what is exactly 0, a tiny weight gets 1."""
+    """Weights 0 … 1 as ⌊w · 60000⌋; only a weight of exactly 0 becomes 0, a tiny one becomes 1."""
     found = (weights * WEIGHT_SCALE).floor().clamp(1, WEIGHT_SCALE)
     return {"codes": torch.where(weights > 0, found, 0.0)}
 
 
 def small(maps: Tensor, size: int = THUMBNAIL) -> Results:
-    """Maps [head, query, key] max-pooled to at most size × size, as `adaptive_max_pool2d` does it
-    (whose export holds for one size of maps alone)."""
+    """Patterns [head, query, key] max-pooled to at most size × size, as by `adaptive_max_pool2d`
+    (whose export is valid for one size of patterns only)."""
     for axis in (-2, -1):
         n = maps.shape[axis]
         parts: Any = torch.sym_min(size, n)
@@ -350,12 +352,12 @@ def small(maps: Tensor, size: int = THUMBNAIL) -> Results:
 
 
 def shades(weights: Tensor) -> Results:
-    """Weights 0 … 1 as 0 … 255, their place on the square-root colour scale."""
+    """Weights 0 … 1 as 0 … 255, their positions on the square-root colour scale."""
     return {"shades": (255 * weights.clamp(0, 1).sqrt()).round()}
 
 
 def thumbnails(maps: Tensor) -> Results:
-    """The shades of small maps."""
+    """The shades of small patterns."""
     return shades(small(maps)["small"])
 
 
@@ -375,9 +377,9 @@ def patch_distances(maps: Tensor, at: Tensor, patches: Tensor) -> Results:
 
 
 def resizing(n: Tensor, of: Tensor, size: Tensor, j: Tensor, i: Tensor, cubic: bool) -> Tensor:
-    """[i, j]: with what weight pixel j, of n in a row, goes into pixel i of the middle `of` pixels
-    when these are resized to `size`: what Pillow's resize does, antialiased. Numbers are whole, and
-    are exact up to 2²⁴. Source: Pillow, src/libImaging/Resample.c."""
+    """[i, j]: the weight of pixel j, of n in a row, in pixel i when the middle `of` pixels are
+    resized to `size`, as Pillow's antialiased resize does. Numbers are whole, and are exact up to
+    2²⁴. Source: Pillow, src/libImaging/Resample.c."""
     apart = (2 * j + 1 - (n - of)) * size - (2 * i[:, None] + 1) * of
     t = (apart / (2 * torch.maximum(of, size))).abs()
     weights = (1 - t).clamp(min=0)

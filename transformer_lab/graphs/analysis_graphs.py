@@ -19,7 +19,7 @@ FILE = Path(__file__).parent.parent / "views" / "engine" / "analysis_graphs.js"
 
 
 def examples() -> dict[str, tuple[Callable[..., analyses.Results], dict[str, Tensor]]]:
-    """Each function by its name, with inputs to trace it with."""
+    """The functions by name, with inputs to trace them with."""
     generator = torch.Generator().manual_seed(0)
 
     def r(*shape: int) -> Tensor:

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_leaves
 
-# What changes no number: left out, or (with another name) read as its first argument.
+# Operations that change no number: left out, or replaced by their first argument.
 _NOTHING = ("_assert", "_check", "sym_constrain")
 SAME = ("alias", "clone", "detach", "lift_fresh_copy", "contiguous")
 
 
 def clean(graph: fx.Graph) -> None:
-    """Drop assertions and what nothing uses, such as the attention that our operation replaced.
+    """Drop assertions and unused nodes, such as the attention that our operation replaced.
 
     `eliminate_dead_code` keeps that one, since it might draw random numbers."""
     for node in reversed(graph.nodes):
@@ -42,13 +42,13 @@ def graph_as_data(
     Args:
         stored: the nodes that are weights -> (name of the weight, tensor).
         inputs: names of the other placeholders, in order.
-        results: names of what it gives, in order.
+        results: names of its results, in order.
     """
     nodes: list[list[Any]] = []
     weights: dict[str, Tensor] = {}
     first: dict[Any, str] = {}
     same: dict[str, str] = {}
-    made: dict[str, str] = {}  # what is computed again is left out
+    made: dict[str, str] = {}  # to leave out what is computed again
     read, found = iter(inputs), dict[str, str]()
 
     def shown(node: Any) -> str:

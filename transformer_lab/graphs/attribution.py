@@ -1,8 +1,8 @@
-"""Which part wrote what, as graphs: the flow to a logit, and every score by who wrote it.
+"""Attribution as graphs: the flow to a logit, and every score split by what was written.
 
-Both come from the held graph of a model (`held`), which is linear. The flow is a gradient of it; a score
-is split by running it with one more axis, along which every part is alone. What either gives is compared
-with what `Network.parts` and `flow_of` measure on the model itself.
+Both come from a model's graph with frozen norms (`frozen_norms`), which is linear. The flow is a
+gradient of it; a score is split by running it with one more axis, along which every part is alone.
+Both are compared with what `Network.parts` and `flow_of` measure on the model itself.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from .operations import running_with
 from .rows import ATTEND, TOLERANCE, apart
 
 Results = dict[str, Tensor]
-LENGTHS = (13, 17, 19, 23, 29, 31, 37, 11, 7, 5, 3)  # of texts, of which none is a size of a weight
+LENGTHS = (13, 17, 19, 23, 29, 31, 37, 11, 7, 5, 3)  # of texts; none is a size of a weight
 
 
 def with_written(graph: Graph, network: Network, inputs: Inputs) -> Graph:
-    """A model's graph with both, each compared with what the model computes by itself.
+    """A model's graph with both graphs, each compared with what the model computes by itself.
 
     Args:
         graph: of the model's pass. inputs: what it was exported with.
@@ -52,10 +52,11 @@ def with_written(graph: Graph, network: Network, inputs: Inputs) -> Graph:
 
 
 class Recorded(Tap):
-    """What a pass of a graph gives, by the names that the two graphs read it by.
+    """The values of a graph's pass, by the names that the two graphs read them by.
 
-    Of a layer of a kind, "z/kind/layer": what heads gave, [1, position, head, d_head];
-    "pattern/kind/layer": their maps, [head, query, key]; "resid_pre/kind/layer" and the other points.
+    For a layer of a kind, "z/kind/layer": the heads' output, [1, position, head, d_head];
+    "pattern/kind/layer": their patterns, [head, query, key]; "resid_pre/kind/layer" and other
+    points.
     """
 
     def __init__(self, graph: Graph, inputs: Inputs):
@@ -104,11 +105,11 @@ def _flow(graph: Graph, network: Network, inputs: Inputs, _: Written) -> Graph:
 def flow_function(
     graph: Graph, softcap: float | None = None
 ) -> tuple[Callable[..., Results], list[str]]:
-    """The function of the graph "flow", and what of `Recorded` it reads.
+    """The function of the graph "flow", and the names in `Recorded` that it reads.
 
-    It reads also `position` [1], and `toward` [2] and `by` [2]: ids whose logits are followed, and by
-    what these are multiplied. It gives what `Flow` has; `stays` [layer, position], what goes on at
-    each token; and `total`, the sum of edges.
+    It also reads `position` [1], and `toward` [2] and `by` [2]: ids whose logits are followed, and
+    the factors of these logits. It returns what `Flow` has; `stays` [layer, position], what
+    continues at each token; and `total`, the sum of edges.
     """
     held = HeldProgram(graph)
     kinds = {site.split("/")[0] for site in held.calls}
@@ -131,7 +132,7 @@ def flow_function(
             heads = [held.calls[site][1] for site in sites]
             end = graph.tail or logits
             values = held.values([*streams, *heads, end], leaves, texts)
-            # What comes after the last layer reads each position by itself.
+            # What comes after the last layer treats each position by itself.
             here = (torch.arange(values[end].shape[-2]) == position).to(values[end])[None]
             row = here @ values[end]
             short = {name: x[:, :1] for name, x in texts.items()}
@@ -171,7 +172,7 @@ def flow_function(
     return flow, [names[0], *held.mlps, *(f"pattern/{site}" for site in sites)]
 
 
-# -- scores by who wrote them ----------------------------------------------------------------------
+# -- scores by source ------------------------------------------------------------------------------
 
 
 def _sources(graph: Graph, network: Network, inputs: Inputs, made: Written) -> Graph:
@@ -182,7 +183,7 @@ def _sources(graph: Graph, network: Network, inputs: Inputs, made: Written) -> G
     example |= dict(head=torch.tensor([1]), query=torch.tensor([1]))
     for kind in graph.kinds:
         example[f"keys/{kind}"] = torch.ones(2, given[f"pattern/{kind}/0"].shape[2])
-    function(**example)  # by numbers, which say what else comes to the first layer
+    function(**example)  # on numbers, which show what else reaches the first layer
     found = function_graph(function, example, weights=graph.weights)
     _compare_sources(found, graph, network, texts[-1], written)
     made.sources.update(_listed(written))
@@ -192,7 +193,7 @@ def _sources(graph: Graph, network: Network, inputs: Inputs, made: Written) -> G
 def _compare_sources(
     found: Graph, graph: Graph, network: Network, text: Inputs, written: Mapping[str, Any]
 ) -> None:
-    """The last layer of every kind, with what the model's parts sum to."""
+    """Compare the last layer of every kind with what the model's parts sum to."""
     given, parts = Recorded(graph, text).values, network.parts(text)
     sites = {site.split("/")[0]: site for site in written}
     shapes = {kind: given[f"pattern/{site}"].shape for kind, site in sites.items()}
@@ -236,12 +237,14 @@ def _listed(written: Mapping[str, tuple[tuple[Source, ...], ...]]) -> dict[str, 
 def sources_function(
     graph: Graph,
 ) -> tuple[Callable[..., Results], list[str], dict[str, tuple[tuple[Source, ...], ...]]]:
-    """The function of the graph "sources", what of `Recorded` it reads, and, once it has run, who wrote
-    the queries and the keys of each of its results. It must run by numbers before it is traced.
+    """The function of the graph "sources", the names in `Recorded` that it reads and, once it has
+    run, the sources of queries and keys in each of its results. It must run on numbers before it is
+    traced.
 
-    It reads also `head` [1], `query` [1] and `keys/kind` [table, key]: the key of a table is the sum of
-    all keys times its row. Of the layers of each kind it gives "kind/layer", [table, query source, key
-    source]: the scores times the scale, without soft caps. The last source is what biases give.
+    It also reads `head` [1], `query` [1] and `keys/kind` [table, key]: the key of a table is the
+    sum of all keys weighted by its row. For the layers of each kind it returns "kind/layer",
+    [table, query source, key source]: the scores times the scale, without soft caps. The last
+    source is the biases.
     """
     held = HeldProgram(graph)
     calls = {site: node for site, node in held.calls.items() if all(map(is_node, node[2][:2]))}
@@ -273,8 +276,8 @@ def sources_function(
 
 
 def _texts(graph: Graph, inputs: Inputs) -> list[Inputs]:
-    """Texts to trace and to compare with, as long as no size of a weight or of heads: what is traced
-    holds for other lengths only where its length is no other size."""
+    """Texts to trace and to compare with, whose lengths are neither a size of a weight nor a number
+    of heads: a trace is valid for other lengths only if its own is not another size."""
     if not graph.any_length or inputs.tokens is None:
         return [inputs]
     used = {n for x in graph.weights.values() for n in x.shape}
