@@ -1,4 +1,4 @@
-"""What a CloudView shows."""
+"""The scene of a CloudView."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def cloud_scene(
     colour: str,
     query: int | None,
 ) -> Scene:
-    """Points of queries and keys, or of outputs and values.
+    """Draw the points of queries and keys, or of outputs and values.
 
     Args:
         tokens: "query_tokens" and "key_tokens".
-        query: the chosen one.
+        query: the chosen query.
     """
     sides = ("queries", "keys") if shows == "scores" else ("outputs", "values")
     names = [tokens["query_tokens"], tokens["key_tokens"]]

@@ -1,4 +1,4 @@
-"""The tokens as one head sees them, in a plane."""
+"""The tokens as one head sees them: its vectors as points in a plane."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ if TYPE_CHECKING:
     from ..marks.scene import Scene
 
 COLOURS = ("token", "position", "attention")
-MOST = 2_000_000  # numbers of other heads that are computed for a page
-WHOLE = 512 * 512  # weights of a head that are sent with its points; of more, the row of a query
-KEPT = 2**25  # weights of heads that Python keeps
+MOST = 2_000_000  # limit on numbers of other heads that are computed for a page
+WHOLE = 512 * 512  # up to this many weights, a whole map is sent; above, single rows
+KEPT = 2**25  # weights of heads that are cached
 say = messages("cloud")
 
 
 class CloudView(SelectionView):
     """Queries and keys of one head as points whose products are its scores, or its values and outputs.
 
-    Of all planes these show most: of the scores above each row's mean, which are all that a softmax
-    sees, and of how the values differ. The sentence says how much, beside vectors of the same lengths
-    in random directions. `layer`, `head`, `kind`, `selected` (the chosen query, and key), `shows`
-    ("scores" or "values") and `colour` ("token", "position" or "attention") can be read and set from
-    Python.
+    No other planes hold more of the variance: of the scores above each row's mean (all that the
+    softmax depends on), and of the values. The sentence says how much, with vectors of the same
+    lengths in random directions as a control. `layer`, `head`, `kind`, `selected` (the chosen
+    query, and key), `shows` ("scores" or "values") and `colour` ("token", "position" or
+    "attention") can be read and set from Python.
 
     Args:
         trace: what `transformer_lab.trace(..., keep="all")` returned.
-        layer, head: to begin with.
+        layer, head: chosen at first.
         kind: "decoder", "encoder" or "cross"; by default the trace's first choice.
         batch: which text of the trace.
-        title: by default the model's name.
+        title: the model's name by default.
         link: as in `HeadView`.
 
     Raises:
-        ValueError: when the trace has no such place, or did not keep queries, keys and values.
+        ValueError: if the trace has no such layer or head, or kept no queries, keys and values.
     """
 
     absent: ClassVar[str] = "a page of a text this long leaves it out; a notebook shows it"
@@ -86,14 +86,14 @@ class CloudView(SelectionView):
 
     @property
     def shown(self) -> tuple[str, int, int]:
-        """(kind, layer, head) on view."""
+        """(kind, layer, head) of what is shown."""
         size, having = self.kinds[self.kind], self.trace.attending(self.kind)
         layer = min(having, key=lambda one: abs(one - self.layer))
         return self.kind, layer, min(self.head, size["heads"] - 1)
 
     @property
     def plane(self) -> Plane:
-        """The points on view."""
+        """The points that are shown."""
         return self._of(*self.shown)
 
     @property

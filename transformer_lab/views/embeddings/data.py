@@ -1,4 +1,4 @@
-"""The points of a cloud: which vectors they are, what they are called, and where they lie."""
+"""The points of a cloud: their vectors, names and coordinates."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from ...tracing.trace import Trace
 
 DIMENSIONS = 3
-LONE = 0.5  # share of the variance above which one point is told of
+LONE = 0.5  # a single point is named if it makes up more of the variance than this
 
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """What stands in a cloud.
+    """The points of a cloud.
 
     vectors: fp32 [row, point, d]: one row, or the stream before the first block and after each;
-    tokens, positions, texts, labels: of each point; where: each row in words, as it stands in a
+    tokens, positions, texts, labels: of each point; where: each row in words, as part of a
     sentence; sample: what was left out, in words.
     """
 
@@ -36,11 +36,11 @@ class Points:
     labels: Sequence[str]
     where: Sequence[str]
     sample: str = ""
-    of: Sequence[Any] = ()  # the models that they come from
+    of: Sequence[Any] = ()  # the models they come from
 
 
 class Cloud:
-    """Principal components of every row of points, of all rows together, and of random directions."""
+    """Principal components of each row of points, of all rows together, and of random controls."""
 
     def __init__(self, points: Points):
         self.points = points
@@ -56,7 +56,7 @@ class Cloud:
 
     @cached_property
     def paths(self) -> Components | None:
-        """Of all rows together, [row · point, 3]; None where there is one row only."""
+        """Components of all rows together, [row · point, 3]; None if there is only one row."""
         if self.rows == 1:
             return None
         return principal_components(self.points.vectors.flatten(0, 1), DIMENSIONS)
@@ -69,24 +69,23 @@ class Cloud:
 
     @cached_property
     def norms(self) -> Tensor:
-        """fp32 [row, point]"""
+        """Lengths of the vectors, fp32 [row, point]."""
         return self.points.vectors.norm(dim=-1)
 
     def coordinates(self, shows: str, row: int) -> Tensor:
-        """Where the points lie, fp64 [point, 3]: "layer", "paths" or "random"."""
+        """Coordinates of the points, fp64 [point, 3]; shows: "layer", "paths" or "random"."""
         if shows == "paths" and self.paths is not None:
             return self.paths.coordinates.unflatten(0, (self.rows, -1))[row]
         return (self.chance if shows == "random" else self.own)[row].coordinates
 
     def kept(self, shows: str, row: int) -> Tensor:
-        """The share of its squared distance from the mean that the picture shows, [point]."""
+        """The fraction of each point's squared distance from the mean that is visible, [point]."""
         if shows == "paths" and self.paths is not None:
             return self.paths.kept.unflatten(0, (self.rows, -1))[row]
         return (self.chance if shows == "random" else self.own)[row].kept
 
     def lone(self, row: int) -> tuple[int, float] | None:
-        """The point that makes most of the variance of a row, and how much of it, where that is more
-        than a half."""
+        """The point that makes up more than half of a row's variance, and its fraction; or None."""
         spread = self.own[row].distances.pow(2)
         total = float(spread.sum())
         point = int(spread.argmax())
@@ -94,7 +93,7 @@ class Cloud:
         return (point, share) if share > LONE and len(spread) > 2 else None
 
     def packed(self) -> bytes:
-        """fp32 [layer, random and, where there are several rows, paths][row, point, (x, y, z, kept)]"""
+        """fp32 [row, point, (x, y, z, kept)] of layer, random and, with several rows, paths."""
         shown = ("layer", "random", *(("paths",) if self.rows > 1 else ()))
         rows = [
             torch.cat([self.coordinates(s, row), self.kept(s, row)[:, None]], -1)
@@ -104,7 +103,7 @@ class Cloud:
         return b"".join(map(pack_floats, rows))
 
     def shares(self) -> dict[str, list[Any]]:
-        """What the components hold, to six decimals, as the browser is told."""
+        """Fractions of the variance that components hold, to six decimals, for the browser."""
 
         def shares(found: Components) -> list[float]:
             return [round(x, 6) for x in found.shares.tolist()]
@@ -126,10 +125,10 @@ def of_traces(
     without: Sequence[int],
     labels: Sequence[str] | None,
 ) -> Points:
-    """The stream of texts: before the first block, and after each. Padding is no point.
+    """The residual stream of texts before the first block and after each, without padding.
 
     Raises:
-        ValueError: where no token is left, labels do not fit, or the models differ in size.
+        ValueError: if no token is left, labels do not fit, or the models differ in size.
     """
     vectors, tokens, positions, texts, whole = [], [], [], [], 0
     for trace, chosen in zip(traces, batches, strict=True):
@@ -177,7 +176,7 @@ def of_table(
     labels: Sequence[str] | None,
     where: str = "token embeddings",
 ) -> Points:
-    """Rows of a table [token, d]: all, or as many as wanted, spread evenly over it."""
+    """Rows of a table [token, d]: all, or `most` of them, evenly spaced."""
     count = len(table)
     ids = list(range(count)) if count <= most else [i * count // most for i in range(most)]
     sample = "" if count <= most else f"of {count}, evenly spread"
@@ -198,7 +197,7 @@ def _labels(labels: Sequence[str] | None, n: int) -> list[str]:
 
 
 def text_names(tokens: Sequence[str], texts: Sequence[int]) -> list[str]:
-    """What tells each text from the others: its own tokens, two at most; or "text 0", "text 1" …"""
+    """A name for each text: at most two tokens that only it has; or "text 0", "text 1" …"""
     every = [
         [t for t, i in zip(tokens, texts, strict=True) if i == n] for n in range(max(texts) + 1)
     ]
@@ -217,7 +216,7 @@ def text_names(tokens: Sequence[str], texts: Sequence[int]) -> list[str]:
 
 
 def kind_of(token: str) -> str:
-    """What a token of a vocabulary looks like, as far as its characters say."""
+    """The kind of a vocabulary's token, judged by its characters."""
     if (token[:1], token[-1:]) in (("<", ">"), ("[", "]")) and len(token) > 2:
         return "special"
     bare = token.lstrip("·▁Ġ_")

@@ -1,4 +1,4 @@
-"""What an EmbeddingView shows."""
+"""The scene of an EmbeddingView."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def cloud_scene(
     norms: Tensor, kept: Tensor, points: dict[str, Any], by: str, colours: Sequence[Any],
     chosen: int | None,
 ) -> Scene:  # fmt: skip
-    """Points in the first three principal components, and the ways of tokens through the layers.
+    """Draw points in the first three principal components, and their paths through the layers.
 
     Args:
-        coordinates: [point, 3] of the row on view; paths: [row, point, 3], where these are shown.
-        shares: of the variance, [3]. norms, kept: [point].
-        points: as the page has them. colours: of each point, by what is called `by`.
+        coordinates: [point, 3] of the row shown; paths: [row, point, 3], if they are shown.
+        shares: fractions of the variance, [3]. norms, kept: [point].
+        points: as the page has them. colours: of each point; `by` is their label.
     """
     tokens, positions = list(points["tokens"]), points["positions"]
     says = [

@@ -1,4 +1,4 @@
-"""Embeddings, or the residual stream of texts, as a cloud that can be turned."""
+"""Embeddings, or the residual stream of texts, as a cloud that can be rotated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .data import Cloud, Points, of_table, of_traces, text_names
 from .scene import cloud_scene
 
 say = messages("embeddings")
-VECTORS = "vectors"  # the row of vectors that were given, whatever they are
+VECTORS = "vectors"  # the name of the row in `of_vectors`
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,33 +32,33 @@ MOST = 1000  # points
 
 
 class EmbeddingView(SelectionView):
-    """The residual stream of one text or of several as points, one a token, in the three directions in
-    which they lie widest (principal components): after a chosen layer, or as paths through all layers.
-    Of a model's token embeddings: `EmbeddingView.of_vocabulary`.
+    """The residual stream of one or several texts as points, one per token, in the first three
+    principal components: after a chosen layer, or as paths through all layers. For a model's token
+    embeddings see `EmbeddingView.of_vocabulary`.
 
-    Beside what three components hold of the variance stands what they hold of as many vectors of the
-    same lengths in random directions, and that cloud can be looked at, too. Near in the picture is not
-    near in the model: the sentence says how much of a token's distance the picture shows.
+    The control for the variance that three components hold is as many vectors of the same lengths
+    in random directions; that cloud can be shown too. Near in the picture is not near in the model:
+    the sentence says how much of a token's distance the picture shows.
 
     `row` (0: before the first block, layer + 1: after a layer), `shows` ("layer", "paths" or
-    "random"), `colour` ("token", "position", "length", "text" or "label", of those there are) and
+    "random"), `colour` ("token", "position", "length", "text" or "label", if there are any) and
     `selected` (the chosen token is the query) can be read and set from Python.
 
     Args:
-        trace: what `tl.trace` returned with keep="all", or several, of texts of one model.
+        trace: what `tl.trace` returned with keep="all", or several, for texts of one model.
         kind: "decoder" or "encoder"; by default the trace's first choice.
         batch: which text of the trace; every text by default.
         labels: a word for each point, to colour by.
-        without: positions of tokens to leave out. The first token of many models is so long that it
-            hides all others.
-        row: where to begin; after the last layer by default.
-        most: points shown at most; the sentence says what was left out.
-        title: by default the model's name.
-        link: as in `HeadView`, for one text; several texts follow nothing.
+        without: positions of tokens to leave out. In many models the first token's vector is so
+            long that it hides all others.
+        row: shown at first; by default after the last layer.
+        most: most points that are shown; the sentence says what was left out.
+        title: the model's name by default.
+        link: as in `HeadView`, for one text; views of several texts are not linked.
 
     Raises:
-        ValueError: for what is no trace, and for arguments that do not fit it.
-        TraceError: when the stream was not kept, or is not known.
+        ValueError: if `trace` is not a trace, or arguments do not fit it.
+        TraceError: if the stream was not kept, or is not known.
     """
 
     _esm: ClassVar[str] = esm("embeddings/view.js")
@@ -70,7 +70,7 @@ class EmbeddingView(SelectionView):
     shows = t.Unicode("layer").tag(sync=True)
     colour = t.Unicode("token").tag(sync=True)
 
-    _camera = t.List().tag(sync=True)  # where the reader looks from, x, y, z
+    _camera = t.List().tag(sync=True)  # position of the reader's camera, x, y, z
 
     def __init__(
         self,
@@ -125,17 +125,17 @@ class EmbeddingView(SelectionView):
         most: int = MOST,
         title: str | None = None,
     ) -> EmbeddingView:
-        """The token embeddings of a `TextModel`, as they were learned: every token of the vocabulary,
-        or of a larger one as many as are shown, evenly spread.
+        """The learned token embeddings of a `TextModel`.
+
+        Shows every token of the vocabulary, or of a larger one `most` tokens, evenly spaced.
 
         Args:
-            kind: "encoder" or "decoder", where they differ.
-            labels: a word for each token of the vocabulary; by default what it looks like (letters, a
-                number …).
+            kind: "encoder" or "decoder", if they differ.
+            labels: a word for each token of the vocabulary; by default its kind, such as "number".
 
         Raises:
-            ValueError: for what is no TextModel.
-            PartsError: for a model in which they are not found.
+            ValueError: if `model` is not a TextModel.
+            PartsError: for a model whose embeddings are not found.
         """
         if not isinstance(model, TextModel):
             raise ValueError(
@@ -162,10 +162,10 @@ class EmbeddingView(SelectionView):
         most: int = MOST,
         title: str = "Vectors",
     ) -> EmbeddingView:
-        """Any vectors [vector, d], with a name for each. What they are, `title` says.
+        """Any vectors [vector, d], with a name for each.
 
         Raises:
-            ValueError: when they do not fit each other.
+            ValueError: if there are not as many names or labels as vectors.
         """
         if len(names) != len(vectors):
             raise ValueError(f"names has {len(names)} entries; there are {len(vectors)} vectors")
@@ -200,7 +200,7 @@ class EmbeddingView(SelectionView):
             self.layer = self.row - 1
         self.observe(self._follow_layer, "layer")
 
-    # -- what can be chosen ---------------------------------------------------------------------
+    # -- choices --------------------------------------------------------------------------------
 
     @property
     def colours(self) -> list[str]:
@@ -237,12 +237,11 @@ class EmbeddingView(SelectionView):
         return positions.index(token) if token in positions else None
 
     def coordinates(self) -> Tensor:
-        """Where the points lie, as shown: fp64 [point, 3]."""
+        """Coordinates of the points as shown, fp64 [point, 3]."""
         return self._cloud.coordinates(self.shows, self.row)
 
     def explained(self) -> tuple[list[float], list[float]]:
-        """The share of the variance that each of the three components holds: of the tokens, and of
-        vectors of the same lengths in random directions."""
+        """The fraction of variance in each of three components, of the tokens and the control."""
         if self.shows == "paths":
             return self._shares["paths"][0], self._shares["paths"][1]
         return self._shares["layer"][self.row], self._shares["random"][self.row]
@@ -301,7 +300,7 @@ _WANTED = (
 
 
 def _own_sizes(points: Points) -> dict[str, Any]:
-    """Of a cloud that shares its selection with no other view."""
+    """Sizes of a cloud that shares its selection with no other view."""
     rows, n = points.vectors.shape[:2]
     return {"points": dict(layers=max(1, rows - 1), heads=1, queries=n, keys=n)}
 
@@ -313,7 +312,7 @@ def _count(most: Any) -> int:
 
 
 def _name(coder: Any, i: int) -> str:
-    """A token's name; a vocabulary may have gaps, which nobody writes."""
+    """A token's name, or its id where the vocabulary has a gap."""
     try:
         return coder.tokens([i])[0]
     except (IndexError, KeyError, ValueError):

@@ -1,1 +1,1 @@
-"""Training in a page: the engine's forward pass backwards, and a page that shows a model learning."""
+"""Training in a page: the engine's backward pass, and a page that shows a model learning."""

@@ -1,4 +1,4 @@
-"""A page in which a small model learns, with nothing but a browser."""
+"""A page that trains a small model in the browser."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from ..pages.tokenizers import packed_tokenizer
 from ..shared.base import css, esm
 from ..shared.modules import VIEWS, join_modules
 
-MOST_WEIGHTS = 50_000  # up to which a page trains a model
-EXAMINED = 50  # held-out texts, of whose targets the page says how many are right
+MOST_WEIGHTS = 50_000  # a page trains models with fewer weights than this
+EXAMINED = 50  # held-out texts on which the page measures accuracy
 
 
 @dataclass(frozen=True)
 class Course:
-    """What a model learns in a page.
+    """A task that a model learns in a page.
 
     Attributes:
-        name, title, words: the last say what is to be learned, and what to watch.
+        name, title: of the task. words: what is to be learned, and what to watch.
         config: of the model: fewer than 50,000 weights, a head, and no dropout.
-        tokenizer: one of ours.
+        tokenizer: one of this library's.
         text: shown at first.
         tokens: int64 [example, position]; the last `held_out` examples are never trained on.
-        targets: int64 [example, position], −100 where nothing is asked; or
-            [example, position, answer], each told by its own part of the logits.
-        answers: what is told at each position, one name for each.
+        targets: int64 [example, position], −100 for positions without a target; or
+            [example, position, answer], each predicted by its own part of the logits.
+        answers: names of the predictions at a position.
         names: of the classes that an answer chooses from.
-        optimizer, steps, batch: the recipe.
+        optimizer, steps, batch: how it is trained.
 
     Raises:
-        ValueError: for a model that a page does not train, and an example without a target.
+        ValueError: for a model that a page does not train, or an example without a target.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Course:
 
     @property
     def block(self) -> Block:
-        """What `begin` of school.js reads: the model and its training as graphs, and the examples."""
+        """What `begin` in school.js reads: graphs of the model and its training, and examples."""
         model = Transformer(self.config).eval()
         network, example = network_of(model), Inputs(self.tokens[:1])
         graph = export_graph(network, example)
@@ -123,7 +123,7 @@ class Course:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the page says of it before it begins."""
+        """What the page shows about the task before training starts."""
         size = sum(weight.numel() for weight in Transformer(self.config).parameters())
         return {
             "name": self.name,
@@ -138,7 +138,7 @@ class Course:
 
 
 def _why_not_trained(config: ModelConfig) -> str:
-    """Why a page does not train a model, as the end of a sentence; "" where it does."""
+    """Why a page does not train a model, as the end of a sentence; "" if it does."""
     if not config.head:
         return "it has no head, and so nothing to be right about"
     if config.dropout > 0:
@@ -150,7 +150,7 @@ def _why_not_trained(config: ModelConfig) -> str:
 
 
 def learning_page(courses: Sequence[Course], title: str) -> Iterator[str]:
-    """The pieces of a page in which one of these models is chosen, trained and watched."""
+    """The pieces of a page where a reader picks one of these models, trains it and watches it."""
     state = {
         "_esm": esm("learning/view.js"),
         "_css": css("learning"),

@@ -1,1 +1,1 @@
-"""One self-contained page of a view, and notebooks made of such pages."""
+"""Self-contained pages of views, and notebooks with such pages."""

@@ -1,4 +1,4 @@
-"""A model that travels in a page: its weights, its tokenizers and the engine that runs them there."""
+"""A model embedded in a page: its weights, its tokenizers and the engine that runs it there."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Carried:
-    """What `packedOf` of views/engine/client.js reads.
+    """What `packedOf` in views/engine/client.js reads.
 
     about: name, config and tokenizers, as JSON.
     weights: the bytes of a model.safetensors.
-    rounded: by how much a weight was changed at most, to make it narrower.
+    rounded: the largest change of a weight by rounding.
     precision: "float32", "float16" or "int8".
-    note: what the page cannot do with it, or what 8 bits change of the answers, in a sentence; else "".
+    note: what the page cannot do with it, or how 8 bits change its answers, in a sentence; or "".
     prepares: whether the page can prepare another image for it.
     """
 
@@ -59,7 +59,7 @@ class Carried:
 
     @property
     def bits(self) -> int:
-        """How wide the weights are."""
+        """Bits per weight."""
         return BITS[self.precision]
 
     @property
@@ -71,12 +71,12 @@ class Carried:
 
     @property
     def size(self) -> int:
-        """How many bytes longer a page is that carries it, the engine with it."""
+        """How many bytes it adds to a page, including the engine."""
         return sum(len(block_text(block)) for block in self.blocks)
 
 
 def why_not(model: Travelling) -> str:
-    """Why a model cannot travel in a page, as the end of a sentence; "" where it can, if it exports."""
+    """Why a page cannot embed a model, as the end of a sentence; "" if it can, should it export."""
     if isinstance(model, PictureModel) and model.why:
         return model.why
     weights = list(network_of(model.model).module.parameters())
@@ -96,13 +96,12 @@ def why_not(model: Travelling) -> str:
 
 
 def is_ours(model: Travelling) -> bool:
-    """Whether it is a `tl.Transformer`."""
+    """Whether the model is a `tl.Transformer`."""
     return type(model.model) is Transformer
 
 
 def why_no_other_text(model: TextModel) -> str:
-    """Why a page with this model reads no other text than the one it was saved with, as the end of a
-    sentence; "" where it does."""
+    """Why a page with this model takes no other text, as the end of a sentence; "" if it does."""
     for tokenizer in (model.tokenizer, model.target_tokenizer):
         try:
             packed_tokenizer(tokenizer)
@@ -121,11 +120,11 @@ def carried(
 
     Args:
         precision: of the weights: "float32", "float16" or "int8"; see `packed`.
-        traces: of texts by which it is measured what 8 bits change.
-        written: whether the page asks which part wrote what, see `checked_graph`.
+        traces: of texts on which the effect of 8 bits is measured.
+        written: whether the page needs which component wrote what; see `checked_graph`.
 
     Raises:
-        ValueError: for a model that cannot travel, or with weights that are not finite.
+        ValueError: for a model that cannot be embedded, or with weights that are not finite.
     """
     if why := why_not(model):
         raise ValueError(f"{model.name} cannot travel in a page: {why}")
@@ -140,9 +139,7 @@ def carried(
 
     weights = {**graph.weights, **(prepares.weights if prepares else {})}
     tensors = {name: t.detach().cpu().float().contiguous() for name, t in weights.items()}
-    narrow = {
-        name: t for name, t in tensors.items() if name not in learned
-    }  # tables, whole numbers
+    narrow = {name: t for name, t in tensors.items() if name not in learned}  # tables, integers
     narrow |= packed({name: t for name, t in tensors.items() if name in learned}, precision)
     again = unpacked(narrow)
     rounded = max(float((again[n] - t).abs().max()) for n, t in tensors.items() if t.numel())
@@ -165,7 +162,7 @@ def carried(
 def _of_texts(
     model: TextModel, precision: str, weights: dict[str, Tensor], read: list[Trace]
 ) -> tuple[dict[str, Any], str]:
-    """The tokenizers, and what a page cannot do, or 8 bits change."""
+    """The tokenizers, and a note on what the page cannot do or how 8 bits change its answers."""
     text = ""
     if precision == "int8" and read:
         text = change_of(model, weights, read).sentence(BITS[precision])
@@ -179,7 +176,7 @@ def _of_texts(
 def _change_of_answer(
     graph: Graph, weights: dict[str, Tensor], model: PictureModel, precision: str
 ) -> str:
-    """What 8 bits change of the answer to the image on view."""
+    """How 8 bits change the answer to the image shown, in a sentence; "" for other precisions."""
     if precision != "int8":
         return ""
     before = graph.run(model.pixels)
@@ -191,8 +188,10 @@ def _change_of_answer(
 
 
 def _packed_or_recorded(model: TextModel, side: int, traces: Sequence[Trace]) -> dict[str, Any]:
-    """The tokenizer of the text (0) or the target (1); with the texts of these traces where it does not
-    run in a page. One tokenizer may read both."""
+    """The tokenizer of the text (0) or the target (1), which may be the same.
+
+    If it does not run in a page, the ids of these traces' texts.
+    """
     tokenizer = (model.tokenizer, model.target_tokenizer)[side]
     try:
         return packed_tokenizer(tokenizer, masks=model.kind == "encoder")
@@ -204,7 +203,7 @@ def _packed_or_recorded(model: TextModel, side: int, traces: Sequence[Trace]) ->
 
 
 def exported_of(model: Travelling, written: bool = False) -> Graph:
-    """The graph of a model over its weights, checked against the model.
+    """The graph of a model, checked against the model.
 
     Raises:
         ValueError: for a model that does not export, or whose graph differs from it.
@@ -213,10 +212,10 @@ def exported_of(model: Travelling, written: bool = False) -> Graph:
 
 
 def graph_at_hand(model: TextModel, then: Callable[[], Any], written: bool = False) -> bool:
-    """Whether the graph of a model is known already; else another process exports it.
+    """Whether the graph of a model is already known; otherwise another process exports it.
 
     Args:
-        then: is called from another thread when that has ended, however it did.
+        then: called from another thread when the export has ended, successfully or not.
         written: as in `carried`.
 
     Raises:
@@ -227,7 +226,7 @@ def graph_at_hand(model: TextModel, then: Callable[[], Any], written: bool = Fal
 
 
 def has_every_graph(model: TextModel) -> bool:
-    """Whether which part wrote what comes with the model, so that each page has it."""
+    """Whether the package ships this model's graphs, including which component wrote what."""
     return is_shipped(structure_of(*_to_export(model)))
 
 
@@ -239,8 +238,10 @@ def _to_export(model: Travelling) -> tuple[Network, Inputs]:
 
 
 def _about_export(model: Travelling, written: bool) -> str:
-    """What an export takes, about, as measured with SmolLM2-135M: 14 s of one core and 1.6 GB, and
-    40 s more with which part wrote what."""
+    """A message about what an export takes, estimated from SmolLM2-135M.
+
+    That took 14 s on one core and 1.6 GB, and 40 s more for which component wrote what.
+    """
     network = network_of(model.model)
     numbers = sum(p.numel() for p in network.module.parameters())
     layers = sum(len(network.layers(kind)) for kind in network.kinds)
@@ -253,7 +254,7 @@ def _about_export(model: Travelling, written: bool) -> str:
 
 
 def _example(model: Travelling) -> Inputs:
-    """Token ids [1, 8] that the model reads, and a target; or the image on view."""
+    """Example inputs: token ids [1, 8], and a target if the model has one; or the image shown."""
     if isinstance(model, PictureModel):
         return model.inputs
     size, target = network_of(model.model).vocabulary
@@ -265,10 +266,10 @@ def _example(model: Travelling) -> Inputs:
 def config_of(
     network: Network, graph: Graph, example: Inputs, name: str = "the model"
 ) -> dict[str, Any]:
-    """What `GraphModel` of the page's engine has to know beside the graph."""
+    """What `GraphModel` in the page's engine needs to know besides the graph."""
     attends = [node[2] for node in graph.nodes if node[0] == "transformer_lab.attend"]
     size, target = network.vocabulary
-    lengths = [*graph.lengths.values()][-1:]  # of what is answered; none of an image
+    lengths = [*graph.lengths.values()][-1:]  # of the stack that predicts; none for an image
     written = graph.written or Written()
     return {
         "kind": network.kind,

@@ -1,4 +1,4 @@
-"""Whether a page takes its model along, and what it says about that."""
+"""Decide whether a page embeds its model, and write its note about that."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ...tracing.trace import Trace
     from .carried import Travelling
 
-UNASKED = 16 * 2**20  # bytes of weights up to which a model travels by itself
-MOST = 200 * 2**20
+UNASKED = 16 * 2**20  # up to this many bytes of weights, a model is embedded by default
+MOST = 200 * 2**20  # largest model that can be embedded
 
 
 def carry(
@@ -36,19 +36,19 @@ def carry(
     precision: str = "auto",
     written: bool = False,
 ) -> tuple[Carried | None, str]:
-    """What a page takes along, and else why not, in a sentence.
+    """The model that a page embeds; or None, and why not, in a sentence.
 
     Args:
-        wanted: as `model` of `save_html`.
+        wanted: as `model` in `save_html`.
         stale: whether the weights have changed since the text was read.
         traces: of the texts on the page.
-        lacks: what a page without it does not do, as a clause.
+        lacks: what a page without the model cannot do, as a clause.
         precision: as in `save_html`.
         written: as in `carried`.
 
     Raises:
-        ValueError: for a model that is wanted in the page and cannot travel, or is too large; for a
-            precision that is not known, or of a model that is left out.
+        ValueError: for a requested model that cannot be embedded or is too large, an unknown
+            precision, or a precision for a model that is left out.
     """
     if _left_out(wanted, precision):
         return None, ""
@@ -74,7 +74,7 @@ def carry(
             announce(model, size, precision)
         found = None if why else carried(model, precision, traces, written)
     except ValueError as error:
-        failed = isinstance(error, ExportFailed)  # for lack of memory or time: the page is saved
+        failed = isinstance(error, ExportFailed)  # out of memory or time: save the page without
         if wanted and not failed:
             raise
         found, why = None, str(error)
@@ -85,7 +85,7 @@ def carry(
 
 
 def announce(model: Travelling, size: int, precision: str) -> None:
-    """Say on stderr what a large page takes, before it is written."""
+    """Print to stderr what writing a large page takes."""
     numbers = sum(t.numel() for t in model_tensors(model.model).values())
     seconds, memory = size / 16e6, (4 * 2 * numbers + 2 * size) / 2**30
     line = (
@@ -96,16 +96,16 @@ def announce(model: Travelling, size: int, precision: str) -> None:
 
 
 def for_readers(notice: str) -> str:
-    """The notice of `carry` as a page says it: without the way out, which only who saves the page has."""
+    """The notice of `carry` for a page: without the way out, which only its author can use."""
     reason, _, way_out = notice.partition("; ")
     return f"{reason}." if way_out else notice
 
 
 def _left_out(wanted: bool | None, precision: str) -> bool:
-    """Whether a model is to stay behind.
+    """Whether the model is to be left out.
 
     Raises:
-        ValueError: for a precision that is not known, or of a model that is left out.
+        ValueError: for an unknown precision, or a precision for a model that is left out.
     """
     check_precision(precision)
     if wanted is False and precision != "auto":
@@ -117,7 +117,7 @@ def _left_out(wanted: bool | None, precision: str) -> bool:
 
 
 def _fitting(model: Travelling, precision: str) -> tuple[str, int, str]:
-    """In which precision a model travels, its bytes then, and why it is too large, or ""."""
+    """The precision to embed a model in, its size in bytes, and why that is too large, or ""."""
     tensors = model_tensors(model.model)
     sizes = {one: packed_size(tensors, one) for one in BITS}
     if precision == "auto":
@@ -135,8 +135,10 @@ def _fitting(model: Travelling, precision: str) -> tuple[str, int, str]:
 
 
 def precision_unasked(model: TextModel) -> tuple[str, str]:
-    """In which precision a page is given a model for the case that nobody else answers: as exactly as it
-    weighs no more than what travels unasked; or "", and why not, as the end of a sentence."""
+    """The highest precision in which a model is small enough to be embedded by default.
+
+    Or "", and why there is none, as the end of a sentence.
+    """
     if why := why_not(model) or why_no_other_text(model) or _changed(model):
         return "", why
     tensors = model_tensors(model.model)
@@ -151,10 +153,10 @@ def precision_unasked(model: TextModel) -> tuple[str, str]:
 def carry_traces(
     traces: Sequence[Trace], wanted: bool | None, precision: str = "auto", written: bool = False
 ) -> tuple[Carried | None, str]:
-    """The same for a view of traces: where one `TextModel` read all of them, as it is now.
+    """As `carry`, for a view of traces: they must all be of one `TextModel`, unchanged since.
 
     Raises:
-        ValueError: for a model that is wanted in the page and cannot travel, or is too large.
+        ValueError: for a requested model that cannot be embedded, or is too large.
     """
     model = reader_of(traces)
     if _left_out(wanted, precision):
@@ -171,8 +173,10 @@ def carry_traces(
 
 
 def _read_by_none(traces: Sequence[Trace]) -> str:
-    """Why a page of what no single `TextModel` read reads no other text, in a sentence; "" where what
-    is on view is no text of its own."""
+    """Why a page of traces that no single `TextModel` made takes no other text, in a sentence.
+
+    "" if there are no traces.
+    """
     networks = {id(one.network.module): one.network for one in traces if one.network is not None}
     if not traces:
         return ""
@@ -189,18 +193,18 @@ def _read_by_none(traces: Sequence[Trace]) -> str:
 
 
 def reader_of(traces: Sequence[Trace]) -> TextModel | None:
-    """The model that read all of these texts; None where it was no `TextModel`, or not one."""
+    """The `TextModel` that read all of these texts; None if there is none, or several."""
     models = {id(trace.text_model): trace.text_model for trace in traces}
     return next(iter(models.values())) if len(models) == 1 else None
 
 
 def is_stale(model: TextModel, traces: Sequence[Trace]) -> bool:
-    """Whether a model no longer does what it did when it read these texts, or was edited then."""
+    """Whether a model's answers now differ from the traces: it has learned, or was edited."""
     return not all(_same_again(model, trace) for trace in traces)
 
 
 def _same_again(model: TextModel, trace: Trace) -> bool:
-    """Whether the model does now what it did: it may have learned since, or have been edited then."""
+    """Whether the model now gives the same answers as in the trace."""
     target = None if trace.target is None else trace.target[0]
     with no_grad():
         now = model.trace_ids(trace.tokens[0], target)
@@ -213,7 +217,7 @@ def _same_again(model: TextModel, trace: Trace) -> bool:
 
 
 def _changed(model: Travelling) -> str:
-    """What somebody added to a model of ours, whose graph would be another at every turn."""
+    """Why a `tl.Transformer` cannot be embedded: other code changed it, or hooks are registered."""
     for name, module in model.model.named_modules() if is_ours(model) else ():
         where = name or "the model"
         hooks = ("_forward_hooks", "_forward_pre_hooks")

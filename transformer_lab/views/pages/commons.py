@@ -1,6 +1,6 @@
-"""What the frames of one page have in common, kept in that page once.
+"""What the frames of one page share, stored in that page once.
 
-Imports neither torch nor ipywidgets, as `export`.
+Imports neither torch nor ipywidgets, like `export`.
 """
 
 from __future__ import annotations
@@ -9,22 +9,24 @@ import hashlib
 import re
 
 MODEL, ENGINE = "model", "engine"  # names of blocks, for views/engine/client.js
-SHARED = "shared-"  # before a checksum: by this name a frame asks the page around it
+SHARED = "shared-"  # before a checksum: the name by which a frame requests it from its page
 _TRAVELS = re.compile(
     rf'(<template data-block="(?:{ENGINE}|{MODEL})" data-info="[^"]*"(?: data-gzip=1)? data-sum="\d+")>([A-Za-z0-9+/=]+)<'
 )
 
 
 class Commons:
-    """What several pages have in common that stand in frames of one page, kept there once: models, by
-    checksum, and the engine that runs them."""
+    """What the frames of one page share: models, by checksum, and the engine that runs them."""
 
     def __init__(self):
         self._there: set[str] = set()
 
     def take(self, text: str) -> tuple[str, str]:
-        """A page without them, which asks the page around it for them; and elements for that page,
-        those that it does not hold already."""
+        """Take the shared parts out of a frame's page.
+
+        Returns that page, which requests them from the page around it, and the elements that the
+        page around it does not have yet.
+        """
         found: list[str] = []
 
         def hollow(match: re.Match[str]) -> str:

@@ -1,6 +1,6 @@
-"""One self-contained page of a view, and notebooks whose views need neither kernel nor network.
+"""Self-contained pages of views, and notebooks whose views need neither kernel nor network.
 
-Nothing here imports torch or ipywidgets: stock `jupyter nbconvert` loads this module, by way of
+Nothing here imports torch or ipywidgets: stock `jupyter nbconvert` loads this module through
 `views.notebook_pass`.
 """
 
@@ -27,17 +27,17 @@ VIEW_MIME = "application/vnd.jupyter.widget-view+json"
 STATE_MIME = "application/vnd.jupyter.widget-state+json"
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 OURS = "transformer_lab.views."
-MARK = "transformer_lab"  # in an output's metadata: the name of the view that it shows
+MARK = "transformer_lab"  # key in an output's metadata: the name of the view it shows
 FRAME_HEIGHT = 820
 COMPRESS_FROM = 4096
 
-# No host is named anywhere: the page cannot load, send or open anything.
+# No host is allowed: the page cannot load, send or open anything.
 NO_SCRIPT = "The picture needs JavaScript. In JupyterLab, press “Trust HTML” above it."
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:; style-src 'unsafe-inline'; "
     "img-src data: blob:; base-uri 'none'; form-action 'none'"
 )
-# Says so of a page that is cut off before its first script (whole.js), which takes it away.
+# Shown if the page is cut off before its first script (whole.js), which removes it.
 _CUT = (
     '<style>@media (scripting: enabled) { html::before { content: "This page is cut off: its end is '
     'missing, and without it nothing can be shown. Save it again, or copy it again." } }</style>\n'
@@ -46,7 +46,7 @@ _NOT_A_STATE = ("layout", "tabbable", "tooltip", "_dom_classes")
 
 
 class Block(NamedTuple):
-    """A part of a view that a page holds for later: its name, what it is, and its bytes."""
+    """A part of a view that a page holds for later: its name, its description and its bytes."""
 
     name: str
     info: Mapping[str, Any]
@@ -54,7 +54,7 @@ class Block(NamedTuple):
 
 
 def safe_json(value: Any) -> str:
-    """JSON that ends no script element and is JavaScript too."""
+    """JSON that cannot close a script element and is also valid JavaScript."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -91,7 +91,7 @@ def page(
     absent: str = "this page does not hold it",
     theme: str | None = None,
 ) -> Iterator[str]:
-    """The pieces of a page that shows a view: offline, alone, interactive.
+    """The pieces of a page that shows a view: offline, self-contained, interactive.
 
     The view is drawn as soon as its first screen has been read; the blocks follow it.
 
@@ -99,12 +99,12 @@ def page(
         state: the view's traits, without its bytes.
         buffers: trait name -> bytes, or their base64.
         sentence: for readers without JavaScript.
-        absent: what to say when something is asked for that no block holds.
+        absent: the message when something is requested that no block holds.
         theme: "light" or "dark"; None follows the reader's system.
     """
     encoded = {k: v if isinstance(v, str) else _base64(v) for k, v in buffers.items()}
     kept = {k: v for k, v in state.items() if k not in _NOT_A_STATE and k not in encoded}
-    if "_live" in kept:  # no kernel answers a page
+    if "_live" in kept:  # a page has no kernel
         kept["_live"] = False
     payload = safe_json({"state": kept, "buffers": encoded, "absent": absent})
     view = _table(state.get("_how")).get("view")
@@ -134,14 +134,14 @@ def _base64(data: bytes) -> str:
 
 
 def block_text(block: Block) -> str:
-    """A block as it stands in a page."""
+    """The HTML of a block in a page."""
     data = b"".join(block.buffers)
     packed = gzip.compress(data, 5, mtime=0) if len(data) >= COMPRESS_FROM else data
     pays = len(packed) < 0.9 * len(data)
     held = packed if pays else data
     info = json.dumps({"sizes": [len(b) for b in block.buffers], "info": block.info})
     checksum = zlib.crc32(held, zlib.crc32(info.encode("ascii")))
-    # A template's text is kept once; a script's is kept a second time, as its source.
+    # Browsers keep a template's text once, a script's a second time as its source.
     return (
         f'<template data-block="{html.escape(block.name, quote=True)}" '
         f'data-info="{html.escape(info, quote=True)}"{" data-gzip=1" if pays else ""} '
@@ -153,16 +153,16 @@ def write_page(path: str | os.PathLike, pieces: Iterable[str]) -> Path:
     """Write a page, whole or not at all.
 
     Raises:
-        ValueError: when the folder does not exist or cannot be written to, or the path is one.
-        NotReplacedError: when the path is a link, a pipe or a device.
-        DiskFullError: when the disk is full; a page that was there is untouched.
+        ValueError: if the folder does not exist or is not writable, or the path is a folder.
+        NotReplacedError: if the path is a link, a pipe or a device.
+        DiskFullError: if the disk is full; an existing page is untouched.
     """
     return write_text(path, pieces, such_as="heads.html")
 
 
-# What every frame of a page has from the page around it. Plotly's script, gzipped, as base64: it is
-# an element of the page, or stands in a script beside it, which sets a name when it is loaded. And
-# models and their engine, elements of the page, by checksum.
+# Gives frames plotly's script (gzipped, base64) from the page around them: it is an element of the
+# page, or in a script file beside it, which sets a variable when it is loaded. Models and their
+# engine are elements of the page, found by checksum.
 _GIVER = (
     "(where) => window.transformerLabPlotly ??= new Promise((resolve) => {"
     'const here = document.getElementById("tl-plotly");'
@@ -176,12 +176,12 @@ _GIVER = (
 
 
 def shared_here() -> str:
-    """plotly's script as an element of a page, for its frames."""
+    """plotly's script as an HTML element of a page, for its frames."""
     return f'<script type="text/plain" id="tl-plotly">{_base64(plotly_script())}</script>'
 
 
 def shared_script() -> str:
-    """plotly's script as a file beside pages, for their frames; see `live_views`."""
+    """plotly's script as the text of a file beside pages, for their frames; see `live_views`."""
     return f'window.transformerLabPlotlyText="{_base64(plotly_script())}";\n'
 
 
@@ -189,12 +189,12 @@ def shared_script() -> str:
 
 
 def frame(text: str, title: str, height: int = FRAME_HEIGHT, plotly: str = "") -> str:
-    """HTML of a sandboxed frame that holds a page, grows to its height, and tells the other frames
-    what is selected in it.
+    """HTML of a sandboxed frame that holds a page, grows to its height, and shares its selection
+    with the other frames.
 
     Args:
-        plotly: for a page that needs plotly's script and does not hold it: the address of the file
-            that `shared_script` gave, or "here" where the page around holds what `shared_here` gave.
+        plotly: for a page that needs plotly's script but does not hold it: the address of the file
+            with `shared_script`'s text, or "here" if the page around has `shared_here`'s element.
     """
     where = f' data-plotly="{html.escape(plotly, quote=True)}"' if plotly else ""
     return (
@@ -224,8 +224,7 @@ def frame(text: str, title: str, height: int = FRAME_HEIGHT, plotly: str = "") -
 
 
 def _table(value: Any, *names: str) -> dict[str, Any]:
-    """A table within tables of a notebook, which somebody's program may have written: where it is
-    not there, or no table, an empty one."""
+    """A nested dict of a notebook, which any program may have written; {} if it is missing."""
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return value if isinstance(value, dict) else {}
@@ -240,13 +239,13 @@ def _is_ours(model: Any) -> bool:
 
 
 def _name_of(output: Any) -> str:
-    """The name of the model that an output is a view of; "" where it is none."""
+    """The id of the widget model that an output is a view of; "" if it is not a widget view."""
     name = _table(output["data"], VIEW_MIME).get("model_id")
     return name if isinstance(name, str) else ""
 
 
 def _state_of(output: Any, states: Mapping[str, Any]) -> Any:
-    """The state that a notebook holds of an output's view, or None."""
+    """The state of an output's view in a notebook, or None."""
     return states.get(_name_of(output))
 
 
@@ -257,17 +256,16 @@ def live_views(
     plotly: str = "",
     pages: Mapping[str, str] | None = None,
 ) -> int:
-    """Put a live page in the place of each of our views, and of each figure of plotly's, which stock
-    pages do not draw; returns how many.
+    """Replace each of our views, and each plotly figure (which stock exports do not draw), with a
+    live page; returns how many.
 
-    Where the notebook does not hold the view's state, its picture stays. Other widgets are left
-    alone.
+    If the notebook does not hold the view's state, its picture stays. Other widgets are unchanged.
 
     Args:
-        plotly: the address, from the page, of a file that `shared_script` gave, for views that
-            plotly draws; without one, the first of them brings it for the whole page.
-        pages: what views wrote themselves (`to_html`), by the names of their models: that holds more
-            than their state, such as every head and a model that travels.
+        plotly: the address, from the page, of a file with `shared_script`'s text, for views that
+            plotly draws; without one, the first of them adds the script for the whole page.
+        pages: widget model id -> the page that the view wrote itself (`to_html`), which holds more
+            than its state, such as every head and an embedded model.
     """
     states, count, brought, commons = _states(notebook), 0, False, Commons()
     for output in _outputs(notebook):
@@ -291,7 +289,7 @@ def live_views(
                 text = _page_of_figure(output, theme)
             else:
                 text = (pages or {}).get(_name_of(output)) or _page_of_model(model or {}, theme)
-        except ValueError:  # NaN, or bytes that are no base64: the picture stays
+        except ValueError:  # NaN, or invalid base64: the picture stays
             del data[mime]
             continue
         del data[mime]
@@ -353,12 +351,13 @@ def _text_of(model: Mapping[str, Any], name: str) -> str:
 
 
 def still_views(notebook: Any, *, sanitized: bool = False) -> int:
-    """Make a notebook fit for an exporter that knows nothing of us: each of our views is its picture,
-    and a line below says how it is had alive. Returns how many there are.
+    """Prepare a notebook for an exporter that does not know our views; returns how many it has.
+
+    Each becomes its picture, with a line below on how to get the live view.
 
     Args:
-        sanitized: whether the exporter will print every tag of HTML as text. What of ours is HTML
-            is then shown by its picture or its words.
+        sanitized: whether the exporter prints HTML tags as text. Our HTML outputs are then replaced
+            by their picture or text.
     """
     states, count = _states(notebook), 0
     for cell in notebook.cells:
@@ -394,7 +393,7 @@ STILL = (
 
 
 def _is_form(output: Any) -> bool:
-    """Whether an output is a box to write in (a prediction's), which brings what it says as HTML."""
+    """Whether an output is an input box (of a prediction), which also has its content as HTML."""
     data = output["data"]
     return VIEW_MIME in data and "text/html" in data and MARK in output.get("metadata", {})
 
@@ -406,7 +405,7 @@ def _is_our_html(data: Mapping[str, Any]) -> bool:
 
 
 def _line(text: str, sanitized: bool) -> Any:
-    """An output of one sentence; where tags are printed as text, those of a paragraph are too."""
+    """An output of one sentence; without Markdown if tags, such as a paragraph's, are printed."""
     import textwrap
 
     from nbformat.v4 import new_output
@@ -416,11 +415,10 @@ def _line(text: str, sanitized: bool) -> Any:
 
 
 def clean_notebook(notebook: Any) -> Any:
-    """Make an executed notebook fit to be committed or published: pictures and text stay, live
-    views and their state go. In place; returns the notebook.
+    """Remove live views and their state from an executed notebook, to commit or publish it.
 
-    A trusted notebook that has a view but no state shows "model not found" instead of the picture
-    wherever our labextension is not installed.
+    Pictures and text stay. In place; returns the notebook. Views go too, since without its state a
+    view in a trusted notebook shows "model not found" if our labextension is not installed.
     """
     for output in _outputs(notebook):
         if "image/png" in output["data"] or "text/plain" in output["data"]:
@@ -439,8 +437,10 @@ def _outputs(notebook: Any) -> Iterator[Any]:
 
 
 def _drop_our_state(notebook: Any) -> None:
-    """Without our views' states; without the whole block when no widget needs it, for stock
-    nbconvert would load a script from the network for it."""
+    """Remove our views' states, and all widget metadata if no widget needs it.
+
+    With it, stock nbconvert would load a script from the network.
+    """
     states = _states(notebook)
     for name in [name for name, model in states.items() if _is_ours(model)]:
         del states[name]
@@ -450,11 +450,11 @@ def _drop_our_state(notebook: Any) -> None:
 
 
 def notebook_to_html(notebook: str | os.PathLike, path: str | os.PathLike) -> Path:
-    """Write an executed notebook as one page with its views alive; no kernel, no network."""
+    """Write an executed notebook as one page with live views; needs no kernel and no network."""
     import nbformat
     from nbconvert import HTMLExporter
 
-    if not Path(notebook).is_file():  # a pipe would be waited for
+    if not Path(notebook).is_file():  # a pipe would block
         raise ValueError(f"notebook={str(notebook)!r} is no file; name a notebook")
     read = nbformat.read(notebook, as_version=4)
     live_views(read)

@@ -1,4 +1,4 @@
-"""A model of images in a page, and how a page prepares another image for it."""
+"""A vision model in a page, and how the page prepares another image for it."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ TRIED = (
     (61, 47),
     (150, 231),
     (90, 90),
-)  # heights and widths of images that are prepared in both ways
-WITHIN = 1.01  # levels of 255
+)  # heights and widths of test images, prepared by the page and by the processor
+WITHIN = 1.01  # largest difference between the two, in levels of 255
 
 
 @dataclass(frozen=True, eq=False)
 class PictureModel:
-    """What a page takes along of a model that reads one image.
+    """A model that reads one image, as a page embeds it.
 
     Args:
         model: a torch module. name: for people.
-        pixels: float [1, channel, height, width], the image on view as the model reads it.
-        whole: with the image processor that prepares others; None where there is none.
-        why: why it cannot travel, as the end of a sentence; or "".
+        pixels: float [1, channel, height, width], the image shown, as the model reads it.
+        whole: the `ImageModel`, whose processor prepares other images; None if there is none.
+        why: why it cannot be embedded, as the end of a sentence; or "".
     """
 
     model: Any
@@ -53,8 +53,10 @@ class PictureModel:
         return Inputs(None, given={"pixel_values": self.pixels})
 
     def preparation(self) -> tuple[Graph | None, str]:
-        """The graph of what prepares another image, from "pixels" [3, height, width] to "pixel_values"
-        and what is "seen"; and what it does, or (None) why there is none, in a sentence."""
+        """The graph that prepares another image, and a sentence about it; or None, and why.
+
+        The graph maps "pixels" [3, height, width] to "pixel_values" and the image "seen".
+        """
         if self.whole is None:
             return None, say("no_preparation", why="the model came without an image processor")
         try:
@@ -69,7 +71,7 @@ class PictureModel:
         return graph, recipe.sentence(apart)
 
     def _apart(self, graph: Graph, recipe: Recipe, size: tuple[int, int]) -> float:
-        """How far a page's pixels are from the processor's, in levels of 255."""
+        """The largest difference between a page's pixels and the processor's, in levels of 255."""
         from PIL import Image
 
         image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
@@ -84,14 +86,14 @@ class PictureModel:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Resize, cut, scale, normalise.
+    """How to prepare an image: resize, crop, scale, normalise.
 
     Args:
-        size: (height, width) after resizing; one number: of the shorter side.
-        crop: (height, width) of the middle that is kept.
-        fill: whether the middle is cut to the proportions of `size` first, and then resized.
+        size: (height, width) after resizing; one number: the shorter side.
+        crop: (height, width) of the centre that is kept.
+        fill: whether the image is first cropped to the proportions of `crop`, then resized.
         cubic: bicubic instead of bilinear.
-        factor, mean, std: pixels · factor, less the mean and over the deviation.
+        factor, mean, std: (pixels · factor − mean) / std.
     """
 
     size: tuple[int, ...]
@@ -149,10 +151,10 @@ class Recipe:
 
 
 def recipe_of(processor: Any) -> Recipe:
-    """What an image processor does, as far as its settings tell.
+    """What an image processor does, read from its settings.
 
     Raises:
-        ValueError: for what no page does, as the end of a sentence.
+        ValueError: if a page cannot do the same, as the end of a sentence.
     """
     if isinstance(processor, Preparing):
         if processor.fit != "crop":
@@ -182,7 +184,7 @@ def recipe_of(processor: Any) -> Recipe:
 
 
 def _sides(size: Any) -> tuple[int, ...]:
-    """(height, width), or the shorter side; nothing for what is another size."""
+    """(height, width), or (shorter side,); () for other kinds of size."""
     if isinstance(size, int):
         return (size,)
     given: Mapping[str, Any] = {k: v for k, v in dict(size or {}).items() if v is not None}

@@ -1,4 +1,4 @@
-"""How wide the weights of a model are in a page, and what that changes of its answers."""
+"""The precision of a model's weights in a page, and how it changes the model's answers."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ if TYPE_CHECKING:
 
 BITS = {"float32": 32, "float16": 16, "int8": 8}
 PRECISIONS = ("auto", *BITS)
-SCALE = "/scale"  # after the name of a tensor of 8 bits: a 32-bit number for each of its rows
+SCALE = "/scale"  # after the name of an 8-bit tensor: a 32-bit number for each of its rows
 _LEVELS = 127
-_NARROWEST = 16  # columns of a matrix that is kept in 8 bits; below, scales would weigh too much
+_NARROWEST = 16  # fewest columns of a matrix kept in 8 bits; scales would take too much of less
 _LARGEST_HALF = torch.finfo(torch.float16).max
-_AT_ONCE = 64  # positions whose probabilities are held at once
+_AT_ONCE = 64  # positions whose probabilities are in memory at once
 
 
 def check_precision(precision: str) -> None:
-    """
+    """Check that a precision is known.
+
     Raises:
-        ValueError: for one that is not known.
+        ValueError: if it is not.
     """
     if precision not in PRECISIONS:
         raise ValueError(
@@ -41,16 +42,18 @@ def check_precision(precision: str) -> None:
 
 
 def packed_size(tensors: Mapping[str, Tensor], precision: str) -> int:
-    """Bytes of these weights in a page, before they are compressed."""
+    """Bytes of these weights in a page, before compression."""
     if precision != "int8":
         return sum(t.numel() for t in tensors.values()) * BITS[precision] // 8
     return sum(t.numel() + 4 * len(t) if _by_rows(t) else 4 * t.numel() for t in tensors.values())
 
 
 def packed(tensors: Mapping[str, Tensor], precision: str) -> dict[str, Tensor]:
-    """Weights as a page keeps them. In 16 bits, a tensor with a number that they cannot hold keeps
-    its 32. In 8 bits, each row of a matrix (an output of a layer, or a token's embedding) is
-    `scale` times integers of −127 … 127, and vectors keep 32 bits.
+    """Weights as a page holds them.
+
+    In 16 bits, a tensor with a number out of range keeps its 32. In 8 bits, each row of a matrix
+    (an output of a layer, or a token's embedding) is `scale` times integers −127 … 127; vectors and
+    matrices of under 16 columns keep 32 bits.
 
     Args:
         tensors: float32, by name.
@@ -73,7 +76,7 @@ def packed(tensors: Mapping[str, Tensor], precision: str) -> dict[str, Tensor]:
 
 
 def unpacked(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The float32 weights that a page computes with, from what `packed` gave."""
+    """The float32 weights that a page computes with, from the result of `packed`."""
     return {
         name: t.float() * kept[name + SCALE][:, None] if t.dtype == torch.int8 else t.float()
         for name, t in kept.items()
@@ -92,12 +95,12 @@ def _halved(t: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Change:
-    """What other weights change of a model's answers.
+    """How other weights change a model's answers.
 
     positions: how many answers were compared.
-    largest: by how much the probability of the top prediction changes at most; of a model with no
-        head, how far a token's final state moves at most, as a share of its length.
-    differ: at how many positions another token is predicted; None for a model with no head.
+    largest: the largest change in the top prediction's probability; for a model without a head, how
+        far a token's final state moves at most, as a fraction of its length.
+    differ: at how many positions another token is predicted; None for a model without a head.
     """
 
     positions: int
@@ -118,11 +121,12 @@ class Change:
 
 
 def change_of(model: TextModel, weights: Mapping[str, Tensor], traces: Iterable[Trace]) -> Change:
-    """What these weights change of a model's answers to the texts of some traces: after every token,
-    or at every mask where there are some.
+    """Measure how these weights change a model's answers to the texts of some traces.
+
+    Answers are those at every token, or at every mask if there are any.
 
     Args:
-        weights: float32, by the model's names, as `unpacked` gives them.
+        weights: float32, by the model's names, as returned by `unpacked`.
     """
     module = network_of(model.model).module
     own = copy.deepcopy(module).eval() if module.training else module
@@ -156,7 +160,7 @@ def change_of(model: TextModel, weights: Mapping[str, Tensor], traces: Iterable[
 
 
 def _asked(model: TextModel, trace: Trace, rows: Tensor) -> Tensor:
-    """Of some positions those that are asked about."""
+    """Which of these positions have an answer to compare, bool [row]."""
     mask = model.tokenizer.mask_id if model.kind == "encoder" else None
     if mask is None or not bool((trace.tokens[0] == mask).any()):
         return torch.ones(len(rows), dtype=torch.bool)
@@ -164,7 +168,7 @@ def _asked(model: TextModel, trace: Trace, rows: Tensor) -> Tensor:
 
 
 def _up(x: float, decimals: int) -> str:
-    """So many decimals, rounded up: what is at most x is at most this."""
+    """x with this many decimals, rounded up, so that it is still an upper bound."""
     return f"{math.ceil(x * 10**decimals - 1e-9) / 10**decimals:.{decimals}f}"
 
 

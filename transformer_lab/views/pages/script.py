@@ -1,4 +1,4 @@
-"""plotly's script as the installed package brings it. Nothing here imports plotly."""
+"""plotly's script from the installed package. Nothing here imports plotly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def plotly_script() -> bytes:
     """plotly.min.js of the installed plotly, gzipped.
 
     Raises:
-        ValueError: where it is not installed, or came without its script.
+        ValueError: if plotly is not installed, or has no script.
     """
     spec = find_spec("plotly")
     for folder in (spec.submodule_search_locations or ()) if spec else ():

@@ -1,5 +1,4 @@
-"""A Jupyter server's own HTML export, which reads no configuration of nbconvert, passes over our
-views as well.
+"""Add our preprocessor to a Jupyter server's HTML export, which ignores nbconvert's configuration.
 
 Enabled by etc/jupyter/jupyter_server_config.d/transformer_lab.json, which the package installs.
 """

@@ -1,4 +1,4 @@
-"""What a live view gives the page, so that the page goes on while the kernel is busy or gone."""
+"""The model for the page of a live view, so that it keeps working if the kernel is busy or gone."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ NO_MODEL = "the page cannot run this model"
 
 
 def mark_of(model: TextModel, version: bytes, written: bool = False) -> tuple[str, str]:
-    """A name for the model with these weights, by which the views of a page know that they need it once;
-    or "", and why the page cannot have it, as the end of a sentence.
+    """A name for the model with these weights, so that the views of a page share it.
+
+    Or "", and why the page cannot have it, as the end of a sentence.
 
     Args:
-        version: of its weights, as `weights_mark` gives it.
+        version: of its weights, as returned by `weights_mark`.
         written: as in `carried`.
     """
     precision, why = precision_unasked(model)
     if not precision:
         return "", why
     sides = [packed_tokenizer(x) for x in (model.tokenizer, model.target_tokenizer)]
-    written = written or has_every_graph(model)  # then the views of a page need it once
+    written = written or has_every_graph(model)  # then all views of a page share one model
     identity = json.dumps([model.name, repr(model.model.config), sides, written]).encode()
     return hashlib.sha256(version + identity).hexdigest()[:24], ""
 
@@ -44,16 +45,17 @@ def part_of(
     send: Callable[[dict[str, Any]], Any],
     written: bool = False,
 ) -> tuple[dict[str, Any], list[bytes]]:
-    """The answer to a question for the engine, or for the model that it runs, as a saved page holds them.
-    While another process exports the model the answer has "later"; a message "standby" follows.
+    """Answer a request for the engine, or for the model that it runs, as a saved page holds them.
+
+    While another process exports the model, the answer has "later"; a message "standby" follows.
 
     Args:
-        mark: as `mark_of` gave it.
-        send: a message to the page.
+        mark: as returned by `mark_of`.
+        send: sends a message to the page.
         written: as in `carried`.
 
     Raises:
-        ValueError: where the page cannot have it.
+        ValueError: if the page cannot have it.
     """
     if not mark or model is None:
         raise ValueError(NO_MODEL)
@@ -73,13 +75,13 @@ def answer_standby(
     send: Callable[[dict[str, Any]], Any],
     written: bool = False,
 ) -> tuple[dict[str, Any], list[bytes]]:
-    """The answer to a page that asks whether it may have the model, and then for its parts.
+    """Answer a page that asks whether it can have the model, or requests its parts.
 
     Args:
-        model: that computed what is on view; None where no `TextModel` did.
-        why_not: why what is on view cannot be computed by the page, as the end of a sentence; or "".
-        as_read: what the page's engine needs to know of it.
-        send: a message to the page, for what is ready later.
+        model: the one that computed what is shown; None if no `TextModel` did.
+        why_not: why the page cannot compute what is shown, as the end of a sentence; or "".
+        as_read: what the page's engine needs to know about it.
+        send: sends a message to the page about what is ready later.
         written: as in `carried`.
 
     Raises:

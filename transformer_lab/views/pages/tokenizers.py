@@ -1,4 +1,4 @@
-"""Tokenizers as a page holds them: as they are where its engine knows every part, else what they read."""
+"""Tokenizers as a page holds them: whole if its engine knows every part, else the ids of texts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ...tokenizers import SPECIAL, UNK, BPETokenizer, CharTokenizer, WordTokeniz
 ROLES = ("pad", "bos", "eos", "unk", "mask")
 # Half of a surrogate pair, which UTF-8 cannot hold.
 _UTF8 = {"type": "Replace", "pattern": {"Regex": r"\p{Cs}"}, "content": "?"}
-# Python's \w and \s, as a browser writes them inside a class.
+# Python's \w and \s, as written in a character class of a browser.
 _WORD = r"\p{L}\p{N}_"
 _WHITE = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 
-# Of a Hugging Face tokenizer, what views/engine/tokenizers/parts.js knows.
+# The parts of a Hugging Face tokenizer that views/engine/tokenizers/parts.js knows.
 _PARTS = {
     "model": ("BPE", "Unigram", "WordPiece"),
     "normalizer": (
@@ -40,11 +40,11 @@ _INSIDE = ("normalizers", "pretokenizers", "processors", "decoders")
 
 
 def packed_tokenizer(tokenizer: Any, masks: bool = False) -> dict[str, Any]:
-    """What `tokenizerOf` of views/engine reads.
+    """What `tokenizerOf` in views/engine reads.
 
     Args:
-        masks: whether the name of the mask is that token in a text, of our tokenizers; Hugging Face's
-            read the names of all special tokens.
+        masks: whether one of our tokenizers reads the mask's name in a text as that token; Hugging
+            Face's read the names of all special tokens.
 
     Raises:
         ValueError: for a tokenizer that does not run there.
@@ -76,7 +76,7 @@ def packed_tokenizer(tokenizer: Any, masks: bool = False) -> dict[str, Any]:
 def _parts_of(
     tokenizer: CharTokenizer | WordTokenizer | BPETokenizer, masks: bool
 ) -> dict[str, Any]:
-    """One of our tokenizers, as Hugging Face's would describe it."""
+    """One of our tokenizers, described like one of Hugging Face's."""
     vocab = [[name] for name in tokenizer.vocabulary]
     model: dict[str, Any] = {"type": "WordLevel", "vocab": vocab, "unk_token": SPECIAL[UNK]}
     cut: dict[str, Any] = {"type": "Split", "pattern": {"Regex": "[^]"}, "behavior": "Isolated"}
@@ -107,7 +107,7 @@ def _checked_parts(backend: dict[str, Any]) -> dict[str, Any]:
     """A Hugging Face tokenizer as a page runs it.
 
     Raises:
-        ValueError: for one with a part that no page knows.
+        ValueError: for one with a part that a page does not know.
     """
     for part, known in _PARTS.items():
         for found in _flat(backend[part]):
@@ -144,16 +144,16 @@ def recorded_tokenizer(tokenizer: Any, texts: Iterable[str], why: str) -> dict[s
 
 
 def _flat(part: dict[str, Any] | None) -> list[dict[str, Any] | None]:
-    """A part of a tokenizer, and those in it."""
+    """A part of a tokenizer, and all parts within it."""
     inside = next((part[name] for name in _INSIDE if name in part), []) if part else []
     return [part, *(one for x in inside for one in _flat(x))]
 
 
 def _check(part: dict[str, Any], backend: dict[str, Any]) -> None:
-    """Write regular expressions as a browser reads them, and refuse options that no page knows.
+    """Rewrite regular expressions for a browser, and check a part's options.
 
     Raises:
-        ValueError: for one of them.
+        ValueError: for an option that a page does not know.
     """
     kind = part.get("type")
     if "Regex" in part.get("pattern", {}):
@@ -180,10 +180,10 @@ _ALSO = {"s": "ſ", "k": "\u212a"}  # letters whose lower case is an ASCII one
 
 
 def browser_pattern(source: str) -> str:
-    """A regular expression of a tokenizer (Oniguruma's) as a browser reads it, with the flag u.
+    """A tokenizer's regular expression (Oniguruma's) rewritten for a browser, with the flag u.
 
     Raises:
-        ValueError: for one with something that is not known to mean the same there.
+        ValueError: if some of it is not known to mean the same there.
     """
     refusal = ValueError(f"the pattern {source!r} of its tokenizer does not run in a page")
     written, inside, folded, depth, last = [], False, 0, 0, ""
@@ -204,7 +204,7 @@ def browser_pattern(source: str) -> str:
         elif token[0] == "[":
             inside = True
         elif token in ("^", "$", "{", "}", "]") or (token == "+" and last in ("+", "*", "?")):
-            raise refusal  # anchors of lines; what is never given back
+            raise refusal  # line anchors; possessive quantifiers
         elif token == ".":
             piece = r"[^\n]"
         elif token.startswith("("):

@@ -1,1 +1,1 @@
-"""A picture, what a patch of it looks at, and whether that matters."""
+"""An image, what a patch of it attends to, and whether that matters."""

@@ -1,4 +1,4 @@
-"""What a browser is sent of a model that looks at a picture: rows of all heads, and the picture."""
+"""Data of a vision model for the browser: rows of all heads, and the image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...tracing.running import trace
 from ...tracing.trace import Trace
 from ..shared.rows import HeadRows, evenly
 
-PAGE_BYTES = 48 << 20  # of rows in a saved page
+PAGE_BYTES = 48 << 20  # limit on rows in a saved page
 STRETCHED = (
     "The model's image processor is not known: the picture's colours are stretched from its least "
     "to its largest pixel."
@@ -27,7 +27,7 @@ STRETCHED = (
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A picture in a model: bytes [height, width, 3] as they look, and what the model did."""
+    """An image in a model: bytes [height, width, 3] as shown, and the trace."""
 
     network: Network
     pixels: Tensor
@@ -39,12 +39,11 @@ class Seen:
 def look(
     model: Any, picture: Any, tokens: Any = None, labels: Any = None, given: Any = None
 ) -> Seen:
-    """Run a model on a picture (an `ImageModel`), or on the pixels that it reads, with the text in
-    which tokens stand for it where it reads one.
+    """Run an `ImageModel` on an image, or another model on pixels and, if it reads text, tokens.
 
     Raises:
-        ValueError: for what is no picture, for several, and for a model of which it is not known
-            where its patches stand.
+        ValueError: for an invalid image, several images, or a model whose patch positions are not
+            known.
     """
     ready = isinstance(model, ImageModel)
     more = {**(given or {}), "pixel_values": model.prepare(picture) if ready else picture}
@@ -89,8 +88,10 @@ class Rows(HeadRows):
         return self.codes(query).tobytes()
 
     def kept(self) -> list[int]:
-        """Positions whose rows a saved page holds: all, or what is no patch and some of the patches,
-        evenly, as many as there is room for."""
+        """Positions whose rows a saved page holds.
+
+        All of them, or those that are not patches and as many evenly spaced patches as fit.
+        """
         patches = self.trace.patches
         assert patches is not None
         room = max(1, PAGE_BYTES // (2 * int(np.prod(self.shape))))
@@ -100,7 +101,7 @@ class Rows(HeadRows):
 
 
 def distances(trace: Trace) -> list[list[float | None]]:
-    """`patch_distance` to one decimal; None where there is none."""
+    """`patch_distance` to one decimal; None where it is NaN."""
     return [
         [None if x != x else round(x, 1) for x in row] for row in patch_distance(trace).tolist()
     ]

@@ -1,5 +1,7 @@
-"""What a model says of a picture when heads are switched off or edges cut: classes or the token that
-comes next, or where it has neither, its embedding."""
+"""How ablated heads and cut edges change a model's answer to an image.
+
+The answer is the classes or the next token, or the image's embedding if the model has neither.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,12 @@ from .look import say
 
 
 class Effects(Passes[Effect]):
-    """Passes over one picture with edits in force, beside the pass without."""
+    """Passes over one image with edits, compared with the pass without."""
 
     def __init__(self, seen: Seen):
         self.seen = seen
         trace = seen.trace
-        self.writes = trace.logits is not None  # tokens, which stand where classes do
+        self.writes = trace.logits is not None  # tokens, which are then treated as classes
         self.has_classes = seen.network.has_classes or self.writes
         inputs = Inputs(trace.tokens, mask=trace.mask, given=dict(trace.given))
         super().__init__(seen.network, inputs, trace, trace.kind())
@@ -34,7 +36,7 @@ class Effects(Passes[Effect]):
 
     @property
     def what(self) -> str:
-        """What is called the embedding."""
+        """What serves as the embedding, in words."""
         patches = self.seen.trace.patches
         assert patches is not None
         if "[CLS]" in patches.before:
@@ -42,7 +44,7 @@ class Effects(Passes[Effect]):
         return "the patches' mean final state"
 
     def read(self, output: Output) -> Tensor:
-        """Probabilities of classes or of the token after the last, or the embedding."""
+        """Probabilities of classes or of the next token, or the embedding."""
         if self.writes:
             assert output.logits is not None
             return output.logits[0, -1].float().softmax(-1).cpu()
@@ -71,7 +73,7 @@ class Effects(Passes[Effect]):
 
     @property
     def pool(self) -> list[float]:
-        """How much of each position's final state is in the embedding."""
+        """The weight of each position's final state in the embedding."""
         patches = self.seen.trace.patches
         assert patches is not None
         if "[CLS]" in patches.before:
@@ -80,7 +82,7 @@ class Effects(Passes[Effect]):
 
     @property
     def names(self) -> list[str]:
-        """Of classes, or of tokens; none where the answer is an embedding."""
+        """Names of classes or tokens; empty if the answer is an embedding."""
         return [self._name(i) for i in range(len(self.before))] if self.has_classes else []
 
     def _name(self, i: int) -> str:

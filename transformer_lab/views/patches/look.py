@@ -1,4 +1,4 @@
-"""The weights of one row over a picture, and what is said of them."""
+"""The weights of one row over an image, and the values in the sentence about them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def weight_of(code: int) -> float:
 def look_values(
     codes: np.ndarray, labels: Sequence[str], start: int, n: int, others: str | None, padded: bool
 ) -> dict[str, Any]:
-    """What is said of one row.
+    """The values in the sentence about one row.
 
     Args:
         codes: its weights in 16 bits, as the browser has them.
         start, n: the position of the first patch, and how many there are.
-        others: what the positions are called that are no patches; None where there are none.
-        padded: whether its window may reach beyond the picture, which takes its share.
+        others: the name of the positions that are not patches; None if there are none.
+        padded: whether its window may extend beyond the image, which then gets some attention.
     """
     weights = [weight_of(code) for code in codes.tolist()]
     patches = range(start, start + n)
@@ -42,7 +42,7 @@ def look_values(
 
 
 def others_name(labels: Sequence[str], start: int, n: int) -> str | None:
-    """What the positions are called that are no patches."""
+    """The name of the positions that are not patches; None if there are none."""
     others = [*labels[:start], *labels[start + n :]]
     kinds = dict.fromkeys(label.rstrip(" 0123456789") for label in others)
     names = [kind if kind in others else f"{kind}s" for kind in kinds]

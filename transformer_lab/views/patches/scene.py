@@ -1,4 +1,4 @@
-"""What a PatchView shows."""
+"""The scene of a PatchView."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from ..marks.scene import Axis, Bars, Overlay, Panel, Scene, Thumbnails
 from ..shared.exports import Array, Numbers
 from .look import say, weight_of
 
-CELL = 6  # pixels of a patch, small
-MOST = 192  # heads beyond which those of the chosen layer are shown alone
+CELL = 6  # pixels per patch in a thumbnail
+MOST = 192  # with more heads, only those of the chosen layer are shown
 
 
 def patch_scene(
     title: str, sentence: str, picture: np.ndarray, patches: Patches, codes: np.ndarray, query: int,
     layer: int, head: int, heads: list[int], fade: float,
 ) -> Scene:  # fmt: skip
-    """The picture under the chosen head's weights, what it gives to the positions beside the picture,
-    and every head small.
+    """Draw the chosen head's weights over the image and on other positions, and all thumbnails.
 
     Args:
         picture: bytes [row, column, 3].
         codes: 16-bit weights [layer, head, key] of the chosen position.
-        heads: of each layer.
+        heads: how many each layer has.
     """
     weights = np.vectorize(weight_of, otypes=[np.float32])(codes)
     shape, place = (patches.rows, patches.columns), patches.place(query)
@@ -59,7 +58,7 @@ def patch_scene(
 
 
 def _numbers(patches: Patches, weights: np.ndarray) -> Numbers:
-    """What the chosen position gives to every other, and where in the picture that is."""
+    """The chosen position's weight on every key, and where in the image that is."""
     key = ("key",)
     places = [patches.place(i) or (np.nan, np.nan) for i in range(len(weights))]
     rows, columns = np.array(places, dtype=float).T

@@ -1,4 +1,4 @@
-"""A picture in a model: what a patch, [CLS] or a register looks at, and whether it matters."""
+"""An image in a model: what a patch, [CLS] or a register attends to, and whether it matters."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ SLOTS = (870001, 870002, 870003, 870004)  # layer, head, query and key in code t
 
 
 class PatchView(OverlayView):
-    """A picture and the heads that look at it. A patch, [CLS] or a register is chosen; the chosen
-    head's weights from there lie over the picture, and those of every head over small ones. Beside
-    it stands what changes when the head is switched off, or an edge cut: the classes, or where the
-    model has none, its embedding.
+    """An image and the heads that attend to it, from a chosen patch, [CLS] or a register.
 
-    `layer`, `head` and `selected` (a pair (query, key) of positions) can be read and set from Python,
-    as can `fade` (0: the picture alone, 1: the weights alone) and `edits`.
+    The chosen head's weights are drawn over the image, and those of every head over thumbnails. The
+    view also shows what changes when the head is ablated or an edge is cut: the classes, or the
+    embedding if the model has no classes.
+
+    `layer`, `head` and `selected` (a pair (query, key) of positions) can be read and set from
+    Python, as can `fade` (0: the image alone, 1: the weights alone) and `edits`.
 
     Args:
         model: an `ImageModel`; or another model that reads pixels, alone or with text.
         picture: what `ImageModel.prepare` takes; for another model its `pixel_values`.
-        tokens, labels: the text in which tokens stand for the picture, for a model that reads both:
-            ids, and what to show for each. Each token's weights lie over the picture then, the
-            last one's first, and effects are on the token that comes next.
-        given: what more the model reads, by name, such as token_type_ids.
-        layer, head: chosen at the start; the last layer's first head by default.
-        title: by default the model's name.
+        tokens, labels: for a model that also reads text: token ids, with the image's placeholder
+            tokens, and a label for each. Then each token's weights are drawn over the image, at
+            first the last one's, and effects are those on the next token.
+        given: further inputs of the model, by name, such as token_type_ids.
+        layer, head: chosen at first; by default the last layer's first head.
+        title: the model's name by default.
         link: as in `HeadView`.
 
     Raises:
-        ValueError: for what is no picture, or a model of which it is not known where its patches
-            stand.
+        ValueError: for an invalid image, or a model whose patch positions are not known.
     """
 
     _esm: ClassVar[str] = esm("patches/view.js")
@@ -89,7 +89,7 @@ class PatchView(OverlayView):
             others=_others(trace),
             padded=[i for i in trace.attending() if _reaches_beyond(trace.call(i))],
         )
-        # Mean distances [layer][head]; a patch that looks back only has no other patches at all of them.
+        # Mean distances [layer][head]; none with a causal mask, where a patch cannot attend to all.
         nowhere = [[None] * trace.n_heads()] * trace.n_layers()
         self._far = distances(trace) if kind == "encoder" else nowhere
         super().__init__(
@@ -116,19 +116,20 @@ class PatchView(OverlayView):
 
     @property
     def query(self) -> int:
-        """The position that looks: the selected one; else the text's last token, [CLS], or a patch in
-        the middle."""
+        """The position that attends: the selected one, else the default."""
         chosen = self.selected[0] if self.selected else None
         return self._grid["first"] if chosen is None else chosen
 
     @property
     def effect(self) -> Effect | None:
-        """What the edits change; None where there are none."""
+        """The effect of the edits; None without edits."""
         return self._effects.of(self.edits) if self._edits else None
 
     def every_head(self) -> Tensor:
-        """What each head alone changes when it is switched off, fp32 [layer, head] (see `Effect`);
-        shown beside every head from then on."""
+        """Ablate each head alone, and measure the effect, fp32 [layer, head] (see `Effect`).
+
+        The view then shows it for every head.
+        """
         sizes = self._effects.every()
         self._publish(_every=plain(sizes))
         return sizes
@@ -151,11 +152,11 @@ class PatchView(OverlayView):
         return self._with_effect(say("sentence", **values, **seen), self.effect)
 
     def _stale(self) -> bool:
-        """Whether the model no longer gives what it gave for this image."""
+        """Whether the model's answer to this image has changed."""
         return not torch.allclose(self._effects.answer(), self._effects.before, 1e-4, 1e-4)
 
     def _for_page(self) -> dict[str, Any]:
-        """What a page must know to say what edits change, beside the model's graph."""
+        """What a page needs, besides the model's graph, to describe the effects of edits."""
         effects = self._effects
         made = (ablate(*SLOTS[:2]), knock_out(*SLOTS[:2], query=SLOTS[2], key=SLOTS[3]))
         return dict(
@@ -184,7 +185,7 @@ class PatchView(OverlayView):
 
 
 def picture_model(model: Any, seen: Seen) -> PictureModel:
-    """What a page takes along of the model of a view, or why it cannot."""
+    """The model in the form in which a page embeds it, or why it cannot."""
     given, whole = seen.trace.given, model if isinstance(model, ImageModel) else None
     why = ""
     if seen.trace.tokens is not None:
@@ -196,7 +197,7 @@ def picture_model(model: Any, seen: Seen) -> PictureModel:
 
 
 def _first(trace: Trace) -> int:
-    """The position that looks where none is chosen."""
+    """The default position: the text's last token, [CLS], or a patch in the middle."""
     patches = trace.patches
     assert patches is not None
     if trace.tokens is not None:
@@ -205,12 +206,12 @@ def _first(trace: Trace) -> int:
 
 
 def _reaches_beyond(call: Any) -> bool:
-    """Whether windows of attention reach beyond the picture."""
+    """Whether attention windows extend beyond the image."""
     return getattr(call, "windows", None) is not None and call.has_rest
 
 
 def _others(trace: Trace) -> str | None:
-    """What the positions are called that are no patches."""
+    """The name of the positions that are not patches; None if there are none."""
     patches = trace.patches
     assert patches is not None
     labels = [shown_text(x) for x in patches.labels]

@@ -1,1 +1,1 @@
-"""What a position scheme adds, and what it can tell apart."""
+"""What a position scheme adds, and what it can distinguish."""

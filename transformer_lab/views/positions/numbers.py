@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def rates(width: int, base: float) -> Tensor:
-    """Turns of a pair of dimensions from one position to the next, in radians: [width / 2]."""
+    """Rotation of each pair of dimensions per position, in radians: [width / 2]."""
     return base ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
 
 
@@ -21,8 +21,10 @@ def sums_of_cosines(distances: Tensor, width: int, base: float) -> Tensor:
 
 
 def noise(rows: int, columns: int, seed: int) -> Tensor:
-    """Normal random numbers that depend on their place alone, fp64 [row, column]: every size of a
-    table begins alike, and a browser makes the same ones."""
+    """Normal random numbers, fp64 [row, column], each a function of seed, row and column only.
+
+    So tables of different sizes agree where they overlap, and a browser computes the same numbers.
+    """
     row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
     first, second = ((_scrambled(row, column, 2 * seed + i) + 0.5) / 2**32 for i in (0, 1))
     return torch.from_numpy(np.sqrt(-2 * np.log(first)) * np.cos(2 * np.pi * second))
@@ -39,8 +41,7 @@ def _scrambled(row, column, seed: int) -> np.ndarray:
 
 
 def permutation(count: int, which: int) -> list[int]:
-    """Where each word comes from in the shuffled sentence. The first shuffle exchanges the second
-    word and the last."""
+    """The source of each word of a shuffled sentence; shuffle 0 swaps the second and last word."""
     order = list(range(count))
     if which == 0:
         a, b = (1 if count > 2 else 0), count - 1
@@ -55,7 +56,7 @@ def permutation(count: int, which: int) -> list[int]:
 @dataclass(frozen=True)
 class HeadScheme:
     """What a scheme does to one head: `added` [position, width] to queries and keys, `turned`
-    [width / 2] rates of rotation, `bias` of the distances key − query."""
+    [width / 2] rates of rotation, `bias` by distance key − query."""
 
     width: int
     added: Tensor | None = None
@@ -64,10 +65,10 @@ class HeadScheme:
 
 
 def attention(scheme: HeadScheme, words: Sequence[int], first: int, causal: bool) -> Tensor:
-    """Weights fp64 [query, key] of fixed random queries and keys, one of each a word.
+    """Weights fp64 [query, key] of fixed random queries and keys, one of each per word.
 
     Args:
-        words: which word stands at each place; equal words are equal numbers.
+        words: the word at each position; equal words have equal numbers.
         first: position of the first word.
     """
     n = len(words)
@@ -90,7 +91,7 @@ def attention(scheme: HeadScheme, words: Sequence[int], first: int, causal: bool
 
 
 def put_back(weights: Tensor, order: Sequence[int]) -> Tensor:
-    """A shuffled sentence's maps [..., query, key] with each word back at its place."""
+    """A shuffled sentence's maps [..., query, key] with each word back in its original position."""
     back = torch.empty_like(weights)
     index = torch.tensor(list(order))
     back[..., index[:, None], index[None]] = weights

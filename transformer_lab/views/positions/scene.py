@@ -1,4 +1,4 @@
-"""What a PositionView shows."""
+"""The scene of a PositionView."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def position_scene(
     titles: tuple[str, str],
     names: Sequence[str],
 ) -> Scene:
-    """The encoding, its curve by distance, and a head's weights before and after the test.
+    """Draw the encoding, its curve by distance, and a head's weights before and after the test.
 
     Args:
-        encoding, distances: as PositionView.encoding() and .by_distance() give them.
-        weights: before and after the test, [query, key] each, under these titles.
+        encoding, distances: as returned by PositionView.encoding() and .by_distance().
+        weights: before and after the test, [query, key] each; `titles` are above them.
     """
     its = Known(scheme)
     by = its.words["by_distance"]

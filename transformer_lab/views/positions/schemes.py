@@ -1,6 +1,6 @@
-"""What a PositionView knows of each position scheme, of which schemes.json has the words.
+"""What a PositionView knows about each position scheme; schemes.json has the words.
 
-A scheme that is not here is shown by what was measured on a model that has it.
+A scheme that is not listed here is shown by measurements on a model that uses it.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from ...positions import alibi_slopes, relative_buckets, rotary_angles, sinusoid
 from ..shared.messages import VIEWS
 from .numbers import HeadScheme, noise, rates, sums_of_cosines
 
-SAMPLED = 64  # positions from which the products of a learned table are averaged
+SAMPLED = 64  # most positions over which the products of a learned table are averaged
 BUCKETS, MAX_DISTANCE = 32, 128
-RANDOM_TABLE = 0.5  # standard deviation of a table that stands for a learned one
+RANDOM_TABLE = 0.5  # standard deviation of a random table that replaces a learned one
 WORDS = json.loads((VIEWS / "positions" / "schemes.json").read_text("utf-8"))
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What of a view's state concerns a scheme.
+    """The part of a view's state that a scheme depends on.
 
-    width: numbers of a position's vector, or of one head's query and key; table: what the given
-    model has learned, [position, d_model] or [bucket, head], where its own scheme is shown;
-    max_distance: of that table's buckets.
+    width: size of a position's vector, or of one head's query and key; table: what the model
+    learned, [position, d_model] or [bucket, head], if its own scheme is shown; max_distance: of
+    that table's buckets.
     """
 
     width: int
@@ -45,8 +45,8 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a scheme does: `added` [position, width] to tokens, `rates` [width / 2] in which pairs turn
-    or sinusoids swing, `bias` of the distances key − query, [head, *distance.shape]."""
+    """What a scheme does: `added` [position, width] to tokens, angular `rates` [width / 2] of
+    rotated pairs or sinusoids, `bias` by distance key − query, [head, *distance.shape]."""
 
     added: Tensor | None = None
     rates: Tensor | None = None
@@ -88,12 +88,12 @@ KNOWN: dict[str, Callable[[Sizes, int], Parts]] = {
 
 
 class Known:
-    """One scheme, by its name in `transformer_lab.positions.SCHEMES`; `words` of schemes.json."""
+    """One scheme, by its name in `transformer_lab.positions.SCHEMES`; `words` from schemes.json."""
 
     def __init__(self, key: str):
         self.key, self.words = key, WORDS.get(key, WORDS["other"])
         self.name = self.words.get("name", key)
-        self.banded = key == "learned"  # by distance: mean, least and most
+        self.banded = key == "learned"  # by distance: mean, minimum and maximum
         biases = bool(self.words.get("per_head"))
         self.row, self.column = (
             ("query", "key") if biases else ("position", self.words.get("unit", "dimension"))
@@ -103,7 +103,7 @@ class Known:
         return KNOWN.get(self.key, KNOWN["none"])(sizes, n)
 
     def encoding(self, sizes: Sizes, n: int) -> Tensor | None:
-        """Vectors or angles [position, …], or biases [head, query, key]; None where there is nothing."""
+        """Vectors or angles [position, …], or biases [head, query, key]; None if there are none."""
         parts, positions = self.parts(sizes, n), torch.arange(n)
         if parts.bias is not None:
             return parts.bias(positions[None] - positions[:, None])
@@ -112,7 +112,7 @@ class Known:
         return parts.added
 
     def by_distance(self, sizes: Sizes, distances: Tensor, n: int) -> Tensor:
-        """int64 [distance] of key − query, n positions -> [series, distance]."""
+        """Values [series, distance] for int64 distances key − query among n positions."""
         parts = self.parts(sizes, n)
         if parts.bias is not None:
             return parts.bias(distances)
@@ -124,7 +124,7 @@ class Known:
         return torch.zeros(int(self.key in KNOWN), len(distances))
 
     def in_head(self, sizes: Sizes, n: int) -> HeadScheme:
-        """What it does to one head of n positions."""
+        """What the scheme does to one head over n positions."""
         parts, bias = self.parts(sizes, n), None
         if (of_heads := parts.bias) is not None:
             bias = lambda far: of_heads(far)[sizes.head]  # noqa: E731
@@ -132,12 +132,12 @@ class Known:
             return HeadScheme(sizes.width, None, parts.rates, bias)
         added = parts.added.double()
         if sizes.table is not None:
-            # beside queries of deviation 1, whatever the model's own are
+            # scaled to fit queries of standard deviation 1, whatever the model's own is
             added = added * RANDOM_TABLE / sizes.table.double().square().mean().sqrt()
         return HeadScheme(sizes.width, added)
 
     def table(self, model: Transformer, most: int) -> Tensor | None:
-        """fp32 what a model has learned of it, up to `most` positions, or in its first stack."""
+        """What a model learned, fp32: `most` positions, or its first stack's biases; or None."""
         module: Any = model.positions
         if self.key == "learned":
             return module.weight.detach().float().cpu()[:most]
@@ -147,20 +147,20 @@ class Known:
         return None
 
     def shown(self, encoding: Tensor, head: int) -> Tensor:
-        """The values [row, column] that colours are of."""
+        """The values [row, column] that are coloured."""
         if self.row == "query":
             return encoding[head]
         return encoding.cos() if self.column == "pair" else encoding
 
     def largest(self, shown: Tensor) -> float:
-        """The end of their colours."""
+        """The value at the end of the colour scale."""
         if self.key == "learned":  # a few dimensions of a trained table are far larger
             return float(shown.abs().flatten().double().quantile(0.995))
         return 1.0 if self.row == "position" else float(shown.abs().max()) or 1.0
 
 
 def _products(table: Tensor, distances: Tensor) -> Tensor:
-    """Mean, least and most of the products of two rows at each distance, over up to 64 rows."""
+    """Mean, minimum and maximum of the products of two rows at each distance, of up to 64 rows."""
     n = len(table)
     from_ = torch.arange(0, n, -(-n // SAMPLED))
     products = table[from_] @ table.T

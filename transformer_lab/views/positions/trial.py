@@ -1,4 +1,4 @@
-"""What a given model's heads do when its text is moved, or its words are shuffled."""
+"""What a model's heads do when its text is moved, or its words are shuffled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...tracing.trace import Trace
 from ..shared.codecs import pack_floats, shown_token
 from .numbers import permutation, put_back
 
-LONGEST = 32  # tokens of a text that is moved and shuffled
+LONGEST = 32  # most tokens of a text that is moved and shuffled
 MAPS_BYTES = 6 * 2**20
 MOVES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 SHUFFLES = 5
@@ -27,7 +27,7 @@ class Trial:
     """Maps [layer, head, query, key] of one model on one text, before and after.
 
     `changes[variant][test]` are pairs (maps, largest change of the output); variant "own" is the
-    model as it is, "none" the model with its positions taken out.
+    model as it is, "none" the model without positions.
     """
 
     trace: Trace
@@ -38,12 +38,12 @@ class Trial:
     changes: dict[str, dict[str, list[tuple[Tensor, float | None]]]]
 
     def largest(self, variant: str, test: str, which: int) -> Tensor:
-        """[layer, head]: the largest change of a weight."""
+        """The largest change of a weight, [layer, head]."""
         after = self.changes[variant][test][which][0]
         return (after - self.before[variant]).abs().amax((-1, -2))
 
     def described(self) -> dict[str, Any]:
-        """What the browser must know beside the maps."""
+        """What the browser needs to know besides the maps."""
         return {
             "shifts": list(self.shifts),
             "orders": [list(order) for order in self.orders],
@@ -63,7 +63,7 @@ class Trial:
         }
 
     def packed(self) -> bytes:
-        """Per variant: the map before, then those after, in the order of `described`; fp32."""
+        """Per variant, fp32: the maps before, then those after, in the order of `described`."""
         return b"".join(
             pack_floats(maps)
             for variant, tests in self.changes.items()
@@ -72,14 +72,14 @@ class Trial:
 
 
 def tried(model: Transformer, tokens: Tensor, labels: Sequence[str], special: Sequence[bool]):
-    """A `Trial` of a model on one text.
+    """Move and shuffle one text in a model, as a `Trial`.
 
     Args:
-        tokens: int64 [position]; labels: what to show for each; special: tokens such as [CLS],
-            which keep their place when words are shuffled.
+        tokens: int64 [position]; labels: one for each; special: whether it is a token such as
+            [CLS], which keeps its position when words are shuffled.
 
     Raises:
-        ValueError: when the text has fewer than two words or more than 32 tokens.
+        ValueError: if the text has fewer than two words or more than 32 tokens.
     """
     n = len(tokens)
     words = [i for i, out in enumerate(special) if not out]
@@ -126,7 +126,7 @@ def tried(model: Transformer, tokens: Tensor, labels: Sequence[str], special: Se
 
 
 def _with_rest(before, changes):
-    """The state before any move, so that a slider may begin at 0."""
+    """Add the state before any move, so that a slider can start at 0."""
     return {
         variant: {**tests, "move": [(before[variant], 0.0), *tests["move"]]}
         for variant, tests in changes.items()
@@ -141,15 +141,15 @@ def _with_special(order: Sequence[int], words: Sequence[int], n: int) -> tuple[i
 
 
 def _with_positions(model: Transformer, positions: nn.Module) -> Transformer:
-    """The same weights with other positions; the model itself is left as it is."""
+    """A model with the same weights and other positions; the model itself is unchanged."""
     clone = copy.copy(model)
-    # Setting it as an attribute would put it into the model too: they share the dict of modules.
+    # Setting the attribute would change the model too, since both share the dict of modules.
     vars(clone)["_modules"] = {**vars(model)["_modules"], "positions": positions}
     return clone
 
 
 def _difference(first: Trace, after: Trace, order: Sequence[int] | None) -> float | None:
-    """The largest change of the output, word by word; None where it is not known."""
+    """The largest change of a logit, compared word by word; None if there are no logits."""
     if first.logits is None or after.logits is None or first.target is not None:
         return None
     a, b = first.logits[0], after.logits[0]

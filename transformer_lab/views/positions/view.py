@@ -1,4 +1,4 @@
-"""How order reaches attention: every scheme, what it depends on, and what changes with it."""
+"""How attention sees word order: every scheme, what it depends on, and what changes with it."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ if TYPE_CHECKING:
 
 SENTENCE = "the dog bit the man"
 TESTS = ("move", "shuffle")
-LONGEST_TABLE = 512  # positions of a learned table that are shown
+LONGEST_TABLE = 512  # most positions of a learned table that are shown
 
 
 class PositionView(SelectionView):
     """Position schemes side by side: the encoding itself, the dot product or bias by distance, and
     what changes when a sentence is moved or its words are shuffled.
 
-    Sinusoidal, rotary and ALiBi positions are closed forms, which the browser computes, so that
-    sliders work in a saved page too. A learned table and T5's biases come from the model that was
-    given; without one they are drawn at random (standard deviation .5 and 1), and the view says so.
+    Sinusoidal, rotary and ALiBi positions are closed forms, which the browser computes, so sliders
+    work in a saved page too. A learned table and T5's biases come from the model; without a model
+    they are random (standard deviation 0.5 and 1), and the view says so.
 
-    Without a text of a given model, moving and shuffling are measured on one head with fixed
-    random queries and keys (one of each a word, standard deviation 1), the same for every scheme.
+    Without a model and a text, moving and shuffling are measured on one head with fixed random
+    queries and keys (one of each per word, standard deviation 1), the same for every scheme.
 
     Args:
         scheme_or_model: a scheme of `transformer_lab.positions` or its name; a `Transformer`, a
             Hugging Face model of a family that `pretrained.load` knows, or a `TextModel`: then its
-            own positions are shown first. None: sinusoidal ones.
+            own positions are shown first. None: sinusoidal positions.
         text: what is moved and shuffled: text for a TextModel, token ids [position] for another
-            model, words with spaces between them where no model is given.
-        labels: what to show for each token id.
-        d_model, n_heads, base, length: sizes to begin with (a model's own where it is given);
-            base: 10000 unless the scheme says otherwise.
+            model, words separated by spaces without a model.
+        labels: a label for each token id.
+        d_model, n_heads, base, length: initial sizes (a model's own if there is one); base: 10000
+            unless the scheme sets it.
         shift: by how many positions the words are moved.
-        causal: whether the head of random queries looks back only.
+        causal: whether the head with random queries is causal.
         test: "move" or "shuffle".
         layer, head: of the model, or for ALiBi and T5 the head whose biases are shown.
-        title: by default the model's name.
+        title: the model's name by default.
 
     Raises:
         ValueError: for an unknown scheme, a size that does not fit, or a text that is too long.
@@ -132,7 +132,7 @@ class PositionView(SelectionView):
             self.shift = min(self.shift, self._most_shift)
 
     def _look_at(self, model: Transformer, tokenizer, text, labels, name) -> dict[str, Any]:
-        """Everything that is taken from a model, as traits."""
+        """Everything that the view takes from a model, as traits."""
         config = model.config
         given: dict[str, Any] = {"name": shown_text(name), "scheme": config.positions.name}
         given |= {"d_model": config.d_model, "n_heads": config.n_heads, "d_head": config.d_head}
@@ -184,7 +184,7 @@ class PositionView(SelectionView):
 
     @property
     def own(self) -> bool:
-        """Whether what is shown is the given model's own scheme, with its own sizes."""
+        """Whether the model's own scheme is shown, with its own sizes."""
         return bool(self._given) and self._given["scheme"] == self.scheme
 
     @property
@@ -216,7 +216,7 @@ class PositionView(SelectionView):
 
     @property
     def width(self) -> int:
-        """Numbers of a position's vector, or of one head's query and key."""
+        """Size of a position's vector, or of one head's query and key."""
         added = bool(self._known.words.get("vector"))
         if self.own:
             return self._given["d_model" if added else "d_head"]
@@ -224,7 +224,7 @@ class PositionView(SelectionView):
 
     @property
     def heads(self) -> int:
-        """How many there are to choose from; what was measured has the model's own number."""
+        """How many heads there are to choose from: the model's own number, if it is shown."""
         return self._given["n_heads"] if self.own or self._from_model else self.n_heads
 
     @property
@@ -244,22 +244,28 @@ class PositionView(SelectionView):
         return max(0, self.length - len(self._words["ids"]))
 
     def encoding(self) -> Tensor | None:
-        """What the scheme is, as the view shows it: vectors [position, dimension] of sinusoidal and
-        learned positions; angles [position, pair] in radians of rotary ones; biases
-        [head, query, key] of ALiBi and T5; None where there is nothing."""
+        """The scheme as the view shows it, or None if it has no such parts.
+
+        Vectors [position, dimension] of sinusoidal and learned positions, angles [position, pair]
+        in radians of rotary ones, biases [head, query, key] of ALiBi and T5.
+        """
         return self._known.encoding(self._sizes, self.length)
 
     def by_distance(self) -> tuple[Tensor, Tensor]:
-        """(distances key − query [distance], values [series, distance]): the dot product of two
-        positions' vectors (of a learned table its mean, least and most over the text), the mean
-        cosine of rotary pairs, or every head's bias."""
+        """(distances key − query [distance], values [series, distance]).
+
+        Values are the dot product of two positions' vectors (for a learned table its mean, minimum
+        and maximum over the text), the mean cosine of rotary pairs, or every head's bias.
+        """
         n = self.length
         distances = torch.arange(-(n - 1), 1 if self._causal else n)
         return distances, self._known.by_distance(self._sizes, distances, n)
 
     def weights(self) -> tuple[Tensor, Tensor]:
-        """Attention weights [query, key] before and after the test that is on view; after a
-        shuffle, each word is put back at its place."""
+        """Attention weights [query, key] before and after the test that is shown.
+
+        After a shuffle, each word is put back in its original position.
+        """
         variant = self._from_model
         if variant is not None:
             assert self._trial is not None
@@ -280,14 +286,14 @@ class PositionView(SelectionView):
 
     @property
     def largest(self) -> float:
-        """The largest change of a weight that the test makes."""
+        """The largest change of a weight in the test."""
         before, after = self.weights()
-        # In fp64, as the browser counts: both then say the same.
+        # In fp64, as in the browser, so that both report the same number.
         return float((before.double() - after.double()).abs().max())
 
     @property
     def _which(self) -> int:
-        """Which of the trial's states is on view."""
+        """Which of the trial's states is shown."""
         assert self._trial is not None
         if self.test == "shuffle":
             return self.shuffle % len(self._trial.orders)
@@ -340,7 +346,7 @@ def _check(*, d_model, n_heads, length, shift, base, test) -> None:
 
 
 def _model_of(given: Any) -> tuple[Transformer | None, Any, str]:
-    """(our model, its tokenizer, its name), or nothing where a scheme was given."""
+    """(`Transformer`, its tokenizer, its name); (None, None, "") if a scheme was given."""
     if given is None or isinstance(given, (str, dict, *SCHEMES.values())):
         return None, None, ""
     inner = unwrapped(given)
@@ -382,7 +388,7 @@ def _tokens(model, tokenizer, text, labels) -> tuple[Tensor, list[str], list[boo
 
 
 def _words(text: Any) -> dict[str, Any]:
-    """Words and, for each, the number of its first occurrence."""
+    """Words, and an id for each; equal words have equal ids."""
     words = text.split() if isinstance(text, str) else [str(word) for word in text]
     if not 2 <= len(words) <= 16:
         raise ValueError(f"text has {len(words)} words; give 2 to 16")

@@ -1,1 +1,1 @@
-"""A model while it learns, and its run afterwards."""
+"""A model while it trains, and its run afterwards."""

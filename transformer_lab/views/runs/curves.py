@@ -1,4 +1,4 @@
-"""Curves of several runs, seeds together: numbers, a sentence, and figures."""
+"""Curves of several runs, grouped by name (such as seeds): numbers, a sentence, and figures."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ NAMES = {
 
 @dataclass(frozen=True, eq=False)
 class RunCurves:
-    """What `compare_runs` returns.
+    """The result of `compare_runs`.
 
-    of: the number that is drawn; seeds: name -> for each run of that name its points, fp64
+    of: the metric that is drawn; seeds: name -> the points of each run of that name, fp64
     [point, (step, value)].
     """
 
@@ -44,15 +44,14 @@ class RunCurves:
     title: str = "Runs"
 
     def mean(self, name: str) -> np.ndarray:
-        """The mean over the runs of a name, fp64 [point, (step, value)], at the steps that all of
-        them have."""
+        """The mean over the runs of a name, fp64 [point, (step, value)], at their common steps."""
         runs = [dict(points.tolist()) for points in self.seeds[name]]
         steps = sorted(set.intersection(*map(set, runs)))
         return np.array([(s, np.mean([run[s] for run in runs])) for s in steps]).reshape(-1, 2)
 
     @property
     def sentence(self) -> str:
-        """Where each ends: a run, or the mean of several and how far apart they end."""
+        """The final value of each run, or the mean and the range of several."""
         lines = []
         for name, runs in self.seeds.items():
             mean, ends = self.mean(name), [float(points[-1, 1]) for points in runs]
@@ -74,7 +73,7 @@ class RunCurves:
         return NAMES.get(self.of, self.of)
 
     def _scene(self) -> Scene:
-        """A thick line a name, the mean of its runs; thin ones for the runs where there are several."""
+        """A thick line per name, the mean of its runs; thin lines for single runs of several."""
         curves = []
         for i, (name, runs) in enumerate(self.seeds.items()):
             for seed, points in enumerate(map(thin, runs if len(runs) > 1 else ())):
@@ -85,12 +84,13 @@ class RunCurves:
         return Scene(self.title, self.sentence, [[Panel("", mark)]])
 
     def figure(self) -> Figure:
-        """A thick line a name, the mean of its runs; thin ones for the runs where there are several."""
+        """Draw a thick line per name, the mean of its runs, and thin lines for single runs."""
         return figure_of(self._scene())
 
     def to_plotly(self, *, theme: str = "light") -> Plot:
-        """The same as a plotly figure: hover tells step and value of every run; a click in the legend
-        hides a name with all its runs.
+        """Draw the same with plotly.
+
+        Hovering shows step and value of every run; a click in the legend hides all runs of a name.
 
         Args:
             theme: as in `View.to_plotly`.
@@ -110,17 +110,16 @@ class RunCurves:
 def compare_runs(
     runs: Mapping[str, Any] | Sequence[Any], of: str = "loss", *, title: str = "Runs"
 ) -> RunCurves:
-    """Curves of several runs, to look at beside each other.
+    """Compare a metric's curves over several runs.
 
     Args:
-        runs: name -> a run, or a list of runs of that name, such as one a seed; or a list of runs,
-            named by their folders. A run is a `Run`, its folder, a `TrainingView`, or what a
-            generator of `train` gave: a list of `Step`.
-        of: what of each step: "loss", "eval_loss", "lr", "grad_norm", "tokens_per_second",
-            "seconds".
+        runs: name -> a run, or a list of runs of that name, such as one per seed; or a list of
+            runs, named by their folders. A run is a `Run`, its folder, a `TrainingView`, or a list
+            of `Step` that `train` yielded.
+        of: the metric: "loss", "eval_loss", "lr", "grad_norm", "tokens_per_second", "seconds".
 
     Raises:
-        ValueError: when there is no run, or one has no such number.
+        ValueError: if there is no run, or one does not have this metric.
     """
     if isinstance(runs, Mapping):
         groups = {str(name): _as_runs(given) for name, given in runs.items()}
@@ -142,14 +141,14 @@ def compare_runs(
 
 
 def thin(points: np.ndarray) -> np.ndarray:
-    """Each point; of very many, the means of equal stretches."""
+    """All points; if there are very many, the means of equal stretches."""
     if len(points) <= CURVE_POINTS:
         return points
     return np.stack([part.mean(0) for part in np.array_split(points, CURVE_POINTS)])
 
 
 def _is_history(given: Any) -> bool:
-    """Whether it is the steps of one run."""
+    """Whether this is a list of the steps of one run."""
     return isinstance(given, (list, tuple)) and bool(given) and all(map(_is_step, given))
 
 

@@ -1,4 +1,4 @@
-"""What a run did over its steps: maps of a probe at some of them, and what heads score on it."""
+"""A run over its steps: maps of a probe at some of them, and the scores of heads on it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...training.run import Run
 from ...training.snapshots import trace_of_maps
 
 CURVE_POINTS = 600
-MOST_KEPT = 64  # snapshots that a TrainingView holds
+MOST_KEPT = 64  # most snapshots that a TrainingView holds
 KEPT_BYTES = 64 * 2**20
 
 
@@ -35,9 +35,10 @@ class Snapshots:
 
     @classmethod
     def of_run(cls, run: Run, **labels: Sequence[str] | None) -> Snapshots:
-        """
+        """The snapshots of a run.
+
         Raises:
-            ValueError: for a run without snapshots, saying how to have them.
+            ValueError: for a run without snapshots.
         """
         if not run.snapshots:
             raise ValueError(
@@ -53,7 +54,7 @@ class Snapshots:
         ids: Sequence[Tensor],
         labels: Mapping[str, Sequence[str]],
     ) -> Snapshots:
-        """Of packed maps: step -> kind -> uint16 [layer, head, query, key]."""
+        """Snapshots from packed maps: step -> kind -> uint16 [layer, head, query, key]."""
 
         def trace_at(step: int) -> Trace:
             maps = {kind: unpack_weights(codes) for kind, codes in kept[step].items()}
@@ -65,14 +66,14 @@ class Snapshots:
         return self._trace_at(step)
 
     def nearest(self, step: int) -> int:
-        """The step that has a snapshot and is nearest; the earlier of two."""
+        """The nearest step that has a snapshot; the earlier of two."""
         return min(self.steps, key=lambda known: (abs(known - step), known))
 
     def measures(self, kind: str) -> list[str]:
         return list(self.scores[kind])
 
     def telling(self, kind: str) -> str:
-        """The first share of attention that rises by a fifth in some head, or ""."""
+        """The first score with unit "share" that rises by at least 0.2 in some head, or ""."""
         return next(
             (
                 name
@@ -102,8 +103,10 @@ class Snapshots:
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-    """([point, (step, loss)], [point, (step, held-out loss)]) of metrics: each step, or of long
-    runs the means of equal stretches of steps."""
+    """([point, (step, loss)], [point, (step, held-out loss)]) from the metrics of a run.
+
+    Of long runs, losses are means over equal stretches of steps.
+    """
     if not history:
         return np.zeros((0, 2)), np.zeros((0, 2))
     number = lambda value: float("nan") if value is None else value  # noqa: E731
@@ -115,11 +118,12 @@ def curves(history: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray
 
 
 def thinned(kept: dict[int, Any], size: int) -> dict[int, Any]:
-    """Snapshots without those that stand closest to their neighbours, once they are too many; the
-    first and the last stay.
+    """Drop the snapshots closest to their neighbours while there are too many.
+
+    The first and the last stay.
 
     Args:
-        size: bytes of one.
+        size: bytes per snapshot.
     """
     most = max(3, min(MOST_KEPT, KEPT_BYTES // max(1, size)))
     steps = sorted(kept)

@@ -1,4 +1,4 @@
-"""A view whose heads can be seen at many steps of a run: what RunView and TrainingView share."""
+"""What RunView and TrainingView share: heads at many steps of a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ say = messages("runs")
 def score_values(
     scores: Tensor, steps: Sequence[int], step: int, unit: str, layer: int, head: int
 ) -> dict[str, Any]:
-    """What is said of a head's score at a step: beside the best head's, and over the whole run.
+    """The values in the sentence on a head's score: at a step, the best head's, and over the run.
 
     Args:
         scores: [snapshot, layer, head].
@@ -47,8 +47,8 @@ def score_values(
 class Replay(SelectionView):
     """Heads of a probe over the steps of a run.
 
-    `step` is one of `snapshots`; setting it to another takes the nearest: nothing is interpolated.
-    `measure` names the score whose course is drawn.
+    `step` is one of `snapshots`; setting another value takes the nearest (nothing is interpolated).
+    `measure` names the score that is drawn over the steps.
     """
 
     step = Int(0).tag(sync=True)
@@ -64,38 +64,38 @@ class Replay(SelectionView):
     _steps: Sequence[int] = ()
     _measures: Mapping[str, Sequence[str]] = {}
     _snapshots: Snapshots | None = None
-    _form: Heads | None = None  # the form in which the maps of every step are sent
+    _form: Heads | None = None  # heads whose form the maps of every step are sent in
 
     def _subjects(self) -> Sequence[Any]:
         return (self.trace,) if hasattr(self, "heads") else super()._subjects()
 
     @property
     def trace(self) -> Trace:
-        """The trace on view."""
+        """The trace that is shown."""
         return self.heads.trace
 
     shown = SelectionView.chosen_head
 
     @property
     def shows(self) -> Shows:
-        """Which keys are left out, and whether weights count by value length."""
+        """Which keys are hidden, and whether weights are multiplied by value length."""
         return Shows.of(self._options, self.kinds[self.kind])
 
     @property
     def head_sentence(self) -> str:
-        """What the head on view does, or the part of its map that is selected, in words."""
+        """A sentence about the chosen head, or about the selected part of its map."""
         return self.heads.said(self.shown, self.shows, self.selected)
 
     def _replay(
         self, snapshots: Snapshots, history: Sequence[Mapping[str, Any]], step: int | None = None
     ) -> None:
-        """Take these snapshots, and the metrics of the run, one dict a step."""
+        """Show these snapshots, and the metrics of the run, one dict per step."""
         known = {row["index"]: row["loss"] for row in history}
         names, scores = snapshots.packed()
         points, held = curves(history)
         with self.hold_sync():
-            self._snapshots = None  # the trace on view stays: it may be exact where maps are packed
-            if self.kinds:  # of snapshots only the maps are known, no lengths of values
+            self._snapshots = None  # keep the trace shown: it may be exact where maps are packed
+            if self.kinds:  # snapshots hold only maps, no value norms
                 last = snapshots.at(snapshots.steps[-1])
                 self._form = Heads(last, like=self.heads)
                 self._publish(_kinds=self._form.kinds, _norms=b"")
@@ -115,7 +115,7 @@ class Replay(SelectionView):
                 _held_step=self.step,
             )
             self._snapshots = snapshots
-            if not self.measure:  # a curve that stays at nothing is a poor first sight
+            if not self.measure:  # prefer a score that rises to a curve that stays at 0
                 self.measure = snapshots.telling(self.kind)
 
     @property
@@ -144,23 +144,23 @@ class Replay(SelectionView):
     def _step_changed(self, change: Any) -> None:
         if self._snapshots is None or not self.kinds:
             return
-        # The browser has asked for the maps of this step itself; they are not sent again.
+        # The browser has requested the maps of this step itself; they are not sent again.
         self.heads = Heads(self._snapshots.at(self.step), like=self._form)
 
     @property
     def shown_measure(self) -> str:
-        """The measure on view: `measure`, or the first that this kind of attention has; or ""."""
+        """The measure shown: `measure`, or the first of this kind of attention; "" without any."""
         names = self._measures.get(self.kind, [])
         return self.measure if self.measure in names else (names[0] if names else "")
 
     def score(self, measure: str | None = None) -> Any:
-        """[snapshot, layer, head] of a measure (default: the one on view), of the kind on view."""
+        """Scores [snapshot, layer, head] of a measure, by default the one shown, for this kind."""
         assert self._snapshots is not None
         return self._snapshots.scores[self.kind][measure or self.shown_measure]
 
     @property
     def run_sentence(self) -> str:
-        """Where the scrubber stands: step, loss, and the chosen head's score."""
+        """A sentence about the step shown: its loss, and the chosen head's score."""
         assert self._snapshots is not None
         kind, layer, head = self.shown
         measure = self.shown_measure
@@ -176,7 +176,7 @@ class Replay(SelectionView):
         return say("sentence", **values)
 
     def row(self, query: int) -> Tensor:
-        """[key]: what a query gives to each key at this step, as shown."""
+        """A query's weights [key] at this step, as shown."""
         return self.heads.map(self.shown, self.shows, query)
 
     # -- for pages and the browser ------------------------------------------------------------------
@@ -206,7 +206,7 @@ class Replay(SelectionView):
         if self._snapshots is None:
             yield from self.heads.page_blocks(self.shown, None) if self.kinds else ()
             return
-        # The steps around the one on view come first.
+        # The steps closest to the one shown come first.
         for step in sorted(self._steps, key=lambda s: abs(s - self.step)):
             yield Block(f"step/{step}", {"step": step}, self._step_bytes(step))
 
@@ -215,19 +215,19 @@ class Replay(SelectionView):
 
         Args:
             path: the file.
-            theme: "light" or "dark"; by default as the reader's system.
+            theme: "light" or "dark"; by default that of the reader's system.
 
         Raises:
-            ValueError: for a path that cannot hold a file.
+            ValueError: for a path that cannot be written.
         """
         return write_page(path, self._page(theme=theme))
 
 
 def check_size(trace: Trace) -> None:
-    """Refuse a probe whose maps are too many for a step.
+    """Check that the maps of a step on this probe are small enough.
 
     Raises:
-        ValueError: saying what would do.
+        ValueError: if they are not, with the limit.
     """
     data = HeadData(trace)
     if not data.all_maps:

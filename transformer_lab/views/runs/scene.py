@@ -1,4 +1,4 @@
-"""What runs show: the loss, the scores of every head, and the chosen head on the probe."""
+"""Scenes of runs: the loss, the scores of every head, and the chosen head on the probe."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def run_scene(
     measure: str,
     scores: Tensor | None,
 ) -> Scene:
-    """The loss, the scores of every head with the present step marked, and the chosen head.
+    """Draw the loss, the scores of every head with the current step marked, and the chosen head.
 
     Args:
-        step: the one on view, of `steps` that have a snapshot.
+        step: the one shown, of `steps` that have a snapshot.
         curve: [point, (step, loss)].
         scores: [snapshot, layer, head] of the measure, or None.
     """
@@ -63,7 +63,7 @@ def run_scene(
 def training_scene(
     title: str, sentence: str, curve: np.ndarray, evals: np.ndarray, heads: ShownHead | None
 ) -> Scene:
-    """The loss over the steps, [point, (step, loss)], and where there is a probe the heads on it."""
+    """Draw the loss over the steps, [point, (step, loss)], and the heads on the probe, if any."""
     given = {"training": _points(curve), "held out": _points(evals)}
     lines = [
         _curve(name, points, points=name == "held out")
@@ -78,7 +78,7 @@ def training_scene(
 
 
 def _probe(heads: ShownHead) -> list[Panel]:
-    """Every head, and the chosen one."""
+    """Thumbnails of all heads, and the map of the chosen one."""
     chosen = f"layer {heads.layer}, head {heads.head}"
     return [heads_panel(heads), Panel(chosen, map_of(heads, means=heads.means), 0.64)]
 

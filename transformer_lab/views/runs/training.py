@@ -1,4 +1,4 @@
-"""Watch a model learn: its loss, and what its heads do with a text, while it trains."""
+"""Watch a model train: its loss, and what its heads do with a text."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 
 SHORTEST_PAUSE = 0.1  # seconds between two updates of the page
 TRACE_PAUSE = 0.5  # … between two traces of the probe
-TRACE_SHARE = 0.05  # of the time, at most, that tracing may take
+TRACE_SHARE = 0.05  # largest fraction of the time that tracing may take
 
 
 class TrainingView(Replay):
     """A `watch` for `tl.train`: live loss, speed, time left, and the heads on a probe.
 
-    Everything that was learned about the run stays in `history`, also after an interrupt. The
-    model that trains is never switched to another mode: a copy of it is traced.
+    The metrics of the run stay in `history`, also after an interrupt. The model being trained is
+    never switched to another mode: a copy of it is traced.
 
-    What the heads did on the probe while it trained is kept, at up to 64 steps, and can be scrubbed
-    through afterwards: `step`, `measure`, `snapshots` and `score` then work as in a `RunView`.
+    The heads' maps on the probe are kept for up to 64 steps and can be scrubbed through afterwards:
+    `step`, `measure`, `snapshots` and `score` then work as in a `RunView`.
 
     Args:
-        probe: what the heads are shown on: text, or token ids [position]; for an encoder-decoder a
-            pair of them, source and target. None: the loss alone.
-        tokenizer: turns the probe's text into ids, and names the tokens.
-        corpus: whatever has a `tokenizer` (and a `target_tokenizer`, where there are two).
-        layer, head, kind: the head to begin with.
+        probe: the input on which heads are shown: text, or token ids [position]; for an
+            encoder-decoder a pair of them, source and target. None: show the loss only.
+        tokenizer: encodes the probe's text, and names the tokens.
+        corpus: any object with a `tokenizer` (and a `target_tokenizer`, if there are two).
+        layer, head, kind: the head shown at first.
 
     Raises:
         ValueError: for a text without a tokenizer.
@@ -86,12 +86,12 @@ class TrainingView(Replay):
         """Called by `train` before the first step.
 
         Raises:
-            ValueError: when the probe does not fit the model, before any time was spent.
+            ValueError: if the probe does not fit the model.
         """
         self.steps = steps
         self._model = weakref.ref(model)
         self._call(self._named, (model,))
-        self._snapshots = None  # a run that goes on is seen live again
+        self._snapshots = None  # a resumed run is shown live again
         self._steps = []
         self._publish(_steps=[])
         self._trace_probe(model, self.history[-1].index if self.history else 0)
@@ -100,7 +100,7 @@ class TrainingView(Replay):
             self._show(*self._without_picture())  # `finish` adds its picture
 
     def update(self, step: Step, model: nn.Module) -> None:
-        """Called by `train` after every step; the page is told at most ten times a second."""
+        """Called by `train` after every step; updates the page at most ten times per second."""
         while self.history and self.history[-1].index >= step.index:  # resumed from further back
             self.history.pop()
         self.history.append(step)
@@ -112,12 +112,12 @@ class TrainingView(Replay):
         self._tell("training")
 
     def finish(self, reason: str) -> None:
-        """Called by `train` in the end, whatever the reason; shows everything up to the last step."""
+        """Called by `train` at the end, for any reason; shows everything up to the last step."""
         done = bool(self.history) and self.history[-1].index >= self.steps
         state = "finished" if reason == "finished" and done else "stopped"
         model = self._model() if self._model else None
         if model is not None and self.history and not sys.is_finalizing():
-            # The last picture is of the last step; without it, that of some steps before stays.
+            # Show the last step; if tracing fails, an earlier step stays.
             with contextlib.suppress(ValueError, RuntimeError):
                 self._trace_probe(model, self.history[-1].index)
         self._open_replay()
@@ -157,7 +157,7 @@ class TrainingView(Replay):
         self._show(*self._repr_mimebundle_())
 
     def _show(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
-        """Under a name, so that `finish` can put the run's last picture there."""
+        """Display under an id, so that `finish` can replace it with the final picture."""
         from IPython.display import display
 
         self._handle = display(data, metadata=metadata, raw=True, display_id=True)
@@ -165,14 +165,14 @@ class TrainingView(Replay):
     # -- inside -----------------------------------------------------------------------------------
 
     def _open_replay(self) -> None:
-        """Let the reader scrub through what was kept."""
+        """Let the reader scrub through the maps that were kept."""
         if len(self._kept) < 2 or self._probe is None or not self.heads.data.all_maps:
             return
         kept = Snapshots.of_kept(self._kept, self._probe["ids"], self._probe["labels"])
         self._replay(kept, [vars(step) for step in self.history])
 
     def _keep(self, step: int, heads: Heads) -> None:
-        """Hold on to the maps of this step, 16 bits a weight."""
+        """Keep the maps of this step, 16 bits per weight."""
         if not heads.data.all_maps:
             return
         found = heads.trace

@@ -1,4 +1,4 @@
-"""A run to scrub through: its loss, what its heads score, and their maps, step by step."""
+"""A run to scrub through: its loss, and the scores and maps of its heads, step by step."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class RunView(Replay):
     """The steps of a run that have a snapshot, one at a time: drag the slider, press the arrow
     keys, or let it play, and watch a head form. Loss, head scores and maps move together.
 
-    Scores are those of `transformer_lab.heads` on the run's probe; each is shown where the probe
-    has what it asks for (induction needs tokens that come again). What they say is where attention
-    went on this probe; whether that matters, ablation says.
+    Scores are those of `transformer_lab.heads` on the run's probe, as far as the probe allows
+    (induction needs repeated tokens). They measure where heads attend on this probe; ablation shows
+    whether that matters.
 
     Args:
         run: a `Run` or its folder, trained with `probe=` and `snapshot_every=`.
         tokenizer: names the tokens of the probe.
-        corpus: whatever has a `tokenizer` (and a `target_tokenizer`, where there are two).
-        labels, target_labels: what to show for each token instead; the token ids by default.
-        step: where to begin; the last snapshot by default.
-        measure: the score whose course is drawn: "induction", "previous token", …
-        layer, head, kind: the head to begin with; by default the one that scores most at the end.
-        title: by default the folder's name.
+        corpus: any object with a `tokenizer` (and a `target_tokenizer`, if there are two).
+        labels, target_labels: a label for each token instead; the token ids by default.
+        step: shown at first; by default the last snapshot.
+        measure: the score that is drawn: "induction", "previous token", …
+        layer, head, kind: the head shown at first; by default the one with the highest final score.
+        title: the folder's name by default.
 
     Raises:
         ValueError: for a run without snapshots, or a probe that is too long to show.

@@ -1,1 +1,1 @@
-"""A sound, when each word of the answer looks at it, and whether that matters."""
+"""A sound, when each word of the answer attends to it, and whether that matters."""

@@ -1,4 +1,4 @@
-"""What a browser is sent of a model that hears: rows of all heads, the spectrogram, what changes."""
+"""Data of a speech model for the browser: rows of all heads, the spectrogram, effects of edits."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from ..shared.passes import Effect, Passes, changed
 from ..shared.rows import HeadRows, evenly
 
 KIND = "cross"
-PAGE_BYTES = 48 << 20  # of rows in a saved page
+PAGE_BYTES = 48 << 20  # limit on rows in a saved page
 TICKS = (250, 500, 1000, 2000, 4000)  # Hz beside the spectrogram
 
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """A sound in a model: `features` float [mel bin, frame], as it was given them."""
+    """A sound in a model: `features` float [mel bin, frame], as the model read them."""
 
     network: Network
     trace: Trace
@@ -38,10 +38,10 @@ class Heard:
 def hear(
     source: Any, audio: Any, rate: Any, text: Any, target: Any, labels: Any, features: Any, processor: Any
 ) -> Heard:  # fmt: skip
-    """A trace of a model that hears, or one that is made now.
+    """Take the sound from a trace, or trace a speech model on it.
 
     Raises:
-        ValueError: for a trace or a model without a sound, and for what is no sound.
+        ValueError: for a trace or a model without audio input, and for invalid audio.
     """
     if isinstance(source, Trace):
         more: dict[str, Any] = dict(audio=audio, sampling_rate=rate, text=text, target=target)
@@ -107,14 +107,14 @@ def _of_trace(trace: Trace) -> Heard:
 
 
 def shades(features: Tensor) -> np.ndarray:
-    """Bytes [mel bin, frame], the highest band first: the least of the frames is black, the most white."""
+    """Bytes [mel bin, frame], highest band first: the lowest value is black, the highest white."""
     x = features - features.min()
     x = x / x.max().clamp(min=1e-9)
     return (x * 255).round().to(torch.uint8).flip(0).numpy()
 
 
 def hertz_ticks(bins: int) -> list[tuple[float, str]]:
-    """How high some frequencies stand in the spectrogram, 0 (below) … 1, and their names."""
+    """Heights of some frequencies in the spectrogram, 0 (bottom) … 1, and their names."""
     hertz = band_hertz(bins)
     places = np.interp(TICKS, hertz, (np.arange(bins) + 0.5) / bins, left=-1, right=-1)
     names = [f"{f // 1000} kHz" if f >= 1000 else f"{f} Hz" for f in TICKS]
@@ -125,8 +125,10 @@ def hertz_ticks(bins: int) -> list[tuple[float, str]]:
 
 
 class Rows(HeadRows):
-    """The rows of all heads for one word, floats [layer, head, position]: whole, since what a long time
-    holds is a sum of many small ones."""
+    """The rows of all heads for one word, float [layer, head, position].
+
+    They are not rounded, since a long time span sums many small weights.
+    """
 
     def __init__(self, trace: Trace):
         super().__init__(trace, KIND)
@@ -136,7 +138,7 @@ class Rows(HeadRows):
         return self.weights(query).numpy().astype("<f4").tobytes()
 
     def kept(self) -> list[int]:
-        """Words whose rows a saved page holds: all, or as many as there is room for, evenly."""
+        """Words whose rows a saved page holds: all, or as many as fit, evenly spaced."""
         return list(evenly(self.n_queries, PAGE_BYTES // (4 * int(np.prod(self.shape)))))
 
     def shown(self, query: int, layer: int, head: int, mean: str) -> list[float]:
@@ -146,7 +148,7 @@ class Rows(HeadRows):
             return rows[layer, head].tolist()
         total, count = np.zeros(rows.shape[2]), 0
         for at in self.trace.attending(KIND) if mean == "all" else [layer]:
-            for one in range(self.trace.heads_of(at, KIND)):  # in this order: sums hang on it
+            for one in range(self.trace.heads_of(at, KIND)):  # rounding depends on the order
                 total += rows[at, one]
                 count += 1
         return (total / max(count, 1)).tolist()
@@ -157,7 +159,7 @@ class Rows(HeadRows):
 
 @dataclass(frozen=True)
 class WordEffects:
-    """What edits change at every word."""
+    """The effects of edits at every word."""
 
     at: tuple[Effect, ...]
 
@@ -171,7 +173,7 @@ class WordEffects:
 
 @dataclass(frozen=True)
 class Next:
-    """The word after one: the one that was given, or the likeliest; and its probability."""
+    """The next word, as given or else the likeliest, and its probability."""
 
     token: int
     name: str
@@ -180,8 +182,10 @@ class Next:
 
 
 class Effects(Passes[WordEffects]):
-    """Passes over one sound with edits in force, beside the pass without. The effect at a word is of
-    the probability of the one after it."""
+    """Passes over one sound with edits, compared with the pass without.
+
+    The effect at a word is that on the probability of the next word.
+    """
 
     def __init__(self, heard: Heard):
         trace = heard.trace
@@ -210,7 +214,7 @@ class Effects(Passes[WordEffects]):
 
     @property
     def next(self) -> list[Next]:
-        """For every word the one after it."""
+        """The next word of every word."""
         words = []
         for i, row in enumerate(self.before):
             given = i + 1 < len(self._ids)

@@ -14,21 +14,21 @@ from ..shared.map_sentences import EVEN
 from ..shared.messages import NOTHING, messages, quoted
 
 say = messages("spectrogram")
-WIDE = 4  # a stretch longer than this part of the sound is no place
+WIDE = 4  # a stretch longer than one fourth of the sound is too wide to be a place
 
 
 @dataclass(frozen=True)
 class Listening:
-    """What a sentence is made from.
+    """The facts that a sentence is made from.
 
     Args:
-        who: the head or the mean, at the beginning of a sentence.
-        word: that attends.
-        weights: [position], that sum to 1.
+        who: the head or the mean, as the start of a sentence.
+        word: the one that attends.
+        weights: [position], sum 1.
         step: seconds from one position to the next.
-        end: when the sound ends, in seconds; what comes after is silence.
-        next: the word after it, its probability, and whether it was given.
-        span: of positions, both included, that a reader chose.
+        end: the end of the sound in seconds; silence follows.
+        next: the next word, its probability, and whether it was given.
+        span: (first, last) position that a reader chose, both included.
     """
 
     who: str
@@ -41,19 +41,21 @@ class Listening:
 
 
 def who_words(layer: int, head: int, mean: str, heads: Sequence[int]) -> str:
-    """A head, or the mean of several, at the beginning of a sentence; `heads` of each layer."""
+    """A head, or the mean of several, as the start of a sentence; `heads`: how many per layer."""
     count = sum(heads) if mean == "all" else heads[layer]
     return say("who", layer=layer, head=head, mean=mean, heads=count)
 
 
 def time_words(first: int, last: int, step: float) -> str:
-    """From when to when positions are, both included: each reaches half a step to both sides."""
+    """The time span of positions, both included; each extends half a step to both sides."""
     return say("time", to=(last + 0.5) * step, **{"from": max(0.0, (first - 0.5) * step)})
 
 
 def half_of(weights: Sequence[float]) -> tuple[int, int, float] | None:
-    """The shortest run of positions that holds half of the weight: first, last and what it holds; of
-    several the one that holds most, of even ones the first. None where there is no weight."""
+    """The shortest run of positions that holds half of the weight: (first, last, its weight).
+
+    Of several, the one that holds most, then the first. None if there is no weight.
+    """
     sums = [0.0, *accumulate(weights)]
     n, total = len(weights), sums[-1]
     if total <= NOTHING:
@@ -76,12 +78,12 @@ def half_of(weights: Sequence[float]) -> tuple[int, int, float] | None:
 
 
 def silent_from(end: float, step: float, n: int) -> int:
-    """The first position in the silence after the sound; n where there is none."""
+    """The first position in the silence after the sound; n if there is none."""
     return next((i for i in range(n) if i * step >= end - 1e-9), n)
 
 
 def held_by(weights: Sequence[float], first: int, end: int) -> float:
-    """A sum from left to right, as the browser makes it; Python's own is rounded another way."""
+    """A sum from left to right, as in the browser; Python's `sum` rounds differently."""
     total = 0.0
     for weight in weights[first:end]:
         total += weight
@@ -89,7 +91,7 @@ def held_by(weights: Sequence[float], first: int, end: int) -> float:
 
 
 def listen_sentence(seen: Listening) -> str:
-    """When one word attends to the sound."""
+    """A sentence about when one word attends to the sound."""
     weights, step, n = seen.weights, seen.step, len(seen.weights)
     silent = silent_from(seen.end, step, n)
     values: dict[str, Any] = dict(when=None, span=None, next=None, end=seen.end)
@@ -111,7 +113,7 @@ Plain = Mapping[str, Any]  # an edit as `Edit.to_dict` gives it
 
 
 def _runs(edits: Sequence[Plain]) -> list[list[Plain]]:
-    """Edits in groups: edges from one word to positions beside each other, or a single edit."""
+    """Group edits: edges from one word to adjacent positions, or a single edit."""
     runs: list[list[Plain]] = []
     for one in edits:
         last = runs[-1][-1] if runs else {}
@@ -124,7 +126,7 @@ def _runs(edits: Sequence[Plain]) -> list[list[Plain]]:
 
 
 def edits_words(edits: Sequence[Plain], words: Sequence[str], step: float, n: int) -> str:
-    """Edits inside a sentence; edges from one word to positions beside each other are one time."""
+    """Edits as part of a sentence; edges from one word to adjacent positions are one time span."""
     names, times = (
         [quoted(word) for word in words],
         [time_words(key, key, step) for key in range(n)],
@@ -145,7 +147,7 @@ def edits_words(edits: Sequence[Plain], words: Sequence[str], step: float, n: in
 
 
 def edits_code(edits: Sequence[Plain]) -> str:
-    """The Python that makes edits; edges to positions beside each other as one line."""
+    """Python code that makes these edits; edges to adjacent positions share an expression."""
     parts = []
     for one, *more in _runs(edits):
         code = edit_from_dict(one).code()

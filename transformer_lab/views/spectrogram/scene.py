@@ -1,4 +1,4 @@
-"""What a SpectrogramView shows."""
+"""The scene of a SpectrogramView."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from ..marks.scene import Axis, Curve, Curves, Overlay, Panel, Scene, Thumbnails
 from ..shared.exports import Array, Numbers
 from .listening import say, time_words
 
-MOST = 192  # heads beyond which those of the chosen layer are shown alone
-SMALL = (72, 30)  # pixels of a small one
+MOST = 192  # with more heads, only those of the chosen layer are shown
+SMALL = (72, 30)  # pixels of a thumbnail
 
 
 def columns(weights: np.ndarray, shown: float, step: float, width: int) -> np.ndarray:
-    """The largest weight under each of so many columns of a time 0 … shown; a position reaches half a
-    step to both sides of its middle."""
+    """The largest weight in each of `width` columns of the time 0 … shown.
+
+    A position extends half a step to both sides of its middle.
+    """
     edges = np.arange(width + 1) * shown / width
     first = np.clip(np.floor(edges[:-1] / step + 0.5 + 1e-9), 0, len(weights) - 1).astype(int)
     last = np.clip(np.ceil(edges[1:] / step + 0.5 - 1e-9) - 1, first, len(weights) - 1).astype(int)
@@ -29,14 +31,14 @@ def sound_scene(
     rows: np.ndarray, chosen: Sequence[tuple[int, int]], layer: int, who: str, shown: float,
     span: tuple[float, float] | None, fade: float,
 ) -> Scene:  # fmt: skip
-    """The spectrogram under the weights of what is chosen, their curve over time, and every head small.
+    """Draw the weights over the spectrogram, their curve over time, and thumbnails of all heads.
 
     Args:
-        features: log-mel [band, frame], as the model was given it, the lowest band first.
+        features: log-mel [band, frame], as the model read it, the lowest band first.
         sound: as the page has it.
-        weights: [position] of what is chosen, as a mean of `chosen` heads; `rows` [layer, head,
-            position] of every head.
-        shown: seconds; `span` of them is selected.
+        weights: [position], the mean of the `chosen` heads; `rows` [layer, head, position] are
+            those of all heads.
+        shown: seconds that are shown; `span` is the selected part.
     """
     bands, frames = features.shape
     hop, step, heads, n = sound["hop"], sound["step"], sound["heads"], len(weights)
@@ -71,7 +73,7 @@ def sound_scene(
 
 
 def _reduced(features: np.ndarray, frames: int) -> np.ndarray:
-    """A small picture in greys of the first frames, bytes [row, column], the highest band first."""
+    """A grey thumbnail of the first frames, [row, column] of 0 … 255, highest band first."""
     (width, height), (bands, whole) = SMALL, features.shape
     across = np.minimum((np.arange(width) + 0.5) * frames / width, whole - 1).astype(int)
     down = ((np.arange(height) + 0.5) * bands / height).astype(int)

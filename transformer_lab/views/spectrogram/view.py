@@ -1,4 +1,4 @@
-"""A sound in a model: when each word of the answer looks at it, and whether that matters."""
+"""A sound in a model: when each word of the answer attends to it, and whether that matters."""
 
 from __future__ import annotations
 
@@ -27,35 +27,36 @@ MEANS = ("", "layer", "all")
 
 
 class SpectrogramView(OverlayView):
-    """A sound and the heads that listen to it. A word of the answer is chosen; over the log-mel
-    spectrogram, as the model was given it, lies when the chosen head attends from there, and over small
-    ones the same of every head. Beside it stands what becomes of the probability of the word that
-    comes next when the head is switched off, or the edges to a span of time are cut.
+    """A sound and the heads that attend to it, for a chosen word of the answer.
 
-    A word's weights are those of the step at which the decoder reads it, as in every view: from there
-    the next word is written. Positions are 20 ms apart; each reaches 10 ms to both sides of its middle.
+    The chosen head's weights are drawn over the log-mel spectrogram that the model reads, and those
+    of every head over thumbnails. The view also shows how the probability of the next word changes
+    when the head is ablated, or the edges to a time span are cut.
+
+    A word's weights are those of the step at which the decoder reads it, as in every view; that
+    step predicts the next word. Positions are 20 ms apart; each extends 10 ms to both sides.
 
     `layer`, `head` and `selected` (a pair (word, position)) can be read and set from Python, as can
-    `mean` ("": the chosen head, "layer": the mean of its layer's heads, "all": of all heads), `span` (a
-    pair of positions, both included, or None), `whole` (whether the silence after the sound is shown),
-    `fade` (0: the spectrogram alone, 1: the weights alone) and `edits`.
+    `mean` ("": the chosen head, "layer": the mean of its layer's heads, "all": of all heads),
+    `span` (a pair of positions, both included, or None), `whole` (whether the silence after the
+    sound is shown), `fade` (0: the spectrogram alone, 1: the weights alone) and `edits`.
 
     Args:
-        source: a trace of Whisper, or a model that hears; or a pipeline of transformers around one.
-        audio: a wave, floats [sample] between −1 and 1; the silence that the model needs is added.
-        sampling_rate: of the wave, in Hz; Whisper hears 16,000.
-        text: what was said, which needs the tokenizer of `processor`. By default the model writes its
-            own, greedily.
-        target, labels: instead of a text the ids that the decoder reads, and what to show for each.
-        input_features: instead of a wave the log-mel frames, float [mel bin, frame].
-        processor: the model's WhisperProcessor or feature extractor; by default frames are made as all
-            of Whisper's are.
-        layer, head: chosen at the start; the last layer's first head by default.
-        title: by default the model's name.
+        source: a trace of Whisper, a speech model, or a transformers pipeline around one.
+        audio: a wave, floats [sample] between −1 and 1; the model's silent padding is added.
+        sampling_rate: of the wave, in Hz; Whisper needs 16,000.
+        text: the transcript, which needs the tokenizer of `processor`. By default the model
+            generates it greedily.
+        target, labels: instead of a text, the ids that the decoder reads, and a label for each.
+        input_features: instead of a wave, the log-mel frames, float [mel bin, frame].
+        processor: the model's WhisperProcessor or feature extractor; by default frames are made as
+            for all Whisper models.
+        layer, head: chosen at first; by default the last layer's first head.
+        title: the model's name by default.
         link: as in `HeadView`.
 
     Raises:
-        ValueError: for a trace or a model without a sound, and for what is no sound, in one sentence.
+        ValueError: for a trace or a model without audio input, or invalid audio, in one sentence.
     """
 
     _esm: ClassVar[str] = esm("spectrogram/view.js")
@@ -124,7 +125,7 @@ class SpectrogramView(OverlayView):
 
     @property
     def query(self) -> int:
-        """The word that looks: the selected one, else the first that is no mark of the tokenizer's."""
+        """The word that attends: the selected one, else the first that is not a special token."""
         chosen = self.selected[0] if self.selected else None
         return self._sound["first"] if chosen is None else chosen
 
@@ -140,15 +141,16 @@ class SpectrogramView(OverlayView):
 
     @property
     def effect(self) -> Effect | None:
-        """What the edits change at the chosen word; None where there are none."""
+        """The effect of the edits at the chosen word; None without edits."""
         return self._effects.of(self.edits).at[self.query] if self._edits else None
 
     def every_head(self) -> Tensor:
-        """By how much each head alone changes the probability of the word after the chosen one when it
-        is switched off, fp32 [layer, head]; shown beside every head from then on.
+        """Ablate each head alone, and measure the change in the next word's probability.
+
+        Returns fp32 [layer, head], which the view then shows for every head.
 
         Raises:
-            ValueError: for a model without a head that writes words.
+            ValueError: for a model without a language-model head.
         """
         if self._effects is None:
             raise ValueError(self._no_effects())
@@ -178,7 +180,7 @@ class SpectrogramView(OverlayView):
         return edits_code(edits)
 
     def _chosen(self) -> list[tuple[int, int]]:
-        """The heads that are chosen, (layer, head)."""
+        """The chosen heads, (layer, head)."""
         if not self.mean:
             return [(self.layer, self.head)]
         heads = self._sound["heads"]
@@ -213,6 +215,6 @@ class SpectrogramView(OverlayView):
 
 
 def _first(trace: Any) -> int:
-    """The first word that is no mark; the first token is one always, which begins the answer."""
+    """The first word that is not a special token; the first token, which starts the answer, is."""
     marks = trace.special(KIND, side="query")
     return next((i for i, mark in enumerate(marks) if i and not mark), 0)

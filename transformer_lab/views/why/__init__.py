@@ -1,1 +1,1 @@
-"""Why a head looks where it looks."""
+"""Why a head attends to a key."""

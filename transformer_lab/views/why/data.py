@@ -1,4 +1,4 @@
-"""What a browser is sent of one score: its parts, and the row that it competes in."""
+"""Data of one score for the browser: its parts, and the row that it competes in."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..shared.codecs import pack_floats, shown_text, shown_token
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
 
-KEPT_SOURCES = 8  # of each side in the table; the rest together
-ABOVE_MEAN = 2e9  # multiplications up to which a row's mean key is split by source
-PAGE_KEYS = 64  # of the chosen row, in a saved page
+KEPT_SOURCES = 8  # largest sources of each side in the table; the rest are summed
+ABOVE_MEAN = 2e9  # most multiplications spent on splitting a row's mean key by source
+PAGE_KEYS = 64  # keys of the chosen row in a saved page
 
 
 @dataclass(frozen=True)
 class CellBytes:
-    """One score: what it is, and its numbers."""
+    """One score: its description and its numbers."""
 
     info: dict[str, Any]
     data: bytes
@@ -33,7 +33,7 @@ class WhyData:
     """The scores of one text of a trace.
 
     Raises:
-        ValueError: when the model gives maps only.
+        ValueError: if the model gives only attention patterns.
     """
 
     def __init__(self, trace: Trace, batch: int = 0):
@@ -55,7 +55,7 @@ class WhyData:
         self._attended_most = lru_cache(64)(self._key_of)
 
     def kinds(self) -> dict[str, dict[str, Any]]:
-        """What the browser must know of each kind of attention."""
+        """What the browser needs to know about each kind of attention."""
         described = {}
         for kind in self.trace.kinds:
             n_query, n_key = self.trace.shape(kind)
@@ -76,8 +76,11 @@ class WhyData:
     def place(
         self, kind: str, layer: int, head: int, query: int | None, key: int | None
     ) -> tuple[int, int]:
-        """(query, key) where one or both may be left out: the last query, or that which gives the key
-        most; and the key that gets most."""
+        """Fill in a missing query or key.
+
+        Without a query: the one with most weight on the key, or the last one if there is no key
+        either. Without a key: the one to which the query attends most.
+        """
         n_query, n_key = self.trace.shape(kind)
         query = None if query is None else min(query, n_query - 1)
         key = None if key is None else min(key, n_key - 1)
@@ -122,12 +125,12 @@ class WhyData:
         if not self.why_no_sources:
             try:
                 parts += self._sources(info, where, int(reachable.sum()))
-            except ValueError as error:  # no sum here, an edit below, weights that have changed
+            except ValueError as error:  # not a sum here, an earlier edit, changed weights
                 info["why_no_sources"] = shown_text(str(error))
         return CellBytes(info, b"".join(pack_floats(part) for part in parts))
 
     def _sources(self, info: dict[str, Any], where: dict[str, Any], reachable: int) -> list[Tensor]:
-        """The splits by source: they are described in `info`, and their numbers returned."""
+        """Describe the splits by source in `info`, and return their numbers."""
         place = tuple(info[name] for name in ("layer", "head", "query", "key"))
         above = info["mean"] is not None
         if above and not self._affordable(info["kind"], info["layer"], reachable):
@@ -151,22 +154,23 @@ class WhyData:
         return (layer + 1) * heads * keys * d_head * (n_key + d_head * heads) < ABOVE_MEAN
 
     def row(self, kind: str, layer: int, head: int, query: int) -> list[int]:
-        """The keys of a row that a page keeps: those with most weight."""
+        """The keys of a row that a page holds: those with most weight."""
         scores, weights = row_scores(self.trace, layer, head, query, kind=kind, batch=self.batch)
         order = weights.argsort(descending=True, stable=True).tolist()
         return sorted(k for k in order[:PAGE_KEYS] if bool(torch.isfinite(scores[k])))
 
 
 def cell_name(kind: str, layer: int, head: int, query: int | None, key: int | None) -> str:
-    """How the browser asks for a score; "-" stands for what is left to `place`."""
+    """The name by which the browser requests a score; "-" is for what `place` fills in."""
     places = ["-" if x is None else str(x) for x in (query, key)]
     return "/".join(["cell", kind, str(layer), str(head), *places])
 
 
 def read_name(name: str) -> tuple[str, int, int, int | None, int | None]:
-    """
+    """Kind, layer, head, query and key of the score with this name.
+
     Raises:
-        ValueError: for a name that is no cell's.
+        ValueError: if the name is not that of a score.
     """
     parts = name.split("/")
     if len(parts) != 6 or parts[0] != "cell":
@@ -176,7 +180,7 @@ def read_name(name: str) -> tuple[str, int, int, int | None, int | None]:
 
 
 def _split(found: ScoreBySource, parts: list[Tensor]) -> dict[str, Any]:
-    """Append the sums of both sides and a small table, and say which sources the table keeps."""
+    """Append the sums of both sides and a small table to `parts`; describe which sources it has."""
     rows, columns = _kept(found.by_query()), _kept(found.by_key())
     table = _gathered(_gathered(found.parts, rows).T, columns).T
     parts += [found.by_query(), found.by_key(), table]
@@ -184,13 +188,13 @@ def _split(found: ScoreBySource, parts: list[Tensor]) -> dict[str, Any]:
 
 
 def _kept(values: Tensor) -> list[int]:
-    """The indices of the largest parts by size, largest first; all of them if they are few."""
+    """Indices of the largest parts by absolute value, largest first; all if they are few."""
     n = len(values) if len(values) <= KEPT_SOURCES + 1 else KEPT_SOURCES
     return values.abs().argsort(descending=True, stable=True)[:n].tolist()
 
 
 def _gathered(x: Tensor, kept: list[int]) -> Tensor:
-    """The kept rows, and where there are others a last row for them together."""
+    """The kept rows, and if there are others, their sum as a last row."""
     found = x[kept]
     if len(kept) == len(x):
         return found

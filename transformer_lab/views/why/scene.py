@@ -1,4 +1,4 @@
-"""What a WhyView shows."""
+"""The scene of a WhyView."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ def why_scene(
     numbers: Mapping[str, Any],
     keys: Sequence[str],
 ) -> Scene:
-    """The row's largest weights, the score dimension by dimension and, where they are known, the parts
-    by source; `info` and `numbers` are those of one cell: see data.py."""
+    """Draw the row's largest weights, the score by dimension and, if known, its parts by source.
+
+    `info` and `numbers` are those of one cell: see data.py.
+    """
     products = numbers["above_products" if above else "products"]
     order = np.argsort(-products, kind="stable")
     what = "score above the row’s mean" if above else "score"
@@ -81,7 +83,7 @@ def _sources(names: Sequence[str], values: np.ndarray) -> Bars:
 
 
 def _numbers(info: Mapping[str, Any], numbers: Mapping[str, Any], keys: Sequence[str]) -> Numbers:
-    """One score by dimension, the row that it stands in, and its parts by who wrote them."""
+    """One score by dimension, its row, and its parts by source."""
     d = ("dimension",)
     found = [
         Array("q", numbers["q"], d, say("is_q")),

@@ -24,31 +24,34 @@ if TYPE_CHECKING:
 
 
 class WhyView(SelectionView):
-    """One score q·k of one head: its dimensions, its way to a weight beside the row's other keys,
-    and who wrote what the query and the key carry, where that is a sum of parts.
+    """One score q·k of one head: its dimensions, how it becomes a weight among the row's keys, and
+    which components wrote the query and the key, if these are known sums of parts.
 
     `layer`, `head`, `kind` and `selected` (query, key) can be read and set from Python, as in
-    `HeadView`, and follow the other views of the page. Where only a query is selected, the key that
-    it gives most is meant; where nothing is, the last query. A saved page holds the row of the chosen
-    query: the 64 keys with most weight. It takes the model along as that of an `Explorer` does
-    (`save_html(path, model=None)`), and then shows every score of other texts, with the parts by source.
+    `HeadView`, and follow the other views of the page. If only a query is selected, its most
+    attended key is shown; if nothing is, the last query. A saved page holds the row of the chosen
+    query: the 64 keys with most weight. It can embed the model, as an `Explorer`'s page does
+    (`save_html(path, model=None)`), and then shows every score of other texts, with the parts by
+    source.
 
     Args:
-        trace: what `transformer_lab.trace` returned; of ours with keep="all" for the parts by source.
-        layer, head, query, key: the score to begin with.
+        trace: what `transformer_lab.trace` returned; for models of this library the parts by source
+            need keep="all".
+        layer, head, query, key: the score shown at first.
         kind: "decoder", "encoder" or "cross"; by default the trace's first choice.
         batch: which text of the trace.
-        title: by default the model's name.
+        title: the model's name by default.
         link: as in `HeadView`.
 
     Raises:
-        ValueError: when the trace has no such place, or the model gives maps only.
+        ValueError: if the trace has no such layer, head, query or key, or the model gives only
+            attention patterns.
     """
 
     _esm: ClassVar[str] = esm("why/view.js")
     _css: ClassVar[str] = css("why")
 
-    _options = t.Dict().tag(sync=True)  # above: split what lies above the row's mean; pairs
+    _options = t.Dict().tag(sync=True)  # above: split the score above the row's mean; pairs
 
     def __init__(
         self,
@@ -75,7 +78,7 @@ class WhyView(SelectionView):
             key=(key, size["keys"]),
         )
         layer = trace.attending(kind)[0] if layer is None else layer
-        trace.call(layer, kind=kind)  # refuses one without heads
+        trace.call(layer, kind=kind)  # raises for a layer without heads
         self._embedded = EmbeddedModel(self._subjects, written=True)
         super().__init__(**traits_of(trace, batch, title, link, "Why here?"), _kinds=kinds)
         with self.hold_sync():
@@ -87,7 +90,7 @@ class WhyView(SelectionView):
 
     @property
     def shown(self) -> tuple[str, int, int, int, int]:
-        """(kind, layer, head, query, key) on view."""
+        """(kind, layer, head, query, key) of what is shown."""
         size = self.kinds[self.kind]
         layer, head = min(self.layer, size["layers"] - 1), min(self.head, size["heads"] - 1)
         layer = self._data.with_heads(self.kind, layer)
@@ -103,7 +106,7 @@ class WhyView(SelectionView):
         return say("sentence", **self._why())
 
     def _why(self) -> dict[str, Any]:
-        """What the sentence is made of."""
+        """The values in the sentence."""
         cell = self.cell
         info, numbers = cell.info, numbers_of(cell)
         above = bool(self._options.get("above")) and info["mean"] is not None
@@ -139,11 +142,11 @@ class WhyView(SelectionView):
     # -- for the browser ------------------------------------------------------------------------
 
     def _keep(self, cell: CellBytes) -> None:
-        """What is on the first screen."""
+        """Publish what the first screen shows."""
         self._publish(_cell={**cell.info, "names": self._names(cell)}, _cell_data=cell.data)
 
     def _names(self, cell: CellBytes) -> list[str]:
-        """All names by which the browser may ask for it."""
+        """All names by which the browser may request this score."""
         i = cell.info
         kind, layer, head, query, key = (i[n] for n in ("kind", "layer", "head", "query", "key"))
         names = [(query, key)]
