@@ -1,8 +1,7 @@
 """Papermill's engine for running lessons, which saves the notebook only now and then.
 
 By default papermill writes the notebook twice per cell, with all its images: as much work as
-running
-a short lesson.
+running a short lesson.
 """
 
 from __future__ import annotations

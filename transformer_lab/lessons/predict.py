@@ -103,8 +103,7 @@ def predict(name: str, lesson: Lesson, result: str = "", /, **measured: Any) -> 
     """Return a card for the learner's prediction; with a result, a card that shows both.
 
     Cells run without waiting for a prediction. It is saved in the learner's progress file and in
-    the
-    output of the cell, and appears again after a restart.
+    the output of the cell, and appears again after a restart.
 
     Args:
         name: the prediction's name in its lesson; the same for both cards.
@@ -116,8 +115,7 @@ def predict(name: str, lesson: Lesson, result: str = "", /, **measured: Any) -> 
     Raises:
         TypeError: `lesson` is not a Lesson.
         ValueError: the name does not consist of lower-case letters, digits and hyphens, or a field
-            of
-            the result has no value.
+            of the result has no value.
     """
     if not isinstance(lesson, Lesson):
         raise TypeError(

@@ -163,8 +163,7 @@ class Calls:
         self, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0
     ) -> Tensor:
         """The fraction of each row that goes to no key, if heads have sinks (gpt-oss) or windows
-        that
-        reach beyond the image (SAM): [query], or [head, query]; 0 for others. With it a row of
+        that reach beyond the image (SAM): [query], or [head, query]; 0 for others. With it a row of
         `pattern` sums to 1.
 
         Raises:
@@ -290,8 +289,7 @@ class Calls:
         layers: Collection[int] | None = None,
     ) -> Tensor:
         """Every pattern shrunk by max-pooling: [layer, head, ≤ size, ≤ size]. Heads that a layer
-        does
-        not have are 0; with `layers`, so are all other layers.
+        does not have are 0; with `layers`, so are all other layers.
 
         A few MiB of weights are computed at a time, or one pattern. Above 1024 queries, 8 · size of
         them, spread over the text, are sampled; with very many keys fewer, at least 2 · size.
@@ -303,8 +301,7 @@ class Calls:
         """One head's pattern at every zoom, for texts whose pattern is too large to display or to
         hold:
         tiles of maximum and mean weights, exact, computed row by row. Memory grows with the number
-        of
-        tokens.
+        of tokens.
 
         Raises:
             TraceError: as `pattern`.

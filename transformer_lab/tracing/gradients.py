@@ -73,8 +73,7 @@ def scalar_of(of: Logit | Callable[..., Any], output: Output, inputs: Inputs) ->
 
     Raises:
         ValueError: for a token or position out of range, a function that does not return one
-            number,
-            or a model without logits.
+            number, or a model without logits.
     """
     logits = output.answers if output.logits is None else output.logits
     if logits is None:
@@ -218,8 +217,7 @@ class _Parts(PartsTap):
 @sheltered
 def gradients_on(network: Network, recorder: GradientRecorder) -> Iterator[None]:
     """While open, a pass keeps the graph of what the recorder holds, whether or not parameters
-    require
-    gradients; the parameters get no `.grad`."""
+    require gradients; the parameters get no `.grad`."""
     with torch.enable_grad(), ExitStack() as stack:
         for module in network.module.modules():
             if any(True for _ in module.parameters(recurse=False)):
@@ -248,8 +246,7 @@ def recorded_with_gradients(
 
     Raises:
         ValueError: for a model whose attention does not go through the attention interface, in
-            inference mode, and
-            as `scalar_of`.
+            inference mode, and as `scalar_of`.
         MemoryBudgetError: if the patterns take more than the budget.
     """
     if stop := gradient_stop(network.module):

@@ -25,8 +25,7 @@ Span = tuple[int, int]  # start, end, as in a slice
 
 class Pyramid:
     """One head's attention pattern at every zoom. A cell of level l holds the maximum and the mean
-    of
-    2ˡ × 2ˡ weights (fewer at the right and at the bottom); level 0 is the pattern itself.
+    of 2ˡ × 2ˡ weights (fewer at the right and at the bottom); level 0 is the pattern itself.
 
     Args:
         call: the inputs of attention (`Trace.call`).

@@ -23,9 +23,8 @@ KEEP_ALL_BELOW_MIB = 64
 
 class Recorder(Tap):
     """Records the activations of a pass in the thread that created it. Copies only where a
-    reference
-    would hold on to more than is kept (queries and keys of a fused projection, without the
-    values)."""
+    reference would hold on to more than is kept (queries and keys of a fused projection, without
+    the values)."""
 
     records = True
 

@@ -59,21 +59,18 @@ def trace(
             queries, keys and values take less than 64 MiB, values if they do with queries and keys,
             else "maps".
         gradients: the number to differentiate, see `Trace.gradient`: a token (its logit at each
-            text's
-            last token), a pair of tokens (their logit difference), a
+            text's last token), a pair of tokens (their logit difference), a
             `tl.Logit(token, against, position)`, or a function from logits [batch, position, vocab]
             to one number; for a classifier, classes take the place of tokens. Every pattern is then
             computed whole.
         budget_mib: limit for the patterns with their graph and gradients.
         given: further inputs under the model's own names, such as `pixel_values`, float [batch,
             channel, height, width] or without the batch, as its image processor returns them. A
-            model
-            that reads text and images together needs one placeholder among the tokens for each
-            part of the image, as its processor inserts them. Whisper reads `input_features`, float
-            [batch, mel bin, frame], and a target; other speech models `input_values` or
+            model that reads text and images together needs one placeholder among the tokens for
+            each part of the image, as its processor inserts them. Whisper reads `input_features`,
+            float [batch, mel bin, frame], and a target; other speech models `input_values` or
             `input_features`, as their feature extractor returns them. Positions are labelled by
-            their
-            time, if known.
+            their time, if known.
 
     Raises:
         ValueError: for empty or too long texts, tokens outside the vocabulary, pixels of another

@@ -202,8 +202,7 @@ class Computed(Weights):
 
     def _scores(self, rows: Span | Tensor, keys: Span, more: int = 0) -> Tensor:
         """Scores [key, query], a layout that keeps one key's scores contiguous. −inf where masked,
-        and in
-        `more` further rows below. The memory is reused by the next call."""
+        and in `more` further rows below. The memory is reused by the next call."""
         query = _some(self.query, rows)
         n_rows, n_keys = len(query), keys[1] - keys[0]
         wanted = (n_keys + more) * n_rows

@@ -17,8 +17,7 @@ from transformer_lab.lessons.presets import Lesson
 
 class Earlier(Shown):
     """The exercises of an earlier lesson, as attributes: the learner's answer if it is saved and
-    still
-    passes its check, otherwise the reference. They share one namespace, separate from other
+    still passes its check, otherwise the reference. They share one namespace, separate from other
     lessons.
 
     Attributes:
@@ -110,9 +109,8 @@ def earlier(number: str, lesson: Lesson) -> Earlier:
     """The functions and classes that the learner wrote in an earlier lesson.
 
     An answer that passes its check is saved (in `runs/answers.json`, with the imports and helpers
-    of
-    its cell). Here it is run and checked again; the reference replaces one that is missing or does
-    not pass.
+    of its cell). Here it is run and checked again; the reference replaces one that is missing or
+    does not pass.
 
     Args:
         number: the earlier lesson's number, such as "05".

@@ -177,16 +177,14 @@ class Grader:
             several right answers count as equal (a mask of −∞ and one of −10⁹).
         shape_hint: the expected shape, in words.
         use: computes a tensor from the learner's code, use(written, *arguments), if a plain call
-            with
-            the arguments is not enough: for a class, it creates an object and runs it. It raises
-            `Unfit` for code that cannot be used.
+            with the arguments is not enough: for a class, it creates an object and runs it. It
+            raises `Unfit` for code that cannot be used.
         noun: "function", or another word for what returns that tensor.
         retired: whether it was removed from the lessons; answers in older copies are still checked.
         seconds: time limit for all cases together; an answer that is trained needs more.
         variant: a change of the task, in the form of a mistake: how the reference changes, and the
             new task for the learner. Further paragraphs are mistakes of the changed exercise. DRAWN
-            is
-            replaced by one of `values`.
+            is replaced by one of `values`.
         values: the values that `varied` chooses from.
     """
 
@@ -312,8 +310,7 @@ def built(
     made: Callable[..., Any], config: Any, wanted: dict[str, tuple[int, ...]], like: Tensor
 ) -> nn.Module:
     """Create an object of a learner's class. Its weights depend only on their names, so two classes
-    with
-    the same names compute with the same weights.
+    with the same names compute with the same weights.
 
     Args:
         made: the class.

@@ -31,8 +31,7 @@ from ...files.paths import FileError
 STUB = "raise NotImplementedError"
 UNCHANGED = "The cells below use the exercise without this change, so the lesson's results stay as they are."
 # `python -m nbgrader`, faster: it skips the grammar of web addresses and garbage collection of what
-# was
-# imported (see `steps`), and starts no second Python to look up the version of a new gradebook.
+# was imported (see `steps`), and starts no second Python to look up the version of a new gradebook.
 NBGRADER = """import gc, sys
 sys.modules["rfc3987_syntax"] = None
 gc.disable()

@@ -73,8 +73,7 @@ def grade_course(
     """Grade every submission of an assignment.
 
     Autograded notebooks and feedback go to `autograded/` and `feedback/` of the course, all scores
-    to
-    `grades-ASSIGNMENT.csv`, and the predictions in the students' notebooks to
+    to `grades-ASSIGNMENT.csv`, and the predictions in the students' notebooks to
     `predictions-ASSIGNMENT.csv`; the course's own gradebook is not changed.
 
     Args:

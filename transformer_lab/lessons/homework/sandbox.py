@@ -61,8 +61,7 @@ class Stopped(Exception):
 @dataclass(frozen=True)
 class Limits:
     """Limits for one submission: seconds of wall-clock time, bytes of memory (of each process, and
-    of
-    all), bytes of disk, processes and threads, and bytes of the answer."""
+    of all), bytes of disk, processes and threads, and bytes of the answer."""
 
     seconds: float = 900
     memory: int = 2 << 30

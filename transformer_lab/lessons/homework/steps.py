@@ -3,8 +3,7 @@
 It imports nothing of this package, so that it starts quickly. `run` has a sandbox for each
 submission, with a kernel and without nbgrader, whose import takes longer than most submissions.
 `serve` loads nbgrader once, in a sandbox that runs no student's code: a notebook is only data to
-it.
-So a submission can rewrite only files that are thrown away.
+it. So a submission can rewrite only files that are thrown away.
 """
 
 from __future__ import annotations

@@ -21,14 +21,12 @@ _SLOTS = {"layer": 870001, "head": 870002, "query": 870003, "key": 870004, "expe
 
 class Edits:
     """Converts edits to plain values for a browser, and back. An edit that holds tensors stays
-    here,
-    under a number.
+    here, under a number.
 
     A browser knows no kinds of edits; each is sent with all that is needed to show it:
     `id`: the same for equal edits; `words`: for people; `subject`: the start of a sentence on it
     alone; `code`: the Python that creates it; `does`: "off" (heads are switched off), "cut" (an
-    edge
-    is cut) or "other"; `kind`, `layer`, `head`, `query`, `key`: what it changes, None for all;
+    edge is cut) or "other"; `kind`, `layer`, `head`, `query`, `key`: what it changes, None for all;
     `alone`: "kind/layer/head" of the one head that it switches off; `made`: the input of
     `edit_from_dict`.
     """

@@ -21,8 +21,7 @@ def labels_of(
     thumbnail, "sentence": the evidence, "score": of the label, or of the nearest one}.
 
     `progress` is that of `heads.labels`. Cross-attention has no labels; a model whose context is
-    too
-    short for the probes has empty ones.
+    too short for the probes has empty ones.
     """
     labels: dict[str, list[list[dict[str, Any]]]] = {}
     for kind in trace.kinds:

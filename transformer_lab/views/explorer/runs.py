@@ -70,8 +70,7 @@ class Outcome:
     kl: Σ p·log(p/q) in nats, p before and q after; for a model without a head that predicts
     tokens, None. rows: the likeliest tokens before, in order, then those that have risen into
     the likeliest after. states: for a model without such a head, the tokens whose final state
-    changes
-    most; mean_change is over all tokens.
+    changes most; mean_change is over all tokens.
     """
 
     position: int
@@ -221,9 +220,9 @@ class Runs:
         self, reading: Reading, edits: Sequence[Edit], name: str, position: int | None = None
     ) -> Trace:
         """Read the same text under edits; `name` identifies the edits. If the model supports it,
-        only
-        that position's logits are computed, since all would take as long as several layers. All are
-        computed once a second position is requested under the same edits, or no position is.
+        only that position's logits are computed, since all would take as long as several layers.
+        All are computed once a second position is requested under the same edits, or no position
+        is.
 
         Raises:
             EditError: for edits that match nothing in the model.

@@ -41,8 +41,7 @@ class State:
         masked: positions whose token is replaced by the mask token (masked models).
         ids: the tokens of the predicted side, if its words would be split into others.
         segments: named segments of the text, each (name, start, end) in tokens, such as the turns
-            of a
-            conversation.
+            of a conversation.
         edits: those in force, as plain values; see `Edits`.
         position: the token whose prediction is shown; None: the model's default.
     """
@@ -98,8 +97,7 @@ class Session:
 
     def change(self, **wanted: Any) -> None:
         """Change the state; on an error everything stays as it was. Edits that name tokens of an
-        old
-        text are dropped with it, and `note` says so.
+        old text are dropped with it, and `note` says so.
 
         Args:
             text, target, masked, edits, position: as in `State`; edits may be objects, and the text

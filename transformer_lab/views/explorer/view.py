@@ -295,8 +295,7 @@ class Explorer(SelectionView):
         seed: int = 0,
     ) -> str:
         """Continue the text (of an encoder-decoder: its output), and read all of it. If edits are
-        in
-        force, it is generated again with them and the same seed, and shown next to the first.
+        in force, it is generated again with them and the same seed, and shown next to the first.
 
         Args:
             n: how many tokens at most; the model may end the text earlier. By default 20, or as

@@ -202,10 +202,8 @@ class View(anywidget.AnyWidget):
 
         .csv: a long table (of a pattern: query, key, weight). .json: `to_dict`. .npz: the arrays by
         name, and the rest as JSON in `about`. A cell of a CSV file that a spreadsheet would run as
-        a
-        formula begins with an apostrophe. .svg, .png: the figure. .html: the page of `save_html`.
-        Each
-        file records the reader's choices and how the numbers were computed.
+        a formula begins with an apostrophe. .svg, .png: the figure. .html: the page of `save_html`.
+        Each file records the reader's choices and how the numbers were computed.
 
         Raises:
             ValueError: for another suffix, and for a path that cannot hold a file.

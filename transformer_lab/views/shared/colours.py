@@ -8,8 +8,7 @@ changes.
 
 Each colour has one meaning: chosen (a neutral fill) marks the selection, accent (blue) the focus,
 edited (brown) the reader's changes, warning (red) a warning, and nothing else is red. "either" is
-for
-figures that do not know their page's theme: its marks have at least 3:1 on both.
+for figures that do not know their page's theme: its marks have at least 3:1 on both.
 """
 
 from __future__ import annotations

@@ -65,8 +65,7 @@ def with_sign(x: float, decimals: int = 2) -> str:
 
 def change_text(x: float) -> str:
     """Format a change with two decimals, as "+0.21" or "−0.21", or three if two would not show it,
-    as
-    "+0.003"; below 0.0005 as "0"."""
+    as "+0.003"; below 0.0005 as "0"."""
     size = abs(x)
     if size < 0.0005:
         return "0"

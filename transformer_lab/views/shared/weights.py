@@ -10,8 +10,7 @@ from ...adapters.linear import stored
 @no_grad()
 def weights_mark(model: nn.Module) -> bytes:
     """A few numbers of each parameter, which change when the weights are updated. (torch's own
-    counter
-    does not count a fused optimizer's steps.)"""
+    counter does not count a fused optimizer's steps.)"""
     # A view of each, not a copy: this runs at every click.
     few = [
         x.reshape(-1)[:: max(1, x.numel() // 3)]
