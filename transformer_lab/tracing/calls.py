@@ -299,9 +299,8 @@ class Calls:
 
     def pyramid(self, layer: int, head: int, *, kind: str | None = None, batch: int = 0) -> Pyramid:
         """One head's pattern at every zoom, for texts whose pattern is too large to display or to
-        hold:
-        tiles of maximum and mean weights, exact, computed row by row. Memory grows with the number
-        of tokens.
+        hold: tiles of maximum and mean weights, exact, computed row by row. Memory grows with the
+        number of tokens.
 
         Raises:
             TraceError: as `pattern`.

@@ -22,9 +22,10 @@ class MemoryBudgetError(MemoryError):
 
 
 def within_budget(n_weights: int, budget_mib: float, way_out: str) -> None:
-    """
+    """Check that so many fp32 numbers fit into a memory budget.
+
     Raises:
-        MemoryBudgetError: if so many fp32 numbers take more than the budget.
+        MemoryBudgetError: if they do not; the message ends with `way_out`.
     """
     mib = n_weights * 4 / 2**20
     if mib > budget_mib:

@@ -331,7 +331,8 @@ def token_ids(name: str, tokens: Any) -> Tensor | None:
 
 
 def in_vocabulary(network: Network, tokens: Tensor | None, target: Tensor | None) -> None:
-    """
+    """Check that all token ids are in the vocabulary.
+
     Raises:
         ValueError: for an id that the model has no embedding for.
     """

@@ -1,10 +1,9 @@
 """The views' colours, for style sheets and still images; palette.json is their only list.
 
 viridis and cividis are matplotlib's (CC0); the other tables are straight lines in Oklab between a
-few
-anchors: 256 entries of RRGGBB each. The colours of the heads are as far apart in Oklab as possible,
-with a contrast of at least 3:1 on both themes' backgrounds: a head keeps its colour when the theme
-changes.
+few anchors: 256 entries of RRGGBB each. The colours of the heads are as far apart in Oklab as
+possible, with a contrast of at least 3:1 on both themes' backgrounds: a head keeps its colour when
+the theme changes.
 
 Each colour has one meaning: chosen (a neutral fill) marks the selection, accent (blue) the focus,
 edited (brown) the reader's changes, warning (red) a warning, and nothing else is red. "either" is

@@ -9,7 +9,8 @@ import traitlets as t
 
 
 class _Number(t.TraitType):
-    """
+    """Base class of number traits, with an optional range.
+
     Args:
         below: view -> n, for values 0 … n − 1.
         within: the smallest and the largest value.
