@@ -84,7 +84,7 @@ class Prediction(Shown):
         """Save the learner's prediction, and show it in every card of this prediction.
 
         Returns:
-            "", or a sentence on why it was not saved.
+            "", or a sentence saying why it was not saved.
         """
         text = " ".join(str(guess).split())[:MOST] if isinstance(guess, str) else ""
         note = record_prediction(self.name, text) if text else ""

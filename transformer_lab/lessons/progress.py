@@ -114,13 +114,13 @@ def _renumbered(solved: Mapping[str, str], known: tuple[str, ...]) -> dict[str, 
 
 
 def record(name: str) -> str:
-    """Save that an exercise is solved; return "", or one sentence on why it was not saved."""
+    """Save that an exercise is solved; return "", or one sentence saying why it was not saved."""
     today = datetime.now(timezone.utc).date().isoformat()
     return _record("solved", name, today, renew=False)
 
 
 def record_prediction(name: str, guess: str) -> str:
-    """Save a prediction, replacing an older one; return "", or one sentence on why it was not
+    """Save a prediction, replacing an older one; return "", or one sentence saying why it was not
     saved."""
     return _record("predictions", name, guess)
 

@@ -15,7 +15,7 @@ from transformer_lab.files.safefiles import committed, read_json, write_json
 
 
 def save_answer(name: str, written: Callable[..., Any]) -> str:
-    """Save the source of an answer that passed; return "", or a sentence on why it was not
+    """Save the source of an answer that passed; return "", or a sentence saying why it was not
     saved."""
     source = _source_of(written)
     if not source:

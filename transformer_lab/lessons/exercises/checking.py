@@ -39,7 +39,7 @@ class CheckResult(Shown):
         printed: what the function printed, the first lines.
         note: a remark that does not change the verdict.
         kind: "function" or "class".
-        below: a sentence on what the cells below use until it passes.
+        below: a sentence about what the cells below use until it passes.
     """
 
     exercise: str

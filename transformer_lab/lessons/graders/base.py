@@ -261,7 +261,7 @@ class Variant(Grader):
 
     @property
     def change(self) -> str:
-        """A sentence on the change, for the learner."""
+        """A sentence about the change, for the learner."""
         return self.changed(self.value)[0].sentence
 
     @cached_property

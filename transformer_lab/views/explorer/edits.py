@@ -24,7 +24,7 @@ class Edits:
     here, under a number.
 
     A browser knows no kinds of edits; each is sent with all that is needed to show it:
-    `id`: the same for equal edits; `words`: for people; `subject`: the start of a sentence on it
+    `id`: the same for equal edits; `words`: for people; `subject`: the start of a sentence about it
     alone; `code`: the Python that creates it; `does`: "off" (heads are switched off), "cut" (an
     edge is cut) or "other"; `kind`, `layer`, `head`, `query`, `key`: what it changes, None for all;
     `alone`: "kind/layer/head" of the one head that it switches off; `made`: the input of
@@ -129,7 +129,7 @@ class Edits:
         return f"edits = [\n{lines}]" if values else "edits = []"
 
     def subject(self, values: Sequence[Any], kinds: dict[str, dict[str, Any]]) -> str:
-        """The start of a sentence on the effect of edits: "With layer 1, head 2 switched off".
+        """The start of a sentence about the effect of edits: "With layer 1, head 2 switched off".
 
         Args:
             kinds: kind -> {"query_tokens": …, "key_tokens": …}, to name the ends of a cut edge.

@@ -82,7 +82,7 @@ class HeadEffects:
     def why_not(
         self, reading: Reading, places: list[Place], position: int, wanted: bool | None
     ) -> str:
-        """A sentence on why a page leaves them out; "" if it does not."""
+        """A sentence saying why a page leaves them out; "" if it does not."""
         if is_training(self.runs.module):
             return "What happens without each head is left out: the model was training."
         if wanted is None and len(places) * reading.seconds > EFFECTS_WITHIN:

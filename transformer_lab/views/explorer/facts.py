@@ -1,4 +1,4 @@
-"""Facts that an Explorer computes on all heads: estimates, scores, labels and effects."""
+"""Facts that an Explorer computes about all heads: estimates, scores, labels and effects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NONE = torch.full((), math.nan)
 
 
 class Facts:
-    """Facts on the heads of a session. After `start`, more are measured while the model is idle.
+    """Facts about the heads of a session. After `start`, more are measured while the model is idle.
 
     Args:
         chosen: returns the head on view.

@@ -307,12 +307,12 @@ class Session:
 
     @property
     def subject(self) -> str:
-        """The start of a sentence on the edits."""
+        """The start of a sentence about the edits."""
         return self.edit_values.subject(self.state.edits, self.heads.kinds)
 
     @property
     def effect_sentence(self) -> str:
-        """A sentence on the effect of the edits in force; "" if there are none."""
+        """A sentence about the effect of the edits in force; "" if there are none."""
         return "" if self.after is None else self.outcome.sentence(self.subject)
 
     def effect_of(self, kind: str, layer: int, head: int) -> Outcome:

@@ -20,7 +20,7 @@ class SessionModel:
         self._mark: tuple[bytes, tuple[str, str]] | None = None  # of some weights
 
     def take(self, model: bool | None, precision: str, effects: bool) -> tuple[Carried | None, str]:
-        """Return the model to embed in a saved page, or None and a sentence on why not.
+        """Return the model to embed in a saved page, or None and a sentence saying why.
 
         Args:
             model, precision: as in `save_html`.

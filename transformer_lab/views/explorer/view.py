@@ -199,7 +199,7 @@ class Explorer(SelectionView):
     _sent: Heads | None = None  # the edited heads that were sent last
 
     def _show_facts(self, *names: str) -> None:
-        """Publish facts on the heads; names: those that have changed."""
+        """Publish facts about the heads; names: those that have changed."""
         self._publish(**{f"_{name}": getattr(self._facts, name) for name in names})
 
     @t.observe("layer", "head", "kind")
@@ -304,7 +304,7 @@ class Explorer(SelectionView):
                 taken.
 
         Returns:
-            A sentence on what was written; with edits, also on where the two texts diverge.
+            A sentence about what was written; with edits, also about where the two texts diverge.
 
         Raises:
             ValueError: for a masked model, an option out of its range, or no room in the context.

@@ -45,7 +45,7 @@ class Writing:
         """Continue the text, and read all of it; `options`: how tokens are sampled.
 
         Returns:
-            A sentence on what was written.
+            A sentence about what was written.
         """
         session = self._session
         with session.lock:

@@ -37,7 +37,7 @@ class EmbeddedModel:
         self._written = written
 
     def take(self, model: bool | None, precision: str) -> tuple[Carried | None, str]:
-        """Return the model for the next page, or None and a sentence on why not; arguments as in
+        """Return the model for the next page, or None and a sentence saying why; arguments as in
         `save_html`."""
         return carry_traces(self._traces(), model, precision, self._written)
 

@@ -1,4 +1,4 @@
-"""Sentences on an attention pattern: the values of their messages, computed from its weights."""
+"""Sentences about an attention pattern: the values of their messages, computed from its weights."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Seen:
 
     @property
     def skips_first(self) -> bool:
-        """Whether sentences on the whole pattern leave out the first query, which has no choice."""
+        """Whether sentences about the whole pattern omit the first query, which has no choice."""
         return self.causal and self.same and len(self.queries) > 1
 
     def say(self, message: str, /, **values: Any) -> str:
@@ -58,12 +58,12 @@ class Seen:
 
 
 def without_head(kind: str, layer: int, head: int, several: bool) -> str:
-    """ "With layer 1, head 2 switched off": the start of a sentence on an edit."""
+    """ "With layer 1, head 2 switched off": the start of a sentence about an edit."""
     return say("without", kind=kind, layer=layer, head=head, several=several)
 
 
 def if_off(kind: str, layer: int, head: int, several: bool) -> str:
-    """ "If layer 1, head 2 is switched off": the start of a sentence on an effect."""
+    """ "If layer 1, head 2 is switched off": the start of a sentence about an effect."""
     return say("if_off", kind=kind, layer=layer, head=head, several=several)
 
 
@@ -103,7 +103,7 @@ def key_sentence(seen: Seen, key: int, column: Tensor) -> str:
 def between_sentence(
     seen: Seen, a: tuple[int, int], b: tuple[int, int], share: float, even: float
 ) -> str:
-    """The mean weight of the queries of span a on the keys of span b, and the weight if they
+    """How much attention the queries of span a pay to span b, on average, and how much if they
     attended evenly to every key that they can see."""
     return seen.say("between", share=share, even=even, **_spans(seen, a, b))
 
@@ -111,7 +111,7 @@ def between_sentence(
 def between_change_sentence(
     seen: Seen, a: tuple[int, int], b: tuple[int, int], before: float, after: float
 ) -> str:
-    """How edits change the mean weight of the queries of span a on the keys of span b."""
+    """How edits change the attention that the queries of span a pay to span b, on average."""
     return seen.say("between_change", before=before, after=after, **_spans(seen, a, b))
 
 
@@ -137,7 +137,7 @@ def spread_sentence(seen: Seen, spread: Tensor, selected: Spot | None) -> str:
 
 
 def _say_extreme(message: str, seen: Seen, values: Tensor, selected: Spot | None) -> str:
-    """A sentence on the largest number of a pattern, or of its selected part. Of equal ones the
+    """A sentence about the largest number of a pattern, or of its selected part. Of equal ones the
     first is taken: one token loses what another gains, and browsers hold rounded weights."""
     query, key = selected or (None, None)
     best, change = (query or 0, key or 0), 0.0

@@ -86,7 +86,7 @@ class OverlayView(SelectionView):
         return f"[{', '.join(edit_from_dict(values).code() for values in edits)}]"
 
     def _with_effect(self, sentence: str, effect: Effect | None) -> str:
-        """The sentence on the view, followed by one on the effect of the edits."""
+        """The sentence about the view, followed by one about the effect of the edits."""
         if effect is None:
             return sentence
         return f"{sentence} With {self._edit_words(self._edits)}: {effect.sentence}"
@@ -163,7 +163,7 @@ class OverlayView(SelectionView):
         raise NotImplementedError
 
     def _too_slow(self) -> str:
-        """A sentence on why a page leaves out the effects of single heads; "" if it does not."""
+        """A sentence saying why a page omits the effects of single heads; "" if it does not."""
         count = sum(self._heads())
         seconds = 0 if self._effects is None else count * self._effects.seconds
         if seconds <= PAGE_SECONDS:
