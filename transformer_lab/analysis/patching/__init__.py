@@ -1,1 +1,1 @@
-"""The patching desk: which parts of a model carry the answer from one prompt to another."""
+"""Activation patching: which parts of a model carry the answer from one prompt to another."""

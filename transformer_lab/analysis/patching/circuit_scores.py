@@ -1,4 +1,6 @@
-"""A circuit and its scores: what its edges keep alone, and what is left without them, beside chance."""
+"""A circuit and its scores: what its edges keep alone, and what is left without them, with a random
+control.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ from .results import CLOSE
 
 
 class Control(NamedTuple):
-    """A circuit of as many edges at random: the metric with it alone, and with all the others."""
+    """A random circuit of as many edges: the metric with it alone, and with all the others."""
 
     alone: float
     without: float
@@ -33,11 +35,11 @@ class Control(NamedTuple):
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked, in values that JSON and Python can hold.
+    """How a circuit was requested, in values that JSON and Python can hold.
 
     Attributes:
-        clean, corrupted: texts, or lists of ids. metric: Python that gives it again.
-        computed: the model, its revision, and the versions of what computed it.
+        clean, corrupted: texts, or lists of ids. metric: Python code for it.
+        computed: the model, its revision, and the software versions.
     """
 
     clean: Any
@@ -78,7 +80,7 @@ class Circuit(Table):
         clean, corrupted: the metric of the two runs.
         alone: the metric with only these edges live, all others as in the corrupted run; without: with
             only the others live.
-        controls: the same of as many edges drawn at random.
+        controls: the same for as many edges drawn at random.
         by: how they were chosen. seed: of the draws. metric: in words. model: its name.
         provenance: how it was made, see `tl.report`.
     """
@@ -108,12 +110,12 @@ class Circuit(Table):
 
     @property
     def faithfulness(self) -> float:
-        """How much of the metric the circuit alone keeps: 1 is all of it."""
+        """Fraction of the metric that the circuit alone keeps."""
         return self.share(self.alone)
 
     @property
     def lost(self) -> float:
-        """How much of the metric is lost without the circuit: 1 is all of it."""
+        """Fraction of the metric that is lost without the circuit."""
         return 1 - self.share(self.without)
 
     @property
@@ -126,12 +128,12 @@ class Circuit(Table):
 
     @property
     def nodes(self) -> list[str]:
-        """Who writes in it, in the order in which they do."""
+        """Its writers, in the order in which they write."""
         return list(dict.fromkeys(sorted((e.split(ARROW)[0] for e in self.edges), key=_order)))
 
     @property
     def sentence(self) -> str:
-        """What it keeps and what is lost without it, each beside chance."""
+        """What it keeps and what is lost without it, each with its control."""
         part = f"{len(self.edges)} of {self.n_edges} edges ({100 * len(self.edges) / self.n_edges:.1f}%)"
         runs = f"{self.metric} between the clean run ({_said(self.clean)}) and the corrupted run"
         kept, lost = _chance(self.random_faithfulness), _chance(self.random_lost)
@@ -166,10 +168,11 @@ class Circuit(Table):
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Circuit:
-        """
+        """Rebuild a circuit.
+
         Raises:
-            FileError: for anything but a circuit, saying what is wrong; `files/schemas/circuit.json`
-                says what one is.
+            FileError: for anything but a circuit, saying what is wrong;
+                `files/schemas/circuit.json` defines one.
         """
         schemas.check(fields, "circuit", "this circuit")
         asked = ("clean", "corrupted", "metric_code", "position", "computed")
@@ -199,7 +202,7 @@ class Circuit(Table):
         return cls.from_dict(read_json(Path(path), limit=schemas.LARGEST))
 
     def to_python(self) -> str:
-        """A function of the model that makes this circuit, and its scores, again."""
+        """Python code of a function of the model that makes this circuit and its scores again."""
         asked = self.question
         about = asked.computed["of"][0]
         of = f"{about['model'] or about['class']}" + (
@@ -237,10 +240,10 @@ def scored(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Circuit:
-    """Run a circuit, what is left without it, and as many edges at random.
+    """Run a circuit, what is left without it, and as many random edges.
 
     Raises:
-        EditError: where the two runs have the same metric.
+        EditError: if the two runs have the same metric.
     """
     graph, pair = passes.graph, passes.pair
     if abs(passes.clean - passes.corrupted) <= CLOSE * max(1.0, abs(passes.clean)):
@@ -263,7 +266,7 @@ def scored(
 
 def _code(metric: Metric) -> str:
     if metric.of is not None:
-        return f"{metric.description}"  # the name of the reader's function
+        return f"{metric.description}"  # the name of the user's function
     if metric.against is not None and metric.position == -1:
         return f"({metric.token}, {metric.against})"
     if metric.against is None and not metric.plain and metric.position == -1:
@@ -273,7 +276,7 @@ def _code(metric: Metric) -> str:
 
 
 def _order(node: str) -> tuple[int, int, int]:
-    """In which order they write."""
+    """Sort key: the order in which nodes write."""
     if node == "input":
         return -1, 0, 0
     layer, _, head = node[1:].partition(".h")

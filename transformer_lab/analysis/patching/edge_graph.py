@@ -1,8 +1,8 @@
-"""The edges of a decoder: who writes into the stream, who reads it, and which circuits they make.
+"""The edges of a decoder: what writes into the stream, what reads it, and the circuits they form.
 
-Nodes have the names of the field: "input" (the embeddings), "a1.h2" (head 2 of layer 1), "m0" (the
-mlp of layer 0), "logits". A head reads three times: "a1.h2<q>", "a1.h2<k>" and "a1.h2<v>". An edge
-goes from who writes to who reads: "a1.h2->a2.h0<k>".
+Nodes have the field's names: "input" (the embeddings), "a1.h2" (head 2 of layer 1), "m0" (the MLP
+of layer 0), "logits". A head has three inputs: "a1.h2<q>", "a1.h2<k>" and "a1.h2<v>". An edge goes
+from a writer to a reader: "a1.h2->a2.h0<k>".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ...edits.kinds import EditError
 
 INPUTS = ("q", "k", "v")
 ARROW = "->"
-TRIES = 50  # draws for one circuit by chance
+TRIES = 50  # draws for one random circuit
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class EdgeGraph:
     """All edges of a model. A circuit is a mask of them, bool [reader, writer].
 
     Attributes:
-        heads: how many each layer has.
-        mlps: whether its layers have mlps.
-        parallel: whether an mlp reads what came into its layer, and not what the layer's heads wrote.
+        heads: the number of heads of each layer.
+        mlps: whether its layers have MLPs.
+        parallel: whether an MLP reads its layer's input, without what the layer's heads wrote.
     """
 
     heads: tuple[int, ...]
@@ -40,7 +40,7 @@ class EdgeGraph:
 
     @cached_property
     def writers(self) -> list[str]:
-        """In the order in which they write."""
+        """Names in the order in which they write."""
         found = ["input"]
         for layer, n in enumerate(self.heads):
             found += [f"a{layer}.h{head}" for head in range(n)]
@@ -49,7 +49,9 @@ class EdgeGraph:
 
     @cached_property
     def readers(self) -> list[str]:
-        """In the order in which they read; those of a layer's heads are q of all, k of all, v of all."""
+        """Names in the order in which they read; for the heads of a layer, every q, then every k,
+        every v.
+        """
         found = []
         for layer, n in enumerate(self.heads):
             found += [f"a{layer}.h{head}<{what}>" for what in INPUTS for head in range(n)]
@@ -58,7 +60,7 @@ class EdgeGraph:
 
     @cached_property
     def every(self) -> Tensor:
-        """All that there are, as a mask."""
+        """All edges, as a mask."""
         found = torch.zeros(len(self.readers), len(self.writers), dtype=torch.bool)
         for layer in range(len(self.heads)):
             found[self.reading(layer), : self.first_writer(layer)] = True
@@ -73,7 +75,7 @@ class EdgeGraph:
         return int(self.every.sum())
 
     def first_writer(self, layer: int) -> int:
-        """How many write before a layer's heads do."""
+        """Number of writers before a layer's heads."""
         return 1 + sum(self.heads[:layer]) + layer * self.mlps
 
     def head_writers(self, layer: int) -> slice:
@@ -92,7 +94,7 @@ class EdgeGraph:
         return self.reading(layer).stop
 
     def layer_of(self, reader: int) -> int:
-        """Of the logits, one more than there are."""
+        """Layer of a reader; for the logits, the number of layers."""
         ends = (self.reading(i).stop + self.mlps for i in range(len(self.heads)))
         return next((i for i, end in enumerate(ends) if reader < end), len(self.heads))
 
@@ -100,14 +102,14 @@ class EdgeGraph:
         return f"{self.writers[writer]}{ARROW}{self.readers[reader]}"
 
     def names(self, mask: Tensor) -> list[str]:
-        """Of a circuit's edges, in the order in which they read."""
+        """Names of a circuit's edges, in the order in which they read."""
         return [self.name(reader, writer) for reader, writer in mask.nonzero().tolist()]
 
     def place(self, name: str) -> tuple[int, int]:
-        """(reader, writer) of an edge.
+        """Return (reader, writer) of an edge.
 
         Raises:
-            EditError: for a name of no edge of this model.
+            EditError: if the model has no edge of this name.
         """
         writer, arrow, reader = str(name).partition(ARROW)
         if not arrow or writer not in self._writer_at or reader not in self._reader_at:
@@ -123,9 +125,10 @@ class EdgeGraph:
         return found
 
     def mask(self, names: Iterable[str]) -> Tensor:
-        """
+        """Return the mask of these edges.
+
         Raises:
-            EditError: for a name of no edge.
+            EditError: if the model has no edge of a name.
         """
         found = torch.zeros_like(self.every)
         for name in names:
@@ -135,7 +138,7 @@ class EdgeGraph:
     # -- circuits ---------------------------------------------------------------------------------
 
     def connected(self, mask: Tensor) -> Tensor:
-        """Of these edges, those that lie on a way from the embeddings to the logits."""
+        """Return those of the edges that lie on a path from the embeddings to the logits."""
         kept = mask & self.every
         fed = torch.zeros(len(self.writers), dtype=torch.bool)
         fed[0] = True
@@ -148,12 +151,12 @@ class EdgeGraph:
         return kept & used[:, None] & fed
 
     def best(self, scores: Tensor, n: int) -> Tensor:
-        """The n edges that are found from the logits on: at each step the edge of the largest score,
-        by size, into a node that is in the circuit. None of them dangles.
+        """Return n edges, chosen backwards from the logits: at each step the edge of the largest
+        score, by size, into a node that is in the circuit. None of them dangles.
 
         Raises:
-            EditError: for no edge, for all of them, and for too few to reach from the embeddings to the
-                logits.
+            EditError: for no edge, for all of them, and for too few to connect the embeddings to
+                the logits.
         """
         if type(n) is not int or n < 1:
             raise EditError(
@@ -174,10 +177,10 @@ class EdgeGraph:
         return self._filled(found, order, n)
 
     def above(self, scores: Tensor, threshold: float) -> Tensor:
-        """The edges whose score is at least so large, by size, less those that dangle.
+        """Return the edges whose score is at least this large, by size, without those that dangle.
 
         Raises:
-            EditError: where that is none of them, or all.
+            EditError: if that is none of them, or all.
         """
         found = self.connected((scores.abs() >= threshold) & self.every)
         n = int(found.sum())
@@ -191,7 +194,7 @@ class EdgeGraph:
         return found
 
     def at_random(self, n: int, chance: torch.Generator) -> Tensor:
-        """n edges that hang together as those of `best` do, but by chance."""
+        """Draw n (rarely fewer) random edges that are connected as those of `best` are."""
         found = torch.zeros_like(self.every)
         for _ in range(TRIES):  # a few draws make too small a circuit, which nothing can fill
             with suppress(EditError):
@@ -213,7 +216,7 @@ class EdgeGraph:
 
     @cached_property
     def _reads(self) -> dict[int, list[int]]:
-        """What each that writes also reads, in the order in which they write; the input reads nothing."""
+        """writer -> its own readers, in the order in which they write; the input has none."""
         found = {}
         for layer, n in enumerate(self.heads):
             first = self.reading(layer).start
@@ -224,7 +227,7 @@ class EdgeGraph:
         return found
 
     def _from_the_logits(self, sizes: Tensor) -> Iterator[tuple[int, int]]:
-        """Every edge that can be reached, in the order in which the circuit grows."""
+        """Yield every edge that can be reached, in the order in which the circuit grows."""
         waiting: list[tuple[float, int, int]] = []
         inside: set[int] = set()
         table = sizes.tolist()
@@ -250,7 +253,7 @@ class EdgeGraph:
         return found
 
     def _filled(self, found: Tensor, order: Sequence[tuple[int, int]], n: int) -> Tensor:
-        """With the next edges between nodes that it has, up to n."""
+        """Add the next edges between nodes of the circuit, up to n."""
         if not bool(found.any()):
             raise EditError(
                 f"n={n} edges are too few to connect the embeddings to the logits by these "

@@ -1,9 +1,9 @@
-"""Passes in which every edge carries what it has in the clean run, or in the corrupted one.
+"""Passes in which every edge carries its value in the clean run, or in the corrupted one.
 
-What a reader is given is the stream of the corrupted run, and for each of its live edges what the
-writer writes *now* less what it wrote in that run. So with no live edge a pass is the corrupted run,
-and with all of them the clean one. Readers of one layer that are given different streams stand in
-copies of the batch: of each, only what its own reader makes of it goes on. It is the model's own code
+A reader gets the stream of the corrupted run and, for each of its live edges, what the writer
+writes *now* less what it wrote in that run. So with no live edge a pass is the corrupted run, and
+with all of them the clean one. Readers of one layer that get different streams are in different
+copies of the batch: from each copy, only its own readers' results go on. It is the model's own code
 that reads, whatever its norms, positions and activations are.
 """
 
@@ -32,21 +32,24 @@ from ...tracing.trace import TraceError
 from .edge_graph import INPUTS, EdgeGraph
 from .prompt_pair import Pair
 
-ROOM, ROOM_HALF = 1e-3, 5e-2  # by how much a stream may differ from what was written; in 16 bits
+ROOM, ROOM_HALF = (
+    1e-3,
+    5e-2,
+)  # how far a stream may be from what was written; in 16 bits
 
 
 class EdgePasses:
     """A model, two prompts, and what each writer writes in either run.
 
     Args:
-        pair: whose source is the clean run, of one length with the corrupted one.
+        pair: its source is the clean run; the corrupted one has the same length.
 
     Attributes:
         graph: its edges.
         clean, corrupted: the metric of the two runs.
 
     Raises:
-        EditError: for a model whose edges are not known, with its reason.
+        EditError: for a model whose edges are not known, with the reason.
     """
 
     def __init__(self, pair: Pair, budget_mib: float):
@@ -90,16 +93,16 @@ class EdgePasses:
         self.corrupted = self._opened()
 
     def activation(self, what: str, layer: int) -> Tensor:
-        """Of the corrupted run."""
+        """An activation of the corrupted run."""
         return self.pair.into.activation(what, layer, kind=self.kind)
 
     def metrics(
         self, masks: Sequence[Tensor], progress: Callable[[int, int], None] | None = None
     ) -> list[float]:
-        """The metric with only these edges live, for each mask bool [reader, writer].
+        """Return the metric with only these edges live, for each mask bool [reader, writer].
 
         Args:
-            progress: called with how many masks are done, and of how many.
+            progress: called with (masks done, masks in all).
         """
         plans = [_Plan.of(self.graph, mask) for mask in masks]
         found = [0.0] * len(plans)
@@ -116,11 +119,12 @@ class EdgePasses:
         return found
 
     def slopes(self, share: float) -> Tensor:
-        """How far the metric moves with what each edge carries, where the input is so far (0 … 1) on
-        its way from the corrupted run to the clean one, times what that is apart: fp32 [reader, writer].
+        """Estimate how far each edge moves the metric, fp32 [reader, writer]: the gradient, with
+        the input `share` (0 … 1) of the way from the corrupted run to the clean one, times what the
+        edge carries in the clean run less in the corrupted one.
 
         Raises:
-            EditError: where no gradient reaches the readers.
+            EditError: if no gradient reaches the readers.
         """
         plan = _Plan.apart(self.graph)
         found = torch.zeros(self.graph.every.shape)
@@ -150,7 +154,7 @@ class EdgePasses:
     # -- inside -----------------------------------------------------------------------------------
 
     def _most(self, plan: _Plan) -> int:
-        """How many masks share a pass."""
+        """How many masks can share a pass."""
         network, n = self.pair.network, self.passes.inputs.n_outputs * self.apart.shape[1]
         held = 4 * (
             plan.copies * n * network.numbers_per_token + self.apart.numel() + self.apart[0].numel()
@@ -165,7 +169,7 @@ class EdgePasses:
         return metric.at_places(passes.logits(passes.at(rows, metric.places))).mean()
 
     def _opened(self) -> float:
-        """The corrupted run's metric; from now on passes may begin in the middle."""
+        """Return the corrupted run's metric; after this, passes may start in the middle."""
         with self.passes.open():
             return float(self._metric(self.passes.clean()))
 
@@ -199,9 +203,10 @@ class EdgePasses:
         return weight.to(wide).unflatten(0, (self.graph.heads[layer], -1))
 
     def _apart(self) -> Tensor:
-        """
+        """Return what each writer writes in the clean run less in the corrupted one.
+
         Raises:
-            EditError: where that is not known, or does not add up to the streams.
+            EditError: if that is not known, or does not add up to the streams.
         """
         runs = self.pair.source, self.pair.into
 
@@ -247,11 +252,11 @@ class EdgePasses:
 
 
 class _Plan:
-    """Which copies of the batch a circuit needs, and who reads in which.
+    """The copies of the batch that a circuit needs, and the readers of each.
 
     Attributes:
-        rows: layer -> int [3, head], the copy that each input of its heads is read in.
-        masks: layer -> bool [copy, writer], what is live in each.
+        rows: layer -> int [3, head], the copy in which each input of its heads is read.
+        masks: layer -> bool [copy, writer], the live edges in each.
         start: the first layer whose readers are not all as in the clean run.
     """
 
@@ -261,7 +266,7 @@ class _Plan:
 
     @classmethod
     def of(cls, graph: EdgeGraph, mask: Tensor) -> _Plan:
-        """As few as there are different streams, the last one the mlp's."""
+        """Plan as few copies as there are different streams, the last one for the MLP."""
         rows, masks, start = [], [], len(graph.heads)
         for layer, n in enumerate(graph.heads):
             live, at = mask[graph.reading(layer)].unique(dim=0, return_inverse=True)
@@ -275,7 +280,7 @@ class _Plan:
 
     @classmethod
     def apart(cls, graph: EdgeGraph) -> _Plan:
-        """All edges live, and each reader in a copy of its own."""
+        """Plan all edges live, and each reader in its own copy."""
         rows = [torch.arange(3 * n).reshape(3, n) for n in graph.heads]
         masks = [
             cls._with_mlp(graph, i, graph.every[graph.reading(i)], graph.every)
@@ -289,7 +294,9 @@ class _Plan:
 
 
 class _Tap(Tap):
-    """Puts the streams in, and takes out what is written. Copies stand as [circuit, copy, batch]."""
+    """Set the readers' streams, and record what is written. The batch axis is [circuit, copy,
+    batch].
+    """
 
     def __init__(self, runs: EdgePasses):
         self.runs, self.owner = runs, threading.get_ident()
@@ -297,12 +304,12 @@ class _Tap(Tap):
         self.start = self.copies = 0
         self.written: list[Tensor] = []  # [writer, circuit, batch, position, d_model] each
         self._wants = False
-        self.leaves: list[tuple[slice, Tensor]] = []  # readers, and what was added to each's stream
+        self.leaves: list[tuple[slice, Tensor]] = []  # readers, and what is added to their streams
 
     def run(
         self, plans: Sequence[_Plan], *, share: float = 1.0, leaves: bool = False
     ) -> list[Tensor]:
-        """What the pass predicts for each circuit; all begin at one layer."""
+        """Return what the pass predicts for each circuit; all start at one layer."""
         runs = self.runs
         self.plans, self.start, self._wants = plans, plans[0].start, leaves
         self.copies = max(plan.copies for plan in plans)
@@ -369,8 +376,9 @@ class _Tap(Tap):
         return x.unflatten(0, (len(self.plans), self.copies, -1))
 
     def _live(self, masks: Sequence[Tensor], written: Sequence[Tensor]) -> Tensor:
-        """What the live edges bring: [circuit, copy, batch, position, d_model]; the masks are [copy,
-        writer] each."""
+        """Sum what the live edges carry: [circuit, copy, batch, position, d_model]; each mask is
+        [copy, writer].
+        """
         whole = torch.cat(list(written))
         live = torch.zeros(len(masks), self.copies, len(whole))
         for circuit, mask in zip(live, masks, strict=True):
@@ -391,7 +399,7 @@ class _Tap(Tap):
         return live.flatten(0, 2).to(x)
 
     def _to_mlp(self, x: Tensor, layer: int) -> Tensor:
-        """In its own copy an mlp finds its own stream: what the layer's heads add is put there."""
+        """Give an MLP its own stream, in its own copy: what the layer's heads add is set there."""
         masks = [plan.masks[layer][-1:, self.runs.graph.head_writers(layer)] for plan in self.plans]
         heads = torch.einsum(
             "ch,hcbpd->cbpd", torch.cat(masks).to(self.written[-1]), self.written[-1]
@@ -413,8 +421,9 @@ class _Tap(Tap):
 
 
 class _Probe(Tap):
-    """Whether an mlp sees what its layer's heads wrote: in the second half of the batch they write
-    something else into the very same stream."""
+    """Find out whether an MLP reads what its layer's heads wrote: in the second half of the batch,
+    they write something else into the same stream.
+    """
 
     def __init__(self, half: int):
         self.half, self.owner, self.reads_heads = half, threading.get_ident(), False

@@ -1,8 +1,8 @@
 """Which edges carry the answer: how far the metric falls when one edge alone is corrupted.
 
-scores = tl.edge_scores(model, clean, corrupted)    # estimated, of a few gradient passes
-scores = scores.measure(scores.top(20))             # and exactly, where it is asked
-circuit = scores.circuit(n=40)                      # the best together, scored beside chance
+scores = tl.edge_scores(model, clean, corrupted)    # estimated, from a few gradient passes
+scores = scores.measure(scores.top(20))             # and exactly, for chosen edges
+circuit = scores.circuit(n=40)                      # the best together, with a random control
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ WAYS = ("eap", "eap-ig", "exact")
 
 
 class Edge(NamedTuple):
-    """One edge, and how far the metric falls without what it carries: exactly, or by an estimate;
-    None where not known."""
+    """One edge, and how far the metric falls without what it carries: exactly, and by an estimate;
+    None if not known.
+    """
 
     name: str
     exact: float | None
@@ -37,19 +38,20 @@ class Edge(NamedTuple):
 
     @property
     def score(self) -> float:
-        """The exact number where it is known."""
+        """The exact number if it is known, else the estimate."""
         return (self.exact if self.exact is not None else self.estimate) or 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class EdgeScores(Table):
-    """How far the metric falls when one edge alone takes its corrupted value, in the clean run.
+    """How far the metric of the clean run falls when one edge alone takes its corrupted value.
 
     Attributes:
         graph: which edges there are; `graph.names(graph.every)` names them.
-        estimate, exact: fp32 [reader, writer]; NaN where it is not known, or there is no edge.
+        estimate, exact: fp32 [reader, writer]; NaN if it is not known, or there is no edge.
         clean, corrupted: the metric of the two runs.
-        by: how they were estimated: "eap" or "eap-ig", or "exact" where they were not. steps: of EAP-IG.
+        by: how they were estimated: "eap" or "eap-ig", or "exact" if they were not. steps: of
+            EAP-IG.
         metric: in words. model: its name. provenance: how they were made, see `tl.report`.
     """
 
@@ -77,9 +79,10 @@ class EdgeScores(Table):
         return ["edge", "exact", "estimate"], [[e.name, e.exact, e.estimate] for e in edges]
 
     def edge(self, name: str) -> Edge:
-        """
+        """Return one edge.
+
         Raises:
-            EditError: for a name of no edge.
+            EditError: if the model has no edge of this name.
         """
         at = self.graph.place(name)
         numbers = (x[at] for x in (self.exact, self.estimate))
@@ -87,7 +90,7 @@ class EdgeScores(Table):
         return Edge(name, exact, estimate)
 
     def top(self, k: int = 10) -> list[Edge]:
-        """The edges of the largest scores, either way, largest first."""
+        """The edges with the largest scores, either way, largest first."""
         places = self.graph.every.nonzero()
         sizes = self.values[self.graph.every].abs().nan_to_num(-1.0)
         order = sizes.argsort(descending=True, stable=True)[:k]
@@ -99,13 +102,14 @@ class EdgeScores(Table):
         *,
         progress: Callable[[int, int], None] | None = None,
     ) -> EdgeScores:
-        """The same with these edges corrupted one by one, each in a pass; None: all of them.
+        """Return the scores with these edges measured exactly, corrupted one by one; None: all of
+        them.
 
         Args:
-            progress: called with (edges done, edges in all); what it raises ends it.
+            progress: called with (edges done, edges in all); an exception from it ends the work.
 
         Raises:
-            EditError: for a name of no edge.
+            EditError: if the model has no edge of a name.
         """
         names = [edge if isinstance(edge, str) else edge.name for edge in edges or ()]
         places = (
@@ -130,7 +134,7 @@ class EdgeScores(Table):
         seed: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> Circuit:
-        """Some edges together, and what they keep; see `circuit`."""
+        """Choose edges as a circuit, and measure what they keep; see `circuit`."""
         check_draws(draws, seed)
         mask = chosen(self.graph, n, threshold, edges, self.values.nan_to_num(0.0))
         numbers = self.values[mask].tolist()
@@ -146,7 +150,7 @@ class EdgeScores(Table):
             progress=progress,
         )
         if self.provenance is None or (self.by != "exact" and not self.exact.isnan().all()):
-            return found  # no one call chooses by estimates of some edges and measures of others
+            return found  # no single call chooses by estimates of some edges and measures of others
         more = dict(n=n, threshold=threshold, edges=edges, draws=draws, seed=seed)
         return replace(found, provenance=self.provenance.as_call_of("circuit", more))
 
@@ -192,19 +196,20 @@ def edge_scores(
 
     Args:
         model: a decoder: a `Transformer`, a Hugging Face model or a `TextModel` (then give texts).
-        clean, corrupted: two prompts of one length, or two batches of as many token ids.
+        clean, corrupted: two prompts of the same length, or two batches of as many token ids.
         metric, position: as in `patching_grid`.
-        by: "eap" estimates from one gradient at the clean run (Syed et al. 2023); "eap-ig" from the mean
-            of gradients with the embeddings on their way from the corrupted run to the clean one (Hanna
-            et al. 2024); "exact" runs the model once for each edge.
-        steps: gradients of EAP-IG.
-        progress: called with (gradients or edges done, in all); what it raises ends it.
-        budget_mib: for exact passes that share a run; see `sweep_heads`. A gradient pass takes what it
-            takes: the text in 3 · heads + 1 copies, with its graph (SmolLM2-135M on 15 tokens: 1.8 GB).
+        by: "eap" estimates from one gradient at the clean run (Syed et al. 2023); "eap-ig" from the
+            mean gradient with the embeddings on their way from the corrupted run to the clean one
+            (Hanna et al. 2024); "exact" runs the model once for each edge.
+        steps: number of gradients of EAP-IG.
+        progress: called with (gradients or edges done, in all); an exception from it ends the work.
+        budget_mib: for exact passes that share a run; see `sweep_heads`. A gradient pass has no
+            bound: it needs the text in 3 · heads + 1 copies, with its graph (SmolLM2-135M on 15
+            tokens: 1.8 GB).
 
     Raises:
-        EditError: for prompts of different length, a metric or way that is not known, a model whose
-            edges are not known, with its reason.
+        EditError: for prompts of different length, an unknown metric or way, a model whose edges
+            are not known, with the reason.
     """
     if by not in WAYS:
         raise EditError(f"by must be one of {', '.join(WAYS)}, got {shown(by)}")
@@ -251,15 +256,16 @@ def circuit(
     control is as many edges drawn at random.
 
     Args:
-        n: how many edges: the best, found from the logits on, so that none dangles.
-        threshold: instead: all edges whose score is as large, by size.
+        n: how many edges: the best, chosen backwards from the logits, so that none dangles.
+        threshold: instead: all edges whose score is at least this large, by size, and that do not
+            dangle.
         edges: instead: their names, such as "a1.h2->a2.h2<k>".
-        draws, seed: of the random circuits beside it.
+        draws, seed: of the random circuits of the control.
         model, clean, corrupted, metric, by, steps, position, progress, budget_mib: as in `edge_scores`.
 
     Raises:
-        EditError: for a circuit that is empty or everything, an edge that is not there, two runs of the
-            same metric; and as `edge_scores`.
+        EditError: for a circuit that is empty or everything, an edge that does not exist, two runs
+            with the same metric; and as `edge_scores`.
 
     Source: Wang et al. 2022; Hanna et al. 2024.
     """
@@ -288,7 +294,7 @@ def circuit(
 def asked(
     model: Any, clean: Any, corrupted: Any, metric: Any, position: int | None, budget_mib: float
 ) -> tuple[EdgePasses, Question]:
-    """Two prompts and a model, ready; and what was asked, in words that can be kept."""
+    """Return the passes for two prompts, and the question in a form that can be saved."""
     pair = Pair(
         model,
         clean,
@@ -311,7 +317,8 @@ def chosen(
     edges: Sequence[str] | None,
     scores: Tensor | None,
 ) -> Tensor:
-    """
+    """Return the mask of the chosen edges.
+
     Raises:
         EditError: for none or several of n, threshold and edges; for a circuit that is empty or
             everything.

@@ -17,15 +17,15 @@ from ...tracing.gradients import Logit, as_logit
 
 @dataclass(frozen=True, eq=False)
 class Metric:
-    """A number of a model's predictions, the mean over the texts of a batch.
+    """A number computed from a model's predictions, the mean over the texts of a batch.
 
     Attributes:
         description: what it is, in words.
-        of: the reader's own function of logits [batch, position, vocab]; None for the others.
-        token, against: whose logits are compared; with no `against`, the log-probability of `token`. One
-            for all texts, or each text's own, [batch].
-        position: where it is read, where that was asked for; −1 for each text's own place.
-        places: [batch], that place in one of the prompts, which has `n` tokens to predict from.
+        of: a custom function of logits [batch, position, vocab]; None for the others.
+        token, against: whose logits are compared; with no `against`, the log-probability of
+            `token`. One for all texts, or one per text, [batch].
+        position: where it is read, if that was requested; −1 for each text's own position.
+        places: [batch], that position in one of the prompts, which has `n` tokens to predict from.
     """
 
     description: str
@@ -38,7 +38,7 @@ class Metric:
     n: int = 0
 
     def at_places(self, logits: Tensor) -> Tensor:
-        """Of logits [batch, vocab] at each text's place: each text's number, [batch]."""
+        """Return each text's number, [batch], from logits [batch, vocab] at its position."""
         rows = torch.arange(len(logits), device=logits.device)
         tokens = [of_each_text(x, rows) for x in (self.token, self.against) if x is not None]
         which = analyses.token_logit if self.plain else analyses.token_log_probability
@@ -46,14 +46,15 @@ class Metric:
         return which(logits, *tokens)["metric"]
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """Of logits [batch, position, vocab], or answers [batch, class]."""
+        """Return the mean, from logits [batch, position, vocab] or answers [batch, class]."""
         return self.of_texts(logits).mean()
 
     def of_texts(self, logits: Tensor) -> Tensor:
-        """The same of every text, [batch]; of one's own function [1], of all of them together.
+        """Return each text's number, [batch]; a custom function gives one for all of them, [1].
 
         Raises:
-            EditError: where a function of one's own gives no single number, or a token is not there.
+            EditError: if a custom function does not give a single number, or a token does not
+                exist.
         """
         if self.of is not None:
             found = torch.as_tensor(self.of(logits))
@@ -70,8 +71,9 @@ class Metric:
 
 
 def rows_at(logits: Tensor, places: Tensor, n: int) -> Tensor:
-    """Of logits [batch, position, vocab] each text's place, [batch, vocab], where a pass may have given
-    those of the asked places alone, or a classifier's one answer."""
+    """Pick each text's position, [batch, vocab], from logits [batch, position, vocab], which may
+    hold only the requested positions, or a classifier's one answer.
+    """
     if logits.shape[1] != n:
         places = torch.searchsorted(places.unique(), places).clamp(max=logits.shape[1] - 1)
     return logits[torch.arange(len(logits), device=logits.device), places]
@@ -83,16 +85,16 @@ def metric_of(
     likeliest: Callable[[], tuple[int, int]],
     name: Callable[[int], str],
 ) -> Metric:
-    """What `patching_grid` and `path_patch` understand as a metric.
+    """Return the `Metric` that an argument of `patching_grid` or `path_patch` means.
 
     Args:
-        asked: see `patching_grid`; or a `Metric`, which is taken as it is.
-        likeliest: the token that is likeliest after the clean prompt, and after the corrupted one.
-        name: of a token, for people.
+        asked: see `patching_grid`; a `Metric` is returned as it is.
+        likeliest: gives the most likely token after the clean prompt, and after the corrupted one.
+        name: shows a token.
 
     Raises:
-        EditError: for no metric, tokens that are not one token each, and where both prompts predict
-            the same token and no metric was given.
+        EditError: for anything else, tokens that are not one token each, and if both prompts
+            predict the same token and no metric was given.
     """
     if isinstance(asked, Metric):
         return asked

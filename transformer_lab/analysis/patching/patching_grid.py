@@ -1,8 +1,8 @@
 """Grids of patches: which site, in which layer, at which position or head, carries the answer.
 
 grids = tl.patching_grid(model, clean, corrupted)
-grids["z"].values[layer, head]          # about how far it moves the metric, of one gradient pass
-grids = grids.measure([("z", 3, 1)])    # and exactly, where it is asked
+grids["z"].values[layer, head]          # about how far it moves the metric, from one gradient pass
+grids = grids.measure([("z", 3, 1)])    # and exactly, for chosen cells
 """
 
 from __future__ import annotations
@@ -58,34 +58,38 @@ def patching_grid(
 
     Args:
         model: a `Transformer`, a Hugging Face model, a `TextModel` (then give texts) or an `ImageModel`.
-        clean, corrupted: two prompts, or two batches of as many token ids; of a model that reads other
-            things a dict of its inputs each, dict(pixel_values=…). Edits in force hold for both.
+        clean, corrupted: two prompts, or two batches of as many token ids; for a model with other
+            inputs a dict of them each, dict(pixel_values=…). Edits in force apply to both.
         metric: what is moved. A pair of tokens: the logit of the first less that of the second. One
-            token: its log-probability. A `tl.Logit`, or a function from logits [batch, position, vocab]
-            to one number. None: the pair of what is likeliest after the clean prompt and after the
-            corrupted one. Tokens are ids, or of a TextModel texts of one token; a batch's is the mean.
-        sites: of "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v" and
-            "pattern", or TransformerLens' names. None: the stream, attn_out, mlp_out and z, as far as
-            the model offers them; `missing` has the others and why.
+            token: its log-probability. A `tl.Logit`, or a function from logits [batch, position,
+            vocab] to one number. None: the pair of the most likely tokens after the clean prompt
+            and after the corrupted one. Tokens are ids, or for a TextModel texts of one token. For
+            a batch it is the mean.
+        sites: some of "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k",
+            "v" and "pattern", or TransformerLens' names. None: the stream, attn_out, mlp_out and z,
+            as far as the model offers them; `missing` has the others and why.
         by: "attribution" estimates all cells from two passes and one gradient (Nanda 2023); "exact"
             patches every cell; "both" does both.
-        direction: "denoising" puts the clean run into the corrupted one (is it enough?), "noising" the
-            corrupted one into the clean (is it needed?). See Heimersheim and Nanda 2024.
-        align: how places are paired where the prompts have not one length: "words" pairs the last tokens
-            of their words in turn; or pairs (place in clean, place in corrupted). Only paired places
-            are patched, and q, k and pattern, which hold places, cannot be.
-        kind: of attention; as in `ablate`. target: of an encoder-decoder, for both prompts.
-        position: where the prediction is read; the last token if None, or a masked model's mask.
-        progress, budget_mib: as in `sweep_heads`, for exact patches; the budget also bounds the maps of
-            the gradient pass.
+        direction: "denoising" patches the clean run into the corrupted one (is it enough?),
+            "noising" the corrupted one into the clean (is it needed?). See Heimersheim and Nanda
+            2024.
+        align: how positions are paired if the prompts differ in length: "words" pairs the last
+            tokens of their words in turn; or pairs (position in clean, position in corrupted). Only
+            paired positions are patched, and q, k and pattern, which depend on positions, cannot
+            be.
+        kind: of attention; as in `ablate`.
+        target: for both prompts of an encoder-decoder. position: where the prediction is read; by
+            default the last token, or a masked model's mask.
+        progress, budget_mib: as in `sweep_heads`, for exact patches; the budget also bounds the
+            patterns of the gradient pass.
         given: further inputs of both, as in `trace`.
 
     Returns:
         `PatchingGrids`, site -> `PatchingGrid`.
 
     Raises:
-        EditError: for prompts that cannot be paired, a metric that is not known, and a site that is not
-            known or that the model does not offer, with its reason.
+        EditError: for prompts that cannot be paired, an unknown metric or site, and a site that the
+            model does not offer, with the reason.
     """
     if by not in WAYS:
         raise EditError(f"by must be one of {', '.join(WAYS)}, got {shown(by)}")
@@ -108,7 +112,7 @@ def desk_of(
     budget_mib: float = 512,
     **pair: Any,
 ) -> Desk:
-    """What `patching_grid` makes its grids with; arguments and errors as there.
+    """Return the `Desk` that makes the grids of `patching_grid`; arguments and errors as there.
 
     Args:
         optional: leave out sites that the model does not offer.
@@ -126,7 +130,8 @@ class Desk:
     """Two runs and the sites that are patched.
 
     Args:
-        optional: leave out a site that the model does not offer, and say why, instead of raising.
+        optional: leave out a site that the model does not offer, and record why, instead of
+            raising.
     """
 
     def __init__(self, pair: Pair, sites: Sequence[str], *, optional: bool, budget_mib: float):
@@ -172,13 +177,13 @@ class Desk:
     def measured(
         self, cells: Sequence[Place], progress: Callable[[int, int], None] | None = None
     ) -> dict[Place, float]:
-        """How far each cell moves the metric."""
+        """Patch each cell, and return how far it moves the metric."""
         return {at: float(found.mean()) for at, found in self.of_texts(cells, progress).items()}
 
     def of_texts(
         self, cells: Sequence[Place], progress: Callable[[int, int], None] | None = None
     ) -> dict[Place, Tensor]:
-        """How far each cell moves the metric of every text, fp32 [batch]."""
+        """Patch each cell, and return how far it moves the metric of every text, fp32 [batch]."""
         taps = [(tap_for(self.pair.network, self.edit(*cell)),) for cell in cells]
         own = self.pair.metric.of is not None
         first = self._cells is None
@@ -201,8 +206,9 @@ class Desk:
         return found
 
     def estimates(self) -> dict[str, Tensor]:
-        """Σ (source − into) · ∂metric/∂into over what a cell holds, of every text by itself, site ->
-        fp32 [batch, layer, place]; NaN where there is nothing."""
+        """Estimate every cell by Σ (source − into) · ∂metric/∂into over its activations, for each
+        text: site -> fp32 [batch, layer, place]; NaN where there is nothing to patch.
+        """
         run = self._with_gradients()
         with no_grad():
             self.into_values = self.pair.metric.of_texts(logits_of(run).float()).cpu()
@@ -253,7 +259,7 @@ class Desk:
             ) from error
 
     def _why_not(self, site: str) -> str:
-        """Why a site cannot be patched; empty where it can."""
+        """Return why a site cannot be patched, or ""."""
         pair = self.pair
         if pair.places is not None and site in ("q", "k", "pattern"):
             return (
@@ -279,7 +285,7 @@ class Desk:
         return "cross_out"
 
     def _layers(self, site: str) -> list[int]:
-        """Those that have something there."""
+        """Layers that have this site."""
         run, found = self.pair.source, []
         for layer in range(run.n_layers(self.pair.kind)):
             try:
@@ -290,11 +296,11 @@ class Desk:
         return found
 
     def _attribution(self, site: str, run: Trace) -> Tensor:
-        """That of one site, from a run with the metric's gradients."""
+        """Estimates of one site, from a run with the metric's gradients."""
         pair, axis = self.pair, 1 if site in OF_STREAM else 2
         there, here = map(list, zip(*pair.pairs, strict=True))
         if site in ("q", "k", "pattern") or (site == "v" and pair.kind == "cross"):
-            there = here = None  # prompts of one length
+            there = here = None  # the prompts have the same length
         batch = len(self.pair.into_of.inputs.first)
         found = torch.full((batch, *self.there(site).shape), math.nan)
         for layer in self._layers(site):
@@ -316,7 +322,7 @@ def axes_of(site: str) -> tuple[str, str]:
 
 
 class Judged:
-    """The metric of what a pass gave."""
+    """Compute the metric from the output of a pass."""
 
     def __init__(self, runner: Cells, metric: Metric):
         self.passes, self.metric = runner.passes, metric
@@ -325,7 +331,7 @@ class Judged:
         return float(self.of_texts(rows).mean())
 
     def of_texts(self, rows: Tensor) -> Tensor:
-        """Of every text, fp32 [batch] on the CPU; of one's own function [1]."""
+        """Return the metric of every text, fp32 [batch] on the CPU; of a custom function, [1]."""
         passes, metric = self.passes, self.metric
         if metric.of is not None:
             return metric.of_texts(passes.logits(rows)).float().cpu()

@@ -1,4 +1,4 @@
-"""Path patching: how far one part reaches the answer by one path alone."""
+"""Path patching: how far one part affects the answer by one path alone."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ INPUTS = ("q", "k", "v")
 
 @dataclass(frozen=True)
 class Part:
-    """What writes into the stream: a head, or what a layer's attention or mlp adds."""
+    """A part that writes into the stream: a head, or a layer's attention or MLP."""
 
     layer: int
     what: str
@@ -46,7 +46,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Reader:
-    """A head that reads the stream, by its queries, keys or values."""
+    """A head that reads the stream, through its queries, keys or values."""
 
     layer: int
     head: int
@@ -59,12 +59,14 @@ class Reader:
 
 @dataclass(frozen=True)
 class PathEffect:
-    """How far one sender moves the metric by the paths that were left to it.
+    """How far one sender moves the metric by the paths that are left open to it.
 
     Attributes:
-        value: the change of the metric; `recovered` is its share of what lies between the runs.
-        into, source: the metric of the run that is patched, and of the one that is put in.
-        sender, receiver, via, metric, direction: in words. provenance: how it was made, see `tl.report`.
+        value: the change of the metric; `recovered` is that as a fraction of the difference between
+            the runs.
+        into, source: the metric of the run that is patched, and of the source run.
+        sender, receiver, via, metric, direction: in words. provenance: how it was made, see
+            `tl.report`.
     """
 
     value: float
@@ -100,24 +102,25 @@ def path_patch(
     progress: Callable[[int, int], None] | None = None,
     budget_mib: float = 512,
 ) -> PathEffect | PatchingGrid:
-    """Patch what a part of one run wrote into another run, and let it reach its receiver through the
-    stream alone: everything between them keeps its old value.
+    """Patch what a part of one run wrote into another run, and let it reach its receiver through
+    the stream alone: everything between them is held at its old value.
 
     Args:
         model, clean, corrupted, metric, direction, align, kind, position: as in `patching_grid`.
         sender: a head (layer, head), or (layer, "attn_out") or (layer, "mlp_out"). None: every head that
             comes before its receiver, each alone.
-        receiver: "logits"; or a head (layer, head), one of what it reads (layer, head, "q"), "k" or
-            "v", or a list of those, which are moved together.
-        via: what is left free between them and passes on what it makes of it: None for nothing;
-            "mlp" for every mlp (as Wang et al. 2022 do); or a list of parts as of a sender.
+        receiver: "logits"; or a head (layer, head), one of its inputs (layer, head, "q"), "k" or
+            "v", or a list of those, which are patched together.
+        via: what is not held between them, and so passes the change on: None for nothing; "mlp" for
+            every MLP (as Wang et al. 2022 do); or a list of parts, as for the sender.
 
     Returns:
         A `PathEffect`; for every head a `PatchingGrid` over ("layer", "head").
 
     Raises:
-        EditError: for a part that is not there, a sender that comes after its receiver, a model whose
-            parts between them cannot be held, with its reason; and as `patching_grid`.
+        EditError: for a part that does not exist, a sender that does not come before its receiver,
+            a model whose parts between them cannot be held, with the reason; and as
+            `patching_grid`.
 
     Source: Wang et al. 2022; Goldowsky-Dill et al. 2023.
     """
@@ -177,7 +180,7 @@ def path_patch(
 
 
 class _Paths:
-    """Two runs, who receives, and what is held in between."""
+    """Two runs, the receivers, and what is held between sender and receiver."""
 
     def __init__(self, pair: Pair, readers: list[Reader], via: Any, budget_mib: float):
         self.pair, self.readers, self.budget = pair, readers, budget_mib
@@ -203,10 +206,10 @@ class _Paths:
         )
 
     def part(self, name: str, given: Any) -> Part:
-        """A part as a reader names it.
+        """Return the part that an argument names.
 
         Raises:
-            EditError: for one that is not there.
+            EditError: for one that does not exist.
         """
         listed = isinstance(given, Sequence) and not isinstance(given, str)
         pair: tuple[Any, ...] = tuple(given) if listed else ()
@@ -236,9 +239,10 @@ class _Paths:
         return found
 
     def check(self, sender: Part) -> None:
-        """
+        """Check that a sender comes before its receiver.
+
         Raises:
-            EditError: for a sender that no receiver comes after.
+            EditError: if it does not.
         """
         last = max((reader.layer for reader in self.readers), default=self.layers)
         if sender.layer >= last:
@@ -303,11 +307,11 @@ class _Paths:
 
 
 class _Received(dict[int, dict[str, Tensor]]):
-    """layer -> "query", "key" or "value" -> [batch, head, position, d_head], what came there."""
+    """Inputs of receivers: layer -> "query", "key" or "value" -> [batch, head, position, d_head]."""
 
 
 class _Tap(Tap):
-    """Cells are senders, each in its own copy of the batch, or what their receivers were sent."""
+    """Patch senders, each in its own copy of the batch, or the inputs that their receivers got."""
 
     def __init__(self, paths: _Paths, batch: int):
         self.paths, self.batch, self.owner = paths, batch, threading.get_ident()
@@ -331,7 +335,7 @@ class _Tap(Tap):
             return call
         if call.value is None or not call.query.shape[-1]:
             raise EditError("the model's own attention code does not show what its heads read")
-        # Heads that share keys read them apart here: one of them is moved.
+        # Give each head its own copy of shared keys, since one head's are patched.
         wide = {
             name: spread_heads(x, call.n_heads)
             for name in OF_CALL.values()
@@ -384,7 +388,7 @@ class _Tap(Tap):
         return x
 
     def _both(self, what: str, site: Site) -> tuple[Tensor, Tensor]:
-        """What the run that is patched had there, and the one that is put in."""
+        """Return the values there in the run that is patched, and in the source run."""
         runs = self.paths.runs
         held, source = (run.activation(what, site.layer, kind=site.kind) for run in runs)
         return held, source
@@ -395,9 +399,10 @@ class _Tap(Tap):
 
 
 def _readers(pair: Pair, receiver: Any) -> list[Reader]:
-    """
+    """Return the heads that receive.
+
     Raises:
-        EditError: for what is no head that reads.
+        EditError: for anything that is not an input of a head.
     """
     if isinstance(receiver, str) and receiver == LOGITS:
         return []

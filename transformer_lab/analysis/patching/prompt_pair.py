@@ -1,5 +1,4 @@
-"""Two prompts of one model: the run that is patched, the run that is put in, and which place of the
-one is which of the other."""
+"""Two prompts of one model: the run that is patched, the source run, and their paired positions."""
 
 from __future__ import annotations
 
@@ -21,21 +20,22 @@ from .metric import Metric, metric_of, rows_at
 
 DIRECTIONS = ("denoising", "noising")
 SPACES = ("·", "↵", "⇥")  # how a token that begins with white space is shown
-PIECE = "##"  # … and one that goes on with a word, in BERT's way
+PIECE = "##"  # … and one that continues a word, in BERT's way
 
 
 class Pair:
-    """What is compared: `into` is patched, `source` is put in.
+    """Two runs to compare: activations of `source` are patched into `into`.
 
     Args:
-        read: target, kind, position and further inputs: of both prompts.
+        target, kind, position, given: for both prompts.
         one_length: whether prompts of different length cannot be paired at all.
 
     Attributes:
-        pairs: (place in the source, place in the run that is patched) of all places that both have.
-        aligned: how the places were paired, in words.
-        metric: the number that is moved.
-        source_values: of the source's texts, [batch]; source_value: their mean.
+        pairs: (position in the source, position in the run that is patched) of all paired
+            positions.
+        aligned: how the positions were paired, in words.
+        metric: the number that a patch moves.
+        source_values: the metric of the source's texts, [batch]; source_value: their mean.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Pair:
         self._traces: dict[int, Trace] = {}
         self._model_name = model.name if self.into_of.tokenizers else ""
         find, name = getattr(model, "token_id", None), _namer(self.into_of)
-        # A function of one's own is given every position.
+        # A custom function gets every position.
         self._whole = metric.of is not None if isinstance(metric, Metric) else callable(metric)
         plain = metric_of(metric, find, self._likeliest, name)
         for swept in both:
@@ -78,12 +78,12 @@ class Pair:
 
     @property
     def source(self) -> Trace:
-        """The run that is put in, with all that it can keep."""
+        """The run whose activations are patched in, with all that it can keep."""
         return self._traced(self.source_of)
 
     @property
     def into(self) -> Trace:
-        """The run that is patched, as it is."""
+        """The run that is patched, as it was before."""
         return self._traced(self.into_of)
 
     def with_gradients(self, budget_mib: float) -> Trace:
@@ -92,7 +92,9 @@ class Pair:
 
     @property
     def places(self) -> list[tuple[int, int]] | None:
-        """The paired places for an edit; None where the texts are of one length and all are meant."""
+        """The paired positions for an edit; None if all are paired and the texts have the same
+        length.
+        """
         n = len(self.labels)
         whole = n == len(self.source_labels) and self.pairs == [(i, i) for i in range(n)]
         return None if whole else self.pairs
@@ -118,7 +120,9 @@ class Pair:
         return found
 
     def _likeliest(self) -> tuple[int, int]:
-        """Of the first texts: after the clean prompt, and after the corrupted one."""
+        """The most likely tokens of the first texts: after the clean prompt, and after the
+        corrupted one.
+        """
         found = []
         for swept in (self.source_of, self.into_of)[:: 1 if self.denoises else -1]:
             logits = logits_of(self._traced(swept))
@@ -192,7 +196,7 @@ def _swept(
 
 
 def _labels(swept: SweepTarget) -> list[str]:
-    """Of the text whose places are patched: of a decoder's, for cross-attention."""
+    """Tokens of the text whose positions are patched: for cross-attention, the decoder's."""
     inputs = swept.inputs
     if inputs.tokens is None and inputs.target is None:
         return swept.key_labels()
@@ -207,7 +211,7 @@ def _labels(swept: SweepTarget) -> list[str]:
 
 
 def _words(swept: SweepTarget) -> dict[str, list[str]]:
-    """What a trace calls the tokens of a text model's first text."""
+    """Labels for the trace of a text model, if it has one text only."""
     if swept.tokenizers is None or len(swept.inputs.first) > 1:
         return {}
     read = zip(("labels", "target_labels"), swept.tokenizers, strict=True)
@@ -220,7 +224,7 @@ def _words(swept: SweepTarget) -> dict[str, list[str]]:
 
 
 def _places(metric: Metric, swept: SweepTarget) -> Tensor:
-    """Where the prediction of each text is read, [batch]."""
+    """Position at which each text's prediction is read, [batch]."""
     n = swept.inputs.n_outputs
     if not -n <= metric.position < n:
         raise EditError(f"position={metric.position} is outside the {n} tokens (−{n} … {n - 1})")
@@ -237,8 +241,11 @@ def _namer(swept: SweepTarget) -> Any:
 
 
 def _word_ends(labels: Sequence[str]) -> list[int]:
-    """Where the last token of every word stands. A token begins a word where it begins with a space;
-    in a tokenizer that knows no spaces, where it is no piece of the one before."""
+    """Return the position of every word's last token.
+
+    A token begins a word if it begins with a space; in a tokenizer without spaces, if it does not
+    continue the one before.
+    """
     spaced = any(label.startswith(SPACES) for label in labels[1:])
     begins = [
         i
@@ -249,7 +256,8 @@ def _word_ends(labels: Sequence[str]) -> list[int]:
 
 
 def logits_of(found: Trace) -> Tensor:
-    """
+    """Return the logits of a run, or a classifier's answers.
+
     Raises:
         EditError: for a model that predicts nothing.
     """

@@ -1,4 +1,4 @@
-"""What patching found: a number, or an estimate and a number, for every cell."""
+"""Results of patching: for every cell an exact change of the metric, an estimate, or both."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
     from ...views.shared.plots import Plot
 
-CLOSE = 1e-6  # of the larger of two runs' metrics: nearer, there is nothing to recover
+CLOSE = 1e-6  # of a run's metric: if two runs differ by less, there is nothing to recover
 
 
 class Cell(NamedTuple):
-    """One cell: its place (`place` is the head, or counts the columns of positions), what it says
-    there, and how far the patch moves the metric, exactly or by an estimate; None where not known."""
+    """One cell: where it is (`place` is the head, or the index of a pair of positions), its label,
+    and how far the patch moves the metric, exactly and by an estimate; None if not known.
+    """
 
     site: str
     layer: int
@@ -45,7 +46,7 @@ class Cell(NamedTuple):
 
     @property
     def value(self) -> float:
-        """The exact number where it is known."""
+        """The exact number if it is known, else the estimate."""
         found = self.exact if self.exact is not None else self.estimate
         return math.nan if found is None else found
 
@@ -56,14 +57,14 @@ class PatchingGrid(Table):
 
     Attributes:
         site: what was patched: "z", "resid_pre" …; axes: ("layer", "position") or ("layer", "head").
-        estimate, exact: fp32 [layer, position or head], the change of the metric; NaN where it is not
+        estimate, exact: fp32 [layer, position or head], the change of the metric; NaN if it is not
             known, or there is nothing to patch.
-        there: bool, as wide: whether there is something to patch.
-        labels: axis -> what to show for each place on it.
-        into, source: the metric of the run that is patched and of the one that is put in.
+        there: bool, same shape: whether there is something to patch.
+        labels: axis -> the label of each index.
+        into, source: the metric of the run that is patched, and of the source run.
         provenance: how it was made, see `tl.report`.
-        metric, direction, aligned: in words. model: its name. path: by which way alone it may reach the
-            metric, where not by every one.
+        metric, direction, aligned: in words. model: its name. path: the only path by which the
+            patch may reach the metric; "" for every path.
     """
 
     site: str
@@ -88,11 +89,11 @@ class PatchingGrid(Table):
 
     @property
     def recovered(self) -> Tensor:
-        """`values` as a share of what lies between the two runs: 0 leaves the metric where it was, 1
-        moves it to the other run's.
+        """`values` as fractions of the difference between the two runs: 0 leaves the metric where
+        it was, 1 moves it to the other run's.
 
         Raises:
-            ValueError: where both runs have the same metric.
+            ValueError: if both runs have the same metric.
         """
         between = self.source - self.into
         if abs(between) <= CLOSE * max(1.0, abs(self.source)):
@@ -104,13 +105,14 @@ class PatchingGrid(Table):
 
     @property
     def estimated(self) -> bool:
-        """Whether some cell is an estimate alone."""
+        """Whether some cell is only an estimate."""
         return bool((self.exact.isnan() & ~self.estimate.isnan()).any())
 
     def cell(self, layer: int, place: int) -> Cell:
-        """
+        """Return one cell.
+
         Raises:
-            ValueError: for a cell that is not there.
+            ValueError: for a cell that does not exist.
         """
         shape = self.estimate.shape
         for name, value, limit in zip(self.axes, (layer, place), shape, strict=True):
@@ -138,7 +140,7 @@ class PatchingGrid(Table):
         return self.sentence_of(self.site, self.top(3), self.estimated)
 
     def sentence_of(self, site: str, most: list[Cell], estimated: bool) -> str:
-        """That of some sites."""
+        """The same of a site or several, with their largest cells."""
         runs = ("clean", "corrupted") if self.direction == "denoising" else ("corrupted", "clean")
         several = len({cell.site for cell in most} | {site}) > 1
         cells = "; ".join(
@@ -167,11 +169,11 @@ class PatchingGrid(Table):
         return plot_of_numbers(self.values, "change", self.axes, self.labels, *said, theme)
 
     def figure(self) -> Figure:
-        """As a still picture; cells that are estimates alone have a dot."""
+        """Draw a matplotlib figure; cells that are only estimates have a dot."""
         return _still([self], self.sentence)
 
     def panel(self) -> Any:
-        """What `scene_of_maps` draws of it: cells that are estimates alone have a dot."""
+        """The panel for `scene_of_maps`; cells that are only estimates have a dot."""
         dots = self.exact.isnan() & ~self.estimate.isnan()
         return (self.title, self.values, dots, self.axes, self.labels)
 
@@ -208,7 +210,7 @@ class PatchingGrids(Table, Mapping[str, PatchingGrid]):
 
     Attributes:
         missing: site -> why this model does not offer it.
-        edit_of: the edit that makes a cell: `tl.edit(model, grids.edit_of("z", layer, head))`.
+        edit_of: returns the edit of a cell: `tl.edit(model, grids.edit_of("z", layer, head))`.
     """
 
     grids: Mapping[str, PatchingGrid]
@@ -223,12 +225,12 @@ class PatchingGrids(Table, Mapping[str, PatchingGrid]):
         *,
         progress: Callable[[int, int], None] | None = None,
     ) -> PatchingGrids:
-        """The same with these cells patched exactly, beside their estimates.
+        """Return the grids with these cells patched exactly, in addition to their estimates.
 
         Args:
-            cells: (site, layer, head or column of positions) each; a site, for all of its cells; None:
-                all cells of all sites.
-            progress: called with (cells done, cells in all); what it raises ends it.
+            cells: (site, layer, head or index of positions) each; a site, for all of its cells;
+                None: all cells of all sites.
+            progress: called with (cells done, cells in all); an exception from it ends the work.
 
         Raises:
             EditError: for a site or cell that is not in these grids.
@@ -260,7 +262,7 @@ class PatchingGrids(Table, Mapping[str, PatchingGrid]):
         return sorted(found, key=lambda cell: -abs(cell.value))[:k]
 
     def figure(self) -> Figure:
-        """All grids under each other, as a still picture."""
+        """Draw all grids below each other in a matplotlib figure."""
         first, *rest = self.grids.values()
         estimated = any(grid.estimated for grid in self.grids.values())
         said = first.sentence_of("each site", self.top(3), estimated) if rest else first.sentence
