@@ -431,7 +431,7 @@ def clean(text: Any) -> str:
 
 
 def safe_page(page: str) -> str:
-    """Clean the whole body of a feedback page, and add a policy that runs no script."""
+    """Clean the whole body of a feedback page, and add a policy that forbids scripts."""
     head, _, body = page.partition("<body>")
     styles = "\n".join(re.findall(r"<style.*?</style>", head, re.DOTALL))
     styles = re.sub(r"@font-face\s*\{[^}]*\}", "", styles)  # files that are missing
