@@ -236,8 +236,7 @@ def written(z: Tensor, w_o: Tensor) -> Results:
 
 
 def foremost(values: Tensor, among: Tensor) -> Tensor:
-    """The index of the largest of values [n] in `among`, the first of equals; n if there is
-    none."""
+    """The index of the largest value [n] in `among`, the first of equals; n if there is none."""
     room = 1e-5 * torch.where(among, values.abs(), 0.0).amax().clamp(min=1)
     left = torch.where(among, values, -torch.inf)
     at = torch.arange(values.shape[0], device=values.device)

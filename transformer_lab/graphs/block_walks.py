@@ -1,7 +1,7 @@
-"""Where in a model's graph the numbers are that a walk through a block shows, and what turns together.
+"""Find the nodes of a graph that a walk through a block shows, and the pairs that turn together.
 
-`analysis.circuits.block_walk` finds by a run which module of a block reads and gives what; while the model is
-exported these places are marked, and then the marks are taken out again: a graph computes no more for
+`analysis.circuits.block_walk` finds by a run which module of a block reads and returns what. During
+the export these places are marked, and then the marks are removed: the graph computes no more for
 them, and its engine can be asked for these nodes.
 """
 
@@ -28,8 +28,8 @@ NAME = "{model}"
 
 
 def parts_of(network: Network, inputs: Inputs) -> dict[Any, BlockParts | ValueError]:
-    """Of every block with heads, its parts or why it cannot be walked through, with `NAME` for the
-    model's name."""
+    """The parts of every block with heads, or why it cannot be walked through, with `NAME` in place
+    of the model's name."""
     found: dict[Any, BlockParts | ValueError] = {}
     for kind in network.kinds:
         if kind == "cross":
@@ -52,7 +52,7 @@ def marking(network: Network, parts: Parts) -> Iterator[Callable[[], Hook]]:
             marks = _Marks(kind, layer, block)
             yield partial(hook, network.blocks(kind)[layer], marks.begin, before=True)
             for module in {place.module: None for place in block.places.values()}:
-                # The pass that is exported may be a copy's, whose modules have the same hooks.
+                # The export may run a copy, whose modules have the same hooks.
                 yield partial(hook, module, partial(marks.read, module), before=True)
                 yield partial(hook, module, partial(marks.gave, module))
 
@@ -84,7 +84,7 @@ class _Marks:
 def unmarked(
     nodes: list[list[Any]],
 ) -> tuple[list[list[Any]], dict[tuple[str, int], dict[str, str]]]:
-    """Nodes without the marks, and what was marked: kind, layer -> part -> name of the node."""
+    """Nodes without the marks, and what was marked: (kind, layer) -> part -> name of the node."""
     found: dict[tuple[str, int], dict[str, str]] = {}
     same: dict[str, str] = {}
     left = []
@@ -106,7 +106,8 @@ def unmarked(
 
 
 def walks_of(parts: Parts, nodes: Mapping[tuple[str, int], Mapping[str, str]]) -> dict[str, Any]:
-    """What the page's engine reads: "kind/layer" -> the nodes and names of its parts, or why not."""
+    """What the page's engine reads: "kind/layer" -> the nodes and names of its parts, or the reason
+    why there is no walk."""
     walks: dict[str, Any] = {}
     for (kind, layer), block in parts.items():
         site = f"{kind}/{layer}"

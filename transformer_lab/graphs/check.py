@@ -1,4 +1,4 @@
-"""Compare a graph with the model that it was exported from, which must not be touched by us."""
+"""Compare a graph with the untouched model that it was exported from."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from .rows import TOLERANCE, apart, beyond_windows
 
 
 def checked_graph(network: Network, inputs: Inputs, written: bool = False) -> Graph:
-    """Export a model, and compare the graph with it: of its first layers, repeated, where that is
-    right, or else of all of them.
+    """Export a model and compare the graph with it: its first layers, repeated, if that is right,
+    or else all of them.
 
     Args:
-        written: also the graphs of which part wrote what, of a model of texts; they take twice as long
-            as the rest.
+        written: also the attribution graphs, for a model of texts, which take twice as long.
 
     Raises:
         GraphError: as `export_graph` and `check_graph`.
@@ -42,7 +41,7 @@ def checked_graph(network: Network, inputs: Inputs, written: bool = False) -> Gr
 
 
 def agrees(graph: Graph, network: Network, inputs: Inputs) -> bool:
-    """Whether a graph gives what the model gives, with the weights as they are: one pass of each."""
+    """Whether a graph's answer is the model's, with the weights as they are: one pass of each."""
     with no_grad():
         wanted = answer_of(network.run(inputs))[1].detach()
     return apart(wanted, graph.run(*_tensors(inputs, graph))) <= TOLERANCE
@@ -51,8 +50,8 @@ def agrees(graph: Graph, network: Network, inputs: Inputs) -> bool:
 def check_graph(graph: Graph, network: Network, inputs: Inputs) -> float:
     """Compare answers, with every head and with one off, at up to three lengths.
 
-    The model runs as a copy under eager attention, and there a head is switched off by zeroing its
-    rows of W_O; nothing of the attention interface takes part. One length is beyond every window.
+    The model runs as a copy with eager attention, in which a head is switched off by zeroing its
+    rows of W_O; the attention interface is not involved. One length is beyond every window.
 
     Args:
         network: of the model that the graph was exported from.
@@ -62,7 +61,7 @@ def check_graph(graph: Graph, network: Network, inputs: Inputs) -> float:
         The largest difference, as a fraction of the largest answer (or of 1).
 
     Raises:
-        GraphError: where they differ by more than `TOLERANCE`.
+        GraphError: if they differ by more than `TOLERANCE`.
     """
     plain = copy.deepcopy(network.module).eval()
     if hasattr(plain, "set_attn_implementation"):
@@ -85,7 +84,7 @@ def texts_of_lengths(graph: Graph, network: Network, inputs: Inputs) -> list[Inp
 
 
 def _lengths(graph: Graph, network: Network, inputs: Inputs) -> list[int]:
-    """Texts to compare: short, as given, and longer than any window of the model."""
+    """The lengths to compare: short, as given, and longer than any window of the model."""
     if inputs.tokens is None or not graph.any_length:
         return [0]
     n = inputs.tokens.shape[1]
@@ -113,8 +112,8 @@ def _tensors(inputs: Inputs, graph: Graph) -> list[Any]:
 
 
 def _with_a_head_off(graph: Graph, network: Network, twin: Network, text: Inputs) -> float:
-    """The last layer's last head off: the graph edited, and the model with its rows of W_O at 0;
-    0 where no linear W_O follows its heads."""
+    """The difference with the last layer's last head off, in the graph by an edit and in the model
+    by zeroing its rows of W_O; 0 if no linear W_O follows its heads."""
     *before, call = calls_of(network, text)
     if call.site is None or network.stands_between(call.site):
         return 0.0
@@ -142,7 +141,7 @@ def _with_a_head_off(graph: Graph, network: Network, twin: Network, text: Inputs
 
 
 def _same_view(weight: Tensor | None, network: Network, twin: Network) -> Tensor | None:
-    """What a view of one of the network's parameters is in its twin; None for no such view."""
+    """The twin's view like this one of a network's parameter; None if it is not such a view."""
     if weight is None:
         return None
     for name, own in network.module.named_parameters():

@@ -31,7 +31,7 @@ from .running import Program
 
 POINTS = ("resid_pre", "attn_out", "cross_out", "resid_mid", "mlp_out", "resid_post")
 LONGEST = 4096  # positions, where a model sets no limit
-# A guard on the length that torch cannot prove is no reason to refuse: `check_graph` tries lengths.
+# A guard on the length that torch cannot prove may be ignored: `check_graph` tries lengths.
 _LENIENT = "prefer_deferred_runtime_asserts_over_guards"
 _MORE_TOKENS = re.compile(r"the generated guard (\d+) <= L\[")
 _UNGUARDED: dict[str, Any] = (
@@ -40,7 +40,7 @@ _UNGUARDED: dict[str, Any] = (
 
 
 class GraphError(ValueError):
-    """A model cannot be exported exactly, and why, as the end of a sentence."""
+    """A model cannot be exported exactly; says why, as the end of a sentence."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class View:
     Args:
         weight: its name among the graph's weights.
         shape, strides: of the matrix, in numbers.
-        at: where in the weight its first number is.
+        at: the offset of its first number in the weight.
     """
 
     weight: str
@@ -61,13 +61,13 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Written:
-    """Which part wrote what: see `written`.
+    """Attribution graphs: see `attribution`.
 
     Attributes:
-        graphs: descriptions of "flow" and "sources", where the model has them.
-        refused: why not, as the end of a sentence with `walks.NAME` for the model's name.
-        sources: of each kind of attention and side, the names and short names of who writes, biases
-            last, and how many of the others the heads of each layer read.
+        graphs: descriptions of "flow" and "sources", if the model has them.
+        refused: why not, as the end of a sentence with `block_walks.NAME` for the model's name.
+        sources: for each kind of attention and side, the names and short names of the sources,
+            biases last, and how many of the others the heads of each layer read.
     """
 
     graphs: dict[str, Any] = field(default_factory=dict)
@@ -80,26 +80,26 @@ class Graph:
     """A forward pass as a list of operations.
 
     Args:
-        inputs: names of what it reads, in order: "tokens", "target" or "pixel_values".
+        inputs: names of its inputs, in order: "tokens", "target" or "pixel_values".
         nodes: [operation, name of its result, arguments, named arguments]; a result is named in
             arguments as {"n": name}.
-        weights: name -> tensor, by the model's own names. Tied weights are under one of theirs.
-        results: name -> the name of the node that gives it. Of a model's pass there is one:
-            "logits", "states" or "answers", as in `Output`.
-        lengths: of "tokens" and "target", the (shortest, longest) in tokens; equal where the graph
-            holds for one length.
+        weights: name -> tensor, by the model's own names. Tied weights have one of their names.
+        results: name -> the name of the node that computes it. A model's pass has one: "logits",
+            "states" or "answers", as in `Output`.
+        lengths: of "tokens" and "target", the (shortest, longest) in tokens; equal if the graph is
+            valid for one length only.
         lacking: points of the stream that the model does not show, "kind.name", and why.
-        pairs: of each layer whose queries positions turn, "kind/layer", the number of each dimension's
-            pair; see `VectorProbe.pairs`.
-        w_o: W_O of each layer of a kind, "kind/layer", as a view of a weight; none where no matrix
-            alone follows the heads.
-        tail: the node that answers are made from, each from its row of it; "" where they need more.
-        growth: how a text that grows at its end is read on; None where it is read again.
-        walks: of each block, "kind/layer", the nodes and names that a walk through it shows, or why
-            there is none; see `walks`.
+        pairs: for each layer whose queries positions turn, "kind/layer", the number of each
+            dimension's pair; see `VectorProbe.pairs`.
+        w_o: W_O of each layer of a kind, "kind/layer", as a view of a weight; none if the heads are
+            followed by more than a matrix.
+        tail: the node that answers are made from, each from one row of it; "" if they need more.
+        growth: how to continue with a text that grows at its end; None if it is read again.
+        walks: for each block, "kind/layer", the nodes and names that a walk through it shows, or
+            why there is none; see `block_walks`.
         updates: names of weights -> nodes, whose results replace them after a pass of the engine.
-        fixed: of a text, why it holds for one length; "" where it does not.
-        written: the graphs of which part wrote what; None where they were not wanted.
+        fixed: why the graph is valid for one length of text only; "" if it is not so.
+        written: the attribution graphs; None if they were not requested.
     """
 
     inputs: tuple[str, ...]
@@ -124,7 +124,7 @@ class Graph:
 
     @property
     def kinds(self) -> set[str]:
-        """The kinds of attention in it; a kind that a model computes by itself is not."""
+        """The kinds of attention in it, without those that a model computes by itself."""
         return {node[2][8] for node in self.nodes if node[0] == "transformer_lab.attend"}
 
     @property
@@ -169,15 +169,15 @@ class Graph:
 
 
 def export_graph(network: Network, inputs: Inputs, *, repeat: bool = True) -> Graph:
-    """The graph of a model's pass over one text (or picture), for any length where that exports.
+    """The graph of a model's pass over one text (or image), for any length if that can be exported.
 
     Args:
         network: the adapter of a model in evaluation mode.
         inputs: a batch of one, at least two tokens long, that the model reads.
-        repeat: whether of layers that are built alike the first few may be exported and repeated.
+        repeat: whether the first few of layers that are built alike may be exported and repeated.
 
     Raises:
-        GraphError: for a model that does not export, whose attention does not pass through the
+        GraphError: for a model that cannot be exported, whose attention does not pass through the
             attention interface, or that attends within windows.
     """
     given = _given(inputs)
@@ -201,7 +201,7 @@ def _export(
         for points in (True, False):
             try:
                 graph = None
-                with suppress(Exception):  # whatever it is, the whole model tells it better
+                with suppress(Exception):  # any error: the whole model reports it better
                     if short is not None:
                         graph = _exported(network, given, any_length, points, short, least)
                 graph = graph or _exported(network, given, any_length, points, least=least)
@@ -212,9 +212,9 @@ def _export(
                 why = why or str(error)
             except Exception as error:  # torch.export raises many kinds for a model it refuses
                 why = why or first_line(error)
-                if guard := _MORE_TOKENS.search(str(error)):  # once more, for as many or more
+                if guard := _MORE_TOKENS.search(str(error)):  # retry with as many tokens or more
                     least = int(guard[1])
-                if "data-dependent" in why:  # of one length too
+                if "data-dependent" in why:  # one length would fail too
                     raise GraphError(f"torch.export refuses it ({why})") from error
                 break
     raise GraphError(f"torch.export refuses it ({why})")
@@ -231,7 +231,7 @@ def _given(inputs: Inputs) -> dict[str, Tensor]:
 
 
 def inputs_of(given: Mapping[str, Tensor]) -> Inputs:
-    """What the model reads, of the inputs of a graph by their names."""
+    """The model's inputs, from those of a graph by name."""
     rest = {name: x for name, x in given.items() if name not in ("tokens", "target")}
     return Inputs(given.get("tokens"), given.get("target"), given=rest)
 
@@ -267,7 +267,7 @@ class _Exporting(Tap):
 
 
 class _Pass(nn.Module):
-    """A network's pass as a module of tensors alone, which is what torch.export takes."""
+    """A network's pass as a module that takes only tensors, which torch.export needs."""
 
     def __init__(self, network: Network, names: Sequence[str]):
         super().__init__()
@@ -282,7 +282,7 @@ def answer_of(output: Output) -> tuple[str, Tensor]:
     """What a pass answers, and its name: "logits", "states" or "answers".
 
     Raises:
-        GraphError: where it answers nothing.
+        GraphError: if it answers nothing.
     """
     for name in ("logits", "states", "answers"):
         if (found := getattr(output, name)) is not None:
@@ -298,10 +298,11 @@ def _exported(
     short: tuple[Network, list[Stack]] | None = None,
     least: int = 2,
 ) -> Graph:
-    """
+    """The graph of a model, exported in one of the ways that `_export` tries.
+
     Args:
         short: the model's first layers, which are exported in its place and repeated.
-        least: tokens that a text has.
+        least: the fewest tokens of a text.
     """
     from .block_walks import marking, pairs_of, parts_of, unmarked, walks_of
 
@@ -354,8 +355,8 @@ def _exported(
 
 @contextmanager
 def _without_stacks() -> Iterator[None]:
-    """Keep no stack of Python's calls for each node, which takes a seventh of an export. Older versions
-    of torch do not read this setting."""
+    """Record no stack of Python calls for each node, which takes a seventh of an export. Older
+    versions of torch ignore this setting."""
     name = "do_not_emit_stack_traces"
     before = getattr(fx_config, name, False)
     setattr(fx_config, name, True)
@@ -366,13 +367,13 @@ def _without_stacks() -> Iterator[None]:
 
 
 def _primitive(program: ExportedProgram) -> fx.Graph:
-    """What torch.export gives as primitive operations, with the placeholders' own names.
+    """An exported program as primitive operations, with the placeholders' own names.
 
-    It is traced again with the sizes that it was exported with, which takes a fifth of what
-    `run_decompositions` takes; only that one replaces operations that write."""
+    It is traced again with the sizes that it was exported with, which takes a fifth of the time of
+    `run_decompositions`; but only the latter replaces operations that write."""
     module = program.graph_module
     clean(module.graph)
-    if _writes(module.graph):  # it would still after another trace
+    if _writes(module.graph):  # another trace would keep them
         return program.run_decompositions().graph
     places = module.graph.find_nodes(op="placeholder")
     examples = [node.meta["val"] for node in places]
@@ -395,8 +396,8 @@ def _writes(graph: fx.Graph) -> bool:
 
 
 def _sizes_of_inputs(graph: fx.Graph) -> None:
-    """Read lengths from what is given, and not from a tensor on the way, or by a sum, where they are
-    the same."""
+    """Read lengths from the inputs, not from an intermediate tensor or a sum, where they are the
+    same."""
     places = graph.find_nodes(op="placeholder")
     first: dict[str, fx.Node] = {}
     for place in places:
@@ -415,7 +416,7 @@ def _sizes_of_inputs(graph: fx.Graph) -> None:
 def _with_rows(
     graph: Graph, network: Network, given: dict[str, Tensor], shown: Mapping[str, Any]
 ) -> Graph:
-    """The same with what it computes row by row, and whether it reads one token.
+    """The graph with its `tail`, its `growth` and the shortest text that it is valid for.
 
     Args:
         shown: node -> its result with symbolic sizes.
@@ -442,11 +443,11 @@ def _with_rows(
 
 
 def _shortest(graph: Graph, network: Network, given: dict[str, Tensor], beyond: int) -> int:
-    """The fewest tokens for which it holds; torch.export takes one token for another case, and some
-    layers need more than that.
+    """The fewest tokens for which it is valid: torch.export treats one token as a special case, and
+    some layers need more than that.
 
     Raises:
-        ValueError: where it does not hold for longer texts.
+        ValueError: if it is not valid for longer texts.
     """
     if not all(_holds(graph, network, of_length(given, name, beyond)) for name in graph.lengths):
         raise ValueError(
@@ -483,7 +484,7 @@ def _shapes(network: Network, given: dict[str, Tensor], any_length: bool, least:
 def _points(
     network: Network, tap: _Exporting, hung: ExitStack, wanted: Sequence[str]
 ) -> dict[str, str]:
-    """Let the tap see these points of the stream where the model shows them; returns why not of the
+    """Let the tap see these points of the stream if the model shows them; return why not for the
     others."""
     lacking = {}
     for kind in network.kinds:
@@ -514,7 +515,7 @@ class _Calls(Tap):
 
 
 def calls_of(network: Network, inputs: Inputs) -> list[AttentionCall]:
-    """What attention is given in a pass, in order."""
+    """The calls of attention in a pass, in order."""
     with no_grad(), network.tapping(seen := _Calls()):
         network.run(inputs)
     return seen.calls
@@ -541,7 +542,7 @@ def _outputs(network: Network, inputs: Inputs, weights: Mapping[str, Tensor]) ->
 def _as_data(
     graph: fx.Graph, program: ExportedProgram, inputs: Sequence[str], results: Sequence[str]
 ) -> tuple[list[list[Any]], dict[str, Tensor], dict[str, str]]:
-    """Of a graph of an exported program: as `graph_as_data`."""
+    """`graph_as_data` of the graph of an exported program."""
     signature = program.graph_signature
     stored = {
         **signature.inputs_to_parameters,

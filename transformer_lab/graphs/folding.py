@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .running import Program, names_in
 
-MOST = 65_536  # numbers of a result that is kept
+MOST = 65_536  # numbers in a result that is kept
 
 
 def folded(
@@ -19,7 +19,7 @@ def folded(
     results: Mapping[str, str],
     learned: Collection[str],
 ) -> tuple[list[list[Any]], dict[str, Tensor]]:
-    """Nodes and weights in which such results are weights too: finite ones, of few numbers.
+    """Nodes and weights with such results stored as weights, if they are finite and of few numbers.
 
     Args:
         learned: names of weights that may change.

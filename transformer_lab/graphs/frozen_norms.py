@@ -1,5 +1,5 @@
-"""A model's graph with its norms held at the scale that they have, and what heads gave and MLPs wrote put
-in: it is linear then, and what was written can be followed through it part by part."""
+"""A model's graph with frozen norms, and with the outputs of heads and MLPs put in from a run. It
+is then linear, and what was written can be followed through it part by part."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOOKUPS = ("embedding", "index", "index_select")
 
 
 class HeldProgram(Program):
-    """A graph with the scales of its norms held: no gradient passes through them. Heads attend by
+    """A graph with the scales of its norms frozen: no gradient passes through them. Heads attend by
     `patterns`, whatever their queries and keys are."""
 
     def __init__(self, graph: Graph):
@@ -56,7 +56,7 @@ class HeldProgram(Program):
         return self.patterns[f"{rest[-2]}/{rest[-1]}"] @ spread_heads(value, query.shape[1])
 
     def values(self, wanted: Iterable[str], known: Mapping[str, Any], texts: Any) -> dict[str, Any]:
-        """Of some nodes and what they need.
+        """The values of some nodes and of what they need.
 
         Args:
             known: node -> its value. texts: what the graph reads, by name.
@@ -72,7 +72,7 @@ def _layer_norm(x: Tensor, _: Any, weight: Tensor | None, bias: Tensor | None, e
 
 
 def _without_gradient(x: Any) -> Any:
-    """The scale of a norm, which is one number of each row; anything else as it is."""
+    """The scale of a norm, one number per row, without its gradient; anything else as it is."""
     return x.detach() if _is_scale(x) else x
 
 
@@ -85,18 +85,18 @@ def is_node(x: Any) -> bool:
 
 
 class Bank(NamedTuple):
-    """What each source gives of a node: [source, ...], or such tensors in a tuple."""
+    """Each source's contribution to a node: [source, ...], or a tuple of such tensors."""
 
     sources: tuple[Source, ...]
     values: Any
 
 
 class Splitting:
-    """What every source gives of nodes that are linear in what was written."""
+    """Splits nodes that are linear in what was written into each source's contribution."""
 
     def __init__(self, held: HeldProgram):
         self.held = held
-        self.rest: dict[str, bool] = {}  # of a stack, whether more than embeddings comes to it
+        self.rest: dict[str, bool] = {}  # stack -> whether more than embeddings enters it
         self.actual: dict[str, Any] = {}
         self.banks: dict[str, Bank] = {}
         nodes = held.node
@@ -119,7 +119,7 @@ class Splitting:
                     self.banks[name] = bank
 
     def whole(self, name: str) -> tuple[tuple[Source, ...], Tensor]:
-        """What each source gives of queries or keys, and at the end what biases give."""
+        """The contributions of the sources to queries or keys, with biases last."""
         if name not in self.banks:
             raise PartsError("queries or keys do not depend on the stream")
         sources, values = self.banks[name]
@@ -154,7 +154,7 @@ class Splitting:
         return self._pushed(node, moving) if moving else None
 
     def _with_rest(self, name: str, kind: str) -> Bank | None:
-        """What comes to the first layer: what no embedding put there is a part of its own, so that
+        """The input of the first layer. What no embedding put there is a part of its own, so that
         only what comes later counts as biases."""
         bank = self.banks.get(name)
         rest = self.actual[name] if bank is None else self.actual[name] - bank.values.sum(0)
@@ -221,7 +221,7 @@ def _is_first(point: str) -> bool:
 def _before(
     wanted: Sequence[str], nodes: Mapping[str, Sequence[Any]], stops: Callable[[str], bool]
 ) -> set[str]:
-    """These nodes and what they are made of, up to where it stops."""
+    """These nodes and all that they depend on, up to where `stops` is true."""
     found, left = set(), list(wanted)
     while left:
         name = left.pop()
@@ -251,7 +251,7 @@ def _of_rank(values: Tensor, rank: int) -> Tensor:
 
 
 def _more(axis: int) -> int:
-    """An axis, where one more comes first."""
+    """An axis, once another one is in front."""
     return axis + (axis >= 0)
 
 
@@ -263,7 +263,7 @@ def _same_values(t: Tensor, *_: Any) -> Tensor:
     return t
 
 
-# What linear operations make of tensors with one axis more, which comes first, and their other arguments.
+# Linear operations on tensors with one more axis in front, by the operations that they replace.
 _LINEAR: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("view", "_unsafe_view", "reshape"), _reshaped),
     **dict.fromkeys(("clone", "alias", "_to_copy", POINT.split(".")[0]), _same_values),

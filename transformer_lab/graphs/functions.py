@@ -1,4 +1,4 @@
-"""Export a function of tensors as a graph: what is computed from a pass, or a loss and its gradients."""
+"""Export a function of tensors as a graph: an analysis of a pass, or a loss and its gradients."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def function_graph(
     any_size: bool = True,
     weights: Mapping[str, Tensor] | None = None,
 ) -> Graph:
-    """A function as a graph.
+    """Export a function as a graph.
 
     Args:
         function: takes the tensors of `example` by name, and returns its results by name. It must
-            not decide anything by their numbers. It may call torch.autograd.grad.
-        example: tensors to trace it with; without `any_size` the graph holds for their shapes alone.
-        any_size: whether the graph holds for any size of every axis that is at least 2 in `example`
-            (axes of 1 stay 1, and two axes of one size need not stay equal). A function that is
-            only right for some sizes is not refused here: compare with it at other sizes.
-        weights: name -> tensor of those that the function reads beside `example`; others get a name.
-            A result with the name of one of them is what replaces it once all results are there.
+            not make decisions by their numbers. It may call torch.autograd.grad.
+        example: tensors to trace it with; without `any_size` the graph is for their shapes only.
+        any_size: whether the graph is valid for any size of every axis that is at least 2 in
+            `example` (axes of 1 stay 1, and two axes of one size need not stay equal). A function
+            that is only right for some sizes is not refused here: compare with it at other sizes.
+        weights: name -> tensor, of those that the function reads beside `example`; others get a
+            name. A result with the name of one of them replaces it once all results are computed.
     """
     names: list[str] = []
 
@@ -66,7 +66,7 @@ def function_graph(
 
 
 def _name_of(constant: Tensor) -> str:
-    """By what it holds: several graphs of a page have some in common."""
+    """A name from its contents: several graphs of a page share some constants."""
     data = constant.contiguous().flatten().view(torch.uint8).numpy().tobytes()
     shape = "x".join(map(str, constant.shape))
     return f"constant.{shape}.{hashlib.sha256(data).hexdigest()[:12]}"

@@ -1,8 +1,8 @@
-"""Export the first layers of a deep model, and repeat those for the rest that are built alike.
+"""Export the first layers of a deep model, and repeat them for the rest that are built alike.
 
-A layer is repeated where two exported layers of its kind, each behind a layer of one kind, have the
-same operations but for their weights' names and their number. `check_graph` of the whole graph with
-the whole model says whether that was right.
+A layer is repeated if two exported layers of its kind, each after a layer of one kind, have the
+same operations except for their weights' names and their number. `check_graph` of the whole graph
+with the whole model shows whether that was right.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class NotAlike(Exception):
 class Stack:
     """Layers of which the first `kept` are exported.
 
-    kinds: of each layer, a number that layers built alike share.
+    kinds: for each layer, a number that layers built alike share.
     """
 
     path: str
@@ -57,7 +57,7 @@ class Stack:
 
 
 def shortened(network: Network) -> tuple[Network, list[Stack]] | None:
-    """A copy of a deep model's first layers, over the same weights; None where nothing is saved."""
+    """A copy of a deep model's first layers, with the same weights; None if that saves nothing."""
     if type(network) not in (OurNetwork, HuggingFaceNetwork):
         return None
     stacks = list(_stacks(network))
@@ -69,12 +69,12 @@ def shortened(network: Network) -> tuple[Network, list[Stack]] | None:
             blocks: Any = short.get_submodule(stack.path)
             del blocks[stack.kept :]
         return network_of(short), stacks
-    except Exception:  # a module of somebody's may refuse to be copied in any way
+    except Exception:  # a user's module may refuse to be copied with any error
         return None
 
 
 def _copy_of(module: nn.Module) -> nn.Module:
-    """The same modules anew, with the very same tensors."""
+    """A copy of the modules with the very same tensors."""
     tensors = [*module.parameters(), *module.buffers()]
     tensors += [x for m in module.modules() for x in vars(m).values() if isinstance(x, Tensor)]
     return copy.deepcopy(module, {id(x): x for x in tensors})
@@ -100,7 +100,7 @@ def _stacks(network: Network) -> Iterator[Stack]:
 
 
 def _kinds(blocks: Sequence[nn.Module]) -> tuple[int, ...]:
-    """Numbers of the layers, the same for those that are built alike."""
+    """A number for each layer, the same for those that are built alike."""
     traits = [dict(_traits(block)) for block in blocks]
     names = sorted({name for one in traits for name in one})
     numbered = {
@@ -146,7 +146,7 @@ def owners_of(graph: Any, stacks: Sequence[Stack]) -> dict[str, tuple[int, int]]
 
 
 def exported_name(name: str) -> str:
-    """The exported node that a node of a repeated layer is like; of others, themselves."""
+    """The exported node that a node of a repeated layer copies; any other node itself."""
     return name.partition(".")[0]
 
 
@@ -166,7 +166,7 @@ def lengthened(
         network: the whole model.
 
     Raises:
-        NotAlike: where layers that are built alike do not do the same.
+        NotAlike: if layers that are built alike do not compute the same.
     """
     found = nodes, dict(weights), dict(results)
     for s, stack in enumerate(stacks):
@@ -176,7 +176,7 @@ def lengthened(
 
 
 class _Lengthening:
-    """The layers of one stack, and how others are made of them."""
+    """The exported layers of one stack, and how to make the others from them."""
 
     def __init__(self, nodes, weights, results, owners, stack: Stack, network: Network):
         self.stack, self.weights, self.results = stack, weights, results
@@ -194,7 +194,7 @@ class _Lengthening:
         if -1 in first or first != sorted(first):
             raise NotAlike("a layer has no operations, or they are not in order")
         last = max(p for p, n in enumerate(nodes) if n[1] in owners)
-        # What is done between two layers belongs to the first of them; so it is after the last one.
+        # An operation between two layers belongs to the first, and so do those after the last one.
         within = [p for p in range(first[-2], first[-1]) if owners.get(nodes[p][1]) is not None]
         last += first[-1] - 1 - max(within)
         ends = [*first[1:], last + 1]
@@ -209,8 +209,8 @@ class _Lengthening:
         self.new_weights: dict[str, str] = {}  # name of a weight -> the node that reads it
 
     def _hoisted(self, nodes, owners) -> tuple[list[list[Any]], dict[str, int]]:
-        """What layers compute of no layer's numbers stands before them all: it is computed once, in the
-        first that needs it, and others would differ from that one."""
+        """Move what depends on no layer before all layers: it is computed once, in the first layer
+        that needs it, and other layers would differ from that one."""
         start = next((p for p, node in enumerate(nodes) if node[1] in owners), 0)
         path = f"{self.stack.path}."
         free = {n[1] for n in nodes[:start] if not self.weight_of.get(n[1], "").startswith(path)}
@@ -246,7 +246,7 @@ class _Lengthening:
         return nodes, self.weights, {name: x["n"] for name, x in results.items()}
 
     def _moved(self, x: Any, ends: Mapping[str, str]) -> Any:
-        """What follows the layers reads the last of all in the place of the last exported one."""
+        """Make what follows the layers read the very last one instead of the last exported one."""
         if isinstance(x, dict) and "n" in x:
             if x["n"] in self.at and x["n"] not in ends:
                 raise NotAlike("what follows the layers reads more than the last")
@@ -295,7 +295,7 @@ class _Lengthening:
         if a in self.at and b in self.at:
             (of_a, p), (of_b, q) = self.at[a], self.at[b]
             back = i - of_a
-            if back:  # from its end, for the first layer may do more
+            if back:  # counted from its end, since the first layer may do more
                 p, q = p - len(self.segments[of_a]), q - len(self.segments[of_b])
             if p == q and back == j - of_b and self.stack.kinds[of_a] == self.stack.kinds[of_b]:
                 return _Hole("node", back, p)
@@ -312,7 +312,7 @@ class _Lengthening:
                 return _node(b)
         raise NotAlike(f"layers {i} and {j} read {a} and {b}")
 
-    # -- another layer by it ------------------------------------------------------------------------
+    # -- other layers from the pattern ------------------------------------------------------------
 
     def _repeated(self, template: list[list[Any]], layer: int, like: int) -> list[list[Any]]:
         names = [f"{node[1]}.{layer}" for node in self.segments[like]]
@@ -340,7 +340,7 @@ class _Lengthening:
         ]
 
     def _weight(self, name: str) -> str:
-        """The node that is a weight of a layer which was not exported."""
+        """The node for a weight of a layer that was not exported."""
         if name not in self.new_weights:
             if name not in self.named:
                 raise NotAlike(f"the model has no {name}")
@@ -354,8 +354,8 @@ class _Lengthening:
 
 @dataclass(frozen=True)
 class _Hole:
-    """What differs from layer to layer: "layer" (its number, plus), "weight" (the end of its name) or
-    "node" (of so many layers before, at)."""
+    """What differs from layer to layer: "layer" (an offset to its number), "weight" (the end of its
+    name) or "node" (how many layers before, and its index there)."""
 
     what: str
     given: tuple[Any, ...]

@@ -1,4 +1,4 @@
-"""The graph of a model: from the store, or from an export that this process does not wait for."""
+"""Get the graph of a model from the store, or from an export in another process."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ DIFFERS = "its graph differs from the model"
 _checked: WeakKeyDictionary[Any, str] = (
     WeakKeyDictionary()
 )  # module -> key of the entry that fits it
-_not_a_copy: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # … of which no copy does the same
-_own: WeakKeyDictionary[Any, tuple[str, store.Entry]] = WeakKeyDictionary()  # … exported here
+_not_a_copy: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # module -> how a copy differs
+_own: WeakKeyDictionary[Any, tuple[str, store.Entry]] = WeakKeyDictionary()  # if exported here
 _failed: dict[str, str] = {}  # key -> why another process did not export it
-_running: dict[tuple[str, bool], Export] = {}  # by key, and whether with what parts wrote
+_running: dict[tuple[str, bool], Export] = {}  # by key, and whether with attribution graphs
 _lock = threading.Lock()
 
 
 def known_graph(network: Network, inputs: Inputs, written: bool = False) -> Graph | None:
-    """The graph of a model where its description is in the store and fits it; else None.
+    """The graph of a model if its description is in the store and fits it; else None.
 
     Args:
         network: of a model in evaluation mode.
         inputs: a batch of one that it reads.
-        written: only with the graphs of which part wrote what, see `checked_graph`.
+        written: only with the attribution graphs, see `checked_graph`.
     """
     structure = store.structure_of(network, inputs)
     key, entry = _own.get(network.module, ("", {}))
@@ -46,7 +46,7 @@ def known_graph(network: Network, inputs: Inputs, written: bool = False) -> Grap
 
 
 def _exported_here(network: Network, inputs: Inputs, written: bool) -> Graph:
-    """The graph of a model of which no copy can be made: this process makes it."""
+    """The graph of a model that cannot be copied: this process exports it."""
     graph = checked_graph(network, inputs, written)
     key = store.key_of(store.structure_of(network, inputs))
     _own[network.module] = key, store.entry_of(graph, network)
@@ -56,8 +56,8 @@ def _exported_here(network: Network, inputs: Inputs, written: bool) -> Graph:
 def at_hand(
     network: Network, inputs: Inputs, then: Callable[[], Any], written: bool = False
 ) -> bool:
-    """Whether the graph of a model is known; else another process exports it, and `then` is called
-    when that has ended.
+    """Whether the graph of a model is known; if not, another process exports it, and `then` is
+    called when that has ended.
 
     Raises:
         GraphError: for a model that no other process can export, or whose export has failed.
@@ -82,7 +82,7 @@ def _fitting(
     try:
         graph = store.graph_of(entry, network)
         fits = _checked.get(network.module) == key or agrees(graph, network, inputs)
-    except (RuntimeError, ValueError, IndexError, TypeError):  # whatever a damaged one does
+    except (RuntimeError, ValueError, IndexError, TypeError):  # from a damaged entry
         store.forget(structure)
         return None
     if not fits:
@@ -101,7 +101,7 @@ def can_be_copied(network: Network) -> bool:
 
 
 def start_export(network: Network, inputs: Inputs, nice: int = 10, written: bool = False) -> Export:
-    """An export of a copy of a model in another process; the one that runs already, if there is one.
+    """Export a copy of a model in another process, or return the export that is running.
 
     Args:
         nice, written: as in `Export`.
@@ -126,7 +126,7 @@ def _ended(key: str, written: bool, export: Export) -> None:
         _failed.pop(key, None)
     except GraphError as error:
         _failed[key] = str(error)
-    finally:  # who asks until then is given this export, and starts no other
+    finally:  # until then, callers get this export and start no other
         with _lock:
             _running.pop((key, written), None)
 
@@ -134,8 +134,8 @@ def _ended(key: str, written: bool, export: Export) -> None:
 def graph_of_model(
     network: Network, inputs: Inputs, about: Callable[[], str], written: bool = False
 ) -> Graph:
-    """The graph of a model, after an export in another process where there is none yet: a line says
-    what it takes, a bar how far it is, and Ctrl+C ends it.
+    """The graph of a model, exported in another process if it is not known: a line says what that
+    takes, a bar shows the progress, and Ctrl+C ends it.
 
     Args:
         network: of a model in evaluation mode.
@@ -143,10 +143,10 @@ def graph_of_model(
         written: as in `checked_graph`.
 
     Raises:
-        ExportFailed: where the export ended without an answer, for lack of memory or time.
+        ExportFailed: if the export ended without an answer, for lack of memory or time.
         GraphError: for a model that does not export, or whose graph differs from it.
     """
-    for _ in range(2):  # once more where the model was changed meanwhile
+    for _ in range(2):  # once more if the model was changed meanwhile
         if (found := known_graph(network, inputs, written)) is not None:
             return found
         if not can_be_copied(network):
@@ -167,7 +167,7 @@ def graph_of_model(
 
 
 def wait_for(export: Export, line: str) -> None:
-    """Wait, and say how far it is; an interrupt stops the export."""
+    """Wait for an export, and show its progress; an interrupt stops it."""
     try:
         note(line)
         with waiting("Exporting") as tell:

@@ -1,7 +1,7 @@
 """The two operations of a graph that are not PyTorch's: attention, and a named point of the stream.
 
-Both run as `attend` and as the identity. While `running_with` is open, taps see them as they see a
-model's own passes, so that a graph can be edited as its model is.
+They run as `attend` and as the identity. While `running_with` is open, taps see them as they see a
+model's own passes, so that a graph can be edited like its model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _here = threading.local()
 
 @contextmanager
 def running_with(*taps: Tap) -> Iterator[None]:
-    """While open, these taps see and change what graphs compute in this thread."""
+    """Let these taps see and change what graphs compute in this thread while this is open."""
     before = getattr(_here, "taps", ())
     _here.taps = (*before, *taps)
     try:
@@ -59,7 +59,7 @@ def _(query, key, value, bias, sinks, causal, scale, softcap, kind, layer):
 
 
 def point_in_graph(x: Tensor, name: str, kind: str, layer: int) -> Tensor:
-    """x [batch, position, d_model] as it is: a point of the residual stream by its name."""
+    """x [batch, position, d_model], changed by taps alone: a named point of the residual stream."""
     changed = x
     for tap in getattr(_here, "taps", ()):
         changed = tap.on_stream(name, Site(kind, layer), changed)

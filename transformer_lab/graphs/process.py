@@ -1,4 +1,4 @@
-"""Exports in another process, one at a time: nobody's kernel waits for one."""
+"""Export in another process, one model at a time, so that no kernel waits for it."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class ExportFailed(GraphError):
 
 
 class Unlike(GraphError):
-    """A model is not what its config makes, so it cannot be exported as a copy."""
+    """A model is not what its config makes, so a copy of it cannot be exported."""
 
 
 class Export:
-    """An export that goes on in another process.
+    """An export that runs in another process.
 
     Args:
         structure: of the model, as `store.structure_of` gives it.
         inputs: name -> ids that the model reads, nested lists.
-        nice: how much other processes come before it; 0 where somebody waits.
+        nice: how far it gives way to other processes; 0 if a user waits.
         written: as in `checked_graph`.
     """
 
@@ -77,11 +77,11 @@ class Export:
             process.kill()
 
     def entry(self) -> dict[str, Any]:
-        """What `store.graph_of` reads, of an export that has ended.
+        """The entry for `store.graph_of`, once the export has ended.
 
         Raises:
             Unlike: for a model that is not what its config makes.
-            ExportFailed: where the process ended without an answer.
+            ExportFailed: if the process ended without an answer.
             GraphError: for a model that does not export.
         """
         if "entry" in self._answer:
@@ -96,7 +96,7 @@ class Export:
         try:
             with _one:
                 self._answer = self._exported()
-        except Exception as error:  # whatever it is, somebody waits for the end
+        except Exception as error:  # any error: a caller waits for the end
             self._answer = {"error": " ".join(str(error).split()) or type(error).__name__}
         finally:
             with self._lock:
@@ -135,8 +135,8 @@ class Export:
 
 
 class _Worker:
-    """A process that exports, and waits for a while for the next model: most of what a first one takes
-    is starting."""
+    """A process that exports, and then waits a while for another model: most of the time of a first
+    export is starting."""
 
     last: _Worker | None = None
 
@@ -151,7 +151,7 @@ class _Worker:
             errors="replace",
             env=_environment(),
             cwd=Path(__file__).parents[2],
-            start_new_session=True,  # Ctrl+C of ours is not its
+            start_new_session=True,  # our Ctrl+C does not reach it
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -163,19 +163,19 @@ class _Worker:
         _Worker.last = self
 
     def serves(self, nice: int) -> bool:
-        """Whether it may take a request that gives way to others so much."""
+        """Whether it can take a request of this niceness."""
         same = (self.nice, self.command, self.parent) == (nice, _COMMAND, os.getpid())
         return same and self.process.poll() is None
 
     def answer(self, request: str, step: Callable[[str], Any]) -> str:
-        """A line of JSON, or "" where the process has ended.
+        """A line of JSON, or "" if the process has ended.
 
         Args:
             step: is called from another thread with the name of each step that begins.
         """
         assert self.process.stdin and self.process.stdout
         self._step = step
-        with suppress(OSError):  # it has ended, perhaps with a word
+        with suppress(OSError):  # it has ended, perhaps with a message
             self.process.stdin.write(request)
             self.process.stdin.flush()
         with suppress(OSError):
@@ -183,7 +183,7 @@ class _Worker:
         return ""
 
     def end(self) -> str:
-        """End it, if it has not ended; returns why it has."""
+        """End the process if it runs, and return why it has ended."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(1)
         code = self.process.poll()
@@ -213,6 +213,6 @@ class _Worker:
 
 
 def _environment() -> dict[str, str]:
-    """Nothing is fetched, and one thread works."""
+    """The environment of a process that downloads nothing and runs one thread."""
     quiet = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     return {**os.environ, **quiet, "CUDA_VISIBLE_DEVICES": ""}

@@ -1,5 +1,5 @@
-"""What a graph computes row by row: its answers from the stream, and the tokens that a text grows by.
-Each is tried on numbers, and is left out where it does not hold."""
+"""Find what a graph can compute row by row: its answers from the stream, and the tokens that a text
+grows by. Each is tried on numbers, and left out if it is wrong."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def apart(wanted: Tensor, given: Tensor) -> float:
 
 
 def of_length(inputs: Mapping[str, Tensor], name: str, n: int) -> dict[str, Tensor]:
-    """The same inputs, of which one text is cut or repeated to n tokens."""
+    """The same inputs, with one text cut or repeated to n tokens."""
     x = inputs[name]
     return {**inputs, name: x.repeat(1, -(-n // x.shape[1]))[:, :n]}
 
@@ -38,8 +38,8 @@ def beyond_windows(config: Any, n: int, longest: int) -> int:
 def tail_of(
     program: Program, name: str, inputs: Mapping[str, Tensor], weights: Mapping[str, Tensor]
 ) -> str:
-    """The node that answers are made from, each from its row of it: the stream after the last
-    block, else what the last matrix product reads; "" where they need more than that row.
+    """The node that answers are made from, each from one row of it: the stream after the last
+    block, else the input of the last matrix product; "" if they need more than that row.
 
     Args:
         name: of the text whose positions are answered.
@@ -51,7 +51,7 @@ def tail_of(
         if whole.dim() < 2 or whole.shape[-2] != n:
             continue
         for rows in (list(range(n))[::-1], [n - 1, 0], [n // 2]):
-            # Of the text the length alone may be read.
+            # Only the length of the text may be read.
             blank = {key: x[:, : len(rows)] * 0 if key == name else x for key, x in inputs.items()}
             try:
                 given = program.evaluate(result, {node: whole[..., rows, :]}, blank, weights)
@@ -65,7 +65,7 @@ def tail_of(
 
 
 def _tails(program: Program) -> list[str]:
-    """The stream after the last layer of the stack that answers, and what the last product reads."""
+    """The stream after the last layer of the stack that answers, and the last product's input."""
     nodes = [node for _, node in program.steps]
     points = [n for n in nodes if n[0] == "transformer_lab.point" and n[2][1] == "resid_post"]
     stack = [node for node in points if node[2][2] == "decoder"] or points
@@ -76,14 +76,14 @@ def _tails(program: Program) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Growth:
-    """How the pass of a text that has grown at its end is computed for its new tokens alone.
+    """How to compute the pass of a text that has grown at its end for its new tokens only.
 
     Args:
         input: the name of the text that grows.
-        letters: of each node. "f": it does not depend on that text. "n": it is its length. "l": it
-            depends on its length alone. "b": so it does, and is computed for the whole text and as
+        letters: for each node. "f": it does not depend on that text. "n": it is its length. "l": it
+            depends only on its length. "b": so it does, and is computed both for the whole text and
             for a text of the new tokens alone. "r": it has rows for the tokens.
-        axes: of nodes "l" with one axis as long as the text: this axis. Nodes "r" read the last
+        axes: for nodes "l" with one axis as long as the text, this axis. Nodes "r" read the last
             rows along it.
     """
 
@@ -103,7 +103,7 @@ class Growth:
 
         Args:
             kept: keys and values of attention layers for the tokens before, which are replaced by
-                those of all.
+                those of all tokens.
         """
         n = inputs[self.input].shape[1]
         values, few = {}, _Few(self, m)
@@ -137,7 +137,7 @@ class Growth:
     def holds(
         self, program: Program, inputs: Mapping[str, Tensor], weights: Mapping[str, Tensor]
     ) -> bool:
-        """Whether a text that is read on gives what it gives as a whole."""
+        """Whether a text that is read in steps gives what it gives as a whole."""
         n, at, kept = inputs[self.input].shape[1], 0, {}
         wanted = program.run(inputs, weights)[0]
         try:
@@ -153,7 +153,7 @@ class Growth:
 
 
 class _Few(dict):
-    """Results as nodes of m rows read them."""
+    """Results as nodes with m rows read them."""
 
     def __init__(self, growth: Growth, m: int):
         self.growth, self.m, self.whole = growth, m, {}
@@ -163,13 +163,13 @@ class _Few(dict):
         return self.whole[name] if axis is None else self.last(self.whole[name], axis)
 
     def last(self, x: Tensor, axis: int) -> Tensor:
-        """The last m along an axis, where it is longer than 1."""
+        """The last m along an axis, if it is longer than 1."""
         return x if x.shape[axis] == 1 else x.narrow(axis, x.shape[axis] - self.m, self.m)
 
 
 def growth_of(program: Program, name: str, values: Mapping[str, Any]) -> Growth | None:
-    """What each node depends on; whether rows are computed so is still to be tried. None where a
-    size has no expression.
+    """What each node depends on; whether its rows can be computed so is still to be tried. None if
+    a size that is read depends on the length of the text without being it.
 
     Args:
         name: of the text that grows.
@@ -214,6 +214,6 @@ def _expression(size: Any) -> Any:
 
 
 def _sized(value: Any, length: Any) -> bool:
-    """Whether it is a number of, or a tensor with a size of, the length of a text."""
+    """Whether a size, or a size of a tensor, depends on the length of a text."""
     sizes = value.shape if isinstance(value, Tensor) else [value]
     return any(length in getattr(_expression(size), "free_symbols", ()) for size in sizes)

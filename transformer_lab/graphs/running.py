@@ -35,7 +35,7 @@ class Program:
         nodes, results: as in `Graph`.
 
     Raises:
-        UnknownOperation: for an operation that is none of PyTorch's, or changes its arguments.
+        UnknownOperation: for an operation that is not one of PyTorch's, or changes its arguments.
     """
 
     def __init__(self, nodes: Sequence[Sequence[Any]], results: Mapping[str, str]):
@@ -76,7 +76,7 @@ class Program:
         inputs: Mapping[str, Tensor],
         weights: Mapping[str, Tensor],
     ) -> dict[str, Any]:
-        """The results of some nodes and of what they need, with the results of others put in.
+        """The results of some nodes and of what they need, with known results of others put in.
 
         Args:
             known: node -> its result. Nodes that only these need are not run.
@@ -97,7 +97,7 @@ class Program:
         inputs: Mapping[str, Tensor],
         weights: Mapping[str, Tensor],
     ) -> Any:
-        """Of one node, which reads others by their names in `values`."""
+        """The result of one node, which reads others by their names in `values`."""
         function, (kind, _, arguments, named) = step
         if kind == "weight":
             return weights[arguments[0]]
@@ -138,7 +138,7 @@ def _value(x: Any, values: Any) -> Any:
 
 
 def _function(kind: Any) -> Callable[..., Any]:
-    """What an operation of a graph is in PyTorch."""
+    """The function in PyTorch for an operation of a graph."""
     if kind in ("weight", "input"):
         return lambda: None
     if kind in _OURS:
@@ -162,7 +162,7 @@ def _function(kind: Any) -> Callable[..., Any]:
 
 
 def _is_pure(found: torch._ops.OpOverload) -> bool:
-    """Whether an operation makes a tensor of tensors, or one of numbers, and changes nothing."""
+    """Whether an operation makes a tensor from tensors or from numbers, and changes nothing."""
     schema = found._schema
     makes = any("Tensor" in str(one.type) for one in schema.arguments)
     return not schema.is_mutable and (makes or schema.name.split("::")[1] in _FACTORIES)

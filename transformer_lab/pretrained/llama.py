@@ -1,4 +1,4 @@
-"""Llama and what has its shape (SmolLM2, TinyLlama …): rotary positions, RMSNorm, SwiGLU, grouped
+"""Llama and models of its shape (SmolLM2, TinyLlama …): rotary positions, RMSNorm, SwiGLU, grouped
 key/value heads. Source: Touvron et al. 2023."""
 
 from __future__ import annotations

