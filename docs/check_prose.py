@@ -1,8 +1,8 @@
-"""Refuse the forms that give translated English away, in documents, lessons and messages.
+"""Find forms that give translated English away, in documents, lessons and messages.
 
-    python -m docs.check_prose [FILE …]      (of every file that git knows, if none is named)
+    python -m docs.check_prose [FILE …]      (all files that git knows, if none is named)
 
-CONTRIBUTING.md says what to write instead. Messages are the strings of Python code that are no
+CONTRIBUTING.md says what to write instead. Messages are strings of Python code that are not
 docstrings; those of the views move into catalogues first.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 
 ROOT = Path(__file__).parent.parent
-# A form, what to write instead, and a sentence that has it, which a test reads.
+# A form, what to write instead, and an example sentence, which a test reads.
 FORMS = [
     (r"\btold\b(?! apart)", "reports, recognises, is passed", "The model is told its length."),
     (r"\bstands?\b(?! for\b| out\b)", "is", "The norm stands before the block."),
@@ -41,7 +41,7 @@ PATTERNS = [(re.compile(form, re.MULTILINE | re.IGNORECASE), instead) for form, 
 
 
 def passages(path: Path) -> Iterator[tuple[int, str]]:
-    """The prose of a file, with the line (of a notebook: the cell) that each passage begins at."""
+    """The prose of a file, with the line (in a notebook, the cell) where each passage begins."""
     text = path.read_text("utf-8")
     if path.suffix == ".md":
         yield 1, text
@@ -56,7 +56,7 @@ def passages(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def messages(code: str) -> Iterator[tuple[int, str]]:
-    """Strings of Python code, f-strings with their values left out, and no docstrings."""
+    """Strings of Python code without docstrings, and f-strings without their values."""
     tree = ast.parse(code)
     seen = {
         node.value

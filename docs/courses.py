@@ -1,4 +1,4 @@
-"""The models that train in the book's playground itself: three of fewer than 50,000 weights."""
+"""The models that train on the book's front page: three with fewer than 50,000 weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LETTERS, LENGTH = "abcdefghijkl", 12
 
 
 def neighbours() -> Course:
-    """Lesson 03's: a letter's four neighbours, by four heads."""
+    """Lesson 03's task: a letter's four neighbours, by four heads."""
     tokenizer = CharTokenizer(SPECIAL + tuple(LETTERS))
     chance = torch.Generator().manual_seed(0)
     letters = torch.randint(len(LETTERS), (4000, LENGTH), generator=chance)
@@ -41,7 +41,7 @@ def neighbours() -> Course:
 
 
 def sort() -> Course:
-    """The benchmark's, by AdamW."""
+    """The benchmark's task, trained with AdamW."""
     data = sorting(size=8000, held_out=200)
     batch = data.of(data.data.collate([*data.data.train, *data.data.held_out], kind="decoder"))
     config = config_for(data, "decoder", n_heads=2, attention_only=True, n_ctx=32)
@@ -57,7 +57,7 @@ def sort() -> Course:
 
 
 def induction() -> Course:
-    """The benchmark's in short: two layers, a segment that comes twice in 17 tokens."""
+    """A short version of the benchmark's task: a segment occurs twice in 17 tokens; two layers."""
     data = tl.datasets.induction(
         length=17, vocab=16, segment=(4, 8), held_out_lags=(5, 7), size=6000, held_out=200
     )

@@ -3,8 +3,8 @@
     python -m docs.make_book [--preset quick] [--out book] [LESSON …]
 
 Sphinx with MyST-NB builds the pages, with the theme Furo: search, previous and next, light and dark
-work from a disk. Our own export replaces each view by a live page, because the standard widget export
-draws nothing without a network.
+work from local files. Our own export replaces each view by a live page, because the standard widget
+export draws nothing without a network.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 BOOK = Path(__file__).parent / "book"
 NOTEBOOKS = ROOT / "notebooks"
 BESIDE = ("glossary.md", "teaching.md")
-PLOTLY = "transformer-lab-plotly.js"  # once a site, and read only where a cloud or a figure is
+PLOTLY = "transformer-lab-plotly.js"  # once per site, loaded only by clouds and figures
 
 INDEX = """---
 hide-toc: true
@@ -73,8 +73,8 @@ def lessons_in(names: list[str]) -> list[Path]:
     return [path for path in found if not names or number_of(path) in names]
 
 
-# The views of a lesson write their pages in its kernel, while it lives: the text of a module that is
-# run there, and a call.
+# The views of a lesson write their pages in its kernel, while it runs: the text of this module is
+# executed there, and then a call.
 SAVE = (Path(__file__).parent / "save_views.py").read_text("utf-8")
 
 
@@ -110,7 +110,7 @@ def executed(path: Path, preset: str, scratch: Path) -> nbformat.NotebookNode:
             continue
         if "parameters" in cell.metadata.get(
             "tags", []
-        ):  # what was run, not what stands in the notebook
+        ):  # show the values that were used, not the notebook's defaults
             for name, value in (("preset", preset), ("answers", "solutions")):
                 cell.source = re.sub(
                     rf'^{name} = "\w+"', f'{name} = "{value}"', cell.source, flags=re.M
@@ -124,7 +124,7 @@ def executed(path: Path, preset: str, scratch: Path) -> nbformat.NotebookNode:
 
 
 def _for_the_book(text: str) -> str:
-    """Links to what is not in the book are plain words."""
+    """Replace links to what is not in the book by plain text."""
 
     def words(link: re.Match[str]) -> str:
         path = link[2].partition("#")[0]
@@ -137,7 +137,7 @@ def _for_the_book(text: str) -> str:
 def build(names: list[str], preset: str, out: Path) -> Path:
     """Run the lessons and write the site; returns its first page."""
     paths = lessons_in(names)
-    _refuse_another(out)  # before hours of lessons, and not after them
+    _refuse_another(out)  # before hours of lessons, not after them
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source"
         shutil.copytree(BOOK, source)
@@ -187,7 +187,7 @@ def build(names: list[str], preset: str, out: Path) -> Path:
 
 
 def _refuse_another(out: Path) -> None:
-    """A folder that a book replaces holds a book, or nothing."""
+    """Exit unless the folder to be replaced holds a book, or nothing."""
     if out.exists() and not (out / "index.html").is_file() and any(out.iterdir()):
         raise SystemExit(f"--out {out} has files that are not part of a book; name another folder")
 

@@ -2,8 +2,8 @@
 
     python -m docs.make_diagrams
 
-One function draws them all: transformer_lab/lessons/diagram.py. Which part a lesson is about is said
-here. Run `python -m docs.translations de 01 --done` afterwards for lessons that have been translated.
+transformer_lab/lessons/diagram.py draws them; PARTS has the part that each lesson is about. Run
+`python -m docs.translations de 01 --done` afterwards for lessons that have been translated.
 """
 
 from __future__ import annotations

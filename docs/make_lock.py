@@ -1,4 +1,4 @@
-"""Write constraints.txt: one tested version of every package, for every supported Python.
+"""Write constraints.txt: one tested version of each package, for every supported Python.
 
     python docs/make_lock.py
 

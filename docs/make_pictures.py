@@ -20,14 +20,14 @@ FLAGS += ["--enable-unsafe-swiftshader"]  # WebGL by software, for the cloud
 
 
 def explorer():
-    """The entrance: an induction head, without the head that it depends on."""
+    """The Explorer at an induction head, with the head it depends on ablated."""
     text = 'The method "format()" takes a list; the method "'
     return tl.views.Explorer(tl.shipped(), text, layer=2, head=2, edits=[tl.ablate(1, 2)])
 
 
 def cloud():
     model = tl.TextModel.from_pretrained("smollm2-135m")
-    # The first token of this model is so long that it would hide all others.
+    # This model's vector of the first token is so long that it would hide all others.
     view = tl.views.EmbeddingView(model.trace(TEXT, keep="all"), without=[0])
     view.shows, view.colour, view.selected = "paths", "position", (13, None)
     return view
@@ -58,7 +58,7 @@ def flow():
 
 
 def model():
-    """A quotation that one head closes, without that head."""
+    """A quotation that one head closes, with that head ablated."""
     trace = tl.shipped().trace('The "with" statement and the "for')
     return tl.views.ModelView(trace, 0, 1, edits=[tl.ablate(0, 1)])
 
@@ -87,7 +87,7 @@ def main(names: list[str]) -> None:
                 )
                 page.goto(page_file.as_uri())
                 page.wait_for_selector(ready)
-                page.wait_for_timeout(500)  # the last frame in space
+                page.wait_for_timeout(500)  # for the last frame in 3D
                 page.screenshot(path=OUT / f"{name}-{scheme}.png")
         browser.close()
 

@@ -1,4 +1,4 @@
-"""Train, score and save the models of the book's playground, each as its benchmark trains it.
+"""Train, score and save the models of the book's playground, each trained as in its benchmark.
 
     python -m docs.make_playground [NAME …]
 
@@ -31,7 +31,7 @@ SEED = 0
 
 
 class Typed:
-    """A dataset whose start and end tokens, where a text has them, are words that can be typed."""
+    """A dataset whose start and end tokens are replaced by words that can be typed."""
 
     def __init__(self, data: Any, words: dict[int, str]):
         self.data, self.words = data, words
@@ -56,7 +56,7 @@ class _Stream:
 
 @dataclass(frozen=True)
 class Task:
-    """make: data -> (model, clock). tests: the batches that are scored, of texts that were held out."""
+    """make: data -> (model, clock). tests: data -> held-out batches that are scored."""
 
     data: Callable[[], Any]
     make: Callable[[Any], tuple]
@@ -114,7 +114,7 @@ TASKS = {
 
 
 def make(name: str, out: Path) -> dict[str, Any]:
-    """Train, keep and score one; what models.json says of it."""
+    """Train, save and score one model; returns its entry for models.json."""
     task = TASKS[name]
     data = task.data()
     model, clock = task.make(data)

@@ -2,10 +2,10 @@
 
     python -m docs.make_practical FOLDER [--seed N]
 
-Every notebook is `examples/minimal.py`, a decoder that learns to write words backwards, with one line
-changed: it runs without an error and writes hardly a word right. Another seed draws other mistakes, other
-letters and another length, for a second group. FOLDER/students has the notebooks and FOLDER/key.md the
-answers, with the numbers measured while it was written.
+Every notebook is `examples/minimal.py`, a decoder that learns to write words backwards, with one
+line changed: it runs without an error and writes hardly a word right. Another seed draws other
+mistakes, other letters and another length, for a second group. FOLDER/students has the notebooks
+and FOLDER/key.md the answers, with numbers measured while it was written.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ENOUGH = 0.9  # of the words that a repaired notebook must write right
 
 @dataclass(frozen=True)
 class Mistake:
-    """A line of the program, what stands there instead, and what a student should find."""
+    """A line of the program, the wrong one that replaces it, and what a student should find."""
 
     right: str
     wrong: str
@@ -122,7 +122,7 @@ PASSED = f'assert right > {ENOUGH}, f"only {{right:.0%}} of the words are right"
 def cells_of(
     mistake: Mistake | None, letters: str, length: int, seed: int, steps: int
 ) -> list[str]:
-    """The code of a notebook; without a mistake, of the program as it should be."""
+    """The code of a notebook; None: without a mistake."""
     source = SOURCE.read_text("utf-8").partition('"""\n\n')[2]
     source = re.sub(r'LETTERS = ".*"', f'LETTERS = "{letters}"', source)
     source = re.sub(r"LENGTH = \d+", f"LENGTH = {length}", source)

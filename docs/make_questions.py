@@ -3,9 +3,9 @@
     python -m docs.make_questions gift questions.txt [LESSON …]   # Moodle
     python -m docs.make_questions qti questions.zip [LESSON …]    # Canvas, Blackboard, OpenOlat, ILIAS
 
-Every question is an essay, sorted by lesson, with its answer as feedback (GIFT) or as a rubric for the
-teacher (QTI 2.1). An entry of the bank that cannot be read is reported and left out; the exit code is
-then 1, and everything else is written.
+Every question is an essay question, sorted by lesson, with its answer as feedback (GIFT) or as a
+rubric for the teacher (QTI 2.1). An entry of the bank that cannot be read is reported and left out;
+the exit code is then 1, and everything else is written.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Question:
 
 
 def questions_in(bank: str) -> Iterator[Question | str]:
-    """The questions of a bank in its order, and a sentence for each entry that cannot be read."""
+    """The questions of a bank in order, and a sentence for each entry that cannot be read."""
     seen = set()
     lesson = ""
     for entry in re.split(r"^(?=## |\*\*\d)", bank, flags=re.MULTILINE)[1:]:
@@ -148,7 +148,7 @@ def _bytes(element: ElementTree.Element) -> bytes:
 
 
 def write(form: str, path: Path, lessons: Sequence[str], bank: str) -> list[str]:
-    """Write the questions of these lessons, or all; returns what was left out, in sentences."""
+    """Write the questions of these lessons, or all; returns a sentence per entry left out."""
     read = list(questions_in(bank))
     problems = [entry for entry in read if isinstance(entry, str)]
     questions = [entry for entry in read if isinstance(entry, Question)]

@@ -2,11 +2,11 @@
 
     python -m docs.make_slides [--preset quick] [--out slides] [LESSON …]
 
-A heading starts a slide, and each code cell below it, with its output, starts another one below that
-slide. Parameters, checks, hints, solutions and claims are left out. A slide type set on a cell (in
-JupyterLab's property inspector) overrides these rules. Press S for the speaker's view, whose
-notes hold the answers to predictions and the misconceptions that a slide dispels, from answers.md and
-teaching.md; add ?print-pdf to the address to print.
+A heading starts a slide, and each code cell below it, with its output, starts another one below
+that slide. Parameters, checks, hints, solutions and claims are left out. A slide type set on a cell
+(in JupyterLab's property inspector) overrides these rules. Press S for the speaker's view, whose
+notes hold the answers to predictions and the misconceptions that a slide dispels, from answers.md
+and teaching.md; add ?print-pdf to the address to print.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def notes() -> dict[str, list[str]]:
 
 
 def add_notes(notebook: nbformat.NotebookNode, number: str) -> None:
-    """Put the speaker's notes below the cells that they are about."""
+    """Add the speaker's notes below the cells they are about."""
     cells = []
     for cell in notebook.cells:
         cells.append(cell)
@@ -119,7 +119,7 @@ def build(names: list[str], preset: str, out: Path) -> list[Path]:
     with tempfile.TemporaryDirectory() as scratch:
         for path in lessons_in(names):
             if number_of(path) in ("00", "21") and not names:
-                continue  # the first look and the research desk are for hands, not for a wall
+                continue  # the first look and the research lesson are to be done, not shown
             print(f"{path.stem}: running", flush=True)
             pages.append(out / f"{path.stem}.html")
             pages[-1].write_text(slides_of(path, preset, Path(scratch)), "utf-8")

@@ -43,7 +43,7 @@ TIME = re.compile(r"All cells together take about [^.;|]*? on a (2-core CPU|GPU)
 
 
 def spoken(seconds: float) -> str:
-    """A duration as a person says it: "9 seconds", "40 seconds", "2 minutes"."""
+    """A rounded duration in words: "9 seconds", "40 seconds", "2 minutes"."""
     if seconds < 10:
         return f"{max(1, round(seconds))} seconds"
     if seconds < 95:
@@ -104,19 +104,19 @@ def write_headers(table: dict) -> list[str]:
 
 
 def said_time(runs: list[dict]) -> str:
-    """The sentence of a header."""
+    """The sentence about time in a header."""
     took = statistics.median(run["cpu_seconds"] for run in runs)
     return f"All cells together take about {spoken(took)} on a 2-core CPU (measured)"
 
 
-# Calls whose strings are only read by people: these, and everything from the modules.
+# Calls whose strings only people read: these, and everything imported from these modules.
 SHOWING = {"claim", "print", "ImportError", "ModuleNotFoundError"}
 SHOWING_MODULES = ("transformer_lab.lessons.pictures", "transformer_lab.lessons.texts")
 SHOWING_ARGUMENTS = {"title", "caption", "alt", "label", "xlabel", "ylabel"}  # of any call
 
 
 class _Unworded(ast.NodeTransformer):
-    """Drops what a lesson's code only shows: docstrings, strings in such calls, and predictions."""
+    """Drop what a lesson's code only shows: docstrings, strings in such calls, and predictions."""
 
     def __init__(self, showing: set[str]) -> None:
         self.showing = showing
@@ -149,7 +149,7 @@ class _Unworded(ast.NodeTransformer):
 
 
 def _drop_words(node: ast.expr) -> None:
-    """Empty the strings of an argument, but none that something is computed from, such as a key."""
+    """Empty the strings of an argument, except those used in computing, such as keys."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         node.value = ""
     elif isinstance(node, ast.JoinedStr):
@@ -161,8 +161,8 @@ def _drop_words(node: ast.expr) -> None:
 
 
 def code_of(path: Path) -> str:
-    """A digest of what a lesson computes: its code cells without comments, docstrings and the words
-    that it only shows."""
+    """A digest of what a lesson computes: its code without comments, docstrings and words that are
+    only shown."""
     cells = nbformat.read(path, as_version=4).cells
     tree = ast.parse("\n".join(cell.source for cell in cells if cell.cell_type == "code"))
     showing = {
@@ -175,7 +175,7 @@ def code_of(path: Path) -> str:
 
 
 def apart(path: Path, seed: int, keep: Path | None) -> dict:
-    """`measured`, in a process of its own, so that several can be counted at once."""
+    """Run `measured` in a separate process, so that several can be measured at once."""
     command = [sys.executable, __file__, "--one", str(path), str(seed)]
     command += ["--keep", str(keep)] if keep else []
     run = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -185,15 +185,18 @@ def apart(path: Path, seed: int, keep: Path | None) -> dict:
 
 
 def read_table() -> dict:
-    """ "lessons": the runs of each lesson over ten seeds; "begun": those of newer code, until there
-    are ten of them too."""
+    """The table. "lessons": the runs of each lesson over ten seeds; "begun": those of newer code,
+    until there are enough of them."""
     table = json.loads(TABLE.read_text("utf-8")) if TABLE.is_file() else {}
     return {"lessons": {}, "begun": {}} | table
 
 
 def keep(number: str, run: dict) -> None:
-    """Put one run into the table, in place of an older one with its seed; runs of another code are
-    replaced when there are ten seeds of this one, or as many as of theirs."""
+    """Add one run to the table, or replace an older one with its seed.
+
+    Runs of older code are replaced once there are ten seeds of the new code, or as many as of the
+    old.
+    """
     table = read_table()
     table["machine"] = (
         f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, "
@@ -208,7 +211,7 @@ def keep(number: str, run: dict) -> None:
 
 
 def write_table(table: dict) -> None:
-    """One line a run, so that a change shows which runs are new."""
+    """Write the table, one line per run, so that a diff shows which runs are new."""
     parts = [f'"machine": {json.dumps(table["machine"])}']
     for name in ("lessons", "begun"):
         lessons = ",\n".join(

@@ -28,7 +28,7 @@ def modules() -> dict[str, ModuleType]:
 
 
 def names(module: ModuleType) -> list[str]:
-    """What is public in a module, other modules apart: its `__all__`, or what it defines."""
+    """Public names of a module, except other modules: its `__all__`, or what it defines."""
     defined = [
         name
         for name, value in vars(module).items()

@@ -1,5 +1,5 @@
-"""Save every view of a notebook as a page while its kernel runs: with every head, and with the model
-that the lesson trained if a page can contain it.
+"""Save every view of a notebook as a page while its kernel runs: with every head, and with the
+model that the lesson trained if a page can embed it.
 
 make_book.py runs this text in the lesson's kernel, so it must not need the repository.
 """
@@ -19,20 +19,21 @@ def save_views(folder: str, names: dict[str, Any]) -> None:
     """Write FOLDER/MODEL_ID.html for each view.
 
     Args:
-        names: what the notebook defined, in which readers of texts are found.
+        names: what the notebook defined, searched for text models and tokenizers.
     """
     for name, view in list(_instances.items()):
-        # Those that plotly draws share its script in the book.
+        # Views that plotly draws share its script in the book.
         if not isinstance(view, View) or "plotly" in getattr(view, "_needs", ()):
             continue
         find_reader(getattr(view, "trace", None), names)
-        with suppress(ValueError):  # what cannot be saved whole stays as the notebook has it
+        with suppress(ValueError):  # a view that cannot be saved stays as the notebook has it
             view.save_html(Path(folder) / f"{name}.html")
 
 
 def find_reader(trace: Any, names: dict[str, Any]) -> None:
-    """Let a trace of token ids know which `TextModel` would have read them, so that its page reads
-    other texts: one whose names for these tokens are those on view, and that reads them back as these.
+    """Give a trace of token ids a matching `TextModel`, so that its page takes other texts.
+
+    It must name these tokens as the trace does, and encode their text as these ids.
     """
     if not isinstance(trace, tl.Trace) or trace.text_model is not None or trace.network is None:
         return
@@ -45,7 +46,7 @@ def find_reader(trace: Any, names: dict[str, Any]) -> None:
 
 
 def readers(model: Any, names: dict[str, Any]) -> Iterator[tl.TextModel]:
-    """Text models of a model: those of the notebook, and of the tokenizers that are there."""
+    """Text models of a model: those of the notebook, and ones made with its tokenizers."""
     found = [x for name, x in list(names.items()) if not name.startswith("_")]
     yield from (x for x in found if isinstance(x, tl.TextModel) and x.model is model)
     for one in found:
@@ -53,12 +54,12 @@ def readers(model: Any, names: dict[str, Any]) -> Iterator[tl.TextModel]:
         if isinstance(one, type) or not all(hasattr(tokenizer, x) for x in ("encode", "decode")):
             continue
         other = getattr(one, "target_tokenizer", None)
-        with suppress(ValueError):  # of another vocabulary
+        with suppress(ValueError):  # the vocabulary does not fit
             yield tl.TextModel(model, tokenizer, "model", target_tokenizer=other)
 
 
 def reads_the_same(reader: tl.TextModel, trace: Any) -> bool:
-    """Whether a text model reads the words of a trace's tokens as these tokens, under these names."""
+    """Whether a text model encodes the text of a trace's tokens as these ids, and names match."""
     ids = trace.tokens[0].cpu()
     if reader.encode(reader.tokenizer.decode(ids.tolist())).tolist() != ids.tolist():
         return False

@@ -12,7 +12,7 @@ from transformer_lab.views.learning.page import learning_page
 from transformer_lab.views.pages.export import write_page
 
 MODELS = Path(__file__).parent / "playground"
-PAGES = "pages"  # the folder of the site that holds what stands in frames
+PAGES = "pages"  # the folder of the site with the pages that frames show
 
 FRONT_TEXT = 'The method "format()" takes a list; the method "'
 TRAIN = """Here a model learns while you watch, in this page: press **Train**, and see what each head attends to
@@ -24,7 +24,7 @@ it stopped at that layer."""
 FRONT = """The same model expects the word `format`. Which of its 16 heads does that depend on? Switch one off, then
 try a text of your own."""
 
-# name -> (title, what it must do, what to try, the text or texts that it begins with)
+# name -> (title, its task, what to try, the initial text)
 PLAY = {
     "reverse": ("Reverse", "write the letters backwards", "Type letters; each output letter attends to the same letter of the input, in mirror order.", "t r a n s f o r m"),
     "sort": ("Sort", "put eight numbers in order", "Choose → and press Continue text: each number attends to the next larger one.", "17 3 42 8 25 11 49 30 →"),
@@ -101,7 +101,7 @@ on held-out texts, with the weights in 16 bits, as they are stored.
 
 
 def starting_text(name: str, model: tl.TextModel) -> str:
-    """A text for a model to begin with; of held-out examples where none was chosen."""
+    """The initial text for a model: the one in PLAY, or from a held-out example."""
     if text := PLAY[name][3]:
         return text
     data = (
@@ -117,7 +117,7 @@ def starting_text(name: str, model: tl.TextModel) -> str:
 
 
 def write_pages(out: Path) -> None:
-    """What stands in the frames of `front` and `playground`, into the site's folder."""
+    """Write the pages that the frames of `front` and `playground` show into the site's folder."""
     folder = out / PAGES
     folder.mkdir()
     shipped = tl.TextModel.from_pretrained("shipped")

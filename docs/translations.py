@@ -27,12 +27,12 @@ TRANSLATES = "translates"  # in a cell's metadata: the digest of the English tex
 
 
 def digest(text: str) -> str:
-    """Of a cell's text, but for the time in its header, which is measured again and again."""
+    """Digest of a cell's text, without the time in a header, which is measured repeatedly."""
     return sha256(TIME.sub("", text).encode()).hexdigest()[:16]
 
 
 def is_text(cell: nbformat.NotebookNode) -> bool:
-    """Whether a translator writes a cell: prose, and the sentence about a prediction's result."""
+    """Whether a cell needs a translation: prose, or the sentence about a prediction's result."""
     return cell.cell_type == "markdown" or bool(
         re.match(r"predict\(\s*\"[^\"]+\",\s*lesson,", cell.source)
     )
@@ -51,7 +51,7 @@ def waiting(english: nbformat.NotebookNode, translated: nbformat.NotebookNode) -
 def renewed(
     english: nbformat.NotebookNode, translated: nbformat.NotebookNode | None, language: str
 ) -> nbformat.NotebookNode:
-    """The English lesson with the words of its translation, wherever there are some."""
+    """The English lesson with translated text, where there is any."""
     words = {cell.id: cell for cell in (translated.cells if translated else []) if is_text(cell)}
     lesson = deepcopy(english)
     if translated is not None and "title" in translated.metadata:
@@ -66,7 +66,7 @@ def renewed(
 
 
 def translations() -> list[Path]:
-    """Every lesson that has been translated, or begun."""
+    """Every lesson whose translation is finished or begun."""
     return translated_paths(NOTEBOOKS)
 
 

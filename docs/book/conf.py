@@ -1,11 +1,12 @@
-"""Sphinx settings of the rendered course: everything from the disk, nothing from a network."""
+"""Sphinx settings of the rendered course: everything from disk, nothing from a network."""
 
 import gc
 import re
 
 from latex2mathml.converter import convert
 
-# Sphinx keeps nearly everything it creates, so collecting garbage as often as usual took a fifth of its time.
+# Sphinx keeps nearly everything it creates: garbage collection at the usual rate took a fifth of
+# its time.
 gc.set_threshold(100_000, 50, 1000)
 
 project = "Transformer Lab"
@@ -20,20 +21,20 @@ html_css_files = ["book.css"]
 html_js_files = ["frames.js"]
 html_show_sphinx = False
 html_copy_source = False
-html_show_search_summary = False  # it would fetch pages, which a browser refuses on a disk
+html_show_search_summary = False  # it would fetch pages, which browsers refuse for local files
 html_show_sourcelink = False
 html_math_renderer = "mathml"
 html_theme_options = {"top_of_page_buttons": []}
 
 myst_enable_extensions = ["dollarmath", "amsmath", "html_image"]
 myst_heading_anchors = 3
-# The reference: docstrings are Google's in form, with `code` between single ticks.
+# The reference: docstrings are in Google style, with `code` between single backticks.
 default_role = "code"
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 napoleon_use_ivar = True
 nb_execution_mode = "off"  # make_book.py has run the lessons, and turned their views into pages
-nb_ipywidgets_js: dict = {}  # a script from a network
+nb_ipywidgets_js: dict = {}  # it would load a script from a network
 suppress_warnings = [
     "myst.xref_missing",
     "mystnb.unknown_mime_type",
@@ -62,8 +63,7 @@ ENTRY = re.compile(r"[A-Za-z_][\w, ]*: \S")
 
 
 def _tidy(app, what, name, obj, options, lines):
-    """Docstrings as napoleon reads them: a paragraph of "name: words" is one of attributes, and a bar
-    is a bar."""
+    """Adapt docstrings to napoleon: paragraphs of "name: words" are attributes; escape bars."""
     paragraphs = "\n".join(lines).split("\n\n")
     for i, paragraph in enumerate(paragraphs):
         own = [line for line in paragraph.splitlines() if not line.startswith(" ")]
@@ -75,7 +75,7 @@ def _tidy(app, what, name, obj, options, lines):
 
 def setup(app):
     app.connect("autodoc-process-docstring", _tidy, priority=100)  # before napoleon
-    # MathML is drawn by browsers themselves; MathJax would be a megabyte, or a network.
+    # Browsers draw MathML themselves; MathJax would need a megabyte, or a network.
     app.add_html_math_renderer(
         "mathml", inline_renderers=(_inline, None), block_renderers=(_block, None)
     )

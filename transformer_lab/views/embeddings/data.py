@@ -155,7 +155,7 @@ def of_traces(
     together = torch.cat(vectors, 1)
     rows = ["before the first layer", *(f"after layer {i}" for i in range(len(together) - 1))]
     left = [f"without {listed(sorted(set(without)))}"] if without else []
-    if n > most:  # of several texts
+    if n > most:  # possible with several texts
         together, tokens, positions, texts = (
             together[:, :most],
             tokens[:most],

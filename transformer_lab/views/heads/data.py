@@ -196,7 +196,7 @@ class HeadData:
         return {str(x.number): x.label.partition(": ")[2] for x in layers if not x.heads}
 
     def thumbnail(self, kind: str) -> Tensor:
-        """[layer, head, small, small]; computed once."""
+        """Thumbnails [layer, head, small, small]; computed once."""
         every = range(self.trace.n_layers(kind))
         if self.all_maps:
             return torch.stack([layer.small for layer in self._made(kind)])
@@ -313,7 +313,7 @@ class _Layer:
 
 
 def _as_there(trace: Trace, other: Trace, kind: str) -> set[int]:
-    """The layers whose attention is the very same call in both."""
+    """The layers whose attention is the same call object in both."""
     shared = set(trace.attending(kind)) & set(other.attending(kind) if kind in other.kinds else ())
     return {i for i in shared if trace.call(i, kind=kind) is other.call(i, kind=kind)}
 
