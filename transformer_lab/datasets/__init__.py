@@ -63,7 +63,7 @@ __all__ = [
     "tiny_shakespeare",
 ]
 
-# Those that `transformer-lab train` takes by name: a model says a token at every position of them.
+# Those that `transformer-lab train` accepts by name: a model predicts a token at every position.
 IN_TRAINING_FILES = (
     "python_manual", "python_source", "text_file", "tiny_shakespeare", "number_words", "dates",
     "copy_task", "reverse", "sort", "induction", "reports", "stories", "everyday", "multi30k", "pairs_file",

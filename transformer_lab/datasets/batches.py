@@ -14,7 +14,7 @@ from torch import Tensor
 from ..arguments import Seed, check, checked
 from ..tokenizers import Tokenizer
 
-MOST = 10_000_000  # examples, symbols or rows that are asked for
+MOST = 10_000_000  # examples, symbols or rows
 IGNORE = -100  # the label that torch's cross entropy leaves out
 
 
@@ -77,7 +77,7 @@ class Stream:
 
     @checked
     def masked(self, tokenizer: Tokenizer, *, rate: float = 0.15) -> Stream:
-        """The stream made into masked language modelling: `mask_tokens` on every batch."""
+        """The stream for masked language modelling: `mask_tokens` on every batch."""
         return Stream(
             lambda step: mask_tokens(
                 self.batch(step), tokenizer, rate=rate, seed=(self.seed, step, 1)
@@ -95,7 +95,7 @@ def mask_tokens(
     Each real token that is not special is chosen with probability `rate`. Of those chosen, 80 %
     become ``<mask>``, 10% become a random ordinary token, and 10% stay. Targets are the original
     tokens at chosen positions and −100 elsewhere. If no token of the batch happens to be chosen, one
-    is taken, so that there is a loss.
+    is picked, so that there is a loss.
     Source: Devlin et al. 2019, section 3.1.
 
     Raises:
@@ -159,16 +159,16 @@ class Ragged:
 
     @property
     def lengths(self) -> np.ndarray:
-        """How long each row is: [row]."""
+        """Length of each row: [row]."""
         return np.diff(self.starts)
 
     def pad(self, rows: np.ndarray, value: int) -> tuple[Tensor, Tensor]:
-        """Some rows side by side: [row, longest], padded with `value`, and which are real."""
+        """Stack some rows, padded with `value`: [row, longest], and which entries are real."""
         start, end = self.starts[rows], self.starts[rows + 1]
         length = end - start
         real = np.arange(length.max()) < length[:, None]
         padded = np.full(real.shape, value)
-        # Both run over the real places row by row, so that they match one to one.
+        # Both sides go over the real entries row by row, so that they match one to one.
         padded[real] = self.flat[
             np.repeat(start - np.cumsum(length) + length, length) + np.arange(length.sum())
         ]
@@ -176,10 +176,10 @@ class Ragged:
 
 
 class Shuffle:
-    """Row numbers in which every row comes once an epoch, in an order new to each epoch.
+    """Row numbers in which every row comes once per epoch, in a new order each epoch.
 
-    ``rows(step)`` is a pure function of (n, batch_size, seed, step); a batch may reach over the
-    end of an epoch. The orders of the last two epochs are kept.
+    ``rows(step)`` is a pure function of (n, batch_size, seed, step); a batch may span the end of
+    an epoch. The orders of the last two epochs are kept.
     """
 
     def __init__(self, n: int, batch_size: int, seed: int):
@@ -209,18 +209,18 @@ class Shuffle:
 
 
 class ByLength(Shuffle):
-    """As `Shuffle`, but the rows of a batch are of about one length, so that little is padding.
+    """As `Shuffle`, but the rows of a batch have about the same length, for little padding.
 
     An epoch's rows are shuffled and cut into pools of 256 batches; each pool is sorted by length and
-    cut into batches, and the batches of the epoch are shuffled. The batch in which two epochs meet
-    is not sorted.
+    cut into batches, and the batches of the epoch are shuffled. The batch that spans two epochs is
+    not sorted.
 
     Args:
         lengths: of every row, one array [row] for each side (source, target). Rows are sorted by
-            the last side, and those alike in it by the one before.
+            the last side, and ties by the one before.
     """
 
-    pool = 256  # batches; more of them leave less padding and less to chance
+    pool = 256  # batches; a larger pool leaves less padding, and less to chance
 
     def __init__(self, lengths: Sequence[np.ndarray], batch_size: int, seed: int):
         super().__init__(len(lengths[0]), batch_size, seed)
@@ -228,7 +228,7 @@ class ByLength(Shuffle):
 
     def _new_order(self, epoch: int, rng: np.random.Generator) -> np.ndarray:
         order = super()._new_order(epoch, rng)
-        first = -epoch * self.n % self.batch_size  # these end a batch of the epoch before
+        first = -epoch * self.n % self.batch_size  # these complete a batch of the previous epoch
         n_whole = max(0, self.n - first) // self.batch_size
         whole = slice(first, first + n_whole * self.batch_size)
         step = self.pool * self.batch_size
@@ -241,8 +241,7 @@ class ByLength(Shuffle):
 
 
 def check_counts(**counts: int | None) -> None:
-    """Refuse a count that is no whole number, below 1, or beyond what can be made while somebody
-    waits, by its name."""
+    """Check that counts are whole numbers from 1 to `MOST`; an error names the count."""
     for name, value in counts.items():
         if value is None:
             continue

@@ -1,4 +1,4 @@
-"""Dates as people write them in many languages, to be turned into ISO 8601."""
+"""Dates as people write them in many languages, to be converted to ISO 8601."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def dates(
 ) -> PairData:
     """Generate dates to convert to ISO, character by character: "3. März 2021" → "2021-03-03".
 
-    Each date is written in the way of one of the locales, in one of the styles of CLDR ("medium",
-    "long", "full" with the day of the week). "short" is left out, because 3/4/21 can mean two days.
+    Each date is written for one of the locales, in one of the styles of CLDR ("medium", "long",
+    "full" with the day of the week). "short" is left out, because 3/4/21 can mean two days.
 
     Args:
         locales: names that `babel` knows.
@@ -59,7 +59,7 @@ def dates(
     rest = _draw(order[:held_out], held_out, writers, rng)
     train = _draw(order[held_out:], size, writers, rng)
     texts = (text for pair in train + rest for text in (pair.source, pair.target))
-    # Every locale's letters, drawn or not, so that a later text meets no unknown one.
+    # Every locale's letters, drawn or not, so that a later text has no unknown one.
     letters = (
         w.write(datetime.date(2000 + d % 2, 1 + d % 12, 1 + d % 28))
         for w in writers
@@ -72,7 +72,7 @@ def dates(
 def _draw(
     days: list[int], size: int, writers: list[_Writer], rng: np.random.Generator
 ) -> list[Pair]:
-    """Write days in turn, each time by another writer, until there are `size` different texts."""
+    """Write days in turn, each by a random writer, until there are `size` different texts."""
     pairs: dict[str, Pair] = {}
     for _ in range(len(writers)):
         chosen = rng.integers(len(writers), size=len(days)).tolist()
@@ -92,7 +92,7 @@ def _draw(
 
 
 class _Writer:
-    """One locale's way of writing a date, with the place of each field."""
+    """One locale's date format, with the position of each field."""
 
     def __init__(self, locale: str, style: str):
         try:
@@ -147,8 +147,8 @@ _WIDTHS = (("y", 4), ("M", 2), ("d", 2))
 
 
 def _places(start: int, value: str, width: int) -> list[tuple[int, ...]]:
-    """For each of the `width` digits of a field in ISO, the characters of `value` that tell it."""
+    """For each of the `width` digits of a field in ISO, the characters of `value` that give it."""
     if not value.isdecimal():
         return [tuple(range(start, start + len(value)))] * width
-    shift = width - len(value)  # a missing leading zero is told by the digit that is there
+    shift = width - len(value)  # a missing leading zero follows from the digit that is there
     return [(start + max(i - shift, 0),) for i in range(width)]

@@ -55,14 +55,14 @@ class Corpus:
         name: str = "text",
         held_out: float = 0.1,
     ) -> Corpus:
-        """A corpus of any text.
+        """Make a corpus of any text.
 
         Args:
-            text: at least a few thousand characters, to be of use.
-            tokenizer: "char", "word", "bpe" (1024 ids), or a tokenizer trained before.
+            text: useful from a few thousand characters.
+            tokenizer: "char", "word", "bpe" (1024 ids), or a trained tokenizer.
             name: for messages.
-            held_out: share of the text, at its end, that training never sees. The cut is made in
-                the text, so that no token lies across it.
+            held_out: fraction of the text, at its end, that training never sees. The text is cut
+                before it is encoded, so that no token spans the cut.
         """
         if not 0 < held_out < 1:
             raise ValueError(f"held_out must be between 0 and 1, got {held_out}; try 0.1")
@@ -79,7 +79,7 @@ class Corpus:
 
     @property
     def sha256(self) -> str:
-        """Of the text in UTF-8: what to record beside a result."""
+        """SHA-256 of the text in UTF-8, to record beside a result."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     def encode(self, text: str) -> Tensor:
@@ -94,7 +94,7 @@ class Corpus:
     def batches(
         self, batch_size: int, n_ctx: int, *, seed: Seed = 0, split: str = "train"
     ) -> Stream:
-        """Windows of `n_ctx` tokens from random places, endlessly; targets are the next tokens."""
+        """Endless random windows of `n_ctx` tokens; targets are the next tokens."""
         ids = self._split(split, n_ctx).numpy()
         check_counts(batch_size=batch_size)
         within = np.arange(n_ctx + 1)
@@ -140,8 +140,8 @@ class Corpus:
 def make_tokenizer(
     tokenizer: str | Tokenizer, texts: str | Iterable[str], vocab_size: int | None = None
 ) -> Tokenizer:
-    """The tokenizer itself, or one of the named kind trained on the texts; `vocab_size` is for a BPE
-    that is made here, which takes its own where it is None."""
+    """Return the tokenizer unchanged, or train one of the named kind on the texts; `vocab_size` is
+    for a BPE trained here, None for its default."""
     if vocab_size is not None:
         if tokenizer != "bpe":
             raise ValueError(
@@ -179,7 +179,7 @@ def python_manual(tokenizer: str | Tokenizer = "char", *, held_out: float = 0.1)
 def python_source(
     tokenizer: str | Tokenizer = "char", *, limit: int | None = 1_000_000, held_out: float = 0.1
 ) -> Corpus:
-    """The standard library's top-level modules, in the order of their names; no download.
+    """Load the standard library's top-level modules, sorted by name; no download.
 
     Args:
         tokenizer: "char", "word", "bpe" or a tokenizer.
@@ -212,7 +212,7 @@ def text_file(
     held_out: float = 0.1,
     max_line: int | None = MAX_LINE,
 ) -> Corpus:
-    """Your own text: a UTF-8 file.
+    """Load your own text from a UTF-8 file.
 
     Raises:
         FileError: the file cannot be used; the message says where and why (see `read_text`).

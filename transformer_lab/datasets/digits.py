@@ -1,4 +1,4 @@
-"""Handwritten digits, small enough to learn from in a minute: scikit-learn's."""
+"""scikit-learn's handwritten digits, small enough to learn from in a minute."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SIDE, LEVELS, ALL = 8, 16, 1797
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Images and their labels; `pixels` float32 [picture, channel, height, width] in 0 … 1,
-    `labels` int64 [picture]."""
+    """Images and their labels; `pixels` float32 [image, channel, height, width] in 0 … 1,
+    `labels` int64 [image]."""
 
     pixels: Tensor = field(repr=False)
     labels: Tensor = field(repr=False)
@@ -29,7 +29,7 @@ class Pictures:
         return len(self.labels)
 
     def __getitem__(self, at: int | slice | Tensor) -> tuple[Tensor, Tensor]:
-        """(pixels, labels) of some of them."""
+        """(pixels, labels) of some images."""
         return self.pixels[at], self.labels[at]
 
 
@@ -43,11 +43,11 @@ class PictureData:
 
     @checked
     def batches(self, batch_size: int, *, noise: float = 0.0, seed: Seed = 0) -> Stream:
-        """An endless stream; batch(step) depends on the seed and the step alone.
+        """An endless stream; batch(step) depends only on the seed and the step.
 
         Args:
-            noise: standard deviation of what is added to every pixel, so that none is learned by
-                heart. Pixels are 0 … 1.
+            noise: standard deviation of the noise added to every pixel, so that no image is
+                memorised. Pixels are 0 … 1.
         """
         check_counts(batch_size=batch_size)
         if not 0 <= noise < math.inf:
@@ -67,7 +67,7 @@ class PictureData:
 
     @checked
     def epoch(self, batch_size: int) -> list[tuple[Tensor, Tensor]]:
-        """Every held-out picture once, in order."""
+        """Every held-out image once, in order."""
         check_counts(batch_size=batch_size)
         return list(self._cut(batch_size))
 
@@ -78,14 +78,14 @@ class PictureData:
 
 @checked
 def digits(*, held_out: int = 360, seed: Seed = 0) -> PictureData:
-    """1,797 digits of 8 × 8 pixels in 17 shades of grey, written by 13 people.
+    """Load 1,797 digits of 8 × 8 pixels in 17 shades of grey, written by 13 people.
 
     They are part of scikit-learn (the test part of Alpaydin and Kaynak's "Optical Recognition of
     Handwritten Digits", 1998). The held-out digits are drawn at random, so people who wrote them
     also wrote some of the training digits.
 
     Args:
-        held_out: how many to test on.
+        held_out: number of held-out digits.
         seed: chooses which are held out.
 
     Raises:

@@ -68,7 +68,7 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb with what it takes; see `words.VERBS`."""
+    """A verb with its complements; see `words.VERBS`."""
 
     english: tuple[str, ...]  # base, he, -ing, past, participle
     particle: str
@@ -85,7 +85,8 @@ class Verb:
 
 @dataclass(frozen=True)
 class Clause:
-    """What both languages say. `tense`: now, habit, past, perfect, future, or a modal's base form."""
+    """A clause for both languages. `tense`: now, habit, past, perfect, future, or a modal's base
+    form."""
 
     subject: Phrase
     verb: Verb
@@ -98,7 +99,7 @@ class Clause:
 
     @property
     def said(self) -> set[tuple[str, str]]:
-        """The verb with each thing, person or place in it: what is new in a held-out sentence."""
+        """Pairs of the verb and a thing, person or place: one is new in a held-out sentence."""
         of = [p.key for p in (self.accusative, self.dative) if p is not None]
         return {(self.verb.key, key) for key in [*of, *filter(None, [self.place[0]])]}
 
@@ -184,7 +185,7 @@ def _thing(rng: random.Random, key: str, owner: Phrase) -> Phrase:
 
 
 def _none(phrase: Phrase) -> Phrase:
-    """An indefinite phrase denied: "kein Buch"."""
+    """Negate an indefinite phrase: "kein Buch"."""
     first = phrase.german[0].split()[0]
     rest = [case.split() for case in phrase.german]
     if first.startswith("ein"):
@@ -272,7 +273,7 @@ def _verbs() -> tuple[Verb, ...]:
 def _clause(
     rng: random.Random, subject: Phrase, verb: Verb, tense: str, *, negative: bool = False
 ) -> Clause:
-    """A clause with objects that fit the verb, and now and then a time that fits the tense."""
+    """A clause with objects that fit the verb, and sometimes a time that fits the tense."""
     clause = Clause(subject, verb, tense=tense, negative=negative)
     slots = [slot for slot in ("accusative", "dative") if f"{{{slot[0]}}}" in verb.takes[0]]
     if "PLACE" in verb.takes[0]:
@@ -304,7 +305,7 @@ def _timed(rng: random.Random, clause: Clause) -> Clause:
 
 
 def _form(forms: str | tuple[str, ...], person: str) -> str:
-    """From the forms for ich, er, wir, the one for a person."""
+    """The form for a person, from those for ich, er, wir."""
     every = forms.split() if isinstance(forms, str) else forms
     return every[{"1s": 0, "3s": 1}.get(person, 2)]
 
@@ -521,7 +522,7 @@ def _pronominal(rng: random.Random) -> Phrase:
 
 
 def _row(rng: random.Random, table: str, person: str) -> tuple[str, ...]:
-    """A line of a table of forms for I, he, we: English, German, and what else is in the line."""
+    """A line of a table of forms for I, he, we: English, German, and the rest of the line."""
     parts = rng.choice(table.strip().splitlines()).split("|")
     return _form(tuple(parts[:3]), person), _form(tuple(parts[3:6]), person), *parts[6:]
 
@@ -627,11 +628,11 @@ LEFT = {
     "forget",
     "pay",
     "wash",
-}  # nothing is said of it
+}  # then the thing is gone, and cannot be described
 
 
 def _which(rng: random.Random) -> Made:
-    """Something, what somebody does with it, and what it is like."""
+    """A thing, what somebody does with it, and what it is like."""
     verbs = [v for v in _verbs() if v.takes == ("{a}", "{a}") and v.key not in LEFT]
     nouns = [(v, n) for v in verbs for n in v.objects if n != "PEOPLE" and "d" in _things()[n][5]]
     verb, noun = rng.choice([(v, n) for v, n in nouns if _things()[n][6]])
@@ -674,7 +675,7 @@ def _to(rng: random.Random) -> Made:
 
 
 def _chain(rng: random.Random) -> Made:
-    """Two things that somebody does with the same thing: it is a pronoun the second time."""
+    """Two actions on the same thing, which is a pronoun the second time."""
     one, first, joined, other, second = rng.choice(words.CHAINS.strip().splitlines()).split()
     by_key = {verb.key: verb for verb in _verbs() if verb.objects and verb.takes[0] == "{a}"}
     verb, then = by_key[one.replace("+", " ")], by_key[other.replace("+", " ")]
@@ -740,8 +741,9 @@ def everyday(
 
     Args:
         size: number of training pairs.
-        held_out: number of held-out pairs. Each says of a thing or place what no training pair
-            says of it: "close" and "suitcase", for instance, occur in training, but never together.
+        held_out: number of held-out pairs. Each has a verb with a thing or place that no training
+            pair combines: "close" and "suitcase", for instance, occur in training, but never
+            together.
         seed: generates the sentences, and chooses what is held out.
         tokenizer: "word", "char", "bpe" or a tokenizer; one for both languages.
         vocab_size: size of a BPE vocabulary; None for 2,000.
@@ -770,7 +772,7 @@ def everyday(
 
 
 def _held_back(rng: random.Random) -> set[tuple[str, str]]:
-    """One in ten of what verbs are said of; at least half of each verb's and each thing's are left."""
+    """One in ten pairs of a verb and a thing or place; each keeps at least half of its pairs."""
     every = []
     for verb in _verbs():
         for name in verb.objects:

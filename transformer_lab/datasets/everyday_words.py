@@ -1,9 +1,9 @@
-"""The words of `everyday`: nouns, verbs with what they take, adverbials, and what joins clauses."""
+"""The words of `everyday`: nouns, verbs with their complements, adverbials and conjunctions."""
 
 from __future__ import annotations
 
 # English, plural | gender, German, plural (and, of weak nouns, the other cases' singular) |
-# determiners (d the, i a, o the subject's own, p plural, m a mass: no article) | adjectives
+# determiners (d the, i a, o the subject's own, p plural, m mass: no article) | adjectives
 THINGS = """
 book books | n Buch Bücher | diop | old interesting thick new
 newspaper newspapers | f Zeitung Zeitungen | diop | old new
@@ -126,7 +126,7 @@ RELATIVES = (
 # h or s (haben, sein), du! (or -), prefix | English complements | German complements | what {x} may
 # be | marks: i indoors, o outdoors, d takes a while, c a chore, s a state, e past only, f past and
 # future only, r not a habit, n not with "not"
-# In complements: {a} accusative, {d} dative; what follows ">" stands after "nicht".
+# In complements: {a} accusative, {d} dative; what follows ">" comes after "nicht".
 VERBS = """
 read reads reading read read | lesen liest lese gelesen h lies | {a} | {a} | book newspaper letter story poem message | id
 write writes writing wrote written | schreiben schreibt schreibe geschrieben h schreib | {a} | {a} | letter story poem postcard message | id

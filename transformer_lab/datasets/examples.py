@@ -17,7 +17,7 @@ from .batches import IGNORE, Batch, ByLength, Ragged, Shuffle, Stream, check_cou
 
 Example = TypeVar("Example")
 
-FAR_LONGER = 20  # times the median: such a text makes its whole batch wide
+FAR_LONGER = 20  # times the median: its whole batch is padded to such a text
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +31,12 @@ class Rows:
 
     @property
     def lengths(self) -> list[np.ndarray]:
-        """Of each side that a model reads, how many tokens every row has."""
+        """Number of tokens in every row, [row] for each side that a model reads."""
         sides = [self.tokens, self.target_in]
         return [side.lengths for side in sides if side is not None]
 
     def batch(self, rows: np.ndarray, pad_id: int) -> Batch:
-        """Some of the rows, padded to the longest of them."""
+        """A batch of some rows, padded to the longest of them."""
         tokens, mask = _padded(self.tokens, rows, pad_id)
         target_in = target_mask = None
         if self.target_in is not None:
@@ -50,7 +50,7 @@ class Rows:
 
 
 def _padded(packed: Ragged, rows: np.ndarray, value: int) -> tuple[Tensor, Tensor | None]:
-    # No mask where nothing is padding: attention without one is faster.
+    # No mask if there is no padding: attention without one is faster.
     values, real = packed.pad(rows, value)
     return values, None if bool(real.all()) else real
 
@@ -92,15 +92,15 @@ class Dataset(Generic[Example]):
         split: str = "train",
         by_length: bool = False,
     ) -> Stream:
-        """Shuffled batches, endlessly; every example comes once an epoch.
+        """Endless shuffled batches; every example comes once per epoch.
 
         Args:
-            batch_size: examples a batch.
-            kind: of model; the first of `kinds` where it is not told.
+            batch_size: examples per batch.
+            kind: of model; by default the first of `kinds`.
             seed: of the shuffling.
             split: "train" or "held_out".
-            by_length: batches of examples of about one length: where lengths differ, far less of
-                what the model reads is padding. Which examples meet is then left less to chance.
+            by_length: put examples of about the same length into a batch: if lengths differ, there
+                is far less padding. Batches are then less random.
         """
         rows, pad_id = self._split_rows(split, self._kind(kind)), self.tokenizer.pad_id or 0
         self._warn_of_one_far_longer(rows, batch_size)
@@ -121,18 +121,18 @@ class Dataset(Generic[Example]):
         return [rows.batch(every[i : i + batch_size], pad_id) for i in every[::batch_size]]
 
     def collate(self, examples: Sequence[Example], *, kind: str | None = None) -> Batch:
-        """One batch of the given examples: what a trace of a chosen example needs."""
+        """One batch of the given examples, for instance to trace a chosen one."""
         if not examples:
             raise ValueError("examples is empty; give at least one")
         rows = self._rows(tuple(examples), self._kind(kind))
         return rows.batch(np.arange(len(rows.examples)), self.tokenizer.pad_id or 0)
 
     def truth(self, batch: Batch, *, kind: str | None = None) -> Tensor:
-        """Where attention would look if it followed the rule that made the data.
+        """The keys that attention would attend to if it followed the rule of the data.
 
         Returns:
             bool [batch, query, key]; the queries are the decoder's for an encoder-decoder. A row
-            without any True has no right answer (padding, ``</s>``, words that come from nowhere).
+            without any True has no right answer (padding, ``</s>``, words without a source).
         """
         kind = self._kind(kind)
         queries = batch.tokens if batch.target_in is None else batch.target_in
@@ -201,9 +201,9 @@ def hold_out(
 
     Args:
         examples: what to split.
-        held_out: how many, or a share between 0 and 1.
+        held_out: how many, or a fraction between 0 and 1.
         seed: chooses which.
-        key: what must not occur in both parts.
+        key: of an example; no value occurs in both parts.
         name: of the data, for the message.
 
     Raises:

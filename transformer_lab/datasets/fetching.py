@@ -17,14 +17,14 @@ def fetch(
     path: str | Path | None = None,
     way_out: str = "path= with your copy",
 ) -> Path:
-    """The file at a URL: from `path` if given, else from the cache, else downloaded.
+    """Return the file at a URL: from `path` if given, else from the cache, else downloaded.
 
     Args:
         url: where it is published.
-        sha256: what it must hash to. None: unknown beforehand, so it is recorded beside the file
-            (``<name>.sha256``) when it is first seen in the cache, and holds from then on.
+        sha256: what it must hash to. None: not published, so the hash of the first file seen in
+            the cache is recorded beside it (``<name>.sha256``) and required from then on.
         name: file name in the cache.
-        path: a copy that is on this machine already; checked against `sha256` where known.
+        path: a copy that is on this machine already; checked against `sha256` if known.
         way_out: the argument of the dataset that takes a copy, for the message.
 
     Raises:

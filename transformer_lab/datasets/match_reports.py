@@ -146,7 +146,7 @@ def _report(rng: random.Random) -> Pair:
     return Pair(" ".join(words), " ".join(target), alignment)
 
 
-# Which of the teams won, by whether the home side did.
+# Which team won and which lost, by whether the home side won.
 _SAME = ({"home": "loser", "away": "winner"}, {"home": "winner", "away": "loser"})
 _GROUNDS = tuple(GROUNDS.split("|"))
 

@@ -1,4 +1,4 @@
-"""Numbers in words, in four languages, with the words that translate each other."""
+"""Numbers in words, in four languages, with the alignment of their words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Part(NamedTuple):
     """One word, or one member of a compound, of a number.
 
     Attributes:
-        glue: what stands before it in ordinary spelling: nothing, a space, a hyphen.
+        glue: what precedes it in ordinary spelling: nothing, a space, a hyphen.
         word: the part itself.
         says: what it expresses: "t" the tens, "u" the units, "h" the number of hundreds, "H" that
             they are hundreds, "T" thousands; "kt" and "ku" are the digits that count thousands.
@@ -68,7 +68,7 @@ def number_words(
         )
     order = np.random.default_rng(seed).permutation(largest + 1).tolist()
     rest, train = order[:held_out], order[held_out : held_out + (size or available)]
-    # Between them these hold every word there is, so that no held-out number meets a new one.
+    # Together these use every word, so that no held-out number has an unknown one.
     every = [*range(102), *range(200, 1000, 100), *range(1000, LARGEST, 1000)]
     words = (number_parts(n, code) for n in every if n <= largest for code in ("en", language))
     tokenizer = WordTokenizer.train(part.word for parts in words for part in parts)
@@ -231,7 +231,7 @@ def _french_tens(n: int, *, last: bool) -> list[Part]:
         glue = " "
     else:
         glue = "-"
-    # From 70 and 90 on, what is added says the tens as well.
+    # From 70 and 90 on, the added number also expresses the tens.
     added = _french_tens(on_top, last=last)
     return parts + [added[0]._replace(glue=glue), *added[1:]]
 

@@ -1,4 +1,4 @@
-"""Source and target texts: `PairData` and its files, a user's own and Multi30k."""
+"""Pairs of source and target texts: `PairData`, files of your own, and Multi30k."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def pairs_file(
 def aligned(
     sources: Sequence[str], targets: Sequence[str], path: str | Path, target_path: str | Path
 ) -> list[Pair]:
-    """Pairs of two sides that must have a text on each line."""
+    """Pair the lines of two sides, which must have a text on each line."""
     if len(sources) != len(targets):
         raise FileError.at(
             target_path,

@@ -1,4 +1,4 @@
-"""Questions about a text, with the sentences that answer them: stories, or a user's own."""
+"""Questions about a text, with the sentences that answer them: stories, or a file of your own."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ class QuestionData(Dataset[Story]):
     kinds: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "encoder-decoder")
 
     def layout(self, story: Story) -> Layout:
-        """Token ids of the story's parts, and where in a row they stand."""
+        """Token ids of the story's parts, and their positions in a row."""
         return Layout.of(story, self.tokenizer.encode)
 
     def _rows(self, examples: tuple[Story, ...], kind: str) -> Rows:
         bos, eos = self.tokenizer.bos_id, self.tokenizer.eos_id
         if bos is None or eos is None:
             raise ValueError(f"{self.tokenizer!r} has no bos_id and eos_id, which questions need")
-        encode = functools.cache(self.tokenizer.encode)  # stories repeat what they say
+        encode = functools.cache(self.tokenizer.encode)  # stories repeat their sentences
         layouts = [Layout.of(story, encode) for story in examples]
         if kind == "decoder":
             tokens, targets = zip(
@@ -180,10 +180,10 @@ class Layout:
 PEOPLE = ["Nora", "Bilal", "Chen", "Dilek", "Emil", "Fatou", "Greta", "Hugo"]
 PLACES = ["attic", "cellar", "garden", "kitchen", "library", "studio"]
 THINGS = ["lamp", "violin", "map", "kettle", "basket", "compass"]
-# All of one length: who does something stands four words before where or what.
+# All of one length: the person comes four words before the place or thing.
 MOVES = ("{} heads for the {}.", "{} walks into the {}.", "{} returns to the {}.")
 TAKES = ("{} picks up the {}.", "{} now holds the {}.")
-# No question mark: the word asked about comes last, and so it is there that a decoder answers.
+# No question mark: the word asked about comes last, so that a decoder answers right after it.
 WHERE_IS, WHO_HAS, WHERE_IS_THING = "Where is {}", "Who has the {}", "Where is the {}"
 
 
@@ -241,7 +241,7 @@ def _tell(rng: random.Random, facts: int, n: int) -> Story:
 
 
 class _Plot:
-    """What happens in a story: who moved last where, and who took what, in which sentence."""
+    """The plot of a story: where each person went last, who took what, and in which sentence."""
 
     def __init__(self, rng: random.Random, *, people: int, moves: int, things: int):
         self.people = rng.sample(PEOPLE, people)

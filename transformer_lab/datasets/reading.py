@@ -1,4 +1,4 @@
-"""Text files, read strictly: whatever is wrong with one is said in one line, with its place."""
+"""Read text files strictly: an error says in one line what is wrong and where."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..files.safefiles import open_regular
 
 MAX_LINE = 100_000
 MAX_SIZE = 1 << 30  # bytes of text; more takes tens of GiB as tokens
-MAX_UNPACKED = 64 << 20  # of a packed one, whose own size says nothing
+MAX_UNPACKED = 64 << 20  # for a packed file, whose own size says nothing
 
 _BLOCK = 1 << 20
 
@@ -29,10 +29,10 @@ _OTHER_BOMS = {  # the longer ones first: UTF-32's begins with UTF-16's
 
 
 def read_text(path: str | Path, *, max_line: int | None = MAX_LINE, packed: bool = False) -> str:
-    """The text of a UTF-8 file, without its byte order mark, with ``\\r\\n`` as ``\\n``.
+    """Return the text of a UTF-8 file, without its byte order mark, with ``\\r\\n`` as ``\\n``.
 
-    The file is read block by block and refused at the first that shows it unfit, so that neither
-    a line without an end nor a small file that unpacks to a large one fills the memory.
+    The file is read block by block and refused at the first unfit one, so that neither an endless
+    line nor a small file that unpacks to a large one fills the memory.
 
     Args:
         path: the file.
@@ -41,7 +41,7 @@ def read_text(path: str | Path, *, max_line: int | None = MAX_LINE, packed: bool
 
     Raises:
         FileError: no such file, empty, another encoding (with the byte offset), NUL bytes, a line
-            that is too long, a text of more than 1 GiB (64 MiB where it was packed), or a damaged
+            that is too long, a text of more than 1 GiB (64 MiB if it was packed), or a damaged
             gzip file.
     """
     path = Path(path)
@@ -95,7 +95,7 @@ def read_table(
 ) -> list[tuple[str, ...]]:
     """Rows of a tab-separated file without a header, every cell filled.
 
-    Quotes mean nothing, as in most corpora: a tab is a tab, a newline a newline.
+    Quotes have no meaning, as in most corpora: a tab is a tab, a newline a newline.
 
     Raises:
         FileError: see `read_text`; or a line with another number of columns, or an empty cell.
@@ -125,7 +125,7 @@ def read_records(
     """Objects of a JSON-lines file, each with the given fields as non-empty strings.
 
     Raises:
-        FileError: see `read_text`; or a line that is no JSON object, lacks a field, or holds one
+        FileError: see `read_text`; or a line that is not a JSON object, lacks a field, or holds one
             that is not a usable string.
     """
     records = []
@@ -176,7 +176,7 @@ def _open(path: Path) -> BinaryIO:
 def _fit_bytes(
     file: BinaryIO | gzip.GzipFile, path: Path, max_line: int | None, most: int
 ) -> bytes:
-    """All bytes of a file, as far as it is fit to be a text; see `read_text`."""
+    """Read all bytes of a file; refuse what is unfit for a text, see `read_text`."""
     kept = io.BytesIO()
     line, length = 1, 0  # the number of the last line read so far, and its bytes
     while block := file.read(_BLOCK):
@@ -188,7 +188,7 @@ def _fit_bytes(
             raise _nul(path, kept.tell() + zero, line + block.count(b"\n", 0, zero))
         for number, part in enumerate(block.split(b"\n")):
             length = len(part) if number else length + len(part)
-            if max_line is not None and length > 4 * max_line:  # UTF-8 has at most 4 a character
+            if max_line is not None and length > 4 * max_line:  # UTF-8 has at most 4 per character
                 raise _too_long(path, line + number, f"more than {max_line:,} characters")
         line += block.count(b"\n")
         kept.write(block)

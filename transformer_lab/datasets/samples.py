@@ -55,7 +55,7 @@ def sample_files() -> dict[str, str]:
 
 
 def write_samples(folder: str | Path = "data/samples") -> list[Path]:
-    """Write the sample files into a folder; returns their paths."""
+    """Write the sample files into a folder; return their paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

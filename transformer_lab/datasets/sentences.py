@@ -1,4 +1,4 @@
-"""Sentences to pretrain on and sentences with labels: subject-verb agreement, or a user's own."""
+"""Sentences to pretrain on and sentences with labels: verb agreement, or a file of your own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Sentence:
         verb: position of the verb.
         subject: position of the noun that the verb agrees with, or should agree with.
         attractors: positions of the nouns between the two.
-        attracted: an attractor differs from the subject in number.
+        attracted: whether an attractor differs from the subject in number.
     """
 
     text: str
@@ -46,7 +46,7 @@ class Sentence:
 class SentenceData(Dataset[Sentence]):
     """Sentences for an encoder: tokens are ``<s> … </s>``.
 
-    Without labels, targets are the tokens themselves, to be hidden by ``.masked(tokenizer)``.
+    Without labels, targets are the tokens themselves, for ``.masked(tokenizer)`` to mask.
     With labels, targets are the classes [batch].
 
     Attributes:
@@ -89,7 +89,7 @@ class Agreement:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The one of both."""
+        """The tokenizer of both."""
         return self.unlabelled.tokenizer
 
     @property
@@ -100,8 +100,8 @@ class Agreement:
 
 NOUNS = ["key", "box", "shelf", "picture", "lamp", "clock"]
 NOUNS += ["teacher", "doctor", "farmer", "baker", "sister", "horse"]
-# Before attractors only, so that a model meets the number of a noun beside it, and must still look
-# at the subject itself.
+# Before attractors only: a model sees the number of a noun beside it, but must still attend to the
+# subject itself.
 POINTERS = (("this", "these"), ("that", "those"))
 PLURALS = {"box": "boxes", "shelf": "shelves"}
 ADJECTIVES = ["old", "small", "green", "quiet"]
@@ -172,7 +172,7 @@ def agreement(
 
 
 def _label(pairs: list[tuple[Sentence, Sentence]]) -> list[Sentence]:
-    """Right and wrong forms by turns, labelled 1 and 0."""
+    """Right and wrong forms alternately, labelled 1 and 0."""
     return [
         Sentence(s.text, 1 - i % 2, s.verb, s.subject, s.attractors, s.attracted)
         for i, s in enumerate(pair[i % 2] for i, pair in enumerate(pairs))

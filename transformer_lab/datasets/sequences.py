@@ -1,4 +1,4 @@
-"""Small tasks on sequences whose right attention is known: copy, reverse, sort, induction."""
+"""Small tasks on sequences whose correct attention is known: copy, reverse, sort, induction."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _different_rows(settings: _Settings) -> list[list[int]]:
 
 
 def _check_room(rows: int, **numbers: int) -> None:
-    """Refuse arrays that are larger than memory: each row draws as many random numbers."""
+    """Refuse arrays that are larger than memory: each row draws this many random numbers."""
     for name, value in numbers.items():
         if rows * value > MOST_NUMBERS:
             raise ValueError(
@@ -166,7 +166,7 @@ class Repeat:
 
     @property
     def predictable(self) -> range:
-        """Positions whose next token follows from the first time: the second, but for its end."""
+        """Positions whose next token the first occurrence predicts: the second without its end."""
         return range(self.start + self.lag, self.start + self.lag + self.length - 1)
 
 
@@ -250,13 +250,13 @@ def _repeats(
     segment: tuple[int, int],
     rng: np.random.Generator,
 ) -> list[Repeat]:
-    """Sequences without other repetitions, at random places, lengths and lags."""
+    """Sequences with one repetition each, at random positions, lengths and lags."""
     lag = rng.choice(np.array(lags), size=n)
     most = np.minimum(segment[1], np.minimum(lag, length - lag))
     # From half of what fits: many predictable positions, so that the circuit forms early.
     size = rng.integers(np.maximum(segment[0], most // 2), most + 1)
     start = rng.integers(0, length - lag - size + 1)
-    # Every position takes its own symbol, except that those of the second time take the first's.
+    # Every position has its own symbol, except that the second occurrence repeats the first.
     place = np.arange(length)
     again = (place >= (start + lag)[:, None]) & (place < (start + lag + size)[:, None])
     source = np.where(again, place - lag[:, None], place)
