@@ -338,8 +338,8 @@ class Modern:
     then constant, then a line to 0 over the last half; no clipping. Source: modded-nanogpt 2024.
 
     muon_precision: of Muon's products, see `orthogonalize`. In `train`, "auto" is also fp32 with
-        precision="fp32" and with several processes, which would have to agree; a resumed run keeps
-        its precision. The run's configuration records the choice.
+        precision="fp32" and with several processes on CPUs, which would have to agree; a resumed
+        run keeps its precision. The run's configuration records the choice.
     """
 
     lr: float = 0.03

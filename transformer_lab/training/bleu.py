@@ -1,4 +1,4 @@
-"""BLEU: how much translations have in common with those of people."""
+"""BLEU: how much translations have in common with reference translations."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from ..arguments import check, shown
 
-LONGEST_RUN = 4  # words of the longest runs that are compared
+LONGEST_RUN = 4  # words in the longest n-grams that are compared
 
-# What stands by itself, besides what white space parts. Full stops and commas belong to a number
-# where digits stand on both sides of them, a hyphen to a word unless a digit stands before it.
+# Signs that are words of their own. Full stops and commas belong to a number if there are digits on
+# both sides of them, a hyphen to a word unless a digit precedes it.
 _APART = re.compile(r"""[!"#$%&()*+/:;<=>?@\[\\\]^_`{|}~]""")
 _POINT_AFTER = re.compile(r"([^0-9])([.,])")
 _POINT_BEFORE = re.compile(r"([.,])([^0-9])")
@@ -82,7 +82,7 @@ def bleu(texts: Sequence[str], references: Sequence[str]) -> Bleu:
 
 
 def words_13a(text: str) -> list[str]:
-    """The words and signs of a text, as mteval-v13a and sacreBLEU's "13a" part them."""
+    """The words and signs of a text, as mteval-v13a and sacreBLEU's "13a" split them."""
     text = text.rstrip().replace("<skipped>", "").replace("-\n", "")
     for written, sign in _WRITTEN.items():
         text = text.replace(written, sign)

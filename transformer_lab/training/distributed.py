@@ -1,4 +1,4 @@
-"""Several processes, one model: each takes its rows of the global batch. Started by torchrun."""
+"""Train one model in several processes, started by torchrun: each takes its rows of a batch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def rank_and_size() -> tuple[int, int]:
-    """This process' number and how many there are; (0, 1) when training is not distributed."""
+    """This process's rank and the number of processes; (0, 1) if training is not distributed."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
@@ -43,10 +43,10 @@ def leave() -> None:
 
 
 def shard(batch: Any) -> Any:
-    """This process' rows of a global batch (the first axis of every tensor in it).
+    """This process's rows of a global batch (the first axis of every tensor in it).
 
     Raises:
-        ValueError: when there are fewer rows than processes.
+        ValueError: if there are fewer rows than processes.
     """
     rank, size = rank_and_size()
     if size == 1:
@@ -82,7 +82,7 @@ def sum_over_processes(*values: float, device: torch.device) -> list[float]:
 
 
 def gather(value: Any) -> list[Any]:
-    """Every process' value, on each of them, in the order of their ranks."""
+    """The values of all processes, on each of them, in the order of their ranks."""
     _, size = rank_and_size()
     if size == 1:
         return [value]
@@ -104,7 +104,7 @@ class LossModule(nn.Module):
 
     def forward(self, batch: Any, weight: float) -> Tensor:
         loss = self.loss(self.forward_model, batch)
-        # A mean over no target at all is NaN; it counts for nothing.
+        # A mean over no targets is NaN, and gets no weight.
         return loss * weight if weight else loss.nan_to_num(nan=0.0) * 0
 
 

@@ -1,4 +1,4 @@
-"""Where batches come from, so that training can go on from any position."""
+"""Sources of batches, from which training can continue at any position."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..files.rng import RandomState, seed_everything
 
 
 def feed(batches: Any) -> Stream | Loader:
-    """A source with `batch(step)` for steps in order, from any first step.
+    """Wrap batches in a source with `batch(step)` for steps in order, from any first step.
 
     Raises:
-        TypeError: when `batches` can neither be indexed by step nor iterated.
+        TypeError: if `batches` can neither be indexed by step nor iterated.
     """
     if callable(getattr(batches, "batch", None)):
         return Stream(batches)
@@ -28,7 +28,7 @@ def feed(batches: Any) -> Stream | Loader:
 
 
 class Stream:
-    """Batches that are a pure function of the step: there is nothing to remember."""
+    """Batches that are a pure function of the step, so there is no state to keep."""
 
     def __init__(self, batches: Any):
         self.batches = batches
@@ -44,11 +44,11 @@ class Stream:
 
 
 class Loader:
-    """An iterable of batches, begun again at its end where it can be.
+    """An iterable of batches, restarted at its end if possible.
 
-    It draws from random states of its own, seeded by one draw when training starts, so that what
-    it gives does not depend on the model's dropout and a resumed run can skip ahead to the same
-    batch (for batches that are made in this process or by DataLoader workers).
+    It has random states of its own, seeded by one draw when training starts, so that its batches
+    do not depend on the model's dropout and a resumed run can skip ahead to the same batch (for
+    batches that are made in this process or by DataLoader workers).
     """
 
     def __init__(self, batches: Any):
@@ -113,7 +113,7 @@ class Loader:
 
 
 def fingerprint(batches: Any) -> dict[str, Any]:
-    """What says which data these are: sha256 and seed, where the batches tell them."""
+    """What identifies the data: sha256, seed and sizes, if the batches have them."""
     out: dict[str, Any] = {}
     for name in ("sha256", "seed", "batch_size", "n_ctx"):
         value = getattr(batches, name, None)

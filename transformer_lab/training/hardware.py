@@ -18,20 +18,19 @@ from .objective import n_tokens
 SMALL_STEP = 20e9  # floating-point operations; see `threads_for`
 
 # Measured with torch 2.13 on one thread of an AVX2 processor, 4 layers of d 128, 12 x 64 tokens
-# (forward and backward, by turns): 93.1 ms as written and 72.2 compiled for the modern block,
+# (forward and backward, alternating): 93.1 ms as written and 72.2 compiled for the modern block,
 # 78.8 and 77.1 for GPT's; compiling took 34 and 27 CPU seconds.
 COMPILING = 35.0  # CPU seconds
-SAVED = 0.2  # of a step of RMSNorm, ReLU² and the like, which are many small operations
-OPERATIONS = 30e9  # floating-point operations a second and thread in such a step
-KEPT = 2**25 - 2**16  # bytes; glibc learns from no block above 32 MiB
+SAVED = 0.2  # fraction of a step with RMSNorm, ReLU² and the like: many small operations
+OPERATIONS = 30e9  # floating-point operations per second and thread in such a step
+KEPT = 2**25 - 2**16  # bytes; glibc does not adapt to blocks above 32 MiB
 LARGE_PAGE, MADV_HUGEPAGE = 2**21, 14  # bytes; the number of the advice, from Linux's mman.h
 
 
 def threads_for(model: nn.Module, batches: Any) -> int:
-    """How many threads of the processor to train with: one where a step takes less than
-    20 GFLOP (6 a weight and token; batches that do not tell their size count as 4,096 tokens),
-    else as many as torch is set to. A function of the shapes alone, so that it is the same when
-    a run is resumed."""
+    """Number of CPU threads to train with: one if a step takes less than 20 GFLOP (6 FLOP per
+    weight and token; batches of unknown size count as 4,096 tokens), else torch's setting. It
+    depends only on the shapes, so that a resumed run gets the same number."""
     size = [getattr(batches, name, None) for name in ("batch_size", "n_ctx")]
     tokens = math.prod(n if isinstance(n, int) else 64 for n in size)
     small = 6 * tokens * sum(p.numel() for p in model.parameters()) < SMALL_STEP
@@ -39,18 +38,18 @@ def threads_for(model: nn.Module, batches: Any) -> int:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what a step frees for the next one, as it does by itself once a block of this
-    size was freed: up to 64 MiB. Before, it gives the blocks of every step back to the system, and
-    gets them again page by page: 4,000 pages a step of a small model, a tenth of its time.
-    The block is not touched, so it costs nothing; other allocators do not mind."""
+    """Let glibc keep what a step frees, up to 64 MiB, for the next one, as it does once a block of
+    this size has been freed. Before that, it returns the blocks of every step to the system and
+    gets them back page by page: 4,000 pages per step of a small model, a tenth of its time.
+    The block is not touched, so it costs nothing; other allocators are not affected."""
     torch.empty(KEPT, dtype=torch.uint8)  # freed at once
     _use_large_pages()
 
 
 @cache
 def _use_large_pages() -> None:
-    """Ask Linux for pages of 2 MiB in what is kept, once: 2 to 3% of a small model's step, which
-    otherwise looks up the addresses of 4 KiB at a time. Nothing happens where there are none."""
+    """Ask Linux once for pages of 2 MiB in the kept memory: it saves 2 to 3% of a small model's
+    step, which otherwise looks up the addresses of 4 KiB pages. Does nothing if there are none."""
     if not sys.platform.startswith("linux"):
         return
     held = [torch.empty(KEPT // n, dtype=torch.uint8) for n in (1, 2)]  # the heap grows by these
@@ -74,7 +73,7 @@ def backend_for(
 ) -> tuple[str | None, str]:
     """The backend of `torch.compile` to train with, or None; and for "auto" one line that says why.
 
-    A function of the shapes alone, so that a resumed run chooses what its first part chose.
+    It depends only on the shapes, so that a resumed run makes the choice of its first part.
     """
     if wish != "auto":
         return ("inductor" if wish is True else wish or None), ""

@@ -1,4 +1,4 @@
-"""Ctrl-C (a notebook's ■) during training: at once, but never between two halves of a step."""
+"""Handle Ctrl-C (a notebook's ■) during training: at once, but never in the middle of a step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TrainingStopped(Exception):
 
 
 class Interrupts(SigintHandler):
-    """Takes SIGINT while training runs in the main thread; elsewhere it does nothing.
+    """Handles SIGINT while training runs in the main thread; elsewhere it does nothing.
 
     While training computes, an interrupt raises KeyboardInterrupt as usual; inside `held()`,
     where weights change, it waits until the end of the block; while the caller's own loop body

@@ -176,7 +176,7 @@ def _schedule(chosen: Recipe, steps: int, model: nn.Module) -> Schedule:
 
 
 class _Training:
-    """One call of `train`: moves its state on by its plan."""
+    """One call of `train`: advances its state according to its plan."""
 
     state: TrainState
 
@@ -264,7 +264,7 @@ class _Training:
             raise
 
     def _close(self, reason: str, *, save: bool) -> None:
-        """End the run once: the last whole step to disk, modes and interrupts as they were."""
+        """End the run once: save the last complete step, restore modes and interrupts."""
         if self.closed is not None:
             return
         self.closed = reason
@@ -275,7 +275,7 @@ class _Training:
         for parameter in self.parameters:
             parameter.grad = None
         try:
-            # Processes that were interrupted apart cannot exchange their random states.
+            # Processes interrupted at different times cannot exchange their random states.
             together = self.n_processes == 1 or reason == "finished"
             if self.writer is not None and save and together and not sys.is_finalizing():
                 self._checkpoint()
@@ -293,7 +293,7 @@ class _Training:
         return TrainingStopped(f"Training {reason}")
 
     def _take_back(self) -> None:
-        """The caller's loop body may have drawn random numbers or changed the mode."""
+        """Restore random states and mode, which the caller's loop body may have changed."""
         self.state.random.restore()
         if not self.model.training:
             self.model.train()
@@ -318,12 +318,12 @@ class _Training:
             self.objective = distributed.wrap(self.model, self.model, self.plan.loss, self.device)
             for parameter in self.parameters:
                 parameter.grad = None
-            self.state.random.restore()  # the step begins anew
+            self.state.random.restore()  # the step starts again
             loss = self._gradient(batch, weight, factor)
         norm = self._clip()
         if self.n_processes > 1:
             loss = distributed.sum_over_processes(loss, device=self.device)[0] / self.n_processes
-        with self.interrupts.held():  # from here to its end a step is whole or not made
+        with self.interrupts.held():  # from here on, a step is made completely or not at all
             for optimizer in self.state.optimizers:
                 self.state.scaler.step(optimizer)
             self.state.scaler.update()
@@ -346,7 +346,7 @@ class _Training:
             )
 
     def _gradient(self, batch: Any, weight: float, factor: float) -> float:
-        """The loss of a batch, after its gradient has been added to the parameters'."""
+        """Add a batch's gradient to the parameters' and return its loss."""
         try:
             with self._autocast():
                 scaled = self.objective(batch, weight)
@@ -364,7 +364,7 @@ class _Training:
         return loss
 
     def _weight(self, batch: Any) -> float:
-        """What this process' mean counts for, so that the mean over processes is the global one."""
+        """Weight of this process's mean, so that the mean over processes is the global one."""
         if self.n_processes == 1:
             return 1.0
         count = getattr(self.plan.loss, "count", None)
@@ -391,7 +391,7 @@ class _Training:
         return torch.autocast(self.device.type, dtype=self.plan.precision)
 
     def _explain(self, batch: Any) -> None:
-        """A ValueError that says what is wrong with a batch, if that can be told."""
+        """Raise a ValueError that says what is wrong with a batch, if that is known."""
         explain = getattr(self.plan.loss, "explain", None)
         why = explain(batch, getattr(self.model, "n_outputs", None)) if explain else None
         if why:

@@ -1,4 +1,4 @@
-"""metrics.jsonl: one line a step."""
+"""metrics.jsonl: one line per step."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class MetricsFile(json_lines.LinesFile):
     """The file, opened for appending."""
 
     def append(self, *steps: Mapping[str, Any]) -> None:
-        """One line a step; null for what is not finite."""
+        """Append one line per step; null for what is not finite."""
         super().append(*({k: _finite(v) for k, v in step.items()} for step in steps))
 
 
 def whole_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Whole lines of a metrics file: where each ends, and what it says."""
+    """Complete lines of a metrics file: where each ends, and its contents."""
     return json_lines.whole_lines(path, _why_not)
 
 

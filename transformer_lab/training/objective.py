@@ -1,4 +1,4 @@
-"""What training minimises, and its mean over held-out batches."""
+"""The loss that training minimises, and its mean over held-out batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..adapters.interrupts import evaluation_mode, no_grad, sheltered
 from ..files.rng import own_randomness
 
-IGNORED = -100  # the target that no loss counts
+IGNORED = -100  # the target that losses ignore
 
 NOTHING_TO_EVALUATE = (
     "eval_batches has no batch with a target; give a list of batches (a generator can be read "
@@ -26,10 +26,10 @@ Loss = Callable[[nn.Module, Any], Tensor]
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """Mean cross entropy of the model's logits with a batch's targets, in nats a token.
+    """Mean cross entropy of the model's logits with a batch's targets, in nats per token.
 
     A batch has `tokens`, `targets` (−100 is ignored) and perhaps `target_in`, `mask` and
-    `target_mask`; or is a pair (tokens, targets). Logits [..., vocab] are computed in fp32.
+    `target_mask`; or is a pair (tokens, targets). Logits [..., vocab] are converted to fp32.
     Label smoothing is that of `F.cross_entropy`. Source: Szegedy et al. 2016.
     """
 
@@ -49,7 +49,7 @@ class CrossEntropy:
         )
 
     def count(self, batch: Any) -> int:
-        """How many targets the mean is over."""
+        """Number of targets in the mean."""
         return int((targets(batch) != IGNORED).sum())
 
     def explain(self, batch: Any, n_classes: int | None = None) -> str | None:
@@ -67,7 +67,7 @@ class CrossEntropy:
 
 
 def predict(model: nn.Module, batch: Any) -> Tensor:
-    """The model's logits for a batch; what the batch does not have is not passed on."""
+    """The model's logits for a batch; fields that the batch lacks are not passed on."""
     if isinstance(batch, tuple | list):
         return model(batch[0])
     _check_form(batch)
@@ -103,14 +103,14 @@ def n_tokens(batch: Any) -> int:
 
 
 def n_padding(batch: Any) -> int:
-    """How many of these positions are padding, by the batch's masks."""
+    """Number of padding positions, according to the batch's masks."""
     masks = [getattr(batch, name, None) for name in ("mask", "target_mask")]
     return sum(mask.numel() - int(mask.sum()) for mask in masks if isinstance(mask, Tensor))
 
 
 @sheltered
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; each module's own mode and the random states return."""
+    """Evaluation mode without gradients; afterwards modes and random states are restored."""
     with own_randomness(), no_grad(), evaluation_mode(model):
         yield
 

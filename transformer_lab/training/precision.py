@@ -1,4 +1,4 @@
-"""What training computes in, and whether bf16 is faster on this processor: tried, not guessed."""
+"""The precision of training, and a trial of whether bf16 is faster on this CPU."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .run import Run
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-# `python -m benchmarks bf16`, a processor with avx512_bf16, torch 2.13, one thread.
-# Recipes that learned as well: bf16 − fp32 was .0035 (AdamW) and .0013 nats (modern), means of three
-# seeds of d 256 after 100 steps; two seeds differ by .02 to .05.
+# `python -m benchmarks bf16`, a CPU with avx512_bf16, torch 2.13, one thread.
+# Recipes that learned as well: bf16 − fp32 was 0.0035 (AdamW) and 0.0013 nats (modern), means of
+# three seeds at d_model 256 after 100 steps; two seeds differ by 0.02 to 0.05.
 AS_GOOD = ("adamw", "modern")
-TRIED = 256  # d_model from which bf16 is tried; below it gains a tenth at most, and nothing at 64
+TRIED = 256  # d_model from which bf16 is tried; below, it gains at most a tenth, and nothing at 64
 FASTER = 0.9  # of the time in fp32, at most
-MANY = 100  # steps, of which the trial takes a tenth
+MANY = 100  # fewest steps for a trial, which takes a tenth of them
 
 
 def precision_of(
@@ -44,14 +44,14 @@ def precision_of(
     *,
     plain: bool = True,
 ) -> torch.dtype:
-    """What to compute in. "auto" is bf16 on a GPU that has it. On a processor it is what `run` was
-    begun in, where it is resumed; and else fp32, but for a large decoder, trained by a recipe that
-    learns as well in bf16, if a trial finds that faster: see `is_tried` and `trial`.
+    """Choose the dtype to compute in. "auto" is bf16 on a GPU that supports it. On a CPU it is that
+    of the first part of `run`, if it is resumed; else fp32, unless the model is a large decoder,
+    its recipe learns as well in bf16, and a trial finds that faster: see `is_tried` and `trial`.
 
-    On a processor without instructions for bf16 every product would be converted to fp32 and back,
-    so that bf16 is fp32 there, with a warning.
+    On a CPU without bf16 instructions every product would be converted to fp32 and back, so bf16 is
+    replaced by fp32, with a warning.
 
-    plain: nothing compiled, and the default loss.
+    plain: nothing is compiled, and the loss is the default one.
     """
     if name not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {shown(name)}")
@@ -78,29 +78,29 @@ def precision_of(
 
 
 def begun_in(run: Run | None) -> str | None:
-    """ "bf16" or "fp32", as a run that is resumed says of its first part; None where it has none."""
+    """The precision of a resumed run's first part, "bf16" or "fp32"; None if there is none."""
     names = {"bfloat16": "bf16", "float32": "fp32"}
     return names.get(_training_of(run).get("precision", ""))
 
 
 def _training_of(run: Run | None) -> Mapping[str, Any]:
-    """What a run that is resumed says of how its first part was trained."""
+    """The training settings of a resumed run's first part; {} if there is none."""
     if run is None or not run.checkpoints:
         return {}
     try:
         return run.config()["training"]
-    except (FileError, KeyError):  # `restore` says what is wrong with the run, if anything is
+    except (FileError, KeyError):  # `restore` reports what is wrong with the run, if anything is
         return {}
 
 
 def with_muon_precision(
     recipe: Recipe, precision: str, model: nn.Module, run: Run | None = None
 ) -> Recipe:
-    """The recipe, with what Muon multiplies in. Where that is left to us ("auto"), it is what the first
-    part of a resumed run did; fp32 where precision="fp32" is asked for, and in several processes,
-    which would have to agree; else bf16 if it is faster for any matrix of the model.
+    """Set the precision of Muon's products in a recipe. "auto" is that of a resumed run's first
+    part; else fp32 with precision="fp32" and in several processes on CPUs, which would have to
+    agree; else bf16 if it is faster for any matrix of the model.
 
-    A processor without instructions for bf16 multiplies in fp32, with a warning if bf16 was asked for.
+    A CPU without bf16 instructions multiplies in fp32, with a warning if bf16 was requested.
     """
     if not isinstance(recipe, Modern):
         return recipe
@@ -121,7 +121,7 @@ def with_muon_precision(
 
 
 def before_it_was_said(on_gpu: bool) -> str:
-    """What Muon multiplied in, in runs whose configuration does not say it."""
+    """The precision of Muon's products in runs whose configuration does not record it."""
     return "bf16" if on_gpu else "fp32"
 
 
@@ -134,9 +134,9 @@ def _warn_of_fp32(name: str) -> None:
 
 
 def is_tried(model: nn.Module, batches: Any, recipe: Recipe, steps: int) -> TypeGuard[Transformer]:
-    """Whether bf16 is worth a trial: on a processor that has it, for a kind of model, a size and a
-    recipe that were measured, in a run long enough to pay for it. Several processes would have to
-    agree, so that they stay in fp32."""
+    """Whether bf16 is worth a trial: on a CPU that has it, for a kind of model, a size and a recipe
+    that were measured, in a run long enough to pay for it. Several processes would have to agree,
+    so they stay in fp32."""
     return (
         type(model) is Transformer
         and model.config.kind == "decoder"
@@ -150,11 +150,11 @@ def is_tried(model: nn.Module, batches: Any, recipe: Recipe, steps: int) -> Type
 
 
 def trial(model: Transformer, batches: Any, recipe: Recipe, threads: int, turns: int = 3) -> float:
-    """CPU time of a step in bf16 / in fp32: the least of some steps each, by turns, after one that
-    warms up.
+    """CPU time of a step in bf16 / in fp32: the least of `turns` alternating steps each, after a
+    warm-up step.
 
-    A twin of random weights makes them, with optimizers of its own and the first batch: the model,
-    its taps and hooks, the data's position and the random states are left as they are.
+    They train a copy with random weights and its own optimizers on the first batch: the model, its
+    hooks, the position in the data and the random states stay as they are.
     """
     before, least = torch.get_num_threads(), {torch.float32: 1e9, torch.bfloat16: 1e9}
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""What of training a checkpoint holds, and how it comes back, bitwise."""
+"""The training state in a checkpoint, and how it is restored, bitwise."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .state import Plan, Step, TrainState
 
 
 def checkpoint_state(plan: Plan, state: TrainState) -> dict[str, Any]:
-    """What state.json says of a run, beside its files."""
+    """The contents of state.json, apart from the list of files."""
     scaler = state.scaler.state_dict()
     return {
         "transformer_lab_checkpoint": FORMAT,
@@ -39,7 +39,7 @@ def checkpoint_state(plan: Plan, state: TrainState) -> dict[str, Any]:
 
 
 def _updates(state: TrainState) -> list[list[int | None]]:
-    """How often each group of each optimizer was updated, where the optimizer counts it."""
+    """Number of updates of each group of each optimizer, if the optimizer counts them."""
     return [[group.get("updates") for group in o.param_groups] for o in state.optimizers]
 
 
@@ -70,7 +70,7 @@ def settings(plan: Plan, state: TrainState) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON gives it back; JSON has no word for infinity (clip=inf), so it is kept as "inf"."""
+    """A value as JSON returns it; infinity (clip=inf), which JSON lacks, becomes "inf"."""
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -81,7 +81,7 @@ def _plain(value: Any) -> Any:
 
 
 def is_value(thing: Any) -> bool:
-    """Whether its repr says all there is to it (a dataclass), and no address in memory."""
+    """Whether its repr is complete (a dataclass), without an address in memory."""
     return hasattr(thing, "__dataclass_fields__")
 
 
@@ -91,7 +91,7 @@ def _implementation(optimizer: torch.optim.Optimizer) -> str:
 
 
 def optimizer_tensors(plan: Plan, state: TrainState) -> dict[str, Tensor]:
-    """The optimizers' state by the names of what they train."""
+    """The optimizers' state by the names of the parameters."""
     names = {id(p): name for name, p in plan.model.named_parameters()}
     return {
         f"optimizer.{i}.{names[id(p)]}.{key}": value
@@ -102,11 +102,11 @@ def optimizer_tensors(plan: Plan, state: TrainState) -> dict[str, Tensor]:
 
 
 def restore(found: Checkpoint, plan: Plan, state: TrainState) -> None:
-    """Put a checkpoint into the model and the state.
+    """Restore the model and the training state from a checkpoint.
 
     Raises:
-        FileError: when it is of another model or optimizer, or not as it was written.
-        ValueError: when the run has made more steps than the plan has.
+        FileError: if it is of another model or optimizer, or has changed since it was written.
+        ValueError: if the run has made more steps than the plan has.
     """
     with as_written(found.folder):
         _restore(found, plan, state)
@@ -136,7 +136,7 @@ def _restore(found: Checkpoint, plan: Plan, state: TrainState) -> None:
 
 
 def _compare(then: Mapping[str, Any], now: Mapping[str, Any], source: Path) -> None:
-    """Refuse another shape of model or another optimizer; warn of whatever else differs."""
+    """Refuse another shape of model or another optimizer; warn about any other difference."""
     if then["model"] != now["model"] and then["model"] and now["model"]:
         differs = "; ".join(_differences(then["model"], now["model"]))
         raise FileError(f"{source} was saved from a different model: {differs}")
@@ -159,7 +159,7 @@ def _compare(then: Mapping[str, Any], now: Mapping[str, Any], source: Path) -> N
 
 
 def _with_defaults(described: Any, model: nn.Module) -> Any:
-    """A model's description; options that earlier versions did not have are at their defaults."""
+    """A model's description, with defaults for options that earlier versions did not have."""
     config: Any = getattr(model, "config", None)
     if not described or not is_dataclass(config):
         return described
@@ -167,7 +167,7 @@ def _with_defaults(described: Any, model: nn.Module) -> Any:
 
 
 def _with_muon_precision(then: Mapping[str, Any], now: Mapping[str, Any]) -> Mapping[str, Any]:
-    """How a run was trained; what its configuration did not say in earlier versions is added."""
+    """A run's training settings, with what earlier versions did not record."""
     if "muon_precision" not in now["training"]:
         return then["training"]
     on_gpu = then["environment"].get("device") == "cuda"
@@ -193,7 +193,7 @@ def _restore_optimizers(
     state: TrainState,
     source: Path,
 ) -> None:
-    """Only the state is taken; options (fused, lr, …) stay those of this call."""
+    """Restore the optimizers' state only; options (fused, lr, …) stay those of this call."""
     named = dict(plan.model.named_parameters())
     kept = {name: value for name, value in tensors.items() if name.startswith("optimizer.")}
     if len(kept) != then.get("optimizer_tensors", len(kept)):  # 0.1 did not count them

@@ -1,10 +1,10 @@
 """A training run as a folder: configuration, checkpoints, metrics and attention snapshots.
 
 config.json                   the model, the data and how it is trained
-metrics.jsonl                 one line a step
+metrics.jsonl                 one line per step
 checkpoints/step-00000400/    model.safetensors, training.safetensors, config.json, state.json
 snapshots/step-00000400.safetensors
-tensorboard/                  where tensorboard is installed
+tensorboard/                  if tensorboard is installed
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..tracing.trace import Trace
 from .metrics import METRICS, whole_lines
 from .snapshots import read_snapshot, trace_of_maps
 
-RUN = "transformer_lab_run"  # the key by which a run's config.json is known
+RUN = "transformer_lab_run"  # the key by which a run's config.json is recognised
 SNAPSHOTS = "snapshots"
 BOARD = "tensorboard"
 
@@ -61,10 +61,10 @@ class Run:
         return steps_in(self.folder / SNAPSHOTS)
 
     def config(self) -> dict[str, Any]:
-        """What config.json says of the model, the data and the training.
+        """The run's config.json: the model, the data and the training.
 
         Raises:
-            FileError: when it is missing, damaged, or not a run's.
+            FileError: if it is missing, damaged, or not a run's.
         """
         config = read_json(self.folder / CONFIG)
         if RUN not in config:
@@ -72,15 +72,15 @@ class Run:
         return config
 
     def metrics(self) -> list[dict[str, Any]]:
-        """One dict a step, as in `Step`; a last line that a kill cut short is left out."""
+        """One dict per step, as in `Step`; a last line that a kill cut short is left out."""
         return [line for _, line in whole_lines(self.folder / METRICS)]
 
     def snapshot(self, step: int) -> dict[str, Tensor]:
-        """The probe's attention maps at a step: kind -> float32 [layer, head, query, key], each
-        weight right to four decimals (to 1/510 in runs of version 0.1.0).
+        """The probe's attention patterns at a step: kind -> float32 [layer, head, query, key], each
+        weight accurate to four decimals (to 1/510 in runs of version 0.1.0).
 
         Raises:
-            ValueError: for a step without one, listing those that have one.
+            ValueError: if the step has no snapshot; the message lists those that have one.
         """
         return self._read(step)[0]
 
@@ -91,14 +91,14 @@ class Run:
         labels: Sequence[str] | None = None,
         target_labels: Sequence[str] | None = None,
     ) -> Trace:
-        """The probe's attention at a step as a `Trace` that holds maps only: what the measures of
-        `heads` and the views take.
+        """The probe's attention at a step as a `Trace` with patterns only, for the measures of
+        `heads` and the views.
 
         Args:
             labels, target_labels: what to show for each token; the token ids by default.
 
         Raises:
-            ValueError: for a step without a snapshot.
+            ValueError: if the step has no snapshot.
         """
         maps, (source, target) = self._read(step)
         return trace_of_maps(
@@ -142,5 +142,5 @@ class Run:
 
 
 def snapshot_path(run: Path, step: int) -> Path:
-    """Where a run's folder keeps the snapshot of a step."""
+    """Path of a step's snapshot in the folder of a run."""
     return run / SNAPSHOTS / f"step-{step:08d}.safetensors"

@@ -1,4 +1,4 @@
-"""Marks for a trained model: how often it is right, and whether its heads look where they should."""
+"""Scores for a trained model: its accuracy, and whether its heads attend to the true keys."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def exact_match(model: nn.Module, batches: Iterable[Any]) -> float:
 
 
 def _hits(model: nn.Module, batches: Iterable[Any]) -> Iterable[tuple[Tensor, Tensor]]:
-    """For each batch two bools [batch, target]: is it right, and does it count."""
+    """For each batch two bools [batch, target]: whether a target is predicted, and counts."""
     device = next(model.parameters()).device
     with evaluating(model):
         for batch in batches:
@@ -121,13 +121,13 @@ def grade_heads(
 
 
 def _maps(seen: Any, kind: str) -> Iterable[Tensor]:
-    """Each layer's maps: [batch, head, query, key]."""
+    """Each layer's patterns: [batch, head, query, key]."""
     for layer in range(seen.n_layers(kind)):
         yield torch.stack([seen.pattern(layer, kind=kind, batch=b) for b in range(seen.batch_size)])
 
 
 def _agreement(maps: Tensor, truth: Tensor, pool: bool) -> tuple[Tensor, Tensor]:
-    """Sums over queries with a truth, for each head: of hits, and of weight on true keys."""
+    """Sums per head over queries with a true key: hits, and weight on the true keys."""
     maps = maps.cpu()
     asked = truth.any(-1)
     if pool:

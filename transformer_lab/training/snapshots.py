@@ -1,4 +1,4 @@
-"""Attention on a probe, kept while a model trains: one file a step."""
+"""Attention patterns of a probe, saved while a model trains: one file per step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..tracing.trace import Trace
 
 
 def write_snapshot(path: Path, model: nn.Module, probe: Any) -> None:
-    """Keep what the model attends to in a probe: token ids [position], or a pair of them."""
+    """Save the model's attention patterns on a probe: token ids [position], or a pair of them."""
     source, target = probe if isinstance(probe, tuple) else (probe, None)
     device = next(model.parameters()).device
     parts = [_ids(part).to(device) for part in (source, target) if part is not None]
@@ -34,10 +34,10 @@ def write_snapshot(path: Path, model: nn.Module, probe: Any) -> None:
 
 
 def read_snapshot(path: Path) -> tuple[dict[str, Tensor], tuple[Any, Tensor | None]]:
-    """kind -> float32 [layer, head, query, key], and the probe's ids: source and target.
+    """Read patterns, kind -> float32 [layer, head, query, key], and the probe's source and target.
 
     Raises:
-        FileError: when it is damaged, or of a later version.
+        FileError: if it is damaged, or from a later version.
     """
     tensors, metadata = read_tensors(path)
     scale = metadata.get("scale", "255")
@@ -68,8 +68,8 @@ def trace_of_maps(
     target_labels: Sequence[str] | None = None,
     name: str = "",
 ) -> Trace:
-    """A `Trace` from maps that were kept: kind -> [layer, head, query, key]; source and target are
-    token ids [position]."""
+    """A `Trace` of saved patterns: kind -> [layer, head, query, key]; source and target are token
+    ids [position]."""
     ids = [None if part is None else part.reshape(1, -1).long() for part in (source, target)]
     names = [
         None
@@ -88,7 +88,7 @@ def trace_of_maps(
 
 
 def _fit_together(maps: Mapping[str, Tensor], source: Any, target: Any) -> bool:
-    """Whether these can be the maps of such a probe: [layer, head, query, key] each."""
+    """Whether these can be patterns of this probe: [layer, head, query, key] each."""
     if not maps or source is None:
         return False
     size = {"encoder": source.numel(), "decoder": source.numel()}

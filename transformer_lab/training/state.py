@@ -1,4 +1,4 @@
-"""What training was asked to do, and what it has come to."""
+"""The plan and the state of training."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Step:
 
     @property
     def padding_share(self) -> float:
-        """The part of the positions read that is padding: 0 … 1."""
+        """Fraction of the positions read that are padding, 0 … 1."""
         return self.padding / self.tokens if self.tokens else 0.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one call of `train` was asked to do, checked; nothing in it changes. `forward` is the
-    model, perhaps compiled; `precision` a torch dtype; the others as in `train`."""
+    """The checked arguments of one call of `train`; nothing in it changes. `forward` is the model,
+    perhaps compiled; `precision` a torch dtype; the others as in `train`."""
 
     model: nn.Module
     forward: Any
@@ -73,8 +73,8 @@ class Plan:
 
 @dataclass
 class TrainState:
-    """What training has come to: all that a checkpoint holds beside the weights, and the position
-    in the data. The loop moves it on, a resumed run puts it back."""
+    """The state of training: everything in a checkpoint except the weights and the position in the
+    data. The loop advances it, a resumed run restores it."""
 
     optimizers: list[torch.optim.Optimizer]
     scaler: torch.amp.GradScaler

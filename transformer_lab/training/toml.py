@@ -20,7 +20,7 @@ from ..files.rng import seed_everything
 from ..files.safefiles import read_bytes
 from . import distributed
 
-# Every key but those of the model and of the data set, with its type and what it does.
+# Every key but those of the model and of the dataset, with its type and what it does.
 KEYS: dict[str, dict[str, tuple[Any, str]]] = {
     "data": {
         "name": (
@@ -57,7 +57,7 @@ KEYS: dict[str, dict[str, tuple[Any, str]]] = {
         "probe": (str, "text whose attention is saved (the first held-out example)"),
     },
 }
-# The least and the most that a number may be, where the part that it is for does not say so itself.
+# The least and the most that a number may be, if the code that uses it does not check that.
 RANGES = {
     "batch_size": (1, MOST),
     "n_ctx": (1, LARGEST_SIZE),
@@ -79,7 +79,7 @@ class ConfigError(OneLine, ValueError):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The checked contents of a file: one dict a section."""
+    """The checked contents of a file: one dict per section."""
 
     path: Path
     text: str
@@ -95,7 +95,7 @@ class TrainConfig:
 
     @contextmanager
     def blaming(self, section: str) -> Iterator[None]:
-        """An error of the library, with the file and the line of the key that it names."""
+        """Add to an error of the library the file and the line of the key that it names."""
         try:
             yield
         except ConfigError:
@@ -108,11 +108,11 @@ class TrainConfig:
 
 
 def read_config(path: str | Path) -> TrainConfig:
-    """Read and check a file, as far as that goes without loading the data.
+    """Read and check a file, as far as possible without loading the data.
 
     Raises:
-        ConfigError: for what is not TOML, an unknown section or key (listing the known ones), a
-            value of the wrong type, or a key that is missing.
+        ConfigError: if it is not TOML, has an unknown section or key (the message lists the known
+            ones) or a value of the wrong type, or lacks a key.
     """
     if sys.version_info >= (3, 11):
         import tomllib
@@ -131,7 +131,7 @@ def read_config(path: str | Path) -> TrainConfig:
         ) from None
     except RecursionError:
         raise ConfigError(f"{path}: not valid TOML: too many nested brackets") from None
-    except ValueError as error:  # a number of too many digits, too, which is no TOMLDecodeError
+    except ValueError as error:  # also a number of too many digits, not a TOMLDecodeError
         where = re.search(r"\(at line (\d+)", str(error))
         raise ConfigError(
             f"{path}{':' + where[1] if where else ''}: not valid TOML: {error}"
@@ -173,7 +173,7 @@ def read_config(path: str | Path) -> TrainConfig:
 
 
 def run_from_config(path: str | Path, resume: bool = False, *, progress: bool = True) -> Any:
-    """Train as the file says. Under torchrun every process calls this.
+    """Train as the file describes. Under torchrun every process calls this.
 
     The run's folder also gets `model/`, which `TextModel.from_pretrained` and
     `transformer-lab explore --model` read.
@@ -182,7 +182,7 @@ def run_from_config(path: str | Path, resume: bool = False, *, progress: bool = 
         the `Run`.
 
     Raises:
-        ConfigError: for a file that cannot be used, giving path, line and remedy.
+        ConfigError: if the file cannot be used; the message gives path, line and remedy.
         TrainingStopped: after an interrupt.
     """
     from ..model import Transformer
@@ -302,7 +302,7 @@ def _probe(config: TrainConfig, data: Any) -> Any:
 
 
 def _check_fit(config: TrainConfig, model: Any, batch: Any) -> None:
-    """One forward pass says what does not fit while the file is still what is being talked about."""
+    """Run one forward pass, so that errors of shape are reported as errors of the file."""
     from .objective import evaluate, predict, to_device
 
     batch = to_device(batch, model.device)
@@ -319,7 +319,7 @@ def _check_fit(config: TrainConfig, model: Any, batch: Any) -> None:
 
 
 def _options(name: str) -> dict[str, Any]:
-    """Options of a data set that a TOML file can give, with their types."""
+    """Options of a dataset that a TOML file can set, with their types."""
     from .. import datasets
 
     hints = type_hints(getattr(datasets, name))
@@ -347,7 +347,7 @@ def _check_key(
 
 
 def _line_of(text: str, section: str, key: str | None) -> int | None:
-    """The line on which a key of a section (or the section, for key=None) stands."""
+    """The line number of a key in a section (or of the section, for key=None)."""
     here = ""
     for number, line in enumerate(text.split("\n"), 1):
         header = re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line)

@@ -1,8 +1,8 @@
-"""Who is using a model at this moment, so that a click in a view never disturbs its training.
+"""Track who is using a model, so that a click in a view never disturbs its training.
 
 A notebook may answer a view in another thread while a cell trains the very model that the view
-edits. `train` marks the model for as long as it updates it; a view that wants to edit it asks first.
-The mark lies on the model itself. Copies and pickles of the model begin without it.
+edits. `train` marks the model while it updates it; a view checks the mark before it edits. The mark
+is on the model itself. Copies and pickles of the model start without it.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ class _Use:
     """Who trains a model and who edits it."""
 
     def __init__(self) -> None:
-        # A plain lock: Ctrl+C may come between the two steps in which a threading.Condition is
-        # taken, and then it is never given back.
+        # A plain lock: Ctrl+C may come between the two steps of acquiring a threading.Condition,
+        # which is then never released.
         self.lock = threading.Lock()
         self.trainers: dict[Any, int] = {}  # and their threads
-        self.waiting = 0  # those that want it now, patient ones aside
+        self.waiting = 0  # users that want it now, except patient ones
         self.editing: int | None = None  # the thread
         self.depth = 0
-        self.left = -math.inf  # when somebody who is not patient was done with it
+        self.left = -math.inf  # when a user who is not patient last finished
 
     def __reduce__(self):  # nobody uses a copy yet
         return _Use, ()
 
     def end_earlier(self) -> None:
-        """End a loop of this thread that trains the model already and waits between two steps: two
-        loops would change the same weights, and that of a cell that failed may wait for ever.
+        """End an earlier training loop of this thread that is paused between two steps: two loops
+        would change the same weights, and that of a failed cell may pause for ever.
 
         Raises:
-            ModelIsTraining: when another thread trains the model.
+            ModelIsTraining: if another thread trains the model.
         """
         threads = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
         for trainer, thread in list(self.trainers.items()):
@@ -69,7 +69,7 @@ class _Use:
         """Whether this thread may edit the model from here on.
 
         Raises:
-            ModelIsTraining: when it is being trained.
+            ModelIsTraining: if it is being trained.
         """
         with self.lock:
             if self.editing not in (None, threading.get_ident()):
@@ -88,7 +88,8 @@ class _Use:
 
 
 def wait_for(condition: Callable[[], bool]) -> bool:
-    """Whether it is so within `LONGEST_WAIT`. Ctrl+C ends the wait, during an entry too."""
+    """Wait up to `LONGEST_WAIT` for a condition; return whether it holds. Ctrl+C ends the wait,
+    even while a sheltered context is entered."""
     end = time.monotonic() + LONGEST_WAIT
     while not (so := condition()) and time.monotonic() < end:
         raise_if_interrupted()
@@ -97,7 +98,7 @@ def wait_for(condition: Callable[[], bool]) -> bool:
 
 
 def use_of(model: Any) -> _Use:
-    """The mark on a model; made when first asked for."""
+    """The mark on a model, created on first use."""
     model = bare(model)
     return model.__dict__.setdefault(_NAME, _Use())
 
@@ -108,13 +109,13 @@ def is_training(model: Any) -> bool:
 
 
 def is_wanted(model: Any) -> bool:
-    """Whether somebody waits for the model who is not patient: a click, or training."""
+    """Whether a user who is not patient waits for the model: a click, or training."""
     use = use_of(model)
     return use.waiting > 0 or bool(use.trainers)
 
 
 def idle_for(model: Any) -> float:
-    """Seconds since somebody who is not patient was done with the model."""
+    """Seconds since a user who is not patient last finished with the model."""
     return time.monotonic() - use_of(model).left
 
 
@@ -123,10 +124,10 @@ def held_for_edits(model: Any, *, patient: bool = False) -> Iterator[None]:
     """While open, no other thread's view edits the model, and training waits before it begins.
 
     Args:
-        patient: of work in the background, which asks `is_wanted` and gives way.
+        patient: for background work, which checks `is_wanted` and gives way.
 
     Raises:
-        ModelIsTraining: when the model is being trained.
+        ModelIsTraining: if the model is being trained.
     """
     use = use_of(model)
     with use.lock:

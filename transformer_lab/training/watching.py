@@ -1,4 +1,4 @@
-"""What watches training: the three calls of a watch, and watches that log to TensorBoard, Weights & Biases and trackio."""
+"""Watches of training: their protocol; logging to TensorBoard, Weights & Biases and trackio."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ LOGGED = ("loss", "lr", "grad_norm", "tokens_per_second", "eval_loss")
 
 @runtime_checkable
 class Watch(Protocol):
-    """What `tl.train(watch=…)` takes, alone or in a list. Of several processes the first calls it."""
+    """What `tl.train(watch=…)` takes, alone or in a list. Of several processes only the first calls
+    it."""
 
     def start(self, model: nn.Module, steps: int) -> None:
-        """Called before the first step. What this raises stops training before it begins."""
+        """Called before the first step. An error here stops training before it begins."""
 
     def update(self, step: Step, model: nn.Module) -> None:
         """Called after every step. After an error this is not called again, and training continues."""
@@ -32,7 +33,7 @@ class Watch(Protocol):
 
 
 class Watches:
-    """The watches of one training. Those that fail are named in a warning and left out."""
+    """The watches of one training run. Those that fail are named in a warning and left out."""
 
     def __init__(self, watch: Any):
         several = watch if isinstance(watch, list | tuple) else [] if watch is None else [watch]
@@ -82,7 +83,7 @@ class Watches:
 
 
 def numbers(step: Step) -> dict[str, float]:
-    """What trackers log of a step."""
+    """The numbers of a step that trackers log."""
     values = {name: getattr(step, name) for name in LOGGED}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -91,7 +92,8 @@ class TensorBoard:
     """A watch that logs to a folder for TensorBoard. `tl.train(run=…)` adds one if tensorboard is installed.
 
     Args:
-        folder: of this training; what an earlier one logged there from its first step on is hidden.
+        folder: of this training run; what was logged there earlier, from its first step on, is
+            hidden.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -118,8 +120,8 @@ class Trackio:
     """A watch that logs to trackio.
 
     Args:
-        project: its name. options: others of `trackio.init`. The run's configuration holds the model's,
-            and the number of steps.
+        project: its name. options: other arguments of `trackio.init`. The run's configuration holds
+            the model's, and the number of steps.
     """
 
     package: ClassVar[str] = "trackio"
@@ -150,8 +152,8 @@ class WandB(Trackio):
     """A watch that logs to Weights & Biases.
 
     Args:
-        project: its name. options: others of `wandb.init`. The run's configuration holds the model's,
-            and the number of steps.
+        project: its name. options: other arguments of `wandb.init`. The run's configuration holds
+            the model's, and the number of steps.
     """
 
     package = "wandb"

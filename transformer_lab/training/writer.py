@@ -1,4 +1,4 @@
-"""The one that writes to a run's folder, from opening to closing."""
+"""The only writer to a run's folder, from opening to closing."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ from .state import Plan, TrainState
 
 
 class Writer:
-    """What `train` writes through. Of several processes the first writes; the others only take
-    part.
+    """Writes a run's files for `train`. Of several processes the first writes; the others only
+    take part.
 
     Raises:
-        LockedError: when another process writes to this folder.
-        FileExistsError: when it holds a run and `resume` is false, or files that are no run's.
+        LockedError: if another process writes to this folder.
+        FileExistsError: if it holds a run and `resume` is false, or files that are not from a run.
     """
 
     def __init__(self, run: Run, *, resume: bool):
@@ -65,7 +65,7 @@ class Writer:
                     self._prepare(resume)
             except Exception as error:
                 failed = error
-        # The others wait until the folder is in order, and end with the first if it is not.
+        # The others wait until the folder is ready, and fail with the first if it is not.
         why = distributed.gather(None if failed is None else str(failed))[0]
         if failed is not None:
             raise failed
@@ -92,14 +92,14 @@ class Writer:
             raise
 
     def restore(self, plan: Plan, state: TrainState) -> dict[str, Any] | None:
-        """Put the newest verified checkpoint into the training, and cut the metrics to match.
+        """Restore training from the newest verified checkpoint, and cut the metrics to match.
 
         Returns:
-            the position in the data, or None when there is no checkpoint.
+            the position in the data, or None if there is no checkpoint.
 
         Raises:
-            FileError: when the checkpoint is of another model or optimizer, or when there
-                are checkpoints and none is whole.
+            FileError: if the checkpoint is of another model or optimizer, or there are checkpoints
+                but none is intact.
         """
         with warnings.catch_warnings(record=True) as damaged:
             warnings.simplefilter("always")
@@ -123,18 +123,18 @@ class Writer:
     def _open_files(self, plan: Plan, state: TrainState) -> None:
         folder = self.run.folder
         with disk_errors(folder / METRICS):
-            # First of all, so that whatever is written later stands in a marked folder.
+            # First of all, so that whatever is written later is in a marked folder.
             with committed(folder / CONFIG) as temporary:
                 write_json(temporary, {RUN: FORMAT, **settings(plan, state)})
             logged = state.done - (state.pending is not None)
             cut(folder / METRICS, logged)
             for step in self.run.snapshots:
-                if step > logged:  # made by steps that are about to be made again
+                if step > logged:  # from steps that are about to be repeated
                     snapshot_path(folder, step).unlink()
             self.metrics = MetricsFile(folder / METRICS)
 
     def log(self, step: Mapping[str, Any]) -> None:
-        """Append what a step gave."""
+        """Append the metrics of a step."""
         if self.metrics is not None:
             self.metrics.append(step)
 
@@ -161,14 +161,14 @@ class Writer:
             }
             write_json(folder / STATE, sealed({"files": files, **checkpoint_state(plan, state)}))
         self.saved = state.done
-        # Later steps than this are of damaged checkpoints that were passed over: they neither
-        # count nor go until this run gets as far as they were.
+        # Checkpoints of later steps are damaged ones that were skipped: they neither count nor are
+        # removed until this run reaches their steps.
         behind = [step for step in self.run.checkpoints if step <= state.done]
         for step in behind[: -self.run.keep]:
             remove_folder(checkpoint_path(self.run.folder, step))
 
     def snapshot(self, plan: Plan, step: int) -> None:
-        """Keep what the model attends to in the probe."""
+        """Save the model's attention patterns on the probe."""
         write_snapshot(snapshot_path(self.run.folder, step), plan.model, plan.probe)
 
     def close(self) -> None:
@@ -180,7 +180,7 @@ class Writer:
 
 
 def _check_ours(folder: Path) -> None:
-    """Refuse a folder that holds anything but a run of ours, or parts that lead elsewhere."""
+    """Refuse a folder that holds anything but a run of ours, or whose subfolders are links."""
     for name in ("lock", METRICS, CONFIG):
         check_replaceable(folder / name)
     for name in (CHECKPOINTS, SNAPSHOTS, BOARD, "model"):
@@ -198,8 +198,8 @@ def _check_ours(folder: Path) -> None:
 
 
 def _is_run(folder: Path) -> bool:
-    """Whether a run may write here: it is marked as one, is empty, or a start was killed before
-    it could mark it. For a damaged mark a whole checkpoint speaks."""
+    """Whether a run may write here: the folder is marked as a run, is empty, or a start was killed
+    before it could mark it. If the mark is damaged, an intact checkpoint is enough."""
     if os.path.lexists(folder / CONFIG):
         try:
             return RUN in read_json(folder / CONFIG)
