@@ -1,1 +1,1 @@
-"""What works here: `report` says it, `probe` tries in a process of its own what may crash."""
+"""Check what works here: `report` reports it, `probe` tries what may crash in its own process."""

@@ -1,4 +1,4 @@
-"""`python -m transformer_lab.doctor` needs the standard library alone, not even click."""
+"""`python -m transformer_lab.doctor` needs only the standard library, not even click."""
 
 from .report import main
 

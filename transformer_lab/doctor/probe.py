@@ -1,6 +1,6 @@
-"""What `transformer-lab doctor` tries in a process of its own, where a broken library may crash it.
+"""The checks of `transformer-lab doctor` that a broken library may crash, in their own process.
 
-Each part prints one line of JSON when it is done, so that what was found before a crash counts.
+Each part prints one line of JSON when it is done, so that results from before a crash count.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MARK = "doctor:"
 def torch_() -> dict[str, Any]:
     import torch
 
-    (torch.ones(2, 3) @ torch.ones(3, 2)).numpy()  # torch and numpy fit each other
+    (torch.ones(2, 3) @ torch.ones(3, 2)).numpy()  # torch and numpy are compatible
     capability = getattr(torch.backends.cpu, "get_cpu_capability", lambda: "")()
     return {
         "version": torch.__version__,

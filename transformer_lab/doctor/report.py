@@ -1,6 +1,6 @@
 """Check what works on this machine, line by line, and say how to fix what does not.
 
-    transformer-lab doctor, or python -m transformer_lab.doctor where even click is missing
+    transformer-lab doctor, or python -m transformer_lab.doctor if even click is missing
 
 Only the standard library is imported, and what may crash runs in a process of its own: a report
 about a broken environment must not break with it.
@@ -28,7 +28,7 @@ from .probe import MARK, PARTS
 
 DISTRIBUTION = "transformer-lab-notebooks"
 PIP = "python -m pip install"
-# Tests and benchmarks take the first that is installed; it is Debian's Chromium without a window.
+# Tests and benchmarks use the first that is installed; this one is Debian's, without a window.
 BROWSERS = (
     "chromium-headless-shell",
     "chromium",
@@ -38,14 +38,14 @@ BROWSERS = (
 )
 # JupyterLab's name of an extension -> the package whose version it must have, if any.
 EXTENSIONS = {"anywidget": "anywidget", "@jupyter-widgets/jupyterlab-manager": None}
-ENOUGH = 1.0  # GB of free disk: the lessons' runs, and room for the system to breathe
+ENOUGH = 1.0  # GB of free disk: for the lessons' runs, and some for the system
 SECONDS = 180  # for everything that is tried, on a slow disk
 NO_GPU = "nothing to do: the lessons are made for a CPU"
 
 
 @dataclass(frozen=True)
 class Line:
-    """One thing that was looked at; `todo` is what to do about it, "" for nothing."""
+    """One thing that was checked; `todo` is what to do about it, "" for nothing."""
 
     name: str
     ok: bool
@@ -69,7 +69,7 @@ def basics(tried: dict[str, dict[str, Any]]) -> list[Line]:
 
 
 def more(tried: dict[str, dict[str, Any]]) -> list[Line]:
-    """What some things need."""
+    """What some features need. `tried`: as in `basics`."""
     return [
         _safely("GPU", lambda: gpu(tried["gpu"]), NO_GPU),
         _safely("Hugging Face", lambda: hub(tried["hub"]), "see the packages above"),
@@ -82,7 +82,7 @@ def more(tried: dict[str, dict[str, Any]]) -> list[Line]:
 
 
 def _safely(name: str, look: Callable[[], tuple[bool, str, str]], todo: str) -> Line:
-    """A line, even where looking itself fails; `todo` is for that case."""
+    """A line, even if the check itself fails; `todo` is for that case."""
     try:
         return Line(name, *look())
     except Exception as error:
@@ -133,7 +133,7 @@ def jupyterlab() -> tuple[bool, str, str]:
 
 
 def widgets() -> tuple[bool, str, str]:
-    """Whether JupyterLab of this Python finds what draws our views, and takes it."""
+    """Whether this Python's JupyterLab finds and accepts the extensions that draw our views."""
     listed = _labextensions()
     wrong = []
     for name, package in EXTENSIONS.items():
@@ -155,7 +155,7 @@ def widgets() -> tuple[bool, str, str]:
 
 
 def _labextensions() -> dict[str, tuple[str, bool, bool]]:
-    """name -> (version, enabled, fits), as `jupyter labextension list` tells it."""
+    """name -> (version, enabled, fits), as `jupyter labextension list` reports them."""
     run = subprocess.run(
         [sys.executable, "-m", "jupyterlab.labextensions", "list"],
         capture_output=True,
@@ -174,8 +174,8 @@ def _labextensions() -> dict[str, tuple[str, bool, bool]]:
 
 
 def _without_node() -> dict[str, str]:
-    """Where JupyterLab finds Node.js, it asks yarn four times for its settings, for a second, and
-    needs none of them to tell what is installed. Windows finds libraries by this variable too."""
+    """The environment without PATH: if JupyterLab finds Node.js there, it asks yarn four times for
+    its settings, which takes a second and is not needed. On Windows PATH stays, for libraries."""
     return {**os.environ} | ({} if os.name == "nt" else {"PATH": os.devnull})
 
 
@@ -211,7 +211,7 @@ def _writable(path: Path, todo: str) -> tuple[bool, str, str]:
 
 
 def _there(path: Path) -> Path:
-    """The folder that holds a path, or will: the nearest that is there."""
+    """The folder that holds a path, or will: the nearest that exists."""
     return next(p for p in (path, *path.parents) if p.exists() and (p == path) <= p.is_dir())
 
 
@@ -292,7 +292,7 @@ def browser() -> tuple[bool, str, str]:
 
 
 def _unfit(extra: str) -> tuple[int, list[str]]:
-    """How many packages are wanted, and which are missing or do not fit, as requirements."""
+    """Number of required packages, and which are missing or do not fit, as requirements."""
     from packaging.requirements import Requirement
 
     number, wrong = 0, []
@@ -367,11 +367,11 @@ def _reason(text: str) -> str:
     return short if len(short) <= 240 else f"{short[:237]}..."
 
 
-# ---------------------------------------------------------------- telling
+# ---------------------------------------------------------------- the report
 
 
 def report(needed: Sequence[Line], useful: Sequence[Line]) -> str:
-    """Columns that fit 80 characters, in plain ASCII but for what the system itself says."""
+    """Format lines in columns of 80 characters, in plain ASCII but for what the system reports."""
     bad = [line.name for line in needed if not line.ok]
     end = (
         f"Not everything that the lessons need works here: {', '.join(bad)}."

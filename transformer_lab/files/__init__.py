@@ -1,1 +1,1 @@
-"""Files: whole or not there, checked before they are believed; models and checkpoints in them."""
+"""Files, written whole or not at all, and checked before they are trusted: models, checkpoints."""

@@ -1,4 +1,4 @@
-"""Checkpoints: one folder a step, sealed, so that a damaged one is seen before it is used.
+"""Checkpoints: one folder per step, sealed, so that a damaged one is noticed before it is used.
 
 step-00000400/    model.safetensors, training.safetensors, config.json, state.json
 """
@@ -29,7 +29,7 @@ _STEP = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,17})")  # as `checkpoint_path` 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One committed generation, verified: every file has the size and sha256 that were written."""
+    """A committed checkpoint, verified: every file has the size and sha256 that were written."""
 
     folder: Path
     state: dict[str, Any]
@@ -40,12 +40,12 @@ class Checkpoint:
 
 
 def checkpoint_path(run: Path, step: int) -> Path:
-    """Where a run's folder keeps the checkpoint of a step."""
+    """Path of a step's checkpoint in the folder of a run."""
     return run / FOLDER / f"step-{step:08d}"
 
 
 def steps_in(folder: Path) -> list[int]:
-    """Steps named by what stands in a folder; links are nobody's."""
+    """Steps named by the entries of a folder; links are ignored."""
     paths = folder.iterdir() if folder.is_dir() else ()
     names = (path.name.split(".")[0] for path in paths if not path.is_symlink())
     return sorted(int(match[1]) for name in names if (match := _STEP.fullmatch(name)))
@@ -63,7 +63,7 @@ def newest(run: Path) -> Checkpoint | None:
 
 
 def verify(folder: Path) -> Checkpoint:
-    """Raises FileError, naming the file, unless everything is as it was written."""
+    """Return a checkpoint; raise a FileError that names the file if it has changed."""
     state = read_json(folder / STATE)
     seal = state.pop("seal", None)
     if state.get("transformer_lab_checkpoint") != FORMAT:
@@ -95,7 +95,7 @@ def is_whole(checkpoint: Path) -> bool:
 
 @contextmanager
 def as_written(folder: Path) -> Iterator[None]:
-    """What a checkpoint of ours cannot hold is met as a damaged one, wherever it turns up."""
+    """Report contents that our checkpoints cannot hold as damage, wherever they turn up."""
     try:
         yield
     except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
@@ -105,6 +105,6 @@ def as_written(folder: Path) -> Iterator[None]:
 
 
 def sealed(state: dict[str, Any]) -> dict[str, Any]:
-    """A state with the checksum of what it says, under "seal"."""
+    """A state with the checksum of its contents, under "seal"."""
     text = json.dumps(state, sort_keys=True, allow_nan=False).encode()
     return {**state, "seal": hashlib.sha256(text).hexdigest()}

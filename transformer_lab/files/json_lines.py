@@ -1,4 +1,4 @@
-"""Files of JSON, a line a result, and nothing after a line that was cut short."""
+"""Files of JSON, one line per result, and nothing after a line that was cut short."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class LinesFile:
         self.file = open(open_without_link(path, os.O_WRONLY | os.O_APPEND), "ab", 0)  # noqa: SIM115
 
     def append(self, *lines: Mapping[str, Any]) -> None:
-        """These lines, in one write.
+        """Append lines in one write.
 
         Raises:
-            DiskFullError: when the disk is full; what was written before is kept.
+            DiskFullError: if the disk is full; what was written before is kept.
         """
         data = b"".join(json.dumps(line, allow_nan=False).encode() + b"\n" for line in lines)
         with disk_errors(self.path):
@@ -42,12 +42,12 @@ class LinesFile:
 def whole_lines(
     path: Path, why_not: Callable[[Mapping[str, Any]], str], *, longest: int = MAX_LINE
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Whole lines: where each ends, and what it says. What follows a damaged line is not trusted
+    """Complete lines: where each ends, and its contents. What follows a damaged line is not trusted
     either, and a warning says so; a last line that a kill cut short is left out silently.
 
     Args:
-        why_not: why a JSON object is not a line of this file; "" where it is.
-        longest: bytes of a line.
+        why_not: says why a JSON object is not a line of this file; "" if it is one.
+        longest: bytes of a line, at most.
     """
     end = 0
     if not os.path.lexists(path):
@@ -73,7 +73,7 @@ def whole_lines(
 
 
 def cut_to(path: Path, ends: Sequence[int]) -> None:
-    """Drop what stands after the last of these ends, such as a line that a kill cut short."""
+    """Drop what follows the last of these ends, such as a line that a kill cut short."""
     keep = max(ends, default=0)
     if os.path.lexists(path) and keep != path.stat().st_size:
         with open(open_without_link(path, os.O_WRONLY), "ab", 0) as file:

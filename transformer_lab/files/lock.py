@@ -1,4 +1,4 @@
-"""One writer a folder."""
+"""One writer per folder."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class LockedError(OneLine, OSError):
 
 
 class Lock:
-    """A file that says who writes to a folder. The system frees it when its owner dies; the next
-    owner then finds the dead one's name in it and says so.
+    """A file that names the process that writes to a folder. The system releases it when its owner
+    dies; the next owner finds the dead one's name in it and reports it.
 
     Raises:
-        LockedError: when the folder has a writer, giving host and process id.
-        NotReplacedError: when the file is somebody else's, or a link to another.
+        LockedError: if the folder has a writer; the message gives host and process id.
+        NotReplacedError: if the file is not a lock of ours, or is a link.
     """
 
     def __init__(self, path: Path):
@@ -99,10 +99,10 @@ def _take(handle: int) -> bool:
 
 
 def _read(handle: int) -> dict:
-    """Who wrote here last; {} for a new file.
+    """The last writer; {} for a new file.
 
     Raises:
-        FileError: when the file holds something else.
+        FileError: if the file holds something else.
     """
     os.lseek(handle, 0, os.SEEK_SET)
     data = os.read(handle, 4096)

@@ -36,7 +36,7 @@ from .safefiles import (
 __all__ = ["DiskFullError", "FileError", "NotReplacedError", "load_model", "save_model"]
 
 CONFIG = "config.json"
-MARK = "transformer_lab"  # the key by which our own files are known, in JSON and in weights
+MARK = "transformer_lab"  # the key by which our own files are recognised, in JSON and in weights
 SEAL = "sha256"
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _NAMES = {
@@ -110,7 +110,7 @@ def save_model(model: nn.Module, folder: str | Path, *, dtype: str | None = None
 
 
 def _check_ours(folder: Path) -> None:
-    """Refuse to write over somebody else's model."""
+    """Refuse to overwrite a model that is not ours."""
     config = _mark(folder / CONFIG, read_json)
     weights = _mark(folder / WEIGHTS, lambda path: read_header(path)[1])
     free = config is None and weights is None
@@ -122,7 +122,7 @@ def _check_ours(folder: Path) -> None:
 
 
 def _mark(path: Path, read: Any) -> str | None:
-    """Whose a file is: "ours", "other" or "damaged"; None where there is none."""
+    """Whether a file is "ours", "other" or "damaged"; None if there is none."""
     if not os.path.lexists(path):
         return None
     try:
@@ -183,7 +183,7 @@ def load_model(
 
 
 def _described(folder: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any], Any]:
-    """The configuration and the checksum of a model's folder: those that the weights carry, or
+    """The configuration and the checksum of a model's folder: those stored with the weights, or
     else config.json's."""
     path, config = folder / WEIGHTS, folder / CONFIG
     if MARK in metadata:
@@ -205,7 +205,7 @@ def _described(folder: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any
 
 
 def weights_sha256(model: nn.Module) -> str:
-    """What tells a model's weights from others': a checksum of their names, shapes and numbers."""
+    """Checksum that identifies a model's weights, of their names, types, shapes and values."""
     return _sha256({}, model_tensors(bare(model)))
 
 
@@ -234,9 +234,10 @@ def describe(model: nn.Module) -> dict[str, Any] | None:
 
 
 class _Planned(Mode):
-    """Tensors that a module makes to hold its weights have a shape alone: nothing is allocated for
-    a lie. All else is computed as ever. With `torch.device("meta")` torch would import its compiler
-    for the first random number, which takes nearly as long as torch itself."""
+    """A mode in which the tensors that a module makes for its weights have only a shape, so that a
+    false description allocates nothing. All else is computed as usual. With `torch.device("meta")`
+    torch would import its compiler for the first random number, which takes nearly as long as torch
+    itself."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         given = kwargs or {}
@@ -255,7 +256,7 @@ Shapes = Mapping[str, tuple[str, list[int]]]  # name -> (safetensors' type, shap
 def build(
     described: Mapping[str, Any], shapes: Shapes, path: Path, *, allow_missing: bool = False
 ) -> nn.Module:
-    """A model of the described shape, after a look at whether the tensors can be its own."""
+    """Build a model as described, after checking that the tensors can be its own."""
     values = dict(described)
     version, name = values.pop("transformer_lab", FORMAT), values.pop("class", "Transformer")
     if version != FORMAT:
@@ -290,7 +291,7 @@ def build(
 
 
 def _check_plausible(config: Any, shapes: Shapes, path: Path) -> None:
-    """A configuration of a few bytes must not make us build what the weights cannot fill."""
+    """Refuse a configuration of a model that the weights cannot fill, before it is built."""
     held = sum(math.prod(shape) for _, shape in shapes.values())
     layers = getattr(config, "n_layers", 0) + (getattr(config, "n_decoder_layers", None) or 0)
     positions = getattr(config, "n_ctx", 0) * getattr(config, "d_model", 1)
@@ -302,7 +303,7 @@ def _check_plausible(config: Any, shapes: Shapes, path: Path) -> None:
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and persistent buffers by name; what is shared (a tied head) once."""
+    """Parameters and persistent buffers by name; shared ones (a tied head) once."""
     seen: dict[int, str] = {}
     out = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
@@ -319,8 +320,8 @@ def load_tensors(
     in `without` stay as they are.
 
     Raises:
-        FileError: naming what is missing, left over, of another shape or kind, or not
-            finite; nothing has been copied then.
+        FileError: if a tensor is missing, left over, of another shape or kind, or not finite; the
+            message names it, and nothing is copied.
     """
     found = {
         name: (_NAMES.get(t.dtype, str(t.dtype)), list(t.shape)) for name, t in tensors.items()
@@ -343,7 +344,7 @@ def load_tensors(
 def _check_fit(
     model: nn.Module, found: Shapes, source: Any, *, without: Sequence[str] = ()
 ) -> None:
-    """Compare names, shapes and kinds of number, touching no weight."""
+    """Compare names, shapes and kinds of number without touching a weight."""
     own = model_tensors(model)
     wrong = [f"{n} is missing" for n in own if n not in found and n not in without]
     wrong += [f"{n} is not in the model" for n in found if n not in own]

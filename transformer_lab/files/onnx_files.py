@@ -1,8 +1,7 @@
-"""The tensors of an ONNX file, and which operation uses which: no graph is run, no code is in it.
+"""Read the tensors of an ONNX file, and which operation uses which, without running its graph.
 
-ONNX is a protocol buffer. Of its fields only those that hold weights and the names of operations are
-read, here rather than by the package onnx, which is a hundred times as large as what is needed of it.
-Source: onnx.proto of ONNX 1.17.
+ONNX is a protocol buffer. Only the fields with weights and the names of operations are read, here
+rather than by the package onnx, which is a hundred times as large. Source: onnx.proto of ONNX 1.17.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _DIMS, _DATA_TYPE, _FLOAT_DATA, _NAME, _RAW_DATA, _EXTERNAL = 1, 2, 4, 8, 9, 13
 
 
 class Operation(NamedTuple):
-    """One node of the graph: names of what goes in and comes out."""
+    """One node of the graph: its kind, and the names of its inputs and outputs."""
 
     kind: str
     inputs: list[str]
@@ -38,11 +37,10 @@ class Operation(NamedTuple):
 
 
 def read_onnx(path: str | Path) -> tuple[dict[str, Tensor], list[Operation]]:
-    """The weights of an ONNX file by name, and its operations in their order.
+    """The weights of an ONNX file by name, and its operations in order.
 
     Raises:
-        FileError: for a file that is cut short, damaged or none, or whose weights stand in
-            other files.
+        FileError: if the file is cut short, damaged or not ONNX, or its weights are in other files.
     """
     with open_regular(path) as file:
         try:

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-_LONGEST = 1500  # characters of a message: what was given may be in it, and may be a book
+_LONGEST = 1500  # characters of a message, which may quote an input as long as a book
 
 
 def shortened(text: str) -> str:
-    """Return a message on one line, cut where it is very long."""
+    """Return a message on one line, cut if it is very long."""
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
@@ -35,7 +35,7 @@ class _UnfitArguments(click.ClickException):
 
 @contextmanager
 def usage_in_one_line() -> Iterator[None]:
-    """Report click's own errors as every other error is, in place of its three lines."""
+    """Report click's own errors like every other error, instead of in three lines."""
     try:
         yield
     except click.UsageError as error:

@@ -1,4 +1,4 @@
-"""Paths that somebody gives: whether they can be used, and how a message shows them."""
+"""Paths that users pass: whether they can be used, and how a message shows them."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class FileError(OneLine, ValueError):
 
     @classmethod
     def at(cls, path: str | os.PathLike, message: str, line: int | None = None) -> FileError:
-        """One whose message names the file and the line first."""
+        """An error whose message begins with the file and the line."""
         name = str(path) if len(str(path)) < 400 else f"{str(path)[:200]}…"
         return cls(f"{name}{'' if line is None else f', line {line}'}: {message}")
 
 
 def check_folder(name: str, path: str | os.PathLike) -> Path:
-    """Return the path of a folder that exists or can be made.
+    """Return the path of a folder that exists or can be created.
 
     Raises:
-        ValueError: naming what is in the way.
+        ValueError: if something is in the way; the message names it.
     """
     folder = Path(path).expanduser()
     problem = "the path is empty" if not str(path).strip() else _in_the_way(folder)
@@ -54,7 +54,7 @@ def _in_the_way(folder: Path) -> str:
             is_folder = stat.S_ISDIR(os.stat(part).st_mode)
         except (FileNotFoundError, NotADirectoryError):
             if not os.path.islink(part):
-                continue  # what is above it says more
+                continue  # a parent says more
             return f"{str(part)!r} is a broken link"
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)

@@ -1,8 +1,8 @@
-"""Pictures as they are meant to be seen: upright, in colour, whole; or refused with the reason.
+"""Read images as they are meant to be seen: upright, in colour, whole; or refuse with the reason.
 
-Whatever comes (a file, a PIL image, an array, a tensor) becomes a PIL image in RGB. EXIF's rotation
-is carried out, what is transparent lies on white, 16 bits become 8, CMYK and grey become RGB. Then a
-model's image processor prepares it, or `Preparing` where there is none.
+A file, a PIL image, an array or a tensor becomes a PIL image in RGB. EXIF's rotation is applied,
+transparent parts become white, 16 bits become 8, CMYK and grey become RGB. Then a model's image
+processor prepares it, or `Preparing` if there is none.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MOST_PIXELS = 100_000_000  # 300 MB as RGB; cameras make 12 to 60 million
 MOST_BYTES = 256 << 20
-# What pictures come in; Pillow's other readers (fonts, PostScript, films) are not let near a file.
+# Formats of images; Pillow's other readers (fonts, PostScript, films) are never used.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
 
 @dataclass(frozen=True)
 class Preparing:
-    """How a picture becomes pixels where no image processor says so: resized, cut or filled up to
-    the model's size, scaled to 0 … 1, less a mean and over a standard deviation.
+    """How an image becomes pixels without an image processor: resized, cropped or padded to the
+    model's size, scaled to 0 … 1, then minus a mean and divided by a standard deviation.
 
     Args:
         height, width: in pixels.
@@ -66,7 +66,7 @@ class Preparing:
         return (pixels - mean) / std
 
     def _cropped(self, picture: Image) -> Image:
-        """The middle of the model's proportions, resized: what is cut off is never enlarged."""
+        """The middle, in the model's proportions, resized: what is cut off is never enlarged."""
         from PIL import Image
 
         width = min(picture.width, picture.height * self.width / self.height)
@@ -77,7 +77,7 @@ class Preparing:
 
 
 def read_picture(picture: Any) -> Image:
-    """A picture in RGB.
+    """Read an image as RGB.
 
     Args:
         picture: a path; a PIL image; an array [height, width], [height, width, 3] or [height, width,
@@ -100,7 +100,7 @@ def _from_file(path: Path) -> Image:
     data = read_bytes(path, limit=MOST_BYTES)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged tags, and of large pictures
+            warnings.simplefilter("ignore")  # about damaged tags, and large images
             found = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         kinds = ", ".join(FORMATS[:-1])
@@ -110,7 +110,7 @@ def _from_file(path: Path) -> Image:
             f"{path} has far more than {MOST_PIXELS:,} pixels, the most that can be read; make it "
             "smaller"
         ) from None
-    except Exception as error:  # Pillow's readers raise whatever their format makes them
+    except Exception as error:  # Pillow's readers raise errors of any kind
         raise _damaged(path, error) from None
     if getattr(found, "is_animated", False):
         raise FileError(f"{path} is an animation or holds several images; save one of them")
@@ -140,7 +140,7 @@ def _decoded(found: Image, name: str) -> Image:
             warnings.simplefilter("ignore")
             found.load()
             found = ImageOps.exif_transpose(found)
-            if found.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+            if found.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255
                 grey = np.asarray(found).astype(np.float64) / 257
                 return Image.fromarray(grey.round().clip(0, 255).astype(np.uint8)).convert("RGB")
             if found.has_transparency_data:
@@ -192,7 +192,7 @@ def _array(picture: Any) -> np.ndarray | None:
         picture = picture.float() if picture.is_floating_point() else picture
     try:
         found = np.asarray(picture)
-    except Exception:  # lists of uneven length, objects with a mind of their own
+    except Exception:  # lists of uneven length, objects that raise any error
         return None
     return found if found.dtype.kind in "buif" else None
 

@@ -1,4 +1,4 @@
-"""Weights that were in no file: whoever shows such a model says so."""
+"""Warn about weights that were in no file."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 
 def caution(*sources: Any) -> str:
-    """What a view of these traces or models has to say first: that weights are random because
-    they were in no file, by the names that the loader left in their `random_weights`. "" where there is nothing to say."""
+    """The warning with which a view of these traces or models begins: weights are random because
+    they were in no file. The loader left their names in `random_weights`; "" if there are none."""
     names = [name for source in sources for name in getattr(source, "random_weights", ())]
     first, *more = dict.fromkeys(names) or ("",)
     if not first:

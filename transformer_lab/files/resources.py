@@ -1,4 +1,4 @@
-"""Where files are: those that come with the package, those of a learner, those that were fetched.
+"""Where files are: those of the package, those of a learner, and downloaded ones.
 
 Nothing here needs torch."""
 
@@ -14,7 +14,7 @@ def resource(*parts: str) -> Path:
     """A file or folder of the repository, e.g. resource("data", "models", "shipped").
 
     Raises:
-        FileNotFoundError: saying where it was looked for.
+        FileNotFoundError: if it is missing; the message says where it was searched for.
     """
     top, *rest = parts
     places = [_PACKAGE.parent.joinpath(*parts), _PACKAGE.joinpath(f"_{top}", *rest)]
@@ -40,7 +40,7 @@ def runs_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept: ``$TRANSFORMER_LAB_CACHE``, or the user's cache folder."""
+    """Where downloaded files are kept: ``$TRANSFORMER_LAB_CACHE``, or the user's cache folder."""
     chosen = os.environ.get("TRANSFORMER_LAB_CACHE")
     if chosen:
         return Path(chosen).expanduser()

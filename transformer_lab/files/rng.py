@@ -1,4 +1,4 @@
-"""The random states that training depends on, as one object that can be put back."""
+"""The random states that training depends on, as one object that can be restored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor
 class RandomState:
     """States of torch, of each CUDA device in use, of numpy and of python's `random`.
 
-    Taking one and putting it back costs a few microseconds; `to_tensors` is for storing it.
+    Taking and restoring one costs a few microseconds; `to_tensors` is for storing it.
     """
 
     torch: Tensor
@@ -33,7 +33,7 @@ class RandomState:
         return cls(torch.get_rng_state(), cuda, np.random.get_state(), random.getstate())
 
     def restore(self) -> None:
-        """Make these the current states; states of devices that are not here are left out."""
+        """Make these the current states; states of missing devices are left out."""
         torch.set_rng_state(self.torch)
         np.random.set_state(self.numpy)
         random.setstate(self.python)
@@ -79,7 +79,7 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def own_randomness() -> Iterator[None]:
-    """What happens inside draws random numbers without moving anybody else's state."""
+    """Restore the random states at the end, so that draws inside do not change them."""
     before = RandomState.now()
     try:
         yield

@@ -1,8 +1,8 @@
-"""Files that are whole or not there, and contents that are checked before they are believed.
+"""Files written whole or not at all, and contents checked before they are trusted.
 
-The one place that opens, reads and replaces files for the rest of the package. Reading takes
-regular files only (a pipe or a device is refused, never waited for) and follows links, since the
-caches of Hugging Face are made of them; writing follows none.
+The only place that opens, reads and replaces files for the rest of the package. Reading accepts
+regular files only (a pipe or a device is refused, never waited for) and follows links, which
+Hugging Face's caches consist of; writing follows none.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class DiskFullError(OSError):
 
 
 class NotReplacedError(OneLine, FileExistsError):
-    """What stands at a path is not ours to write over; it is untouched."""
+    """What is at a path is not ours to overwrite; it is untouched."""
 
 
 # ---------------------------------------------------------------- writing
@@ -60,12 +60,12 @@ class NotReplacedError(OneLine, FileExistsError):
 
 @contextmanager
 def committed(path: str | Path) -> Iterator[Path]:
-    """Write a file as a whole: the block writes to the temporary path that it is given, which
-    then takes the place of `path` in one step. An error or a kill leaves the old file.
+    """Write a file whole or not at all: the block writes to a temporary path, which then replaces
+    `path` in one step. An error or a kill leaves the old file.
 
     Raises:
-        NotReplacedError: when `path` is a link, a pipe, a device or a folder.
-        DiskFullError: when the disk is full.
+        NotReplacedError: if `path` is a link, a pipe, a device or a folder.
+        DiskFullError: if the disk is full.
     """
     path = Path(path)
     check_replaceable(path)
@@ -79,7 +79,7 @@ def committed(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def committed_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder of files. A folder that is already there gives way."""
+    """As `committed`, for a folder of files. An existing folder is replaced."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise NotReplacedError(
             f"{path} is {kind_of(path)}, but a folder is to be written there; remove or rename it"
@@ -99,8 +99,8 @@ def committed_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _workshop(path: Path) -> Iterator[Path]:
-    """A folder beside `path` for what is not whole yet, other people's temporary files included
-    (the safetensors library makes one). One that a dead process left is removed first."""
+    """A folder beside `path` for unfinished files, including temporary files of libraries
+    (safetensors makes one). Those that a dead process left are removed first."""
     with disk_errors(path):
         clean(path.parent, name=path.name)
         folder = _hidden(path, "writing")
@@ -112,14 +112,15 @@ def _workshop(path: Path) -> Iterator[Path]:
 
 
 def _hidden(path: Path, what: str) -> Path:
-    """A name that says whose it is: this process's, or a dead one's of the same number."""
+    """A hidden name with this process's id; what a dead one of that id left there is removed."""
     hidden = path.with_name(f".{path.name[:48]}.{what}-{os.getpid()}-{next(_count)}")
     shutil.rmtree(hidden, ignore_errors=True)
     return hidden
 
 
 def check_replaceable(path: Path) -> None:
-    """
+    """Check that `path` may be written to.
+
     Raises:
         NotReplacedError: unless `path` is a regular file or nothing; no link is followed.
     """
@@ -137,7 +138,7 @@ def check_replaceable(path: Path) -> None:
 
 
 def kind_of(path: Path) -> str:
-    """What stands at a path, in words, without following a link."""
+    """What is at a path, in words, without following a link."""
     mode = os.lstat(path).st_mode
     kinds = {
         stat.S_IFLNK: "a symbolic link",
@@ -151,7 +152,7 @@ def kind_of(path: Path) -> str:
 
 
 def open_without_link(path: Path, flags: int) -> int:
-    """A handle of a regular file of ours for writing; made if it is not there.
+    """Open a regular file of ours for writing, and return its handle; created if missing.
 
     Raises:
         NotReplacedError: for a link, a pipe, a device or a folder.
@@ -171,7 +172,7 @@ def remove_folder(path: Path) -> None:
 
 
 def clean(folder: Path, *, ours: bool = False, name: str = "") -> list[str]:
-    """Remove what writers that are gone left half-written; returns their names.
+    """Remove what dead writers left half-written; return the names.
 
     Args:
         ours: the caller holds the folder's lock, so that no other writer can be alive.
@@ -199,7 +200,7 @@ def _nothing() -> Iterator[tuple[()]]:
 
 
 def sync(path: Path) -> None:
-    """Ask the system to put a file, or a folder's list of names, on the disk."""
+    """Flush a file, or a folder's list of names, to the disk."""
     if os.name == "nt" and path.is_dir():
         return  # Windows cannot open a folder
     handle = os.open(path, os.O_RDONLY if path.is_dir() or os.name != "nt" else os.O_RDWR)
@@ -231,8 +232,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """A safetensors file, readable by whoever the umask lets read. Equal contents give equal
-    bytes as long as there is one entry of metadata (the library shuffles several)."""
+    """Write a safetensors file with the umask's permissions. Equal contents give equal bytes as
+    long as there is one entry of metadata (the library shuffles several)."""
     from safetensors.torch import save_file
 
     path.write_bytes(b"")
@@ -254,18 +255,18 @@ def sha256(path: Path) -> str:
 
 
 def open_regular(path: str | Path, *, error: Problem = FileError) -> BinaryIO:
-    """A regular file, opened for reading; what would be waited for (a pipe) or has no end (a
-    device) is refused.
+    """Open a regular file for reading; what would block (a pipe) or has no end (a device) is
+    refused.
 
     Raises:
-        error: naming the path, when it is no regular file or cannot be read.
+        error: if it is not a regular file or cannot be read; the message names the path.
     """
     flags = os.O_RDONLY
     for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
         flags |= getattr(os, name, 0)
     try:
         mode = os.stat(path).st_mode
-        # Asked before opening too: to open some devices is to do something.
+        # Checked before opening too: opening some devices has an effect.
         handle = os.open(path, flags) if stat.S_ISREG(mode) else -1
     except (OSError, ValueError) as problem:
         raise error(f"{path} cannot be read: {getattr(problem, 'strerror', problem)}") from None
@@ -279,7 +280,7 @@ def open_regular(path: str | Path, *, error: Problem = FileError) -> BinaryIO:
 
 
 def read_bytes(path: str | Path, *, limit: int, error: Problem = FileError) -> bytes:
-    """The contents of a regular file of at most `limit` bytes.
+    """Read a regular file of at most `limit` bytes.
 
     Raises:
         error: for a larger file, without reading it, and see `open_regular`.
@@ -295,20 +296,20 @@ def read_bytes(path: str | Path, *, limit: int, error: Problem = FileError) -> b
 def read_json(
     path: str | Path, *, limit: int = MAX_JSON, error: Problem = FileError
 ) -> dict[str, Any]:
-    """A JSON object of at most `limit` bytes.
+    """Read a JSON object of at most `limit` bytes.
 
     Raises:
-        error: for anything else, naming the file; see `parse_json`.
+        error: for anything else; the message names the file. See `parse_json`.
     """
     return parse_json(read_bytes(path, limit=limit, error=error), str(path), error=error)
 
 
 def parse_json(data: bytes | str, name: str, *, error: Problem = FileError) -> dict[str, Any]:
-    """A JSON object from text; `name` is where it stood, for the message.
+    """Parse a JSON object; `name` says where the text is from, for the message.
 
     Raises:
-        error: for text that is no JSON, nests too deeply, gives a key twice, holds NaN, Infinity
-            or a number of hundreds of digits, or is no object.
+        error: if the text is not JSON or not an object, nests too deeply, gives a key twice, or
+            holds NaN, Infinity or a number of hundreds of digits.
     """
     try:
         value = json.loads(
@@ -341,7 +342,7 @@ def _whole(text: str) -> int:
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the metadata of a safetensors file, after its header has been checked.
+    """Read the tensors and the metadata of a safetensors file, after checking its header.
 
     Raises:
         FileError: for a pickle, a damaged file, or one that lies about its contents.
@@ -352,7 +353,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     path = Path(path)
     _, metadata = read_header(path)
     try:
-        # Copies: the library maps the file, and a mapped file that somebody cuts short is a crash.
+        # Copies: the library maps the file, and truncating a mapped file is a crash.
         return {name: tensor.clone() for name, tensor in load_file(path).items()}, metadata
     except (SafetensorError, OSError) as error:
         raise FileError(f"{path} is damaged: {error}") from None
@@ -361,7 +362,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def read_header(path: Path) -> tuple[dict[str, tuple[str, list[int]]], dict[str, str]]:
     """Name -> (type, shape) of a safetensors file, and its metadata, reading no tensor.
 
-    Names, types, sizes and places are checked, and the header's length and the number of tensors
+    Names, types, sizes and offsets are checked, and the header's length and the number of tensors
     are bounded before anything is parsed.
 
     Raises:
@@ -376,7 +377,7 @@ def read_header(path: Path) -> tuple[dict[str, tuple[str, list[int]]], dict[str,
         size = os.fstat(file.fileno()).st_size
         start, after = file.read(8), file.read(1)
         length = int.from_bytes(start, "little")
-        # A header's length may begin as a pickle does, so only what is no safetensors file is
+        # A header's length may begin as a pickle does, so only what is not a safetensors file is
         # called one.
         if after != b"{" and (start[:4] == b"PK\x03\x04" or start[:1] == b"\x80"):
             raise FileError(
@@ -403,7 +404,7 @@ def read_header(path: Path) -> tuple[dict[str, tuple[str, list[int]]], dict[str,
 
 
 def _check_places(path: Path, header: dict[str, Any], data: int) -> None:
-    """Every tensor has a decent name and a known type, and they fill the data without overlap."""
+    """Check that tensors have valid names and known types, and fill the data without overlap."""
     places = []
     for name, entry in header.items():
         if not _NAME.fullmatch(name) or ".." in name:
@@ -439,7 +440,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _alive(pid: int) -> bool:
-    """Whether a process of that number runs here; where that cannot be asked, yes."""
+    """Whether a process with that id runs here; true if that cannot be determined."""
     if os.name == "nt":
         return True
     try:

@@ -1,5 +1,5 @@
-"""Tables as CSV, pandas and Arrow. The only place that writes CSV: no cell of it is run as a formula by a
-spreadsheet."""
+"""Tables as CSV, pandas and Arrow. The only place that writes CSV, so that no spreadsheet runs a
+cell as a formula."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .text_files import write_text
 if TYPE_CHECKING:
     import pandas
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how a formula can begin, says OWASP
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how a formula can begin, according to OWASP
 _PIECE = 10_000  # rows
 
 Rows = Iterable[Iterable[Any]]
 
 
 class Table:
-    """A result that is a table: its class says which columns and rows, in full precision."""
+    """A result that is a table: its class defines columns and rows, in full precision."""
 
     def cells(self) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
-        """Column names, and rows of plain values; None where a value is not known."""
+        """Column names, and rows of plain values; None for unknown ones."""
         raise NotImplementedError
 
     def csv(self) -> str:
@@ -39,7 +39,7 @@ class Table:
         """Write `csv()` to a file.
 
         Raises:
-            ValueError: for a path that cannot hold a file.
+            ValueError: if the path cannot hold a file.
         """
         return write_text(path, [self.csv()], such_as="table.csv")
 
@@ -47,7 +47,7 @@ class Table:
         """The table as a pandas DataFrame.
 
         Raises:
-            ModuleNotFoundError: where pandas is not installed.
+            ModuleNotFoundError: if pandas is not installed.
         """
         pandas = _needed("pandas", "to_pandas")
         columns, rows = self.cells()
@@ -58,7 +58,7 @@ class Table:
         others read the table without a file.
 
         Raises:
-            ModuleNotFoundError: where pyarrow is not installed.
+            ModuleNotFoundError: if pyarrow is not installed.
         """
         pyarrow = _needed("pyarrow", "the Arrow protocol")
         columns, rows = self.cells()
@@ -70,11 +70,11 @@ class Table:
 def html_table(
     caption: str, columns: Sequence[str], lines: Iterable[Sequence[str]], rest: int = 0
 ) -> str:
-    """A table for notebooks.
+    """Return a table as HTML for notebooks.
 
     Args:
-        lines: of each row the cells, as HTML.
-        rest: how many rows there are beyond these.
+        lines: the cells of each row, as HTML.
+        rest: number of rows beyond these.
     """
     heads = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in columns)
     body = "".join(f"<tr>{''.join(f'<td>{x}</td>' for x in cells)}</tr>" for cells in lines)

@@ -1,4 +1,4 @@
-"""Files that a reader names, written whole or not at all."""
+"""Write files that a user names, whole or not at all."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def write_bytes(path: str | os.PathLike, pieces: Iterable[bytes], *, such_as: st
     """Write a file, whole or not at all.
 
     Args:
-        such_as: a name for such a file, for who gave a folder's.
+        such_as: an example of a file name, for the message if the path is a folder.
 
     Raises:
-        ValueError: when the folder does not exist or cannot be written to, or the path is one.
-        NotReplacedError: when the path is a link, a pipe or a device.
-        DiskFullError: when the disk is full; a file that was there is untouched.
+        ValueError: if the folder does not exist or cannot be written to, or the path is a folder.
+        NotReplacedError: if the path is a link, a pipe or a device.
+        DiskFullError: if the disk is full; an existing file is untouched.
     """
     path = Path(path)
     if "\0" in str(path):
@@ -54,11 +54,11 @@ def _no_folder(path: Path, shown: str) -> str:
 
 
 def check_writable(option: str, path: Path, such_as: str) -> None:
-    """Say of a command's option now what would be said after minutes of computing.
+    """Check the path of a command's option now, rather than after minutes of computing.
 
     Raises:
-        ValueError: when no file can be written there.
-        NotReplacedError: when the path is a link, a pipe or a device.
+        ValueError: if no file can be written there.
+        NotReplacedError: if the path is a link, a pipe or a device.
     """
     if not path.parent.is_dir():
         raise ValueError(

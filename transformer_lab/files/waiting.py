@@ -1,5 +1,5 @@
-"""What a person waits for, on screen while it lasts and gone afterwards: in a terminal, or below a notebook's
-cell. Nothing is shown where nobody watches: in a pipe, under papermill and nbconvert, in another thread.
+"""Show what a user waits for while it lasts: in a terminal, or below a notebook's cell. Nothing is
+shown if nobody watches: in a pipe, under papermill and nbconvert, in another thread.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 
-AFTER = 1.0  # seconds: what is shorter is not worth a line
+AFTER = 1.0  # seconds; shorter waits are not shown
 EVERY = 0.25  # seconds
 
 Progress = Callable[[int, int], None]
 
 
 class _Line:
-    """One line on screen, about the innermost of the open waits that count, or of all if none does."""
+    """One line on screen, about the innermost open wait that counts, or of all if none does."""
 
     def __init__(self, show: Callable[[str], None], stop: str):
         self._show, self._stop = show, stop
-        self.waits: list[list] = []  # of each: what, done, in all
+        self.waits: list[list] = []  # [what, done, total] of each
         self._began, self._over = time.monotonic(), threading.Event()
         self._shown = False
-        # The thread shows what it shows as a part of this cell.
+        # What the thread shows belongs to this cell.
         context, target = copy_context(), self._run
         self._thread = threading.Thread(target=lambda: context.run(target), daemon=True)
 
@@ -59,15 +59,15 @@ _line: ContextVar[_Line | None] = ContextVar("line", default=None)
 
 @contextmanager
 def waiting(what: str, progress: Progress | None = None) -> Iterator[Progress]:
-    """Say what is being done, once it takes more than a second, until it is done.
+    """Show what is being done, if it takes more than a second, until it is done.
 
     Args:
         what: "Loading gpt2": the beginning of the line.
         progress: is called instead, and nothing is shown.
 
     Yields:
-        a function that takes how much is done, and of how much; what it raises ends the work. It need
-        not be called.
+        a function that takes how much is done, and of how much; an error that it raises ends the
+        work. It need not be called.
     """
     if progress is not None:
         yield progress
@@ -96,26 +96,26 @@ def waiting(what: str, progress: Progress | None = None) -> Iterator[Progress]:
 
 
 def note(line: str) -> None:
-    """Print a line on stderr, which stays; a wait that is shown goes on below it."""
+    """Print a line on stderr, which stays; a wait that is shown continues below it."""
     if _line.get() is not None and sys.stderr.isatty():
         _on_terminal("")
     print(line, file=sys.stderr)
 
 
 def _screen() -> tuple[Callable[[str], None], str] | None:
-    """How to show a line, and what stops the work; None where nobody watches."""
+    """How to show a line, and what stops the work; None if nobody watches."""
     if threading.current_thread() is not threading.main_thread():
         return None
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     if (kernel := getattr(shell, "kernel", None)) is not None:
-        # Who can be asked something is there: papermill and nbconvert say that nobody can.
+        # A kernel that allows input has a user; papermill and nbconvert do not allow it.
         return (_below_cell(), "■") if getattr(kernel, "_allow_stdin", False) else None
     return (_on_terminal, "Ctrl-C") if sys.stderr is not None and sys.stderr.isatty() else None
 
 
 def _on_terminal(text: str) -> None:
-    width = shutil.get_terminal_size().columns - 1  # a line that wraps cannot be taken back
+    width = shutil.get_terminal_size().columns - 1  # a line that wraps cannot be erased
     sys.stderr.write(f"\r\x1b[2K{text[:width]}")
     sys.stderr.flush()
 

@@ -1,1 +1,1 @@
-"""A model that looks at pictures."""
+"""A model that reads images."""

