@@ -44,7 +44,7 @@ class Flow:
 def flow_of(
     network: Network, inputs: Inputs, position: int, token: int, against: int | None = None
 ) -> Flow:
-    """The flow to a token's logit at a position, or to its difference from the logit of `against`.
+    """The flow to a token's logit at a position, or to its logit difference from `against`.
 
     Raises:
         PartsError: if the logit is not such a sum, with the reason.

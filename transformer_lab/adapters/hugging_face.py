@@ -195,7 +195,7 @@ class HuggingFaceNetwork(Network):
 
     def own_maps(self, inputs: Inputs) -> tuple[Output, dict[str, dict[int, Tensor]]]:
         output, maps = fallback.eager_maps(self.module, self._given(inputs))
-        if len(maps) == 1 and not self.structure.both:  # the maps show which kind it is
+        if len(maps) == 1 and not self.structure.both:  # the patterns show which kind it is
             (found,) = maps.values()
             maps = {"encoder" if any(map(_looks_ahead, found)) else "decoder": found}
         return _output(output), {kind: self._by_layer(kind, found) for kind, found in maps.items()}
@@ -238,7 +238,7 @@ class HuggingFaceNetwork(Network):
         return next((cap for name in names if (cap := getattr(config, name, None))), None)
 
     def after_blocks(self, kind: str, inputs: Inputs) -> Callable[[Tensor], Tensor] | None:
-        """A function from residual streams to logits: they replace the last block's output."""
+        """A function from streams to logits: a stream replaces the last block's output."""
         blocks = self.blocks(kind)
         if not blocks or (inputs.tokens is None and inputs.target is None):
             return None

@@ -134,6 +134,7 @@ def _source_of(name: str | Path, chosen: Mapping[str, Any]) -> tuple[str, bool, 
 
     Raises:
         FileNotFoundError: for a folder that does not exist or holds no model.
+        ValueError: for a revision of a folder.
         ImportError: when transformers is not installed.
     """
     if importlib.util.find_spec("transformers") is None:

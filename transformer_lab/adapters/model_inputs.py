@@ -149,7 +149,7 @@ def _nothing_lacks(model: Any, tokens: Any, given: Mapping[str, Any]) -> None:
         )
 
 
-# -- text or pictures -----------------------------------------------------------------------------
+# -- text or images -------------------------------------------------------------------------------
 
 
 def reads_pixels(model: Any) -> bool:

@@ -294,8 +294,8 @@ class Network(Tapped):
         raise AdapterError("it made no call to it")
 
     def missing(self, kinds: Collection[str]) -> str:
-        """What a pass that showed attention of these kinds did not show, and why; empty if it
-        showed all."""
+        """A sentence on what a pass that showed attention of these kinds did not show, and why;
+        empty if it showed all."""
         return ""
 
     # -- its parts ------------------------------------------------------------------------------
@@ -328,8 +328,8 @@ class Network(Tapped):
         return MeasuredParts(self, inputs)
 
     def alone(self) -> VectorProbe:
-        """What its heads do with a vector that is alone in the stream, from which circuits are
-        read. This runs the modules in `blocks` on texts of one token, with all but the requested
+        """A probe of its heads with vectors that are alone in the stream, from which circuits are
+        read. It runs the modules in `blocks` on texts of one token, with all but the requested
         one zeroed; it raises a `PartsError` if they are unknown, and then there are no circuits.
         """
         return VectorProbe(self, Inputs)
@@ -341,8 +341,8 @@ class Network(Tapped):
         return None
 
     def after_blocks(self, kind: str, inputs: Inputs) -> Callable[[Tensor], Tensor] | None:
-        """What follows the last block: a function from streams [..., d_model] to logits [...,
-        vocab]; None if unknown. `inputs` are some that the model reads."""
+        """The function from streams [..., d_model] after the last block to logits [..., vocab];
+        None if unknown. `inputs` are some that the model reads."""
         return None
 
     # -- taps -----------------------------------------------------------------------------------

@@ -358,7 +358,7 @@ class _Slopes:
     """Gradients of some numbers towards every leaf, at some rows; many leaves share the same."""
 
     def __init__(self):
-        self._same: list[list[int | None]] = []  # number -> leaf -> the first leaf with its slope
+        self._same: list[list[int | None]] = []  # number -> leaf -> the first with its gradient
         self._slopes: list[dict[int, Tensor]] = []
         self._stacked: dict[tuple, Tensor] = {}
 

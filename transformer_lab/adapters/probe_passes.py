@@ -15,9 +15,9 @@ from .stream_writers import first_of
 
 
 class Reading(NamedTuple):
-    """What streams that are alone become in one layer: queries [n, head, d_head], keys and values
-    [n, kv_head, d_head], at the last position; the scale of their product, and whether anything
-    other than a mask is added to it."""
+    """One layer's queries [n, head, d_head], keys and values [n, kv_head, d_head] of streams that
+    are alone, at the last position; the scale of their product, and whether anything other than a
+    mask is added to it."""
 
     query: Tensor
     key: Tensor
@@ -27,8 +27,8 @@ class Reading(NamedTuple):
 
 
 class Continuation(NamedTuple):
-    """What rows became: by layer the input of attention there, the stream after the last block, the
-    logits (None without a head). [n, …] each."""
+    """The results of rows, [n, …] each: the input of attention by layer, the stream after the last
+    block, the logits (None without a head)."""
 
     read: dict[int, Tensor]
     stream: Tensor

@@ -366,8 +366,8 @@ class Structure:
         )
 
     def missing(self, kinds: Collection[str]) -> str:
-        """What a pass that showed attention of these kinds did not show, and why; empty if it
-        showed all."""
+        """Sentences on what a pass that showed attention of these kinds did not show, and why;
+        empty if it showed all."""
         said = []
         if not self.attention and not kinds:
             return f"no module of {type(self.model).__name__} is an attention layer"

@@ -124,9 +124,9 @@ class VectorProbe:
     def reading(
         self, kind: str, layer: int, streams: Tensor, n: int = 1, side: str = "query"
     ) -> Reading:
-        """What streams [m, d_model] become, each at all n positions of its own text. For "cross"
-        they are the decoder's, which make queries, or (side "key") the encoder's, which make keys
-        and values."""
+        """Queries, keys and values of streams [m, d_model], each at all n positions of its own
+        text. For "cross" the streams are the decoder's, which make queries, or (side "key") the
+        encoder's, which make keys and values."""
         parts = [
             self._read(kind, layer, some, n, side=side) for some in streams.split(max(1, ROWS // n))
         ]
@@ -181,8 +181,8 @@ class VectorProbe:
         return Reading(query, key, value, call.scale, is_biased(call.bias))
 
     def turn(self, kind: str, layer: int, head: int, distance: int) -> Tensor | None:
-        """What `distance` tokens do to the query after them, as a matrix [d_head, d_head] on its
-        right; None if they change nothing.
+        """The matrix [d_head, d_head] that, on its right, turns a query into the query `distance`
+        positions later; None if nothing changes.
 
         Raises:
             PartsError: if it is not linear.
@@ -248,7 +248,7 @@ class VectorProbe:
     # -- the effect of what is written ------------------------------------------------------------
 
     def onward(self, kind: str, layer: int, rows: Tensor, into: Sequence[int] = ()) -> Continuation:
-        """What rows [n, d_model] become that a layer's attention adds. The norms after it apply
+        """The effect of rows [n, d_model] that a layer's attention adds. The norms after it apply
         their gain and centring only: their scale is left out."""
         site, stack = Site(kind, layer), "decoder" if kind == "cross" else kind
         last = len(self.network.layers(stack)) - 1
@@ -287,10 +287,10 @@ class VectorProbe:
         )
 
     def _linear(self, x: Tensor, mix: Tensor) -> Tensor:
-        """What rows became, minus what zeros became.
+        """The results of rows, minus those of zeros.
 
         Raises:
-            PartsError: if the mixture did not become the mixture of what its parts became.
+            PartsError: if the result of the mixture is not the mixture of the results.
         """
         found = x[:-2] - x[-2]
         off = (mix @ found - (x[-1] - x[-2])).norm()

@@ -1,4 +1,4 @@
-"""What views compute from a pass: pure functions of tensors, written once.
+"""Analyses of a pass for views: pure functions of tensors, written once.
 
 Python's views call them; a page's engine runs them as graphs, exported ahead of time by
 `python -m transformer_lab.graphs.analysis_graphs` into views/engine/analysis_graphs.js.
@@ -13,7 +13,7 @@ from torch import Tensor
 
 LISTED = 8  # predictions that are listed: the likeliest before edits …
 NEWCOMERS = 3  # … of which up to so many give way to those that are likeliest after
-THUMBNAIL = 32  # rows and columns of a small map
+THUMBNAIL = 32  # rows and columns of a small pattern
 TOP = 5  # classes of an image that are listed
 CARRIED = 60  # edges of a layer that are listed beside the strongest of each query
 WEIGHT_SCALE = 60_000  # codes of a weight in 16 bits: see tracing/packing.py
@@ -294,7 +294,7 @@ def carried(
     more. `before` and `after` [edge]: what they carry. `sums` [2]: what all edges carry.
 
     Args:
-        before, after: maps [head, query, key]. before_lengths, after_lengths: [head, key].
+        before, after: patterns [head, query, key]. before_lengths, after_lengths: [head, key].
         own: [query], the key that is the query itself, which is not counted; −1 if there is none.
     """
     other = torch.arange(before.shape[-1], device=before.device) != own[:, None]
@@ -317,7 +317,7 @@ def moved(first: Tensor, second: Tensor, both: Tensor) -> Results:
     that both have, of half the sum of |second − first| over all keys (total variation distance).
 
     Args:
-        first, second: [head, query, key] on aligned axes, NaN where a token is missing.
+        first, second: [head, query, key] on aligned axes, NaN if a token is missing.
         both: [query], whether both texts have the query.
     """
     first, second = (torch.where(x.isnan(), 0.0, x) for x in (first, second))
@@ -326,7 +326,7 @@ def moved(first: Tensor, second: Tensor, both: Tensor) -> Results:
     return {"moved": (difference * both).sum(-1) / both.sum()}
 
 
-# -- maps ------------------------------------------------------------------------------------------
+# -- patterns --------------------------------------------------------------------------------------
 
 
 def codes(weights: Tensor) -> Results:
@@ -367,7 +367,7 @@ def patch_distances(maps: Tensor, at: Tensor, patches: Tensor) -> Results:
     """How far heads attend: the mean distance, in patches, from a patch to those that it attends to.
 
     Args:
-        maps: [head, query, key].
+        maps: patterns [head, query, key].
         at: row and column of each position, [position, 2]; `patches` [position]: 1 for a patch, else 0.
     """
     apart = (at[:, None] - at[None]).square().sum(-1).sqrt()

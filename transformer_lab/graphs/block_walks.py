@@ -106,8 +106,8 @@ def unmarked(
 
 
 def walks_of(parts: Parts, nodes: Mapping[tuple[str, int], Mapping[str, str]]) -> dict[str, Any]:
-    """What the page's engine reads: "kind/layer" -> the nodes and names of its parts, or the reason
-    why there is no walk."""
+    """Walks for the page's engine: "kind/layer" -> the nodes and names of the block's parts, or the
+    reason why there is none."""
     walks: dict[str, Any] = {}
     for (kind, layer), block in parts.items():
         site = f"{kind}/{layer}"

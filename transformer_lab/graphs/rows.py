@@ -168,8 +168,8 @@ class _Few(dict):
 
 
 def growth_of(program: Program, name: str, values: Mapping[str, Any]) -> Growth | None:
-    """What each node depends on; whether its rows can be computed so is still to be tried. None if
-    a size that is read depends on the length of the text without being it.
+    """The dependence of each node on a text's length and rows, which `holds` must still confirm.
+    None if a size that is read depends on the length of the text without being it.
 
     Args:
         name: of the text that grows.

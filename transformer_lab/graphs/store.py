@@ -49,8 +49,8 @@ _lock = threading.Lock()
 
 
 def structure_of(network: Network, inputs: Inputs | None = None) -> dict[str, Any]:
-    """What a description depends on, as JSON: the classes of a model, its config, the names, shapes,
-    types and tying of its weights, the numbers of its small buffers, and the shape of an image."""
+    """What a description depends on, as JSON: the classes of a model, its config, the names,
+    shapes, types and tying of its weights, the numbers of its small buffers, an image's shape."""
     module = network.module
     config = getattr(module, "config", None)
     if isinstance(network, HuggingFaceNetwork):
