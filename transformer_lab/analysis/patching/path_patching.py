@@ -307,7 +307,7 @@ class _Paths:
 
 
 class _Received(dict[int, dict[str, Tensor]]):
-    """Inputs of receivers: layer -> "query", "key" or "value" -> [batch, head, position, d_head]."""
+    """Inputs of receivers: layer -> "query", "key" or "value" -> [batch, head, position, …]."""
 
 
 class _Tap(Tap):

@@ -1,1 +1,1 @@
-"""A finding as a page and a file from which it is made again."""
+"""Reports: a finding as a page, and as a file from which it can be reproduced."""

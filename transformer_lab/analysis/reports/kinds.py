@@ -1,4 +1,4 @@
-"""What can be reported: how it is made, what is done with it then, and its numbers."""
+"""What can be reported: how it is made, what is done with it afterwards, and its numbers."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def steps_of(finding: Any) -> list[Step]:
 
 
 def taken(finding: Any, steps: list[Any]) -> Any:
-    """A finding after these steps.
+    """Apply these steps to a finding.
 
     Raises:
-        ValueError: for a step that is not known.
+        ValueError: for an unknown step.
     """
     for name, argument in steps:
         if name == "measure" and isinstance(finding, PatchingGrids):
@@ -69,7 +69,7 @@ def taken(finding: Any, steps: list[Any]) -> Any:
 
 
 def step_code(name: str, step: Step) -> str:
-    """A step as Python."""
+    """Python code of a step."""
     what, argument = step
     if what == "site":
         return f"{name} = {name}[{code(argument)}]"
@@ -77,7 +77,9 @@ def step_code(name: str, step: Step) -> str:
 
 
 def arguments_of(finding: Any) -> dict[str, Any]:
-    """What it was made with; of a study the prompts themselves, for their file may change."""
+    """The arguments that it was made with; for a study the prompts themselves, because their file
+    may change.
+    """
     found = dict(finding.provenance.arguments)
     if isinstance(finding, Study):
         found["prompts"] = [held(prompt.to_dict()) for prompt in finding.prompts]
@@ -85,7 +87,7 @@ def arguments_of(finding: Any) -> dict[str, Any]:
 
 
 def numbers_of(finding: Any) -> dict[str, Any]:
-    """All that it says, as plain JSON values, with a name for everything that has no fixed place."""
+    """All its values as plain JSON, by name where the order may change."""
     if isinstance(finding, HeadTable):
         rows = finding.to_dict()["rows"]
         named = {f"layer {row['layer']}, head {row['head']}": row for row in rows}
@@ -100,7 +102,7 @@ def numbers_of(finding: Any) -> dict[str, Any]:
 
 
 def metric_of(finding: Any) -> str:
-    """What its numbers are of, in words."""
+    """What its numbers measure, in words."""
     if isinstance(finding, PatchingGrids):
         finding = next(iter(finding.grids.values()))
     if isinstance(finding, HeadTable):
@@ -111,7 +113,7 @@ def metric_of(finding: Any) -> str:
 
 
 def seeds_of(finding: Any) -> dict[str, int]:
-    """Of what was drawn; empty where nothing was."""
+    """Seeds of its random draws; empty if there were none."""
     if isinstance(finding, Circuit):
         return {"random circuits": finding.seed}
     return {"bootstrap": finding.seed} if isinstance(finding, Study) else {}
@@ -134,7 +136,7 @@ def sentence_of(finding: Any) -> str:
 
 
 def panels_of(finding: Any) -> list[Any]:
-    """(title, numbers, which are marked, axes, labels) of all that is a map; what `scene_of_maps` draws."""
+    """(title, numbers, which are marked, axes, labels) of each map, for `scene_of_maps`."""
     if isinstance(finding, PatchingGrid):
         return [finding.panel()]
     if isinstance(finding, PatchingGrids):
@@ -151,7 +153,7 @@ def panels_of(finding: Any) -> list[Any]:
 
 
 def rows_of(finding: Any) -> tuple[list[str], list[list[Any]]]:
-    """(columns, rows) of what stands as a table, the largest first."""
+    """(columns, rows) of its table, the largest first."""
     if isinstance(finding, HeadTable):
         return list(finding.columns), [[row[c] for c in finding.columns] for row in finding.rows]
     if isinstance(finding, Study):
@@ -178,7 +180,7 @@ def rows_of(finding: Any) -> tuple[list[str], list[list[Any]]]:
 
 
 def _measured(grids: Mapping[str, PatchingGrid]) -> list[Step]:
-    """The cells that were patched one by one, beside estimates of all."""
+    """The cells that were patched one by one, in addition to estimates of all."""
     cells = [
         [site, layer, place]
         for site, grid in grids.items()

@@ -1,4 +1,6 @@
-"""The page of a report: what was found, of what, and the Python; HTML alone, with no script."""
+"""The page of a report: the finding, its model and inputs, and the Python code; HTML without
+scripts.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ import numpy as np
 from ...tracing.provenance import code
 from . import kinds
 
-MOST_CELLS = 2000  # of a map that stands as a table; more are a picture
+MOST_CELLS = 2000  # of a map that is shown as a table; a larger one is an image
 MOST_ROWS = 24
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 _STYLE = """
@@ -43,7 +45,7 @@ img { max-width: 100%; }
 
 
 def page_of(finding: Any, report: Mapping[str, Any], file: str) -> Iterator[str]:
-    """The pieces of the page.
+    """Yield the pieces of the page.
 
     Args:
         report: the content of the report's JSON file; `file`: that file's name, to reproduce it.
@@ -155,7 +157,7 @@ def _about(report: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    """A text as it is; of many their beginning."""
+    """Show a text as it is; of a list of prompts, their number and the first."""
     if isinstance(value, list) and value and isinstance(value[0], Mapping):
         first = json.dumps(value[0].get("table", value[0]), ensure_ascii=False)
         return f"{len(value)} prompts; the first: {first}"
@@ -183,7 +185,9 @@ def _shade(theme: str, at: int) -> str:
 
 
 def _ink(colour: str) -> str:
-    """Black or white, whichever is read better on a colour: one of them always is. Source: WCAG 2.2."""
+    """Black or white, whichever is easier to read on a colour: one always has enough contrast.
+    Source: WCAG 2.2.
+    """
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
     light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

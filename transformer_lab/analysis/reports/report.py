@@ -1,4 +1,4 @@
-"""`tl.report`: a finding as one page and one JSON, with all that it takes to make it again."""
+"""`tl.report`: a finding as one page and one JSON file, with all that is needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def report(finding: Any, path: str | os.PathLike) -> Report:
 
 
 def described(finding: Any) -> dict[str, Any]:
-    """A report as plain JSON values.
+    """Return a report as plain JSON values.
 
     Raises:
         ValueError: as `report`.
@@ -95,7 +95,7 @@ def described(finding: Any) -> dict[str, Any]:
 
 
 def python(function: str, model: dict[str, Any], arguments: dict[str, Any], steps: Any) -> str:
-    """The Python that makes it again."""
+    """Python code that reproduces the finding."""
     loads = MODELS.get(model["as"] if model["as"] != "module" else "TextModel")
     source = model["loaded_from"]
     place = "FOLDER" if source is None else json.dumps(source, ensure_ascii=False)

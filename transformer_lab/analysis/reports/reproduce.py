@@ -1,4 +1,4 @@
-"""A report made anew, and what differs."""
+"""Reproduce a report, and compare."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Difference:
-    """One value that is another now; `by` is how far, for numbers."""
+    """One value then and now; `by` is how far apart they are, for numbers."""
 
     where: str
     before: Any
@@ -36,11 +36,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What a report says, beside what is found now.
+    """The values of a report, compared with those computed now.
 
     Attributes:
-        differences: of values, the largest first. compared: how many numbers there are; largest: how far
-            apart any of them are, and where.
+        differences: the values that differ, the largest first. compared: how many numbers there
+            are; largest: the largest difference of any of them, and where.
         weights: the checksum then and now. versions: name -> then and now, of those that differ.
         tolerance: two numbers are the same within this, times the larger of 1 and the number.
     """
@@ -60,7 +60,7 @@ class Reproduction:
         return not self.differences and self.weights[0] == self.weights[1]
 
     def lines(self) -> Iterator[str]:
-        """What is to be told, a line each."""
+        """Yield the result in words, line by line."""
         yield f"{self.function} of {self.model}, computed again."
         differ = ", ".join(f"{n} {a} then, {b} now" for n, (a, b) in self.versions.items())
         yield f"Versions: {differ or 'the same'}."
@@ -91,17 +91,17 @@ class Reproduction:
 def again(
     path: str | Path, *, model: str | None = None, device: str = "cpu", tolerance: float = TOLERANCE
 ) -> Reproduction:
-    """Make a report's finding anew, and compare.
+    """Compute a report's finding again, and compare.
 
     Args:
         path: of the JSON that `tl.report` wrote.
-        model: where the model is, if elsewhere than the report says.
+        model: where the model is, if not where the report says.
         device: as in `TextModel.from_pretrained`.
 
     Raises:
-        FileError: for a file that is no report, is damaged, or of a newer format, and for a model that was
-            in memory alone.
-        FileNotFoundError: for a model that is not there.
+        FileError: for a file that is not a report, is damaged, or of a newer format, and for a
+            model that was only in memory.
+        FileNotFoundError: for a model that does not exist.
     """
     path = Path(path)
     report = read_json(path, limit=schemas.LARGEST)
@@ -156,7 +156,7 @@ def _made_anew(path: Path, report: Mapping[str, Any], model: Any) -> Any:
 
 
 def _beside(before: Any, now: Any, where: str) -> Iterator[Difference]:
-    """Every value beside its counterpart."""
+    """Yield every value with its counterpart."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for name in {**before, **now}:
             at = f"{where}.{name}" if where else name

@@ -1,1 +1,1 @@
-"""One question asked of many prompts: what each says, their mean, and how far it can be trusted."""
+"""Studies: one measurement on many prompts, with its mean, its spread and its interval."""

@@ -1,4 +1,4 @@
-"""Prompts as a model reads them, those of one length together."""
+"""Prompts as token ids, in batches of one shape."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from ...text_model import TextModel
 from ...tracing.running import in_vocabulary
 from .prompts import Prompt
 
-ON_CPU, ON_GPU = 8, 32  # prompts that share a pass at most, unless a reader says otherwise
-COPIES = 4  # of a pass' maps, with graph and gradients
+ON_CPU, ON_GPU = 8, 32  # most prompts in one pass, by default
+COPIES = 4  # of a pass's attention patterns, with graph and gradients
 
 
 @dataclass(frozen=True, eq=False)
 class Ready:
-    """A prompt as token ids [position], its tokens as ids; `index` is its place among all."""
+    """A prompt as token ids [position], and its tokens as ids; `index` is its number among all
+    prompts.
+    """
 
     index: int
     clean: Tensor
@@ -28,22 +30,22 @@ class Ready:
     answer: int | None
     wrong: int | None
     target: Tensor | None
-    mask: int | None  # where a masked model's question stands
+    mask: int | None  # position of a masked model's mask token
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """Prompts of one shape are read together."""
+        """What prompts must have in common to share a batch."""
         lengths = (None if x is None else len(x) for x in (self.clean, self.corrupted, self.target))
         return (*lengths, self.mask, self.answer is None, self.wrong is None)
 
 
 def named(prompt: Prompt, index: int) -> str:
-    """A prompt for a message."""
+    """A prompt's name in messages."""
     return f"prompt {index}" if prompt.line is None else f"line {prompt.line}"
 
 
 def ready(model: Any, network: Network, prompts: Sequence[Prompt]) -> list[Ready]:
-    """All prompts, held against the model before anything is computed.
+    """Return all prompts as ids, checked against the model before anything is computed.
 
     Raises:
         ValueError: for one that it cannot read, or an answer that is not one token, naming which.
@@ -58,7 +60,7 @@ def ready(model: Any, network: Network, prompts: Sequence[Prompt]) -> list[Ready
 
 
 def in_batches(prompts: Sequence[Ready], most: int) -> list[list[Ready]]:
-    """Those of one shape together, `most` at a time, in the order of their first ones."""
+    """Group prompts of one shape, at most `most` together, in the order of their first ones."""
     alike: dict[Any, list[Ready]] = {}
     for one in prompts:
         alike.setdefault(one.shape, []).append(one)
@@ -75,7 +77,7 @@ def most_together(network: Network, prompts: Sequence[Ready], budget_mib: float)
 
 
 def stacked(batch: Sequence[Ready], name: str) -> Tensor | None:
-    """The same part of every prompt, [prompt, …]; None where they have none."""
+    """Stack the same part of every prompt, [prompt, …]; None if they have none."""
     parts = [getattr(one, name) for one in batch]
     if parts[0] is None:
         return None

@@ -1,4 +1,4 @@
-"""The folder of a study: what was asked, and what was found so far, a line a prompt."""
+"""The folder of a study: what is measured, and the results so far, one line per prompt."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class StudyFolder:
     """A study's folder, open for one process.
 
     Args:
-        about: what is asked, as JSON: what stands in `_SAME`, and the versions.
+        about: what is measured, as JSON: the names in `_SAME`, and the versions.
         rank: of this process, which writes its own part.
 
     Attributes:
-        found: prompt -> name -> its values; grids: name -> `Grid`, of what was there.
+        found: prompt -> name -> its values; grids: name -> `Grid`; both as read from the folder.
 
     Raises:
         NotReplacedError: for a folder that holds something else.
-        ValueError: for a study of something else, naming what differs.
-        LockedError: while another process writes there.
+        ValueError: for another study, naming what differs.
+        LockedError: if another process writes there.
     """
 
     def __init__(self, folder: Path, about: Mapping[str, Any], rank: int):
@@ -60,7 +60,7 @@ class StudyFolder:
                 raise
 
     def read(self) -> None:
-        """What is there of all processes."""
+        """Read the results of all processes."""
         for path in sorted(self.folder.glob("part-*.jsonl")):
             for _, line in whole_lines(path, _any, longest=LONGEST):
                 if "grids" in line:
@@ -75,10 +75,10 @@ class StudyFolder:
                     }
 
     def append(self, found: Mapping[int, Mapping[str, Tensor]], grids: Mapping[str, Grid]) -> None:
-        """Keep what was found of some prompts.
+        """Save the results of some prompts.
 
         Raises:
-            DiskFullError: when the disk is full; what was written before is kept.
+            DiskFullError: if the disk is full; what was written before is kept.
         """
         from ...views.shared.exports import listed
 
@@ -137,7 +137,7 @@ def _differing(before: Any, now: Any) -> str:
 
 
 def _check(folder: Path) -> None:
-    """Refuse a folder that holds anything else."""
+    """Check that a folder holds nothing but a study."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise NotReplacedError(f"out={str(folder)!r} is not a folder; name a new one")
     if not folder.is_dir() or os.path.lexists(folder / ABOUT):

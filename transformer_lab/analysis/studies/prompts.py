@@ -1,4 +1,4 @@
-"""Prompts of a study: from a file, a line each, or from a list."""
+"""Prompts of a study: from a file, one per line, or from a list."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ ENDS = (".txt", ".jsonl", ".csv", ".tsv")
 class Prompt:
     """One text, or two that differ.
 
-    clean, corrupted: texts, or token ids. target: what an encoder-decoder writes.
-    answer, wrong: tokens whose logits are compared: ids, or texts of one token.
-    line: where it stands in its file, from 1.
+    clean, corrupted: texts, or token ids. target: the output of an encoder-decoder. answer, wrong:
+    tokens whose logits are compared: ids, or texts of one token. line: its number in the file, from
+    1.
     """
 
     clean: str | tuple[int, ...]
@@ -35,7 +35,7 @@ class Prompt:
     line: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """What is given of it, without its line."""
+        """The fields that are set, without the line."""
         return {k: v for k, v in asdict(self).items() if v is not None and k != "line"}
 
 
@@ -44,11 +44,11 @@ _OF_FILES = f"columns are {', '.join(NAMES)}"
 
 
 def prompts_of(given: Any) -> list[Prompt]:
-    """What `tl.study` takes as prompts.
+    """Return the prompts that an argument of `tl.study` means.
 
     Raises:
         FileError: for a file that cannot be read, naming the line.
-        ValueError: for an item of a list that is no prompt, naming which.
+        ValueError: for an item of a list that is not a prompt, naming which.
     """
     if isinstance(given, str | os.PathLike):
         return _of_file(Path(given).expanduser())
@@ -101,7 +101,7 @@ def _of_file(path: Path) -> list[Prompt]:
 
 
 def _of_table(path: Path, delimiter: str) -> Iterable[tuple[int, dict[str, Any]]]:
-    """(line, row) of a file with a header. Cells that are empty are not given."""
+    """Yield (line, row) of a file with a header. Empty cells are left out."""
     reader = csv.reader(
         (f"{line}\n" for line in read_lines(path)), delimiter=delimiter, strict=True
     )
@@ -125,7 +125,7 @@ def _of_table(path: Path, delimiter: str) -> Iterable[tuple[int, dict[str, Any]]
 
 
 def _wrong(values: Mapping[str, Any]) -> str:
-    """Why these make no prompt; empty where they do."""
+    """Return why these do not make a prompt, or ""."""
     unknown = [name for name in values if name not in NAMES]
     if unknown:
         return f"has {shown(unknown[0])}, which is not a known column; {_OF_FILES}"
@@ -147,7 +147,7 @@ def _wrong(values: Mapping[str, Any]) -> str:
 
 
 def _ids(value: Any) -> tuple[int, ...] | None:
-    """Token ids; None for what is none."""
+    """Return token ids, or None for anything else."""
     if isinstance(value, Tensor) and value.dim() == 1 and not value.is_floating_point():
         value = value.tolist()
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:

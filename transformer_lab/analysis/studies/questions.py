@@ -1,4 +1,4 @@
-"""What a study asks of every prompt: scores of heads, heads switched off, or patches."""
+"""What a study measures on every prompt: head scores, effects of switching off heads, or patches."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from .batches import Ready, stacked
 EFFECTS, ESTIMATES, PATCHING, SCORES = "effects", "estimates", "patching", "scores"
 LAST = "last"
 PATCHED, SOURCE = "metric of the patched run", "metric of the source run"
-Values = dict[str, Tensor]  # what was asked -> fp32 [prompt, …]; NaN where a prompt has none
+Values = dict[str, Tensor]  # measure -> fp32 [prompt, …]; NaN where a prompt has none
 
 
 @dataclass(frozen=True)
 class Questions:
-    """What is measured, as `tl.study` takes it."""
+    """What to measure, from the arguments of `tl.study`."""
 
     measures: tuple[str, ...]
     metric: Any = None
@@ -49,13 +49,14 @@ class Questions:
     @property
     def alone(self) -> bool:
         """Whether prompts cannot share a pass: a function sees all of a batch, and words are paired
-        for one text."""
+        for one text.
+        """
         return callable(self.metric) or (self.align is not None and PATCHING in self.measures)
 
 
 @dataclass(eq=False)
 class Grid:
-    """The cells of one measure: axes, what stands along each, and what its numbers are."""
+    """The cells of one measure: its axes, their labels, and the unit of its numbers."""
 
     axes: tuple[str, ...]
     labels: dict[str, list[str]] = field(repr=False)
@@ -63,13 +64,13 @@ class Grid:
 
 
 class Question:
-    """What is asked of one model.
+    """The measurements of a study on one model.
 
     Attributes:
-        grids: what was asked -> its `Grid`, known when the first prompts have been read.
+        grids: measure -> its `Grid`, known after the first prompts.
 
     Raises:
-        ValueError: for a measure that is not known, or what it needs and prompts lack.
+        ValueError: for an unknown measure, or if prompts lack what it needs.
     """
 
     def __init__(self, model: Any, network: Network, asked: Questions, prompts: Sequence[Ready]):
@@ -81,7 +82,7 @@ class Question:
             self._can_patch(prompts)
 
     def of(self, batch: Sequence[Ready]) -> Values:
-        """The values of prompts of one shape."""
+        """Measure prompts of one shape."""
         found: Values = {}
         if self.heads:
             found |= self._scores(batch)
@@ -144,7 +145,7 @@ class Question:
         units = {"log_prob": "nats", "probability": "probability", "kl": "nats"}
         for name in each:
             self._know(prefix + name, found.axes, found.labels, units.get(name, "measure"))
-        first = found.measure  # what was asked for comes first
+        first = found.measure  # the requested measure comes first
         order = [first, *(name for name in each if name != first)]
         return {prefix + name: each[name] for name in order}
 
@@ -212,7 +213,7 @@ class Question:
         return Metric(text, token=answer, against=wrong)
 
     def _columns(self, site: str, desk: Desk) -> list[int]:
-        """The columns of a site's cells that are wanted."""
+        """The wanted columns of a site's cells."""
         n = desk.there(site).shape[1]
         if self.asked.at is None or site not in OF_STREAM:
             return list(range(n))
@@ -222,7 +223,7 @@ class Question:
         return [one % n for one in self.asked.at]
 
     def _positions(self, names: list[str]) -> list[str]:
-        """What columns of positions are called: by what was asked, or their numbers."""
+        """Labels of columns of positions: the requested positions, or their numbers."""
         if self.asked.at is None:
             return [str(i) for i in range(len(names))]
         return [LAST if one == -1 else str(one).replace("-", "−") for one in self.asked.at]
@@ -275,10 +276,10 @@ def _counted(axes: str, shape: Sequence[int]) -> dict[str, list[str]]:
 
 
 def measures_of(asked: Any, patches: bool) -> tuple[str, ...]:
-    """Names of what is measured; by default patches where there is something to patch.
+    """Return the names of the measures; by default patching if there is something to patch.
 
     Raises:
-        ValueError: for one that is not known.
+        ValueError: for an unknown measure.
     """
     if asked is None:
         asked = PATCHING if patches else EFFECTS

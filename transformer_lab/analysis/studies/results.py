@@ -1,4 +1,4 @@
-"""What a study found."""
+"""The results of a study."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COLUMNS = ("measure", "layer", "axis", "place", "label", "n", "mean", "std", "lo
 class StudyTable(Table):
     """Cells as rows; see `Study.table`.
 
-    rows: what is in it. about: what its numbers are, in a sentence.
+    rows: the cells. about: what its numbers are, in a sentence.
     """
 
     rows: tuple[StudyRow, ...]
@@ -60,12 +60,12 @@ class StudyTable(Table):
 
 @dataclass(frozen=True, eq=False)
 class Study(Table, Mapping[str, Spread]):
-    """A `Spread` over prompts for everything that was measured, by its name.
+    """A `Spread` over prompts for each measure, by its name.
 
     Attributes:
-        prompts: those that were asked. model: its name.
-        missing: what was asked and no prompt has -> why.
-        baselines: one number a prompt each: of patches the metric of both runs.
+        prompts: those that were measured. model: its name.
+        missing: requested measure that no prompt has -> why.
+        baselines: one number per prompt each: for patches, the metric of both runs.
         provenance: how it was made, see `tl.report`.
     """
 
@@ -77,8 +77,10 @@ class Study(Table, Mapping[str, Spread]):
     provenance: Provenance | None = field(default=None, repr=False)
 
     def table(self) -> StudyTable:
-        """Every cell as a row: how many prompts have it, mean, spread, interval and quantiles. The largest
-        means come first; where measures have several units, one measure after another."""
+        """Return every cell as a row: how many prompts have it, mean, standard deviation, interval
+        and quantiles. The largest means come first; if measures have several units, one measure
+        comes after another.
+        """
         rows = [row for spread in self.spreads.values() for row in spread.rows()]
         units = {spread.unit for spread in self.spreads.values()}
         order = {name: i * (len(units) > 1) for i, name in enumerate(self.spreads)}
@@ -87,7 +89,7 @@ class Study(Table, Mapping[str, Spread]):
 
     @property
     def sentence(self) -> str:
-        """What was asked of what, and the largest means of the first measure."""
+        """What was measured on which model, and the largest means of the first measure."""
         gone = "".join(f" {name}: {why}." for name, why in self.missing.items())
         return f"{self.model}: {self._first.sentence}{gone}"
 
@@ -122,7 +124,9 @@ class Study(Table, Mapping[str, Spread]):
         return write_text(path, [text], such_as="study.csv")
 
     def figure(self) -> Figure:
-        """The means of all measures under each other; cells whose interval contains 0 have a dot."""
+        """Draw the means of all measures below each other; cells whose interval contains 0 have a
+        dot.
+        """
         from ...views.marks.draw_matplotlib import figure_of
         from ...views.marks.scene import scene_of_maps
 
@@ -135,7 +139,7 @@ class Study(Table, Mapping[str, Spread]):
 
     @property
     def seed(self) -> int:
-        """Of the bootstrap."""
+        """Seed of the bootstrap."""
         return self._first.seed
 
     @property

@@ -1,4 +1,4 @@
-"""`tl.study`: one question asked of many prompts.
+"""`tl.study`: one measurement on many prompts.
 
 study = tl.study(model, "prompts.csv", measure="patching", out="results")
 study["z"].mean[layer, head], study["z"].low, study["z"].high
@@ -66,9 +66,9 @@ def study(
             encoder-decoder); or a file of them: .txt (one text a line), or .jsonl, .csv or .tsv (with
             these columns).
         measure: "patching" ("corrupted" against "clean"), "effects" (every head switched off),
-            "estimates" (an approximation of those from one gradient pass), a head score ("induction",
-            "previous token", … see `tl.heads`), "scores" for all head scores, or a list. None: patching
-            if there are corrupted prompts, otherwise effects.
+            "estimates" (an approximation of those from one gradient pass), a head score
+            ("induction", "previous token", … see `tl.heads`), "scores" for all head scores, or a
+            list. None: patching if every prompt has a corrupted one, otherwise effects.
         metric: for patching as in `patching_grid`; None means each prompt's answer, minus its wrong
             token if it has one. For effects "log_prob", "probability" or "kl", or a function, as in
             `sweep_heads`; the token is each prompt's answer, or the model's top prediction.
@@ -137,7 +137,7 @@ def _asked(patches: list[bool], measure: Any, metric: Any, **options: Any) -> Qu
 
 
 def _drawn(seed: Any, resamples: Any, level: Any) -> dict[str, Any]:
-    """How the bootstrap draws, checked."""
+    """Check the settings of the bootstrap."""
     for name, given in (("seed", seed), ("resamples", resamples)):
         check(name, given, int)
     if resamples < 1 or not 0 < check("level", level, float) < 1:
@@ -154,7 +154,7 @@ def _computed(
     kept: StudyFolder | None,
     progress: Progress,
 ) -> dict[int, dict[str, Tensor]]:
-    """The values of all prompts; those of other processes are gathered at the end."""
+    """Return the values of all prompts; those of other processes are gathered at the end."""
     rank, size = distributed.rank_and_size()
     found: dict[int, dict[str, Tensor]] = {}
     if kept is not None:
@@ -211,7 +211,7 @@ def _kept(
     asked: Questions,
     prompts: Sequence[Prompt],
 ) -> Iterator[StudyFolder | None]:
-    """The folder, of which the first process makes sure before the others write there."""
+    """Open the folder, which the first process checks before the others write there."""
     if out is None:
         yield None
         return
@@ -255,7 +255,7 @@ def _kept(
 
 
 def described(asked: Questions) -> dict[str, Any]:
-    """What is measured as JSON; of a function its name and a hash of its code."""
+    """Return what is measured as JSON; for a function, its name and a hash of its code."""
     found = {name: _plain(x) for name, x in vars(asked).items() if x is not None}
     return {name: x for name, x in found.items() if name != "budget_mib"}
 

@@ -1,4 +1,4 @@
-"""One number of many prompts, cell by cell: its mean, how prompts differ, and what the mean is good for."""
+"""One measure over many prompts, cell by cell: mean, standard deviation, quantiles and interval."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _TOGETHER = 4096  # cells whose resampled means are in memory at once
 
 
 class StudyRow(NamedTuple):
-    """One cell: how many prompts have it, and what they say.
+    """One cell: how many prompts have it, and their statistics.
 
-    place: counts what stands on the last axis; label: its name there.
+    place: index on the last axis; label: its name.
     std: between prompts, divided by n − 1. low, high: the bootstrap interval of the mean.
     """
 
@@ -42,11 +42,11 @@ class StudyRow(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """What prompts say of one measure.
+    """One measure over many prompts.
 
     Attributes:
-        name, unit: of the measure. axes: such as ("layer", "head"); () for one number a prompt.
-        labels: axis -> what to show for each place on it.
+        name, unit: of the measure. axes: such as ("layer", "head"); () for one number per prompt.
+        labels: axis -> the label of each index.
         values: fp32 [prompt, over the axes]; NaN where a prompt has nothing to measure.
         seed, resamples, level: of the bootstrap.
     """
@@ -62,24 +62,24 @@ class Spread:
 
     @property
     def n(self) -> Tensor:
-        """int64, of how many prompts each cell is known."""
+        """Number of prompts in which each cell is known, int64."""
         return (~self.values.isnan()).sum(0)
 
     @cached_property
     def mean(self) -> Tensor:
-        """fp32, over the prompts; NaN where none has it."""
+        """Mean over the prompts, fp32; NaN where none has the cell."""
         return self.values.double().nanmean(0).float()
 
     @cached_property
     def std(self) -> Tensor:
-        """fp32, between prompts, divided by n − 1; NaN for fewer than two."""
+        """Standard deviation between prompts, divided by n − 1, fp32; NaN for fewer than two."""
         known = self.values.double()
         away = (known - known.nanmean(0)).square().nansum(0)
         n = self.n
         return torch.where(n > 1, away / (n - 1).clamp(min=1), torch.nan).sqrt().float()
 
     def quantile(self, q: float) -> Tensor:
-        """fp32, of the prompts, q from 0 to 1."""
+        """Quantile over the prompts, fp32, q from 0 to 1."""
         return self.values.nanquantile(q, dim=0)
 
     @property
@@ -93,11 +93,13 @@ class Spread:
 
     @cached_property
     def interval(self) -> tuple[Tensor, Tensor]:
-        """Where the mean of other prompts like these would fall, of each cell by itself: the percentile
-        bootstrap, prompts drawn anew with their places kept, the same draws for all cells. NaN where fewer
-        than two prompts are known. Of many cells some miss by chance, 1 − level of them.
+        """Where the mean of other prompts like these would fall, for each cell separately: the
+        percentile bootstrap, with prompts drawn with replacement and the same draws for all cells.
+        NaN where fewer than two prompts are known. Of many cells, a fraction 1 − level misses by
+        chance.
 
-        Source: Efron and Tibshirani 1993, ch. 13."""
+        Source: Efron and Tibshirani 1993, ch. 13.
+        """
         n, shape = len(self.values), self.values.shape[1:]
         flat = self.values.reshape(n, -1).double()
         draws = torch.Generator().manual_seed(self.seed)
@@ -120,7 +122,7 @@ class Spread:
         return low, high
 
     def rows(self) -> Iterator[StudyRow]:
-        """Every cell that some prompt has."""
+        """Yield every cell that some prompt has."""
         if len(self.axes) != 2:
             return
         quantiles = torch.stack([self.quantile(q) for q in QUANTILES], -1)
@@ -184,7 +186,7 @@ class Spread:
         return plot_of_numbers(self.mean, self.unit, self.axes, self.labels, *said, theme)
 
     def figure(self) -> Figure:
-        """The means as a still picture; cells whose interval contains 0 have a dot."""
+        """Draw the means in a matplotlib figure; cells whose interval contains 0 have a dot."""
         from ...views.marks.draw_matplotlib import figure_of
         from ...views.marks.scene import scene_of_maps
 
@@ -192,13 +194,13 @@ class Spread:
         return figure_of(scene_of_maps([self.panel()], text))
 
     def panel(self) -> Any:
-        """What `scene_of_maps` draws of it."""
+        """The panel for `scene_of_maps`."""
         dots = (self.low <= 0) & (self.high >= 0)
         return (f"{self.name}, mean", self.mean, dots, self.axes, self.labels)
 
 
 def _between(row: StudyRow) -> str:
-    """Its interval in words, where it has one."""
+    """Its interval in words, if it has one."""
     return "" if row.n < 2 else f" ({_said(row.low)} to {_said(row.high)})"
 
 
