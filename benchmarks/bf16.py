@@ -45,7 +45,7 @@ def config_for(name, shape):
 
 
 def times(name, shape, half, seed) -> tuple[float, float]:
-    """The fewest CPU seconds of a step without bf16 and with `half`, taking turns on one model."""
+    """The least CPU seconds of a step without bf16 and with `half`, alternating on one model."""
     torch.manual_seed(seed)
     model = tl.Transformer(config_for(name, shape)).train()
     text = torch.randint(shape[-1], (shape[0], shape[1] + 1))

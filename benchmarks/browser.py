@@ -22,14 +22,16 @@ def launch(playwright):
 
 
 def show_tools(page) -> None:
-    """From an Explorer's first screen to all of its tools."""
+    """Show all tools of an Explorer."""
     if not page.locator("[data-part=tool]:visible").count():
         page.locator("[data-part=all-tools]").click()
 
 
 def megabytes(browser) -> float | None:
-    """Memory of all the browser's processes, with shared pages divided among them (PSS); None where the
-    system does not report it (only Linux does)."""
+    """Memory of all the browser's processes, with shared pages divided among them (PSS).
+
+    None if the system does not report it (only Linux does).
+    """
     session = browser.new_browser_cdp_session()
     processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
     session.detach()

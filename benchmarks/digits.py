@@ -10,7 +10,7 @@ from .training import seeds, trained
 
 
 class Linear(nn.Module):
-    """The control: no attention, ten weights a pixel."""
+    """The control: no attention, ten weights per pixel."""
 
     def __init__(self):
         super().__init__()

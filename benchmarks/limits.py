@@ -44,7 +44,7 @@ def best(work: Callable[[], object]) -> float:
 
 
 def by_turns(turns: int = TURNS, **works: Callable[[], object]) -> dict[str, float]:
-    """The fewest CPU seconds that each took, over several turns after a warm-up."""
+    """The least CPU seconds of each, over several turns after a warm-up."""
     for work in works.values():
         work()
     least = dict.fromkeys(works, float("inf"))
@@ -55,7 +55,7 @@ def by_turns(turns: int = TURNS, **works: Callable[[], object]) -> dict[str, flo
 
 
 def products(a: torch.Tensor, b: torch.Tensor, times: int) -> Callable[[], None]:
-    """A function that computes a @ b so many times, into the same memory."""
+    """A function that computes a @ b `times` times, into the same memory."""
     out = a @ b
 
     def work():
@@ -234,7 +234,7 @@ def _passes(lines, options, rate, memory):
 
 
 def _views(lines, options):
-    """The size of a page beside that of its maps."""
+    """The size of a page compared with that of its maps."""
     import tempfile
 
     torch.manual_seed(options.seed)

@@ -48,8 +48,8 @@ OPENED = """(() => {
         : setTimeout(look, 5);
     look();
 })();"""
-# Records the first paint after the value of `read` has changed since the user's last action: of what
-# changes within a frame that frame's own.
+# Records the first paint after the value of `read` has changed since the user's last action; a
+# change within a frame is painted by that frame.
 WATCH = """(name) => {
     const root = document.querySelector(".tl-view-explorer");
     const read = {
@@ -227,7 +227,7 @@ def like_smollm2(seed: int) -> tl.TextModel:
 
 
 def measure_large(playwright, path: Path) -> tuple[list[float], list[float], float | None]:
-    """Seconds of texts and of clicks on heads, and megabytes."""
+    """Seconds for texts and for clicks on heads, and megabytes of memory."""
     browser = launch(playwright)
     page = browser.new_page(viewport={"width": 1300, "height": 950})
     page.set_default_timeout(120_000)
@@ -265,7 +265,7 @@ def first_heads(playwright, path: Path) -> float:
 
 
 def measure(playwright, path: Path, texts: list[str]) -> dict[str, tuple[list[float], float]]:
-    """Maps each action of the user to its times in seconds, and to its bar."""
+    """Action of the user -> (its times in seconds, its bar)."""
     browser = launch(playwright)
     page = browser.new_page(viewport={"width": 1300, "height": 950})
     page.goto(path.as_uri())

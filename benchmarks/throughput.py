@@ -2,7 +2,7 @@
 
 The same shape, batches and fused AdamW; learned positions, LayerNorm first, biases, a tied head and no
 dropout. Our GELU is that of the other model: tanh for GPT-2, erf for nn.TransformerEncoder. `tl.train`
-trains ours and the usual loop the others. Each runs in a process of its own, because `tl.train` lets
+trains ours and the usual loop the others. Each runs in a separate process, because `tl.train` lets
 the allocator keep what a step frees, for the whole process. The processes take turns, a few steps each,
 so that a busy machine slows them all alike. In nanoGPT's CPU shape the two are compared both eager and
 compiled. What compiling costs (the CPU seconds of the first step, with nothing cached) is in the row's
@@ -149,7 +149,7 @@ class Process:
         return float(said)
 
     def seconds(self, steps) -> float:
-        """CPU seconds a step."""
+        """CPU seconds per step."""
         print(steps, file=self.asked, flush=True)
         return self._read() / steps
 
@@ -200,7 +200,7 @@ def row(what, times, bar, name, options, more=""):
 
 
 def by_turns(mine, theirs) -> tuple[list[float], list[float]]:
-    """CPU seconds a training step, for each round, of both."""
+    """CPU seconds per training step of both, for each round."""
     times: tuple[list[float], list[float]] = ([], [])
     for turn in range(ROUNDS + 1):
         for i in (0, 1) if turn % 2 else (1, 0):

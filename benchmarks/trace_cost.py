@@ -1,13 +1,13 @@
 """The cost of a trace, relative to a plain fused pass of GPT-2 small's shape: time ≤ 1.05 ×, memory ≤ 1/6.
 
-As our own model and as transformers' GPT-2 (124 M random weights), and an image in a ViT-B/16 (86 M).
-Of a tiny model, what a trace adds to a pass in all: of a Llama with two layers on 16 tokens, and of the
-shipped model, beside hooks that keep what attention gives, and an empty trace of nnsight's where that is
-installed. Plain passes and traces take turns (plain, trace, trace, plain), so that anything else on the machine
-slows both alike and neither always gets the memory that the other freed. Then plain passes and eager
-ones that return every map take turns in the same way. Each row is the median over three processes of
-the median ratio of the turns. The bar applies to CPU time. Wall time is reported as well; it means the
-same only on an idle machine.
+Measured for our own model and transformers' GPT-2 (124 M random weights), and for an image in a
+ViT-B/16 (86 M). For tiny models, the total that a trace adds to a pass: a Llama with two layers on
+16 tokens, and the shipped model, compared with hooks that keep attention's outputs, and with an
+empty trace of nnsight's if it is installed. Plain passes and traces take turns (plain, trace, trace,
+plain), so that anything else on the machine slows both alike and neither always gets the memory that
+the other freed. Then plain passes and eager ones that return every map take turns in the same way.
+Each row is the median over three processes of the median ratio of the turns. The bar applies to CPU
+time. Wall time is reported as well; it means the same only on an idle machine.
 """
 
 import copy
@@ -79,7 +79,7 @@ def a_picture(seed: int) -> dict[str, float]:
 
 @torch.no_grad()
 def a_tiny_model(which: str, way: str, seed: int) -> dict[str, float]:
-    """Many passes in a way, and as many plain ones."""
+    """Compare many passes of one kind with as many plain passes."""
     import transformers
 
     torch.manual_seed(seed)
@@ -109,7 +109,7 @@ def a_tiny_model(which: str, way: str, seed: int) -> dict[str, float]:
     if way == "nnsight":
         from nnsight import NNsight  # pyright: ignore[reportMissingImports]
 
-        wrapped = NNsight(copy.deepcopy(model))  # its hooks stay on, and a plain pass has none
+        wrapped = NNsight(copy.deepcopy(model))  # a copy, since its hooks stay registered
     work = {"hooks": hooks, "trace": partial(tl.trace, model, ids), "nnsight": nnsight}[way]
     return compare(partial(many, work), partial(many, plain))
 

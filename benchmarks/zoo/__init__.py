@@ -7,8 +7,8 @@
     python -m benchmarks zoo --travel [--resume …]    whether each travels in a page as its graph
 
 The results go to `--raw`, one line of JSON per architecture. Once every architecture has its line, the
-table is written to docs/models.md and docs/models.json. `--travel` adds to that table what it found
-so far.
+table is written to docs/models.md and docs/models.json. `--travel` adds its results so far to that
+table.
 """
 
 from __future__ import annotations

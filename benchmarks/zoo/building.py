@@ -12,7 +12,7 @@ from torch import nn
 from .hints import SKIPPED
 from .sizes import own_fields, tiny
 
-# Each task, and the registers of transformers' auto classes with its architectures.
+# Each task, and the mappings of transformers' auto classes with its architectures.
 TASKS = {
     "causal": ("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",),
     "masked": ("MODEL_FOR_MASKED_LM_MAPPING_NAMES",),
@@ -25,13 +25,13 @@ TASKS = {
     ),
 }  # fmt: skip
 TEXT = ("causal", "masked", "seq2seq")
-# Image encoders that are in no register of a task: those of SAM, and one with shifted windows.
+# Image encoders that are not in these mappings: those of SAM, and one with shifted windows.
 MORE = {
     "sam_vision_model": "SamVisionModel", "sam_hq_vision_model": "SamHQVisionModel",
     "sam2_vision_model": "Sam2VisionModel", "sam3_vit_model": "Sam3ViTModel",
     "maskformer-swin": "MaskFormerSwinModel",
 }  # fmt: skip
-LARGEST = 6_000_000  # parameters; a larger model has a size that was not made small
+LARGEST = 6_000_000  # parameters; in a larger model some size was not made small
 SHARP = (
     "q_proj",
     "k_proj",

@@ -160,7 +160,8 @@ class Reading:
     # -- what is shown --------------------------------------------------------------------------
 
     def trace(self) -> None:
-        """
+        """Trace the model, and check the logits.
+
         Raises:
             Refused: with our message.
         """

@@ -34,8 +34,11 @@ RUN = Path(__file__).parents[2] / "tests" / "graphs" / "run_graph.mjs"
 
 
 def travels(one: Architecture) -> Result:
-    """Its verdict is "any length", "its image size", "fixed length" or "no"; why it is not the first; and the largest
-    difference in node, as a fraction of the largest logit. Raises nothing."""
+    """Check whether an architecture travels in a page. Raises nothing.
+
+    The verdict is "any length", "its image size", "fixed length" or "no"; `why` says why it is not
+    the first; errors: the largest difference in node, as a fraction of the largest logit.
+    """
     started = time.perf_counter()
     result = Result(one.name, one.made, NO)
     with warnings.catch_warnings(), torch.random.fork_rng(), _quiet():
@@ -89,7 +92,7 @@ def _read_by(model: Any, network: Any) -> Inputs:
 
 
 def _edits(graph: Graph, network: Any) -> list[tuple[dict[str, Any], Any]]:
-    """A head off; and mlp_out skipped where the point exists."""
+    """Edits to check: a head ablated, and mlp_out skipped if the model has that point."""
     attends = [n[2] for n in graph.nodes if n[0] == "transformer_lab.attend"]
     kind, layer = attends[-1][8:10]
     heads = network.heads(kind)[layer] or 1
@@ -123,7 +126,7 @@ def _tensors(graph: Graph, text: Inputs) -> list[Tensor]:
 def _in_node(
     folder: Path, graph: Graph, edits: list[dict[str, Any]], texts: list[Inputs]
 ) -> list[list[np.ndarray]]:
-    """What the engine of a page gives for each text: without an edit, and with each."""
+    """The answers of a page's engine for each text: without edits, then with each edit."""
     weights = [x.detach().float().contiguous().numpy().tobytes() for x in graph.weights.values()]
     (folder / "x.bin").write_bytes(b"".join(weights))
     description = json.loads(json.dumps(graph.description(), allow_nan=False))
