@@ -114,7 +114,7 @@ class Layer:
 
 
 def no_heads(layer: Layer, layers: Sequence[Layer]) -> str:
-    """Say that a layer has no heads, what it is, and which layers have some."""
+    """A message that a layer has no heads, with what it is and which layers have some."""
     by = f" ({layer.by})" if layer.by else ""
     having = ", ".join(str(other.number) for other in layers if other.heads != 0)
     where = f"heads are in layers {having}" if having else "no layer of this model has known heads"

@@ -42,6 +42,7 @@ FAR = 64  # tokens, after which all but the slowest of rotary pairs have turned
 
 class VectorProbe:
     """Probes a network's heads with vectors that are alone in the stream.
+
     Args:
         network: a `Network` whose blocks are known.
         text: makes the network's inputs: text(tokens, target), ids [batch, position].

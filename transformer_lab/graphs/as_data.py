@@ -83,7 +83,7 @@ def graph_as_data(
 
 
 def name_of(target: Any) -> str:
-    """ "addmm", "add.Tensor", "transformer_lab.attend", "getitem"."""
+    """An operation's name: "addmm", "add.Tensor", "transformer_lab.attend", "getitem"."""
     if isinstance(target, torch._ops.OpOverload):
         return str(target).removeprefix("aten.").removesuffix(".default")
     if target in (operator.getitem,):

@@ -215,7 +215,7 @@ def _compare_sources(
 
 
 def _listed(written: Mapping[str, tuple[tuple[Source, ...], ...]]) -> dict[str, dict[str, Any]]:
-    """`Written.sources`."""
+    """The value of `Written.sources`."""
     found: dict[str, dict[str, Any]] = {}
     for site, both in written.items():
         kind, _, layer = site.partition("/")

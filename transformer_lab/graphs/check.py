@@ -141,7 +141,7 @@ def _with_a_head_off(graph: Graph, network: Network, twin: Network, text: Inputs
 
 
 def _same_view(weight: Tensor | None, network: Network, twin: Network) -> Tensor | None:
-    """The twin's view like this one of a network's parameter; None if it is not such a view."""
+    """The twin's counterpart of a view of one of the network's parameters; None for other views."""
     if weight is None:
         return None
     for name, own in network.module.named_parameters():

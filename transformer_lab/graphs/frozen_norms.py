@@ -251,7 +251,7 @@ def _of_rank(values: Tensor, rank: int) -> Tensor:
 
 
 def _more(axis: int) -> int:
-    """An axis, once another one is in front."""
+    """The number of an axis once another one is in front."""
     return axis + (axis >= 0)
 
 

@@ -11,12 +11,12 @@ from .conversion import Family, Transform, expect, pairs, same
 
 
 def _turned(weight: Tensor) -> Tensor:
-    """HF stores Conv1D as (in, out); Linear wants (out, in)."""
+    """Transpose a weight of transformers' Conv1D, (in, out), to Linear's (out, in)."""
     return weight.T if weight.dim() == 2 else weight
 
 
 def _third(number: int) -> Transform:
-    """Queries, keys and values are the thirds of one projection."""
+    """The transform to queries, keys or values, which are the thirds of one projection."""
     return lambda tensor: _turned(tensor).chunk(3)[number]
 
 
