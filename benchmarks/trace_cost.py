@@ -3,11 +3,11 @@
 Measured for our own model and transformers' GPT-2 (124 M random weights), and for an image in a
 ViT-B/16 (86 M). For tiny models, the total that a trace adds to a pass: a Llama with two layers on
 16 tokens, and the shipped model, compared with hooks that keep attention's outputs, and with an
-empty trace of nnsight's if it is installed. Plain passes and traces take turns (plain, trace, trace,
-plain), so that anything else on the machine slows both alike and neither always gets the memory that
-the other freed. Then plain passes and eager ones that return every map take turns in the same way.
-Each row is the median over three processes of the median ratio of the turns. The bar applies to CPU
-time. Wall time is reported as well; it means the same only on an idle machine.
+empty trace of nnsight's if it is installed. Plain passes and traces take turns (plain, trace,
+trace, plain), so that anything else on the machine slows both alike and neither always gets the
+memory that the other freed. Then plain passes and eager ones that return every map take turns in
+the same way. Each row is the median over three processes of the median ratio of the turns. The bar
+applies to CPU time. Wall time is reported as well; it means the same only on an idle machine.
 """
 
 import copy

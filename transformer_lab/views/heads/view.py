@@ -43,10 +43,10 @@ class HeadView(SelectionView):
     queries to span `b` of the keys. The maps of `pins`, at most four (layer, head), are shown
     beside that of the chosen head.
 
-    The map can be zoomed and moved. For texts of more than 4,096 tokens each point of the map is
-    the largest of several weights (`transformer_lab.tracing.pyramid`), down to single weights on
-    zooming in; pictures and files hold these points. A page holds the chosen head, down to a level
-    that it states.
+    The map can be zoomed and moved. For texts of more than 4,096 tokens (1,024 if the browser
+    cannot compute maps from queries and keys) each point is the largest of several weights, down to
+    single weights on zooming in (`transformer_lab.tracing.pyramid`); pictures and files hold these
+    points. A page holds the chosen head, down to a level that it states.
 
     Args:
         trace: what `transformer_lab.trace` returned.

@@ -322,7 +322,7 @@ class Routes:
     """What heads carry between tokens through the layers; for still pictures only.
 
     Args:
-        stream: [layer + 1, position], the size of the residual stream at each token.
+        stream: [layer + 1, position], the stream's size, or its part of a logit, at each token.
         stays, mlps: [layer, position], what stays at its token, and what an MLP writes.
         places, values: (layer, head, query, key) of every edge, and what it carries.
         cuts: places of edges that are cut.

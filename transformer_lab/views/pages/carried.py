@@ -76,7 +76,7 @@ class Carried:
 
 
 def why_not(model: Travelling) -> str:
-    """Why a page cannot embed a model, as the end of a sentence; "" if it can, should it export."""
+    """Why a page cannot embed a model, as the end of a sentence; "" if it can (if it exports)."""
     if isinstance(model, PictureModel) and model.why:
         return model.why
     weights = list(network_of(model.model).module.parameters())

@@ -149,7 +149,7 @@ def _with_positions(model: Transformer, positions: nn.Module) -> Transformer:
 
 
 def _difference(first: Trace, after: Trace, order: Sequence[int] | None) -> float | None:
-    """The largest change of a logit, compared word by word; None if there are no logits."""
+    """The largest change of a logit, word by word; None without logits, or with a target."""
     if first.logits is None or after.logits is None or first.target is not None:
         return None
     a, b = first.logits[0], after.logits[0]
