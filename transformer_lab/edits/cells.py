@@ -38,7 +38,7 @@ class Cells:
 
     Attributes:
         passes: must be open while `outputs` is called.
-        tap: which is then on the model, and changes the stream where that is asked of the network.
+        tap: on the model meanwhile; it changes the stream only within `Network.changing_stream`.
         most: how many cells may share a pass; known after the clean pass.
     """
 

@@ -1,7 +1,7 @@
 """Estimate what switching off each head would change, for all heads at once.
 
-    estimate = tl.estimate_effects(model, tokens) estimate.values[layer, head]    # ≈
-    tl.sweep_heads(model, tokens).values[layer, head]
+    estimate = tl.estimate_effects(model, tokens)
+    estimate.values[layer, head]    # ≈ tl.sweep_heads(model, tokens).values[layer, head]
 
 One forward and one backward pass, whatever the number of heads.
 """

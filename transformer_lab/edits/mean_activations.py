@@ -37,14 +37,15 @@ class Reference:
     n_tokens: dict[str, int]
 
     def vectors(self, site: Site, head: int | None = None) -> Tensor:
-        """[head, d_head] of one layer, or [1, d_head] of one of its heads."""
+        """Mean z of one layer, [head, d_head], or of one of its heads, [1, d_head]."""
         found = self.means[site.kind][site.layer]
         return found if head is None else found[head : head + 1]
 
     def check(self, kind: str, n_layers: int, n_heads: int | None) -> None:
-        """
+        """Check that these means fit a model.
+
         Raises:
-            EditError: if this is the reference of another model.
+            EditError: if they are those of another model.
         """
         found = self.means.get(kind)
         if found is None:

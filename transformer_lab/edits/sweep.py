@@ -1,7 +1,8 @@
 """Sweeps: make many edits, one at a time, and see what each changes.
 
-    sweep = tl.sweep_heads(model, tokens) sweep.values[layer, head]     # what switching off that
-    head does to the prediction sweep.top(3)
+    sweep = tl.sweep_heads(model, tokens)
+    sweep.values[layer, head]     # what switching off that head does to the prediction
+    sweep.top(3)
 
 Every number is that of the same edit made with `tl.edit`, but layers before the edit are not
 recomputed, and for our own models several edits share a pass.

@@ -31,7 +31,7 @@ from .probes import Probe
 BAR = 0.5
 LARGEST_OUTPUT = 2**23  # numbers in the predictions that are kept for comparison
 LARGEST_TWIN = 2**29  # parameters, 2 GiB: a twin needs as much memory as the model itself
-SMALL_TWIN = 2**22  # up to so many parameters, making a twin takes almost no time
+SMALL_TWIN = 2**22  # up to this many parameters, a twin takes almost no time to make
 KL = "KL divergence of the predictions, in nats per token"
 CHANGE = "relative change of the final hidden states (the model predicts no tokens)"
 

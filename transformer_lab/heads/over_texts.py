@@ -208,7 +208,7 @@ def by_distance(
 
     Raises:
         ValueError: as `average_map`; for cross-attention, whose queries and keys are of two texts,
-            and for images, whose patches lie in no line: `has_distance` tells which.
+            and for images, whose patches do not lie in a line; see `has_distance`.
     """
     kind = trace.kind(kind)
     if kind != "cross" and not has_distance(trace, kind):

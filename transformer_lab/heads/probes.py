@@ -75,7 +75,7 @@ class Probe:
 
 @dataclass(frozen=True, eq=False)
 class MinimalPair:
-    """Two texts that differ at one position, which causes any change in a pattern.
+    """Two texts that differ at one position, the cause of any change in a pattern.
 
     clean, changed: int64 [batch, position].
     place: int64 [batch], where they differ.
@@ -126,7 +126,8 @@ def vocabulary(model: Any, side: str = "source") -> Vocabulary:
 def repeated(
     model: Any, *, lag: int | None = None, n_texts: int = 4, slack: int | None = None, seed: int = 0
 ) -> Probe:
-    """Random tokens, then the same again: [x y z …][x y z …], with random tokens before and after.
+    """Make texts of random tokens that repeat: [x y z …][x y z …], with random tokens before and
+    after.
 
     A token's earlier occurrence is `lag` tokens back. The repeat starts at a random position,
     because one at a fixed position can be solved by counting.
@@ -186,8 +187,8 @@ def lags(model: Any) -> tuple[int, int]:
 def minimal_pairs(
     model: Any, *, lag: int | None = None, n_texts: int = 4, seed: int = 0
 ) -> MinimalPair:
-    """Pairs of `repeated` texts; in the second of each, the earlier occurrence of one token (the
-    query) is replaced. A head that attends by position alone does not change.
+    """Make pairs of `repeated` texts; in the second of each, the earlier occurrence of one token
+    (the query) is replaced. A head that attends by position alone does not change.
 
     Arguments and errors as in `repeated`.
     """

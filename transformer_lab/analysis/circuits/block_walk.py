@@ -312,7 +312,7 @@ class BlockRun:
             )
 
     def at(self, position: int) -> BlockRun:
-        """The same at one position."""
+        """Return the record of one position."""
         found, i = copy(self), position - self._rows.start
         found._position = position
         found.stream, found.out = (precise(x[i]) for x in self._ends)

@@ -44,7 +44,7 @@ def rollout(
         residual: the weight of the residual connection, from 0 to 1; ½ in the paper.
 
     Raises:
-        TraceError: for a kind that is not there.
+        TraceError: for a kind that does not exist.
         ValueError: for weights of another shape, or a residual outside 0 … 1.
         MemoryBudgetError: if the result would be larger than `trace.budget_mib`.
     """

@@ -8,7 +8,7 @@ What these are exact for, and what they leave out:
 
 - They follow the *direct path*: the stream holds a token's embedding (normalised as the layer would
   normalise that alone) and nothing that earlier blocks wrote. For layer 0, without position
-  embeddings, that is the model itself; deeper, it is a reading of the weights.
+  embeddings, that is the model itself; deeper, it only describes the weights.
 - Rotary positions turn queries against keys, so a QK circuit belongs to one `distance`. Added
   positions and biases by distance (ALiBi, T5) are left out.
 - Norms divide by a number that depends on the whole stream. Gains and centring of the norms on

@@ -1,8 +1,9 @@
 """What attention adds, rather than where it goes: each key's weight times what it carries.
 
-A head with all of its attention on a key whose value is nearly 0 does nearly nothing. α_ij · v_j ·
-W_O is the vector that key j adds to position i through one head. Summed over keys and heads, these
-vectors are what the attention layer adds, less its output bias. Source: Kobayashi et al. 2020.
+A head with all of its attention on a key whose value is nearly 0 does nearly nothing.
+α_ij · v_j · W_O is the vector that key j adds to position i through one head. Summed over keys and
+heads, these vectors are what the attention layer adds, less its output bias.
+Source: Kobayashi et al. 2020.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 A reader gets the stream of the corrupted run and, for each of its live edges, what the writer
 writes *now* less what it wrote in that run. So with no live edge a pass is the corrupted run, and
 with all of them the clean one. Readers of one layer that get different streams are in different
-copies of the batch: from each copy, only its own readers' results go on. It is the model's own code
-that reads, whatever its norms, positions and activations are.
+copies of the batch: of each copy, only its own readers' results are used. It is the model's own
+code that reads, whatever its norms, positions and activations are.
 """
 
 from __future__ import annotations

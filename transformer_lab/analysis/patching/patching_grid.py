@@ -78,8 +78,8 @@ def patching_grid(
             paired positions are patched, and q, k and pattern, which depend on positions, cannot
             be.
         kind: of attention; as in `ablate`.
-        target: for both prompts of an encoder-decoder. position: where the prediction is read; by
-            default the last token, or a masked model's mask.
+        target: of an encoder-decoder, for both prompts.
+        position: where the prediction is read; by default the last token, or a masked model's mask.
         progress, budget_mib: as in `sweep_heads`, for exact patches; the budget also bounds the
             patterns of the gradient pass.
         given: further inputs of both, as in `trace`.

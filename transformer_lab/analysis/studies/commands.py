@@ -78,7 +78,7 @@ def study(
                 f"--save must end in .csv or .json, got {save}; name a file such as heads.csv"
             )
 
-    # Here, and not above: they load torch, for seconds, and what is refused needs none of it.
+    # Imported here, since they load torch for seconds, which a rejected call does not need.
     from ...text_model import TextModel
     from ...training import distributed
     from .run import study as run

@@ -22,9 +22,9 @@ ENDS = (".txt", ".jsonl", ".csv", ".tsv")
 class Prompt:
     """One text, or two that differ.
 
-    clean, corrupted: texts, or token ids. target: the output of an encoder-decoder. answer, wrong:
-    tokens whose logits are compared: ids, or texts of one token. line: its number in the file, from
-    1.
+    clean, corrupted: texts, or token ids. target: the output of an encoder-decoder.
+    answer, wrong: tokens whose logits are compared: ids, or texts of one token.
+    line: its number in the file, from 1.
     """
 
     clean: str | tuple[int, ...]
