@@ -1,9 +1,9 @@
-// The card of a prediction: a box to write in, and afterwards what was written.
+// The card of a prediction: a box to write in, then the text that was written.
 
 import { keepKeys } from "../views/shared/keys.js";
 import { element, say } from "../views/shared/dom.js";
 
-/** The box, which Enter saves. @param {any} model @param {{text: string}} draft @param {() => void} close */
+/** The form with the box; Enter saves. @param {any} model @param {{text: string}} draft @param {() => void} close */
 function predictionForm(model, draft, close) {
   const words = model.get("_words");
   const box = element("textarea", {
@@ -37,7 +37,7 @@ function predictionForm(model, draft, close) {
   return form;
 }
 
-/** What was written, and a button to change it. @param {any} model @param {() => void} open */
+/** The text that was written, with a button to change it. @param {any} model @param {() => void} open */
 function predictionKept(model, open) {
   const change = element("button", { click: open }, model.get("_words").change);
   const text = element("blockquote", model.get("guess"));

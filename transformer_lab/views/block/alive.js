@@ -6,7 +6,7 @@ import { packedWalk } from "./stages.js";
 
 const WALK = /^walk\/(\w+)\/(\d+)\/(\d+)\/(\d+)$/;
 
-/** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
+/** The model of a view: one that computes here if the page carries a model. @param {any} model @param {AbortSignal} signal */
 export const aliveWalks = (model, signal) =>
   aliveTextPage(model, signal, { traits: walkTraits, block: walkBlock, names: WALK });
 

@@ -1,5 +1,5 @@
-// One token's way through a block as stages, where the page's engine computed their numbers: what stages.py
-// makes in Python. stages.json lists what each shows.
+// One token's way through a block as stages, from numbers of the page's engine: the counterpart of
+// stages.py. stages.json lists what each stage shows.
 
 import { messages, numbered } from "../shared/messages.js";
 import blockMessages from "./messages.json" with { type: "json" };
@@ -7,14 +7,14 @@ import blockStages from "./stages.json" with { type: "json" };
 
 export const sayBlock = messages(blockMessages);
 
-const SHOWN_KEYS = 14; // rows of a table of keys; of more, those with most weight
+const SHOWN_KEYS = 14; // rows of a table of keys; of more keys, those with the largest weights
 const SHOWN_HEADS = 16;
 
 /**
  * @typedef {import("../engine/steps.js").Steps} Steps
  * @typedef {{needs?: string[], vectors?: any[], columns?: string[][], beside?: string[]}} Has what a stage shows
  *
- * @typedef {object} Around of the text and of predictions; see stages.py
+ * @typedef {object} Around facts about the text and the predictions; see stages.py
  * @property {string[]} tokens
  * @property {boolean} positions whether their embeddings are added
  * @property {boolean} last
@@ -25,7 +25,7 @@ const SHOWN_HEADS = 16;
  * @property {string} why
  */
 
-/** What is said of a walk. @param {Steps} steps @param {Around} around @returns {Record<string, any>} */
+/** Values for the messages about a walk. @param {Steps} steps @param {Around} around @returns {Record<string, any>} */
 function valuesOf(
   { facts, numbers, layer, head, position, after, nothing, norm, mlp_norm, scale, softcap },
   around,
@@ -66,7 +66,7 @@ function valuesOf(
   };
 }
 
-/** A vector under its label; of all heads' those beside the chosen one. */
+/** The vectors under a label; of a vector for each head, those around the chosen head. */
 function vectorsOf({ numbers, head, after }, [label, name, chosen = false]) {
   const x = numbers[name];
   const named = (row) =>
@@ -81,7 +81,7 @@ function vectorsOf({ numbers, head, after }, [label, name, chosen = false]) {
     .map((values, i) => ({ name: named(first + i), values, chosen: first + i === head }));
 }
 
-/** Of many keys those with most weight, in the order of the text. */
+/** The keys with the largest weights, in the order of the text. */
 const shownKeys = (weights) =>
   Array.from(weights.keys())
     .sort((a, b) => weights[b] - weights[a])
@@ -89,7 +89,7 @@ const shownKeys = (weights) =>
     .sort((a, b) => a - b);
 
 /**
- * What Python sends of a walk: all stages, in their order, and their numbers.
+ * Pack a walk as Python sends it: all stages, in order, and their numbers.
  * @param {Steps} steps @param {Around} around
  * @returns {{info: any, numbers: Float32Array}}
  */

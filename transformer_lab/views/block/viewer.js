@@ -33,18 +33,18 @@ import { sayBlock } from "./stages.js";
 const NARROWEST = 3; // pixels of a cell
 const WIDEST = 14;
 
-/** The largest by size among several vectors, and at least something. @param {Float32Array[]} vectors */
+/** The largest absolute value in several vectors; always above 0. @param {Float32Array[]} vectors */
 export function mostOf(vectors) {
   let most = 1e-9;
   for (const values of vectors) for (const value of values) most = Math.max(most, Math.abs(value));
   return most;
 }
 
-/** A vector by its numbers, which travel from step to step under other names too. @param {Float32Array} values */
+/** A key for a vector by its numbers, since it may appear in other steps under other names. @param {Float32Array} values */
 const movesAs = (values) =>
   `vector ${values.length} ${values[0]} ${values[1]} ${values[values.length - 1]}`;
 
-/** How the cells of a strip lie. @param {number} count @param {number} width in pixels */
+/** Layout of the cells of a strip. @param {number} count @param {number} width in pixels */
 export function stripLayout(count, width) {
   const cell = Math.max(NARROWEST, Math.min(WIDEST, width / Math.max(1, count)));
   const across = Math.max(1, Math.min(count, Math.floor(width / cell + 1e-6)));
@@ -95,7 +95,7 @@ export class Strip {
 }
 
 const SHARES = new Set(["weight", "share of z"]);
-const KNOWN = 64; // walks that are kept
+const KNOWN = 64; // walks to keep
 
 class Walk {
   /** @param {any} info @param {Uint8Array} bytes */
@@ -144,7 +144,7 @@ export class BlockViewer extends BaseViewer {
     this.answers.follow(["kind", "layer", "head", "selected"], () => this.wanted);
     this.shell.watch(["step"]);
     this.shell.watch(["_kinds"], () => {
-      this.answers.known.clear(); // it is another text
+      this.answers.known.clear(); // the text has changed
       this.walk = this.#first();
     });
   }
@@ -161,7 +161,7 @@ export class BlockViewer extends BaseViewer {
     return query === null || query === undefined ? last : Math.min(query, last);
   }
 
-  /** By what name the walk of the present selection is asked for. */
+  /** Name of the request for the walk of the current selection. */
   get wanted() {
     return ["walk", this.model.get("kind"), this.layer, this.head, this.position].join("/");
   }
@@ -289,7 +289,7 @@ export class BlockViewer extends BaseViewer {
     this.root.dataset.shown = shown;
   }
 
-  /** The vectors of a step on one scale, and those of its keys on another. */
+  /** Draw the vectors of a step on one scale, and those of its keys on another. */
   #paint() {
     const room = this.body.clientWidth || this.root.clientWidth;
     for (const table of this.body.children) {
@@ -315,7 +315,7 @@ export class BlockViewer extends BaseViewer {
     return strip.canvas;
   }
 
-  /** @param {any[]} vectors @param {Strip[]} before those of the last step: what is new comes from the last of its length */
+  /** @param {any[]} vectors @param {Strip[]} before those of the previous step: a new vector glides from the last one of its length */
   #vectors(vectors, before) {
     const rows = vectors.map(({ name, at, n, chosen }) => {
       const values = this.walk.vector(at, n);
@@ -449,7 +449,7 @@ export class BlockViewer extends BaseViewer {
     );
   }
 
-  /** The number under the pointer. @param {number | null} at @param {Strip | null} strip */
+  /** Show the number under the pointer. @param {number | null} at @param {Strip | null} strip */
   #tell(at, strip) {
     if (at === null || !strip) {
       this.readout.replaceChildren(
@@ -463,7 +463,7 @@ export class BlockViewer extends BaseViewer {
     );
   }
 
-  /** Every vector once, in the order in which it is made, and every table of keys. */
+  /** Every vector once, in the order of computation, and every table of keys. */
   fileNumbers() {
     const { stages, shown } = this.walk.info;
     /** @type {Parameters<typeof numbersOf>[1]} */

@@ -36,7 +36,7 @@ export class CloudViewer extends BaseViewer {
     });
     const numbers = typed(Float32Array, bytesOf(model.get("_plane_data")));
     this.plane = this.answers.keep(this.#read(model.get("_plane"), numbers));
-    /** @type {Answers<any>} of a long text, what a query attends to */
+    /** @type {Answers<any>} for a long text: what a query attends to */
     this.rows = new Answers(this.shell, {
       most: 200,
       working: sayCloud("working"),
@@ -100,12 +100,12 @@ export class CloudViewer extends BaseViewer {
       info,
       places,
       received: take(keys),
-      pattern: at < numbers.length ? take(queries * keys) : null, // of a long text rows are asked for
+      pattern: at < numbers.length ? take(queries * keys) : null, // for a long text rows are requested
       name: `plane/${info.kind}/${info.layer}/${info.head}`,
     };
   }
 
-  /** What a query attends to, or null while it is not known. @param {number | null} query @returns {Float32Array | null} */
+  /** What a query attends to; null until it is known. @param {number | null} query @returns {Float32Array | null} */
   #row(query) {
     const { plane, rows, size } = this;
     if (query === null) return null;
@@ -117,7 +117,7 @@ export class CloudViewer extends BaseViewer {
 
   // ---- what the reader does -----------------------------------------------------------------
 
-  /** A query's number is its own; keys come after them. @param {number | null} point */
+  /** Point at a query, by its index, or at a key, whose indices follow those of the queries. @param {number | null} point */
   #point(point, tell = true) {
     if (point === this.pointed) return;
     this.pointed = point;

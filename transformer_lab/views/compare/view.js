@@ -1,4 +1,4 @@
-// Two traces on one pair of axes: every head by how much it differs, both maps, and the difference.
+// Two traces on the same axes: every head by how much it differs, both maps, and the difference.
 
 import { mounted } from "../shared/mounted.js";
 import { aliveTexts } from "./alive.js";
@@ -28,10 +28,10 @@ import { Answers } from "../shared/answers.js";
 import { BaseViewer } from "../shared/viewer.js";
 
 const sayCompare = messages(compareMessages);
-const NO_MOVE = 5e-4; // a change of a weight below this is none
+const NO_MOVE = 5e-4; // smaller changes of a weight do not count
 const KEPT_HEADS = 96;
 const GRID_WIDTH = 300; // px, of the small map of every head
-const DEEP = 5; // layers for a head from which on its cells are not square: they would be specks
+const DEEP = 5; // ratio of layers to heads from which cells are not square, since they would be specks
 
 export class CompareViewer extends BaseViewer {
   constructor(given, root, signal) {
@@ -63,7 +63,7 @@ export class CompareViewer extends BaseViewer {
     this.shell.watch(["selected"]);
     this.answers.follow(["layer", "head", "kind"], () => this.wanted);
     this.shell.watch(["_kinds"], () => {
-      this.answers.known.clear(); // these are other texts
+      this.answers.known.clear(); // the texts have changed
       this.tabled = null;
       this.open();
     });
@@ -80,7 +80,7 @@ export class CompareViewer extends BaseViewer {
     return counts.reduce((best, _, at) => (apart(at) < apart(best) ? at : best), chosen);
   }
 
-  /** By what name the chosen head is asked for. */
+  /** Name of the request for the chosen head. */
   get wanted() {
     return `${this.kindName}/${this.layer}/${this.head}`;
   }
@@ -203,7 +203,7 @@ export class CompareViewer extends BaseViewer {
     this.root.dataset.shown = name;
   }
 
-  /** What came with the page. */
+  /** Maps that came with the page. */
   #here(name) {
     const { kind, model } = this;
     const size = 2 * kind.queries * kind.keys;
@@ -215,7 +215,7 @@ export class CompareViewer extends BaseViewer {
       : null;
   }
 
-  /** The pairs that differ most, in one row or in all. @param {number} count @param {number | null} [row] */
+  /** The pairs with the largest differences, in one row or in all. @param {number} count @param {number | null} [row] */
   #largest(count, row = null) {
     const { first, second } = this.maps;
     const { keys } = this.kind;
@@ -270,13 +270,13 @@ export class CompareViewer extends BaseViewer {
     this.#speak();
   }
 
-  /** Whose head is on view. */
+  /** The head on view, for messages. */
   get #place() {
     const { kind, layer, head } = this.shown;
     return { several: this.several, kind, layer, head };
   }
 
-  /** What is said of two tokens; `nothing`: the key is what goes to no token. @param {number} query @param {number} key */
+  /** Values for a message about two tokens; `nothing`: the key is the column of weight to no token. @param {number} query @param {number} key */
   #pair(query, key) {
     const { kind, maps } = this;
     const [x, y] = [maps.first, maps.second]
@@ -293,7 +293,7 @@ export class CompareViewer extends BaseViewer {
     };
   }
 
-  /** What the sentence is made of. @param {number | null} query @param {number | null} key */
+  /** Values of the sentence. @param {number | null} query @param {number | null} key */
   #values(query, key) {
     const {
       maps,
@@ -375,7 +375,7 @@ export class CompareViewer extends BaseViewer {
     this.grid.ariaLabel = sayCompare("every_head_by_how", { grid_line: this.gridLine.textContent });
   }
 
-  /** Whether a key comes after a query that cannot look ahead. */
+  /** Whether a key comes after a query that cannot attend to later keys. */
   #ahead(query, key) {
     const { causal, nothing, keys } = this.kind;
     return causal && key > query && !(nothing && key === keys - 1);

@@ -1,4 +1,4 @@
-// A cloud as its view sends it: where points lie, how they are coloured, what is said of them.
+// A cloud as Python sends it: coordinates, colours, and descriptions of points.
 
 import { PALETTE } from "../shared/colours.js";
 import { numbersOf } from "../shared/files.js";
@@ -31,7 +31,7 @@ export class CloudData {
     this.norms = floatsOf(model, "_norms");
   }
 
-  /** What a point is, in a word. */
+  /** What a point is, in one word. */
   get one() {
     return this.where[0] === "vectors" ? "vector" : "token";
   }
@@ -51,7 +51,7 @@ export class CloudData {
     ];
   }
 
-  /** @param {string} shows @param {number} row @param {number} point @param {number} axis 3: the share shown */
+  /** @param {string} shows @param {number} row @param {number} point @param {number} axis 3: the share that is shown */
   at(shows, row, point, axis) {
     return this.numbers[((ORDER.indexOf(shows) * this.rows + row) * this.n + point) * 4 + axis];
   }
@@ -60,7 +60,7 @@ export class CloudData {
     return this.norms[row * this.n + point];
   }
 
-  /** Shares of the variance: of the tokens, and of random directions. @returns {[number[], number[]]} */
+  /** Shares of the variance that components explain: of the tokens, and of random directions. @returns {[number[], number[]]} */
   explained(shows, row) {
     const shares = this.model.get("_shares");
     return shows === "paths"
@@ -118,12 +118,12 @@ export class CloudData {
     );
   }
 
-  /** The token that the views of a text call a point's. @param {number} point */
+  /** The token of a point in views of the text. @param {number} point */
   tokenOf(point) {
     return this.own ? point : this.positions[point];
   }
 
-  /** The point that a selection chooses, or null. @param {any} pair @param {string} kind */
+  /** The point of a selection, or null. @param {any} pair @param {string} kind */
   pointOf(pair, kind) {
     if (!pair) return null;
     const token = pair[0] ?? (kind === "cross" ? null : pair[1]);
@@ -132,7 +132,7 @@ export class CloudData {
     return point >= 0 && point < this.n ? point : null;
   }
 
-  /** What points are coloured by: numbers on a scale, or categories. @param {string} by @param {number} row */
+  /** What colours the points: numbers on a scale, or categories. @param {string} by @param {number} row */
   painted(by, row) {
     const every = (make) => Array.from({ length: this.n }, (_, i) => make(i));
     if (NUMBERS.includes(by))
@@ -152,7 +152,7 @@ export class CloudData {
     return { numbers: null, names, places: values.map((value) => index.get(value)) };
   }
 
-  /** What is said when somebody points at it. */
+  /** Text shown when the reader points at a point. */
   describe(shows, row, point) {
     return [
       `“${this.tokens[point]}” (${this.positions[point]})`,
@@ -161,7 +161,7 @@ export class CloudData {
   }
 }
 
-/** The same in both themes. @param {number} i */
+/** Colour of a category, the same in both themes. @param {number} i */
 export const categoryColour = (i) => PALETTE.heads[i % PALETTE.heads.length];
 
 /** A colour of a table for each number, between the least and the largest. @param {number[]} numbers @param {Uint8ClampedArray} table */
@@ -181,11 +181,11 @@ export function extent(numbers) {
 }
 
 /**
- * Where one looks from after a turn: around the upright axis, and up or down.
+ * Position of the eye after a rotation around the vertical axis, and up or down.
  * @param {{x: number, y: number, z: number}} eye
  * @param {number} around radians
  * @param {number} up radians
- * @param {number} [nearer] times the distance
+ * @param {number} [nearer] factor of the distance
  */
 export function turned({ x, y, z }, around, up, nearer = 1) {
   const distance = Math.hypot(x, y, z) * nearer;

@@ -1,4 +1,4 @@
-// Two projections of a cloud on a canvas: for a picture, and where nothing draws in space.
+// Two projections of a cloud on a canvas: for files, and for browsers that cannot draw in space.
 
 import { paintPoints } from "../marks/points.js";
 import { sizedContext } from "../shared/dom.js";

@@ -1,4 +1,4 @@
-// A cloud as plotly draws it in space.
+// A cloud in space, for plotly.
 
 import { placedNames } from "../marks/points.js";
 import { unmarked } from "../shared/plotly.js";
@@ -83,9 +83,9 @@ export function spaceFigure({ data, shows, row, chosen, paints, axes, inks, eye,
 }
 
 const LETTER = 7; // pixels of a letter of a label
-const FOCUS = 1.2; // heights of the picture: how far its plane lies from the eye
+const FOCUS = 1.2; // distance of the picture plane from the eye, in heights of the picture
 
-/** A label beside each point, as they are seen from where one looks now. */
+/** A label beside each point, placed for the current viewpoint. */
 function labelsOf({ data, shows, row, eye, height }) {
   const seen = projected({ data, shows, row, eye, height });
   const placed = placedNames(
@@ -94,13 +94,13 @@ function labelsOf({ data, shows, row, eye, height }) {
     13,
   );
   return {
-    // What is drawn in space knows some tags, and no entities.
+    // Text in space supports some tags, but no entities.
     text: data.tokens.map((token, i) => (placed[i] ? token.replaceAll("<", "<\u200b") : "")),
     textposition: placed.map((one) => one?.side ?? "top center"),
   };
 }
 
-/** Where points are seen, in pixels from the middle. @returns {[number, number][]} */
+/** Projected positions of points, in pixels from the middle. @returns {[number, number][]} */
 function projected({ data, shows, row, eye, height }) {
   const distance = Math.hypot(eye.x, eye.y, eye.z);
   const [x, y, z] = [eye.x / distance, eye.y / distance, eye.z / distance];
@@ -110,7 +110,7 @@ function projected({ data, shows, row, eye, height }) {
     [(-z * x) / flat, (-z * y) / flat, flat],
   ];
   const points = data.tokens.map((_, point) => point);
-  const rows = shows === "paths" ? data.where.map((_, r) => r) : [row]; // all have their place on the axes
+  const rows = shows === "paths" ? data.where.map((_, r) => r) : [row]; // all of them set the scale of the axes
   const even = [0, 1, 2].map((axis) => {
     const every = rows.flatMap((r) => points.map((point) => data.at(shows, r, point, axis)));
     const [low, high] = extent(every);
@@ -123,7 +123,7 @@ function projected({ data, shows, row, eye, height }) {
   });
 }
 
-/** All paths as one line that is lifted between tokens. */
+/** All paths as one line with gaps between tokens. */
 function pathsOf({ data, paints, points }) {
   const [x, y, z, color] = [[], [], [], []];
   for (const p of points) {
@@ -148,7 +148,7 @@ function pathsOf({ data, paints, points }) {
   };
 }
 
-/** Where each path begins. */
+/** Markers at the start of each path. */
 function startsOf({ data, paints, points }) {
   const [x, y, z] = [0, 1, 2].map((axis) => points.map((p) => data.at("paths", 0, p, axis)));
   return {

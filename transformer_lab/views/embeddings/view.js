@@ -1,4 +1,4 @@
-// Vectors as a cloud in their first three principal components, which can be turned.
+// Vectors as a cloud in their first three principal components, which can be rotated.
 
 import { mounted } from "../shared/mounted.js";
 import { colourTable } from "../shared/colours.js";
@@ -25,8 +25,8 @@ import { spaceFigure } from "./space.js";
 import { percentText, sizeText } from "../shared/messages.js";
 import { BaseViewer } from "../shared/viewer.js";
 
-const TURN = 0.15; // radians a key press
-/** From where the names of the axes are seen, in a narrow frame as well. @param {HTMLElement} root */
+const TURN = 0.15; // radians per key press
+/** The first viewpoint, from which the names of the axes are visible, also in a narrow frame. @param {HTMLElement} root */
 const firstEye = ({ clientWidth: width }) => {
   const far = width && width < 500 ? 1.3 : 1;
   return { x: 1.25 * far, y: 1.25 * far, z: 0.7 * far };
@@ -82,7 +82,7 @@ export class EmbeddingViewer extends BaseViewer {
     return this.data.pointOf(this.model.get("selected"), this.model.get("kind"));
   }
 
-  /** What is told of: pointed at, or else chosen. */
+  /** The point that the texts are about: the one pointed at, or else the chosen one. */
   get point() {
     return this.hovered ?? this.chosen;
   }
@@ -248,7 +248,7 @@ export class EmbeddingViewer extends BaseViewer {
 
   // ---- drawing ------------------------------------------------------------------------------
 
-  /** After the first paint: the script that draws in space. */
+  /** Load plotly's script, after the first paint. */
   async later() {
     if (!drawsInSpace()) {
       this.#flatNote(sayEmbedding("this_browser_does_not"));
@@ -390,7 +390,7 @@ export class EmbeddingViewer extends BaseViewer {
     );
   }
 
-  /** What components hold, beside chance. */
+  /** Show what components explain, beside chance. */
   #table(shares, chance) {
     const sum = (values) => values.reduce((a, b) => a + b, 0);
     const line = (name, values) =>

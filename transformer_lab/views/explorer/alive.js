@@ -1,6 +1,6 @@
 // Replaces Python on a page that carries its model: takes the messages of an Explorer, asks the
-// page's engine, and sets the traits that state.py and written.py would set. Everything else goes
-// to the page's own model.
+// page's engine, and sets the traits that view.py and written.py would set. Everything else goes to
+// the page's own model.
 
 import { made } from "./edits.js";
 import { outcomeSentence, partsAt, runCode, sayExplorer, subjectOf } from "./prose.js";
@@ -136,7 +136,7 @@ class Kernel extends PageModel {
     return Object.keys(this.page.get("_kinds")).length > 1;
   }
 
-  /** Like `_run` of state.py: after an error everything stays as it was. @param {Record<string, any>} wanted */
+  /** Like `Session.change` of session.py: after an error everything stays as it was. @param {Record<string, any>} wanted */
   async run(wanted) {
     const now = this.reading;
     const newText = "text" in wanted && wanted.text !== now.text;

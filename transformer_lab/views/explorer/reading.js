@@ -1,5 +1,5 @@
 // A text as the page's engine has read it, in the form that Python sends to an Explorer: the
-// counterpart of state.py.
+// counterpart of session.py.
 
 import { kindsOf, wellFormed } from "../heads/reading.js";
 import { unreadSentence } from "../pages/unread.js";

@@ -65,7 +65,7 @@ function clause(part, columns, shortOf) {
   if (WORD_COLUMNS.includes(column)) return sameWords(column, sign, bare(given));
   const number = numberOf(given);
   if (number === null) throw new Error(`“${part}” needs a number; write “${column} ${sign} 3”`);
-  const either = column === "effect" && number >= 0; // whichever way it goes
+  const either = column === "effect" && number >= 0; // in either direction
   return (valueOf) => {
     const value = valueOf(column) ?? NaN;
     return !Number.isNaN(value) && COMPARE[sign](either ? Math.abs(value) : value, number);

@@ -5,9 +5,9 @@ import { aliveTextPage } from "../pages/text_page.js";
 import { flowName } from "./picture.js";
 
 const FLOW = /^flow\/(\d+)\/(\d+|-)\/(-|\d+\.\d+\.\d+\.\d+(?:\+\d+\.\d+\.\d+\.\d+)*)$/;
-const LONGEST = 256; // tokens that can still be told apart
+const LONGEST = 256; // most tokens that can still be distinguished
 
-/** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
+/** The model of a view: one that computes here if the page carries a model. @param {any} model @param {AbortSignal} signal */
 export const aliveFlows = (model, signal) =>
   aliveTextPage(model, signal, { traits: flowTraits, block: flowBlock, names: FLOW });
 

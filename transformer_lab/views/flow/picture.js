@@ -1,4 +1,5 @@
-// One flow as it is sent, and its picture: tokens from left to right, layers from below, and an edge for what a head carries between them.
+// One flow as it is sent, and its picture: tokens from left to right, layers from bottom to top,
+// and an edge for what a head carries between tokens.
 
 import { entry, headColour } from "../shared/colours.js";
 import { fitText, sizedContext } from "../shared/dom.js";
@@ -40,7 +41,7 @@ export class FlowFound {
     this.largest = Math.abs(values[0] ?? 0);
   }
 
-  /** How many edges are at least so large a share of the largest. @param {number} threshold */
+  /** How many edges are at least this fraction of the largest. @param {number} threshold */
   shown(threshold) {
     const least = threshold * this.largest;
     return this.edges.filter(({ value }) => Math.abs(value) >= least).length;
@@ -66,7 +67,7 @@ export const sameCut = (a, b) => a.every((place, i) => place === b[i]);
 export const sortedCuts = (cuts) =>
   [...cuts].sort((a, b) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2] || a[3] - b[3]);
 
-/** By what name a flow is asked for. @param {number} position @param {number | null} token @param {number[][]} cuts */
+/** Name of the request for a flow. @param {number} position @param {number | null} token @param {number[][]} cuts */
 export function flowName(position, token, cuts) {
   const cutNames =
     sortedCuts(cuts)
@@ -79,31 +80,31 @@ const LEFT = 62;
 const RIGHT = 26;
 const TOP = 30;
 const BOTTOM = 70;
-const NAMES = 58; // pixels of the tokens' names above a picture higher than a screen
+const NAMES = 58; // height of the tokens' names above a picture higher than a screen
 const HIGH = 640;
 const NARROWEST = 20; // pixels of a token
 const [LOWEST, HIGHEST] = [26, 104]; // pixels of a layer
 const WIDEST = 11;
-const NEAR = 7; // pixels from an edge that still mean it
-const STEPS = 28; // parts of a curve that is looked for
+const NEAR = 7; // pixels from an edge within which it is hit
+const STEPS = 28; // parts of a curve for hit tests
 
 /**
  * @typedef {object} FlowScene
  * @property {import("./picture.js").FlowFound} found
- * @property {import("./picture.js").Edge[]} edges those that are shown, the largest first
- * @property {number} least the size of the smallest that is shown
+ * @property {import("./picture.js").Edge[]} edges shown edges, the largest first
+ * @property {number} least the size of the smallest shown edge
  * @property {number[][]} cuts
  * @property {string[]} tokens
  * @property {number} layers
  * @property {number} heads
  * @property {Set<string> | null} inside "layer.head" of a circuit's heads
- * @property {string} name of what is followed
+ * @property {string} name of the logit that is followed
  * @property {Uint8ClampedArray} table diverging
  * @property {any} inks
  */
 
 export class FlowPicture {
-  /** @param {HTMLCanvasElement} canvas @param {HTMLCanvasElement} names of tokens, above a high picture */
+  /** @param {HTMLCanvasElement} canvas @param {HTMLCanvasElement} names names of tokens, above a high picture */
   constructor(canvas, names) {
     this.canvas = canvas;
     this.names = names;
@@ -129,12 +130,12 @@ export class FlowPicture {
     return LEFT + this.step * (token + 0.5);
   }
 
-  /** @param {number} level layers that are done */
+  /** @param {number} level number of layers passed */
   y(level) {
     return TOP + this.row * (this.scene.layers - level);
   }
 
-  /** Where a curve stands after a share of its way. @param {any} edge @param {number} share */
+  /** Point of an edge's curve after a fraction of its way. @param {any} edge @param {number} share */
   #at({ layer, head, query, key }, share) {
     const off =
       this.step * 0.5 * ((head + 0.5) / this.scene.heads - 0.5) * (query === key ? 1.6 : 0.8);
@@ -153,7 +154,7 @@ export class FlowPicture {
     ];
   }
 
-  /** The edge at a point, the thickest of those that are near. @param {number} x @param {number} y */
+  /** The edge at a point: of those near it, the one whose stroke is nearest. @param {number} x @param {number} y */
   hit(x, y) {
     const layer = Math.floor((this.y(0) - y) / this.row);
     let best = null;
@@ -217,7 +218,7 @@ export class FlowPicture {
     context.font = "11px system-ui, sans-serif";
   }
 
-  /** The tokens, each ending at its place, or beginning there. @param {CanvasRenderingContext2D} context @param {number} y @param {"left" | "right"} side */
+  /** Write the tokens, each ending or starting at its position. @param {CanvasRenderingContext2D} context @param {number} y @param {"left" | "right"} side */
   #name(context, y, side) {
     const { tokens, inks, found } = this.scene;
     context.font = "11px ui-monospace, Menlo, Consolas, monospace";

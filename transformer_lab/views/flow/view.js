@@ -1,4 +1,4 @@
-// One logit as it comes together. An edge that is clicked is cut, and the prediction answers.
+// The attribution of one logit. A click on an edge cuts it, and the prediction changes.
 
 import { mounted } from "../shared/mounted.js";
 import { aliveFlows } from "./alive.js";
@@ -41,10 +41,10 @@ import {
 } from "./picture.js";
 import { BaseViewer } from "../shared/viewer.js";
 
-const FLOWS = 60; // that are kept
+const FLOWS = 60; // flows to keep
 const STOPS = [0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1];
 const LISTED = 40; // edges of the table
-const MLPS = 8; // of the sum; where there are more, the others are one row of it
+const MLPS = 8; // rows of the sum; if there are more, the others share one row
 
 /** @typedef {import("./picture.js").Edge} Edge */
 
@@ -67,7 +67,7 @@ export class FlowViewer extends BaseViewer {
       failed: (_, error) => this.#failed(error),
     });
     this.refusal = "";
-    /** @type {Map<number, number>} position -> the token that is meant where none is named */
+    /** @type {Map<number, number>} position -> the token that is meant if none is named */
     this.likeliest = new Map();
     this.#first();
     linked(model, signal);
@@ -75,7 +75,7 @@ export class FlowViewer extends BaseViewer {
     this.answers.follow(["position", "token", "cuts"], () => this.wanted);
     this.shell.watch(["threshold", "layer", "head", "selected", "_options", "_circuit"]);
     this.shell.watch(["_tokens"], () => {
-      this.answers.known.clear(); // it is another text
+      this.answers.known.clear(); // the text has changed
       this.likeliest.clear();
       this.#first();
     });
@@ -111,7 +111,7 @@ export class FlowViewer extends BaseViewer {
     return over?.sentence ? over : null;
   }
 
-  /** By what name the flow that is chosen is asked for. */
+  /** Name of the request for the chosen flow. */
   get wanted() {
     const position = this.model.get("position");
     const token = this.model.get("token");
@@ -126,7 +126,7 @@ export class FlowViewer extends BaseViewer {
     return Boolean(this.circuit) && (this.model.get("_options")?.circuit ?? true);
   }
 
-  /** The edge in focus, of those that are shown or cut. */
+  /** The edge in focus, if it is shown or cut. */
   get focus() {
     const [query, key] = this.model.get("selected") ?? [null, null];
     const own = [this.model.get("layer"), this.model.get("head"), query, key];
@@ -168,7 +168,7 @@ export class FlowViewer extends BaseViewer {
     if (names.length > 1) this.likeliest.set(position, token);
   }
 
-  /** What is on view stays, and what was asked for is taken back. @param {Error} error */
+  /** Keep what is on view, and undo the choice that failed. @param {Error} error */
   #failed(error) {
     const { position, token, cuts } = this.found.info;
     const saved = this.model.get("_saved");
@@ -301,7 +301,7 @@ export class FlowViewer extends BaseViewer {
     this.shell.set({ layer: edge.layer, head: edge.head, selected: [edge.query, edge.key] });
   }
 
-  /** Cut it, or remove the cut. @param {Edge} edge */
+  /** Cut an edge, or remove the cut. @param {Edge} edge */
   #cut(edge) {
     const own = cutOf(edge);
     const cuts = this.model.get("cuts");
@@ -409,7 +409,7 @@ export class FlowViewer extends BaseViewer {
     this.pointed = null;
     this.picture.draw(this.focus);
     if (this.middle !== info.position) {
-      this.middle = info.position; // what is followed is in sight
+      this.middle = info.position; // bring the position that is followed into view
       this.box.scrollLeft = this.picture.x(info.position) - this.box.clientWidth / 2;
     }
     this.#tell();
@@ -580,7 +580,7 @@ export class FlowViewer extends BaseViewer {
   }
 }
 
-/** The largest by size, in the order that they had. @param {{name: string, value: number}[]} all @param {number} n */
+/** The n largest by size, in their original order. @param {{name: string, value: number}[]} all @param {number} n */
 function largestOf(all, n) {
   const least = all.map(({ value }) => Math.abs(value)).sort((a, b) => b - a)[n - 1];
   return all.filter(({ value }) => Math.abs(value) >= least);

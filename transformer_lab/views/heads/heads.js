@@ -236,7 +236,7 @@ export class Heads {
 
   // ---- drawing ------------------------------------------------------------------------------
 
-  /** Draw everything: at first, and when the kind, the maps or the note have changed. */
+  /** Draw everything: at first, and when the kind, the text, the maps or the note have changed. */
   async start() {
     const { kind } = this.state;
     this.headsPanel.start();

@@ -1,13 +1,13 @@
-// Every head, small, and what else shows all of them: one panel with a face for each.
+// The panel of every head: thumbnails, and other faces such as a table.
 
 import { kindChoice, putAnew, radioGroup } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { Room } from "../shared/screen.js";
 import { sayHeads } from "./scale.js";
 
-const GRID_HEIGHT = 480; // at most, where the page may grow
+const GRID_HEIGHT = 480; // at most, if the page may grow
 
-/** @typedef {{name: string, root: HTMLElement, show?: () => void}} Face of the panel; show: it has come into sight */
+/** @typedef {{name: string, root: HTMLElement, show?: () => void}} Face of the panel; show: called when it becomes visible */
 
 export class HeadsPanel {
   /**
@@ -39,7 +39,7 @@ export class HeadsPanel {
     this.faces = [{ name: "grid", root: this.gridBox }];
   }
 
-  /** Another way to see every head, such as a table: it is chosen beside the panel's name. @param {Face} face its name is also its option's value */
+  /** Add a face that shows every head, such as a table; it is chosen next to the panel's name. @param {Face} face its name is also its option's value */
   also(face) {
     this.faces.push(face);
     this.root.insertBefore(face.root, this.below);
@@ -65,7 +65,7 @@ export class HeadsPanel {
   showFace() {
     const { face } = this;
     this.faceGroup?.set(face);
-    this.note.hidden = face !== "grid"; // it speaks of the small maps
+    this.note.hidden = face !== "grid"; // it is about the small maps
     for (const part of [this.root, this.root.closest(".tl-screen")])
       part?.classList.toggle("tl-tabled", face === "table");
     for (const { name, root, show } of this.faces) {
@@ -75,12 +75,12 @@ export class HeadsPanel {
   }
 
   /**
-   * The grid, as large as there is room; where the page may grow, not higher than half a screen.
+   * Draw the grid as large as there is room; if the page may grow, at most GRID_HEIGHT high.
    * @param {{shades: Uint8Array, grid: any}} small
    * @param {Uint8ClampedArray} table
-   * @param {boolean} fixed whether the room is given
+   * @param {boolean} fixed whether the height is fixed
    * @param {any} inks
-   * @param {string} layout how the panels stand
+   * @param {string} layout arrangement of the panels
    */
   draw({ shades, grid }, table, fixed, inks, layout) {
     const { room, thumbnails } = this;
@@ -93,10 +93,13 @@ export class HeadsPanel {
       { width, height: fixed ? height : GRID_HEIGHT },
       inks,
     );
-    if (fixed && (other || room.taken === null)) room.take(thumbnails.root.scrollHeight + 4); // what is said of it follows at once
+    if (fixed && (other || room.taken === null)) room.take(thumbnails.root.scrollHeight + 4); // the notes follow directly below
   }
 
-  /** The kinds of attention, where there are several, and how many heads the one on view has. */
+  /**
+   * Show the choice of kinds of attention, if there are several, and the number of heads of the one
+   * on view.
+   */
   start() {
     const { kinds, kindName, kind } = this.state;
     this.count.textContent = `${kind.layers} × ${kind.heads}`;

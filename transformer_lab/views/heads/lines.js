@@ -6,13 +6,13 @@ import { largest, strongestEdges } from "../shared/attention.js";
 import { fixed, quoted, short } from "../shared/messages.js";
 import { sayHeads } from "./scale.js";
 
-const ALL_UP_TO = 64; // tokens; of longer texts the neighbourhood of the focus is shown
+const ALL_UP_TO = 64; // tokens; of longer texts only the neighbourhood of the focus is shown
 const AROUND = 10;
-const STRONGEST_TINT = 40; // per cent of a head's colour under a token: all sixteen leave its text 4.5:1
+const STRONGEST_TINT = 40; // per cent of a head's colour under a token: with all sixteen colours the text keeps a contrast of 4.5:1
 
 const NO_TOKEN = sayHeads("no_token_so_that");
 
-/** @typedef {{index: number} | {gap: number}} Line of a column: a token, or so many left out */
+/** @typedef {{index: number} | {gap: number}} Line of a column: a token, or the number of tokens left out */
 
 /** The indices to list, with gaps where others are left out. @param {number[]} indices @param {number} count @returns {Line[]} */
 export function withGaps(indices, count) {
@@ -71,10 +71,12 @@ export class LineView {
     this.right = element("div.tl-column.tl-keys#keys");
     const strands = element("div.tl-strands", this.canvas);
     this.root = element("div.tl-lines", this.left, strands, this.right);
-    /** The room between the columns. The numbers beside the tokens change it, and nothing is known of it
-     * while a host hides the view: the page tells it, before it is painted. */
+    /**
+     * The width between the columns. The numbers beside the tokens change it, and it is unknown
+     * while a host hides the view: the observer reports it before the page is painted.
+     */
     this.width = 0;
-    /** @type {number | undefined} where the room is given, and not what the lines need */
+    /** @type {number | undefined} if the height is fixed rather than that of the content */
     this.height = undefined;
     const observer = new ResizeObserver(([{ contentRect }]) => {
       const width = Math.floor(contentRect.width);
@@ -84,7 +86,7 @@ export class LineView {
     });
     observer.observe(strands);
     signal.addEventListener("abort", () => observer.disconnect());
-    /** Of the keys, null is where nothing stands. @type {{queries: Map<number, number>, keys: Map<number | null, number>}} */
+    /** Heights of tokens; of the keys, null is "nothing". @type {{queries: Map<number, number>, keys: Map<number | null, number>}} */
     this.places = { queries: new Map(), keys: new Map() };
     for (const [column, side] of [
       [this.left, "query"],
@@ -109,13 +111,13 @@ export class LineView {
   }
 
   /**
-   * List tokens; only when they have changed, so that what is under the pointer stays.
+   * List tokens. To be called only when they have changed, so that elements under the pointer stay.
    * @param {string[]} queries
    * @param {string[]} keys
    * @param {Line[]} queryLines
    * @param {Line[]} keyLines
    * @param {Uint8Array | null} hidden
-   * @param {boolean} [ghost] whether a query may look at nothing: it stands below the keys
+   * @param {boolean} [ghost] whether a query may attend to nothing, which is listed below the keys
    */
   list(queries, keys, queryLines, keyLines, hidden, ghost = false) {
     const rows = Math.max(queryLines.length, keyLines.length + (ghost ? 1.5 : 0));
@@ -165,7 +167,7 @@ export class LineView {
    * Draw the lines.
    * @param {object} scene
    * @param {{query: number, key: number | null, weight: number, share: number, head: number}[]} scene.edges
-   *   share: the weight as 0 … 1 of the largest possible; key: null where it goes to nothing
+   *   share: the weight relative to the end of the scale, 0 … 1; key: null for weight to nothing
    * @param {(head: number) => string} scene.colourOf
    * @param {Spot | null} scene.focus
    * @param {Spot | null} scene.selected
@@ -204,7 +206,7 @@ export class LineView {
     if (scene.named) this.#nameLines(context, width, scene);
   }
 
-  /** Each token in the tint of its strongest line, with its number. */
+  /** Tint each token like its strongest line, and write its number. */
   #paintTokens(scene) {
     /** @type {Map<number | null, {share: number, head: number}>[]} */
     const [queryTint, keyTint] = [new Map(), new Map()];
@@ -229,7 +231,7 @@ export class LineView {
     ghost.classList.toggle("tl-focus", Boolean(scene.focus?.nothing));
   }
 
-  /** Several heads: which line is whose must not hang on colour alone. */
+  /** Name lines of several heads, since colour alone must not tell heads apart. */
   #nameLines(context, width, scene) {
     const used = new Map();
     context.font = "bold 10px system-ui, sans-serif";
@@ -267,21 +269,23 @@ export class LineView {
   }
 }
 
-export const MANY_QUERIES = 1024; // beyond, a whole column or map is not computed in one go
+export const MANY_QUERIES = 1024; // beyond it, a whole column or map is not computed in one go
 const SHARE = 0.7; // without a focus: each token's strongest edge, then others until they carry this much
-const MOST_LINES = 400; // … or are so many
-const LEAST = 0.01; // lines of the token in focus: from this weight …
-const MOST_KEYS = 20; // … and at most so many where not every token is listed
+const MOST_LINES = 400; // most lines without a focus
+const LEAST = 0.01; // lines of the token in focus: least weight
+const MOST_KEYS = 20; // most lines of the token in focus, if not every token is listed
 
 /**
  * @typedef {import("../shared/linked.js").Spot} Spot
- * @typedef {{query: number, key: number | null, weight: number, head: number}} Edge key: null where it goes to nothing
+ * @typedef {{query: number, key: number | null, weight: number, head: number}} Edge key: null for
+ *   weight to nothing
  */
 
-const STRONGEST = 20; // lines of a text whose map is not here as a whole
+const STRONGEST = 20; // lines of a text whose whole map is not loaded
 
 /**
- * The strongest edges of what is seen of a long text, and each query's first where every query is listed.
+ * The strongest edges of the visible part of a long text, and each query's strongest if every query
+ * is listed.
  * @param {{edges: [number, number, number][], whose: string, kind: import("./store.js").Kind, head: number, block: import("./between.js").Block | null}} of
  *   edges: query, key and weight, the largest first
  * @returns {ReturnType<typeof lineScene>}
@@ -315,12 +319,12 @@ export function strongestScene({ edges, whose, kind, head, block }) {
  * @param {Spot | null} given.focus
  * @param {boolean} given.long whether only a part of the tokens is listed
  * @param {{head: number, rowOf: (query: number) => Float32Array, nothing: ((query: number) => number) | null}[]} given.rows
- *   of each head drawn; nothing: what goes to no key, where heads may look there
- * @param {boolean} given.layerMode whether all heads of the layer are meant
+ *   of each head drawn; nothing: weight to no key, if heads may attend to nothing
+ * @param {boolean} given.layerMode whether all heads of the layer are drawn
  * @param {number} given.end the value at the end of the colour scale
  * @param {boolean} given.valueWeighted
- * @param {import("./between.js").Block | null} [given.block] outside which rows hold nothing
- * @param {((key: number) => Float32Array) | null} [given.columnOf] where rows are not all here
+ * @param {import("./between.js").Block | null} [given.block] outside it rows are 0
+ * @param {((key: number) => Float32Array) | null} [given.columnOf] if not all rows are loaded
  * @returns {{focus: Spot | null, edges: Edge[], note: string, weights: {queries: Map<number, string>, keys: Map<number | null, string>}}}
  */
 export function lineScene({

@@ -1,4 +1,4 @@
-// Attention as lines, as lines between two columns of tokens: of the chosen head, or of a whole layer.
+// Attention as lines between two columns of tokens: of the chosen head, or of a whole layer.
 
 import { headColour } from "../shared/colours.js";
 import { radioGroup } from "../shared/controls.js";
@@ -14,13 +14,14 @@ import { sayHeads } from "./scale.js";
  * @property {number} layer
  * @property {number} head the chosen one
  * @property {{head: number, rowOf: (query: number) => Float32Array, nothing: ((query: number) => number) | null}[]} rows
- *   of each head that is here; nothing: what goes to no key, where heads may look there
+ *   of each head that is loaded; nothing: weight to no key, if heads may attend to nothing
  * @property {import("./state.js").Spot | null} hover
  * @property {number} end of the scale
  * @property {any} inks
- * @property {{edges: [number, number, number][], whose: string} | null} [strongest] of a long text the strongest
- *   edges of what is seen, for where nothing is in focus
- * @property {((key: number) => Float32Array) | null} [columnOf] of a long text: a column that is here
+ * @property {{edges: [number, number, number][], whose: string} | null} [strongest] for a long
+ *   text: the strongest edges of the visible part, drawn if nothing is in focus
+ * @property {((key: number) => Float32Array) | null} [columnOf] for a long text: a column that is
+ *   loaded
  */
 
 export class LinesPanel {
@@ -84,7 +85,7 @@ export class LinesPanel {
     return this.state.options.lines === "layer" && !this.state.kind.long;
   }
 
-  /** How much room there is. @param {boolean} fixed whether it is given, and not what the lines need @param {string} layout how the panels stand */
+  /** Measure the room for lines. @param {boolean} fixed whether the height is fixed rather than that of the content @param {string} layout arrangement of the panels */
   measure(fixed, layout) {
     const { width, height } = this.room.of(fixed, layout);
     this.lines.height = fixed && height ? height - 2 : undefined;
@@ -92,7 +93,7 @@ export class LinesPanel {
     this.fixed = fixed;
   }
 
-  /** What is chosen above the lines. */
+  /** Show the choices above the lines. */
   showChoice() {
     const { options, kind } = this.state;
     this.choice.set(options.lines ?? "head");
@@ -121,18 +122,18 @@ export class LinesPanel {
     const coming =
       layerMode && rows.length < kind.heads - off.size ? sayHeads("other_heads_are_on") : "";
     const note = kind.spread ? sayHeads("lines_where_texts_differ") : scene.note + coming;
-    const ghost = (focus || !strongest) && rows.some((one) => one.nothing); // a query may look at nothing
+    const ghost = (focus || !strongest) && rows.some((one) => one.nothing); // a query may attend to nothing
     say(this.note, note);
     say(this.whose, layerMode ? sayHeads("layer_of", { layer }) : headTag(layer, head));
     this.#listTokens(scene, long || Boolean(kind.long), ghost);
-    if (!this.inSight) return; // the map stands in this place
-    this.room.take(this.fixed ? this.lines.high + 4 : null); // the note follows at once
+    if (!this.inSight) return; // the map is in this place
+    this.room.take(this.fixed ? this.lines.high + 4 : null); // the note follows directly below
     this.lines.draw({
       edges: scene.edges.map((edge) => ({
         ...edge,
         share: Math.min(1, edge.weight / Math.max(end, 1e-9)),
       })),
-      colourOf: (other) => (layerMode ? headColour(other) : inks.accent), // colours tell heads apart
+      colourOf: (other) => (layerMode ? headColour(other) : inks.accent), // colours distinguish heads
       focus: scene.focus,
       selected: this.state.selected,
       queryNotes: scene.weights.queries,
@@ -183,7 +184,7 @@ export class LinesPanel {
   }
 }
 
-/** A column's lines, of a span of its tokens. @param {import("./between.js").Span} span */
+/** A column's lines for a span of its tokens. @param {import("./between.js").Span} span */
 function spanLines([from, to], focus, wanted) {
   const inside = wanted.filter((index) => index >= from && index < to).map((index) => index - from);
   const lines = columnLines(

@@ -1,5 +1,5 @@
-// The chosen head as a map: its canvas, what its colours mean, and the window of it that is seen. Wheel, drag and
-// keys move and zoom it, Shift marks a part of it.
+// The chosen head as a map: its canvas, its legend, and the visible window. Wheel, drag and keys
+// move and zoom it, Shift marks a part of it.
 
 import { button, menu } from "../shared/controls.js";
 import {
@@ -20,30 +20,33 @@ import { colourCells, MatrixMap, pixelsIn } from "../marks/matrix.js";
 import { Room } from "../shared/screen.js";
 import { legend, sayHeads } from "./scale.js";
 
-const TILES_HEIGHT = 640; // of several maps, where the page may grow
-const FEWEST_TOKENS = 8; // across, at the closest
-const ZOOMED_FROM = 40; // tokens, up to which each has its name
-const STEP = 2; // of a key or a button
+const TILES_HEIGHT = 640; // of several maps, if the page may grow
+const FEWEST_TOKENS = 8; // across, at the highest zoom
+const ZOOMED_FROM = 40; // tokens; longer texts can be zoomed
+const STEP = 2; // zoom factor of a key or a button
 const MOVED = 4; // pixels from which a press is a drag
-const SETTLED = 250; // ms without a move, after which where one looks is told and lines are sought
+const SETTLED = 250; // ms without a move, after which the window is saved and lines are fetched
 const OVERVIEW = 56;
 
 /**
  * @typedef {import("../shared/map_frame.js").Spot} Spot
- * @typedef {{query: number, key: number, tokens: number}} Window the first query and key that are seen, and how many
- *   of each; not always whole numbers
- * @typedef {[import("./between.js").Span, import("./between.js").Span]} Bounds the queries and the keys that there are to show
+ * @typedef {{query: number, key: number, tokens: number}} Window the first visible query and key,
+ *   and how many of each are visible; not always whole numbers
+ * @typedef {[import("./between.js").Span, import("./between.js").Span]} Bounds the queries and keys
+ *   that can be shown
  *
  * @typedef {object} MapScene
  * @property {(query: number) => Float32Array} [rowOf] as in `MatrixMap.show`, with pixels and valueAt
  * @property {any} [pixels]
  * @property {any} [valueAt]
- * @property {((part: any, level: number, here: () => void) => boolean)} [want] ask for what is missing of a part: whether some is on its way
+ * @property {((part: any, level: number, here: () => void) => boolean)} [want] requests what is
+ *   missing of a part; returns whether some is still to arrive
  * @property {boolean} [cheap]
- * @property {((query: number) => number) | null} nothing what goes to no key: one more column
+ * @property {((query: number) => number) | null} nothing weight to no key, shown as one more column
  * @property {Bounds} bounds
- * @property {{width: number, height: number, shades: Uint8Array} | null} [small] all of it, small: places on the table
- * @property {string} [of] which rows and columns these are, other than tokens
+ * @property {{width: number, height: number, shades: Uint8Array} | null} [small] thumbnail of the
+ *   whole map: indices into the table
+ * @property {string} [of] what rows and columns are, if not tokens
  * @property {string[]} queries
  * @property {string[]} keys
  * @property {boolean} causal
@@ -57,16 +60,17 @@ const OVERVIEW = 56;
  * @property {boolean} signed
  * @property {import("./state.js").Spot[]} cuts
  * @property {string} caption what the numbers are
- * @property {boolean} [fixed] whether the room is given, and not what the map needs
- * @property {string} [layout] how the panels stand
+ * @property {boolean} [fixed] whether the height is fixed rather than that of the content
+ * @property {string} [layout] arrangement of the panels
  * @property {ReturnType<import("./pins.js").Pins["scenes"]>} beside maps of other heads
  *
  * @typedef {object} MapDoes
  * @property {(at: Spot | null) => void} hover
  * @property {(at: Spot) => void} pick
- * @property {(move: [number, number]) => void} step the selection moves by a key
- * @property {(a: import("./between.js").Span, b: import("./between.js").Span) => void} brush queries and keys are marked
- * @property {() => void} moved another window is seen, and the reader has stopped to move
+ * @property {(move: [number, number]) => void} step a key moves the selection
+ * @property {(a: import("./between.js").Span, b: import("./between.js").Span) => void} brush
+ *   queries and keys have been marked
+ * @property {() => void} moved the window has changed, and the reader has stopped moving
  */
 
 const sidesOf = ([a, b]) => [a[1] - a[0], b[1] - b[0]];
@@ -78,7 +82,7 @@ export const wholeWindow = (bounds) => ({
   tokens: Math.max(...sidesOf(bounds)),
 });
 
-/** The same window, moved and sized so that it lies in the bounds. @param {Window} window @param {Bounds} bounds @returns {Window} */
+/** The window, moved and resized to lie within the bounds. @param {Window} window @param {Bounds} bounds @returns {Window} */
 export function windowWithin(window, bounds) {
   const most = Math.max(...sidesOf(bounds));
   const tokens = Math.max(Math.min(FEWEST_TOKENS, most), Math.min(most, window.tokens));
@@ -88,9 +92,9 @@ export function windowWithin(window, bounds) {
 }
 
 /**
- * Nearer or farther, where what stands at `at` stays where it is.
+ * Zoom a window so that `at` stays in place.
  * @param {Window} window
- * @param {number} factor of the tokens that are seen
+ * @param {number} factor of the number of visible tokens
  * @param {{query: number, key: number}} at
  * @param {Bounds} bounds
  */
@@ -153,7 +157,7 @@ export class MapPanel {
     );
     this.chosen = element("figure.tl-tile", this.canvas);
     this.box = element("div.tl-map-box", this.chosen, this.busy);
-    /** What stands below: what colours mean, and (of a view) the number under the pointer. */
+    /** The part below the map: the legend and, added by a view, the number under the pointer. */
     this.foot = element("div.tl-map-foot", this.overview, this.legend);
     this.said = element("div.tl-map-said", this.note);
     this.root = element(
@@ -165,7 +169,7 @@ export class MapPanel {
       this.said,
     );
     this.room = new Room(this.box, [this.root, this.foot, this.said], signal, () => redraw());
-    /** What is pointed at and what is locked. @type {[Spot | null, Spot | null]} */
+    /** The spots pointed at and locked. @type {[Spot | null, Spot | null]} */
     this.marked = [null, null];
     this.soon = onceAFrame(() => {
       if (!this.scene || signal.aborted) return;
@@ -197,7 +201,7 @@ export class MapPanel {
     hearPointer(overview, signal, there, { hover: (at) => at && pressed && go(at), pick: go });
   }
 
-  /** Other texts or kinds, with other choices of rows. @param {string[]} groups */
+  /** Start again for another text or kind, with other choices of rows. @param {string[]} groups */
   restart(groups = []) {
     this.key = undefined;
     this.rows.root.replaceChildren(
@@ -208,7 +212,7 @@ export class MapPanel {
 
   // ---- the window -----------------------------------------------------------------------------
 
-  /** All that there is to show. */
+  /** The window of the whole map. */
   get whole() {
     return wholeWindow(this.scene.bounds);
   }
@@ -221,13 +225,13 @@ export class MapPanel {
     return partOf(this.window, this.scene.bounds);
   }
 
-  /** As an option tells it: null for the whole map. */
+  /** The window as an option's value; null for the whole map. */
   #window() {
     const { query, key, tokens } = this.window;
     return this.zoomed ? [query, key, tokens].map((x) => Math.round(x * 100) / 100) : null;
   }
 
-  /** Another window, where what is to be seen is another, or somebody else has moved it. */
+  /** Change the window if the map is another one, or if something else has set the option. */
   #follow() {
     const { bounds, of = "" } = this.scene;
     const key = JSON.stringify([bounds, of]);
@@ -262,7 +266,7 @@ export class MapPanel {
     }, SETTLED);
   }
 
-  /** @param {number} factor @param {{query: number, key: number}} [about] by default the cursor, what is selected, or the middle */
+  /** @param {number} factor @param {{query: number, key: number}} [about] by default the cursor, the selection, or the middle */
   zoom(factor, about) {
     if (!this.scene || !this.zoomable) return;
     const { query, key, tokens } = this.window;
@@ -280,7 +284,7 @@ export class MapPanel {
     return inside(spot.query, query, queries) && inside(spot.key, key, keys);
   }
 
-  /** Move so that a spot is seen. @param {Spot} spot */
+  /** Move the window so that a spot is visible. @param {Spot} spot */
   #reveal(spot) {
     if (!this.zoomed || this.#seen(spot)) return;
     const { part } = this;
@@ -300,7 +304,7 @@ export class MapPanel {
 
   // ---- what the reader does -------------------------------------------------------------------
 
-  /** The place of a pointer in the map, in tokens. */
+  /** Position of a pointer in the map, in tokens. */
   #tokenAt(event) {
     const [x, y] = pointWithin(event, this.canvas);
     const { frame } = this.map;
@@ -311,7 +315,7 @@ export class MapPanel {
     };
   }
 
-  /** The cell at a place, or the nearest one that is seen. */
+  /** The cell at a position, or the nearest visible one. */
   #cellNear({ query, key }) {
     const { part } = this;
     const within = (at, from, count) => Math.max(from, Math.min(from + count - 1, Math.floor(at)));
@@ -323,7 +327,7 @@ export class MapPanel {
 
   #wheel(event) {
     const out = event.deltaY > 0;
-    if (!this.scene || !this.zoomable || !event.deltaY || (out && !this.zoomed)) return; // the page scrolls on
+    if (!this.scene || !this.zoomable || !event.deltaY || (out && !this.zoomed)) return; // let the page scroll
     event.preventDefault();
     const by = Math.max(-240, Math.min(240, event.deltaY * (event.deltaMode === 1 ? 33 : 1)));
     this.zoom(2 ** (by / 200), this.#tokenAt(event));
@@ -346,7 +350,7 @@ export class MapPanel {
     };
   }
 
-  /** A click, whose place comes in whole pixels: the place of the press is nearer. */
+  /** Handle a click. Its position comes in whole pixels, so that of the press is more exact. */
   #clicked(at) {
     const { press } = this;
     this.press = null;
@@ -374,7 +378,7 @@ export class MapPanel {
   #released(event) {
     if (!this.press) return;
     this.press.down = false;
-    this.dragEnds = this.press.moved; // the click that follows is none, even if a move comes before it
+    this.dragEnds = this.press.moved; // ignore the click that follows, even if a move comes before it
     if (event.type !== "pointercancel") this.#brushed();
   }
 
@@ -388,7 +392,7 @@ export class MapPanel {
       );
   }
 
-  /** The cursor of the keys, and what is about to be marked. @param {Spot | null} cursor @param {Spot | null} [draft] */
+  /** Set the cursor of the keys, and the part about to be marked. @param {Spot | null} cursor @param {Spot | null} [draft] */
   #point(cursor, draft = null) {
     if (!cursor && !draft && !this.cursor && !this.draft) return;
     this.cursor = cursor;
@@ -408,7 +412,7 @@ export class MapPanel {
       taken(event);
       return this.#point(null);
     }
-    const single = !this.map.level && !this.scene.of; // cells are weights, which keys choose at once
+    const single = !this.map.level && !this.scene.of; // cells are single weights, which keys choose directly
     const [, selected] = this.marked;
     const start =
       this.cursor ??
@@ -422,7 +426,7 @@ export class MapPanel {
       taken(event);
       if (this.draft) return this.#brushed();
       if (!single) return this.on.pick(this.map.cellOf(start));
-      return selected ? undefined : this.on.step([0, 0]); // arrows have locked it already
+      return selected ? undefined : this.on.step([0, 0]); // arrows have locked the cell already
     }
     const move = moveOf(event);
     if (!move) return;
@@ -433,7 +437,7 @@ export class MapPanel {
     const [a, b] = this.scene.bounds;
     const to = (at, by, [first, end]) =>
       Math.max(first, Math.min(end - 1, at + by * 2 ** this.map.level));
-    const moved = this.cursor || event.shiftKey ? move : [0, 0]; // the first arrow only shows where the cursor stands
+    const moved = this.cursor || event.shiftKey ? move : [0, 0]; // the first arrow only shows the cursor
     const cursor = { query: to(start.query, moved[0], a), key: to(start.key, moved[1], b) };
     if (event.shiftKey && !this.draft) this.brushFrom = this.map.cellOf(start);
     this.#point(cursor, event.shiftKey ? spanned(this.brushFrom, this.map.cellOf(cursor)) : null);
@@ -442,7 +446,7 @@ export class MapPanel {
 
   // ---- drawing --------------------------------------------------------------------------------
 
-  /** What is marked is drawn when `mark` is called next. @param {MapScene} scene */
+  /** Draw the map; marks are drawn by the next call of `mark`. @param {MapScene} scene */
   draw(scene) {
     this.scene = scene;
     this.#follow();
@@ -457,7 +461,7 @@ export class MapPanel {
       scene.signed,
       scene.measure,
     );
-    if (!this.legend.firstChild) this.legend.replaceChildren(...parts); // it takes its room
+    if (!this.legend.firstChild) this.legend.replaceChildren(...parts); // so that its room is taken
     this.#drawAll();
     this.legend.replaceChildren(...parts);
   }
@@ -465,14 +469,14 @@ export class MapPanel {
   #drawAll() {
     this.#drawPart();
     const { fixed } = this.scene;
-    // What is said below it may have taken a line more.
+    // The notes below may have grown by a line.
     if (fixed && this.#room.height !== this.given) this.#drawPart();
-    this.room.take(fixed && this.#room.height ? this.high + 2 : null); // what its colours mean follows at once
+    this.room.take(fixed && this.#room.height ? this.high + 2 : null); // the legend follows directly below
     if (this.zoomable) this.#drawOverview();
     this.#fetch();
   }
 
-  /** What there is for maps. */
+  /** The room for maps. */
   get #room() {
     const { fixed = false, layout } = this.scene;
     return this.room.of(fixed, layout, this.said.textContent);
@@ -535,7 +539,7 @@ export class MapPanel {
     ];
   }
 
-  /** Ask for what is not here yet. */
+  /** Request what is not loaded yet. */
   #fetch() {
     const arrived = (map) => {
       if (this.signal.aborted || !this.#maps.some(([one]) => one === map)) return;
@@ -550,7 +554,7 @@ export class MapPanel {
     if (this.coming) this.#say();
   }
 
-  /** The maps that stand in the box, and no others; what stays is not moved, and keeps its focus. */
+  /** Put exactly these maps into the box; those that stay are not moved, and keep the focus. */
   #arrange(beside) {
     const roots = [this.chosen, ...beside.map(({ tile }) => tile.root), this.busy];
     for (const other of [...this.box.children]) if (!roots.includes(other)) other.remove();
@@ -560,7 +564,7 @@ export class MapPanel {
     this.box.classList.toggle("tl-side-by-side", beside.length > 0);
   }
 
-  /** Several maps at one scale, with cells of one size. */
+  /** Draw several maps at one scale, with cells of one size. */
   #sideBySide(scene, beside, width, height) {
     const scenes = [
       scene,
@@ -584,7 +588,7 @@ export class MapPanel {
     });
   }
 
-  /** All that there is to show, small, with the window in it. */
+  /** Draw the whole map, small, with the window in it. */
   #drawOverview() {
     const { scene, whole, window } = this;
     const ratio = pixelRatio();
@@ -629,7 +633,7 @@ export class MapPanel {
     ]) {
       context.strokeStyle = ink;
       context.lineWidth = line * ratio;
-      const least = 4 * ratio; // so that it is seen
+      const least = 4 * ratio; // so that it is visible
       context.strokeRect(
         (window.key - whole.key) * per,
         (window.query - whole.query) * per,
@@ -639,19 +643,19 @@ export class MapPanel {
     }
   }
 
-  /** Mark what is pointed at and what is locked; a locked cell is brought into view. @param {Spot | null} hover @param {Spot | null} selected */
+  /** Mark the spots pointed at and locked, and bring a newly locked cell into view. @param {Spot | null} hover @param {Spot | null} selected */
   mark(hover, selected) {
     const { map, scene } = this;
     this.revealed &&= selected && JSON.stringify(selected) === JSON.stringify(this.marked[1]);
     this.marked = [hover, selected];
     if (!scene) return;
     if (selected && !hover && !this.revealed) {
-      this.revealed = true; // once: then the reader may look elsewhere
+      this.revealed = true; // once: then the reader may move elsewhere
       this.#reveal(selected);
     }
     map.mark(this.cursor ? map.cellOf(this.cursor) : hover, selected, this.draft ?? null);
     for (const { tile } of scene.beside) tile.map.mark(hover, selected);
-    // For scripts and tests: what is seen.
+    // For scripts and tests: what is visible.
     const { query, key, tokens } = this.drawn;
     Object.assign(this.canvas.dataset, {
       level: String(map.level),
@@ -663,7 +667,7 @@ export class MapPanel {
   }
 }
 
-/** All cells from one to another. @param {Spot} one @param {Spot} other */
+/** The rectangle of cells from one to another. @param {Spot} one @param {Spot} other */
 function spanned(one, other) {
   const along = (side, count) => {
     const from = Math.min(one[side], other[side]);

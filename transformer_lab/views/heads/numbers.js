@@ -1,4 +1,4 @@
-// The head on view as numbers for a file.
+// The numbers of the head on view, for a file.
 
 import { numbersOf, single } from "../shared/files.js";
 import { sayShared } from "../shared/messages.js";
@@ -71,7 +71,10 @@ function chosenIn({ state: { model, options, selected }, shown: { kind, layer, h
   };
 }
 
-/** The part of a long map that is seen, as it is drawn: cells of so many tokens, each its largest weight; or sentences. */
+/**
+ * The visible part of a long map, as it is drawn: cells of several tokens with their largest
+ * weight, or sentences.
+ */
 function cellNumbers(heads) {
   const { weightsHere, groups, state } = heads;
   const {

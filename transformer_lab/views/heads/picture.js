@@ -1,4 +1,4 @@
-// The view as one PNG: what is on view of every head, lines and maps side by side, with title and sentence.
+// The view as one PNG: the grid of heads, lines and maps side by side, with title and sentence.
 
 import { canvasSize, sheet } from "../shared/sheet.js";
 import { TO_NOTHING } from "../shared/map_sentences.js";
@@ -47,7 +47,7 @@ function linesPart({ linesPanel: { lines, heading }, state: { kind }, shell: { i
 /**
  * @param {import("./heads.js").Heads} heads
  * @param {string[]} [more] lines below the maps
- * @param {string} [state] of the head, said in the title
+ * @param {string} [state] of the head, added to the title
  * @returns {Promise<Blob | null>}
  */
 export function picture(heads, more = [], state = "") {

@@ -9,7 +9,7 @@ import { changeText, headTag, short } from "../shared/messages.js";
 import { TO_NOTHING } from "../shared/map_sentences.js";
 import { sayHeads } from "./scale.js";
 
-const MOST_PINS = 4; // as Python's
+const MOST_PINS = 4; // as in Python
 const FULL = sayHeads("heads_are_pinned_as", { most_pins: MOST_PINS });
 
 /** @typedef {{layer: number, head: number}} Pinned */
@@ -43,7 +43,7 @@ class Tile {
 }
 
 export class Pins {
-  /** @param {import("./heads.js").Heads} heads @param {ConstructorParameters<typeof MatrixMap>[2]} on what the pointer does in a map */
+  /** @param {import("./heads.js").Heads} heads @param {ConstructorParameters<typeof MatrixMap>[2]} on handlers of the pointer in a map */
   constructor(heads, on) {
     const { model, signal, root, mapPanel, state } = heads;
     this.heads = heads;
@@ -52,7 +52,7 @@ export class Pins {
     this.there = model.get("pins") !== undefined; // not every view of heads has them
     /** @type {Map<string, Tile>} */
     this.tiles = new Map();
-    this.now = []; // what stands beside, as drawn
+    this.now = []; // scenes of the maps beside, as drawn
     /** @type {Map<string, any>} weights, or why there are none, by kind/layer/head */
     this.known = new Map();
     this.button = button(sayHeads("pin"), "pin", sayHeads("pin_this_head_its"), () =>
@@ -81,7 +81,7 @@ export class Pins {
     });
   }
 
-  /** Those of the kind on view, which may have fewer. @returns {Pinned[]} */
+  /** The pinned heads that exist in the kind on view. @returns {Pinned[]} */
   get all() {
     if (!this.there) return [];
     const { layers, heads } = this.state.kind;
@@ -91,7 +91,7 @@ export class Pins {
       .filter(({ layer, head }) => layer < layers && head < heads);
   }
 
-  /** Those that stand beside the chosen head. */
+  /** The pinned heads other than the chosen one. */
   get beside() {
     const { layer, head } = this.state;
     return this.all.filter((one) => one.layer !== layer || one.head !== head);
@@ -105,7 +105,7 @@ export class Pins {
     return this.all.some((one) => one.layer === layer && one.head === head);
   }
 
-  /** Pin a head, or let it go. @param {Pinned} [place] the chosen one, if left out */
+  /** Pin a head, or unpin it. @param {Pinned} [place] default: the chosen one */
   toggle(place = this.state.place) {
     const now = this.heads.model.get("pins");
     const others = now.filter(([layer, head]) => layer !== place.layer || head !== place.head);
@@ -116,7 +116,7 @@ export class Pins {
     });
   }
 
-  /** Get the weights of those beside: at once where they are here. @param {() => boolean} still whether they are wanted yet */
+  /** Get the weights of the maps beside; those that are loaded at once. @param {() => boolean} still whether they are still wanted */
   async fetch(still) {
     const { maps } = this.heads;
     const { kindName } = this.state;
@@ -138,12 +138,12 @@ export class Pins {
     }
   }
 
-  /** What stands beside the chosen map. @returns {{tile: Tile, layer: number, rowOf: (query: number) => Float32Array, nothing: any, signed: boolean, cuts: any[]}[]} */
+  /** Scenes of the maps beside the chosen one. @returns {{tile: Tile, layer: number, rowOf: (query: number) => Float32Array, nothing: any, signed: boolean, cuts: any[]}[]} */
   scenes() {
     const { heads, known } = this;
     return this.beside.map((place) => {
       const { weights } = known.get(this.#nameOf(place)) ?? {};
-      const none = new Float32Array(this.state.kind.keys); // until they are here
+      const none = new Float32Array(this.state.kind.keys); // until the weights have arrived
       return {
         ...drawnOf(weights),
         tile: this.#tile(place),
@@ -176,7 +176,7 @@ export class Pins {
     return made;
   }
 
-  /** The button, the captions and the marks. @param {ReturnType<Pins["scenes"]>} scenes that were drawn */
+  /** Update the button, the captions and the marks. @param {ReturnType<Pins["scenes"]>} scenes that were drawn */
   show(scenes) {
     this.now = scenes;
     if (!this.there) return;
@@ -196,7 +196,7 @@ export class Pins {
     heads.thumbnails.pin(this.all);
   }
 
-  /** Mark what is pointed at and what is locked. @param {any} hover @param {any} selected */
+  /** Show the numbers at the spot pointed at or locked. @param {any} hover @param {any} selected */
   follow(hover, selected) {
     if (!this.now?.length) return;
     const focus = hover ?? selected;
@@ -212,7 +212,7 @@ export class Pins {
     }
   }
 
-  /** The number of the cell in focus; without one, what is known of the head. */
+  /** Show the number of the cell in focus or, without one, what is known about the head. */
   #tell(place, { layer, head }, scene, focus, missing) {
     const { nothing, signed: isChange } = scene;
     const at =

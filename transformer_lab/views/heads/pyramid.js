@@ -1,5 +1,5 @@
-// A head of a long text as the browser has it: its overview, and tiles, rows and sums as they are wanted. A cell
-// of level l holds the largest of 2ˡ × 2ˡ weights, so that none is lost however small it is drawn.
+// A head of a long text in the browser: its overview, with tiles, rows and columns loaded when
+// needed. A cell of level l holds the largest of 2ˡ × 2ˡ weights, so that none is lost at any zoom.
 
 import { typed, weightOf } from "../shared/codecs.js";
 import { NotSent } from "../shared/requests.js";
@@ -9,25 +9,25 @@ const ROWS_KEPT = 64;
 
 /**
  * @typedef {import("../shared/map_frame.js").Part} Part of a map, in tokens
- * @typedef {[number, number]} Cells from one to (not with) another
+ * @typedef {[number, number]} Cells from the first to the end (exclusive)
  * @typedef {{most: Uint16Array, share: Uint16Array, rows: number, columns: number}} Tile
  *
  * @typedef {object} Overview
- * @property {number} level of the tile that holds the whole map
- * @property {number} base the finest level that Python keeps, and a saved page holds
- * @property {number} scale what a packed weight of 1 stands for
+ * @property {number} level level of the tile that holds the whole map
+ * @property {number} base the finest level that Python stores and that a saved page holds
+ * @property {number} scale the value of a packed weight of 1
  * @property {number} most the largest weight
- * @property {number} median of the largest weights of rows of cells
+ * @property {number} median median of the largest weight of each row of cells
  * @property {[number, number, number][]} strongest query, key and weight
  * @property {string} sentence
  */
 
 /**
- * The finest level of which every cell is at least one pixel wide.
- * @param {number} tokens that are seen
- * @param {number} pixels in which
- * @param {number} finest that there is
- * @param {number} top the coarsest that there is
+ * The finest level at which every cell is at least one pixel wide.
+ * @param {number} tokens visible tokens
+ * @param {number} pixels that they are drawn in
+ * @param {number} finest finest level available
+ * @param {number} top coarsest level available
  */
 export function levelFor(tokens, pixels, finest, top) {
   let level = finest;
@@ -43,7 +43,7 @@ export function cellsSeen({ query, key, queries, keys }, level) {
 }
 
 /**
- * The tiles that hold these cells, those nearest to the middle first: [row, column] each.
+ * [row, column] of each tile that holds some of these cells, nearest to the middle first.
  * @param {{rows: Cells, columns: Cells}} cells
  * @param {number} tile cells along a side of one
  */
@@ -60,13 +60,13 @@ export function tilesHolding({ rows, columns }, tile) {
 }
 
 /**
- * The largest weights of some cells. Where a tile is not here, those of a coarser one stand for it, which
- * are no smaller.
+ * The largest weights of some cells. If a tile is not loaded, a coarser one is used, whose weights
+ * are at least as large.
  * @param {(level: number, row: number, column: number) => Tile | null} tileAt
  * @param {number} level
  * @param {{rows: Cells, columns: Cells}} cells
  * @param {number} tile
- * @param {number} top level that is always here
+ * @param {number} top level that is always loaded
  * @returns {{values: Float32Array, height: number, width: number, coarse: boolean}}
  */
 export function gathered(tileAt, level, { rows, columns }, tile, top) {
@@ -103,7 +103,8 @@ export function gathered(tileAt, level, { rows, columns }, tile, top) {
 }
 
 /**
- * Pixels of a part of a map: each the largest of the cells that it touches, so that none falls between.
+ * Pixels of a part of a map: each is the largest of the cells that it touches, so that no cell is
+ * missed.
  * @param {Float32Array} values [row, column] of cells
  * @param {{rows: Cells, columns: Cells}} cells
  * @param {number} level
@@ -131,7 +132,7 @@ export function pixelsOf(values, { rows, columns }, level, part, width, height) 
   return pixels;
 }
 
-/** Of each pixel along a side the first and the last cell that it touches. */
+/** The first and the last cell that each pixel along a side touches. */
 function touched(count, from, tokensAPixel, level, [first, end]) {
   const found = { first: new Int32Array(count), last: new Int32Array(count) };
   const slip = 1e-6;
@@ -151,7 +152,8 @@ export class Pyramid {
    * @param {Uint8Array[]} buffers of its one tile
    * @param {{queries: number, keys: number, tile: number}} size
    * @param {import("../shared/requests.js").Requests} requests
-   * @param {boolean} [saved] whether a page is asked, which holds no finer level than `base`
+   * @param {boolean} [saved] whether the data come from a page, which holds no finer level than
+   *   `base`
    */
   constructor(name, letters, info, buffers, size, requests, saved = false) {
     this.name = name;
@@ -161,17 +163,17 @@ export class Pyramid {
     this.requests = requests;
     this.finest = saved ? info.base : 0;
     this.error = 0; // of packed weights
-    this.bytes = 2.5e6; // what a store counts for it
+    this.bytes = 2.5e6; // what a store assumes for it
     /** @type {Map<string, Tile>} */
     this.tiles = new Map();
-    /** @type {Set<string>} what cannot be had */
+    /** @type {Set<string>} tiles that are not available */
     this.absent = new Set();
     /** @type {Map<string, Promise<any>>} */
     this.asked = new Map();
-    /** @type {Map<string, {row?: Float32Array, nothing?: number, column?: Float32Array}>} rows and columns that are here */
+    /** @type {Map<string, {row?: Float32Array, nothing?: number, column?: Float32Array}>} rows and columns that are loaded */
     this.here = new Map();
     this.overview = this.#read(info.level, 0, 0, buffers);
-    /** @type {[number, number, number][]} level, row and column of tiles that are on their way */
+    /** @type {[number, number, number][]} level, row and column of tiles to request */
     this.wanted = [];
     this.arrived = () => {};
     this.asking = false;
@@ -183,12 +185,12 @@ export class Pyramid {
     const name = `${level}/${row}/${column}`;
     const found = this.tiles.get(name);
     if (!found) return null;
-    this.tiles.delete(name); // the last that is looked at is the last to go
+    this.tiles.delete(name); // least recently used tiles are dropped first
     this.tiles.set(name, found);
     return found;
   }
 
-  // ---- what is drawn ----------------------------------------------------------------------------
+  // ---- drawing ----------------------------------------------------------------------------
 
   /** The largest weights of the cells of a level that a part touches. @param {Part} part @param {number} level */
   cells(part, level) {
@@ -205,7 +207,7 @@ export class Pyramid {
     return { ...found, cells };
   }
 
-  /** A part in so many pixels, of the finest level that they can show. @param {Part} part @param {number} width @param {number} height */
+  /** A part in pixels, at the finest level that they can show. @param {Part} part @param {number} width @param {number} height */
   pixels(part, width, height) {
     const level = levelFor(part.keys, width, this.finest, this.info.level);
     const { values, cells, coarse } = this.cells(part, level);
@@ -218,7 +220,7 @@ export class Pyramid {
     };
   }
 
-  /** Largest and mean share of a cell; null while it is not here. @param {{level: number, row: number, column: number}} cell */
+  /** Largest weight of a cell, and its share; null until it is loaded. @param {{level: number, row: number, column: number}} cell */
   cell({ level, row, column }) {
     const { tile } = this.size;
     const found = this.tile(level, Math.floor(row / tile), Math.floor(column / tile));
@@ -230,7 +232,7 @@ export class Pyramid {
     return { most, share };
   }
 
-  /** A single weight; NaN while it is not here. */
+  /** A single weight; NaN until it is loaded. */
   value(query, key) {
     return (
       this.here.get(`row/${query}`)?.row?.[key] ??
@@ -239,18 +241,18 @@ export class Pyramid {
     );
   }
 
-  /** The largest, and where colours end. */
+  /** The largest weight, and the end of the colours. */
   get ends() {
     const { most, median } = this.info;
     return { most, end: Math.min(most, 2.5 * median) || most };
   }
 
   /**
-   * Ask for the tiles of a part that are not here, one after the other; what was wanted before is no longer.
+   * Request the missing tiles of a part, one after the other, instead of those wanted before.
    * @param {Part} part
    * @param {number} level
-   * @param {() => void} here one has come
-   * @returns {boolean} whether some are on their way
+   * @param {() => void} here called when one has arrived
+   * @returns {boolean} whether some are still to arrive
    */
   want(part, level, here) {
     const tiles =
@@ -285,9 +287,10 @@ export class Pyramid {
     this.#next();
   }
 
-  // ---- what is said -----------------------------------------------------------------------------
+  // ---- sentences and numbers
+  // -----------------------------------------------------------------------------
 
-  /** @param {number} query @returns {Float32Array} zeros while it is not here */
+  /** @param {number} query @returns {Float32Array} zeros until it is loaded */
   row(query) {
     return this.here.get(`row/${query}`)?.row ?? new Float32Array(this.size.keys);
   }
@@ -302,7 +305,7 @@ export class Pyramid {
     return this.here.get(`column/${key}`)?.column ?? new Float32Array(this.size.queries);
   }
 
-  /** Get the row of a spot's query, or the column of its key. @param {{query: number | null, key: number | null}} spot @returns {Promise<any> | null} null: it is here */
+  /** Load the row of a spot's query, or the column of its key. @param {{query: number | null, key: number | null}} spot @returns {Promise<any> | null} null: it is loaded */
   bring({ query, key }) {
     const what = query === null ? `column/${key}` : `row/${query}`;
     if (this.here.has(what)) return null;
@@ -320,7 +323,7 @@ export class Pyramid {
     });
   }
 
-  /** Where the largest weight of a cell lies. @returns {Promise<{query: number, key: number, weight: number}>} */
+  /** The position of the largest weight of a cell. @returns {Promise<{query: number, key: number, weight: number}>} */
   peak({ level, row, column }) {
     return this.#once(`peak/${level}/${row}/${column}`, ({ message }) => message.info);
   }
@@ -330,7 +333,7 @@ export class Pyramid {
     return this.#once(`strongest/${q0}/${q1}/${k0}/${k1}`, ({ message }) => message.info.strongest);
   }
 
-  /** What each sentence (or paragraph) gives to each: [row, column] flat. @param {string} name @returns {Promise<Float32Array>} */
+  /** How much each sentence (or paragraph) attends to each: [row, column], flat. @param {string} name @returns {Promise<Float32Array>} */
   groups(name) {
     return this.#once(`groups/${name}`, ({ buffers }) =>
       Float32Array.from(typed(Uint16Array, buffers[0]), (code) => weightOf(code) * this.info.scale),
@@ -349,7 +352,7 @@ export class Pyramid {
     const known = this.asked.get(what);
     if (known) return known;
     const asked = this.#ask(what).then(read);
-    asked.catch(() => this.asked.delete(what)); // so that it is asked again
+    asked.catch(() => this.asked.delete(what)); // so that it can be requested again
     while (this.asked.size >= ROWS_KEPT) this.asked.delete(this.asked.keys().next().value);
     this.asked.set(what, asked);
     return asked;
@@ -363,7 +366,7 @@ export class Pyramid {
   }
 }
 
-/** How a map draws weights of which not all are here. @param {any} weights */
+/** What a map needs to draw weights that are not all loaded. @param {any} weights */
 export const drawnOf = (weights) =>
   weights?.tiles
     ? {

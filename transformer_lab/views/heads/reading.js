@@ -1,4 +1,4 @@
-// A text as the page's engine has read it, in the form in which Python tells a view of its heads: the
+// A text as the page's engine has read it, in the form that Python sends to a view of heads: the
 // counterpart of heads/data.py.
 
 import { viewOf } from "../pages/page_model.js";
@@ -7,15 +7,15 @@ import { segmentsOfKind } from "../explorer/segments.js";
 
 export const NO_BYTES = new DataView(new ArrayBuffer(0));
 
-const SMALL_MAPS_UP_TO = 512; // tokens, as in explorer/state.py
+const SMALL_MAPS_UP_TO = 512; // tokens, as in explorer/view.py
 const WEIGHTS = { encoding: "weights", error: 0 };
 export const ONE_HEAD = /^\w+\/\d+\/\d+$/;
 const MAPS = ["_thumbs", "_maps", "_norms"];
 const ALL_MAPS_BYTES = 4 * 2 ** 20;
-const LONGEST = 1024; // tokens of a map that are shown
+const LONGEST = 1024; // most tokens of a map that are shown
 const THUMBNAIL = 32;
 
-/** Of what a text is: two of the same words, masks and tokens are one. @param {import("../explorer/reading.js").Words} words */
+/** A key for a text: the same for the same words, masks and tokens. @param {import("../explorer/reading.js").Words} words */
 export const readingName = ({ text, target, masked, given }) =>
   JSON.stringify([text, target, masked, given]);
 
@@ -23,9 +23,9 @@ export const readingName = ({ text, target, masked, given }) =>
 export const wellFormed = (text) => text.replace(/\p{Surrogate}/gu, "?");
 
 /**
- * What each kind of attention is on a text, and where its parts stand in the bytes of all.
+ * Describe each kind of attention on a text, and where its parts are in the bytes of all kinds.
  * @param {Record<string, any>} before the kinds of another text
- * @param {any} texts the engine's answer to "told"
+ * @param {any} texts the engine's answer to "read"
  * @param {import("../explorer/segments.js").Segment[]} [segments] named parts of the text
  */
 export function kindsOf(before, texts, segments = []) {
@@ -65,7 +65,7 @@ export function kindsOf(before, texts, segments = []) {
   return kinds;
 }
 
-/** What the engine is asked for to show these kinds: their sizes, and whether all maps go at once. */
+/** The request to the engine for these kinds: their sizes, and whether to send all maps at once. */
 function shownOf(kinds) {
   const shown = Object.entries(kinds).map(([kind, { queries, keys }]) => ({ kind, queries, keys }));
   const size = Object.values(kinds).reduce(
@@ -76,14 +76,14 @@ function shownOf(kinds) {
   return { shown, whole: size <= ALL_MAPS_BYTES };
 }
 
-/** Of traits that hold maps, what stands for none. @param {string} side "", or "_after" with edits */
+/** Empty values of the traits that hold maps. @param {string} side "", or "_after" with edits */
 export const noMaps = (side) => ({
   ...Object.fromEntries(MAPS.map((name) => [`${side}${name}`, NO_BYTES])),
   [`${side}_first`]: {},
 });
 
 /**
- * Traits with the maps of every head, or of one where all are too many.
+ * Traits with the maps of every head, or of only one if all would be too large.
  * @param {(question: Record<string, any>) => Promise<any>} ask
  * @param {Record<string, any>} kinds
  * @param {{kind: string, layer: number, head: number}} place the head on view
@@ -107,7 +107,7 @@ export async function mapTraits(ask, kinds, { kind, layer, head }, { side = "", 
 }
 
 /**
- * One head, whole, as the answer to a question for its block.
+ * One head's full pattern, as the answer to a request for its block.
  * @param {(question: Record<string, any>) => Promise<any>} ask
  * @param {Record<string, any>} kinds
  * @param {string} name kind/layer/head
@@ -125,7 +125,7 @@ export async function headBlock(ask, kinds, name, edits = []) {
   return { type: "block", info: WEIGHTS, buffers: [viewOf(map), viewOf(norms)] };
 }
 
-/** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
+/** The model of a view: one that computes here if the page carries a model. @param {any} model @param {AbortSignal} signal */
 export const aliveHeads = (model, signal) =>
   aliveTextPage(model, signal, {
     traits: headTraits,

@@ -1,4 +1,4 @@
-// What is seen, below the picture: the sentence, the number under the cursor, the top-5 table.
+// The texts below the picture: the sentence, the number under the cursor, the top-5 table.
 
 import { largest } from "../shared/attention.js";
 import { byTouch, element, hint, sentencePart, tableParts, tokenElement } from "../shared/dom.js";
@@ -25,18 +25,19 @@ const SAMPLED_ROWS = 256;
  * @typedef {object} Scene
  * @property {import("../shared/map_sentences.js").Seen} seen
  * @property {import("./lines.js").Spot | null} focus of the sentence and the table
- * @property {{spot?: import("./lines.js").Spot | null, value?: number, words?: (string | Node)[]}} number what is told of the spot under the
- *   pointer, or of the one that is locked: its number, or words of a cell of many
+ * @property {{spot?: import("./lines.js").Spot | null, value?: number, words?: (string | Node)[]}} number
+ *   the readout of the spot under the pointer, or of the locked one: its number, or words for a
+ *   cell of many weights
  * @property {boolean} locked whether the focus is the locked selection
  * @property {(query: number) => Float32Array} rowOf as shown
  * @property {boolean} [plain] whether tokens in sentences cannot be chosen
- * @property {boolean} changed whether what is shown is no longer the weight itself
+ * @property {boolean} changed whether the numbers are no longer the weights themselves
  * @property {boolean} [signed] whether values are changes
  * @property {({share: number, even: number, about: boolean, was?: {share: number, about: boolean}} & import("./between.js").Block) | null} [between]
- *   what goes from A to B, where they are marked; was: of a change, before it
+ *   shares from A to B, if these are marked; was: for a change, the share before it
  * @property {number} error how far a weight may be from Python's
- * @property {string} [overall] of a long text: what is said where nothing is in focus
- * @property {((key: number) => Float32Array) | null} [columnOf] of a long text: its columns
+ * @property {string} [overall] for a long text: the sentence if nothing is in focus
+ * @property {((key: number) => Float32Array) | null} [columnOf] for a long text: its columns
  */
 
 export class Readout {
@@ -87,7 +88,7 @@ export class Readout {
       );
     if (!focus && overall) return overall;
     if (!focus) {
-      // It is the same until the rows are others, and costs a look at every row.
+      // The sentence stays the same until the rows change, and reads every row.
       if (this.saidOf !== rowOf) {
         const text = headSentence(seen, rowOf, many ? SAMPLED_ROWS : seen.queries.length);
         this.saidOf = rowOf;

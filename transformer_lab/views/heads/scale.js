@@ -1,4 +1,4 @@
-// What the colours of a map mean and how far their scale reaches.
+// The legend of a map's colours, and the end of their scale.
 
 import { legendTicks, signedShade } from "../shared/colours.js";
 import { changeText, messages, short } from "../shared/messages.js";
@@ -9,7 +9,7 @@ import { roundUp } from "../shared/ticks.js";
 export const sayHeads = messages(headsMessages);
 
 /**
- * The end of the colour scale: 1, or less where no weight comes near it.
+ * The end of the colour scale: 1, or less if no weight comes near it.
  * @param {number} most the largest weight
  * @param {boolean} isWeight whether values are weights, which cannot exceed 1
  */
@@ -38,7 +38,7 @@ export function median(values) {
  * @param {boolean} valueWeighted
  * @param {boolean} clipped whether some values lie beyond the end
  * @param {boolean} [isChange] whether values are changes, on a diverging table
- * @param {string} [measure] what values are, other than weights
+ * @param {string} [measure] what values are, if not weights
  * @returns {Node[]}
  */
 export function legend(

@@ -1,5 +1,5 @@
-// Where a reader marks span A (from, queries) and span B (to, keys): on the text as its tokens, by dragging
-// or with Shift and the arrows, or as whole segments.
+// Controls to mark span A (from, queries) and span B (to, keys): on the tokens of the text, by
+// dragging or with Shift and the arrows, or as whole segments.
 
 import { button, menu, radioGroup, orShort } from "../shared/controls.js";
 import { element, hearChanges, tokenElement, taken, listen } from "../shared/dom.js";
@@ -8,13 +8,13 @@ import { sayHeads } from "./scale.js";
 
 const SPAN_NAMES = { a: "A, from", b: "B, to" };
 
-/** The tokens of one side; what is marked on it is told by the row's owner. */
+/** A row of the tokens of one side; its owner says what is marked. */
 class TokenRow {
   /**
    * @param {string} label
    * @param {{draft: (from: number, to: number) => void, mark: (from: number, to: number) => void, done: () => void, choose: (name: string) => void}} does
-   *   draft: a span is being dragged; mark: it is meant; done: the next one may follow; choose: A or B was
-   *   asked for by its key
+   *   draft: a span is being dragged; mark: it is final; done: the next one may follow; choose: the
+   *   key A or B was pressed
    * @param {AbortSignal} signal
    */
   constructor(label, does, signal) {
@@ -65,7 +65,7 @@ class TokenRow {
   #pressed(event) {
     const index = indexAt(event.target);
     if (index === null || event.button) return;
-    event.preventDefault(); // no text is selected
+    event.preventDefault(); // do not select text
     this.pressed = event.shiftKey ? this.at : index;
     this.from = undefined;
     this.#stop(index);
@@ -205,13 +205,13 @@ export class Spans {
     });
   }
 
-  /** When the first text is here. */
+  /** Start, once the first text has arrived. */
   start() {
     const { model } = this.state;
     const { signal } = this.shell;
     hearChanges(model, ["a", "b"], signal, () => this.#changed());
     hearChanges(model, ["kind", "_kinds"], signal, () => {
-      if (!model.get("_live") && (model.get("a") || model.get("b"))) this.#set(null, null); // they name tokens of another text
+      if (!model.get("_live") && (model.get("a") || model.get("b"))) this.#set(null, null); // the spans name tokens of another text
       this.#show();
     });
     this.open = Boolean(model.get("a") || model.get("b"));
@@ -299,7 +299,7 @@ export class Spans {
       b.list(kind.key_tokens.slice(0, kind.keys));
     }
     const { segments = [] } = kind;
-    const names = kind.segment_names ?? segments.map((_, i) => sayHeads("segment", { i: i + 1 })); // of views saved before
+    const names = kind.segment_names ?? segments.map((_, i) => sayHeads("segment", { i: i + 1 })); // unnamed in views saved earlier
     const pairs = segments
       .flatMap((_, from) => segments.map((_, to) => [from, to]))
       .filter(([from, to]) => !whyNotBetween(segments[from], segments[to], kind));

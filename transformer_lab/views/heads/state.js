@@ -1,4 +1,4 @@
-// What the model's traits say of a view of heads: what is chosen, what is hidden, what is shown.
+// What the model's traits say about a view of heads: what is chosen, what is hidden, what is shown.
 
 import { shownRow } from "../shared/attention.js";
 import { sameSpot } from "../shared/linked.js";
@@ -48,7 +48,7 @@ export class HeadState {
     return { query: pair[0], key: pair[1] };
   }
 
-  /** From span A to span B, where both are marked; over several texts tokens differ. @returns {import("./between.js").Block | null} */
+  /** From span A to span B, if both are marked; null for an average over texts, whose tokens differ. @returns {import("./between.js").Block | null} */
   get block() {
     const [a, b] = [this.model.get("a"), this.model.get("b")];
     const { kind } = this;
@@ -65,7 +65,7 @@ export class HeadState {
   }
 
   get hidden() {
-    if (this.kind.spread) return null; // rows that sum to nothing cannot be scaled up to their sum
+    if (this.kind.spread) return null; // rows of a spread do not sum to 1, so they cannot be rescaled
     const { hide_first: first, hide_special: special } = this.options;
     if (!first && !(special && this.kind.special.length)) return null;
     const hidden = new Uint8Array(this.kind.keys);
@@ -74,7 +74,7 @@ export class HeadState {
     return hidden;
   }
 
-  /** A head's rows as they are shown: (query) -> [key]. @param {any} weights those of a long text come as they are shown */
+  /** A head's rows as they are shown: (query) -> [key]. @param {any} weights those of a long text arrive as they are shown */
   shownRows(weights) {
     const { hidden } = this;
     const norms = this.valueWeighted ? weights.norms : null;
@@ -116,7 +116,7 @@ export class HeadState {
     });
   }
 
-  /** What reads the selection in Python. */
+  /** Python code that reads the selection. */
   code() {
     const { layer, head, selected } = this;
     const batch = this.model.get("_batch");

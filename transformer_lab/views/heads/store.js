@@ -1,4 +1,4 @@
-// Where heads come from: what is on the first screen is here already, the rest is asked for.
+// Provides heads: those on the first screen come with the view, others are requested.
 
 import { HeadWeights } from "../shared/attention.js";
 import { bytesOf } from "../shared/codecs.js";
@@ -8,12 +8,12 @@ const KEPT = 48;
 const KEPT_BYTES = 16 * 2 ** 20;
 
 /**
- * @typedef {object} Kind one sort of attention of the trace
+ * @typedef {object} Kind one kind of attention of the trace
  * @property {number} layers
  * @property {number} heads
  * @property {number} queries how many are shown
  * @property {number} keys
- * @property {number} all_queries how many there are
+ * @property {number} all_queries how many the text has
  * @property {number} all_keys
  * @property {boolean} causal
  * @property {boolean} same queries and keys are the same tokens
@@ -22,23 +22,25 @@ const KEPT_BYTES = 16 * 2 ** 20;
  * @property {number[]} special indices of special keys
  * @property {[number, number]} thumbnail height and width
  * @property {number} thumbs where its thumbnails begin
- * @property {number} maps where its maps begin, when all are here
- * @property {number} norms where its value norms begin, when all are here
+ * @property {number} maps where its maps begin, if all are sent
+ * @property {number} norms where its value norms begin, if all are sent
  * @property {boolean} has_norms
- * @property {string} value_note what the norms are lengths of
- * @property {string} [over] of averages: what follows a head's name
+ * @property {string} value_note what the norms measure
+ * @property {string} [over] of averages: text after a head's name
  * @property {boolean} [spread] of averages: whether numbers are standard deviations
  * @property {string} [measure] of averages: what colours mean
  * @property {string} [caption] of averages: what the numbers are
- * @property {[number, number][]} [segments] of a text that was read with them, as spans
+ * @property {[number, number][]} [segments] segments that the text was read with, as spans
  * @property {string[]} [segment_names]
  * @property {Record<string, string>} [headless] what layers without heads are
- * @property {{tile: number, groups: Record<string, any>, small_rows: number}} [long] of a long text: the cells along a tile, where its sentences and paragraphs begin, the rows of its small maps
- * @property {number[]} [sinks] layers where a part of each row goes to nothing: maps have a column more
+ * @property {{tile: number, groups: Record<string, any>, small_rows: number}} [long] for a long
+ *   text: cells along a tile, where sentences and paragraphs begin, rows of the small maps
+ * @property {number[]} [sinks] layers where a part of each row goes to nothing: maps have one more
+ *   column
  */
 
 /** @typedef {Pick<HeadStore, "at" | "get" | "thumbnails" | "reads" | "cuts" | "flags" | "forget" | "signed" | "edited"> & {readsBefore?: () => string}} Maps
- *   readsBefore: as `reads`, of the weights that a difference is taken from */
+ *   readsBefore: like `reads`, for the weights before, of a difference */
 
 export class HeadStore {
   /** @param {any} model @param {import("../shared/requests.js").Requests} requests @param {boolean} [edited] whether it holds the heads with the edits */
@@ -46,14 +48,14 @@ export class HeadStore {
     this.model = model;
     this.requests = requests;
     this.side = edited ? "_after" : "";
-    this.signed = false; // values are changes, which may lie below 0
+    this.signed = false; // values are changes, which may be negative
     this.edited = false; // the weights are those after edits
     /** @type {Map<string, HeadWeights | Pyramid>} */
     this.known = new Map();
     this.bytes = 0;
   }
 
-  /** A trait of the model, of this side. */
+  /** A trait of the model for this side. */
   #given(name) {
     return this.model.get(`${this.side}${name}`);
   }
@@ -90,14 +92,14 @@ export class HeadStore {
     };
   }
 
-  /** What is hidden and weighted, as Python is asked for it of a long text. */
+  /** Letters for what is hidden and weighted, in requests to Python for a long text. */
   #letters(kind) {
     const options = this.model.get("_options") ?? {};
     const { special, has_norms: norms } = this.kind(kind);
     return `${options.hide_first ? "f" : ""}${options.hide_special && special.length ? "s" : ""}${options.weights === "value" && norms ? "v" : ""}`;
   }
 
-  /** A head of a long text that needs no asking. */
+  /** A head of a long text that is loaded, or null. */
   #pyramidAt(kind, name) {
     const letters = this.#letters(kind);
     const first = this.#given("_first");
@@ -130,7 +132,7 @@ export class HeadStore {
     return this.#keep(`${name}|${letters}`, made);
   }
 
-  /** A head that needs no asking, or null. @returns {any} */
+  /** A head that is loaded, or null. @returns {any} */
   at(kind, layer, head) {
     const name = `${kind}/${layer}/${head}`;
     const shape = this.kind(kind);
@@ -145,7 +147,7 @@ export class HeadStore {
       const place = layer * shape.heads + head;
       const size = 2 * shape.queries * (shape.keys + (shape.sinks ? 1 : 0));
       const norms = bytesOf(this.#given("_norms"));
-      if (weighs && !norms.byteLength) return null; // of maps with edits they come when they are asked for
+      if (weighs && !norms.byteLength) return null; // norms of maps with edits come only on request
       const buffers = [maps.subarray(shape.maps + place * size, shape.maps + (place + 1) * size)];
       if (shape.has_norms) {
         const from = shape.norms + place * 4 * shape.keys;
@@ -179,22 +181,22 @@ export class HeadStore {
     return this.#keep(name, new HeadWeights(message.info, buffers, this.kind(kind)));
   }
 
-  /** A name of the weights on view, as Python has it too; null: Python does not have these. @returns {string | null} */
+  /** A name of the weights on view that Python knows too; null: Python does not have these weights. @returns {string | null} */
   reads() {
     return this.model.get("_carried")?.moved ? null : String(this.model.get("text"));
   }
 
-  /** Edges of a head that were cut. @param {any} _place @returns {import("./state.js").Spot[]} */
+  /** Edges of a head that are cut. @param {any} _place @returns {import("./state.js").Spot[]} */
   cuts(_place) {
     return [];
   }
 
-  /** What else must be said of a map. @param {any} _place @returns {string[]} */
+  /** Notes that a map needs. @param {any} _place @returns {string[]} */
   flags(_place) {
     return [];
   }
 
-  /** The maps have changed. */
+  /** Drop all maps, since they have changed. */
   forget() {
     this.known.clear();
     this.bytes = 0;
@@ -214,8 +216,8 @@ export class HeadStore {
 }
 
 /**
- * How many pixels of each row of a causal thumbnail hold a key that a query can look at.
- * @param {number} width in pixels, each of which stands for the largest of some weights
+ * How many pixels of each row of a causal thumbnail hold a key that a query can attend to.
+ * @param {number} width in pixels, each the largest of some weights
  * @param {number} height
  * @param {number} queries
  * @param {number} keys

@@ -1,5 +1,6 @@
-// Which text of a batch is on view, or the mean or the spread over all; beside an average, the head by
-// distance. A notebook's Python sends the text that is chosen; a saved page holds each as a block.
+// The choice of the text of a batch on view, or of the mean or spread over all; with an average,
+// the head by distance. In a notebook Python sends the chosen text; a saved page holds each as a
+// block.
 
 import { button, menu } from "../shared/controls.js";
 import { element, hearOf, taken, listen } from "../shared/dom.js";
@@ -8,7 +9,7 @@ import { Superseded } from "../shared/requests.js";
 import { sayHeads } from "./scale.js";
 
 const PROFILE_HEIGHT = 150;
-const TEXT_BYTES = ["_maps", "_norms", "_thumbs"]; // what draws anew comes last
+const TEXT_BYTES = ["_maps", "_norms", "_thumbs"]; // the trait that triggers a redraw comes last
 const TEXT_SENT = ["_thumbs", "_maps", "_norms"];
 
 /** @typedef {{distances: Float32Array, mean: Float32Array, spread: Float32Array, shuffled: Float32Array, said: string}} Profile */
@@ -27,7 +28,7 @@ export class Texts {
     this.model = model;
     this.signal = signal;
     this.turn = 0;
-    this.held = model.get("_held_text"); // the text that the model's maps are of
+    this.held = model.get("_held_text"); // the text whose maps the model holds
     /** @type {Map<string, Profile>} */
     this.known = new Map();
     const { names, why, held } = model.get("_texts");
@@ -121,7 +122,7 @@ export class Texts {
     this.state.set({ text: /^\d+$/.test(value) ? Number(value) : value });
   }
 
-  /** What reads it in Python. */
+  /** Python code that reads the average. */
   code() {
     if (!this.averaged) return "";
     const { layer, head, kindName, several, selected } = this.state;
@@ -137,7 +138,10 @@ export class Texts {
     return `tl.heads.average_map(trace, layer=${layer}, head=${head}${several ? `, kind="${kindName}"` : ""}).${this.held}${index}`;
   }
 
-  /** Before the first drawing: a page that was saved anew begins with another text than its maps are of. */
+  /**
+   * Prepare the first drawing: a page that was saved again may start with another text than that of
+   * its maps.
+   */
   async open() {
     this.show();
     if (this.model.get("text") !== this.held) await this.#fetch();
@@ -158,7 +162,7 @@ export class Texts {
     }
     this.ended?.();
     this.ended = this.heads.waiting.begin(sayHeads("fetching_the_text"));
-    this.shell.requests.ask({ type: "there" }, false).catch(() => {}); // that nobody is there is said
+    this.shell.requests.ask({ type: "there" }, false).catch(() => {}); // a missing kernel is reported elsewhere
   }
 
   async #fetch() {
@@ -269,7 +273,7 @@ export class Texts {
     this.#fit(before);
   }
 
-  /** What stands above was drawn before it was known how much room this takes. */
+  /** Redraw what is above if this panel's height has changed. */
   #fit(before) {
     if (this.panel.offsetHeight !== before) this.shell.redraw();
   }

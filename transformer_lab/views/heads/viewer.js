@@ -19,7 +19,7 @@ export class HeadViewer {
    * @param {HTMLElement} root
    * @param {AbortSignal} signal
    * @param {string} [title] instead of the model's own
-   * @param {() => number} [above] the height of what stands above it, and is to be seen with it
+   * @param {() => number} [above] the height of what is above it and should be visible with it
    */
   constructor(given, root, signal, title, above) {
     const model = aliveHeads(given, signal);

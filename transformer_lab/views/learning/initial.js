@@ -1,4 +1,4 @@
-// Weights to begin with, from a generator of the page's own.
+// Initial weights, from the page's own random generator.
 
 /**
  * @typedef {object} Drawn how the numbers of a tensor are drawn: middle + normal · N(0, 1) + uniform · U(−1, 1)

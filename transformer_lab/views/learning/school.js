@@ -1,5 +1,5 @@
-// What a page asks of a model that learns in it: to begin, to train, to stop, and what it makes of a
-// text now. Answers are generators, as those of desk.js. Every number comes from a graph.
+// Answers questions on a model that learns in a page: begin, train, stop, and run it on a text.
+// Answers are generators, as in desk.js. Every number comes from a graph.
 
 import { GraphModel } from "../engine/graph_model.js";
 import { crc32, readSafetensors } from "../engine/safetensors.js";
@@ -15,17 +15,17 @@ import { initialWeights } from "./initial.js";
  * @property {Record<string, import("./initial.js").Drawn>} drawn weights and the optimizer's state at first
  * @property {Uint8Array} constants the other weights, a safetensors
  * @property {any} tokenizer
- * @property {string[]} names of what is told
+ * @property {string[]} names names of answers
  * @property {number} steps
- * @property {number} batch texts a step
- * @property {number} examined texts, for the share that is right
+ * @property {number} batch texts per step
+ * @property {number} examined held-out texts, for the accuracy
  * @property {Int16Array} tokens [example, position]
  * @property {Int16Array} targets [example, position · answers]
  * @property {number} rows
- * @property {number} heldOut so many of the examples, the last, are never trained on
+ * @property {number} heldOut number of examples at the end that are never trained on
  */
 
-const IGNORED = -100; // the target that no loss counts, as in Python
+const IGNORED = -100; // a target that the loss ignores, as in Python
 
 export class School {
   /** @param {{ask: string} & Record<string, any>} question */
@@ -51,7 +51,7 @@ export class School {
     this.random = generator(seed + 1);
     this.step = 0;
     this.stopped = true;
-    this.asked = new Set(); // places of answers that some example asks for
+    this.asked = new Set(); // positions of answers that some example has a target for
     targets.forEach((target, i) => target !== IGNORED && this.asked.add(i % this.width));
     /** @type {number[]} the text on view */
     this.ids = [];
@@ -59,7 +59,7 @@ export class School {
     this.off = [];
   }
 
-  /** Some examples, as a graph reads them. @param {number[]} which */
+  /** Some examples as inputs of a graph. @param {number[]} which */
   examples(which) {
     const { lesson, length, width } = this;
     const rows = (all, n) => which.flatMap((i) => Array.from(all.subarray(i * n, (i + 1) * n)));
@@ -70,14 +70,14 @@ export class School {
     };
   }
 
-  /** The share of targets of held-out texts that are the likeliest. */
+  /** Accuracy on held-out texts: the fraction of targets that are the likeliest answer. */
   right() {
     const { rows, heldOut, examined } = this.lesson;
     const texts = this.examples(Array.from({ length: examined }, (_, i) => rows - heldOut + i));
     return this.model.analysis("right", texts).right.data[0];
   }
 
-  /** What the model makes of the text on view now. */
+  /** Run the model on the text on view. */
   seen() {
     const { model, ids, off, tokenizer, lesson, length, asked } = this;
     const pass = model.run(
@@ -111,7 +111,7 @@ function* begin(school, { text, ...given }) {
   return yield* look(school, { text, off: [] });
 }
 
-/** A text, without some heads. @param {School} school @param {{text: string, off: {layer: number, head: number}[]}} given */
+/** Run the model on a text, with some heads off. @param {School} school @param {{text: string, off: {layer: number, head: number}[]}} given */
 function* look(school, { text, off }) {
   const ids = school.tokenizer.encode(text);
   const most = school.model.config.n_ctx;
@@ -125,7 +125,7 @@ function* look(school, { text, off }) {
   return school.seen();
 }
 
-/** Step by step, and every so many what has become of it. @param {School} school @param {{every: number}} given */
+/** Train step by step, and report after every `every` steps. @param {School} school @param {{every: number}} given */
 function* train(school, { every }) {
   const { steps, batch, rows, heldOut } = school.lesson;
   school.stopped = false;
@@ -150,7 +150,7 @@ function* train(school, { every }) {
   return { step: school.step };
 }
 
-/** After the step that is being made. @param {School} school */
+/** Stop after the current step. @param {School} school */
 function* stop(school) {
   school.stopped = true;
 }

@@ -1,5 +1,5 @@
-// A model that learns while it is watched: its loss, its heads and what it makes of a text, in a page
-// with nothing but a browser.
+// A model that learns while it is watched: its loss, its heads and its answers on a text, in a page
+// that needs only a browser.
 
 import { asSentence, messages } from "../shared/messages.js";
 import learningMessages from "./messages.json" with { type: "json" };
@@ -28,7 +28,7 @@ import { Requests } from "../shared/requests.js";
 import { inksOf } from "../shared/shell.js";
 
 const sayLearning = messages(learningMessages);
-const FRAMES = 60; // of a training
+const FRAMES = 60; // updates of the picture in a training run
 
 /**
  * @typedef {object} Course a lesson as a page holds it; see page.py
@@ -36,7 +36,7 @@ const FRAMES = 60; // of a training
  * @property {string} title
  * @property {string} words what is to be learned, and what to watch
  * @property {string} text
- * @property {string[]} answers what is told at each position
+ * @property {string[]} answers what is answered at each position
  * @property {number} layers
  * @property {number} heads
  * @property {number} weights
@@ -174,7 +174,7 @@ class LearningViewer {
     await this.#begin();
   }
 
-  /** New weights, of this seed. */
+  /** Start again with new weights from the seed. */
   async #begin() {
     await this.#stopped();
     this.losses = [];
@@ -232,7 +232,7 @@ class LearningViewer {
     this.message.hidden = !error;
   }
 
-  // ---- what is drawn ----------------------------------------------------------------------------------
+  // ---- drawing ----------------------------------------------------------------------------------
 
   #draw() {
     if (!this.seen || !this.root.clientWidth || this.signal.aborted) return;
@@ -400,7 +400,7 @@ class LearningViewer {
     const { tokens, causal } = this.seen;
     const n = tokens.length;
     const { query, key } = this.at ?? { query: n - 1, key: causal ? n - 1 : 0 };
-    const [down, right] = this.at ? move : [0, 0]; // the first arrow only shows where the cursor stands
+    const [down, right] = this.at ? move : [0, 0]; // the first arrow only shows the cursor
     this.#point({ query: within(query + down, n), key: within(key + right, n) });
   }
 

@@ -8,7 +8,8 @@ const END = 50;
 
 /**
  * @param {HTMLCanvasElement} canvas
- * @param {{names: string[], values: number[], text: string[], colour: string}} mark values that are not below 0
+ * @param {{names: string[], values: number[], text: string[], colour: string}} mark values: at
+ *   least 0
  * @param {any} inks of the theme
  * @param {number} width CSS pixels
  */

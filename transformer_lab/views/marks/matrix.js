@@ -1,5 +1,6 @@
-// A matrix on a canvas: rows down (of attention: queries), columns across (keys), with their names or a numbered axis,
-// the cell under the cursor and a chosen one. All of it, or a window of one that is larger than a screen.
+// A matrix on a canvas: rows down (of attention: queries), columns across (keys), with their names
+// or a numbered axis, the cell under the cursor and a chosen one. The whole matrix, or a window of
+// one that is larger than a screen.
 
 import { pooled } from "../shared/attention.js";
 import {
@@ -30,14 +31,14 @@ const NUMBER_FROM = 30; // cell size, in pixels, from which its number is writte
 const NOTHING_FONT = "italic 12px system-ui, sans-serif";
 const MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace";
 const HATCH = 6; // pixels from one line to the next
-const FEW = 100; // rows or columns up to which each has its number, where there is room
+const FEW = 100; // rows or columns up to which each is numbered, if there is room
 
 /**
- * Colour a canvas, a pixel for each cell, row by row.
+ * Colour a canvas, one pixel per cell, row by row.
  * @param {HTMLCanvasElement} canvas
  * @param {{width: number, height: number}} size
  * @param {Uint8ClampedArray} table
- * @param {(cell: number) => number} place on the table, 0 … 255; NaN is left clear
+ * @param {(cell: number) => number} place index into the table, 0 … 255; NaN stays transparent
  */
 export function colourCells(canvas, { width, height }, table, place) {
   canvas.width = width;
@@ -59,13 +60,15 @@ export function colourCells(canvas, { width, height }, table, place) {
  * @typedef {object} MatrixScene
  * @property {Part} part the window
  * @property {string[]} queries names of all rows
- * @property {string[]} keys … and columns
- * @property {(query: number) => Float32Array} [rowOf] the matrix, where all of it is here …
+ * @property {string[]} keys names of all columns
+ * @property {(query: number) => Float32Array} [rowOf] the matrix, if all of it is loaded
  * @property {(part: Part, width: number, height: number) => {width: number, height: number, values: Float32Array, level: number, coarse: boolean}} [pixels]
- *   … or what is here of a larger one, in so many pixels
- * @property {(query: number, key: number) => number} [valueAt] a single number of that; NaN: it is not here
+ *   or the loaded part of a larger one, in pixels
+ * @property {(query: number, key: number) => number} [valueAt] a single number of that; NaN: not
+ *   loaded
  * @property {boolean} [cheap] whether rows of a long map cost nothing
- * @property {((query: number) => number) | null} [nothing] one more column, set apart: what of a row goes to no key
+ * @property {((query: number) => number) | null} [nothing] one more column, set apart: the row's
+ *   weight to no key
  * @property {string} [nothingName] its name
  * @property {boolean} [causal] whether later keys are out of reach
  * @property {number} [offset] keys before the first query (causal maps)
@@ -73,25 +76,28 @@ export function colourCells(canvas, { width, height }, table, place) {
  * @property {Uint8ClampedArray} table
  * @property {number} [largest] the weight at the end of the colour scale
  * @property {boolean} [signed] whether values are changes, on a diverging table
- * @property {(value: number) => number} [place] of a value on the table, 0 … 255, instead of these two
- * @property {(value: number, row: number, column: number) => string} [write] what is written into large cells
- * @property {boolean} [cut] whether that may be cut short, as names may
- * @property {(row: number, column: number) => boolean} [bold] whose text is set in bold
- * @property {(row: number, column: number) => boolean} [hatched] of cells whose number is less sure
- * @property {{query: number | null, key: number | null}[]} [cuts] edges that were cut
+ * @property {(value: number) => number} [place] index of a value into the table, 0 … 255, instead
+ *   of these two
+ * @property {(value: number, row: number, column: number) => string} [write] text of large cells
+ * @property {boolean} [cut] whether that text may be shortened, like names
+ * @property {(row: number, column: number) => boolean} [bold] cells with bold text
+ * @property {(row: number, column: number) => boolean} [hatched] cells whose number is less certain
+ * @property {{query: number | null, key: number | null}[]} [cuts] edges that are cut
  * @property {{ink: string, quiet: string, line: string, accent: string, blocked: string, edited?: string, ground?: string}} colours
- * @property {boolean} [numbered] whether rows and columns have numbers alone
- * @property {boolean} [stretched] as of a `Room`, with these three
+ * @property {boolean} [numbered] whether rows and columns have only numbers
+ * @property {boolean} [stretched] as in `Room`; so are `cell` (`largest`) and `hideRowNames`
+ *   (`unnamed`)
  * @property {number} [cell]
  * @property {boolean} [hideRowNames]
  * @property {string} [rowTitle]
  * @property {string} [columnTitle]
  * @property {{from: number, to: number, colour: string}[]} [brackets] beside the rows
- * @property {(row: number) => string} [rowNumber] what a numbered axis calls a row; its number
- * @property {boolean} [unmarked] whether `mark` is called next, and draws it
+ * @property {(row: number) => string} [rowNumber] name of a row on a numbered axis; by default its
+ *   number
+ * @property {boolean} [unmarked] whether the caller calls `mark` next, which draws
  */
 
-/** A part of a scene's matrix in so many pixels. @param {any} scene @param {Part} part @param {number} width @param {number} height */
+/** A part of a scene's matrix in pixels. @param {any} scene @param {Part} part @param {number} width @param {number} height */
 export function pixelsIn(scene, part, width, height) {
   if (scene.pixels) return { sampled: false, ...scene.pixels(part, width, height) };
   return {
@@ -116,20 +122,20 @@ export class MatrixMap {
   /** @param {HTMLCanvasElement} canvas @param {AbortSignal} signal @param {{hover?: (at: Spot | null) => void, pick?: (at: Spot) => void}} on */
   constructor(canvas, signal, on) {
     this.canvas = canvas;
-    this.apart = document.createElement("canvas"); // all of it, before it is shown
+    this.apart = document.createElement("canvas"); // the whole drawing, before it is shown
     this.picture = document.createElement("canvas");
-    this.column = document.createElement("canvas"); // of what goes to nothing
+    this.column = document.createElement("canvas"); // weight to nothing
     /** @type {Frame | null} */
     this.frame = null;
     /** @type {any} */
     this.scene = null;
-    this.level = 0; // a cell stands for 2ˡ × 2ˡ weights
-    this.coarse = false; // whether coarser cells stand for some that are not here
-    this.sampled = false; // whether some rows stand for their neighbours
+    this.level = 0; // a cell is the largest of 2ˡ × 2ˡ weights
+    this.coarse = false; // whether coarser cells replace some that are not loaded
+    this.sampled = false; // whether some rows are drawn for their neighbours
     hearPointer(canvas, signal, (x, y) => this.at(x, y), on);
   }
 
-  /** What lies at a point of the canvas. @param {number} x @param {number} y @returns {Spot | null} */
+  /** The spot at a point of the canvas. @param {number} x @param {number} y @returns {Spot | null} */
   at(x, y) {
     const spot = this.frame && cellAt(x, y, this.frame, this.scene.part);
     return spot && spot.query !== null && spot.key !== null ? this.cellOf(spot) : spot;
@@ -144,11 +150,11 @@ export class MatrixMap {
   }
 
   /**
-   * Draw the numbers anew.
+   * Draw the numbers.
    * @param {number} width
    * @param {number} height at most, for the cells
    * @param {MatrixScene} scene
-   * @param {number} [whole] at most, for the cells and the labels above them; then `height` counts no more
+   * @param {number} [whole] at most, for the cells and the labels above them; replaces `height`
    */
   show(width, height, scene, whole = Infinity) {
     const frame = fittedFrame(
@@ -156,16 +162,16 @@ export class MatrixMap {
       this.room(scene, width, whole < Infinity ? whole : height),
       whole,
     );
-    // Slanted labels of the last columns lean out to the right.
+    // Slanted labels of the last columns extend to the right.
     const { beside } = frame;
     const right = beside ? beside.left + beside.width : frame.left + frame.width;
     const over = frame.slant || beside ? Math.min(56, Math.max(0, width - right)) : 0;
     this.place(scene, frame, Math.min(width, Math.ceil(right + Math.max(8, over))));
   }
 
-  /** The room that there is, and what its labels take. @param {any} scene @returns {import("../shared/map_frame.js").Room} */
+  /** The available room, and the room that labels take. @param {any} scene @returns {import("../shared/map_frame.js").Room} */
   room(scene, width, height) {
-    // Of a canvas that stands in no page: a font of one that does is looked up in its styles first.
+    // Use a detached canvas: for one in the page, setting a font looks up its styles first.
     const context = /** @type {CanvasRenderingContext2D} */ (this.picture.getContext("2d"));
     const widest = (names, from, count, font = `12px ${MONO}`) => {
       context.font = font;
@@ -189,7 +195,7 @@ export class MatrixMap {
     };
   }
 
-  /** Draw them into a frame that is given. @param {any} scene as of `show` @param {Frame} frame @param {number} width */
+  /** Draw the numbers into a given frame. @param {any} scene as for `show` @param {Frame} frame @param {number} width */
   place(scene, frame, width) {
     this.scene = scene;
     this.frame = frame;
@@ -201,12 +207,12 @@ export class MatrixMap {
     if (!scene.unmarked) this.mark(null, null);
   }
 
-  /** Colour what is here; `mark` draws it. */
+  /** Colour what is loaded; `mark` draws it. */
   repaint() {
     const { scene, frame } = this;
     const { part } = scene;
     const ratio = pixelRatio();
-    // A pixel for a number while there are as many.
+    // One pixel per number, as long as there are enough pixels.
     const [wide, high] =
       frame.cell * ratio >= 1 && !scene.pixels
         ? [part.keys, part.queries]
@@ -240,13 +246,13 @@ export class MatrixMap {
     colourCells(picture, small, this.scene.table, (cell) => this.shadeOf(small.values[cell]));
   }
 
-  /** Draw labels, the cell under the cursor and the selected one over the numbers. @param {Spot | null} hover @param {Spot | null} [selected] @param {Spot | null} [draft] cells that are about to be chosen */
+  /** Draw labels, the cell under the cursor and the selected one over the numbers. @param {Spot | null} hover @param {Spot | null} [selected] @param {Spot | null} [draft] cells about to be chosen */
   mark(hover, selected = null, draft = null) {
     const { scene, frame } = this;
     if (!scene) return;
     const context = sizedContext(this.apart, this.width, this.height);
     const { left, top, width, height, cell, down } = frame;
-    context.fillStyle = scene.colours.blocked; // of what is out of reach
+    context.fillStyle = scene.colours.blocked; // out of reach
     context.fillRect(left, top, width, height);
     context.imageSmoothingEnabled = false;
     context.drawImage(this.picture, left, top, width, height);
@@ -275,7 +281,7 @@ export class MatrixMap {
     if (selected) this.#outline(context, selected, 2.5);
     if (hover) this.#outline(context, hover, 1.5);
     showDrawn(this.canvas, this.apart);
-    // For scripts and tests: where the first cell of all lies, or would lie, in CSS pixels.
+    // For scripts and tests: where the first cell is, or would be, in CSS pixels.
     Object.assign(this.canvas.dataset, {
       left: String(left - scene.part.key * cell),
       top: String(top - scene.part.query * down),
@@ -286,7 +292,7 @@ export class MatrixMap {
     });
   }
 
-  /** Lines between cells. */
+  /** Draw lines between cells. */
   #rule(context) {
     const { left, top, cell, down, width, height } = this.frame;
     const { keys, queries } = this.scene.part;
@@ -306,7 +312,7 @@ export class MatrixMap {
     context.globalAlpha = 1;
   }
 
-  /** The column of what goes to nothing, beside those of the keys. */
+  /** Draw the column of weight to nothing, beside the keys. */
   #beside(context, hover, written) {
     const { colours, nothing, nothingName = TO_NOTHING } = this.scene;
     const { top, height, beside } = this.frame;
@@ -328,7 +334,7 @@ export class MatrixMap {
     context.restore();
   }
 
-  /** Keys that are hidden, and for causal maps all later ones, are no zeros. */
+  /** Mark hidden keys, and in causal maps all later keys, which are not zeros. */
   #blocked(context) {
     const { part, causal, offset = 0, hidden, colours } = this.scene;
     const { left, top, cell, down, width, height } = this.frame;
@@ -337,7 +343,7 @@ export class MatrixMap {
       const end = part.query + part.queries;
       context.beginPath();
       for (let query = part.query - (part.query % side); query < end; query += side) {
-        const last = Math.min(this.scene.queries.length, query + side) - 1 + offset; // the key that the last query of these cells sees
+        const last = Math.min(this.scene.queries.length, query + side) - 1 + offset; // the last key that the last query of these cells can attend to
         const from = Math.max(0, (Math.floor(last / side) + 1) * side - part.key);
         const [y0, y1] = [Math.max(query, part.query), Math.min(query + side, end)].map(
           (at) => (at - part.query) * down,
@@ -371,7 +377,7 @@ export class MatrixMap {
     context.beginPath();
     for (let row = 0; row < part.queries; row++) {
       for (let from = 0, to = 0; from < part.keys; from = to + 1) {
-        for (to = from; to < part.keys && hatched(row, to);) to++; // a run of them is one area
+        for (to = from; to < part.keys && hatched(row, to);) to++; // a run of hatched cells is one area
         if (to > from) context.rect(left + from * cell, top + row * down, (to - from) * cell, down);
       }
     }
@@ -387,7 +393,7 @@ export class MatrixMap {
     context.restore();
   }
 
-  /** The numbers of so many columns, from one on, of which the first lies at `left`. */
+  /** Write the numbers of some columns, the first of which is at `left`. */
   #numbers(context, valueAt, from, columns, left) {
     const {
       part,
@@ -411,7 +417,7 @@ export class MatrixMap {
           context.font = `${bold?.(row, column) ? "bold " : ""}${size}px ${MONO}`;
           return context.measureText(text).width <= room;
         };
-        if (!fits(11) && !cut && !fits(9)) continue; // a number is whole or not there
+        if (!fits(11) && !cut && !fits(9)) continue; // never shorten a number
         const shown = fitText(context, text, room);
         const [x, y] = [
           left + (column - from + 0.5) * cell,
@@ -428,7 +434,7 @@ export class MatrixMap {
     }
   }
 
-  /** Edges that were cut: crossed out, in the colour of edits. */
+  /** Cross out the cut edges, in the colour of edits. */
   #cuts(context) {
     const { part, cuts, colours } = this.scene;
     if (!cuts?.length) return;
@@ -443,7 +449,7 @@ export class MatrixMap {
       if (x < left - 0.5 || y < top - 0.5 || x >= left + width || y >= top + height) continue;
       const inset = Math.min(4, 0.2 * cell);
       context.strokeRect(x + 1, y + 1, Math.max(w - 2, 1), Math.max(h - 2, 1));
-      if (this.scene.signed) continue; // a change has its number to show
+      if (this.scene.signed) continue; // a change shows its number
       context.beginPath();
       context.moveTo(x + inset, y + inset);
       context.lineTo(x + w - inset, y + h - inset);
@@ -453,12 +459,12 @@ export class MatrixMap {
     }
   }
 
-  /** Where names or numbers of rows end. */
+  /** x where names or numbers of rows end. */
   get #beforeRows() {
     return this.frame.left - 6 - (this.scene.brackets?.length ? 12 : 0);
   }
 
-  /** Each row and column by its name. */
+  /** Write the names of rows and columns. */
   #names(context, focus) {
     const { part, queries, keys, colours, hidden } = this.scene;
     const { left, top, cell, down, slant } = this.frame;
@@ -493,7 +499,7 @@ export class MatrixMap {
     }
   }
 
-  /** Round numbers, and that of what is in focus. */
+  /** Write round numbers, and those of the cell in focus. */
   #axes(context, focus) {
     const { part, colours, rowNumber = String } = this.scene;
     const { left, top, cell, down, width, height } = this.frame;
@@ -526,7 +532,7 @@ export class MatrixMap {
       );
   }
 
-  /** Titles of the axes, and brackets beside the rows. */
+  /** Draw titles of the axes, and brackets beside the rows. */
   #around(context) {
     const { rowTitle, columnTitle, colours, brackets = [] } = this.scene;
     const { left, top, down, width, height } = this.frame;
@@ -548,7 +554,7 @@ export class MatrixMap {
     }
   }
 
-  /** Where labels are sparse, thin lines lead from the cell in focus to the axes. */
+  /** If labels are sparse, draw thin lines from the cell in focus to the axes. */
   #cross(context, focus) {
     if (!focus || Math.min(this.frame.cell, this.frame.down) >= LABEL_FROM) return;
     const { part, colours } = this.scene;
@@ -589,7 +595,7 @@ export class MatrixMap {
     if (!x || !y) return;
     const [from, across] = at.nothing && beside ? [beside.left, beside.width] : x;
     context.setLineDash(dashes);
-    // A light line around it: the colour of focus must be seen on every colour of the scale.
+    // A light line around it: the colour of focus must be visible on every colour of the scale.
     for (const [colour, line] of [
       [colours.ground ?? colours.accent, thick + 2],
       [colours.accent, thick],

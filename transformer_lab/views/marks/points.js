@@ -3,22 +3,22 @@
 import { fitText, sizedContext } from "../shared/dom.js";
 
 const EDGE = 34; // room for names around the points
-const NEAR = 14; // CSS pixels within which a point is meant
-const NAMED = 60; // points up to which each has its name
+const NEAR = 14; // CSS pixels within which a point is hit
+const NAMED = 60; // most points for which each is named
 
 /**
  * @typedef {object} PointsMark
  * @property {[number, number][]} places
  * @property {string[]} names
- * @property {boolean[]} [diamonds] those that are diamonds, and not circles
+ * @property {boolean[]} [diamonds] whether a point is a diamond instead of a circle
  * @property {string[]} colours
  * @property {number | null} [pointed] the one that is framed
  * @property {number | null} [chosen]
- * @property {number[]} [weights] 0 … 1: larger points, and lines to what they make together
+ * @property {number[]} [weights] 0 … 1: sizes of points, and of lines to their mixture
  * @property {[number, number]} [together]
  * @property {[string, string]} [titles] of the axes
- * @property {boolean} [framed] whether each axis has a scale of its own, along a frame
- * @property {[number, number][][]} [paths] of each point, the way to it
+ * @property {boolean} [framed] whether each axis has its own scale, along a frame
+ * @property {[number, number][][]} [paths] the path to each point
  */
 
 /**
@@ -26,12 +26,12 @@ const NAMED = 60; // points up to which each has its name
  * @param {PointsMark} mark
  * @param {any} inks of the theme
  * @param {number} width @param {number} height CSS pixels
- * @returns {(x: number, y: number) => number | null} the point that is meant there
+ * @returns {(x: number, y: number) => number | null} finds the point at a position
  */
 export const drawPoints = (canvas, mark, inks, width, height) =>
   paintPoints(sizedContext(canvas, width, height), mark, inks, width, height);
 
-/** The same on a canvas that holds more. @param {CanvasRenderingContext2D} context @param {PointsMark} mark @param {any} inks @param {number} width @param {number} height */
+/** Draw points on a canvas that may hold more. @param {CanvasRenderingContext2D} context @param {PointsMark} mark @param {any} inks @param {number} width @param {number} height */
 export function paintPoints(context, mark, inks, width, height) {
   const { weights, together, diamonds = [] } = mark;
   const places = [...mark.places, ...(together ? [together] : []), ...(mark.paths ?? []).flat()];
@@ -76,7 +76,7 @@ export function paintPoints(context, mark, inks, width, height) {
     context.globalAlpha = chosen ? 1 : 0.5;
     strokedLine(context, path.map(at), chosen ? 3 : 2);
     context.globalAlpha = 1;
-    const [x, y] = at(path[0]); // a square where it begins
+    const [x, y] = at(path[0]); // a square at the start
     context.fillStyle = context.strokeStyle;
     context.fillRect(x - 3, y - 3, 6, 6);
   });
@@ -138,7 +138,7 @@ function paintNames(context, mark, spots, radius, inks, width) {
   });
 }
 
-/** @type {[string, number, number][]} as plotly calls them */
+/** @type {[string, number, number][]} with plotly's names */
 const SIDES = [
   ["middle right", 1, 0],
   ["middle left", -1, 0],
@@ -147,10 +147,10 @@ const SIDES = [
 ];
 
 /**
- * Where each name stands beside its point, on no other name and no other point; null where there is no
- * room, and the pointer tells.
+ * Place each name beside its point, without overlapping other names or points; null if there is no
+ * room: then pointing shows the name.
  * @param {[number, number][]} spots
- * @param {number[]} wide of each name; 0: it has none
+ * @param {number[]} wide width of each name; 0: no name
  * @param {number} high
  * @param {number} [within] the width of the picture
  * @returns {({side: string, at: [number, number]} | null)[]} with the middle of the name
@@ -175,7 +175,7 @@ export function placedNames(spots, wide, high, within = Infinity) {
   });
 }
 
-/** A scale for each axis. */
+/** A separate scale for each axis. */
 function framedScale(places, width, height) {
   const [[left, right], [low, high]] = [0, 1].map((axis) => {
     const ends = [Math.min(...places.map((p) => p[axis])), Math.max(...places.map((p) => p[axis]))];

@@ -14,7 +14,7 @@ import { drawPoints } from "../marks/points.js";
 const sayMix = messages(mixMessages);
 
 const SIZES = [1, 4, 16, 64, 256];
-const REACH = 12; // of the sliders, unless a score lies further out
+const REACH = 12; // range of the sliders, unless a score is further out
 
 /** softmax(scores / √d) over the words that are not hidden. @param {number[]} scores @param {number} d @param {number[]} hidden */
 export function weightsOf(scores, d, hidden) {

@@ -5,13 +5,13 @@ import { floatsView, viewOf } from "../pages/page_model.js";
 import { aliveTextPage, tokensOf } from "../pages/text_page.js";
 
 const NAMES = /^(pass|lens|map|walk)\//;
-const LENS = 3; // tokens of a row of the lens
+const LENS = 3; // tokens per row of the lens
 
-/** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
+/** The model of a view: one that computes here if the page carries a model. @param {any} model @param {AbortSignal} signal */
 export const aliveModel = (model, signal) =>
   aliveTextPage(model, signal, { traits: modelTraits, block: modelBlock, names: NAMES });
 
-/** Where the window begins that is shown first. @param {any} about @param {string[]} tokens */
+/** First token of the window that is shown at first. @param {any} about @param {string[]} tokens */
 export const firstShown = ({ main, window }, tokens) =>
   main === "decoder" ? Math.max(0, tokens.length - window) : 0;
 
@@ -97,7 +97,7 @@ async function lensOf(ask, { of }, position, named) {
       rows.map((row) => row.map(({ id, probability }) => [names.get(id), probability])),
     );
   } catch (error) {
-    info.why = error.message; // a model that makes its logits of more than the stream
+    info.why = error.message; // a model whose logits depend on more than the stream
   }
   const { rows } = await ask({ ask: "predict", of, edits, position });
   info.risen = rows.filter(({ risen }) => risen).length;
@@ -105,7 +105,7 @@ async function lensOf(ask, { of }, position, named) {
   return info;
 }
 
-/** As ModelData of data.py packs it. */
+/** Pack a pass like ModelData of data.py. */
 async function passOf(ask, { of }, { kinds, stacks, about }, first, named) {
   const edits = JSON.parse(named);
   const data = [];

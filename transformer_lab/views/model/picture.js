@@ -1,5 +1,5 @@
-// The picture of a model at work: a line for each token, layers below each other, curves for what attention moves,
-// boxes for what an MLP adds. Nothing here is computed but places and widths.
+// The picture of a forward pass: a line for each token, layers below each other, curves for what
+// attention moves, boxes for what an MLP adds. Only positions and widths are computed here.
 
 import { headColour, PALETTE } from "../shared/colours.js";
 import { fitText, pixelRatio, sizedContext } from "../shared/dom.js";
@@ -7,22 +7,23 @@ import { leaning, leaningHeight, writeAbove } from "../shared/map_frame.js";
 import { percentText } from "../shared/messages.js";
 import { wrapped } from "../shared/sheet.js";
 
-const [ROOM, TALL, TALLEST, LEAST] = [560, 92, 124, 6]; // pixels: of all layers, and of one
-const [COLUMN, BROADEST, AROUND] = [11, 110, 1]; // pixels of a token's column; layers beside the one in focus that are tall
-const [SEEN, VANISHED, MOVED] = [0.12, 0.5, 0.04]; // of a layer's largest edge; of what an edge carried; of a stream's size
+const [ROOM, TALL, TALLEST, LEAST] = [560, 92, 124, 6]; // pixels: of all layers; of a tall, the tallest and the lowest layer
+const [COLUMN, BROADEST, AROUND] = [11, 110, 1]; // pixels of a token's column, narrowest and widest; tall layers on each side of the one in focus
+const [SEEN, VANISHED, MOVED] = [0.12, 0.5, 0.04]; // fractions of a layer's largest edge, of what an edge carried, of a stream's size
 const [MODEL_MONO, MODEL_SANS] = [
   "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace",
   "system-ui, 'DejaVu Sans', sans-serif",
 ];
 
 /**
- * @typedef {{head: number, query: number, key: number, before: number, after: number, kind: string, layer: number, step: number, first: boolean}} Edge first: a query's strongest
+ * @typedef {{head: number, query: number, key: number, before: number, after: number, kind: string, layer: number, step: number, first: boolean}} Edge
+ *   first: whether it is a query's strongest
  * @typedef {{what: string, stack: string, layer: number, kind?: string, why?: string, edges?: number, at?: number, sums?: number[]}} Step
  * @typedef {{stack: string, layer: number, steps: number[], top: number, high: number}} Band
  * @typedef {{edge?: Edge, stack?: string, token?: number, layer?: number, row?: number, part?: string}} Spot
  */
 
-/** A pass as it travels: see ModelData.block of data.py. */
+/** A pass as it is sent; see ModelData.block of data.py. */
 export class PassFound {
   /** @param {any} info @param {Float32Array} flat */
   constructor(info, flat) {
@@ -54,7 +55,7 @@ export class PassFound {
     return this.flat[norms + (now * this.rows(stack) + row) * count + token - first];
   }
 
-  /** What a part adds over the stream's size; null where it is not known. @param {string} stack @param {string} part @param {number} layer @param {number} token @param {number} [now] @returns {number | null} */
+  /** What a part adds, relative to the stream's size; null if it is not known. @param {string} stack @param {string} part @param {number} layer @param {number} token @param {number} [now] @returns {number | null} */
   share(stack, part, layer, token, now = this.now) {
     const { first, count, shares } = this.info.stacks[stack];
     return part in shares && token >= first && token < first + count
@@ -62,7 +63,7 @@ export class PassFound {
       : null;
   }
 
-  /** Of a step. @param {number} step @returns {Edge[]} */
+  /** The edges of a step. @param {number} step @returns {Edge[]} */
   edges(step) {
     const known = this.known.get(step);
     const { at = 0, edges: n, kind = "", layer } = this.steps[step];
@@ -90,7 +91,7 @@ export class PassFound {
     return found;
   }
 
-  /** What carries most to a token in a step. @param {number} step @param {number} token @returns {Edge | null} */
+  /** The edge that carries most to a token in a step. @param {number} step @param {number} token @returns {Edge | null} */
   strongest(step, token) {
     return this.edges(step).reduce(
       (best, edge) => (edge.query === token && edge.after > (best?.after ?? 0) ? edge : best),
@@ -101,7 +102,7 @@ export class PassFound {
 
 const between = (a, b, share) => a + (b - a) * share;
 const eased = (u) => (u <= 0 ? 0 : u >= 1 ? 1 : u * u * (3 - 2 * u));
-/** A place on the curve of an edge. @param {number[]} curve @param {number} u */
+/** A point on the curve of an edge. @param {number[]} curve @param {number} u */
 const along = ([x0, y0, x1, y1], u) => {
   const [v, a, b] = [1 - u, between(y0, y1, 0.55), between(y0, y1, 0.45)];
   return [
@@ -124,14 +125,14 @@ export class ModelPicture {
   }
 
   /**
-   * What is shown; `draw` draws it.
+   * Set the scene; `draw` draws it.
    * @param {object} scene
    * @param {PassFound} scene.found
    * @param {Record<string, string[]>} scene.stacks tokens of each
    * @param {string} scene.main
    * @param {{stack: string, layer: number}} scene.focus
-   * @param {Record<string, number>} scene.tokens the chosen one of each stack, or its last
-   * @param {Record<string, number | null>} scene.marked the chosen one, where one is
+   * @param {Record<string, number>} scene.tokens the chosen token of each stack, or its last
+   * @param {Record<string, number | null>} scene.marked the chosen token of each stack, if any
    * @param {{stack: string, token: number} | null} scene.pointed
    * @param {Edge | null} scene.edge the chosen one
    * @param {[string, number][][][]} scene.lens [without edits, with them][row], the likeliest first
@@ -149,7 +150,7 @@ export class ModelPicture {
     this.#rows();
   }
 
-  /** Heights of the layers: all alike, or tall around the one in focus. @returns {number[]} */
+  /** Heights of the layers: all equal, or tall around the one in focus. @returns {number[]} */
   wanted() {
     const { focus } = this.scene;
     const { bands } = this.scene.found;
@@ -160,7 +161,8 @@ export class ModelPicture {
       0,
       bands.findIndex(({ stack, layer }) => stack === focus.stack && layer === focus.layer),
     );
-    // They stay as they are while the focus is among them: a picture that moves at each layer is hard to follow.
+    // The tall layers stay while the focus is among them: a picture that moves at each layer is
+    // hard to follow.
     const before = this.tall ?? at - AROUND;
     const among = at < before ? at - 2 * AROUND : at > before + 2 * AROUND ? at : before;
     const first = (this.tall = Math.max(0, Math.min(bands.length - 2 * AROUND - 1, among)));
@@ -220,7 +222,7 @@ export class ModelPicture {
     this.right = this.left + this.column * count + 14 * (names.length - 1);
   }
 
-  /** Where a token's line is; one that is not on view has the edge on its side. @param {string} stack @param {number} token */
+  /** x of a token's line; of a token outside the view, x of the edge on its side. @param {string} stack @param {number} token */
   x(stack, token) {
     const { from, to, left, before, after } = /** @type {any} */ (this.seen)[stack];
     const at =
@@ -245,13 +247,13 @@ export class ModelPicture {
     this.height = y + 12;
   }
 
-  /** Where a row of a stack is: before its first layer, and after each. */
+  /** y of a row of a stack: row 0 is before its first layer, then one after each layer. */
   #y(stack, row) {
     const own = this.scene.found.bands.filter((band) => band.stack === stack);
     return row ? own[row - 1].top + own[row - 1].high : own[0].top;
   }
 
-  /** How far down in a layer so many of its steps reach, 0 … 1: the MLP has the last third. @param {Band} band @param {number} count */
+  /** How far down a layer its first `count` steps reach, 0 … 1: the MLP has the last third. @param {Band} band @param {number} count */
   #down({ steps }, count) {
     const last = Number(
       ["MLP", "block"].includes(this.scene.found.steps[steps[steps.length - 1]].what),
@@ -263,7 +265,7 @@ export class ModelPicture {
       : share + (1 - share) * (count - before);
   }
 
-  /** Where the curve of an edge runs. @param {Band} band @param {Edge} edge */
+  /** End points of an edge's curve. @param {Band} band @param {Edge} edge */
   #curve(band, edge) {
     const at = band.steps.indexOf(edge.step);
     const y = (count) => band.top + this.#down(band, count) * band.high;
@@ -275,7 +277,7 @@ export class ModelPicture {
     ];
   }
 
-  // ---- what is drawn --------------------------------------------------------------------------
+  // ---- drawing --------------------------------------------------------------------------
 
   /** @param {number} at between two steps */
   draw(at) {
@@ -289,7 +291,7 @@ export class ModelPicture {
     this.#head(context, at);
   }
 
-  /** A canvas of the picture's size, which is made anew where it has another. @param {HTMLCanvasElement} canvas */
+  /** Clear a canvas, and resize it if it does not have the picture's size. @param {HTMLCanvasElement} canvas */
   #cleared(canvas) {
     const { width } = this.scene;
     const ratio = pixelRatio();
@@ -302,7 +304,7 @@ export class ModelPicture {
     return context;
   }
 
-  /** What is computed up to a step; of the next one only what is new is drawn. @param {number} done */
+  /** Draw what is computed up to a step; one step further, draw only what is new. @param {number} done */
   #still(done) {
     const { pointed, width } = this.scene;
     const { bands } = this.scene.found;
@@ -330,7 +332,7 @@ export class ModelPicture {
     Object.assign(this, { key, done });
   }
 
-  /** A layer, as far as it is computed; what was drawn of it up to `since` is there. @param {CanvasRenderingContext2D} context @param {Band} band @param {number} at @param {number} since */
+  /** Draw a layer as far as it is computed; up to `since` it is drawn already. @param {CanvasRenderingContext2D} context @param {Band} band @param {number} at @param {number} since */
   #band(context, band, at, since) {
     const share = (time) =>
       this.#down(band, Math.max(0, Math.min(band.steps.length, time - band.steps[0] + 1)));
@@ -344,7 +346,7 @@ export class ModelPicture {
     if (u > 0) this.#boxes(context, band, this.scene.found.steps[last].what, eased(u));
   }
 
-  /** How far it is computed. */
+  /** Draw a line at how far the pass has come. */
   #head(context, at) {
     const { inks } = this.scene;
     const { bands } = this.scene.found;
@@ -394,7 +396,7 @@ export class ModelPicture {
     });
   }
 
-  /** The lines of a stack through one layer. */
+  /** Draw the lines of a stack through one layer. */
   #rails(context, band, from, to, lit) {
     if (to <= from) return;
     const { found, inks, marked, pointed } = this.scene;
@@ -449,7 +451,7 @@ export class ModelPicture {
     );
   }
 
-  /** The edges of a step that are drawn: the strongest, and those of the token that is pointed at. @param {Band} band @param {number} step @returns {Edge[]} */
+  /** The edges of a step to draw: the strongest, or those of the token pointed at. @param {Band} band @param {number} step @returns {Edge[]} */
   drawn(band, step) {
     const { found, pointed } = this.scene;
     const edges = found.edges(step);
@@ -519,7 +521,7 @@ export class ModelPicture {
     context.globalAlpha = 1;
   }
 
-  /** What the MLP, or the block as a whole, adds: a box of its share of the stream's size. */
+  /** Draw what the MLP, or the block as a whole, adds: a box sized by its share of the stream. */
   #boxes(context, band, part, u) {
     const { found, inks, pointed } = this.scene;
     const { from, to } = /** @type {any} */ (this.seen)[band.stack];
@@ -558,7 +560,7 @@ export class ModelPicture {
     context.globalAlpha = 1;
   }
 
-  /** An encoder's last states, which the decoder reads in every layer. */
+  /** Draw an encoder's last states, which the decoder reads in every layer. */
   #memory(context) {
     const { stacks, inks } = this.scene;
     if (!stacks.encoder || !stacks.decoder) return;
@@ -613,7 +615,7 @@ export class ModelPicture {
     }
   }
 
-  /** What the model would predict if it stopped after each layer, as far as there is room. */
+  /** Write what the model would predict if it stopped after each layer, as far as there is room. */
   #lens(context, done) {
     const { found, lens, inks, main, focus, words } = this.scene;
     if (!lens.length) return;
@@ -636,7 +638,7 @@ export class ModelPicture {
     const taken = /** @type {number[]} */ ([]);
     Object.assign(context, { textAlign: "left", fillStyle: inks.quiet });
     context.font = `12px ${MODEL_SANS}`;
-    // On a phone beside the name of the last token, which leans into the column.
+    // On a phone, leave room for the slanted name of the last token.
     const beside = this.phone && this.leans ? 24 / Math.tan(leaning(this.column).angle) : 0;
     const lines = wrapped(context, words.lens, room - beside);
     lines.forEach((line, i) =>
@@ -669,7 +671,7 @@ export class ModelPicture {
     context.globalAlpha = 1;
   }
 
-  // ---- what lies under the pointer ------------------------------------------------------------
+  // ---- the spot under the pointer ------------------------------------------------------------
 
   /** @param {number} x @param {number} y @returns {Spot | null} */
   hit(x, y) {

@@ -1,4 +1,5 @@
-// The whole model as one moving picture: it plays the forward pass, unfolds layers and heads, and shows what edits change.
+// The whole model as one moving picture: it plays the forward pass, unfolds layers and heads, and
+// shows the effect of edits.
 
 import { mounted } from "../shared/mounted.js";
 import { BlockViewer } from "../block/viewer.js";
@@ -104,14 +105,14 @@ export class ModelViewer extends BaseViewer {
     );
     this.shell.watch(["step"], () => this.#follow());
     this.shell.watch(["_stacks"], () => {
-      for (const answers of [this.passes, this.lenses, this.maps]) answers.known.clear(); // it is another text
+      for (const answers of [this.passes, this.lenses, this.maps]) answers.known.clear(); // the text has changed
       this.#fold();
       this.#first();
       this.clock.seek(this.last);
     });
   }
 
-  /** Questions of one rank: the newest wins. */
+  /** Answers with their own queue, in which the newest request wins. */
   #answers(most, read) {
     const { shell, model, signal } = this;
     const own = /** @type {any} */ ({
@@ -131,7 +132,7 @@ export class ModelViewer extends BaseViewer {
     });
   }
 
-  /** What came with the page. */
+  /** Show what came with the page. */
   #first() {
     const { model } = this;
     this.found = this.passes.keep(
@@ -141,7 +142,7 @@ export class ModelViewer extends BaseViewer {
     this.edits = JSON.parse(editsOf(this.found.info.name));
   }
 
-  /** By what names the pass and the predictions that are chosen are asked for. */
+  /** Names of the requests for the chosen pass and predictions. */
   #names() {
     const { model } = this;
     const edits = JSON.stringify(model.get("_edits"));
@@ -149,7 +150,7 @@ export class ModelViewer extends BaseViewer {
     return { pass: `pass/${first}/${edits}`, lens: `lens/${this.token}/${edits}` };
   }
 
-  /** Show a pass and predictions once both are of the same edits. */
+  /** Show a pass and predictions once both for the same edits have arrived. */
   #settle() {
     const names = this.#names();
     const [found, said] = [this.passes.known.get(names.pass), this.lenses.known.get(names.lens)];
@@ -160,7 +161,7 @@ export class ModelViewer extends BaseViewer {
     this.shell.draw();
   }
 
-  /** What is on view stays, and what was asked for is taken back. @param {string} name @param {Error} error */
+  /** Keep what is on view, and undo the choice that failed. @param {string} name @param {Error} error */
   #failed(name, error) {
     const { model, shell, main } = this;
     const isEdit = JSON.stringify(model.get("_edits")) !== JSON.stringify(this.edits);
@@ -204,7 +205,7 @@ export class ModelViewer extends BaseViewer {
     return this.found.steps.length - 1;
   }
 
-  /** The step that is computed now, or was last. */
+  /** The current step: the one that is playing, or the last one played. */
   get step() {
     return Math.min(this.last, Math.ceil(this.clock.at - 1e-6));
   }
@@ -224,7 +225,7 @@ export class ModelViewer extends BaseViewer {
     return token === null ? null : Math.min(token, this.stacks[stack].length - 1);
   }
 
-  /** The chosen token of a stack; of the one that predicts there always is one. @param {string} stack @returns {number | null} */
+  /** The chosen token of a stack; the stack with the predictions always has one. @param {string} stack @returns {number | null} */
   #chosenOf(stack) {
     const [query, key] = this.model.get("selected") ?? [null, null];
     const kind = this.model.get("kind");
@@ -237,7 +238,7 @@ export class ModelViewer extends BaseViewer {
     return this.#inText(stack, chosen ?? (stack === this.main ? this.about.start : null));
   }
 
-  /** The chosen edge, where it is listed. @returns {Edge | null} */
+  /** The chosen edge, if it is listed. @returns {Edge | null} */
   get edge() {
     const [query, key] = this.model.get("selected") ?? [null, null];
     const { model, layer, head, found } = this;
@@ -252,7 +253,7 @@ export class ModelViewer extends BaseViewer {
           .find((edge) => edge.head === head && edge.query === query && edge.key === key) ?? null);
   }
 
-  /** What is in focus: the step's layer, or at the ends the chosen one. */
+  /** The layer in focus: the step's or, at the first and last step, the chosen one. */
   get focus() {
     const { what, stack, layer } = this.found.steps[this.step];
     return ["start", "end"].includes(what)
@@ -427,12 +428,12 @@ export class ModelViewer extends BaseViewer {
     );
   }
 
-  /** Make an edit, or take it back. @param {Record<string, any>} edit */
+  /** Make an edit, or undo it. @param {Record<string, any>} edit */
   #toggle(edit) {
     const edits = this.model.get("_edits");
     const others = edits.filter((one) => !sameEdit(one, edit));
     if (!this.mayEdit) return;
-    this.clock.seek(this.last); // what becomes of the prediction
+    this.clock.seek(this.last); // show the effect on the prediction
     this.shell.set({ _edits: others.length < edits.length ? others : [...edits, edit] });
   }
 
@@ -480,9 +481,9 @@ export class ModelViewer extends BaseViewer {
     act();
   }
 
-  // ---- what is unfolded ---------------------------------------------------------------------
+  // ---- unfolding ---------------------------------------------------------------------
 
-  /** Close what is unfolded; whether something was. */
+  /** Close what is unfolded; true if something was. */
   #fold() {
     this.unfolded?.ended.abort();
     const was = this.unfolded !== null;
@@ -493,7 +494,7 @@ export class ModelViewer extends BaseViewer {
     return was;
   }
 
-  /** Open a layer's steps, or a head's map; or close it again. @param {string} what */
+  /** Open a layer's steps or a head's map, or close it if it is open. @param {string} what */
   async #unfold(what) {
     const again = this.unfolded?.what === what;
     this.#fold();
@@ -637,7 +638,7 @@ export class ModelViewer extends BaseViewer {
     this.root.dataset.edits = String(this.edits.length);
   }
 
-  /** How much of what moves in the layer in focus is drawn. */
+  /** The fraction that is drawn of what attention moves in the layer in focus. */
   #listedShare() {
     const { stack, layer } = this.focus;
     const band = this.found.bands.find((one) => one.stack === stack && one.layer === layer);
@@ -653,7 +654,7 @@ export class ModelViewer extends BaseViewer {
     return sum > 0 ? Math.min(1, drawn / sum) : null;
   }
 
-  /** What the picture shows; its layers glide to their heights. */
+  /** Set the picture's scene, and let its layers glide to their heights. */
   #show() {
     const { picture, found, stacks, main, shell, several } = this;
     const width = Math.max(260, /** @type {HTMLElement} */ (this.canvas.parentElement).clientWidth);
@@ -726,7 +727,7 @@ export class ModelViewer extends BaseViewer {
     if (!this.clock.playing) this.#stepped();
   }
 
-  /** Report the step where it is another. */
+  /** Set the `step` trait if the step has changed. */
   #stepped() {
     const step = this.clock.at >= this.last ? null : this.step;
     if (step !== this.model.get("step")) this.shell.set({ step });
@@ -737,7 +738,7 @@ export class ModelViewer extends BaseViewer {
     if (!this.clock.playing && this.step !== step) this.clock.seek(step);
   }
 
-  /** At the first step none goes back, at the last none goes on. */
+  /** Disable the back button at the first step, and the forward button at the last. */
   #bound() {
     this.back.disabled = this.clock.at <= 0;
     this.on.disabled = (this.clock.playing ? this.step : this.clock.at) >= this.last;
@@ -771,7 +772,7 @@ export class ModelViewer extends BaseViewer {
     );
     const bar = (p, look, name) => {
       const part = barPart(
-        p, // of a track that is as long as 100%
+        p, // the whole track is 100%
         look,
         `var(--tl-${look === "tl-after" ? "edited" : edited ? "quiet" : "accent"})`,
       );
@@ -803,7 +804,7 @@ export class ModelViewer extends BaseViewer {
     );
   }
 
-  /** Which colour is which head's; in the chosen one's layer. */
+  /** Show the colours of the heads. */
   #drawKey() {
     const heads = Math.min(COLOURS, this.kind.heads);
     const one = (head) =>
@@ -918,7 +919,7 @@ export class ModelViewer extends BaseViewer {
     ]);
   }
 
-  /** As edit_words.py says it. @param {Record<string, any>} edit */
+  /** Describe an edit like edit_words.py. @param {Record<string, any>} edit */
   #editWords({ edit, kind: own, layer = null, head = null, query = null, key = null }) {
     const { stacks, main, several, model } = this;
     const [queries, keys] =
@@ -956,7 +957,7 @@ export class ModelViewer extends BaseViewer {
     });
   }
 
-  /** The sentence, and what is pointed at. */
+  /** Write the sentence, and the readout of the spot pointed at. */
   #tell() {
     const sentence = this.words("sentence", this.#values());
     this.say(sentence);
@@ -984,13 +985,13 @@ export class ModelViewer extends BaseViewer {
     say(this.readout, words);
   }
 
-  /** What the sentence is made of, as in view.py. */
+  /** Values of the sentence, as in view.py. */
   #values() {
     const { found, guessed: said, stacks, main, about, several, edits } = this;
     const step = found.steps[this.step];
     const { what, stack, layer, why = null } = step;
     const token =
-      stack === main ? said.position : Math.min(said.position, stacks[stack].length - 1); // of whom this is known
+      stack === main ? said.position : Math.min(said.position, stacks[stack].length - 1); // the token for which this is known
     const words = edits.map((edit) => this.#editWords(edit));
     const values = /** @type {any} */ ({
       what,

@@ -1,4 +1,4 @@
-// The model of a BlockView that stands in a ModelView: its choices are the view's, its questions too.
+// The model of a BlockView inside a ModelView: it passes choices and questions on to the ModelView.
 
 export class Within {
   /** @param {import("./view.js").ModelViewer} viewer @param {any} info @param {Uint8Array} data of the first walk @param {string} note */

@@ -1,4 +1,4 @@
-// Where a reader types another text, on a page that carries its model.
+// The row in which a reader types another text, on a page that carries its model.
 
 import { asSentence, sayShared } from "../shared/messages.js";
 import { button } from "../shared/controls.js";
@@ -9,20 +9,20 @@ import { Task } from "../shared/task.js";
 
 const LINE_HIGH = 18; // px
 
-/** As high as its text, up to so many lines. @param {HTMLTextAreaElement} area @param {number} lines */
+/** Make a field as high as its text, up to a number of lines. @param {HTMLTextAreaElement} area @param {number} lines */
 export function growArea(area, lines) {
   if (!area.clientWidth) return;
   area.style.height = "auto";
   area.style.height = `${Math.min(lines * LINE_HIGH, area.scrollHeight)}px`;
 }
 
-/** What narrow weights change, which was measured before the page was written. @param {any} model */
+/** A line on what narrow weights change, as measured before the page was written. @param {any} model */
 export function weightsLine(model) {
   const { note } = model.get("_carried") ?? {};
   return note ? [element("p.tl-hint#narrow", note)] : [];
 }
 
-/** What a field holds: `was` while it shows that, whose line ends a textarea changes. @param {{value: string}} area @param {string} was */
+/** The text of a field; `was` exactly if it still shows that, since a textarea changes line ends. @param {{value: string}} area @param {string} was */
 export const fieldText = (area, was) =>
   area.value === was.replace(/\r\n?/g, "\n") ? was : area.value;
 
@@ -105,7 +105,7 @@ export class AskRow {
     return { name, text, target, root };
   }
 
-  /** What was typed as a target; null where it is still the model's own answer. */
+  /** The typed target; null if it is still the model's own answer. */
   #targetOf({ target }, { target: was, written }) {
     if (!target?.value.trim()) return null;
     const text = fieldText(target, was ?? written ?? "");
@@ -130,13 +130,13 @@ export class AskRow {
     }
   }
 
-  /** What a link brings back: the texts, where they are not those that were saved. */
+  /** What a link restores: the texts, if they are not the saved ones. */
   get linked() {
     const { moved, sides } = this.model.get("_carried");
     return moved ? { sides: sides.map(({ name, text, target }) => ({ name, text, target })) } : {};
   }
 
-  /** @param {Record<string, any>} more what a link told */
+  /** @param {Record<string, any>} more what a link holds */
   async follow({ sides }) {
     if (sides === undefined) return;
     const isSide = (side) =>
@@ -155,11 +155,11 @@ export class AskRow {
     const { sides, unread = "", travels } = this.model.get("_carried");
     for (const { text, target } of this.sides)
       for (const area of [text, target]) if (area) area.readOnly = !travels;
-    this.run.hidden = !travels; // the engine could not be started, which was said
+    this.run.hidden = !travels; // the engine could not be started, which is reported elsewhere
     /** @type {HTMLElement | null} */ (this.root.closest(".tl-view"))?.setAttribute(
       "data-texts",
       String(++this.texts),
-    ); // for tests: texts that were read
+    ); // for tests: how many texts were read
     this.sides.forEach(({ text, target }, i) => {
       text.value = sides[i].text;
       if (target) target.value = sides[i].target ?? sides[i].written ?? "";

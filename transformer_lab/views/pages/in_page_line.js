@@ -1,10 +1,10 @@
-// One line, where a page's engine runs in the page itself.
+// A line that is shown when a page's engine runs in the page itself.
 
 import { IN_PAGE } from "../engine/in_page.js";
 import { element, hearOf } from "../shared/dom.js";
 import { sayShared } from "../shared/messages.js";
 
-/** What a model of a page tells its view then. */
+/** Type of the message that a page's model then sends to its view. */
 export const RUNS_IN_PAGE = sayShared("in_page");
 
 /** @param {any} model @param {AbortSignal} signal @returns {HTMLElement} */

@@ -1,13 +1,13 @@
-// A link to a saved page opens it as its sender saw it: what was chosen, and on a page with its model the
-// text and the edits, stand after #state= in the address. Nothing of it is ever sent anywhere.
+// A link to a saved page opens it as its sender saw it: the choices and, on a page with its model,
+// the text and the edits are after #state= in the address. They are never sent anywhere.
 
 const LINK_MARK = "#state=";
-const MOST_LETTERS = 30_000; // characters of an address that mail and messengers let through
+const MOST_LETTERS = 30_000; // characters of an address that mail and messengers accept
 
-/** Whether a page's address is the reader's own: a frame has none. @param {any} model */
+/** Whether the page has an address of its own; a frame has none. @param {any} model */
 export const hasAddress = (model) => Boolean(model.get("_saved")) && window.parent === window;
 
-/** Which page it is, so that a link opens no other. @param {any} model */
+/** Identify a page, so that a link opens only its own. @param {any} model */
 function pageName(model) {
   const sizes = Object.entries(model.get("_kinds") ?? {}).map(([kind, { layers, heads }]) => [
     kind,
@@ -17,7 +17,7 @@ function pageName(model) {
   return checkOf(JSON.stringify([model.get("_how")?.view ?? "", model.get("_title"), sizes]));
 }
 
-/** FNV-1a, of 32 bits. @param {string} text */
+/** 32-bit FNV-1a. @param {string} text */
 function checkOf(text) {
   let sum = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) sum = Math.imul(sum ^ text.charCodeAt(i), 0x01000193);
@@ -27,8 +27,8 @@ function checkOf(text) {
 /**
  * The address of what is on view.
  * @param {any} model
- * @param {Record<string, any>} more what the view itself knows how to bring back
- * @throws {Error} where it is too long
+ * @param {Record<string, any>} more what the view itself can restore
+ * @throws {Error} if it is too long
  */
 export function linkTo(model, more) {
   const names = [...(model.get("_chosen") ?? []), "_options"];
@@ -47,11 +47,11 @@ export function linkTo(model, more) {
 }
 
 /**
- * What an address says; null where it says nothing.
+ * Read the state in an address; null if it holds none.
  * @param {any} model
  * @param {string} hash
  * @returns {{chosen: Record<string, any>, more: Record<string, any>} | null}
- * @throws {Error} for one that is damaged, or of another page
+ * @throws {Error} for a link that is damaged, or of another page
  */
 export function readLink(model, hash) {
   if (!hash.startsWith(LINK_MARK)) return null;
@@ -80,8 +80,7 @@ export function readLink(model, hash) {
   return { chosen, more };
 }
 
-/** Of what a link chose, what there is once its text has been read: one that somebody wrote by hand may
- * name tokens that no text has. @param {any} model @param {Record<string, any>} chosen */
+/** The choices of a link that exist once its text has been read: a link written by hand may name tokens beyond the text. @param {any} model @param {Record<string, any>} chosen */
 export function chosenHere(model, chosen) {
   const kinds = Object.values(model.get("_kinds") ?? {});
   if (!kinds.length) return chosen;
@@ -94,14 +93,14 @@ export function chosenHere(model, chosen) {
 
 const isTable = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const isPlace = (value) => Number.isInteger(value) && value >= 0;
-/** Lists of so many places. */
+/** Whether a value is a list of this many indices. */
 const isPlaces = (value, count) =>
   Array.isArray(value) && value.length === count && value.every(isPlace);
-/** Numbers, or lists of them. */
+/** Whether a value is a list of numbers, or of such lists. */
 const isNumbers = (value) =>
   Array.isArray(value) && value.every((one) => Number.isFinite(one) || isNumbers(one));
 
-/** Whether a value may stand where it would. */
+/** Whether a value is valid for a trait of this page. */
 function fitsPage(model, trait, value) {
   const kinds = model.get("_kinds") ?? {};
   const most = (what) => Math.max(0, ...Object.values(kinds).map((kind) => kind[what] ?? 0));

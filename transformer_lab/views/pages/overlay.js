@@ -1,5 +1,6 @@
-// The traits of a live view, with others over them for as long as the page answers in Python's place. Python
-// is not told of those; and what it tells of them meanwhile is not shown.
+// The traits of a live view, overridden for as long as the page answers in place of Python. Python
+// does not receive the overriding values, and its own changes to these traits are not shown
+// meanwhile.
 
 export class Overlay {
   /** @param {any} widget @param {AbortSignal} signal */
@@ -8,7 +9,7 @@ export class Overlay {
     this.signal = signal;
     /** @type {Map<string, any>} */
     this.over = new Map();
-    /** @type {Map<string, Set<(...values: any[]) => void>>} by what they wait for */
+    /** @type {Map<string, Set<(...values: any[]) => void>>} by event */
     this.handlers = new Map();
   }
 
@@ -16,7 +17,10 @@ export class Overlay {
     return this.over.has(name) ? this.over.get(name) : this.widget.get(name);
   }
 
-  /** As the model of a saved page: all of them before anybody hears of one. What a reader chooses is Python's too. */
+  /**
+   * Like the model of a saved page: set all values before notifying of any. The reader's choices go
+   * to Python too.
+   */
   set(name, value) {
     const given = Object.entries(typeof name === "object" ? name : { [name]: value });
     const chosen = given.filter(([key]) => key[0] !== "_" && key !== "link");
@@ -31,7 +35,7 @@ export class Overlay {
     try {
       this.widget.save_changes();
     } catch {
-      // Nobody is there to be told.
+      // There is no Python.
     }
   }
 
@@ -48,7 +52,7 @@ export class Overlay {
     for (const name of names.split(" ")) this.handlers.get(name)?.delete(handler);
   }
 
-  /** What Python tells, but where something else is shown. */
+  /** Pass on Python's events, except for overridden traits. */
   #hear(name) {
     this.handlers.set(name, new Set());
     const trait = name.startsWith("change:") ? name.slice(7) : null;
@@ -63,7 +67,7 @@ export class Overlay {
     for (const handler of [...(this.handlers.get(name) ?? [])]) handler(...values);
   }
 
-  /** Python's traits are those on view again. */
+  /** Remove the overriding values, so that Python's traits are on view again. */
   lift() {
     const others = [...this.over]
       .filter(([name, value]) => this.widget.get(name) !== value)

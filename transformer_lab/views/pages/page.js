@@ -1,9 +1,9 @@
-// A saved page: stands in for the notebook. It gives the module its state, answers its questions
-// from the blocks further down the page, and writes the page anew with the present selection.
-// A plain script, so that it runs before the rest of the file has been read.
+// A saved page: replaces the notebook. It gives the module its state, answers its questions from
+// the blocks further down the page, and saves the page again with the current selection. A plain
+// script, so that it runs before the rest of the file has been read.
 (async () => {
   "use strict";
-  /** @type {any} */ (window).transformerLabBegan = true; // for what looks whether the page is whole
+  /** @type {any} */ (window).transformerLabBegan = true; // for the check that the page is complete
   const DAMAGED =
     "this page is not as it was written: a part of it is damaged. Save it again, or copy it again";
   const place = document.getElementById("tl-state");
@@ -12,7 +12,7 @@
     for (let bit = 0; bit < 8; bit++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
     return n;
   });
-  /** CRC-32 of texts and bytes, one after the other. */
+  /** CRC-32 of texts and bytes in sequence. */
   const checksum = (...parts) => {
     let rest = 0xffffffff;
     for (const part of parts) {
@@ -22,7 +22,9 @@
     }
     return String((rest ^ 0xffffffff) >>> 0);
   };
-  /** Whether something is as it was written; pages of older versions do not say. */
+  /**
+   * Whether a part is as it was written; true for pages of older versions, which have no checksums.
+   */
   const whole = ({ dataset }, ...parts) =>
     dataset.sum === undefined || dataset.sum === checksum(...parts);
   if (!whole(place, place.textContent)) {
@@ -57,7 +59,7 @@
   const written = Object.fromEntries(
     Object.keys(payload.buffers).map((name) => [name, state[name]]),
   );
-  delete payload.buffers; // a long page's are megabytes, and stand in the page as well
+  delete payload.buffers; // a long page's are megabytes, and are in the page as well
 
   const handlers = new Map();
   const fire = (name, ...values) => {
@@ -85,13 +87,13 @@
       try {
         bytes = decode(text);
       } catch {
-        found.dataset.stays = "1"; // damaged, which is said to whoever asks for it
+        found.dataset.stays = "1"; // damaged, which is reported on request
         continue;
       }
       found.remove();
-      for (const node of found.content.childNodes) node.nodeValue = ""; // now, not when garbage is collected
+      for (const node of found.content.childNodes) node.nodeValue = ""; // free it now, not at the next garbage collection
       held.set(found.dataset.block, { shell: found, blob: new Blob([bytes]) });
-      bytes.buffer.transfer?.(0); // frees it
+      bytes.buffer.transfer?.(0); // frees the memory
     }
   };
   new MutationObserver(hold).observe(document.body, { childList: true });
@@ -107,11 +109,14 @@
         else reject(new Error(payload.absent));
       };
       window.addEventListener("message", heard);
-      setTimeout(() => reject(new Error(payload.absent)), 20_000); // a page around that knows nothing of it
+      setTimeout(() => reject(new Error(payload.absent)), 20_000); // the page around may not know it
       window.parent.postMessage({ transformerLabAsks: name }, "*");
     });
 
-  /** A block of this page, its element and who gives its bytes; while the page is read it may be yet to come. */
+  /**
+   * A block of this page: its element and a function that returns its bytes. While the page is
+   * still being read, wait for it.
+   */
   const block = async (name) => {
     for (;;) {
       const loaded = document.readyState !== "loading";
@@ -169,7 +174,7 @@
         if (state[name] !== was)
           buffers[name] = encode(new Uint8Array(buffer, byteOffset, byteLength));
       }
-      if (now._carried?.moved) copy.querySelector("noscript")?.remove(); // it tells of another text
+      if (now._carried?.moved) copy.querySelector("noscript")?.remove(); // it describes another text
       const script = /** @type {HTMLElement} */ (copy.querySelector("#tl-state"));
       script.textContent = JSON.stringify({ ...payload, buffers, state: now }).replace(
         /[&<>\u2028\u2029]/g,
@@ -183,7 +188,7 @@
       for (const small of copy.querySelectorAll("template[data-stays]"))
         small.removeAttribute("data-stays");
       for (const hollow of templates(copy, "template[data-around]")) {
-        hollow.content.textContent = await around(hollow.dataset.around); // the copy stands alone
+        hollow.content.textContent = await around(hollow.dataset.around); // the copy is on its own
         hollow.removeAttribute("data-around");
       }
       const text = `<!DOCTYPE html>\n${copy.outerHTML}\n`;
@@ -206,7 +211,7 @@
     set(name, value) {
       const given = Object.entries(typeof name === "object" ? name : { [name]: value });
       const changed = given.filter(([key, next]) => state[key] !== next);
-      for (const [key, next] of changed) state[key] = next; // all of them before anybody hears of one
+      for (const [key, next] of changed) state[key] = next; // all of them before any handler runs
       for (const [key, next] of changed) fire(`change:${key}`, model, next);
     },
     save_changes() {},
@@ -244,7 +249,7 @@
     root.textContent = `This view could not be drawn: ${error.message}`;
     throw error;
   }
-  // A page in a frame tells how tall it is, and wears the theme of whoever holds the frame.
+  // A page in a frame reports its height, and follows the theme of the page around it.
   if (window.parent !== window) {
     window.addEventListener("message", (event) => {
       const theme = event.source === window.parent && event.data?.transformerLabTheme;

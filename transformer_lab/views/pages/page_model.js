@@ -1,11 +1,11 @@
-// Stands before the model of a view on a page that carries its model: what would be asked of Python is
-// asked of the page's engine, and whatever else is asked of the model is the page's.
+// Wraps the model of a view on a page that carries its model: questions to Python go to the page's
+// engine, and everything else goes to the page's own model.
 
 import { Engine } from "../engine/client.js";
 import { RUNS_IN_PAGE } from "./in_page_line.js";
 import { Requests } from "../shared/requests.js";
 
-/** Whether a view stands on a page that has its model inside. @param {any} model */
+/** Whether a view is on a page that carries its model. @param {any} model */
 export const carriesModel = (model) =>
   Boolean(model.get("_saved") && model.get("_carried")?.travels);
 
@@ -35,7 +35,7 @@ export class PageModel {
     this.signal = signal;
     this.answers = answers;
     this.heard = new Set(); // handlers of messages
-    this.turn = Promise.resolve(); // one run after the other
+    this.turn = Promise.resolve(); // requests run one after the other
     this.saved = new Requests(page, signal);
     this.lost = false; // whether the engine could not be started, or the model is damaged
   }
@@ -80,14 +80,14 @@ export class PageModel {
     for (const handler of [...this.heard]) handler(message, buffers);
   }
 
-  /** What is asked, one after the other. @param {() => Promise<any>} work */
+  /** Run requests one after the other. @param {() => Promise<any>} work */
   inTurn(work) {
     const done = this.turn.then(work);
-    this.turn = done.catch(() => {}); // what failed was told
+    this.turn = done.catch(() => {}); // failures are reported already
     return done;
   }
 
-  /** A part of what was saved; null where the page does not hold it. @param {string} name */
+  /** A saved block; null if the page does not hold it. @param {string} name */
   async savedBlock(name) {
     try {
       const { message, buffers } = await this.saved.ask({ type: "block", name }, false);
@@ -99,7 +99,7 @@ export class PageModel {
 
   // ---- the engine -------------------------------------------------------------------------------------
 
-  /** It is started when it is first asked for. */
+  /** The engine, started on first use. */
   get engine() {
     if (!this.started) {
       this.started = this.page.engine
@@ -108,7 +108,7 @@ export class PageModel {
       this.started.then(
         ({ engine }) => engine.inPage && this.tell({ type: RUNS_IN_PAGE }),
         () => this.#lose(),
-      ); // which is told to whoever asked
+      ); // the error goes to those who asked
     }
     return this.started;
   }

@@ -8,8 +8,8 @@ import { sayShared } from "../shared/messages.js";
 const LINE = 18; // px, of a heading
 
 /**
- * A heading of plotly's whose lines are no wider than the room: plotly itself would cut them off.
- * @param {string} text with plotly's own tags @param {number} room px @param {{size: number, family: string}} font
+ * Wrap a plotly heading to the width of the room: plotly itself would cut off its lines.
+ * @param {string} text with plotly's tags @param {number} room px @param {{size: number, family: string}} font
  */
 function wrapped(text, room, { size, family }) {
   const pen = /** @type {CanvasRenderingContext2D} */ (
@@ -37,7 +37,7 @@ function wrapped(text, room, { size, family }) {
   return written.join("");
 }
 
-/** The layout with a heading that fits its place, and as much more room as it takes. */
+/** The layout with a wrapped heading, and with room for its additional lines. */
 function fitted(layout, width) {
   const { title, margin, height, font, template } = layout ?? {};
   const text = typeof title === "string" ? title : title?.text;

@@ -1,6 +1,6 @@
-// Stands before the model of a live view. What is asked goes to Python; where Python does not answer, since
-// it is busy with a cell or gone, the page's own engine does where it can, and one line says so. When Python
-// answers again it is told what has been changed meanwhile, and the view is its own again.
+// Wraps the model of a live view. Questions go to Python; if Python does not answer, since it is
+// busy with a cell or gone, the page's own engine answers where it can, and a line says so. When
+// Python answers again, it receives what has changed meanwhile and takes over.
 
 import { Engine } from "../engine/client.js";
 import { hearChanges, hearOf } from "../shared/dom.js";
@@ -8,29 +8,33 @@ import { Overlay } from "./overlay.js";
 import { Requests } from "../shared/requests.js";
 import { sayShared } from "../shared/messages.js";
 
-const WAITS = 4000; // ms in which Python answers
-const IDLE = 2000; // ms after which the model is fetched, for the case
-const CLOSES = 100; // ms after which a connection that was told of is closed
-const MODELS_KEPT = 3; // models of a page
+const WAITS = 4000; // ms to wait for Python
+const IDLE = 2000; // ms of idleness before the model is fetched as a precaution
+const CLOSES = 100; // ms after which a reported connection is closed
+const MODELS_KEPT = 3; // most models per page
 const BUSY = sayShared("the_kernel_is_busy");
 const GONE = sayShared("the_kernel_is_gone");
 const BY_ITSELF = sayShared("the_kernel_is_gone_from");
 const LATER = sayShared("the_kernel_is_busy_or");
 const LOST = sayShared("the_kernel_stopped_or");
 const STILL_WORKS = sayShared("what_is_on_the");
-const LONG = ["write", "sweep"]; // which Python itself may need more time for
-const UNAWAITED = ["facts", "labels"]; // which no reader has asked for
+const LONG = ["write", "sweep"]; // questions that may take Python itself longer
+const UNAWAITED = ["facts", "labels"]; // questions that no reader waits for
 
-/** Models that views of this page have fetched, by their marks: as blobs, which the browser keeps outside of it. */
+/**
+ * Models that views of this page have fetched, by mark; as blobs, which the browser keeps outside
+ * the page.
+ */
 const modelsHere = () => (globalThis.transformerLabModels ??= new Map());
 
 /**
- * @typedef {object} Substitute what answers in Python's place
+ * @typedef {object} Substitute what answers in place of Python
  * @property {new (page: any, signal: AbortSignal) => any} Kernel
- * @property {(message: any) => boolean} answers which questions
- * @property {() => boolean} [wanted] whether such questions may come: else the model need not be fetched
- * @property {(kernel: any, over: Overlay) => Record<string, any>} [state] all that decides what is on view, where
- *   the page may change it: Python is told of it
+ * @property {(message: any) => boolean} answers whether it can answer a question
+ * @property {() => boolean} [wanted] whether such questions may come; otherwise the model is not
+ *   fetched
+ * @property {(kernel: any, over: Overlay) => Record<string, any>} [state] everything that
+ *   determines what is on view, if the page may change it; sent to Python when it is back
  */
 
 export class Standby {
@@ -43,15 +47,15 @@ export class Standby {
     this.requests = new Requests(widget, signal);
     /** @type {Substitute | null} */
     this.how = null;
-    /** @type {Map<number, {message: any, timer: any}>} what Python has been asked */
+    /** @type {Map<number, {message: any, timer: any}>} questions sent to Python */
     this.open = new Map();
-    /** @type {Set<number>} … to which it has not answered in time */
+    /** @type {Set<number>} questions that it has not answered in time */
     this.late = new Set();
-    /** @type {Set<number>} … and the page has answered */
+    /** @type {Set<number>} questions that the page has answered instead */
     this.answered = new Set();
     this.kernel = null;
     this.says = "";
-    this.training = ""; // what Python said of the last run, where a cell trains the model
+    this.training = ""; // Python's message on the last run, if a cell trains the model
     hearOf(widget, ["msg:custom"], signal, (message, buffers) => this.#hear(message, buffers));
     hearOf(widget, ["comm_live_update"], signal, () => setTimeout(() => this.#closed(), CLOSES));
     hearChanges(widget, ["_standby"], signal, () => this.#fetchSoon());
@@ -81,7 +85,7 @@ export class Standby {
     try {
       this.widget.save_changes();
     } catch {
-      // Nobody is there to be told; what was chosen is chosen here.
+      // There is no Python; choices are made here.
     }
   }
 
@@ -116,7 +120,7 @@ export class Standby {
     this.open.set(message.request, { message, timer });
   }
 
-  /** Whether the page can answer it. */
+  /** Whether the page can answer a message. */
   #ours(message) {
     return Boolean(this.how?.answers(message));
   }
@@ -134,7 +138,7 @@ export class Standby {
       this.#back();
       return;
     }
-    if (this.kernel && message?.type === "effects") return; // of what is not on view
+    if (this.kernel && message?.type === "effects") return; // effects of a text that is not on view
     if (!this.kernel && !this.late.size) this.#say("");
     this.tell(message, buffers);
   }
@@ -149,7 +153,7 @@ export class Standby {
     }
   }
 
-  /** Nobody answers on this connection any more. */
+  /** Nothing answers on this connection any more. */
   #closed() {
     if (this.signal.aborted || this.kernel) return;
     try {
@@ -166,7 +170,7 @@ export class Standby {
     else this.#say(this.mark ? [BY_ITSELF] : [LOST, this.#why, STILL_WORKS]);
   }
 
-  /** Why the page cannot go on, where it would. */
+  /** Why the page cannot continue without Python. */
   get #why() {
     const { why } = this.#about;
     return why ? sayShared("the_page_cannot_go", { why }) : "";
@@ -174,12 +178,12 @@ export class Standby {
 
   // ---- the page in its place ----------------------------------------------------------------------------
 
-  /** What Python has told of the model. @returns {any} */
+  /** Python's description of the model for the page. @returns {any} */
   get #about() {
     return this.widget.get("_standby") ?? this.found ?? {};
   }
 
-  /** The mark of the model, where it is here and is the one on view. */
+  /** The mark of the model on view, if it has been fetched; otherwise "". */
   get mark() {
     const { mark } = this.#about;
     return mark && modelsHere().has(mark) ? mark : "";
@@ -191,9 +195,9 @@ export class Standby {
     this.kernel = new Kernel(this.#page(), this.signal);
     this.kernel.on("msg:custom", (message, buffers) => this.tell(message, buffers));
     this.#say([why]);
-    this.asked = why === BUSY ? JSON.stringify(message) : ""; // Python hears of it yet
+    this.asked = why === BUSY ? JSON.stringify(message) : ""; // Python will still read it
     for (const [request, { message: waiting, timer }] of [...this.open]) {
-      if (!this.#ours(waiting)) continue; // Python's, when it is there
+      if (!this.#ours(waiting)) continue; // for Python, when it is back
       clearTimeout(timer);
       this.open.delete(request);
       this.late.delete(request);
@@ -203,7 +207,7 @@ export class Standby {
     this.#here(message);
   }
 
-  /** What stands for a saved page, which would know more of its text. */
+  /** A minimal saved page for the Kernel, without a saved text. */
   #page() {
     const { over } = this;
     const { mark: _, why: __, ...about } = this.#about;
@@ -218,7 +222,7 @@ export class Standby {
       save_changes() {},
       on: (names, handler) => names === "msg:custom" || over.on(names, handler),
       off: (names, handler) => over.off(names, handler),
-      send() {}, // it holds nothing beside what is on view
+      send() {}, // it holds only what is on view
       engine: () => this.#engine(),
     };
   }
@@ -231,12 +235,12 @@ export class Standby {
     try {
       this.#knock();
     } catch {
-      // Python is not there.
+      // Python is gone.
     }
     this.kernel.send(message);
   }
 
-  /** See whether Python is there, where it was asked nothing that it might answer. */
+  /** Send Python a question if none is open, to see whether it answers. */
   #knock() {
     if (this.answered.size) return;
     const request = -Math.floor(Math.random() * 2 ** 52) - 1;
@@ -253,7 +257,7 @@ export class Standby {
     return this.started;
   }
 
-  /** Python has answered what it was asked before: it is told what has been changed since. */
+  /** Return to Python, which has answered an earlier question: send it what has changed since. */
   async #back() {
     if (!this.kernel) return this.#say("");
     if (this.coming) return;
@@ -268,16 +272,17 @@ export class Standby {
         });
         this.training = message.training ?? "";
       }
-      await this.kernel.turn; // what the page was asked it answers
+      await this.kernel.turn; // the page answers what it was asked
       this.kernel = null;
       this.answered.clear();
       this.over.lift();
       this.#say("");
-      // What the page answered is not in force there, and a reader who saw it has to know why.
+      // Python does not apply what the page answered, and a reader who saw that answer must learn
+      // why.
       if (this.training) this.over.fire("training", this.training);
       this.training = "";
     } catch {
-      this.changed = true; // it is asked again when it answers the next time
+      this.changed = true; // try again when it next answers
     } finally {
       this.coming = false;
     }
@@ -293,18 +298,18 @@ export class Standby {
 
   // ---- the model ----------------------------------------------------------------------------------------
 
-  /** From now on the model may be fetched, once a page, when nothing else is asked. */
+  /** Allow the model to be fetched, once per page, when no question is open. */
   fetch() {
     this.fetches = true;
     this.#fetchSoon();
   }
 
-  /** Python shows something else. */
+  /** Python now shows something else. */
   #moved() {
-    if (this.widget.get("_standby") !== undefined) return; // which tells of it
+    if (this.widget.get("_standby") !== undefined) return; // `_standby` reports it
     this.found = undefined;
     if (this.kernel) {
-      this.kernel = null; // it knows another text
+      this.kernel = null; // it has another text
       this.answered.clear();
       this.over.lift();
       this.#say("");
@@ -344,11 +349,11 @@ export class Standby {
         return { info: message.info, parts: buffers.map((bytes) => new Blob([bytes])) };
       };
       const model = await ask("model");
-      if (model.info.later) return; // it is exported, and Python tells of the end
+      if (model.info.later) return; // it is being exported, and Python reports the end
       models.set(mark, { engine: await ask("engine"), model });
       while (models.size > MODELS_KEPT) models.delete(models.keys().next().value);
     } catch {
-      // It cannot be had now; with other weights it is asked for again.
+      // It is not available now; with other weights it is requested again.
     }
   }
 }

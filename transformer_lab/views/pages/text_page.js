@@ -1,32 +1,32 @@
-// A view of one text, or of two, on a page that carries its model: another text is read by the page's
-// engine, and what the view shows is set as Python would set it.
+// A view of one text, or of two, on a page that carries its model: the page's engine reads another
+// text, and the traits are set as Python would set them.
 
 import { carriesModel, PageModel } from "./page_model.js";
 import { unreadSentence } from "./unread.js";
 
 /**
  * @typedef {object} Side a text of a view
- * @property {string} name "" where there is one
+ * @property {string} name "" if there is only one
  * @property {string} text
  * @property {string | null} target what an encoder-decoder writes; null: its own answer
  *
- * @typedef {any} ReadText the engine's answer to "read", and `of`: by which name the engine knows the text
+ * @typedef {any} ReadText the engine's answer to "read", with `of`: the engine's name for the text
  */
 
-/** The tokens that the heads of a stack look from. @param {ReadText} read @param {string} kind */
+/** The query tokens of a stack's heads. @param {ReadText} read @param {string} kind */
 export const tokensOf = (read, kind) =>
   (kind === "encoder" ? read.text : (read.target ?? read.text)).tokens;
 
 /**
- * The model of a view, alive where its page carries one; in a notebook the page goes on where Python is
- * silent, as far as blocks with these names are asked for.
+ * The model of a view: one that computes here if the page carries a model. In a notebook the page
+ * answers in place of a silent Python, but only requests for blocks with these names.
  * @param {any} model
  * @param {AbortSignal} signal
  * @param {object} view
  * @param {ConstructorParameters<typeof TextPage>[2]} view.traits
  * @param {ConstructorParameters<typeof TextPage>[3]} view.block
  * @param {RegExp} view.names
- * @param {() => boolean} [view.wanted] whether any may be asked for
+ * @param {() => boolean} [view.wanted] whether any may be requested
  */
 export function aliveTextPage(model, signal, { traits, block, names, wanted }) {
   class OwnPage extends TextPage {
@@ -47,8 +47,10 @@ export class TextPage extends PageModel {
   /**
    * @param {any} page
    * @param {AbortSignal} signal
-   * @param {(ask: TextPage["ask"], texts: any, page: any) => Promise<Record<string, any>>} traits of these texts, each a ReadText
-   * @param {(ask: TextPage["ask"], texts: any, name: string, page: any) => Promise<any>} block the answer to a question for one
+   * @param {(ask: TextPage["ask"], texts: any, page: any) => Promise<Record<string, any>>} traits
+   *   computes the traits for texts, each a ReadText
+   * @param {(ask: TextPage["ask"], texts: any, name: string, page: any) => Promise<any>} block
+   *   answers a request for a block
    */
   constructor(page, signal, traits, block) {
     super(page, signal, {
@@ -102,7 +104,7 @@ export class TextPage extends PageModel {
     return found;
   }
 
-  /** The texts that are on view, read by the engine too. */
+  /** Have the engine read the texts on view. */
   async #again() {
     const { sides } = this.carried;
     const texts = await this.read(sides);
@@ -113,7 +115,7 @@ export class TextPage extends PageModel {
           same(texts[i].ids, ids) && (texts[i].target === null || same(texts[i].plain, target)),
       )
     ) {
-      throw new Error("this page does not hold it"); // the words are read as other tokens than those of the trace
+      throw new Error("this page does not hold it"); // the words are tokenized differently from the trace
     }
     return texts;
   }
@@ -123,7 +125,7 @@ export class TextPage extends PageModel {
     this.reading = texts;
   }
 
-  /** A part of what is shown: of the text that was saved the page may have it, of others the engine does. @param {string} name */
+  /** A block: of the saved text from the page if it holds it, otherwise from the engine. @param {string} name */
   async block(name) {
     const saved = this.carried.moved ? null : await this.savedBlock(name);
     if (saved) return saved;
@@ -136,7 +138,7 @@ export class TextPage extends PageModel {
     );
   }
 
-  /** What files say beside their numbers: of which texts. */
+  /** Provenance in files: of which texts. */
   #how(texts) {
     const how = this.page.get("_how");
     const of = (how?.of ?? []).map((one, i) => {

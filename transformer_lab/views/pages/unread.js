@@ -1,11 +1,11 @@
-// What of a text a model does not read as it was written, where no Python says it.
+// Says which parts of a text a model does not read as written, where Python does not.
 
 import { sayShared } from "../shared/messages.js";
 
 const MASKS = /\[MASK\]|<mask>/;
 
 /**
- * What of a text is not read as it was written.
+ * A sentence on what is not read as it was written; "" if nothing.
  * @param {string} text
  * @param {string | null} target as it was written; null: the model's own answer
  * @param {string} kind of the model

@@ -1,6 +1,6 @@
-// The first script of a page: says so where the file was cut off before its end. A plain script, as page.js.
-// Of a file that is cut off before this script ends a style says so, the first of the page (export.py). It stays
-// in the page, for copies that are saved of it.
+// The first script of a page: says if the file was cut off before its end. A plain script, like
+// page.js. If the file is cut off even before this script ends, the first style of the page
+// (export.py) says so. The style stays in the page, for copies saved from it.
 /** @type {any} */ (document.querySelector("style")).sheet.disabled = true;
 addEventListener("DOMContentLoaded", () => {
   if (document.querySelector("template[data-end]")) return;

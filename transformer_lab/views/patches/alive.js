@@ -1,5 +1,5 @@
-// Stands in for Python on a page that carries a model of images: the page's engine answers what is asked of another
-// position, of edits and of another image. The counterpart of data.py and effects.py.
+// Replaces Python on a page that carries an image model: the page's engine answers requests for
+// another position, for edits and for another image. The counterpart of data.py and effects.py.
 
 import { carriesModel, PageModel, viewOf } from "../pages/page_model.js";
 import { bytesOf } from "../shared/codecs.js";
@@ -8,7 +8,7 @@ import { sameEdit } from "../shared/trials.js";
 import { pngOf } from "./another_image.js";
 import { sayPatch } from "./prose.js";
 
-/** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
+/** The model of a view: one that computes here if the page carries a model. @param {any} model @param {AbortSignal} signal */
 export const alivePatches = (model, signal) =>
   carriesModel(model) ? new ImagePage(model, signal) : model;
 
@@ -23,7 +23,7 @@ class ImagePage extends PageModel {
     this.reading = null;
   }
 
-  /** Where the engine fails, whoever asks it is told why. */
+  /** Stay live if the engine fails: each request then reports why. */
   get(name) {
     return name === "_live" || this.page.get(name);
   }
@@ -94,7 +94,7 @@ class ImagePage extends PageModel {
     return sayPatch("edit", { edit, kind, layer, head, query: name(query), key: name(key) });
   }
 
-  /** The Python that makes an edit: of those in this page from the start it was sent. */
+  /** Python code that makes an edit; for edits saved with the page it was sent. */
   #code(edit) {
     const { codes, patterns, slots } = this.carried;
     const known = codes.find(([one]) => sameEdit(one, edit));
@@ -109,7 +109,7 @@ class ImagePage extends PageModel {
     const { page, grid, carried } = this;
     const { heads, columns, start, labels } = grid;
     const read = await this.ask({ ask: "read", pixels, prepare: true });
-    this.reading = Promise.resolve(); // from here on it is the image on view
+    this.reading = Promise.resolve(); // it is the image on view from now on
     const count = grid.rows * columns;
     const inside = (i) => i >= start && i < start + count;
     const at = labels.map((_, i) =>

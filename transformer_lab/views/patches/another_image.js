@@ -1,4 +1,5 @@
-// Where a reader chooses another image, on a page that carries its model; and how a file becomes numbers.
+// The control to choose another image, on a page that carries its model; and reading an image file
+// into numbers.
 
 import { asSentence } from "../shared/messages.js";
 import { inPageLine } from "../pages/in_page_line.js";
@@ -22,7 +23,7 @@ function contextOf(width, height) {
   );
 }
 
-/** Bytes [3, height, width] of an image file. @param {File} file @throws for what is none, or cannot be read as Python reads it */
+/** Bytes [3, height, width] of an image file. @param {File} file @throws for a file that is not an image, or that cannot be read as in Python */
 export async function pixelsOf(file) {
   const refuse = (why, values = {}) => {
     throw new Error(sayPatch("refused", { name: file.name, why, width: 0, height: 0, ...values }));
@@ -52,7 +53,7 @@ export async function pixelsOf(file) {
   return { shape: [3, height, width], data };
 }
 
-/** An image file of colours [3, height, width]. @param {ArrayLike<number>} seen @param {number[]} size height and width */
+/** Encode colours [3, height, width] as a PNG file. @param {ArrayLike<number>} seen @param {number[]} size height and width */
 export async function pngOf(seen, [height, width]) {
   const context = contextOf(width, height);
   const image = context.createImageData(width, height);
@@ -63,7 +64,7 @@ export async function pngOf(seen, [height, width]) {
   return viewOf(new Uint8Array(await blob.arrayBuffer()));
 }
 
-/** The row above a picture: a file of the reader's. @param {any} model @param {AbortSignal} signal @returns {HTMLElement[]} */
+/** The row below a picture with a button to choose an image file. @param {any} model @param {AbortSignal} signal @returns {HTMLElement[]} */
 export function anotherImage(model, signal) {
   const carried = model.get("_carried");
   if (!carried?.travels) return [];

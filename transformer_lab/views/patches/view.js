@@ -1,4 +1,4 @@
-// A picture, what a patch of it looks at in every head, and what changes without one.
+// A picture, what one of its patches attends to in every head, and what changes without a head.
 
 import { mounted } from "../shared/mounted.js";
 import { legend } from "../heads/scale.js";
@@ -35,12 +35,12 @@ import { OverlayViewer } from "../shared/overlay.js";
  * @property {string[]} labels
  * @property {number[]} heads
  * @property {number} even
- * @property {number} first the position that looks where none is chosen
+ * @property {number} first the query position if none is chosen
  * @property {number[]} padded layers whose windows may reach beyond the picture
- * @property {string | null} others what the positions are called that are no patches
+ * @property {string | null} others name of the positions that are not patches
  */
 
-/** A picture without its colours. @param {ImageBitmap} picture @param {number} [most] pixels a side */
+/** A picture in greyscale. @param {ImageBitmap} picture @param {number} [most] most pixels per side */
 export function greyed(picture, most = Infinity) {
   const scale = Math.min(1, most / Math.max(picture.width, picture.height));
   const [width, height] = [picture.width, picture.height].map((n) =>
@@ -61,7 +61,7 @@ export function greyed(picture, most = Infinity) {
   return canvas;
 }
 
-/** The large picture: draws, and tells which patch is meant. */
+/** The large picture: draws, and reports the patch pointed at or picked. */
 export class PatchPicture {
   /**
    * @param {HTMLCanvasElement} canvas
@@ -82,7 +82,7 @@ export class PatchPicture {
     listen(canvas, "keydown", signal, (event) => {
       const step = moveOf(event);
       if (step) does.move(...step);
-      else if (event.key === "Escape" && does.free()) taken(event); // it leaves the view where nothing is freed
+      else if (event.key === "Escape" && does.free()) taken(event); // otherwise Escape leaves the view
     });
   }
 
@@ -101,7 +101,7 @@ export class PatchPicture {
    * @param {HTMLCanvasElement} shown.grey
    * @param {Uint16Array} shown.codes
    * @param {number} shown.fade
-   * @param {number} shown.room width that there is
+   * @param {number} shown.room available width
    * @param {number | null} shown.query
    * @param {number[]} shown.cut positions to which an edge is cut
    * @param {any} shown.inks
@@ -159,11 +159,11 @@ export class PatchPicture {
   }
 }
 
-/** The codes of a row that are patches'. @param {Uint16Array} codes @param {Grid} grid */
+/** The part of a row's codes that belongs to patches. @param {Uint16Array} codes @param {Grid} grid */
 const patchesOf = (codes, { rows, columns, start }) =>
   codes.subarray(start, start + rows * columns);
 
-const SMALL = 112; // pixels a side of the picture under a small map
+const SMALL = 112; // pixels per side of the picture in a thumbnail
 
 export class PatchViewer extends OverlayViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
@@ -356,7 +356,7 @@ export class PatchViewer extends OverlayViewer {
     const i = this.query - start;
     const inside = i >= 0 && i < rows * columns;
     const [row, column] = inside ? [Math.floor(i / columns), i % columns] : [0, 0];
-    // The first arrow only shows where the cursor stands.
+    // The first arrow only shows the cursor.
     const to = inside
       ? [within(row + down, rows), within(column + across, columns)]
       : [Math.floor(rows / 2), Math.floor(columns / 2)];
@@ -457,7 +457,7 @@ export class PatchViewer extends OverlayViewer {
     );
   }
 
-  /** What is said of a row, as look.py has it. @param {Uint16Array} codes */
+  /** Values for a message about a row, as in look.py. @param {Uint16Array} codes */
   #values(codes) {
     const { grid, at } = this;
     const { labels, start, others } = grid;

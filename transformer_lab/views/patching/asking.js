@@ -1,4 +1,4 @@
-// Other prompts, or another metric, where they are words and Python is there to be asked.
+// Controls to enter other prompts, or another metric, if they are words and Python is available.
 
 import { button, popover } from "../shared/controls.js";
 import { element } from "../shared/dom.js";

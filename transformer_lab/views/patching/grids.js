@@ -1,4 +1,5 @@
-// What is known of every cell: the estimates and exact numbers of both directions, as Python sends them.
+// What is known about every cell: the estimates and exact numbers of both directions, as Python
+// sends them.
 
 import { numbersOf } from "../shared/files.js";
 import { floatsOf } from "../shared/shell.js";
@@ -18,14 +19,14 @@ const DIRECTIONS = ["denoising", "noising"]; // as in analysis/patching/prompt_p
  * @typedef {object} Spot a cell
  * @property {string} site
  * @property {number} layer
- * @property {number} place the head, or where `label` stands in the clean prompt
+ * @property {number} place the head, or the position of `label` in the clean prompt
  * @property {string} label
  * @property {boolean} shared whether several heads share it
  * @property {number | null} exact
  * @property {number | null} estimate
  */
 
-/** The number that is moved: in words, in the run that is patched and in the one that is put in. */
+/** The metric: its description, its value in the patched run and in the run patched in. */
 class Metric {
   /** @param {string} description @param {string} direction @param {number} into @param {number} source */
   constructor(description, direction, into, source) {
@@ -45,7 +46,7 @@ class Metric {
     return fixed(x, size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.1 ? 3 : 4);
   }
 
-  /** What a cell does to the metric. @param {Spot} cell */
+  /** A sentence on the effect of a cell on the metric. @param {Spot} cell */
   spot({ exact, estimate, ...cell }) {
     const change = exact ?? estimate;
     const x = change === null ? "" : this.amount(this.sign * change);
@@ -86,7 +87,7 @@ export class Grids {
     this.model = model;
   }
 
-  /** Read what has come. */
+  /** Read the numbers that have arrived. */
   look() {
     this.estimates = floatsOf(this.model, "_estimates");
     this.measured = floatsOf(this.model, "_exact");
@@ -148,7 +149,7 @@ export class Grids {
     return Number.isNaN(found) ? null : found;
   }
 
-  /** The exact number where it is known; NaN where nothing is. @param {Place} cell */
+  /** The exact number if it is known, else the estimate; NaN if neither is. @param {Place} cell */
   value(cell) {
     return this.exact(cell) ?? this.estimate(cell) ?? NaN;
   }
@@ -164,7 +165,7 @@ export class Grids {
       );
   }
 
-  /** Those that are not measured, the largest estimate first. @param {string[]} sites */
+  /** The cells that are not measured, the largest estimate first. @param {string[]} sites */
   left(sites) {
     const size = (cell) => Math.abs(this.estimate(cell) ?? 0);
     return this.cells(sites)
@@ -172,7 +173,10 @@ export class Grids {
       .sort((a, b) => size(b) - size(a));
   }
 
-  /** The change at the end of the scale: what lies between the runs, or the largest there is. */
+  /**
+   * The change at the end of the scale: the difference of the runs, or the largest change if they
+   * are alike.
+   */
   get end() {
     const { metric } = this;
     if (!metric) return 1;
@@ -181,7 +185,7 @@ export class Grids {
     return all.reduce((most, cell) => Math.max(most, Math.abs(this.value(cell)) || 0), 0) || 1;
   }
 
-  /** @param {string} chosen the site on view @param {string[]} tokens at the columns of positions */
+  /** @param {string} chosen the site on view @param {string[]} tokens labels of the columns of positions */
   forFile(chosen, tokens) {
     const [source, into] = this.metric.runs;
     /** @type {Parameters<typeof numbersOf>[1]} */
@@ -217,7 +221,7 @@ export class Grids {
     return numbersOf(axes, arrays);
   }
 
-  /** What this page measured itself. @param {string} direction @param {Place[]} cells @param {number[]} found */
+  /** Store numbers that this page has measured itself. @param {string} direction @param {Place[]} cells @param {number[]} found */
   learn(direction, cells, found) {
     const kept = this.measured.slice();
     cells.forEach((cell, i) => (kept[this.#at(direction, cell)] = found[i]));

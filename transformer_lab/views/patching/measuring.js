@@ -1,5 +1,5 @@
-// Cells that are measured: by Python, or on a page that carries its model by the page's engine; one by one
-// as they are clicked, and all of them while nobody clicks.
+// Measures cells: in Python, or on a page that carries its model in the page's engine; single cells
+// on a click, and all cells in the background.
 
 import { Engine } from "../engine/client.js";
 import { IN_PAGE } from "../engine/in_page.js";
@@ -7,8 +7,8 @@ import { PageModel } from "../pages/page_model.js";
 import { Superseded } from "../shared/requests.js";
 import { sayPatching } from "./grids.js";
 
-const PATIENCE = 400; // ms that a click may have to wait for what is measured meanwhile
-const AHEAD = 6; // times as many cells as share a pass, among which those of one layer are found
+const PATIENCE = 400; // ms that a click may have to wait for a measurement in progress
+const AHEAD = 6; // among this many times as many cells as share a pass, those of one layer are collected
 
 /** @typedef {{site: string, layer: number, place: number}} Place */
 
@@ -52,7 +52,7 @@ export class Measuring {
     return Boolean(this.model.get("_carried").travels);
   }
 
-  /** Whether anybody is there to measure. */
+  /** Whether Python or an engine can measure. */
   get can() {
     return !this.saved || this.travels;
   }
@@ -114,7 +114,7 @@ export class Measuring {
     await this.shell.requests.ask({ type: "measure", direction, cells: plain }, urgent);
   }
 
-  /** By the engine of this page. */
+  /** Measure cells with the engine of this page. */
   async #here(cells, direction, urgent) {
     this.engine ??= Engine.ofPage(this.shell.requests, this.shell.signal);
     const { engine } = await this.engine;
@@ -122,7 +122,7 @@ export class Measuring {
     await this.#by(this, cells, direction, urgent ? { lane: "clicked" } : { background: true });
   }
 
-  /** @param {{engine: any, read: string, page?: any}} own whose engine it is, and what it has read @param {Parameters<Engine["ask"]>[1]} how */
+  /** @param {{engine: any, read: string, page?: any}} own holder of the engine, with the direction that the engine has read @param {Parameters<Engine["ask"]>[1]} how */
   async #by(own, cells, direction, how) {
     const { engine } = await own.engine;
     const carried = (own.page ?? this.model).get("_carried");
@@ -140,7 +140,7 @@ export class Measuring {
     if (!this.shell.signal.aborted) this.grids.learn(direction, cells, found);
   }
 
-  /** The edit that makes a cell, as patching.py has it. @param {Place} cell */
+  /** The edit of a cell, as in patching.py. @param {Place} cell */
   #edit({ site, layer, place }, direction, tokens, { whole, kind }) {
     const pairs = this.model
       .get("_pair")
@@ -154,7 +154,7 @@ export class Measuring {
   }
 }
 
-/** The first, and those after it that begin at the same layer. @param {Place[]} left @param {number} most */
+/** The first cell, and those after it in the same layer. @param {Place[]} left @param {number} most */
 const alike = (left, most) =>
   left
     .slice(0, AHEAD * most)

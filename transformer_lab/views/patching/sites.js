@@ -1,4 +1,4 @@
-// Both prompts, and the sites to choose from, each with its grid, small.
+// Both prompts, and the sites to choose from, each with a thumbnail of its grid.
 
 import { entry } from "../shared/colours.js";
 import { radioGroup } from "../shared/controls.js";
@@ -68,7 +68,7 @@ export class Sites {
 }
 
 export class Prompts {
-  /** @param {(place: number) => void} choose a place of the clean prompt */
+  /** @param {(place: number) => void} choose chooses a position of the clean prompt */
   constructor(choose) {
     this.root = element("div.tl-prompts#prompts", { role: "group", tabindex: 0 });
     this.root.addEventListener("click", (event) => {

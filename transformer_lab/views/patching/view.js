@@ -1,4 +1,5 @@
-// Two prompts on a desk: the chosen site's grid, every site's small, and cells that are measured.
+// Activation patching between two prompts: the chosen site's grid, thumbnails of every site, and
+// the measuring of cells.
 
 import { mounted } from "../shared/mounted.js";
 import { colourTable } from "../shared/colours.js";
@@ -25,7 +26,7 @@ import { Measuring } from "./measuring.js";
 import { Prompts, Sites } from "./sites.js";
 import { BaseViewer } from "../shared/viewer.js";
 
-const SEEN = 0.02; // of the scale: below it a cell is white, and hatching would be all that is seen of it; as in scene.py
+const SEEN = 0.02; // of the scale: below it a cell is white, so that hatching would be all one sees; as in scene.py
 const LARGEST_HEAD = 58; // px, of a head's cell
 const ALONE = sayPatching("this_page_has_no");
 const HERE = () => hint(sayPatching("a_click_measures_a"));
@@ -70,7 +71,7 @@ export class PatchingViewer extends BaseViewer {
     return { site, layer, place: found < 0 ? places - 1 : found };
   }
 
-  /** A cell with what is known of it. @param {import("./measuring.js").Place} cell */
+  /** A cell with what is known about it. @param {import("./measuring.js").Place} cell */
   #spot(cell) {
     const { clean, places } = this.model.get("_pair");
     const known = { exact: this.grids.exact(cell), estimate: this.grids.estimate(cell) };
@@ -173,7 +174,7 @@ export class PatchingViewer extends BaseViewer {
       shell.header,
       this.prompts.root,
       element("div.tl-controls", this.directions.root, this.asking.root),
-      this.sentence, // as high whatever it says: what is below stays under the pointer
+      this.sentence, // of fixed height, so that what is below stays under the pointer
       shell.message,
       element("div.tl-overlay", this.grid, small),
       this.note,
@@ -190,7 +191,7 @@ export class PatchingViewer extends BaseViewer {
     this.marks();
   }
 
-  /** Another site, at the same head or position; where no position was chosen, at the one that moves most. @param {string} site */
+  /** Choose another site, at the same head or position; if no position is chosen, at the cell with the largest change. @param {string} site */
   #choose(site) {
     this.shell.set({ site });
     if (this.grids.isOfHeads(site) || this.model.get("selected")) return;
@@ -289,7 +290,7 @@ export class PatchingViewer extends BaseViewer {
     this.#follow();
   }
 
-  /** On a page with no kernel. */
+  /** A note on who measures, on a page without a kernel. */
   #whoMeasures() {
     if (!this.measuring.travels) return ALONE;
     const { bits, note } = this.model.get("_carried");
@@ -349,7 +350,7 @@ export class PatchingViewer extends BaseViewer {
     });
   }
 
-  /** Draw what follows the chosen cell and the pointer. */
+  /** Draw what depends on the chosen cell and the pointer. */
   #follow() {
     if (this.signal.aborted || !this.map.scene) return;
     const { chosen, pointed, grids, model } = this;

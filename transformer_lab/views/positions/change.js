@@ -1,4 +1,4 @@
-// What changes when the sentence is moved or its words are shuffled: the weights before and after.
+// The weights before and after the sentence is moved or its words are shuffled.
 
 import { element, hint, tokenElement } from "../shared/dom.js";
 import { MapPair } from "../shared/map_pair.js";

@@ -8,7 +8,7 @@ const D_MODELS = [4, 8, 16, 32, 64, 128, 256, 512];
 const HEADS = [1, 2, 3, 4, 6, 8, 12, 16];
 const BASES = [10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000, 500000, 1000000];
 const LENGTHS = [8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
-/** The stops of a slider, with a value of one's own among them. */
+/** The stops of a slider, with the given value among them. */
 const withOwn = (stops, value) =>
   stops.includes(value) ? stops : [...stops, value].sort((a, b) => a - b);
 
@@ -98,7 +98,7 @@ export class PositionControls {
       sayPositions("whether_each_word_attends"),
       (causal) => set({ causal }),
     );
-    /** The head on view, where heads differ. */
+    /** The head on view, if heads differ. */
     this.at = { layer: 0, head: 0, kind: { layers: 0, heads: 1 } };
     this.choice = headChoice(this.at, set);
   }
@@ -146,7 +146,7 @@ export class PositionControls {
     this.note.textContent = notes.filter(Boolean).join(" ");
   }
 
-  /** Which head is shown, where heads differ. */
+  /** Show the choice of the head, if heads differ. */
   #chooseHead(state, facts, shown) {
     const heads = facts.measured || shown.per_head ? facts.heads : 0;
     const layers = facts.measured ? state.given.layers : 0;

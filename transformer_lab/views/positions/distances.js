@@ -1,4 +1,4 @@
-// What the scheme has for each distance between a query and a key: a curve, and as a table.
+// The scheme's value for each distance between a query and a key, as a curve and as a table.
 
 import { headColour } from "../shared/colours.js";
 import { element, hint, listen, moveOf, picturePart, rowPart, tableParts } from "../shared/dom.js";

@@ -71,7 +71,7 @@ export class EncodingPanel {
   /** @param {import("./view.js").Now} now */
   show(now) {
     const { row, column } = this.cell ?? {};
-    if (!now.map || row >= now.map.rows || column >= now.map.columns) this.cell = null; // fewer now
+    if (!now.map || row >= now.map.rows || column >= now.map.columns) this.cell = null; // the map is smaller now
     this.diverging = colourTable("diverging", this.shell.theme);
     this.cite.textContent = now.scheme.source;
     this.#drawEncoding(now);
@@ -178,7 +178,7 @@ export class EncodingPanel {
     if (!shown) return;
     const unit = unitOf(scheme);
     const count = map.columns;
-    // From the fastest to slow ones; of a table that was learned, some.
+    // From fast to slow waves; for a learned table, some columns.
     const some = [0, 1 / 8, 1 / 4, 1 / 2].map((share) =>
       Math.min(count - 1, 2 * Math.round((share * count) / 2)),
     );

@@ -2,7 +2,7 @@
 // transformer_lab/positions.py.
 
 /**
- * Turns of a pair of dimensions from one position to the next, in radians: base^(−2i/width).
+ * Rotation of each pair of dimensions from one position to the next, in radians: base^(−2i/width).
  * Source: Vaswani et al. 2017, 3.5; Su et al. 2021, equation 15.
  * @param {number} width
  * @param {number} base
@@ -32,8 +32,8 @@ export function sinusoids(length, width, base, halves = false) {
 }
 
 /**
- * Σ cos(distance · rate): the dot product of two sinusoidal encodings, wherever they stand; over
- * the number of pairs, what rotation leaves of q·k on average when q = k.
+ * Σ cos(distance · rate): the dot product of two sinusoidal encodings at this distance. Divided by
+ * the number of pairs, it is what rotation leaves of q·k on average when q = k.
  * @param {number} distance
  * @param {Float64Array} speed
  */
@@ -43,7 +43,7 @@ export function sumOfCosines(distance, speed) {
   return sum;
 }
 
-/** One slope a head. Source: Press et al. 2022. @param {number} heads @returns {number[]} */
+/** One slope per head. Source: Press et al. 2022. @param {number} heads @returns {number[]} */
 export function alibiSlopes(heads) {
   const series = (n) => Array.from({ length: n }, (_, i) => Math.fround(2 ** ((-8 * (i + 1)) / n)));
   const lower = 2 ** Math.floor(Math.log2(heads));
@@ -69,7 +69,7 @@ export function relativeBucket(distance, causal, buckets, most) {
   return first + Math.min(half - 1, exact + Math.floor(f(part * (half - exact))));
 }
 
-/** A whole number from three, as good as random. */
+/** A pseudorandom integer from three integers. */
 function scrambled(row, column, seed) {
   let x =
     Math.imul(row + 1, 0x9e3779b1) ^
@@ -81,8 +81,8 @@ function scrambled(row, column, seed) {
 }
 
 /**
- * A normal random number that depends on its place alone, so that every size of a table begins
- * alike and none has to be sent.
+ * A normal random number that depends only on its indices, so that tables of every size start alike
+ * and none has to be sent.
  * @param {number} row
  * @param {number} column
  * @param {number} seed
@@ -94,7 +94,7 @@ export function noise(row, column, seed) {
 }
 
 /**
- * Where each word comes from in the shuffled sentence. The first shuffle exchanges the second word
+ * The original index of each word of the shuffled sentence. The first shuffle swaps the second word
  * and the last.
  * @param {number} count
  * @param {number} which
@@ -109,13 +109,13 @@ export function permutation(count, which) {
 }
 
 /**
- * Attention of one head: softmax of q·k/√width with the scheme's part in it.
+ * Attention of one head: softmax of q·k/√width, with the position scheme applied.
  * @param {object} scheme
  * @param {number} scheme.width numbers in a query
  * @param {(p: number, i: number) => number} [scheme.added] to queries and keys alike
- * @param {Float64Array} [scheme.turned] rates by which pairs (i, i + width/2) are turned
+ * @param {Float64Array} [scheme.turned] rates at which pairs (i, i + width/2) are rotated
  * @param {(distance: number) => number} [scheme.bias] added to the score, by key − query
- * @param {number[]} words which word stands at each place; equal words are equal numbers
+ * @param {number[]} words the word at each position; equal words are equal numbers
  * @param {number} first position of the first word
  * @param {boolean} causal
  * @returns {Float64Array} [query, key]
@@ -157,7 +157,7 @@ export function attention(scheme, words, first, causal) {
 }
 
 /**
- * A shuffled sentence's map with each word back at its place.
+ * A shuffled sentence's weights with each word back at its original position.
  * @param {ArrayLike<number>} weights [query, key] of the shuffled sentence
  * @param {number[]} order
  */

@@ -6,7 +6,7 @@ import { sayPositions } from "./schemes.js";
 export const distanceText = (d) =>
   d === 0 ? sayPositions("the_token_itself") : `${Math.abs(d)} ${d < 0 ? "before" : "after"}`;
 
-/** A number with four decimals, and a minus sign that is one. */
+/** A number with four decimals and a typographic minus sign. */
 export const four = (value) =>
   value
     .toFixed(4)

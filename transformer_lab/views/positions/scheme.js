@@ -32,7 +32,7 @@ export function schemeFacts(state) {
   const perHead = Math.max(2, 2 * Math.floor(state.d_model / state.n_heads / 2));
   const width = own ? (vector ? given.d_model : given.d_head) : vector ? state.d_model : perHead;
   const measured = !given.words ? null : own ? "own" : scheme === "none" ? "none" : null;
-  const heads = own || measured ? given.n_heads : state.n_heads; // what was measured has the model's
+  const heads = own || measured ? given.n_heads : state.n_heads; // measured weights have the model's heads
   return {
     scheme,
     own,
@@ -48,7 +48,7 @@ export function schemeFacts(state) {
   };
 }
 
-/** What the sentence is made of. @param {PositionState} state @param {any} facts @param {{shift: number, largest: number}} change */
+/** Values of the sentence. @param {PositionState} state @param {any} facts @param {{shift: number, largest: number}} change */
 export const positionValues = (
   { given, test },
   { scheme, own, width, heads, head, causal },
@@ -72,7 +72,7 @@ export function encodingOf(state) {
   return schemeMap(schemeFacts(state), state.length);
 }
 
-/** Distances key − query, and what the scheme has for each. @param {PositionState} state */
+/** Distances key − query, and the scheme's value for each. @param {PositionState} state */
 export function byDistance(state) {
   const facts = schemeFacts(state);
   const { length } = state;

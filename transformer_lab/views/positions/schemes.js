@@ -1,5 +1,5 @@
-// What a PositionView computes of each position scheme, as schemes.py does; schemes.json has the words. A
-// scheme that is not here is shown by what was measured on the model that has it.
+// What a PositionView computes for each position scheme, like schemes.py; schemes.json has the
+// words. A scheme that is not here is shown by measurements on the model that has it.
 
 import { alibiSlopes, noise, rates, relativeBucket, sinusoids, sumOfCosines } from "./math.js";
 import schemeWords from "./schemes.json" with { type: "json" };
@@ -14,7 +14,7 @@ const RANDOM_MOST = 128;
 const RANDOM_TABLE = 0.5; // standard deviation
 
 /**
- * @typedef {object} Facts what of the state concerns a scheme
+ * @typedef {object} Facts the part of the state that concerns a scheme
  * @property {string} scheme
  * @property {number} width numbers of a position's vector, or of a head's query and key
  * @property {number} heads
@@ -27,7 +27,7 @@ const RANDOM_TABLE = 0.5; // standard deviation
  *
  * @typedef {object} Parts what a scheme does
  * @property {(p: number, i: number) => number} [added] to a dimension of the vector at a position
- * @property {Float64Array} [speed] rates in which pairs turn, or sinusoids swing
+ * @property {Float64Array} [speed] rates at which pairs rotate, or sinusoids oscillate
  * @property {(head: number, distance: number) => number} [bias]
  *
  * @typedef {object} Encoding a map of rows and columns
@@ -44,13 +44,13 @@ const RANDOM_TABLE = 0.5; // standard deviation
  * @typedef {object} Words of schemes.json
  * @property {string} name
  * @property {string} source where its formula is from
- * @property {string[]} sizes the sliders that it depends on, beside the length
+ * @property {string[]} sizes the sliders that it depends on, besides the length
  * @property {boolean} [vector] its vectors have d_model numbers
  * @property {boolean} [per_head] heads differ
  * @property {boolean} [heads_divide] pairs must divide among the heads
  * @property {string} added
- * @property {string} [nothing] what is said where there is no encoding
- * @property {string} [scale] what the encoding's colours are
+ * @property {string} [nothing] text if there is no encoding
+ * @property {string} [scale] what the encoding's colours mean
  * @property {string} [unit] a column of the encoding
  * @property {string} [curves]
  * @property {[number, number]} [curves_range]
@@ -150,7 +150,7 @@ export function schemeMap(facts, length) {
   };
 }
 
-/** What the scheme has for each distance key − query. @param {Facts} facts @param {number[]} x @param {number} length @returns {{series: Series[], sampled: boolean}} */
+/** The scheme's value for each distance key − query. @param {Facts} facts @param {number[]} x @param {number} length @returns {{series: Series[], sampled: boolean}} */
 export function schemeCurves(facts, x, length) {
   const { width, heads, scheme } = facts;
   const { added, speed, bias } = partsOf(facts, length);
@@ -174,20 +174,20 @@ export function schemeCurves(facts, x, length) {
   return { series: one(mean, { low, high }), sampled };
 }
 
-/** What it does to the head on view, for `attention`. @param {Facts} facts @param {number} count positions */
+/** The scheme's effect on the head on view, for `attention`. @param {Facts} facts @param {number} count positions */
 export function schemeInHead(facts, count) {
   const { head, trained } = facts;
   const { added, speed, bias } = partsOf(facts, count);
   if (!added)
     return { turned: speed, ...(bias ? { bias: (distance) => bias(head, distance) } : {}) };
-  // beside queries of deviation 1, whatever the model's own are
+  // scaled to suit queries of standard deviation 1, whatever the model's own have
   const factor = trained
     ? RANDOM_TABLE / Math.sqrt(trained.reduce((sum, v) => sum + v * v, 0) / trained.length)
     : 1;
   return { added: (p, i) => added(p, i) * factor };
 }
 
-/** Mean, least and most of PE[p] · PE[p + distance], over up to 64 positions p. */
+/** Mean, minimum and maximum of PE[p] · PE[p + distance], over up to 64 positions p. */
 function products(value, width, length, distances) {
   const stride = Math.ceil(length / SAMPLED_FROM);
   const rows = Array.from({ length }, (_, p) =>

@@ -40,7 +40,7 @@ const STATE = [
  * @property {ReturnType<typeof encodingOf>} map
  * @property {ReturnType<typeof byDistance>} curve
  * @property {ReturnType<typeof changeOf>} change
- * @property {string} computed names the state that it was computed from
+ * @property {string} computed identifies the state that it was computed from
  */
 
 export class PositionViewer extends BaseViewer {

@@ -7,7 +7,7 @@ import { LENS_COLUMNS } from "./lens.js";
 const LONGEST = 1024; // tokens shown
 const TOP = 5;
 
-/** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
+/** The model of a view: one that computes here if the page carries a model. @param {any} model @param {AbortSignal} signal */
 export const aliveStream = (model, signal) =>
   aliveTextPage(model, signal, { traits: streamTraits, block: lensBlock, names: /^lens\// });
 
@@ -86,7 +86,10 @@ async function lensBlock(ask, [read], name, page) {
   };
 }
 
-/** The first row from which on the answer is the likeliest token to the end; the number of rows where it never is. */
+/**
+ * The first row from which the answer stays the likeliest token; the number of rows if it never
+ * does.
+ */
 function settled(rows, column) {
   let row = rows.length;
   while (row > 0 && rows[row - 1][column].rank === 0) row--;

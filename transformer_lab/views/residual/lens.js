@@ -1,5 +1,6 @@
-// What each block adds, and the logit lens, as tables. Of the lens rows are layers, columns tokens, each cell the likeliest token,
-// coloured by how likely the model's final answer is there.
+// What each block adds, and the logit lens, as tables. Rows of the lens are layers, columns are
+// tokens; a cell shows the likeliest token, coloured by the probability of the model's final
+// answer.
 
 import { bytesOf, typed } from "../shared/codecs.js";
 import { entry, inkOn } from "../shared/colours.js";
@@ -12,7 +13,7 @@ const NARROWEST = 62; // pixels of a column
 const ROW_NAME = 58;
 export const COMPACT_FROM = 12; // rows from which cells show no probability
 
-/** Some tokens of the lens, as they came. */
+/** The lens at some tokens, as it was sent. */
 export class LensBlock {
   /** @param {any} info @param {Uint8Array} bytes */
   constructor(info, bytes) {
@@ -29,7 +30,7 @@ export class LensBlock {
   }
 }
 
-/** Bytes of a block. @param {any} info */
+/** Size of a block in bytes. @param {any} info */
 const blockSize = ({ rows, count, k }) => 4 * (2 * rows * count * k + count + rows * count);
 
 export class LensStore {
@@ -39,7 +40,7 @@ export class LensStore {
     this.requests = requests;
     /** @type {Map<number, any>} */
     this.blocks = new Map();
-    /** @type {Map<number, Promise<void>>} what is on its way, whoever asked for it */
+    /** @type {Map<number, Promise<void>>} requests in progress */
     this.asked = new Map();
     const bytes = bytesOf(model.get("_lens_data"));
     let at = 0;
@@ -48,15 +49,15 @@ export class LensStore {
     }
   }
 
-  /** The block that holds a token, if it is here. @param {number} token */
+  /** The block that holds a token, if it is loaded. @param {number} token */
   at(token) {
     return this.blocks.get(token - (token % LENS_COLUMNS)) ?? null;
   }
 
   /**
-   * Ask for what is missing of some tokens, and wait for it; also for what was asked for before.
+   * Request the missing blocks of some tokens, and wait for them and for earlier requests.
    * @param {number} from @param {number} to
-   * @returns {Promise<boolean>} whether anything has come
+   * @returns {Promise<boolean>} whether anything has arrived
    */
   async fetch(from, to) {
     let came = false;
@@ -92,7 +93,7 @@ export class LensStore {
     }));
   }
 
-  /** What the model answers at a token. */
+  /** The model's answer at a token. */
   answer(token) {
     const block = this.at(token);
     if (!block) return null;
@@ -105,7 +106,7 @@ export class LensStore {
     };
   }
 
-  /** How likely that answer is in a row. */
+  /** Probability of that answer in a row. */
   answerProbability(row, token) {
     const block = this.at(token);
     return block ? block.answerProbability[row * block.count + token - block.from] : null;
@@ -119,7 +120,7 @@ export class LensStore {
   }
 }
 
-/** How many columns have room. @param {number} width @param {number} count */
+/** How many columns fit. @param {number} width @param {number} count */
 export const lensColumns = (width, count) =>
   Math.min(count, 24, Math.max(2, Math.floor((width - ROW_NAME) / NARROWEST)));
 
@@ -236,11 +237,11 @@ export class BlockTable {
   /**
    * @param {object} scene
    * @param {import("./view.js").Profile} scene.profile
-   * @param {number} scene.longest the length that fills a bar
+   * @param {number} scene.longest the norm that fills a bar
    * @param {number} scene.largest the share that fills a bar; larger ones are marked
    * @param {string[]} scene.rows names
    * @param {Uint8ClampedArray} scene.diverging
-   * @param {string | null} scene.token null: the typical one
+   * @param {string | null} scene.token null: the typical token
    */
   show({ profile, longest, largest, rows, diverging, token }) {
     const { norms, parts, shares, cosines } = profile;

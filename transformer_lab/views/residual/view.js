@@ -1,4 +1,5 @@
-// The residual stream: its length by layer and token, what each block adds, and what it would say.
+// The residual stream: its norm by layer and token, what each block adds, and what it would
+// predict.
 
 import { mounted } from "../shared/mounted.js";
 import { aliveStream } from "./alive.js";
@@ -27,14 +28,14 @@ import { around, messages, sizeText, SLOT } from "../shared/messages.js";
 import residualMessages from "./messages.json" with { type: "json" };
 import { BaseViewer } from "../shared/viewer.js";
 
-/** Of an even number, the lower of the two in the middle. @param {number[]} values */
+/** The median; of an even number of values, the lower of the two in the middle. @param {number[]} values */
 export function medianOf(values) {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.floor((sorted.length - 1) / 2)];
 }
 
 /**
- * @typedef {object} Profile of one token, or of the typical one
+ * @typedef {object} Profile of one token, or of the typical token
  * @property {number[]} norms [layer + 1]
  * @property {string[]} parts
  * @property {number[][]} shares [part][layer]
@@ -43,7 +44,7 @@ export function medianOf(values) {
 
 const FILED_LENS = 12; // tokens of the lens in a file, as LENS_TOKENS in scene.py
 
-/** From which layer on an answer is the most likely, of the first row in which it is. @param {number} row @param {number} layers */
+/** The layer from which an answer is the most likely, given the first row in which it is. @param {number} row @param {number} layers */
 const settledAt = (row, layers) =>
   row > layers ? null : row === layers ? "last" : row === 0 ? "start" : row - 1;
 
@@ -60,7 +61,7 @@ export class ResidualViewer extends BaseViewer {
     /** @type {number | null} */
     this.hoverRow = null;
     this.from = null;
-    this.failed = ""; // why what the lens asked for last is not here
+    this.failed = ""; // why the lens's last request failed
     this.marks = onceAFrame(() => this.#follow());
     this.link = linked(model, signal, (spot) => {
       this.hoverToken = this.#tokenOf(spot && [spot.query, spot.key]);
@@ -71,7 +72,7 @@ export class ResidualViewer extends BaseViewer {
       this.from = this.hoverToken = this.hoverRow = null;
     });
     this.shell.watch(["_streams"], () => {
-      this.store = new LensStore(model, this.shell.requests); // it is another text
+      this.store = new LensStore(model, this.shell.requests); // the text has changed
       this.from = this.hoverToken = this.hoverRow = null;
     });
     hearChanges(model, ["selected", "layer"], signal, () => this.#selected());
@@ -88,7 +89,7 @@ export class ResidualViewer extends BaseViewer {
     return this.model.get("_streams")[this.streamName];
   }
 
-  /** The token that a pair (query, key) names in this stream. */
+  /** The token in this stream of a pair (query, key). */
   #tokenOf(pair) {
     if (!pair) return null;
     const [query, key] = pair;
@@ -389,7 +390,7 @@ export class ResidualViewer extends BaseViewer {
     } else if (event.key === "ArrowUp" || event.key === "ArrowDown") {
       changes.layer = within(this.model.get("layer") + (event.key === "ArrowUp" ? -1 : 1), layers);
     } else if (event.key in moves) {
-      // The first arrow only shows where the cursor stands.
+      // The first arrow only shows the cursor.
       const start = now ?? this.hoverToken ?? tokens.length - 1;
       changes.selected = [
         now === null ? start : within(start + moves[event.key], tokens.length),
@@ -519,7 +520,7 @@ export class ResidualViewer extends BaseViewer {
         this.#drawLens();
         this.#follow();
       }
-      if (this.failed) this.shell.say((this.failed = "")); // what a link said stays
+      if (this.failed) this.shell.say((this.failed = "")); // leave a link's message
     } catch (error) {
       if (from === this.from)
         this.shell.say((this.failed = this.words("failed", { ...range, why: error.message })));
@@ -529,7 +530,7 @@ export class ResidualViewer extends BaseViewer {
     }
   }
 
-  /** The selection has changed, here or elsewhere: the lens shows the token. */
+  /** Show the chosen token in the lens, after the selection has changed here or elsewhere. */
   #selected() {
     const { chosen } = this;
     const seen = chosen === null || (chosen >= this.from && chosen < this.from + this.count);
@@ -540,7 +541,7 @@ export class ResidualViewer extends BaseViewer {
     this.marks();
   }
 
-  /** Draw what follows the token and the layer. */
+  /** Draw what depends on the token and the layer. */
   #follow() {
     if (this.signal.aborted || !this.norms || !this.map.scene) return;
     const { stream, token, chosen, row } = this;
@@ -576,7 +577,7 @@ export class ResidualViewer extends BaseViewer {
     });
   }
 
-  /** What the sentence is made of. @param {Profile} profile @param {number | null} token */
+  /** Values of the sentence. @param {Profile} profile @param {number | null} token */
   #values({ norms, parts, shares, cosines }, token) {
     const { stream, store } = this;
     const layers = norms.length - 1;

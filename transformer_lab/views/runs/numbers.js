@@ -7,7 +7,7 @@ import runMessages from "./messages.json" with { type: "json" };
 export const sayRun = messages(runMessages);
 
 const LOSS = "loss, nats a token";
-const STORED = ["training", "held out", "loss"]; // curves that are arrays too
+const STORED = ["training", "held out", "loss"]; // curves that are also stored as arrays
 
 /** Pairs (step, value). @param {ArrayLike<number>} flat */
 export const pairsOf = (flat) =>

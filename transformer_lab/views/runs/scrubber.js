@@ -1,5 +1,5 @@
 // A slider over the steps of a run that have a snapshot: the loss, the heads' scores and, through a
-// stand-in for the model, the maps of a HeadViewer move together.
+// StepModel, the maps of a HeadViewer move together.
 
 import { HeadViewer } from "../heads/viewer.js";
 import { bytesOf, typed } from "../shared/codecs.js";
@@ -23,15 +23,15 @@ import { sayRun } from "./numbers.js";
 
 const PLAY_EVERY = 160; // ms
 const KEPT_STEPS_BYTES = 48 << 20;
-const FEW_HEADS = 16; // up to which every course has a colour of its own
+const FEW_HEADS = 16; // up to this many heads, each curve has its own colour
 
-/** The first snapshot at which a score has passed half of its last value; -1 where it did not grow by a tenth. @param {ArrayLike<number>} line */
+/** The first snapshot at which a score has passed half of its last value; −1 if it did not grow by 0.1. @param {ArrayLike<number>} line */
 export const passedHalf = (line) =>
   line[line.length - 1] - line[0] < 0.1
     ? -1
     : Array.from(line).findIndex((x) => x >= line[line.length - 1] / 2);
 
-/** The model as a HeadViewer sees it: the maps are those of the step that is shown. */
+/** The model that a HeadViewer gets, with the maps of the step that is shown. */
 export class StepModel {
   /** @param {any} model */
   constructor(model) {
@@ -64,13 +64,13 @@ export class StepModel {
 }
 
 /**
- * Where scores stand in their bytes.
+ * Index of a measure's first score among all scores.
  * @param {Record<string, string[]>} measures kind -> names
  * @param {any} kinds kind -> {layers, heads}
  * @param {number} steps
  * @param {string} kind
  * @param {string} measure
- * @returns {number} -1 where there are none
+ * @returns {number} −1 if there are none
  */
 export function scoresFrom(measures, kinds, steps, kind, measure) {
   let from = 0;
@@ -83,7 +83,7 @@ export function scoresFrom(measures, kinds, steps, kind, measure) {
   return -1;
 }
 
-/** What the curves say at the step that is pointed at, which may be between two snapshots. @param {Float32Array | undefined} train @param {Float32Array | undefined} held @param {number | null} step */
+/** The text for the loss at the step pointed at, which may be between two snapshots. @param {Float32Array | undefined} train @param {Float32Array | undefined} held @param {number | null} step */
 export function lossWords(train, held, step) {
   if (!train?.length) return "";
   const [at, other] = [train, held].map((curve) =>
@@ -210,7 +210,7 @@ export class Scrubber {
     );
   }
 
-  /** What is on view, as Python. */
+  /** Python code for what is on view. */
   code() {
     const { model } = this;
     return `view.step, view.layer, view.head = ${model.get("step")}, ${model.get("layer")}, ${model.get("head")}`;
@@ -263,7 +263,7 @@ export class Scrubber {
     if (this.model.get("step") === stops[stops.length - 1]) this.goTo(stops[0]);
     this.timer = setInterval(() => {
       const at = stops.indexOf(this.model.get("step"));
-      if (this.fetching) return; // the page is slower than the clock: no step is left out
+      if (this.fetching) return; // the page is slower than the clock; do not skip a step
       if (at >= stops.length - 1) this.stop();
       else this.goTo(stops[at + 1]);
     }, PLAY_EVERY);
@@ -283,10 +283,10 @@ export class Scrubber {
     this.play.title = name;
   }
 
-  /** The heads at the step on view, below the rest of a view. @param {HTMLElement} place */
+  /** Open the heads at the step on view, below the rest of a view. @param {HTMLElement} place */
   async openHeads(place) {
     const { root, within } = this.shell;
-    // What stands above them, in whole pixels.
+    // Height of what is above them, in whole pixels.
     const above = () =>
       Math.ceil(place.getBoundingClientRect().top - root.getBoundingClientRect().top - 0.01);
     this.viewer = new HeadViewer(
@@ -302,7 +302,7 @@ export class Scrubber {
 
   // ---- the maps of a step ---------------------------------------------------------------------
 
-  /** The run has (other) snapshots. */
+  /** Start again with the run's new snapshots. */
   renew() {
     this.known.clear();
     this.steps.shown = {};
@@ -342,7 +342,7 @@ export class Scrubber {
         if (turn === this.turn) this.fetching = false;
       }
     }
-    if (turn !== this.turn || this.signal.aborted) return; // a later step won
+    if (turn !== this.turn || this.signal.aborted) return; // a later step has replaced this one
     this.shell.say("");
     this.steps.show(traits);
     this.shell.root.dataset.step = String(step);
@@ -411,7 +411,7 @@ export class Scrubber {
     return best;
   }
 
-  /** What is said of the chosen head's score. */
+  /** Values for the sentence about the chosen head's score. */
   #values() {
     const { measure, layer, head, stops } = this;
     if (!measure) return {};
@@ -502,7 +502,10 @@ export class Scrubber {
     });
   }
 
-  /** Every score now, and where there are several heads the one that has most of it; a press chooses both. */
+  /**
+   * List every score at this step and, if there are several heads, the head with the largest; a
+   * press chooses both.
+   */
   #drawBest() {
     const { layers, heads } = this.kind;
     const units = this.model.get("_units");
@@ -517,7 +520,7 @@ export class Scrubber {
           const { layer, head } = this.bestNow.find((row) => row.name === name);
           this.shell.set({ measure: name, layer, head });
         });
-        const value = element("td", several ? [] : [chip]); // of one head the number is pressed
+        const value = element("td", several ? [] : [chip]); // with one head, the number is the button
         return {
           name,
           chip,

@@ -1,4 +1,4 @@
-// The module of TrainingView: how training goes, above the heads on the probe.
+// The module of TrainingView: the progress of training, above the heads on the probe.
 
 import { bytesOf, typed } from "../shared/codecs.js";
 import { element, hearChanges } from "../shared/dom.js";
@@ -117,10 +117,10 @@ class TrainingViewer extends BaseViewer {
     const empty = !this.train.length;
     this.numbers.hidden = this.progress.hidden = empty;
     this.scrubber.draw();
-    // Afterwards the loss is where it can be dragged.
+    // After training, the scrubber shows the loss.
     this.canvas.hidden = this.point.hidden = empty || !this.scrubber.root.hidden;
     if (!this.canvas.hidden) {
-      // A host may hide it for a moment, of which nothing was told yet.
+      // A host may hide it for a moment before the observer reports it.
       const width = Math.max(220, (this.root.clientWidth || this.shell.width || 0) - 24);
       this.plot.show(width, 200, {
         series: lossSeries(this.train, this.held),

@@ -297,7 +297,7 @@ export const barPart = (share, look, colour) =>
     }),
   );
 
-/** Clamp an index to 0 \… count − 1. @param {number} at @param {number} count */
+/** Clamp an index to 0 … count − 1. @param {number} at @param {number} count */
 export const within = (at, count) => Math.max(0, Math.min(count - 1, at));
 
 const MOVES = {

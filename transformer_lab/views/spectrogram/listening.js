@@ -1,11 +1,11 @@
-// When a word attends to a sound.
+// Sentences on when a word attends to a sound.
 
 import { messages, NOTHING } from "../shared/messages.js";
 import soundMessages from "./messages.json" with { type: "json" };
 import { EVEN } from "../shared/map_sentences.js";
 
 export const saySound = messages(soundMessages);
-const WIDE = 4; // a stretch longer than this part of the sound is no place
+const WIDE = 4; // a stretch longer than 1 / WIDE of the sound is not localised
 
 /**
  * @typedef {object} Listening what a sentence is made from
@@ -27,13 +27,13 @@ export const whoWords = (layer, head, mean, heads) =>
     heads: mean === "all" ? heads.reduce((a, b) => a + b, 0) : heads[layer],
   });
 
-/** From when to when positions are, both included. @param {number} first @param {number} last @param {number} step */
+/** The time span of positions, both included, in words. @param {number} first @param {number} last @param {number} step */
 export const timeWords = (first, last, step) =>
   saySound("time", { from: Math.max(0, (first - 0.5) * step), to: (last + 0.5) * step });
 
 /**
- * The shortest run of positions that holds half of the weight; of several the one that holds most, of
- * even ones the first. Null where there is no weight.
+ * The shortest run of positions that holds half of the weight; among several, the one that holds
+ * most; ties go to the first. Null if there is no weight.
  * @param {ArrayLike<number>} weights
  */
 export function halfOf(weights) {
@@ -59,7 +59,7 @@ export function halfOf(weights) {
   return { first: best, last: best + shortest - 1, held: most };
 }
 
-/** The first position in the silence after the sound; n where there is none. @param {number} end @param {number} step @param {number} n */
+/** The first position in the silence after the sound; n if there is none. @param {number} end @param {number} step @param {number} n */
 export function silentFrom(end, step, n) {
   for (let i = 0; i < n; i++) if (i * step >= end - 1e-9) return i;
   return n;
@@ -72,7 +72,7 @@ export function heldBy(weights, from, to) {
   return sum;
 }
 
-/** When one word attends to the sound. @param {Listening} seen */
+/** A sentence on when one word attends to the sound. @param {Listening} seen */
 export function listenSentence({ who, word, weights, step, end, next, span }) {
   const n = weights.length;
   const found = halfOf(weights);

@@ -1,4 +1,5 @@
-// The spectrogram under the weights of its times, their curve below, and the time under the pointer.
+// The spectrogram with the weights of its times drawn over it, their curve below, and the time
+// under the pointer.
 
 import { niceTicks, numberText } from "../shared/ticks.js";
 import { pixelRatio, pointWithin, sizedContext, taken, listen } from "../shared/dom.js";
@@ -17,22 +18,22 @@ const AXIS = 34;
  * @property {string[]} words of the answer
  * @property {number} positions
  * @property {number[]} heads of each layer
- * @property {number} first the word that looks where none is chosen
+ * @property {number} first the query word if none is chosen
  * @property {[string, number, boolean][]} next of each word: the one after it, its probability, whether it was given
  * @property {number} hop seconds from one frame to the next
  * @property {number} step seconds from one position to the next
  * @property {number} frames
  * @property {number} bins
- * @property {number} seconds all that the model hears
+ * @property {number} seconds length of the model's audio input
  * @property {number} end when the sound ends and silence begins
- * @property {[number, string][]} ticks height 0 … 1 of some frequencies, and their names
+ * @property {[number, string][]} ticks height of some frequencies, 0 … 1, and their names
  * @property {number} low
  * @property {number} high the least and the largest number of the frames
  */
 
 /**
- * The largest weight under each of so many columns of a time 0 … shown; a position reaches half a step
- * to both sides of its middle.
+ * The largest weight in each of `width` columns of the time 0 … `shown`; a position extends half a
+ * step to both sides of its middle.
  * @param {ArrayLike<number>} weights
  * @param {number} shown
  * @param {number} step
@@ -53,7 +54,7 @@ export function weightColumns(weights, shown, step, width) {
 }
 
 /**
- * A part of the spectrogram from its beginning under colours, cut to a box.
+ * Draw the first part of the spectrogram with colours over it, clipped to a box.
  * @param {CanvasRenderingContext2D} context
  * @param {CanvasImageSource} image of all frames
  * @param {HTMLCanvasElement} colours
@@ -67,7 +68,7 @@ export function blendSound(context, image, colours, fade, box, { hop, frames }, 
   context.beginPath();
   context.rect(box.x, box.y, box.w, box.h);
   context.clip();
-  const scale = box.w / shown; // a frame reaches half of itself to both sides of its middle
+  const scale = box.w / shown; // a frame extends half its length to both sides of its middle
   blend(context, image, null, colours, fade, box, {
     x: box.x - (hop / 2) * scale,
     y: box.y,
@@ -113,19 +114,19 @@ export class SoundPicture {
       listen(canvas, end, signal, () => (from = null));
     listen(canvas, "keydown", signal, (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (!step && !(event.key === "Escape" && does.free())) return; // it leaves the view where nothing is freed
+      if (!step && !(event.key === "Escape" && does.free())) return; // otherwise Escape leaves the view
       taken(event);
       if (step) does.move(step, event.shiftKey);
     });
   }
 
-  /** The last position of which something is shown. */
+  /** The last position that is at least partly shown. */
   get last() {
     const { step, positions } = this.sound;
     return Math.min(positions - 1, Math.max(0, Math.ceil(this.scale.to / step + 0.5 - 1e-9) - 1));
   }
 
-  /** @param {MouseEvent} event @param {boolean} nearest where it points beside the sound */
+  /** @param {MouseEvent} event @param {boolean} nearest whether to take the nearest position if it points beside the sound */
   positionAt(event, nearest) {
     const { left, width, to } = this.scale;
     const x = pointWithin(event, this.canvas)[0] - left;
@@ -139,7 +140,7 @@ export class SoundPicture {
    * @param {ArrayLike<number>} shown.weights of positions
    * @param {Uint8ClampedArray} shown.table
    * @param {number} shown.fade
-   * @param {number} shown.room width that there is
+   * @param {number} shown.room available width
    * @param {number} shown.to seconds that are shown
    * @param {{first: number, last: number} | null} shown.half the run that holds half of the weight
    * @param {[number, number] | null} shown.span that is chosen
@@ -210,7 +211,7 @@ export class SoundPicture {
       context.fillStyle = PALETTE.light.accent;
       context.fillRect(at - 0.5, EDGE.top, 1, BANDS);
     }
-    // For scripts and tests: where seconds lie, in CSS pixels.
+    // For scripts and tests: where seconds are, in CSS pixels.
     Object.assign(this.canvas.dataset, {
       left: String(EDGE.left),
       width: String(width),

@@ -1,4 +1,4 @@
-// A sound, when a word of the answer looks at it in every head, and what changes without one.
+// A sound, when a word of the answer attends to it in every head, and what changes without a head.
 
 import { mounted } from "../shared/mounted.js";
 import { legend } from "../heads/scale.js";
@@ -30,7 +30,7 @@ export class SpectrogramViewer extends OverlayViewer {
       choosing: { mean: "" },
     });
     this.sound = sound;
-    /** @type {number | null} a position that is pointed at */
+    /** @type {number | null} the position pointed at */
     this.pointed = null;
     this.table = pictureTable();
     this.#build();
@@ -60,7 +60,7 @@ export class SpectrogramViewer extends OverlayViewer {
     return { ...super.at, mean: this.model.get("mean") };
   }
 
-  /** Where an edit of what is chosen acts. */
+  /** Where an edit of the current choice acts. */
   get place() {
     const { layer, head, mean } = this.at;
     return { ...(mean === "all" ? {} : { layer }), ...(mean ? {} : { head }), kind: "cross" };
@@ -70,7 +70,7 @@ export class SpectrogramViewer extends OverlayViewer {
     return this.rowOf(layer, head, this.sound.positions);
   }
 
-  /** Whether a head is among what is chosen. @param {number} layer @param {number} head */
+  /** Whether a head is among the chosen heads. @param {number} layer @param {number} head */
   #among(layer, head) {
     const at = this.at;
     return at.mean === "all" || (layer === at.layer && (at.mean === "layer" || head === at.head));
@@ -95,7 +95,9 @@ export class SpectrogramViewer extends OverlayViewer {
     return this.model.get("whole") ? this.sound.seconds : this.sound.end;
   }
 
-  /** The time that the cut button means: the chosen one, or that which holds half of the weight. */
+  /**
+   * The time that the cut button acts on: the chosen one, or the one that holds half of the weight.
+   */
   get #span() {
     const half = halfOf(this.weights);
     return this.model.get("span") ?? (half && [half.first, half.last]);
@@ -186,7 +188,7 @@ export class SpectrogramViewer extends OverlayViewer {
     this.matter.hidden = tryEvery.hidden = !model.get("_unit");
     root.append(
       shell.header,
-      this.words.root, // above what is said of them, which is longer for some: they stay under the pointer
+      this.words.root, // above their sentence, whose length varies, so that they stay under the pointer
       this.sentence,
       shell.message,
       element(
@@ -218,7 +220,7 @@ export class SpectrogramViewer extends OverlayViewer {
     );
   }
 
-  /** What the strip of words does besides being chosen from: a word under the pointer is previewed. */
+  /** Preview a word of the strip while it is under the pointer. */
   #strip() {
     const { root: strip } = this.words;
     const wordOf = (event) => {
@@ -256,7 +258,7 @@ export class SpectrogramViewer extends OverlayViewer {
   #move(by, longer) {
     const span = this.#span ?? [0, 0];
     const inside = (position) => within(position, this.picture.last + 1);
-    // The first arrow only shows where the cursor stands.
+    // The first arrow only shows the cursor.
     if (!this.model.get("span"))
       this.shell.set({ span: [inside(span[0]), inside(longer ? span[1] : span[0])] });
     else if (longer) this.shell.set({ span: [span[0], Math.max(span[0], inside(span[1] + by))] });
@@ -355,7 +357,7 @@ export class SpectrogramViewer extends OverlayViewer {
     this.root.dataset.head = `${at.layer}.${at.head}`;
   }
 
-  /** Positions to which what is chosen has its edge from here cut. */
+  /** Positions to which the edge of the chosen heads from the shown word is cut. */
   #cutPositions() {
     const { place, shown } = this;
     const covers = (edit) =>

@@ -5,7 +5,7 @@ import { aliveTextPage, tokensOf } from "../pages/text_page.js";
 
 const CELL = /^cell\/(\w+)\/(\d+)\/(\d+)\/(\d+|-)\/(\d+|-)$/;
 
-/** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
+/** The model of a view: one that computes here if the page carries a model. @param {any} model @param {AbortSignal} signal */
 export const aliveScores = (model, signal) =>
   aliveTextPage(model, signal, { traits: scoreTraits, block: scoreBlock, names: CELL });
 

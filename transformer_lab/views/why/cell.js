@@ -1,4 +1,4 @@
-// One score with its parts, as it comes from Python. The counterpart of data.py.
+// One score with its parts, as Python sends it. The counterpart of data.py.
 
 import { bytesOf, typed } from "../shared/codecs.js";
 import { numbersOf } from "../shared/files.js";
@@ -42,7 +42,7 @@ export class WhyCell {
     }
   }
 
-  /** @param {string[]} tokens at the keys */
+  /** @param {string[]} tokens tokens of the keys */
   forFile(tokens) {
     const { info } = this;
     const d = ["dimension"];
@@ -69,12 +69,12 @@ export class WhyCell {
     return numbersOf({ key: tokens.slice(0, info.keys), ...sources }, arrays);
   }
 
-  /** The products on view: those of the score, or of what lies above the row's mean. */
+  /** The products on view: those of the score, or of its excess over the row's mean. */
   productsOf(above) {
     return above ? this.aboveProducts : this.products;
   }
 
-  /** Their sums by rotary pair; a dimension that does not turn stands alone. */
+  /** Sums of the products by rotary pair; a dimension that is not rotated is on its own. */
   byPair(above) {
     const sums = new Float32Array(this.pairs.length);
     this.productsOf(above).forEach((product, i) => (sums[this.info.pairs[i]] += product));

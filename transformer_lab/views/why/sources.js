@@ -1,4 +1,5 @@
-// Who competes in the row, and who wrote what a query and a key carry: both sides as ranked lists, and the two together.
+// Which keys compete in the row, and which components wrote what a query and a key carry: both
+// sides as ranked lists, and a table of both together.
 
 import {
   barPart,
@@ -18,7 +19,7 @@ import { fixed, withSign } from "../shared/messages.js";
 import { sayWhy } from "./cell.js";
 import { largest } from "../shared/attention.js";
 
-const LISTED = 8; // sources of a side; the rest together
+const LISTED = 8; // sources per side; the rest are summed
 
 export class SourcePanel {
   /** @param {AbortSignal} signal */
@@ -49,7 +50,7 @@ export class SourcePanel {
   /**
    * @param {object} scene
    * @param {import("./cell.js").WhyCell} scene.cell
-   * @param {boolean} scene.above whether what lies above the row's mean is split
+   * @param {boolean} scene.above whether to split the excess over the row's mean
    * @param {{query: string, key: string}} scene.tokens
    * @param {Uint8ClampedArray} scene.diverging
    * @param {any} scene.colours of the theme

@@ -1,4 +1,5 @@
-// One score: the row that it competes in, its dimensions, and who wrote what query and key carry.
+// One score: the row that it competes in, its dimensions, and which components wrote what query and
+// key carry.
 
 import { mounted } from "../shared/mounted.js";
 import { aliveScores } from "./alive.js";
@@ -23,7 +24,7 @@ import { Waterfall } from "./waterfall.js";
 import { fixed, numbered, withSign } from "../shared/messages.js";
 import { BaseViewer } from "../shared/viewer.js";
 
-const KNOWN = 200; // scores that are kept
+const KNOWN = 200; // scores to keep
 
 export class WhyViewer extends BaseViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
@@ -56,7 +57,7 @@ export class WhyViewer extends BaseViewer {
     this.answers.follow(["kind", "layer", "head", "selected"], () => this.wanted);
     this.shell.watch(["_options"]);
     this.shell.watch(["_kinds"], () => {
-      this.answers.known.clear(); // it is another text
+      this.answers.known.clear(); // the text has changed
       this.cell = this.answers.keep(firstCell(model));
       this.place = null;
     });
@@ -68,7 +69,7 @@ export class WhyViewer extends BaseViewer {
     return this.model.get("_options") ?? {};
   }
 
-  /** Whether what lies above the row's mean is on view. */
+  /** Whether the excess over the row's mean is on view. */
   get above() {
     return Boolean(this.options.above) && this.cell.info.mean !== null;
   }
@@ -77,7 +78,7 @@ export class WhyViewer extends BaseViewer {
     return Boolean(this.options.pairs) && this.cell.info.pairs;
   }
 
-  /** By what name the score of the present selection is asked for. */
+  /** Name of the request for the score of the current selection. */
   get wanted() {
     const kindName = this.model.get("kind");
     const { queries, keys } = this.kind;
@@ -341,7 +342,7 @@ export class WhyViewer extends BaseViewer {
     this.numbers.replaceChildren(...tableParts(names, rows));
   }
 
-  /** The number under the pointer. */
+  /** Show the number under the pointer. */
   #tell() {
     const { place, fall, cell } = this;
     // The options may have changed since: they are drawn in the next frame.

@@ -1,4 +1,4 @@
-// A sum as a waterfall: each part begins where the one before it ended; the last bar is the sum.
+// A sum as a waterfall: each part starts where the previous one ended; the last bar is the sum.
 
 import { entry } from "../shared/colours.js";
 import { niceTicks, numberText, ruledLines } from "../shared/ticks.js";
@@ -8,7 +8,7 @@ import { fixed } from "../shared/messages.js";
 import { sayWhy } from "./cell.js";
 
 /**
- * Parts in falling order, each with where its bar begins and ends.
+ * Parts in descending order, each with the start and end of its bar.
  * @param {ArrayLike<number>} values
  * @returns {{index: number, value: number, from: number, to: number}[]}
  */
@@ -24,14 +24,14 @@ export function fallingParts(values) {
   });
 }
 
-/** A diverging colour that is never lost against the ground. */
+/** A diverging colour that always contrasts with the background. */
 export function partColour(table, value, most) {
   const place = Math.sign(value) * (0.3 + (0.7 * Math.abs(value)) / (most || 1));
   return entry(table, linearShade(Math.max(-1, Math.min(1, place)), -1, 1));
 }
 
 export class Waterfall {
-  /** @param {HTMLCanvasElement} canvas @param {(index: number | null) => void} hover place in falling order @param {AbortSignal} signal */
+  /** @param {HTMLCanvasElement} canvas @param {(index: number | null) => void} hover index in descending order @param {AbortSignal} signal */
   constructor(canvas, hover, signal) {
     this.canvas = canvas;
     this.parts = [];
@@ -64,7 +64,7 @@ export class Waterfall {
     this.mark(null);
   }
 
-  /** @param {number | null} place in falling order */
+  /** @param {number | null} place index in descending order */
   mark(place) {
     const { scene, parts, width, height, total } = this;
     if (!scene) return;
