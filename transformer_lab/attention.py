@@ -38,14 +38,14 @@ from .softmax import (
 )
 
 KINDS = ("encoder", "decoder", "cross")
-CUT_WEIGHTS = 2**24  # at once, when rows are recomputed: 64 MiB
+CUT_WEIGHTS = 2**24  # computed at once for rows with cuts: 64 MiB
 
 _hanging = threading.Lock()  # two threads that register hooks at once must not lose one
 
 
 @dataclass(frozen=True)
 class Site:
-    """The layer that a call comes from: `kind` is "encoder", "decoder" or "cross"; layers count from 0."""
+    """The layer that a call comes from, counted from 0; `kind`: "encoder", "decoder" or "cross"."""
 
     kind: str
     layer: int
@@ -194,7 +194,7 @@ class AttentionCall:
     def mixed(
         self, weights: Tensor, batch=slice(None), heads=slice(None), rows=None, dropout: float = 0.0
     ) -> Tensor:
-        """z [batch, head, query, d_head]: the sums of some heads' values with these weights."""
+        """z [batch, head, query, d_head]: the values of some heads, summed with these weights."""
         assert self.value is not None
         value = spread_heads(self.value[batch], self.n_heads)[:, heads]
         return F.dropout(weights, dropout).to(value.dtype) @ value
@@ -209,7 +209,7 @@ class AttentionCall:
 
 
 class Tap:
-    """A hook on attention and the residual stream: it sees, and may change, what passes through them.
+    """A hook on attention and the residual stream: it sees, and may change, what passes through.
 
     Every method returns what the model continues with; these return their input unchanged.
     """
@@ -292,8 +292,7 @@ def attend(
         sinks: [head], or broadcasts to [batch, head, query, 1]: the score of one more column in
             each row's softmax. No mask hides it and it has no value, so that a head can attend to
             nothing (gpt-oss; Xiao et al. 2024).
-        tap, site, module, start, part, windows: see `Tap` and `AttentionCall`; set by the models, not by
-            hand.
+        tap, site, module, start, part, windows: see `Tap` and `AttentionCall`; set by the models.
 
     Returns:
         z [batch, head, query, d_head]. A query that may attend to no key gets 0, never NaN.

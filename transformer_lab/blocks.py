@@ -121,8 +121,8 @@ class Dictionary(nn.Module):
     Args:
         feed_forward: the layer, [batch, position, d_model] -> the same.
         encoder: linear, from d_model to the number of features.
-        decoder: linear, from features to d_model. Its columns are the features' directions; its bias is
-            subtracted before encoding.
+        decoder: linear, from features to d_model. Its columns are the features' directions; its
+            bias is subtracted before encoding.
         k: how many features are active at a position, at most.
 
     Source: Bricken et al. 2023; Gao et al. 2024, section 2.3 (top-k).

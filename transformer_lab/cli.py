@@ -1,4 +1,4 @@
-"""The command line: transformer-lab lessons · explore · train · progress · doctor …. The library returns; this prints."""
+"""The command line: `transformer-lab lessons`, `explore` …. The library returns; this prints."""
 
 from __future__ import annotations
 
@@ -458,7 +458,8 @@ def grade(
     """Grade what students handed in, each student in a sandbox without a network.
 
     Students whose work could not be graded are listed with the reason, also on stderr. Exits 0 if
-    every student was graded, 1 if some could not be or FILE lacks a score, and 2 if grading did not start.
+    every student was graded, 1 if some could not be or FILE lacks a score, and 2 if grading did
+    not start.
 
     \b
     Example:

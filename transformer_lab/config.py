@@ -168,9 +168,9 @@ class ModelConfig:
 
     @classmethod
     def paper_base(cls, **fields_: Any) -> ModelConfig:
-        """The base model of Vaswani et al. 2017 (table 3). The paper states 65 M parameters and about
-        37,000 tokens; with 37,000 there are 63.1 M here (every weight, the shared embedding once),
-        and 65 M with 40,700."""
+        """The base model of Vaswani et al. 2017 (table 3). The paper states 65 M parameters and
+        about 37,000 tokens; with 37,000 there are 63.1 M here (every weight, the shared embedding
+        once), and 65 M with 40,700."""
         paper: dict[str, Any] = dict(kind="encoder-decoder", vocab_size=37000, n_layers=6)
         paper |= dict(n_heads=8, d_model=512, d_ff=2048, n_ctx=512, positions=Sinusoidal())
         paper |= dict(norm_first=False, activation="relu", dropout=0.1)
@@ -190,9 +190,10 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
-        """
+        """Make a configuration from `to_dict`'s values.
+
         Raises:
-            ValueError: for a key that is not a field, listing the fields.
+            ValueError: for a key that is not a field; the message lists the fields.
         """
         check_options(cls, values)
         return cls(**values)
@@ -273,9 +274,10 @@ class RecurrentConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RecurrentConfig:
-        """
+        """Make a configuration from `to_dict`'s values.
+
         Raises:
-            ValueError: for a key that is not a field, listing the fields.
+            ValueError: for a key that is not a field; the message lists the fields.
         """
         check_options(cls, values)
         return cls(**values)

@@ -96,12 +96,12 @@ def explore(
     pins: Sequence[tuple[int, int]] = (),
     title: str | None = None,
 ) -> Any:
-    """Open the Explorer: type a text, look at the heads, switch them off and see the predictions change.
+    """Open the Explorer: type a text, look at the heads, switch them off, see predictions change.
 
     Args:
         model: a `TextModel`, such as `tl.shipped()` or `tl.TextModel.from_pretrained("gpt2")`; or
-            an `ImageModel`; or the name of one that needs no download, such as "shipped" or a folder.
-            A `Chat` includes its model, so pass it alone.
+            an `ImageModel`; or the name of one that needs no download, such as "shipped" or a
+            folder. A `Chat` includes its model, so pass it alone.
         text: the input; by default an example that fits the model. Messages (see `TextModel.chat`)
             or a `Chat` are formatted by the model's chat template, and the view names their turns.
             For an ImageModel an image: a path, a PIL image, an array or a tensor.

@@ -92,7 +92,7 @@ class Transformer(TokenModel):
     def _initialise(self) -> None:
         """Initialise the weights.
 
-        | embeddings          | normal, std .02; 1/√d_model where they are scaled by √d_model      |
+        | embeddings          | normal, std 0.02; 1/√d_model where they are scaled by √d_model     |
         | linear layers       | Xavier uniform (Glorot and Bengio 2010); biases zero               |
         | output projections  | the same / √(2 · layers), so that the stream starts at one scale   |
         |                     | (GPT-2); zero with `zero_init`, and then the head is zero too      |

@@ -118,9 +118,9 @@ def parameter_kinds(model: nn.Module) -> dict[str, str]:
 
 # ---------------------------------------------------------------- Muon
 
-# Odd quintics a·s + b·s³ + c·s⁵, applied in turn: of any four, these bring singular values of 0.003
-# to 1 closest to 1, into 0.80 to 1.20. Each is the best one for the range that the one before
-# leaves (test_optim.py recomputes them). Source: Amsel et al. 2025, "Polar Express".
+# Odd quintics a·s + b·s³ + c·s⁵, applied in turn. Of all sequences of four, these bring singular
+# values of 0.003 to 1 closest to 1: into 0.80 to 1.20. Each is the best one for the range that the
+# one before leaves (test_optim.py recomputes them). Source: Amsel et al. 2025, "Polar Express".
 QUINTICS = (
     (8.3837, -24.7659, 18.3571),
     (4.0434, -3.0114, 0.5695),
@@ -129,8 +129,8 @@ QUINTICS = (
 )
 
 
-# In bf16 a quintic may exceed its upper bound by up to 4%, and beyond its own bound the next one
-# diverges. So all but the last are stretched to accept values up to 1.04 times their bound.
+# In bf16 a quintic's output may exceed its bound by up to 4%, and the next one diverges for inputs
+# beyond its own. So all but the last are stretched to accept inputs up to 1.04 times their bound.
 _MARGIN = 1.04
 BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")  # of Intel and AMD; of Arm
 BF16_FROM = 128  # fewest rows and columns that a CPU multiplies faster in bf16

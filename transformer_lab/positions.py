@@ -55,8 +55,8 @@ class NoPositions:
 
 @dataclass(frozen=True)
 class Sinusoidal:
-    """Sinusoidal positions: sines and cosines of geometrically spaced wavelengths. Source: Vaswani et
-    al. 2017, 3.5.
+    """Sinusoidal positions: sines and cosines of geometrically spaced wavelengths. Source: Vaswani
+    et al. 2017, 3.5.
 
     `halves=False` interleaves sin and cos as the paper does; `halves=True` puts all sines
     before all cosines, as Marian does.
@@ -122,7 +122,7 @@ class Rotary:
 
 @dataclass(frozen=True)
 class ALiBi:
-    """ALiBi: a penalty on the scores that grows linearly with distance. Source: Press et al. 2022."""
+    """ALiBi: a penalty on the scores, linear in the distance. Source: Press et al. 2022."""
 
     name = "alibi"
 
@@ -134,10 +134,10 @@ class ALiBi:
 
 @dataclass(frozen=True)
 class Relative:
-    """Relative positions: a learned number per head and bucket of distances, added to the scores and
-    shared by all layers.
+    """Relative positions: a learned number per head and bucket of distances, added to the scores
+    and shared by all layers.
 
-    Half of the buckets hold one distance each, the others more and more, up to `max_distance`; all
+    Half of the buckets hold one distance each, the others ever more, up to `max_distance`; all
     larger distances share the last bucket. A decoder's buckets are for earlier keys only; an
     encoder's distinguish before from after. An encoder-decoder has a table for each stack, and none
     for cross-attention. Source: Raffel et al. 2020 (T5), 2.1.

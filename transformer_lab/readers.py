@@ -254,8 +254,8 @@ class PictureConfig:
 
 
 class PictureClassifier(Tapped, nn.Module):
-    """An image classifier: a Vision Transformer. It cuts an image into patches, a linear layer turns each
-    into a vector, [CLS] is put in front of them, and the encoder reads the result.
+    """An image classifier: a Vision Transformer. It cuts an image into patches, a linear layer
+    turns each into a vector, [CLS] is put in front of them, and the encoder reads the result.
 
     Source: Dosovitskiy et al. 2021.
 

@@ -1,6 +1,6 @@
 """The models before transformers: LSTM and GRU, with and without Bahdanau's attention.
 
-They are trained, traced and edited and generate text like a `Transformer`, so that speed, path
+They are trained, traced and edited, and generate text, like a `Transformer`, so that speed, path
 length and attention patterns can be compared. The recurrent layers are torch.nn's own.
 """
 

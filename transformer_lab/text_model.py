@@ -71,11 +71,11 @@ class TextModel(ModelWithProcessor):
                 "smollm2-135m" once `make models` has installed them; "shipped" for the small model
                 that comes with this package; otherwise a Hugging Face name such as "gpt2".
             device: "cpu", "cuda", "mps" or "auto".
-            allow_missing: weights that the file lacks stay random;
-                `random_weights` has their names, and every view of the model reports them.
+            allow_missing: weights that the file lacks stay random; `random_weights` has their
+                names, and every view of the model reports them.
             options: dtype, device_map, quantization_config, revision, subfolder, token and
-                local_files_only, passed on to transformers; see `LoadOptions`. Models of this package
-                take dtype only.
+                local_files_only, passed on to transformers; see `LoadOptions`. Models of this
+                package take dtype only.
 
         Raises:
             FileNotFoundError: if a folder holds no model, a wheel is not installed, or a name
@@ -303,14 +303,14 @@ class TextModel(ModelWithProcessor):
         """Let a model trained for conversations answer, using its tokenizer's chat template.
 
         Args:
-            messages: a list of {"role": "system", "user" or "assistant", "content": text}, or one text of
-                the user.
-            max_new_tokens: at most; the answer may end sooner, by itself or with the context.
+            messages: a list of {"role": "system", "user" or "assistant", "content": text}, or one
+                text of the user.
+            max_new_tokens: at most; the answer may end sooner, by itself or at the context's end.
             temperature, top_k, top_p, seed: as for `write`; by default greedy.
 
         Returns:
-            The `Chat`: the answer, the tokens of each turn, a trace, which sentences the answer attends to,
-            and what the answer would be if parts of the conversation were cut.
+            The `Chat`: the answer, the tokens of each turn, a trace, which sentences the answer
+            attends to, and what the answer would be if parts of the conversation were cut.
 
         Raises:
             ChatError: if the model has no chat template, a message has another form, the

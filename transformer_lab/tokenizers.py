@@ -163,7 +163,7 @@ class _OwnTokenizer:
         return self._decode([i for i in self._checked(ids) if i >= first])
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``tokenizer.json`` into a folder, all of it or nothing; returns its path."""
+        """Write ``tokenizer.json`` into a folder, all of it or nothing; return its path."""
         path = check_folder("folder", folder) / "tokenizer.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         with committed(path) as temporary:

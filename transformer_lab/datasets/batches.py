@@ -15,7 +15,7 @@ from ..arguments import Seed, check, checked
 from ..tokenizers import Tokenizer
 
 MOST = 10_000_000  # examples, symbols or rows
-IGNORE = -100  # the label that torch's cross entropy leaves out
+IGNORE = -100  # the label that torch's cross entropy ignores
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Batch:
 
 
 class Stream:
-    """An endless sequence of batches in which ``batch(step)`` depends only on the seed and the step.
+    """Endless batches, of which ``batch(step)`` depends only on the seed and the step.
 
     So training resumes exactly from any step, and several processes see the same batches.
     """
@@ -92,10 +92,10 @@ def mask_tokens(
 ) -> Batch:
     """Mask tokens for masked language modelling.
 
-    Each real token that is not special is chosen with probability `rate`. Of those chosen, 80 %
+    Each real token that is not special is chosen with probability `rate`. Of those chosen, 80%
     become ``<mask>``, 10% become a random ordinary token, and 10% stay. Targets are the original
-    tokens at chosen positions and −100 elsewhere. If no token of the batch happens to be chosen, one
-    is picked, so that there is a loss.
+    tokens at chosen positions and −100 elsewhere. If no token of the batch happens to be chosen,
+    one is picked, so that there is a loss.
     Source: Devlin et al. 2019, section 3.1.
 
     Raises:
@@ -211,9 +211,9 @@ class Shuffle:
 class ByLength(Shuffle):
     """As `Shuffle`, but the rows of a batch have about the same length, for little padding.
 
-    An epoch's rows are shuffled and cut into pools of 256 batches; each pool is sorted by length and
-    cut into batches, and the batches of the epoch are shuffled. The batch that spans two epochs is
-    not sorted.
+    An epoch's rows are shuffled and cut into pools of 256 batches; each pool is sorted by length
+    and cut into batches, and the batches of the epoch are shuffled. The batch that spans two epochs
+    is not sorted.
 
     Args:
         lengths: of every row, one array [row] for each side (source, target). Rows are sorted by

@@ -38,8 +38,8 @@ def dates(
         seed: chooses days, locales and styles.
 
     Returns:
-        Pairs whose alignment gives, for each digit, the characters that determine it: the same digit
-        of the year or day, or all of the month's name.
+        Pairs whose alignment gives, for each digit, the characters that determine it: the same
+        digit of the year or day, or all of the month's name.
 
     Raises:
         FileError: if babel is not installed.

@@ -160,8 +160,8 @@ def make_tokenizer(
 def python_manual(tokenizer: str | Tokenizer = "char", *, held_out: float = 0.1) -> Corpus:
     """Load Python's own reference manual, about 465,000 characters, from the running interpreter.
 
-    It is real English with code in it, and needs no download. The text varies a little with the version of
-    Python: record `Corpus.sha256` beside a result.
+    It is real English with code in it, and needs no download. The text varies a little with the
+    version of Python: record `Corpus.sha256` beside a result.
     """
     try:
         from pydoc_data.topics import topics
@@ -227,7 +227,7 @@ def tiny_shakespeare(
 ) -> Corpus:
     """Lines of Shakespeare's plays, 1,115,394 characters; nanoGPT's 90/10 split by default.
 
-    Downloaded once, checked against its sha256 and cached; `path` uses a copy that you already have.
+    Downloaded once, checked against its sha256 and cached; `path` uses a copy of your own.
 
     Raises:
         FileError: without a network (the message says where to put which file), or for a different

@@ -138,7 +138,7 @@ def _noun(german: str, oblique: str, gender: str, case: int) -> str:
 def _declined(
     article: str, adjective: str, german: str, gender: str, oblique: str = ""
 ) -> tuple[str, ...]:
-    """A phrase in its three cases. article: "the", a stem such as "ein" or "unser", a number, or ""."""
+    """A phrase in its three cases. article: "the", a stem ("ein", "unser"), a number, or ""."""
     cases = []
     for case in range(3):
         number = article in ("zwei", "drei")
@@ -333,7 +333,7 @@ def _german_verb(clause: Clause) -> tuple[str, list[str]]:
 
 
 def _middle(clause: Clause) -> list[str]:
-    """What is between the finite verb and the end: pronouns, time, dative, accusative, "nicht", …"""
+    """What comes between the finite verb and the end: pronouns, time, dative, accusative, …"""
     before, _, after = clause.verb.takes[1].partition(">")
     accusative, dative = clause.accusative, clause.dative
     denied = clause.negative
@@ -414,7 +414,7 @@ def _english_verb(clause: Clause) -> tuple[str, str]:
 
 
 def english(clause: Clause, order: str = "main") -> str:
-    """A clause in English. order: "main", "front" (the time first), "question", "to" or "please"."""
+    """A clause in English. order: "main", "front" (time first), "question", "to" or "please"."""
     auxiliary, verb = _english_verb(clause)
     base = clause.verb.english[0]
     if order in ("to", "please"):
@@ -512,7 +512,7 @@ def _question(rng: random.Random) -> Made:
 
 
 def _other(rng: random.Random) -> Phrase:
-    """Somebody who is not the speaker."""
+    """A subject other than the speaker."""
     subject = _subject(rng)
     return subject if subject.who not in ("I", "we") else _other(rng)
 
@@ -735,7 +735,7 @@ def everyday(
     """Generate English sentences of everyday life and their German translations.
 
     A grammar of both languages builds each pair from one meaning, in 14 kinds of sentence. The
-    German has what makes its word order differ from English: the verb second, the verb last in
+    German has all that makes its word order differ from English: the verb second, the verb last in
     subordinate clauses, participles and infinitives at the end, separable verbs, cases, and
     pronouns that take the gender of their noun.
 

@@ -117,7 +117,7 @@ Paul | m Paul
 Jonas | m Jonas
 Emil | m Emil
 """
-# Relations that somebody may have of their own: "her brother".
+# Relatives that a person may have: "her brother".
 RELATIVES = (
     "brother m Bruder|sister f Schwester|grandmother f Großmutter|uncle m Onkel|aunt f Tante"
 )
@@ -275,7 +275,7 @@ promised|promised|promised|habe|hat|haben|versprochen
 decided|decided|decided|habe|hat|haben|beschlossen
 plan|plans|plan|habe|hat|haben|vor
 """
-# Two things that one does with the same thing: first verb, tense, joined by, second verb, tense
+# Two actions on the same thing: first verb, tense, joined by, second verb, tense
 CHAINS = """
 lose past and look+for now
 lose past but find past

@@ -173,7 +173,7 @@ def multi30k(
         language: "de" or "fr".
         tokenizer: "word", "char", "bpe" or a tokenizer; None for BPE with `vocab_size` shared ids.
         held_out: "val" (1,014 pairs) or "test" (test_2016_flickr, 1,000 pairs).
-        folder: a folder that already has ``train.en.gz`` and the other files; None to download them.
+        folder: a folder that has ``train.en.gz`` and the other files; None to download them.
         vocab_size: size of a BPE vocabulary shared by both languages; None for 8,000.
 
     Raises:

@@ -62,7 +62,7 @@ class Story:
 class QuestionData(Dataset[Story]):
     """Stories for three kinds of model. In each, a row begins ``<s> story </s> question``.
 
-    - "encoder": one question a row, ``<s> story </s> question </s>``; targets [batch, 2] are the
+    - "encoder": one question per row, ``<s> story </s> question </s>``; targets [batch, 2] are the
       first and last position of the answer, both included.
     - "decoder": all questions of a story in one row, ``… </s> question answer </s> question
       answer </s>``; targets are the answers and the ``</s>`` that ends each, −100 elsewhere.
@@ -195,10 +195,10 @@ def stories(
 
     Three people move five times and take three things. With one fact, the answer is in the last
     sentence about a person, or in the one about a thing ("Where is Nora", "Who has the lamp"). With
-    two, half of the questions need two sentences: who has the thing, and where that person was last,
-    before or after taking it ("Where is the lamp"). The other half need one, so that each of the two
-    steps is also taught alone. Six questions per story teach much faster than one. There is no
-    question mark, so attention starts from the very word that the question is about.
+    two, half of the questions need two sentences: who has the thing, and where that person was
+    last, before or after taking it ("Where is the lamp"). The other half need one, so that each of
+    the two steps is also taught alone. Six questions per story teach much faster than one. There is
+    no question mark, so attention starts from the very word that the question is about.
 
     Args:
         facts: supporting facts, 1 or 2.
@@ -295,7 +295,7 @@ def questions_file(
     """Your own questions: JSON lines such as {"question": …, "context": …, "answer": …}.
 
     The answer must occur in its context, as whole words. If it is not the first occurrence,
-    ``"answer_start"`` (in characters) says which one it is. Questions about one context make one story.
+    ``"answer_start"`` (in characters) says which one it is. Each context makes one story.
 
     Args:
         path: the file.

@@ -124,9 +124,9 @@ def agreement(
 ) -> Agreement:
     """Generate sentences about verb agreement: "the keys near this box are lost", not "is".
 
-    Between subject and verb there are other nouns, attractors, of either number, so that the nearest
-    noun misleads half of the time. There are many sentences without labels, all of them correct, and
-    a few labelled "acceptable" or "unacceptable", half and half.
+    Between subject and verb there are other nouns, attractors, of either number, so that the
+    nearest noun misleads half of the time. There are many sentences without labels, all of them
+    correct, and a few labelled "acceptable" or "unacceptable", half and half.
 
     Args:
         size: training sentences without labels.

@@ -16,7 +16,7 @@ from .examples import Dataset, Rows
 from .pairs import Pair, PairData
 
 MOST_SYMBOLS = 1_000_000
-MOST_NUMBERS = 2**28  # of one array, 2 GiB
+MOST_NUMBERS = 2**28  # in one array, 2 GiB
 
 
 @checked

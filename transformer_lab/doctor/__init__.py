@@ -1,1 +1,1 @@
-"""Check what works here: `report` reports it, `probe` tries what may crash in its own process."""
+"""Check what works here: `report` lists it, `probe` tries what may crash in its own process."""

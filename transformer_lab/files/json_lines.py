@@ -1,4 +1,4 @@
-"""Files of JSON, one line per result, and nothing after a line that was cut short."""
+"""Files of JSON, one line per result; nothing is read after a line that was cut short."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command shares: paths that are not empty, and errors in one line."""
+"""Shared by all commands: paths that are not empty, and errors in one line."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class OneLine(Exception):
 
 
 class FileError(OneLine, ValueError):
-    """A file that cannot be used as it is: damaged, of another kind, too large, or with something missing."""
+    """A file that cannot be used as it is: damaged, incomplete, of another kind, or too large."""
 
     @classmethod
     def at(cls, path: str | os.PathLike, message: str, line: int | None = None) -> FileError:

@@ -80,8 +80,8 @@ def read_picture(picture: Any) -> Image:
     """Read an image as RGB.
 
     Args:
-        picture: a path; a PIL image; an array [height, width], [height, width, 3] or [height, width,
-            4], or a tensor [3, height, width] (or those), of bytes 0 … 255 or floats 0 … 1.
+        picture: a path; a PIL image; an array [height, width], [height, width, 3] or [height,
+            width, 4], or a tensor [3, height, width] (or those), of bytes 0 … 255 or floats 0 … 1.
 
     Raises:
         FileError: for anything else, a damaged file, an animation, or more than 100 million

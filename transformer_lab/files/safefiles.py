@@ -176,7 +176,7 @@ def clean(folder: Path, *, ours: bool = False, name: str = "") -> list[str]:
 
     Args:
         ours: the caller holds the folder's lock, so that no other writer can be alive.
-        name: only what was to become a file of this name; "" for any.
+        name: only the remains of a file of this name; "" for any.
     """
     gone = []
     begins = f".{name[:48]}"

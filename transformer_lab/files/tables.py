@@ -54,8 +54,8 @@ class Table:
         return pandas.DataFrame(rows, columns=columns)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """The Arrow PyCapsule protocol: `polars.DataFrame(table)`, `pyarrow.table(table)`, DuckDB and
-        others read the table without a file.
+        """The Arrow PyCapsule protocol: `polars.DataFrame(table)`, `pyarrow.table(table)`, DuckDB
+        and others read the table without a file.
 
         Raises:
             ModuleNotFoundError: if pyarrow is not installed.
@@ -95,7 +95,7 @@ def _needed(module: str, what: str) -> Any:
 
 
 def csv_pieces(rows: Rows, delimiter: str = ",", inert: bool = True) -> Iterator[str]:
-    """Yield rows as comma-separated text, some thousand rows at a time.
+    """Yield rows as comma-separated text, thousands of rows at a time.
 
     Text that a spreadsheet would read as a formula gets an apostrophe in front; numbers do not, and
     with `inert=False` nothing does, for a table that goes back to where it came from.

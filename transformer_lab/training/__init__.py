@@ -1,1 +1,1 @@
-"""Training: the loop, what a run keeps, and what feeds and measures it."""
+"""Training: the loop, its data and hardware, the folder of a run, and scores."""

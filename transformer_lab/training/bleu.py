@@ -46,8 +46,8 @@ class Bleu:
 def bleu(texts: Sequence[str], references: Sequence[str]) -> Bleu:
     """Compute BLEU of translations against one reference each, with sacreBLEU's defaults.
 
-    Words are split as in mteval-v13a, case matters, and n-gram precisions of zero are replaced by 1/2,
-    1/4, … of one n-gram.
+    Words are split as in mteval-v13a, case matters, and n-gram precisions of zero are replaced by
+    1/2, 1/4, … of one n-gram.
 
     Args:
         texts: the translations, as ordinary text.

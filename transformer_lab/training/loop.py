@@ -101,11 +101,12 @@ def train(
         run: a `Run`, or a folder for one: checkpoints, metrics.jsonl and snapshots go there.
         resume: continue from the run's newest checkpoint that verifies, or from 0 if there is none.
         checkpoint_every: steps between checkpoints (default: a tenth of all).
-        snapshot_every, probe: the steps between snapshots, which save the attention patterns of these
-            token ids [position] (for an encoder-decoder a pair: source, target) in the run.
-        watch: a `Watch`, or a list: its `start(model, steps)`, `update(step, model)` and `finish(reason)`
-            are called. `tl.views.TrainingView` shows the training, `tl.watching.TensorBoard`, `WandB` and
-            `Trackio` log it. If one fails in the middle, a warning says so and training continues.
+        snapshot_every, probe: the steps between snapshots, which save the attention patterns of
+            these token ids [position] (for an encoder-decoder a pair: source, target) in the run.
+        watch: a `Watch`, or a list: its `start(model, steps)`, `update(step, model)` and
+            `finish(reason)` are called. `tl.views.TrainingView` shows the training,
+            `tl.watching.TensorBoard`, `WandB` and `Trackio` log it. If one fails in the middle, a
+            warning says so and training continues.
         progress: show a bar with loss, tokens per second and time left.
         loss: (model, batch) -> mean loss, a scalar. Default: `CrossEntropy`.
 

@@ -44,7 +44,7 @@ def _updates(state: TrainState) -> list[list[int | None]]:
 
 
 def settings(plan: Plan, state: TrainState) -> dict[str, Any]:
-    """What a resumed run should have in common with the first part."""
+    """Settings that a resumed run should share with its first part."""
     schedule = asdict(plan.schedule)
     settings = {
         "model": describe(plan.model),

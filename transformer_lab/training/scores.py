@@ -14,7 +14,7 @@ from .objective import IGNORED, evaluating, predict, targets, to_device
 
 
 def accuracy(model: nn.Module, batches: Iterable[Any]) -> float:
-    """Fraction of the targets (−100 is ignored) that are the model's top prediction, over all batches.
+    """Fraction of all targets (−100 is ignored) that are the model's top prediction.
 
     Targets are tokens for a language model, classes for a `Classifier`, ends of spans for a
     `SpanReader`.
@@ -29,9 +29,9 @@ def accuracy(model: nn.Module, batches: Iterable[Any]) -> float:
 def exact_match(model: nn.Module, batches: Iterable[Any]) -> float:
     """Fraction of the texts in which *every* target is the model's top prediction.
 
-    For a decoder or an encoder-decoder this is the fraction that greedy decoding gets entirely right:
-    as long as everything so far is right, the model has read exactly what teacher forcing shows it.
-    So one forward pass is enough, and nothing has to be generated.
+    For a decoder or an encoder-decoder this is the fraction that greedy decoding gets entirely
+    right: as long as everything so far is right, the model has read exactly what teacher forcing
+    shows it. So one forward pass is enough, and nothing has to be generated.
     """
     right = total = 0
     for hits, counts in _hits(model, batches):
@@ -42,7 +42,7 @@ def exact_match(model: nn.Module, batches: Iterable[Any]) -> float:
 
 
 def _hits(model: nn.Module, batches: Iterable[Any]) -> Iterable[tuple[Tensor, Tensor]]:
-    """For each batch two bools [batch, target]: whether a target is predicted, and counts."""
+    """For each batch two bools [batch, target]: is the target predicted, and does it count."""
     device = next(model.parameters()).device
     with evaluating(model):
         for batch in batches:
@@ -62,8 +62,8 @@ def _some(total: int, what: str) -> int:
 class HeadAgreement:
     """How well each head's attention agrees with the truth; float [layer, head].
 
-    hit: fraction of the queries whose most attended key is a true one. mass: mean weight on the true
-    keys. n: number of queries that have a true key. kind: the kind of attention.
+    hit: fraction of the queries whose most attended key is a true one. mass: mean weight on the
+    true keys. n: number of queries that have a true key. kind: the kind of attention.
     """
 
     kind: str

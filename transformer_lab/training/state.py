@@ -21,9 +21,9 @@ class Step:
     index: number of this update, 1 … steps. loss: loss of this batch before the update (nats per
     token for the default loss). lr: learning rate of the main group. tokens_per_second: positions
     read, including padding, divided by the time of this update. seconds: time spent on updates so
-    far, including the earlier part of a resumed run. grad_norm: L2 norm of the whole gradient before
-    clipping. eval_loss: mean over `eval_batches`, if this step is evaluated. tokens: positions read
-    in this update by all processes; padding: how many of them are padding.
+    far, including the earlier part of a resumed run. grad_norm: L2 norm of the whole gradient
+    before clipping. eval_loss: mean over `eval_batches`, if this step is evaluated. tokens:
+    positions read in this update by all processes; padding: how many of them are padding.
     """
 
     index: int

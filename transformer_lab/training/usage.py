@@ -28,7 +28,7 @@ class ModelIsTraining(ValueError):
 
 
 class _Use:
-    """Who trains a model and who edits it."""
+    """The mark on a model: the loops that train it and the thread that edits it."""
 
     def __init__(self) -> None:
         # A plain lock: Ctrl+C may come between the two steps of acquiring a threading.Condition,

@@ -26,7 +26,7 @@ class Watch(Protocol):
         """Called before the first step. An error here stops training before it begins."""
 
     def update(self, step: Step, model: nn.Module) -> None:
-        """Called after every step. After an error this is not called again, and training continues."""
+        """Called after every step. After an error it is not called again; training continues."""
 
     def finish(self, reason: str) -> None:
         """Called once at the end: "finished", or how training was stopped or failed."""
@@ -89,7 +89,8 @@ def numbers(step: Step) -> dict[str, float]:
 
 
 class TensorBoard:
-    """A watch that logs to a folder for TensorBoard. `tl.train(run=…)` adds one if tensorboard is installed.
+    """A watch that logs to a folder for TensorBoard. `tl.train(run=…)` adds one if tensorboard is
+    installed.
 
     Args:
         folder: of this training run; what was logged there earlier, from its first step on, is

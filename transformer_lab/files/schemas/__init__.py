@@ -1,4 +1,4 @@
-"""JSON Schemas of the files that hold findings: KIND.json for each kind, and the check of a file against it."""
+"""JSON Schemas of the files that hold findings, KIND.json for each kind, and their check."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...arguments import shown
 from ..paths import FileError
 
 FOLDER = Path(__file__).parent
-SHARED = "common"  # what the schemas refer to
+SHARED = "common"  # the schema that the others refer to
 LARGEST = 256 << 20  # bytes of a file
 KINDS = tuple(sorted(file.stem for file in FOLDER.glob("*.json") if file.stem != SHARED))
 _TYPES = {
@@ -30,13 +30,13 @@ def schema(kind: str) -> dict[str, Any]:
 
 
 def check(data: Any, kind: str, name: str) -> None:
-    """Check what a file says against the schema of its kind.
+    """Check the contents of a file against the schema of its kind.
 
     Args:
         name: of the file, for the message.
 
     Raises:
-        FileError: saying what the schema wants, where, and what is there.
+        FileError: the message says what the schema requires, where, and what is there.
     """
     from jsonschema import Draft202012Validator, exceptions
     from referencing import Registry, Resource
