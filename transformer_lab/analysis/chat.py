@@ -53,8 +53,8 @@ class Passage:
 
 
 def passage(model: Any, text: Any) -> Passage | None:
-    """Return the tokens of messages, as the model's chat template writes them, or of a `Chat`; None for
-    anything else. Messages that end with the assistant's are not continued.
+    """Return the tokens of messages, as the model's chat template writes them, or of a `Chat`; None
+    for anything else. Messages that end with the assistant's are not continued.
 
     Raises:
         ChatError: as `TextModel.chat`; for a `Chat` of another model.

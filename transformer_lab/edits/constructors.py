@@ -75,8 +75,7 @@ def skip(
     expert: int | None = None,
     kind: str | None = None,
 ) -> Edit:
-    """Skip a part of a block: its attention, its MLP or one expert of it adds nothing to the residual
-    stream.
+    """Skip a part of a block: its attention, MLP or one expert adds nothing to the residual stream.
 
     The stream bypasses it; a norm after the sum (post-norm, as in the paper) still applies.
 

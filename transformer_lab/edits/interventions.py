@@ -29,7 +29,7 @@ from .kinds import Edit, EditError
 
 
 def edit(model: Any, *edits: Edit, this_thread: bool = False) -> AbstractContextManager[Any]:
-    """Edit every forward pass of the model inside a `with` block; the model is unchanged afterwards.
+    """Edit every forward pass of the model inside a `with` block; afterwards it is unchanged.
 
     Edits apply in the order of the pass: layer by layer, and within a layer first to the incoming
     stream, then to edges, heads and the outgoing stream. At one site they apply in the order given

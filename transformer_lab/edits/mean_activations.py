@@ -68,7 +68,7 @@ class Reference:
 
 
 def mean_of(model: Any, texts: Any, *, most: int | None = None) -> Reference:
-    """Return each head's mean output z over texts, for `tl.ablate(layer, head, value=tl.mean_of(…))`.
+    """Return each head's mean z over texts, for `tl.ablate(layer, head, value=tl.mean_of(…))`.
 
     Args:
         model: a `Transformer`, a Hugging Face model or a `TextModel`; edits in force apply.
@@ -78,7 +78,8 @@ def mean_of(model: Any, texts: Any, *, most: int | None = None) -> Reference:
         most: how many of them to read at most; needed for an endless stream.
 
     Raises:
-        EditError: for no texts, or a model whose attention does not go through the attention interface.
+        EditError: for no texts, or a model whose attention does not go through the attention
+            interface.
         ValueError: for a text that the model cannot read.
     """
     one = isinstance(texts, str | Tensor | Mapping) or hasattr(texts, "tokens")

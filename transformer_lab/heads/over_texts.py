@@ -182,7 +182,7 @@ def average_map(
         nothing += gone.cpu()[queries[:n_query]]
     mean = total / count
     spread = (squares / count - mean**2).clamp(min=0)
-    # E[mean of squares − squared mean] over independent shuffles, whose mean varies by Σ v / count².
+    # E[mean of squares − squared mean] over independent shuffles; the mean varies by Σ v / count².
     shuffled = (expected_squares / count - within / count**2 - (expected / count) ** 2).clamp(min=0)
     least = float(shuffled.sum())
     return AverageMap(

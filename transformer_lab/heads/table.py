@@ -226,8 +226,8 @@ def head_table(
     progress: Callable[[int, int], None] | None = None,
     **given: Any,
 ) -> HeadTable:
-    """Return a table with a row for each head: its label with the evidence, its score on this text by
-    every measure, and what switching it off changes. The heads that matter most come first.
+    """Return a table with a row for each head: its label with the evidence, its score on this text
+    by every measure, and what switching it off changes. The heads that matter most come first.
 
     Args:
         model: a `TextModel`, a model with token ids as `text`, or a `Trace`, whose text is used.

@@ -49,9 +49,9 @@ def logit_attribution(
     against: int | None = None,
     batch: int = 0,
 ) -> LogitAttribution:
-    """Direct logit attribution: what the embeddings, every head and every MLP add to one logit, each
-    through the final norm (held at its actual scale) and the unembedding. "biases" are those of all
-    layers, of the norm and of the head.
+    """Return the direct logit attribution: what the embeddings, every head and every MLP add to one
+    logit, each through the final norm (held at its actual scale) and the unembedding. "biases" are
+    those of all layers, of the norm and of the head.
 
     Only the direct path counts: that a head feeds a later one does not show here.
     Source: Elhage et al. 2021; Wang et al. 2022.

@@ -132,8 +132,9 @@ def _pair_scores(heads: StackHeads, earlier: int, later: int, kind: str, distanc
 
 
 def _overlap(v: Tensor, o: Tensor, near: Tensor, far: Tensor) -> Tensor:
-    """‖v·o·near·farᵀ‖ / (‖v·o‖ · ‖near·farᵀ‖) for every later head (near, far [head, d_model, d_head])
-    and earlier head (v [head, d_model, d_head], o [head, d_head, d_model])."""
+    """‖v·o·near·farᵀ‖ / (‖v·o‖ · ‖near·farᵀ‖) for every later head (near, far [head, d_model,
+    d_head]) and earlier head (v [head, d_model, d_head], o [head, d_head, d_model]).
+    """
     gram_v, gram_far = v.transpose(-1, -2) @ v, far.transpose(-1, -2) @ far
     through = torch.einsum("eij,ljk->leik", o, near)
     inner = ((gram_v @ through) * (through @ gram_far[:, None])).sum((-1, -2))

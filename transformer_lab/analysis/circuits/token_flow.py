@@ -25,7 +25,8 @@ class TokenFlow:
         stream: [layer + 1, position]: what a token holds before each layer and after the last.
         mlps: [layer, position]: what an MLP writes there.
         constant: what the model's biases add, whatever the text.
-        logit: `stream[0].sum() + mlps.sum() + constant`, which the model computed (before any softcap).
+        logit: `stream[0].sum() + mlps.sum() + constant`, which the model computed (before any
+            softcap).
     """
 
     token: int

@@ -71,15 +71,15 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Circuit(Table):
-    """A circuit: some edges of a model, how much of the metric they keep alone, and how much remains
-    without them.
+    """Some edges of a model, how much of the metric they keep alone, and how much remains without
+    them.
 
     Attributes:
         edges: their names; scores: how far the metric falls without each, None where not known.
         n_edges: how many the model has.
         clean, corrupted: the metric of the two runs.
-        alone: the metric with only these edges live, all others as in the corrupted run; without: with
-            only the others live.
+        alone: the metric with only these edges live, all others as in the corrupted run; without:
+            with only the others live.
         controls: the same for as many edges drawn at random.
         by: how they were chosen. seed: of the draws. metric: in words. model: its name.
         provenance: how it was made, see `tl.report`.

@@ -190,9 +190,9 @@ def edge_scores(
     progress: Callable[[int, int], None] | None = None,
     budget_mib: float = 512,
 ) -> EdgeScores:
-    """Score every edge by how far the metric falls when that edge alone is corrupted. Edges lead from
-    the embeddings, each head and each MLP to the queries, keys and values of later heads, to later
-    MLPs and to the logits.
+    """Score every edge by how far the metric falls when that edge alone is corrupted. Edges lead
+    from the embeddings, each head and each MLP to the queries, keys and values of later heads, to
+    later MLPs and to the logits.
 
     Args:
         model: a decoder: a `Transformer`, a Hugging Face model or a `TextModel` (then give texts).
@@ -251,9 +251,9 @@ def circuit(
     progress: Callable[[int, int], None] | None = None,
     budget_mib: float = 512,
 ) -> Circuit:
-    """Choose some of a model's edges as a circuit, and measure the metric with only these edges live
-    (every other edge takes its value from the corrupted run), and with only the others live. The
-    control is as many edges drawn at random.
+    """Choose some of a model's edges as a circuit, and measure the metric with only these edges
+    live (every other edge takes its value from the corrupted run), and with only the others live.
+    The control is as many edges drawn at random.
 
     Args:
         n: how many edges: the best, chosen backwards from the logits, so that none dangles.
@@ -261,7 +261,8 @@ def circuit(
             dangle.
         edges: instead: their names, such as "a1.h2->a2.h2<k>".
         draws, seed: of the random circuits of the control.
-        model, clean, corrupted, metric, by, steps, position, progress, budget_mib: as in `edge_scores`.
+        model, clean, corrupted, metric, by, steps, position, progress, budget_mib: as in
+            `edge_scores`.
 
     Raises:
         EditError: for a circuit that is empty or everything, an edge that does not exist, two runs

@@ -57,7 +57,8 @@ def patching_grid(
     position for sites of the stream, layer × head (all positions together) for sites of heads.
 
     Args:
-        model: a `Transformer`, a Hugging Face model, a `TextModel` (then give texts) or an `ImageModel`.
+        model: a `Transformer`, a Hugging Face model, a `TextModel` (then give texts) or an
+            `ImageModel`.
         clean, corrupted: two prompts, or two batches of as many token ids; for a model with other
             inputs a dict of them each, dict(pixel_values=…). Edits in force apply to both.
         metric: what is moved. A pair of tokens: the logit of the first less that of the second. One

@@ -107,8 +107,8 @@ def path_patch(
 
     Args:
         model, clean, corrupted, metric, direction, align, kind, position: as in `patching_grid`.
-        sender: a head (layer, head), or (layer, "attn_out") or (layer, "mlp_out"). None: every head that
-            comes before its receiver, each alone.
+        sender: a head (layer, head), or (layer, "attn_out") or (layer, "mlp_out"). None: every head
+            that comes before its receiver, each alone.
         receiver: "logits"; or a head (layer, head), one of its inputs (layer, head, "q"), "k" or
             "v", or a list of those, which are patched together.
         via: what is not held between them, and so passes the change on: None for nothing; "mlp" for

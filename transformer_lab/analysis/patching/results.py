@@ -56,7 +56,8 @@ class PatchingGrid(Table):
     """How far patching one site moves the metric, in every layer and position or head.
 
     Attributes:
-        site: what was patched: "z", "resid_pre" …; axes: ("layer", "position") or ("layer", "head").
+        site: what was patched: "z", "resid_pre" …; axes: ("layer", "position") or ("layer",
+            "head").
         estimate, exact: fp32 [layer, position or head], the change of the metric; NaN if it is not
             known, or there is nothing to patch.
         there: bool, same shape: whether there is something to patch.

@@ -41,8 +41,9 @@ def report(finding: Any, path: str | os.PathLike) -> Report:
         path: the path of both files, with or without .html or .json.
 
     Raises:
-        ValueError: for any other object; if the model was edited during the measurement or has changed
-            since; if an argument cannot be stored in a file, such as a function; for an invalid path.
+        ValueError: for any other object; if the model was edited during the measurement or has
+            changed since; if an argument cannot be stored in a file, such as a function; for an
+            invalid path.
     """
     report = described(finding)
     where = Path(path)

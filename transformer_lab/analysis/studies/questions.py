@@ -1,4 +1,4 @@
-"""What a study measures on every prompt: head scores, effects of switching off heads, or patches."""
+"""What a study measures on every prompt: head scores, effects of ablated heads, or patches."""
 
 from __future__ import annotations
 

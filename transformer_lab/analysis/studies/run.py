@@ -61,10 +61,10 @@ def study(
 
     Args:
         model: a `TextModel`, or any model with token ids as prompts.
-        prompts: a list of texts, of token ids, or of dicts with "clean" and, as needed, "corrupted",
-            "answer", "wrong" (token ids, or texts of one token) and "target" (the output of an
-            encoder-decoder); or a file of them: .txt (one text a line), or .jsonl, .csv or .tsv (with
-            these columns).
+        prompts: a list of texts, of token ids, or of dicts with "clean" and, as needed,
+            "corrupted", "answer", "wrong" (token ids, or texts of one token) and "target" (the
+            output of an encoder-decoder); or a file of them: .txt (one text a line), or .jsonl,
+            .csv or .tsv (with these columns).
         measure: "patching" ("corrupted" against "clean"), "effects" (every head switched off),
             "estimates" (an approximation of those from one gradient pass), a head score
             ("induction", "previous token", … see `tl.heads`), "scores" for all head scores, or a
@@ -76,8 +76,8 @@ def study(
         at: the positions to patch in residual-stream sites: "last", or numbers (negative ones count
             from the end). None means all, for prompts of equal length.
         value: as in `ablate`.
-        out: a folder where results are saved as they come. The same call later continues from there and
-            computes nothing twice; a different study is refused.
+        out: a folder where results are saved as they come. The same call later continues from there
+            and computes nothing twice; a different study is refused.
         seed, resamples, level: settings of the bootstrap over prompts, see `Spread.interval`.
         batch_size: the most prompts of equal length in one forward pass; None for as many as fit.
         budget_mib: memory of one pass, as in `sweep_heads`.
@@ -87,8 +87,8 @@ def study(
 
     Raises:
         FileError: for a file that cannot be read, naming the line.
-        ValueError: for a prompt that the model cannot read, naming it, before anything is computed; for
-            a folder with another study.
+        ValueError: for a prompt that the model cannot read, naming it, before anything is computed;
+            for a folder with another study.
         DiskFullError: if the disk is full; results so far are kept.
 
     Source of the interval: Efron and Tibshirani 1993.
