@@ -1,14 +1,14 @@
-"""Find forms that give translated English away, in documents, lessons and messages.
+"""Find forms that give translated English away, in documents, lessons, docstrings and messages.
 
     python -m docs.check_prose [FILE …]      (all files that git knows, if none is named)
 
-CONTRIBUTING.md says what to write instead. Messages are strings of Python code that are not
-docstrings; those of the views move into catalogues first.
+CONTRIBUTING.md says what to write instead.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -20,8 +20,8 @@ import nbformat
 ROOT = Path(__file__).parent.parent
 # A form, what to write instead, and an example sentence, which a test reads.
 FORMS = [
-    (r"\btold\b(?! apart)", "reports, recognises, is passed", "The model is told its length."),
-    (r"\bstands?\b(?! for\b| out\b)", "is", "The norm stands before the block."),
+    (r"\btold\b(?!\s+apart|:)", "reports, recognises, is passed", "The model is told its length."),
+    (r"\bstands?\b(?!\s+(?:for|out)\b)", "is", "The norm stands before the block."),
     (r"\banew\b", "again", "The table is written anew."),
     (r"\bwhoever\b", "a reader who, if you", "Whoever reads this needs a kernel."),
     (r"\bhangs? on\b", "depends on", "The loss hangs on the seed."),
@@ -29,7 +29,7 @@ FORMS = [
     (r"\bwithout (?:it|that|them):", "control:", "The head's weight (without it: none)."),
     (r"\bmark to beat\b", "baseline", "This is the mark to beat."),
     (r"\bfilled up\b", "padded", "Short texts are filled up."),
-    (r"(?<!here )is no (?!longer\b|need\b|more\b|better\b|worse\b|different\b|other\b|larger\b|smaller\b)"
+    (r"(?<!here )is no (?!such\b|longer\b|need\b|more\b|better\b|worse\b|different\b|other\b|larger\b|smaller\b)"
      r"[a-z]+", "is not a", "rate=2 is no share."),
     (r"\bwhat is (?:said|asked|given|looked at)\b", "the text, the request", "It sees what is given."),
     (r"\b(?:heads?|tokens?|words?|quer(?:y|ies)|positions?|letters?) (?:that )?looks? (?:most )?"
@@ -45,24 +45,21 @@ def passages(path: Path) -> Iterator[tuple[int, str]]:
     text = path.read_text("utf-8")
     if path.suffix == ".md":
         yield 1, text
+    elif path.suffix == ".json":  # a message on each line
+        yield from enumerate(json.loads(text).values(), start=2)
     elif path.suffix == ".ipynb":
         for number, cell in enumerate(nbformat.reads(text, as_version=4).cells, start=1):
             if cell.cell_type == "markdown":
                 yield number, cell.source
             elif cell.cell_type == "code":
-                yield from ((number, words) for _, words in messages(cell.source))
+                yield from ((number, words) for _, words in strings(cell.source))
     elif path.suffix == ".py":
-        yield from messages(text)
+        yield from strings(text)
 
 
-def messages(code: str) -> Iterator[tuple[int, str]]:
-    """Strings of Python code without docstrings, and f-strings without their values."""
-    tree = ast.parse(code)
-    seen = {
-        node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    }
+def strings(code: str) -> Iterator[tuple[int, str]]:
+    """Strings of Python code, and the line of each; an f-string has … in place of each value."""
+    tree, seen = ast.parse(code), set()
     for node in ast.walk(tree):  # an f-string comes before its parts
         if node in seen:
             continue
@@ -84,12 +81,12 @@ def found(path: Path) -> Iterator[str]:
 
 
 def ours() -> list[Path]:
-    """What is checked: documents, English lessons, and Python outside the views and tests."""
+    """What is checked: documents, English lessons, the views' catalogues, and Python outside tests."""
     names = subprocess.run(
-        ["git", "ls-files", "*.md", "*.ipynb", "*.py"],
+        ["git", "ls-files", "*.md", "*.ipynb", "*.py", "transformer_lab/*/messages.json"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
-    skipped = ("tests/", "transformer_lab/views/", "notebooks/de/", "typings/", "data/")
+    skipped = ("tests/", "notebooks/de/", "typings/", "data/")
     left_out = {"CONTRIBUTING.md", "docs/check_prose.py"}  # they quote the forms
     left_out |= {"transformer_lab/datasets/everyday_words.py"}  # the words of a dataset
     return [ROOT / name for name in names if not name.startswith(skipped) and name not in left_out]

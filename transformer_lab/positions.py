@@ -191,9 +191,13 @@ def scheme(value: str | dict | Scheme) -> Scheme:
     name = options.pop("name", None)
     if not isinstance(name, str) or name not in SCHEMES:
         raise ValueError(f"positions must be one of {', '.join(SCHEMES)}, got {shown(name)}")
-    unknown = [str(key) for key in options if key not in {f.name for f in fields(SCHEMES[name])}]
+    known = [field.name for field in fields(SCHEMES[name])]
+    unknown = sorted(str(key) for key in options if key not in known)
     if unknown:
-        raise ValueError(f"positions={name!r} does not take the options {sorted(unknown)}")
+        takes = ", ".join(known) or "none"
+        raise ValueError(
+            f"positions={name!r} does not take the options {unknown}; its options: {takes}"
+        )
     return SCHEMES[name](**options)
 
 

@@ -25,7 +25,11 @@ from transformer_lab.graphs.export import GraphError, export_graph
 
 TEXT = Inputs(torch.arange(6)[None])
 ABOUT = "Exporting a model."
-ENDLESS = "import sys, time; print('step working', file=sys.stderr, flush=True); time.sleep(600)"
+# Like the process that exports, it reports a step after it has read the request: before, nobody listens.
+ENDLESS = """import sys, time
+sys.stdin.readline()
+print('step working', file=sys.stderr, flush=True)
+time.sleep(600)"""
 
 
 def network(**options):

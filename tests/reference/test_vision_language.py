@@ -352,7 +352,7 @@ def test_a_view_of_a_picture_that_is_not_there(monkeypatch):
     ):
         PatchView(model, pixels, tokens=tokens, given=given)
     model, given = made("llava-full")
-    with pytest.raises(ValueError, match=r"where the patches of .* stand is not known"):
+    with pytest.raises(ValueError, match=r"the positions of the patches of .* are unknown"):
         PatchView(model, given["pixel_values"], tokens=given["tokens"])
 
 

@@ -195,9 +195,9 @@ def stories(
 
     Three people move five times and take three things. With one fact, the answer is in the last
     sentence about a person, or in the one about a thing ("Where is Nora", "Who has the lamp"). With
-    two, half of the questions need two sentences: who has the thing, and where that person was
-    last, before or after taking it ("Where is the lamp"). The other half need one, so that each of
-    the two steps is also taught alone. Six questions per story teach much faster than one. There is
+    two, half of the questions need two sentences: the one that says who has the thing, and the last
+    one about that person, before or after taking it ("Where is the lamp"). The other half need one,
+    so that each of the two steps is also taught alone. Six questions per story teach much faster than one. There is
     no question mark, so attention starts from the very word that the question is about.
 
     Args:

@@ -130,7 +130,7 @@ def test_positions_texts_and_errors(decoder):
         (dict(text="it " * 40), "text has 40 tokens but small decoder reads at most 32"),
         (dict(edits=[tl.ablate(2, 0)]), r"layer=2 is outside 0 … 1"),
         (dict(edits=[tl.knock_out(query=9, key=0)]), r"query=9 is outside the 4 tokens"),
-        (dict(edits=["x"]), "is no edit"),
+        (dict(edits=["x"]), "is not an edit"),
         (dict(position=4), r"position=4 is outside the 4 tokens"),
         (dict(masked=[1]), "nothing can be masked"),
         (dict(target="x"), "takes no target"),
@@ -148,11 +148,11 @@ def test_positions_texts_and_errors(decoder):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("masked", 5, "masked=5 is no list of positions"),
+        ("masked", 5, "masked=5 is not a list of positions"),
         ("masked", ["a"], r"masked='a' is outside the 4 tokens; give numbers 0 … 3"),
         ("position", "a", r"position='a' is outside the 4 tokens"),
         ("position", 1.5, r"position=1.5 is outside the 4 tokens"),
-        ("edits", 5, r"edits=5 is no list; use \[tl.ablate"),
+        ("edits", 5, r"edits=5 is not a list; use \[tl.ablate"),
         ("text", 3, "text must be a string, got int"),
     ],
 )

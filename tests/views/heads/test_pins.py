@@ -21,12 +21,12 @@ def shipped():
 @pytest.mark.parametrize(
     ("pins", "told"),
     [
-        ([(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)], "are 5 heads; at most 4 stand side by side"),
+        ([(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)], "are 5 heads; at most 4 fit side by side"),
         ([(0, 1), (0, 1)], r"name \(0, 1\) twice"),
         ([(2, 1)], "layer 2 is outside 0 … 1"),
         ([(1, -1)], "head -1 is outside 0 … 3"),
-        ([3], r"pins=\[3\] are no heads; give pairs"),
-        (3, "pins=3 are no heads; give pairs"),
+        ([3], r"pins=\[3\] are not heads; give pairs"),
+        (3, "pins=3 are not heads; give pairs"),
     ],
 )
 def test_what_cannot_be_pinned_is_refused_in_one_sentence(trace, pins, told):

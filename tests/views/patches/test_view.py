@@ -185,7 +185,9 @@ def test_a_model_whose_patches_are_not_known():
             num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
         )
     ).eval()  # fmt: skip
-    with pytest.raises(ValueError, match="where the patches of VideoMAEModel stand is not known"):
+    with pytest.raises(
+        ValueError, match="the positions of the patches of VideoMAEModel are unknown"
+    ):
         PatchView(video, torch.randn(1, 2, 3, 16, 16))
 
 

@@ -42,7 +42,7 @@ class Edits:
         """
         if not isinstance(edits, Iterable) or isinstance(edits, (str, dict)):
             raise EditError(
-                f"edits={edits!r} is no list; use [tl.ablate(…), tl.knock_out(…)], or [] for none"
+                f"edits={edits!r} is not a list; use [tl.ablate(…), tl.knock_out(…)], or [] for none"
             )
         return [self._dict(edit) for edit in edits]
 
@@ -50,7 +50,7 @@ class Edits:
         if isinstance(edit, dict):
             return edit.get("made", edit)
         if not isinstance(edit, Edit):
-            raise EditError(f"{edit!r} is no edit; use tl.ablate(…), tl.knock_out(…) …")
+            raise EditError(f"{edit!r} is not an edit; use tl.ablate(…), tl.knock_out(…) …")
         try:
             return edit.to_dict()
         except EditError:
@@ -116,7 +116,7 @@ class Edits:
         if isinstance(values, dict) and values.get("edit") == "kept":
             number = values.get("number")
             if not isinstance(number, int) or not 0 <= number < len(self._kept):
-                raise EditError(f"this view keeps no edit {number!r}")
+                raise EditError(f"this view has no edit {number!r}")
             return self._kept[number]
         return edit_from_dict(values)
 

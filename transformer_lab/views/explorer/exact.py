@@ -20,7 +20,7 @@ def read_ids(model: TextModel, ids: Any) -> tuple[int, ...]:
     """
     tokens = tuple(model.token_id(i) if type(i) is int else _no_id(i) for i in ids)
     if not tokens:
-        raise ValueError("ids is empty; give at least token token")
+        raise ValueError("ids is empty; give at least one token")
     if model.n_ctx and len(tokens) > model.n_ctx:
         raise ValueError(
             f"that would be {len(tokens)} tokens but {model.name} reads at most {model.n_ctx}; "
@@ -30,7 +30,7 @@ def read_ids(model: TextModel, ids: Any) -> tuple[int, ...]:
 
 
 def _no_id(value: Any) -> int:
-    raise ValueError(f"ids holds {value!r}; give whole numbers, a token each")
+    raise ValueError(f"ids holds {value!r}; give token ids, which are whole numbers")
 
 
 def words_of(

@@ -118,7 +118,7 @@ class Session:
             masked = wanted.get("masked", () if new_text else now.masked)
             if not isinstance(masked, Iterable):
                 raise ValueError(
-                    f"masked={masked!r} is no list of positions; use [3], or [] for none"
+                    f"masked={masked!r} is not a list of positions; use [3], or [] for none"
                 )
             if "edits" in wanted:
                 edits = tuple(self.edit_values.dicts(wanted["edits"]))

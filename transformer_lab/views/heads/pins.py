@@ -26,7 +26,7 @@ class Pins(t.List):
         pins = super().validate(obj, value) or []
         if len(pins) > MOST_PINS:
             raise t.TraitError(
-                f"pins={pins} are {len(pins)} heads; at most {MOST_PINS} stand side by side"
+                f"pins={pins} are {len(pins)} heads; at most {MOST_PINS} fit side by side"
             )
         layers, heads = (
             max((kind[name] for kind in obj.kinds.values()), default=None)
@@ -54,7 +54,7 @@ def pin(view: HeadsOnView, pins: Iterable[tuple[int, int]]) -> None:
     except (t.TraitError, TypeError) as error:
         message = str(error) if str(error).startswith("pins=") else ""
         raise ValueError(
-            message or f"pins={pins!r} are no heads; give pairs (layer, head), such as [(0, 3)]"
+            message or f"pins={pins!r} are not heads; give pairs (layer, head), such as [(0, 3)]"
         ) from None
 
 

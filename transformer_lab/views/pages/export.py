@@ -324,7 +324,7 @@ def _page_of_model(model: Mapping[str, Any], theme: str | None) -> str:
         path, data = _table(buffer).get("path"), _table(buffer).get("data")
         if isinstance(path, list) and len(path) == 1 and isinstance(path[0], str):
             if not isinstance(data, str):
-                raise ValueError(f"the bytes of {path[0]} are no text")
+                raise ValueError(f"the bytes of {path[0]} are not text")
             base64.b64decode("".join(data.split()), validate=True)
             buffers[path[0]] = data
     return "".join(
@@ -455,7 +455,7 @@ def notebook_to_html(notebook: str | os.PathLike, path: str | os.PathLike) -> Pa
     from nbconvert import HTMLExporter
 
     if not Path(notebook).is_file():  # a pipe would block
-        raise ValueError(f"notebook={str(notebook)!r} is no file; name a notebook")
+        raise ValueError(f"notebook={str(notebook)!r} is not a file; name a notebook")
     read = nbformat.read(notebook, as_version=4)
     live_views(read)
     text, _ = HTMLExporter().from_notebook_node(read)

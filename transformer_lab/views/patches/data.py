@@ -54,7 +54,7 @@ def look(
         raise ValueError(f"picture holds {made.batch_size} pictures; give one")
     if made.patches is None:
         raise ValueError(
-            f"where the patches of {made.model_name} stand is not known, so they cannot be shown; "
+            f"the positions of the patches of {made.model_name} are unknown, so they cannot be shown; "
             "HeadView(trace) shows its maps"
         )
     network = network_of(model).evaluated()

@@ -63,8 +63,8 @@ class Desks:
         pair, grids = self._of(direction)
         if not self.is_fresh:
             raise EditError(
-                f"the weights of {pair.source.model_name} have changed since these two runs; make the "
-                "view anew"
+                f"the weights of {pair.source.model_name} have changed since these two runs; make a "
+                "new view"
             )
         self._found[direction] = pair, grids.measure(cells, progress=progress)
 
