@@ -147,7 +147,10 @@ export function* scoreBySource(
 
 const sumOf = (values) => values.reduce((a, b) => a + b, 0);
 
-/** Appends the sums of both sides and a small table to the numbers; returns which parts the table keeps. */
+/**
+ * Append the sums of both sides and a small table to the numbers; return which parts the table
+ * keeps.
+ */
 function tableOf(parts, numbers) {
   const byQuery = parts.map(sumOf);
   const byKey = Array.from(parts[0], (_, k) => sumOf(parts.map((row) => row[k])));

@@ -28,7 +28,7 @@ export class Engine {
     this.source = source;
     /** @type {Map<number, {message: any, resolve: Function, reject: Function, part: Function}>} */
     this.open = new Map();
-    /** Settled once the worker runs, or once the engine has ended. @type {Promise<void>} */
+    /** Resolves once the worker runs, or once the engine has ended. @type {Promise<void>} */
     this.began = new Promise((begin) => (this.begin = begin));
     this.#hire(worker);
     signal?.addEventListener("abort", () => this.end(new Error("this view is gone")));
@@ -60,7 +60,7 @@ export class Engine {
     worker.onerror = (event) => this.#failed(event.message);
   }
 
-  /** A worker that may not be started fails first thing, without a message. */
+  /** Handle a worker's error. One that may not be started fails first thing, without a message. */
   #failed(why) {
     const { source } = this;
     this.source = undefined;

@@ -74,7 +74,7 @@ export class Scheduler {
   }
 }
 
-/** Runs a function after the queued events; a timer would add four milliseconds. */
+/** A function that runs callbacks after the queued events; a timer would add four milliseconds. */
 function macrotask() {
   const { port1, port2 } = new MessageChannel();
   /** @type {(() => void)[]} */

@@ -70,7 +70,8 @@ function taker(options) {
 }
 
 /**
- * Generate tokens, one step each; each pass after the first computes only the new token.
+ * Generate tokens, one step each; if the graph can grow, each pass after the first computes only
+ * the new token.
  * @param {import("./graph_model.js").GraphModel} model
  * @param {import("./pass.js").Inputs} inputs an encoder-decoder's `target` holds the start token
  *   and the tokens generated so far

@@ -13,7 +13,7 @@ import { changeText, headTag } from "../shared/messages.js";
 import { headName } from "../shared/map_sentences.js";
 
 const LEAST_CHANGE = 0.01; // of a probability, or a share; smaller changes do not matter
-const FULL_DOT = 0.05; // the change from which a dot has full size, if no head changes more
+const FULL_DOT = 0.05; // if no head changes as much, no dot has full size
 
 /** Effects of ablating single heads, as far as they are known. @param {import("./state.js").ExplorerState} state */
 export function effectsOf(state) {

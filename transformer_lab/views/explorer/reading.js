@@ -19,7 +19,7 @@ const MOST_STATES = 8;
  *
  * @typedef {object} Read
  * @property {number[]} plain tokens of the side with the predictions, before masking
- * @property {number[]} ids ids that the model reads, masks included
+ * @property {number[]} ids that the model reads, masks included
  * @property {number[]} positions where the model predicts
  * @property {number} first the position to show first
  * @property {number} length how many positions there are

@@ -31,7 +31,7 @@ export function listedAround(count, around) {
  * @property {boolean} [inside] predictions belong at `at`, in place of a mask
  * @property {number} [first] the token to scroll to at first
  * @property {number} [beside] the token that another strip beside it shows
- * @property {string} name name of the strip, for screen readers
+ * @property {string} name of the strip, for screen readers
  *
  * @typedef {object} StripDoes
  * @property {(index: number) => void} pick

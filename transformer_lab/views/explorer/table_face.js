@@ -12,7 +12,7 @@ import { sayExplorer } from "./prose.js";
  * @typedef {object} DoesFace
  * @property {(place: {kind: string, layer: number, head: number}) => void} choose
  * @property {(places: {kind: string, layer: number, head: number}[]) => void} toggle
- * @property {() => import("./edits.js").Edit[]} edits the edits that the reader wants
+ * @property {() => import("./edits.js").Edit[]} edits that the reader wants
  * @property {import("./table_face.js").Shares} shares
  * @property {() => boolean} canName whether the reader can have the heads named
  */

@@ -98,7 +98,7 @@ const NAMED = ["layer", "head", "effect", "label", "score"];
  * @property {number} head
  * @property {string} label what it is called, or ""
  * @property {string} evidence
- * @property {number | null} score score of its label, or of the nearest one
+ * @property {number | null} score of its label, or of the nearest one
  * @property {number | null} effect how the prediction changes without it
  * @property {boolean} estimated
  * @property {Record<string, number>} scores on this text; NaN if a head has none

@@ -104,7 +104,7 @@ const STEPS = 28; // parts of a curve for hit tests
  */
 
 export class FlowPicture {
-  /** @param {HTMLCanvasElement} canvas @param {HTMLCanvasElement} names names of tokens, above a high picture */
+  /** @param {HTMLCanvasElement} canvas @param {HTMLCanvasElement} names of tokens, above a high picture */
   constructor(canvas, names) {
     this.canvas = canvas;
     this.names = names;

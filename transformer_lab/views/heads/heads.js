@@ -137,7 +137,7 @@ export class Heads {
       this.renew(true);
     });
     watch(["_thumbs"], () => {
-      this.maps.forget(); // the model has learned: new maps
+      this.maps.forget(); // the model has changed: new maps
       this.renew(true);
     });
     watch(["_note"], () => this.renew(true));

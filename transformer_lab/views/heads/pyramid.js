@@ -13,20 +13,20 @@ const ROWS_KEPT = 64;
  * @typedef {{most: Uint16Array, share: Uint16Array, rows: number, columns: number}} Tile
  *
  * @typedef {object} Overview
- * @property {number} level level of the tile that holds the whole map
+ * @property {number} level of the tile that holds the whole map
  * @property {number} base the finest level that Python stores and that a saved page holds
  * @property {number} scale the value of a packed weight of 1
  * @property {number} most the largest weight
- * @property {number} median median of the largest weight of each row of cells
+ * @property {number} median of the largest weight of each row of cells
  * @property {[number, number, number][]} strongest query, key and weight
  * @property {string} sentence
  */
 
 /**
  * The finest level at which every cell is at least one pixel wide.
- * @param {number} tokens visible tokens
+ * @param {number} tokens that are visible
  * @param {number} pixels that they are drawn in
- * @param {number} finest finest level available
+ * @param {number} finest level available
  * @param {number} top coarsest level available
  */
 export function levelFor(tokens, pixels, finest, top) {

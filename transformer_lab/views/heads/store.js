@@ -30,7 +30,7 @@ const KEPT_BYTES = 16 * 2 ** 20;
  * @property {boolean} [spread] of averages: whether numbers are standard deviations
  * @property {string} [measure] of averages: what colours mean
  * @property {string} [caption] of averages: what the numbers are
- * @property {[number, number][]} [segments] segments that the text was read with, as spans
+ * @property {[number, number][]} [segments] that the text was read with, as spans
  * @property {string[]} [segment_names]
  * @property {Record<string, string>} [headless] what layers without heads are
  * @property {{tile: number, groups: Record<string, any>, small_rows: number}} [long] for a long
@@ -40,7 +40,7 @@ const KEPT_BYTES = 16 * 2 ** 20;
  */
 
 /** @typedef {Pick<HeadStore, "at" | "get" | "thumbnails" | "reads" | "cuts" | "flags" | "forget" | "signed" | "edited"> & {readsBefore?: () => string}} Maps
- *   readsBefore: like `reads`, for the weights before, of a difference */
+ *   readsBefore: like `reads`, for the weights that a difference is taken from */
 
 export class HeadStore {
   /** @param {any} model @param {import("../shared/requests.js").Requests} requests @param {boolean} [edited] whether it holds the heads with the edits */

@@ -56,7 +56,7 @@ export class HeadViewer {
     this.texts = model.get("_texts")?.names ? new Texts(this.shell, state, this.heads) : null;
   }
 
-  /** What is on view, for files. */
+  /** Numbers on view, for files. */
   get numbers() {
     return headNumbers(this.heads);
   }

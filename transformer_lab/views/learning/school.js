@@ -15,7 +15,7 @@ import { initialWeights } from "./initial.js";
  * @property {Record<string, import("./initial.js").Drawn>} drawn weights and the optimizer's state at first
  * @property {Uint8Array} constants the other weights, a safetensors
  * @property {any} tokenizer
- * @property {string[]} names names of answers
+ * @property {string[]} names of the answers
  * @property {number} steps
  * @property {number} batch texts per step
  * @property {number} examined held-out texts, for the accuracy

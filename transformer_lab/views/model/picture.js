@@ -7,7 +7,7 @@ import { leaning, leaningHeight, writeAbove } from "../shared/map_frame.js";
 import { percentText } from "../shared/messages.js";
 import { wrapped } from "../shared/sheet.js";
 
-const [ROOM, TALL, TALLEST, LEAST] = [560, 92, 124, 6]; // pixels: of all layers; of a tall, the tallest and the lowest layer
+const [ROOM, TALL, TALLEST, LEAST] = [560, 92, 124, 6]; // pixels: of all layers, of a tall layer, of the tallest and of the lowest
 const [COLUMN, BROADEST, AROUND] = [11, 110, 1]; // pixels of a token's column, narrowest and widest; tall layers on each side of the one in focus
 const [SEEN, VANISHED, MOVED] = [0.12, 0.5, 0.04]; // fractions of a layer's largest edge, of what an edge carried, of a stream's size
 const [MODEL_MONO, MODEL_SANS] = [

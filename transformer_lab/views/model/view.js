@@ -191,7 +191,7 @@ export class ModelViewer extends BaseViewer {
     return this.model.get("_stacks");
   }
 
-  /** The stack of what is chosen. */
+  /** The stack of the current choice. */
   get stack() {
     const kind = this.model.get("kind");
     return kind === "cross" ? "decoder" : kind;

@@ -68,7 +68,7 @@ export class Sites {
 }
 
 export class Prompts {
-  /** @param {(place: number) => void} choose chooses a position of the clean prompt */
+  /** @param {(place: number) => void} choose called with a position of the clean prompt */
   constructor(choose) {
     this.root = element("div.tl-prompts#prompts", { role: "group", tabindex: 0 });
     this.root.addEventListener("click", (event) => {

@@ -42,7 +42,7 @@ export function tokenElement(text) {
   return made;
 }
 
-/** Resolves when what was drawn so far has been painted. */
+/** A promise that resolves once everything drawn so far has been painted. */
 export function afterPaint() {
   return new Promise((resolve) => {
     // A hidden page paints nothing; the timer resolves the promise then.
@@ -138,7 +138,7 @@ export const hint = (text) =>
         .replace(/\bclick/gi, (word) => (word[0] === "C" ? "Tap" : "tap"))
     : text;
 
-/** Where a pointer is within an element, in the element's own CSS pixels. @param {MouseEvent} event @param {HTMLElement} target @returns {[number, number]} */
+/** Position of a pointer within an element, in the element's own CSS pixels. @param {MouseEvent} event @param {HTMLElement} target @returns {[number, number]} */
 export function pointWithin(event, target) {
   const { left, top } = target.getBoundingClientRect();
   const zoom = zoomOf(target);

@@ -16,7 +16,7 @@ import { sayShared } from "./messages.js";
  * @property {() => string} [part] the part of the view that is shown, for a file's name
  * @property {boolean} [within] whether it is inside another view, which copies and saves everything
  * @property {() => import("./files.js").Numbers | Promise<import("./files.js").Numbers>} [numbers]
- *   numbers on view, named as in Python's files
+ *   on view, named as in Python's files
  * @property {() => string} [sentence] the sentence on view, if it is spread over several parts
  * @property {() => Record<string, any>} [linked] what a link restores besides the choices
  * @property {any} [given] for a view that reads other texts if its page carries its model: what was

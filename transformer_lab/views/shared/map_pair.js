@@ -18,7 +18,7 @@ export const withMinus = (value, text) => (value < 0 ? `−${text(-value)}` : te
  * @property {(row: number, column: number) => boolean} ahead whether a cell is out of reach
  * @property {boolean} [apart] whether the last column is set apart
  * @property {string[]} captions
- * @property {number[]} widths widths of the box from which one more map fits in a row
+ * @property {number[]} widths of the box from which one more map fits in a row
  * @property {number} height at most
  * @property {string} text the sentence about the cell in focus
  */

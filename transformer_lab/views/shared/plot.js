@@ -139,7 +139,7 @@ export class Plot {
       context.font = `${one.thick ? "bold " : ""}11px system-ui, sans-serif`;
       context.fillText(one.name, left + room.width + 6, heights[i], right - 6);
     });
-    // For scripts and tests: where values of x lie, in CSS pixels.
+    // For scripts and tests: where values of x are, in CSS pixels.
     Object.assign(this.canvas.dataset, {
       left: String(left),
       width: String(room.width),

@@ -250,7 +250,7 @@ export class Thumbnails {
     this.#block(sizedContext(this.over, wide, high), this.grid, inks);
     this.root.style.setProperty("--tl-across", `${across}px`);
     this.root.style.setProperty("--tl-down", `${down}px`);
-    // For scripts and tests: where a head lies, in CSS pixels.
+    // For scripts and tests: the layout of the grid, in CSS pixels.
     Object.assign(this.canvas.dataset, {
       across: String(across),
       down: String(down),
@@ -339,7 +339,7 @@ export class Thumbnails {
     paintBlocked(context, inks);
   }
 
-  /** Where a head's thumbnail lies on the canvas, in CSS pixels. @param {number} layer @param {number} head */
+  /** Box of a head's thumbnail on the canvas, in CSS pixels. @param {number} layer @param {number} head */
   boxOf(layer, head) {
     const { across, down, gap, below } = this.size;
     const { column, row } = cellOfHead(layer, head, this.grid.heads, this.size);
@@ -389,9 +389,9 @@ export class Thumbnails {
     );
   }
 
-  /** Scroll a tall grid so that the chosen head is seen. */
+  /** Scroll a tall grid so that the chosen head is visible. */
   #reveal(layer, head) {
-    if (!this.tall) return; // all of it is seen
+    if (!this.tall) return; // all of it is visible
     const { y, height } = this.boxOf(layer, head);
     const room = this.root.clientHeight - NAMES.height;
     const seen = y >= this.root.scrollTop && y + height <= this.root.scrollTop + room;

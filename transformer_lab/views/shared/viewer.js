@@ -71,7 +71,7 @@ export class BaseViewer {
     return "";
   }
 
-  /** What is on view, for files. @returns {any} */
+  /** Numbers on view, for files. @returns {any} */
   fileNumbers() {}
 
   get title() {

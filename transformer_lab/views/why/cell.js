@@ -42,7 +42,7 @@ export class WhyCell {
     }
   }
 
-  /** @param {string[]} tokens tokens of the keys */
+  /** @param {string[]} tokens of the keys */
   forFile(tokens) {
     const { info } = this;
     const d = ["dimension"];

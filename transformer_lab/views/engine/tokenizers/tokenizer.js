@@ -7,8 +7,7 @@ export const tokenizerOf = (values) =>
   values.why === undefined ? new PartsTokenizer(values) : new RecordedTokenizer(values);
 
 /**
- * Stands in for a tokenizer that does not run here: the texts it has read, and the names of its
- * tokens.
+ * Replaces a tokenizer that does not run here: the texts it has read, and the names of its tokens.
  */
 class RecordedTokenizer {
   /** @param {{why: string, texts: [string, number[]][], names: string[], ids: Record<string, number | null>, rows: number}} values */
