@@ -1,4 +1,4 @@
-"""Cells run in a kernel of their own."""
+"""Run code cells in a fresh kernel."""
 
 import os
 
@@ -10,7 +10,7 @@ from tests.kernels import FORKED
 
 
 def told(*sources: str) -> list[dict[str, str]]:
-    """What each cell tells: of "stdout", "stderr", "result" and "error" (its kind), what there is."""
+    """Each cell's output: its "stdout", "stderr", "result" and "error" (its kind), if any."""
     code = nbformat.v4.new_code_cell
     notebook = nbformat.v4.new_notebook(cells=[code(source) for source in sources])
     with pytest.MonkeyPatch.context() as patch:

@@ -1,6 +1,6 @@
-"""One thread: the models here are tiny, and threads that wait for each other are ten times slower
-on a busy machine. And ■ works: a shell that starts the tests in the background makes them deaf to
-interrupts, which many of them send to themselves."""
+"""One thread, since the models are tiny and waiting threads are ten times slower on a busy machine.
+And interrupts work, which a shell ignores for tests that it starts in the background: many tests
+send them to themselves."""
 
 import gc
 import os
@@ -29,9 +29,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """What is collected stays: to look for garbage in it took a third of the time. And in tests it is
-    looked for thirty times less often than Python does, which took a twentieth of the time of a core
-    and held no more memory."""
+    """Freeze what is collected: garbage collection took a third of the time. During tests it runs
+    thirty times less often than by default: that took a twentieth of the CPU time and saved no
+    memory."""
     gc.disable()
     found = yield
     gc.freeze()
@@ -40,14 +40,14 @@ def pytest_collection():
     return found
 
 
-LAB = 1200  # seconds that the tests in JupyterLab may take, roughly, as the limits below say it of others
+LAB = 1200  # seconds: a rough limit for all tests in JupyterLab
 
 
 def pytest_collection_modifyitems(items):
-    """Files that have a test with a limit of time of its own, and all that need a JupyterLab, come
-    first: such tests are long, and one that began last would leave the other workers with nothing to
-    do. Each worker begins with a part of the list, so they stand at the head of each part; those in
-    JupyterLab at the head of one, whose worker starts it once."""
+    """Put files whose tests set a time limit, and all that need JupyterLab, first: such tests are
+    long, and one that began last would leave the other workers idle. Each worker starts with one
+    part of the list, so they go to the head of each part; those in JupyterLab go to the head of a
+    single one, whose worker starts it once."""
     in_lab = {item.path for item in items if "lab" in item.fixturenames}
     group = {item: "lab" if item.path in in_lab else item.path for item in items}
     seconds = {"lab": LAB} if in_lab else {}
@@ -74,6 +74,6 @@ def _forks():
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    """A test that asks for more threads leaves them to nobody."""
+    """Reset the number of threads after each test."""
     yield
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""A small view of every class, made when it is asked for, for all tests of the views."""
+"""A small view of every class, created on request, for all tests of the views."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def spectrogram():
 
 
 def patching():
-    """Two prompts that differ in one token, some cells measured."""
+    """Two prompts that differ in one token, with some cells measured."""
     view = views.PatchingView(tl.shipped(), TEXT, TEXT.replace(".keys", ".names"))
     view.site = "z"
     view.measure("z")

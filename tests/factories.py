@@ -1,4 +1,4 @@
-"""Models and batches that tests share: small enough to be made anew for every test."""
+"""Models and batches that tests share: small enough to be created for every test."""
 
 import torch
 from torch import nn
@@ -29,9 +29,9 @@ def small(
     """A Transformer in eval mode, of two layers with four heads unless options say otherwise.
 
     Args:
-        noise: added to every parameter, times a normal number: zero biases and unit gains hide bugs.
-        sharpness: multiplies the parameters that have one of the names `sharpened` in theirs.
-            Untrained heads look everywhere alike; larger queries and keys make them choose.
+        noise: standard deviation of noise on all parameters: zero biases and unit gains hide bugs.
+        sharpness: multiplies the parameters whose names contain one of `sharpened`. Untrained
+            heads attend evenly to all positions; larger queries and keys make them selective.
     """
     torch.manual_seed(seed)
     sizes = dict(vocab_size=50, n_layers=2, n_heads=4, d_model=32, n_ctx=64) | options
@@ -46,7 +46,7 @@ def small(
 
 
 def with_dictionary(model, layer=0, n_features=12, k=3):
-    """The model with a dictionary of features in the place of one layer's MLP; feature 2 is active at
+    """The model with a dictionary of features in place of one layer's MLP; feature 2 is active at
     every token."""
     d_model, block = model.config.d_model, model.decoder.blocks[layer]
     encoder, decoder = nn.Linear(d_model, n_features), nn.Linear(n_features, d_model)
@@ -56,7 +56,7 @@ def with_dictionary(model, layer=0, n_features=12, k=3):
 
 
 def maps_only(n_layers=2, n_heads=4, n=6):
-    """A trace of maps that were kept, with no model and nothing behind them."""
+    """A trace of stored maps alone, without a model."""
     torch.manual_seed(0)
     maps = torch.randn(n_layers, n_heads, n, n).softmax(-1)
     return tl.Trace.of_maps(
@@ -66,14 +66,14 @@ def maps_only(n_layers=2, n_heads=4, n=6):
 
 
 def learner(**options):
-    """One layer for a few steps of training on `Rows` or `Counting`."""
+    """A one-layer model, for a few steps of training on `Rows` or `Counting`."""
     torch.manual_seed(0)
     sizes = dict(vocab_size=10, n_layers=1, n_heads=2, d_model=16, n_ctx=8) | options
     return tl.Transformer(tl.ModelConfig(**sizes))
 
 
 def same(a, b):
-    """Whether two models have the same weights, bit by bit."""
+    """Whether two models have bitwise the same weights."""
     pairs = zip(a.state_dict().items(), b.state_dict().items(), strict=True)
     return all(n == m and torch.equal(p, q) for (n, p), (m, q) in pairs)
 
@@ -96,7 +96,7 @@ class Rows:
 
 
 class Counting(Rows):
-    """Rows that count upwards from a random start: learned in a few steps."""
+    """Rows that count upwards from a random start; models learn them in a few steps."""
 
     def __init__(self, rows=4, vocabulary=10, length=8):
         super().__init__(vocabulary, length)
@@ -109,7 +109,7 @@ class Counting(Rows):
 
 
 class CountingBatches(Counting):
-    """The same of twenty tokens as a `Batch`, with a target where the model has a decoder of its own."""
+    """The same with twenty tokens, as a `Batch`; with target_in for an encoder-decoder."""
 
     def __init__(self, both=False):
         super().__init__(vocabulary=20)
@@ -147,7 +147,7 @@ def weights(model):
 
 
 def vision(*, head=True, seed=0, **options):
-    """A ViT in eval mode, of two layers with two heads, which reads pictures of 4 × 4 patches."""
+    """A ViT in eval mode, of two layers with two heads, for images of 4 × 4 patches."""
     import transformers
 
     torch.manual_seed(seed)
@@ -164,7 +164,7 @@ def vision(*, head=True, seed=0, **options):
 
 
 def picture(height=20, width=20):
-    """Bytes [height, width, 3]: two colours that run across, and a bright corner."""
+    """Bytes [height, width, 3]: a gradient of colour along each axis, and a bright corner."""
     rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
     shades = [
         rows * 255 // height + 0 * columns,
@@ -177,7 +177,7 @@ def picture(height=20, width=20):
 
 
 class OwnLayer(torch.nn.Module):
-    """Attention of two heads that somebody else wrote, with `tl.attend` and taps."""
+    """Attention with two heads as a user would write it, with `tl.attend` and taps."""
 
     taps = ()
 
@@ -195,7 +195,7 @@ class OwnLayer(torch.nn.Module):
 
 
 class OwnNetwork(tl.Network):
-    """The least that a `tl.Network` of two such layers has to say."""
+    """The minimal `tl.Network` of two such layers."""
 
     kinds = ("decoder",)
 
@@ -210,7 +210,7 @@ class OwnNetwork(tl.Network):
 
 
 def own(layer=OwnLayer, network=OwnNetwork, *, vocabulary=50):
-    """A network of somebody's own."""
+    """A user's own network."""
     torch.manual_seed(0)
     nn = torch.nn
     layers = nn.Embedding(vocabulary, 8), layer(0), layer(1), nn.Linear(8, vocabulary)
@@ -254,7 +254,7 @@ def talker():
 
 
 def bert():
-    """A small BERT of transformers, which reads text alone."""
+    """A small BERT from transformers, for text only."""
     import transformers
 
     sizes = dict(num_hidden_layers=1, num_attention_heads=1, hidden_size=8, intermediate_size=8)

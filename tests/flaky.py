@@ -1,4 +1,4 @@
-"""A browser or kernel test that fails is run once more, by itself, when all others have ended.
+"""Run a browser or kernel test that failed once more, alone, after all others.
 
 Such a test waits for other processes, which a busy machine may starve. If it passes alone it is
 listed as flaky and does not fail the run; if more than `MOST` tests fail, or any test that has no
@@ -31,7 +31,7 @@ def pytest_sessionfinish(session, exitstatus):
         return
     failed = [*reporter.stats.get("failed", []), *reporter.stats.get("error", [])]
     tests = list(dict.fromkeys(report.nodeid for report in failed))
-    # A file that could not be collected has none.
+    # A file that could not be collected has no properties.
     properties = [getattr(report, "user_properties", ()) for report in failed]
     excused = all(("may run again", True) in own for own in properties)
     if exitstatus != pytest.ExitCode.TESTS_FAILED or not excused or not 0 < len(tests) <= MOST:

@@ -1,4 +1,4 @@
-"""A position scheme of a reader's own, for the length of a test."""
+"""A user's own position scheme, registered for the length of a test."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from transformer_lab import positions
 
 @dataclass(frozen=True)
 class Halving(positions.NoPositions):
-    """Scores fall with distance, by half a nat a token."""
+    """Scores fall by half a nat per token of distance."""
 
     name = "halving"
 
@@ -24,6 +24,6 @@ class Fall(positions.PositionModule):
 
 @pytest.fixture
 def halving(monkeypatch):
-    """Its name, by which models can be made."""
+    """The scheme's name, registered so that models can use it."""
     monkeypatch.setitem(positions.SCHEMES, "halving", Halving)
     return "halving"

@@ -1,15 +1,15 @@
-"""Kernels for tests that start in a moment, and processes that export a model: forks of one process that
-has loaded the libraries.
+"""Fast-starting kernels for tests, and processes that export a model: forks of one process that has
+loaded the libraries.
 
-What a lesson's kernel does first is to load torch, IPython and matplotlib: seconds of a core, a
-hundred times in a run of all tests. Here one process loads them once, when the first kernel is asked
-for, and forks itself for each. It loads this package too, of which no module computes anything or reads a
-setting of its surroundings when it is loaded: `test_forks.py` checks that, and tests of the wheel start
-kernels that load it themselves.
+A lesson's kernel first loads torch, IPython and matplotlib: seconds of CPU time, a hundred times in
+a run of all tests. Here one process loads them once, when the first kernel is requested, and forks
+itself for each. It loads this package too, which is safe since no module computes anything or reads
+the environment on import: `test_forks.py` checks that, and tests of the wheel start kernels that
+import it themselves.
 
-Jupyter starts this file as a script, `kernels.py DOOR -f FILE`, and the package, where it would start
-`python -m MODULE`, `kernels.py DOOR -m MODULE`. It asks for a fork, passes signals on to it, and ends as
-the fork ends; where it is killed, so is the fork.
+Jupyter starts this file as a script, `kernels.py DOOR -f FILE`; the package starts `kernels.py DOOR
+-m MODULE` instead of `python -m MODULE`. The script requests a fork, passes signals on to it, and
+exits with its exit code; if the script is killed, so is the fork.
 """
 
 import atexit
@@ -27,26 +27,26 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
-# Other people's libraries that lessons load; an optimizer loads the last.
+# Libraries that lessons load; an optimizer loads the last.
 LOADED = ["ipykernel.kernelapp", "anywidget", "matplotlib.pyplot", "torch._dynamo"]
-# And those of an extra, where it is installed. None may start a thread, which no fork would have.
+# Those of an extra, where installed. None may start a thread: forks would not have it.
 OF_EXTRAS = ["transformers.modeling_utils"]
-# What these read when they are loaded, as a kernel finds it.
+# The environment variables that these read on import, as in a kernel.
 SETTINGS = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "passive",
     "JPY_PARENT_PID": str(os.getpid()),
 }
-FORKED = "TL_FORKED_KERNELS"  # the variable that holds the JUPYTER_PATH of such kernels
+FORKED = "TL_FORKED_KERNELS"  # holds the JUPYTER_PATH of such kernels
 
 
 def pytest_configure(config):
-    """One server for all workers of a run; it waits, and loads nothing before it is asked."""
+    """Start one server for all workers of a run; it loads nothing before the first request."""
     if hasattr(config, "workerinput"):
         return
     os.environ[FORKED] = ""
-    if hasattr(os, "pidfd_open"):  # elsewhere tests have the kernels that everybody has
+    if hasattr(os, "pidfd_open"):  # elsewhere tests use ordinary kernels
         folder = tempfile.TemporaryDirectory()
         config.add_cleanup(folder.cleanup)
         config.add_cleanup(_start(Path(folder.name)))
@@ -54,7 +54,8 @@ def pytest_configure(config):
 
 
 def _start(folder):
-    """Start the server, and write the kernel `python3` that is a fork of it. Returns what ends it."""
+    """Start the server, and write the spec of the kernel `python3`, a fork of it. Returns a
+    function that ends the server."""
     spec, path = folder / "kernels" / "python3" / "kernel.json", folder / "door"
     command = [sys.executable, "-IS", __file__, str(path), "-f", "{connection_file}"]
     spec.parent.mkdir(parents=True)
@@ -76,7 +77,7 @@ def _start(folder):
 
 
 def exports_are_forks():
-    """Let models be exported by a fork, too, for as long as the tests run."""
+    """Let forks export models, too, while the tests run."""
     from transformer_lab.graphs import process
 
     module = process._COMMAND[1:]
@@ -86,7 +87,7 @@ def exports_are_forks():
 
 
 def ask(door, arguments):
-    """Stand for a fork until it ends. Returns its exit code."""
+    """Stand in for a fork until it ends. Returns its exit code."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as there:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _: there.send(bytes([number])))
@@ -97,15 +98,15 @@ def ask(door, arguments):
 
 
 def serve(door):
-    """Fork for everybody who asks, until standard input ends."""
-    forks = {}  # connection -> the fork's number
-    # Garbage is looked for less often than Python does, as in the tests themselves.
+    """Fork for every request, until standard input ends."""
+    forks = {}  # connection -> the fork's process id
+    # Garbage collection runs less often than by default, as in the tests themselves.
     gc.set_threshold(20_000, 10, 10)
 
     def tell(number, what):
         try:
             os.killpg(number, what)
-        except ProcessLookupError:  # it has no group of its own yet
+        except ProcessLookupError:  # it has no process group of its own yet
             os.kill(number, what)
 
     at = selectors.DefaultSelector()
@@ -125,7 +126,7 @@ def serve(door):
                     with suppress(ModuleNotFoundError):
                         import_module(name)
                 load_ours()
-                gc.freeze()  # no fork looks through, and so copies, what is there already
+                gc.freeze()  # so no fork's collector touches, and thus copies, these objects
                 there, _ = door.accept()
                 asked, files, *_ = socket.recv_fds(there, 1 << 20, 3)
                 number = os.fork()
@@ -136,13 +137,13 @@ def serve(door):
                 forks[there] = number
                 at.register(there, selectors.EVENT_READ)
                 at.register(os.pidfd_open(number), selectors.EVENT_READ, there)
-            elif there:  # its fork has ended
+            elif there:  # the fork has ended
                 _, status = os.waitpid(forks.pop(there), 0)
                 at.unregister(here)
                 os.close(here)
                 if there in at.get_map():
                     at.unregister(there)
-                    with suppress(BrokenPipeError):  # who stood for it was killed just now
+                    with suppress(BrokenPipeError):  # its script was killed just now
                         there.send(str(os.waitstatus_to_exitcode(status)).encode())
                 there.close()
             elif here in forks:
@@ -153,7 +154,7 @@ def serve(door):
 
 
 def load_ours():
-    """All that the package makes public; of its views too."""
+    """Load all public names of the package, the lessons and the views."""
     for name in ("transformer_lab", "transformer_lab.lessons", "transformer_lab.views"):
         package = import_module(name)
         for public in package.__all__:
@@ -161,7 +162,7 @@ def load_ours():
 
 
 def become(files, folder, environment, arguments):
-    """What a new process would find, and then the kernel, or the module that is named."""
+    """Set up what a new process would have, then run the kernel or the module named."""
     import numpy.random
     from ipykernel import kernelapp
 
@@ -179,7 +180,7 @@ def become(files, folder, environment, arguments):
     sys.modules.pop("sitecustomize", None)
     with suppress(ModuleNotFoundError):
         import_module("sitecustomize")
-    numpy.random.seed()  # those of random and of torch need no word
+    numpy.random.seed()  # Python's random and torch need no reseeding here
     if arguments[0] == "-m":
         sys.argv = arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
@@ -187,7 +188,7 @@ def become(files, folder, environment, arguments):
         sys.argv = ["ipykernel_launcher.py", *arguments]
         kernelapp.launch_new_instance()
     atexit._run_exitfuncs()
-    os._exit(0)  # to free each thing that was loaded would copy it first
+    os._exit(0)  # freeing each loaded object would copy it first
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""What a machine may lack. A test says what it needs, and a run's end says what was not tested.
+"""Optional requirements of tests: a test names what it needs, and the summary what was not tested.
 
-    @pytest.mark.needs("gpu")        # asked before the test and its fixtures
+    @pytest.mark.needs("gpu")        # checked before the test and its fixtures
     need("browser")                  # in a fixture or a test
     lacking("mount")                 # where only trying can tell
-    T = package("transformers")      # what an extra brings; at the head of a file too
-    installed("nbgrader")            # the same, of what takes seconds to import
+    T = package("transformers")      # from an extra; at the top of a file too
+    installed("nbgrader")            # the same, for what takes seconds to import
 
-The test is skipped, or fails where TL_REQUIRE_BROWSER=1 or TL_REQUIRE_MODELS=1, which CI sets, say
-that the thing must be here.
+The test is skipped, or fails if TL_REQUIRE_BROWSER=1 or TL_REQUIRE_MODELS=1 (set in CI) require it.
 """
 
 import os
@@ -29,18 +28,18 @@ EXTRAS = {
     "transformers": "hub",
     "nbgrader": "course",
     "sklearn": "pictures",
-}  # `dev` brings the others
+}  # the others are in `dev`
 NEEDS, AND = "needs ", "; "
 
 
 @dataclass(frozen=True)
 class Thing:
-    """What tests may need.
+    """Something that tests may need.
 
     Args:
         name: as in "3 tests need …".
-        how: to get it, or "".
-        here: whether it is here; None where only trying can tell.
+        how: how to get it, or "".
+        here: returns whether it is here; None where only trying can tell.
         required: the variable that makes its absence a failure, or "".
     """
 
@@ -51,7 +50,7 @@ class Thing:
 
 
 def _gpu():
-    import torch  # here: what asks for no GPU need not wait for it
+    import torch  # here: tests without a GPU need not wait for it
 
     return torch.cuda.is_available()
 
@@ -63,7 +62,7 @@ def _box():
     return not box_problem()
 
 
-# Apart from the other packages: see the Makefile.
+# Kept apart from the other packages: see the Makefile.
 QUANTIZATION = Path(sys.prefix) / "quantization"
 COLAB = Path(sys.prefix) / "lib/node_modules/@jupyter-widgets/html-manager/dist/embed-amd.js"
 THINGS = {
@@ -100,7 +99,7 @@ THINGS = {
 
 
 def need(name: str):
-    """End this test where something is not here."""
+    """Skip or fail this test if something is not here."""
     here = THINGS[name].here
     if here is None:
         raise ValueError(f"whether {name!r} is here only trying can tell: use lacking")
@@ -109,7 +108,7 @@ def need(name: str):
 
 
 def lacking(name: str, why: object = "") -> NoReturn:
-    """End this test for want of something: skipped, or failed where it must be here."""
+    """Skip this test for lack of something, or fail it if that is required."""
     thing = THINGS[name]
     reason = f"{NEEDS}{thing.name}" + (f" ({thing.how})" if thing.how else "")
     if thing.required and os.environ.get(thing.required) == "1":
@@ -118,12 +117,12 @@ def lacking(name: str, why: object = "") -> NoReturn:
 
 
 def package(name: str):
-    """A package that an extra brings, imported; without it the test, or the file, is skipped."""
+    """Import a package of an extra; without it the test, or the file, is skipped."""
     return pytest.importorskip(name, reason=_without(name))
 
 
 def installed(name: str):
-    """Skip the test, or the file, without a package that an extra brings; it is not imported."""
+    """Skip the test, or the file, without a package of an extra; it is not imported."""
     if find_spec(name) is None:
         pytest.skip(_without(name), allow_module_level=True)
 
@@ -136,7 +135,7 @@ def _without(name: str) -> str:
 def not_tested(reports) -> str:
     """One line on skipped tests, grouped by what is missing; "" when none was skipped.
 
-    A file that was skipped as a whole counts as one: how many tests are in it nobody knows.
+    A file that was skipped as a whole counts as one: how many tests it has is not known.
     """
     reasons = {r.nodeid: str(r.longrepr[2]).removeprefix("Skipped: ") for r in reports}
     files = Counter(reason for node, reason in reasons.items() if "::" not in node)
@@ -167,7 +166,7 @@ def pytest_runtest_setup(item):
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter):
-    """After all that pytest tells, where it is read."""
+    """Write the line after pytest's own output, where it is read."""
     yield
     line = not_tested(terminalreporter.stats.get("skipped", []))
     if line:

@@ -1,12 +1,12 @@
-"""Ports for servers that bind them a while after they were chosen."""
+"""Ports for servers that bind them some time after they were chosen."""
 
 import random
 import socket
 
 
 def free_port():
-    """A port that nobody has, nor is given: kernels ask for any, and Linux gives those from 32768 on.
-    One of these went to another test's kernel before who had asked for it had started."""
+    """A free port below 32768: Linux assigns those above to kernels, which ask for any. One of them
+    went to another test's kernel before the server it was meant for had started."""
     while True:
         port = random.SystemRandom().randrange(20_000, 32_768)
         with socket.socket() as probe:

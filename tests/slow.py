@@ -1,4 +1,4 @@
-"""`make quick` leaves slow tests out, and says how many of which folder.
+"""Let `make quick` leave slow tests out, and say how many of which folder.
 
 A test is slow if it needs a browser, JupyterLab or the model wheels, if its path begins with one of
 those below, or if it is marked `slow` itself.
@@ -22,7 +22,7 @@ PATHS = (
     "tests/views/test_",
 )  # fmt: skip
 LEFT_OUT = pytest.StashKey[Counter]()
-SENT = "left out as slow"  # from a worker to the run
+SENT = "left out as slow"  # sent by a worker to the main process
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,4 +1,4 @@
-"""A small Whisper and a sound whose spectrogram is known, for tests of what hears."""
+"""A small Whisper and sounds whose spectrograms are known, for tests of audio input."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ TARGET = [1, 5, 6, 9, 12]
 
 
 def whisper(*, seconds=SECONDS, bins=40, head=True, sharpness=1.0, **options) -> Any:
-    """A Whisper in eval mode that hears so many seconds, of two layers with two heads.
+    """A Whisper in eval mode with two layers of two heads, for audio of so many seconds.
 
     Args:
-        sharpness: multiplies the queries of cross-attention, so that heads choose.
+        sharpness: multiplies the queries of cross-attention, so that heads are selective.
     """
     import transformers
 
@@ -37,7 +37,7 @@ def whisper(*, seconds=SECONDS, bins=40, head=True, sharpness=1.0, **options) ->
 
 
 def tone(hertz=1000.0, start=0.0, end=SECONDS, length=SECONDS):
-    """A wave of `length` seconds that sounds from start to end, at one pitch."""
+    """A wave of `length` seconds with one pitch from start to end, silent elsewhere."""
     time = np.arange(round(length * RATE)) / RATE
     wave = 0.5 * np.sin(2 * np.pi * hertz * time) * ((time >= start) & (time < end))
     return wave.astype(np.float32)
@@ -51,7 +51,7 @@ def chirp(low=200.0, high=4000.0, length=0.8):
 
 
 def tokenizer() -> Any:
-    """Of the words of `WORDS`, with a mark before and after a text."""
+    """A tokenizer of the words in `WORDS`, with special tokens before and after a text."""
     import tokenizers
     import transformers
 

@@ -36,7 +36,7 @@ def qkv(dtype=torch.float32, *, n_query=7, n_key=7, n_kv_heads=4, seed=0):
 
 
 def by_formula(query, key, value, *, bias=None, scale=None, softcap=None, sinks=None):
-    """Vaswani et al. 2017, equation 1, with none of PyTorch's kernels."""
+    """Vaswani et al. 2017, equation 1, without PyTorch's kernels."""
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     scores = torch.einsum("bhqd,bhkd->bhqk", query, key) * scale
     scores = scores if softcap is None else softcap * torch.tanh(scores / softcap)
@@ -78,7 +78,7 @@ class TestAgainstScaledDotProductAttention:
         q, k, v = qkv(dtype)
         real = torch.tensor([[True] * 7, [False] + [True] * 6])[:, None, None]
         both = real & torch.ones(7, 7, dtype=torch.bool).tril()
-        both[1, :, 0, 0] = True  # row 0 of text 1 may see nothing: compared elsewhere
+        both[1, :, 0, 0] = True  # row 0 of text 1 is fully masked: compared elsewhere
         expected = F.scaled_dot_product_attention(q, k, v, attn_mask=both)
         actual = attend(q, k, v, bias=real, causal=True, tap=taps)
         close(actual[:, :, 1:], expected[:, :, 1:], dtype)
@@ -123,7 +123,7 @@ class TestAgainstScaledDotProductAttention:
         q, k, v = qkv(dtype)
         bias = torch.ones(7, 7, dtype=torch.bool).tril() if causal else None
         expected = by_formula(q, k, v, bias=bias, softcap=2.0)
-        # The softmax under a softcap is taken in fp32 (Gemma 2's own way).
+        # With a softcap the softmax is computed in fp32, as in Gemma 2.
         tolerance = torch.float32 if dtype == torch.float64 else dtype
         close(attend(q, k, v, causal=causal, softcap=2.0, tap=taps), expected, tolerance)
 
@@ -139,7 +139,7 @@ def test_the_formula_written_out(dtype):
 @pytest.mark.parametrize("n_kv_heads", [4, 2])
 @pytest.mark.parametrize("softcap", [None, 2.0])
 def test_lazy_maps_are_what_the_output_was_made_of(causal, bias, n_kv_heads, softcap):
-    """z = pattern · value, for every way of calling."""
+    """z = pattern · value, for every combination of options."""
     q, k, v = qkv(n_query=5, n_kv_heads=n_kv_heads)
     if bias == "bool":
         bias = torch.rand(2, 1, 1, 7, generator=torch.Generator().manual_seed(1)) > 0.3
@@ -187,7 +187,8 @@ def test_biases_of_two_kinds_add_up():
 
 
 def copy_attention(ours: Attention, theirs: nn.MultiheadAttention) -> None:
-    """Torch's multi-head attention keeps queries, keys and values in thirds of one matrix."""
+    """Copy the weights of torch's multi-head attention, which has query, key and value in thirds of
+    one matrix."""
     with torch.no_grad():
         for i, layer in enumerate((ours.query, ours.key, ours.value)):
             layer.weight.copy_(theirs.in_proj_weight.chunk(3)[i])
@@ -219,8 +220,8 @@ def test_attention_is_torchs_multi_head_attention(dtype, tolerance, case):
     ours.taps = (tap,)
     bias = ~pad[:, None, None] if case == "padded" else None
     actual = ours(x, memory, bias=bias)
-    # The table's figure is another implementation's largest difference; twice it is allowed, for
-    # sums of 32 products taken in another order.
+    # `tolerance` is the largest difference of another implementation; twice that is allowed, since
+    # sums of 32 products are taken in another order.
     assert_close(actual, expected, rtol=0, atol=2 * tolerance)
     assert_close(tap.calls[0].pattern(), maps.float(), rtol=0, atol=3e-7)
 
@@ -254,7 +255,7 @@ def test_shapes_that_do_not_fit_are_named(shapes, words):
 
 
 class TestSinks:
-    """One more column in every row's softmax, without a value."""
+    """Sinks: one more column in every row's softmax, without a value."""
 
     SHAPES = pytest.mark.parametrize("per_token", [False, True], ids=["a head", "a token"])
 

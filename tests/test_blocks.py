@@ -12,7 +12,7 @@ from transformer_lab import ModelConfig
 from transformer_lab.blocks import Block, Experts, Stack, activate, make_norm, padding_bias
 from transformer_lab.softmax import rms_norm, rotated, squared_relu
 
-# Absolute for numbers below 1, relative above: outputs here reach 4.
+# Absolute below 1, relative above: outputs here reach 4.
 DTYPES = pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 7e-7), (torch.float64, 2e-15)], ids=["fp32", "fp64"]
 )
@@ -27,7 +27,7 @@ NORMS = {
 
 
 def noisy(module: nn.Module) -> nn.Module:
-    """Zero biases and unit gains hide faults."""
+    """Add noise to all parameters: zero biases and unit gains hide bugs."""
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -146,7 +146,7 @@ def test_rms_norm_and_its_gradient_are_those_of_pytorch(shape, eps, dtype):
         torch.randn(s, generator=generator, dtype=torch.float64).to(dtype)
         for s in (shape, shape[-1:], shape)
     )
-    x[..., :1] = 0  # and a row that is all zero, where there is one number a row
+    x[..., :1] = 0  # with one number per row, a row of zeros
     results = []
     for norm in (rms_norm, lambda x, w, eps: F.rms_norm(x, x.shape[-1:], w, eps)):
         given = [x.clone().requires_grad_(), weight.clone().requires_grad_()]
@@ -158,7 +158,7 @@ def test_rms_norm_and_its_gradient_are_those_of_pytorch(shape, eps, dtype):
 
 
 def rotation(x, positions=7):
-    """The two tables of a rotation of the last axis of x."""
+    """The two tables for rotating the last axis of x."""
     angles = torch.arange(positions * x.shape[-1] / 2, dtype=x.dtype).reshape(positions, -1)
     return angles.cos().repeat(1, 2), torch.cat((-angles.sin(), angles.sin()), -1)
 
@@ -177,7 +177,7 @@ OWN_GRADIENTS = {
 def test_gradients_of_our_own_are_those_of_the_formula(name):
     ours, formula = OWN_GRADIENTS[name]
     x = torch.randn(2, 7, 3, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    x = x.transpose(1, 2).requires_grad_()  # as attention has it: not in order
+    x = x.transpose(1, 2).requires_grad_()  # not contiguous, as in attention
     out, expected = ours(x), formula(x)
     assert_close(out, expected, rtol=1e-12, atol=1e-12)
     with torch.no_grad():

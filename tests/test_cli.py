@@ -1,4 +1,4 @@
-"""The command line: what it writes, and how it refuses."""
+"""The command line: its output and its errors."""
 
 import re
 import subprocess
@@ -48,7 +48,7 @@ def test_explore_writes_one_page_and_opens_nothing(tmp_path):
     "limit", ["explorer.effects.EFFECTS_WITHIN", "shared.overlay.PAGE_SECONDS"]
 )
 def test_explore_says_what_a_page_leaves_out_and_how_to_have_it(tmp_path, monkeypatch, limit):
-    """Effects of a large model were left out without a word."""
+    """The page of a large model left out effects silently."""
     monkeypatch.setattr(f"transformer_lab.views.{limit}", 0.0)
     page, given = tmp_path / "heads.html", ["--text", "def f", "--without-model"]
     if "overlay" in limit:
@@ -79,7 +79,7 @@ def test_explore_writes_a_notebook_that_runs(tmp_path, monkeypatch):
     found = told(*cells, "print(view.effect.kl > 0)")
     assert not any("error" in cell for cell in found)
     *_, said, effect, checked = found
-    # the one that matters most
+    # the head that matters most
     assert re.match(r"edits = \[\]\nLayer \d, head \d: ", said["stdout"])
     assert effect["result"] and checked == {"stdout": "True\n"}
 

@@ -1,4 +1,4 @@
-"""Model shapes: what is derived, what is refused, what is written and read back."""
+"""Model configurations: derived fields, rejected values, writing and reading back."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The report on what works here tells the truth, and outlives whatever is broken."""
+"""The doctor's report is true, and survives whatever is broken."""
 
 import json
 import os
@@ -18,7 +18,7 @@ BASICS = ["Python", "packages", "torch", "a model", "JupyterLab", "widgets", "th
 
 
 def report(cwd, **environment):
-    """(exit code, {name: text}) of a doctor in a process of its own."""
+    """(exit code, {name: (ok, text)}) of the doctor in a separate process."""
     done = subprocess.run(
         [sys.executable, "-m", "transformer_lab.doctor"], cwd=cwd, capture_output=True, text=True,
         env=os.environ | environment,
@@ -28,7 +28,7 @@ def report(cwd, **environment):
 
 
 def parsed(text):
-    """name -> (ok, text and what to do) of the lines of a report."""
+    """name -> (ok, text and what to do), for each entry of a report."""
     found, name = {}, ""
     for line in text.splitlines():
         if line.startswith("  ") and line[2] != " ":
@@ -167,7 +167,7 @@ def test_an_old_widget_in_front_of_the_installed_one_is_told(tmp_path, monkeypat
         )
     )
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    # JupyterLab would ask it, for as long as all the rest takes, what nobody wants to know.
+    # JupyterLab would call node for an answer that is not needed, and double the time taken.
     (tmp_path / "node").write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\n")
     (tmp_path / "node").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)

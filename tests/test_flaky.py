@@ -17,7 +17,7 @@ def test_waits(i):
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # seconds for each run
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # saves seconds per run
     monkeypatch.delenv("TL_RUN_AGAIN", raising=False)
 
     def run(folder, *, tests, failures):
@@ -33,10 +33,10 @@ def run(pytester, monkeypatch):
     ("folder", "tests", "failures", "code", "tries"),
     [
         ("notebooks", 3, 1, 0, 2),
-        ("notebooks", 3, 2, 1, 2),  # it fails again
+        ("notebooks", 3, 2, 1, 2),  # fails again
         ("notebooks", 4, 1, 1, 1),  # too many
         ("notebooks", 1, 0, 0, 1),
-        ("edits", 1, 1, 1, 1),  # nothing here waits for another process
+        ("edits", 1, 1, 1, 1),  # waits for no other process
     ],
 )
 def test_a_flaky_test_is_listed(run, pytester, folder, tests, failures, code, tries):

@@ -1,6 +1,6 @@
-"""The house stays in order: what stands where, who may ask what, and no circle of imports.
+"""The package's structure: what belongs where, which module may import which, no import cycles.
 
-One list names what is not so yet. It may only get shorter: what is in order must leave it.
+One list holds the exceptions. It may only get shorter: what no longer needs one must leave it.
 """
 
 import ast
@@ -17,11 +17,11 @@ LONGEST = 60  # lines of a function's body
 NOT_YET = {
     "adapters/vector_probe.py: _running",
     "lessons/graders/lesson_16.py: _bleu_cases",
-}  # longer ones
-DEEP = {"PatchView", "RunView", "SpectrogramView", "TrainingView"}  # views of more classes
-MOST = 18  # modules beside each other at the top
+}  # longer functions
+DEEP = {"PatchView", "RunView", "SpectrogramView", "TrainingView"}  # more than three classes
+MOST = 18  # modules at the top level
 
-# What only adapters/ may ask: whether a model is ours or Hugging Face's, and what it is wrapped in.
+# Only adapters/ may check whether a model is ours or Hugging Face's, and what wraps it.
 QUESTIONS = ("is_hugging_face", "PreTrainedModel", "is_encoder_decoder", "_orig_mod")
 
 
@@ -42,9 +42,9 @@ def name_of(path: Path) -> str:
 NAMES = {name_of(path): path for path in MODULES}
 
 
-# Who may import whom: a module imports those of its own line and of lines above it. A module counts
-# for the longest name that it stands in. What a function imports when it is called is not counted: a
-# result draws itself with the views only when somebody asks for its figure.
+# A module may import those of its own line and of lines above it. The longest name that contains a
+# module gives its line. Imports within functions are not counted: a result imports the views only
+# when its figure is requested.
 LAYERS = [
     "arguments softmax config positions graphs.analyses adapters.interrupts adapters.hooks",
     "files datasets tokenizers cache",
@@ -62,7 +62,7 @@ SHARED_DRAWING = (
     "exports",
     "figures",
     "plots",
-)  # a colour map, metadata, files, templates
+)  # a colour map, metadata, files and templates
 
 
 def layer_of(module: str) -> int | None:
@@ -73,14 +73,14 @@ def layer_of(module: str) -> int | None:
 
 
 def at_once(tree: ast.Module) -> ast.Module:
-    """What runs when a module is imported: no function's body, and nothing for type checkers."""
+    """The imports at a module's top level, without those in functions or for type checkers."""
     body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     return ast.Module(body, [])
 
 
 def imported(path: Path, tree: ast.Module | None = None) -> Iterator[str]:
-    """The modules of the package that a module imports anywhere, for type checkers too, or in a part of
-    its tree."""
+    """The package's modules that a module imports anywhere (for type checkers too), or in `tree`
+    alone."""
     here = name_of(path).split(".")
     for node in ast.walk(tree or tree_of(path)):
         if isinstance(node, ast.Import):
@@ -95,7 +95,7 @@ def imported(path: Path, tree: ast.Module | None = None) -> Iterator[str]:
 
 
 def circle(graph: dict[str, set[str]]) -> list[str]:
-    """Modules that import each other in a circle, or []."""
+    """A cycle of modules that import each other, or []."""
     done: set[str] = set()
 
     def walk(name: str, way: tuple[str, ...]) -> list[str]:
@@ -111,7 +111,7 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
 
 
 def defined(tree: ast.AST) -> set[str]:
-    """Every name that a file gives to something: a function, a variable, a field, an attribute."""
+    """Every name that a file defines: of a function, a class, a variable, a field, an attribute."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -138,8 +138,8 @@ def is_private(name: str) -> bool:
 
 
 def read_from_others(path: Path, tree: ast.AST, own: set[str]) -> Iterator[str]:
-    """Underscore names of other files' that a file reads. Those of other packages, such as
-    `_modules` of torch, are not ours to judge; what an object inherits, it may read of itself."""
+    """Underscore names of other files that a file reads. Those of other packages, such as torch's
+    `_modules`, do not count; an object may read what it inherits from itself."""
     ours = defined_by_us()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
@@ -151,7 +151,7 @@ def read_from_others(path: Path, tree: ast.AST, own: set[str]) -> Iterator[str]:
 
 
 def test_csv_is_written_in_one_place():
-    """Where no cell becomes a formula; see files/tables.py and views/shared/csv.js."""
+    """There, no cell becomes a formula; see files/tables.py and views/shared/csv.js."""
     writers = {short(path) for path in MODULES if "csv.writer(" in path.read_text("utf-8")}
     assert writers == {"files/tables.py"}
     quoting = {short(p) for p in PACKAGE.rglob("*.js") if "'\"\"'" in p.read_text("utf-8")}
@@ -160,7 +160,7 @@ def test_csv_is_written_in_one_place():
 
 def test_imports_make_no_circle():
     graph = {name: set(imported(path)) - {name} for name, path in NAMES.items()}
-    assert len(graph["transformer_lab.cli"]) > 5  # it was looked at
+    assert len(graph["transformer_lab.cli"]) > 5  # the imports were found
     assert circle(graph) == []
 
 
@@ -177,7 +177,7 @@ def test_imports_point_down():
 
 
 def run_imports(tree: ast.AST) -> Iterator[str]:
-    """What a file imports when it runs, in functions too, and not for type checkers alone."""
+    """What a file imports at run time, in functions too, without imports for type checkers."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
@@ -189,7 +189,7 @@ def run_imports(tree: ast.AST) -> Iterator[str]:
 
 
 def test_drawing_libraries_are_imported_where_marks_are_drawn():
-    """And in the pictures of the lessons, which are drawings of their own."""
+    """And in the lessons, which draw figures of their own."""
     allowed = ("views/marks/", "lessons/", *(f"views/shared/{name}.py" for name in SHARED_DRAWING))
     drawing = {
         short(path)
@@ -210,7 +210,7 @@ def test_every_view_has_the_same_files():
     assert lacking == set()
 
 
-SCRIPT = re.compile(  # a comment, a pattern, a string, the start of a template, and braces
+SCRIPT = re.compile(  # a comment, a regular expression, a string, a template's start, braces
     r"//[^\n]*|/\*.*?\*/|(?:(?<=[(,=:?!&|])|(?<=return)) ?/(?![/*])(?:\[(?:[^]\\\n]|\\.)*\]|[^/\\\n]|\\.)+/"
     r"|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|[`{}]",
     re.DOTALL,
@@ -227,12 +227,12 @@ BEFORE_THE_PROGRAM = {
     "messages.js",
     "page.js",
     "whole.js",
-}  # of a page whose program may be cut off
+}  # for pages whose script may be truncated
 
 
 def strings(source: str) -> Iterator[tuple[int, str]]:
-    """Where a script has a string, and the string, with {} for what a template puts in."""
-    at, templates = 0, []  # of each open template: its start, its text, open braces in its value
+    """Offset and text of each string in a script, with {} for a template's values."""
+    at, templates = 0, []  # per open template: its start, its text, open braces in its value
     while found := SCRIPT.search(source, at):
         at, token = found.end(), found[0]
         if token == "`":
@@ -253,7 +253,7 @@ def strings(source: str) -> Iterator[tuple[int, str]]:
 
 
 def said(source: str) -> Iterator[str]:
-    """Strings of a script that are words for a reader; not what an error says."""
+    """Strings of a script that a reader sees, except error messages."""
     for start, text in strings(source):
         error = re.search(r"Error\(\s*$", source[max(0, start - 40) : start])
         if WORDS.search(text) and not NO_WORDS.search(text) and not error:
@@ -262,7 +262,7 @@ def said(source: str) -> Iterator[str]:
 
 def test_what_a_view_says_is_in_its_catalogue():
     scripts = [p for p in PACKAGE.glob("views/*/*.js") if p.name not in BEFORE_THE_PROGRAM]
-    scripts = [p for p in scripts if p.parent.name != "engine"]  # its errors are Python's
+    scripts = [p for p in scripts if p.parent.name != "engine"]  # its errors match Python's
     assert len(scripts) > 100
     outside = {f"{short(p)}: {text}" for p in scripts for text in said(p.read_text("utf-8"))}
     assert outside == set()
@@ -278,8 +278,8 @@ def test_words_outside_a_catalogue_are_found():
 
 
 def test_views_are_composed():
-    """A view's parts are objects that it has; at most three classes lead up to AnyWidget's. Only what a
-    reader can choose is a synchronised trait."""
+    """A view has its parts as objects; at most three classes come before AnyWidget in its MRO. Only
+    what a reader can choose is a synchronised trait."""
     import anywidget
 
     from transformer_lab import views
@@ -296,7 +296,7 @@ def test_views_are_composed():
 
 
 def test_a_click_passes_through_few_files():
-    """Those that docs/architecture.md names, each of which imports another one, or is imported by it."""
+    """Those that docs/architecture.md names: each imports another one, or is imported by it."""
     text = (PACKAGE.parent / "docs" / "architecture.md").read_text("utf-8")
     click = text.partition("### What happens on a click")[2].partition("What else an Explorer")[0]
     links = re.findall(r"\]\(\.\./(\S+\.(?:py|js))\)", click)
@@ -328,7 +328,7 @@ def test_few_modules_stand_at_the_top():
 
 
 def body_of(function: ast.AST) -> int:
-    """Lines of a function without its signature and its docstring."""
+    """The number of lines of a function without its signature and docstring."""
     first, *rest = function.body
     told = ast.get_docstring(function, clean=False) is not None
     start = rest[0].lineno if told and rest else first.lineno
@@ -340,7 +340,7 @@ def test_no_function_is_long():
     functions = [
         (p, node) for p in MODULES for node in ast.walk(tree_of(p)) if isinstance(node, kinds)
     ]
-    assert len(functions) > 3000  # they were looked at
+    assert len(functions) > 3000  # they were found
     assert {f"{short(p)}: {f.name}" for p, f in functions if body_of(f) > LONGEST} == NOT_YET
 
 
@@ -369,7 +369,7 @@ def test_an_own_underscore_may_be_read(line):
 
 
 def test_no_public_function_has_the_name_of_a_module():
-    """Python binds a module in its package when it is imported, over a function of its name."""
+    """Importing a module binds it in its package, over a function of the same name."""
     import transformer_lab as tl
 
     public = {name for name in tl.__all__ if name not in tl._MODULES}
@@ -377,7 +377,7 @@ def test_no_public_function_has_the_name_of_a_module():
 
 
 def words(tree: ast.AST) -> Iterator[str]:
-    """The names and the texts of a file's code, and not what its docstrings say."""
+    """The names and strings of a file's code, without docstrings."""
     told = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
@@ -403,11 +403,11 @@ def test_what_a_model_is_is_asked_in_adapters_alone():
      ("torch.no_grad", "interrupts.py"), ("torch.overrides", "interrupts.py")],
 )  # fmt: skip
 def test_what_ctrl_c_could_leave_behind_is_used_in_one_place(name, where):
-    """Hooks of torch's own go along with a copy, and its `no_grad` may be interrupted as it ends."""
+    """Torch's own hooks are copied with a model, and its `no_grad` may be interrupted on exit."""
     allowed = {
         PACKAGE / "adapters" / where,
         PACKAGE / "optim.py",
-    }  # a step of training is never halved
+    }  # an interrupt never splits a training step
     others = [p for p in MODULES if p not in allowed and PACKAGE / "lessons" not in p.parents]
     assert any(name in path.read_text("utf-8") for path in allowed)
     assert {short(p) for p in others if re.search(rf"{name}\b", p.read_text("utf-8"))} == set()

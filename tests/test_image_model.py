@@ -1,4 +1,4 @@
-"""Pictures of every kind, right or refused in one sentence; and the models that look at them."""
+"""Images of every kind are read correctly or rejected in one sentence; and image models."""
 
 import io
 import struct
@@ -80,14 +80,14 @@ def test_what_is_transparent_lies_on_white(tmp_path):
 
 def test_a_turned_photograph_stands_upright(tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by a quarter
+    exif[0x0112] = 6  # turn by 90°
     Image.fromarray(colours()).save(tmp_path / "turned.png", exif=exif)
     found = np.asarray(read_picture(tmp_path / "turned.png"))
     assert np.array_equal(found, np.rot90(colours(), -1))
 
 
 def bomb(width, height):
-    """A PNG of so many white pixels, of which only the first bytes are there."""
+    """A PNG that claims to have this size, with only the first bytes of its pixels."""
     head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     parts = [(b"IHDR", head), (b"IDAT", zlib.compress(b"\0" * 4096)), (b"IEND", b"")]
     chunk = lambda kind, data: (  # noqa: E731

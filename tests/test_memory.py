@@ -1,4 +1,4 @@
-"""Hundreds of traces, edits and Explorers leave memory where it was."""
+"""Hundreds of traces, edits and Explorers leak no memory."""
 
 import gc
 import os
@@ -21,7 +21,7 @@ def model():
 
 
 def resident():
-    """Megabytes that this process holds in memory."""
+    """This process's resident memory in megabytes."""
     pages = Path("/proc/self/statm").read_text().split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
@@ -44,13 +44,13 @@ def explorer(model):
 
 
 def grown(make, model, n, kept):
-    """How many objects, megabytes and widgets more there are after `n` calls."""
+    """How many objects, megabytes and widgets were added after `n` calls."""
 
     def now():
         gc.collect()
         return len(gc.get_objects()), resident(), len(widget._instances)
 
-    for _ in range(20):  # what is made once
+    for _ in range(20):  # fill caches first
         make(model)
     before = now()
     for _ in range(n):
@@ -64,13 +64,13 @@ def grown(make, model, n, kept):
 @pytest.mark.parametrize(("make", "n"), [(trace, 300), (edit, 300), (explorer, 100)])
 def test_memory_is_where_it_was(model, make, n):
     objects, megabytes, widgets = grown(make, model, n, [])
-    assert objects < n / 2  # one object a call would be a leak
+    assert objects < n / 2  # one object per call would be a leak
     assert megabytes < 4
     assert widgets == 0
 
 
 class Hoard(list):
-    """Keeps what it is told to forget."""
+    """A list that ignores deletions."""
 
     def __delitem__(self, index):
         pass

@@ -1,4 +1,4 @@
-"""The end of a run says what was not tested, and how to get it."""
+"""A run's summary says what was not tested, and how to get what is missing."""
 
 import pytest
 
@@ -35,11 +35,11 @@ LINE = (
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    """Run a suite where there is no Chromium; `required` are the variables that insist on things."""
+    """Run a suite without Chromium; `required` are the variables that make things required."""
     pytester.makepyfile(test_suite=SUITE)
     pytester.makepyfile(test_file="from tests.missing import package\npackage('nor_this_one')")
     monkeypatch.setenv("TL_CHROME", "no-such-browser")
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # seconds for each run
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # saves seconds per run
 
     def run(*arguments, required=()):
         for thing in THINGS.values():

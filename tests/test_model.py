@@ -1,4 +1,4 @@
-"""The Transformer: what may see what, padding, parameter counts, taps and compilation."""
+"""The Transformer: masking, padding, parameter counts, taps and compilation."""
 
 from functools import partial
 
@@ -122,8 +122,8 @@ def test_zero_init_starts_as_the_identity():
 
 
 def paper_count(vocab, d, d_ff, n=6):
-    """Vaswani et al. 2017 by hand: attention has 4 matrices with biases, feed-forward 2; every
-    sublayer a LayerNorm; the embedding serves source, target and head."""
+    """Vaswani et al. 2017, counted by hand: attention has 4 matrices with biases, feed-forward 2,
+    every sublayer a LayerNorm; source, target and head share the embedding."""
     attention, feed_forward, norm = 4 * (d * d + d), 2 * d * d_ff + d_ff + d, 2 * d
     return vocab * d + n * (3 * attention + 2 * feed_forward + 5 * norm)
 
@@ -134,7 +134,7 @@ def paper_count(vocab, d, d_ff, n=6):
     ids=["base", "big"],
 )
 def test_the_papers_models_have_the_papers_size(config, stated, within):
-    """Counted: every trained number, the shared embedding once, positions not at all. The paper
+    """All trained parameters count: the shared embedding once, positions not at all. The paper
     gives the vocabulary as "about 37,000" and rounds, so its counts are met to 3 % and 1 %."""
     with torch.device("meta"):
         count = tl.Transformer(config).n_parameters()
@@ -171,7 +171,7 @@ def test_a_tap_sees_every_site_once():
 
 @pytest.mark.parametrize("kind", ["decoder", "encoder-decoder"])
 def test_taps_survive_compilation(kind):
-    """Forward hooks registered after torch.compile are never called: a tap must be."""
+    """Forward hooks registered after torch.compile are never called; a tap must be."""
     torch._dynamo.reset()
     model, text = build(kind, n_layers=1), tokens(2, 6)
     target = tokens(2, 4, seed=1) if kind == "encoder-decoder" else None

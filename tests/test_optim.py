@@ -57,7 +57,7 @@ def test_constant_stays():
 
 
 def best_quintic(low, high):
-    """a·s + b·s³ + c·s⁵ that is nowhere in [low, high] further from 1 than need be: Remez."""
+    """(a, b, c) that minimise the largest |a·s + b·s³ + c·s⁵ - 1| on [low, high] (Remez)."""
     inner = [(3 * low + high) / 4, (low + 3 * high) / 4]
     for _ in range(100):
         points = np.array([low, *inner, high])
@@ -97,7 +97,7 @@ def test_orthogonalize_keeps_the_singular_vectors(shape, scale):
 
 
 def spectra(shape):
-    """Matrices whose singular values lie as they may in training, and as they had better not."""
+    """Matrices whose singular values are as in training, and worse."""
     torch.manual_seed(0)
     rows, rank = shape[0], min(shape)
     u, _, vh = torch.linalg.svd(torch.randn(shape), full_matrices=False)
@@ -117,7 +117,7 @@ def spectra(shape):
 @pytest.mark.parametrize("name", spectra((2, 2)))
 @pytest.mark.parametrize("shape", [(128, 128), (128, 512), (512, 128), (130, 257)])
 def test_orthogonalize_in_bf16_does_not_run_away(shape, name):
-    """Without the margin of the quintics random matrices come to 30 instead of 1.2."""
+    """Without the quintics' margin, singular values of random matrices reach 30 instead of 1.2."""
     matrix = spectra(shape)[name]
     s = torch.linalg.svdvals(matrix.double())
     found = orthogonalize(matrix, "bf16")
@@ -128,7 +128,7 @@ def test_orthogonalize_in_bf16_does_not_run_away(shape, name):
     assert values.max() < 1.25
     assert values[: above.sum()].min() > 0.7
     u, _, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
-    if name == "0 to 1":  # well apart, so that the directions can be compared
+    if name == "0 to 1":  # far enough apart to compare the directions
         inside = u.T @ found.double() @ vh.T
         assert (inside - inside.diag().diag()).abs().max() < 0.05
 
@@ -251,7 +251,7 @@ def test_parameter_kinds_of_our_model():
     assert {k for n, k in kinds.items() if "blocks" in n} == {"matrix"}
     tied = tl.Transformer(tl.ModelConfig(vocab_size=11, n_layers=1, n_heads=2, d_model=8))
     kinds = parameter_kinds(tied)
-    assert kinds["embedding.weight"] == "head"  # one table for both: the head's lower rate
+    assert kinds["embedding.weight"] == "head"  # tied weights: the head's lower rate
     assert "head.weight" not in kinds
     assert kinds["decoder.blocks.0.norm1.weight"] == "other"
 

@@ -1,4 +1,4 @@
-"""The ways in agree with each other, and importing the package stays cheap."""
+"""The ways to install agree with each other, and importing the package stays cheap."""
 
 import json
 import os
@@ -112,7 +112,7 @@ def test_the_documents_show_the_commands_that_exist():
 
 
 def make(folder, *arguments):
-    """The commands that make would run for a copy of the Makefile, without the lines of echo."""
+    """(exit code, the output of `make -n`: the commands that make would run)."""
     done = subprocess.run(
         ["make", "-n", *arguments], cwd=folder, capture_output=True, text=True, check=False,
         env={k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "VENV")},
@@ -126,7 +126,7 @@ def extras(commands):
 
 @pytest.fixture
 def clone(tmp_path):
-    """Where make can be asked what it would do."""
+    """A folder with copies of the files that make needs for a dry run."""
     need("make")
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
@@ -193,15 +193,15 @@ def wheel(tmp_path_factory):
 
 
 def environment(folder, wheel, seen, base=sys.executable):
-    """A fresh environment with nothing but the wheel, which sees the packages in some folders."""
+    """A fresh environment with nothing but the wheel and the packages in the folders `seen`."""
     subprocess.run([base, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     pip = [sys.executable, "-m", "pip", "--python", python, "--no-input", "install", "--quiet"]
-    # Compiled by pip, a file would be compiled no more, and its warnings never seen.
+    # If pip compiled the files, they would not be compiled again, and warnings not seen.
     pip += ["--no-compile", "--no-deps", "--no-index", wheel]
     subprocess.run(pip, check=True, capture_output=True)
-    # Only now, or pip would see what is installed there. A line in a .pth shows the packages of a
-    # folder and runs no .pth in it: an editable install of this repository stays out of sight.
+    # Only now, or pip would see what is installed there. A line in a .pth adds a folder's packages
+    # and runs no .pth in it, so an editable install of this repository stays invisible.
     where = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
     site = subprocess.run([python, "-c", where], check=True, capture_output=True, text=True)
     Path(site.stdout.strip(), "seen.pth").write_text("\n".join(map(str, seen)), "utf-8")
@@ -209,7 +209,7 @@ def environment(folder, wheel, seen, base=sys.executable):
 
 
 def call(python, cwd, *arguments):
-    """A command of the environment in a folder outside the repository."""
+    """Run a command of the environment in a folder outside the repository."""
     settings = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "TRANSFORMER"))}
     settings |= {"JUPYTER_PATH": str(Path(sys.prefix, "share", "jupyter")), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
@@ -300,18 +300,18 @@ def test_a_lesson_copied_from_the_wheel_runs_outside_the_repository(installed):
 
 
 def others():
-    """Other Pythons of this machine that we support."""
+    """Other supported Pythons on this machine."""
     for minor in (10, 11, 12, 13):
         path = shutil.which(f"python3.{minor}")
         if path and minor != sys.version_info.minor:
-            # A shim of a version manager may stand for nothing.
+            # A version manager's shim may have no Python behind it.
             asked = subprocess.run([path, "-c", "import venv"], capture_output=True)
             if asked.returncode == 0:
                 yield path
 
 
 def test_without_torch_other_pythons_still_copy_lessons_and_say_what_is_missing(wheel, tmp_path):
-    """The parts that need nothing but click; every module at least compiles there."""
+    """The parts that need only click work there; every module at least compiles."""
     import click
 
     few = tmp_path / "few"
@@ -337,7 +337,7 @@ def test_without_torch_other_pythons_still_copy_lessons_and_say_what_is_missing(
 
 @pytest.mark.parametrize(("given", "wanted"), [(None, "passive"), ("active", "active")])
 def test_threads_that_wait_sleep_unless_told_otherwise(given, wanted):
-    """On a machine that others use, threads that spin made a step take seconds."""
+    """On a shared machine, spinning threads made a step take seconds."""
     env = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
     env |= {} if given is None else {"OMP_WAIT_POLICY": given}
     code = "import os, transformer_lab; print(os.environ['OMP_WAIT_POLICY'])"

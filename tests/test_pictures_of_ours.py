@@ -1,4 +1,4 @@
-"""A Vision Transformer of our own: what it reads, traces, edits and saves."""
+"""Our own Vision Transformer: reading, tracing, editing and saving."""
 
 import pytest
 import torch

@@ -52,7 +52,7 @@ def test_halved_sinusoids_are_the_same_numbers_in_marians_order():
 
 
 def test_a_shift_of_sinusoids_is_a_rotation():
-    """PE[p + k] is a linear function of PE[p], the paper's reason for them: their dot product
+    """PE[p + k] is a linear function of PE[p], the paper's reason for them, and their dot product
     depends on the distance alone."""
     table = sinusoids(60, 16).double()
     products = table @ table.T
@@ -81,7 +81,7 @@ def test_alibi_falls_with_distance_on_both_sides_of_an_encoder():
 
 
 def test_alibi_of_a_decoder_differs_from_the_full_form_by_a_constant_a_row():
-    """Softmax cannot see such a constant."""
+    """Softmax does not depend on such a constant."""
     module, positions = ALiBi().build(**SIZES), torch.arange(6)
     short = module.bias(positions, positions, causal=True)
     full = alibi_slopes(4)[:, None, None] * (positions[None, :] - positions[:, None])
@@ -155,7 +155,7 @@ def test_relative_positions_are_t5s(causal, buckets, most):
         ours.bias(positions, positions, causal),
         theirs.compute_bias(300, 300),
     )
-    # Later queries of a cache, and a batch whose texts begin at different places.
+    # Later queries with a cache, and a batch whose texts begin at different positions.
     whole = ours.bias(positions, positions, causal)
     assert torch.equal(ours.bias(positions[290:], positions, causal), whole[:, :, 290:])
     padded = torch.stack([positions, (positions - 3).clamp(min=0)])
@@ -184,7 +184,7 @@ def test_a_model_with_relative_positions_trains_and_comes_back(kind, tmp_path):
     tl.save_model(model, tmp_path / "model")
     again = tl.load_model(tmp_path / "model")
     assert torch.equal(again(*inputs), model(*inputs))
-    # What the trace shows is what the fused kernel did, and the bias is in it.
+    # The trace shows what the fused kernel computed, bias included.
     stack = model.encoder or model.decoder
     found = tl.trace(model, *inputs)
     layer = found.scores(0, 1, kind=stack.blocks[0].site.kind)
@@ -198,7 +198,7 @@ def test_a_model_with_relative_positions_trains_and_comes_back(kind, tmp_path):
 
 
 def test_relative_positions_learn_what_no_positions_cannot():
-    """Which of the two tokens before is to be repeated depends on distance alone."""
+    """Which of the two previous tokens to repeat depends on distance alone."""
     losses = {}
     for name in ("none", "relative"):
         torch.manual_seed(1)

@@ -1,4 +1,4 @@
-"""The recurrent models compute what their papers say, and behave like a Transformer."""
+"""The recurrent models match their papers' equations, and behave like a Transformer."""
 
 import math
 
@@ -139,7 +139,7 @@ def test_edits_reach_bahdanaus_map():
     expected = old[2].clone()
     expected[3] = 0
     torch.testing.assert_close(new[2], expected / expected.sum())
-    assert not torch.allclose(new[3], old[3])  # and the next state is another
+    assert not torch.allclose(new[3], old[3])  # and the next state differs
     with tl.edit(model, tl.ablate(layer=0, head=0, kind="cross")):
         blind = model(source, target)
     assert not torch.allclose(blind, before.logits)
@@ -185,7 +185,7 @@ def test_table_1():
     steps = layer_cost("recurrent", length=n, d_model=d).dependent_steps
     assert steps == n
     assert layer_cost("self-attention", length=n, d_model=d).dependent_steps == 1
-    # Equal work where the text is as long as the model is wide.
+    # Equal work if the text's length equals d_model.
     assert (
         layer_cost("self-attention", length=d, d_model=d).operations
         == layer_cost("recurrent", length=d, d_model=d).operations
@@ -226,7 +226,7 @@ def test_a_wrong_input_is_named():
 
 
 def test_equal_surface():
-    """What `train`, `trace`, `edit` and `generate` use of a Transformer is here too."""
+    """A recurrent model has all that `train`, `trace`, `edit` and `generate` use."""
     used = ["config", "device", "n_parameters", "n_outputs", "hidden", "encode", "decode", "logits",
             "tapped", "add_tap", "remove_tap", "embedding"]  # fmt: skip
     model = make(kind="encoder-decoder")

@@ -1,4 +1,4 @@
-"""docs/scaling.md: its tables are what the formulas make of benchmarks/results.json."""
+"""docs/scaling.md: its tables follow from the formulas and benchmarks/results.json."""
 
 import pytest
 
@@ -50,7 +50,7 @@ def test_the_link_is_fitted_to_both_ends_of_what_was_measured():
 
 
 def test_muons_share_is_that_of_its_products(monkeypatch):
-    """Counted: the products of four steps of one layer's matrices."""
+    """Against the counted FLOPs of orthogonalizing one layer's matrices."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 

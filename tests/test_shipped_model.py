@@ -1,4 +1,4 @@
-"""What the card of the shipped model says of it."""
+"""The claims on the shipped model's card."""
 
 import hashlib
 

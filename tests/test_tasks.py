@@ -1,4 +1,4 @@
-"""Models on tasks with a known answer: quick trainings with bars that must hold, and the marks."""
+"""Models on tasks with a known answer: quick trainings that must reach a threshold, and metrics."""
 
 import copy
 
@@ -42,10 +42,10 @@ def test_number_words_are_translated_and_the_head_is_the_alignment():
     data = tl.datasets.number_words("de", held_out=200)
     model = tl.Transformer(small(data, "encoder-decoder"))
     held_out = data.epoch(100)
-    assert tl.grade_heads(model, data, held_out).best()[2] <= 0.35  # .10 to .24 with seeds 0 to 5
+    assert tl.grade_heads(model, data, held_out).best()[2] <= 0.35  # 0.10 to 0.24 with seeds 0 to 5
     learn(model, data.batches(64), 200)
     assert tl.exact_match(model, held_out) >= 0.96
-    # .66 to 1: where hundert and tausend come is told by other words as well (lesson 08).
+    # 0.66 to 1: other words also show where hundert and tausend come (lesson 08).
     assert tl.grade_heads(model, data, held_out).best()[2] >= 0.55
 
 
@@ -60,7 +60,7 @@ def test_sorting_looks_at_the_next_larger():
 
 
 def test_unlabelled_text_pays():
-    """A class that masked language modelling has to learn anyway: do two words belong together?"""
+    """A label that masked language modelling learns anyway: do two words belong together?"""
     generator = torch.Generator().manual_seed(0)
 
     def sentences(n):
@@ -103,7 +103,7 @@ def test_a_marked_span_is_found():
     generator = torch.Generator().manual_seed(0)
 
     def marked(n):
-        """Words with a 5 before and a 6 after some of them; the targets are its ends."""
+        """Words with a 5 before and a 6 after a span; the targets are the span's ends."""
         tokens = torch.randint(10, 20, (n, 12), generator=generator)
         first = torch.randint(1, 6, (n,), generator=generator)
         last = first + torch.randint(0, 5, (n,), generator=generator)
@@ -213,7 +213,7 @@ def test_a_wrong_reader_is_named():
         ReaderConfig.from_dict({"encoder": {"vocab_size": 9}, "depth": 1})
 
 
-# ---------------------------------------------------------------- marks
+# ---------------------------------------------------------------- metrics
 
 
 def test_exact_match_is_what_greedy_decoding_gets_right():
@@ -235,7 +235,7 @@ def test_exact_match_is_what_greedy_decoding_gets_right():
             total += 1
     share = tl.exact_match(model, batches)
     assert share == right / total
-    assert 0 < share < 1  # else this says nothing
+    assert 0 < share < 1  # else this proves nothing
     assert tl.accuracy(model, batches) > share
 
 

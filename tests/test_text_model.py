@@ -1,4 +1,4 @@
-"""TextModel: text in, traces and predictions out, whatever model and tokenizer are inside."""
+"""TextModel: text in, traces and predictions out, with any model and tokenizer."""
 
 import pytest
 import torch
@@ -159,7 +159,7 @@ def test_a_masked_model_asks_for_a_mask():
 def test_a_book_is_refused_before_it_is_split_into_tokens(text, monkeypatch):
     model = tl.shipped()
     explorer = tl.explore(model, "def f(x):")
-    monkeypatch.setattr(type(model.tokenizer), "encode", None)  # is not called
+    monkeypatch.setattr(type(model.tokenizer), "encode", None)  # must not be called
     with pytest.raises(
         ValueError, match=r"text has [\d,]+ characters but shipped reads at most 256"
     ):
@@ -167,7 +167,7 @@ def test_a_book_is_refused_before_it_is_split_into_tokens(text, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(ValueError, match="reads at most 256"):
         explorer.text = text
-    assert explorer.text == "def f(x):"  # and the last one stays
+    assert explorer.text == "def f(x):"  # the last text stays
 
 
 @pytest.mark.parametrize("text", ["a \ud800 b", "a\x00b", "\u202eabc", "\r\n\r\n", "😀" * 40])

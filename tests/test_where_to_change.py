@@ -1,5 +1,5 @@
-"""CONTRIBUTING.md's table "Where to change what", held against the package: what is added here, for the
-length of a test, is added in no other places than the table names."""
+"""CONTRIBUTING.md's table "Where to change what", checked against the package: these tests add
+things only in the places that the table names."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_a_position_scheme_is_a_class_and_its_name(halving, tmp_path):
-    """positions.py; its formula in a view is in views/positions/schemes.py, schemes.js and schemes.json."""
+    """positions.py; views have its formula in views/positions/schemes.py, .js and .json."""
     shape = dict(vocab_size=10, n_layers=1, n_heads=2, d_model=16, n_ctx=8)
     model = tl.Transformer(tl.ModelConfig(positions=halving, **shape)).eval()
     loaded = tl.load_model(tl.save_model(model, tmp_path))
@@ -105,7 +105,7 @@ def test_every_scheme_has_a_public_name(name):
 
 
 def rows():
-    """The rows of the table: what is added -> the paths that it names."""
+    """The table's rows: what is added -> the paths named."""
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     section = text.split("## Where to change what")[1].split("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("| a")]
@@ -116,7 +116,7 @@ def rows():
 @pytest.mark.parametrize("path", sorted({path for paths in rows().values() for path in paths}))
 def test_what_the_table_names_is_there(path):
     if path.startswith(("transformer_lab/", "data/")):
-        named = re.sub(r"[A-Z]{2,}(\.py|/)?$", "", path)  # NAME.py and NAME/ are to be made
+        named = re.sub(r"[A-Z]{2,}(\.py|/)?$", "", path)  # NAME.py and NAME/ are yet to be written
         assert (ROOT / named).exists()
     else:
         assert path in ("tl.Network", "tl.NamedNetwork")

@@ -1,4 +1,4 @@
-"""Writing text: the cache against none, beams against an exhaustive search, and distributions."""
+"""Generating text: with and without a cache, beams against exhaustive search, distributions."""
 
 import itertools
 from functools import partial
@@ -24,7 +24,7 @@ def tokens(*shape, seed=0):
 
 @torch.no_grad()
 def argmax_by_hand(model, ids, n):
-    """Greedy by the plain forward pass alone."""
+    """Greedy decoding with plain forward passes."""
     start = ids.shape[1]
     for _ in range(n):
         ids = torch.cat((ids, model(ids)[:, -1:].argmax(-1)), 1)
@@ -80,7 +80,7 @@ def test_the_cache_of_an_encoder_decoder_changes_no_token():
 
 @torch.no_grad()
 def best_of_all(model, prompt, *, n, eos_id, alpha):
-    """Every text of up to n tokens, scored by Wu et al. 2016, equation 14."""
+    """The best text of up to n tokens, scored by Wu et al. 2016, equation 14."""
     best = (-float("inf"), ())
     others = [t for t in range(model.config.vocab_size) if t != eos_id]
     for length in range(1, n + 1):
@@ -99,7 +99,7 @@ def best_of_all(model, prompt, *, n, eos_id, alpha):
 @pytest.mark.parametrize("cached", [True, False])
 @pytest.mark.parametrize("seed", [23, 26])
 def test_wide_beams_find_what_an_exhaustive_search_finds(alpha, cached, seed):
-    """With these seeds the best text depends on α, and Σ log p / length^α has another best one."""
+    """With these seeds the best text depends on α, and differs from that of Σ log p / length^α."""
     model, prompt = build(seed=seed, vocab_size=4, n_layers=1), torch.tensor([[1, 2]])
     expected = best_of_all(model, prompt, n=4, eos_id=0, alpha=alpha)
     found = tl.generate(
