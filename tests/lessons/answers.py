@@ -1,7 +1,7 @@
-"""What the tests of all exercises have in common: right answers, wrong ones, and no answers at all.
+"""Tests that the exercises of every lesson share: right answers, wrong ones, and odd return values.
 
-`test_graders.py` makes each mistake that a grader names, and some pairs, and sees that they are
-recognised. Wrong answers of the lessons' tests are others: mistakes without a name, and what a check says of itself.
+`test_graders.py` makes each mistake that a grader names, and some pairs, and checks that they are
+recognised. The wrong answers here are others: mistakes without a name, and a check's own messages.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,14 +21,14 @@ def checks_of(
     wrong: Mapping[str, Mapping[str, tuple[Answer, str | Sequence[str]]]] = MappingProxyType({}),
     odd: Sequence[str] = (),
 ) -> tuple[Answer, ...]:
-    """The tests of a lesson's exercises: of right answers, of odd ones, and of wrong ones where there are
-    any. They are run where they have names that begin with `test_`.
+    """Return tests of a lesson's exercises: of right answers, of odd ones, and of wrong ones if
+    there are any. Assign them to names that begin with `test_` to run them.
 
     Args:
         right: exercise -> answers to accept, beside the solution.
-        wrong: exercise -> what is wrong -> answer, and words of the diagnosis.
-        odd: exercises whose check must not crash on anything, beside those whose answer is called with
-            the arguments of a case.
+        wrong: exercise -> mistake -> (answer, words of the diagnosis).
+        odd: more exercises whose check must survive odd answers; those whose answer is called
+            with the arguments of a case are always tested.
     """
 
     @pytest.mark.parametrize(

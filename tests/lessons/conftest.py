@@ -1,4 +1,4 @@
-"""How an answer is judged in tests, and what no check may crash on."""
+"""Fixtures that check an answer, and odd answers on which no check may crash."""
 
 import math
 
@@ -60,10 +60,10 @@ ODD = {
 
 
 def _never_crashes(name):
-    """Wrong types, shapes, NaN, endless loops, prints and stubs all end in a sentence.
+    """Assert that wrong types, shapes, NaN, endless loops, prints and stubs all end in a sentence.
 
     Args:
-        name: "lesson/exercise". Its solution is a right answer, to be spoiled.
+        name: "lesson/exercise". Its solution, a right answer, is damaged in several ways.
     """
     grader = find(*name.split("/"))
     right = grader.reference

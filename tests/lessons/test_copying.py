@@ -1,4 +1,4 @@
-"""Copies of the lessons: whole, told apart from what the learner changed, and never lost."""
+"""Copies of the lessons: complete, never confused with the learner's changes, and never lost."""
 
 import errno
 import json
@@ -112,7 +112,7 @@ def test_whatever_happens_nothing_that_the_learner_wrote_is_replaced(deeds):
         patch.setattr(copying, "resource", lambda name: source)
         patch.setattr(
             "transformer_lab.files.safefiles.sync", lambda path: None
-        )  # no power is cut here
+        )  # no power failure here: skip fsync
         (source / "images").mkdir(parents=True)
         for name in NAMES:
             (source / name).write_text(f"ours {name}")
@@ -137,7 +137,7 @@ def test_whatever_happens_nothing_that_the_learner_wrote_is_replaced(deeds):
                 assert mine.items() <= after.items()
                 if deed == "copy":
                     assert before.items() <= after.items()
-                elif not damaged:  # then what is older cannot be told from what was changed
+                elif not damaged:  # without a manifest, old files look changed
                     assert {n: after[n] for n in NAMES if n not in mine} == {
                         n: ours[n] for n in NAMES if n not in mine
                     }
@@ -204,7 +204,7 @@ def test_a_link_among_the_copies_is_not_written_through(package, tmp_path):
 
 @pytest.fixture
 def places(tmp_path):
-    """Folders that the lessons cannot go to."""
+    """Folders that the lessons cannot be copied to."""
     (tmp_path / "file").write_text("precious")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "README.md").write_text("precious")

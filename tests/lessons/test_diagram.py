@@ -105,7 +105,7 @@ def test_the_drawing_follows_the_variants_of_the_config():
     ("path", "name", "drawing"), lessons(), ids=lambda value: getattr(value, "stem", "")
 )
 def test_every_lesson_shows_the_drawing_as_the_function_draws_it(path, name, drawing):
-    """`python -m docs.make_diagrams` writes it again."""
+    """`python -m docs.make_diagrams` redraws it."""
     assert (NOTEBOOKS / "images" / name).read_text("utf-8") == drawing.svg()
     cells = {cell.id: cell.source for cell in nbformat.read(path, as_version=4).cells}
     assert image(path, name, drawing) in cells[CELL]

@@ -1,4 +1,4 @@
-"""What a learner wrote in one lesson is there in a later one, where it still passes its check."""
+"""A learner's answer to one lesson is available in later ones if it still passes its check."""
 
 import json
 import linecache
@@ -30,7 +30,7 @@ def runs(tmp_path, monkeypatch):
 
 
 def run_cell(source, number="01", **names):
-    """Run a cell as a notebook does: its source can be found by the file name that it goes by."""
+    """Run a cell as a notebook does: its source can be found by its file name."""
     file = f"<cell {hash(source)}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     names |= dict(exercise=exercise, check=check, lesson=presets(number), torch=torch)

@@ -1,4 +1,4 @@
-"""The glossary's links lead somewhere, and every link of a lesson finds its word."""
+"""The glossary's links resolve, and so do the lessons' links to its entries."""
 
 import re
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_an_entry_has_a_name_two_sentences_and_a_lesson():
         assert re.fullmatch(r"\*(Lessons? .*\d\d.*|In no lesson: .+)\*", lessons), name
 
 
-WORDS = {  # where a lesson has the thing by another word
+WORDS = {  # entries that lessons mention by another word
     "beam-search": "beam", "context-length": "n_ctx", "logit-lens": "logit lens", "rollout": "rollout",
     "bleu": "bleu", "dropout": "dropout", "value-weighted": "value length",
     "duplicate-token-head": "duplicate token",

@@ -1,4 +1,4 @@
-"""Every mistake that a grader names fits the solution and is recognised when somebody makes it."""
+"""Every mistake that a grader names applies to the solution and is recognised when made."""
 
 import re
 
@@ -20,7 +20,7 @@ def test_each_mistake_is_named(name, judged):
     assert len(alone) >= 5
     for suspect in alone:
         if "logarithms of N" in suspect.sentence:
-            continue  # all exponents fit equally well, so rounding decides which are returned
+            continue  # all exponents fit equally well, so rounding decides
         result = judged(name, suspect.function, seconds=max(60, grader.seconds))
         assert suspect.sentence in result.diagnosis, (suspect.mistakes, result.diagnosis)
 

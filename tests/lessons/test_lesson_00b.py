@@ -1,4 +1,4 @@
-"""The checks of lesson 00b accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 00b accept right answers, however written, and name mistakes."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Every check of lesson 01 accepts right answers, however written, and names what is wrong."""
+"""The checks of lesson 01 accept right answers, however written, and name mistakes."""
 
 import math
 
@@ -137,7 +137,7 @@ class AlwaysEqual:
 
 
 class AgreeableTensor(torch.Tensor):
-    """A tensor whose every operation says yes."""
+    """A tensor whose every operation returns True."""
 
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
@@ -179,7 +179,7 @@ def test_odder_answers_end_in_a_sentence(exercise_name, odd, judged):
 def test_an_endless_loop_that_catches_is_ended(judged):
     result = judged("01/attention", endless_and_catching, seconds=0.3)
     assert "did not finish" in result.diagnosis
-    assert "restart the kernel" not in result.diagnosis  # it was stopped
+    assert "restart the kernel" not in result.diagnosis  # the loop was stopped
 
 
 @pytest.mark.parametrize("exercise_name", ["attention", "causal"])

@@ -1,4 +1,4 @@
-"""The checks of lesson 02 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 02 accept right answers, however written, and name mistakes."""
 
 import math
 
@@ -39,7 +39,7 @@ def shift_by_blocks(k, d):
 
 
 def shift_by_power(k, d):
-    """One place forward, as often as is wanted; or its transpose, backwards."""
+    """Power of the shift by one position, or of its transpose for a negative k."""
     one = shift_with_loops(1, d).double()
     return torch.linalg.matrix_power(one if k >= 0 else one.T, abs(k)).float()
 

@@ -1,4 +1,4 @@
-"""The checks of lesson 04 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 04 accept right answers, however written, and name mistakes."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ MEAN = lambda x: x.mean(-1, keepdim=True)  # noqa: E731
 
 
 def by_blocks(x, layers, norm_first, skipped=()):
-    """Each block by `block`, with parts that give 0 where they are left out."""
+    """Each block by `block`; parts that are left out return 0."""
     rows = [x]
     for i, (attention, feed_forward, norm1, norm2) in enumerate(layers):
         if (i, "attention") in skipped:

@@ -1,4 +1,4 @@
-"""The checks of lesson 05's decoder accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 05's decoder accept right answers, however written, and name mistakes."""
 
 import math
 
@@ -173,7 +173,7 @@ def loop_in_order(model, batches, steps, lr, warmup, clip):
 
 
 def generate_with_room(model, tokens, n, n_ctx, choose):
-    """A tensor with room for everything, filled in."""
+    """A preallocated tensor, filled in."""
     batch, length = tokens.shape
     text = tokens.new_zeros(batch, length + n)
     text[:, :length] = tokens
@@ -195,7 +195,7 @@ def generate_by_rows(model, tokens, n, n_ctx, choose):
 
 
 def generate_again(model, tokens, n, n_ctx, choose):
-    """Calls itself."""
+    """Recursive."""
     if n == 0:
         return tokens
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The checks of lesson 06 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 06 accept right answers, however written, and name mistakes."""
 
 import math
 from collections import Counter, defaultdict
@@ -12,7 +12,7 @@ from transformer_lab.tokenizers import BPETokenizer
 
 
 def joined(ids, pair, new):
-    """Every (a, b) of a list replaced by one id, from left to right."""
+    """Replace every occurrence of a pair in a list by one id, from left to right."""
     made = []
     for one in ids:
         if made and (made[-1], one) == pair:
@@ -23,7 +23,7 @@ def joined(ids, pair, new):
 
 
 def learn_in_steps(words, n_merges, first):
-    """Its steps as functions of their own; `sorted` decides."""
+    """Each step is a function; `sorted` picks the pair."""
 
     def counted(words):
         counts = defaultdict(int)
@@ -44,7 +44,7 @@ def learn_in_steps(words, n_merges, first):
 
 
 def learn_with_text(words, n_merges, first):
-    """Words as text of numbers between commas."""
+    """Each word a tuple of ids, in a dict of counts."""
     texts = {tuple(ids): 0 for ids, _ in words}
     for ids, times in words:
         texts[tuple(ids)] += times
@@ -68,7 +68,7 @@ def learn_with_text(words, n_merges, first):
 
 
 def encode_by_rows(ids, merges, first):
-    """One pass through the merges: what a merge makes can only be in later ones."""
+    """One pass through the merges: the result of a merge occurs only in later ones."""
     for row, (left, right) in enumerate(merges.tolist()):
         ids = joined(ids, (left, right), first + row)
     return torch.tensor(ids)
@@ -84,7 +84,7 @@ def encode_recursively(ids, merges, first):
 
 
 def learner(count=lambda n: n, best=None, replace=joined, new=lambda first, i: first + i):
-    """learn_bpe with any of its steps done in another way."""
+    """`learn_bpe` with replaceable steps."""
     best = best or (lambda counts: min(counts, key=lambda pair: (-counts[pair], pair)))
 
     def learn_bpe(words, n_merges, first):
@@ -144,7 +144,7 @@ TEXT = "the cat sat on the mat; the aaaa aaaaa bat ate 12 rats at that 121 hat\n
 
 
 def test_the_solutions_learn_and_encode_as_hugging_face_does():
-    """Its own trainer, on the same words, with ties and with runs of one letter."""
+    """Hugging Face's own trainer, on the same words, with ties and with runs of one letter."""
     from tokenizers import pre_tokenizers
 
     package = BPETokenizer.train(TEXT, vocab_size=290)

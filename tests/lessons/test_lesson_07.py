@@ -1,4 +1,4 @@
-"""The checks of lesson 07 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 07 accept right answers, however written, and name mistakes."""
 
 import torch
 
@@ -10,7 +10,7 @@ def steps_with_where(length, n_layers, recurrent):
 
 
 def steps_by_walking(length, n_layers, recurrent):
-    """The longest chain of cells, counted."""
+    """Count the longest chain of cells."""
     counts = []
     for n in length.tolist():
         ready = [0] * n

@@ -1,4 +1,4 @@
-"""The checks of lesson 08 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 08 accept right answers, however written, and name mistakes."""
 
 import math
 from types import SimpleNamespace
@@ -166,7 +166,7 @@ def decoder_named(self, x, memory, real):
 
 
 class DecoderOfItsOwn(nn.Module):
-    """Written without the solution, with causal attention by its own CrossAttention."""
+    """A decoder layer with lesson 05's SelfAttention, not built on the solution."""
 
     def __init__(self, config):
         super().__init__()
@@ -182,7 +182,7 @@ class DecoderOfItsOwn(nn.Module):
 
 
 class OneForward(solutions.EncoderDecoder):
-    """`forward` written out, the two halves by it."""
+    """`forward` written out, without `encode` and `decode`."""
 
     def forward(self, source, target):
         real = source.ne(self.config.pad_id)
@@ -202,7 +202,7 @@ class TiedTheOtherWay(solutions.EncoderDecoder):
 
 
 class OtherMethods(solutions.EncoderDecoder):
-    """Other blocks, and no method `embed`."""
+    """Other blocks, and no `embed` method."""
 
     embed = None
 
@@ -325,7 +325,7 @@ test_right, test_odd, test_wrong = checks_of("08", RIGHT, WRONG)
 
 
 def test_the_encoder_decoder_is_the_package_s():
-    """The same logits with the same weights, with padding in both texts."""
+    """Same logits from the same weights, with padding in both texts."""
     theirs = tl.Transformer(
         tl.ModelConfig(
             kind="encoder-decoder", vocab_size=11, n_layers=2, n_heads=3, d_model=12, n_ctx=9,

@@ -1,4 +1,4 @@
-"""The checks of lesson 09 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 09 accept right answers, however written, and name mistakes."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""The checks of lesson 10 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 10 accept right answers, however written, and name mistakes."""
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +49,7 @@ def influence_with_loops(predict, tokens, vocab_size):
 
 
 def with_labels(predict, tokens, size, stride):
-    """What is judged already is no label, as Hugging Face's recipe has it."""
+    """Tokens scored before get the label −100, as in Hugging Face's recipe."""
     total, before = 0.0, 0
     for begin in range(0, len(tokens), stride):
         end = min(begin + size, len(tokens))
@@ -64,7 +64,7 @@ def with_labels(predict, tokens, size, stride):
 
 
 def token_by_token(predict, tokens, size, stride):
-    """For every token the first window that holds it."""
+    """Score each token in the first window that holds it."""
     losses = []
     for t in range(1, len(tokens)):
         begin = max(0, -(-(t + 1 - size) // stride) * stride)

@@ -1,4 +1,4 @@
-"""The checks of lesson 11 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 11 accept right answers, however written, and name mistakes."""
 
 import math
 
@@ -67,7 +67,7 @@ def cut(layer, x, n_heads):
 
 
 def cached_fused(attention, x, past, n_heads, rotate):
-    """A dict as past, and PyTorch's kernel with a mask of truths."""
+    """A dict as past, and PyTorch's kernel with a boolean mask."""
     past = past or {"n": 0, "k": x.new_zeros(0), "v": x.new_zeros(0)}
     q, k, v = (cut(getattr(attention, m), x, n_heads) for m in ("query", "key", "value"))
     q, k = rotate(q, past["n"]), rotate(k, past["n"])
@@ -80,7 +80,7 @@ def cached_fused(attention, x, past, n_heads, rotate):
 
 
 def cached_unrotated(attention, x, past, n_heads, rotate):
-    """Keeps keys as they are, and rotates all of them each time."""
+    """Caches unrotated keys, and rotates all of them each time."""
     q, k, v = (cut(m, x, n_heads) for m in (attention.query, attention.key, attention.value))
     kept = k if past is None else torch.cat((past[0], k), -2)
     v = v if past is None else torch.cat((past[1], v), -2)
@@ -92,7 +92,7 @@ def cached_unrotated(attention, x, past, n_heads, rotate):
 
 
 def cached_one_by_one(attention, x, past, n_heads, rotate):
-    """Reads the new tokens one after the other, so that it needs no mask."""
+    """Reads the new tokens one by one, so it needs no mask."""
     keys, values = ([], []) if past is None else (list(past[0]), list(past[1]))
     rows = []
     for i in range(x.shape[1]):
@@ -117,7 +117,7 @@ def all_again(attention, x, past, n_heads, rotate):
 
 
 def decoder_by_dict(model, tokens, past, attend):
-    """A dict of pasts, changed where it is."""
+    """A dict of pasts, by block."""
     x, past = model.embedding(tokens), dict(past or {})
     for block in model.blocks:
         mixed, past[id(block)] = attend(block.attention, block.norm1(x), past.get(id(block)))
@@ -138,7 +138,7 @@ def decoder_by_zip(model, tokens, past, attend):
 
 
 def decoder_by_calls(model, tokens, past, attend, layer=0, x=None):
-    """Calls itself for the next layer."""
+    """Recursive, one layer a call."""
     x = model.embedding(tokens) if x is None else x
     if layer == len(model.blocks):
         return model.head(model.norm(x)), []
@@ -151,7 +151,7 @@ def decoder_by_calls(model, tokens, past, attend, layer=0, x=None):
 
 
 def decoder_one_past(model, tokens, past, attend):
-    """One past for all layers, the last one's."""
+    """Wrong: one past, the last layer's, for all layers."""
     x, kept = model.embedding(tokens), None
     for block in model.blocks:
         mixed, kept = attend(block.attention, block.norm1(x), past)

@@ -1,4 +1,4 @@
-"""The check of lesson 12 accepts every right answer, however written, and names mistakes."""
+"""The check of lesson 12 accepts right answers, however written, and names mistakes."""
 
 from contextlib import ExitStack, nullcontext
 from itertools import pairwise
@@ -10,7 +10,7 @@ from tests.lessons.answers import checks_of
 
 
 def left_by_starts(model, tokens, lengths, answer):
-    """Takes the positions from running sums, and nests the edits."""
+    """Positions from cumulative sums; nested edits."""
     ends = torch.tensor([1, *lengths]).cumsum(0).tolist()
     chances = []
     for span in [(1, 1), *pairwise(ends)]:
@@ -35,7 +35,7 @@ def left_by_logarithms(model, tokens, lengths, answer):
 
 
 def left(model, tokens, lengths, answer, step=lambda n: n, ratio=lambda cut, whole: cut / whole):
-    """`left_without`, in parts that can be wrong."""
+    """`left_without` with replaceable parts."""
     start, out = 1, []
 
     def value(cuts):

@@ -1,4 +1,4 @@
-"""The checks of lesson 13 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 13 accept right answers, however written, and name mistakes."""
 
 import math
 import re
@@ -52,7 +52,7 @@ def span_with_products(logits, longest):
 
 
 def marks_by_sorting(said, references):
-    """Precision and recall by the book, what is common by walking two sorted lists."""
+    """Precision and recall by definition; the overlap from walking two sorted lists."""
 
     def plain(text):
         marks = str.maketrans("", "", string.punctuation)
@@ -96,7 +96,7 @@ def marks(
     said, references, marks=string.punctuation, drop=("a", "an", "the"), same=lambda a, b: a == b,
     f1=lambda n, a, b: 2 * n / (a + b), best=max,
 ):  # fmt: skip
-    """`exact_and_f1`, in parts that can be wrong."""
+    """`exact_and_f1` with replaceable parts."""
 
     def plain(text):
         words = "".join(c for c in text.lower() if c not in marks).split()

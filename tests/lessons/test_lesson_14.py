@@ -1,4 +1,4 @@
-"""The checks of lesson 14 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 14 accept right answers, however written, and name mistakes."""
 
 from collections import Counter
 from functools import cache
@@ -59,7 +59,7 @@ def rouge_l_by_recursion(summary, reference):
 
 
 def rouge_l_by_trying(summary, reference):
-    """Every choice of words of the summary, the longest first."""
+    """Try every subsequence of the summary, the longest first."""
     ours, wanted = summary.tolist(), reference.tolist()
     for n in range(len(ours), 0, -1):
         for chosen in combinations(ours, n):

@@ -1,4 +1,4 @@
-"""The checks of lesson 15 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 15 accept right answers, however written, and name mistakes."""
 
 import math
 
@@ -88,7 +88,7 @@ def unmasked_in_turns(x, w_q, w_k, w_v, w_out, n_heads, n_kv_heads):
 
 
 def two_matrices_of_own_width(config):
-    """Of the feed-forward layer, and `head_dim` is not read."""
+    """A feed-forward layer of two matrices, and `head_dim` ignored."""
     own = config["hidden_size"] // config["num_attention_heads"]
     return parameters_by_matrices({**config, "head_dim": own}) * torch.tensor([3, 3, 2, 3, 3]) // 3
 

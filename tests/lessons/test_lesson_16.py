@@ -1,5 +1,5 @@
-"""The checks of lesson 16 accept right answers, however written, and name what is wrong; and its
-files of pairs, good and bad."""
+"""The checks of lesson 16 accept right answers, however written, and name mistakes; and its files
+of pairs, good and bad."""
 
 import gzip
 import heapq

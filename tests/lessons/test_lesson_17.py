@@ -1,4 +1,4 @@
-"""The checks of lesson 17 accept right answers, however written, and say what is wrong with the others."""
+"""The checks of lesson 17 accept right answers, however written, and name mistakes."""
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +42,7 @@ def looks_by_vector(patterns):
 
 
 def looks_unhalved(patterns):
-    """A + I in place of its half: the patches are normalised at the end."""
+    """A + I instead of its half; normalised at the end."""
     n = patterns.shape[-1]
     found = torch.linalg.multi_dot(
         [torch.eye(n, dtype=patterns.dtype)] * 2
@@ -69,7 +69,7 @@ def fall_one_by_one(predict, picture, size, fill):
 
 
 def fall_by_patches(predict, picture, size, fill):
-    """Covered in patches, where a cover is one row of a diagonal."""
+    """Occlude in patch space: each copy fills one patch, chosen by a row of the identity."""
     cut = cut_by_unfold(picture[None], size)
     n = cut.shape[1]
     hidden = torch.where(torch.eye(n, dtype=torch.bool)[..., None], fill, cut.expand(n, -1, -1))

@@ -1,4 +1,4 @@
-"""The checks of lesson 18 accept right answers, however written, and say what is wrong with the others."""
+"""The checks of lesson 18 accept right answers, however written, and name mistakes."""
 
 import copy
 
@@ -13,7 +13,7 @@ from transformer_lab.lessons.solutions import lesson_18 as solutions
 
 
 class Sums(nn.Module):
-    """Its formula by F.linear, its weights as tensors of its own, merged into a new layer."""
+    """The formula by F.linear, copies of the weights, merged into a new layer."""
 
     def __init__(self, linear, rank, alpha):
         super().__init__()
@@ -36,7 +36,7 @@ class Sums(nn.Module):
 
 
 class Scaled(nn.Module):
-    """The scale taken into x, and the layer kept under another name."""
+    """The scale applied to x, and the layer kept under another name."""
 
     def __init__(self, layer, rank, alpha):
         super().__init__()
@@ -68,7 +68,7 @@ def added_by_path(model, names, rank, alpha):
 
 
 def added_within(model, names, rank, alpha):
-    """Down the tree; what is wrapped is not entered."""
+    """Recursive; wrapped layers are not entered."""
 
     def enter(parent):
         for name, child in parent.named_children():
@@ -109,7 +109,7 @@ def layer(**methods):
 
 
 def begun(change):
-    """The solution's class, changed after it is made."""
+    """The solution's class, changed at the end of `__init__`."""
 
     def init(self, linear, rank, alpha):
         solutions.LoRALinear.__init__(self, linear, rank, alpha)
@@ -186,7 +186,7 @@ def fresh(model, names, rank, alpha):
 
 
 def only_found(model, names, rank, alpha):
-    """Made, and put nowhere."""
+    """Creates the layers but never installs them."""
     model.requires_grad_(False)
     for name, child in model.named_modules():
         if name.split(".")[-1] in names:

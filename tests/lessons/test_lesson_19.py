@@ -1,4 +1,4 @@
-"""The checks of lesson 19 accept right answers, however written, and say what is wrong with the others."""
+"""The checks of lesson 19 accept right answers, however written, and name mistakes."""
 
 import ast
 import json
@@ -68,7 +68,7 @@ def group_by_sets(right, n_heads, level):
 
 
 def group_by_mask(right, n_heads, level):
-    """With a mask of the heads that are off, and a tensor of what is left."""
+    """With a boolean mask of the heads that are off."""
 
     def left(off):
         return right(off.nonzero().flatten().tolist())
@@ -87,7 +87,7 @@ def group_by_mask(right, n_heads, level):
 
 
 def smallest_of_all(right, n_heads, level):
-    """What greed looks for: every group is tried, small ones first."""
+    """The true optimum: try every group, small ones first."""
     for size in range(n_heads + 1):
         for group in combinations(range(n_heads), size):
             if right(group) <= level:
@@ -169,8 +169,8 @@ def test_the_solutions_agree_with_the_package():
 
 @pytest.mark.parametrize("lesson", ["19_circuits", "21_research_desk"])
 def test_labels_that_a_lesson_prints_are_those_that_its_explorer_shows(lesson):
-    """Of the same model with the same tokenizer: a probe leaves out the special tokens that a
-    tokenizer names, and a bare model names none, so that its heads have other labels."""
+    """Both read the same model with the same tokenizer. A probe omits the tokenizer's special
+    tokens; a bare model names none, so its heads would get other labels."""
     book = json.loads((NOTEBOOKS / f"{lesson}.ipynb").read_text("utf-8"))
     source = "\n".join("".join(c["source"]) for c in book["cells"] if c["cell_type"] == "code")
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]

@@ -1,4 +1,4 @@
-"""The checks of lesson 20 accept right answers, however written, and say what is wrong with the others."""
+"""The checks of lesson 20 accept right answers, however written, and name mistakes."""
 
 import pytest
 import torch
@@ -78,7 +78,7 @@ def attribution_by_einsum(embedded, z, w_out, unembed):
 
 
 def attribution_backwards(embedded, z, w_out, unembed):
-    """Through the unembedding first, so that no vector of a head is ever made."""
+    """Through the unembedding first, so no head's output vector is ever computed."""
     stream = embedded + sum(w @ layer.flatten() for w, layer in zip(w_out, z, strict=True))
     direction = unembed / torch.sqrt(torch.mean(stream * stream) + 1e-5)
     heads = (direction @ w_out).unflatten(-1, z.shape[1:]) * z
@@ -115,7 +115,7 @@ test_right, test_odd, test_wrong = checks_of("20", RIGHT, WRONG)
 
 @pytest.fixture(scope="module")
 def model():
-    """Attention alone, RMSNorm without gains, and no positions: its circuits are its weights."""
+    """Attention only, RMSNorm without gains, and no positions: its circuits are its weights."""
     torch.manual_seed(0)
     config = tl.ModelConfig(
         vocab_size=20, n_layers=2, n_heads=3, d_model=12, d_head=4, n_ctx=16, positions="none",

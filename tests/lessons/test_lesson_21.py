@@ -1,4 +1,4 @@
-"""The checks of lesson 21 accept right answers, however written, and say what is wrong with the others."""
+"""The checks of lesson 21 accept right answers, however written, and name mistakes."""
 
 from itertools import permutations
 
@@ -22,7 +22,7 @@ def study_with_loops(pairs):
 
 
 def study_at_once(pairs):
-    """All couples of words in one comparison, [head, word, word]."""
+    """Compare all pairs of words at once, [head, word, word]."""
     rows = []
     for first, second, a, b in pairs:
         more = first[:, :, None] - first[:, None]

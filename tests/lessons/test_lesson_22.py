@@ -1,4 +1,4 @@
-"""The checks of lesson 22 accept right answers, however written, and say what is wrong with the others."""
+"""The checks of lesson 22 accept right answers, however written, and name mistakes."""
 
 import json
 import math
@@ -40,7 +40,7 @@ def size_by_numpy(parameters, loss):
 
 def size_by_equations(parameters, loss):
     x = torch.log(parameters)
-    shifted = x - x.mean()  # or the equations would be ill-conditioned
+    shifted = x - x.mean()  # for conditioning
     powers = torch.stack([shifted**k for k in range(3)])
     c = torch.linalg.solve(powers @ powers.T, powers @ loss)
     a, b = c[2], c[1] - 2 * c[2] * x.mean()
@@ -116,7 +116,7 @@ test_right, test_odd, test_wrong = checks_of(
 )
 
 
-# -- against what is known ----------------------------------------------------------------------------
+# -- against known values -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("layers", "width", "length"), [(1, 16, 8), (3, 32, 24)])

@@ -1,4 +1,4 @@
-"""The check of lesson 23 accepts right models, however written, and says what is wrong with others."""
+"""The check of lesson 23 accepts right models, however written, and names mistakes."""
 
 import inspect
 import math
@@ -14,7 +14,7 @@ from transformer_lab.lessons.solutions.lesson_23 import MyTransformer
 
 
 class Shared(nn.Module):
-    """What the models below have in common: characters, loss, a loop, sampling."""
+    """Shared by the models below: characters, loss, training loop, sampling."""
 
     n_ctx, lr = 40, 3e-3
 
@@ -111,7 +111,7 @@ class AlibiAndZeroStart(Shared):
 
 
 class OfThePackage(Shared):
-    """The package's own model inside; the check does not mind."""
+    """The package's own model, which the check accepts too."""
 
     def build(self, vocabulary):
         self.model = tl.Transformer(

@@ -1,4 +1,4 @@
-"""The check of lesson 25 accepts right answers, however written, and says what is wrong with the others."""
+"""The check of lesson 25 accepts right answers, however written, and names mistakes."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""The checks of lesson 26 accept right answers, however written, and say what is wrong with the others."""
+"""The checks of lesson 26 accept right answers, however written, and name mistakes."""
 
 import torch
 

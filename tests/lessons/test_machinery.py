@@ -118,7 +118,7 @@ def test_solutions_take_the_learners_place(runs):
     attention = exercise("attention", presets("01", answers="solutions"))(stub)
     assert check(attention)
     assert attention.used == "our solution's attention"
-    assert not runs.exists()  # ours are no progress of the learner's
+    assert not runs.exists()  # our solutions do not count as progress
 
 
 def test_misuse_is_explained():
@@ -254,7 +254,7 @@ def test_progress_is_kept(runs):
     assert check(attention)
     assert progress().done() == 1
     assert list(json.loads((runs / "progress.json").read_text())["solved"]) == ["01/attention"]
-    assert [file.name for file in runs.iterdir()] == ["progress.json"]  # no temporary is left
+    assert [file.name for file in runs.iterdir()] == ["progress.json"]  # no temporary file remains
     assert f"1 of {len(progress().known)} exercises done" in repr(progress())
 
 
@@ -390,9 +390,9 @@ def test_cells_out_of_order_and_a_foreign_kernel_are_explained(runs):
 
 
 def test_a_folder_that_cannot_be_written_is_named(monkeypatch):
-    monkeypatch.setenv("TRANSFORMER_LAB_RUNS", "/proc/none/runs")  # nobody can write there
+    monkeypatch.setenv("TRANSFORMER_LAB_RUNS", "/proc/none/runs")  # not writable for anybody
     monkeypatch.setattr(os, "access", lambda path, mode: not str(path).startswith("/proc"))
     lesson = presets("01")
     assert "/proc is not writable" in lesson.note
     assert "TRANSFORMER_LAB_RUNS" in lesson.card().text()
-    assert check(exercise("causal", lesson)(solutions.causal)).passed  # and nothing is lost
+    assert check(exercise("causal", lesson)(solutions.causal)).passed  # still works

@@ -1,4 +1,4 @@
-"""A claim's bound is no looser than its sentence: what `make lessons-full` measured holds it."""
+"""A claim's bound is no looser than its sentence: `make lessons-full` measures against it."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def one_sided(runs):
 
 @pytest.mark.parametrize("number", sorted(MEASURED))
 def test_a_bound_is_near_what_was_measured(number):
-    """At most a third of the way from the worst of the seeds to the nearest control."""
+    """At most a third of the way from the worst seed to the nearest control."""
     for shown, side, bound, measured, controls in one_sided(MEASURED[number]):
         worst, control = (
             (min(measured), max(controls)) if side == "least" else (max(measured), min(controls))
@@ -109,7 +109,7 @@ def test_runs_of_newer_code_wait_until_there_are_as_many(tmp_path, monkeypatch):
     table = measure_lessons.read_table()
     assert table["lessons"] == {"00": [run(0, "old"), run(1, "old")]}
     assert table["begun"] == {"00": [run(5, "new")]}
-    measure_lessons.keep("00", run(6, "newer"))  # which the other was not finished for
+    measure_lessons.keep("00", run(6, "newer"))  # replaces the unfinished run of seed 5
     measure_lessons.keep("00", run(7, "newer"))
     table = measure_lessons.read_table()
     assert table["lessons"] == {"00": [run(6, "newer"), run(7, "newer")]}

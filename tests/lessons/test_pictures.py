@@ -1,4 +1,4 @@
-"""Pictures of the lessons: legible on a light and on a dark page, with words for every one."""
+"""Figures of the lessons: legible on light and dark pages, each with alternative text."""
 
 import base64
 import io
@@ -80,7 +80,7 @@ def test_a_picture_carries_both_themes_and_its_words(name):
     page = bundle["text/html"]
     assert page.count("<img") == 2
     assert page.count('alt="cat"') == 2
-    assert 'class="tl-dark" style="display:none"' in page  # hidden where no style sheet applies
+    assert 'class="tl-dark" style="display:none"' in page  # if no style sheet applies
     assert "<figcaption" in page
     assert "<script" not in page
     assert set(bundle) == {"text/html", "image/png", "text/plain"}
@@ -89,7 +89,7 @@ def test_a_picture_carries_both_themes_and_its_words(name):
 
 
 def test_what_a_notebook_shows_is_what_files_hold():
-    """The three images of a cell are made of two drawings and one box."""
+    """A cell's three images match the files: two SVGs and one PNG."""
     weights = torch.softmax(torch.arange(9.0).view(3, 3), -1)
     hidden = weights.log().masked_fill(torch.ones(3, 3).triu(1).bool(), -torch.inf)
     picture = grids(Grid(hidden, "abc", "abc"), alt="a mask")
@@ -126,7 +126,7 @@ def seen(text):
 
 
 def test_no_words_of_one_grid_lie_on_those_of_another():
-    """The two models of lesson 08, and a title that is longer than its grid."""
+    """The two models of lesson 08, and a title longer than its grid."""
     columns = ["forty", "and", "hundred", "others"]
     heads = [f"layer {layer} head {head}" for layer in range(2) for head in range(4)]
     small = Grid([[0.25] * 4], heads[:1], columns, "the small model", kind="weights", x="", y="")
@@ -159,7 +159,7 @@ def test_a_long_label_is_whole():
     long = predictions({"chance": [("W" * 34, 1.0)]}, alt="one bar")
     pixels = imread(io.BytesIO(long.png()), format="png")
     assert (pixels[:, :2] == pixels[0, 0]).all()  # the margin on the left is empty
-    assert (pixels[:, :12] != pixels[0, 0]).any()  # and no wider than it need be
+    assert (pixels[:, :12] != pixels[0, 0]).any()  # and no wider than necessary
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
@@ -168,7 +168,7 @@ def test_colours_can_be_read(theme):
         assert contrast(text, theme.page) >= 4.5
     for scale in (theme.sequential, theme.positive, theme.negative):
         steps = [contrast(tone, theme.page) for tone in scale]
-        assert steps == sorted(steps)  # nothing looks like nothing; more looks like more
+        assert steps == sorted(steps)  # zero looks like the page; more has more contrast
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])

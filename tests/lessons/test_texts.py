@@ -1,4 +1,4 @@
-"""Shaded texts say the numbers they are given, and nothing of a text becomes markup."""
+"""Shaded texts show the numbers they are given, and no text becomes markup."""
 
 import re
 
@@ -81,7 +81,7 @@ def test_marked_text_is_wrapped_in_order_and_drawn_for_both_pages():
     for theme in (LIGHT, DARK):
         grounds = [to_hex(patch.get_facecolor()) for patch in picture.figure(theme).axes[0].patches]
         plain = [ground == theme.page for ground in grounds]
-        assert plain == [True] + 4 * [False] + 5 * [True]  # nothing looks like nothing
+        assert plain == [True] + 4 * [False] + 5 * [True]  # zero looks like the page
     for theme in (LIGHT, DARK):
         drawn = picture.svg(theme)
         assert drawn.count("&lt;b&gt;cat&lt;/b&gt;") == 2

@@ -1,4 +1,4 @@
-"""Exercises with a change of their task: the change is checked, and nothing else of the lesson moves."""
+"""Variants of exercises: the change is checked, and the rest of the lesson stays the same."""
 
 import json
 import math
@@ -43,7 +43,7 @@ def judged(name, variant, function, answers="learner"):
     return check(exercise(short, lesson)(function), seconds=60)
 
 
-# --- right answers, written in other ways than ours: value -> answer -----------------------------
+# --- right answers, written differently from ours: value -> answer -------------------------------
 
 
 def capped_with_sigmoid(cap):
@@ -332,7 +332,7 @@ def test_right_answers_to_each_variant_are_accepted(name):
             result = judged(name, number, answer)
             assert result.passed, (number, result.diagnosis)
         assert judged(name, number, grader.book.reference, answers="solutions").passed
-    assert len(values) == number >= 3  # numbers that follow each other differ
+    assert len(values) == number >= 3  # consecutive numbers differ
     again = find(*name.split("/"), number + 1)
     assert again.change == find(*name.split("/"), 1).change
 
@@ -349,7 +349,7 @@ def test_last_terms_answers_and_each_mistake_are_named(name):
         assert f"without its change. It reads: {grader.change}" in result.diagnosis
         result = judged(name, number, find(*name.split("/"), number + 1).reference)
         assert "This answers another variant of the exercise." in result.diagnosis
-        # Mistakes of the exercise itself are still looked for, those whose line is there.
+        # The exercise's own mistakes are still checked, if their line is there.
         kept = [mistake for mistake in grader.book.named if mistake in grader.named]
         assert len(kept) >= 4
 
@@ -371,7 +371,7 @@ def test_calls_run_the_exercise_of_the_lesson(runs):
     assert "Calls run the reference, without this change." in repr(mine)
     assert "01/causal" in json.loads((runs / "progress.json").read_text("utf-8"))["solved"]
     assert not (runs / "answers.json").exists()  # later lessons build on the exercise as it is
-    # Exercises that have no variants are as they were, and so is everything without a variant.
+    # Exercises without variants, and calls without one, stay as they were.
     assert exercise("shift_matrix", presets("02", variant=1))(lambda: 0).variant is None
     for none in (0, None):
         assert exercise("causal", presets("01", variant=none))(lambda: 0).variant is None
@@ -379,7 +379,7 @@ def test_calls_run_the_exercise_of_the_lesson(runs):
 
 @pytest.mark.parametrize("number", LESSONS)
 def test_a_release_asks_for_the_change_and_holds_no_solution(number, tmp_path):
-    """It differs from that without a variant by the changes alone, and its tests check them."""
+    """It differs from a release without a variant only by the changes, and its tests check them."""
     installed("nbgrader")
     import nbgrader.preprocessors as steps
     from traitlets.config import Config

@@ -1,4 +1,4 @@
-"""Tiny random models of many families, and silence from transformers."""
+"""Tiny random models of many families; transformers' logging is silenced."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def seeded():
 
 @pytest.fixture
 def tiny():
-    """name -> a tiny model in eval mode with noise on every parameter: zero biases and unit gains
-    hide faults. Fixed sinusoids stay what they are."""
+    """name -> a tiny model in eval mode with noise on every parameter, since zero biases and unit
+    gains hide bugs. Fixed sinusoids stay as they are."""
 
     def make(name: str) -> Any:
         model = MAKERS[name]().eval()
@@ -96,7 +96,8 @@ def tiny():
 
 @pytest.fixture
 def eager():
-    """The model's own maps, hidden states and output, computed eagerly; its setting comes back."""
+    """Return the model's own patterns, hidden states and output, computed eagerly; restores its
+    setting."""
 
     def run(model: Any, **inputs: Any) -> Any:
         configs = [
@@ -107,7 +108,10 @@ def eager():
         with_maps = dict(output_attentions=True, output_hidden_states=True, use_cache=False)
         if not hasattr(model.config, "use_cache"):
             del with_maps["use_cache"]
-        if model.config.model_type not in ("bloom", "deberta-v2"):  # these know one way only
+        if model.config.model_type not in (
+            "bloom",
+            "deberta-v2",
+        ):  # these have only one implementation
             model.set_attn_implementation("eager")
         with torch.no_grad():
             output = model(**inputs, **with_maps)

@@ -1,4 +1,5 @@
-"""Circuits of Hugging Face models: against their own scores, and against the same weights in ours."""
+"""Circuits of Hugging Face models, against their own scores and against the same weights in
+ours."""
 
 import re
 
@@ -58,7 +59,8 @@ def test_they_are_those_of_the_same_weights_in_ours(name, tiny):
 
 
 def alone(model, layer):
-    """The model with nothing in its streams but tokens and what cross-attention of this layer adds."""
+    """Leave only tokens, and what this layer's cross-attention adds, in the model's residual
+    streams."""
     with torch.no_grad():
         for name, p in model.named_parameters():
             own = re.search(
@@ -83,9 +85,9 @@ def test_cross_attention_scores_and_adds_what_the_circuits_say(name, tiny):
         assert_close(found, raw, rtol=1e-3, atol=1e-3 * float(raw.abs().max()))
         ov = circuits.ov_circuit(model, 0, head, kind="cross")
         values = call.value[0, head] - ov.left[source[0]]
-        assert_close(values, values[:1].expand_as(values), rtol=1e-3, atol=1e-4)  # their bias
+        assert_close(values, values[:1].expand_as(values), rtol=1e-3, atol=1e-4)  # the values' bias
         assert ov.right.shape[1] == model.config.vocab_size and abs(ov.copying_score) <= 1
-    # What a head wrote, as logits: by the circuit's right factor, and measured.
+    # A head's output as logits: by the circuit's right factor, and measured.
     by_circuit = trace.activation("z", 0, kind="cross")[0, 3, -1] @ ov.right
     measured = []
     for token in (3, 40, 77):
@@ -107,7 +109,7 @@ def test_cross_circuits_are_those_of_the_same_weights_in_ours(tiny):
 
 @pytest.mark.parametrize("name", ["qwen3", "gemma2-capped", "phi3", "granite", "mixtral", "olmo2"])
 def test_ov_is_what_values_add_to_the_logits(name, tiny):
-    """The model itself, on the stream after its last block, held: by `logit_attribution`."""
+    """Compare with `logit_attribution`, with the final norm's scale frozen."""
     model = of(tiny, name)
     trace = tl.trace(model, TOKENS)
     last = len(trace.layers()) - 1
@@ -116,7 +118,7 @@ def test_ov_is_what_values_add_to_the_logits(name, tiny):
     weight = trace.output_weight(last).unflatten(0, (call.n_heads, -1))[head]
     z = trace.activation("z", last)[0, head, -1]
     circuit = circuits.ov_circuit(model, last, head)
-    # What the head wrote at the last token, as logits: by the circuit's right factor, and measured.
+    # The head's output at the last token as logits: by the circuit's right factor, and measured.
     name_of = f"layer {last}, head {head}"
     by_circuit = z @ circuit.right
     measured = []
@@ -125,7 +127,7 @@ def test_ov_is_what_values_add_to_the_logits(name, tiny):
         measured.append(dict(split.ranked())[name_of])
     found = torch.stack([by_circuit[t] - by_circuit[9] for t in (3, 40, 77)])
     measured = torch.tensor(measured)
-    # Up to the norms' scales, which are positive and, of one norm, the same for all tokens.
+    # Up to the norm's scale, which is positive and the same for all tokens.
     ratio = measured / found
     assert (ratio > 0).all()
     assert_close(ratio, ratio[:1].expand(3), rtol=5e-3, atol=1e-4)
@@ -164,7 +166,7 @@ def test_a_text_model_names_its_tokens():
 
 
 class Squashed(torch.nn.Module):
-    """Stands where a norm does, and is none: it squeezes each number by itself."""
+    """Not a norm, though in a norm's place: it squashes each number by itself."""
 
     def forward(self, x):
         return torch.tanh(x)

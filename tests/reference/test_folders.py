@@ -1,4 +1,5 @@
-"""What save_pretrained wrote loads with its own weights, for every family; what lost one does not."""
+"""Folders that save_pretrained wrote load with the right weights in every family; incomplete ones
+do not."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Traces of Hugging Face models against the models' own eager maps, and edits in them."""
+"""Traces of Hugging Face models against the models' own eager patterns, and edits in them."""
 
 import threading
 
@@ -15,7 +15,7 @@ CAUSAL = ["gpt2", "llama", "qwen3", "mistral", "gpt-neox", "gemma2", "opt"]
 BOTH = ["marian", "bart", "t5"]
 FALL_BACK = ["bloom", "deberta"]
 THROUGH_THE_SEAM = pytest.mark.parametrize("name", [*MASKED, *CAUSAL, *BOTH])
-# What stands at a padded position means nothing: real rows are compared.
+# Values at padded positions are meaningless, so only real rows are compared.
 PADDING = {"none": None, "right": slice(6, 9), "left": slice(0, 3)}
 
 
@@ -109,7 +109,7 @@ def test_the_stream_is_the_models_hidden_states(tiny, eager, name):
     )
     stream = trace.residual(kind)
     assert len(stream["resid_pre"]) == len(hidden) - 1
-    for layer, state in enumerate(hidden[:-1]):  # the last one comes after the closing norm
+    for layer, state in enumerate(hidden[:-1]):  # the last one comes after the final norm
         assert_close(stream["resid_pre"][layer], state[0], rtol=0, atol=1e-5)
     norms = trace.residual_norms(kind)
     assert_close(norms[:-1], torch.stack(hidden)[:-1, 0].norm(dim=-1), rtol=0, atol=1e-4)
@@ -174,7 +174,7 @@ def test_zeroing_every_head_is_no_attention_but_for_the_output_bias(tiny, name):
 def test_models_that_never_call_the_seam_give_their_own_maps(
     tiny, eager, name, padding, monkeypatch
 ):
-    # As if nothing were seen of what their own code computes.
+    # As if attention in the model's own code went undetected.
     monkeypatch.setattr(structure, "has_own_attention", lambda module: False)
     model = tiny(name)
     ours, theirs = inputs(model, padding)
@@ -308,7 +308,7 @@ def test_what_cannot_be_traced_is_named(tiny):
         tl.trace(tiny("gpt2"), torch.ones(1, 1100, dtype=torch.long))
     with pytest.raises(ValueError, match=r"999.*100 tokens"):
         tl.trace(tiny("gpt2"), torch.tensor([[999]]))
-    # RoBERTa's first positions are those of padding: 511 of its 512 can be used.
+    # RoBERTa reserves its first positions for padding: 511 of its 512 can be used.
     with pytest.raises(ValueError, match=r"no embedding.*512 tokens.*shorten"):
         tl.trace(tiny("roberta"), torch.ones(1, 512, dtype=torch.long) * 3)
 

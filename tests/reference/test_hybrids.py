@@ -1,5 +1,5 @@
-"""Hybrids, whose layers are not all attention: one number a layer, the module's, everywhere; and a
-run that is patched into itself changes nothing, whatever the architecture."""
+"""Hybrids, in which only some layers are attention: layers keep the modules' numbers everywhere;
+and patching a run into itself changes nothing, whatever the architecture."""
 
 import dataclasses
 
@@ -33,7 +33,7 @@ _LINEAR = dict(
 _FEW_EXPERTS = dict(num_experts=2, num_experts_per_tok=1)
 _MAMBA = dict(use_mamba_kernels=False, mamba_d_state=8, mamba_dt_rank=4)
 
-# name -> (what makes it, what its layers 0 and 2 are); layers 1 and 3 have four heads each.
+# name -> (its constructor, the kinds of its layers 0 and 2); layers 1 and 3 have four heads each.
 HYBRIDS = {
     "lfm2": (
         lambda: T.Lfm2ForCausalLM(T.Lfm2Config(layer_types=["conv", "full_attention"] * 2, **_SIZES)),
@@ -189,7 +189,8 @@ def test_labels_are_of_the_heads_that_are_there(hybrid, name, monkeypatch):
 
 
 def test_a_heads_bar_goes_by_the_heads_that_are_there(hybrid, monkeypatch):
-    """A label at rest must stand above the median head; absent ones rest nowhere."""
+    """The bar of a resting label is set above the median of the heads that exist, not of missing
+    ones."""
     for measure in MEASURES.values():
         if measure.name != "first token":
             monkeypatch.setitem(MEASURES, measure.name, dataclasses.replace(measure, says=""))

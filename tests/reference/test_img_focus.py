@@ -1,4 +1,5 @@
-"""A real vision transformer from its wheel (needs `make models`) on a real photograph, and its loader."""
+"""A real vision transformer from its wheel (needs `make models`) on a photograph, and its
+loader."""
 
 import dataclasses
 from pathlib import Path
@@ -46,7 +47,8 @@ def test_maps_of_a_photograph_are_the_models_own(model, eager):
 
 @pytest.mark.models
 def test_its_heads_look_at_the_picture_and_matter(model):
-    """What trained heads have and random ones have not: near patches early, and weight in few places."""
+    """Unlike random heads, trained ones attend to near patches early; and ablating the last layer
+    changes the class token."""
     trace = model.trace(PHOTOGRAPH)
     far, even = tl.heads.patch_distance(trace), trace.patches.distances.mean()
     assert far[0].min() < 0.5 * even
@@ -63,7 +65,7 @@ def test_its_heads_look_at_the_picture_and_matter(model):
 def test_the_picture_is_shown_as_it_is_seen(model):
     seen = model.seen(model.prepare(PHOTOGRAPH)[0])
     assert seen.shape == (224, 224, 3)
-    assert (seen[:, :10] == 0).all()  # it is higher than wide: bars at both sides
+    assert (seen[:, :10] == 0).all()  # it is higher than wide: bars on both sides
     assert (seen[:, 112] > 0).float().mean() > 0.8
 
 

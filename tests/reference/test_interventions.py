@@ -1,4 +1,5 @@
-"""Edits and sweeps in Hugging Face models of many families, each kind against what it must be."""
+"""Edits and sweeps in Hugging Face models of many families; each kind of edit against its
+definition."""
 
 import copy
 import io
@@ -25,7 +26,8 @@ EACH = pytest.mark.parametrize("name", [*MASKED, *CAUSAL, *BOTH])
 
 
 def texts(model, seed=0, padded=False):
-    """(tokens, target, mask): a batch of two, perhaps with padding on the right of the second."""
+    """(tokens, target, mask): a batch of two, optionally with padding on the right of the
+    second."""
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(3, 90, (2, 9), generator=generator)
     target = None
@@ -130,7 +132,7 @@ def test_the_stream_of_another_run_is_that_run_from_there_on(tiny, name):
 @EACH
 @torch.no_grad()
 def test_a_layer_of_which_all_is_skipped_leaves_the_stream_as_it_was(tiny, name):
-    """But for the norms that come after each sum, where a model has them there."""
+    """Except for the norms after each sum, in post-norm models."""
     model = tiny(name)
     for kind in kinds(model):
         if kind == "cross":
@@ -143,7 +145,7 @@ def test_a_layer_of_which_all_is_skipped_leaves_the_stream_as_it_was(tiny, name)
         if name in SUM_THEN_NORM:
             layer = blocks(model, kind)[1 if name != "albert" else 0]
             norms = [m for m in layer.modules() if isinstance(m, torch.nn.LayerNorm)]
-            if name == "albert":  # its norms are not listed in the order of their use
+            if name == "albert":  # modules() does not list its norms in order of use
                 norms = [layer.albert_layers[0].attention.LayerNorm, norms[0]]
             assert len(norms) == len(parts)
             for norm in norms:
@@ -206,7 +208,7 @@ def test_layers_that_share_their_weights_are_changed_one_by_one(tiny):
 
 @torch.no_grad()
 def test_a_window_that_hides_an_edge_leaves_nothing_to_cut(tiny):
-    model = tiny("mistral")  # looks at 4 tokens
+    model = tiny("mistral")  # attends to 4 tokens
     with (
         pytest.raises(EditError, match=r"tl.knock_out\(query=8, key=1\) changed nothing in 1 forw"),
         tl.edit(model, tl.knock_out(query=8, key=1)),
@@ -217,7 +219,7 @@ def test_a_window_that_hides_an_edge_leaves_nothing_to_cut(tiny):
 @pytest.mark.parametrize("name", ["gpt2", "t5"])
 @torch.no_grad()
 def test_a_compiled_model_is_edited(tiny, name):
-    """Compiled code never calls the hooks that are hung on a model afterwards."""
+    """Compiled code never calls hooks that are registered later."""
     torch._dynamo.reset()
     model = tiny(name)
     given = texts(model)
@@ -296,7 +298,7 @@ def test_a_copy_of_an_edited_model_is_not_edited(tiny, name):
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["gpt2", "llama", "bert"])
 def test_a_layer_that_was_copied_is_traced_and_edited(tiny, name):
-    """It has a config of its own, which transformers does not find."""
+    """The copy has a config of its own, which transformers does not find."""
     model = tiny(name)
     layers = next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList))
     n = len(layers)
@@ -324,7 +326,7 @@ def test_a_training_model_is_traced_with_its_skipped_layer(tiny):
 
 @pytest.mark.badinput
 def test_what_cannot_be_edited_is_named(tiny, monkeypatch):
-    # As if nothing were seen of what its own code computes.
+    # As if attention in the model's own code went undetected.
     monkeypatch.setattr(structure, "has_own_attention", lambda module: False)
     model = tiny("bloom")
     own = tl.trace(model, texts(model)[0], keep="all")
@@ -402,10 +404,10 @@ def test_a_sweep_computes_no_layer_that_an_edit_cannot_reach(tiny, name):
     for handle in handles:
         handle.remove()
     layers = {
-        # The clean pass; its last layer again, to see whether passes may begin there; the heads of
-        # each layer together; of the first two, one alone as a check.
+        # The clean pass; its last layer again, to see whether passes may begin there; each layer's
+        # heads together; and in the first two layers one head alone, as a check.
         "gpt2": 3 + 1 + (3 + 2 + 1) + (3 + 2),
         "t5": 5 + 1 + (2 + 1) + 2,  # the encoder's three layers once
-        "albert": 3 + 3 + 3,  # one layer three times over: nothing tells its turns apart
+        "albert": 3 + 3 + 3,  # one layer run three times: its runs cannot be told apart
     }
     assert computed[0] == layers[name]

@@ -1,4 +1,5 @@
-"""Scores and logits of Hugging Face models as sums of who wrote them: they sum, or are refused."""
+"""Scores and logits of Hugging Face models split by source: the parts sum to them, or are
+refused."""
 
 import pytest
 import torch
@@ -126,7 +127,7 @@ def test_scores_are_sums_of_their_sources(name, tiny):
                 trace, layer, head, query, key, kind=kind, batch=batch, above_mean=True
             )
             row = trace.scores(layer, head, kind=kind, batch=batch)[query]
-            reach = row > torch.finfo(row.dtype).min / 2  # transformers hides keys by this number
+            reach = row > torch.finfo(row.dtype).min / 2  # transformers masks keys with this number
             rows = [raw_score(trace, layer, head, kind, batch, query, k)[0] for k in range(len(reach)) if reach[k]]  # fmt: skip
             assert abs(above.total - (raw - sum(rows) / len(rows))) < 2e-3 * size
 
@@ -155,7 +156,7 @@ def test_what_stands_before_a_masked_models_logits_is_no_sum(tiny):
 
 
 def test_a_part_is_what_its_weights_say(tiny):
-    """An independent witness: one head of a Llama, by its formulas."""
+    """Compare with a Llama head computed from its weights."""
     model = tiny("llama")
     trace = tl.trace(model, TOKENS[:1])
     layer0, layer2, last = model.model.layers[0], model.model.layers[2], 6
@@ -184,7 +185,7 @@ def test_a_part_is_what_its_weights_say(tiny):
 
 
 def test_norms_after_adding_rescale_what_was_written_before(tiny):
-    """BERT's first head as layer 1 reads it: through both norms of layer 0, held."""
+    """BERT's first head as layer 1 reads it: through both norms of layer 0, with frozen scales."""
     model = tiny("bert")
     trace = tl.trace(model, TOKENS[:1])
     layer = model.bert.encoder.layer[0]
@@ -227,7 +228,7 @@ def test_what_changed_since_the_trace_is_refused(tiny):
     with tl.edit(model, tl.ablate(layer=0, head=1)):
         edited = tl.trace(model, TOKENS)
         name, value = "layer 0, head 1", dict(logit_attribution(edited).ranked())
-        assert value[name] == 0  # with the edit in force it is what the run did
+        assert value[name] == 0  # inside the edit, parts are those of the edited run
     for split in (logit_attribution, lambda t: score_by_source(t, 2, 1, 4, 0)):
         split(trace)
         with pytest.raises(TraceError, match="traced under edits"):
@@ -240,7 +241,7 @@ def test_what_changed_since_the_trace_is_refused(tiny):
 
 
 def _fresh(trace):
-    """The same trace, of which no parts are known yet."""
+    """Return the trace with its cached parts dropped."""
     from transformer_lab.analysis.circuits import sources
 
     sources._parts.pop(trace, None)
@@ -248,7 +249,7 @@ def _fresh(trace):
 
 
 class Gated(OwnLayer):
-    """z is multiplied by a gate that reads the stream: no sum of what was written."""
+    """z is multiplied by a gate that reads the stream, so it is not a sum over sources."""
 
     def __init__(self, number):
         super().__init__(number)
@@ -280,7 +281,7 @@ def test_a_network_of_ones_own_whose_blocks_are_known():
 
 
 class Skewed(Parts):
-    """What the network measures, and a thousandth or two more."""
+    """The real parts, scaled up by `slip`."""
 
     def __init__(self, parts, slip):
         self.parts, self.slip = parts, slip
@@ -297,7 +298,7 @@ def test_parts_that_miss_a_score_by_more_than_a_thousandth_are_refused(slip):
             return Skewed(super().parts(inputs), slip)
 
     trace = tl.trace(mine(network=Off), torch.tensor([1, 2, 3]))
-    if slip < 5e-4:  # of queries and of keys
+    if slip < 5e-4:  # `slip` applies to queries and to keys
         score = score_by_source(trace, 1, 1, 2, 1)
         assert abs(score.total - score.scaled) <= 1e-3 * abs(score.scaled)
         return
@@ -309,7 +310,7 @@ def test_a_gate_on_the_way_is_refused():
     trace = tl.trace(mine(Gated), torch.tensor([1, 2, 3]))
     with pytest.raises(PartsError, match="do not sum to the queries"):
         score_by_source(trace, 1, 1, 2, 1)
-    logit_attribution(trace, 4)  # what the heads gave, and how, does not matter after them
+    logit_attribution(trace, 4)  # needs no split of the heads' inputs
 
 
 def test_a_network_that_does_not_tell_its_blocks():
@@ -322,7 +323,7 @@ def test_a_network_that_does_not_tell_its_blocks():
 
 
 class Adapted(torch.nn.Module):
-    """A linear layer with a low-rank change beside it, as adapters are put around one."""
+    """A linear layer with a low-rank update, as adapter libraries wrap one."""
 
     def __init__(self, base):
         super().__init__()
@@ -379,7 +380,7 @@ def test_patches_of_a_picture_are_not_called_biases():
 
 
 def test_biases_are_the_same_whatever_the_text(tiny):
-    """In a family whose norms stand before its parts, up to what the norm's scale does to them."""
+    """In pre-norm families this holds only up to the norm's scale."""
     model = tiny("bert")
     seen = []
     for tokens in (TOKENS[0], TOKENS[0].flip(0) + 20):
@@ -393,7 +394,7 @@ def test_biases_are_the_same_whatever_the_text(tiny):
 
 
 SUMMED = ["falcon", "gpt_oss", "deepseek_v32", "minimax_m3", "nllb_moe", "granite_swa"]
-NO_SUM = ["diffllama", "axk2", "hy_v4"]  # parts of values, gates
+NO_SUM = ["diffllama", "axk2", "hy_v4"]  # patterns with several parts, gates
 
 
 @pytest.mark.parametrize("name", [*SUMMED, *NO_SUM])
@@ -420,7 +421,7 @@ def test_of_unusual_attention_the_parts_sum_or_are_refused(name):
 def test_of_hybrids_too(name):
     torch.manual_seed(0)
     trace = traced(noisy(HYBRIDS[name][0]()))
-    if name == "qwen3-next":  # what its heads give is gated
+    if name == "qwen3-next":  # its heads' outputs are gated
         with pytest.raises(PartsError, match="more than norms"):
             logit_attribution(trace)
         return

@@ -1,4 +1,4 @@
-"""Patching in Hugging Face models of many families, against hooks by hand and the identity."""
+"""Patching in Hugging Face models of many families, against hand-written hooks and the identity."""
 
 import pytest
 import torch

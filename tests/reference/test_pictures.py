@@ -1,5 +1,5 @@
-"""Models that read pixels: maps through the attention interface against the model's own, edits against hooks, and
-what is refused."""
+"""Models that read pixels: patterns through the attention interface against the model's own, edits
+against hooks, and refusals."""
 
 from typing import Any
 
@@ -127,7 +127,7 @@ def test_another_size_by_interpolation(eager):
 
 
 def without(model, layer, head, x):
-    """The answer with zeros in the place of what a head hands to W_O: by a hook, not by the attention interface."""
+    """The answer with zeros in place of a head's input to W_O, by a hook."""
     names = dict(model.named_modules())
     last = {"vit": "o_proj", "dinov2": "o_proj"}
     found = [m for n, m in names.items() if n.endswith(last["vit"])]
@@ -198,7 +198,7 @@ def test_the_mean_of_other_pictures_stands_in_for_a_head():
     assert_close(z, own.expand_as(z))
 
 
-# -- how far heads look -------------------------------------------------------------------------------
+# -- how far away heads attend ------------------------------------------------------------------------
 
 
 def test_distances_by_hand_and_in_a_head_that_looks_everywhere():
@@ -306,7 +306,7 @@ def test_what_a_model_needs_besides_pixels_is_named():
     more = dict(pixel_values=pixels(1), noise=torch.rand(1, 16))
     one, two = tl.trace(mae, **more), tl.trace(mae, **more)
     assert torch.equal(one.pattern(1), two.pattern(1))
-    assert one.query_tokens() == [f"position {i}" for i in range(5)]  # of 16 patches 4 are seen
+    assert one.query_tokens() == [f"position {i}" for i in range(5)]  # 4 of 16 patches are visible
     sizes = {k: v for k, v in MLP.items() if k != "image_size"}
     siglip = T.Siglip2VisionModel(T.Siglip2VisionConfig(num_patches=16, **sizes)).eval()
     with pytest.raises(ValueError, match="needs pixel_attention_mask, spatial_shapes besides pix"):

@@ -100,7 +100,7 @@ def test_left_padding_and_gradients_agree_too(tiny, name):
     (reference * target)[real].sum().backward()
     (actual * target)[real].sum().backward()
     theirs_gradient = theirs.get_input_embeddings().weight.grad
-    # An embedding that pads gets no gradient in transformers.
+    # transformers gives the padding embedding no gradient.
     rows = [i for i in range(100) if i != theirs.config.pad_token_id]
     assert_close(ours.embedding.weight.grad[rows], theirs_gradient[rows], rtol=1e-4, atol=1e-4)
 
@@ -171,7 +171,7 @@ def test_greedy_text_is_theirs(tiny, name):
 
 
 def test_beams_without_a_length_penalty_are_theirs(tiny):
-    """The two penalties differ; with none, both score Σ log p."""
+    """The two penalties differ; without one, both score Σ log p."""
     theirs = tiny("gpt2")
     text = torch.randint(3, 90, (3, 6))
     expected = theirs.generate(

@@ -1,4 +1,4 @@
-"""Rotary pairs of Hugging Face models, found by what their positions do."""
+"""Rotary pairs of Hugging Face models, inferred from the effect of their positions."""
 
 import pytest
 import torch
@@ -51,7 +51,7 @@ def test_pairs_are_those_that_turn_together(name, pairs, tiny):
         with pytest.raises(ValueError, match="no rotary pairs were found in decoder layer 0"):
             found[0].by_pair()
         return
-    # The first layer reads tokens alone: a pair's sum hangs on the distance, not on the place.
+    # The first layer reads tokens alone: a pair's sum depends on the distance, not on the position.
     for other in found[1:]:
         assert_close(other.by_pair(), found[0].by_pair(), rtol=1e-3, atol=1e-4)
         assert (other.products - found[0].products).abs().max() > 1e-3

@@ -1,5 +1,5 @@
-"""Whisper: maps of encoder, decoder and cross-attention against the model's own, when positions are,
-edits against hooks, and what is refused."""
+"""Whisper: patterns of encoder, decoder and cross-attention against the model's own, the times of
+positions, edits against hooks, and refusals."""
 
 from typing import Any
 
@@ -72,7 +72,7 @@ def test_positions_are_named_by_their_time(model):
 
 @torch.no_grad()
 def test_a_position_is_when_it_is_said_to_be(model):
-    """A click in one frame of 10 ms moves the two positions nearest to it most."""
+    """A click in one frame of 10 ms moves exactly the positions within 25 ms of it."""
     before = tl.trace(model, input_features=sound(1), target=WRITTEN[:1]).residual("encoder")
     for frame, nearest in ((8, [4]), (9, [4, 5])):
         x = sound(1)
@@ -92,7 +92,7 @@ def test_frames_are_as_far_apart_as_the_feature_extractor_makes_them():
 
 
 def without(model, path, head, x):
-    """Logits with zeros in the place of what a head hands to W_O: by a hook, not by the attention interface."""
+    """Logits with zeros in place of a head's input to W_O, by a hook."""
 
     def zero(module, args):
         z = args[0].clone()
@@ -140,12 +140,12 @@ def test_edits_and_sweeps_are_true(model, kind, path):
 
 
 def test_what_the_stream_says(model):
-    """The logit lens, a logit's parts and a score's, and a head's mean."""
+    """The logit lens, the parts of a logit and of a score, and a head's mean."""
     given = dict(input_features=sound(1), target=WRITTEN[:1])
     trace = tl.trace(model, keep="all", **given)
     last = int(trace.logits[0, -1].argmax())
     assert int(tl.circuits.logit_lens(trace, k=1).tokens[-1, -1, 0]) == last
-    parts = tl.circuits.logit_attribution(trace, last)  # which refuses what does not sum
+    parts = tl.circuits.logit_attribution(trace, last)  # raises if the parts do not sum
     assert parts.logit == pytest.approx(float(trace.logits[0, -1, last]), rel=1e-4, abs=1e-4)
     tl.circuits.score_by_source(trace, 1, 0, query=3, key=2)
     mean = tl.mean_of(model, [given])
@@ -203,7 +203,7 @@ def test_what_is_not_read(model, what):
     assert len(str(caught.value)) < 300
 
 
-# -- other models of speech ---------------------------------------------------------------------------
+# -- other speech models ------------------------------------------------------------------------------
 
 WIDE: dict[str, Any] = dict(
     hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48
@@ -217,7 +217,7 @@ TALKING: dict[str, Any] = dict(
     WRITES, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4,
     encoder_ffn_dim=48, decoder_ffn_dim=48, decoder_start_token_id=1,
 )  # fmt: skip
-# name -> (how it is made, the shape of what it reads)
+# name -> (constructor, shape of the input)
 OTHERS: dict[str, Any] = {
     "wav2vec2": (lambda: T.Wav2Vec2ForCTC(T.Wav2Vec2Config(**WAVE)), (2, 200)),
     "hubert": (lambda: T.HubertModel(T.HubertConfig(**WAVE)), (2, 200)),
@@ -254,7 +254,7 @@ OTHERS: dict[str, Any] = {
 
 
 def heard(name):
-    """A model, and what it reads under its own names."""
+    """A model and its input, under the model's own name for it."""
     torch.manual_seed(0)
     make, shape = OTHERS[name]
     model = make().eval()
@@ -307,7 +307,7 @@ def _without(z, head):
 
 @torch.no_grad()
 def test_a_position_of_a_wave_is_when_it_is_said_to_be():
-    """The last position's time is that of the wave's end."""
+    """The last position's time is the end of the wave."""
     for name, step in (("hubert", 16), ("sew", 32)):
         model, given = heard(name)
         x = given["input_values"][:1]

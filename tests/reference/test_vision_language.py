@@ -1,5 +1,5 @@
-"""Models that read text and pictures together: maps over tokens against the model's own, which token
-stands for which place of the picture, edits against hooks, and what is refused."""
+"""Models that read text and images together: patterns over tokens against the model's own, which
+token represents which patch, edits against hooks, and refusals."""
 
 import inspect
 from typing import Any
@@ -110,10 +110,10 @@ def chance(*shape, seed=0):
 
 
 SQUARE = dict(tokens=written(16), pixel_values=chance(1, 3, 32, 32))
-SEQUENCE = dict(  # two frames of 3 · 8 · 8 numbers for each patch; four patches make one part
+SEQUENCE = dict(  # two frames of 3 · 8 · 8 numbers per patch; four patches make one image part
     tokens=written(6), pixel_values=chance(24, 384), image_grid_thw=torch.tensor([[1, 4, 6]])
 )
-# name -> how it is made, what it reads, (rows, columns) of its patches
+# name -> (constructor, input, (rows, columns) of its patches)
 MODELS = {
     "llava": (llava, SQUARE, (4, 4)),
     "llava-full": (
@@ -128,7 +128,7 @@ MODELS = {
         None,
     ),
     "two pictures": (llava, dict(tokens=written(32), pixel_values=chance(2, 3, 32, 32)), None),
-    "llava-next": (  # the whole, a part of it, and an end for each row
+    "llava-next": (  # the whole image, a crop, and an end token for each row
         llava_next,
         dict(
             tokens=written(36), pixel_values=chance(1, 2, 3, 32, 32),
@@ -154,7 +154,7 @@ def made(name):
 
 
 def as_it_reads(model, given):
-    """The same under the names that transformers takes."""
+    """The input under transformers' names."""
     found = {("input_ids" if n == "tokens" else n): x for n, x in given.items()}
     if "mm_token_type_ids" in inspect.signature(model.forward).parameters:
         found["mm_token_type_ids"] = (given["tokens"] == PLACEHOLDER).int()
@@ -195,7 +195,7 @@ def test_tokens_that_stand_for_a_picture_are_named(name):
 @PLACED
 @torch.no_grad()
 def test_a_patch_is_where_it_is_said_to_be(name):
-    """In a tower that passes nothing from patch to patch, a change of one patch reaches one token."""
+    """If the tower mixes no patches, changing one patch changes one token."""
     model, given = made(name)
     for path, parameter in model.named_parameters():
         if ("vision" in path or "visual" in path) and any(
@@ -216,7 +216,7 @@ def test_a_patch_is_where_it_is_said_to_be(name):
 
 
 def without(model, layer, head, given):
-    """Logits with zeros in the place of what a head hands to W_O: by a hook, not by the attention interface."""
+    """Logits with zeros in place of a head's input to W_O, by a hook."""
     paths = [
         n
         for n, _ in model.named_modules()
@@ -259,7 +259,7 @@ def test_edits_are_of_the_text_and_true(name):
 @pytest.mark.parametrize("name", ["llava", "qwen2-vl"])
 @torch.no_grad()
 def test_texts_in_a_batch_are_those_alone(name):
-    """With padding on the left, where the pictures stand apart by two tokens."""
+    """With padding on the left, which shifts one text's image by two tokens."""
     model, given = made(name)
     n = int((given["tokens"] == PLACEHOLDER).sum())
     given = given | dict(tokens=written(n, (8, 10)))
@@ -285,13 +285,13 @@ def test_text_alone_is_text_alone(eager):
 
 @pytest.mark.parametrize("name", ["llava", "paligemma", "qwen2-vl"])
 def test_what_the_stream_says_is_that_of_the_text(name):
-    """The logit lens, a logit's parts and a score's, and a head's mean."""
+    """The logit lens, the parts of a logit and of a score, and a head's mean."""
     model, given = made(name)
     trace = tl.trace(model, keep="all", **given)
     last = int(trace.logits[0, -1].argmax())
     lens = tl.circuits.logit_lens(trace, k=1)
     assert int(lens.tokens[-1, -1, 0]) == last
-    parts = tl.circuits.logit_attribution(trace, last)  # which refuses what does not sum
+    parts = tl.circuits.logit_attribution(trace, last)  # raises if the parts do not sum
     assert parts.logit == pytest.approx(float(trace.logits[0, -1, last]), rel=1e-4, abs=1e-4)
     query = given["tokens"].shape[1] - 1
     tl.circuits.score_by_source(trace, 1, 0, query=query, key=3)
@@ -326,7 +326,7 @@ def test_a_word_looks_at_the_picture_in_its_view():
 
 @pytest.mark.parametrize("name", ["qwen2-vl", "qwen2.5-vl"])
 def test_a_picture_that_is_read_as_a_list_of_patches_is_put_together(name):
-    """As their image processor takes it apart."""
+    """Undo what the image processor does."""
     model, given = made(name)
     image = (torch.rand(32, 48, 3) * 255).byte()
     taken = T.Qwen2VLImageProcessorPil(
@@ -356,7 +356,7 @@ def test_a_view_of_a_picture_that_is_not_there(monkeypatch):
         PatchView(model, given["pixel_values"], tokens=given["tokens"])
 
 
-# -- what is refused ----------------------------------------------------------------------------------
+# -- refusals -----------------------------------------------------------------------------------------
 
 WRONG = {
     "no picture": ("llava", dict(pixel_values=None), "16 placeholders for an image .* give pixel"),

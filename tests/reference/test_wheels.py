@@ -45,7 +45,7 @@ SENTENCES = [
 
 
 def diagonal(trace, layer, head, offset):
-    """How much of the attention goes `offset` tokens away, over the queries that can."""
+    """Mean attention from a token to the one `offset` away."""
     pattern = trace.pattern(layer, head)[1:-1]  # between [CLS] and [SEP]
     return pattern.diagonal(1 + offset).mean().item()
 
@@ -89,7 +89,7 @@ def test_smollm2_has_its_verified_heads(smollm2):
     trace = tl.trace(model, torch.cat((half, half), 1))
     induction, previous = [], []
     for batch in range(REPEATS):
-        # A query in the second half looks at what followed its token in the first.
+        # A query in the second half attends to what followed its token in the first.
         induction.append(trace.pattern(18, 6, batch=batch).diagonal(-31)[1:].mean())
         previous.append(trace.pattern(16, 0, batch=batch).diagonal(-1).mean())
     assert torch.stack(induction).mean().item() == pytest.approx(0.86, abs=0.07)
@@ -125,7 +125,7 @@ def test_smollm2s_heads_are_labelled_as_they_were_verified(smollm2):
 
 @pytest.mark.models
 def test_smollm2s_induction_head_reads_its_previous_token_head(smollm2):
-    """By the weights alone, and by far."""
+    """From the weights alone, by a wide margin."""
     ours = pretrained.load(smollm2[0])
     read = [
         tl.circuits.composition(ours, earlier, (18, 6), "K", distance=1)
@@ -185,7 +185,7 @@ def test_unpermuting_undoes_llama_cpps_order():
 
 
 def gguf(path, *, without=(), extra=(), spoil=None):
-    """A tiny Llama as a GGUF file with the metadata of SmolLM2's."""
+    """Write a tiny Llama as a GGUF file with SmolLM2's metadata."""
     from gguf import GGUFWriter
 
     vocabulary = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *"abcdefghijkl", "ab"]
@@ -316,5 +316,5 @@ def test_smollm2_answers_by_its_own_template(smollm2):
     texts = {name: inner.decode(chat.ids[a:b]) for name, (a, b) in chat.segments.items()}
     assert "".join(texts.values()) == inner.decode(chat.ids)
     assert [*texts] == ["system", "user 1", "assistant 1", "user 2", "assistant 2"]
-    assert "named SmolLM" in texts["system"]  # which the template adds
+    assert "named SmolLM" in texts["system"]  # added by the template
     assert texts["assistant 1"] == "<|im_start|>assistant\nRed.<|im_end|>\n"

@@ -1,5 +1,5 @@
-"""Attention within windows of a picture: maps and edits of SAM, Swin and their kin against what is
-computed by hand, with no help of what follows positions into windows."""
+"""Attention within windows of an image: patterns and edits of SAM, Swin and their relatives against
+hand-computed ones, without the code that maps positions to windows."""
 
 import copy
 from typing import Any
@@ -21,7 +21,7 @@ SAM: dict[str, Any] = dict(
     hidden_size=32, num_hidden_layers=3, num_attention_heads=4, image_size=20, patch_size=4,
     window_size=3, global_attn_indexes=[1], output_channels=8, mlp_dim=48,
 )  # fmt: skip
-SIDE, WINDOW, N = 5, 3, 25  # of the picture in patches: two windows a side, the second padded by 1
+SIDE, WINDOW, N = 5, 3, 25  # of the image in patches: two windows a side, the second padded by 1
 VITDET: dict[str, Any] = dict(
     hidden_size=32, num_hidden_layers=3, num_attention_heads=4, image_size=20, patch_size=4,
     mlp_ratio=2, window_size=3, window_block_indices=[0, 2], pretrain_image_size=20,
@@ -68,7 +68,7 @@ def states(model, x):
 
 
 def window_of(row, column, side, window, shift):
-    """The number of a patch's window after a shift to the top left, and its place in it."""
+    """(number of a patch's window after a shift to the top left, the patch's index in it)."""
     padded = -(-side // window) * window
     row, column = (row - shift) % padded, (column - shift) % padded
     number = row // window * (padded // window) + column // window
@@ -76,7 +76,8 @@ def window_of(row, column, side, window, shift):
 
 
 def by_hand(maps, side, window, shift):
-    """[batch, head, query, key] of the whole picture, patch by patch."""
+    """Scatter patterns of windows into [batch, head, query, key] over the whole image, patch by
+    patch."""
     n_windows = (-(-side // window)) ** 2
     maps = maps.unflatten(0, (-1, n_windows))
     places = [window_of(r, c, side, window, shift) for r in range(side) for c in range(side)]
@@ -89,8 +90,8 @@ def by_hand(maps, side, window, shift):
 
 
 def own_maps(model, x):
-    """The weights that each attention gives: of SAM, whose fused code gives none, those that its
-    eager class computes of the same input."""
+    """Each layer's attention weights. SAM's fused code returns none, so its eager class recomputes
+    them from the same input."""
     found, handles = [], []
 
     def kept(module: Any, args: Any, kwargs: Any, output: Any) -> None:
@@ -118,7 +119,7 @@ def own_maps(model, x):
 
 
 def shape_of(name):
-    """(side in patches, window, shifts of each layer); a window of 0 is the whole picture."""
+    """(side in patches, window, shifts of each layer); a window of 0 is the whole image."""
     if name in SHIFTED:
         layers = {"swin": 3, "swinv2": 3, "swin2sr": 4}[name]
         return 8 if name == "swin2sr" else 6, 4, [(4, 2 * (i % 2)) for i in range(layers)]
@@ -152,7 +153,8 @@ def test_maps_are_of_the_whole_picture(name):
 
 @pytest.mark.parametrize("name", ["sam", "sam eager", "swin", "vitdet"])
 def test_what_a_head_does_is_known_and_may_be_switched_off(name):
-    """Ablation against the head's columns of W_O set to zero; z and values at the patches' places."""
+    """Ablation against zeroing the head's columns of W_O; z and values at the patches'
+    positions."""
     model, x = made(name), pixels(name)
     last = {"swin": "o_proj"}.get(name, "proj")
     layers = [
@@ -184,10 +186,10 @@ def test_what_a_head_does_is_known_and_may_be_switched_off(name):
 
 @pytest.mark.parametrize("name", ["sam", "sam eager", "swin"])
 def test_an_edge_is_cut_within_its_window(name):
-    """Against z by hand: the row without the key, the rest as large as if it had never been there."""
+    """Against z by hand: the row without the key, renormalised."""
     model, x = made(name), pixels(name, 1)
     trace = tl.trace(model, pixel_values=x, keep="all")
-    query, key = 0, 1  # of one window
+    query, key = 0, 1  # in one window
     weights, z = trace.pattern(0, 1), trace.activation("z", 0)[0, 1]
     with tl.edit(model, tl.knock_out(0, 1, query=query, key=key)):
         cut = tl.trace(model, pixel_values=x, keep="all")
@@ -201,7 +203,7 @@ def test_an_edge_is_cut_within_its_window(name):
     assert_close(cut.activation("z", 0)[0, 1], wanted, atol=1e-5, rtol=1e-4)
     rest = trace.to_nothing(0, 1)
     assert_close(cut.to_nothing(0, 1)[query], rest[query] / (1 - p), atol=1e-6, rtol=1e-4)
-    far = len(trace.patches.labels) - 1  # of another window
+    far = len(trace.patches.labels) - 1  # in another window
     with (
         pytest.raises(tl.edits.kinds.EditError, match="changed nothing"),
         tl.edit(model, tl.knock_out(0, 1, query=query, key=far)),
@@ -232,7 +234,7 @@ def test_gradients_reach_the_maps(name):
 def test_sweeps_and_views_take_windows_as_whole_pictures(tmp_path):
     model, x = made("sam"), pixels("sam", 1)
     whole = states(model, x)
-    far = lambda s: (s - whole).norm()  # noqa: E731
+    far = lambda s: (s - whole).norm()  # these edges do not exist
     edges = tl.sweep_edges(model, pixel_values=x, layer=0, query=0, measure=far)
     assert edges.values.shape[-1] == N
     in_window = torch.tensor([i // SIDE < WINDOW and i % SIDE < WINDOW for i in range(N)])
@@ -268,7 +270,7 @@ def test_windows_that_are_not_followed_are_refused(monkeypatch):
 
 @pytest.mark.parametrize("keep", ["all", "maps"])
 def test_large_biases_are_kept_by_rows_and_columns(monkeypatch, keep):
-    """A layer that attends to the whole picture: the same maps and cuts of fewer numbers."""
+    """A layer with global attention: the same patterns and cuts from fewer stored numbers."""
     model, x = made("sam"), pixels("sam")
     whole = tl.trace(model, pixel_values=x, keep=keep)
     monkeypatch.setattr(grid_bias, "LARGE", 1)
@@ -287,7 +289,7 @@ def test_large_biases_are_kept_by_rows_and_columns(monkeypatch, keep):
     assert_close(cut[3], row / row.sum())
     assert_close(trace.value_norms(1), whole.value_norms(1))
     assert trace.queries_keys(1, 0) is None
-    # Scores of code of its own are no sum of a row's and a column's.
+    # The eager class's bias is not split into rows and columns.
     eager = tl.trace(made("sam eager"), pixel_values=x)
     assert eager.call(1).bias is not None
     assert_close(eager.pattern(1), whole.pattern(1))

@@ -1,4 +1,4 @@
-"""Homework made of a lesson, handed in by four students, and graded by nbgrader."""
+"""Homework made from a lesson, handed in by four students and graded by nbgrader."""
 
 import ast
 import inspect
@@ -69,7 +69,7 @@ def causal(scores):
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    """One whose hidden tests wait five seconds for an answer that never comes, and not twenty."""
+    """A course whose hidden tests wait 5 seconds for an endless answer instead of 20."""
     made = assignment._test
 
     def impatient(*asked):
@@ -137,7 +137,7 @@ def test_students_are_given_no_solution(course):
     text = (release / f"{NAME}.ipynb").read_text("utf-8")
     assert "<summary><b>Hint" in text
     assert (release / "images" / f"{NAME}.svg").is_file()
-    # What the teacher has, holds all that a release must not.
+    # The teacher's source contains everything that a release must not.
     found = " ".join(leaks(course / "source" / NAME / f"{NAME}.ipynb", "01"))
     for name in ("attention", "causal", "BEGIN SOLUTION", "HIDDEN TESTS"):
         assert name in found
@@ -167,8 +167,8 @@ def test_a_gradebook_has_the_version_that_nbgrader_gives_it(course, monkeypatch)
 
 @pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda p: p.stem)
 def test_what_students_get_is_the_lesson_less_its_solutions(path):
-    """Every lesson: the source differs from the notebook by solutions and tests alone, and
-    nbgrader's own clearing gives the notebook's stubs back."""
+    """For every lesson, the source differs from the notebook only by solutions and tests, and
+    nbgrader's own clearing restores the notebook's stubs."""
     import nbgrader.preprocessors as steps
     from traitlets.config import Config
 
