@@ -96,8 +96,7 @@ def tiny():
 
 @pytest.fixture
 def eager():
-    """Return the model's own patterns, hidden states and output, computed eagerly; restores its
-    setting."""
+    """The model's own patterns, hidden states and output, computed eagerly; restores its setting."""
 
     def run(model: Any, **inputs: Any) -> Any:
         configs = [
@@ -108,10 +107,7 @@ def eager():
         with_maps = dict(output_attentions=True, output_hidden_states=True, use_cache=False)
         if not hasattr(model.config, "use_cache"):
             del with_maps["use_cache"]
-        if model.config.model_type not in (
-            "bloom",
-            "deberta-v2",
-        ):  # these have only one implementation
+        if model.config.model_type not in ("bloom", "deberta-v2"):  # one way only
             model.set_attn_implementation("eager")
         with torch.no_grad():
             output = model(**inputs, **with_maps)

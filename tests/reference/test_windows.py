@@ -76,8 +76,7 @@ def window_of(row, column, side, window, shift):
 
 
 def by_hand(maps, side, window, shift):
-    """Scatter patterns of windows into [batch, head, query, key] over the whole image, patch by
-    patch."""
+    """Patterns over the whole image, patch by patch, [batch, head, query, key]."""
     n_windows = (-(-side // window)) ** 2
     maps = maps.unflatten(0, (-1, n_windows))
     places = [window_of(r, c, side, window, shift) for r in range(side) for c in range(side)]
@@ -153,8 +152,7 @@ def test_maps_are_of_the_whole_picture(name):
 
 @pytest.mark.parametrize("name", ["sam", "sam eager", "swin", "vitdet"])
 def test_what_a_head_does_is_known_and_may_be_switched_off(name):
-    """Ablation against zeroing the head's columns of W_O; z and values at the patches'
-    positions."""
+    """Ablation against zeroing the head's columns of W_O; z and values by patch."""
     model, x = made(name), pixels(name)
     last = {"swin": "o_proj"}.get(name, "proj")
     layers = [
@@ -234,11 +232,11 @@ def test_gradients_reach_the_maps(name):
 def test_sweeps_and_views_take_windows_as_whole_pictures(tmp_path):
     model, x = made("sam"), pixels("sam", 1)
     whole = states(model, x)
-    far = lambda s: (s - whole).norm()  # these edges do not exist
+    far = lambda s: (s - whole).norm()  # noqa: E731
     edges = tl.sweep_edges(model, pixel_values=x, layer=0, query=0, measure=far)
     assert edges.values.shape[-1] == N
     in_window = torch.tensor([i // SIDE < WINDOW and i % SIDE < WINDOW for i in range(N)])
-    assert bool(edges.values[..., ~in_window].isnan().all())  # no edge is there
+    assert bool(edges.values[..., ~in_window].isnan().all())  # these edges do not exist
     assert bool((edges.values[..., in_window] > 0).all())
     view = PatchView(model, x, layer=0, head=1)
     view.selected = (N - 1, None)
