@@ -1,4 +1,4 @@
-"""The browser fixtures of tests/browser, for hostile text, and homework."""
+"""The browser fixtures of tests/browser, for hostile text, and those of homework."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.hostile.homework import course, hand_in  # noqa: F401
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory) -> Path:
-    from tests.hostile.hub_folders import gpt2, kept  # here: other tests need no transformers
+    from tests.hostile.hub_folders import gpt2, kept  # others need no transformers
 
     return kept(gpt2(), tmp_path_factory.mktemp("hub") / "tiny")
 

@@ -1,4 +1,4 @@
-"""A course with one tiny assignment, and what students hand in."""
+"""A course with one tiny assignment, and students' submissions."""
 
 import nbformat
 import pytest
@@ -49,5 +49,5 @@ def hand_in_(course, student, answer, *more):
 
 @pytest.fixture
 def hand_in():
-    """hand_in(course, student, answer, *more cells): the folder."""
+    """hand_in(course, student, answer, *more cells): the submission's folder."""
     return hand_in_

@@ -70,7 +70,7 @@ FC = "transformer.h.1.mlp.c_fc.bias"
 
 
 def same_weights(model: Any, expected: dict[str, torch.Tensor]) -> int:
-    """How many weights both have; they must be equal."""
+    """Return how many weights both have, which must be equal."""
     prefix = f"{model.base_model_prefix}."
     own = {name.removeprefix(prefix): value for name, value in model.state_dict().items()}
     theirs = {name.removeprefix(prefix): value for name, value in expected.items()}

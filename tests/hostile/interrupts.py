@@ -1,9 +1,10 @@
-"""Ctrl+C at every moment of every operation on a model: what is left behind afterwards.
+"""Check that Ctrl+C at any moment of any operation on a model leaves nothing behind.
 
     python -m tests.hostile.interrupts --count 2000 [--models ours,gpt2,bert,llama,bloom] [--seed 0]
 
-sends SIGINT from another process at random moments, over all operations in turn, and lists what was
-left; it exits 1 if anything was. `test_interrupts.py` interrupts small operations at chosen moments.
+sends SIGINT from another process at random moments, over all operations in turn, and lists
+leftovers; it exits 1 if there were any. `test_interrupts.py` interrupts small operations at chosen
+moments.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import transformer_lab as tl
 from transformer_lab.adapters.hooks import NAMED, SESSION
 from transformer_lab.tokenizers import WordTokenizer
 
-DROPPED = 5.0  # seconds after which an interrupt will not come any more
+DROPPED = 5.0  # seconds after which no interrupt will come
 PACKAGE = str(Path(tl.__file__).parent)
 TEXT = "the animal did not cross the street because it was too tired ."
 LOCKS = (type(threading.Lock()), type(threading.RLock()))
@@ -73,13 +74,13 @@ MODELS: dict[str, Callable[[], Any]] = {
         "LlamaForCausalLM", num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
         hidden_size=8, intermediate_size=16, max_position_embeddings=24,
     ),
-    # attends with code of its own
+    # has its own attention code
     "bloom": lambda: _hugging_face("BloomForCausalLM", n_layer=2, n_head=2, hidden_size=8),
 }  # fmt: skip
 
 
 class Subject:
-    """A model, and a text model of it, with the inputs of the operations."""
+    """A model, a text model of it, and the inputs of the operations."""
 
     def __init__(self, name: str):
         torch.manual_seed(0)
@@ -191,11 +192,11 @@ OPERATIONS: dict[str, Callable[[Subject], None]] = {
 }  # fmt: skip
 
 
-# -- what is left --------------------------------------------------------------------------------
+# -- leftovers -----------------------------------------------------------------------------------
 
 
 class Before:
-    """All that an interrupted operation could leave behind, as it was before."""
+    """Everything that an interrupted operation could leave changed, recorded beforehand."""
 
     def __init__(self, subject: Subject):
         self.subject, self.logits = subject, subject.logits()
@@ -226,7 +227,7 @@ class Before:
         return found
 
     def left(self) -> list[str]:
-        """What is not as it was."""
+        """List what has changed."""
         wrong = [f"thread {t.name}" for t in _threads_left()]
         now = self._state()
         for name in self.state.keys() | now.keys():
@@ -239,7 +240,7 @@ class Before:
 
 
 def _threads_left(within: float = 20.0) -> list[threading.Thread]:
-    """Threads of the package that do not end by themselves."""
+    """Threads of the package that do not end within that many seconds."""
     end = time.monotonic() + within
     while True:
         here = threading.main_thread()
@@ -251,7 +252,7 @@ def _threads_left(within: float = 20.0) -> list[threading.Thread]:
 
 def _is_of_package(thread: threading.Thread) -> bool:
     module = str(getattr(getattr(thread, "_target", None), "__module__", ""))
-    waits = module == "transformer_lab.graphs.process"  # a minute for another model to export
+    waits = module == "transformer_lab.graphs.process"  # waits a minute for another model's export
     return module.startswith("transformer_lab") and not waits
 
 
@@ -266,7 +267,7 @@ def _locks(model: Any) -> dict[str, Any]:
 
 
 def held(model: Any) -> list[str]:
-    """Locks that another thread cannot have."""
+    """Locks that another thread cannot acquire."""
     held, done = [], threading.Event()
 
     def ask() -> None:
@@ -286,15 +287,17 @@ def held(model: Any) -> list[str]:
 
 
 def at_event(work: Callable[[], Any], number: int) -> bool:
-    """Whether work() was interrupted, by a SIGINT at the event of this number: where a function of the
-    package or of what it calls for hooks and settings begins, or one written in C has returned to it.
-    Python handles signals there and nowhere else (but for loops)."""
+    """Run work() with a SIGINT at the event of this number; return whether it was interrupted.
+
+    An event is a call of a function of the package, or of the libraries it uses for hooks and
+    settings, or the return of a C function to one. Python handles signals there and nowhere else
+    (but in loops)."""
     with _counting(number):
         try:
             work()
         except KeyboardInterrupt:
             return True
-    return False  # it has fewer events, or Python dropped the interrupt in a finaliser
+    return False  # fewer events, or Python dropped the interrupt in a finaliser
 
 
 def n_events(work: Callable[[], Any]) -> int:
@@ -333,7 +336,7 @@ def _matters(file: str) -> bool:
 
 
 class Killer:
-    """Another process, which sends this one SIGINT after so many seconds."""
+    """Another process, which sends this one SIGINT after a given number of seconds."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
@@ -341,7 +344,7 @@ class Killer:
         )
 
     def interrupt(self, work: Callable[[], Any], after: float) -> bool:
-        """Whether work() was still running then."""
+        """Run work() with a SIGINT `after` seconds; return whether it was still running then."""
         assert self.process.stdin is not None
         inside = True
         try:
@@ -363,7 +366,7 @@ class Killer:
 
 
 def does(subject: Subject, operation: Callable[[Subject], None]) -> str:
-    """Empty where the model can do it, else why not."""
+    """Return "" if the model supports the operation, else why not."""
     try:
         operation(subject)
     except (ValueError, TypeError, RuntimeError, AttributeError) as error:

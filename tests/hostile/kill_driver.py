@@ -1,10 +1,10 @@
-"""Kill a training process at random moments, many times over, and print what was found as JSON.
+"""Kill a training process at random moments, many times over, and print the findings as JSON.
 
     python -m tests.hostile.kill_driver FOLDER KILLS
 
-Each child resumes the same run, checkpointing after every step, and is killed after a random
-time, so that most kills hit the middle of a write. Children are forked, which spares them the
-import of torch. At the end an unbroken run makes the same number of steps.
+Each child resumes the same run, checkpointing after every step, and is killed after a random time,
+so that most kills hit the middle of a write. Children are forked, which spares them the import of
+torch. At the end an uninterrupted run makes the same number of steps.
 """
 
 import json
@@ -63,7 +63,7 @@ def temporaries(folder):
 
 def main(folder, kills):
     broken, whole = Path(folder) / "broken", Path(folder) / "whole"
-    learn(Path(folder) / "warm-up", None, 2)  # what is imported here, no child needs to import
+    learn(Path(folder) / "warm-up", None, 2)  # imports everything once, so no child needs to
     random.seed(0)
     run, seen = Run(broken), {"unreadable": 0, "lost": 0, "torn_writes": 0, "steps": []}
     for _ in range(kills):

@@ -1,4 +1,4 @@
-"""A box holds what Python needs, wherever that stands, and nothing else of the machine."""
+"""A sandbox contains everything Python needs, wherever it is, and nothing else of the machine."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def inside(code, python=None, hidden=None, limits=None):
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """An environment behind a symlink, whose Python is behind two more, as pyenv's and uv's are."""
+    """An environment behind a symlink, whose Python is behind two more, as with pyenv and uv."""
     real = tmp_path / "disk" / "environment"
     venv.create(real, symlinks=True, with_pip=False)
     versions = tmp_path / "versions"
@@ -88,7 +88,7 @@ print(made)"""
 
 @pytest.mark.needs("box")
 def test_no_box_has_more_processes_than_it_may_whoever_grades():
-    """Root has more than its limit: a bomb was 6,000 processes before anybody looked."""
+    """Root can exceed its limit: a fork bomb reached 6,000 processes before it was noticed."""
     if os.geteuid() == 0:
         with counted(8) as before:
             if not before:
@@ -100,12 +100,12 @@ def test_no_box_has_more_processes_than_it_may_whoever_grades():
     run = inside(FORKS.format(folder=folder, most=most), limits=limits)
     assert most - 8 < int(run.stdout) < most, run.stderr
     run = inside(FORKS.format(folder=folder, most=500), limits=Limits(processes=500))
-    assert int(run.stdout) == 200, run.stderr  # it was the limit that ended the first
+    assert int(run.stdout) == 200, run.stderr  # so the limit stopped the first
     assert not list(Path("/sys/fs/cgroup").glob(f"**/transformer-lab-{os.getpid()}-*"))
 
 
 def test_a_group_is_made_where_linux_counts_in_it(tmp_path):
-    """Version 1 counts in each group; version 2 below one that says so and has no processes."""
+    """Version 1 counts in each group; version 2 below one that enables it, without processes."""
     old, new = tmp_path / "pids", tmp_path / "unified"
     session = new / "user.slice" / "session-1.scope"
     session.mkdir(parents=True)
@@ -126,7 +126,7 @@ def test_a_group_is_made_where_linux_counts_in_it(tmp_path):
     assert places([own], disk, second) == [session.parent, new]
     both = places(["2:cpu,cpuacct:/c", "8:pids:/", own], first, second)
     assert both == [old, session.parent, new]
-    # In a container a part of all groups is seen, or one that is not said to be there.
+    # A container sees only a part of all groups, or is in one whose path is not mounted.
     part = second.replace("0:27 /", "0:27 /docker/1a")
     (new / "cgroup.subtree_control").write_text("")
     assert places(["0::/docker/1a"], part) == places(["0::/../x"], part) == []
@@ -184,7 +184,7 @@ def test_limits_are_checked():
 
 @pytest.mark.parametrize("what", ["nbgrader", "run", "serve"])
 def test_grading_starts_without_a_grammar_that_no_notebook_asks_for(what, tmp_path):
-    """It costs more than all else that nbgrader imports, three times a submission."""
+    """The grammar costs more than all else that nbgrader imports, three times per submission."""
     installed("nbgrader")
     given = [tmp_path / name for name in ("given", "handed", "prepared", "work")]
     for folder in given:

@@ -1,5 +1,4 @@
-"""Checkpoints made to harm: each is refused in a sentence, in < 2 s and < 200 MiB, and runs
-nothing."""
+"""Hostile checkpoints: refused with one sentence, in < 2 s and < 200 MiB, and nothing runs."""
 
 import json
 import os
@@ -126,7 +125,7 @@ def test_refusing_is_quick_and_small(tmp_path):
     )
     measured = [tuple(map(float, line.split())) for line in done.stdout.splitlines()]
     assert len(measured) == len(files)
-    assert max(times for times, _ in measured) < 100  # times parsing the longest header once
+    assert max(times for times, _ in measured) < 100  # times one parse of the longest header
     assert sum(mib for _, mib in measured) < 200
 
 
@@ -160,7 +159,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 
 
 def described(folder, **changes):
-    """Replace the stored configuration by one that lies."""
+    """Replace the stored configuration by a false one."""
     tensors, metadata = read_tensors(folder / "model.safetensors")
     values = {**json.loads(metadata["transformer_lab"]), **changes}
     from transformer_lab.files.safefiles import committed, write_tensors

@@ -1,4 +1,4 @@
-"""Commands: what they say of any error, and that the command which `train` recommends works."""
+"""Commands: what they print for any error, and that the command which `train` recommends works."""
 
 import shlex
 import struct
@@ -51,7 +51,7 @@ def test_any_error_is_one_line_and_exit_code_2(error, tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("fails", [True, False])
 def test_a_warning_does_not_stand_before_an_error(fails, monkeypatch):
-    """But after what a command did; training's are told at once."""
+    """Warnings are printed after a command's output; training prints its own at once."""
 
     def look():
         warnings.warn("an old\nfile", UserWarning, stacklevel=1)

@@ -1,4 +1,4 @@
-"""Runs of which something is missing or damaged: what is whole is kept, and going on is bitwise."""
+"""Runs with missing or damaged files: intact ones are kept, and resuming is bitwise."""
 
 import json
 import math
@@ -57,14 +57,14 @@ def contents(folder):
 
 
 def goes_on(folder, whole):
-    """Resume to the end, as if nothing had happened."""
+    """Check that the run resumes to the end as if nothing had happened."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = learn(folder, resume=True)
     assert same(model, whole[0])
     lines = {m["index"]: m["loss"] for m in Run(folder).metrics()}
     expected = {m["index"]: m["loss"] for m in whole[1].metrics()}
-    assert lines.items() <= expected.items() and {5, 6} <= set(lines)  # what is left is true
+    assert lines.items() <= expected.items() and {5, 6} <= set(lines)  # these are true
     assert Run(folder).newest().step == STEPS
     assert not list(folder.rglob(".*"))
 
@@ -108,20 +108,20 @@ def test_resume_without_a_folder(whole, stopped, tmp_path, gone):
 
 
 def test_with_no_whole_checkpoint_nothing_is_lost(stopped, tmp_path):
-    """Once it began anew and removed each checkpoint that it made."""
+    """Training once started over and removed each checkpoint that it made."""
     shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     for state in tmp_path.glob("checkpoints/*/state.json"):
         state.write_text("{")
     before = contents(tmp_path)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # one sentence says it all
+        warnings.simplefilter("error")  # one sentence is enough
         with pytest.raises(FileError, match=r"no usable checkpoint \(those of steps 2, 4 ar"):
             learn(tmp_path, resume=True)
     assert contents(tmp_path) == before
 
 
 def test_damaged_checkpoints_of_later_steps_push_none_out(whole, stopped, tmp_path):
-    """Those of steps 20 and 30 are damaged; with keep=2 they may not cost those that are whole."""
+    """Those of steps 20 and 30 are damaged; with keep=2 they must not displace the intact ones."""
     shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     for step in (20, 30):
         damaged = tmp_path / "checkpoints" / f"step-{step:08d}"

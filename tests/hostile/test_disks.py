@@ -140,5 +140,5 @@ def test_a_study_on_a_full_disk_keeps_what_was_computed_and_goes_on(disk):
     (disk / "junk").unlink()
     before = len(told)
     found = tl.study(model, texts, progress=lambda done, total: told.append(total), **options)
-    assert told[before] <= 40 - max(told[:before])  # nothing that was kept was computed again
+    assert told[before] <= 40 - max(told[:before])  # nothing saved was computed again
     torch.testing.assert_close(found["kl"].values, whole["kl"].values)

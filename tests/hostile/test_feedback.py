@@ -1,4 +1,4 @@
-"""What a student's notebook holds runs nothing when the teacher opens its feedback."""
+"""Nothing in a student's notebook runs when the teacher opens its feedback."""
 
 import base64
 import re
@@ -115,7 +115,7 @@ def test_feedback_runs_nothing_and_shows_the_grade(course, hand_in, open_page):
     assert page.get_by_role("heading", name="hw (Score: 0.0 / 2.0)").is_visible()
     page.evaluate("scrollTo(0, 0)")
     top = page.evaluate("document.elementFromPoint(innerWidth / 2, 40).textContent")
-    assert "Score: 0.0 / 2.0" in top  # nothing lies over it
+    assert "Score: 0.0 / 2.0" in top  # nothing covers it
     assert page.get_by_text("<script>alert(2)</script> <img src=x onerror=alert(3)>").is_visible()
     assert page.get_by_text("AssertionError").first.is_visible()
 
@@ -130,7 +130,7 @@ def test_feedback_runs_nothing_and_shows_the_grade(course, hand_in, open_page):
 
 
 def test_the_policy_alone_would_stop_scripts(browser, tmp_path):
-    """With the body as the student wrote it, and nothing cleaned."""
+    """With the body as the student wrote it, uncleaned."""
     bare = safe_page("<head><title>t</title></head><body>was here</body>")
     page, dialogs = browser.new_page(), []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))

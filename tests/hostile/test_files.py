@@ -1,4 +1,4 @@
-"""Files that a person hands over and that have no end, are no files, or unpack to more than fits."""
+"""User files without an end, that are not regular files, or that unpack to more than fits."""
 
 import gzip
 import json
@@ -27,7 +27,7 @@ READERS = {
 }
 EXTRA_MIB = 300
 
-# Says of each refusal how many MiB more than before the first were held at most until then.
+# Prints each refusal, and by how many MiB the peak memory exceeds that before the first.
 MEASURE = """
     import json, resource, sys
     from transformer_lab import datasets
@@ -50,8 +50,9 @@ MEASURE = """
 
 @pytest.fixture(scope="module")
 def costs(folder):
-    """costs[reader, file]: the refusal, and the MiB of memory that it and those before it took
-    beyond a small file's. One process reads all: it costs more to start than to refuse."""
+    """costs[reader, file]: (refusal, MiB of peak memory so far beyond a small file's).
+
+    One process reads all of them: starting it costs more than a refusal."""
     names = [(reader, file) for file in ("line.txt", "nul.txt") for reader in READERS]
     calls = [[reader, {"path": str(folder / file)}] for reader, file in names]
     names, calls = [*names, "gzip"], [*calls, ["multi30k", {"folder": str(folder)}]]
@@ -67,7 +68,7 @@ def costs(folder):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Files of ends that nobody waits for: they cost the disk next to nothing, or are made once."""
+    """Files too long to read: sparse, or made only once."""
     folder = tmp_path_factory.mktemp("large")
     (folder / "small.txt").write_text("a small text\n" * 50)
     with open(folder / "nul.txt", "wb") as file:
@@ -185,7 +186,7 @@ GOOD = {
 
 @st.composite
 def damaged(draw, good: bytes):
-    """A file cut short, with bits turned over, bytes taken out, or something put in."""
+    """A file truncated, with bits flipped, and with bytes removed or inserted."""
     data = bytearray(good[: draw(st.integers(0, len(good)))] if draw(st.booleans()) else good)
     for _ in range(draw(st.integers(0, 3)) if data else 0):
         data[draw(st.integers(0, len(data) - 1))] ^= 1 << draw(st.integers(0, 7))

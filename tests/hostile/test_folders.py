@@ -1,4 +1,4 @@
-"""Somebody else's files in the way: refused in a sentence, and not a byte of them is changed."""
+"""Somebody else's files in the way: refused with one sentence, and not a byte changed."""
 
 import json
 import os
@@ -35,7 +35,7 @@ PRECIOUS = b"three years of work\n"
 
 
 def snapshot(folder):
-    """Everything below a folder: names, kinds, targets of links, and bytes."""
+    """Everything below a folder: names, types, link targets and bytes."""
     seen = {}
     for path in sorted(folder.rglob("*")):
         mode = os.lstat(path).st_mode
@@ -50,7 +50,7 @@ def learn(folder, **options):
     return list(train(learner(), Rows(), steps=2, run=folder, checkpoint_every=1, **options))
 
 
-# ---------------------------------------------------------------- what stands at a path
+# ---------------------------------------------------------------- what is at a path
 
 
 def in_the_way(path, what):
@@ -136,7 +136,7 @@ def test_only_a_regular_file_is_read(tmp_path, what):
 
 
 def test_a_link_to_a_file_is_read(tmp_path):
-    """The caches of Hugging Face are made of links."""
+    """Hugging Face's caches consist of links."""
     (tmp_path / "blob").write_text('{"a": 1}')
     (tmp_path / "config.json").symlink_to(tmp_path / "blob")
     assert read_json(tmp_path / "config.json") == {"a": 1}
@@ -191,7 +191,7 @@ def test_what_a_killed_writer_left_goes_at_the_next_start(tmp_path):
     )
     path = tmp_path / "page.html"
     path.write_text("old")
-    (tmp_path / ".other.writing-notes").write_bytes(PRECIOUS)  # alike, and not ours
+    (tmp_path / ".other.writing-notes").write_bytes(PRECIOUS)  # similar, but not ours
     for _ in range(3):
         subprocess.run([sys.executable, "-c", script, str(path)], check=False)
         left = [p.name for p in tmp_path.iterdir() if p.name.startswith(".page.html.writing-")]
@@ -212,7 +212,7 @@ def test_only_leftovers_of_the_same_name_go(tmp_path):
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
-    """As two threads of one process may."""
+    """Two threads of one process may write the same file."""
     with committed(tmp_path / "a") as first, committed(tmp_path / "a") as second:
         first.write_text("first")
         second.write_text("second")
@@ -291,7 +291,7 @@ def test_a_model_of_ours_is_renewed(tmp_path):
     save_model(learner(), tmp_path)
     save_model(learner(d_model=32), tmp_path)
     assert load_model(tmp_path).config.d_model == 32
-    (tmp_path / "config.json").write_text("{")  # the weights still say whose they are
+    (tmp_path / "config.json").write_text("{")  # the weights still identify their creator
     save_model(learner(), tmp_path)
     assert load_model(tmp_path).config.d_model == 16
 
@@ -310,7 +310,7 @@ def test_a_run_takes_over_no_folder_of_others(tmp_path, name, resume):
     path.parent.mkdir(parents=True)
     path.write_bytes(b'{"lr": 0.1}' if path.suffix == ".json" else PRECIOUS)
     before = snapshot(tmp_path)
-    if name == "checkpoints/best.txt":  # a folder of a run's name, whose contents no one counts
+    if name == "checkpoints/best.txt":  # named as a run's folder; its contents are not inspected
         learn(folder, resume=resume)
         assert path.read_bytes() == PRECIOUS
         return

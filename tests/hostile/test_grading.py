@@ -1,4 +1,4 @@
-"""A submission has its own grade and nothing else: no other's work, no network, no end of time."""
+"""Each submission gets its own grade: no access to others, no network, no running forever."""
 
 import copy
 import json
@@ -77,7 +77,7 @@ answer = 42 if not reached else reached
 def test_a_submission_reaches_nothing_but_its_own_copy(graded):
     course, grades = graded
     assert grades["victim"] == Grade("victim", 2, 2)
-    assert grades["attacker"] == Grade("attacker", 2, 2)  # it found nothing
+    assert grades["attacker"] == Grade("attacker", 2, 2)  # its attacks failed
     assert grades["endless"] == Grade("endless", 0, 2, "a cell reached the limit of time")
     table = (course / "grades-hw.csv").read_text("utf-8").splitlines()
     assert table[0] == "student,score,of,note"
@@ -145,7 +145,7 @@ def test_each_bomb_ends_by_its_limit_and_is_named(course, hand_in):
     for name, (code, _) in BOMBS.items():
         hand_in(course, name, code)
     hand_in(course, "victim", "answer = 42")
-    # What never ends takes a whole core until its time is over, so its time is short.
+    # Endless submissions take a whole core until their time is over, so it is short.
     with open(course / "nbgrader_config.py", "a", encoding="utf-8") as config:
         config.write(
             "c.ExecutePreprocessor.timeout_func = (\n"
@@ -201,7 +201,8 @@ SHOWN = {"more": "1000.0", "nan": "float('nan')", "less": "-1.0", "infinite": "f
 
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
-    """A course, and student -> grade of submissions that each try something else, graded at once."""
+    """A course, and student -> grade of submissions that each try something else, graded at
+    once."""
     course = course_in(tmp_path_factory.mktemp("graded"))
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("HUB_TOKEN", "for nobody to see")
@@ -248,7 +249,7 @@ def test_no_impossible_score_is_given(graded):
 
 @pytest.mark.needs("box")
 def test_every_test_is_executed_whatever_a_submission_says_of_it(graded):
-    """A tag keeps nbclient from executing a cell, and what shows no error counts as right."""
+    """A tag keeps nbclient from executing a cell, and a cell without an error counts as right."""
     assert graded[1]["skipped"] == Grade("skipped", 0, 2)
 
 
@@ -298,7 +299,7 @@ def test_links_and_pipes_are_refused_and_bring_nothing_of_the_teachers(course, h
 
 
 def broken(notebook):
-    """name -> (text of a notebook that cannot be graded, what is said of it)."""
+    """name -> (text of a notebook that cannot be graded, the reason given)."""
     cells, whole = notebook["cells"], "is not a notebook"
 
     def with_cells(*more, **changes):

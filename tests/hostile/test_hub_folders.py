@@ -1,5 +1,5 @@
 """Hugging Face folders that are damaged, lie, or do not hold the model's weights: each is refused
-with one sentence, and nothing is loaded in silence that is not the model's."""
+with one sentence, and no wrong weights are loaded silently."""
 
 import json
 import os
@@ -184,7 +184,7 @@ def test_a_damaged_folder_gets_one_sentence(folder, case, tmp_path, capfd):
 
 @pytest.mark.parametrize("case", [case for case in FOLDERS if "10⁹" in case])
 def test_a_tokenizer_is_not_looked_for_by_way_of_absurd_sizes(folder, case):
-    """transformers makes a configuration to find the tokenizer's class, and 10⁹ labels with it."""
+    """transformers builds a configuration to find the tokenizer's class, and 10⁹ labels with it."""
     damage, message = FOLDERS[case]
     damage(folder)
     with pytest.raises(ValueError, match=message):
@@ -210,14 +210,14 @@ def test_a_pipe_is_not_waited_for(folder, name):
 
 
 def test_a_length_that_builds_nothing_is_no_size(folder):
-    """Tokenizers write 10³⁰ for "no limit", and some configurations have it from there."""
+    """Tokenizers write 10³⁰ for "no limit", and some configurations copy it."""
     configure(folder, model_max_length=int(1e30))
     configure(folder, "tokenizer_config.json", model_max_length=int(1e30))
     assert tl.TextModel.from_pretrained(folder).random_weights == ()
 
 
 def test_a_folder_of_links_loads(folder, tmp_path):
-    """As the cache of the hub is made."""
+    """As in the cache of the hub."""
     (tmp_path / "links").mkdir()
     for path in folder.iterdir():
         (tmp_path / "links" / path.name).symlink_to(path)
@@ -246,7 +246,7 @@ def test_the_command_line_shows_random_weights_when_asked(folder, tmp_path):
 
 
 def test_code_of_the_folder_is_not_run_where_it_is_not_needed(folder, monkeypatch):
-    """A family that transformers has itself needs no code; and nobody is asked."""
+    """A family built into transformers needs no remote code, and the user is not asked."""
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question was asked"))
     marker = folder.parent / "ran"
     (folder / "evil.py").write_text(f"open({str(marker)!r}, 'w')")
@@ -263,7 +263,7 @@ FILES = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config
 
 
 def outcome(folder: Path) -> str:
-    """ "refused" or "loaded"; anything else is an error of the test."""
+    """Return "refused" or "loaded"; anything else is an error of the test."""
     try:
         model = tl.TextModel.from_pretrained(folder)
         model.trace("the keys w3")

@@ -1,4 +1,4 @@
-"""Weights of a Hugging Face folder that are not the model's are named, and random ones said."""
+"""Hugging Face folders whose weights do not fit the model: wrong and random ones are named."""
 
 from typing import Any
 
@@ -102,7 +102,7 @@ def test_good_checkpoints_load_as_they_did(tmp_path, case):
 
 
 def test_what_old_versions_kept_is_no_damage(tmp_path):
-    """The heads of pretraining beside a masked model, buffers of position ids, a causal mask."""
+    """Pretraining heads beside a masked model, buffers of position ids, a causal mask."""
     masked = kept(bert("BertForPreTraining"), tmp_path / "bert")
     configure(masked, architectures=["BertForMaskedLM"])
     ids = {"bert.embeddings.position_ids": torch.arange(512)[None]}

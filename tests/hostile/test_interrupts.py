@@ -1,4 +1,4 @@
-"""Ctrl+C in any operation on a model leaves nothing on it, and nothing in the process."""
+"""Ctrl+C during any operation on a model leaves nothing on it, and nothing in the process."""
 
 import random
 import signal
@@ -23,7 +23,7 @@ from tests.missing import package
 from transformer_lab.adapters.interrupts import no_grad, sheltered, together
 from transformer_lab.adapters.settings import quiet
 
-EVENTS = 12  # of each operation with each model
+EVENTS = 12  # per operation and model
 SLOW = {
     "explore": 3,
     "edge_scores": 4,
@@ -61,7 +61,7 @@ def test_an_interrupt_at_any_step_leaves_nothing(subject, what):
 
 @pytest.mark.parametrize("what", ["edit", "trace"])
 def test_an_interrupt_at_every_step_of_our_own_model_leaves_nothing(what):
-    """Where it is entered and left; the steps between are torch's."""
+    """At entry and exit of edits and traces; in between, torch computes."""
     subject = Subject("ours")
     work, before = lambda: OPERATIONS[what](subject), Before(subject)
     n = n_events(work)
@@ -86,7 +86,7 @@ def test_an_interrupt_from_outside_leaves_nothing(subject):
         killer.close()
 
 
-# -- what stands behind it ---------------------------------------------------------------------
+# -- the mechanism -----------------------------------------------------------------------------
 
 
 def ctrl_c():
@@ -114,7 +114,7 @@ def test_an_interrupt_waits_for_the_end_of_an_entry_and_of_an_exit():
             seen.append("body")
         assert seen == (["in", "out"] if at[0] else ["in", "body", "out"])
         assert signal.getsignal(signal.SIGINT) == handler
-    # Within others it waits for the outermost.
+    # Nested, it waits for the outermost.
     seen.clear()
     with (
         pytest.raises(KeyboardInterrupt),
@@ -174,7 +174,7 @@ def test_context_managers_may_be_left_by_another_thread():
 
 
 def test_an_interrupt_of_logging_leaves_its_lock_to_others():
-    """`Logger.setLevel` takes it with no `finally`, and transformers is told to be quiet in every trace."""
+    """`Logger.setLevel` acquires it with no `finally`, and every trace silences transformers."""
     package("transformers")
 
     def speak():
@@ -206,7 +206,7 @@ def test_a_block_left_in_training_is_traced_without_dropout(name):
         assert torch.equal(twin.logits, expected.logits)
         assert twin.network.module is not subject.model
         weights = zip(twin.network.module.parameters(), subject.model.parameters(), strict=True)
-        assert all(x is y for x, y in weights)  # no second copy of them
+        assert all(x is y for x, y in weights)  # no second copy of the weights
     sweeps = [tl.sweep_heads(subject.model, subject.clean).values for _ in range(2)]
     assert torch.equal(*sweeps)
     with tl.edit(subject.model, tl.ablate(1, 0)):

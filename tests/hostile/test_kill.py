@@ -1,4 +1,4 @@
-"""kill -9 at any moment, the middle of a write included. TL_KILLS=200 for the long version."""
+"""kill -9 at any moment, also in the middle of a write. TL_KILLS=200 for the long version."""
 
 import json
 import os

@@ -1,7 +1,7 @@
-"""Every argument of every configuration, data set and TOML key, given values of every wrong type.
+"""Every argument of every configuration, data set and TOML key, with values of every wrong type.
 
-The property: a value is refused in one sentence that names the argument, or it is of the type that
-the argument has. Nothing is taken in silence, and nothing hangs.
+The property: a value is either refused with one sentence that names the argument, or has the
+argument's type. Nothing is accepted silently, and nothing hangs.
 """
 
 import dataclasses
@@ -50,7 +50,7 @@ FIELDS = [
 
 
 def refusal(make, **given) -> tuple[object, str]:
-    """What a call gives, and what it says where it refuses: one short line."""
+    """(what a call returns, "") or (None, its refusal): one short line."""
     try:
         return make(**given), ""
     except ValueError as error:
@@ -62,7 +62,7 @@ def refusal(make, **given) -> tuple[object, str]:
 
 
 def plain(value) -> bool:
-    """What JSON holds and a model can be built of: an independent word on what may pass."""
+    """Whether JSON can hold a value: an independent check of what may pass."""
     if isinstance(value, list | tuple):
         return all(map(plain, value))
     if isinstance(value, float):
@@ -163,7 +163,7 @@ def test_a_data_set_takes_an_argument_of_its_type_or_names_it(make, good, name):
     hint = type_hints(make)[name]
     for value in VALUES:
         if type(value) is int and value == 10**6:
-            continue  # a size that is meant
+            continue  # a valid size
         _, said = refusal(make, **{**good, name: value})
         if said:
             assert (name.rstrip("s") if name == "locales" else name) in said
@@ -284,7 +284,7 @@ def test_a_model_without_a_head_is_not_trained_by_the_default_loss():
     with pytest.raises(ValueError, match="head=False"):
         tl.train(model, [batch], steps=1)
     reader = tl.Classifier(tl.Transformer(tl.ModelConfig(**MODEL, kind="encoder", head=False)))
-    tl.train(reader, [batch], steps=1)  # which has a head of its own
+    tl.train(reader, [batch], steps=1)  # has its own head
     tl.train(model, [batch], steps=1, loss=lambda m, b: nn.functional.mse_loss(m(b[0]), m(b[0])))
 
 

@@ -18,7 +18,7 @@ from transformer_lab.views.pages.export import STATE_MIME, live_views
 
 pytestmark = pytest.mark.xss
 
-# What is given, and what a reader must see.
+# Input, and what a reader must see.
 TOKENS = {
     "<img src=x onerror=alert(1)>": "<img·src=x·onerror=alert(1)>",
     "</script><script>alert(2)</script>": "</script><script>alert(2)</script>",
@@ -175,7 +175,7 @@ def test_explorers_too(open_page):
     tokens = list(TOKENS.values())
     chip = f"“{tokens[3]}” → “{tokens[1]}” cut in layer 0, head 0"
     assert page.locator("[data-part=edits] bdi").text_content() == chip
-    # A browser's text box holds no NUL as it is, and turns a lone surrogate into a mark.
+    # A browser's text box replaces NUL and lone surrogates.
     wanted = text.replace("\ud800", "?").replace("\0", "\ufffd")
     assert page.locator("[data-part=text]").input_value() in (wanted, text.replace("\ud800", "?"))
     page.locator("[data-part=head-off]").click()

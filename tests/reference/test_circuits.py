@@ -59,8 +59,7 @@ def test_they_are_those_of_the_same_weights_in_ours(name, tiny):
 
 
 def alone(model, layer):
-    """Leave only tokens, and what this layer's cross-attention adds, in the model's residual
-    streams."""
+    """Reduce the model's streams to tokens and what this layer's cross-attention adds."""
     with torch.no_grad():
         for name, p in model.named_parameters():
             own = re.search(

@@ -189,8 +189,7 @@ def test_labels_are_of_the_heads_that_are_there(hybrid, name, monkeypatch):
 
 
 def test_a_heads_bar_goes_by_the_heads_that_are_there(hybrid, monkeypatch):
-    """The bar of a resting label is set above the median of the heads that exist, not of missing
-    ones."""
+    """A resting label's bar is above the median of the heads that exist."""
     for measure in MEASURES.values():
         if measure.name != "first token":
             monkeypatch.setitem(MEASURES, measure.name, dataclasses.replace(measure, says=""))

@@ -47,8 +47,7 @@ def test_maps_of_a_photograph_are_the_models_own(model, eager):
 
 @pytest.mark.models
 def test_its_heads_look_at_the_picture_and_matter(model):
-    """Unlike random heads, trained ones attend to near patches early; and ablating the last layer
-    changes the class token."""
+    """Unlike random heads, trained ones attend to near patches early, and matter at the end."""
     trace = model.trace(PHOTOGRAPH)
     far, even = tl.heads.patch_distance(trace), trace.patches.distances.mean()
     assert far[0].min() < 0.5 * even

@@ -26,8 +26,7 @@ EACH = pytest.mark.parametrize("name", [*MASKED, *CAUSAL, *BOTH])
 
 
 def texts(model, seed=0, padded=False):
-    """(tokens, target, mask): a batch of two, optionally with padding on the right of the
-    second."""
+    """(tokens, target, mask): a batch of two, optionally with the second padded."""
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(3, 90, (2, 9), generator=generator)
     target = None
