@@ -1,5 +1,5 @@
-"""Tiny random models of families whose attention is not the plain one, each by its transformers
-name, and the model's own truth."""
+"""Tiny random models of families with unusual attention, by their names in transformers, and
+reference values from the models themselves."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WINDOWS = dict(sliding_window=4, layer_types=["sliding_attention", "full_attenti
 
 # name -> (class, class of its config, settings)
 FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
-    # masks that are added, or hold causality
+    # masks that are added, or contain causality
     "bigbird_pegasus": (
         "BigBirdPegasusForConditionalGeneration", "BigBirdPegasusConfig",
         dict(BOTH, attention_type="original_full"),
@@ -49,7 +49,7 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "NllbMoeForConditionalGeneration", "NllbMoeConfig",
         dict(BOTH, num_experts=4, encoder_sparse_step=2, decoder_sparse_step=2),
     ),
-    # keys that a layer chooses
+    # a layer selects its keys
     "deepseek_v32": ("DeepseekV32ForCausalLM", "DeepseekV32Config", SPARSE),
     "glm_moe_dsa": ("GlmMoeDsaForCausalLM", "GlmMoeDsaConfig", SPARSE),
     "axk2": ("AXK2ForCausalLM", "AXK2Config", SPARSE),
@@ -78,7 +78,7 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
             num_experts_per_tok=2, **WINDOWS,
         ),
     ),
-    "hy_v4": ("HYV4ForCausalLM", "HYV4Config", SPARSE),  # and chosen keys
+    "hy_v4": ("HYV4ForCausalLM", "HYV4Config", SPARSE),  # and selected keys
     "inkling2": (  # one for each token
         "Inkling2ForCausalLM", "Inkling2TextConfig",
         dict(
@@ -87,9 +87,9 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
             moe_intermediate_size=16, n_routed_experts=4, num_experts_per_tok=2,
         ),
     ),
-    # two maps a head
+    # two patterns a head
     "diffllama": ("DiffLlamaForCausalLM", "DiffLlamaConfig", DECODER),
-    # plain ones, of which caches and gradients are asked
+    # plain ones, to test caches and gradients
     "llama": ("LlamaForCausalLM", "LlamaConfig", DECODER),
     "mistral": ("MistralForCausalLM", "MistralConfig", dict(DECODER, sliding_window=4)),
     "gemma2": (
@@ -104,7 +104,7 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
             decoder_start_token_id=1, vocab_size=64, pad_token_id=0, eos_token_id=2,
         ),
     ),
-    # attention of their own
+    # their own attention code
     "falcon": (
         "FalconForCausalLM", "FalconConfig",
         dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, **WORDS),
@@ -128,10 +128,10 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 def tiny(name: str, **more: Any) -> Any:
-    """A model in evaluation mode, with noise on every parameter: what rests at 0 hides faults.
+    """A model in evaluation mode with noise on every parameter, since zeros hide bugs.
 
     Args:
-        more: settings in the place of the family's.
+        more: settings that override the family's.
     """
     made, config, settings = FAMILIES[name]
     torch.manual_seed(0)
@@ -145,7 +145,7 @@ def tiny(name: str, **more: Any) -> Any:
 
 
 def text(model: Any, n: int = 9, *, left: int = 0) -> dict[str, torch.Tensor]:
-    """Two texts as transformers takes them; `left`: so many tokens of padding before the second."""
+    """Two texts as transformers takes them; the second has `left` padding tokens before it."""
     chance = torch.Generator().manual_seed(1)
     ids = torch.randint(3, 64, (2, n), generator=chance)
     given = {"input_ids": ids}
@@ -158,7 +158,7 @@ def text(model: Any, n: int = 9, *, left: int = 0) -> dict[str, torch.Tensor]:
 
 
 def ours(given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same as our functions take it."""
+    """The same inputs as our functions take them."""
     found = {"tokens": given["input_ids"]}
     if "decoder_input_ids" in given:
         found["target"] = given["decoder_input_ids"]
@@ -169,7 +169,7 @@ def ours(given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def eager(model: Any, given: dict[str, torch.Tensor]) -> Any:
-    """What the model says itself, by its eager attention; its setting comes back."""
+    """The model's own output with eager attention; restores its setting."""
     before = model.config._attn_implementation
     model.set_attn_implementation("eager")
     try:

@@ -1,6 +1,6 @@
-"""What is measured of a small Llama: `measured`, alone or spread over processes by FSDP2, block by block.
+"""`measured`: numbers of a small Llama, in one process or sharded block by block by FSDP2.
 
-A script too: a process of a group, which the environment names, writes its numbers to argv[1].
+Also a script: a process of a group, which the environment names, writes its numbers to argv[1].
 """
 
 import json

@@ -1,5 +1,5 @@
-"""The attention function that transformers calls: every family's maps, logits and edits against the
-model's own eager attention."""
+"""The attention function that transformers calls: every family's patterns, logits and edits against
+the model's own eager attention."""
 
 import inspect
 import re
@@ -43,7 +43,7 @@ def test_maps_and_logits_are_the_models_own(name, left):
     for kind in trace.kinds:
         for layer in trace.attending(kind):
             own = maps_of(expected, kind)[layer]
-            if name == "granite_swa":  # it takes what goes to nothing off afterwards
+            if name == "granite_swa":  # it applies sinks afterwards
                 own = (
                     own
                     * torch.stack([1 - trace.to_nothing(layer, batch=i) for i in (0, 1)])[..., None]
@@ -56,7 +56,7 @@ def test_maps_and_logits_are_the_models_own(name, left):
 @pytest.mark.parametrize("name", [*MASKS, *SPARSE, *SINKS, *OTHERS])
 @torch.no_grad()
 def test_a_head_that_is_switched_off_is_switched_off(name):
-    """Against a hook that zeroes it where W_O reads it, which knows nothing of the attention_interface."""
+    """Against zeroing it in the eager attention function, without the attention interface."""
     model = tiny(name)
     given = text(model)
     with tl.edit(model, tl.scale(layer=1, head=2, by=1.0)):
@@ -71,7 +71,7 @@ def test_a_head_that_is_switched_off_is_switched_off(name):
 
 
 class without_head_2:
-    """Head 2 of the decoder's second layer, taken out of the eager attention function's output."""
+    """Context in which the eager attention function zeroes head 2 of the decoder's second layer."""
 
     def __init__(self, model):
         self.model = model
@@ -132,7 +132,7 @@ def test_blocks_of_keys_without_their_size_are_refused():
 
 
 def test_every_argument_of_every_installed_architecture_is_known():
-    """What modeling files write into their call of the attention function."""
+    """Check the arguments that modelling files pass to the attention function."""
     known = (
         set(inspect.signature(attention_function.attention).parameters)
         | attention_function.HARMLESS
@@ -150,7 +150,7 @@ def test_every_argument_of_every_installed_architecture_is_known():
 
 
 class TestDifferentialAttention:
-    """DiffLlama calls attention twice a layer, with one map and two halves of the values."""
+    """DiffLlama calls attention twice a layer, with one pattern and two halves of the values."""
 
     def test_a_trace_says_how_heads_belong_together(self):
         model = tiny("diffllama")

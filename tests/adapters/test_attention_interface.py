@@ -1,4 +1,4 @@
-"""The attention interface of a Hugging Face model: sites, taps, and what is put back."""
+"""The attention interface of a Hugging Face model: sites, taps, and restoring settings."""
 
 import logging
 

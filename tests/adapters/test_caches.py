@@ -1,4 +1,4 @@
-"""Writing with every kind of cache under edits: what is written without edits, and without a cache."""
+"""Generation with every kind of cache under edits equals generation without a cache."""
 
 from contextlib import nullcontext
 
@@ -25,7 +25,7 @@ NEAR = dict(rtol=0, atol=1e-4)
 
 
 def written(model, given, edit, cache):
-    """Logits [batch, step, vocab] of six steps."""
+    """Logits of six generated tokens, [batch, step, vocab]."""
     options = dict(do_sample=False, max_new_tokens=6, min_new_tokens=6, output_logits=True)
     with nullcontext() if edit is None else tl.edit(model, edit):
         found = model.generate(**given, **options, **cache, return_dict_in_generate=True)
@@ -49,11 +49,11 @@ def test_a_cache_writes_what_is_written_without_one(name, cache, left):
         given["decoder_input_ids"] = given["decoder_input_ids"][:, :5]
     plain = written(model, given, None, CACHES[cache])
     assert_close(written(model, given, NOTHING(), CACHES[cache]), plain, **NEAR)
-    if cache == "quantized":  # it is another model without a cache
+    if cache == "quantized":  # without a cache it is another model
         return
     for what, make in EDITS.items():
         truth = written(model, given, make(), NONE)
-        if what != "cut edge":  # no later window reaches that one
+        if what != "cut edge":  # out of reach for every later window
             assert not torch.allclose(truth, plain, atol=1e-4), what
         assert_close(written(model, given, make(), CACHES[cache]), truth, **NEAR, msg=what)
 

@@ -1,4 +1,4 @@
-"""Gradients under edits are the same where layers are computed a second time for them."""
+"""Gradients under edits are the same if checkpointing computes layers twice."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Writing on with models of transformers: each token is that of the plain pass that a trace makes."""
+"""Generation with models of transformers: each token is that of a plain pass, as a trace runs."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ N = 5
 
 @torch.no_grad()
 def by_hand(model, written, draw=lambda logits: logits.argmax(-1, keepdim=True)):
-    """Each token from the logits of a pass of its own, with no cache and no `generate`."""
+    """Generate each token from the logits of a separate pass, without a cache or `generate`."""
     ids, end = TEXT if written is None else written, model.generation_config.eos_token_id
     before = ids.shape[1]
     while ids.shape[1] < before + N and (ids.shape[1] == before or ids[0, -1] != end):
@@ -37,7 +37,7 @@ def by_hand(model, written, draw=lambda logits: logits.argmax(-1, keepdim=True))
         "causal/bart",  # its settings force the last token
         "causal/camembert",  # `generate` counts its positions from 0
         "causal/data2vec-text",
-        "causal/deepseek_v32",  # chooses other keys with a cache
+        "causal/deepseek_v32",  # selects other keys with a cache
         "causal/moshi",
         "causal/big_bird",  # changes its modules in the first pass
         "seq2seq/bart",

@@ -1,4 +1,4 @@
-"""Models whose own code computes attention: their maps, logits and edits are exact too."""
+"""Models whose own code computes attention: their patterns, logits and edits are exact too."""
 
 import pytest
 import torch
@@ -94,11 +94,11 @@ def test_maps_are_the_models_own_and_nothing_is_changed(model):
     assert trace.note is None and list(trace.kinds) == sorted(
         model.wanted, key=tl.attention.KINDS.index
     )
-    if not isinstance(model, T.FalconForCausalLM):  # its fused kernel is given other strides
+    if not isinstance(model, T.FalconForCausalLM):  # it passes other strides to its fused kernel
         assert torch.equal(trace.logits, plain)
     assert_close(trace.logits, plain, atol=1e-6, rtol=1e-5)
     if isinstance(model, T.SqueezeBertForMaskedLM):
-        return  # what it gives are scores
+        return  # it returns scores
     config = {**model.config.to_dict(), "attn_implementation": "eager"}
     eager = type(model)(T.AutoConfig.for_model(**config)).eval()
     eager.load_state_dict(model.state_dict())
@@ -115,7 +115,7 @@ def test_maps_are_the_models_own_and_nothing_is_changed(model):
 
 
 def without_head(model, kind, layer, head):
-    """The logits of a model in which W_O reads nothing of a head: the truth of an ablation."""
+    """The logits if W_O reads nothing from a head: the reference for an ablation."""
     if isinstance(model, T.XLNetLMHeadModel):
         rows = model.transformer.layer[layer].rel_attn.o.data[:, head]
     elif isinstance(model, T.SqueezeBertForMaskedLM):
@@ -178,7 +178,7 @@ def test_gradients_of_heads_and_maps_are_those_of_small_changes(model):
         wanted = (trace.gradient("z", 1, kind=kind) * z[0])[2].sum()
         up, down = (logit(tl.scale(1, 2, by=1 + by, kind=kind)) for by in (0.05, -0.05))
         assert_close(wanted.double(), (up - down) / 0.1, atol=2e-5, rtol=0.02)
-        # z is the map times the values, so both know the same.
+        # z is the pattern times the values, so both gradients must agree.
         assert trace.gradient("pattern", 1, kind=kind).shape == trace.pattern(1, kind=kind).shape
         whole = (trace.gradient("pattern", 1, kind=kind) * trace.pattern(1, kind=kind))[2].sum()
         assert_close(whole, wanted, atol=1e-7, rtol=1e-4)
@@ -230,7 +230,7 @@ def test_the_direction_is_what_the_model_does_and_not_its_name():
         assert network_of(model).kind == ("decoder" if causal else "encoder")
         drawn = torch.rand(1)
         torch.manual_seed(5)
-        assert torch.equal(drawn, torch.rand(1))  # the training's random numbers are not used up
+        assert torch.equal(drawn, torch.rand(1))  # the training's random state is untouched
 
 
 def test_attention_in_a_form_of_its_own_is_refused_with_what_it_does():
@@ -239,7 +239,7 @@ def test_attention_in_a_form_of_its_own_is_refused_with_what_it_does():
     text = TEXT[:, torch.arange(8) % 7]
     try:
         said = tl.trace(model, text).note
-    except ValueError as error:  # its own maps are none either
+    except ValueError as error:  # its own patterns are refused too
         said = str(error)
     assert "NystromformerSelfAttention has 4 queries" in said
     with pytest.raises(tl.edits.kinds.EditError), tl.edit(model, tl.ablate(0, 0)):

@@ -1,4 +1,4 @@
-"""What `from_pretrained` passes on to transformers, and that what it loads is as exact as eager attention."""
+"""Options that `from_pretrained` passes on to transformers; the result is as exact as eager."""
 
 import os
 import re
@@ -30,7 +30,7 @@ TEXT = "the keys w0 w1 w2 w3"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A small Llama as Hugging Face's libraries write it."""
+    """Write a small Llama as Hugging Face's libraries do."""
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
         vocab_size=52, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
@@ -49,14 +49,14 @@ def int8():
 
 
 def offloaded(folder):
-    """Its second layer and its head stay on the disk until they are used."""
+    """Keep its second layer and its head on disk until they are used."""
     package("accelerate")
     here = ("embed_tokens", "norm", "rotary_emb", "layers.0")
     return {f"model.{part}": "cpu" for part in here} | {"model.layers.1": "disk", "lm_head": "cpu"}
 
 
 def adapted(model):
-    """LoRA that changes queries and what heads write."""
+    """Add LoRA to the queries and the output projection."""
     peft = package("peft")
     torch.manual_seed(1)
     lora = peft.LoraConfig(r=2, target_modules=["q_proj", "o_proj"], init_lora_weights=False)
@@ -74,13 +74,13 @@ def sharded(parts):
     return wrap
 
 
-WAYS = {  # name -> (options, how far sums of this precision may be apart)
+WAYS = {  # name -> (options, tolerance at this precision)
     "as it is": (lambda folder: {}, 1e-5),
     "float16": (lambda folder: {"dtype": "float16"}, 2e-3),
     "bfloat16": (lambda folder: {"dtype": torch.bfloat16}, 2e-2),
     "offloaded": (lambda folder: {"device_map": offloaded(folder)}, 1e-5),
 }
-WRAPS = {  # name -> what is put around the model, and whether eager attention is measured in it too
+WRAPS = {  # name -> (wrapper, whether eager attention is measured through it too)
     "LoRA": (adapted, True),
     "compiled": (lambda model: torch.compile(model, backend="eager"), False),
     "DDP": (lambda model: nn.parallel.DistributedDataParallel(model), False),
@@ -94,7 +94,7 @@ WHY_NOT = {
     "FSDP2, by block": "FSDP keeps its weights in parts; give the model as it was before",
 }
 BITS = {}
-if find_spec("bitsandbytes"):  # in a process of their own: see below
+if find_spec("bitsandbytes"):  # in a separate process: see below
     BITS[8] = transformers.BitsAndBytesConfig(load_in_8bit=True)
     BITS[4] = transformers.BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32
@@ -112,7 +112,7 @@ def one_process():
 
 
 def without_head(model, layer, head):
-    """transformers' own pass with a head's part of the output projection's input at 0."""
+    """Zero a head's part of the output projection's input, by a hook in transformers' own pass."""
 
     def silence(module, args):
         size = model.config.head_dim
@@ -133,7 +133,7 @@ def test_quantized_weights_in_a_process_with_their_libraries():
 @pytest.mark.parametrize("n", BITS)
 @pytest.mark.filterwarnings("ignore")
 def test_bits_and_bytes_on_a_cpu(folder, n):
-    """Its kernel for 4 bits gives gradients on some processors only; where it does not, none is told."""
+    """Its 4-bit kernel gives gradients on some processors only; elsewhere they are refused."""
     model = tl.TextModel.from_pretrained(folder, quantization_config=BITS[n], device_map="cpu")
     eager = transformers.AutoModelForCausalLM.from_pretrained(
         folder, attn_implementation="eager", quantization_config=BITS[n], device_map="cpu"
@@ -162,7 +162,7 @@ def test_bits_and_bytes_on_a_cpu(folder, n):
     else:
         with pytest.raises(ValueError, match="Linear4bit layers, whose kernel is made for infer"):
             tl.estimate_effects(model.model, ids)
-    weight = trace.output_weight(1)  # None where a layer rounds what it reads as well
+    weight = trace.output_weight(1)  # None if a layer rounds its input as well
     if weight is not None:
         z = torch.randn(9, 64)
         assert (z @ weight - eager.model.layers[1].self_attn.o_proj(z)).abs().max() <= 1e-3
@@ -222,12 +222,12 @@ def test_maps_edits_sweeps_gradients_and_circuits_are_those_of_eager_attention(
 
 
 def likely(logits, token):
-    """The log-probability of a token after the last but one."""
+    """The log-probability of a token at the position before the last."""
     return float(logits[0, -2].float().log_softmax(-1)[token])
 
 
 def gradient_of(eager, ids, token):
-    """The gradient of the last logit of a token by what the heads of layer 1 write, by transformers' own
+    """Gradient of a token's last logit by the heads' outputs in layer 1, from transformers' own
     pass: [query, head · d_head]."""
     kept = []
 
@@ -241,7 +241,7 @@ def gradient_of(eager, ids, token):
 
 
 def slope_of(eager, ids, token):
-    """How the log-probability changes with the size of head 1.2, by transformers' own gradient."""
+    """Derivative of the log-probability by the scale of head 1.2, from transformers' own pass."""
     size = torch.ones((), requires_grad=True)
 
     def scaled(module, args):
@@ -305,7 +305,7 @@ def test_a_model_that_cannot_travel_stays_explorable(folder, way, one_process):
 
 @pytest.mark.parametrize("way", sorted({*WRAPS} - {*WHY_NOT}))
 def test_what_travels_gives_the_same_in_a_page(folder, way, one_process):
-    """The graph that a page runs, against the model under eager attention, with every head and without."""
+    """Compare the graph that a page runs with the model under eager attention."""
     model = tl.TextModel.from_pretrained(folder)
     network = network_of(WRAPS[way][0](model.model))
     inputs = Inputs(torch.tensor([model.tokenizer.encode(TEXT)]))

@@ -1,5 +1,5 @@
-"""`NamedNetwork`: a reader's own module, unchanged, is traced, edited, swept and shown exactly, or
-refused with what does not fit."""
+"""`NamedNetwork`: a user's own module, unchanged, is traced, edited, swept and shown exactly,
+or refused with the reason."""
 
 import copy
 import math
@@ -134,7 +134,7 @@ def test_nothing_is_left_on_the_model(model):
 
 
 def without_head(model, layer, head):
-    """A copy whose W_O reads nothing of a head: the truth of an ablation."""
+    """A copy whose W_O reads nothing from a head: the reference for an ablation."""
     twin = copy.deepcopy(model)
     twin.layers[layer].attention.out.weight.data[:, head * 4 : head * 4 + 4] = 0
     return twin
@@ -298,7 +298,7 @@ def test_both_ways_is_shown_as_an_encoder():
     [("layers.*.down", ("attention", "MLP")), ("layers.*.up", ("block",)), (None, ("attention",))],
 )
 def test_what_its_parts_add_to_the_stream_is_shown_where_it_adds_up(model, mlp, parts):
-    """`up` writes nothing into the stream: then the whole block is one."""
+    """If `up` is named as the MLP, which writes nothing to the stream, the block is one part."""
     trace = tl.trace(named(model, mlp=mlp), TEXT, keep="all", labels=list("abcdefg"))
     found = tl.circuits.block_share(trace)
     assert found.parts == parts
@@ -318,7 +318,7 @@ def test_what_its_parts_add_to_the_stream_is_shown_where_it_adds_up(model, mlp, 
 
 
 class Waiting(ByHand):
-    """Attention that waits for somebody in the middle of a pass."""
+    """Attention that waits for another thread in the middle of a pass."""
 
     within = went_on = None
 
@@ -331,7 +331,7 @@ class Waiting(ByHand):
 
 
 def test_a_thread_that_is_within_when_the_last_tap_goes_leaves_nothing_behind():
-    """Its pass met the hooks of another thread's trace, which ends before it comes out."""
+    """Its pass meets the hooks of another thread's trace, which ends before the pass does."""
     model = build(Waiting)
     network, first = named(model), model.layers[0].attention
     with torch.no_grad():
@@ -360,11 +360,11 @@ def test_a_thread_that_is_within_when_the_last_tap_goes_leaves_nothing_behind():
     assert not [m for m in model.modules() if m._forward_hooks or m._forward_pre_hooks]
 
 
-# -- what its heads are called ----------------------------------------------------------------------
+# -- labels of its heads ---------------------------------------------------------------------------
 
 
 class Around(nn.Module):
-    """Somebody's module, with a model of ours within."""
+    """A user's module around a model of ours."""
 
     def __init__(self, model):
         super().__init__()
@@ -384,7 +384,7 @@ def test_its_heads_get_the_labels_and_effects_that_the_same_model_gets_as_ours()
         for one, other in zip(wanted, found, strict=True):
             assert (one.name, one.score, one.second) == (other.name, other.score, other.second)
             assert (one.alone, one.group) == (other.alone, other.group)
-            # Of a table that nobody says how to draw there is no random twin.
+            # Nothing says how to initialise its table, so it has no random twin.
             assert one.twin is not None and other.twin is None
     assert "random twin not measured" in tl.heads.labels(network)[0][0].sentence
 

@@ -1,5 +1,5 @@
-"""`Network`: what a model is, asked in one place; wrappers come off alike, and a reader's own model
-is traced, edited and swept by four sentences about it."""
+"""`Network` is the only place that recognises models; wrappers are removed alike, and a user's own
+model is traced, edited and swept by four statements about it."""
 
 import re
 from functools import partial
@@ -34,7 +34,7 @@ def theirs():
 
 
 class PeftModel(nn.Module):
-    """What a wrapper of the PEFT library looks like from outside."""
+    """A PEFT wrapper as it looks from outside."""
 
     def __init__(self, model, prompts=False):
         super().__init__()
@@ -68,7 +68,7 @@ def test_a_wrapper_changes_nothing_of_what_a_model_is(build, wrap):
     assert network.module is model and network.kinds == ("decoder",)
     assert [layer.heads for layer in network.layers("decoder")] == [4, 4]
     if wrap == "a TextModel":
-        return  # it is given text
+        return  # it is passed text
     assert_close(tl.trace(wrapped, TEXT).pattern(1), tl.trace(model, TEXT).pattern(1))
     with tl.edit(wrapped, tl.ablate(1, 2)):
         after = tl.trace(model, TEXT, keep="all")
@@ -129,7 +129,7 @@ def test_a_network_that_lacks_one_thing_is_told_which():
 
 
 def example():
-    """The model and its network in docs/api.md."""
+    """The example model and its network in docs/api.md."""
     page = (ROOT / "docs" / "api.md").read_text("utf-8")
     (code,) = re.findall(r"```python\n([^`]*class Mine\(tl\.Network\)[^`]*)```", page)
     names = {}
@@ -163,7 +163,7 @@ def test_the_documented_model_is_traced_edited_swept_and_shown():
 
 
 def test_what_a_model_is_is_asked_in_adapters_alone():
-    """The questions by which models were told apart, in no other folder's code."""
+    """No other folder checks for these classes and attributes."""
     asks = re.compile(
         r"is_hugging_face\(|is_encoder_decoder|_orig_mod|prediction_logits|== \"PreTrainedModel"
         r"|isinstance\([^)]*\bTransformer\b|hasattr\([a-z_.]*(network|model), \"add_tap\""

@@ -1,4 +1,4 @@
-"""Maps that a model gives itself: they are taken where they are maps of the same pass."""
+"""Attention weights that a model returns: used if they are patterns of the same pass."""
 
 from types import SimpleNamespace
 
@@ -34,7 +34,7 @@ def test_scores_that_are_called_attentions_are_refused(name):
 
 
 class Says(nn.Module):
-    """A model that gives what it is told to, as transformers does."""
+    """A model that returns what it is passed, in transformers' form."""
 
     def __init__(self, maps, off=0.0):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Refusals as somebody reads them who sees just the sentence: argument, value, way out."""
+"""Refusals as a reader sees them without context: argument, value, way out."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def said(does) -> str:
 
 @pytest.fixture(scope="module")
 def longformer():
-    """No layer of it has heads that can be seen."""
+    """A model whose heads cannot be seen in any layer."""
     return build(registered()["masked/longformer"])
 
 
@@ -45,7 +45,7 @@ def test_a_model_without_heads_is_not_said_to_have_some(longformer, does):
 
 @pytest.mark.badinput
 def test_a_window_as_wide_as_the_text_is_no_map_of_it(longformer):
-    """Five tokens and a window of five: what it gives is 5 × 5, and says nothing of tokens."""
+    """With five tokens and a window of five, its output is 5 × 5 but not indexed by tokens."""
     told = said(lambda: tl.trace(longformer, TOKENS))
     assert "have 5 columns for a shorter text too" in told
 

@@ -1,5 +1,5 @@
-"""From a wave to what Whisper reads, and to the words that it writes: against transformers' own feature
-extractor and plain passes; and what is refused."""
+"""From a waveform to Whisper's input, and to the words that it writes: against transformers' own
+feature extractor and plain passes; and refusals."""
 
 from itertools import pairwise
 from types import SimpleNamespace
@@ -40,7 +40,7 @@ def test_frames_are_those_of_the_feature_extractor(sound):
 
 @pytest.mark.parametrize("hertz", [300.0, 1000.0, 3000.0])
 def test_a_tone_is_where_it_sounds(sound, hertz):
-    """In time and in pitch, by the names that the view gives both."""
+    """In time and in frequency, by the view's names for both."""
     frames = frames_of("small", sound, tone(hertz, 0.3, 0.5), RATE, None)[0]
     bands = torch.tensor(band_hertz(sound.bins))
     loudest = bands[frames[:, 40].argmax()]
@@ -56,7 +56,7 @@ def test_bands_are_those_of_the_filters():
         filters = T.WhisperFeatureExtractor(feature_size=bins).mel_filters  # [frequency, band]
         hertz = np.linspace(0, 8000, len(filters))
         middle = (filters * hertz[:, None]).sum(0) / filters.sum(0)
-        assert np.abs(middle - band_hertz(bins)).max() < 40  # one frequency of the filters
+        assert np.abs(middle - band_hertz(bins)).max() < 40  # one frequency bin of the filters
 
 
 def test_positions_reach_half_a_step_to_both_sides(sound):

@@ -1,4 +1,4 @@
-"""What a Hugging Face model is made of: its stacks, their layers and kinds, and what is not shown."""
+"""The structure of a Hugging Face model: its stacks, their layers, kinds, and omissions."""
 
 import gc
 import weakref
@@ -39,7 +39,7 @@ def labels(trace, kind=None):
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("name", ["causal/roberta", "causal/xmod", "causal/whisper"])
 def test_padding_moves_no_text(name, side):
-    """RoBERTa's kin count positions on from the padding token; Whisper's takes them in **kwargs."""
+    """RoBERTa's relatives count positions from pad_token_id; Whisper takes them in **kwargs."""
     made, n = model(name), 5
     pad = torch.full((1, 12 - n), made.config.pad_token_id or 0)
     real = torch.ones(1, n, dtype=torch.bool)
@@ -53,7 +53,7 @@ def test_padding_moves_no_text(name, side):
 
 
 def test_a_model_inside_that_hands_on_its_inputs_is_no_tower():
-    """Whisper's decoder alone stands in a wrapper that is said to read frames of sound."""
+    """Whisper's decoder alone is in a wrapper whose main input is declared as audio frames."""
     name = "causal/whisper"
     (stack,) = network_of(model(name)).structure.stacks
     assert (stack.kind, stack.path) == ("decoder", "model.decoder.layers")
@@ -255,7 +255,7 @@ class Recurs(torch.nn.Module):
 
 
 class Wrapped(torch.nn.Module):
-    """A block inside another module, as sharding and adapters put it."""
+    """A block inside another module, as sharding and adapters wrap it."""
 
     def __init__(self, inner):
         super().__init__()
@@ -309,7 +309,7 @@ def test_a_structure_is_read_off_again_once_the_model_has_changed(change, monkey
     before = structure_of(made)
     for _ in range(2):
         tl.trace(made, TEXT)
-    made.set_attn_implementation("sdpa")  # as it was
+    made.set_attn_implementation("sdpa")  # unchanged
     assert structure_of(made).names == before.names and len(read) == 1
     change(made)
     kept, fresh = structure_of(made), plain(made)
@@ -340,7 +340,7 @@ def test_transformers_is_asked_once_for_the_attention_interface(monkeypatch):
     with tl.edit(made, tl.ablate(0, 0)):
         assert not torch.equal(made(TEXT).logits, logits)
     assert asked == [NAME]
-    made.set_attn_implementation("eager")  # another setting is asked for anew, and comes back
+    made.set_attn_implementation("eager")  # another setting is set again, and restored
     tl.trace(made, TEXT)
     assert asked == [NAME, "eager", NAME] and made.config._attn_implementation == "eager"
 

@@ -1,5 +1,5 @@
-"""What is put around a model or into it: adapters, quantized weights, weights kept elsewhere, half
-precision; and streams that are not what they are taken for."""
+"""Wrappers around or inside a model: adapters, quantized weights, offloaded weights, half
+precision; and streams that are not what they seem."""
 
 import copy
 import json
@@ -33,8 +33,8 @@ def llama():
 
 
 class Adapted(nn.Module):
-    """A linear layer with what the PEFT library hangs on it, seen from outside; `stretched` makes
-    of the sum what DoRA makes of it, other rows' lengths."""
+    """A linear layer with a low-rank adapter, as PEFT's looks from outside; `stretched` rescales
+    the rows of the sum, as DoRA does."""
 
     def __init__(self, layer, stretched=False):
         super().__init__()
@@ -95,8 +95,8 @@ def test_dynamic_int8_is_traced_and_edited():
 
 
 class CodedLinear(nn.Module):
-    """A linear layer that keeps its weight in codes, as quantization libraries do; its kernel may be
-    made for inference, and what it reads rounded as well."""
+    """A linear layer that stores its weight as codes, as quantization libraries do. Its kernel may
+    be for inference only, and may round its input too."""
 
     def __init__(self, layer, kernel=False, rounds=False):
         super().__init__()
@@ -114,7 +114,7 @@ class CodedLinear(nn.Module):
 
 
 def coded(plain, **how):
-    """A model whose layers are in codes, and a plain one with the weights that these stand for."""
+    """A model with coded layers, and a plain one with the weights that the codes stand for."""
     model = copy.deepcopy(plain)
     for block, other in zip(model.model.layers, plain.model.layers, strict=True):
         for part, names in (("self_attn", "qkvo"), ("mlp", ("gate", "up", "down"))):
@@ -143,7 +143,7 @@ def test_weights_in_codes_are_those_that_they_stand_for():
 
 @pytest.mark.badinput
 def test_a_kernel_for_inference_gives_no_gradients():
-    """Nothing that is 0 only because the layers after it stop gradients."""
+    """Refused, since they could be 0 only because later layers stop gradients."""
     model, plain = coded(llama(), kernel=True)
     assert_close(tl.trace(model, TEXT).logits, tl.trace(plain, TEXT).logits)
     assert_close(tl.sweep_heads(model, TEXT).values, tl.sweep_heads(plain, TEXT).values)
@@ -207,7 +207,7 @@ def test_a_model_made_in_inference_mode_is_traced_and_gives_no_gradients(build):
     ):
         with pytest.raises(ValueError, match="inference_mode"):
             refused()
-    if build is llama:  # of ours the weights are read
+    if build is llama:  # whose weights are read
         with pytest.raises(ValueError, match="inference_mode"):
             tl.circuits.logit_attribution(trace, 3)
 
@@ -289,7 +289,7 @@ def test_a_mask_that_lets_a_beginning_see_itself_is_not_called_causal():
 
 @pytest.mark.needs("peft")
 def test_adapters_of_peft_itself():
-    """LoRA, switched on and off, and a prompt, which stands before the model."""
+    """LoRA, switched on and off, and a prompt, which comes before the model."""
     peft = pytest.importorskip("peft")
     lora = peft.LoraConfig(r=2, target_modules=["q_proj", "o_proj"], init_lora_weights=False)
     model = peft.get_peft_model(llama(), lora).eval()

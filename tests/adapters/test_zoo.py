@@ -1,5 +1,5 @@
-"""The table of Hugging Face models: it says no more than its architectures show, and the sweep that
-makes it finds what is wrong. `python -m benchmarks zoo` makes the table; here is a part of it."""
+"""The table of Hugging Face models claims no more than its architectures show, and the sweep behind
+it finds errors. `python -m benchmarks zoo` makes the table; this tests a part of it."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ RANKS = (
     {EXACT: 4, IN_PART: 3, READ_ONLY: 3, OWN_MAPS: 2, NO_ATTENTION: 1, REFUSED: 1, NOT_BUILT: 0, WRONG: 0}
 )  # fmt: skip
 
-# Each mechanism once: what computes attention, and what stands in its place.
+# Each mechanism once: what computes attention, or replaces it.
 MECHANISMS = {
     "causal/gpt2": "plain heads, learned positions",
     "causal/llama": "grouped queries, rotary positions",
@@ -119,7 +119,7 @@ def uniform(self, *args, **kwargs):
 
 
 def of_the_head_before(change):
-    """An edit that acts on another head than it names."""
+    """Make an edit act on the head before the one it names."""
     return lambda self, call: slice((self.head or 0) - 1, self.head or None)
 
 

@@ -1,4 +1,4 @@
-"""Conversations: the tokens of each turn partition the text, and answers, shares and cuts are the model's own."""
+"""Conversations: turns partition the tokens; answers, fractions and cuts are the model's own."""
 
 import re
 
@@ -20,7 +20,8 @@ SAID = [
 PLAIN = SAID[1:]
 EACH = "{% for m in messages %}"
 ASKS = "{% endfor %}{% if add_generation_prompt %}"
-# How ten families write a conversation; what is not in a template is refused, left out or added as there.
+# Ten families' chat templates; unsupported parts are refused, left out or added, as in the
+# originals.
 TEMPLATES = {
     "chatml": CHATML,
     "own system": "{% if messages[0].role != 'system' %}<s>system\nYou help.</s>\n{% endif %}"
@@ -51,7 +52,7 @@ def parts(model, messages, template):
     rendered = model.tokenizer.inner.apply_chat_template(
         messages, tokenize=True, add_generation_prompt=True, return_dict=False
     )
-    assert ids == rendered  # as its own library reads it
+    assert ids == rendered  # as its own library tokenizes it
     edges = [0, *(end for _, end in segments.values())]
     assert [start for start, _ in segments.values()] == edges[:-1]
     assert edges == sorted(edges)
@@ -101,12 +102,12 @@ def test_a_conversation_goes_on(model, chat):
     more = chat.reply("Why?")
     assert more.messages[:-2] == chat.messages
     assert more.messages[-2] == {"role": "user", "content": "Why?"}
-    assert len(more.ids) - more.start <= 12  # with the options of before
+    assert len(more.ids) - more.start <= 12  # with the same options
     assert len(chat.reply("Why?", max_new_tokens=3).ids) <= more.start + 3
 
 
 def test_shares_are_those_of_the_maps(chat):
-    """The control is a sum over the whole map, token by token."""
+    """Compare with sums over the whole pattern, token by token."""
     found = chat.reads(layer=1, head=2)
     pattern = chat.trace.pattern(1, 2)
     rows = [span for span in found.spans if span[0] >= chat.start]

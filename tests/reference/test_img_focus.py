@@ -47,7 +47,7 @@ def test_maps_of_a_photograph_are_the_models_own(model, eager):
 
 @pytest.mark.models
 def test_its_heads_look_at_the_picture_and_matter(model):
-    """Unlike random heads, trained ones attend to near patches early, and matter at the end."""
+    """Trained heads attend to near patches early, unlike random ones; the last layer's matter."""
     trace = model.trace(PHOTOGRAPH)
     far, even = tl.heads.patch_distance(trace), trace.patches.distances.mean()
     assert far[0].min() < 0.5 * even

@@ -1,4 +1,4 @@
-"""Tiny models: Hugging Face's as tests/reference makes them, and ours."""
+"""Tiny models: Hugging Face's from tests/reference, and ours."""
 
 import importlib.util
 from functools import partial

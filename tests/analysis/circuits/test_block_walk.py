@@ -1,4 +1,4 @@
-"""One block, number by number: what each step holds is what the model's own modules make."""
+"""One block, number by number: each step equals what the model's own modules compute."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def near(a, b, room=2e-5):
 
 
 def hold(steps, trace):
-    """What is true of every block."""
+    """Check what holds for every block."""
     kind = steps.kind
     finite = torch.where(steps.scores.isfinite(), steps.scores, torch.tensor(-1e30).double())
     if not steps.nothing:
@@ -38,7 +38,7 @@ def hold(steps, trace):
     near(steps.weights, trace.pattern(steps.layer, steps.head, kind=kind)[steps.position])
     near(steps.dots, steps.keys @ steps.query)
     near(steps.z[steps.head], steps.weights @ steps.values)
-    # The stream that comes in and goes out, recorded by another run.
+    # The stream before and after the block, recorded by the trace.
     streams = trace.residual(kind)
     near(steps.stream, streams["resid_pre"][steps.layer, steps.position])
     near(steps.out, streams["resid_post"][steps.layer, steps.position])
@@ -118,7 +118,7 @@ def test_experts_that_no_token_goes_to():
     model = small(n_experts=3, experts_per_token=1)
     with torch.no_grad():
         for block in model.decoder.blocks:
-            block.feed_forward.router.weight.zero_()  # all are as likely, so one of them takes all
+            block.feed_forward.router.weight.zero_()  # all equal: one expert takes all
     trace = tl.trace(model, torch.arange(7)[None], keep="all")
     steps = block_steps(trace, 1, 1, 4)
     near(steps.out, trace.activation("resid_post", 1)[0, 4])
@@ -140,7 +140,7 @@ def test_what_cannot_be_walked_through_says_why():
             block_steps(trace, **{**WHERE, **wrong})
     with pytest.raises(TraceError, match="keep='all'"):
         block_steps(tl.trace(model, text, keep="maps"), **WHERE)
-    for layer in range(2):  # below it, and in it
+    for layer in range(2):  # below the block, and in it
         with tl.edit(model, tl.ablate(layer, 0)):
             edited = tl.trace(model, text)
         with pytest.raises(PartsError, match="traced under edits"):

@@ -1,4 +1,4 @@
-"""Composition scores against dense matrices, chance, and circuits written by hand."""
+"""Composition scores against dense matrices, chance, and hand-written circuits."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from transformer_lab.analysis import circuits
 
 
 def dense(model, layer, head, norms=()):
-    """W_Q W_Kᵀ and W_V W_O as d_model × d_model matrices; norms fold into what is written."""
+    """W_Q W_Kᵀ and W_V W_O as d_model × d_model matrices, with `norms` folded into W_O."""
     a, d = model.decoder.blocks[layer].attention, 8
     at, shared = slice(head * d, head * d + d), head // (a.n_heads // a.n_kv_heads)
     kv = slice(shared * d, shared * d + d)

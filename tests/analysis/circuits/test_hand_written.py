@@ -1,4 +1,4 @@
-"""The circuit that was written down copies at every lag, and nothing simpler does."""
+"""The hand-written circuit copies at every lag, and nothing simpler does."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What heads add to logits, against W_O, the held norm and the unembedding by hand."""
+"""What heads add to logits, against W_O, the frozen norm and the unembedding by hand."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def gpt2():
 
 
 def ends(model):
-    """W_O [layer, head · d_head, d_model], the last norm and the unembedding."""
+    """W_O [layer, head · d_head, d_model], the final norm and the unembedding."""
     if hasattr(model, "decoder"):
         blocks = model.decoder.blocks
         return [b.attention.out.weight.T for b in blocks], model.decoder.norm, model.head.weight

@@ -92,7 +92,7 @@ def test_hugging_face_models_are_read_with_no_name_known(name, tiny):
     assert_close(lens.probabilities[-1], own.topk(5).values, rtol=0, atol=1e-5)
     assert lens.tokens.shape[0] == trace.n_layers() + 1
     assert (lens.answer_probability[0] - lens.answer_probability[-1]).abs().max() > 1e-4
-    with torch.no_grad():  # nothing is left behind
+    with torch.no_grad():  # no hooks remain
         again = tl.trace(model, tokens, target)
     assert torch.equal(again.logits, trace.logits)
 
@@ -149,7 +149,7 @@ def test_attributions_sum_to_the_logit(options):
 
 
 def test_a_heads_part_is_what_its_output_adds():
-    """An independent witness: the head's z through W_O, the norm's scale and the unembedding."""
+    """Compare with the head's z through W_O, the norm's scale and the unembedding."""
     trace = traced(attention_only=True)
     model, position = trace.model, 4
     found = logit_attribution(trace, 9, position)

@@ -1,4 +1,4 @@
-"""Principal components against the singular value decomposition, and what chance finds."""
+"""Principal components against the singular value decomposition, and against chance."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def test_components_are_those_of_the_singular_value_decomposition(n, d):
     centred = x.double() - x.double().mean(0)
     u, s, v = torch.linalg.svd(centred, full_matrices=False)
     k = min(3, n - 1)
-    # Up to the sign of a direction.
+    # Directions are unique up to their sign.
     torch.testing.assert_close(found.coordinates[:, :k].abs(), (u * s)[:, :k].abs())
     torch.testing.assert_close(found.directions[:k].abs(), v[:k].abs())
     torch.testing.assert_close(found.shares[:k], (s**2 / (s**2).sum())[:k])
@@ -32,7 +32,7 @@ def test_the_sign_is_fixed_whatever_the_processor_found():
     for directions in (principal_components(x).directions, principal_components(-x).directions):
         largest = directions.gather(-1, directions.abs().argmax(-1, keepdim=True))
         assert (largest > 0).all()
-    # Entries that are even but for rounding: the first decides.
+    # Entries that are equal up to rounding: the first decides the sign.
     line = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]) * torch.arange(1.0, 3)[:, None]
     for slip in (1e-9, -1e-9):
         first = principal_components(line.double() + torch.tensor([0, slip]) * line).directions[0]
@@ -66,7 +66,7 @@ def test_a_random_cloud_has_the_same_lengths_and_nothing_else():
     torch.testing.assert_close(drawn.norm(dim=-1), lengths)
     torch.testing.assert_close(drawn, random_cloud(x))
     assert not torch.equal(drawn, random_cloud(x, seed=1))
-    # A narrow cloud explains itself better than chance does; one that is chance does not.
+    # A low-dimensional cloud is explained better than chance; a random one is not.
     assert principal_components(x).shares.sum() > 1.3 * principal_components(drawn).shares.sum()
     again = principal_components(random_cloud(drawn, seed=2)).shares.sum()
     assert again == pytest.approx(float(principal_components(drawn).shares.sum()), rel=0.2)

@@ -1,4 +1,4 @@
-"""Rollout against its definition, flow against every cut of a small network."""
+"""Rollout against its definition; flow against every cut of a small network."""
 
 from functools import partial
 from itertools import product
@@ -51,7 +51,7 @@ def test_across_an_encoder_decoder_target_and_source_share_the_whole():
     trace = tl.trace(model, TOKENS[:1], torch.tensor([[1, 5, 6]]))
     found = circuits.rollout(trace, kind="cross")
     source = circuits.rollout(trace, kind="encoder")[-1]
-    # One matrix over target and source together, whose source part is finished already.
+    # One matrix over target and source, which starts from the encoder's finished rollout.
     whole = torch.eye(8)
     for layer in range(2):
         own, cross = torch.eye(8), torch.eye(8)
@@ -74,7 +74,7 @@ def test_of_a_hugging_face_model_it_is_the_same():
 
 
 def test_flow_is_the_narrowest_of_all_cuts():
-    """Max-flow min-cut (Ford and Fulkerson 1956), with all 2⁶ cuts of two middle layers tried."""
+    """Max-flow min-cut (Ford and Fulkerson 1956): try all 2⁶ cuts of two middle layers."""
     trace = tl.trace(model_of("encoder", n_layers=3), TOKENS[:, :3])
     layers = [maps.mean(0) / 2 + torch.eye(3) / 2 for maps in trace.patterns()]
     found = circuits.flow(trace, position=1)

@@ -101,7 +101,7 @@ def test_norms_after_adding_are_held_too(kind):
 def test_alibi_is_a_part_of_its_own():
     trace = traced(positions=tl.ALiBi())
     found = score_by_dimension(trace, 1, 0, 5, 2)
-    # One bias serves every query: slope · (key − last key), for softmax ignores what a row shares.
+    # One bias fits every query: slope · (key − last key), since softmax ignores a row's constant.
     assert found.bias == pytest.approx(2**-2 * (2 - 6))
     assert found.score == pytest.approx(found.scaled + found.bias, abs=1e-5)
 
@@ -135,7 +135,7 @@ def test_above_mean_leaves_out_what_every_key_shares():
     assert dims.scaled == pytest.approx(float(raw[3]), abs=1e-4)
     biases = [s.part for s in found.key_sources].index("biases")
     shift = trace.model.decoder.blocks[2].norm1.bias
-    assert shift.abs().max() > 0.01  # there was something to leave out
+    assert shift.abs().max() > 0.01  # there is a bias to omit
     assert float(found.by_key()[biases]) == pytest.approx(0, abs=0.3)
     plain = score_by_source(trace, 2, 1, 5, 3)
     assert abs(float(plain.by_key()[biases])) > abs(float(found.by_key()[biases]))
@@ -152,12 +152,12 @@ def test_padding_is_no_competitor():
 
 
 def test_an_induction_heads_key_comes_from_a_previous_token_head():
-    """The shipped model's head (2, 2) finds what followed “·key” before; the key that it finds
-    was marked by a head that looks at the token before."""
+    """The shipped model's head (2, 2) attends to what followed the last “·in”; that key was marked
+    by a previous-token head."""
     model = tl.shipped()
     trace = model.trace("for key in self.keys:\n    if key not in self.")
     tokens = trace.query_tokens()
-    query, key = 12, 3  # the second “·in” looks at what followed the first
+    query, key = 12, 3  # the second “·in” attends to what followed the first
     assert tokens[query] == tokens[key - 1] == "·in"
     assert trace.pattern(2, 2)[query].argmax() == key
     found = score_by_source(trace, 2, 2, query, key, above_mean=True)

@@ -1,4 +1,4 @@
-"""The residual stream as the sum of what is written into it."""
+"""The residual stream as the sum of everything written to it."""
 
 from functools import partial
 
@@ -53,7 +53,8 @@ def test_shares_and_cosines_are_of_the_stream_that_is_added_to(norm_first):
     assert found.parts == ("attention", "cross-attention", "MLP")
     assert not found.note
     s = trace.residual("decoder")
-    # Cross-attention is added to what self-attention left; the MLP to the middle of the block.
+    # Cross-attention is added to the stream after self-attention; the MLP to the middle of the
+    # block.
     middle = s["resid_pre"] + s["attn_out"]
     if not norm_first:
         blocks = trace.model.decoder.blocks

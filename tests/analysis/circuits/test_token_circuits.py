@@ -1,4 +1,4 @@
-"""A head's circuits against the model itself, against dense matrices, and by hand."""
+"""A head's circuits against the model itself, dense matrices and hand-computed values."""
 
 import pytest
 import torch
@@ -71,7 +71,7 @@ def test_the_top_pairs_are_those_of_the_whole_matrix(ours, monkeypatch):
     circuit = circuits.qk_circuit(ours(), 1, 1)
     whole = circuit.left @ circuit.right
     best = whole.flatten().topk(7)
-    for rows in (2**24, 45):  # at once, and two rows at a time
+    for rows in (2**24, 45):  # all at once, and two rows at a time
         monkeypatch.setattr(token_circuits, "_ROWS", rows)
         ids, scores = circuit.top_ids(7)
         assert_close(scores, best.values)
@@ -83,8 +83,8 @@ def test_the_top_pairs_are_those_of_the_whole_matrix(ours, monkeypatch):
 
 
 def by_the_model(model, head):
-    """Logits that each token of a text adds when looked at, from a trace: v_j · W_O through gains,
-    centring and head. [token, vocab], up to a constant for all tokens (the value bias)."""
+    """Logits that each token adds when attended to, from a trace: v_j · W_O through gains, centring
+    and unembedding, [token, vocab], up to a constant for all tokens (the value bias)."""
     trace = tl.trace(model, torch.arange(20)[None])
     vectors = circuits.contributions(trace, 0, 19)[head] / trace.pattern(0, head)[19][:, None]
     norm = model.decoder.norm

@@ -1,5 +1,5 @@
-"""The flow to a logit: against the same pass by hand with every map and norm held, where one edge is
-taken out; and its sums."""
+"""The flow to a logit, against a hand-written pass with frozen patterns and norms, less one
+edge; and its sums."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ TOKENS = torch.tensor([5, 9, 11, 5, 7, 3])
 
 
 def gemma():
-    """With norms after each part, and a softcap."""
+    """A model with norms after each part, and a softcap."""
     T = package("transformers")
     torch.manual_seed(0)
     config = T.Gemma2Config(
@@ -26,7 +26,7 @@ def gemma():
 
 @torch.no_grad()
 def held(model, trace, token, position, without=None):
-    """The logit of a decoder of RMS norms without biases, its maps and norms those of the trace."""
+    """Compute a decoder's logit with the trace's patterns and RMS norms; no biases."""
     x = model.embedding(TOKENS) * (model.config.d_model**0.5 if model.config.scale_embedding else 1)
     scale = lambda stream: (stream.square().mean(-1, keepdim=True) + 1e-6).rsqrt()  # noqa: E731
     for i, block in enumerate(model.decoder.blocks):
@@ -57,7 +57,7 @@ def test_an_edge_has_what_all_ways_through_it_bring():
         without = held(model, trace, 4, 4, edge)
         assert float(flow.edges[edge]) == pytest.approx(whole - without, abs=1e-4)
         found.append(abs(whole - without))
-    assert found[0] > 0.05 and found[-1] == 0  # a later place reaches no earlier
+    assert found[0] > 0.05 and found[-1] == 0  # later positions reach no earlier ones
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,8 @@ def test_what_is_carried_sums_to_the_logit(make):
         )
         into = flow.stays + flow.edges.sum((1, 3)) + flow.mlps
         torch.testing.assert_close(into, flow.stream[1:], rtol=0, atol=1e-5)
-        # In the last layer nothing comes between a head and the logit: what it carries is its part.
+        # In the last layer a head goes straight to the logit, so its flow is its direct
+        # contribution.
         direct = dict(zip(((s.layer, s.head) for s in parts.sources), parts.values, strict=True))
         last = len(flow.edges) - 1
         for head in range(4):
@@ -88,7 +89,7 @@ def test_what_is_carried_sums_to_the_logit(make):
 
 
 def test_a_flow_keeps_no_gradients():
-    """XGLM attends by its own products, whose maps are read with gradients."""
+    """XGLM has its own attention code, whose patterns are recorded with gradients."""
     T = package("transformers")
     config = T.XGLMConfig(vocab_size=50, d_model=32, num_layers=2, attention_heads=4, ffn_dim=64)
     flow = token_flow(tl.trace(T.XGLMForCausalLM(config).eval(), TOKENS))
@@ -98,7 +99,7 @@ def test_a_flow_keeps_no_gradients():
 def test_without_biases_as_much_goes_out_of_a_place_as_came_in():
     model = small(noise=0.2, n_layers=3, norm="rms", bias=False, attention_only=True)
     flow = token_flow(tl.trace(model, TOKENS, keep="all"))
-    out = flow.stream[:-1] - flow.edges.sum((1, 2))  # what does not leave by a head
+    out = flow.stream[:-1] - flow.edges.sum((1, 2))  # what does not leave through a head
     torch.testing.assert_close(flow.stays, out, rtol=0, atol=1e-4)
     assert flow.constant == pytest.approx(0, abs=1e-5) and flow.mlps.abs().max() == 0
     layer, head, query, key, value = flow.top(1)[0]

@@ -1,4 +1,4 @@
-"""Value-weighted vectors add up to what the attention layer adds, less its bias."""
+"""Value-weighted vectors sum to the attention layer's output without its bias."""
 
 import pytest
 import torch

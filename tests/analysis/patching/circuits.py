@@ -1,4 +1,4 @@
-"""A decoder of ours read edge by edge, slowly: every reader is given a stream of its own."""
+"""A decoder of ours run edge by edge, slowly: every reader gets its own stream."""
 
 import torch
 
@@ -8,13 +8,13 @@ from transformer_lab.analysis.patching.edge_graph import EdgeGraph
 
 @torch.no_grad()
 def by_hand(model, tokens, other, live=lambda name: 1.0, *, share=1.0, push=None):
-    """The difference of two logits after `tokens`, where an edge carries what its writer writes by the
-    share `live(name)`, and what it wrote in a run on `other` by the rest.
+    """Return the logit difference after `tokens`. An edge carries the fraction `live(name)` of what
+    its writer writes, and the rest of what it wrote in a run on `other`.
 
     Args:
-        share: how far the embeddings have come from the other run's to their own.
-        push: edge -> how much more it carries, in what its writer writes on these tokens and on others
-            apart.
+        share: where the embeddings are, from the other run's (0) to their own (1).
+        push: edge -> how much more it carries of the difference between its writer's outputs
+            in the two runs.
     """
     corrupted, clean = {}, {}
     _run(model, other, corrupted)

@@ -1,4 +1,4 @@
-"""Models of three kinds with two prompts each, and what a hand does to a cell of a grid."""
+"""Models of three kinds with two prompts each, and taps that patch one cell of a grid."""
 
 from contextlib import ExitStack
 
@@ -55,7 +55,7 @@ def difference(found, place=-1):
 
 
 class Toward(tl.Tap):
-    """Moves one cell by a share of the way to another run."""
+    """Move one cell by a fraction of the way to another run."""
 
     def __init__(self, site, layer, place, away, by):
         self.site, self.layer, self.place, self.away, self.by = site, layer, place, away, by
@@ -89,7 +89,7 @@ class Toward(tl.Tap):
 
 
 def slope(model, tokens, site, layer, place, away, step=2e-3):
-    """How fast the metric begins to move when a cell goes to another run's."""
+    """Derivative of the metric as a cell moves to another run's value, by central differences."""
     network, ends = network_of(model), []
     for by in (-step, step):
         tap = Toward(site, layer, place, away, by)

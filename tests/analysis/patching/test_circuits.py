@@ -1,4 +1,4 @@
-"""Circuits: those that a construction names are found and keep the answer, and chance does not."""
+"""Circuits: those a model was built with are found and keep the answer; random ones do not."""
 
 import json
 
@@ -12,7 +12,7 @@ from transformer_lab.edits.kinds import EditError
 
 
 def repeated(low, high, seed=0, half=24, again=12):
-    """A text that begins again, and the same with another token before the answer; the answer."""
+    """(a text that repeats itself, the same with another token before the answer, the answer)."""
     chance = torch.Generator().manual_seed(seed)
     tokens = (low + torch.randperm(high - low, generator=chance))[: half + 1]
     clean = torch.cat((tokens[:half], tokens[:again]))
@@ -39,7 +39,7 @@ def test_the_circuit_that_was_built_by_hand_is_found():
     assert named.faithfulness > 0.99 and named.lost > 0.99
     assert (
         sum(named.random_faithfulness) / 5 < 0.5
-    )  # of 29 edges, five by chance may be the circuit
+    )  # five random edges of 29 may include the circuit
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -1,5 +1,4 @@
-"""Scores of edges and runs of circuits: against a model that is read edge by edge by hand, against
-path patching, and against differences."""
+"""Edge scores and runs of circuits, against a pass edge by edge, path patching and differences."""
 
 import pytest
 import torch
@@ -29,7 +28,7 @@ def scores_of(model, **options):
 
 
 def neox():
-    """Whose mlps read what came into their layer, beside its heads."""
+    """A model whose MLPs read the layer's input, in parallel with its heads."""
     T = package("transformers")
     torch.manual_seed(0)
     config = T.GPTNeoXConfig(

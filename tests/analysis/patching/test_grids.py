@@ -1,4 +1,4 @@
-"""Patching grids against hooks by hand, edits one by one and small steps."""
+"""Patching grids against hand-written hooks, single edits and small steps."""
 
 import csv
 import io
@@ -57,7 +57,7 @@ def test_an_exact_cell_is_the_edit_made_by_hand(name, direction):
 
 
 def modules(name, model):
-    """Of layer 1: its block, what reads its heads, and its mlp."""
+    """Layer 1's block, its output projection and its MLP."""
     if name == "ours":
         block = model.decoder.blocks[1]
         return block, block.attention.out, block.feed_forward
@@ -109,7 +109,7 @@ def test_heads_and_stream_are_what_hooks_on_the_modules_give(name):
 @EACH
 def test_an_estimate_is_the_slope_at_which_a_patch_begins(name):
     model = MODELS[name]()
-    room = 1e-4 if name == "llama" else 1e-5  # its norms are in fp32, whatever the rest is in
+    room = 1e-4 if name == "llama" else 1e-5  # its norms are always in fp32
     runs = [tl.trace(model, tokens, keep="all") for tokens in (CLEAN, CORRUPTED)]
     found = grid(model)
     for site, one in found.items():
@@ -124,7 +124,7 @@ def test_an_estimate_is_the_slope_at_which_a_patch_begins(name):
 
 
 def test_the_estimates_of_a_layers_heads_sum_to_that_of_its_attention():
-    """W_O is linear, so a slope through it is the sum of the slopes."""
+    """W_O is linear, so the slope through it is the sum of the heads' slopes."""
     found = grid(ours(), sites=["attn_out", "z"])
     assert_close(found["z"].estimate.sum(1), found["attn_out"].estimate.sum(1))
 
@@ -134,7 +134,7 @@ def test_cells_are_measured_where_they_are_asked_for_beside_their_estimates():
     passes = []
     model.register_forward_pre_hook(lambda *_: passes.append(1))
     found = grid(model, sites=["z", "mlp_out"])
-    assert len(passes) == 2  # and one back
+    assert len(passes) == 2  # two forward passes (and one backward)
     some = found.measure([("z", 2, 3), ("mlp_out", 0, 4)])
     whole = grid(model, sites=["z", "mlp_out"], by="exact")
     for site, layer, place in (("z", 2, 3), ("mlp_out", 0, 4)):
@@ -193,7 +193,7 @@ def test_one_token_is_its_log_probability_and_a_logit_is_a_logit(position):
 
 
 class TestWords:
-    """Of the model that ships."""
+    """With the shipped model."""
 
     clean, corrupted = (f"for {w} in self.{w}s:\n    if {w} not in self." for w in ("key", "item"))
 

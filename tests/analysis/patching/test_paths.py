@@ -55,8 +55,8 @@ def test_a_path_to_the_logits_is_that_part_with_all_others_held(name):
 
 @EACH
 def test_what_a_head_reads_is_the_stream_with_what_was_sent(name):
-    """The sender's vectors are added to the stream before the receiver; what that makes of its queries,
-    or all that it reads, is put in."""
+    """Add the sender's vectors to the stream before the receiver, and patch in the receiver's
+    queries, or all its inputs."""
     model = MODELS[name]()
     clean, corrupted = runs(model)
     base = difference(logits(model, CORRUPTED))
@@ -67,7 +67,7 @@ def test_what_a_head_reads_is_the_stream_with_what_was_sent(name):
         expected = under(model, tl.patch(moved, 2, 1, what="q")) - base
         found = path(model, sender=(0, what), receiver=(2, 1, "q"))
         assert found.value == pytest.approx(expected, abs=1e-5)
-        if name != "llama":  # whose heads share keys, so that no patch moves those of one
+        if name != "llama":  # its heads share keys, so no patch moves only one's
             edits = [tl.patch(moved, 2, 1, what=w) for w in ("q", "k", "v")]
             found = path(model, sender=(0, what), receiver=(2, 1))
             assert found.value == pytest.approx(under(model, *edits) - base, abs=1e-5)

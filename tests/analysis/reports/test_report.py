@@ -1,4 +1,4 @@
-"""A report of every kind of finding, made anew, and what it says of one that differs."""
+"""Reports of every kind of result: reproduced, and what they say of one that differs."""
 
 import json
 
@@ -51,7 +51,7 @@ FINDINGS = {
 
 
 def leaves(value):
-    """The numbers of nested values, in their order."""
+    """Numbers of nested values, in order."""
     if isinstance(value, dict):
         value = [value[name] for name in sorted(value)]
     if isinstance(value, list):
@@ -135,7 +135,7 @@ def test_a_large_map_is_a_picture(model, tmp_path):
     assert n > 30 and "data:image/png" not in small_one and "<td style=" in small_one
 
 
-# -- what is refused --------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------
 
 
 @pytest.mark.badinput
@@ -220,7 +220,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_words_of_a_page_are_words(tmp_path):
-    """Whatever a text holds stays a text."""
+    """Text in a page is never markup."""
     model = tl.shipped()
     model.name = '<b onclick="x()">'
     text = "</pre><script>alert(1)</script>"

@@ -1,4 +1,4 @@
-"""Prompts of every kind of file, and what is said of those that are none."""
+"""Prompt files of every kind, and errors for invalid ones."""
 
 import re
 

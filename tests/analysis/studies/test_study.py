@@ -1,4 +1,4 @@
-"""A study against its prompts measured one by one, in one process and in two, whole and resumed."""
+"""A study against single prompts: in one process and in two, complete and resumed."""
 
 import json
 
@@ -112,7 +112,7 @@ def test_words_count_in_a_batch_too():
     assert_close(found.values, torch.stack(own), rtol=1e-4, atol=1e-5)
 
 
-# -- what the numbers are ---------------------------------------------------------------------------
+# -- the numbers' meaning --------------------------------------------------------------------------
 
 
 def spread(values, **options):
@@ -121,7 +121,7 @@ def spread(values, **options):
 
 
 def test_an_interval_holds_the_truth_as_often_as_it_says():
-    """4,000 means of 40 draws each; the percentile bootstrap is known to be a little short."""
+    """4,000 means of 40 draws each; the percentile bootstrap is known to undercover slightly."""
     draws = torch.randn(40, 4000, generator=torch.Generator().manual_seed(3)).exp()  # skewed
     found, truth = spread(draws, level=0.9, resamples=1000), torch.tensor(0.5).exp()
     held = ((found.low <= truth) & (truth <= found.high)).float().mean()
@@ -162,11 +162,11 @@ def test_a_study_is_a_table_a_picture_and_files(model, tmp_path):
         found.save(tmp_path / "a.png")
 
 
-# -- kept as they come ------------------------------------------------------------------------------
+# -- saved as they come ----------------------------------------------------------------------------
 
 
 def counted(monkeypatch, after=None):
-    """The prompts that are computed from here on; the one `after` so many is interrupted."""
+    """List the prompts computed from here on; interrupt the one `after` so many."""
     seen, of = [], Question.of
 
     def watch(self, batch):
@@ -268,6 +268,6 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
         for part in parts
     ]
     assert len(kept) == 2 and all(kept) and sorted(kept[0] + kept[1]) == [0, 1, 2, 3, 4]
-    # One process goes on with what two have left.
+    # One process continues after two.
     again = tl.study(tl.TextModel.from_pretrained(folder), rows, at="last", out=tmp_path / "two")
     assert_close(again["z"].values, one["z"].values, rtol=1e-4, atol=1e-5)
