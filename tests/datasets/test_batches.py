@@ -1,4 +1,4 @@
-"""Streams depend on (seed, step) alone; padding and masking hold against references."""
+"""Batches depend on (seed, step) alone; padding and masking match references."""
 
 import itertools
 
@@ -98,7 +98,7 @@ def test_masking_rates_are_berts(words):
 
 
 def test_masking_matches_transformers_collator_in_distribution(words):
-    """The same shares as `DataCollatorForLanguageModeling`, within sampling error."""
+    """The same fractions as `DataCollatorForLanguageModeling`, within sampling error."""
     transformers = package("transformers")
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel

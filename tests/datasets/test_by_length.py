@@ -15,14 +15,14 @@ SIZES = [(10, 3), (10, 10), (3, 8), (1, 4), (64, 64), (1000, 7), (2048, 1)]
 
 
 def lengths(n, seed=0):
-    """Of sources and targets, which go together as a sentence and its translation do."""
+    """Correlated lengths of sources and targets, as of sentences and their translations."""
     rng = np.random.default_rng(seed)
     source = rng.integers(3, 40, n)
     return source, np.maximum(1, source + rng.integers(-3, 4, n))
 
 
 def padded(sides, shuffle, n_batches):
-    """The share of padding in the first batches."""
+    """The fraction of padding in the first batches."""
     rows = [shuffle.rows(step) for step in range(n_batches)]
     read = sum(len(r) * int(side[r].max()) for side in sides for r in rows)
     return 1 - sum(int(side[r].sum()) for side in sides for r in rows) / read
@@ -62,7 +62,7 @@ def test_lengths_do_not_come_in_order():
     shuffle = ByLength(sides, 20, seed=0)
     means = [target[shuffle.rows(step)].mean() for step in range(100)]
     assert abs(np.corrcoef(means, np.arange(100))[0, 1]) < 0.3
-    assert np.std(means) > 5  # and yet each has a length of its own
+    assert np.std(means) > 5  # but they differ between batches
 
 
 @pytest.fixture
@@ -134,11 +134,11 @@ def test_one_text_far_longer_than_all_others_is_told_and_trained_on(uneven):
     ):
         stream = data.batches(8, by_length=True)
     widths = [stream.batch(step).tokens.shape[1] for step in range(len(pairs) // 8)]
-    assert sum(width > 100 for width in widths) <= 1  # all others are as narrow as they were
+    assert sum(width > 100 for width in widths) <= 1  # all others stay as narrow as before
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         uneven.batches(8)
-        data.batches(1)  # nothing is padded to it
+        data.batches(1)  # a batch of one has no padding
 
 
 @pytest.mark.badinput

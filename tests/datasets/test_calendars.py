@@ -1,4 +1,4 @@
-"""Dates against babel's own formatting, and digits against the characters that tell them."""
+"""Dates against babel's own formatting, and digits against the characters they depend on."""
 
 import datetime
 import sys
@@ -42,7 +42,7 @@ def test_digits_come_from_the_characters_that_tell_them(data):
         year, month, day = pair.target.split("-")
         assert told[4] == told[7] == ""
         assert "".join(told[:4]) == year
-        assert "".join(told[8:]).zfill(2) in (day, day[1] * 2)  # one digit tells the zero, too
+        assert "".join(told[8:]).zfill(2) in (day, day[1] * 2)  # one digit implies the zero too
         if told[5].isdecimal():
             assert "".join(told[5:7]).zfill(2) in (month, month[1] * 2)
             numbered += 1

@@ -1,4 +1,4 @@
-"""Corpora: what is in them, windows whose targets are the next tokens, the whole split once."""
+"""Corpora: contents, windows whose targets are the next tokens, one pass over the split."""
 
 import hashlib
 
@@ -104,7 +104,7 @@ def test_bad_arguments_are_named(manual, tmp_path):
 
 
 def test_nano_gpt_has_the_same_split_of_tiny_shakespeare(tmp_path, monkeypatch):
-    """90 % by characters, at the same place as nanoGPT's `data[:int(n * 0.9)]`."""
+    """90 % by characters, the same boundary as nanoGPT's `data[:int(n * 0.9)]`."""
     import transformer_lab.datasets.corpora as corpora
 
     text = "To be, or not to be.\n" * 997

@@ -1,4 +1,4 @@
-"""The everyday sentences: their German is checked by rules of its own, not by the grammar's code."""
+"""Everyday sentences: their German is checked by independent rules, not the grammar's code."""
 
 import re
 from collections import Counter
@@ -7,7 +7,7 @@ import pytest
 
 import transformer_lab as tl
 
-# Genders, as a dictionary has them; written down for this test.
+# Genders as in a dictionary, written for this test.
 GENDERS = {
     "m": "Brief Mantel Schuh Fernseher Computer Zaun Keller Schreibtisch Garten Koffer Schlüssel "
     "Regenschirm Hund Kuchen Salat Apfel Weg Termin Bus Zug Kurs Mann Lehrer Bäcker Briefträger Bauer "
@@ -18,7 +18,7 @@ GENDERS = {
     "Handy Bild Foto Pferd Brot Abendessen Geld Fest Wochenende Rennen Museum Mädchen Kind",
 }
 GENDER = {noun: gender for gender, nouns in GENDERS.items() for noun in nouns.split()}
-# Forms of which the singular and the plural are one.
+# Nouns whose singular and plural are the same.
 SAME = set(
     re.findall(
         r"\w+",
@@ -26,7 +26,7 @@ SAME = set(
         "Fenster Zimmer Abendessen Rennen Mädchen",
     )
 )
-# Which articles a singular noun may have, whatever its case (no genitive is used).
+# Articles that a singular noun may have in any case but the genitive, which is not used.
 ARTICLES = {
     "m": {"der", "den", "dem"},
     "f": {"die", "der"},
@@ -58,7 +58,7 @@ def test_there_are_thousands_of_them_and_none_occurs_twice(data):
 def test_no_held_out_sentence_is_known_but_all_of_its_words_are(data):
     known = Counter(word for pair in data.train for word in nouns(pair.target))
     assert min(known[word] for pair in data.held_out for word in nouns(pair.target)) >= 3
-    # A verb and its thing: what is held out is never said in training, in whatever form.
+    # Most held-out pairs of a verb and its object do not occur in training, in any form.
     heard = {(v, n) for pair in data.train for v, n in combinations(pair.target)}
     held = [
         pair for pair in data.held_out if pair.target.startswith("Die ") and ", die " in pair.target
@@ -68,12 +68,12 @@ def test_no_held_out_sentence_is_known_but_all_of_its_words_are(data):
 
 
 def nouns(text):
-    """The words with a capital letter, but for the first."""
+    """The capitalised words except the first."""
     return [word for word in re.findall(r"\w+", text)[1:] if word[0].isupper()]
 
 
 def combinations(text):
-    """In "Die Lampe, die sie gekauft hat, …": the noun with the participle or verb of its clause."""
+    """In "Die Lampe, die sie gekauft hat, …": the noun with its clause's participle or verb."""
     match = re.match(r"D\w+ (\w+), \w+ .*?(\w+)( hat| haben| habe)?, ist ", text)
     return {(match[2], match[1])} if match else set()
 
@@ -100,7 +100,7 @@ def test_the_sentences_are_varied(data):
         assert sum(bool(re.search(pattern, pair.target)) for pair in texts(data)) >= 40, kind
 
 
-# An article, perhaps an adjective, and a noun; not a relative pronoun and the phrase after it.
+# An article, optionally an adjective, and a noun; not a relative pronoun and the phrase after it.
 PHRASE = r"(?<!, )\b(\w+) (?:(?!der |die |das |den |dem |\w*ein)[a-zäöü]\w*e[nrms]? )?([A-ZÄÖÜ]\w+)"
 
 

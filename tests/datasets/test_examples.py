@@ -1,4 +1,4 @@
-"""What holds for every generated dataset alike."""
+"""Properties of every generated dataset."""
 
 import time
 
@@ -27,7 +27,7 @@ EVERY = pytest.mark.parametrize("name", DATASETS)
 
 
 def _inputs(example):
-    """What a model reads of an example: that must not be on both sides."""
+    """An example's model input, which must not be on both sides of the split."""
     for name in ("source", "tokens", "sentences", "text"):
         if hasattr(example, name):
             return getattr(example, name)
@@ -71,7 +71,7 @@ def test_ids_are_in_the_vocabulary_and_truth_is_within_real_tokens(name):
     data = DATASETS[name](**SMALL)
     for kind in data.kinds:
         if kind == "encoder" and name.startswith(("number", "dates", "reports")):
-            continue  # their targets are not as long as their sources
+            continue  # sources and targets differ in length
         for batch in data.epoch(25, kind=kind):
             assert batch.tokens.dtype == batch.targets.dtype == torch.int64
             assert batch.tokens.min() >= 0
@@ -87,7 +87,7 @@ def test_ids_are_in_the_vocabulary_and_truth_is_within_real_tokens(name):
 
 @EVERY
 def test_batches_cost_far_less_than_a_training_step(name):
-    """Under 1 ms for 64 examples: the best of several, as the machine may be busy."""
+    """Under 1 ms for 64 examples, by a fast step of 100, since the machine may be busy."""
     stream = DATASETS[name](size=2000, held_out=60).batches(64)
     stream.batch(0)
     times = []

@@ -1,4 +1,4 @@
-"""Fetched files: verified, cached, remembered; and a clear word when there is no network."""
+"""Fetched files: verified and cached; and a clear message without a network."""
 
 import gzip
 import hashlib
@@ -22,7 +22,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server():
-    """A web server of our own: `files` by path, and the paths asked for."""
+    """A local web server: `files` by path, and the requested paths."""
     files: dict[str, bytes] = {}
     asked: list[str] = []
 
@@ -46,7 +46,7 @@ def server():
     web.server_close()
 
 
-NOWHERE = "http://127.0.0.1:9/input.txt"  # nothing listens there: as without a network
+NOWHERE = "http://127.0.0.1:9/input.txt"  # nothing listens there, as if offline
 
 
 def _sha256(data: bytes) -> str:
@@ -121,12 +121,12 @@ def test_a_copy_given_by_path_is_checked(tmp_path):
 
 
 def _multi30k(language="de"):
-    """Stand-ins for the published files, in our own words."""
+    """Stand-ins for the published files, with text of our own."""
     parts = {"train": 60, "val": 9, "test_2016_flickr": 7}
     files = {}
     for part, n in parts.items():
         for side, word in (("en", "picture"), (language, "Bild")):
-            # the last of the training pairs is also the first to validate on
+            # the last training pair is also the first validation pair
             numbers = [*range(n - 1), "shared"] if part == "train" else ["shared", *range(n - 1)]
             mark = "" if part == "train" else part
             lines = [f"{word} {i}." if i == "shared" else f"{word} {mark}{i}." for i in numbers]

@@ -1,4 +1,4 @@
-"""Reports: the summary against a reader of the report, and the places of the copied words."""
+"""Reports: the summary against an independent parser, and the positions of copied words."""
 
 import re
 
@@ -40,7 +40,7 @@ def test_copied_words_are_found_where_they_stand(data):
         assert copied == [0, 2, 3, 5, 7]
         for t in copied:
             assert {source[i] for i in pair.alignment[t]} == {target[t]}
-        for team in (0, 2):  # both times that a team is named, and no more often
+        for team in (0, 2):  # both mentions of the team, and no others
             assert len(pair.alignment[team]) == source.count(target[team]) == 2
         for slot in (3, 5, 7):
             assert len(pair.alignment[slot]) == 1

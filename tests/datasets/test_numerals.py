@@ -25,8 +25,8 @@ def test_every_number_is_spelled_as_num2words_spells_it(language):
 
 
 def _numbers() -> Iterable[int]:
-    """All of them with TL_EXAMPLES; else every last three digits after some thousands, and every
-    number of thousands before some last three digits."""
+    """All numbers with TL_EXAMPLES; else all last three digits after some thousands, and all
+    thousands before some last three digits."""
     if "TL_EXAMPLES" in os.environ:
         return range(LARGEST + 1)
     after = [n * 1000 + last for n in (0, 1, 2, 21, 80, 91) for last in range(1000)]
@@ -39,7 +39,7 @@ ENGLISH |= {"hundred": 100, "thousand": 1000}
 
 
 def _value_of_each_word(language: str) -> dict[str, int]:
-    """What each word says by itself, from num2words and a list of what it cannot say alone."""
+    """Each word's value, from num2words and a list of words that it never writes alone."""
     values = {num2words(n, lang=language): n for n in range(100)}
     values |= {
         "de": {"ein": 1, "hundert": 100, "tausend": 1000},
@@ -51,7 +51,7 @@ def _value_of_each_word(language: str) -> dict[str, int]:
 
 
 def _number(values: list[int]) -> int:
-    """A number from the values of its words, in the order of speaking: 4 20 10 7 is 97."""
+    """Combine the values of a number's words, in spoken order: 4 20 10 7 is 97."""
     total = 0
     for value in values:
         multiplies = value in (100, 1000) or (value == 20 and total == 4)

@@ -1,4 +1,4 @@
-"""Pairs in their three layouts, and from a user's files."""
+"""Pairs in their three layouts, and from users' files."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Stories against a reader of our own that replays them; a user's questions."""
+"""Stories against an independent parser that replays them; users' questions."""
 
 import json
 import re
@@ -14,7 +14,7 @@ TAKE = re.compile(r"(\w+) (?:picks up|now holds) the (\w+)\.")
 
 
 def _answer(sentences, question):
-    """(answer, evidence) by reading the sentences one after the other."""
+    """(answer, evidence) by reading the sentences in order."""
     place, holder = {}, {}
     for i, sentence in enumerate(sentences):
         if match := MOVE.fullmatch(sentence):
@@ -62,7 +62,7 @@ def test_six_different_questions_a_story(data):
 
 
 def test_no_position_or_word_gives_the_answer_away(data):
-    """Guessing by the most frequent answer or the last place named is far from enough."""
+    """Guessing the most frequent answer or the last place named fails often."""
     answers, last = [], []
     for story in data.train:
         for question in story.questions:
@@ -93,7 +93,7 @@ def test_conversations_hold_six_answers_a_row(data):
             assert told == [question.answer for question in story.questions]
             said = targets != IGNORE
             assert (targets == tokenizer.eos_id).sum() == 6
-            # what is to be said is what comes next in the row
+            # the target is the next token of the row
             following = torch.cat([row[1:], targets[-1:]])
             assert torch.equal(following[said][:-1], targets[said][:-1])
 

@@ -1,4 +1,4 @@
-"""Every bad file gets one line that names it, the place, what is wrong, and the remedy."""
+"""Every bad file gets a one-line message: file, place, what is wrong, and the remedy."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def _refusal(read, path, *arguments, **options) -> str:
 def test_bytes_that_are_no_text(tmp_path, reader, content, expected):
     path = tmp_path / "bad file.txt"
     path.write_bytes(content)
-    if reader == "qa":  # JSON comes first, except where the bytes themselves are wrong
+    if reader == "qa":  # JSON is parsed first, unless the bytes are invalid
         content = content.replace(b"one\n", b'{"question": "q", "context": "c", "answer": "c"}\n')
         path.write_bytes(content)
         expected = re.sub(r"offset \d", r"offset \\d+", expected)

@@ -1,4 +1,4 @@
-"""The files of data/samples are what the code writes, and a user's files can look like them."""
+"""The files of data/samples are what the code writes, and users' files can look like them."""
 
 from pathlib import Path
 

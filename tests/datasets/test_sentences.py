@@ -1,4 +1,4 @@
-"""Agreement: labels and truth against a small parser; and a user's labelled file."""
+"""Agreement: labels and truth against a small parser; and users' labelled files."""
 
 import pytest
 import torch
@@ -55,7 +55,7 @@ def test_the_nearest_noun_is_a_poor_guide(data):
     assert all(sentence.attractors for sentence in sentences)
     right = [(_parse(s.text)[2][-1] == _parse(s.text)[3]) == s.label for s in sentences]
     assert 0.4 < sum(right) / len(right) < 0.6
-    # nor does any word by itself give the label away
+    # nor does any single word reveal the label
     for verb in PLURAL_VERBS | SINGULAR_VERBS:
         labels = [s.label for s in sentences if verb in s.text.split()]
         assert 0.25 < sum(labels) / len(labels) < 0.75

@@ -1,4 +1,4 @@
-"""Copy, reverse, sort and induction: right answers, and where to look for them."""
+"""Copy, reverse, sort and induction: correct answers, and the positions to attend to."""
 
 import numpy as np
 import pytest
@@ -35,13 +35,13 @@ def test_lengths_and_symbols_are_as_asked():
 
 @pytest.mark.parametrize("kind", ["encoder-decoder", "decoder", "encoder"])
 def test_truth_looks_at_the_token_that_is_predicted(kind):
-    """Whatever the kind, the token looked at is the target of that row."""
+    """For every kind, the token to attend to is the target of that row."""
     data = reverse(size=100, held_out=10)
     batch = data.collate(data.train[:20], kind=kind)
     truth = data.truth(batch, kind=kind)
     rows, queries, keys = truth.nonzero(as_tuple=True)
     assert torch.equal(batch.tokens[rows, keys], batch.targets[rows, queries])
-    # every target has one such place, except </s>
+    # every target has one such position, except </s>
     answered = (batch.targets != IGNORE) & (batch.targets != data.tokenizer.eos_id)
     assert torch.equal(truth.sum(-1), answered.long())
 
@@ -94,7 +94,7 @@ def test_truth_is_the_induction_pattern(repeats):
             if batch.targets[i, t] != IGNORE:
                 expected[i, t, tokens.index(tokens[t]) + 1] = True
     assert torch.equal(truth, expected)
-    assert not truth.triu(1).any()  # nobody looks ahead
+    assert not truth.triu(1).any()  # no attention to later tokens
 
 
 @pytest.mark.badinput

@@ -1,4 +1,4 @@
-"""Edges knocked out: what their queries get instead, and what the cut costs."""
+"""Edges knocked out: how the query's attention is redistributed, and what a cut costs."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def test_a_knocked_out_edge_gives_its_weight_to_the_rest_of_the_row(name):
         expected = before.pattern(0, kind=kind).clone()
         expected[1, 3, 1] = 0
         expected[1, 3] /= expected[1, 3].sum()
-        if kind == "cross":  # its queries come after self-attention, which is as it was
+        if kind == "cross":  # its queries come after self-attention, which is unchanged
             assert_close(after.pattern(0, kind="decoder"), before.pattern(0, kind="decoder"))
         assert_close(after.pattern(0, kind=kind), expected, rtol=0, atol=1e-6)
 
@@ -47,7 +47,7 @@ def test_a_query_cut_from_every_key_gets_nothing():
 
 
 class Largest(TorchDispatchMode):
-    """How many numbers the largest tensor has that is made meanwhile."""
+    """Record the size of the largest tensor created in the context."""
 
     numel = 0
 
@@ -66,7 +66,7 @@ def test_a_cut_takes_the_memory_of_the_heads_that_it_touches():
     model, text = model.eval(), torch.arange(n)[None] % 9
     clean = tl.trace(model, text)
     for edit, limit in (
-        (tl.knock_out(0, 1, query=2000, key=3), 24 * 4 * n + 1),  # no map at all
+        (tl.knock_out(0, 1, query=2000, key=3), 24 * 4 * n + 1),  # no full pattern
         (tl.knock_out(0, 1, key=3), n * n + 1),  # one head's
     ):
         with tl.edit(model, edit), Largest() as largest:

@@ -1,4 +1,4 @@
-"""First-order estimates of what heads do, against small steps and against heads switched off."""
+"""First-order estimates of heads' effects, against small steps and ablations."""
 
 import math
 
@@ -161,8 +161,8 @@ class TestCopies:
         made = self.passes(model)
         found = tl.sweep_heads(model, tokens)
         assert_close(found.values, expected, atol=1e-5, rtol=0)
-        # Clean, and begun at the last layer; layers 0 and 1, and one head of each alone (the second
-        # begins at its own); layer 2.
+        # Clean, then from the last layer; layers 0 and 1, each followed by one of its heads alone
+        # (the second begins at its layer); layer 2.
         assert made == [1, 1, 4, 1, 4, 1, 4]
         assert found.positions == [7]
 

@@ -1,4 +1,4 @@
-"""Interventions: each one changes what it says, and nothing else, and is gone afterwards."""
+"""Interventions: each changes what it should and nothing else, and leaves nothing behind."""
 
 import copy
 import pickle
@@ -46,7 +46,7 @@ NOT_CROSS = ("no mlp in a layer", "the stream before", "the stream after")
 
 
 def made(what, model, kind):
-    """The edit, or None where this model has nothing of the sort."""
+    """The edit, or None if it does not apply to this model."""
     if kind == "cross" and what in NOT_CROSS:
         return None
     if model.config.attention_only and what == "no mlp in a layer":
@@ -165,7 +165,7 @@ def test_zeroing_every_head_is_no_attention_but_for_the_output_bias(name):
 
 @torch.no_grad()
 def test_an_ablated_head_takes_away_its_own_part_of_the_output():
-    """Not a slice of what follows the output projection: all of d_model loses z_h · W_O^h."""
+    """Not a slice after the output projection: all of d_model loses z_h · W_O^h."""
     model = build()
     text, (layer, head) = inputs(model), (1, 2)
     before = tl.trace(model, *text)
@@ -257,7 +257,7 @@ def test_a_reference_is_the_mean_over_all_real_tokens_of_all_texts():
 @pytest.mark.parametrize("cached", [True, False])
 @torch.no_grad()
 def test_edits_hold_while_a_model_writes_with_its_cache(cached):
-    """What is at a place in the text is edited when that place is read, and only then."""
+    """Each position is edited in the pass that reads it, and in no other."""
     model = build()
     text, other = inputs(model)[0], other_run(model)
     for edit in (
@@ -389,7 +389,7 @@ def test_recurrent_models_are_edited_where_they_attend_and_say_where_not():
     model = tl.Recurrent(config).eval()
     before = model(*text)
     for edit in (tl.ablate(0, 0), tl.scale(0, by=0.5), tl.knock_out(query=2, key=1)):
-        with tl.edit(model, edit):  # its one kind is cross
+        with tl.edit(model, edit):  # its only kind is cross
             assert not torch.allclose(model(*text), before, atol=1e-5)
     for edit, words in ((tl.skip(0), "no blocks"), (tl.ablate(0, kind="decoder"), "it has cross")):
         with pytest.raises(EditError, match=words), tl.edit(model, edit):

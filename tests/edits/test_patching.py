@@ -1,4 +1,4 @@
-"""Sites of a run that another is patched into, and vectors added to the stream."""
+"""Patching another run into a site, and adding vectors to the stream."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from transformer_lab.edits.sites import OF_HEADS, SITES
 
 
 def sites(model, kind):
-    """Those that a model of ours has in a kind."""
+    """Sites that one of our models has in a kind of layer."""
     lacks = {"mlp_out"} if model.config.attention_only else set()
     lacks |= set(SITES) - {*OF_HEADS, "attn_out"} if kind == "cross" else set()
     return [what for what in SITES if what not in lacks]
@@ -33,8 +33,8 @@ def test_a_run_patched_into_itself_at_any_site_changes_nothing(name):
 @EACH_ARCHITECTURE
 @torch.no_grad()
 def test_what_is_put_in_is_what_the_next_site_sees(name):
-    """The other run's map over its values is its z; its queries and keys make its map; and what its
-    attention and mlp add, to its stream, is its stream after the layer."""
+    """The other run's pattern and values give its z; its queries and keys give its pattern; and its
+    attention and MLP outputs, on its stream, give its stream after the layer."""
     model = build(name)
     text, other = inputs(model), other_run(model)
     for kind in kinds(model):
@@ -104,7 +104,7 @@ def test_a_cut_after_a_map_that_was_put_in_cuts_it_and_one_before_does_not():
     assert_close(after, expected / expected.sum(-1, keepdim=True))
     with tl.edit(model, cut, put):
         assert_close(tl.trace(model, *text).pattern(1, 2), other.pattern(1, 2))
-    with tl.edit(model, tl.ablate(1, 2), put):  # heads come after edges, whatever the order
+    with tl.edit(model, tl.ablate(1, 2), put):  # heads come after edges, in either order
         found = tl.trace(model, *text, keep="all")
     assert not found.activation("z", 1)[:, 2].any()
 

@@ -1,5 +1,5 @@
-"""A trace under edits that begins at the first block they reach is that of the whole pass, bit for
-bit, and computes no block before it."""
+"""A trace under edits that begins at the first edited block equals the whole pass's bit for bit,
+and computes no block before it."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def edits_of(trace, kind, layer, other):
 
 
 def same(found, wanted):
-    """Bit for bit, all that a trace tells."""
+    """Assert that two traces agree, bit for bit."""
     exactly = dict(rtol=0, atol=0)
     assert_close(found.logits, wanted.logits, equal_nan=True, **exactly)
     assert found.kinds == wanted.kinds and found.note == wanted.note
@@ -71,7 +71,7 @@ def same(found, wanted):
 
 
 def told(ask, of):
-    """What is answered, or nothing where it is refused."""
+    """The result, or an empty tensor if it is refused."""
     try:
         return ask(of)
     except ValueError:
@@ -110,7 +110,7 @@ def test_of_other_families(name):
     model = tiny(name)
     given = ours(text(model))
     other = tl.trace(model, **{n: x.flip(1) for n, x in given.items()}, keep="all")
-    # SqueezeBERT runs its layers without calling them: nothing of them is kept.
+    # SqueezeBERT runs its layers without calling them, so nothing of them is cached.
     assert (check(model, given, other, other.kinds) > 0) == (name != "squeezebert")
 
 
@@ -138,7 +138,7 @@ def gemma3n(shared):
 @torch.no_grad()
 @pytest.mark.parametrize("shared", [0, 2])
 def test_layers_that_read_from_earlier_ones_beside_the_stream_are_computed_whole(shared):
-    """Gemma 3n's last layers have the keys and values of earlier ones."""
+    """Gemma 3n's last layers reuse keys and values of earlier ones."""
     model, tokens = gemma3n(shared), torch.arange(3, 10)[None]
     again, _ = retraced(model, dict(tokens=tokens))
     before = model(tokens).logits[0, -1].log_softmax(-1)
@@ -161,7 +161,7 @@ def block_calls(model):
 
 
 def test_edits_go_on_from_the_last_ones():
-    """A head more, one less, another order, one of every layer, one that steers: always as the whole."""
+    """One head more or fewer, reordered, all layers, steering: always equal to the whole pass."""
     model = build(n_layers=4)
     again, make = retraced(model, dict(tokens=inputs(model)[0]))
     off = [tl.ablate(layer, layer % 3) for layer in range(4)]
@@ -195,7 +195,7 @@ class TestWhatIsComputed:
         model = build(n_layers=4)
         made = block_calls(model)
         again, _ = retraced(model, dict(tokens=inputs(model)[0]))
-        again.under([tl.ablate(1, 0)])  # the first tells, by the last block, whether it may
+        again.under([tl.ablate(1, 0)])  # the first recomputes the last block, as a check
         assert made == [0, 1, 2, 3, 3, 1, 2, 3]
         made.clear()
         again.under([tl.ablate(3, 0), tl.ablate(2, 1)])

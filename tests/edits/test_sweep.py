@@ -1,4 +1,4 @@
-"""Sweeps: every number is that of the one edit it stands for, and costs less than a pass."""
+"""Sweeps: every number equals that of its single edit, and costs less than a pass."""
 
 import copy
 import json
@@ -225,7 +225,7 @@ def test_edits_in_force_hold_for_the_clean_pass_and_all_others():
     model = build()
     given = texts(model)
     alone = tl.sweep_heads(model, **given).values
-    held = torch.randn(2, 1, 1, 8)  # for this batch of two: no copies of it can share a pass
+    held = torch.randn(2, 1, 1, 8)  # fits only this batch of two, so no copies can share a pass
     for edit in (tl.ablate(0, 1), tl.skip(1, "mlp"), tl.ablate(0, 1, value=held)):
         with tl.edit(model, edit):
             sweep = tl.sweep_heads(model, **given)
@@ -247,9 +247,9 @@ def test_layers_before_the_edit_are_not_computed_again():
     ]
     tl.sweep_heads(model, **given)
     # Two texts go through three layers once, and four copies of them from the edit's layer on.
-    assert computed == [2] * 4 + [8] * 6  # clean, and the last layer once more: that it may be
+    assert computed == [2] * 4 + [8] * 6  # clean, and the last layer again as a check
     computed.clear()
-    tl.sweep_heads(model, **given, budget_mib=0.001)  # nothing kept, nothing shared
+    tl.sweep_heads(model, **given, budget_mib=0.001)  # nothing cached, nothing shared
     assert computed == [2] * 3 * 13
     computed.clear()
     roomy = tl.sweep_heads(model, **given, budget_mib=0.1).values
@@ -321,7 +321,7 @@ def test_progress_is_told_and_may_end_the_sweep():
     assert told == [(4, 8), (8, 8)]
 
     def enough(done, total):
-        copies.append(copy.deepcopy(model))  # made while blocks are replayed or about to be
+        copies.append(copy.deepcopy(model))  # made before or while blocks are replayed
         raise KeyboardInterrupt
 
     copies = []

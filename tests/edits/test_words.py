@@ -1,4 +1,4 @@
-"""How an edit is told, in Python and in JSON, and what fits nothing is named."""
+"""How edits are written in Python and in JSON; edits that fit nothing are named."""
 
 import json
 
@@ -10,7 +10,7 @@ from tests.edits.scenes import build, inputs, other_run, reference
 from transformer_lab.edits.constructors import edit_from_dict
 from transformer_lab.edits.kinds import EditError
 
-# -- how an edit is told ----------------------------------------------------------------------------
+# -- how edits are written -------------------------------------------------------------------------
 
 PLAIN = {
     'tl.ablate(layer=1, head=2)': tl.ablate(1, 2),

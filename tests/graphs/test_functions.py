@@ -55,7 +55,7 @@ def test_a_graph_gives_what_its_function_gives_at_another_size(function, example
 
 
 def in_node(tmp_path, table):
-    """What the engine gives, of (a graph or the name of an analysis, inputs)."""
+    """The engine's outputs for (a graph or the name of an analysis, inputs)."""
     rows = []
     for graph, given in table:
         bits = {n: x.float().numpy().tobytes().hex() for n, x in given.items()}
@@ -82,13 +82,13 @@ def test_the_engine_runs_it(tmp_path):
             assert torch.allclose(found[name], wanted, atol=1e-6), name
 
 
-# What the sizes of examples become: of one row or token, and of many.
+# Sizes that replace those of the examples: one row or token, and many.
 TINY = {2: 2, 3: 1, 4: 1, 5: 1, 6: 2, 7: 2, 8: 3, 9: 2, 40: 3, 50: 6}
 MANY = {2: 2, 3: 9, 4: 6, 5: 70, 6: 41, 7: 16, 8: 24, 9: 31, 40: 129, 50: 333}
 
 
 def given_of(name, example, sizes, seed):
-    """Random inputs of other sizes; some edges that nobody attends to, and tokens that a text lacks."""
+    """Random inputs of other sizes, with masked edges and with tokens missing from a text."""
     chance = torch.Generator().manual_seed(seed)
     given = {}
     for key, x in example.items():
@@ -101,11 +101,11 @@ def given_of(name, example, sizes, seed):
             given[key] = torch.randn(shape, generator=chance)
     if name == "attention_row":
         given["scores"][3:] = -torch.inf
-        given["scores"][:1] = torch.finfo(torch.float32).min  # as transformers forbids
+        given["scores"][:1] = torch.finfo(torch.float32).min  # transformers' mask value
         given["softcap"] = torch.tensor(float(seed % 2) * 3)
     if name == "moved":
         given["second"][:, 1::2] = torch.nan
-    if name == "outcome" and seed == 2:  # no edit changes anything
+    if name == "outcome" and seed == 2:  # edits change nothing
         given["after"] = given["before"]
     if name in ("codes", "thumbnails"):
         given = {key: x.abs().clamp(max=1.5) / 1.5 for key, x in given.items()}
@@ -130,7 +130,7 @@ def analyses():
 
 @pytest.mark.needs("node")
 def test_the_engine_has_every_analysis_as_python_computes_it(tmp_path):
-    """The file of graphs that is part of the package is current in what it computes."""
+    """The package's file of graphs is up to date in its results."""
     cases = list(analyses())
     answers = in_node(tmp_path, [(name, given) for name, _, given in cases])
     for (name, function, given), found in zip(cases, answers, strict=True):

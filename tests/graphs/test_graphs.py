@@ -1,4 +1,4 @@
-"""A graph gives what its model gives, in PyTorch and in the engine of a page, with and without edits."""
+"""A graph gives what its model gives, in PyTorch and in a page's engine, with and without edits."""
 
 import base64
 import copy
@@ -35,8 +35,8 @@ OURS = {
     "a decoder with experts": dict(kind="decoder", n_experts=4, experts_per_token=2),
     "a decoder with a dictionary": dict(kind="decoder"),
 }  # fmt: skip
-# Windows, soft caps, sinks with experts, position biases, two maps a head, attention of its own,
-# a convolution in the place of a linear layer, a stream that is padded to blocks.
+# Windows, softcaps, sinks with experts, position biases, two patterns a head, attention code of its
+# own, a convolution instead of a linear layer, a stream that is padded to blocks.
 THEIRS = ["mistral", "gemma2", "gpt_oss", "t5", "diffllama", "falcon", "squeezebert", "pegasus_x"]
 
 
@@ -49,7 +49,7 @@ def model_of(name):
 
 
 def texts(network, *lengths):
-    """A batch of one for each length; an encoder-decoder's target is longer by three."""
+    """A batch of one for each length; an encoder-decoder's target is three tokens longer."""
     chance = torch.Generator().manual_seed(5)
     most = network.vocabulary[0] or 50
     draw = lambda n: torch.randint(3, most, (1, n), generator=chance)  # noqa: E731
@@ -59,7 +59,7 @@ def texts(network, *lengths):
 
 @pytest.fixture(scope="module")
 def exported():
-    """The network and the graph of each model that was asked for, made once."""
+    """name -> (network, graph) of a model, exported once."""
     made = {}
 
     def of(name):
@@ -78,7 +78,7 @@ def tensors(graph, text):
 
 
 def edits_of(network):
-    """What the engine is to do, and the same for PyTorch."""
+    """Each edit for the engine, and the same for PyTorch."""
     kind = "decoder" if "decoder" in network.kinds else "encoder"
     ours = network.transformer is not None
     experts = ours and not network.refuses_stream(("gates",), kind)
@@ -98,7 +98,7 @@ def test_a_graph_agrees_with_the_untouched_model(exported, name):
     assert check_graph(graph, network, text) < 1e-5
     assert graph.any_length and {ends[0] for ends in graph.lengths.values()} == {1}
     assert before is None or network.module.config.to_dict() == before.to_dict()
-    own = {"encoder"} if name == "pegasus_x" else set()  # which computes its blocks by itself
+    own = {"encoder"} if name == "pegasus_x" else set()  # its encoder runs its blocks by itself
     assert graph.kinds == {*network.kinds} - own
 
 
@@ -141,17 +141,17 @@ def test_the_engine_gives_what_pytorch_gives(exported, tmp_path, wasm):
     for result in json.loads((tmp_path / "results.json").read_text()):
         assert "error" not in result, result
         assert result["compiled"] == wasm
-        assert result["grew"] == 0  # a second round of passes needs no more memory
+        assert result["grew"] == 0  # a second round of passes allocates no memory
         for text, answers in zip(result["texts"], wanted[result["name"]], strict=True):
             given = [text["answer"], *(one["answer"] for one in text["edited"])]
             for found, answer in zip(given, answers, strict=True):
                 numbers = np.frombuffer(base64.b64decode(found), np.float32).reshape(answer.shape)
                 apart = np.abs(numbers - answer.numpy()).max()
                 assert apart < 1e-5 * max(1, float(answer.abs().max())), result["name"]
-            # A pass that begins where the edit is gives the very same numbers.
+            # A pass that begins at the edit gives exactly the same numbers.
             assert all(one["apart"] == 0 for one in text["edited"])
             assert all((a - answers[0]).abs().max() > 1e-3 for a in answers[1:])  # edits matter
-            # So do rows that are read alone, and tokens that a text has grown by.
+            # So do logits computed for single positions, and for tokens appended to a text.
             size = max(1, *(float(a.abs().max()) for a in answers))
             apart = [text["read"], text["grown"], *(one["grown"] for one in text["edited"])]
             assert all(x < 1e-5 * size for x in apart if x is not None), (
@@ -173,7 +173,7 @@ def edited(network, graph, edit, text):
 
 
 def deep(name):
-    if name == "gpt2":  # whose heads divide their scores by the number of their layer
+    if name == "gpt2":  # each layer scales its scores by its number
         from transformers import GPT2Config, GPT2LMHeadModel
 
         torch.manual_seed(0)
@@ -190,7 +190,7 @@ def deep(name):
 
 @pytest.mark.parametrize("name", ["an encoder-decoder", "gemma2", "t5", "gpt2"])
 def test_layers_that_are_built_alike_are_exported_once(monkeypatch, name):
-    """One kind; two that alternate; a first one that the others read; and numbers in the code."""
+    """One kind; two that alternate; a first one that others read; layer numbers in the code."""
     network = network_of(deep(name))
     (text,) = texts(network, 7)
     exported, real = [], export.lengthened
@@ -213,7 +213,7 @@ def test_layers_that_are_built_alike_are_exported_once(monkeypatch, name):
     assert bool(graph.growth) == bool(whole.growth) and bool(graph.tail) == bool(whole.tail)
     names = [node[1] for node in graph.nodes]
     assert len(set(names)) == len(names)
-    # What depends on its layer's number is not repeated.
+    # Layers that depend on their number are not repeated.
     assert len(exported) == (0 if name == "gpt2" else 2)
     assert name == "gpt2" or exported[0] < exported[1]
 
@@ -271,7 +271,7 @@ def test_the_compiled_kernel_is_the_source_compiled(tmp_path):
     made = (tmp_path / "kernel.wasm").read_bytes()
     names = (b"linear", b"linear8", b"product", b"map", b"zip")
     assert all(name in made and name in binary for name in names)
-    if version_of("clang").startswith("14."):  # others may order instructions in another way
+    if version_of("clang").startswith("14."):  # other versions may order instructions differently
         assert made == binary
 
 

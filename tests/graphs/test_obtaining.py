@@ -1,4 +1,4 @@
-"""Graphs come from a store or from another process, and what does not fit its model is not used."""
+"""Graphs come from a store or another process, and are not used if they do not fit their model."""
 
 import gzip
 import json
@@ -25,7 +25,7 @@ from transformer_lab.graphs.export import GraphError, export_graph
 
 TEXT = Inputs(torch.arange(6)[None])
 ABOUT = "Exporting a model."
-# Like the process that exports, it reports a step after it has read the request: before, nobody listens.
+# Like the exporting process, it reports a step after reading the request; before, nobody listens.
 ENDLESS = """import sys, time
 sys.stdin.readline()
 print('step working', file=sys.stderr, flush=True)
@@ -45,7 +45,7 @@ def entry():
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path, monkeypatch):
-    """A cache folder of its own, and nothing in memory."""
+    """Use an empty cache folder, and nothing in memory."""
     monkeypatch.setenv("TRANSFORMER_LAB_CACHE", str(tmp_path / "cache"))
     for name in ("_known", "_failed", "_running"):
         place = store if name == "_known" else obtaining
@@ -58,7 +58,7 @@ def in_place_of_the_process(monkeypatch, code, *arguments):
 
 
 def answering(monkeypatch, tmp_path, answer):
-    """Another process that gives this answer at once."""
+    """Replace the exporting process by one that gives this answer at once."""
     (tmp_path / "answer.json").write_text(json.dumps(answer))
     code = "import sys; print(open(sys.argv[1]).read())"
     in_place_of_the_process(monkeypatch, code, str(tmp_path / "answer.json"))
@@ -90,11 +90,11 @@ def test_a_key_is_of_the_structure_and_not_of_the_numbers():
 def test_a_stored_description_gives_what_its_model_gives(entry, alone, monkeypatch):
     one = network()
     store.keep(store.structure_of(one), entry)
-    store._known.clear()  # so that it is read from the disk
+    store._known.clear()  # so that it is read from disk
     monkeypatch.setattr(torch.export, "export", None)
     found = obtaining.known_graph(one, TEXT)
     assert found is not None and check_graph(found, one, TEXT) < 1e-6
-    with torch.no_grad():  # over the weights as they are
+    with torch.no_grad():  # with the current weights
         one.module.decoder.blocks[0].attention.query.weight.add_(0.5)
     assert check_graph(obtaining.known_graph(one, TEXT), one, TEXT) < 1e-6
 
@@ -167,7 +167,7 @@ def test_the_graph_of_the_shipped_model_comes_along(monkeypatch):
     ],
 )
 def test_weights_of_a_copy_begin_whatever_its_memory_held(name, options):
-    """Without this a function that draws until all is within its bounds would never end."""
+    """Else an initialiser that redraws until all is in bounds would never end."""
     weight = torch.full((6, 8), 1e30)
     with building._unfilled():
         getattr(torch.nn.init, name)(weight, **options)
@@ -179,8 +179,8 @@ def test_weights_of_a_copy_begin_whatever_its_memory_held(name, options):
 def test_another_process_exports_it_and_the_store_keeps_it(reads, monkeypatch, capfd):
     pixels = Inputs(None, given={"pixel_values": torch.randn(1, 3, 16, 16)})
     one, inputs = (network(), TEXT) if reads == "text" else (network_of(vision()), pixels)
-    monkeypatch.setattr(obtaining, "checked_graph", None)  # which would export it in this process
-    if reads == "text":  # by what starts it elsewhere, and not by a fork
+    monkeypatch.setattr(obtaining, "checked_graph", None)  # so nothing is exported in this process
+    if reads == "text":  # by a new process, not a fork
         monkeypatch.setattr(process, "_COMMAND", [sys.executable, "-m", "transformer_lab.graphs"])
     graph = graph_of(one, inputs)
     assert check_graph(graph, one, inputs) < 1e-5
@@ -205,7 +205,7 @@ def test_a_process_that_fails_says_why(monkeypatch, code, why):
     in_place_of_the_process(monkeypatch, code)
     with pytest.raises(process.ExportFailed, match=why):
         graph_of(network())
-    with pytest.raises(GraphError, match=why):  # a page that stands by does not try again
+    with pytest.raises(GraphError, match=why):  # a standby page does not try again
         obtaining.at_hand(network(), TEXT, lambda: None)
 
 
@@ -232,7 +232,7 @@ def test_the_process_ends_with_its_parent():
     command = [sys.executable, "-m", "transformer_lab.graphs"]
     given = json.dumps({"structure": {}, "inputs": {}}) + "\n"
     run = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    run.send_signal(signal.SIGSTOP)  # so that the pipe is closed before anything is answered
+    run.send_signal(signal.SIGSTOP)  # so the pipe is closed before the answer
     run.stdin.write(given)
     run.stdin.close()
     run.send_signal(signal.SIGCONT)
@@ -245,7 +245,7 @@ def test_one_export_of_a_model_at_a_time(monkeypatch):
     assert not obtaining.at_hand(one, TEXT, called.set)
     first = obtaining.start_export(one, TEXT)
     assert obtaining.start_export(one, TEXT) is first
-    assert obtaining.start_export(one, TEXT, written=True) is not first  # which gives more
+    assert obtaining.start_export(one, TEXT, written=True) is not first  # with more graphs
     second = obtaining.start_export(network(n_kv_heads=1), TEXT)
     assert second is not first and second._process is None
     more = obtaining.start_export(one, TEXT, written=True)
@@ -261,12 +261,12 @@ def test_which_part_wrote_what_is_exported_for_those_who_ask():
     assert obtaining.known_graph(one, TEXT, written=True) is None
     graph = obtaining.graph_of_model(one, TEXT, lambda: ABOUT, written=True)
     assert {*graph.written.graphs} == {"flow", "sources"} and not graph.written.refused
-    while obtaining._running:  # who waited has the graph before the store does
+    while obtaining._running:  # the waiting caller gets it before the store does
         time.sleep(0.01)
-    assert vars(graph_of(one).written) == vars(graph.written)  # which has all that the other had
+    assert vars(graph_of(one).written) == vars(graph.written)  # a superset of the other
 
 
-# -- what does not fit ---------------------------------------------------------------------------------
+# -- graphs that do not fit ------------------------------------------------------------------------
 
 
 def test_a_model_that_changes_meanwhile_is_exported_again(entry, monkeypatch, tmp_path):
@@ -300,7 +300,7 @@ def test_what_a_copy_does_not_do_is_exported_here(entry, monkeypatch, tmp_path, 
     graph = graph_of(one)
     assert check_graph(graph, one, TEXT) < 1e-6
     monkeypatch.setattr(torch.export, "export", None)
-    assert graph_of(one).nodes == graph.nodes  # and that is kept with the model
+    assert graph_of(one).nodes == graph.nodes  # stored with the model
     assert obtaining.at_hand(one, TEXT, lambda: None)
 
 

@@ -1,4 +1,4 @@
-"""A graph of an update trains as `tl.train` does: in PyTorch and in the engine of a page."""
+"""A graph of an update trains as `tl.train` does: in PyTorch and in a page's engine."""
 
 import base64
 import itertools
@@ -23,7 +23,7 @@ from transformer_lab.training.objective import IGNORED
 
 RUN = Path(__file__).with_name("run_training.mjs")
 STEPS = 40
-# Kinds, norms, a tied head; a weight decay and a clip that are felt; schedules.
+# Kinds, norms, a tied head; weight decay and clipping with an effect; schedules.
 TRAINED = {
     "decoder": dict(positions="learned", norm_first=False),
     "encoder": dict(positions="relative", tie_head=False, activation="swiglu"),
@@ -65,7 +65,7 @@ def graph_of(model, batch, recipe, steps):
 
 
 class Cases:
-    """Trainings for the engine, in files."""
+    """Write training cases to files for the engine, and run them."""
 
     def __init__(self, folder):
         self.folder, self.cases = folder, []
@@ -99,7 +99,7 @@ def floats(text, like):
 
 @pytest.mark.needs("node")
 def test_the_gradient_of_every_weight(tmp_path):
-    """By the first moment after one update, (1 − β₁) times the gradient."""
+    """From the first moment after one update, which is (1 − β₁) times the gradient."""
     cases, wanted = Cases(tmp_path), []
     recipe = AdamW(clip=None)
     for turn, (model, *_) in itertools.islice(enumerate(models()), 0, None, 7):
@@ -108,7 +108,7 @@ def test_the_gradient_of_every_weight(tmp_path):
         answers = 2 if model.config.kind == "encoder" and turn % 2 else 1
         batch = batch_for(model, turn, answers)
         cases.add(graph_of(model, batch, recipe, 1), [batch])
-        model = model.double()  # in 32 bits PyTorch's own are up to 5e-4 beside them
+        model = model.double()  # in fp32 PyTorch's own differ by up to 5e-4
         logits = model(*list(inputs_of(batch).values())[:-1])
         loss = F.cross_entropy(logits.reshape(batch.targets.numel(), -1), batch.targets.flatten())
         loss.backward()
@@ -138,13 +138,13 @@ def test_training_is_that_of_python(tmp_path):
     for (model, steps), found in zip(wanted, cases.run(), strict=True):
         where = model.config
         assert found["compiled"] == (where.kind != "encoder")
-        assert found["grew"] == 0  # all updates but the first need no more memory
+        assert found["grew"] == 0  # only the first update allocates memory
         for step, told in zip(steps, found["results"], strict=True):
             assert told["loss"] == pytest.approx(step.loss, abs=1e-5), (where, step.index)
             assert told["norm"] == pytest.approx(step.grad_norm, rel=1e-4), (where, step.index)
         for name, p in model.named_parameters():
             if "key.bias" in name:
-                continue  # without rotation it has no gradient but rounding, of which AdamW makes steps
+                continue  # without rotation its gradient is only rounding error, which AdamW scales up
             apart = (floats(found["weights"][name], p) - p).abs().max()
             assert apart <= 1e-4, (name, float(apart), where)
     assert min(step.grad_norm for step in wanted[0][1]) > 0.7  # all were clipped

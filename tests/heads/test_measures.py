@@ -1,4 +1,4 @@
-"""Head scores against TransformerLens' detection patterns, and on maps whose score is known."""
+"""Head scores against TransformerLens' detection patterns, and on patterns with known scores."""
 
 import dataclasses
 
@@ -72,7 +72,7 @@ def test_entropy_and_distance_of_uniform_attention():
 
 
 def test_two_hops_find_what_one_layer_alone_does_not(trace):
-    """Against the product of the maps, pair by pair."""
+    """Compare with products of the patterns, pair by pair."""
     wanted = heads.induction_pairs(trace)
     rows = wanted.any(-1)
     products = [
@@ -126,7 +126,7 @@ def test_what_a_pair_of_texts_moved():
         tl.trace(model, torch.tensor([1, 9, 3, 4])),
     )
     rows = [t.patterns()[:, :, 3] for t in (before, after)]
-    kept = torch.minimum(*rows).sum(-1)  # what stayed where it was
+    kept = torch.minimum(*rows).sum(-1)  # attention that did not move
     torch.testing.assert_close(heads.moved(before, after, 3), 1 - kept)
     assert heads.moved(before, after, 0).abs().max() == 0, "it sees nothing of the change"
     assert heads.moved(before, after, 3).min() > 0
@@ -139,7 +139,7 @@ def test_a_measure_is_the_mass_on_its_pairs(trace):
 
 
 def test_a_measure_is_added_in_one_place(trace, monkeypatch, tmp_path):
-    """A toy that gives a label: it is offered by a run's view, and named and tagged in others."""
+    """A toy measure with a label: a run's view offers it, and others show its name and tag."""
 
     def second(trace, kind, batch):
         wanted = torch.zeros(trace.shape(kind), dtype=torch.bool)
@@ -154,7 +154,7 @@ def test_a_measure_is_added_in_one_place(trace, monkeypatch, tmp_path):
     for name in ("BAR", "ABOVE"):
         monkeypatch.setattr(naming, name, -1.0)
     only = [name for name in MEASURES if name != toy.name and MEASURES[name].says]
-    for name in only:  # nothing else can be earned
+    for name in only:  # no other label is possible
         monkeypatch.setitem(MEASURES, name, dataclasses.replace(MEASURES[name], says=""))
     found = heads.labels(model, ablation=False)
     assert {one.name for row in found for one in row} == {"second token"}

@@ -1,4 +1,4 @@
-"""Labels where the answer is known: by hand, and none in random models. Real ones: reference/test_wheels.py."""
+"""Labels of hand-written heads, and none in random models. Real ones: reference/test_wheels.py."""
 
 import json
 import threading
@@ -19,7 +19,7 @@ def names(table):
     return [[one.name for one in row] for row in table]
 
 
-# -- where the answer is known ----------------------------------------------------------------------
+# -- known answers ---------------------------------------------------------------------------------
 
 
 def test_a_circuit_written_by_hand_gets_its_labels_and_its_effects():
@@ -31,7 +31,7 @@ def test_a_circuit_written_by_hand_gets_its_labels_and_its_effects():
         assert (label.lag, label.second_lag) == (24, 37)
         assert label.alone.loss[0] < 0.01, "it copies without a fault"
     assert previous.alone.loss[1] > 3, "nothing else looks back"
-    # Each of two heads does it alone: neither is missed, and both together are.
+    # Two heads do the same: ablating one costs nothing, ablating both does.
     assert one.alone.loss[1] < 0.01 and other.alone.loss[1] < 0.01
     assert one.group.n_heads == 2 and one.group.loss[1] > 3
     assert one.group == other.group
@@ -47,13 +47,13 @@ def test_a_copy_in_two_hops_is_told_from_induction():
 
 
 def test_a_head_that_passes_on_what_an_induction_head_found_is_none():
-    """Looking at one's own token, two hops lead through an induction head to its find."""
+    """Attending to its own token, it reaches an induction head's find in two hops."""
     model = circuits.induction_by_hand()
     deep = tl.Transformer(model.config.replace(n_layers=3)).eval()
     deep.load_state_dict(model.state_dict(), strict=False)
     third, first = deep.decoder.blocks[2].attention, model.decoder.blocks[0].attention
     third.query.weight.data = 20 * first.query.weight.data
-    third.key.weight.data = 20 * first.query.weight.data  # its own place, not the one before
+    third.key.weight.data = 20 * first.query.weight.data  # its own position, not the one before
     third.out.weight.data.zero_()
     found = heads.labels(deep, ablation=False)
     assert found[2][0].name == "self token"
@@ -82,7 +82,7 @@ def test_random_models_get_no_label(kind, positions):
 
 
 def test_a_pattern_that_comes_with_the_architecture_is_no_label():
-    """With 64 heads ALiBi's first slope is .92: a token has most of its attention on itself."""
+    """With 64 heads ALiBi's first slope is .92: most of a token's attention is on itself."""
     torch.manual_seed(0)
     config = tl.ModelConfig(
         vocab_size=100, n_layers=1, n_heads=64, d_model=128, positions="alibi"
@@ -94,7 +94,7 @@ def test_a_pattern_that_comes_with_the_architecture_is_no_label():
 
 
 def test_a_trick_that_counts_is_found_out_at_the_second_lag():
-    """A head that looks 23 tokens back is a perfect induction head at lag 24 alone."""
+    """A head that attends 23 tokens back is a perfect induction head at lag 24 alone."""
     model = circuits.induction_by_hand(n_layers=1)
     key = model.decoder.blocks[0].attention.key.weight
     key.data[: model.config.d_head] = key.data[: model.config.d_head].roll(22, 0)
@@ -105,7 +105,7 @@ def test_a_trick_that_counts_is_found_out_at_the_second_lag():
 
 
 def test_a_label_that_most_heads_have_is_none():
-    """Every head is made to rest on the first token, and one far more than the others."""
+    """Every head is made to attend to the first token, and one far more than the others."""
     model = circuits.induction_by_hand(n_layers=2)
     d_head, place = model.config.d_head, model.config.vocab_size
     for block in model.decoder.blocks:
@@ -222,7 +222,7 @@ def test_both_stacks_of_an_encoder_decoder():
     torch.manual_seed(0)
     config = tl.ModelConfig(vocab_size=60, kind="encoder-decoder", n_layers=1, positions="none")
     model = tl.Transformer(config).eval()
-    for stack in (model.encoder, model.decoder):  # a token finds itself, and its earlier self
+    for stack in (model.encoder, model.decoder):  # a token attends to itself, and its earlier copy
         attention = stack.blocks[0].attention
         attention.key.weight.data = attention.query.weight.data.clone() * 400
         attention.query.weight.data *= 4
@@ -231,7 +231,7 @@ def test_both_stacks_of_an_encoder_decoder():
     assert {one.kind for one in encoder[0]} == {"encoder"}
     assert {one.kind for one in decoder[0]} == {"decoder"}
     for one in (*encoder[0], *decoder[0]):
-        # In a repeat half of it goes to the earlier one; the other half stays.
+        # In a repeat, half of it goes to the earlier copy; the other half stays.
         assert one.scores["duplicate token"] == pytest.approx(0.5, abs=0.1)
         assert one.scores["self token"] > 0.5
 
@@ -264,7 +264,7 @@ def test_hugging_face_models_of_many_families(family, monkeypatch):
     config = getattr(transformers, config_class)(vocab_size=100, **sizes)
     model = getattr(transformers, model_class)(config).eval()
     assert names(heads.labels(model)) == [[None] * 4] * 2, "it is untrained"
-    # With no bar at all every head gets a label, and so its effect.
+    # Without a bar every head gets a label, and so its effect.
     monkeypatch.setattr(naming, "BAR", -1.0)
     monkeypatch.setattr(naming, "ABOVE", -1.0)
     label = heads.label(model, 1, 2)
@@ -319,4 +319,4 @@ def test_naming_asks_for_no_predictions():
     rows = []
     model.lm_head.register_forward_hook(lambda _, args, out: rows.append(out.shape[1]))
     tl.heads.labels(model, ablation=False)
-    assert rows == [1, 1]  # one position of each probe; the twin is another model
+    assert rows == [1, 1]  # one position per probe; the twin is another model

@@ -1,4 +1,4 @@
-"""A head over several texts, against loops and against real shuffles."""
+"""A head over several texts, against loops and real shuffles."""
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def test_averages_are_those_of_a_loop(model, kind, left):
 
 
 def test_the_control_is_what_shuffling_gives():
-    """Keys of each row, within reach, in every text by itself; 600 times."""
+    """Shuffle the visible keys of each row, in every text separately, 600 times."""
     found = batch()
     average = tl.heads.average_map(found, 1, 2)
     torch.manual_seed(1)

@@ -1,4 +1,4 @@
-"""Probes repeat at the lag they name and nowhere else, for any model's vocabulary."""
+"""Probes repeat at their lag and nowhere else, for any model's vocabulary."""
 
 from functools import partial
 
@@ -22,7 +22,7 @@ def test_repeats_stand_lag_tokens_apart_and_nothing_else_does(lag):
         same = (row[:, None] == row[None]).tril(-1).nonzero()
         assert set((same[:, 0] - same[:, 1]).tolist()) == {lag}
         assert len(same) == lag
-        # At the known places, what comes next has come before, after the same token.
+        # At the known positions, the next token has come before, after the same token.
         queries = known.nonzero()[:, 0]
         assert len(queries) == lag - 1
         assert torch.equal(row[queries + 1], row[queries - lag + 1])
@@ -35,7 +35,7 @@ def test_the_known_places_are_those_that_induction_counts():
     model = model_of()
     probe = probes.repeated(model)
     pairs = tl.heads.pairs(probe.trace(model, keep="all"), "induction")
-    # The repeat's last token has an earlier occurrence too, but what follows it is new.
+    # The repeat's last token has an earlier occurrence too, but the token after it is new.
     assert (pairs.any(-1) & probe.repeated[0]).sum() == probe.repeated[0].sum()
     assert pairs.any(-1).sum() == probe.repeated[0].sum() + 1
 

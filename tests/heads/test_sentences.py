@@ -1,4 +1,4 @@
-"""Where sentences and paragraphs lie, of tokens as several vocabularies write them."""
+"""Boundaries of sentences and paragraphs in tokens of several vocabularies."""
 
 import pytest
 

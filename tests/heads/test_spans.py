@@ -1,4 +1,4 @@
-"""From one part of a text to another: against sums by hand, and what even attention would give."""
+"""Attention from one part of a text to another: against sums by hand, and uniform attention."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def test_the_share_is_the_mean_over_rows_of_their_sum(trace):
         for head in range(4):
             rows = trace.pattern(layer, head)[5:9]
             assert float(found[layer, head]) == pytest.approx(float(rows[:, :3].sum(-1).mean()))
-    # Parts that make up all that can be looked at sum to 1.
+    # Spans that cover everything visible sum to 1.
     parts = [tl.heads.share_between(trace, a, span) for span in ((0, 5), (5, 9))]
     torch.testing.assert_close(sum(parts), torch.ones(2, 4))
 
@@ -52,7 +52,7 @@ def test_padding_is_out_of_sight():
     mask[0, -3:] = False
     trace = tl.trace(small("encoder-decoder"), ids, target, mask=mask)
     assert tl.heads.even_between(trace, (5, 7), (0, 5), 0, 0, kind="encoder") == pytest.approx(0.5)
-    # Queries and keys of two texts may have the same numbers.
+    # Query and key positions of two texts may overlap.
     assert tl.heads.even_between(trace, (2, 4), (3, 5), 0, 0, kind="cross") == pytest.approx(0.2)
     padded = tl.heads.share_between(trace, (0, 4), (10, 13), kind="cross")
     assert float(padded.abs().max()) == 0
@@ -114,7 +114,7 @@ def test_spans_that_say_nothing_are_refused(trace, a, b, message):
         ("abcdefgh", {"a": (0, 3), "b": (3, 8)}),  # it goes on
         ("abXcdef", {"a": (0, 4), "b": (4, 7)}),
         ("abcdYYf", {"a": (0, 3), "b": (3, 7)}),
-        ("abef", {}),  # what changed is in both
+        ("abef", {}),  # both contain the change
         ("xyz", {}),
         ("ab", {}),
         ("abc", {"a": (0, 3), "b": (3, 3)}),

@@ -1,4 +1,4 @@
-"""The table of heads: what stands in it, and how it is asked, in Python and in JavaScript."""
+"""The table of heads: its contents and queries, in Python and in JavaScript."""
 
 import csv
 import json
@@ -38,12 +38,12 @@ TABLE = HeadTable(
     ),
     ("layer", "head", "label", "score", "effect", "kl", *SCORES), "Effect: made up.", n_heads=4,
 )  # fmt: skip
-# query -> the rows that it finds, or what is wrong with it
+# query -> the rows it finds, or its error
 CASES = {
     "": [0, 1, 2, 3],
     "   ": [0, 1, 2, 3],
     "and": [0, 1, 2, 3],
-    "Induction": [2],  # which is nearest to a head without a label, says nothing of it
+    "Induction": [2],  # the nearest label of a head without one does not count
     "no label": [1],
     "looks after": [2],
     '"salt and pepper"': [2],
@@ -63,7 +63,7 @@ CASES = {
     "induction >= 50 %": [1, 2],
     "induction ≥ 50%": [1, 2],
     "previous_token > .5": [0],
-    "prev > .5": [0],  # as the Explorer's headers have it
+    "prev > .5": [0],  # as in the Explorer's headers
     "2-hop > .5": [2],
     "two hop induction > .5": [2],
     "two-hop  induction<.5": [3],

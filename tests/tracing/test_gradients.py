@@ -64,7 +64,7 @@ OURS = {
     "ours-encoder": dict(kind="encoder", noise=0.2, norm_first=False),
 }
 NAMES = [*OURS, "mine", "gpt2", "gpt-neox", "bert", "bart", "llama", "gemma2"]
-# Their norms compute in fp32 whatever the model is in, so a difference is no better than that.
+# Their norms always compute in fp32, which limits the differences.
 ROUGH = ("llama", "gemma2")
 
 
@@ -75,7 +75,7 @@ def model_of(name):
 
 
 class Nudge(tl.Tap):
-    """Moves what passes at one place by a little."""
+    """Add a small change to what passes at one site."""
 
     wants_maps = True
 
@@ -126,7 +126,7 @@ def test_they_are_what_a_small_step_does(name):
     generator = torch.Generator().manual_seed(3)
     weights = torch.randn(2, inputs.n_outputs, 50, generator=generator, dtype=torch.float64)
 
-    if inputs.output_mask is not None:  # of padding nothing is asked
+    if inputs.output_mask is not None:  # padding does not count
         weights = weights * inputs.output_mask[..., None]
 
     def scalar(logits):
@@ -228,7 +228,7 @@ def test_under_an_edit():
         plain = tl.trace(model, TOKENS)
     assert_close(trace.logits, plain.logits)
     assert_close(trace.pattern(1, 2), plain.pattern(1, 2))
-    # The head is switched off before W_O: what it looked at does not matter, what it gives would.
+    # The head is ablated at z: its pattern has no effect, its output would.
     assert trace.gradient("pattern", 0, 1).abs().max() == 0
     assert trace.gradient("z", 0, 1).abs().max() > 0
 

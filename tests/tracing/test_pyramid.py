@@ -1,4 +1,4 @@
-"""A map at every zoom against the whole map: nothing is lost, nothing is sampled."""
+"""A pattern at every zoom against the whole pattern: nothing is lost, nothing is sampled."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def windowed(n, size):
 
 
 def padded(n, left):
-    """As transformers forbids: the smallest number; rows of padding look at all alike."""
+    """transformers' masks: the smallest number; rows of padding attend to all keys equally."""
     bias = torch.zeros(2, 1, n, n).masked_fill(torch.ones(n, n).triu(1).bool(), -3.4e38)
     bias[1, :, :, :left] = torch.finfo(torch.float32).min
     return bias
@@ -59,7 +59,7 @@ def small_blocks(monkeypatch):
 
 
 def check(found, whole, nothing):
-    """Every cell of every level, what is kept and what is computed when it is looked at."""
+    """Check every cell of every level, both stored and computed on demand."""
     n_query, n_key = whole.shape
     assert found.shape(found.last) == (1, 1)
     for level in range(found.last + 1):
@@ -71,11 +71,11 @@ def check(found, whole, nothing):
         assert_close(most, F.max_pool2d(short[None], size)[0], **NEAR)
         there = short.masked_fill(short < 0, float("nan")).unflatten(1, (-1, size))
         assert_close(mean, there.unflatten(0, (-1, size)).nanmean((1, 3)), **NEAR)
-        # A part of a level is that part.
+        # A tile is part of its level.
         some = (rows // 3, rows // 3 + 1 + rows // 2), (columns // 4, columns)
         part, _ = found.tile(level, *some)
         assert_close(part, most[slice(*some[0]), slice(*some[1])], **NEAR)
-        # Where a cell's largest weight lies.
+        # The position of a cell's largest weight.
         row, column = rows // 2, columns // 3
         query, key, weight = found.peak(level, row, column)
         assert weight == pytest.approx(float(most[row, column]), rel=1e-4, abs=1e-6)
@@ -158,7 +158,7 @@ def test_of_maps_that_were_given():
 
 
 def test_no_weight_above_a_twentieth_is_lost_at_any_zoom():
-    """Needles: a weight here and there among thousands of small ones."""
+    """A few large weights among thousands of small ones."""
     for seed in range(6):
         chance = torch.Generator().manual_seed(seed)
         n = int(torch.randint(33, 300, (1,), generator=chance))
@@ -176,7 +176,7 @@ def test_no_weight_above_a_twentieth_is_lost_at_any_zoom():
 
 
 def test_the_whole_map_is_never_there(monkeypatch):
-    """Only what is kept and one block of rows: neither twice a row's block nor n × n numbers."""
+    """At most two blocks of weights at once; only a small part is stored."""
     monkeypatch.setattr(module, "AT_ONCE", 2**15)
     sizes = []
     real = torch.mm
@@ -190,7 +190,7 @@ def test_the_whole_map_is_never_there(monkeypatch):
     call = random_call(n, n, heads=1, kv_heads=1, causal=True)
     found = Pyramid(call, 0, side=64)
     assert max(sizes) <= 2**16 < n * n / 60
-    # Of a causal map only what can be looked at was computed.
+    # Of a causal pattern only the visible half was computed.
     assert sum(sizes) < 0.53 * n * n
     assert found.nbytes() < 0.1 * 4 * n * n
     sizes.clear()

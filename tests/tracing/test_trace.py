@@ -37,7 +37,7 @@ def inputs(kind):
 
 
 class Watch(Tap):
-    """An independent witness: values, heads' outputs and streams as they pass."""
+    """Record values, heads' outputs and streams independently, as they pass."""
 
     def __init__(self):
         self.value, self.z, self.stream = {}, {}, {}
@@ -78,7 +78,7 @@ def watched(model, **given):
     ids=["rotary-grouped", "alibi", "learned-post"],
 )
 def test_a_map_times_the_values_is_what_the_heads_put_out(kind, options):
-    """The lazily computed map is the one that the fused kernel used."""
+    """The lazily computed pattern is the one that the fused kernel used."""
     model = build(kind, **options)
     trace, watch = watched(model, **inputs(kind))
     for (site, layer), z in watch.z.items():
@@ -118,7 +118,7 @@ def test_the_ways_to_ask_for_a_map_agree():
 
 
 def test_maps_of_several_layers_are_those_of_each():
-    """Alike layers are computed together, one with a cut edge by itself; in any order."""
+    """Layers of one shape are computed together, one with a cut edge separately; in any order."""
     model, ids = build(n_layers=4, n_kv_heads=2), tokens(2, 9)
     with tl.edit(model, tl.knock_out(2, 1, query=5, key=3)):
         trace = tl.trace(model, ids)
@@ -143,7 +143,7 @@ def test_queries_and_keys_alone_are_given_only_where_they_are_the_whole_story():
 
 
 def test_thumbnails_of_very_long_texts_are_of_fewer_rows():
-    """A map's weights in one go: 4 MiB, whatever the text's length."""
+    """Up to 4 MiB of weights at once, but at least two rows for each of a thumbnail's."""
     counts = {n: rows_told(n, n, 32) for n in (1024, 1025, 4096, 8192, 16_384, 100_000)}
     assert counts == {1024: 1024, 1025: 256, 4096: 256, 8192: 128, 16_384: 64, 100_000: 64}
     query, key = torch.randn(2, 1, 2, 8192, 4, generator=torch.Generator().manual_seed(0))
@@ -270,7 +270,7 @@ def test_value_norms_of_weights_that_have_changed_are_refused():
     assert trace.pattern(0).isfinite().all()
 
 
-# -- leaves the model as it was ---------------------------------------------------------------------
+# -- the model is unchanged ------------------------------------------------------------------------
 
 
 @EACH_KIND
@@ -278,7 +278,7 @@ def test_a_model_in_training_is_not_touched_and_traced_without_dropout(kind):
     model, given = build(kind, dropout=0.5), inputs(kind)
     expected = tl.trace(model, **given)
     model.train()
-    model.decoder and model.decoder.norm.eval()  # a mixed state is kept as well
+    model.decoder and model.decoder.norm.eval()  # a mixed state is kept too
     modes = [m.training for m in model.modules()]
     weights = {name: p.clone() for name, p in model.named_parameters()}
     random_state = torch.get_rng_state()
@@ -339,7 +339,7 @@ def test_memory_grows_with_the_length_and_not_with_its_square(kind, keep):
 
 
 def test_a_gpt2_small_shape_keeps_at_most_a_sixth_of_its_maps():
-    """Each of GPT-2 small's layers keeps the same; two of them, without feed-forward, do here."""
+    """Each layer of GPT-2 small keeps the same amount, so two without feed-forward will do."""
     model = build(
         n_heads=12, d_model=768, n_ctx=1024, attention_only=True, positions=Learned()
     )  # fmt: skip

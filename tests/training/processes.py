@@ -1,4 +1,4 @@
-"""Two processes of one group on this machine, without torchrun, which would load torch once more."""
+"""Two processes of one group on this machine, without torchrun, which would load torch again."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from tests.ports import free_port
 
 
 def two(*arguments, seconds):
-    """Run Python with these arguments twice, as ranks 0 and 1. Returns what rank 0 printed."""
+    """Run Python with these arguments twice, as ranks 0 and 1. Return what rank 0 printed."""
     group = dict(WORLD_SIZE="2", LOCAL_WORLD_SIZE="2")
     group |= dict(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
     with TemporaryFile("w+") as told, TemporaryFile("w+") as errors:
@@ -24,7 +24,7 @@ def two(*arguments, seconds):
         try:
             for one in ranks:
                 if one.wait(seconds):
-                    break  # the other would wait for it
+                    break  # else the other waits for it
         finally:
             for one in ranks:
                 one.kill()

@@ -1,6 +1,6 @@
-"""Steps of our models and recipes in a loop of one's own: `learn`, alone or under FSDP2.
+"""Train our models with our recipes in a custom loop: `learn`, alone or under FSDP2.
 
-A script too: a process of a group, which the environment names, writes its numbers to argv[1].
+Also a script: a process of a group, which the environment names, writes its numbers to argv[1].
 """
 
 import json
@@ -17,7 +17,7 @@ RECIPES = ("adamw", "modern")
 
 
 def learn(name, shard=lambda model: None, rank=0, size=1):
-    """The part of the model's numbers that is here, and the loss of all rows at each step."""
+    """[this process's fraction of the parameters, the mean loss over all rows at each step]."""
     torch.manual_seed(0)
     model = tl.Transformer(
         tl.ModelConfig.modern(vocab_size=17, n_layers=2, n_heads=2, d_model=32, n_ctx=16)

@@ -1,4 +1,4 @@
-"""compile="auto" weighs a run by its shapes; a compiler that fails stops no training."""
+"""compile="auto" estimates a run's cost from its shapes; a failing compiler stops no training."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A model that trains is left alone by the views, and only while it trains."""
+"""Views leave a model alone while it trains, and only then."""
 
 import copy
 import pickle
@@ -33,7 +33,7 @@ def test_marked_from_the_first_step_to_the_end_however_it_ends():
 
 
 def test_a_second_training_of_a_model_ends_the_first():
-    """Two loops in turn would change the same weights; that of a cell that failed must not block."""
+    """Two loops would change the same weights; a failed cell's loop must not block a new one."""
     network = learner()
     first = tl.train(network, Counting(), steps=3)
     next(first)

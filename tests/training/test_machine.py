@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# Each loads torch once, and looks before and after.
+# Each script loads torch once, and measures before and after.
 FAULTS = """
 import resource
 import torch
@@ -29,7 +29,7 @@ for kept in (False, True):
 
 
 def numbers(code: str) -> list[int]:
-    """What the code prints in a process of its own."""
+    """The output of the code in a separate process."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return list(map(int, done.stdout.split()))
@@ -73,4 +73,4 @@ def gives_large_pages_when_asked() -> bool:
 def test_what_is_kept_lies_in_large_pages():
     kib = numbers(LARGE)  # after none, one and three calls
     assert len(kib) == 3 and kib[0] == 0
-    assert min(kib[1:]) >= 12 * 1024  # of 16 MiB, less what does not fill a page
+    assert min(kib[1:]) >= 12 * 1024  # of 16 MiB, less incomplete pages

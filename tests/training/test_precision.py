@@ -1,4 +1,4 @@
-"""What training computes in: asked for, kept, or found faster by a trial."""
+"""The precision of training: requested, resumed, or chosen by a timed trial."""
 
 import copy
 from dataclasses import asdict
@@ -96,7 +96,7 @@ def test_a_trial_decides(monkeypatch, recwarn, bound, wanted):
 
 
 class Told(Rows):
-    """Rows that write down which batches were asked for."""
+    """Rows that record which batches were requested."""
 
     def __init__(self):
         super().__init__()
@@ -172,7 +172,7 @@ def test_where_a_run_does_not_say_a_trial_decides(monkeypatch, tmp_path):
     has(monkeypatch, "avx512_bf16")
     monkeypatch.setattr(precision, "FASTER", 1e9)
     run = Run(tmp_path / "run")
-    assert asked("auto", large(), run=run) is torch.bfloat16  # nothing is there yet
+    assert asked("auto", large(), run=run) is torch.bfloat16  # no checkpoint yet
     _, steps = trained(run.folder, precision="fp32")
     next(steps)
     steps.close()
@@ -182,7 +182,7 @@ def test_where_a_run_does_not_say_a_trial_decides(monkeypatch, tmp_path):
 
 
 def wide(folder, steps=4, **options):
-    """Training of a model with matrices that are large enough for bf16."""
+    """Train a model with matrices large enough for bf16."""
     torch.manual_seed(1)
     model = learner(d_model=128, d_ff=32, vocab_size=10)
     return model, train(model, Rows(), steps=steps, optimizer="modern", run=folder, **options)
@@ -247,7 +247,7 @@ def wide_in_fp32(folder):
 def test_a_run_that_does_not_say_what_muon_multiplied_in_goes_on_in_fp32(
     monkeypatch, tmp_path, recwarn
 ):
-    """As it did before it was said."""
+    """As before the precision was recorded."""
     has(monkeypatch, "avx512_bf16")
 
     def then(recipe):

@@ -1,4 +1,4 @@
-"""A stopped training goes on bit by bit, from any step, or says why not."""
+"""Interrupted training resumes bit for bit, from any step, or says why not."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ small = partial(learner, dropout=0.2)
 
 
 def resumed(tmp_path, stop, *, make=small, data=Rows, how="break", **options):
-    """A run stopped after `stop` steps and resumed, and one that never stopped."""
+    """Compare a run stopped after `stop` steps and resumed with one that never stopped."""
     settings = dict(steps=8, eval_batches=[Rows().batch(-1)], eval_every=3, checkpoint_every=4)
     settings |= options
     whole, broken = make(), make()
@@ -40,7 +40,7 @@ def resumed(tmp_path, stop, *, make=small, data=Rows, how="break", **options):
             if step.index == stop:
                 break
     fresh = make()
-    seed_everything(99)  # whatever the new process has drawn before
+    seed_everything(99)  # any random state of the new process
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rest = list(train(fresh, data(), run=tmp_path / "broken", resume=True, **settings))
@@ -82,7 +82,7 @@ def test_resume_is_bitwise_in_bf16(tmp_path, monkeypatch):
 
 
 class Augmented(TensorDataset):
-    """Examples that draw from torch's global state when they are fetched."""
+    """Examples that draw from torch's global random state when fetched."""
 
     def __getitem__(self, i):
         tokens, targets = super().__getitem__(i)
@@ -108,7 +108,7 @@ def test_resume_is_bitwise_with_iterables(tmp_path, stop, form):
 @pytest.mark.resume
 @pytest.mark.parametrize("where", ["forward", "evaluation", "update"])
 def test_resume_after_an_interrupt_is_bitwise(tmp_path, where):
-    """The interrupt falls into step 6; at step 6 an evaluation is due."""
+    """The interrupt comes in step 6, when an evaluation is due."""
     calls = []
 
     class Loss(CrossEntropy):
@@ -153,7 +153,7 @@ def test_resume_after_an_interrupt_is_bitwise(tmp_path, where):
 
 @pytest.mark.resume
 def test_resume_in_another_process_is_bitwise(tmp_path):
-    """Stopped and resumed in processes of their own, as a user would."""
+    """Stopped and resumed in separate processes, as a user would."""
     script = tmp_path / "go.py"
     script.write_text(
         f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
@@ -205,7 +205,7 @@ def test_what_cannot_be_resumed_is_refused(tmp_path):
 
 
 def test_options_stay_those_of_the_call(tmp_path):
-    """A saved state does not bring back the fused kernel of the machine that saved it."""
+    """A saved state does not restore the fused kernel of the machine that saved it."""
     for step in train(small(), Rows(), steps=4, run=tmp_path / "r"):
         if step.index == 2:
             break

@@ -122,7 +122,7 @@ def test_a_torn_checkpoint_is_named_and_passed_over(tmp_path):
     with pytest.warns(UserWarning, match="skipping"):
         rest = list(train(small(), Rows(), steps=6, run=run, resume=True, checkpoint_every=2))
     assert [s.index for s in rest] == [5, 6]
-    assert run.newest().step == 6  # the torn one has given way
+    assert run.newest().step == 6  # the truncated one was replaced
     assert not same(whole, run.load_model())
 
 
@@ -196,7 +196,7 @@ def test_tensorboard_where_it_is_installed(tmp_path):
 
 @pytest.fixture
 def tiny_disk(tmp_path):
-    """A file system of 2 MiB, where we may mount one; otherwise None."""
+    """A file system of 2 MiB, if we may mount one; otherwise None."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]

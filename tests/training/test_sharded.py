@@ -1,4 +1,4 @@
-"""FSDP2 carries our models and recipes in a loop of one's own, at the numbers of one process."""
+"""Our models and recipes under FSDP2 in a custom loop give the numbers of one process."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A training that stops, however it does, keeps what it has and leaves nothing behind."""
+"""However training stops, it keeps its results and leaves nothing behind."""
 
 import io
 import math
@@ -91,7 +91,7 @@ def test_an_interrupt_stops_between_whole_steps(where, monkeypatch):
             done.append(s)
             if where == "body" and s.index == 2:
                 interrupt()
-                time.sleep(5)  # never slept through
+                time.sleep(5)  # interrupted before it ends
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     assert watch.events[-1] == ("finish", "stopped at step 2; history kept")
     assert model.training

@@ -1,4 +1,4 @@
-"""TOML files: what they train, and what is said about those that cannot be used."""
+"""TOML files: what they train, and the errors for invalid ones."""
 
 import shutil
 from pathlib import Path
@@ -168,7 +168,7 @@ def test_every_listed_data_set_exists():
 
 
 def test_a_task_with_one_answer_a_text_is_refused(tmp_path):
-    """Nothing trains for an hour on targets that the model has no head for."""
+    """Training would run for an hour on targets for which the model has no head."""
     file = tmp_path / "c.toml"
     file.write_text(
         '[model]\nkind = "encoder"\nn_layers = 1\nn_heads = 2\nd_model = 16\nn_ctx = 128\n'

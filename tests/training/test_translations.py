@@ -1,4 +1,4 @@
-"""BLEU is what sacreBLEU says, and is refused where nothing can be compared."""
+"""BLEU equals sacreBLEU's, and is refused where there is nothing to compare."""
 
 import math
 import random
@@ -23,12 +23,12 @@ ODD = "ab  19.,-!\"#$%&()*+/:;<=>?@[\\]^_`{|}~'äß—„“…\n\t"
 
 @pytest.mark.parametrize(
     ("texts", "references", "score", "brevity"),
-    [  # as sacreBLEU 2.6.0 says it
+    [  # according to sacreBLEU 2.6.0
         (OURS, WANTED, 65.11052816707989, 1.0),
         (OURS[:1], WANTED[:1], 42.38365628278778, 0.8668778997501817),
         (["eins zwei drei vier fünf"], ["eins zwei fünf vier drei"], 26.86424829558855, 1.0),
         ([text.lower() for text in OURS], WANTED, 32.827302846268836, 1.0),
-        (["a b"], ["a b"], 0.0, 1.0),  # no run of four words anywhere
+        (["a b"], ["a b"], 0.0, 1.0),  # no matching 4-gram
         (["x"], ["a b"], 0.0, math.exp(-1)),
         ([""], ["a b"], 0.0, 0.0),
     ],

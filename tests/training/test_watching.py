@@ -1,4 +1,4 @@
-"""What watches training: one or several, one that fails, and the numbers that trackers get."""
+"""Objects that watch training: one or several, one that fails, and the numbers trackers receive."""
 
 import inspect
 import sys
@@ -14,7 +14,7 @@ from transformer_lab.training.watching import LOGGED, TensorBoard, Trackio, Wand
 
 
 class Service(ModuleType):
-    """A library like wandb or trackio: `init` takes its keywords, and returns a run that remembers."""
+    """A fake wandb or trackio: `init` takes its keywords, and returns a run that records calls."""
 
     def __init__(self, name):
         super().__init__(name)
@@ -78,7 +78,7 @@ SERVICES = {"wandb": (WandB, WandBService), "trackio": (Trackio, TrackioService)
 
 @pytest.fixture(params=SERVICES)
 def service(request, monkeypatch):
-    """(the watch's class, a library in its place)"""
+    """(the watch's class, its fake library)"""
     kind, library = SERVICES[request.param]
     library = library(request.param)
     monkeypatch.setitem(sys.modules, request.param, library)
@@ -97,7 +97,7 @@ def test_the_stand_ins_are_called_as_the_libraries_are():
 
 @pytest.mark.needs("trackio")
 def test_trackio_itself_holds_what_it_was_given(tmp_path, monkeypatch):
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))  # it is read when trackio is imported
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))  # read when trackio is imported
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     trackio = package("trackio")
     for ours, theirs in ((TrackioService.init, trackio.init), (TrackioRun.log, trackio.Run.log),
@@ -197,7 +197,7 @@ def test_tensorboard_itself(tmp_path):
     package("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    for n in (3, 2):  # the second hides what the first logged in this folder
+    for n in (3, 2):  # the second run hides the first in this folder
         steps = list(tl.train(learner(), Counting(), steps=n, watch=TensorBoard(tmp_path)))
     events = EventAccumulator(str(tmp_path)).Reload()
     logged = [(event.step, event.value) for event in events.Scalars("loss")]
