@@ -1,4 +1,4 @@
-"""axe-core on a page. conftest.py makes `accessible` a fixture of this folder.
+"""Run axe-core on a page. conftest.py makes `accessible` a fixture of this folder.
 
     def test_my_view(open_page, accessible):
         for scheme in ("light", "dark"):
@@ -26,7 +26,7 @@ def _source():
 
 
 def violations(page, within="#tl-root", impacts=SERIOUS):
-    """[rule, selector, what to mend] for each element that axe-core objects to.
+    """[rule, selector, what to fix] for each violation that axe-core finds.
 
     A page is judged in the state it is in: open menus and select things first.
     """
@@ -34,7 +34,7 @@ def violations(page, within="#tl-root", impacts=SERIOUS):
     if source is None:
         lacking("axe")
     if not page.evaluate("Boolean(window.axe)"):
-        page.evaluate(source)  # not as a script of the page, whose policy would refuse it
+        page.evaluate(source)  # not as a script tag, which the page's policy would block
     found = page.evaluate(
         """within => axe.run(within, {
             resultTypes: ["violations"],

@@ -1,8 +1,9 @@
-"""Google Colab's widgets without Google: an output's frame whose manager is ipywidgets' own for pages, and which
-talks to a real kernel as Colab's custom widget manager does (googlecolab/colab-cdn-widget-manager).
+"""Google Colab's widgets without Google: an output's frame with ipywidgets' own manager for pages,
+which talks to a real kernel as Colab's custom manager does (googlecolab/colab-cdn-widget-manager).
 
-As there, a widget's state is asked for when it is rendered, its module comes from jsDelivr by name and version,
-messages come as an asynchronous iterable with Uint8Arrays, and what is sent counts as handled at once.
+As there, a widget's state is read when it is rendered, its module comes from jsDelivr by name and
+version, messages arrive as an asynchronous iterable with Uint8Arrays, and sent messages count as
+handled at once.
 """
 
 import json
@@ -172,7 +173,7 @@ async function render(colab, id, place) {
 
 @contextmanager
 def kernel(lab):
-    """Start a kernel of a Jupyter server: the address of its web socket."""
+    """Start a kernel of a Jupyter server; yields its web socket's address."""
     url, token, _ = lab
 
     def asked(path, method):
@@ -188,7 +189,7 @@ def kernel(lab):
 
 
 def frame(page, lab):
-    """Show an empty output, in the place of a page of the server's: no other page may use the kernel."""
+    """Show an empty output in place of a page of the server: no other page may use the kernel."""
     module = Path(find_spec("anywidget").origin).with_name("nbextension") / "index.js"
     allowed = {"access-control-allow-origin": "*"}
     page.route(

@@ -1,5 +1,5 @@
-"""Chromium and JupyterLab for tests. Imported by the conftest of every folder that needs them; what
-starts once for all folders, by tests/conftest.py."""
+"""Chromium and JupyterLab for tests. The conftest of each folder that needs them imports them;
+tests/conftest.py imports what starts once for all folders."""
 
 import asyncio
 import os
@@ -46,20 +46,20 @@ UNWANTED = [
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
-    "--enable-unsafe-swiftshader",  # WebGL by software
+    "--enable-unsafe-swiftshader",  # WebGL in software
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # The last list counts: Playwright's own, and a renderer for the address bar of every window.
+    # Only the last such list counts: Playwright's, and a renderer for each window's address bar.
     "--disable-features=" + ",".join(UNWANTED),
 ]
 
 
 @pytest.fixture(scope="session")
 def chromium_of_all():
-    """One browser for all files that need one, and the event loop that drives it."""
+    """One browser for all files that need it, and the event loop that drives it."""
     need("browser")
     from playwright.sync_api import sync_playwright
 
@@ -74,7 +74,7 @@ def chromium_of_all():
 
 @pytest.fixture(scope="module")
 def browser(chromium_of_all):
-    """The browser. Under tests of other files its event loop must not seem to run."""
+    """The browser. During other files' tests its event loop must not seem to run."""
     found, loop = chromium_of_all
     asyncio._set_running_loop(loop)
     yield found
@@ -85,8 +85,8 @@ ALL_TOOLS = "try { localStorage['transformer-lab:tools'] ??= 'all' } catch {}"
 
 
 def watched(page, **look):
-    """Keep what a page must not do: errors, dialogs, requests to anywhere but itself. The reader of
-    every page has asked for all tools before; tests of the entrance ask for few."""
+    """Record what a page must not cause: errors, dialogs, requests. Pages show all tools, as if
+    chosen before; tests of the entrance show few."""
     page.add_init_script(ALL_TOOLS)
     unmarked(page, **look)
     page.on("pageerror", lambda error: page.errors.append(str(error)))
@@ -99,7 +99,7 @@ def watched(page, **look):
 
 
 def unmarked(page, *, width=1300, height=950, scheme="light", seconds=20):
-    """A page of which nothing is known yet, in the state in which a test finds it."""
+    """Reset a page to the state in which a test starts, with nothing recorded."""
     page.errors, page.dialogs, page.requests = [], [], []
     page.set_default_timeout(1000 * seconds)
     page.set_viewport_size({"width": width, "height": height})
@@ -109,16 +109,16 @@ def unmarked(page, *, width=1300, height=950, scheme="light", seconds=20):
 
 @pytest.fixture(scope="session")
 def tabs(chromium_of_all):
-    """Pages that show nothing now: what a page costs most is the process that draws it."""
+    """Idle pages, for reuse: the most expensive part of a page is its renderer process."""
     return []
 
 
 @pytest.fixture
 def open_page(browser, tabs, tmp_path):
-    """Show a view's page (or any file) from file://; every page must end without complaint.
+    """Show a view's page (or any file) from file://; no page may cause errors, dialogs or requests.
 
-    `alone`: in a process of its own, for what asks how much memory is held. `instead`: a page that
-    is done with, and gives this one its place; each page that is kept has a process.
+    `alone`: in a process of its own, for measuring memory. `instead`: a page no longer needed,
+    whose process this one takes over.
     """
     pages, own, problems = [], [], []
     opened = 0
@@ -183,7 +183,7 @@ class Map:
 
 
 def says(page, view):
-    """Wait until the page says what Python does."""
+    """Wait until the page's sentence is the view's."""
     page.wait_for_function(
         "want => document.querySelector('[data-part=sentence]').textContent === want",
         arg=view.sentence,
@@ -191,7 +191,7 @@ def says(page, view):
 
 
 def part_says(page, name, wanted):
-    """Wait until a part of this name has this text."""
+    """Wait until a part with this name has this text."""
     page.wait_for_function(
         "([part, want]) => [...document.querySelectorAll(`[data-part=${part}]`)].some(e => e.textContent === want)",
         arg=[name, wanted],
@@ -199,7 +199,7 @@ def part_says(page, name, wanted):
 
 
 def without_a_head(page, view, off):
-    """Switch the chosen head off, as Python does by the edit `off`."""
+    """Switch the selected head off, as Python does with the edit `off`."""
     page.locator("[data-part=off]").click()
     view.edits = [off]
     says(page, view)
@@ -209,7 +209,7 @@ def without_a_head(page, view, off):
 
 
 def cut_needs_a_notebook(page, view):
-    """What a page cannot do is said, and what was there stays; undone, nothing is edited."""
+    """Check that the page reports a cut that it cannot compute and stays as it was; undo edits."""
     page.wait_for_selector("[data-part=message]:visible")
     assert "need the view in a notebook" in page.locator("[data-part=message]").inner_text()
     says(page, view)
@@ -219,7 +219,7 @@ def cut_needs_a_notebook(page, view):
 
 
 def another_head_by_keys(page, view):
-    """From layer 1, head 0 up and right among the small heads."""
+    """Move by keys from layer 1, head 0 up and right in the grid of heads."""
     page.locator("[data-part=heads]").focus()
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowRight")
@@ -228,7 +228,7 @@ def another_head_by_keys(page, view):
 
 
 def choose_head(place, layer, head):
-    """Click a head in the grid of a view, of a page or of a frame."""
+    """Click a head in the grid of a view, a page or a frame."""
     grid = place.locator("[data-part=thumbnails]")
     grid.scroll_into_view_if_needed()
     size = grid_at_rest(grid)
@@ -238,7 +238,7 @@ def choose_head(place, layer, head):
     grid.click(position={"x": (column + 0.4) * across, "y": (row + 0.6) * down})
 
 
-# The same for a script of the page: heads(layer, head) clicks one.
+# The same as a script in the page: heads(layer, head) clicks one.
 HEADS = """const heads = (layer, head) => {
     const grid = document.querySelector("[data-part=thumbnails]");
     const { across, down, perRow, heads } = grid.dataset;
@@ -250,7 +250,7 @@ HEADS = """const heads = (layer, head) => {
 };"""
 
 
-# From now on window.written has what canvases write.
+# Record the texts that canvases draw in window.written.
 WRITTEN = """() => {
     const { fillText } = CanvasRenderingContext2D.prototype;
     window.written = [];
@@ -268,7 +268,7 @@ def map_of():
 
 @pytest.fixture
 def screenshot():
-    """Keep a picture of a page under tests/browser/artifacts, for who runs the tests by hand."""
+    """Save a screenshot under tests/browser/artifacts, except in CI."""
 
     def shoot(page, name, **options):
         if os.environ.get("CI"):
@@ -281,7 +281,7 @@ def screenshot():
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """A JupyterLab that knows no settings but its own: (url, token, folder)."""
+    """A JupyterLab with no settings but its own: (url, token, folder)."""
     with jupyter(tmp_path_factory.mktemp("lab"), "jupyterlab") as found:
         yield found
 
@@ -321,7 +321,7 @@ def jupyter(root, application):
 
 @contextmanager
 def server(command, status, root, environment):
-    """Run `python -m` this command, whose "{port}" is a free one, until it is no longer needed: its url."""
+    """Run `python -m` this command, with a free port for "{port}", and yield its url."""
     with open(root / "server.log", "w") as log:
         for _ in range(5):
             port = free_port()
@@ -337,7 +337,7 @@ def server(command, status, root, environment):
                     return
             finally:
                 with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGTERM)  # its own group: the kernels go too
+                    os.killpg(process.pid, signal.SIGTERM)  # its process group: the kernels too
                 try:
                     process.wait(15)
                 except subprocess.TimeoutExpired:
@@ -346,12 +346,12 @@ def server(command, status, root, environment):
 
 
 def _answers(url, process):
-    """Wait until a server answers; False where its port went to somebody else, or it ended."""
+    """Wait until a server answers; False if another process has its port, or if it ended."""
     for _ in range(600):
         try:
             urllib.request.urlopen(url, timeout=2)
             return True
-        except HTTPException:  # who answers speaks something else
+        except HTTPException:  # the answer is not HTTP
             return False
         except OSError:
             if process.poll() is not None:
@@ -377,12 +377,12 @@ class Notebook:
         )
 
     def run(self, code):
-        """The value of an expression, or of nothing after statements, in the kernel; as text."""
+        """Run statements in the kernel; returns the repr of the expression on the last line."""
         file = self.path.with_suffix(".answer")
         file.unlink(missing_ok=True)
         lines = code.strip().splitlines()
         store = f"open({str(file)!r}, 'w').write(repr({lines[-1]}))"
-        for _ in range(20):  # after an interrupt the kernel refuses what was queued
+        for _ in range(20):  # after an interrupt the kernel drops queued requests
             self.page.evaluate(
                 f"async code => {{ await {self.SESSION}.session.kernel.requestExecute({{code}}).done }}",
                 "\n".join([*lines[:-1], store]),
@@ -393,7 +393,7 @@ class Notebook:
         raise AssertionError(f"the kernel did not run {code!r}")
 
     def until(self, code, expected, seconds=20):
-        """Wait for an expression to be this: what the browser tells Python takes its time."""
+        """Wait until an expression has this value: the browser's messages to Python take time."""
         end = time.monotonic() + seconds
         while (found := self.run(code)) != expected:
             assert time.monotonic() < end, f"{code} is {found}, not {expected}"
@@ -405,7 +405,7 @@ class Notebook:
         )
 
 
-# What a notebook leaves in the window: kernels, tabs, and what a test has set for all of it.
+# Clear what a notebook leaves in the window: kernels, tabs, and settings made by a test.
 LEAVE = """async () => {
     const { commands, serviceManager, shell } = window.jupyterapp;
     for (const widget of [...shell.widgets("main")]) {
@@ -425,7 +425,7 @@ LEAVE = """async () => {
 
 
 class Window:
-    """A page with JupyterLab, which loads itself once and opens the tests' notebooks in turn."""
+    """A page with JupyterLab, which is loaded once and opens the tests' notebooks in turn."""
 
     def __init__(self, lab, browser):
         self.url, self.token, self.root = lab
@@ -460,9 +460,9 @@ class Window:
     def leave(self):
         page, self.page = self.page, None
         try:
-            page.mouse.move(-1, -1)  # else it lies over the next test's view
+            page.mouse.move(-1, -1)  # else it is over the next test's view
             page.evaluate(LEAVE)
-            self.page = page  # one that did not answer is not asked again
+            self.page = page  # one that did not respond is not used again
         finally:
             if not self.page:
                 page.close()
@@ -483,7 +483,7 @@ def notebook(window_of_all, browser):
 
 @contextmanager
 def notebooks(window):
-    """What opens one, and closes it at the end."""
+    """Yield a function that opens a notebook; close the notebook at the end."""
     opened = []
 
     def open_(*cells, file=None):
@@ -513,7 +513,7 @@ const cell = book.widgets[index];
 
 
 class Lesson:
-    """A lesson open in JupyterLab, its cells by their ids."""
+    """A lesson open in JupyterLab, with its cells by id."""
 
     def __init__(self, opened):
         self.opened, self.page = opened, opened.page
@@ -531,7 +531,7 @@ class Lesson:
         )
 
     def run_each(self, *ids):
-        """Run these cells in turn, and no other."""
+        """Run only these cells, in turn."""
         for id in ids:
             self.run(id)
 
@@ -551,9 +551,9 @@ class Lesson:
     def shown(self, id):
         """The text of a cell's output, once it is on the page."""
         self.page.wait_for_function(
-            # JupyterLab renders a cell only where it is looked at, and outputs above may push it away.
-            # An output may stand on the page for a moment before it is laid out, without its text.
-            # While cells above it run, looking for it would lay out the notebook five times a second.
+            # JupyterLab renders only visible cells, and outputs above may push this one away.
+            # An output may be on the page for a moment before it is laid out, without its text.
+            # While cells above run, scrolling to it would lay out the notebook five times a second.
             f"""id => {{ {FIND}
             if (!cell.model.outputs.length) return false;
             cell.node.scrollIntoView({{block: "center"}});
@@ -568,7 +568,7 @@ class Lesson:
         )
 
     def shows(self, id, text):
-        """Whether a cell's output comes to hold this text within 30 seconds."""
+        """Whether a cell's output has this text within 30 seconds."""
         for _ in range(150):
             if text in self.shown(id):
                 return True
@@ -576,7 +576,7 @@ class Lesson:
         return False
 
     def visible_pictures(self, id):
-        """Class and alt text of the images that a cell really shows."""
+        """Class and alt text of the images that a cell visibly shows."""
         self.shown(id)
         return self.page.evaluate(
             f"""id => {{ {FIND}
@@ -586,7 +586,7 @@ class Lesson:
         )
 
     def view(self, id):
-        """The view in a cell's output, once it has drawn itself."""
+        """The view in a cell's output, once it is drawn."""
         self.scroll_to(id)
         self.page.wait_for_function(
             f"""id => {{ {FIND}

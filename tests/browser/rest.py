@@ -1,7 +1,7 @@
-"""Waiting until a page is drawn anew: how long that takes nobody knows beforehand."""
+"""Wait until a page has been redrawn, however long that takes."""
 
-# rest(look) for a script of a page: returns once what `look` sees stays as it is while two frames are painted.
-# What is laid out anew goes from frame to frame: one tells its new size, the next is drawn for it.
+# rest(look) in a page's script: returns once look() stays the same for two painted frames.
+# A new layout takes several frames: one reports an element's new size, the next draws it.
 REST = """const rest = async (look, seconds = 20) => {
     const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
     const end = performance.now() + 1000 * seconds;
@@ -10,7 +10,7 @@ REST = """const rest = async (look, seconds = 20) => {
         before = look();
     }
 };"""
-# Where all that a view has stands.
+# The positions, sizes and data of all elements of a view.
 PLACES = """() => JSON.stringify([...document.querySelectorAll("#tl-root *, .tl-view *")].map((part) => {
     const { x, y, width, height } = part.getBoundingClientRect();
     return [x, y, width, height, part.hidden, part instanceof HTMLCanvasElement && part.width, { ...part.dataset }];
@@ -29,11 +29,11 @@ GRID = f"""async (grid) => {{
 
 
 def grid_at_rest(grid):
-    """What a grid says of its places. It is laid out anew when the map beside it has come."""
+    """A grid's data on its layout, once stable: the arrival of the map beside it changes it."""
     return grid.evaluate(GRID)
 
 
 def resized(page, width, height):
-    """Give a page another size, and wait until it is drawn for that."""
+    """Resize a page, and wait until it is redrawn."""
     page.set_viewport_size({"width": width, "height": height})
     page.evaluate(SIZED, [width, height])

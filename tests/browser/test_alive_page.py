@@ -1,5 +1,5 @@
-"""A page that carries its model: with nothing but a browser it does what a live view does, and its
-numbers are Python's."""
+"""A page with an embedded model does what a live view does with only a browser, and with Python's
+numbers."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def small(kind, **options):
     config = tl.ModelConfig(kind=kind, **(sizes | options))
     model = tl.Transformer(config).eval()
     with torch.no_grad():
-        for weight in model.parameters():  # sharp, and as wide as they travel
+        for weight in model.parameters():  # sharpened, and rounded as in the page
             weight.add_(0.4 * torch.randn_like(weight)).copy_(weight.half().float())
     return tl.TextModel(model, tokenizer, f"small {kind}")
 
@@ -38,7 +38,7 @@ def rows(page):
 
 
 def same(page, view):
-    """What stands on the page is what Python says."""
+    """Check that the page shows what Python computes."""
     shown, wanted = rows(page), view.session.outcome.rows
     assert [token for token, *_ in shown] == [row.token for row in wanted]
     for (_, *numbers), row in zip(shown, wanted, strict=True):
@@ -61,7 +61,7 @@ def same(page, view):
 
 
 def after(page, act):
-    """What a click brings, when it has come."""
+    """Act, and wait until the page has settled on a new result."""
     stamp = page.locator("[data-stamp]").get_attribute("data-stamp")
     act()
     page.wait_for_function(
@@ -77,7 +77,7 @@ def type_text(page, text, field="text"):
 
 
 def edits_are_pythons(page, view):
-    """Two heads off and an edge cut, which is taken back; (0, 0) is selected."""
+    """Switch two heads off and cut an edge, which is undone; (0, 0) is selected."""
     after(page, lambda: page.locator(part("head-off")).click())
     choose_head(page, 1, 1)
     after(page, lambda: page.locator(part("head-off")).click())
@@ -109,7 +109,7 @@ def test_a_decoder_lives_on_in_its_page(open_page, tmp_path, accessible):
     type_text(page, OTHER)
     view.text = OTHER
     same(page, view)
-    # Every head is measured, with nobody asking.
+    # The page measures every head by itself.
     page.wait_for_function("() => document.querySelector('[data-part=head-effect]').textContent")
     wanted = view.effect_of(0, 0).sentence("If layer 0, head 0 is switched off").split(" (KL ")[0]
     assert page.locator(part("head-effect")).get_attribute("title").split(" (KL ")[0] == wanted
@@ -145,7 +145,7 @@ def test_a_decoder_lives_on_in_its_page(open_page, tmp_path, accessible):
     page.wait_for_selector("[data-state=error]")
     assert "Text is empty" in page.locator(part("status")).inner_text()
     same(page, view)
-    # Kept anew, the page holds what is on view, and lives on.
+    # Saved again, the page holds what it shows, and still works.
     page.locator(part("save")).click()
     with page.expect_download() as download:
         page.locator(part("html")).click()
@@ -220,7 +220,7 @@ def test_masks_and_answers_too(open_page):
 
 
 def test_what_is_written_is_read_on_a_phone(open_page, screenshot):
-    """With whose words these are beside it, which left the tokens no room."""
+    """The label of who wrote the target left its tokens no room."""
     view = Explorer(small("encoder-decoder"), WORDS)
     page = open_page(view.to_html(), width=342)
     type_text(page, "the street was", "target")
@@ -277,7 +277,7 @@ def test_where_no_worker_may_be_made_the_page_computes_by_itself(open_page):
     after(page, lambda: page.locator(part("head-off")).click())
     view.edits = [tl.ablate(0, 0)]
     same(page, view)
-    # With a worker there is no such line.
+    # With a worker the line is hidden.
     other = open_page(view.to_html())
     type_text(other, WORDS)
     assert not other.locator(part("in-page")).is_visible()
@@ -310,7 +310,7 @@ def test_a_link_opens_a_page_as_its_sender_saw_it(open_page):
     assert said == "This link is damaged: the page is shown as it was saved."
     assert page.locator(part("text")).input_value() == WORDS
     assert set(page.requests) == {address}
-    page.requests[1:] = []  # it was opened three times
+    page.requests[1:] = []  # the page was opened three times
     strange = open_page(Explorer(small("encoder"), WORDS).to_html())
     strange.evaluate("hash => { location.hash = hash }", link[link.index("#") :])
     strange.wait_for_selector("[data-part=message]:visible")
@@ -337,7 +337,7 @@ def test_what_python_says_of_a_text_the_page_says(open_page, made):
     page = open_page(view.to_html())
     field = page.locator(part("text"))
     for name, odd in ODD.items():
-        # As it is pasted: not every text can be sent to a field from here.
+        # Set as if pasted: Playwright cannot type every text.
         field.evaluate(
             "(box, text) => { box.value = JSON.parse(text); box.dispatchEvent(new Event('input', { bubbles: true })) }",
             json.dumps(odd),
@@ -353,5 +353,5 @@ def test_what_python_says_of_a_text_the_page_says(open_page, made):
             )
         else:
             after(page, lambda: field.press("Enter"))
-        same(page, view)  # where it could not be read, as before
+        same(page, view)  # unchanged if the text was refused
         assert page.locator(part("unread")).text_content() == view._about["unread"], name

@@ -1,5 +1,5 @@
-"""Views of one text, or of two, on pages that carry their model: another text is typed, and what they
-show is what Python shows of it."""
+"""Views of one or two texts on pages with an embedded model: for another text, typed in, they show
+what Python shows."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ KINDS = ("decoder", "encoder", "encoder-decoder")
 
 
 def type_text(page, text, field="text"):
-    """Run it; the page has what belongs to it."""
+    """Run a text, and wait for its results."""
     before = page.locator("#tl-root").get_attribute("data-texts")
     page.locator(part(field)).fill(text)
     page.locator(part(field)).press("Enter")
@@ -146,7 +146,7 @@ def test_two_other_texts_are_compared(open_page, accessible):
 
 
 def says_of_the_score(page, view):
-    """Wait until the page says what Python does, and who wrote it."""
+    """Wait for Python's sentence; check the key's largest part and the table's first cell."""
     says(page, view)
     split = numbers_of(view.cell)["splits"]["above" if view._options.get("above") else "score"]
     names = view.cell.info["sources"]["key"]["names"]
@@ -164,7 +164,7 @@ def test_the_scores_of_another_text(open_page, accessible, positions):
     for kind in KINDS[: 3 if positions.name == "rotary" else 2]:
         model = small(kind, positions=positions)
         page = open_page(WhyView(model.trace(WORDS), 1, 1, 4, 2).to_html())
-        page.locator(part("head-back")).click()  # a row that it was not saved with
+        page.locator(part("head-back")).click()  # a row that is not in the saved page
         says_of_the_score(page, WhyView(model.trace(WORDS, keep="all"), 1, 0, 4, 2))
         page.locator(part("head-on")).click()
         type_text(page, OTHER)
@@ -184,14 +184,14 @@ def shows(page, place):
 
 
 def says_of_the_step(page, view):
-    """Wait until the page is at the step, and says what Python does of it."""
+    """Wait until the page is at the step, with Python's sentence."""
     kind, layer, head, position = view.shown
     shows(page, f"{kind}/{layer}/{head}/{position}/{view.step}")
     says(page, view)
 
 
 def saved_anew(open_page, page, accessible, path):
-    """The page as it saves itself, opened in the dark and narrow: it has the text that was typed."""
+    """Save the page from itself and open the copy, dark and narrow: it has the typed text."""
     accessible(page)
     page.locator(part("save")).click()
     with page.expect_download() as download:
@@ -251,7 +251,7 @@ def test_the_flow_of_another_text(open_page, accessible, tmp_path, options):
         view = FlowView(model.trace(OTHER), against=1)
         says(page, view)
         assert page.locator(part("position")).input_value() == str(view.position)
-        for turn in range(2):  # cut, and cut more; what was cut carries nothing then
+        for turn in range(2):  # cut an edge, then another; a cut edge carries nothing
             edge = tuple(view.found.places[turn].tolist())
             page.locator(part("flow")).focus()
             page.keyboard.press("Home")
@@ -287,7 +287,7 @@ def test_a_text_that_is_too_long_for_a_flow_is_one_sentence(open_page):
 
 
 def test_what_a_damaged_link_says_stays_beside_what_comes_later(open_page):
-    """The logit lens is read once the page is open: that it is here is no reason to say nothing more."""
+    """The logit lens loads once the page is open; its arrival must not clear the message."""
     page = open_page(ResidualView(small("decoder").trace(WORDS, keep="all")).to_html())
     address = page.url
     page.goto("about:blank")
@@ -298,4 +298,4 @@ def test_what_a_damaged_link_says_stays_beside_what_comes_later(open_page):
     page.wait_for_selector("[data-ready]")
     said = page.locator(part("message")).inner_text()
     assert said == "This link is damaged: the page is shown as it was saved."
-    page.requests[1:] = []  # it was opened twice
+    page.requests[1:] = []  # the page was opened twice

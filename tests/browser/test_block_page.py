@@ -38,7 +38,7 @@ def test_stepped_by_keys_and_every_number_is_pythons(open_page, trace, accessibl
                 told = cells.nth(key).locator("td.tl-number").last.inner_text()
                 assert told == short(float(weights[key]))
             screenshot(page, "block-softmax")
-    # The focus is still in the rail: Home begins anew.
+    # The focus is still in the rail: Home goes to the first step.
     page.keyboard.press("Home")
     shows(page, "decoder/2/1/8/stream")
     strip = page.locator(f"{part('vectors')} canvas").first
@@ -49,7 +49,7 @@ def test_stepped_by_keys_and_every_number_is_pythons(open_page, trace, accessibl
     assert number(page.locator(part("number")).inner_text()) == pytest.approx(
         float(steps.stream[0]), abs=6e-5
     )
-    # Another token and another head are held; another layer is not, and what is shown stays.
+    # The page holds other tokens and heads, but no other layer: there the view stays as it is.
     page.locator(part("token-back")).click()
     shows(page, "decoder/2/1/7/stream")
     assert page.evaluate("document.activeElement.dataset.part") == "token-back"

@@ -1,5 +1,5 @@
-"""A conversation in the Explorer, in a real JupyterLab: clicked through, and in a notebook that is opened again
-without its kernel."""
+"""A conversation in the Explorer in a real JupyterLab: clicked through, and reopened without its
+kernel."""
 
 from tests.browser.fixtures import choose_head
 from tests.browser.test_chat_page import NAMES, STRIP
@@ -61,11 +61,11 @@ def test_a_conversation_is_clicked_through_and_opened_again(notebook, accessible
     assert [*spans] == TURNS and tokens.count() == spans["assistant 2"][1]
     assert "two fine colours" in eval(book.run("dict(view.session.named_texts)['user 1']"))
     assert shown(page) == python_rows(book)
-    # Closed and opened again, it is there as long as the kernel is.
+    # Reopened, it is there while the kernel lives.
     page.evaluate(CLOSED, [book.path.name, False])
     page.wait_for_selector(f".tl-view[data-ready][data-edits='1'] {NAMES}")
     assert [name.split(" ", 1)[1].split(" · ")[0] for name in names()] == TURNS
-    # Without it there is its picture, which has every turn (tests/views/explorer).
+    # Without a kernel there is its image, which has every turn (tests/views/explorer).
     page.evaluate(CLOSED, [book.path.name, True])
     page.wait_for_selector(".tl-saved")
     picture = page.locator(PICTURE)

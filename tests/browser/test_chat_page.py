@@ -1,4 +1,4 @@
-"""A conversation in the Explorer's page: its turns are named, what is folded is said, and they follow the text."""
+"""A conversation in the Explorer's page: named turns, which can be folded and follow the text."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_turns_are_named_folded_and_follow_what_is_typed_and_written(
     assert "which the model reads too" in page.locator(NAMES).first.get_attribute("title")
     accessible(page)
     screenshot(page, "chat-page-light")
-    # By the keyboard: into the strip, to its first item, and it stays there.
+    # By keyboard: into the strip, to its first item, where the focus stays.
     page.locator(f"{STRIP} [tabindex='0']").focus()
     page.keyboard.press("Home")
     page.keyboard.press("Enter")
@@ -58,7 +58,7 @@ def test_turns_are_named_folded_and_follow_what_is_typed_and_written(
     page.wait_for_selector("[data-part=span-row] .tl-in-a")
     view.mark(view.segments["user"], view.segments["system"])
     assert page.locator(part("sentence")).inner_text().startswith(view.head_sentence[:60])
-    # What is typed within a turn, and what the model writes.
+    # Text typed within a turn, and text written by the model.
     text = view.text.replace("a colour", "two fine colours")
     type_text(page, text)
     view.text = text

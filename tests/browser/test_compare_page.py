@@ -1,4 +1,4 @@
-"""A saved CompareView in a browser: every number that is read here is compared with Python's."""
+"""A saved CompareView in a browser: every number read here is compared with Python's."""
 
 from functools import partial
 
@@ -64,7 +64,7 @@ def test_numbers_gaps_and_one_selection(open_page, screenshot):
     for width in range(900, 1300, 50):
         resized(page, width, 900)
     numbers = [text for text in page.evaluate("window.written") if text.startswith("−0.")]
-    assert numbers and {len(text) for text in numbers} == {5}  # whole, or not there
+    assert numbers and {len(text) for text in numbers} == {5}  # drawn in full or not at all
     page.locator(part("difference")).focus()
     page.keyboard.press("ArrowDown")
     view.selected = (4, 2)
@@ -138,7 +138,7 @@ def test_what_goes_to_nothing_stands_apart_from_the_keys(open_page, accessible, 
     says(page, "sentence", view.sentence)
     page.locator(part("first")).hover(position={**place, "x": place["x"] - 0.5 * float(page.locator(part("first")).get_attribute("data-across")) + 3})  # fmt: skip
     view.selected = None
-    says(page, "sentence", view.sentence)  # the gap is no cell
+    says(page, "sentence", view.sentence)  # the gap is not a cell
     accessible(page)
     screenshot(page, f"compare-nothing-{scheme}")
     same_numbers(page, view)
@@ -160,10 +160,10 @@ def test_a_weight_has_the_colour_of_a_heads_map(open_page):
     ):
         page = open_page(shown.to_html(), width=1200)
         canvas = page.locator(part(name))
-        # beside the number that stands in the cell
+        # beside the number in the cell
         at = [cell(page, name, i, j - 0.4) for i in range(4) for j in range(i + 1)]
         pixels[name] = [canvas.evaluate(PIXEL, spot) for spot in at]
-    # A head's weights travel in 16 bits, which may be one shade beside.
+    # A head's weights are sent in 16 bits, which may shift a shade.
     for one, other in zip(pixels["first"], pixels["map"], strict=True):
         assert one == pytest.approx(other, abs=2)
     assert len({str(pixel) for pixel in pixels["map"]}) > 3

@@ -1,4 +1,4 @@
-"""A page with a letter that is not as it was written shows no number of it, but says so."""
+"""A page with an altered character shows no number from it, but reports the damage."""
 
 import random
 import re
@@ -16,7 +16,7 @@ SAYS = "his page is not as it was written: a part of it is damaged."
 
 
 def flipped(text, at, chance):
-    """Another letter of the same kind in its place: a digit for a digit, so that it can still be read."""
+    """Replace a character by another of its kind: a digit by a digit, so that it still parses."""
     kinds = ("0123456789", "ABCDEFGHabcdefgh", "+/=,:[]{}")
     kind = next((k for k in kinds if text[at] in k), "xyz")
     return text[:at] + chance.choice([x for x in kind if x != text[at]]) + text[at + 1 :]
@@ -25,7 +25,7 @@ def flipped(text, at, chance):
 @pytest.fixture(scope="module")
 def text():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "ALL_MAPS_BYTES", 0)  # as of long texts: each map is asked for
+        patch.setattr(data, "ALL_MAPS_BYTES", 0)  # as for long texts: each map is requested
         return HeadView(tl.trace(small("decoder"), torch.arange(7)), layer=0).to_html()
 
 
@@ -44,7 +44,7 @@ def test_what_is_shown_first(open_page, text):
 
 def test_what_is_asked_for_later(open_page, text):
     found = re.search(r'<template data-block="decoder/1/2" data-info="([^"]*)"[^>]*>([^<]*)<', text)
-    assert "data-gzip" not in found[0]  # which would tell by itself
+    assert "data-gzip" not in found[0]  # gzip would detect the damage itself
     chance = random.Random(4)
     digits = [m.start() for m in re.finditer(r"\d", found[1])]
     places = [found.start(1) + chance.choice(digits) for _ in range(2)]
@@ -89,7 +89,7 @@ def test_a_page_that_is_cut_off_before_its_first_script_ends(open_page, text, tm
         said = page.evaluate(SAYS_BEFORE).removesuffix('"')
         assert len(said) > 1 and told.startswith(said), at
         assert said == told[:-1] or at < text.index("</style>")
-        assert page.locator("html").bounding_box()["height"] > 10  # it is to be seen
+        assert page.locator("html").bounding_box()["height"] > 10  # it is visible
     page = open_page(text, instead=page)
     assert page.evaluate(SAYS_BEFORE) == "none"
     page.locator("[data-part=save]").click()

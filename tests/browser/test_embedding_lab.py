@@ -1,4 +1,4 @@
-"""A cloud and a plotly figure in JupyterLab: alive, linked, and with no network."""
+"""A cloud and a plotly figure in JupyterLab: live, linked, and without network."""
 
 import re
 
@@ -15,7 +15,7 @@ cloud
 def test_a_cloud_and_a_figure_need_no_network(notebook):
     book = notebook(CLOUD, "heads.to_plotly()")
     page = book.page
-    page.set_default_timeout(120_000)  # software draws in space
+    page.set_default_timeout(120_000)  # 3D is rendered in software
     book.run_all()
     page.wait_for_selector("[data-space='1']")
     page.locator("[data-part=space]").focus()
@@ -25,10 +25,10 @@ def test_a_cloud_and_a_figure_need_no_network(notebook):
     book.run("cloud.layer = 0\n1")
     page.wait_for_selector("[data-row='1'][data-selected='1']")
     book.until("cloud.row", "1")
-    # plotly's script is no part of the widget's state, and no global of the page's.
+    # plotly's script is neither in the widget's state nor a global of the page.
     assert int(book.run("len(str(cloud.get_state()))")) < 500_000
     assert page.evaluate("typeof window.__tlPlotly.react") == "function"
-    # The figure is plotly's at once, not a picture until it is hovered.
+    # The figure is plotly's from the start, not an image until hovered.
     page.evaluate(
         "() => document.querySelectorAll('.jp-Cell')[1].scrollIntoView({ block: 'start' })"
     )
@@ -58,7 +58,7 @@ SEEN = """() => {
     };
 }"""
 
-# Once the page wears another theme than it did.
+# The colours once the page's theme has changed and is drawn.
 AT_REST = f"""async (others) => {{
     {REST}
     const seen = {SEEN};
@@ -69,7 +69,7 @@ AT_REST = f"""async (others) => {{
 
 
 def against(colour, behind):
-    """The contrast of one colour of CSS on another (WCAG); what can be seen through, on it."""
+    """The contrast of one CSS colour on another (WCAG), after blending a translucent one."""
 
     def numbers(words):
         found = [float(n) for n in re.findall(r"[0-9.]+", words)]

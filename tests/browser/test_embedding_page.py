@@ -1,4 +1,4 @@
-"""A cloud in a browser: two projections where nothing draws in space; in space, turned and chosen."""
+"""A cloud in a browser: two projections where 3D is not available; in 3D, turned and selected."""
 
 import nbformat
 import pytest
@@ -24,7 +24,7 @@ def whole():
 
 @pytest.fixture
 def in_space(browser):
-    """A page that may take its time: software draws slowly where many share the cores."""
+    """A page with a long timeout: rendering in software is slow on shared cores."""
     page = watched(browser.new_page(), width=1000, height=700, seconds=90)
     yield page
     page.close()
@@ -37,7 +37,7 @@ def turn(page, *keys):
 
 
 def test_in_space(in_space, accessible, whole, tmp_path):
-    """Turned, chosen by key and by click, under the page's own policy and with no request."""
+    """Turned, selected by key and by click, under the page's own policy and without requests."""
     page = in_space
     page.goto(EmbeddingView(whole).save_html(tmp_path / "cloud.html").as_uri())
     root = page.locator("[data-space='1']")
@@ -54,7 +54,7 @@ def test_in_space(in_space, accessible, whole, tmp_path):
     assert "“animal” (1) has norm" in page.locator("[data-part=sentence]").inner_text()
     turn(page, "Escape")
     page.locator("[data-selected='']").wait_for()
-    # What plotly says was pointed at and clicked.
+    # The events that plotly emits on hover and click.
     page.evaluate(
         "document.querySelector('[data-part=space]').emit('plotly_click', {points: [{curveNumber: 0, pointNumber: 8}]})"
     )
@@ -77,7 +77,7 @@ def test_in_space(in_space, accessible, whole, tmp_path):
 
 
 def test_in_a_notebook_plotly_stands_once_on_the_page(in_space, whole, tmp_path):
-    """Two clouds, a figure and heads: one script, and one selection."""
+    """Two clouds, a figure and heads share one script and one selection."""
     from ipywidgets import Widget
 
     views = [EmbeddingView(whole), EmbeddingView(whole, without=[0]), HeadView(whole)]
@@ -101,7 +101,7 @@ def test_in_a_notebook_plotly_stands_once_on_the_page(in_space, whole, tmp_path)
     frames = [page.frame_locator("iframe").nth(i) for i in range(4)]
 
     def reach(i, part):
-        """A frame out of sight has heard, but a browser draws it no sooner than somebody scrolls there."""
+        """Scroll to a frame: out of view it gets messages, but the browser does not draw it."""
         page.locator("iframe").nth(i).scroll_into_view_if_needed()
         frames[i].locator(part).first.wait_for()
 
@@ -121,7 +121,7 @@ def test_in_a_notebook_plotly_stands_once_on_the_page(in_space, whole, tmp_path)
     page.goto((tmp_path / "book.html").as_uri())
     page.frame_locator("iframe").locator("[data-space='1']").wait_for()
     assert (page.errors, page.dialogs) == ([], [])
-    # The page that stock nbconvert writes around asks for its own scripts; ours ask for nothing.
+    # Stock nbconvert's page around ours requests its own scripts; ours request nothing.
     asked = [url for url in page.requests if "plotly" in url]
     assert asked and all(url.startswith("file:") for url in asked)
 
@@ -150,7 +150,7 @@ def test_without_webgl_two_projections_stand_there(in_space, whole, tmp_path):
 
 
 def test_a_figure_keeps_its_height_in_a_place_that_has_none_of_its_own(open_page, whole, tmp_path):
-    """As JupyterLab shows it: drawn where a line of something else stands, and told of its size."""
+    """As in JupyterLab: drawn where there is a line of something else, then redrawn and resized."""
     from plotly.offline import get_plotlyjs
 
     bundle, _ = HeadView(whole, layer=1, head=2).to_plotly()._repr_mimebundle_()

@@ -1,4 +1,4 @@
-"""A page that carries its model computes what Python does: from a disk, in a frame, with no network."""
+"""A page with its model computes what Python does: from disk, in a frame, without network."""
 
 import re
 
@@ -74,7 +74,7 @@ def test_a_damaged_page_says_so_in_a_sentence(open_page, model, text):
         assert says.startswith("this page is not as it was written: a part of it is damaged")
     engine, own = carried(model).blocks
     data = own.buffers[1][:-1] + bytes([own.buffers[1][-1] ^ 1])
-    blocks = [engine, own._replace(buffers=[own.buffers[0], data])]  # packed with the damage
+    blocks = [engine, own._replace(buffers=[own.buffers[0], data])]  # damaged before packing
     state = {"_esm": join_modules(VIEWS / "engine" / "client.js") + VIEW, "_css": ""}
     says = open_page("".join(page(state, {}, title="model", blocks=blocks))).inner_text("#tl-root")
     assert says.startswith("the model in this page is not as it was written")

@@ -1,4 +1,4 @@
-"""What a newcomer meets: few controls, texts that surprise, a tour, and one head to switch off."""
+"""What a newcomer sees: few controls, surprising texts, a tour, and one head to switch off."""
 
 import pytest
 import torch
@@ -25,15 +25,15 @@ def shipped_page():
 def again(page):
     page.reload()
     page.wait_for_selector("#tl-root[data-ready]")
-    del page.requests[1:]  # of itself
+    del page.requests[1:]  # the reload
 
 
 @pytest.fixture
 def entered(open_page):
-    """A page as its first reader finds it."""
+    """Open a page as a first-time reader sees it."""
 
     def enter(source, **look):
-        page = open_page(source, alone=True, **look)  # what it stores is its own
+        page = open_page(source, alone=True, **look)  # with storage of its own
         page.add_init_script(NEWCOMER)
         again(page)
         return page
@@ -55,7 +55,7 @@ def test_the_first_screen(entered, shipped_page, screenshot, accessible):
     screenshot(page, "entrance")
     first = "[data-part=predictions] .tl-chance-bar.tl-{} >> nth=0"
     length = "bar => Math.round(parseFloat(bar.style.width))"
-    assert page.locator(first.format("before")).evaluate(length) == 81  # of a track that is 100%
+    assert page.locator(first.format("before")).evaluate(length) == 81  # per cent of the track
     page.locator(part("head-off")).click()
     settled(page, 1)
     assert text(page, "effect").startswith(
@@ -65,7 +65,7 @@ def test_the_first_screen(entered, shipped_page, screenshot, accessible):
     risen = page.locator("[data-part=predictions] tr.tl-new th")
     arrow = "of => of.map(token => getComputedStyle(token, '::after').content)"
     assert set(risen.evaluate_all(arrow)) == {'" ↑"'}
-    # It adds nothing now, and the words say so.
+    # The head adds nothing now, so no token is tinted.
     assert page.locator("[data-part=strip-text] .tl-tinted").count() == 0
     page.locator(part("undo")).click()
     settled(page, 0)
@@ -114,14 +114,14 @@ def test_a_sample_is_run_with_its_head_and_surprises(entered, shipped_page):
         "() => document.querySelector('[data-part=effect]').innerText.startsWith('With layer')"
     )
     asks = "() => document.querySelector('[data-part=effect]').innerText.includes('Does it need')"
-    samples.nth(0).click()  # a text begins afresh: edits of another explain nothing here
+    samples.nth(0).click()  # a new text starts without the last one's edits
     page.wait_for_function(asks)
     page.locator(part("head-off")).click()
     page.wait_for_function(f"() => !({asks})()")
-    page.locator(part("text")).fill("for name in names: ")  # and one's own text, too
+    page.locator(part("text")).fill("for name in names: ")  # and so does the reader's own text
     page.locator(part("run")).click()
     page.wait_for_function(asks)
-    ends = "This text ends with a space, which is a token of its"  # said of what came back
+    ends = "This text ends with a space, which is a token of its"  # a note on the text as read
     page.wait_for_function(
         "said => document.querySelector('[data-part=unread]').textContent.startsWith(said)",
         arg=ends,
@@ -139,7 +139,7 @@ def test_more_tools_are_remembered(entered, shipped_page):
     page.wait_for_selector("[data-tool=cut]")
     page.locator(part("all-tools")).click()
     assert not page.locator(part("thumbnails")).is_visible()
-    page.wait_for_selector("[data-tool=look]")  # no tool is active that is not shown
+    page.wait_for_selector("[data-tool=look]")  # no hidden tool stays active
 
 
 def test_a_text_is_run_with_its_own_line_ends(entered):
@@ -267,9 +267,9 @@ def test_on_a_phone_cause_and_effect_are_on_one_screen(entered, shipped_page, sc
         box = page.locator(part(name)).bounding_box()
         assert box["y"] >= 0 and box["y"] + box["height"] <= 844, name
     page.locator(part("all-tools")).click()
-    page.locator(part("write")).wait_for()  # in a line of its own: the tokens keep theirs
+    page.locator(part("write")).wait_for()  # on its own line: the tokens keep theirs
     assert page.locator(part("strip-text")).bounding_box()["width"] > 340
-    for tool in ("look", "off", "cut"):  # what lies over the page is one row of buttons
+    for tool in ("look", "off", "cut"):  # the overlay is one row of buttons
         page.locator(f"[data-part=tool] [data-value={tool}]").click()
         assert page.locator(".tl-tools").bounding_box()["height"] < 60, tool
 
@@ -277,7 +277,7 @@ def test_on_a_phone_cause_and_effect_are_on_one_screen(entered, shipped_page, sc
 @pytest.mark.parametrize("kind", ["decoder", "encoder", "encoder-decoder"])
 @pytest.mark.parametrize("shape", [(1, 1), (2, 4)])
 def test_any_model_has_an_entrance(entered, kind, shape):
-    """Models of one head, and those that no sample surprises: nothing is offered that cannot be had."""
+    """Models with one head, and ones that no sample surprises: nothing unavailable is offered."""
     model = small(kind, *shape)
     page = entered(Explorer(model, WORDS).to_html())
     assert page.locator(part("sample")).count() == 0
@@ -299,7 +299,7 @@ def test_terms_explain_themselves_and_named_heads_can_be_chosen(entered, shipped
     page.locator(part("head-off")).click()
     settled(page, 1)
     tip = page.locator(".tl-tip")
-    assert page.locator("[data-layer].tl-named").count() == 0  # the head is chosen
+    assert page.locator("[data-layer].tl-named").count() == 0  # the head is selected
     page.locator("[data-part=sentence] .tl-named", has_text="·list").click()
     page.wait_for_function(
         "() => document.querySelector('.tl-tok.tl-chosen')?.textContent === '·list'"

@@ -1,4 +1,4 @@
-"""What holds for every view: axe-core in both themes and two widths, and a storm of events."""
+"""Checks of every view: axe-core in both themes and two widths, and a storm of events."""
 
 import json
 import re
@@ -82,7 +82,7 @@ def patching():
 
 
 def flow():
-    """With a circuit laid over it, and an edge cut."""
+    """A FlowView with a circuit laid over it, and an edge cut."""
     model = tl.shipped()
     circuit = tl.circuit(model, CODE, OTHER, n=12, by="eap", draws=2)
     return views.FlowView(model.trace(CODE), circuit=circuit, cuts=[(2, 2, 14, 5)])
@@ -90,7 +90,7 @@ def flow():
 
 @pytest.fixture(scope="module")
 def page_of(run):
-    """page_of("head"): a view's page, made once for this file."""
+    """page_of("head"): a view's page, generated once for this file."""
     model = tl.shipped()
     trace = model.trace(CODE)
     made = {
@@ -135,13 +135,13 @@ def test_nothing_serious_for_axe(open_page, accessible, page_of, name, screensho
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-# What arrow keys move in is more than an image to a screen reader; and what it is called, in sentences.
+# Elements with arrow keys that screen readers take for images, and labels with a double full stop.
 NAMED = """() => [...document.querySelectorAll("#tl-root [role=img][tabindex], #tl-root [aria-label]")]
     .filter((part) => part.matches("[role=img][tabindex]") || /\\.\\.(?!\\.)/.test(part.ariaLabel.replaceAll("...", "…")))
     .map((part) => part.outerHTML)"""
 
 
-# The first sentence that says what is on view, and the first picture of numbers.
+# The bottom of the first sentence about the view, and the top of its first figure.
 ABOVE = """() => {
     const seen = (what) => [...document.querySelectorAll(what)].map((part) => part.getBoundingClientRect()).filter(({ width, height }) => width > 60 && height);
     return [seen("[data-part$=sentence]")[0].bottom, Math.min(...seen("canvas, .tl-plot, .tl-space").map(({ top }) => top))];
@@ -153,16 +153,16 @@ COLOURED = """() => [...document.querySelectorAll("#tl-root [style*=background]:
     return [part.className, backgroundColor, backgroundImage, part.textContent && color];
 })"""
 
-# A cloud is drawn later than all else; where it cannot be turned, a sentence says so.
+# A cloud is drawn last; if it cannot be turned, a sentence says so.
 IN_SPACE = """() => document.querySelector("[data-space='1']")
     || document.body.innerText.includes("two projections are shown")"""
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_says_what_it_shows_and_in_forced_colours_still_shows_it(open_page, page_of, name):
-    """It has a name, and says first what its pictures show; those that are interactive are no images,
-    and their names are sentences. Ramps of maps, dots of heads and cells of tables stay: with none of
-    them a map means nothing."""
+    """It has a name, and its sentence comes before its figures; interactive ones do not have an
+    image's role, and their labels are sentences. Map ramps, head dots and table cells keep their
+    colours: a map means nothing without them."""
     page = open_page(page_of(name))
     assert page.locator("main :is(h1, [role=heading][aria-level='1'])").count() == 1
     title = page.title().split(" · ")
@@ -197,7 +197,7 @@ def test_a_run_never_scrolls_sideways(open_page, page_of, name):
         assert room[0] == room[1], width
 
 
-# Chips, sliders, boxes and keys on pictures, each many times, with a breath now and then.
+# Chips, sliders, checkboxes and keys on figures, each many times, with short pauses.
 STORM = (
     f"async () => {{{REST} const places = {PLACES};"
     + """
@@ -236,7 +236,7 @@ STORM = (
 
 
 def held(page):
-    """(bytes that scripts hold, elements of the page, listeners) after a collection."""
+    """(bytes held by scripts, DOM nodes, listeners) after garbage collection."""
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")
     usage = session.send("Runtime.getHeapUsage")
@@ -248,7 +248,7 @@ def held(page):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_thousand_events_leave_nothing_behind(open_page, page_of, name):
     page = open_page(page_of(name), alone=True)
-    assert page.evaluate(STORM) >= 500  # whatever is made once is made by now
+    assert page.evaluate(STORM) >= 500  # one-time allocations are done by now
     before = held(page)
     for _ in range(2):
         page.evaluate(STORM)
@@ -260,7 +260,7 @@ def test_a_thousand_events_leave_nothing_behind(open_page, page_of, name):
     assert page.locator("[data-part=sentence]").first.inner_text()
 
 
-# Several views in one window, as in a notebook: what a page gives a view, for more than one.
+# Several views in one window, as in a notebook, each given what its page would give it.
 TOGETHER = (
     f"async (payloads) => {{{REST} const places = {PLACES};"
     + """
@@ -315,7 +315,7 @@ def test_no_view_changes_another_in_the_same_window(open_page, page_of):
     )
 
     def shown(*names):
-        """In a window that has shown nothing else: loaded anew, it has a new document and globals."""
+        """Show views in a fresh window: a reload gives a new document and globals."""
         page.reload()
         assert page.requests.pop() == page.url
         return page.evaluate(TOGETHER, {name: payloads[name] for name in names})

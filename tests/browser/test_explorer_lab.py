@@ -73,7 +73,7 @@ def test_from_a_click_to_a_new_prediction(notebook, map_of, screenshot, tmp_path
     page.wait_for_selector("[data-ready]")
     assert shown(page) == python_rows(book)
     first = shown(page)
-    # All of it is on one screen, with the side bar and without.
+    # All of it is on one screen, with and without the side bar.
     for width, height in ((1440, 900), (1024, 768)):
         page.set_viewport_size({"width": width, "height": height})
         if width == 1024:
@@ -94,7 +94,7 @@ def test_from_a_click_to_a_new_prediction(notebook, map_of, screenshot, tmp_path
     assert book.run("view.edits") == "[tl.ablate(layer=2, head=2)]"
     assert shown(page) == python_rows(book) != first
     assert page.locator("[data-part=effect]").inner_text() in book.run("view.sentence")
-    # Keyboard alone: X on the grid, undo, redo; JupyterLab's own keys stay out.
+    # Keyboard alone: X on the grid, undo, redo; JupyterLab's shortcuts do not fire.
     cells = book.cells()
     grid.focus()
     for key in ("x", "ArrowLeft", "x", "z", "y", "a", "b"):
@@ -129,7 +129,7 @@ def test_from_a_click_to_a_new_prediction(notebook, map_of, screenshot, tmp_path
     assert abs(float(number) - float(book.run(difference))) < 1.5e-4
     page.mouse.move(2, 2)
     screenshot(page, "explorer-lab-light")
-    # Another text, typed; cuts go with the old one.
+    # Another text, typed; the cuts in the old one are dropped.
     box = page.locator("[data-part=text]")
     box.fill("import os")
     box.press("Enter")
@@ -153,7 +153,7 @@ def test_from_a_click_to_a_new_prediction(notebook, map_of, screenshot, tmp_path
     ]
     assert shown(page) == python_rows(book)
 
-    # A thousand clicks: the last state stays, and little is kept.
+    # A thousand clicks: the last state stays, and few objects are kept.
     book.run("import gc\nkept = len(gc.get_objects())\nNone")
     page.locator("[data-part=remove-all]").click()
     settled(page, 0)
@@ -181,12 +181,12 @@ def test_from_a_click_to_a_new_prediction(notebook, map_of, screenshot, tmp_path
     assert page.locator("[data-part=status]").inner_text().startswith("training…")
     settled(page, 0)
     (tmp_path / "stop").touch()
-    book.until("1", "1")  # after that cell: "idle" is also told after any message within it
+    book.until("1", "1")  # after that cell: any message within it also ends in "idle"
     page.locator("[data-part=head-off]").click()
     settled(page, 1)
     assert shown(page) == python_rows(book)
 
-    # No kernel, and a model that is not in the page: the view says what still works.
+    # No kernel, and no model in the page: the view says what still works.
     page.evaluate(
         "async () => { globalThis.transformerLabModels?.clear(); await window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.shutdown() }"
     )
@@ -223,7 +223,7 @@ def test_another_text_is_written_anew_and_all_tokens_follow(notebook):
         return page.locator(f"[data-part={name}]").inner_text()
 
     def follows(typed):
-        """The answer, the menu of positions and the lines are those of what was typed."""
+        """Check that the answer, the menu of positions and the lines match the typed text."""
         book.until("view.text", repr(typed))
         page.wait_for_function("() => document.querySelector('[data-settled=true]')")
         answer = eval(book.run("view._target"))
@@ -259,7 +259,7 @@ def test_another_text_is_written_anew_and_all_tokens_follow(notebook):
     book.until("view.target", "None")
     follows("seven")
     assert target.input_value() != "sieben und"
-    # What cannot be run changes nothing, and is said.
+    # A text that cannot be run changes nothing, and gets a message.
     for bad, message in (
         ("", "Text is empty; type at least one word."),
         (" \n ", "Text is empty; type at least one word."),

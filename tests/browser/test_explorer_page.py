@@ -1,4 +1,4 @@
-"""A saved Explorer that holds no model: what it shows without a kernel, and that its numbers are Python's."""
+"""A saved Explorer without a model: what it shows without a kernel, with Python's numbers."""
 
 from dataclasses import dataclass
 
@@ -59,12 +59,12 @@ def text(page, name):
 
 
 def effect_alone(page):
-    """What happens without the chosen head, with how far the whole prediction moves."""
+    """The sentence on the selected head's effect, with the change of the whole prediction."""
     return page.locator(part("head-effect")).get_attribute("title")
 
 
 def at_token(page, index, side="text"):
-    """Choose a token of what is read, or of what is written."""
+    """Select a token of the text, or of the target."""
     page.locator(f"[data-part=strip-{side}] [data-index='{index}']").click()
 
 
@@ -84,7 +84,7 @@ def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     assert text(page, "head-title") == "Layer 2, head 2 · induction"
     assert text(page, "head-label") == view._labels["decoder"][2][2]["sentence"]
     subject = "With layer 2, head 2 switched off"
-    if_off = "If layer 2, head 2 is switched off"  # nobody has done it yet
+    if_off = "If layer 2, head 2 is switched off"  # it is still on
     assert effect_alone(page) == view.effect_of(2, 2).sentence(if_off)
     assert text(page, "head-effect") == effect_alone(page).partition(" Overall")[0]
     assert (
@@ -111,7 +111,7 @@ def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     settled(page, 1)
     page.locator(part("redo")).click()
     settled(page, 0)
-    # By keyboard alone, at another token.
+    # With only the keyboard, at another token.
     page.locator("[data-part=strip-text] [data-index='14']").focus()
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Enter")
@@ -120,7 +120,7 @@ def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     assert text(page, "where") == f"after “{view._about['tokens'][13]}”"
     assert (
         page.locator("[data-part=strip-text] [data-next]").count() == 0
-    )  # another token comes next
+    )  # the text has a next token
     page.locator("[data-part=queries] [data-index='14']").click()
     assert text(page, "predict-here") == "after “.”"
     page.keyboard.press("Escape")
@@ -159,13 +159,13 @@ def test_groups_and_cuts_say_that_they_need_a_kernel(open_page, shipped, map_of)
     grid.click(position={"x": box["width"] * 0.9, "y": box["height"] * 0.1})
     settled(page, 1)
     assert page.locator("[data-part=edits] bdi").all_inner_texts() == ["layer 0, head 3 off"]
-    map_of(page).click(14, 2)  # one tool for grid, lines and map: it is this head's map
+    map_of(page).click(14, 2)  # one tool for grid, lines and map: this is the head's map
     settled(page, 0)
     page.locator("[data-part=queries] [data-index='14']").click()
     settled(page, 1)
     page.locator(part("remove-all")).click()
     settled(page, 0)
-    # A cut edge: its row is computed here, and exactly.
+    # A cut edge: the page computes its row exactly.
     page.locator("[data-part=tool] [data-value=cut]").click()
     choose_head(page, 3, 3)
     page.wait_for_selector("[data-shown='decoder/3/3']")
@@ -273,7 +273,7 @@ def test_edits_that_were_saved_are_there_with_their_maps(open_page, shipped, map
 
 
 def test_in_a_rendered_notebook_it_says_what_is_missing(open_page, shipped):
-    """nbconvert keeps the state of a live view, and nothing beyond it."""
+    """nbconvert keeps only the state of a live view."""
     view = Explorer(shipped, CODE, layer=2, head=2)
     state = View._page_state(view)
     assert state["_live"]
@@ -281,7 +281,7 @@ def test_in_a_rendered_notebook_it_says_what_is_missing(open_page, shipped):
     page = open_page("".join(export.page(state, buffers, title="Explorer")))
     assert not page.locator(part("run")).is_visible()
     assert rows(page) == python_rows(view.session.outcome)
-    at_token(page, 13)  # a look needs no kernel; another prediction does
+    at_token(page, 13)  # selecting needs no kernel; another prediction does
     page.wait_for_selector("[data-selected='13,']")
     assert not page.locator(part("status")).is_visible()
     page.locator(part("predict-here")).click()
@@ -313,7 +313,7 @@ def test_an_encoder_decoder_and_masks(open_page):
     page.locator(part("head-off")).click()
     settled(page, 1)
     assert text(page, "where") == f"after “{view._about['tokens'][3]}”"
-    # In the map of cross-attention what is read are columns, what is written are rows.
+    # In a cross-attention map the text's tokens are columns, the target's are rows.
     at_token(page, 5)
     page.wait_for_selector("[data-selected=',5']")
     at_token(page, 2, "target")
@@ -339,7 +339,7 @@ def test_an_encoder_decoder_and_masks(open_page):
     settled(page, 0)
     view.position = 7
     assert rows(page) == python_rows(view.session.outcome)
-    at_token(page, 5)  # no mask: it is looked at, and the prediction stays
+    at_token(page, 5)  # not a mask: it is selected, and the prediction stays
     page.wait_for_selector("[data-selected='5,']")
     assert text(page, "where") == "token 7"
 
@@ -402,7 +402,7 @@ def test_a_page_says_once_what_needs_a_kernel_and_why(open_page, shipped, monkey
 
 @dataclass(frozen=True, repr=False)
 class Toy(Edit):
-    """A kind of edit that no script has heard of."""
+    """A kind of edit unknown to the scripts."""
 
     strength: float = 1.0
     name = "toy"
@@ -417,7 +417,7 @@ class Toy(Edit):
 
 
 def test_an_edit_of_a_kind_that_no_script_has_heard_of(open_page, shipped, monkeypatch):
-    """It showed as "every token → everywhere cut", and without its arguments as Python."""
+    """It was shown as "every token → everywhere cut", and its Python code had no arguments."""
     known = ("layer", "head", "kind", "strength")
     monkeypatch.setitem(constructors._PLAIN, "toy", (lambda **v: Toy(**v), known))
     view = Explorer(shipped, CODE, layer=2, head=1)
@@ -430,6 +430,6 @@ def test_an_edit_of_a_kind_that_no_script_has_heard_of(open_page, shipped, monke
     code = page.get_attribute("#tl-root", "data-copied-edits")
     assert code == view.code
     assert "    tl.toy(layer=1, head=2, strength=3.0),\n" in code
-    page.locator(part("remove-edit")).first.click()  # they differ in an argument alone
+    page.locator(part("remove-edit")).first.click()  # they differ in one argument only
     settled(page, 1)
     assert page.locator(f"{part('edits')} bdi").all_inner_texts() == chips[1:]

@@ -1,4 +1,4 @@
-"""A FlowView's page: edges are chosen, cut and thinned, and say what Python says."""
+"""A FlowView's page: edges are selected, cut and thinned, with Python's sentences."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_an_edge_that_is_clicked_is_cut_and_the_prediction_answers(page, view):
     assert said(page) == view.sentence
     layer, head, query, key = edge = tuple(view.found.places[0].tolist())
     canvas = page.locator("[data-part=flow]")
-    # Halfway between the two tokens and layers, aside by the head's share of a step.
+    # Halfway between the two tokens and layers, shifted by the head's fraction of a step.
     box = canvas.bounding_box()
     step = (box["width"] - 62 - 26) / 6
     row = max(26, min(104, 460 / 2))
@@ -61,7 +61,7 @@ def test_an_edge_that_is_clicked_is_cut_and_the_prediction_answers(page, view):
 
 
 def test_the_picture_is_as_wide_as_its_box(page):
-    """Its box is scrolled where tokens are many, and only there."""
+    """Its box scrolls only if there are many tokens."""
     box = page.locator(".tl-flow-box")
     inner, outer = box.evaluate("box => [box.scrollWidth, box.clientWidth]")
     assert inner == outer > 400
@@ -108,7 +108,7 @@ def test_keys_choose_and_cut(page, view):
 
 def test_the_slider_thins_and_the_table_lists(page, view):
     many = int(page.locator("[data-edges]").get_attribute("data-edges"))
-    page.locator("[data-part=threshold]").fill("10")  # of its stops: a half
+    page.locator("[data-part=threshold]").fill("10")  # the stop for 0.5
     view.threshold = 0.5
     page.wait_for_function(
         "wanted => document.querySelector('[data-part=sentence]').textContent === wanted",

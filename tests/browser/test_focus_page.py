@@ -1,4 +1,4 @@
-"""The focus stays in a view whatever becomes of what had it: else the keys that follow are the host's."""
+"""The focus stays in a view when the focused element goes: else the host gets the next keys."""
 
 import pytest
 
@@ -14,7 +14,7 @@ AT = "document.activeElement.dataset.part"
 
 
 def test_copying_the_old_way_leaves_the_focus_where_it_was(open_page):
-    """Away from localhost and https there is no clipboard to write to, and a text field steals the focus."""
+    """Without https or localhost there is no clipboard API, and a text field takes the focus."""
     page = open_page(Explorer(tl.shipped(), TEXT).to_html())
     page.evaluate(REFUSED)
     page.locator("[data-part=save]").click()
@@ -24,7 +24,7 @@ def test_copying_the_old_way_leaves_the_focus_where_it_was(open_page):
     page.evaluate("window.refuse()")
     page.wait_for_selector("[data-copied]")
     assert page.evaluate(AT) == "copy"
-    assert page.locator("[data-part=copy]").is_visible()  # the box is open still
+    assert page.locator("[data-part=copy]").is_visible()  # the menu is still open
 
 
 def test_a_copy_that_is_refused_late_leaves_the_focus_where_it_is_by_then(open_page):

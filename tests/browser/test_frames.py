@@ -1,4 +1,4 @@
-"""Views in frames, as a rendered notebook holds them: each as tall as what it shows."""
+"""Views in frames, as in a rendered notebook: each as tall as what it shows."""
 
 from pathlib import Path
 

@@ -1,4 +1,5 @@
-"""A page that carries a Hugging Face model as its graph does what a live view does, in Python's numbers."""
+"""A page with a Hugging Face model, embedded as a graph, does what a live view does, with Python's
+numbers."""
 
 import copy
 from itertools import product
@@ -52,7 +53,7 @@ def small(name):
     torch.manual_seed(6)
     model = getattr(T, made)(getattr(T, config)(vocab_size=tokenizer.vocab_size, **sizes)).eval()
     with torch.no_grad():
-        for weight in model.parameters():  # sharp, and as wide as they travel
+        for weight in model.parameters():  # sharpened, and rounded as in the page
             weight.add_(0.2 * torch.randn_like(weight)).copy_(weight.half().float())
     return tl.TextModel(model, tokenizer, name)
 
@@ -63,7 +64,7 @@ def test_a_hugging_face_model_lives_on_in_its_page(open_page, name):
     page = open_page(view.to_html(model=True))
     type_text(page, OTHER)
     view.text = OTHER
-    if name == "bert":  # which predicts at masks alone
+    if name == "bert":  # it predicts only at masks
         page.locator("[data-part=strip-text] [data-index='3']").click()
         after(page, lambda: page.locator(part("mask")).click())
         view.masked = [3]
@@ -109,7 +110,7 @@ def test_views_of_one_text_read_another(open_page, of, name):
 
 
 def test_a_tokenizer_that_no_page_runs_leaves_its_text_explorable(open_page):
-    """Edits of the text that was read are Python's; typing another is refused with the reason."""
+    """Edits of the saved text match Python's; typing another is refused with the reason."""
     words = Tokenizer(engines.WordLevel({w: i for i, w in enumerate(["</s>", *WORDS.split()])}))
     words.pre_tokenizer, words.decoder = cutters.WhitespaceSplit(), decoders.Fuse()
     model = small("gemma2")
@@ -142,7 +143,7 @@ def damaged(d):
     ],
 )
 def test_a_graph_that_is_not_as_exported_is_one_sentence(open_page, monkeypatch, change, told):
-    """Nothing of it is run, and what was saved stays."""
+    """None of it is run, and what was saved stays."""
     view = Explorer(small("gemma2"), WORDS, layer=0, head=0)
     own = Graph.description
     if change:
@@ -153,7 +154,7 @@ def test_a_graph_that_is_not_as_exported_is_one_sentence(open_page, monkeypatch,
             lambda self: (tampered.update(own(self)), change(tampered))[0] or tampered,
         )
     text = view.to_html(model=True)
-    if not change:  # a letter of the weights
+    if not change:  # alter a character of the weights
         head, _, rest = text.rpartition('data-block="model"')
         at = rest.index("</template>") - 200
         text = (
@@ -183,7 +184,7 @@ def test_a_model_is_exported_only_where_it_is_wanted():
 
 
 def test_weights_of_8_bits_stay_so_in_the_page(open_page):
-    """The page's answers are those of the model with its weights rounded as they travel."""
+    """The page's answers are those of the model with weights rounded as in the page."""
     model = small("gemma2")
     view = Explorer(model, WORDS, layer=0, head=0)
     page = open_page(view.to_html(model=True, precision="int8"))

@@ -1,4 +1,4 @@
-"""A saved HeadView in a browser. Every number that is read here is compared with Python's."""
+"""A saved HeadView in a browser. Every number read here is compared with Python's."""
 
 import numpy as np
 import pytest
@@ -36,8 +36,8 @@ def test_first_screen_and_numbers(open_page, map_of, trace, screenshot):
     screenshot(page, "head-light-1300", full_page=True)
 
 
-# What a host does that changes its theme: the parts of a view have no room for some frames; or JupyterLab
-# makes the view wider, narrower again, and hides it within a frame, while it is drawn.
+# What a host does when it changes its theme: a view's parts have no size for some frames; or
+# JupyterLab widens the view, narrows it again and hides it within a frame, while it is drawn.
 THEME = """async ([theme, long]) => {
     const raf = window.requestAnimationFrame;
     const frames = async (n) => { while (n--) await new Promise((done) => raf(done)); };
@@ -77,9 +77,9 @@ DRAWN = """() => {
 
 @pytest.mark.parametrize("long", [True, False])
 def test_map_and_lines_are_as_they_were_when_a_theme_has_changed(open_page, trace, long):
-    """The map was drawn for no room, 200 × 90 pixels without names, and stood so for a frame; lines
-    were drawn 40 × 1 pixels small, and stayed so."""
-    page = open_page(HeadView(trace, layer=1, head=2).to_html(), height=620)  # none is left empty
+    """The map was drawn without room for a frame, at 200 × 90 pixels and without names; lines were
+    drawn at 40 × 1 pixels, and stayed so."""
+    page = open_page(HeadView(trace, layer=1, head=2).to_html(), height=620)  # no height to spare
     before = page.evaluate(DRAWN)
     assert before[-2:] == [True, False]
     for theme in ("dark", "light", "dark", "light", "dark"):
@@ -106,7 +106,7 @@ def test_click_locks_escape_frees_arrows_move(open_page, map_of, trace):
     assert the_map.number() == f"{trace.pattern(0, 0)[9, 3]:.4f}"
     view.selected = (9, 3)
     assert view.sentence in the_map.canvas.get_attribute("aria-label")
-    page.keyboard.press("Enter")  # it locks what the arrows have locked
+    page.keyboard.press("Enter")  # the arrows have locked it already
     assert root.get_attribute("data-selected") == "9,3"
     assert the_map.canvas.evaluate("c => getComputedStyle(c).outlineOffset") == "-2px"
     page.keyboard.press("Escape")
@@ -129,11 +129,11 @@ def test_heads_by_thumbnail_and_by_keyboard(open_page, trace):
     grid.click(position={"x": box["width"] * 0.6, "y": box["height"] * 0.9})
     page.wait_for_selector("[data-shown='decoder/3/2']")
     assert page.locator("[data-part=head] option:checked").inner_text() == "L3H2"
-    # One step: through all layers, and from the last head to the first.
+    # Single steps go through all layers, and wrap from the last head to the first.
     for press, shown in (("on", "3/3"), ("on", "0/0"), ("back", "3/3"), ("back", "3/2")):
         page.locator(part(f"head-{press}")).click()
         page.wait_for_selector(f"[data-shown='decoder/{shown}']")
-    page.keyboard.press("Shift+Tab")  # so that a focus is told of the keyboard
+    page.keyboard.press("Shift+Tab")  # so that the focus counts as set by keyboard
     grid.focus()
     ring = grid.evaluate(
         "c => [getComputedStyle(c).outlineStyle, getComputedStyle(c).outlineWidth]"
@@ -178,7 +178,7 @@ def test_hiding_and_value_weighting_are_flagged_and_exact(open_page, map_of, tra
 
 
 def test_what_goes_to_nothing_stands_apart_and_is_no_key(open_page, map_of):
-    model = families.tiny("mimo_v2_flash")  # with sinks in layer 0 alone
+    model = families.tiny("mimo_v2_flash")  # with sinks only in layer 0
     found = tl.trace(model, **families.ours(families.text(model)))
     view = HeadView(found, layer=0, head=1)
     page = open_page(view.to_html())
@@ -193,7 +193,7 @@ def test_what_goes_to_nothing_stands_apart_and_is_no_key(open_page, map_of):
         page, "readout"
     )
     assert "to nothing. That is not a token" in text(page, "sentence")
-    canvas.click(position=cell)  # chooses the row alone
+    canvas.click(position=cell)  # selects only the row
     assert root.get_attribute("data-selected") == "5,"
     page.mouse.move(5, 5)
     view.selected = (query, None)
@@ -275,7 +275,7 @@ def test_a_page_limited_to_layers_says_what_is_missing(open_page, long_trace):
 
 
 def holds_much(path):
-    """A picture whose margins are narrow, and of which no third is empty."""
+    """Check that an image has narrow margins and no empty third."""
     pixels = np.asarray(Image.open(path).convert("RGB"), dtype=int)
     drawn = (abs(pixels - pixels[0, 0]) > 12).any(-1)
     for lines in (drawn.any(0), drawn.any(1)):
@@ -323,7 +323,7 @@ def test_nothing_is_cut_off(open_page, trace, width, scheme, screenshot):
 
 
 def test_lines_end_where_the_tokens_begin(open_page, trace):
-    """The numbers beside the tokens change how wide the columns are; lines struck tokens out."""
+    """The numbers beside the tokens change the columns' width; lines ran through the tokens."""
     page = open_page(HeadView(trace, layer=1, head=2).to_html(), width=1000)
     for side in ("queries", "keys"):
         for index in (0, 8, 12):
@@ -338,7 +338,7 @@ def test_lines_end_where_the_tokens_begin(open_page, trace):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_later_tokens_are_grey_in_every_colour(open_page, trace, scheme):
-    """Viridis and cividis are dark at zero, and hid the mask under it."""
+    """Viridis and cividis are dark at zero, and hid the mask."""
     page = open_page(HeadView(trace, layer=1, head=2).to_html(), scheme=scheme)
     at = """([query, key]) => { const canvas = document.querySelector("[data-part=map]");
         const ratio = canvas.width / parseFloat(canvas.style.width);

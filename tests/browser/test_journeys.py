@@ -1,4 +1,4 @@
-"""What readers do, in a real JupyterLab and with stock tools."""
+"""Readers' journeys in a real JupyterLab and with stock tools."""
 
 import os
 import shutil
@@ -40,14 +40,14 @@ def test_run_all_choose_lock_and_read_it_back(notebook, map_of, screenshot):
     cells = book.cells()
     for key in ("ArrowDown", "ArrowRight", "a", "b"):
         page.keyboard.press(key)
-    assert book.cells() == cells  # JupyterLab's own keys stay out of the view
+    assert book.cells() == cells  # JupyterLab's shortcuts do not fire in the view
     page.mouse.move(2, 2)
     page.wait_for_selector("[data-selected='9,2']")
     book.until("(view.layer, view.head, view.selected)", "(1, 2, (9, 2))")
     assert book.run("f'{trace.pattern(1, 2)[9, 2]:.4f}'").strip("'") == the_map.number()
     sentence = page.locator("[data-part=sentence]").inner_text()
     assert book.run("view.sentence").strip("'\"") == sentence
-    # The corner that no query can look at is nearly the ground: light here, dark in the dark.
+    # The corner that no query can attend to is nearly as light or dark as the background.
     corner = """canvas => {
         const {width, height} = canvas;
         const {data} = canvas.getContext("2d").getImageData(0.96 * width, 0.3 * height, 1, 1);
@@ -98,7 +98,7 @@ def test_long_text_on_demand_and_without_a_kernel(notebook, map_of):
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """A notebook as papermill leaves it, with the views' state."""
+    """A notebook as papermill saves it, with the views' state."""
     folder = tmp_path_factory.mktemp("executed")
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(TRACE.format(times=1))])
     made.metadata.kernelspec = dict(name="python3", display_name="Python 3", language="python")
@@ -131,7 +131,7 @@ def test_stock_nbconvert_with_no_network_shows_live_heads(executed, open_page, m
     frame.locator("[data-ready]").wait_for()
     choose_head(frame, 0, 2)
     frame.locator("[data-shown='decoder/0/2']").wait_for()
-    # nbconvert's own page asks for MathJax and require.js; our frames ask for nothing.
+    # nbconvert's own page requests MathJax and require.js; our frames request nothing.
     page.requests[1:] = [r for r in page.requests[1:] if "cdnjs" not in r and "jsdelivr" not in r]
 
 

@@ -1,4 +1,4 @@
-"""How often a click makes a page lay itself out before it may go on: each costs what a frame has."""
+"""How many forced layouts a click causes: each can cost a whole frame."""
 
 import json
 
@@ -8,7 +8,7 @@ import transformer_lab as tl
 from tests.browser.fixtures import choose_head
 
 CATEGORIES = ["devtools.timeline", "disabled-by-default-devtools.timeline.stack"]
-MOST = 6  # of a click, two of them for bars that slide; there were 15 of the view's own
+MOST = 6  # per click, two of them for sliding bars; the view once caused 15
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def page_of_shipped():
 
 
 def forced(browser, page, act):
-    """Layouts that a script waited for, by what it asked."""
+    """The stack traces of forced layouts during an action."""
     browser.start_tracing(page=page, categories=CATEGORIES)
     act()
     events = json.loads(browser.stop_tracing())["traceEvents"]
@@ -40,7 +40,7 @@ def test_a_click_on_a_head_lays_the_page_out_a_few_times(open_page, browser, pag
             f"[data-edits='{edits}'][data-settled=true][data-shown='decoder/{place[0]}/{place[1]}']"
         )
 
-    click(clicks[0], 1)  # with it come the columns of what is edited
+    click(clicks[0], 1)  # the first edit adds columns
     for edits, place in enumerate(clicks[1:], 2):
         found = forced(browser, page, lambda place=place, edits=edits: click(place, edits))
         assert len(found) <= MOST, found

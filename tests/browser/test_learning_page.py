@@ -1,4 +1,4 @@
-"""A model learns in a page, with nothing but a browser, and what it learns can be switched off."""
+"""A model learns in a page with only a browser, and what it learns can be switched off."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from docs.courses import neighbours, sort
 from transformer_lab.views.learning.page import learning_page
 
 part = "[data-part={}]".format
-# The longest that the page stood still, in milliseconds, while somebody waited.
+# Record the gaps between the page's frames, in milliseconds.
 WATCH = """() => {
   window.gaps = [];
   let last = performance.now();
@@ -44,7 +44,7 @@ def test_a_head_forms_while_it_is_watched(open_page, text, accessible, screensho
     page.locator(part("go"), has_text="Stop").click()
     page.wait_for_selector("[data-training=false]")
     gaps = page.evaluate("() => gaps.sort((a, b) => a - b)")
-    assert gaps[len(gaps) // 2] < 100  # it draws on while its worker learns
+    assert gaps[len(gaps) // 2] < 100  # it keeps drawing while its worker trains
     assert (
         page.locator(part("small")).locator("canvas").first.evaluate("c => c.toDataURL()") != begun
     )

@@ -1,4 +1,4 @@
-"""Pictures of lessons that stand in files take the colours of the page that shows them."""
+"""Lesson figures in files take the colours of the page that shows them."""
 
 import io
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_no_picture_at_the_head_of_a_lesson_is_a_white_slab_in_the_dark(seen, pa
         pixels = seen(path, theme.name)
         paper, wrong = ([int(t.page[i : i + 2], 16) for i in (1, 3, 5)] for t in (theme, other))
         assert (pixels[1, 1] == paper).all()
-        assert (abs(pixels - wrong) < 24).all(-1).mean() < 0.1  # but words on it
+        assert (abs(pixels - wrong) < 24).all(-1).mean() < 0.1  # except text on it
 
 
 def test_no_two_names_of_curves_at_the_head_of_a_lesson_lie_on_one_another(open_page):

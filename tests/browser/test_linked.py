@@ -85,7 +85,7 @@ def test_the_frames_of_a_rendered_notebook_follow_each_other(trace, open_page, t
     made.metadata.widgets = {STATE_MIME: {"version_major": 2, "version_minor": 0, "state": states}}
     nbformat.write(made, tmp_path / "in.ipynb")
     tl.views.notebook_to_html(tmp_path / "in.ipynb", tmp_path / "out.html")
-    # A frame that is out of sight draws nothing until it is scrolled to.
+    # A frame out of view draws nothing until it is scrolled to.
     page = open_page(tmp_path / "out.html", ready="iframe", height=2800)
     frames = [page.frame_locator("iframe").nth(i) for i in range(3)]
     for frame in frames:
@@ -93,5 +93,5 @@ def test_the_frames_of_a_rendered_notebook_follow_each_other(trace, open_page, t
     choose_head(frames[0], 0, 3)
     frames[1].locator("[data-shown='decoder/0/3']").wait_for()
     assert frames[2].locator("#tl-root").get_attribute("data-shown") == "decoder/0/0"
-    # nbconvert's own page asks for MathJax and require.js; our frames ask for nothing.
+    # nbconvert's own page requests MathJax and require.js; our frames request nothing.
     page.requests[1:] = [r for r in page.requests[1:] if "cdnjs" not in r and "jsdelivr" not in r]

@@ -1,4 +1,4 @@
-"""Maps of texts beyond 4,096 tokens: all of the text is on view, at every zoom, on a page and live."""
+"""Maps of texts beyond 4,096 tokens show the whole text, at every zoom, on a page and live."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def seen(page):
 
 
 def settled(page, **wanted):
-    """Wait for the map to show this, which it does with the next frame, or when a tile has come."""
+    """Wait until the map shows this: with the next frame, or once a tile has arrived."""
     for name, value in wanted.items():
         page.wait_for_function(
             """([name, value]) => {
@@ -47,7 +47,7 @@ def settled(page, **wanted):
 
 
 def copied(page, path, seconds=20):
-    """A copy of the page, saved again until it holds where one looks: a page keeps that soon after a move."""
+    """Save the page until the copy has the part shown, which a page stores soon after a move."""
     end = time.monotonic() + seconds
     now = seen(page)
     wanted = pytest.approx([now[name] for name in ("query", "key", "tokens")], abs=0.006)
@@ -73,7 +73,7 @@ def wheel(page, map_, query, key, turns):
 
 
 def agree(book, seconds=20):
-    """Wait for both halves to say the same."""
+    """Wait until page and Python have the same sentence."""
     end = time.monotonic() + seconds
     while (said := book.page.locator(part("sentence")).inner_text()) != (
         told := eval(book.run("view.sentence"))
@@ -109,7 +109,7 @@ def test_a_page_shows_the_whole_text_at_every_zoom(
     assert float(map_.hover(query, key)) == pytest.approx(cell(view, 4, query, key), abs=1e-4)
     accessible(page)
     screenshot(page, "long-map-light")
-    # The wheel, about the pointer; the page holds tiles of 8 × 8.
+    # The wheel zooms about the pointer; the page holds tiles of 8 × 8.
     wheel(page, map_, query, key, 3)
     settled(page, level=3, tokens=N / 2 ** (3 * 1.2))
     now = seen(page)
@@ -126,12 +126,12 @@ def test_a_page_shows_the_whole_text_at_every_zoom(
     size = float(map_.canvas.get_attribute("data-cell"))
     for name, by in (("query", 20), ("key", 50)):
         settled(page, **{name: min(most, now[name] + by / size)})
-    # What one saw is in a copy of the page.
+    # A copy of the page shows the same part.
     again = open_page(copied(page, tmp_path / "again.html"), scheme="dark")
     for name, value in seen(page).items():
         assert seen(again)[name] == pytest.approx(value, abs=0.02)
     screenshot(again, "long-map-dark")
-    # Keys: nearer, farther, all; a cell is locked where it is known which weight is its largest.
+    # Keys: zoom in, out, to all; a cell can be locked if its largest weight's position is known.
     press(page, "0")
     settled(page, tokens=N)
     map_.click(query, key)
@@ -152,10 +152,10 @@ def test_a_page_shows_the_whole_text_at_every_zoom(
     page.wait_for_selector("[data-selected='']")
     view.selected = None
     assert told.inner_text() == view.sentence
-    # The small map of all leads anywhere.
+    # A click in the overview goes there.
     page.locator(part("overview")).click(position={"x": 6, "y": 50})
     settled(page, query=N / 2, key=0)
-    # A head that this page does not hold says so, and the one that it holds is still there.
+    # A head that is not in the page gives a message, and the one that is in it is still there.
     choose_head(page, 0, 0)
     page.wait_for_selector(part("message"))
     assert (
@@ -163,7 +163,7 @@ def test_a_page_shows_the_whole_text_at_every_zoom(
     )
     choose_head(page, 1, 1)
     page.wait_for_function("() => !document.querySelector('[data-part=message]').innerText")
-    # Sentences look at sentences.
+    # Sentences attend to sentences.
     page.locator(part("rows")).select_option("sentences")
     settled(page, tokens=331)
     assert page.locator(part("map")).get_attribute("data-level") == "0"
@@ -179,7 +179,7 @@ def test_a_page_shows_the_whole_text_at_every_zoom(
 def test_a_map_is_zoomed_moved_and_marked_alike_whatever_its_length(
     open_page, map_of, view, screenshot, tokens
 ):
-    """Rows that came as maps, queries and keys from which rows are computed, and tiles."""
+    """With maps, with queries and keys from which rows are computed, and with tiles."""
     if tokens != N:
         space = {}
         exec(MAKE.replace(str(N), str(tokens)), space)
@@ -198,7 +198,7 @@ def test_a_map_is_zoomed_moved_and_marked_alike_whatever_its_length(
     for _ in range(2):
         page.locator(part("zoom-in")).click()
     settled(page, tokens=max(8, tokens / 2**3.2))
-    # A drag moves it, and no cell is chosen by its end.
+    # A drag moves it, and its end selects no cell.
     before = seen(page)
     box = map_.canvas.bounding_box()
     size = float(map_.canvas.get_attribute("data-cell"))
@@ -209,7 +209,7 @@ def test_a_map_is_zoomed_moved_and_marked_alike_whatever_its_length(
     moved = max(0, min(tokens - before["tokens"], before["query"] + 50 / size))
     settled(page, query=moved, key=before["key"])
     assert page.locator("#tl-root").get_attribute("data-selected") == ""
-    # Shift and a drag mark a part, which the map then holds alone; Escape shows all again.
+    # Shift and a drag mark a block, which the map then shows alone; Escape shows all again.
     page.locator(part("zoom-all")).click()
     settled(page, tokens=tokens)
     box, ends = map_.canvas.bounding_box(), [map_.place(*at) for at in ((tokens // 2, 3), (tokens - 2, tokens // 3))]  # fmt: skip
@@ -226,7 +226,7 @@ def test_a_map_is_zoomed_moved_and_marked_alike_whatever_its_length(
     settled(page, query=a0, key=b0, tokens=max(a1 - a0, b1 - b0))
     press(page, "Escape")
     settled(page, query=0, key=0, tokens=tokens)
-    # A pinned head stands beside it, in the same window.
+    # A pinned head is beside it, and shows the same part.
     page.locator(part("pin")).click()
     choose_head(page, 0, 0)
     page.wait_for_selector("[data-part=pinned-map][data-head='1/1']")
@@ -247,7 +247,7 @@ def test_live_any_tile_row_and_head_is_pythons(notebook, map_of, screenshot):
     assert int(book.run(state)) < 1e6  # all maps would be 150 MB
     map_ = map_of(page)
     map_.canvas.scroll_into_view_if_needed()
-    # A click far out chooses the largest weight of what was clicked.
+    # Zoomed out, a click selects the largest weight of the clicked cell.
     at = map_.place(3000, 1000)
     map_.canvas.click(position=at)
     page.wait_for_selector("[data-selected]:not([data-selected=''])")
@@ -258,21 +258,21 @@ def test_live_any_tile_row_and_head_is_pythons(notebook, map_of, screenshot):
     weight = f"float(trace.pattern(1, 1)[{query}, {key}])"
     assert float(book.run(peak)) == pytest.approx(float(book.run(weight)), rel=1e-4)
     agree(book)
-    # As near as one likes: single weights.
+    # Zoomed in fully: single weights.
     press(page, *"+++++++")
     settled(page, level=0, coarse="false")
     shown = map_.hover(query, key)
     assert float(shown) == pytest.approx(float(book.run(weight)), abs=6e-5)
     screenshot(page, "long-map-live")
-    # A part is marked by Shift and arrows, and Python says what goes through it.
-    press(page, "0", "+", "Shift+ArrowUp", "Shift+ArrowLeft", "Enter")  # from what is selected
+    # Shift and arrows mark a block, and Python describes the attention in it.
+    press(page, "0", "+", "Shift+ArrowUp", "Shift+ArrowLeft", "Enter")  # from the selection
     page.wait_for_selector("[data-between]:not([data-between=''])")
     book.until("view.block is None", "False")
     agree(book)
     assert "give" in page.locator(part("sentence")).inner_text()
-    press(page, "Escape", "Escape")  # what is selected, then what is marked
+    press(page, "Escape", "Escape")  # clear the selection, then the block
     book.until("view.block is None", "True")
-    # Another head, without its first token; Python looks at a part of it.
+    # Another head, without its first token; Python shows a part of it.
     page.locator(part("hide-first")).check()
     choose_head(page, 0, 1)
     page.wait_for_selector("[data-shown='decoder/0/1']")

@@ -1,4 +1,4 @@
-"""Texts of a thousand tokens: what is sent grows with the text, and the numbers stay Python's."""
+"""Texts of a thousand tokens: the data sent grows with the text, and numbers stay Python's."""
 
 import pytest
 import torch
@@ -41,20 +41,20 @@ def choose(page, layer, head):
 
 
 def compare(page, map_of, row_of, error):
-    """The numbers that are read off the map where some queries look most, at the cells that were
-    really under the pointer."""
+    """Compare the map's numbers where some queries attend most, at the cells that were actually
+    under the pointer."""
     for place in ((q, int(torch.as_tensor(row_of(q)).argmax())) for q in (900, 640, 1000)):
         shown = map_of(page).hover(*place)
         read = page.locator(part("readout")).inner_text()
         query, key = (int(side.split()[0]) for side in read.split("→"))
-        assert abs(query - place[0]) + abs(key - place[1]) < 8  # a pixel stands for some cells
+        assert abs(query - place[0]) + abs(key - place[1]) < 8  # a pixel covers several cells
         digits = len(shown.partition(".")[2])
         weight = float(row_of(query)[key])
         assert float(shown) == pytest.approx(weight, abs=2 * error + 0.5 * 10**-digits)
 
 
 def heap(page):
-    """Bytes that the page's scripts hold."""
+    """Bytes held by the page's scripts."""
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")
     usage = session.send("Runtime.getHeapUsage")
@@ -70,7 +70,7 @@ def test_the_first_head_and_others_are_pythons(open_page, map_of, view, screensh
         error = view.heads.data.head("decoder", layer, head).info["error"]
         compare(page, map_of, view.trace.pattern(layer, head).__getitem__, error)
     screenshot(page, "long-light-1024", full_page=True)
-    # What was read has left the page's text, and a copy of the page has it again.
+    # Data that was read is removed from the page, and is in a saved copy again.
     assert page.locator("template[data-block]").count() < 12
     page.locator(part("save")).click()
     with page.expect_download() as download:

@@ -1,5 +1,5 @@
-"""A saved ModelView in a browser: it plays, steps and scrubs; with its model inside it reads other texts and makes
-edits, with Python's numbers."""
+"""A saved ModelView in a browser: it plays, steps and scrubs; with an embedded model it reads other
+texts and makes edits, with Python's numbers."""
 
 import json
 
@@ -46,7 +46,7 @@ def test_it_plays_steps_and_scrubs(open_page, trace, accessible, motion):
         at(page, step)
         view.step = step
         says(page, view)
-        if motion == "reduce":  # one picture a step, and none between
+        if motion == "reduce":  # one frame per step, none in between
             assert page.locator(part("model")).get_attribute("aria-label").startswith(view.sentence)
         press(page, "ArrowRight")
     at(page, 4)
@@ -124,7 +124,7 @@ def numbers_of(told):
 
 
 def same_numbers(page, view, tmp_path):
-    """What a page saves is what Python writes."""
+    """Check that a page saves what Python writes."""
     page.locator(part("save")).first.click()
     with page.expect_download() as download:
         page.locator(part("json")).first.click()
@@ -205,7 +205,7 @@ def test_a_page_without_the_model_plays_and_says_why_it_makes_no_edits(open_page
     assert page.locator(part("off")).is_disabled()
     assert "This saved page is a snapshot" in page.locator(part("edits")).inner_text()
     press(page, "x")
-    press(page, "ArrowUp")  # another token, whose predictions the page holds
+    press(page, "ArrowUp")  # another token, whose predictions are in the page
     view = ModelView(trace, edits=[tl.ablate(0, 1)])
     view.selected = (11, None)
     says(page, view)
@@ -248,6 +248,6 @@ def test_what_a_page_does_not_hold_is_taken_back_with_a_reason(open_page):
         wanted.selected = (token, None)
         if wanted.sentence == said:
             break
-    assert wanted.sentence == said  # of a token that the page holds
+    assert wanted.sentence == said  # of a token in the page
     assert page.locator(part("pager")).inner_text().split("of")[1] == before.split("of")[1]
     assert page.errors == []

@@ -1,4 +1,4 @@
-"""A page whose model travels in 8 bits: it says what they change, and computes what Python does with them."""
+"""A page with a model in 8 bits says what they change, and computes what Python does with them."""
 
 import random
 import re
@@ -36,7 +36,7 @@ def test_what_is_typed_is_answered_with_the_weights_of_the_page(model, text, ope
     type_text(page, OTHER)
     narrow = Explorer(in_eight_bits(model), OTHER, layer=0, head=0)
     same(page, narrow)
-    whole = model.trace(OTHER).predictions(k=5)  # which other weights would not say
+    whole = model.trace(OTHER).predictions(k=5)  # the unrounded weights predict otherwise
     shown = dict(narrow.trace.predictions(k=5))
     assert max(abs(shown.get(token, 0.0) - value) for token, value in whole) > 1e-3
     accessible(page)
@@ -46,7 +46,7 @@ def test_what_is_typed_is_answered_with_the_weights_of_the_page(model, text, ope
 
 
 def test_a_flipped_letter_of_the_model_is_a_sentence(text, open_page):
-    """Anywhere in the element: its name, what it says of itself, its bytes."""
+    """Anywhere in the element: its name, its metadata, its bytes."""
     start, end = re.search(r'<template data-block="model".*?</template>', text, re.S).span()
     chance, letters = random.Random(7), "Aa0+/={<>;"
     for at in (start + 25, *(chance.randrange(start + 60, end - 12) for _ in range(7))):

@@ -1,5 +1,5 @@
-"""The Explorer on one screen: the text, the prediction before and after, every head, the chosen map and
-the answer stand together, with nothing to scroll; and on a phone one below the other."""
+"""The Explorer on one screen without scrolling: the text, the prediction before and after, every
+head, the selected map and the answer; on a phone, stacked."""
 
 import itertools
 import re
@@ -18,7 +18,7 @@ SIZES = ((985, 740), (850, 620))
 MARY = "When Mary and John went to the store, John gave a drink to"
 MODELS = ("shipped", "smollm2-135m", "minilm", "encoder-decoder", "masks")
 
-# What is asked of each part: it is seen whole, and so is what it lies in.
+# Parts that are not fully visible, on the screen or in their containers.
 CUT_OFF = """() => {
     const cut = [];
     for (const what of ["text", "strip-text", "predictions", "thumbnails", "map", "legend", "tool", "head-title", "edits", "head-off"]) {
@@ -73,14 +73,14 @@ def test_all_of_it_stands_together(open_page, accessible, screenshot, name):
             resized(page, width, height)
             room = "[document.documentElement.scrollHeight, document.documentElement.scrollWidth]"
             assert page.evaluate(room) == [height, width]
-            page.wait_for_function(f"() => ({CUT_OFF})().length === 0")  # once it is drawn anew
+            page.wait_for_function(f"() => ({CUT_OFF})().length === 0")  # once redrawn
             unseen, seen = page.locator("[data-part=text]").evaluate(UNSEEN)
-            # No line of it is clipped; beside a second field, two are seen and the rest scrolls.
+            # No line is clipped; beside a second field, two are visible and the rest scrolls.
             assert unseen <= 1 or (name == "encoder-decoder" and seen >= 2 * LINE_HIGH)
             assert page.evaluate(LARGEST) == ["effect"]
             screenshot(page, f"screen-{name}-{width}-{scheme}")
         accessible(page)
-        for menu in ("save", "view", "help"):  # what is behind a button lies in sight
+        for menu in ("save", "view", "help"):  # each menu opens on screen
             page.locator(f"[data-part={menu}]").click()
             box = page.locator("details[open] > .tl-popped").bounding_box()
             assert box["x"] >= 0 and box["x"] + box["width"] <= width, menu
@@ -91,7 +91,7 @@ def test_all_of_it_stands_together(open_page, accessible, screenshot, name):
 
 
 def test_so_it_does_with_edits_and_what_was_written_with_and_without_them(open_page, screenshot):
-    """A text of three lines, two strips of tokens, two edits: the most that stands on a screen."""
+    """A text of three lines, two strips of tokens, two edits: the most that a screen must hold."""
     view = explorer("shipped")
     view.write(24)
     assert view.text.count("\n") >= 2
@@ -104,7 +104,7 @@ def test_so_it_does_with_edits_and_what_was_written_with_and_without_them(open_p
             assert page.locator("[data-part=strip-other]").is_visible()
             assert page.evaluate(DIVERGE) == [True, True, True, True]
             assert page.evaluate("document.documentElement.scrollHeight") == height
-            page.wait_for_function(f"() => ({CUT_OFF})().length === 0")  # once it is drawn anew
+            page.wait_for_function(f"() => ({CUT_OFF})().length === 0")  # once redrawn
             screenshot(page, f"screen-written-{width}-{scheme}")
         lead = page.locator("[data-part=lead]")
         assert lead.inner_text() == "Continuing the text needs a live kernel."
@@ -112,7 +112,7 @@ def test_so_it_does_with_edits_and_what_was_written_with_and_without_them(open_p
         assert box["y"] + box["height"] <= side["y"] + side["height"] + 1
 
 
-# Where what is written with edits diverges from what is written without, one below the other, is seen.
+# Whether the tokens where texts with and without edits diverge are visible and aligned.
 DIVERGE = """() => {
     const strips = ["strip-text", "strip-other"].map((name) => document.querySelector(`[data-part=${name}]`));
     const marks = strips.map((strip) => strip.querySelector(".tl-masked").getBoundingClientRect());
@@ -130,8 +130,8 @@ DIVERGE = """() => {
 
 
 def test_four_edits_what_is_said_of_them_and_their_legend_are_whole(open_page):
-    """Of the third edit half was seen and of the note two lines, above free room; numbers of the scale
-    of changes lay on each other."""
+    """Half of the third edit and two lines of the note were visible, above free room; numbers of
+    the scale of changes overlapped."""
     edits = [tl.ablate(2, 2), tl.knock_out(3, 1, query=14, key=5), tl.knock_out(2, 2, query=9, key=5), tl.ablate(1, 1)]  # fmt: skip
     view = Explorer(tl.shipped(), CODE, layer=3, head=1, edits=edits)
     page = open_page(view.to_html(effects=False), width=1440, height=900)
@@ -145,7 +145,7 @@ def test_four_edits_what_is_said_of_them_and_their_legend_are_whole(open_page):
         "all => all.map((t) => t.getBoundingClientRect()).map((b) => [b.left, b.right])"
     )
     assert all(right < left for (_, right), (left, _) in itertools.pairwise(places)), places
-    # A cut in a head that is off is said to do nothing, once.
+    # A cut in a head that is off is marked as having no effect, once.
     assert page.locator("[data-part=idle]").all_inner_texts() == ["no effect: head is off"]
     assert "layer 2, head 2" in page.locator("li:has([data-part=idle]) bdi").inner_text()
     page.locator("[data-part=tool] [data-value=off]").click()
@@ -170,13 +170,13 @@ def test_on_a_phone_the_answer_comes_first_then_the_map_then_the_heads(open_page
     assert tops == sorted(tops)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     tool = page.locator("[data-part=tool]").bounding_box()
-    assert tool["y"] + tool["height"] <= 844  # the tools stay at hand
+    assert tool["y"] + tool["height"] <= 844  # the tools stay on screen
     screenshot(page, "screen-phone", full_page=True)
 
 
 @pytest.mark.parametrize(("layers", "heads"), [(1, 2), (1, 16), (30, 9), (48, 25), (2, 40)])
 def test_every_head_is_in_sight_however_many_there_are(open_page, layers, heads):
-    """Each can be told from its neighbours, and chosen by a click and by the keyboard."""
+    """Each differs visibly from its neighbours, and can be selected by click and by keyboard."""
     model = small("decoder", n_layers=layers, n_heads=heads)
     view = HeadView(model.trace(WORDS))
     page = open_page(view.to_html(model=False), width=850, height=620)
@@ -194,7 +194,7 @@ def test_every_head_is_in_sight_however_many_there_are(open_page, layers, heads)
 
 
 def test_heads_of_a_short_text_leave_no_empty_room(open_page, trace, long_trace, screenshot):
-    """A third of the frame was empty under thirteen tokens; a long text takes all of it."""
+    """A third of the frame was empty with thirteen tokens; a long text takes all of it."""
     for given, fills in ((trace, False), (long_trace, True)):
         page = open_page(HeadView(given).to_html(), width=985, height=740)
         height = "document.querySelector('#tl-root').getBoundingClientRect().height"
@@ -204,7 +204,7 @@ def test_heads_of_a_short_text_leave_no_empty_room(open_page, trace, long_trace,
         foot = page.locator(".tl-map-said").bounding_box()
         tools = page.locator(".tl-tools").bounding_box()
         assert tools["y"] - foot["y"] - foot["height"] < 60 or fills
-        # Whatever is pointed at, nothing moves; and wider, or with another head, it is fitted anew.
+        # Hovering moves nothing; wider, or with another head, it is fitted again.
         for place in (0, 5, -1):
             page.locator("[data-part=queries] [data-index]").nth(place).hover()
             assert page.evaluate(height) == before
@@ -256,14 +256,14 @@ def test_a_long_text_scrolls_in_its_strip(open_page):
 
 
 def test_no_rule_looks_through_the_whole_screen_at_every_change():
-    """Rules with :has() on what holds all parts cost half of the time of a choice."""
+    """Rules with :has() on the containers of all parts took half the time of a selection."""
     style = Explorer(tl.shipped(), CODE)._css
     large = re.findall(r"\.tl-(?:screen|panels|panel-heads)[^ ,{]*:has\(", style)
     assert "tl-wrote" in style and not large, large
 
 
 def test_no_number_of_the_prediction_is_cut_off(open_page):
-    """From 740 to 899 px each was, where two have a "<"."""
+    """From 740 to 899 px each was, if two had a "<"."""
     page = open_page(Explorer(tl.shipped(), CODE, edits=[tl.ablate(0, 1)]).to_html(model=False))
     beyond = """() => [...document.querySelectorAll(".tl-predictions .tl-numbers")].map((cell) => {
         const text = document.createRange();
@@ -273,7 +273,7 @@ def test_no_number_of_the_prediction_is_cut_off(open_page):
     })"""
     cells = page.locator(".tl-predictions td.tl-numbers")
     assert "<1%" in "".join(cells.all_inner_texts())
-    cells.first.evaluate("cell => cell.textContent = '100% → <1%'")  # the longest there is
+    cells.first.evaluate("cell => cell.textContent = '100% → <1%'")  # the longest possible
     for width in (340, 739, 740, 820, 899, 900, 1180, 1300):
         page.set_viewport_size({"width": width, "height": 900})
         assert max(page.evaluate(beyond)) <= 0.5, width

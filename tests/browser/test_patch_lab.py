@@ -1,4 +1,4 @@
-"""A picture live in JupyterLab: rows and effects come from the kernel, and both halves follow."""
+"""A live PatchView in JupyterLab: rows and effects come from the kernel; page and Python agree."""
 
 from tests.missing import package
 

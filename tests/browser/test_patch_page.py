@@ -1,4 +1,4 @@
-"""A picture on a page: choose who looks, a head, fade, switch off; the page says what Python does."""
+"""A saved PatchView: select a query, a head, fade, switch off; the page says what Python does."""
 
 import numpy as np
 import pytest
@@ -104,7 +104,7 @@ def test_the_picture_fades_and_is_kept(open_page, fresh):
 
 @pytest.fixture(scope="module")
 def carries():
-    """A page with its model, and the view that it was made of."""
+    """A view, and its page with the model."""
     model = tl.ImageModel(
         vision(num_labels=3, id2label={0: "cat", 1: "dog", 2: "house"}), name="small"
     )
@@ -115,7 +115,7 @@ def carries():
 
 
 def files(folder):
-    """An image, and what none is: another file, one of 16 bits, and one that is long."""
+    """Write an image, and files that are refused: text, 16 bits, too long, cut off."""
     from PIL import Image
 
     noise = np.random.default_rng(0).integers(0, 256, (33, 50, 3), np.uint8)

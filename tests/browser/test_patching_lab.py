@@ -1,4 +1,4 @@
-"""The patching desk live in JupyterLab: the kernel measures, and both halves follow."""
+"""Activation patching live in JupyterLab: the kernel measures, and page and Python agree."""
 
 CODE = """
 import torch, transformer_lab as tl
@@ -27,7 +27,7 @@ def test_a_desk_is_live(notebook, screenshot):
     says()
     part("map").focus()
     page.keyboard.press("ArrowDown")
-    # The views of the clean prompt follow to the head.
+    # Views of the clean prompt select the same head.
     book.until("(heads.layer, heads.head) == (view.layer, view.head) == view.place[1:]", "True")
     part("measure-site").click()
     page.wait_for_selector("[data-measured='16']")
@@ -39,7 +39,7 @@ def test_a_desk_is_live(notebook, screenshot):
     part("stop").click()
     page.wait_for_selector(f"{VIEW} [data-part=stop]", state="hidden")
     part("ask").click()
-    # The fields are filled with what was asked last, a moment after they have opened.
+    # The fields are filled with the last request a moment after they open.
     page.wait_for_function(f"() => document.querySelector('{VIEW} [data-part=clean]').value")
     part("answer").fill("key or")
     part("compare").click()
@@ -56,8 +56,8 @@ def test_a_desk_is_live(notebook, screenshot):
     )
     says()
     assert part("refused").is_hidden() and part("clean").is_hidden()
-    # The box has closed over the button that was pressed: the next key is the view's still.
+    # The box with the pressed button has closed: the view still gets the next key.
     assert page.evaluate("document.activeElement.dataset.part") == "ask"
-    assert book.run("view.prompts == (clean, corrupted)") == "True"  # lines and all
+    assert book.run("view.prompts == (clean, corrupted)") == "True"  # with their lines
     screenshot(page, "patching-lab")
     assert page.errors == []

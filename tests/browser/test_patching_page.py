@@ -1,4 +1,4 @@
-"""The patching desk on a page: cells are measured by the page's own engine, and its numbers are Python's."""
+"""Activation patching on a page: its own engine measures cells, with Python's numbers."""
 
 import json
 
@@ -17,8 +17,8 @@ TEXT, OTHER = "the cat sat on the mat", "the dog sat on the mat"
 LONGER = "the very old cat sat on the mat"
 PAIRS = [(0, 0), (3, 1), (4, 2), (5, 3), (6, 4), (7, 5)]
 STREAM = [f"resid_{where}" for where in ("pre", "mid", "post")] + ["attn_out", "mlp_out"]
-# `asked`: the numbers of what the page's worker has not answered. What the page asks next when it hears an
-# answer is in it before that answer's number is out.
+# `asked`: the ids of requests that the page's worker has not answered. A request that follows an
+# answer is added before the answered one is removed.
 ASKED = """() => {
     const { postMessage } = Worker.prototype;
     const heard = ({ data }) => data.part === undefined && setTimeout(() => asked.delete(data.id));
@@ -41,7 +41,7 @@ def words(kind="decoder", **options):
     tokenizer = WordTokenizer.train(f"{TEXT} {OTHER} {LONGER}")
     model = small(kind, noise=0.4, vocab_size=tokenizer.vocab_size, **options)
     with torch.no_grad():
-        for weight in model.parameters():  # as wide as they travel
+        for weight in model.parameters():  # rounded as in the page
             weight.copy_(weight.half().float())
     return tl.TextModel(model, tokenizer, "words")
 
@@ -86,8 +86,8 @@ def test_a_page_measures_what_python_measures(open_page, name):
             np.array(found[key]["values"], float), np.array(one["values"], float), atol=2e-5
         )
         moved += key.startswith("exact") and np.abs(np.array(one["values"], float)).max() > 1e-3
-    assert moved == len(wanted) / 2  # nothing was compared with nothing
-    # And so it does the other way, where the page reads the other text.
+    assert moved == len(wanted) / 2  # no grid is all zeros
+    # The same in the other direction, where the page reads the other text.
     other = "denoising" if view.direction == "noising" else "noising"
     page.locator(f"{part('direction')} [data-value={other}]").click()
     page.wait_for_selector("[data-measured='0']")
@@ -120,7 +120,7 @@ def test_clicks_and_keys_measure_cells_and_all_gives_way(open_page, accessible, 
     page.wait_for_selector("[data-cell='z.1.2']")
     page.locator(part("measure-all")).click()
     page.wait_for_selector(part("stop"))
-    # A click in between is answered before all others are.
+    # A click in between is answered before the rest.
     data = grid.evaluate(
         "({ dataset }) => ['left', 'top', 'across', 'down'].map(x => Number(dataset[x]))"
     )
@@ -135,7 +135,7 @@ def test_clicks_and_keys_measure_cells_and_all_gives_way(open_page, accessible, 
     page.wait_for_selector(part("stop"), state="hidden")
     accessible(page)
     screenshot(page, "patching-1200")
-    # What was on its way has come, and nothing was asked after it.
+    # Pending answers have arrived, and no request followed.
     page.wait_for_function("() => !asked.size")
     assert 2 < int(page.evaluate(MEASURED)) < 512
 

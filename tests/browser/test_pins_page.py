@@ -1,5 +1,5 @@
-"""Heads pinned beside the chosen one: by button and key, in the same colours, with one selection, on one
-screen."""
+"""Heads pinned beside the selected one: by button and key, with the same colours, one selection, on
+one screen."""
 
 import pytest
 
@@ -16,7 +16,7 @@ PINNED = "[data-part=pinned-map][data-head='{}']".format
 HEADS = (
     """() => [...document.querySelectorAll("[data-part=pinned-map]")].map((c) => c.dataset.head)"""
 )
-# Where each map's cells lie on the page: left and top of the first, and how large one is.
+# Where each map's cells are on the page: left and top of the first, and their size.
 CELLS = """() => [...document.querySelectorAll("[data-part=map], [data-part=pinned-map]")].map((canvas) => {
     const box = canvas.getBoundingClientRect();
     const { left, top, cell } = canvas.dataset;
@@ -37,14 +37,14 @@ def test_heads_are_pinned_and_let_go(open_page, accessible, map_of, trace, scree
     assert page.locator(part("queries")).is_visible()  # the lines
     page.locator(part("pin")).click()
     assert page.locator(part("pin")).inner_text() == "unpin"
-    assert page.evaluate(HEADS) == []  # it is the chosen one
+    assert page.evaluate(HEADS) == []  # it is the selected head
     choose_head(page, 3, 1)
     page.wait_for_selector(PINNED("1/2"))
     page.locator(part("thumbnails")).press("p")
     page.locator(part("thumbnails")).press("ArrowUp")
     page.wait_for_selector(PINNED("3/1"))
     assert page.evaluate(HEADS) == ["1/2", "3/1"]
-    # Cells are of one size and stand in line; the lines have given their place.
+    # Cells have one size and are aligned; the lines have made room.
     first, *others = page.evaluate(CELLS)
     for one in others:
         assert one["cell"] == first["cell"]
@@ -52,7 +52,7 @@ def test_heads_are_pinned_and_let_go(open_page, accessible, map_of, trace, scree
     assert not page.locator(part("queries")).is_visible()
     accessible(page)
     screenshot(page, f"pins-{scheme}-1300")
-    # One cell is pointed at in one map, and told of all.
+    # Hovering a cell in one map shows its number in all.
     page.locator(PINNED("3/1")).hover(position=at(page, PINNED("3/1"), 8, 1))
     for head, (layer, number) in {None: (2, 1), "1/2": (1, 2), "3/1": (3, 1)}.items():
         assert told(page, head) == shown(trace.pattern(layer, number)[8, 1])
@@ -61,7 +61,7 @@ def test_heads_are_pinned_and_let_go(open_page, accessible, map_of, trace, scree
     view.layer, view.head, view.selected, view.pins = 2, 1, (8, 1), [(1, 2), (3, 1)]
     assert page.locator(part("sentence")).inner_text() == view.sentence
     assert same_numbers(page, view)["chosen"]["pins"] == [[1, 2], [3, 1]]
-    # A pin's name chooses it, and its cross lets it go.
+    # A pin's name selects its head, and its cross unpins it.
     page.locator(part("pinned")).first.click()
     page.wait_for_selector("[data-shown='decoder/1/2']")
     assert page.evaluate(HEADS) == ["3/1"]

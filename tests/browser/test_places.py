@@ -1,5 +1,5 @@
-"""Where else than in JupyterLab views are shown, with no network: Notebook 7, marimo, Colab,
-JupyterLite and a learning platform's frame."""
+"""Views outside JupyterLab, without network: in Notebook 7, marimo, Colab, JupyterLite and a
+learning platform's frame."""
 
 import html
 import os
@@ -45,7 +45,7 @@ app.run() if __name__ == "__main__" else None
 """
 HEAD_OFF = "[data-part=head-off]"
 SAVED = ("book.ipynb", "page.html")
-LMS = (  # as Canvas shows a page; and as one is shown that must not reach the platform: with no origin
+LMS = (  # as Canvas embeds a page; and without an origin, isolated from the platform
     "allow-scripts allow-same-origin allow-forms allow-popups allow-downloads",
     "allow-scripts",
 )
@@ -53,7 +53,7 @@ LMS = (  # as Canvas shows a page; and as one is shown that must not reach the p
 
 @pytest.fixture
 def cut_off(browser):
-    """Open an address with the network cut: whatever is not on this machine is refused, and listed."""
+    """Open an address without network: requests beyond this machine are refused and listed."""
     pages = []
 
     def open_(url, **look):
@@ -96,7 +96,7 @@ def test_notebook_7(cut_off, tmp_path, screenshot):
         page.wait_for_selector("[data-edits='1'][data-settled=true]")
         assert opened.run("[e.code() for e in view.edits]") == "['tl.ablate(layer=1, head=1)']"
         screenshot(page, "notebook-7")
-        # Saved, and opened again: alive as long as the kernel is; and then a picture that says how to go on.
+        # Saved and reopened: live while the kernel is; then an image that says how to go on.
         opened.command("docmanager:save")
         page.wait_for_function(
             "() => !window.jupyterapp.shell.currentWidget.context.model.dirty", polling=200
@@ -111,7 +111,7 @@ def test_notebook_7(cut_off, tmp_path, screenshot):
         page.goto("about:blank")
         page.goto(address)
         page.get_by_text("To get the interactive view back").wait_for()
-        own = "Cannot read properties of undefined (reading 'schema')"  # Notebook's, without any view too
+        own = "Cannot read properties of undefined (reading 'schema')"  # Notebook's
         assert {*page.errors} <= {own} and page.refused == []
 
 
@@ -140,7 +140,7 @@ def test_marimo(cut_off, tmp_path, screenshot):
 @pytest.mark.needs("where")
 @pytest.mark.timeout(600)
 def test_a_page_that_marimo_exports(cut_off, tmp_path, screenshot):
-    """Its scripts come from marimo's own package, in the place of the CDN that they name."""
+    """Its scripts come from marimo's own package, in place of the CDN."""
     import marimo
 
     page_of_ours = "mo.iframe(view.to_html(), height='900px')"
@@ -161,12 +161,12 @@ def test_a_page_that_marimo_exports(cut_off, tmp_path, screenshot):
         ),
     )
     page.goto((tmp_path / "book.html").as_uri())
-    # Our page in a frame has its model: it is alive.
+    # Our page in a frame has its model: it is live.
     ours = page.frame_locator("iframe")
     ours.locator("[data-ready]").wait_for()
     ours.locator(HEAD_OFF).click()
     ours.locator("[data-edits='1'][data-settled=true]").wait_for()
-    # A view that marimo shows has no kernel: what is on the page works, and it says why the rest does not.
+    # A view in marimo's page has no kernel: what is saved works, and it says why the rest does not.
     page.locator("[data-ready]").wait_for()
     choose_head(page, 2, 0)
     page.locator("[data-shown='decoder/2/0']").wait_for()
@@ -179,8 +179,8 @@ def test_a_page_that_marimo_exports(cut_off, tmp_path, screenshot):
 @pytest.mark.needs("where")
 @pytest.mark.timeout(600)
 def test_jupyterlite(cut_off, tmp_path, screenshot):
-    """Torch does not run in a browser, so no kernel is here: a notebook shows its saved pictures, and
-    our page brings its model."""
+    """Torch does not run in a browser, so there is no kernel: a notebook shows its saved images,
+    and our page brings its model."""
     files = tmp_path / "files"
     files.mkdir()
     view = tl.explore(small("decoder"), WORDS, layer=1, head=1)
@@ -217,7 +217,7 @@ def test_colab(cut_off, lab, screenshot):
         page.evaluate("address => { globalThis.colab = new Colab(address) }", address)
         run = partial(page.evaluate, "code => colab.run(code)")
         run(f"{colab.RUNTIME}{EXPLORE}view")
-        # Colab shows a widget of somebody else's by the manager that an output names.
+        # Colab shows third-party widgets with the manager that their output names.
         shown = page.evaluate("colab.views.at(-1)")
         manager = shown["metadata"]["application/vnd.jupyter.widget-view+json"]["colab"]
         assert manager == {"custom_widget_manager": {"url": colab.THEIRS}}
@@ -253,7 +253,7 @@ def test_a_page_in_the_frame_of_a_learning_platform(open_page):
         assert said.startswith(view._outcome["sentence"].split(" Overall change")[0])
         frame.locator("[data-part=text]").fill(typed)
         frame.locator("[data-part=text]").press("Enter")
-        # A frame without an origin remembers no tools, and with few a text begins without edits.
+        # A frame without an origin stores no tools; with few, a text starts without edits.
         view.edits, view.text = [off] if "same-origin" in allowed else [], typed
         said = view._outcome["sentence"].split(" Overall change")[0]
         said = said if view.edits else f"the model guesses {quoted(view._outcome['rows'][0][0])}"

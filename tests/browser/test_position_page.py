@@ -1,4 +1,4 @@
-"""A saved PositionView in a browser: every number that is read here is compared with Python's."""
+"""A saved PositionView in a browser: every number read here is compared with Python's."""
 
 import random
 
@@ -165,12 +165,12 @@ def test_many_slider_events_leave_the_last_state(open_page):
     says(page, "encoding-number", four(view.encoding()[60, 5]))
 
 
-# Asked of the page at once, and not of each button whether it is seen.
+# One query for the whole page, instead of one for each button.
 BUTTONS = "button:visible:enabled:not(:text-is('Copy as Python'))"
 
 
 def test_a_page_that_was_used_is_saved_and_used_again(open_page, tmp_path):
-    """Whatever was chosen: the page that is saved from the page shows the same, and works."""
+    """Whatever was chosen, the page saved from the page shows the same, and works."""
     config = tl.ModelConfig(
         kind="decoder", vocab_size=12, n_layers=2, n_heads=2, d_model=16, n_ctx=48, positions="sinusoidal"
     )  # fmt: skip

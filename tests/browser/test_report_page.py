@@ -1,4 +1,4 @@
-"""The page of a report: read by everybody, wide and narrow, light and dark, with no script."""
+"""A report's page is accessible, wide and narrow, light and dark, without scripts."""
 
 import pytest
 
@@ -22,6 +22,6 @@ def test_a_report_is_read_without_a_script(open_page, accessible, tmp_path, sche
     exact = float(found.measure([("z", 1, 1)])["z"].exact[1, 1])
     assert float(shown.inner_text().replace("−", "-")) == pytest.approx(exact, rel=0.05)
     grounds = cells.evaluate_all("all => all.map(one => getComputedStyle(one).backgroundColor)")
-    assert len(set(grounds)) > 8  # the larger, the stronger
+    assert len(set(grounds)) > 8  # larger values, stronger colours
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.getAttribute('role')") == "region"

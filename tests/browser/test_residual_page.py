@@ -1,4 +1,4 @@
-"""A saved ResidualView in a browser. Every number that is read here is compared with Python's."""
+"""A saved ResidualView in a browser. Every number read here is compared with Python's."""
 
 import pytest
 import torch
@@ -162,7 +162,7 @@ def test_hostile_tokens_are_literal_and_narrow_pages_hold_everything(open_page, 
 
 
 def test_a_head_view_on_the_same_page_leads(open_page, trace):
-    """Its messages reach this view, whose page stands in for a second widget of the document."""
+    """Its messages reach this view; the page sends them in place of a second widget."""
     view = ResidualView(trace)
     page = open_page(view.to_html())
     told = dict(group=view.link, kind="decoder", layer=3, head=2, selected=[5, 1])

@@ -1,4 +1,4 @@
-"""A pointer that lies still over a view takes nothing back of what keys have chosen."""
+"""A pointer resting over a view does not undo what keys have selected."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.browser.rest import REST
 from tests.every_view import VIEWS, made  # noqa: F401
 
 KEPT = "addEventListener('pointermove', ({ screenX, screenY }) => (window.last = { screenX, screenY }), true)"
-# The browser tells of a pointer that rests when the page moves under it; so does this.
+# The browser sends events for a resting pointer when the page moves under it; so does this.
 TOLD = f"""async ([clientX, clientY]) => {{
     {REST}
     const said = () => document.querySelector("[data-part=sentence]").textContent;
@@ -40,7 +40,7 @@ def test_what_keys_chose_stays_under_a_pointer_that_rests(open_page, made, name)
             page.keyboard.press(key)
         before, after = page.evaluate(TOLD, at)
         assert after == before, part.get_attribute("data-part")
-        page.mouse.move(at[0] + 1, at[1])  # and one that moves is heard
+        page.mouse.move(at[0] + 1, at[1])  # a moving pointer has an effect
     page.evaluate("addEventListener('pointermove', () => (window.heard = true))")
     page.mouse.move(at[0] + 3, at[1] + 3)
     page.wait_for_function("() => window.heard")

@@ -17,7 +17,7 @@ part = "[data-part={}]".format
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Two layers of attention on sequences in which a piece comes again; 2 s on a CPU."""
+    """A run of two attention layers on sequences with a repeated segment; 2 s on a CPU."""
     data = tl.datasets.induction(
         length=32, vocab=32, held_out_lags=(9,), segment=(6, 16), size=6000, held_out=20
     )

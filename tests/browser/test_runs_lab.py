@@ -1,4 +1,4 @@
-"""Positions, a run and a comparison live in JupyterLab: both halves follow each other."""
+"""Positions, a run and a comparison live in JupyterLab: page and Python follow each other."""
 
 from tests.browser.fixtures import part_says as says
 
@@ -38,7 +38,7 @@ def test_positions_runs_and_comparisons_are_live(notebook, screenshot):
     says(page, "sentence", eval(book.run("position.sentence")))
     # A run: maps of a step are fetched from the kernel.
     scrubs = page.locator("[data-part=scrubber] [data-part=step]")
-    assert scrubs.count() == 2  # the one that trained has become one too
+    assert scrubs.count() == 2  # the view that trained has one too
     book.run("run.step = 10\n0")
     says(page, "run-sentence", eval(book.run("run.run_sentence")))
     scrubs.last.focus()

@@ -1,4 +1,4 @@
-"""What a reader takes away from a page that has no kernel."""
+"""What a reader can save from a page without a kernel."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ def saved(page, kind):
 
 
 def same_numbers(page, view, within=2e-4):
-    """Both of a page's files hold what Python's hold, as near as the page has it."""
+    """Check that a page's JSON and CSV have Python's numbers, within the page's precision."""
     told, ours = json.loads(saved(page, "json")[1]), view.to_dict()
     assert told["axes"] == {name: list(ours["axes"][name]) for name in told["axes"]}
     for name, one in told["arrays"].items():
@@ -47,7 +47,7 @@ def test_the_head_on_view_by_keyboard(open_page, trace, accessible, screenshot):
     for key in ("Enter", "ArrowDown", "ArrowDown", "ArrowUp", "ArrowUp", "ArrowUp"):
         page.keyboard.press(key)
     assert page.evaluate("document.activeElement.dataset.part") == "csv"
-    # Nobody is there to draw an SVG or to write arrays.
+    # Without a kernel there is no SVG and no arrays.
     assert page.locator(f"{part('svg')}, {part('npz')}").count() == 0
     accessible(page)
     screenshot(page, "save-light-1200")
@@ -58,7 +58,7 @@ def test_the_head_on_view_by_keyboard(open_page, trace, accessible, screenshot):
     view.layer, view.head = 2, 0
     page.locator(part("hide-first")).check()
     view._options = {"hide_first": True}
-    # What is left of a row is scaled up, and so is what the page rounds.
+    # The rest of a row is scaled up, and with it the page's rounding errors.
     told = same_numbers(page, view, within=2e-3)
     assert {k: told["chosen"][k] for k in ("layer", "head", "hide_first")} == {
         "layer": 2, "head": 0, "hide_first": True,
@@ -68,7 +68,7 @@ def test_the_head_on_view_by_keyboard(open_page, trace, accessible, screenshot):
     assert page.evaluate("document.activeElement.dataset.part") == "save"
 
 
-# Every view in one page, as saved: what it gives for a file, at first and after choices.
+# Show every view in one page; returns their files' contents, at first and after choices.
 FILES = """async (payloads) => {
     const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
     const made = [];
@@ -139,7 +139,7 @@ CHOICES = {
     "CloudView": {"shows": "values", "selected": (2, None)},
     "WhyView": {"_options": {"above": True}},
 }
-PACKED = 4e-5  # weights in 16 bits, and what of a row is left is scaled up
+PACKED = 4e-5  # weights in 16 bits, scaled up with the rest of their row
 WITHIN = {
     "CompareView": 2e-4, "Explorer": PACKED, "HeadView": 2e-3, "RunView": PACKED, "TrainingView": PACKED,
 }  # fmt: skip
@@ -147,7 +147,7 @@ WITHIN = {
 
 @contextmanager
 def choices_made(name, view):
-    """A view with the choices made, and as it was afterwards."""
+    """Apply a view's choices, and restore it afterwards."""
     before = {key: getattr(view, key) for key in CHOICES[name]}
     for key, value in CHOICES[name].items():
         setattr(view, key, value)
@@ -159,7 +159,7 @@ def choices_made(name, view):
 
 
 def same_files(told, table, view, within):
-    """What a page gives is what Python writes: names, places, words, and numbers as near as shown."""
+    """Check that a page's files are Python's: names, axes, words, and numbers within `within`."""
     ours = view.to_dict()
     wanted = {"computed": ours["computed"], "axes": ours["axes"]}
     assert json.loads(json.dumps(wanted)) == {k: told[k] for k in wanted}
@@ -170,7 +170,7 @@ def same_files(told, table, view, within):
     for name, one in told["arrays"].items():
         assert one["means"] and one["axes"] == ours["arrays"][name]["axes"]
         wanted = ours["arrays"][name]["values"]
-        # A page holds the spectrogram as a picture of 256 shades.
+        # A page holds the spectrogram as an image of 256 shades.
         near(one["values"], wanted, np.ptp(wanted) / 509 if name == "spectrogram" else within)
     rows = list(csv.reader(io.StringIO(table, newline="")))
     wanted = view._numbers().table()
@@ -181,14 +181,14 @@ def same_files(told, table, view, within):
 
 
 def inert(value):
-    """A word as CSV has it: an apostrophe keeps a spreadsheet from running it as a formula."""
+    """A word as in CSV: an apostrophe keeps a spreadsheet from running it as a formula."""
     return (
         f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
     )
 
 
 def near(found, wanted, within):
-    """The same words, and numbers as near as this."""
+    """Check that words are the same, and numbers within this tolerance."""
     found, wanted = (np.array(x, dtype=object).ravel() for x in (found, wanted))
     try:
         found, wanted = (np.where(x == "", None, x).astype(float) for x in (found, wanted))

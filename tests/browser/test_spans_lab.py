@@ -1,5 +1,5 @@
-"""From A to B, and heads side by side, in a notebook: what the reader marks or pins Python knows, and the
-reverse."""
+"""Spans A and B, and heads side by side, in a notebook: Python has the page's marks and pins, and
+the reverse."""
 
 from tests.browser.rest import resized
 from tests.browser.test_spans_page import drag, part

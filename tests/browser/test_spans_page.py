@@ -1,4 +1,4 @@
-"""From A to B on a saved page: marked by mouse, by keys and by segments, and said as Python says it."""
+"""Spans A and B on a saved page: marked by mouse, keys and segments, with Python's sentences."""
 
 import json
 import re
@@ -63,7 +63,7 @@ def test_spans_are_marked_by_dragging(open_page, accessible, map_of, trace, scre
     )
     accessible(page)
     screenshot(page, f"spans-{scheme}-1300")
-    # The map holds that block alone, and says its numbers.
+    # The map shows that block alone, with its numbers.
     assert map_of(page).hover(7, 1) == f"{trace.pattern(1, 2)[7, 1]:.4f}"
     for column, tokens in (("queries", range(5, 9)), ("keys", range(3))):
         listed = page.locator(f"{part(column)} [data-index]").evaluate_all(
@@ -97,11 +97,11 @@ def test_spans_are_marked_by_keys_and_freed_by_escape(open_page, trace):
         "[data-part=span-row]:not([hidden]) [aria-selected=true]"
     ).all_inner_texts()
     assert marked == [*WORDS[0:3], *WORDS[5:9]]
-    # One token of A, and of B.
+    # A single token as A.
     for key in ("a", "End", "Enter"):
         page.keyboard.press(key)
     page.wait_for_selector("[data-between='12,13,0,3']")
-    # A cell is let go first, then the spans.
+    # Escape clears a cell first, then the spans.
     page.locator(part("map")).focus()
     page.keyboard.press("ArrowUp")
     root = page.locator("#tl-root")
@@ -114,7 +114,7 @@ def test_spans_are_marked_by_keys_and_freed_by_escape(open_page, trace):
 
 
 def in_letters(refused):
-    """What Python says of its arguments, of the spans A and B that a reader sees."""
+    """Python's error, with its arguments named A and B as a reader sees them."""
     return re.sub(r"\b([ab])=\(\d+, \d+\)", lambda name: name[1].upper(), str(refused.value))
 
 
@@ -222,7 +222,7 @@ def test_an_explorer_marks_them_too_and_lists_what_every_head_carries(open_page,
     assert marked.count() == 6
     line = marked.first.evaluate("x => getComputedStyle(x).borderBottomWidth")
     assert line == "3px"  # the Explorer's own tokens have none
-    # The table sorts by the shares, which are Python's.
+    # The table sorts by the fractions, which are Python's.
     opened(page)
     for column, wanted in (
         ("from A to B", tl.heads.share_between(view.trace, (9, 15), (0, 5))),
@@ -238,7 +238,7 @@ def test_an_explorer_marks_them_too_and_lists_what_every_head_carries(open_page,
     assert len(heads(page)) == int((tl.heads.share_between(view.trace, (9, 15), (0, 5)) > 0.3).sum())  # fmt: skip
     screenshot(page, f"spans-table-{scheme}")
     accessible(page)
-    # Other spans, which the page finds by itself; and those that are refused.
+    # Other spans, which the page computes itself, and refused ones.
     page.locator(part("table-query")).fill("")
     which = "[data-part=span-which] [data-value={}]".format
     drag(page, 5, 5)

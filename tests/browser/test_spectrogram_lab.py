@@ -1,4 +1,4 @@
-"""A sound live in JupyterLab: rows and effects come from the kernel, and both halves follow."""
+"""A live SpectrogramView in JupyterLab: the kernel computes; page and Python agree."""
 
 from tests.missing import package
 

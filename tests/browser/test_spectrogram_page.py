@@ -1,4 +1,4 @@
-"""A sound on a page: choose a word, a time and a head, fade, switch off; the page says what Python does."""
+"""A saved SpectrogramView: select a word, a time, a head, fade, switch off; Python agrees."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def fresh(view):
 
 
 def at(page, seconds, down=0.5):
-    """Where a time lies on the page: of the spectrogram, so far down."""
+    """The point on the page at a time, this far down the spectrogram."""
     canvas = page.locator("[data-part=sound]")
     box, data = canvas.bounding_box(), canvas.evaluate("c => ({...c.dataset})")
     x = float(data["left"]) + seconds / float(data["to"]) * float(data["width"])
@@ -105,7 +105,7 @@ def test_the_weights_lie_at_their_times(open_page, fresh):
         assert max(range(48), key=light.__getitem__) == best
         order = row[1:49].argsort().tolist()
         assert light[order[0]] < light[order[40]] < light[order[47]]
-        # Its edges, to a pixel: 10 ms to both sides of the middle.
+        # Its edges, to a pixel: 10 ms from the middle.
         middle, width = (
             0.02 * (best + 1),
             float(page.locator("[data-part=sound]").get_attribute("data-width")),
@@ -121,7 +121,7 @@ def test_the_weights_lie_at_their_times(open_page, fresh):
             f"at => String(({COLOURS})(at)) === '0,0,0,255'", arg=at(page, 0.9, down=0.5)
         )
         low = page.evaluate(COLOURS, at(page, 0.4, down=1 - 0.59))
-        assert low[0] > 150  # and a chirp from 200 to 4000 Hz in 0.8 s stands at 2.1 kHz here
+        assert low[0] > 150  # a chirp from 200 to 4000 Hz in 0.8 s is at 2.1 kHz here
     finally:
         view.fade, view.whole = 0.8, False
 
@@ -148,7 +148,7 @@ def test_a_head_is_switched_off_and_a_time_is_cut(open_page, accessible, fresh):
 
 
 def test_many_words_and_one_model_without_words(open_page, fresh):
-    """Four hundred words of thirty seconds; a model that only listens; both without an error."""
+    """Four hundred words in thirty seconds, and a model without a head; both without errors."""
     long = whisper(seconds=30.0, bins=16, max_target_positions=420)
     target = [1, *(5 + i % 20 for i in range(400))]
     view = SpectrogramView(long, chirp(length=20.0), sampling_rate=RATE, target=target)

@@ -1,5 +1,5 @@
-"""Live views whose kernel is busy, gone or started anew: the page computes what it can, says so, and Python
-goes on afterwards."""
+"""Live views whose kernel is busy, gone or restarted: the page computes what it can, says so, and
+Python goes on afterwards."""
 
 import os
 import re
@@ -10,8 +10,8 @@ import pytest
 from tests.browser.fixtures import choose_head
 from tests.browser.test_explorer_lab import EXPLORE, TEXT, shown, wait_until
 
-# A kernel that has subshells answers a view beside a cell, but not while code below Python holds the
-# interpreter: here a call that waits for somebody who writes.
+# A kernel with subshells answers a view during a cell, but not while native code holds the
+# interpreter: here a call that waits for a writer.
 BUSY = """
 import ctypes, pathlib
 pathlib.Path({started!r}).touch()
@@ -25,7 +25,7 @@ def rows(*edits):
     return found
 [rows(), rows(tl.ablate(2, 2)), rows(tl.ablate(2, 2), tl.ablate(1, 1))]"""
 LINE = "[data-part=standby]:visible"
-# `standing.told`: the views that have asked whether the page may go on by itself, and were told.
+# `standing.told`: the views that have asked whether the page may take over, and got an answer.
 STANDING = """() => {
     const asked = new Map();
     globalThis.standing = { told: new Set() };
@@ -48,7 +48,7 @@ def off(page, layer, head, edits):
 
 
 def ready(book):
-    """The view is there, and so is its model, which the page fetched while nothing was asked."""
+    """Wait for the view and for its model, which the page fetches while the kernel is idle."""
     page = book.page
     book.run_all()
     page.wait_for_selector("[data-ready]")
@@ -59,7 +59,7 @@ def ready(book):
 
 
 def held(book, tmp_path):
-    """Hold the kernel, until somebody writes to what is returned."""
+    """Block the kernel until the returned pipe is opened for writing."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     book.page.evaluate(
@@ -88,7 +88,7 @@ def test_a_long_cell_stops_no_click(notebook, tmp_path, screenshot):
     with open(pipe, "w"):  # the cell goes on, and ends
         pass
     page.wait_for_function("() => document.querySelector('[data-part=standby]').hidden")
-    # Python has been told, and what stands there is its own.
+    # Python has the edits, and the results are its own.
     assert book.run("view.edits") == "[tl.ablate(layer=2, head=2), tl.ablate(layer=1, head=1)]"
     page.wait_for_selector("[data-edits='2'][data-settled=true]")
     assert shown(page) == wanted[2]
@@ -111,7 +111,7 @@ def test_a_dead_kernel_stops_no_click(notebook):
     assert shown(page) == wanted[1]
     off(page, 1, 1, 2)
     assert shown(page) == wanted[2]
-    # Another text is read there too, and what was edited stays.
+    # Another text is read there too, and the edits stay.
     page.locator("[data-part=text]").fill("import os")
     page.locator("[data-part=text]").press("Enter")
     page.wait_for_function(
@@ -148,9 +148,7 @@ def test_every_view_goes_on_or_says_why_not(notebook, tmp_path, screenshot):
     for view in ("heads", "why", "block", "patching", "flow", "positions"):
         page.wait_for_selector(f".tl-view-{view}[data-ready]")
     page.wait_for_function(HELD)  # one model for all of them
-    page.wait_for_function(
-        "() => standing.told.size === 5"
-    )  # and each has heard whether it is its own
+    page.wait_for_function("() => standing.told.size === 5")  # and each has its answer
     line = lambda view: of(view, "[data-part=standby]").text_content()  # noqa: E731
     says = lambda view: of(view, "[data-part=sentence]").first.text_content()  # noqa: E731
     wanted = eval(
@@ -191,7 +189,7 @@ def test_every_view_goes_on_or_says_why_not(notebook, tmp_path, screenshot):
     )
     book.until("(heads.layer, heads.head, why.head, block.layer)", "(2, 0, 0, 1)")
     assert says("block") == book.run("block.sentence").strip("'") == wanted[2]
-    # Started anew, without what had been computed.
+    # Restarted, without what had been computed.
     page.evaluate(f"async () => {{ await {book.SESSION}.session.kernel.restart() }}")
     page.wait_for_function(
         "want => document.querySelector('.tl-view-positions [data-part=standby]').textContent === want",
@@ -217,7 +215,7 @@ stream = ResidualView(model.trace(texts[0], keep="all"), link="")
 both = CompareView.of_texts(model, *texts, layer=1, head=1)
 display(stream, both)
 """
-# What the page is to say of token 0 and of layer 2, head 1, and the numbers of it, by Python.
+# Python's sentences on token 0 and on layer 2, head 1, and their numbers.
 TOLD = """told = [ResidualView(stream.trace), CompareView.of_texts(model, *texts, layer=2, head=1)]
 told[0].selected = (0, None)
 lens = tl.circuits.logit_lens(stream.trace, k=5, positions=range(16))
@@ -282,7 +280,7 @@ CLOSED = """async ([path, stopped]) => {
     await commands.execute("docmanager:open", { path });
     await shell.currentWidget.context.ready;
 }"""
-# A notebook that is opened starts a kernel, or asks which.
+# Opening a notebook starts a kernel, or asks which.
 CONNECTED = """() => {
     document.querySelector(".jp-Dialog .jp-mod-accept")?.click();
     const { session } = window.jupyterapp.shell.currentWidget.sessionContext;
@@ -312,12 +310,12 @@ def test_a_notebook_that_is_opened_again_shows_pictures_in_place_of_lost_views(
     assert "layer 2, head 2" in shown.nth(0).get_attribute("alt").lower()
     assert "model not found" not in page.locator(".jp-Notebook").inner_text()
     screenshot(page, "reopened")
-    # Nothing but the picture is kept of a view.
+    # Only a view's image is saved.
     saved = nbformat.read(book.path, as_version=4)
     outputs = [output for cell in saved.cells for output in cell.outputs]
     pictures = sum(len(output["data"]["image/png"]) for output in outputs)
     assert pictures > 0.95 * book.path.stat().st_size
-    # Of a notebook from somewhere else JupyterLab shows the pictures by itself, and we say the same below.
+    # In an untrusted notebook JupyterLab shows the images itself, and we say the same below.
     for cell in saved.cells:
         cell.source += "  # by somebody else"
     nbformat.write(saved, book.path)
@@ -333,5 +331,5 @@ def test_a_notebook_that_is_opened_again_shows_pictures_in_place_of_lost_views(
     book.run_all()
     page.wait_for_function("() => document.querySelectorAll('.tl-view[data-ready]').length === 2")
     assert page.locator(".tl-saved").count() == 0
-    # JupyterLab's own complaint where a kernel ends before it has answered that it has a subshell.
+    # JupyterLab's own error if a kernel ends before it has confirmed a subshell.
     assert [error for error in page.errors if "create_subshell_request" not in error] == []

@@ -60,7 +60,7 @@ def test_rows_are_asked_for_sorted_chosen_and_switched_off(open_page, tmp_path):
         page.locator(f"{TABLE} tr[aria-selected=true]").get_attribute("data-head") == "decoder/2/2"
     )
     assert not page.locator(f"{TABLE} i").count(), "all of them were measured"
-    # Asked for, in the words of Python.
+    # Queries as in Python.
     table = tl.head_table(tl.shipped(), CODE)
     box = page.locator(part("table-query"))
     for query in ("induction", "layer > 2 and effect > .01", "previous token"):
@@ -70,7 +70,7 @@ def test_rows_are_asked_for_sorted_chosen_and_switched_off(open_page, tmp_path):
         assert text(page, "table-said") == f"{len(found)} of 16 heads"
     box.fill("layer > 99")
     assert text(page, "table-said") == "“layer > 99” matches no head." and heads(page) == []
-    box.fill("layer > 2 and induct > .01")  # as the header has it
+    box.fill("layer > 2 and induct > .01")  # the header's abbreviation
     assert set(heads(page)) == {
         f"decoder/{row.layer}/{row.head}" for row in table.where("layer > 2 and induction > .01")
     }
@@ -80,7 +80,7 @@ def test_rows_are_asked_for_sorted_chosen_and_switched_off(open_page, tmp_path):
     )
     assert box.get_attribute("aria-invalid") == "true" and heads(page) == order
     box.fill("")
-    # Sorted, the other way round at a second press.
+    # Sorted; a second press reverses the order.
     layer = page.locator(f"{TABLE} [data-column=layer]")
     layer.click()
     assert heads(page)[0].startswith("decoder/0/")
@@ -164,7 +164,7 @@ def test_the_panel_is_wider_for_the_table_than_for_the_grid(open_page):
 
 @pytest.mark.parametrize("width", [360, 592, 739, 764, 1024])
 def test_rows_are_in_sight_at_every_width(open_page, width):
-    """Below 740 px, as beside JupyterLab's file browser, all of the table was 6 px high."""
+    """Below 740 px, as beside JupyterLab's file browser, the whole table was 6 px high."""
     source = Explorer(tl.shipped(), CODE).to_html(effects=False, model=False)
     page = opened(open_page(source, width=width, height=768))
     table = page.locator(part("head-table"))

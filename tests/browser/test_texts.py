@@ -1,4 +1,4 @@
-"""Several texts in one HeadView: saved as a page, and alive in JupyterLab."""
+"""Several texts in one HeadView: saved as a page, and live in JupyterLab."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""A saved WhyView in a browser. Every number that is read here is compared with Python's."""
+"""A saved WhyView in a browser. Every number read here is compared with Python's."""
 
 import pytest
 import torch
@@ -150,7 +150,7 @@ def test_another_view_of_the_page_leads(open_page, trace):
     best = int(trace.pattern(1, 2)[8].argmax())
     page.evaluate(dispatch, message | {"hover": {"query": 8, "key": best}})
     page.wait_for_selector(f".tl-pointed[data-key='{best}']")
-    for key in [0, 1, 2, 3, 4, 5, 6, 7, 8] * 20:  # rapid: the last one stays
+    for key in [0, 1, 2, 3, 4, 5, 6, 7, 8] * 20:  # in quick succession: the last one stays
         page.evaluate(dispatch, message | {"selected": [8, key]})
     page.evaluate(dispatch, message | {"selected": [8, 5]})
     page.wait_for_selector("[data-shown='decoder/1/2/8/5']")
@@ -205,7 +205,7 @@ display(heads, stream, why)
 
 
 def test_live_all_views_follow_and_the_latest_choice_wins(notebook, screenshot):
-    """Three widgets of one trace, a kernel: what is chosen in one is split by Python for another."""
+    """Three widgets of one trace and a kernel: Python splits a score selected in another widget."""
     book = notebook(LIVE)
     page = book.page
     book.run_all()
@@ -221,7 +221,7 @@ def test_live_all_views_follow_and_the_latest_choice_wins(notebook, screenshot):
         page.keyboard.press(press)
     for press in ("End", "ArrowLeft", "ArrowLeft"):
         page.keyboard.press(press)
-    last = (9, 12)  # before the last keys arrive the three may agree on another place
+    last = (9, 12)  # before the last keys arrive the three may agree on another cell
     book.until("(heads.selected, stream.selected, why.selected)", repr((last,) * 3))
     shown = book.run("'/'.join(map(str, why.shown))").strip("'")
     page.wait_for_selector(f".tl-view[data-shown='{shown}']")

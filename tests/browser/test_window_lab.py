@@ -1,4 +1,4 @@
-"""Every view in one JupyterLab window: whose the keys are, and whether any view changes another."""
+"""Every view in one JupyterLab window: each gets its own keys, and no view changes another."""
 
 import pytest
 
@@ -25,7 +25,7 @@ watch = tl.views.TrainingView(probe)
 for step in tl.train(small, Counting(), steps=20, run=folder, snapshot_every=10, probe=probe, watch=watch):
     pass
 """
-# Each view of views.__all__, by its name: a new one without a line here is missed by name.
+# Each view of views.__all__ by name; a test reports a new one without a line here.
 SHOWN = {
     "BlockView": "tl.views.BlockView(trace, 1, 2, 8)",
     "CloudView": "tl.views.CloudView(trace, 2, 2)",
@@ -51,8 +51,8 @@ OURS = ["x", "X", "z", "y", "p", "Enter", " ", "Delete", "PageDown", "Home", "En
 OURS += [f"Arrow{side}" for side in ("Up", "Down", "Left", "Right")]
 HOSTS = ["a", "b", "d", "d", "m", "0", "0"]
 
-# Where the focus may be: the view itself, after a click on its text, and each kind of part that
-# takes the focus.
+# Where the focus may be: in the view itself, after a click on its text, and in each kind of part
+# that takes the focus.
 PLACES = """view => {
     const found = new Map();
     for (const part of view.querySelectorAll("button, select, input, textarea, summary, canvas, [tabindex]")) {
@@ -64,8 +64,8 @@ PLACES = """view => {
 PLAIN = """view => [...view.querySelectorAll("b, p, span")].find((part) =>
     part.offsetParent && part.textContent.trim() && part.getBoundingClientRect().width > 20
     && !part.closest("button, label, select, a, summary, [tabindex='0'], [data-index], [aria-hidden=true]")) ?? view"""
-# While one view is used, the others keep their places and are not drawn: each frame would lay out and paint
-# all of them. Nor can they have the focus then, so what asks for it is kept.
+# While one view is used, the others keep their size but are not drawn: each frame would lay out and
+# paint all of them. They cannot take the focus either, so attempts are recorded.
 ALONE = """view => {
     window.jupyterapp.shell.currentWidget.content.node.focus(); // or who had it asks for it back
     const roots = [...document.querySelectorAll(".tl-view[data-ready]")];
@@ -92,13 +92,13 @@ def window(window_of_all, browser):
     """The notebook of all views, once for this file."""
     with notebooks(window_of_all) as open_:
         book = open_(SETUP, SHOW, "'below'")
-        book.page.set_default_timeout(180_000)  # fourteen views draw themselves
-        # Nothing is on its way when it is measured.
+        book.page.set_default_timeout(180_000)  # every view is drawn
+        # No animation runs during measurements.
         book.page.emulate_media(reduced_motion="reduce")
         book.run_all()
         book.page.wait_for_function(
             "n => document.querySelectorAll('.tl-view[data-ready]').length === n",
-            arg=len(SHOWN) + 1,  # the training view, once more where it trained
+            arg=len(SHOWN) + 1,  # the training view also shows in its training cell
         )
         yield book
 
@@ -139,12 +139,12 @@ def test_the_notebooks_keys_are_its_own_outside_of_views_and_chords_everywhere(w
     view = page.locator(".tl-view-explorer[data-ready]").element_handle()
     view.evaluate_handle(PLAIN).as_element().click(position={"x": 3, "y": 3})
     dirty = "window.jupyterapp.shell.currentWidget.context.model.dirty"
-    page.evaluate(f"{dirty} = true")  # what was changed before may have been saved by itself
+    page.evaluate(f"{dirty} = true")  # earlier changes may have been autosaved
     page.keyboard.press("Control+s")
     page.wait_for_function(f"() => !{dirty}")
     page.keyboard.press("b")
     assert window.cells() == cells
-    page.keyboard.press("Escape")  # nothing is left to free: the focus is the notebook's again
+    page.keyboard.press("Escape")  # nothing is left to clear: the focus is the notebook's again
     assert page.evaluate("!document.activeElement.closest('.tl-view')")
     page.keyboard.press("b")
     page.wait_for_function(
@@ -159,7 +159,7 @@ def test_the_notebooks_keys_are_its_own_outside_of_views_and_chords_everywhere(w
 
 
 THEMES = ("JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast")
-# The look of every view, with all style sheets of the window and with the view's own alone.
+# Views that look different with all the window's style sheets than with their own alone.
 LOOKS = """async () => {
     const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 30)));
     const look = (root) => {
@@ -213,7 +213,7 @@ LOOKS = """async () => {
     for (const root of roots) rest(root, false);
     return [sheets.length, changed];
 }"""
-# Text of a view that cannot be told from what is behind it, and what stands out of the view.
+# Text with too little contrast to what is behind it, and views with parts cut off.
 LEGIBLE = """() => {
     const channels = (text) => {
         const all = (text.match(/[\\d.]+/g) ?? []).map(Number);
@@ -242,7 +242,7 @@ LEGIBLE = """() => {
     }
     return found;
 }"""
-# How far the labels left of and above a map are from its ground: they are drawn, not styled.
+# How far the labels left of a map differ from its background: they are drawn, not styled.
 LABELS = """() => [...document.querySelectorAll(".tl-view[data-ready] canvas[data-part=map]")].map((canvas) => {
     const ratio = canvas.width / parseFloat(canvas.style.width);
     const [left, top] = [Number(canvas.dataset.left), Number(canvas.dataset.top)];
@@ -261,7 +261,7 @@ LABELS = """() => [...document.querySelectorAll(".tl-view[data-ready] canvas[dat
 def test_no_view_changes_another_and_all_can_be_read_in_every_theme(window, screenshot):
     page = window.page
     try:
-        # Back by the way it came: a change of theme draws all views anew, and one at each end is spared.
+        # In reverse order the second time: a theme change redraws all views, and this saves one.
         for width, height, themes in ((1440, 900, THEMES), (1024, 768, THEMES[::-1])):
             page.set_viewport_size({"width": width, "height": height})
             for theme in themes:
@@ -275,7 +275,7 @@ def test_no_view_changes_another_and_all_can_be_read_in_every_theme(window, scre
                     arg=dark,
                 )
                 sheets, changed = page.evaluate(LOOKS)
-                assert sheets >= len(SHOWN) - 1  # the two of a run have one
+                assert sheets >= len(SHOWN) - 1  # the two views of a run share one
                 assert changed == [], (theme, width)
                 assert page.evaluate(LEGIBLE) == [], (theme, width)
                 for name, most in page.evaluate(LABELS):

@@ -34,7 +34,7 @@ def test_tokens_are_written_by_a_click_and_taken_back(notebook, accessible, scre
         asked.append(token)
         book.until("view.ids", repr([*ids, *asked]))
         settled(page, 0)
-        page.wait_for_function(  # and the next one may be taken at once
+        page.wait_for_function(  # and the next token can be taken at once
             "how => how === 'click' || document.activeElement.matches('[data-next]')", arg=how
         )
         strip = page.locator("[data-part=strip-text] [data-index]").all_text_contents()
@@ -43,7 +43,7 @@ def test_tokens_are_written_by_a_click_and_taken_back(notebook, accessible, scre
     assert page.locator("[data-part=text]").input_value() == eval(book.run("view.text"))
     accessible(page, ".tl-view")
     screenshot(page, "writing-lab-light")
-    # An edit, and back over it and over what was written; then forth.
+    # An edit; undo it and what was written, then redo.
     page.locator("[data-part=head-off]").click()
     settled(page, 1)
     undo = page.locator("[data-part=undo]")
