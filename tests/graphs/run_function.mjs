@@ -1,5 +1,4 @@
-// Runs graphs of functions that read no weights, and analyses by their names: a table of cases, and what
-// each gives.
+// Runs graphs of functions without weights, and analyses by name: reads a table of cases, writes results.
 
 import fs from "node:fs";
 

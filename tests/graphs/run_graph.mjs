@@ -1,5 +1,5 @@
-// Runs exported graphs: cases in one table, weights in files. Gives back answers, with and without edits,
-// which Python compares with PyTorch's.
+// Runs exported graphs: cases in one table, weights in files. Returns answers, with and without edits, for
+// Python to compare with PyTorch's.
 
 import fs from "node:fs";
 import path from "node:path";
@@ -13,10 +13,10 @@ const cases = JSON.parse(fs.readFileSync(path.join(folder, "cases.json"), "utf-8
 const base64 = (data) => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("base64");
 const largest = (a, b) => a.reduce((most, x, i) => Math.max(most, Math.abs(x - b[i])), 0);
 
-/** How many numbers of a heap are taken. */
+/** How many numbers of a heap are in use. */
 const used = ({ end, free }) => [...free].reduce((left, [size, places]) => left - size * places.length, end);
 
-/** Weights one after the other in 32 bits. */
+/** Weights from a file of consecutive fp32 numbers. */
 function weightsOf(name, { weights }) {
   const bytes = fs.readFileSync(path.join(folder, `${name}.bin`));
   let at = bytes.byteOffset;
@@ -29,7 +29,7 @@ function weightsOf(name, { weights }) {
   return found;
 }
 
-/** What one edit does at attention and in the stream. */
+/** Hooks at attention and in the stream for one edit. */
 function hooksOf({ what, kind, layer, head, name, expert = null }) {
   const here = (call) => call.kind === kind && call.layer === layer;
   if (what === "ablate") {
@@ -47,7 +47,7 @@ function hooksOf({ what, kind, layer, head, name, expert = null }) {
   return { stream: (point, where, at, x) => (point === name && where === kind && at === layer ? zeroed(x) : x) };
 }
 
-/** How far answers for tokens that a text grew by are from those of the whole text: of two tokens, then of one. */
+/** Largest difference between answers for appended tokens (two, then one) and those of the whole text. */
 function grownApart(graph, given, hooks, whole) {
   const { growth } = graph.description;
   const n = growth ? given[growth.input].length : 0;
@@ -63,7 +63,7 @@ function grownApart(graph, given, hooks, whole) {
   }));
 }
 
-/** How far answers that are read from rows of the stream, in another order, are from those of the pass. */
+/** Largest difference between answers read from reordered rows of the stream and those of the pass. */
 function readApart(graph, pass) {
   if (!graph.description.tail) return null;
   const { shape, data } = pass.result;
@@ -94,7 +94,7 @@ const results = cases.map(({ name, description, inputs, edits, wasm }) => {
     const held = used(graph.on.heap);
     for (const given of inputs) {
       graph.run(given).release();
-      const left = new GraphPass(graph, given).steps(); // whose question another replaced
+      const left = new GraphPass(graph, given).steps(); // abandoned for another question
       for (let i = 0; i < 4; i++) left.next();
       left.return();
     }

@@ -1,5 +1,5 @@
-// Trains on graphs of updates that Python wrote: weights in files, batches in one table. Gives back what
-// each update gives, and the weights after all.
+// Trains on graphs of updates that Python wrote: weights in files, batches in one table. Returns the
+// results of each update, and the final weights.
 
 import fs from "node:fs";
 import path from "node:path";

@@ -1,4 +1,4 @@
-"""Small traces of real models, with random weights and tokens that read like text."""
+"""Small traces of real models, with random weights and readable tokens."""
 
 from functools import partial
 

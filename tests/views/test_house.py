@@ -1,4 +1,4 @@
-"""How the views are built: no circle of imports, nobody reads another's private names."""
+"""The architecture of the views: no import cycles, and no use of others' private names."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ def name_of(path: Path) -> str:
 
 
 def imports(path: Path) -> set[str]:
-    """Modules of the views that one imports, type-only imports included."""
+    """Modules of the views imported by this one, type-only imports included."""
     known = {name_of(other) for other in FILES}
     package = name_of(path) if path.name == "__init__.py" else name_of(path).rpartition(".")[0]
     found = set()
@@ -31,7 +31,7 @@ def imports(path: Path) -> set[str]:
 
 
 def test_numbers_of_traits_are_ours():
-    """Those of traitlets take True for 1; see shared/traits.py."""
+    """Those of traitlets accept True for 1; see shared/traits.py."""
     theirs = re.compile(r"\bt\.(Int|Float)\b")
     assert [name_of(path) for path in FILES if theirs.search(path.read_text("utf-8"))] == [
         f"{ROOT}.shared.traits"
@@ -66,8 +66,8 @@ def test_nobody_reads_a_private_name_of_another_file():
 
 
 def test_no_view_extends_another():
-    """Views have each other's parts; who overrides a viewer must know all of it. What all have in
-    common is in shared/, which knows no view."""
+    """Views reuse each other's parts; overriding a viewer would require knowing all of it. What all
+    share is in shared/, which knows no view."""
     sources = [path.read_text("utf-8") for path in VIEWS.rglob("*.js")]
     bases = re.findall(r"class \w+Viewer(?: extends (\w+))?", "\n".join(sources))
     assert len(bases) > 15 and set(bases) == {"", "BaseViewer", "OverlayViewer"}

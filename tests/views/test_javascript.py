@@ -1,4 +1,4 @@
-"""The views' pure functions under node, and that both halves say the same."""
+"""The views' pure functions under node, and sentences that both halves must agree on."""
 
 import dataclasses
 import itertools
@@ -28,8 +28,8 @@ ALL = "for (const file of process.argv.slice(1)) await import(file);"
 
 
 def even_maps():
-    """Maps whose weights are alike by their nature: as when positions do not count and tokens
-    recur, or a query has 2, 8, 10 or 200 keys to choose from."""
+    """Maps with exact ties: as if positions do not count and tokens recur, or a query has 2, 8, 10
+    or 200 keys."""
     for n in (2, 3, 4, 8, 10, 16, 40, 200):
         yield torch.full((n, n), 1 / n)
         yield torch.full((n, n), 1.0).tril() / torch.arange(1, n + 1)[:, None]
@@ -39,13 +39,13 @@ def even_maps():
 
 
 def off(weights):
-    """The weights as another processor would find them."""
+    """The weights as another processor would compute them."""
     generator = torch.Generator().manual_seed(5)
     return weights * (1 + 3e-7 * torch.randn(weights.shape, generator=generator))
 
 
 def sentences():
-    """Maps of several shapes with what Python says of them."""
+    """Maps of several shapes with Python's sentences about them."""
     generator = torch.Generator().manual_seed(2)
     maps = []
     for causal, sharpness, value_weighted in (
@@ -54,10 +54,10 @@ def sentences():
         scores = torch.randn(14, 14, generator=generator) * sharpness
         if causal:
             scores = scores.masked_fill(torch.ones(14, 14).triu(1).bool(), -torch.inf)
-        # Few digits, so that both halves read the very same numbers.
+        # Few digits, so both halves read exactly the same numbers.
         weights = (scores.softmax(-1) * 2**16).round() / 2**16
         maps.append((weights, weights, causal, value_weighted, False))
-        for left in (0.75, 0.25, 0.002):  # of each row: the rest goes to nothing
+        for left in (0.75, 0.25, 0.002):  # per row: the rest goes to nothing
             maps.append((weights * left, weights * left, causal, value_weighted, True))
     maps += [(m, off(m), bool((m.triu(1) == 0).all()), False, False) for m in even_maps()]
     cases = []
@@ -98,7 +98,7 @@ def sentences():
 
 
 def betweens():
-    """Blocks of a map with what Python says of them, or why it says nothing."""
+    """Blocks of a map with Python's sentence, or why there is none."""
     tokens = [f"t{i}" for i in range(14)]
     spans = [(0, 1), (0, 4), (3, 9), (5, 6), (9, 14)]
     cases = []
@@ -116,7 +116,7 @@ def betweens():
 
 
 def segments():
-    """Named parts of a text of letters, before and after some of them change."""
+    """Named parts of a text of letters, before and after a change."""
     parts = {"a": (0, 3), "b": (3, 6), "none": (6, 6)}
     texts = (
         "abcdef",
@@ -143,14 +143,14 @@ def told_of(seen):
 
 
 def numbers():
-    """Numbers that lie half way between two decimals, or short of it by a last bit."""
+    """Numbers half-way between two decimals, or off by a last bit."""
     halves = [k / 2**j for j in range(1, 8) for k in range(1, 40, 3)]
     every = [sign * h * (1 + slip) for h in halves for sign in (1, -1) for slip in (0, 1e-7, -1e-7)]
     return [[x, decimals, fixed(x, decimals)] for x in (0, *every) for decimals in (0, 1, 2, 4)]
 
 
 def changes():
-    """Changes of every size, with Python's words for them."""
+    """Changes of every size, with Python's text for them."""
     sizes = [0, 0.0004, 0.0006, 0.003, 0.0049, 0.0051, 0.0149, 0.2, 0.996, 1]
     return [[sign * x, change_text(sign * x)] for x in sizes for sign in (1, -1)]
 
@@ -177,8 +177,8 @@ def test_javascript(tmp_path):
     }
     (tmp_path / "sentences.json").write_text(json.dumps(told))
     environment = os.environ | {"TL_SENTENCES": str(tmp_path / "sentences.json")}
-    # One process for all: to start one is more work than most files' tests. A file that gives its
-    # process what a browser has is alone, so that no other one's tests find it.
+    # One process for all, since starting one takes longer than most files' tests. A file that
+    # defines browser globals runs alone, so that no other test sees them.
     alone = [path for path in FILES if "globalThis." in path.read_text("utf-8")]
     together = [path.as_uri() for path in FILES if path not in alone]
     assert alone and len(together) > 20

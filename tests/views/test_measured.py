@@ -1,4 +1,4 @@
-"""Measures, sweeps and curves of runs as plotly figures, and runs beside each other."""
+"""Measures, sweeps and curves of runs as plotly figures, and runs side by side."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run on the disk, one in a view, and one as steps: of 6, 6 and 4 steps."""
+    """A run on disk, one in a view, and one as steps: of 6, 6 and 4 steps."""
     root = tmp_path_factory.mktemp("runs")
     held = [Counting().batch(99)]
     options = dict(eval_batches=held, eval_every=2)
@@ -35,7 +35,7 @@ def test_scores_are_a_map_with_their_own_numbers(model):
     np.testing.assert_array_equal(figure.data[0].z, scores)
     assert figure.data[0].zmin == 0 and "layer %{y}, head %{x}" in figure.data[0].hovertemplate
     gap = scores.clone()
-    gap[0, 0] = float("nan")  # a head that a layer does not have
+    gap[0, 0] = float("nan")  # a missing head
     assert np.isnan(tl.to_plotly(gap).data[0].z[0, 0])
     moved = tl.to_plotly(scores - scores.mean())
     assert moved.data[0].zmin == -moved.data[0].zmax

@@ -1,4 +1,4 @@
-"""What README says of a new view: a folder, and a line."""
+"""README's steps for a new view: a folder and a line."""
 
 import shutil
 import subprocess

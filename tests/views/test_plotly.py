@@ -1,4 +1,4 @@
-"""Every view as a plotly figure: real, whole, and with the view's own numbers."""
+"""Every view as a plotly figure: valid, complete, and with the view's own numbers."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def lines(figure, kind="scatter"):
 
 
 def heads_map(view, weights):
-    """What is shown of a map of a decoder: nothing where a token cannot look."""
+    """A decoder's pattern as displayed: NaN where a token cannot attend."""
     shown = weights.double().numpy().copy()
     shown[np.triu(np.ones(shown.shape, dtype=bool), 1)] = np.nan
     return shown
@@ -101,7 +101,7 @@ def check_mix(view, figure):
     assert scores.x[:2] == (0.0, 3.0) and np.isnan(scores.x[2])
     mixture = lines(figure)["mixture"]
     assert (mixture.x[0], mixture.y[0]) == view.mixture
-    # Two equal words are two rows.
+    # Two equal words have two rows.
     assert list(weights.y) == [0, 1, 2] and figure.layout.yaxis.ticktext == ("the", "cat", "the")
 
 
@@ -184,7 +184,7 @@ def check_model(view, figure):
 
 
 def check_embedding(view, figure):
-    """A trace for each colour; the words come again in none of these."""
+    """One plotly trace per label; no label occurs twice."""
     wanted = view.coordinates().numpy()
     found = np.array([np.ravel([trace.x, trace.y, trace.z]) for trace in figure.data])
     np.testing.assert_allclose(found, wanted)
@@ -213,7 +213,7 @@ def test_a_view_is_a_plotly_figure_with_its_own_numbers(made, name):
     figure = view.to_plotly()
     assert isinstance(figure, go.Figure)
     CHECKS[name](view, figure)
-    # What plotly itself refuses (a name that it does not know, a value outside its range) it says.
+    # plotly's own validation: unknown names, and values out of range.
     json.loads(pio.to_json(figure, validate=True))
     assert view.sentence.split()[0] in figure.layout.title.text.replace("<br>", " ")
     dark = view.to_plotly(theme="dark")
@@ -228,14 +228,14 @@ def test_a_notebook_keeps_numbers_and_a_picture_and_asks_no_network(made):
 
     figure = made("HeadView").to_plotly()
     data, metadata = figure._repr_mimebundle_()
-    # With a PNG, JupyterLab's plotly shows that until somebody hovers it.
+    # With a PNG, JupyterLab's plotly would show it until hovered.
     assert set(data) == {MIME, "image/jpeg", "text/plain"}
     assert data[MIME]["data"][0]["type"] == "heatmap"
     assert len(json.dumps(data[MIME])) < 100_000
     assert metadata["image/jpeg"]["alt"].startswith("Transformer · layer 1, head 2. Layer 1")
-    # IPython asks for the bundle only where this is nothing to call.
+    # IPython asks for the bundle only if this is not callable.
     assert not callable(figure._ipython_display_)
-    # What a kernel sends: nothing that plotly would fetch its script for.
+    # What a kernel sends: nothing for which plotly would fetch its script.
     assert set(DisplayFormatter().format(figure)[0]) == set(data)
 
 
@@ -284,7 +284,7 @@ def test_every_token_has_its_own_place(n):
     assert np.shape(trace_.z) == (n, n)
     assert len(set(trace_.x)) == len(set(trace_.y)) == n
     shown = figure.layout.xaxis.ticktext[0] if n == 1 else trace_.x[7]
-    # plotly reads markup in labels.
+    # plotly interprets markup in labels.
     assert shown == "&lt;b&gt;x&lt;/b&gt;" if n == 1 else "7 &lt;b&gt;x&lt;/b&gt;"
 
 

@@ -1,4 +1,4 @@
-"""Every view as a file: the numbers are the view's, and the file says what they are of."""
+"""Every view as a file: the numbers are the view's, and the file describes them."""
 
 import contextlib
 import csv
@@ -24,7 +24,7 @@ def head(view):
 
 
 def lowered(weights):
-    """Nothing where a token of a decoder cannot look."""
+    """NaN where a decoder's token cannot attend."""
     shown = weights.double().numpy().copy()
     shown[np.triu(np.ones(shown.shape, dtype=bool), 1)] = np.nan
     return shown
@@ -57,7 +57,7 @@ def flow(view):
 
 
 def model(view):
-    """A pass without the edits and one with them, by themselves."""
+    """Sizes and probabilities from a pass without the edits and one with them."""
     with tl.edit(view.trace.network, *view.edits):
         after = tl.trace(view.trace.network, view.trace.tokens, keep="all")
     rows = [int(name) for name, *_ in view._said["answers"]]
@@ -67,7 +67,7 @@ def model(view):
 
 
 def cloud(received):
-    """Of the points of queries nothing; of those of keys what they receive."""
+    """NaN for the points of queries; for those of keys the weights they receive."""
     return torch.cat([torch.full_like(received, torch.nan), received])
 
 
@@ -77,7 +77,7 @@ def embedding(view):
 
 
 def patching(view):
-    """The same grids, asked for anew."""
+    """The same grids, computed again."""
     again = tl.patching_grid(tl.shipped(), *view.prompts, sites=["z", "k"], by="both")
     exact = again["k"].exact.clone()
     exact[view.grids["k"].exact.isnan()] = torch.nan
@@ -85,7 +85,7 @@ def patching(view):
             "estimate_k": again["k"].estimate}  # fmt: skip
 
 
-# What each view's numbers are by another way than the file's.
+# Each view's numbers, computed independently of the file.
 WANTED = {
     "HeadView": head,
     "Explorer": lambda view: {
@@ -116,7 +116,7 @@ WANTED = {
     "EmbeddingView": embedding,
 }  # fmt: skip
 
-# Weights that are kept in a few bits; passes that share a batch with others.
+# Weights stored in a few bits; passes batched with others.
 COARSE = {"PatchView": 2e-3, "PatchingView": 1e-4}
 TABLES = {
     "HeadView": "query,query_token,key,key_token,weight,about",
@@ -159,7 +159,7 @@ def test_files_hold_the_numbers_of_the_view(made, name, tmp_path):
         assert arrays[key].shape == tuple(len(told["axes"][axis]) for axis in one["axes"])
         assert one["means"] and about["arrays"][key] == {k: one[k] for k in ("axes", "means")}
         if arrays[key].dtype.kind == "f":
-            # Shortest decimals, and every bit of a float comes back.
+            # Shortest decimals restore every bit of a float.
             read = numbers(one["values"]).astype(arrays[key].dtype)
             np.testing.assert_array_equal(
                 read, np.where(np.isfinite(arrays[key]), arrays[key], np.nan)
@@ -195,7 +195,7 @@ def test_a_page_knows_its_options(made, name):
 @pytest.mark.badinput
 @pytest.mark.parametrize("name", VIEWS)
 def test_a_number_is_no_bool_and_in_its_range(made, name):
-    """traitlets takes True for 1. What is taken can be shown."""
+    """traitlets accepts True for 1. Any accepted value can be shown."""
     view = made(name)
     sentence = view.sentence
     for key, trait in view.traits(sync=True).items():
@@ -309,7 +309,7 @@ def test_a_file_that_was_there_outlives_a_failure(made, tmp_path, monkeypatch):
 @pytest.mark.parametrize("n", [1, 400])
 def test_any_length_and_any_token(n, tmp_path):
     odd = ['"', "a,b", "\n", "\ud800", "<b>", "=1+1", "\u202e"]
-    shown = ['"', "a,b", "'\n", "?", "<b>", "'=1+1", "\u202e"]  # no formula for a spreadsheet
+    shown = ['"', "a,b", "'\n", "?", "<b>", "'=1+1", "\u202e"]  # not a formula
     trace = tl.trace(small(n_ctx=400), torch.arange(n) % 50, labels=[odd[i % 7] for i in range(n)])
     view = views.HeadView(trace)
     for suffix in ("csv", "json", "npz", "svg"):

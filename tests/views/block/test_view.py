@@ -1,4 +1,4 @@
-"""BlockView: what travels is what Python computes, and each step says it."""
+"""BlockView: the data sent to a page is what Python computes, and each step describes it."""
 
 import json
 
@@ -81,7 +81,7 @@ def test_every_step_says_what_it_shows():
     assert said["mask"] == "“it” may not attend to 4 keys: their scores become −∞."
     assert f"gets {float(steps.weights.max()):.2f}." in said["softmax"]
     assert f"length {float(steps.mlp.norm()):.2f}" in said["mlp"]
-    # What it attends to stands beside whether it matters.
+    # What a head attends to is shown beside its effect.
     with tl.edit(trace.model, tl.ablate(1, 2)):
         without = tl.trace(trace.model, IDS).logits[0, 8].softmax(-1)
     top = int(trace.logits[0, 8].argmax())

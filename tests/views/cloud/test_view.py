@@ -1,4 +1,4 @@
-"""Points of one head: what their products and means are, beside the head's own numbers."""
+"""A cloud of one head's points: its products and means against the head's own numbers."""
 
 import json
 
@@ -47,7 +47,7 @@ def test_products_are_scores_and_outputs_are_means(name):
         left = scores - plane.queries @ plane.keys.T
         share = 1 - float(left.square().sum() / scores.square().sum())
         assert plane.kept[0] == pytest.approx(share, abs=1e-6)
-        for seed in range(3):  # no other plane holds more
+        for seed in range(3):  # no other plane retains more
             other = torch.randn(len(plane.keys), 2, generator=torch.Generator().manual_seed(seed))
             axes = torch.linalg.qr(other.double())[0]
             assert (scores - scores @ axes @ axes.T).square().sum() >= left.square().sum()
@@ -69,7 +69,7 @@ def test_three_keys_need_no_more_than_a_plane():
 
 
 def test_vectors_without_a_pattern_are_no_better_than_chance():
-    """The control that the sentence names: a model that was not trained, read at random tokens."""
+    """The control in the sentence: an untrained model on random tokens."""
     trace = tl.trace(small(n_ctx=40), torch.randint(20, (1, 40), generator=torch.Generator().manual_seed(1)), keep="all")  # fmt: skip
     untrained = CloudView(trace).plane
     assert untrained.chance[1] < untrained.kept[1]

@@ -1,4 +1,4 @@
-"""CompareView: alignment, differences and sentences against arithmetic done by hand."""
+"""CompareView: alignment, differences and sentences against hand-computed values."""
 
 from functools import partial
 
@@ -69,7 +69,7 @@ def test_maps_are_spread_and_compared():
     assert a[1].isnan().all() and a[:, 1].isnan().all() and a[2, 2] == 0.75 and a[2, 0] == 0.25
     assert torch.equal(b, second)
     both = torch.tensor([True, False, True])
-    # Row 0 is the same; row 2 gives .25, 0, .75 and .25, .25, .5: a quarter lies elsewhere.
+    # Row 0 is the same; row 2 gives .25, 0, .75 and .25, .25, .5: a quarter has moved.
     assert_close(moved(a, b, both)["moved"], torch.tensor(0.125))
     assert moved(a, a, both)["moved"] == 0
     far = torch.tensor([[0.0, 1.0], [0.75, 0.25]])
@@ -97,7 +97,7 @@ def test_one_model_on_a_minimal_pair():
     view.selected = (8, 1)
     x, y = (percent(float(weights[8, 1])) for weights in (first, second))
     assert view.sentence == f"Layer 1, head 2: “it” → “animal” is {x} in tired and {y} in wide."
-    assert view.link  # the places are the same
+    assert view.link  # the positions are the same
     assert view.png()[:4] == b"\x89PNG"
 
 
@@ -213,7 +213,7 @@ def test_many_heads_are_sent_one_by_one():
 
 @pytest.mark.models
 def test_minilms_it_does_not_flip():
-    """The head that looks from "it" to "animal" goes on doing so when the street is too wide."""
+    """The head that attends from "it" to "animal" still does so when the street is too wide."""
     from transformer_lab.pretrained import ModelNotInstalled
 
     try:

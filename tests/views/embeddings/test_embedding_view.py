@@ -1,4 +1,4 @@
-"""A cloud of embeddings or of a stream: its numbers, its sentences, and what it follows."""
+"""A cloud of embeddings or residual streams: its numbers, its sentences, and its links."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ N = len(WORDS)
 
 @pytest.fixture(scope="module")
 def whole():
-    """The stream of thirteen words, kept."""
+    """A trace of thirteen words that keeps the stream."""
     return tl.trace(small(sharpness=3.0), torch.arange(N), labels=WORDS, keep="all")
 
 
@@ -91,7 +91,7 @@ def test_one_token_that_hides_the_others_is_told_of_and_can_be_left_out():
     view = EmbeddingView.of_vectors(vectors, [f"v{i}" for i in range(20)])
     assert view.sentence.startswith("20 vectors: three principal components hold ")
     assert "“v3” (3) alone accounts for 9" in view.sentence
-    assert view.explained()[1][0] > 0.9  # in a random cloud of these lengths, too
+    assert view.explained()[1][0] > 0.9  # as in a random cloud of these lengths
 
 
 def test_tokens_left_out_are_said_and_gone(whole):
@@ -115,7 +115,7 @@ def test_it_follows_the_layer_and_the_token_of_the_other_views(view, whole):
     assert view._kinds == other._kinds
     view.layer = 0
     assert view.row == 1
-    view.row = 0  # before the first layer, which no head has
+    view.row = 0  # before the first layer, so no head belongs to it
     view.layer = 1
     assert view.row == 2
 
@@ -125,7 +125,7 @@ def test_it_follows_the_layer_and_the_token_of_the_other_views(view, whole):
     [
         (["the cat sat", "the dog sat"], ["text with “cat”", "text with “dog”"]),
         (["a b c d", "a e"], ["text with “b c”", "text with “e”"]),
-        (["the cat", "the cat sat"], ["text 0", "text 1"]),  # one has nothing of its own
+        (["the cat", "the cat sat"], ["text 0", "text 1"]),  # one has no word of its own
         (["one"], ["text with “one”"]),
     ],
 )
@@ -143,7 +143,7 @@ def test_several_texts_are_one_cloud_without_padding():
     assert "text" in view.colours
     together = torch.cat([stream(trace, 2, 0), stream(trace, 2, 1)[:3]])
     torch.testing.assert_close(view.coordinates(), principal_components(together).coordinates)
-    view.selected = (6, None)  # a point of its own, for two texts have a token 1
+    view.selected = (6, None)  # a point, since two texts have a token 1
     assert view.point == 6 and view._points["positions"][6] == 1
     pair = [tl.trace(small(), row[None], keep="all") for row in tokens]
     assert len(EmbeddingView(pair, labels=["a"] * 5 + ["b"] * 5).coordinates()) == 10
@@ -196,7 +196,7 @@ def test_the_first_of_many_tokens_are_shown_and_said(whole):
 
 def test_a_translation_has_two_streams(translation):
     both = [EmbeddingView(translation, kind=kind) for kind in ("encoder", "decoder")]
-    assert [len(v.coordinates()) for v in both] == [12, 9]  # padding is no point
+    assert [len(v.coordinates()) for v in both] == [12, 9]  # padding has no point
     with pytest.raises(ValueError, match="kind='cross' has no stream in every trace"):
         EmbeddingView(translation, kind="cross")
 
@@ -254,7 +254,7 @@ def test_a_page_holds_the_script_once_and_a_state_never(view):
                 {k: v for k, v in view.get_state().items() if isinstance(v, (str, list, dict))}
             )
         )
-        < 260_000  # its own program; plotly’s is 4 MB
+        < 260_000  # a script of ours; plotly’s is 4 MB
     )
     _, (script,) = view._answer({"type": "block", "name": "plotly"})
     assert script == plotly_script()

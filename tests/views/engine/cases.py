@@ -1,4 +1,4 @@
-"""Models, texts and edits by which the page's engine is held beside PyTorch."""
+"""Models, texts and edits on which the page's engine is compared with PyTorch."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from tests.factories import small
 
 KINDS = ("decoder", "encoder", "encoder-decoder")
 SCHEMES = ("none", "sinusoidal", "learned", "rotary", "alibi", "relative")
-# What a position scheme is combined with, in turn.
+# Options to combine with position schemes, in turn.
 OPTIONS = (
     {},
     dict(norm="rms", activation="swiglu", bias=False, n_kv_heads=2),
@@ -59,7 +59,7 @@ def models():
 
 
 def edits_of(model, n, n_target, turn):
-    """Lists of edits as plain values, each list of another nature; all of them in five models."""
+    """Lists of edits as plain values, each of another kind; five models cover them all."""
     kinds = ("encoder", "decoder", "cross") if n_target else (model.config.kind,)
     kind = kinds[turn % len(kinds)]
     layer = turn % 2 if kind == "encoder" else 0
@@ -87,7 +87,7 @@ def edits_of(model, n, n_target, turn):
 
 
 def patches_of(turn, model, n_target):
-    """What is put in from another text of the same length, and added to the stream: arguments of
+    """Patches from another text of the same length and vectors added to the stream: arguments of
     `tl.patch` and `tl.steer`, and edits between them."""
     both, mlp = bool(n_target), not model.config.attention_only
     side = {"kind": ("encoder", "decoder", "cross")[turn % 3]} if both else {}

@@ -1,4 +1,4 @@
-"""The page's engine under node: what a test writes down for a script of this folder, and its answers."""
+"""The page's engine under node: input files for the scripts in this folder, and their answers."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ def answers(script, folder, given):
 
 
 def exported(folder, name, model, ids, target=None, *, written=False):
-    """A model's graph, its text, and with `written` the graphs of who wrote what; its weights go to a file."""
+    """A model's graph and text, with `written` also the graphs of sources; weights go to a file."""
     network, example = network_of(model), Inputs(ids, target)
     graph = export_graph(network, example)
     if written:
@@ -42,7 +42,7 @@ def exported(folder, name, model, ids, target=None, *, written=False):
 
 
 def carried_files(folder, name, about, weights, info, **more):
-    """A model as a page carries it."""
+    """Write a model as a page embeds it."""
     (folder / f"{name}.about").write_bytes(about)
     (folder / f"{name}.weights").write_bytes(weights)
     return dict(name=name, info=info, **more)

@@ -1,4 +1,4 @@
-// Loads models as pages carry them, whole and damaged in many ways, and gives back what the engine says.
+// Loads models as pages embed them, intact and damaged in many ways, and returns the engine's responses.
 
 import { packedOf } from "../../../transformer_lab/views/engine/client.js";
 import { Desk } from "../../../transformer_lab/views/engine/desk.js";
@@ -8,7 +8,7 @@ import { carriedBuffers, given, numbers, write } from "./shared.mjs";
 
 const { models, seed } = given;
 
-/** Mulberry32: the same damages in every run. */
+/** Mulberry32: the same damage in every run. */
 let state = seed;
 const chance = (below) => {
   state = (state + 0x6d2b79f5) | 0;
@@ -24,7 +24,7 @@ const flipped = (bytes) => {
 };
 const cut = (bytes) => bytes.slice(0, chance(bytes.length));
 const longer = (bytes) => Uint8Array.from([...bytes, chance(256)]);
-/** Two runs of bytes that change places. */
+/** Swap two runs of bytes. */
 const exchanged = (bytes) => {
   for (;;) {
     const [length, a, b] = [1 + chance(32), chance(bytes.length - 64), chance(bytes.length - 64)];
@@ -43,7 +43,7 @@ function last(steps) {
   }
 }
 
-/** "" where the model is refused as damaged and nothing was loaded. */
+/** "" if the model is refused as damaged and nothing was loaded, else what happened. */
 function refusal(info, buffers) {
   const desk = new Desk();
   try {
@@ -66,7 +66,7 @@ write(models.map(({ name, info, text, damages }) => {
   const pass = desk.readings.get("").clean.pass;
   const taken = [];
   for (let i = 0; i < damages; i++) {
-    const [way, part] = [Object.keys(WAYS)[i % 4], chance(8) ? 1 : 0]; // weights are the longer part by far
+    const [way, part] = [Object.keys(WAYS)[i % 4], chance(8) ? 1 : 0]; // weights are by far the longer part
     const damaged = buffers.map((bytes, j) => (j === part ? WAYS[way](bytes) : bytes));
     const why = refusal(info, damaged);
     if (why) taken.push(`${way} in part ${part}: ${why}`);

@@ -1,5 +1,4 @@
-// Asks the page's engine what Python wrote down, model by model, and gives back its answers: an error
-// is its sentence.
+// Asks the page's engine Python's questions, model by model, and returns its answers; an error is its message.
 
 import { packedOf } from "../../../transformer_lab/views/engine/client.js";
 import { Desk } from "../../../transformer_lab/views/engine/desk.js";
@@ -9,7 +8,7 @@ import { carriedBuffers, given, last, write } from "./shared.mjs";
 const { models, draws = [] } = given;
 const answer = (desk, question) => last(() => desk.answer(question));
 
-/** What a graph writes under edits: with keys and values that grow, and in whole passes. */
+/** Text that a graph generates under edits: with a cache, and in whole passes. */
 function writtenTwice(packed, text, lists) {
   const sides = [true, false].map((grows) => {
     const desk = new Desk();

@@ -1,11 +1,11 @@
-// Runs the page's engine on what Python wrote: models in files, and cases in one table. Gives back the
-// engine's own numbers, which Python compares with PyTorch's.
+// Runs the page's engine on what Python wrote: models in files, and cases in one table. Returns the
+// engine's numbers for Python to compare with PyTorch's.
 
 import { given, modelOf, numbers, write } from "./shared.mjs";
 
 const largest = (a, b) => a.reduce((most, x, i) => Math.max(most, Math.abs(x - b[i])), 0);
 
-/** Everything that a pass has, by name. */
+/** Everything that a pass holds, by name. */
 function told(pass) {
   const { model } = pass;
   const found = {};
@@ -29,7 +29,7 @@ function told(pass) {
   return found;
 }
 
-/** How far what is taken over from other passes is from a pass of its own. */
+/** Largest difference between passes that reuse others' values and a full pass. */
 function shortcuts(model, inputs, edits, options, whole, others) {
   const apart = others.map((from) => largest(model.run(inputs, edits, { ...options, from: [from] }).answer.data, whole.answer.data));
   return Math.max(0, ...apart);

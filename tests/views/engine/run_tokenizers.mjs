@@ -1,4 +1,4 @@
-// Runs the page's tokenizers on texts that Python wrote, and gives back what they make of them.
+// Runs the page's tokenizers on texts that Python wrote, and returns the results.
 
 import { tokenizerOf } from "../../../transformer_lab/views/engine/tokenizers/tokenizer.js";
 import { display } from "../../../transformer_lab/views/engine/tokenizers/display.js";
@@ -6,7 +6,7 @@ import { given, write } from "./shared.mjs";
 
 const { tokenizers, texts, lists, characters, which } = given;
 
-/** Ids, or the sentence of a refusal. */
+/** Ids, or the message of an error. */
 function idsOf(tokenizer, text) {
   try {
     return tokenizer.encode(text);

@@ -1,4 +1,4 @@
-// Walks through blocks of models that Python wrote down.
+// Walks through blocks of models that Python exported.
 
 import { packedWalk } from "../../../transformer_lab/views/block/stages.js";
 import { Reading } from "../../../transformer_lab/views/engine/desk.js";

@@ -1,4 +1,4 @@
-// Splits scores by who wrote them and follows flows to logits, in models that Python exported as graphs.
+// Splits scores by source and computes flows to logits, in models that Python exported as graphs.
 
 import { Reading } from "../../../transformer_lab/views/engine/desk.js";
 import { score } from "../../../transformer_lab/views/engine/scores.js";

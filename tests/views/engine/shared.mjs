@@ -1,4 +1,4 @@
-// What the scripts beside this one share: what a test wrote down in a folder, models in it, and the answers.
+// Shared by the scripts in this folder: input that a test wrote, models in it, and answers.
 
 import fs from "node:fs";
 import path from "node:path";
@@ -11,7 +11,7 @@ const bytesOf = (file) => new Uint8Array(fs.readFileSync(path.join(folder, file)
 
 export const given = JSON.parse(fs.readFileSync(path.join(folder, "given.json"), "utf-8"));
 
-/** Numbers as text, to the last bit. @param {Float32Array} data */
+/** Numbers as text, exact to the last bit. @param {Float32Array} data */
 export const numbers = (data) => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("base64");
 
 /** @param {{name: string, config: any, graph: any, analyses?: any}} about */
@@ -20,10 +20,10 @@ export function modelOf({ name, config, graph, analyses }) {
   return new GraphModel(config, graph, readSafetensors(bytes, crc32(bytes)), analyses);
 }
 
-/** What a page carries of a model. @param {string} name */
+/** The buffers of a model as a page embeds it. @param {string} name */
 export const carriedBuffers = (name) => ["about", "weights"].map((part) => bytesOf(`${name}.${part}`));
 
-/** The end of an answer; an error as its sentence. @param {() => Generator<any, any>} steps */
+/** The final value of an answer; an error as its message. @param {() => Generator<any, any>} steps */
 export function last(steps) {
   try {
     const all = steps();

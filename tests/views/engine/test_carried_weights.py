@@ -1,5 +1,5 @@
-"""Weights as pages carry them, in 32, 16 and 8 bits: the engine computes what PyTorch does with the
-same, and refuses whatever is not as it was written."""
+"""Weights embedded in pages, in 32, 16 and 8 bits: the engine computes what PyTorch does with the
+same weights, and refuses damaged files."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from transformer_lab.views.pages.precision import unpacked
 
 pytestmark = pytest.mark.needs("node")
 TEXT = "the animal did not cross the street because it was too tired"
-DAMAGES = 60  # of each model
+DAMAGES = 60  # per model
 OPTIONS = (
     ("decoder", dict(positions="learned")),
     ("encoder", dict(positions="relative", head_transform=True)),
@@ -63,7 +63,7 @@ def test_the_engine_predicts_what_pytorch_does_with_these_weights(results):
         trace = tl.TextModel(again, model.tokenizer, model.name).trace(TEXT)
         logits = torch.tensor(floats(result["logits"])).view(trace.logits[0].shape)
         torch.testing.assert_close(logits, trace.logits[0], atol=1e-4, rtol=1e-4)
-        if precision == "int8":  # they are other weights than the model's own
+        if precision == "int8":  # they are not the model's own weights
             own = model.trace(TEXT)
             assert own.logits.shape != trace.logits.shape or (own.logits - trace.logits).abs().max() > 1e-2  # fmt: skip
 
@@ -75,7 +75,7 @@ def test_whatever_is_not_as_it_was_written_is_refused(results):
 
 @pytest.mark.parametrize("change", ["missing", "short", "halves"])
 def test_8_bits_without_a_scale_for_each_row_are_refused(change, tmp_path):
-    """A file that somebody else wrote, its checksum with it."""
+    """A file by somebody else, with a valid checksum."""
     from dataclasses import replace
 
     (model, _), *_ = models()

@@ -1,4 +1,4 @@
-"""What is asked of the page's engine in words and edits is answered as Python answers it."""
+"""The page's engine answers questions with edits as Python does."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ MEAN = {"edit": "ablate", "layer": 0, "head": 0, "value": "mean"}
 
 
 def text_models():
-    """A decoder of bytes, one of letters that is short of context, an encoder, and two translators."""
+    """Decoders (of bytes, and of letters with a short context), a translator, and two encoders."""
     words = WordTokenizer.train(TEXT)
     bytes_, letters = BPETokenizer.train(TEXT * 9, 300), CharTokenizer.train(TEXT)
     for seed, (name, kind, tokenizer, target, options) in enumerate(
@@ -37,13 +37,13 @@ def text_models():
             sizes["target_vocab_size"] = target.vocab_size
         options = dict(activation="swiglu") | sizes | options
         model = small(kind, seed=seed, noise=0.3, sharpness=3.0, **options)
-        for weight in model.parameters():  # as wide as they travel
+        for weight in model.parameters():  # with weights as wide as in a page
             weight.data = weight.data.half().float()
         yield tl.TextModel(model, tokenizer, name, target_tokenizer=target)
 
 
 class Asked:
-    """A text model, its questions, and Python's own answers beside them."""
+    """A text model, its questions, and Python's own answers to them."""
 
     def __init__(self, model):
         self.model, self.runs = model, Runs(model)
@@ -59,7 +59,7 @@ class Asked:
         return {"error": str(caught.value)}
 
     def read(self, text, **options):
-        """A text, everything of it, and what edits do to it."""
+        """Ask for a text, for everything about it, and for the effects of edits."""
         runs = self.runs
         reading = runs.read(text, **options)
         trace, both = reading.trace, self.model.kind == "encoder-decoder"
@@ -134,7 +134,7 @@ class Asked:
 
 
 def outcome(found):
-    """An `Outcome` in the engine's words; of final states, what each token's moves by on average."""
+    """An `Outcome` in the engine's terms; for final states, a token's mean change."""
     if found.states or (found.kl is None and not found.rows):
         return dict(position=found.position, kl=None, rows=[])
     rows = [
@@ -198,7 +198,7 @@ WRITTEN = {"bytes": "the dog sat on the cat", "letters": "the dog"}
 
 
 def edits_at_positions(model):
-    """Lists of edits that act at some positions, or put in what another text has there."""
+    """Lists of edits at some positions, and of patches from another text there."""
     ids = model.encode(WRITTEN[model.name]).tolist()
     other = {"edit": "patch", "source": {"tokens": ids[::-1]}, "layer": 0}
     vector = torch.linspace(-3, 3, 32).tolist()
@@ -211,8 +211,8 @@ def edits_at_positions(model):
         [{**other, "head": 1, "position": 3}, {**other, "what": "resid_post", "position": [1]}],
         [{**other, "what": "k", "position": [[1, 3]]}, {**other, "what": "v", "position": 4}],
         [{**other, "what": "q", "position": n - 1}, {**other, "what": "pattern", "position": 2}],
-        [{**other}],  # as long as the text that it is put into, which grows
-        [{"edit": "knock_out", "query": n, "key": 2}],  # a position that is not there yet
+        [{**other}],  # fits a text of its own length, and this one grows
+        [{"edit": "knock_out", "query": n, "key": 2}],  # a position that does not exist yet
     ]
 
 
@@ -244,12 +244,12 @@ def both(tmp_path_factory):
     return own, found["answers"], chances, found["chances"]
 
 
-# Without vector instructions PyTorch adds in another order, and weights are the last of many sums in 32 bits.
+# Without vector instructions PyTorch sums in another order; weights are the last of many fp32 sums.
 WEIGHTS_CLOSE = 2.5e-4 if torch.backends.cpu.get_cpu_capability() == "DEFAULT" else 1e-4
 
 
 def same(wanted, found, where):
-    """What was wanted is found: numbers to 1e-4, weights to WEIGHTS_CLOSE, the rest as it is; what is found besides may be."""
+    """Assert that `found` contains `wanted`: numbers to 1e-4, weights to WEIGHTS_CLOSE, else equal."""
     if isinstance(wanted, dict):
         assert isinstance(found, dict), (where, found)
         for name, value in wanted.items():

@@ -1,4 +1,4 @@
-"""What a page's engine answers on a model of images is what PatchView says of it in Python."""
+"""The page's engine answers on an image model what PatchView says of it in Python."""
 
 import re
 
@@ -17,7 +17,7 @@ from transformer_lab.views.pages import carried, pictures
 
 package("transformers")
 EDITS = [tl.ablate(1, 0), tl.knock_out(0, 1, query=0, key=3), tl.scale(1, 1, by=0.5)]
-LEVEL = 1 / 255 / 0.25  # of a prepared image, at the smallest deviation
+LEVEL = 1 / 255 / 0.25  # of a prepared image, at the smallest standard deviation
 
 
 def dino():

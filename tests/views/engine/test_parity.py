@@ -13,8 +13,8 @@ from transformer_lab.edits.constructors import edit_from_dict
 from transformer_lab.views.shared.modules import VIEWS, join_modules
 
 pytestmark = pytest.mark.needs("node")
-# Each scheme in a decoder, each kind of model, each option, and what is special. Exporting the rest, which
-# combines the same once more, takes half as long again.
+# Each scheme in a decoder, each kind of model, each option, and special cases. Exporting the rest,
+# which only combines these, takes half as long again.
 CHOSEN = (0, 1, 2, 3, 4, 5, 6, 9, 11, 14, 17, 18, 19, 20, 21, 22, 23, 25, 26, 28, 29, 30)
 
 
@@ -30,7 +30,7 @@ class Case:
             self._add_patches(turn, n_target)
 
     def _add_patches(self, turn, n_target):
-        """The same words in another order are the other text."""
+        """Patch from the same words in reverse order."""
         other = None if self.target is None else self.target.flip(1)
         source = tl.trace(self.model, self.ids.flip(1), other, keep="all")
         told = {"tokens": source.tokens[0].tolist()}
@@ -51,7 +51,7 @@ class Case:
         self.made.append(made)
 
     def plain(self, folder):
-        """Its graph, with the weights in a file, and the edits."""
+        """The graph, with its weights in a file, and the edits."""
         graph = exported(folder, self.name, self.model, self.ids, self.target)
         return graph | dict(edits=self.edits)
 
@@ -75,7 +75,7 @@ def results(cases, tmp_path_factory):
 
 
 def told(trace):
-    """Everything that a trace has, by the names that the engine gives it."""
+    """Everything in a trace, by the engine's names."""
     found = {} if trace.logits is None else {"logits": trace.logits[0]}
     for kind in trace.kinds:
         for layer in range(trace.n_layers(kind)):
@@ -121,13 +121,13 @@ def test_the_cases_hold_every_choice_of_a_config(cases):
     assert {c["kind"] for c in configs} == set(KINDS)
     of_decoders = {c["positions"]["name"] for c in configs if c["kind"] == "decoder"}
     assert len(of_decoders) == len(SCHEMES)
-    training = {"dropout", "zero_init", "pad_id", "balance_loss"}  # nothing of a forward pass
+    training = {"dropout", "zero_init", "pad_id", "balance_loss"}  # not in a forward pass
     for name in set(configs[0]) - training:
         assert len({json.dumps(c[name]) for c in configs}) > 1, name
 
 
 def test_the_engine_is_one_script(tmp_path):
-    """As a worker it has no imports; and no two of its modules give one name."""
+    """A worker has no imports; and no two of its modules define the same name."""
     script = tmp_path / "worker.js"
     script.write_text(join_modules(VIEWS / "engine" / "worker.js"))
     run = subprocess.run(["node", "--check", script], capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""What a page's engine gives a view: maps and small maps as Python packs them, and words for tokens."""
+"""What a page's engine sends a view: patterns and thumbnails as Python packs them, and labels."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_pictures_are_python_s(tmp_path):
     for all_, one, (heads, map_, norms) in zip(found[::2], found[1::2], wanted, strict=True):
         data = heads.data
         near(all_["thumbs"], data.thumbnails(), "u1", 1)
-        # Within 2.5e-4: both sum in 32 bits, in orders of their own.
+        # Within 2.5e-4: both sum in fp32, in different orders.
         near(all_["maps"], data.maps(), "<u2", 15)
         codes = np.frombuffer(np.array(one["map"], "u1").tobytes(), "<u2") / 60_000
         np.testing.assert_allclose(codes, map_.flatten().numpy(), atol=2.5e-4)

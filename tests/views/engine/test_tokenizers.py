@@ -1,4 +1,4 @@
-"""The page's tokenizers give Python's ids, texts and labels: every script, and what is no text."""
+"""The page's tokenizers give Python's ids, texts and labels: every script, and invalid text."""
 
 import json
 import random
@@ -26,7 +26,7 @@ from transformer_lab.views.pages.tokenizers import browser_pattern, packed_token
 T = package("transformers")
 
 pytestmark = pytest.mark.needs("node")
-CLASSES = "x{}0 {}_{} "  # between a letter, a number, a space and others, in the middle of a word
+CLASSES = "x{}0 {}_{} "  # between a letter, a number, a space and others, inside a word
 ODD = [
     "", " ", "\n", "[MASK] a [CLS]x", "a  <mask>  b", "<|im_start|>12 3½<|endoftext|>", "\r\n\t ", "a", "<mask>", "<s></s><pad>", "it's I'll we'Ve they’re x-ray x--y",
     "  two  spaces ", "tail   ", "1234,567.8 ½ Ⅳ ٣٤ 一二", "snake_case __init__", "(a) [b], {c}; d… “e” ‘f’",
@@ -37,7 +37,7 @@ ODD = [
 
 
 def characters():
-    """Every assigned character but for large alphabets, of which some; and some that are none."""
+    """Every assigned character, but only some of large alphabets, private use and surrogates."""
     found = []
     for code in range(0x110000):
         category = unicodedata.category(chr(code))
@@ -48,11 +48,11 @@ def characters():
 
 
 def newer(every):
-    """Marks and signs that came into Unicode after its version 8, which is that of BERT's tokenizers: they
-    take them for letters, and a browser does not."""
+    """Marks and symbols added to Unicode after version 8, which BERT's tokenizers use: they take
+    them for letters, and a browser does not."""
     clean = normalizers.BertNormalizer(strip_accents=True, lowercase=False)
     cut, ascii_ = cutters.BertPreTokenizer(), set("$+<=>^`|~")
-    found = {"\U0001171e"}  # no mark that takes no room, since Unicode 16
+    found = {"\U0001171e"}  # a mark with no width until Unicode 16
     for c in (c for c in every if unicodedata.category(c) != "Cs"):
         plain = unicodedata.normalize("NFD", c)
         kinds = [unicodedata.category(x) for x in plain]
@@ -66,7 +66,7 @@ def newer(every):
 
 
 def newer_forms(every):
-    """Characters that normal forms treat otherwise in the tokenizers' Unicode than in Python's."""
+    """Characters that normal forms treat differently in the tokenizers' Unicode and in Python's."""
     forms = {name: getattr(normalizers, name)() for name in ("NFC", "NFD", "NFKC", "NFKD")}
     frames = [chr(0x334) + "{}", "{}" + chr(0x334), chr(0x345) + "{}", "{}" + chr(0x301)]
     return {
@@ -89,7 +89,7 @@ def texts(every, new):
     found.append("".join(CLASSES.format(c, c, c) for c in every))
     found += ["a" * 100_000, " " * 99_999 + "b", "ab" * 50_000, "é😀" * 50_000, "\ud800" * 100_000]
     found.append("".join(CLASSES.format(c, c, c) for c in every if c not in new))  # for BERT's
-    return [json.loads(json.dumps(text)) for text in found]  # halves of a pair that meet are one
+    return [json.loads(json.dumps(text)) for text in found]  # adjacent surrogates merge
 
 
 def tokenizers():
@@ -106,7 +106,7 @@ def tokenizers():
 
 
 def hugging_faces(lines):
-    """One like BERT's, one like SmolLM2's and one like RoBERTa's, as transformers wraps them."""
+    """Tokenizers like BERT's, SmolLM2's and RoBERTa's, as transformers wraps them."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     pieces = Engine(engines.WordPiece(unk_token="[UNK]", max_input_chars_per_word=30))
     pieces.normalizer = normalizers.BertNormalizer()
@@ -153,7 +153,7 @@ BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 
 def more_of_hugging_faces(lines):
-    """Parts of Llama's two kinds, Gemma's, T5's, DeBERTa's and the first GPT's, by name."""
+    """Parts of both of Llama's, of Gemma's, T5's, DeBERTa's and the first GPT's, by name."""
     made = {}
 
     def trained(name, model, normalizer, cutter, decoder, special=("</s>", "<unk>"), **options):
@@ -257,7 +257,7 @@ def wrapped(engine, **roles):
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    """What Python was given, and what the page's tokenizers made of it."""
+    """The input of Python's tokenizers, and the output of the page's."""
     folder, chance, every = tmp_path_factory.mktemp("tokenizers"), random.Random(3), characters()
     new = newer(every)
     own, given = tokenizers(), texts(every, new)
@@ -286,7 +286,7 @@ def test_ids_are_pythons(both):
                 count += 1
         assert count > 150
     assert len(new) < 700
-    assert any(3 in side for side in found["found"][1]["ids"])  # there are unknown words
+    assert any(3 in side for side in found["found"][1]["ids"])  # some words are unknown
 
 
 def test_texts_and_labels_are_pythons(both):

@@ -1,4 +1,4 @@
-"""A walk through a block: the page's engine gives what Python gives, for every kind of model."""
+"""A walk through a block: the page's engine gives Python's numbers, for every kind of model."""
 
 import re
 
@@ -18,7 +18,7 @@ NUMBER = re.compile(r"−?\d*\.\d+")
 
 
 def chosen_models():
-    """Norms first and last, two norms a part, experts and sinks, nothing but attention, many tokens and heads."""
+    """Pre- and post-norm, two norms a part, experts, sinks, attention only, many tokens and heads."""
     ids, target = torch.arange(3, 11)[None], torch.arange(4, 10)[None]
     yield from (case for turn, case in enumerate(models()) if turn in (3, 10, 14))
     last = dict(norm_first=False, noise=0.2, positions="sinusoidal", activation="relu")
@@ -42,7 +42,7 @@ def walks_of(trace):
 
 
 class Case:
-    """A model and its text, and what is asked of both sides."""
+    """A model, its text, and the questions to both sides."""
 
     def __init__(self, turn, model, ids, target):
         self.name, self.model = f"model{turn}", model.eval()
@@ -52,7 +52,7 @@ class Case:
         self.walks = list(walks_of(self.trace))
 
     def plain(self, folder):
-        """Its graph, with the weights in a file, and what is asked."""
+        """The graph, with its weights in a file, and the questions."""
         asked = [dict(walk=dict(zip(("kind", "layer", "head", "position"), walk, strict=True)),
                       around=self._around(walk)) for walk in self.walks]  # fmt: skip
         ids, target = self.trace.tokens, self.trace.target
@@ -78,7 +78,7 @@ def cases(tmp_path_factory):
 
 
 def same_sentence(a, b, where):
-    """But for a last digit, where rounding falls to either side."""
+    """Assert that sentences are equal up to rounding in the last digit."""
     assert NUMBER.sub("#", a) == NUMBER.sub("#", b), where
     told = [[float(x.replace("−", "-")) for x in NUMBER.findall(text)] for text in (a, b)]
     assert np.allclose(*told, rtol=0, atol=0.0101), where

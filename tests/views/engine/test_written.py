@@ -1,5 +1,4 @@
-"""Who wrote a score, and the flow to a logit: the graphs that a page carries give in its engine what
-Python gives, for every kind of model."""
+"""Sources of a score and flows to a logit: a page's graphs give Python's numbers, for all kinds."""
 
 from itertools import islice
 
@@ -17,14 +16,14 @@ from transformer_lab.views.why.data import CellBytes
 from transformer_lab.views.why.view import numbers_of
 
 pytestmark = pytest.mark.needs("node")
-# Of ours: rotary and a norm of queries, a head that is not linear, two stacks with norms last. Of others:
-# two norms a part, experts and sinks, biases everywhere, keys in two parts.
+# Ours: rotary and query norms, a non-linear head, two post-norm stacks. Others: two norms a part,
+# experts and sinks, biases everywhere, keys in two parts.
 CHOSEN = (3, 4, 23, "gemma2", "gpt_oss", "bart", "deepseek_v3")
 REFUSED = {4: "do not sum to", 23: "several stacks", "bart": "several stacks"}
 
 
 def model_of(name):
-    """Its model, a text and a target."""
+    """(model, tokens, target)."""
     if isinstance(name, int):
         return next(islice(models(), name, None))
     model = tiny(name)
@@ -33,7 +32,7 @@ def model_of(name):
 
 
 def cells_of(trace):
-    """The first and the last layer of each kind; a later and an earlier query; a key that is not the best."""
+    """The first and last layer of each kind; a late and an early query; a key that is not best."""
     for kind in trace.kinds:
         queries, keys = trace.shape(kind)
         for layer, head in {(0, 1), (trace.n_layers(kind) - 1, 2)}:
@@ -42,7 +41,7 @@ def cells_of(trace):
 
 
 def flows_of(trace, data):
-    """Toward the likeliest and toward another, above a third; with an edge cut, and with two."""
+    """To the likeliest token, or another against a third; with one edge cut, and with two."""
     n = trace.shape(trace.kinds[0])[0]
     token = data.likeliest(n - 1)
     yield n - 1, None, None, ()
@@ -52,7 +51,7 @@ def flows_of(trace, data):
 
 
 class Case:
-    """A model and its text, and what is asked of both sides."""
+    """A model, its text, and the questions to both sides."""
 
     def __init__(self, name):
         self.name = str(name)
@@ -63,7 +62,7 @@ class Case:
             self.flows = list(flows_of(self.trace, FlowData(self.trace, 0, None)))
 
     def written(self, folder):
-        """Its graphs, with the weights in a file."""
+        """The graphs, with the weights in a file."""
         ids, target = self.trace.tokens, self.trace.target
         flows = [
             dict(position=at, token=token, against=against, edits=[e.to_dict() for e in edits_of(cuts)])
@@ -93,7 +92,7 @@ def test_a_score_is_split_by_who_wrote_it_as_python_splits_it(both):
             for side in ("query", "key"):
                 assert np.allclose(have[side], want[side], rtol=0, atol=CLOSE * size), where
             mine, theirs = info["splits"][name], wanted.info["splits"][name]
-            # Of two parts as large as each other, either may come first.
+            # Two parts of equal size may come in either order.
             if (mine["rows"], mine["columns"]) == (theirs["rows"], theirs["columns"]):
                 assert np.allclose(have["table"], want["table"], atol=CLOSE * size), where
                 split += 1
@@ -123,7 +122,7 @@ def test_the_flow_to_a_logit_is_pythons_under_every_cut(both):
         assert [a["id"] for a in found["answers"]] == [i for i, *_ in want.answers], where
         answers = [[a["before"], a["after"]] for a in found["answers"]]
         close(answers, [x for _, *x in want.answers], where)
-        # Of edges that carry as much to the last bit either may come first.
+        # Two edges of exactly equal flow may come in either order.
         assert len(found["edges"]) == len(want.values), where
         values = [e["value"] for e in found["edges"]]
         places = torch.tensor([e["place"] for e in found["edges"]])

@@ -1,4 +1,4 @@
-// What a page says of results without Python: reads cases, and writes what prose.js makes of them.
+// How a page describes results without Python: reads cases, and writes prose.js's sentences.
 
 import fs from "node:fs";
 

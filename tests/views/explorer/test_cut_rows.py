@@ -1,4 +1,4 @@
-"""A page that cuts edges itself finds the rows that Python's edit computes, with sinks too."""
+"""A page that cuts edges by itself computes the same rows as Python's edit, also with sinks."""
 
 import json
 import os

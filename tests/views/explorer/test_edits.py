@@ -1,4 +1,4 @@
-"""What a browser is sent of edits: it has no grammar of its own."""
+"""What a browser receives about edits: it parses none by itself."""
 
 import json
 import os
@@ -23,7 +23,7 @@ KINDS = {
 
 @dataclass(frozen=True, repr=False)
 class Toy(Edit):
-    """A kind of edit that no script has heard of."""
+    """A kind of edit unknown to every script."""
 
     strength: float = 1.0
     name = "toy"

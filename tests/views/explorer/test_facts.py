@@ -1,4 +1,4 @@
-"""What an Explorer finds out by itself, in a thread that gives way to everybody."""
+"""Facts that an Explorer computes by itself, in a thread that yields to everything else."""
 
 import threading
 
@@ -24,7 +24,7 @@ def no_rest(monkeypatch):
 
 
 def listened(view):
-    """The messages that a view sends by itself."""
+    """Record messages that a view sends unasked."""
     sent = []
     view.send = lambda message, buffers=None: sent.append(message)
     return sent
@@ -73,7 +73,7 @@ def test_every_head_is_measured_and_told_in_small_messages(kind):
 
 @pytest.mark.parametrize("quick", [True, False])
 def test_it_begins_with_the_head_that_matters_most(monkeypatch, quick):
-    """By what is measured, or estimated where measuring takes too long; times what it moves from other tokens."""
+    """By effect, measured or (if too slow) estimated, times its attention to other tokens."""
     model = text_model()
     monkeypatch.setattr(singles, "MEASURED_WITHIN", 100.0 if quick else 0.0)
     view = Explorer(model, TEXT)
@@ -143,7 +143,7 @@ def test_a_click_ends_a_pass_between_two_layers_and_loses_nothing(monkeypatch):
     check = view._facts.background.check
 
     def slow():
-        """At the first layer of the first pass: until somebody waits."""
+        """At the third check, wait until somebody wants the model."""
         layers.append(1)
         if len(layers) == 3:
             begun.set()

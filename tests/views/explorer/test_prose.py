@@ -1,4 +1,4 @@
-"""A page without Python says of results what Python says."""
+"""A page without Python describes results as Python does."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""What an Explorer computes of a text under edits, and no more."""
+"""What an Explorer computes for a text under edits, and nothing more."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ from transformer_lab.views import Explorer
 
 
 def test_edits_are_followed_by_the_logits_of_the_place_on_view_alone():
-    """Of a Hugging Face model: those of every token would take as long as several layers. They are
-    computed once, when another place is looked at."""
+    """In a Hugging Face model all logits would take as long as several layers, so they are computed
+    once, when another position is selected."""
     network = tiny("llama")
     words = [f"w{i}" for i in range(network.config.vocab_size - 5)]
     model = tl.TextModel(network, WordTokenizer.train(" ".join(words)), "tiny")
@@ -50,7 +50,7 @@ def test_value_norms_of_edited_maps_are_made_when_weights_count_by_them():
     wanted = view.session.after.data.value_norms("decoder", 1)
     _, (_, norms) = view._answer({"type": "block", "name": "after/decoder/1/2"})
     assert np.allclose(np.frombuffer(norms, "<f4"), wanted[2])
-    state = view._page_state()  # nobody answers a page
+    state = view._page_state()  # a page has nobody to ask
     assert len(state["_after_norms"]) == len(view._norms)
     view._options = {"weights": "value"}
     view.edits = [tl.ablate(0, 2)]

@@ -1,5 +1,5 @@
-"""From A to B in an Explorer: before the edits, after them, and what they change of it; of every head at
-once for the table."""
+"""Attention from A to B in an Explorer: before and after edits, and the change; for all
+heads in the table."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_the_sentence_is_of_the_weights_on_view_and_of_what_edits_change(view):
         f": {before} before the edits, {after} after."
     )
     view.edits = []
-    view.edits = [tl.ablate(1, 0)]  # beside it: nothing changes here
+    view.edits = [tl.ablate(1, 0)]  # another head: nothing changes here
     view._options = {"map": "difference"}
     assert view.head_sentence.endswith(f": {before} before the edits, {before} after.")
     view.selected = (5, 1)
@@ -48,7 +48,7 @@ def test_the_sentence_is_of_the_weights_on_view_and_of_what_edits_change(view):
 
 def test_a_cut_edge_is_out_of_sight_of_even_attention(view):
     _, even = view._spans.between(view.shown, (A, B), [])
-    inside = [3 / 5, 2 / 5, 3 / 7]  # of row 5 one of six keys is cut
+    inside = [3 / 5, 2 / 5, 3 / 7]  # in row 5 one of six keys is cut
     assert even == pytest.approx(sum(inside) / 3)
 
 

@@ -1,4 +1,4 @@
-"""What a live Explorer gives the page for the time in which Python does not answer."""
+"""What a live Explorer sends the page for when Python does not answer."""
 
 import json
 import time
@@ -24,7 +24,7 @@ from transformer_lab.views.pages.carried import exported_of
 
 
 def answer(view, part=None):
-    """What the page is told; a part of the model after its export."""
+    """The answer to the page's question; for a part of the model, after its export."""
     sent = []
     view.send = lambda message, buffers=None: sent.append((message, buffers))
     question = {"type": "standby", "request": 7} | ({"part": part} if part else {})
@@ -40,7 +40,7 @@ def answer(view, part=None):
 
 def test_the_page_is_given_the_model_that_read_the_text():
     model = text_model()
-    exported_of(model)  # what waits in the background gives way to all other tests
+    exported_of(model)  # background work yields to all other tests
     view = Explorer(model, TEXT)
     mark = view._standby["mark"]
     assert len(mark) == 24 and view._standby["first"] == len(view.ids) - 1
@@ -50,8 +50,8 @@ def test_the_page_is_given_the_model_that_read_the_text():
     assert len(weights) > 4 * numbers  # exactly, in 32 bits
     message, (script,) = answer(view, "engine")
     assert message["info"]["mark"] == mark and b"class Scheduler" in script
-    assert Explorer(model, "The animal")._standby["mark"] == mark  # once a page
-    # With other weights it is another one, when a text is read with them.
+    assert Explorer(model, "The animal")._standby["mark"] == mark  # once per page
+    # With other weights, a text is read by another model.
     with torch.no_grad():
         next(model.model.parameters()).add_(0.1)
     assert answer(view, "model")[0]["type"] == "error"
@@ -93,7 +93,7 @@ def test_views_of_texts_are_given_it_too():
     trace, other = model.trace(TEXT, keep="all"), model.trace("The animal")
     for view in (HeadView(trace), ResidualView(trace), WhyView(trace, 0, 0)):
         about = answer(view)[0]["about"]
-        more = isinstance(view, WhyView)  # which needs what each part wrote
+        more = isinstance(view, WhyView)  # as it needs each source's graph
         assert (about["mark"] == mark) == (not more) and about["mark"]
         assert (about["why"], about["kind"]) == ("", model.kind)
         assert about["sides"][0]["text"] == TEXT
@@ -128,7 +128,7 @@ def test_what_a_page_cannot_compute_it_is_not_given():
 
 
 def test_a_model_is_exported_first_and_the_page_told_when_it_can_be_had(monkeypatch):
-    """Python is not kept from answering meanwhile, and says when there is something to fetch."""
+    """Python keeps answering meanwhile, and reports when there is something to fetch."""
     model, sent, ended = text_model(), [], []
     views = Explorer(model, TEXT), HeadView(model.trace(TEXT))
     at_hand = lambda _, then, written: bool(ended) or ended.append(then)  # noqa: E731

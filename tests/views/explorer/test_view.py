@@ -1,4 +1,4 @@
-"""The Python half of the Explorer, against forward passes and softmaxes of its own."""
+"""The Python half of the Explorer, against independent forward passes and softmaxes."""
 
 import copy
 import io
@@ -41,7 +41,7 @@ def text_model(kind="decoder", **options):
 
 
 def probabilities(model, position, *edits, text=TEXT):
-    """By a plain forward pass, in float64."""
+    """From a plain forward pass; softmax in float64."""
     network = copy.deepcopy(model.model)
     tokens = model.encode(text)[None]
     with torch.no_grad():
@@ -337,7 +337,7 @@ def test_the_answers_to_a_browser(decoder):
     assert ask(type="block", name="after/decoder/1/0")[0]["type"] == "block"
     assert ask(type="labels")[0]["type"] == "done"
     end = time.monotonic() + 60
-    while not view._labels:  # another thread looks for them
+    while not view._labels:  # another thread computes them
         assert time.monotonic() < end
         time.sleep(0.05)
     found = tl.heads.labels(decoder, ablation=False)
@@ -363,7 +363,7 @@ def test_a_context_too_short_for_labels_is_said_in_plain_words(monkeypatch):
 
 def test_effects_are_those_of_a_sweep(decoder):
     view = Explorer(decoder, TEXT)
-    view.to_html(model=False)  # computes what each head does
+    view.to_html(model=False)  # computes all heads' effects
     swept = tl.sweep_heads(decoder, TEXT, measure="kl")
     for layer in range(2):
         for head in range(4):
@@ -393,7 +393,7 @@ def test_a_model_that_trains_or_learned_since(decoder):
     view._on_question(view, ask, [])
     assert [e.code() for e in view.edits] == ["tl.ablate(layer=0, head=0)"]
     assert view.predictions[0].before != first[0].before, "the text was read again"
-    model.model.train()  # a loop of one's own: a copy is explored, without dropout
+    model.model.train()  # as in a training loop: the Explorer reads a copy, without dropout
     view.edits = [tl.ablate(0, 1)]
     assert model.model.training
 
@@ -427,12 +427,12 @@ def test_a_picture_has_the_turns_of_a_conversation():
         return [text.get_text() for text in view.figure().findobj(Text) if text.get_visible()]
 
     turns = ["system", "user", "assistant"]
-    assert [words().count(name) for name in turns] == [2, 2, 2]  # at both sides of the map
+    assert [words().count(name) for name in turns] == [2, 2, 2]  # on both axes
     (listed,) = (text for text in words() if text.startswith("system: "))
     first, second, third = listed.splitlines()
     assert first == "system: “system↵Be brief.”" and third == "assistant: “assistant”"
     assert second.startswith("user: “user↵Name a colour.") and second.endswith("…")
-    # A part of the map has the turns that are in it.
+    # A part of the map has only its own turns.
     view.mark(view.segments["user"], view.segments["system"])
     assert [words().count(name) for name in turns] == [1, 1, 0]
     view.text = "No conversation."
@@ -477,7 +477,7 @@ def test_a_path_that_cannot_be_written_is_named(decoder, tmp_path, monkeypatch):
 def test_a_slow_first_pass_is_timed_again(decoder):
     view = Explorer(decoder, TEXT)
     view.session.reading.effects.clear()
-    view.session.reading.seconds = 100.0  # as if the weights had been read from a slow disk
+    view.session.reading.seconds = 100.0  # as if the weights came from a slow disk
     assert view.to_html(model=False).count('data-block="effect/decoder/') == 8
     assert view.session.reading.seconds < 100
 
@@ -490,7 +490,7 @@ def test_edits_that_do_not_fit_a_model_are_told_in_one_sentence(decoder):
 
 
 def test_heads_are_built_once(decoder, monkeypatch):
-    """A new explorer made its maps and small maps twice: as heads, and as an explorer."""
+    """A new Explorer used to compute patterns and thumbnails twice: once as a head view."""
     made = []
     for name in ("__init__", "maps", "thumbnails", "kinds"):
         whole = getattr(HeadData, name)
@@ -504,7 +504,7 @@ def test_heads_are_built_once(decoder, monkeypatch):
     assert sorted(made) == ["__init__", "kinds", "maps", "thumbnails"]
     made.clear()
     view.edits = [tl.ablate(0, 1)]
-    assert sorted(made) == ["__init__", "maps", "thumbnails"]  # of the edited maps
+    assert sorted(made) == ["__init__", "maps", "thumbnails"]  # of the edited patterns
 
 
 def test_a_text_that_is_cut_says_where_the_whole_is(decoder, monkeypatch):

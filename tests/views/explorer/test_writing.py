@@ -1,4 +1,4 @@
-"""Text that is written in an Explorer: exactly the tokens that were chosen."""
+"""Generated text in an Explorer: exactly the tokens that were chosen."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def decoder():
 
 
 def take(view, at=None):
-    """What a click on a predicted token asks."""
+    """Click on a predicted token."""
     ids = view._about["ids"]
     token = next(i for i in view._outcome["ids"] if view.text_model.decode([i]))
     if at is None:
@@ -79,7 +79,7 @@ def test_the_target_of_an_encoder_decoder_grows():
     assert view.ids == [*before, token] and view.position == len(before)
     assert view.target == f"l' animal {model.decode([token])}"
     assert view.text == TEXT
-    view = Explorer(model, TEXT)  # its own answer becomes the reader's
+    view = Explorer(model, TEXT)  # its own answer becomes the user's
     assert view.target is None
     own = view.ids
     view.append(own[-1])
@@ -150,7 +150,7 @@ def test_it_writes_on_without_and_with_edits_and_says_where_they_part(decoder, m
     parts = view._outcome["written"]["parts"]
     assert plain[:parts] == other[:parts] and plain[parts : parts + 1] != other[parts : parts + 1]
     assert f"the two texts diverge at token {parts}: “" in sentence
-    # After the first, every step is looked at without another pass.
+    # After the first, every step is shown without another pass.
     view.position = 3
     monkeypatch.setattr(tl.TextModel, "trace_ids", None)
     for place in range(3, len(plain)):
@@ -233,7 +233,7 @@ def test_hugging_face_models_write_as_their_generate_does_and_draw_as_ours():
             chances = sampling_distribution(model(ids).logits[:, -1], **drawn)
             ids = torch.cat((ids, torch.multinomial(chances, 1, generator=generator)), 1)
     assert write(seed=4, **drawn) == ids[0, 9:].tolist()
-    # Its own settings for writing are no part of what is said to happen.
+    # The model's own generation settings are ignored.
     model.generation_config.update(repetition_penalty=50.0, num_beams=3, no_repeat_ngram_size=1)
     assert write(seed=4, **drawn) == ids[0, 9:].tolist()
     for edit in (tl.ablate(1, 1), tl.knock_out(query=6, key=5), tl.knock_out(key=3)):

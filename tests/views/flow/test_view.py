@@ -73,7 +73,7 @@ def test_an_edge_that_is_cut_is_cut_in_the_model(model, trace):
     assert info["cuts"] == [list(edge)] and info["after"] == view.found.after
     view.cuts = []
     assert view.found.after == before.before
-    assert_close(token_flow(trace).edges, before.flow.edges)  # nothing is left on the model
+    assert_close(token_flow(trace).edges, before.flow.edges)  # the model is unchanged
 
 
 def test_a_threshold_thins_the_edges_and_what_is_left_out_is_told(trace):
@@ -167,7 +167,7 @@ def test_what_is_not_there_is_refused(trace, options, words):
     with pytest.raises((ValueError, traitlets.TraitError), match=words):
         FlowView(trace, **options)
     view = FlowView(trace)
-    for name in options.keys() & {"position", "token", "cuts", "threshold"}:  # set later on
+    for name in options.keys() & {"position", "token", "cuts", "threshold"}:  # set later
         with pytest.raises(traitlets.TraitError, match=name):
             setattr(view, name, options[name])
 

@@ -27,7 +27,7 @@ def test_all_maps_of_all_kinds_lie_where_the_manifest_says(translation):
                 found = np.frombuffer(norms[start : start + 4 * shape[1]], "<f4")
                 wanted = translation.value_norms(layer, head, kind=kind).numpy()
                 np.testing.assert_allclose(found, wanted, rtol=1e-6)
-    assert kinds["encoder"]["special"] == [12]  # the padding
+    assert kinds["encoder"]["special"] == [12]  # padding
     assert kinds["cross"]["query_tokens"][1] == "L'"
     assert not kinds["cross"]["same"]
 
@@ -44,7 +44,7 @@ def test_long_texts_send_queries_and_keys_and_say_how_exact_they_are(long_trace)
     later = torch.ones(600, 600).triu(1).bool()
     ours = (q @ k.T).masked_fill(later, -torch.inf).softmax(-1)
     error = (ours - long_trace.pattern(2, 5)).abs().max()
-    # Measured on 64 of the rows; the others are of the same kind.
+    # Measured on 64 of the rows; the others are similar.
     assert error <= 4 * sent.info["error"]
 
 

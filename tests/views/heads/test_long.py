@@ -1,4 +1,4 @@
-"""Long texts: every token is on view, and what a browser is told is Python's, exactly."""
+"""Long texts: every token is shown, and a browser receives exactly Python's numbers."""
 
 import json
 
@@ -17,7 +17,7 @@ N = 600
 
 @pytest.fixture
 def view(long_trace, monkeypatch):
-    """As if 600 tokens were very many: tiles of 32 cells, of which 4 × 4 weights are the smallest kept."""
+    """Treat 600 tokens as very many: tiles of 32 cells, and stored cells of 4 × 4 weights or more."""
     monkeypatch.setattr(head_data, "LONGEST_BY_SCORES", 500)
     monkeypatch.setattr(long, "TILE", 32)
     monkeypatch.setattr(long, "SIDE", 150)
@@ -43,13 +43,13 @@ def test_the_whole_text_is_told_and_no_map_is_sent(view):
     assert (told["queries"], told["all_queries"], len(told["query_tokens"])) == (N, N, N)
     assert view._first["name"] == "decoder/2/5" and told["long"]["tile"] == 32
     state = [len(v) for v in view.get_state().values() if isinstance(v, bytes)]
-    assert sum(state) < 40_000  # thumbnails, and one tile
+    assert sum(state) < 40_000  # thumbnails and one tile
     first = view._first
     assert (first["name"], first["level"], first["base"]) == ("decoder/2/5", 5, 2)
     whole = view.trace.pattern(2, 5)
     assert first["most"] == pytest.approx(float(whole.max()), rel=1e-4)
     near(unpacked(view._maps, 19, 19)[3, 2], whole[96:128, 64:96].max())
-    best = whole[1:].flatten().topk(64).values  # the first token has no choice
+    best = whole[1:].flatten().topk(64).values  # the first token can only attend to itself
     near(torch.tensor([w for _, _, w in first["strongest"]]), best)
 
 
@@ -101,7 +101,7 @@ def test_tiles_rows_and_peaks_are_those_of_the_map(view):
 
 
 def test_sentences_give_to_sentences_what_their_tokens_do(view):
-    """Of words that end with a full stop every 13 tokens."""
+    """Of words with a full stop every 13 tokens."""
     starts = view._kinds["decoder"]["long"]["groups"]["sentences"]
     assert starts == [list(range(0, N, 13))] * 2
     assert "paragraphs" not in view._kinds["decoder"]["long"]["groups"]

@@ -1,4 +1,4 @@
-"""What goes to no token is said, and a row is not said to sum to 1."""
+"""Attention to no token (sinks): it is reported, and rows are not said to sum to 1."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_a_row_says_what_goes_to_nothing():
     assert said([0.5, 0.19, 0.0]).endswith("attends mostly to “a” (50%), then “b” (19%). 31% of its attention goes to nothing.")  # fmt: skip
     assert said([0.09, 0.09, 0.0]).endswith(". 82% of its attention goes to nothing.")
     assert said([0.001, 0.0, 0.0]).endswith("“b” attends to nothing.")
-    # The first token has a choice then.
+    # Then the first token has a choice.
     assert said([0.4, 0, 0], 0).endswith(
         "attends most to “a” (40%). 60% of its attention goes to nothing."
     )
@@ -73,7 +73,7 @@ def test_the_layers_with_sinks_are_told_to_the_browser():
 
 @pytest.fixture(scope="module")
 def sunk():
-    """Of a model that looks to nothing in layer 0 alone, on one text."""
+    """A model with sinks in layer 0 only, on one text."""
     model = tiny("mimo_v2_flash")
     return tl.trace(model, **ours(text(model)))
 
@@ -105,7 +105,7 @@ def test_a_picture_has_one_more_column_that_completes_each_row(sunk):
 
 
 def test_steps_of_a_replay_are_sent_in_one_form():
-    """Of one step no row may lack a hundredth of 1; of another some do."""
+    """Rows of one step sum to 1 within a hundredth; some of another do not."""
     whole = {"decoder": torch.eye(4).expand(2, 2, 4, 4)}
     some = {"decoder": 0.5 * whole["decoder"]}
     first, other = (trace_of_maps(maps, torch.arange(4)) for maps in (some, whole))
@@ -142,7 +142,7 @@ def test_facets_have_it_too_or_say_that_they_do_not(sunk):
 
 @pytest.fixture(scope="module")
 def compared(sunk):
-    """Two models that look to nothing, on one text; the second as a gpt-oss."""
+    """Two models with sinks, on one text; the second is a gpt-oss."""
     model = tiny("gpt_oss")
     other = tl.trace(model, **ours(text(model)))
     return tl.views.CompareView(sunk, other, names=("mimo", "oss"), layer=0, head=1)
@@ -158,7 +158,7 @@ def test_a_comparison_has_it_as_one_key_more(compared, sunk):
     kind = view._kinds["decoder"]
     assert kind["keys"] == n + 1 and kind["key_names"][-1] == "to nothing"
     assert len(view._maps) == 4 * 2 * 4 * 2 * n * (n + 1)
-    # What moves to or from nothing counts, as it does between tokens.
+    # Attention moving to or from nothing counts too.
     both = [torch.cat((m, s[:, None]), -1) for m, s in zip(view.maps(), (first, second), strict=True)]  # fmt: skip
     assert float(view.moved()[0, 1]) == pytest.approx(float((both[1] - both[0]).abs().sum(-1).mean() / 2), abs=1e-6)  # fmt: skip
     view.selected = (2, n)

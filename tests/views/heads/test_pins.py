@@ -1,4 +1,4 @@
-"""Heads that stay on view beside the chosen one: what may be pinned, and what pictures and files hold."""
+"""Heads pinned beside the selected one: which may be pinned, and what images and files contain."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_the_picture_has_a_map_of_each_in_the_same_colours(trace):
         np.testing.assert_array_equal(
             np.tril(drawn), np.tril(trace.pattern(layer, head).numpy().astype(drawn.dtype))
         )
-        assert len(axes.patches) == 1  # the cell that is selected
+        assert len(axes.patches) == 1  # the selected cell
     assert len({axes.images[0].get_clim() for axes in maps}) == 1
     alone = HeadView(trace, layer=0, head=1).figure()
     assert all(axes.get_title(loc="left") not in names for axes in alone.axes)
@@ -79,7 +79,7 @@ def test_the_plotly_figure_and_files_hold_them_too(trace):
 
 
 def test_sinks_of_pinned_heads_are_drawn(request):
-    model = tiny("mimo_v2_flash")  # looks to nothing in layer 0 alone
+    model = tiny("mimo_v2_flash")  # has sinks in layer 0 only
     sunk = tl.trace(model, **ours(text(model)))
     view = HeadView(sunk, layer=1, head=0, pins=[(0, 1)])
     named = [axes for axes in view.figure().axes if axes.get_title(loc="left").startswith("layer")]
@@ -115,7 +115,7 @@ def test_an_explorer_shows_pinned_heads_after_the_edits_with_what_is_known_of_th
     assert [(one.layer, one.head) for one in scene.pins] == [(2, 2), (0, 3)]
     assert torch.equal(scene.pins[0].weights, after.pattern(2, 2))
     assert scene.pins[0].known == ""
-    view._facts.compute_quick()  # estimates; a browser has them in the background
+    view._facts.compute_quick()  # estimates; with a browser they are computed in the background
     assert view._shown_head().pins[0].known.startswith("≈ ")
     view.session.effects.compute(view.session.reading, [("decoder", 2, 2)], view.session.place)
     view._facts.name_heads()

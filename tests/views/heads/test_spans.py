@@ -1,4 +1,4 @@
-"""A HeadView of a block of its map: what is said, drawn and written is of that block alone."""
+"""A HeadView of a block of its map: sentences, drawing and files are of that block alone."""
 
 import csv
 import io
@@ -52,7 +52,7 @@ def test_hidden_keys_are_left_out_of_both_numbers(trace):
 def test_spans_can_be_set_one_by_one_and_together(trace):
     view = HeadView(trace)
     view.a = A
-    assert view.block is None  # yet to come: to where?
+    assert view.block is None  # B is not set yet
     view.b = B
     assert view.block == (A, B)
     with pytest.raises(traitlets.TraitError, match="no token here attends to a later one"):
@@ -93,7 +93,7 @@ def test_files_and_pictures_are_of_the_block(trace, tmp_path):
     assert np.shape(view.to_plotly(facets="all").data[0].z) == (
         13,
         13,
-    )  # small maps are of the whole
+    )  # thumbnails show the whole
     view.selected = (8, 5)
     assert view._shown_head().selected == (4, 1)
     view.selected = (2, 1)
@@ -111,7 +111,7 @@ def test_another_text_has_other_tokens():
     view.text = "mean"
     assert view.block is None
     view.a, view.b = A, B
-    assert view.block is None  # positions of an average are no tokens
+    assert view.block is None  # positions of an average are not tokens
     assert "mean over" in view.sentence
 
 

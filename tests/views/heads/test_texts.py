@@ -1,4 +1,4 @@
-"""A HeadView of several texts: which is on view, and what of all of them."""
+"""A HeadView of several texts: which one is shown, and results over all of them."""
 
 import pytest
 import torch

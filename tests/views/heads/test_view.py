@@ -93,7 +93,7 @@ def test_questions_get_answers_and_errors_are_told(long_trace):
 
 
 def lies_on_another(axes):
-    """Pairs of names on the left that lie on one another, and those names."""
+    """(pairs of overlapping names on the left, all those names)."""
     axes.figure.canvas.draw()
     names = [label for label in axes.get_yticklabels() if label.get_text()]
     boxes = [label.get_window_extent() for label in names]

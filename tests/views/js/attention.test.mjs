@@ -65,7 +65,7 @@ test("strongestEdges takes each row's strongest edge, then the fewest that carry
   assert.equal(strongestEdges([{ query: 0, head: 0, row: new Float32Array(2) }], 0.7, 5).covered, 0);
 });
 
-/** Random maps of a few shapes: [head][query] -> row, and what of it goes to nothing. */
+/** Random maps of a few shapes: [head][query] -> row, and its attention to nothing. */
 function* randomMaps(count) {
   let seed = 7;
   const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
@@ -171,12 +171,12 @@ test("what goes from A to B, of a page's weights", () => {
   near(share, (0.5 + 0.3) / 2);
   near(even, (2 / 3 + 2 / 4) / 2);
   assert.equal(about, false);
-  // Without key 0, what is left of each row is scaled up to its sum.
+  // Without key 0, the rest of each row is rescaled to its sum.
   const left = shareFound(weights, block, Uint8Array.of(1, 0, 0, 0));
   near(left.share, (0.3 / 0.8 + 0.2 / 0.9) / 2);
   near(left.even, (1 / 2 + 1 / 3) / 2);
   assert.equal(left.about, true);
-  // .395 is .39 or .40: the page's weights do not say which.
+  // .395 is .39 or .40: the page's weights are too coarse to tell.
   const edge = { row: () => Float32Array.of(0.39499, 0.60501), error: 0 };
   assert.equal(shareFound(edge, { a: [0, 1], b: [0, 1] }, null).about, true);
   assert.deepEqual([...rowsWithin((query) => rows[query], block, 4)(3)], [...Float32Array.of(0.1, 0.2, 0, 0)]);

@@ -5,7 +5,7 @@ import { EditedMaps } from "../../../transformer_lab/views/explorer/maps.js";
 
 const cut = { id: "c", does: "cut", kind: "decoder", layer: 0, head: 0, query: null, key: 1 };
 
-/** Maps of two layers with two heads, whose rows are all alike, with one edit that is not computed yet. */
+/** Maps of two layers with two heads, whose rows are all equal, with an edit not yet computed. */
 function maps(place, edits = [cut]) {
   const model = { get: (name) => ({ _edits: edits, _outcome: { edits_of_maps: [] }, _kinds: { decoder: { queries: 1 } } })[name], on() {}, off() {} };
   const found = new EditedMaps(model, { place, options: {} }, { edits }, {});

@@ -6,7 +6,7 @@ import { placedNames } from "../../../transformer_lab/views/marks/points.js";
 
 const close = (a, b) => assert.ok(Math.abs(a - b) < 1e-9, `${a} is not ${b}`);
 
-/** Two rows of three points; each number says where it stands: 100 × way + 10 × row + point, and a tenth for the axis. */
+/** Two rows of three points; each number encodes its place: 100 × way + 10 × row + point, and a tenth for the axis. */
 function data(told = {}) {
   const numbers = [];
   for (const way of [0, 1, 2]) for (const row of [0, 1]) for (const point of [0, 1, 2]) for (const axis of [0, 1, 2, 3]) numbers.push(100 * way + 10 * row + point + axis / 10);
@@ -68,7 +68,7 @@ test("turning keeps the distance, and never turns over", () => {
 test("names of points lie on no other name and no other point, or are left to the pointer", () => {
   const spots = [[50, 50], [60, 50], [52, 53], [200, 50], [55, 51], [56, 52]];
   const placed = placedNames(spots, spots.map(() => 40), 12, 230);
-  assert.equal(placed[3].side, "middle left"); // to its right the picture ends
+  assert.equal(placed[3].side, "middle left"); // the figure ends to its right
   assert.ok(placed.some((one) => one === null));
   const boxes = placed.filter(Boolean).map(({ at: [x, y] }) => [x - 20, y - 6, x + 20, y + 6]);
   const meet = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];

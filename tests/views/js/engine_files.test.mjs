@@ -31,7 +31,7 @@ test("the checksum is zlib's", () => {
 test("bytes that were cut off, flipped or exchanged are one sentence", () => {
   const whole = file({ a: floats("F32", Float32Array.of(1, 2, 3, 4), 4) });
   const sum = crc32(whole);
-  assert.equal(readSafetensors(whole, sum | 0).get("a").data[3], 4); // a checksum may come as a signed number
+  assert.equal(readSafetensors(whole, sum | 0).get("a").data[3], 4); // a checksum may be signed
   const damaged = [new Uint8Array(0), whole.subarray(0, 5), whole.subarray(0, whole.length - 1)];
   for (let i = 0; i < whole.length; i += 3) damaged.push(Uint8Array.from(whole, (byte, at) => (at === i ? byte ^ 0x10 : byte)));
   const last = whole.length - 16;

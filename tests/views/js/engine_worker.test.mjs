@@ -10,7 +10,7 @@ import { Scheduler } from "../../../transformer_lab/views/engine/scheduler.js";
 import { Superseded } from "../../../transformer_lab/views/shared/requests.js";
 import { letters, packed } from "./tiny_model.mjs";
 
-/** A worker in the same thread, whose steps are made one by one. */
+/** A worker in the same thread, run step by step. */
 function stepped(answer, slice) {
   const [posted, turns] = [[], []];
   const scheduler = new Scheduler(answer, (message) => posted.push(message), (run) => turns.push(run), slice);

@@ -7,7 +7,7 @@ import { NumberHeap } from "../../../transformer_lab/views/engine/kernel.js";
 
 const heaps = [new NumberHeap(true), new NumberHeap(false)];
 
-/** y of both, after the same numbers were put everywhere; rows of y are two numbers apart. @param {"linear" | "linear8" | "product"} which */
+/** y from both heaps for the same numbers; rows of y have two numbers between them. @param {"linear" | "linear8" | "product"} which */
 function products(rows, dIn, dOut, which, bias) {
   return heaps.map((heap) => {
     const [x, w, s, b, y] = [rows * dIn, dIn * dOut, dOut, dOut, rows * (dOut + 2)].map((n) => heap.take(n + 8));

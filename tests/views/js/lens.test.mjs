@@ -3,13 +3,13 @@ import { test } from "node:test";
 
 import { LENS_COLUMNS, LensStore } from "../../../transformer_lab/views/residual/lens.js";
 
-/** The answer to a question for some tokens: one row, one likeliest token each. */
+/** The answer to a request for some tokens: one row, and the likeliest token of each. */
 const answerOf = (name) => {
   const info = { from: Number(name.split("/")[1]), rows: 1, count: LENS_COLUMNS, k: 1, names: ["x"], settled: Array(LENS_COLUMNS).fill(0) };
   return { message: { info }, buffers: [new Uint8Array(4 * 4 * LENS_COLUMNS)] };
 };
 
-/** A store whose questions are answered by hand. */
+/** A store whose requests the test answers. */
 function storeOf() {
   const open = [];
   const ask = ({ name }) => new Promise((resolve, reject) => open.push({ name, come: () => resolve(answerOf(name)), fail: reject }));
@@ -19,7 +19,7 @@ function storeOf() {
 test("whoever turns on before an answer has come waits for it too", async () => {
   const { open, store } = storeOf();
   const first = store.fetch(2, 15);
-  const second = store.fetch(0, 13); // the same tokens in another window: they are asked for once
+  const second = store.fetch(0, 13); // the same tokens in another window are requested once
   assert.deepEqual(open.map(({ name }) => name), ["lens/0"]);
   open[0].come();
   assert.deepEqual(await Promise.all([first, second]), [true, true]);

@@ -9,7 +9,7 @@ const traits = {
   layer: 0, head: 0, kind: "decoder", selected: null, a: null, b: null, pins: [], cuts: [], text: 0, token: null, threshold: 0.05, step: "stream", _options: {},
 };
 const page = (changes = {}) => ({ get: (name) => ({ ...traits, ...changes })[name] });
-/** What a page reads of a link that another, on which this is chosen, has made. */
+/** What a page reads from a link made by another page with these choices. */
 const sent = (changes, more = {}) => readLink(page(), new URL(linkTo(page(changes), more)).hash);
 const refused = /^Error: this link names what is not in this page$/;
 

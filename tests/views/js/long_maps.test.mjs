@@ -6,7 +6,7 @@ import { shade } from "../../../transformer_lab/views/shared/colours.js";
 import { partOf, wholeWindow, windowWithin, zoomedWindow } from "../../../transformer_lab/views/heads/map_panel.js";
 import { cellsSeen, levelFor, Pyramid, tilesHolding } from "../../../transformer_lab/views/heads/pyramid.js";
 
-/** The same numbers every time. */
+/** A seeded random generator. */
 function chance(seed) {
   let state = seed;
   return () => (state = (state * 1664525 + 1013904223) % 2 ** 32) / 2 ** 32;
@@ -18,7 +18,7 @@ const needles = (size, count, random) => Array.from({ length: count }, () => ({
 
 const bounds = ({ queries, keys }) => [[0, queries], [0, keys]];
 
-/** A pyramid whose tiles are all here, but for some. */
+/** A pyramid with all tiles except some. */
 function pyramidOf(bits, size, lacks) {
   let most = { values: bits, rows: size.queries, columns: size.keys };
   const levels = [most];
@@ -51,7 +51,7 @@ test("no weight of a twentieth or more vanishes at any zoom, in any window, on a
     const bits = new Uint16Array(size.queries * size.keys);
     const some = needles(size, 8, random);
     for (const { query, key, weight } of some) bits[query * size.keys + key] = Math.floor(weight * WEIGHT_SCALE);
-    // Now and then a tile is not here yet, and a coarser one stands for it.
+    // Some tiles are missing, and a coarser one replaces each.
     const pyramid = pyramidOf(bits, size, () => random() < 0.3);
     const at = some[turn % some.length];
     const whole = wholeWindow(bounds(size));
@@ -94,7 +94,7 @@ test("the level is the finest whose cells are a pixel wide", () => {
   assert.equal(levelFor(16384, 500, 0, 6), 6);
   assert.equal(levelFor(16384, 1024, 0, 6), 4);
   assert.equal(levelFor(400, 500, 0, 6), 0);
-  assert.equal(levelFor(400, 500, 4, 6), 4); // of a saved page, which holds no finer
+  assert.equal(levelFor(400, 500, 4, 6), 4); // in a saved page, which has no finer level
   assert.deepEqual(cellsSeen({ query: 100, key: 17, queries: 50, keys: 64 }, 4), { rows: [6, 10], columns: [1, 6] });
   const tiles = tilesHolding({ rows: [0, 3 * 16], columns: [16, 4 * 16] }, 16);
   assert.equal(tiles.length, 9);
@@ -115,13 +115,13 @@ test("tiles are asked for one by one, the latest wish counts, and what is not th
   const pyramid = new Pyramid("decoder/0/1", "f", { level: 2, base: 0, scale: 2 }, [overview, overview], { queries: 64, keys: 64, tile: 16 }, requests);
   let arrived = 0;
   const part = (query, key, queries, keys) => ({ query, key, queries, keys });
-  assert.ok(pyramid.want(part(0, 0, 64, 64), 1, () => arrived++)); // the first of four is asked for
+  assert.ok(pyramid.want(part(0, 0, 64, 64), 1, () => arrived++)); // the first of four is requested
   pyramid.want(part(0, 32, 32, 32), 1, () => arrived++);
   await new Promise((resolve) => setTimeout(resolve, 20));
   assert.deepEqual(asked, ["decoder/0/1|f|tile/1/0/0", "decoder/0/1|f|tile/1/0/1"]);
   assert.equal(arrived, 2);
   assert.equal(pyramid.tile(1, 0, 0).most.length, 256);
-  assert.ok(!pyramid.want(part(0, 0, 32, 64), 1, () => {})); // one is here, the other cannot be had
+  assert.ok(!pyramid.want(part(0, 0, 32, 64), 1, () => {})); // one is here, the other unavailable
   assert.ok(Number.isNaN(pyramid.value(5, 3)));
   await pyramid.bring({ query: 5, key: 3 });
   assert.equal(pyramid.row(5)[3], 2); // times the scale

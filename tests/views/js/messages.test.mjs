@@ -1,4 +1,4 @@
-// The same vectors as test_messages.py reads.
+// The vectors that test_messages.py reads too.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

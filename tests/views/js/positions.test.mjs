@@ -74,7 +74,7 @@ test("numbers near nothing", () => {
   assert.deepEqual(
     [-50, -0.5, 0].map((x) => numberText(x, 0.5)),
     ["−50.0", "−0.5", "0.0"],
-  ); // axes, too
+  ); // on axes too
 });
 
 test("labels are spread apart, in their order, within bounds", () => {
@@ -100,7 +100,7 @@ test("names at the ends of curves never lie on one another, however many there a
       }));
       const named = namedCurves(series, 12);
       assert.equal(named.length, Math.min(12, count));
-      assert.ok(round >= count || named.includes(series[round])); // the chosen one always has its name
+      assert.ok(round >= count || named.includes(series[round])); // the selected one is always named
       const left = series.filter((one) => !named.includes(one));
       assert.ok(
         left.every((one) => named.filter((n) => !n.thick).every((n) => n.y[0] >= one.y[0])),

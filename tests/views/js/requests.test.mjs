@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { Requests, Superseded } from "../../../transformer_lab/views/shared/requests.js";
 
-/** A model whose answers are given by hand. */
+/** A model whose answers the test sends. */
 function fakeModel() {
   const sent = [];
   const handlers = [];

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { Room } from "../../../transformer_lab/views/shared/screen.js";
 
-/** A box in a panel whose sizes are set by hand, and who hears that they have changed. */
+/** A box in a panel with sizes set by the test, and a listener for changes. */
 function boxOf(width, height) {
   let tell = () => {};
   globalThis.ResizeObserver = class {
@@ -28,7 +28,7 @@ function boxOf(width, height) {
 test("a box that is hidden for a moment has the room that it had, and is measured when it is seen", () => {
   const { room, asked, become } = boxOf(400, 300);
   assert.deepEqual(room.of(true, "wide"), { width: 400, height: 300 });
-  become(0, 0); // a host that changes its theme
+  become(0, 0); // as when a host changes its theme
   assert.deepEqual(asked, ["draw"]);
   assert.deepEqual(room.of(true, "wide"), { width: 400, height: 300 });
   become(500, 320);
@@ -42,9 +42,9 @@ test("one that was hidden within a frame, of which nobody tells, is looked at an
   assert.deepEqual(looked, []);
   become(0, 0);
   room.of(true, "wide");
-  assert.deepEqual(looked, ["anew"]); // as large as before it is told of, since it was not observed then
+  assert.deepEqual(looked, ["anew"]); // so that an unchanged size is reported again
   assert.deepEqual(asked, ["draw"]);
-  become(0, 0); // while it is hidden, that is all
+  become(0, 0); // nothing more while it is hidden
   assert.deepEqual(asked, ["draw"]);
   become(400, 300);
   assert.deepEqual(asked, ["draw", "draw"]);

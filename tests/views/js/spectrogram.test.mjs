@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { weightColumns } from "../../../transformer_lab/views/spectrogram/sound.js";
 import { listenSentence } from "../../../transformer_lab/views/spectrogram/listening.js";
 
-// Written by tests/views/spectrogram/test_words.py: what Python says of the same numbers.
+// Written by tests/views/spectrogram/test_words.py: Python's sentences about the same numbers.
 const given = process.env.TL_SOUNDS ? JSON.parse(readFileSync(process.env.TL_SOUNDS, "utf-8")) : null;
 
 test("sentences are Python's", { skip: !given }, () => {

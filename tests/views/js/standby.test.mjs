@@ -8,7 +8,7 @@ const soon = async () => {
   for (let i = 0; i < 20; i++) await Promise.resolve();
 };
 
-/** A widget whose Python answers by hand, with the model in the page. */
+/** A widget whose kernel answers on demand, with the model in the page. */
 function fakeWidget() {
   const traits = { _standby: { mark: "m", given: null, first: 0, wished: null }, _edits: [], _text: "a text" };
   const handlers = new Map();
@@ -27,7 +27,7 @@ function fakeWidget() {
   };
 }
 
-/** What answers in the page: the edits that are asked for are in force at once. */
+/** The page's kernel: requested edits apply at once. */
 class FakeKernel {
   constructor(page) {
     this.page = page;
@@ -47,7 +47,7 @@ class FakeKernel {
   }
 }
 
-/** A view whose page has answered a click in Python's place, after four seconds. */
+/** A view whose page answered a click for Python, after four seconds. */
 function answeredInPage(t) {
   mock.timers.enable({ apis: ["setTimeout"] });
   t.after(() => mock.timers.reset());

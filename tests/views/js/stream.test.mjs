@@ -1,4 +1,4 @@
-// The residual and the why view's pure functions.
+// Pure functions of the residual and the why view.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -50,7 +50,7 @@ test("a score's numbers are read in the order they were packed", () => {
   assert.deepEqual(cell.best("key", true), [null, null]);
   assert.deepEqual([...cell.byPair(false)], [-1]);
   assert.deepEqual(cell.pairs, [[0, 1]]);
-  const alone = new WhyCell({ ...info, pairs: [1, 0] }, new Uint8Array(flat.buffer)); // neither turns
+  const alone = new WhyCell({ ...info, pairs: [1, 0] }, new Uint8Array(flat.buffer)); // neither is rotated
   assert.deepEqual([...alone.byPair(false)], [-6, 5]);
   assert.equal(largestBySize([1, -3, 2]), 1);
 });

@@ -1,4 +1,4 @@
-// A model small enough to be made by hand, as a page carries it.
+// A hand-made model, as a page embeds it.
 
 import fs from "node:fs";
 
@@ -25,7 +25,7 @@ export function file(tensors, more = {}) {
   return whole;
 }
 
-/** The weights that the graph asks for, by name; no two alike. */
+/** The graph's weights, by name; no two are equal. */
 export function tensors() {
   let place = 0;
   const numbers = (n) => Float32Array.from({ length: n }, () => Math.sin(37 * ++place));
@@ -33,7 +33,7 @@ export function tensors() {
   return new Map(Object.entries(graph.weights).map(made));
 }
 
-/** All that a page carries of it: letters a and b beside the special tokens. */
+/** All that a page embeds: the vocabulary is a, b and the special tokens. */
 export function packed() {
   const listed = [...tensors()].map(([name, { shape, data }]) => [name, { dtype: "F32", shape, bytes: data }]);
   const weights = file(Object.fromEntries(listed));

@@ -83,7 +83,7 @@ test("of changes that are equal but for rounding, the first is named", () => {
   assert.equal(told, "Layer 0, head 1: your edits change “a” → “y” most (−0.40).");
 });
 
-// Written by the Python test beside this one, from views/shared/map_sentences.py: both halves must say the same.
+// Written by the Python test beside this one, from views/shared/map_sentences.py: both halves must agree.
 if (process.env.TL_SENTENCES) {
   test("sentences are Python's", () => {
     const {

@@ -10,10 +10,10 @@ const bytes = (name) => new Uint8Array(fs.readFileSync(path.join(folder, name)))
 const whole = (name) => new Int16Array(bytes(name).buffer);
 const held = { ...JSON.parse(fs.readFileSync(path.join(folder, "info.json"), "utf-8")), ...JSON.parse(fs.readFileSync(path.join(folder, "0"), "utf-8")) };
 
-/** What view.js asks with. */
+/** The course as view.js sends it. */
 const lesson = (more = {}) => ({ ...structuredClone(held), constants: bytes("1"), tokens: whole("2"), targets: whole("3"), seed: 3, text: "ababab", ...more });
 
-/** All that is told on the way, and what comes of it. */
+/** All intermediate messages, and the result. */
 function ended(steps) {
   const parts = [];
   for (;;) {

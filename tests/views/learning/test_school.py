@@ -1,4 +1,4 @@
-"""What a page asks of a model that learns in it, under node; and courses that are refused."""
+"""What a page asks a model that trains in it, under node; and invalid courses."""
 
 import json
 import os
@@ -19,7 +19,7 @@ SMALL = dict(vocab_size=7, n_layers=1, n_heads=2, d_model=8, n_ctx=8, tie_head=F
 
 
 def letters(**changed):
-    """Texts a b a b …, of which the next letter is asked; the last are never trained on."""
+    """Texts a b a b …; each target is the next letter, and the last texts are held out."""
     tokens = 5 + (torch.arange(6) + torch.arange(40)[:, None]) % 2
     targets = 11 - tokens
     targets[:, 0] = IGNORED

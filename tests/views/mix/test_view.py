@@ -1,4 +1,4 @@
-"""One word's attention by hand: numbers, refusals, and the still picture."""
+"""One word's attention by hand: numbers, refusals, and the still image."""
 
 import math
 

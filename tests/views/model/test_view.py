@@ -1,5 +1,5 @@
-"""ModelView: every number is that of the analyses, edits are those of a direct pass, and odd models and texts
-give a picture that says what it leaves out."""
+"""ModelView: every number is that of the analyses, edits are those of a direct pass, and unusual
+models and texts give a figure that says what it omits."""
 
 import json
 
@@ -29,7 +29,7 @@ def trace():
 
 
 def carried(trace, layer, kind=None):
-    """What attention carries, [head, query, key], without what a token keeps."""
+    """What attention carries between tokens, [head, query, key]; self-edges are 0."""
     found = value_weighted_norms(trace, layer, kind=kind)
     return found if kind == "cross" else found * ~torch.eye(found.shape[-1], dtype=torch.bool)
 
@@ -67,7 +67,7 @@ def test_edits_are_those_of_a_direct_pass(trace):
         layer = found.steps[at]["layer"]
         whole = carried(after, layer)
         if layer == 0:
-            whole[1] = 0  # what is switched off carries nothing
+            whole[1] = 0  # an ablated head carries nothing
         else:
             whole[0] *= 0.5
         torch.testing.assert_close(edges.carried[1], whole[tuple(edges.places.T)])
@@ -130,7 +130,7 @@ def image():
     return tl.ImageModel(vision(num_labels=3), name="small").trace(picture())
 
 
-# What is traced, how many steps it has, and what its sentence or its page says.
+# (what is traced, its number of steps, words of its sentence or page).
 ODD = {
     "one layer, one head": (lambda: tl.trace(small(n_layers=1, n_heads=1), torch.arange(5)), 4, "After “4” the model expects"),
     "60 layers": (lambda: tl.trace(small(n_layers=60, n_heads=1, d_model=8), torch.arange(4)), 122, "After “3”"),

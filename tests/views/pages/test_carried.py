@@ -1,4 +1,4 @@
-"""A model in a page: what is written there is the model, and anything else is refused."""
+"""A model embedded in a page: the page holds that model, and anything else is refused."""
 
 import base64
 import gzip
@@ -30,7 +30,7 @@ def text_model(name=NAME, **options):
 
 
 def in_page(text):
-    """Info and buffers of the model's block, as a page's script finds them."""
+    """Info and buffers of the model's block, as a page's script reads them."""
     found = re.search(r'<template data-block="model" data-info="([^"]*)"([^>]*)>([^<]*)<', text)
     told, data = json.loads(html.unescape(found[1])), base64.b64decode(found[3])
     data = gzip.decompress(data) if "data-gzip" in found[2] else data

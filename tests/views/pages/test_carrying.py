@@ -1,4 +1,4 @@
-"""Which pages of an Explorer take their model along, and what those say that do not."""
+"""Which pages of an Explorer embed their model, and what the others say."""
 
 import json
 import re
@@ -85,7 +85,7 @@ def test_what_cannot_travel_says_why(change):
     assert state_of(text)["_note"].startswith(
         "This page is a snapshot without its model, so cutting edges, continuing the text, or another text needs a live kernel: "
     )
-    heads = HeadView(view.trace)  # whose page can do no more than read
+    heads = HeadView(view.trace)  # its page can only read
     note = state_of(heads.to_html())["_note"]
     assert note.startswith("This page is a snapshot without its model, so it reads no other text: ")
     with pytest.raises(ValueError, match=why):
@@ -100,7 +100,7 @@ def test_a_view_of_an_image_says_that_the_model_read_one():
 
 
 def test_weights_that_have_changed_since_do_not_travel():
-    """What was read and what would read on would be two models."""
+    """Else one model would have read the text and another would continue it."""
     view = explorer()
     with torch.no_grad():
         view.text_model.model.decoder.blocks[0].attention.query.weight.add_(0.1)
@@ -128,7 +128,7 @@ def test_a_large_page_says_what_it_takes_before_it_is_written(monkeypatch, capfd
 
 
 def test_an_export_that_fails_leaves_a_snapshot_and_says_why(monkeypatch):
-    """A page that was asked for is saved, whatever became of the other process."""
+    """A requested page is saved whatever happens to the export process."""
     view = explorer()
 
     def fails(*_):

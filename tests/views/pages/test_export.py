@@ -23,7 +23,7 @@ from transformer_lab.views.pages.export import (
 
 
 class Scripts(HTMLParser):
-    """Every script element and block of a page: its attributes and its text."""
+    """Attributes and text of every script and template element of a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -65,12 +65,12 @@ def test_a_page_names_no_host_and_carries_every_head(long_trace):
     payload = json.loads(state[1])
     assert payload["state"]["_first"]["name"] == "decoder/1/3"
     assert "_maps" not in payload["state"]
-    assert base64.b64decode(payload["buffers"]["_maps"]) == view._maps  # of that head alone
+    assert base64.b64decode(payload["buffers"]["_maps"]) == view._maps  # of that head only
     assert "data-block" not in loader[0]
     assert [b[0]["data-block"] for b in blocks] == [
         f"decoder/{layer}/{head}" for layer in range(4) for head in range(8)
     ]
-    # The first screen stands before every block.
+    # The first screen comes before every block.
     assert text.index("</script>", text.index("tl-state")) < text.index("data-block=")
 
 
@@ -105,7 +105,7 @@ def test_a_path_that_holds_no_file_is_refused(tmp_path):
 
 
 def notebook(view, *, state=True, other=True):
-    """An executed notebook as JupyterLab saves it: one view of ours, one slider of somebody else."""
+    """An executed notebook as JupyterLab saves it: a view of ours, and a slider of ipywidgets."""
     data, metadata = view._repr_mimebundle_()
     data["image/png"] = base64.b64encode(data["image/png"]).decode()
     outputs, widgets = (
@@ -126,7 +126,7 @@ def notebook(view, *, state=True, other=True):
         )
     cell = nbformat.v4.new_code_cell("view", outputs=outputs)
     found = nbformat.v4.new_notebook(cells=[cell])
-    if state:  # of these alone: a manager holds the widgets of all tests that ran before
+    if state:  # of these only: a manager holds the widgets of all earlier tests
         held = dependency_state(widgets, drop_defaults=False)
         found.metadata["widgets"] = {
             STATE_MIME: {"version_major": 2, "version_minor": 0, "state": held}
@@ -158,7 +158,7 @@ def test_without_state_the_picture_stays(trace):
     ours, theirs = (output["data"] for output in book.cells[0].outputs)
     assert VIEW_MIME not in ours
     assert "image/png" in ours
-    assert VIEW_MIME in theirs  # not ours to touch: there is no picture to fall back on
+    assert VIEW_MIME in theirs  # not ours to change: there is no image to fall back on
 
 
 def test_a_clean_notebook_keeps_picture_and_text(trace):
@@ -186,7 +186,7 @@ def test_the_configuration_names_a_preprocessor_that_exists():
 
 @pytest.mark.parametrize("sanitized", [False, True])
 def test_a_servers_own_export_shows_pictures_and_words(trace, sanitized):
-    """With "Sanitize" ticked, JupyterLab's export printed style sheets and base64 as text."""
+    """With "Sanitize" ticked, JupyterLab's export used to print style sheets and base64 as text."""
     from types import SimpleNamespace
 
     from nbconvert import HTMLExporter
@@ -208,7 +208,7 @@ def test_a_servers_own_export_shows_pictures_and_words(trace, sanitized):
     for thing in (predictions({"first": [("a", 0.5)]}, alt="A bar.", caption="Half."), told):
         output = nbformat.v4.new_output("display_data", thing._repr_mimebundle_())
         book.cells[0].outputs.append(output)
-    del book.metadata["widgets"]  # JupyterLab keeps no state unless it is told to
+    del book.metadata["widgets"]  # JupyterLab saves no state by default
     exporter = HTMLExporter(config=settings["config"])
     exporter.sanitize_html = sanitized
     page, _ = exporter.from_notebook_node(book)
@@ -227,7 +227,7 @@ ANYTHING = st.recursive(
 
 
 def places(value, here=()):
-    """Paths to everything within a table of tables and lists."""
+    """Paths to every value in nested dicts and lists."""
     yield here
     if isinstance(value, dict | list):
         for key in value if isinstance(value, dict) else range(len(value)):
@@ -266,7 +266,7 @@ def test_a_notebook_whose_state_is_damaged_keeps_its_pictures(trace):
 
 
 def test_a_notebook_of_the_first_edition_still_comes_alive():
-    """It was written when every view lay in one folder; its state names a module of that time."""
+    """It was written when all views were in one folder; its state names a module of that time."""
     book = nbformat.read(Path(__file__).with_name("first_edition_notebook.json"), as_version=4)
     states = book.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
     assert states["view"]["state"]["_anywidget_id"] == "transformer_lab.views.head_view.HeadView"

@@ -1,4 +1,4 @@
-"""How wide weights are in a page: what is kept, what it changes of the answers, and which is chosen."""
+"""Bits per weight in a page: accuracy of the weights, effect on answers, and which is chosen."""
 
 import re
 
@@ -28,7 +28,7 @@ def text_model(kind="decoder", **options):
 
 
 def in_eight_bits(model):
-    """The same model with the weights of a page in 8 bits, made anew by a loop over rows."""
+    """The model with its matrices rounded to 8 bits, by an independent loop over rows."""
     again = tl.Transformer(model.model.config).eval()
     wanted = {}
     for name, t in model_tensors(model.model).items():

@@ -1,4 +1,4 @@
-"""A picture in a model: rows, effects and words against the model itself; the still picture; pages."""
+"""An image in a model: rows, effects and words against the model itself; the still image; pages."""
 
 import json
 import math
@@ -101,7 +101,7 @@ def test_where_there_are_no_classes_the_embedding_turns():
             after = bare(pixels).last_hidden_state[0, 0]
     values = view._answer({"type": "block", "name": "every/0"})[0]["info"]["values"]
     found = view.every_head()
-    assert values == [found[0].tolist(), [None, None]]  # layer by layer, so that it can be stopped
+    assert values == [found[0].tolist(), [None, None]]  # layer by layer, so it can be interrupted
     with pytest.raises(ValueError, match="layer 2 is outside 0 … 1"):
         view._answer({"type": "block", "name": "every/2"})
     cosine = float(torch.cosine_similarity(before.double(), after.double(), dim=0))

@@ -1,5 +1,4 @@
-"""The patching desk as a view: its numbers are those of `tl.patching_grid`, and it refuses what that
-refuses."""
+"""The patching view: its numbers are those of `tl.patching_grid`, and it refuses the same input."""
 
 import json
 import re

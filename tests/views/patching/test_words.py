@@ -1,4 +1,4 @@
-"""What is said of a cell."""
+"""The sentence about a cell."""
 
 from transformer_lab.views.patching.metric import Metric
 

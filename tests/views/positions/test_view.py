@@ -76,7 +76,7 @@ def test_biases_are_those_of_the_module(name, causal):
     positions = torch.arange(50)
     bias, shown = module.bias(positions, positions, causal)[0], view.encoding().float()
     seen = torch.ones(50, 50).tril().bool() if causal else torch.ones(50, 50).bool()
-    if name == "alibi" and causal:  # a constant a row, which softmax cannot see, is left out
+    if name == "alibi" and causal:  # the row's constant, to which softmax is invariant, is omitted
         bias = bias - bias.expand(3, 50, 50).diagonal(0, 1, 2)[..., None]
     assert_close(bias.expand(3, 50, 50)[:, seen], shown[:, seen])
     distances, values = view.by_distance()
@@ -293,14 +293,14 @@ def test_the_browsers_numbers_are_pythons(tmp_path):
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
 
 
-# -- a scheme that the view was never told of -----------------------------------------------------
+# -- a scheme unknown to the view -----------------------------------------------------------------
 
 
 def test_a_scheme_without_a_formula_is_shown_by_what_was_measured(halving):
     view = given("decoder", halving, shift=8)
     before, after = view.weights()
     assert_close(before.sum(-1), torch.ones(6))
-    assert float((before - after).abs().max()) < 1e-5  # only distances count in it
+    assert float((before - after).abs().max()) < 1e-5  # only distances matter to it
     assert view.sentence.startswith("halving: what it does is measured on Transformer. Moving")
     assert view.encoding() is None and view.by_distance()[1].shape[0] == 0
     assert view.png()[:4] == b"\x89PNG"
@@ -330,7 +330,7 @@ def test_every_scheme_has_its_words_and_its_formula():
     assert set(KNOWN) == set(SCHEMES) == set(SCHEME_WORDS) - {"other"}
 
 
-# -- pictures and errors --------------------------------------------------------------------------
+# -- figures and errors ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", SCHEMES)
@@ -378,7 +378,7 @@ def test_bad_states_are_refused():
 
 
 def test_a_head_that_only_other_schemes_have_is_not_looked_up_in_the_model():
-    """Without positions the model's own heads are shown, however many the slider asks for."""
+    """Without positions the model's own heads are shown, whatever number the slider has."""
     config = tl.ModelConfig(
         vocab_size=12, n_layers=1, n_heads=2, d_model=16, n_ctx=48, positions="sinusoidal"
     )

@@ -85,7 +85,7 @@ def test_a_cross_selection_means_the_decoders_tokens(translation):
     view.selected = (2, 5)
     assert view.stream == "decoder"
     assert "Decoder: “animal” (2)" in view.sentence
-    view.selected = (None, 5)  # a token of the encoder
+    view.selected = (None, 5)  # an encoder token
     assert view.token is None
 
 

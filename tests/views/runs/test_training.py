@@ -54,7 +54,7 @@ def test_a_notebook_keeps_the_picture_of_the_end_and_waits_for_no_other(monkeypa
     assert last["image/png"] == view.png()
     assert about_last["image/png"] == {"alt": view.sentence}
     assert last["text/plain"] == repr(view)
-    view._ipython_display_()  # in a cell of its own
+    view._ipython_display_()  # in a separate cell
     assert shown[-1] == (last, about_last)
 
 

@@ -1,4 +1,4 @@
-"""RunView and the scrubber of a TrainingView: what they show is what the snapshots say."""
+"""RunView and a TrainingView's scrubber show what the snapshots contain."""
 
 import itertools
 
@@ -48,7 +48,7 @@ def test_every_step_shows_its_own_snapshot(folder):
             assert torch.equal(view.row(6), run.trace(step).pattern(layer, view.head)[6])
         assert view.sentence.startswith(f"Step {step} of 12")
     assert not torch.equal(run.trace(0).pattern(0, 0), run.trace(5).pattern(0, 0))
-    view.step = 8  # nothing is interpolated
+    view.step = 8  # no interpolation
     assert view.step == 10
     view.step = 10_000
     assert view.step == 12
@@ -188,7 +188,7 @@ def test_the_chosen_head_is_told_beside_the_best_one():
         f"{start}layer 0, head 1 has 0.25 bits; layer 1, head 2 has the most, 0.96 bits."
     )
     scores = scores[:, 1:, 2:]
-    assert "has 0.96. It began" in sentence("share", 0, 0)  # of one head alone
+    assert "has 0.96. It began" in sentence("share", 0, 0)  # of one head only
 
 
 # -- errors -----------------------------------------------------------------------------------------

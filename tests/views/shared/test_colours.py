@@ -1,4 +1,4 @@
-"""Colours are said once, for style sheets, scripts and still pictures."""
+"""Colours are defined once, for style sheets, scripts and still images."""
 
 import re
 
@@ -7,8 +7,7 @@ from transformer_lab.views.shared.colours import colour_map, head_colours, palet
 from transformer_lab.views.shared.modules import VIEWS
 
 PACKAGE = VIEWS.parent
-# Their colours are of another design: marks and drawings that stand in a notebook of any theme, on a
-# ground that is not a view's.
+# These have their own design: they appear in notebooks of any theme, not on a view's background.
 OTHERS = {
     "lessons/cards.py",
     "lessons/diagram.py",

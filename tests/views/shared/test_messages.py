@@ -1,5 +1,5 @@
-"""Every sentence is in one catalogue: that the formatter does what the vectors say (which
-js/messages.test.mjs reads too), and that catalogues, programs and translations fit each other."""
+"""Every sentence is in one catalogue: the formatter agrees with the vectors (which
+js/messages.test.mjs reads too), and catalogues, programs and translations match."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def test_what_a_template_says(vector):
 
 def programs(folder: Path) -> str:
     every = {path: path.read_text("utf-8") for path in sorted(VIEWS.rglob("*.[pj][ys]"))}
-    asks = f'messages("{folder.name}")'  # a page asks for what it says of a view, too
+    asks = f'messages("{folder.name}")'  # pages may use a view's messages too
     own = (lambda path: True) if folder.name == "shared" else (lambda path: path.parent == folder)
     return "\n".join(text for path, text in every.items() if own(path) or asks in text)
 
@@ -71,7 +71,7 @@ def test_a_translation_has_the_keys_and_the_values_of_the_english_one(path):
     english = json.loads((path.parent / "messages.json").read_text("utf-8"))
     other = json.loads(path.read_text("utf-8"))
     whole = messages(path.parent.name, path.suffixes[0][1:])
-    shared = messages("shared").templates  # of these, a translation has what it needs
+    shared = messages("shared").templates  # a translation may override these
     assert set(english) <= set(other)
     assert set(other) - set(english) <= {*shared, "language", "decimal", "quotes"}
     english |= {key: shared[key] for key in set(other) & set(shared) - set(english)}
@@ -85,7 +85,7 @@ def test_no_sentence_is_written_twice():
 
 
 def test_tokens_of_one_name_can_be_told_apart_in_sentences():
-    """Every view that names tokens without their positions says which of that name it means."""
+    """Every view that names tokens without positions says which of several equal ones it means."""
     trace = tl.trace(small(sharpness=3.0), torch.arange(6), labels=["a", "b", "a", "c", "b", "a"])
     other = tl.trace(small(sharpness=2.0), torch.arange(6), labels=["a", "b", "a", "c", "b", "a"])
     compare = views.CompareView(trace, other)

@@ -92,21 +92,21 @@ def test_the_views_modules_join_and_use_no_markup():
 
 
 def test_a_views_own_rules_hold_in_it_alone():
-    """Views may stand in one window, each with its style sheets: names were shared by accident, and
-    the Explorer's menu of positions squeezed the panels of a PositionView."""
+    """Several views may share a window, each with its style sheets. Names clashed by accident: the
+    Explorer's menu of positions squeezed the panels of a PositionView."""
     sheets = [path for path in VIEWS.glob("*/*.css") if path.parent.name != "shared"]
     assert len(sheets) >= 7
     for path in sheets:
         text = re.sub(r"/\*.*?\*/", "", path.read_text("utf-8"), flags=re.S)
         text = re.sub(r"@(container|media)[^{]*\{", "", text)
-        text = re.sub(r"\([^()]*\)", "", text)  # commas within :is(…) part no selectors
+        text = re.sub(r"\([^()]*\)", "", text)  # commas within :is(…) separate no selectors
         for selectors in re.findall(r"([^{}]+)\{[^{}]*\}", text):
             for selector in selectors.split(","):
                 assert selector.strip().startswith(f".tl-view.tl-view-{path.parent.name}"), selector
 
 
 def test_what_all_views_share_names_no_one_view():
-    """A rule for a part of one view, `.tl-why`, coloured the whole of another of that name."""
+    """A rule for a part of one view, `.tl-why`, once coloured the whole view of that name."""
     shared = (VIEWS / "shared" / "view.css").read_text("utf-8")
     for view in VIEWS.glob("*/view.js"):
         assert not re.search(rf"\.tl-{view.parent.name}(?![\w-])", shared), view.parent.name

@@ -1,4 +1,4 @@
-"""A sound in a model: rows, effects and words against the model itself; the still picture; pages."""
+"""A sound in a model: rows, effects and words against the model itself; the still image; pages."""
 
 import io
 import re
@@ -53,7 +53,7 @@ def test_rows_of_all_heads_are_those_of_the_trace(view):
 
 
 def shortest(row):
-    """The shortest times that hold half of a row, by trying all."""
+    """The shortest interval that holds half of a row, by exhaustive search."""
     held = {
         (a, b): float(row[a : b + 1].double().sum())
         for a, b in combinations_with_replacement(range(len(row)), 2)
@@ -152,7 +152,7 @@ def test_the_spectrogram_is_what_the_model_was_given(view):
     assert bands.shape == (40, 100)
     expected = 255 * (x - x.min()) / (x.max() - x.min())
     assert np.abs(bands[::-1] - expected.numpy()).max() <= 0.5 + 1e-3
-    rising = bands[:, 5:75].argmax(0)  # the highest band first: a chirp climbs to the first row
+    rising = bands[:, 5:75].argmax(0)  # the highest band first, and the chirp rises
     assert (np.diff(rising.astype(int)) <= 0).all() and rising[0] - rising[-1] > 20
 
 
@@ -188,7 +188,7 @@ def test_frames_do_where_there_is_no_wave(model, view):
 
 
 def test_a_pipeline_or_processor_brings_words(model):
-    class Speech:  # as transformers.pipeline("automatic-speech-recognition") is
+    class Speech:  # like transformers.pipeline("automatic-speech-recognition")
         tokenizer, feature_extractor = tokenizer(), T.WhisperFeatureExtractor(feature_size=40)
 
     Speech.model = model

@@ -1,4 +1,4 @@
-"""Both halves of the view say the same of the same numbers, whichever processor found them."""
+"""Both halves of the view describe the same numbers alike, whichever processor computed them."""
 
 import dataclasses
 import json
@@ -28,7 +28,7 @@ TEST = Path(__file__).parents[1] / "js" / "spectrogram.test.mjs"
 
 
 def rows():
-    """Weights over time: sharp and even ones, alike by their nature, with silence, and none."""
+    """Weights over time: sharp and uniform ones, exact ties, with silence, and all zero."""
     chance = np.random.default_rng(3)
     for n in (1, 2, 8, 10, 50, 300):
         for sharpness in (0.0, 0.3, 2.0, 9.0):

@@ -139,7 +139,7 @@ def test_of_a_hugging_face_model_the_sources_are_shown():
 
 
 class Bare(OwnNetwork):
-    """A network that does not tell its blocks."""
+    """A network without access to its blocks."""
 
     def heads(self, kind):
         return [4, 4]
@@ -187,7 +187,7 @@ def test_a_picture(trace, above):
 
 
 def test_a_page_reads_the_map_of_a_head_once(monkeypatch):
-    """It holds a row of 64 cells, each of which may be asked for by its key alone."""
+    """It has a row of 64 cells, each of which may be requested by its key alone."""
     trace = tl.trace(small(n_ctx=80), torch.arange(80) % 40)
     view = WhyView(trace)
     read = []
