@@ -1,4 +1,4 @@
-"""The book and the slides, made of two small lessons, as a reader opens them from a disk."""
+"""The book and the slides, built from two small lessons and opened from disk."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ torch.manual_seed(0)
 sizes = dict(vocab_size=words.vocab_size, n_layers=2, n_heads=2, d_model=16, n_ctx=16)
 small = tl.TextModel(tl.Transformer(tl.ModelConfig(**sizes)).eval(), words, "small")
 tl.explore(small, "the cat sat")"""
-# Of token ids, whose reader the book finds in the notebook; and of a model that no tokenizer there reads.
+# A view of token ids, whose TextModel the book finds in the notebook, and one of a model without.
 BESIDE = """by_ids = tl.trace(small.model, words.encode("the dog sat on the cat"), labels="the dog sat on the cat".split())
 tl.views.HeadView(by_ids, title="By its ids")"""
 APART = """class Data: tokenizer = WordTokenizer.train("the cat sat")
@@ -70,7 +70,7 @@ def notebooks(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def makers(notebooks):
-    """make_book and make_slides, looking at these notebooks."""
+    """make_book and make_slides, set to these notebooks."""
     from docs import make_book, make_slides
 
     with pytest.MonkeyPatch.context() as patch:
@@ -87,7 +87,7 @@ def book(makers, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def slides(makers, tmp_path_factory):
-    """The pages of all lessons as slides."""
+    """The slide pages of all lessons."""
     return makers[1].build([], "quick", tmp_path_factory.mktemp("slides"))
 
 
@@ -112,7 +112,7 @@ def test_the_book_opens_from_a_disk_with_its_views_alive(book, open_page, screen
     page.locator("iframe").scroll_into_view_if_needed()
     choose_head(frame, 0, 1)
     frame.locator("[data-shown='decoder/0/1']").wait_for()
-    assert page.locator("math mfrac").count() == 1  # the formula is drawn by the browser
+    assert page.locator("math mfrac").count() == 1  # the browser renders the formula
     assert "$code$" in page.locator("code").all_inner_texts()
     shown = page.locator("article").text_content()
     assert 'preset = "quick"' in shown and 'preset = "full"' not in shown  # as it was run
@@ -137,7 +137,7 @@ def test_views_are_as_wide_as_the_window_and_lines_are_not(book, open_page):
         assert frame["width"] >= least
         assert frame["x"] >= pages["x"] + pages["width"]
         assert frame["x"] + frame["width"] <= min(width, toc["x"])
-        assert toc["x"] >= width or width == 1920  # beside the rest only where there is room
+        assert toc["x"] >= width or width == 1920  # beside the rest only if there is room
         assert page.locator(button).is_visible() == (width < 1920)
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert box("article p")["width"] <= 54 * 17.6
@@ -153,12 +153,12 @@ def test_views_are_as_wide_as_the_window_and_lines_are_not(book, open_page):
 
 def test_the_views_of_a_lesson_are_alive_on_its_own_model(book, open_page):
     page = open_page(book / "91_second.html", ready="iframe")
-    assert "_instances" not in page.locator("article").text_content()  # how they were saved
+    assert "_instances" not in page.locator("article").text_content()  # how views were saved
     page.locator("iframe").first.scroll_into_view_if_needed()
     frame = page.frame_locator("iframe >> nth=0")
     typed(frame, "the dog sat on the")
     made = {"torch": torch, "tl": tl}
-    exec(ALIVE.rpartition("\n")[0], made)  # the lesson's own
+    exec(ALIVE.rpartition("\n")[0], made)  # the lesson's own code
     trace = made["small"].trace("the dog sat on the")
     wanted = dict(trace.predictions(k=5))
     found = dict(rows(frame))
@@ -182,8 +182,8 @@ def test_a_page_of_the_book_holds_a_model_once(book, open_page, tmp_path):
     frame.locator("[data-part=sentence]", has_text=view.sentence).wait_for()
     apart = page.frame_locator("iframe >> nth=2")
     apart.locator("[data-ready]").wait_for()
-    assert apart.locator("[data-part=text]").count() == 0  # it promises nothing
-    frame.locator("[data-part=save]").click()  # what is saved of a frame stands alone
+    assert apart.locator("[data-part=text]").count() == 0  # it offers no field for text
+    frame.locator("[data-part=save]").click()  # a page saved from a frame works alone
     with page.expect_download() as download:
         frame.locator("[data-part=html]").click()
     download.value.save_as(tmp_path / "alone.html")
@@ -195,7 +195,7 @@ def test_a_page_of_the_book_holds_a_model_once(book, open_page, tmp_path):
 
 
 class Links(HTMLParser):
-    """The addresses that a page names, and the places in it that others may name."""
+    """The addresses that a page links to, and the anchors that others may link to."""
 
     def __init__(self, path):
         super().__init__()
@@ -210,7 +210,7 @@ class Links(HTMLParser):
 
 def test_every_link_within_the_book_leads_somewhere(book):
     pages = {path: Links(path) for path in book.rglob("*.html")}
-    assert "teaching.html" in {path.name for path in pages}  # it links what is no part of the book
+    assert "teaching.html" in {path.name for path in pages}  # it links to files outside the book
     checked = 0
     for path, page in pages.items():
         for address in page.addresses:
@@ -248,7 +248,7 @@ def test_nothing_in_the_book_or_the_slides_is_loaded_from_a_network(book, slides
     index = " ".join((book / "index.html").read_text("utf-8").split())
     assert (
         "<iframe" in index or "in the views of the lessons" in index
-    )  # it promises none of its own
+    )  # it promises no views of its own
     first = slides[0].read_text("utf-8")
     assert "Look twice" not in first  # a hint
     assert "mfrac" in first
@@ -274,7 +274,7 @@ def test_an_unknown_lesson_is_refused(makers):
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(makers, tmp_path, monkeypatch, capsys):
-    """That is said before a lesson is run, and again where somebody's work came there meanwhile."""
+    """Building stops before a lesson runs, and again if somebody's work appears there meanwhile."""
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(SystemExit, match="not part of a book"):
         makers[0].build(["91"], "quick", tmp_path)
@@ -304,7 +304,7 @@ def test_a_model_learns_on_the_front_page_and_another_is_at_work(book, open_page
     learning = page.frame_locator("iframe[src$='train.html']")
     learning.locator("[data-ready]").wait_for()
     learning.locator("[data-part=go]").click()
-    # Whichever step is told first: a busy page may pass over any one of them.
+    # Any step may be the first one shown: a busy page may skip some.
     learning.locator("[data-training=true]:not([data-step='0'])").wait_for(timeout=60_000)
     learning.locator("[data-part=go]", has_text="Stop").click()
     learning.locator("[data-training=false]").wait_for()
@@ -333,7 +333,7 @@ def test_the_front_page_shows_a_living_model(book, open_page, screenshot):
 
 
 def played(page, name):
-    """The frame of the playground, once another task is in it: until then it shows the one before."""
+    """Choose a task of the playground; returns its frame once it shows that task."""
     page.locator(".tl-tasks a", has_text=site_pages.PLAY[name][0]).first.click()
     page.wait_for_function(
         "name => document.querySelector('.tl-tasks [aria-current]').href.endsWith(name)",

@@ -1,4 +1,4 @@
-"""What a stranger meets first is short, true and runs: README, documents, links, the small example."""
+"""What newcomers see first is short, true and runs: README, documents, links, the small example."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def test_the_readme_has_no_placeholder():
 
 
 def anchors(text):
-    """The anchors of a Markdown page: those that it sets, and its headings' as GitHub makes them."""
+    """The anchors of a Markdown page: explicit ones, and GitHub's for its headings."""
     plain = (re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", found) for found in HEADING.findall(text))
     made = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in plain}
     return made | {*re.findall(r'id="([^"]+)"', text)}

@@ -1,4 +1,4 @@
-"""The models of the playground are as models.json says: their files, their size, their scores."""
+"""The playground's models match models.json: their files, sizes and scores."""
 
 import hashlib
 import json
@@ -45,7 +45,7 @@ def test_induction_needs_the_two_heads_that_look_one_back_as_the_page_says():
     assert set(back.topk(2).indices.tolist()) == {0, 1} and back[:2].min() > 0.8
     with tl.edit(model, tl.ablate(0, 0), tl.ablate(0, 1)):
         assert tl.accuracy(model, [batch]) < 0.1
-    with tl.edit(model, tl.ablate(0, 2), tl.ablate(0, 3)):  # the control: as many others
+    with tl.edit(model, tl.ablate(0, 2), tl.ablate(0, 3)):  # control: as many others
         assert tl.accuracy(model, [batch]) > 0.99
 
 

@@ -1,4 +1,4 @@
-"""docs/research.md: its code runs, and what it says holds, on its text and on others."""
+"""docs/research.md: its code runs, and its claims hold, on its text and on others."""
 
 import re
 from pathlib import Path

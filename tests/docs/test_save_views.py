@@ -1,4 +1,4 @@
-"""What a view of a lesson holds as a page of the book."""
+"""What a lesson's view contains as a page of the book."""
 
 import torch
 
@@ -12,7 +12,7 @@ WORDS = "the cat sat on the mat"
 
 
 def test_where_the_model_stays_the_page_holds_what_each_head_does(tmp_path, monkeypatch):
-    """A reader of the book has no kernel to ask, and switches heads off all the same."""
+    """The book's readers have no kernel, and can switch heads off all the same."""
     words = WordTokenizer.train(WORDS)
     torch.manual_seed(0)
     travels, stays = (

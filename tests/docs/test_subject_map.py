@@ -1,4 +1,4 @@
-"""Where each subject is taught: the map names cells that exist, and every subject of the course."""
+"""Where each subject is taught: the map names existing cells, and every subject of the course."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the teacher's papers point at is there, and what they compute is right."""
+"""What the teacher's documents refer to exists, and what they compute is right."""
 
 import itertools
 import math
@@ -186,7 +186,7 @@ def test_the_table_of_objectives_holds_each_objective_exercise_and_exam_task_onc
 def test_the_guide_lists_every_exercise_that_has_variants():
     rows = re.findall(r"^\| (\w+) `(\w+)` \| .+ \|$", GUIDE, re.MULTILINE)
     assert ["/".join(row) for row in rows] == sorted(variable_exercises())
-    assert {len(find(*row).values) for row in rows} == {3}  # every third number gives the same
+    assert {len(find(*row).values) for row in rows} == {3}  # every third number is the same
 
 
 def test_the_recipes_for_ci_services_run_commands_that_exist():
@@ -223,7 +223,7 @@ def logits(names, ids):
 
 
 def changed(names, at, position):
-    """Whether the logits of a position change when a letter at another does."""
+    """Whether a position's logits change with the letter at another position."""
     ids = names["batch"](1)
     other = ids.clone()
     other[0, at] = ids[0, at] % (names["V"] - 1) + 1
@@ -231,7 +231,7 @@ def changed(names, at, position):
 
 
 def swapped(names):
-    """Whether the order of the word's letters changes the prediction after it."""
+    """Whether the order of a word's letters changes the prediction after it."""
     n = names["LENGTH"]
     ids = names["batch"](1)[:, : n + 1]
     ids[0, :2] = torch.tensor([1, 2])
@@ -249,7 +249,7 @@ def row_sums(names):
     return names["model"].blocks[0].attention.pattern.sum(-1)
 
 
-SHOWN = {  # what the key says that a student can measure: not so in the program as it should be
+SHOWN = {  # how students can measure each mistake, by the key; False for the correct program
     ".flatten()": copied,
     ".tril(-1)": lambda names: changed(names, 3, 2),
     "zeros_like": lambda names: not swapped(names),

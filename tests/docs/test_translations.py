@@ -1,4 +1,4 @@
-"""A translated lesson has the code of the English one, and words for all of its words."""
+"""A translated lesson has the English lesson's code, and translates all of its text."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ from docs.translations import NOTEBOOKS, is_text, main, renewed, translations, w
 PAIRS = {path.relative_to(NOTEBOOKS).as_posix(): path for path in translations()}
 CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 BLOCK = re.compile(r"```python\n.*?```", re.DOTALL)
-COMMENT = re.compile(r"^( *)#.*(\n\1#.*)*", re.MULTILINE)  # of any number of lines
+COMMENT = re.compile(r"^( *)#.*(\n\1#.*)*", re.MULTILINE)  # any number of lines
 
 
 @pytest.fixture(params=PAIRS)
@@ -30,7 +30,7 @@ def test_code_cells_are_the_english_ones(pair):
     assert [cell.id for cell in translated.cells] == [cell.id for cell in english.cells]
     for ours, theirs in zip(english.cells, translated.cells, strict=True):
         assert ours.cell_type == theirs.cell_type
-        if ours.id == "setup":  # the cards of predictions speak the lesson's language
+        if ours.id == "setup":  # the prediction cards are in the lesson's language
             assert (
                 re.sub(', language="[a-z]{2}"', "", theirs.source) == ours.source != theirs.source
             )
@@ -42,16 +42,14 @@ def test_code_cells_are_the_english_ones(pair):
 
 
 def measured_in(source):
-    """The name of a prediction, the fields of its result in any order, and their values."""
+    """The name of a prediction, the sorted fields of its result, and their values."""
     name, _, result = (call := ast.parse(source).body[0].value).args
-    fields = sorted(
-        re.findall(r"\{(\w+)", result.value)
-    )  # a number is written as the language does
+    fields = sorted(re.findall(r"\{(\w+)", result.value))  # number formats depend on the language
     return name.value, fields, [(k.arg, ast.unparse(k.value)) for k in call.keywords]
 
 
 def test_no_text_waits_for_a_translator(pair):
-    """`python -m docs.translations` says the same; `--done` marks what was translated."""
+    """`python -m docs.translations` checks the same; `--done` marks what was translated."""
     _, english, translated = pair
     assert waiting(english, translated) == []
     for ours, theirs in zip(english.cells, translated.cells, strict=True):
@@ -60,7 +58,7 @@ def test_no_text_waits_for_a_translator(pair):
 
 
 def blocks_of(source):
-    """The code in a text, without what its comments say: pseudocode is translated."""
+    """The code in a text, without its comments' words: pseudocode is translated."""
     return [COMMENT.sub(r"\1#", block) for block in BLOCK.findall(source)]
 
 

@@ -1,4 +1,4 @@
-"""What the first edition (version 0.1.0, commit de09764) wrote is read as it was: a model with its
+"""Files of the first edition (version 0.1.0, commit de09764) can be read: a model with its
 tokenizer, a recurrent model, and a run that was stopped at step 4 of 6, all in first_edition/."""
 
 import json
@@ -16,7 +16,7 @@ FOLDER = Path(__file__).with_name("first_edition")
 
 @pytest.fixture(scope="module")
 def expected():
-    """What the model gave for the probe, as the first edition computed it."""
+    """The model's outputs for the probe, computed by the first edition."""
     return json.loads((FOLDER / "expected.json").read_text())
 
 
@@ -60,7 +60,7 @@ def test_a_run_is_read(expected):
 
 
 class Data:
-    """As it was trained."""
+    """The data of the run."""
 
     seed = 0
 

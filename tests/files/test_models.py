@@ -1,4 +1,4 @@
-"""Saved models, over families of shapes, dtypes and damage. TL_EXAMPLES=1000 for the long version."""
+"""Saved models, over families of shapes, dtypes and damage. TL_EXAMPLES=1000 for a longer run."""
 
 import json
 import os
@@ -96,7 +96,7 @@ def test_every_model_comes_back(model, dtype):
 
 @pytest.mark.parametrize("length", range(0, 256, 8))
 def test_no_length_of_a_header_makes_a_model_a_pickle(tmp_path, length):
-    """The length stands in the first byte; 0x80 there begins a pickle, too."""
+    """The header's length is in the first bytes, and a first byte of 0x80 also begins a pickle."""
     path = tmp_path / "model.safetensors"
     write_tensors(path, {"a": torch.ones(2)}, {"padding": "x" * length})
     assert read_header(path)[0] == {"a": ("F32", [2])}
@@ -192,7 +192,7 @@ def test_models_of_the_first_edition_have_no_checksum_and_load(tmp_path):
 
 
 def load_or_refuse(folder):
-    """The model; None where it was refused in a sentence that names the place."""
+    """The model; None if it was refused in one sentence that names the folder, else the error."""
     try:
         return load_model(folder)
     except FileError as error:
@@ -207,8 +207,8 @@ def saved(tmp_path_factory):
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_every_flipped_bit_is_noticed(saved, data):
-    """In the weights, the header, the checksum or config.json: refused, or told to differ; or it
-    is one of two copies, and what loads is the model."""
+    """In the weights, the header, the checksum or config.json: it is refused or reported; or there
+    is a second copy, and the model loads intact."""
     name = data.draw(st.sampled_from(["model.safetensors", "config.json"]))
     raw = bytearray((saved / name).read_bytes())
     place = data.draw(st.integers(0, len(raw) - 1))
@@ -231,7 +231,7 @@ def test_every_flipped_bit_is_noticed(saved, data):
 def test_every_truncation_is_refused(saved, data):
     name = data.draw(st.sampled_from(["model.safetensors", "config.json"]))
     raw = (saved / name).read_bytes()
-    kept = data.draw(st.integers(0, len(raw) - 3))  # the last two are a bracket and a newline
+    kept = data.draw(st.integers(0, len(raw) - 3))  # the last two may be a brace and a newline
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(saved, folder, dirs_exist_ok=True)
         (Path(folder) / name).write_bytes(raw[:kept])
@@ -263,5 +263,5 @@ def test_every_wrong_value_in_a_configuration_is_refused_in_a_sentence(saved, da
         loaded = load_or_refuse(folder)
         if loaded is None:
             return
-        with torch.no_grad():  # what loads is a model that runs
+        with torch.no_grad():  # a model that loads runs
             loaded(torch.zeros(1, 2, dtype=torch.long))

@@ -1,4 +1,4 @@
-"""ONNX files: what was written is read; what is damaged is told."""
+"""ONNX files: they are read as written, and damage is reported."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What is saved comes back as it was, or is named."""
+"""What is saved is loaded unchanged, or the error names it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The JSON Schemas of finding files: what the package writes fits them and has nothing beyond them."""
+"""The JSON Schemas of finding files: what the package writes fits them, without extra fields."""
 
 import copy
 import json
@@ -20,7 +20,7 @@ PAIR = ("the list of keys", "the name of keys")
 
 
 def closed(schema):
-    """A schema that refuses whatever it does not name, where it names all that is needed."""
+    """The schema, with unnamed properties refused wherever it lists required ones."""
     if isinstance(schema, list):
         return [closed(one) for one in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""What is said of a wait, where, and that nothing of it stays."""
+"""Messages during a wait: what they say, where, and that none stays on screen."""
 
 import sys
 import threading
@@ -36,7 +36,7 @@ def test_the_innermost_wait_is_shown_and_taken_away(screen):
             with waiting("Reading") as tell:
                 tell(3, 1200)
                 until(lambda: screen[-1].startswith("Reading … 3 of 1,200 · "))
-                with waiting("Running"):  # counts nothing: what is counted stays on screen
+                with waiting("Running"):  # has no count, so the counted message stays
                     shown = len(screen)
                     until(lambda: len(screen) > shown + 2)
                     assert screen[-1].startswith("Reading … 3 of 1,200 · ")

@@ -1,4 +1,4 @@
-"""Notebooks run with no network, in a folder of their own."""
+"""Run notebooks without network, in a folder of their own."""
 
 import os
 from pathlib import Path
@@ -49,7 +49,7 @@ socket.getaddrinfo = getaddrinfo
 
 @pytest.fixture(autouse=True)
 def sealed(tmp_path, monkeypatch) -> Path:
-    """A kernel that starts now sees no network, and keeps its progress in the test's folder."""
+    """Kernels started now have no network, and keep their progress in the test's folder."""
     guard = tmp_path / "guard"
     guard.mkdir()
     (guard / "sitecustomize.py").write_text(GUARD)
@@ -62,5 +62,5 @@ def sealed(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def open_lesson(notebook):
-    """Open a notebook file in JupyterLab, its cells by their ids."""
+    """Open a notebook file in JupyterLab, with its cells by id."""
     return lambda file: Lesson(notebook(file=file))

@@ -1,4 +1,4 @@
-"""The kernels of these tests are forks: they share what others wrote, and nothing that was done."""
+"""The kernels of these tests are forks: they share loaded libraries, but no state."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from jupyter_client.manager import start_new_kernel
 
 @pytest.fixture
 def fork():
-    """Start a kernel; returns its manager and what gives an expression's value in it, as text."""
+    """Start a kernel; returns its manager and a function that evaluates an expression, as text."""
     started = []
 
     def start():
@@ -52,7 +52,7 @@ assert not any(isinstance(widget, View) for widget in _instances.values())
 
 
 def test_to_load_the_package_changes_nothing_else():
-    """So a fork of a process that has loaded it is as new as one that has not."""
+    """So a fork of a process that has loaded it is like a new process."""
     root = Path(__file__).parents[2]
     run = subprocess.run(
         [sys.executable, "-c", LOADED], cwd=root, capture_output=True, text=True, check=False

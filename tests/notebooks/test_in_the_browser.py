@@ -15,7 +15,7 @@ def attention(query, key, value):
 """
 RIGHT = WRONG.replace("dim=-2", "dim=-1")
 
-# Pairs of words of one card that lie on one another.
+# Pairs of overlapping words in one card.
 OVERLAPS = """() => [...document.querySelectorAll(".tl-card")].flatMap((card) => {
     const walker = document.createTreeWalker(card, NodeFilter.SHOW_TEXT), boxes = [];
     for (let text = walker.nextNode(); text; text = walker.nextNode()) {

@@ -1,4 +1,4 @@
-"""The first cell of code installs the package where there is none, and is the same everywhere."""
+"""The first code cell installs the package if it is missing, and is the same in every notebook."""
 
 import importlib.util
 import re
@@ -35,7 +35,7 @@ def test_every_lesson_has_the_same_one_before_it_imports_anything(path):
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """Run the cell in an empty folder; returns the commands that it gave, which are not run."""
+    """Run the cell in an empty folder; returns its commands, which are not executed."""
     given = []
     monkeypatch.setattr(subprocess, "check_call", given.append)
     (tmp_path / "notebooks").mkdir()

@@ -11,7 +11,7 @@ PATH = Path(__file__).parents[2] / "notebooks" / "00_first_look.ipynb"
 
 
 class Kernel:
-    """A kernel that cells are sent to one by one, as a person does."""
+    """A kernel that runs cells one by one, as a person does."""
 
     def __init__(self):
         self.manager, self.client = start_new_kernel(kernel_name="python3")
@@ -24,7 +24,7 @@ class Kernel:
         return self.client.execute(source)
 
     def wait(self, message_id, seconds=300):
-        """The reply, and what was shown: (status, error name, value, text)."""
+        """Wait for a cell to end; returns its reply and what it showed."""
         shown, end = [], time.monotonic() + seconds
         while True:
             message = self.client.get_iopub_msg(timeout=max(end - time.monotonic(), 0.1))
@@ -40,7 +40,7 @@ class Kernel:
         return reply["content"], shown
 
     def wait_for_step(self, message_id, seconds=300):
-        """Until a cell's training view has told of its first steps."""
+        """Wait until a cell's training view has reported its first steps."""
         end = time.monotonic() + seconds
         while True:
             message = self.client.get_iopub_msg(timeout=max(end - time.monotonic(), 0.1))
@@ -78,9 +78,9 @@ def test_an_interrupted_training_keeps_what_was_learned(kernel):
     kernel.manager.interrupt_kernel()
     asked = time.monotonic()
     reply, _ = kernel.wait(training)
-    assert time.monotonic() - asked < 20  # a second, where nothing else runs; never the whole run
+    assert time.monotonic() - asked < 20  # a second on an idle machine; never the whole run
     assert reply["ename"] == "TrainingStopped", reply
-    assert len(reply["traceback"]) == 1  # one line, no stack
+    assert len(reply["traceback"]) == 1  # one line, no stack trace
     assert "history kept" in reply["evalue"]
 
     reply, _ = kernel.run(

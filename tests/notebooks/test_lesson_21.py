@@ -1,4 +1,4 @@
-"""Lesson 21 without the real models and without a network says what is missing, and goes on."""
+"""Lesson 21 without the real models and network says what is missing, and goes on."""
 
 from pathlib import Path
 

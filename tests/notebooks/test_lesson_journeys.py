@@ -1,7 +1,7 @@
 """Lessons in a real JupyterLab: use the main view by mouse and by keyboard, interrupt, go on.
 
-Of lessons 02 to 19 only the cells that the view needs are run, with a few steps of training: that
-each runs to its end, and learns what it claims, test_lessons.py shows.
+Of lessons 02 to 19 only the cells that the view needs are run, with a few steps of training;
+test_lessons.py shows that each runs to its end and learns what it claims.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 @pytest.fixture
 def lesson(open_lesson, tmp_path):
-    """Open a lesson with the quick preset, and what else of its source is to be replaced."""
+    """Open a lesson with the quick preset and further replacements in its source."""
 
     def open_(number, **replaced):
         [path] = NOTEBOOKS.glob(f"{number}_*.ipynb")
@@ -67,7 +67,7 @@ def test_00_an_interrupted_training_goes_on(lesson, screenshot):
     )
     page.wait_for_selector("[data-state=stopped]")
     assert opened.shows("train", "TrainingStopped")
-    opened.opened.run("steps")  # until it answers, a kernel cancels what it is asked after an error
+    opened.opened.run("steps")  # after an error a kernel cancels requests for a while
     opened.scroll_to("train")
     page.locator("[data-state=stopped] canvas:visible").first.wait_for()
     screenshot(page, "lesson_00_stopped")

@@ -1,4 +1,4 @@
-"""Every lesson runs from top to bottom with the learner's stubs, and our solutions are right in it."""
+"""Every lesson runs from top to bottom with the learner's stubs, and our solutions pass in it."""
 
 import ast
 import importlib.util
@@ -32,7 +32,7 @@ def is_asking(source: str) -> bool:
 
 
 def longer_than(name: str, lines: int) -> bool:
-    """Whether an exercise's solution has more lines below its head."""
+    """Whether the body of an exercise's solution has more than so many lines."""
     source = inspect.getsource(find(*name.split("/")).reference)
     body = source.splitlines()[ast.parse(source).body[0].body[0].lineno - 1 :]
     return len([line for line in body if line.strip()]) > lines
@@ -43,10 +43,10 @@ def text_of(cells) -> str:
 
 
 def solved_below(lesson, names):
-    """The lesson, and below it its exercises and their checks with our solutions.
+    """The lesson, with its exercises and their checks repeated below with our solutions.
 
-    What an unsolved exercise calls, the reference, is our solution itself, which the last cell
-    asserts: with solutions every other cell would compute what it has computed above.
+    Unsolved exercises call the reference, which is our solution itself, as the last cell asserts:
+    the other cells would compute the same again.
     """
     code = [cell for cell in lesson.cells if cell.cell_type == "code"]
     again = [c for c in code if re.match(r"setup$|.*-check$", c.id) or "@exercise(" in c.source]
@@ -71,7 +71,7 @@ def test_a_lesson_runs_to_its_end_and_our_solutions_are_right_in_it(path, tmp_pa
     given, out = tmp_path / "mine" / path.name, tmp_path / path.name
     nbformat.write(solved_below(nbformat.read(path, as_version=4), names), given)
     run_notebook(given, out, cell_seconds=400, preset="quick", answers="learner", device="cpu")
-    assert [*given.parent.iterdir()] == [given]  # nothing is left where the lesson lies
+    assert [*given.parent.iterdir()] == [given]  # nothing is left in the lesson's folder
     cells = nbformat.read(out, as_version=4).cells
     first = next(i for i, cell in enumerate(cells) if cell.id == "solved-0")
     unsolved, solved = text_of(cells[:first]), text_of(cells[first:])
@@ -138,7 +138,7 @@ def test_lessons_have_their_shape(path):
     ):
         assert element in prose, f"{path.name} lacks {element!r}"
     assert "claim(" in code
-    assert "the reference" not in code  # who did a thing is said by an exercise's `used`
+    assert "the reference" not in code  # an exercise's `used` says whose code ran
     assert code.count("answers=answers") == 1 and "lesson.answers" not in code
     assert notebook.cells[-1].source.strip() == "lesson.finish()"
     for image in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", prose):
@@ -193,7 +193,7 @@ def test_a_prediction_can_be_written_where_it_is_asked_for_and_is_resolved_below
 
 @pytest.mark.parametrize("name", [n for n in exercise_names() if longer_than(n, 5)])
 def test_a_long_exercise_has_pseudocode_between_its_hint_and_its_solution(name):
-    """Steps in words: comments below the heads of the functions, and none of the solution's lines."""
+    """Steps in words: comments below the functions' signatures, and no line of the solution."""
     number, _, short = name.partition("/")
     [path] = [path for path in LESSONS if number_of(path) == number]
     texts = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown"]
@@ -214,7 +214,7 @@ def test_a_long_exercise_has_pseudocode_between_its_hint_and_its_solution(name):
 
 
 def runs_of_code(notebook) -> list[int]:
-    """Lines of code, without blank ones, between two cells of prose (or cards of predictions)."""
+    """The number of non-blank lines of code between cells of prose (or prediction cards)."""
     runs = [0]
     for cell in notebook.cells:
         if cell.cell_type == "code" and not cell.source.startswith("predict("):
@@ -230,7 +230,7 @@ def test_no_more_than_45_lines_of_code_without_prose(path):
 
 
 def test_the_code_in_a_box_does_what_the_box_says():
-    """Each ends with an assertion of its own."""
+    """Each box ends with its own assertion."""
     boxes = [
         (path.stem, code)
         for path in LESSONS
@@ -258,7 +258,7 @@ def test_the_readme_lists_every_lesson(path):
 
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
 def test_the_header_says_the_time_that_was_measured(path):
-    """`make lessons-full` runs every lesson over ten seeds, and writes what it took."""
+    """`make lessons-full` runs every lesson with ten seeds, and records the times."""
     runs = json.loads((FOLDER / "measured.json").read_text("utf-8"))["lessons"][number_of(path)]
     assert len({run["seed"] for run in runs}) >= 3
     assert all(len(run["claims"]) >= 3 for run in runs)

@@ -1,4 +1,4 @@
-"""A prediction is kept, and shown beside the result: in JupyterLab, run by papermill, and in a page."""
+"""A prediction is kept and shown beside the result: in JupyterLab, by papermill, and in a page."""
 
 import json
 
@@ -104,7 +104,7 @@ ODD = [{}, {PREDICTION_MIME: 5}, {PREDICTION_MIME: {"name": "01/a", "guess": 5}}
 
 
 def test_a_teacher_sees_what_was_predicted(tmp_path):
-    """From the notebook as it was handed in, whatever stands in it."""
+    """From the notebook as handed in, whatever it contains."""
     asked = ["predict('a-b', lesson)", 'predict("a-b", lesson)', 'predict("a-b", lesson, "It is so.")']
     source = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in asked])
     source.cells += [nbformat.v4.new_code_cell('predict("c", lesson)')]
@@ -135,7 +135,7 @@ def test_it_is_written_in_jupyterlab_and_is_there_again_when_the_notebook_is_ope
     book.run_all()
     box = page.locator(".tl-predict textarea")
     box.click()
-    page.keyboard.type("d d a x: one column")  # letters that JupyterLab takes for commands elsewhere
+    page.keyboard.type("d d a x: one column")  # letters that are JupyterLab's shortcuts elsewhere
     page.keyboard.press("Enter")
     page.wait_for_selector("text=You predicted")
     page.wait_for_function(

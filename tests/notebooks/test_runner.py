@@ -1,4 +1,4 @@
-"""A notebook that died, hung, stopped early or hid an error is never green."""
+"""A notebook that died, hung, stopped early or hid an error never passes."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -46,8 +46,8 @@ def test_a_good_notebook_passes(tmp_path):
 
 @pytest.mark.parametrize("minutes", [0, 1])
 def test_what_ran_so_far_is_written_now_and_then(minutes, tmp_path, monkeypatch):
-    """By a clock that stands still, or goes on by a minute whenever it is looked at; without
-    papermill's saving within a cell, which would find itself slow by the latter."""
+    """With a clock that stops, or advances a minute with each reading; papermill's saving within a
+    cell is off, since it would count as slow by the latter."""
     times = [datetime(2026, 1, 1, tzinfo=timezone.utc)]
 
     def now(_):
@@ -89,7 +89,7 @@ def test_a_notebook_that_died_is_never_green(death, tmp_path):
     path = write(tmp_path, START, DEATHS[death], FINISH)
     with pytest.raises(NotebookFailed):
         run_notebook(path, tmp_path / "out.ipynb", cell_seconds=60)
-    assert "this far\n" in printed(tmp_path / "out.ipynb")  # it is kept for reading
+    assert "this far\n" in printed(tmp_path / "out.ipynb")  # kept for reading
 
 
 @pytest.mark.notebooks_fail
