@@ -1,6 +1,6 @@
 """One thread, since the models are tiny and waiting threads are ten times slower on a busy machine.
-And interrupts work, which a shell ignores for tests that it starts in the background: many tests
-send them to themselves."""
+Interrupts, which a shell disables for tests run in the background, are enabled: many tests send
+them to themselves."""
 
 import gc
 import os
@@ -30,8 +30,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
     """Freeze what is collected: garbage collection took a third of the time. During tests it runs
-    thirty times less often than by default: that took a twentieth of the CPU time and saved no
-    memory."""
+    thirty times less often than Python's default, which took a twentieth of the CPU time and saved
+    no memory."""
     gc.disable()
     found = yield
     gc.freeze()

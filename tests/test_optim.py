@@ -232,7 +232,7 @@ def test_muon_warms_its_momentum_up():
     for _ in range(3):
         p.grad = torch.eye(4)
         muon.step()
-    # .5·1, then .75·.5 + .25·1, then unchanged at momentum 1
+    # 0.5·1, then 0.75·0.5 + 0.25·1, then unchanged at momentum 1
     torch.testing.assert_close(muon.state[p]["momentum"], torch.eye(4) * 0.625)
 
 

@@ -135,7 +135,7 @@ def test_nothing_serious_for_axe(open_page, accessible, page_of, name, screensho
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-# Elements with arrow keys that screen readers take for images, and labels with a double full stop.
+# Interactive elements with the role of an image, and labels with a double full stop.
 NAMED = """() => [...document.querySelectorAll("#tl-root [role=img][tabindex], #tl-root [aria-label]")]
     .filter((part) => part.matches("[role=img][tabindex]") || /\\.\\.(?!\\.)/.test(part.ariaLabel.replaceAll("...", "…")))
     .map((part) => part.outerHTML)"""

@@ -42,7 +42,7 @@ def test_scores_are_dragged_and_everything_follows(open_page, screenshot, access
 def test_all_of_it_is_seen_on_a_phone(open_page):
     words = ["the", "cat", "drank", "its", "milk"]
     view = MixView(words, [0, 6, 0, 0, 0], VALUES, query="its", d=4)
-    page = open_page(view.to_html(), width=358)  # what the book leaves of 390
+    page = open_page(view.to_html(), width=358)  # the book's column on a screen of 390
     assert page.evaluate("document.documentElement.scrollWidth") == 358
     for box in page.locator("[data-part^=hide-], th").all():
         place = box.bounding_box()
