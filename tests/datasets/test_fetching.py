@@ -121,7 +121,7 @@ def test_a_copy_given_by_path_is_checked(tmp_path):
 
 
 def _multi30k(language="de"):
-    """Stand-ins for the published files, with text of our own."""
+    """Fake copies of the published files, with text of our own."""
     parts = {"train": 60, "val": 9, "test_2016_flickr": 7}
     files = {}
     for part, n in parts.items():

@@ -144,7 +144,7 @@ def test_training_is_that_of_python(tmp_path):
             assert told["norm"] == pytest.approx(step.grad_norm, rel=1e-4), (where, step.index)
         for name, p in model.named_parameters():
             if "key.bias" in name:
-                continue  # without rotation its gradient is only rounding error, which AdamW scales up
+                continue  # without rotation its gradient is rounding error, which AdamW scales
             apart = (floats(found["weights"][name], p) - p).abs().max()
             assert apart <= 1e-4, (name, float(apart), where)
     assert min(step.grad_norm for step in wanted[0][1]) > 0.7  # all were clipped

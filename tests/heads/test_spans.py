@@ -111,7 +111,7 @@ def test_spans_that_say_nothing_are_refused(trace, a, b, message):
 @pytest.mark.parametrize(
     ("after", "wanted"),
     [
-        ("abcdefgh", {"a": (0, 3), "b": (3, 8)}),  # it goes on
+        ("abcdefgh", {"a": (0, 3), "b": (3, 8)}),  # the text grows
         ("abXcdef", {"a": (0, 4), "b": (4, 7)}),
         ("abcdYYf", {"a": (0, 3), "b": (3, 7)}),
         ("abef", {}),  # both contain the change

@@ -45,7 +45,7 @@ def package(tmp_path, monkeypatch):
     return source
 
 
-# ---------------------------------------------------------------- what is copied
+# ---------------------------------------------------------------- copying
 
 
 def test_every_lesson_with_its_glossary_readme_and_images_and_nothing_of_a_workbench(tmp_path):
@@ -92,7 +92,7 @@ def test_no_link_in_a_copy_leads_to_what_was_not_copied():
                 assert there.removesuffix("\\") in names, f"{name} links to {target}"
 
 
-# ---------------------------------------------------------------- what stays
+# ---------------------------------------------------------------- files that are kept
 
 NAMES = ("01_a.ipynb", "README.md", "images/01_a.svg")
 DEEDS = st.lists(
@@ -199,7 +199,7 @@ def test_a_link_among_the_copies_is_not_written_through(package, tmp_path):
     assert precious.read_text() == "precious"
 
 
-# ---------------------------------------------------------------- where nothing is copied
+# ---------------------------------------------------------------- refusals
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ test_right, test_odd, test_wrong = checks_of(
 )
 
 
-# -- against known values -----------------------------------------------------------------------------
+# -- against known values --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("layers", "width", "length"), [(1, 16, 8), (3, 32, 24)])

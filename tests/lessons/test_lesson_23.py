@@ -82,7 +82,7 @@ class PostNormWithFusedAttention(Shared):
 
 
 class AlibiAndZeroStart(Shared):
-    """ALiBi, scaled queries, einsum, RMSNorm by hand, output projections and head that start at zero."""
+    """ALiBi, scaled queries, einsum, RMSNorm by hand, zero-initialised outputs and head."""
 
     lr = 1e-2
 

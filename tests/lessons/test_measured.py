@@ -1,4 +1,4 @@
-"""A claim's bound is no looser than its sentence: `make lessons-full` measures against it."""
+"""A claim's bound is not looser than its sentence, given what `make lessons-full` measured."""
 
 import json
 import re

@@ -96,7 +96,7 @@ def tiny():
 
 @pytest.fixture
 def eager():
-    """The model's own patterns, hidden states and output, computed eagerly; restores its setting."""
+    """The model's own patterns, hidden states and output, computed eagerly; resets its setting."""
 
     def run(model: Any, **inputs: Any) -> Any:
         configs = [

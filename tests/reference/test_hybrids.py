@@ -178,7 +178,7 @@ def test_measures_say_nothing_of_heads_that_are_not_there(hybrid, name):
 
 @pytest.mark.parametrize("name", ["lfm2", "bamba"])
 def test_labels_are_of_the_heads_that_are_there(hybrid, name, monkeypatch):
-    for bar in ("BAR", "ABOVE"):  # every head earns one
+    for bar in ("BAR", "ABOVE"):  # every head gets one
         monkeypatch.setattr(naming, bar, -1.0)
     found = tl.heads.labels(hybrid(name))
     where = [[(one.layer, one.head) for one in row] for row in found]

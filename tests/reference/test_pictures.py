@@ -198,7 +198,7 @@ def test_the_mean_of_other_pictures_stands_in_for_a_head():
     assert_close(z, own.expand_as(z))
 
 
-# -- how far away heads attend ------------------------------------------------------------------------
+# -- how far away heads attend ---------------------------------------------------------------------
 
 
 def test_distances_by_hand_and_in_a_head_that_looks_everywhere():
@@ -223,7 +223,7 @@ def test_distances_by_hand_and_in_a_head_that_looks_everywhere():
     )
 
 
-# -- what is refused ----------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------
 
 WRONG = {
     "no pixels": (dict(), r"reads images: give pixel_values=\[batch, 3, 32, 32\]"),

@@ -203,7 +203,7 @@ def test_what_is_not_read(model, what):
     assert len(str(caught.value)) < 300
 
 
-# -- other speech models ------------------------------------------------------------------------------
+# -- other speech models ---------------------------------------------------------------------------
 
 WIDE: dict[str, Any] = dict(
     hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48

@@ -356,7 +356,7 @@ def test_a_view_of_a_picture_that_is_not_there(monkeypatch):
         PatchView(model, given["pixel_values"], tokens=given["tokens"])
 
 
-# -- refusals -----------------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------
 
 WRONG = {
     "no picture": ("llava", dict(pixel_values=None), "16 placeholders for an image .* give pixel"),

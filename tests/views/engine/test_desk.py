@@ -249,7 +249,7 @@ WEIGHTS_CLOSE = 2.5e-4 if torch.backends.cpu.get_cpu_capability() == "DEFAULT" e
 
 
 def same(wanted, found, where):
-    """Assert that `found` contains `wanted`: numbers to 1e-4, weights to WEIGHTS_CLOSE, else equal."""
+    """Assert that `found` contains `wanted`: numbers to 1e-4, weights to WEIGHTS_CLOSE."""
     if isinstance(wanted, dict):
         assert isinstance(found, dict), (where, found)
         for name, value in wanted.items():

@@ -18,7 +18,7 @@ NUMBER = re.compile(r"−?\d*\.\d+")
 
 
 def chosen_models():
-    """Pre- and post-norm, two norms a part, experts, sinks, attention only, many tokens and heads."""
+    """Pre- and post-norm, two norms a part, experts, sinks, attention only, long or wide."""
     ids, target = torch.arange(3, 11)[None], torch.arange(4, 10)[None]
     yield from (case for turn, case in enumerate(models()) if turn in (3, 10, 14))
     last = dict(norm_first=False, noise=0.2, positions="sinusoidal", activation="relu")

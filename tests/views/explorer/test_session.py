@@ -1,4 +1,4 @@
-"""What an Explorer does, without its widget."""
+"""The Explorer's session, without its widget."""
 
 import pytest
 

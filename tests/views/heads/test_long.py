@@ -17,7 +17,7 @@ N = 600
 
 @pytest.fixture
 def view(long_trace, monkeypatch):
-    """Treat 600 tokens as very many: tiles of 32 cells, and stored cells of 4 × 4 weights or more."""
+    """Treat 600 tokens as very many: tiles of 32 cells, stored cells of 4 × 4 weights or more."""
     monkeypatch.setattr(head_data, "LONGEST_BY_SCORES", 500)
     monkeypatch.setattr(long, "TILE", 32)
     monkeypatch.setattr(long, "SIDE", 150)
