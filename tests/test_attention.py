@@ -183,7 +183,7 @@ def test_biases_of_two_kinds_add_up():
     assert add_bias(None, extra) is extra
 
 
-# -- Attention --------------------------------------------------------------------------------------
+# -- Attention -------------------------------------------------------------------------------------
 
 
 def copy_attention(ours: Attention, theirs: nn.MultiheadAttention) -> None:

@@ -235,7 +235,7 @@ def test_no_bias_where_all_is_real():
     assert padding_bias(torch.ones(2, 3, dtype=torch.bool)) is None
 
 
-# -- experts ----------------------------------------------------------------------------------------
+# -- experts ---------------------------------------------------------------------------------------
 
 
 def routed(**options) -> tuple[Experts, torch.Tensor]:

@@ -38,7 +38,7 @@ def colours(height=12, width=20):
     )
 
 
-# -- pictures -----------------------------------------------------------------------------------------
+# -- pictures --------------------------------------------------------------------------------------
 
 
 def test_a_picture_is_the_same_however_it_comes(tmp_path):
@@ -157,7 +157,7 @@ def test_a_folder_and_a_pipe_are_no_pictures(tmp_path):
         read_picture(tmp_path)
 
 
-# -- preparing ----------------------------------------------------------------------------------------
+# -- preparing -------------------------------------------------------------------------------------
 
 
 def test_without_a_processor_it_is_as_transformers_prepares():
@@ -190,7 +190,7 @@ def test_tiny_and_narrow_pictures(shape, fit):
     assert x.isfinite().all()
 
 
-# -- models -------------------------------------------------------------------------------------------
+# -- models ----------------------------------------------------------------------------------------
 
 
 def test_a_model_and_its_picture():

@@ -142,7 +142,7 @@ def test_the_papers_models_have_the_papers_size(config, stated, within):
     assert abs(count / stated - 1) < within
 
 
-# -- taps -------------------------------------------------------------------------------------------
+# -- taps ------------------------------------------------------------------------------------------
 
 
 class Count(Tap):
@@ -196,7 +196,7 @@ def test_taps_survive_compilation(kind):
         assert_close(*maps, rtol=0, atol=1e-6)
 
 
-# -- bad input --------------------------------------------------------------------------------------
+# -- bad input -------------------------------------------------------------------------------------
 
 
 @pytest.mark.badinput

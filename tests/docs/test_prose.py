@@ -1,4 +1,4 @@
-"""`make check` refuses the forms of translated English, and nothing that a colleague would write."""
+"""`make check` refuses forms of translated English, and nothing that a colleague would write."""
 
 import json
 import re
