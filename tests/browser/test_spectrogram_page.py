@@ -92,7 +92,7 @@ COLOURS = """([x, y]) => {
 
 
 def test_the_weights_lie_at_their_times(open_page, fresh):
-    """Fully faded, the colour over a dark part of the spectrogram is brightest where the weight is."""
+    """Fully faded, the colour over dark parts of the spectrogram is brightest at the weight."""
     view = fresh
     view.fade, view.whole = 1.0, True
     try:
