@@ -92,7 +92,7 @@ class LearningViewer {
         ),
         element(
           "section.tl-heads",
-          element("h3", sayLearning("where_each_head_looks")),
+          element("h3", sayLearning("what_each_head_attends_to")),
           (this.small = element("div.tl-small#small")),
           (this.legend = legendPart()),
         ),

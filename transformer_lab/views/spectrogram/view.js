@@ -244,7 +244,7 @@ export class SpectrogramViewer extends OverlayViewer {
   // ---- what the reader does -----------------------------------------------------------------
 
   cannot(word) {
-    return saySound("when_looks", { word: this.sound.words[word] });
+    return saySound("what_attends_to", { word: this.sound.words[word] });
   }
 
   /** @param {number | null} position */
