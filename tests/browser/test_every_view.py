@@ -1,4 +1,4 @@
-"""Checks of every view: axe-core in both themes and two widths, and a storm of events."""
+"""Checks of every view: axe-core in both themes, at three widths, and a storm of events."""
 
 import json
 import re
@@ -122,17 +122,13 @@ def test_nothing_serious_for_axe(open_page, accessible, page_of, name, screensho
     page = open_page(page_of(name), scheme="dark", width=1200)
     for closed in page.locator("details:not([open]):not(.tl-popover) > summary:visible").all():
         closed.click()
-    for scheme in ("dark", "light"):
+    for scheme, width, height in (("dark", 1200, 950), ("light", 700, 950), ("light", 390, 844)):
         page.emulate_media(color_scheme=scheme)
         page.wait_for_selector(f"#tl-root [data-theme={scheme}], #tl-root[data-theme={scheme}]")
-        for width in (1200, 700):
-            resized(page, width, 950)
-            accessible(page)
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-            screenshot(page, f"every-{name}-{scheme}-{width}", full_page=True)
-    resized(page, 390, 844)
-    accessible(page)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        resized(page, width, height)
+        accessible(page)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        screenshot(page, f"every-{name}-{scheme}-{width}", full_page=True)
 
 
 # Interactive elements with the role of an image, and labels with a double full stop.
@@ -203,7 +199,7 @@ STORM = (
     + """
     const all = (what) => [...document.querySelectorAll(what)].filter((part) => part.offsetParent);
     let told = 0;
-    for (let i = 0; told < 500; i++) {
+    for (let i = 0; told < 200; i++) {
         const chips = all("[role=radio], input[type=checkbox]");
         const sliders = all("input[type=range]");
         const maps = all("canvas[tabindex='0']");
@@ -246,16 +242,16 @@ def held(page):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_thousand_events_leave_nothing_behind(open_page, page_of, name):
+def test_events_leave_nothing_behind(open_page, page_of, name):
     page = open_page(page_of(name), alone=True)
-    assert page.evaluate(STORM) >= 500  # one-time allocations are done by now
+    assert page.evaluate(STORM) >= 200  # one-time allocations are done by now
     before = held(page)
     for _ in range(2):
         page.evaluate(STORM)
     memory, nodes, listeners = (b - a for a, b in zip(before, held(page), strict=True))
-    assert memory < 5e6
-    assert nodes < 1000
-    assert listeners < 200
+    assert memory < 3e6
+    assert nodes < 200
+    assert listeners < 40
     page.keyboard.press("Escape")
     assert page.locator("[data-part=sentence]").first.inner_text()
 

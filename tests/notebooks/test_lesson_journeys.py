@@ -32,26 +32,9 @@ def lesson(open_lesson, tmp_path):
         nbformat.write(book, tmp_path / path.name)
         opened = open_lesson(tmp_path / path.name)
         opened.page.set_default_timeout(150_000)
-        shown.append(opened)
         return opened
 
-    shown = []
-    yield open_
-    for opened in shown:  # the theme belongs to the server, which all tests of this file share
-        theme(opened, "Light")
-
-
-def theme(opened, name):
-    opened.opened.command("apputils:change-theme", theme=f"JupyterLab {name}")
-    opened.page.wait_for_selector(f".tl-view[data-theme={name.lower()}]")
-    opened.page.wait_for_selector("#jupyterlab-splash", state="detached")
-
-
-def in_both_themes(opened, id, screenshot, name):
-    screenshot(opened.page, name)
-    theme(opened, "Dark")
-    opened.view(id)
-    screenshot(opened.page, f"{name}_dark")
+    return open_
 
 
 def test_00_an_interrupted_training_goes_on(lesson, screenshot):
@@ -115,11 +98,11 @@ def test_04_the_stream_of_a_model_trained_here(lesson, screenshot):
         "before => document.querySelector('[data-cell=view] [data-part=sentence]').textContent !== before",
         arg=before,
     )
-    in_both_themes(opened, "view", screenshot, "lesson_04_stream")
+    screenshot(opened.page, "lesson_04_stream")
     assert opened.page.errors == []
 
 
-def test_06_the_cross_attention_of_a_translation(lesson, screenshot):
+def test_08_the_cross_attention_of_a_translation(lesson, screenshot):
     opened = lesson("08", train=[("quick=200", "quick=10")])
     opened.run_each("parameters", "setup", "data", "batch", "decoder-mask", "mask-drive")
     opened.run_each("model", "train", "cross")
@@ -131,7 +114,7 @@ def test_06_the_cross_attention_of_a_translation(lesson, screenshot):
     opened.page.wait_for_selector(
         "[data-cell=cross][data-selected*=','], [data-cell=cross] [data-selected*=',']"
     )
-    in_both_themes(opened, "cross", screenshot, "lesson_08_cross")
+    screenshot(opened.page, "lesson_08_cross")
     assert opened.page.errors == []
 
 
@@ -144,7 +127,7 @@ def test_17_a_patch_is_chosen_and_a_head_switched_off(lesson, screenshot):
     opened.page.wait_for_selector("[data-query]:not([data-query='0'])")
     view.locator("[data-part=off]").click()
     opened.page.wait_for_selector("[data-part=effect] tbody tr")
-    in_both_themes(opened, "view", screenshot, "lesson_17_patches")
+    screenshot(opened.page, "lesson_17_patches")
     assert opened.page.errors == []
 
 
@@ -155,11 +138,11 @@ def test_18_the_maps_before_and_after_are_compared(lesson, screenshot):
     view = opened.view("maps")
     for side in ("before", "after"):
         assert side in view.inner_text()
-    in_both_themes(opened, "maps", screenshot, "lesson_18_compare")
+    screenshot(opened.page, "lesson_18_compare")
     assert opened.page.errors == []
 
 
-def test_11_a_head_is_switched_off_in_the_explorer(lesson, screenshot):
+def test_19_a_head_is_switched_off_in_the_explorer(lesson, screenshot):
     opened = lesson("19", one=[("quick=(250, 44)", "quick=(50, 44)")])
     opened.run_each("parameters", "setup", "task", "one", "two", "trained", "scrub", "explore")
     view = opened.view("explore")
@@ -184,5 +167,5 @@ def test_20_a_cell_of_the_desk_is_measured(lesson, screenshot):
     opened.page.wait_for_selector("[data-measured='1']")
     screenshot(opened.page, "lesson_20_desk")
     opened.view("flow").locator("[data-part=flow]").wait_for()
-    in_both_themes(opened, "flow", screenshot, "lesson_20_flow")
+    screenshot(opened.page, "lesson_20_flow")
     assert opened.page.errors == []
