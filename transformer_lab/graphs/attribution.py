@@ -139,7 +139,9 @@ def flow_function(
             row = held.values([logits], {end: row}, short)[logits] if graph.tail else row
             chosen = row.flatten().index_select(0, toward)
             if softcap is not None:
-                x = (chosen / softcap).clamp(-1 + 1e-7, 1 - 1e-7)
+                x = chosen / softcap  # its clamp's own gradient writes, and would be traced again
+                within = x.detach().clamp(-1 + 1e-7, 1 - 1e-7)
+                x = torch.where(x == within, x, within)
                 chosen = (x.log1p() - (-x).log1p()) * (softcap / 2)  # atanh
             logit = (chosen * by).sum()
             mlps = [held.mlps.get(f"mlp_out/{site}") for site in sites]
