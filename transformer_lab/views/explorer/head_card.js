@@ -41,8 +41,8 @@ export function effectsOf(state) {
  * @typedef {object} DoesHead
  * @property {() => void} toggle switches the chosen heads off, or on again
  * @property {(text: string, state: "error" | "training") => void} report
- * @property {() => void} shows everything again, soon
- * @property {(layer: number, head: number) => void} chooses another head
+ * @property {() => void} show shows everything again, soon
+ * @property {(layer: number, head: number) => void} choose chooses another head
  * @property {(label: string) => void} search lists the heads with this label
  * @property {HTMLElement} choice control to choose another head
  */
