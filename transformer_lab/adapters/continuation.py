@@ -11,7 +11,7 @@ from torch import Tensor
 from .interrupts import no_grad
 from .network import ChangedError, Inputs, Network
 
-# What a model's own generation settings may change: off, so that one rule holds for all models.
+# Settings that a model's own generation config may change; off, so that all follow one rule.
 ONE_RULE = dict(
     num_beams=1,
     repetition_penalty=1.0,

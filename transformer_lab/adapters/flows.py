@@ -29,10 +29,10 @@ from .stream_writers import Anatomy
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """Contributions to a logit, fp32 on the CPU: `edges` [layer, head, query, key]; `stream` [layer
-    + 1, position], of a token before each layer and after the last; `mlps` [layer, position];
-    `constant`: what does not depend on the text. The stream before layer 0, the mlps and the
-    constant sum to `logit`."""
+    """Contributions to a logit, fp32 on the CPU: `edges` [layer, head, query, key];
+    `stream` [layer + 1, position], of a token before each layer and after the last;
+    `mlps` [layer, position]; `constant`: what does not depend on the text. The stream before
+    layer 0, the mlps and the constant sum to `logit`."""
 
     edges: Tensor
     stream: Tensor

@@ -267,7 +267,7 @@ def taken(lock: Any) -> Iterator[bool]:
             lock.release()
 
 
-# Starting a thread hands over between two threads, and must not be interrupted in between.
+# A thread that is started waits for its starter, which must not be interrupted in between.
 start_thread = uninterrupted(threading.Thread.start)
 
 

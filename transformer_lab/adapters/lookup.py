@@ -59,7 +59,7 @@ def _complete(network: Network) -> Network:
 
 
 def transformer_of(model: Any, otherwise: str = "") -> Any:
-    """The `Transformer` of ours inside a model; None for another model.
+    """Our `Transformer` inside a model; None for another model.
 
     Raises:
         ValueError: instead of None, if `otherwise` is given, which says what to pass.

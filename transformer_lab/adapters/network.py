@@ -317,7 +317,7 @@ class Network(Tapped):
 
     def stands_between(self, site: Site) -> bool:
         """Whether there is a gate or a norm between the heads' output and `output_weight`, so that
-        a key adds more to the stream than its value times that."""
+        what a key adds to the stream is not just its value times that."""
         return False
 
     def parts(self, inputs: Inputs) -> Parts:

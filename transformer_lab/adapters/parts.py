@@ -139,7 +139,7 @@ class MeasuredParts(Parts):
 @dataclass(eq=False)
 class Leaf:
     """One part's output: `value` [3, position, d] is the output itself, 0, and `share` of it. For
-    heads also `z` [head, position, d_head] and W_O's module `out`; with none, value is z."""
+    heads also `z` [head, position, d_head] and W_O's module `out`; without `out`, value is z."""
 
     value: Tensor
     share: float

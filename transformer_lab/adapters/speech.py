@@ -53,7 +53,7 @@ class Sound:
         return (round(at[0] * FRAME_SECONDS, 4), round(at[1] * FRAME_SECONDS, 4))
 
     def heard(self, features: Tensor) -> float:
-        """Where the audio falls silent for good, in seconds; its duration if it is all silent.
+        """When the audio falls silent for good, in seconds; its duration if it is all silent.
 
         Args:
             features: float [mel bin, frame]. A feature extractor pads a short waveform with the

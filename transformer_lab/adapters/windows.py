@@ -47,8 +47,8 @@ def has_windows(module: nn.Module) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """The position of an image at each place of each window: int64 [window, place], −1 for padding.
-    `n` is the number of positions in the image, row by row; each is at one place."""
+    """Which position of an image is at each place of each window: int64 [window, place], −1 for
+    padding. `n` is the number of positions in the image, row by row; each is at one place."""
 
     places: Tensor
     n: int

@@ -190,7 +190,7 @@ class Chat:
         """How much each sentence of the answer attends to each sentence before it, and to itself.
 
         Args:
-            layer, head: counted from 0; None: the mean over all of them.
+            layer, head: counted from 0; None: the mean over all layers that have heads, or all heads.
 
         Raises:
             TraceError: for a layer or head that does not exist.

@@ -153,8 +153,8 @@ class _Watch(Tap):
 
 
 class _Replay:
-    """Replace a block's forward: return what was kept in registered threads, run the block in
-    others.
+    """Replace a block's forward: in registered threads return what was kept, in others run the
+    block.
 
     A module has only one at a time, whatever the number of threads.
     """

@@ -153,7 +153,7 @@ class Patch(Edit):
         return "cross_out" if kind == "cross" and self.what == "attn_out" else self.what
 
     def _from(self, site: Any) -> Tensor:
-        kind = self.kind if self.kind == "cross" else site.kind  # writes into the decoder's
+        kind = self.kind if self.kind == "cross" else site.kind  # stream: the decoder's
         try:
             return self.source.activation(self._name(kind), site.layer, kind=kind)
         except TraceError as error:

@@ -261,7 +261,7 @@ def _traced(probe: Probe, subject: Any) -> Trace:
 
 
 def random_twin(network: Network, seed: int = 0) -> Any:
-    """The same architecture, randomly initialised, or None; the global random state stays."""
+    """The same architecture, randomly initialised, or None; leaves the global random state as it is."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         twin = network.untrained()

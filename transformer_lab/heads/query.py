@@ -1,5 +1,5 @@
-"""Queries to a table of heads: words, and comparisons of its columns. The counterpart of query.js
-in the Explorer, which gives the same answers.
+"""Queries to a table of heads: words, and comparisons of its columns. The counterpart of `asked` in
+explorer/table_rows.js, which gives the same answers.
 
     "punctuation"                       heads with the word in their label or evidence; of a head
                                         without a label, the nearest one does not count

@@ -84,8 +84,8 @@ class HeadTable(Table):
         """Return the heads that match a query: "punctuation", "layer > 10", "effect > 0.1", joined
         by "and".
 
-        Words are searched in label and evidence; "…" keeps some together. Numbers are compared with
-        <, >, <=, >=, = and !=, and may be in %. The effect is compared by its size, unless the
+        Words are searched for in label and evidence; "…" keeps some together. Numbers are compared
+        with <, >, <=, >=, = and !=, and may be in %. The effect is compared by its size, unless the
         number is below 0.
 
         Raises:

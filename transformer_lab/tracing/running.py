@@ -55,9 +55,9 @@ def trace(
         labels, target_labels: labels of the tokens (a list of strings, or one list for each text of
             the batch); the token ids by default. Image tokens are labelled by their patch.
         keep: "all" also keeps values, what attention and feed-forward add, and the residual stream;
-            "maps" only norms and what the patterns need. None: "all" if the residual stream,
-            queries, keys and values take less than 64 MiB, values if they do with queries and keys,
-            else "maps".
+            "maps" only norms and what the patterns need. None: "all" if values, heads' outputs and
+            the residual stream take less than 64 MiB; if only queries, keys and values do, these
+            three; else "maps".
         gradients: the number to differentiate, see `Trace.gradient`: a token (its logit at each
             text's last token), a pair of tokens (their logit difference), a
             `tl.Logit(token, against, position)`, or a function from logits [batch, position, vocab]

@@ -255,7 +255,7 @@ class Trace(Calls):
         """An activation of one layer, for the whole batch: "z", each head's output before W_O,
         [batch, head, query, d_head]; "q", "k", "v" and "pattern", see `of_attention`; a name of
         `residual`, [batch, position, d_model] ("attn_out", "cross_out" and "mlp_out" of a Hugging
-        Face model only if keep="all" was requested, as in `gradient`); or "gates", the probability
+        Face model only if keep="all" was requested, see `gradient`); or "gates", the probability
         of each expert that a token was routed to and 0 for the others, [batch, position, expert],
         or the activation of each feature of a `tl.Dictionary`.
 

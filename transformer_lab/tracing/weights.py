@@ -223,7 +223,7 @@ class Computed(Weights):
                 scores.add_(bias)
         if self.ahead is not None:
             places = torch.arange(*rows, device=self.device) if isinstance(rows, tuple) else rows
-            last = places + self.ahead  # key that each row can see
+            last = places + self.ahead  # the last key that each row can see
             first = max(keys[0], int(last.min()) + 1)  # the first key that some row cannot see
             if first < keys[1]:
                 later = torch.arange(first, keys[1], device=self.device)[:, None]

@@ -27,7 +27,7 @@ from .sources import MISSING, parts_of, precise
 _known_pairs: WeakKeyDictionary[Trace, dict[Any, Any]] = (
     WeakKeyDictionary()
 )  # and one `VectorProbe`
-ROOM, ROOM_HALF = 1e-3, 5e-2  # how far a sum may be from what was recorded; in 16 bits
+ROOM, ROOM_HALF = 1e-3, 5e-2  # how far a sum may be from what was recorded; the same in 16 bits
 ROUNDING = 1e-5  # of ‖q‖·‖k‖·scale: how far fp32 rounding moves a score that is nearly 0
 
 

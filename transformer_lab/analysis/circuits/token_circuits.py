@@ -96,7 +96,7 @@ class OVCircuit(TokenCircuit):
 
     copying_score: Σλ / Σ|λ| over the eigenvalues λ of the whole matrix, from −1 to 1: near 1,
         attending to a token raises its own logit on average, though not for each token. None for a
-        "cross" head if encoder and decoder have different vocabularies.
+        "cross" head if encoder and decoder do not share one token embedding.
     copying_random: mean and standard deviation of that over heads of the same shape with random
         weights.
     """

@@ -71,8 +71,9 @@ def token_flow(
 
     Every norm, every attention pattern and what MLPs write are frozen. The logit is then a sum over
     all paths from an embedding or an MLP through the heads, and an edge's value is the sum over the
-    paths through it, which is checked. It says what the logit is made of, not what it would be
-    without an edge: then patterns, norms and MLPs would change too, which an edit shows.
+    paths through it. That the sum is the model's logit is checked. It says what the logit is made
+    of, not what it would be without an edge: then patterns, norms and MLPs would change too, which
+    an edit shows.
 
     Args:
         token, position, against, batch: as in `logit_attribution`.

@@ -32,10 +32,7 @@ from ...tracing.trace import TraceError
 from .edge_graph import INPUTS, EdgeGraph
 from .prompt_pair import Pair
 
-ROOM, ROOM_HALF = (
-    1e-3,
-    5e-2,
-)  # how far a stream may be from what was written; in 16 bits
+ROOM, ROOM_HALF = 1e-3, 5e-2  # how far a stream may be from what was written; the same in 16 bits
 
 
 class EdgePasses:

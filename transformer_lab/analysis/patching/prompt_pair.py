@@ -83,7 +83,7 @@ class Pair:
 
     @property
     def into(self) -> Trace:
-        """The run that is patched, as it was before."""
+        """The run that is patched, as it is without the patch."""
         return self._traced(self.into_of)
 
     def with_gradients(self, budget_mib: float) -> Trace:
