@@ -41,7 +41,7 @@ class EmbeddingView(SelectionView):
     the sentence says how much of a token's distance the picture shows.
 
     `row` (0: before the first block, layer + 1: after a layer), `shows` ("layer", "paths" or
-    "random"), `colour` ("token", "position", "length", "text" or "label", if there are any) and
+    "random"), `colour` ("token", "position", "length", "text" or "label", whichever exist) and
     `selected` (the chosen token is the query) can be read and set from Python.
 
     Args:

@@ -45,7 +45,7 @@ const NO_HOOKS = {
   stream: (_name, _kind, _layer, x) => x,
 };
 
-/** Why this engine does not run the graph of a page. */
+/** This engine does not run the graph of a page; the message says why. */
 export class UnknownGraph extends Error {}
 
 /** A graph over weights, ready to run. */

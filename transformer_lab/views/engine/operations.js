@@ -39,8 +39,7 @@ import {
  * @typedef {(on: Workspace, args: any[], named: Record<string, any>) => any} Operation
  */
 
-// ---- elementwise
-// ---------------------------------------------------------------------------------
+// ---- elementwise --------------------------------------------------------------------------------
 
 /** @param {Workspace} on @param {Tensor} x @param {(v: number) => number} f @param {string} [type] @param {number} [compiled] of MAPS */
 function eachNumber(on, x, f, type = x.type, compiled) {

@@ -223,7 +223,7 @@ export class Pass extends GraphPass {
   }
 }
 
-/** The pass that can be reused furthest, and the block up to which; null if none can. @param {import("./graph_model.js").GraphModel} model @param {Edits} edits @param {Pass[]} passes */
+/** The pass that can be reused furthest, and the block up to which it can be reused; null if there is none. @param {import("./graph_model.js").GraphModel} model @param {Edits} edits @param {Pass[]} passes */
 function beginningOf(model, edits, passes) {
   const reach = (pass) => edits.firstChange(pass.edits);
   const [pass] = passes.toSorted((a, b) => reach(b) - reach(a));

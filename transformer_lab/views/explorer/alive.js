@@ -359,8 +359,7 @@ class Kernel extends PageModel {
     );
   }
 
-  // ---- generation
-  // -------------------------------------------------------------------------------------
+  // ---- generation -------------------------------------------------------------------------------
 
   /** Like `write` of written.py. */
   async write({ n = 20, temperature = 0, top_k: topK = null, top_p: topP = null, seed = 0 }) {

@@ -32,7 +32,7 @@ Segments = tuple[tuple[str, int, int], ...]  # name, start, end
 
 say = messages("explorer")
 MOST_STATES = 8
-MASKS = re.compile(r"\[MASK\]|<mask>")  # in BERT's relatives and in our own tokenizers
+MASKS = re.compile(r"\[MASK\]|<mask>")  # mask tokens of BERT's relatives and of our own tokenizers
 MANY_POSITIONS = 64  # up to so many, a head's effect is computed at every position
 
 
@@ -221,8 +221,8 @@ class Runs:
     ) -> Trace:
         """Read the same text under edits; `name` identifies the edits. If the model supports it,
         only that position's logits are computed, since all would take as long as several layers.
-        All are computed once a second position is requested under the same edits, or no position
-        is.
+        All are computed if no position is named, or once a second one is requested under the same
+        edits.
 
         Raises:
             EditError: for edits that match nothing in the model.

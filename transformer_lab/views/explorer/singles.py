@@ -65,7 +65,7 @@ class Singles:
                 return [first]
             cells = self._of(kind)
             some = [first]
-            if first != shown:  # the most promising share a pass, ordered by layer
+            if first != shown:  # the most promising heads run in one pass, by layer
                 n = min(cells.most, IN_A_PASS) if cells.passes.kept.reuses else 1
                 few = [place for place in ordered[: 3 * n] if place[0] == kind]
                 there = [at for at in few if at[2] < trace.heads_of(at[1], kind)]

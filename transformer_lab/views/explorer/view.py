@@ -59,7 +59,7 @@ class Explorer(SelectionView):
 
     Readable and settable from Python, and following the reader's choices: `text`, `target`,
     `segments`, `masked`, `edits`, `position`, and `layer`, `head`, `kind`, `selected`, `pins`, `a`
-    and `b` as in `HeadView`, like the method `mark`.
+    and `b` as in `HeadView`; the method `mark` is the same, too.
 
     Args:
         model: a `TextModel`.
@@ -76,8 +76,8 @@ class Explorer(SelectionView):
         title: by default the model's name.
 
     Raises:
-        ValueError: for empty or too long text, a layer or head that does not exist, and for a and b
-            as `mark`.
+        ValueError: for empty or too long text, a layer or head that does not exist, and for `a`
+            and `b` as in `mark`.
     """
 
     _esm: ClassVar[str] = esm("explorer/view.js")

@@ -24,7 +24,8 @@ def flow_scene(
     heads: frozenset[tuple[int, int]] | None,
     circuit: str,
 ) -> Scene:
-    """Draw the flow, its largest edges, and each token's part of the logit after each layer.
+    """Draw the flow, its largest edges, and each token's part of the logit before the first layer
+    and after each.
 
     Args:
         shown: the number of edges to draw, largest first.

@@ -30,7 +30,7 @@ PAGE_CUTS = 24  # a saved page holds the result of cutting each of so many edges
 
 
 class FlowView(SelectionView):
-    """How one logit is built up: tokens from left to right, layers from below, an edge for what a
+    """How one logit is built up: tokens from left to right, layers from bottom to top, an edge for what a
     head carries from one token to another toward that logit.
 
     With attention patterns and norms frozen, everything drawn sums to the logit (see

@@ -17,7 +17,8 @@ MOST_PINS = 4  # more would be too small to read
 
 
 class Pins(t.List):
-    """At most four pairs (layer, head) whose maps are shown beside that of the chosen head."""
+    """At most four pairs (layer, head), of the kind of attention shown: the maps of these heads are
+    beside that of the chosen one."""
 
     def __init__(self) -> None:
         super().__init__(t.Tuple(Int(), Int()))

@@ -287,8 +287,7 @@ export class Pyramid {
     this.#next();
   }
 
-  // ---- sentences and numbers
-  // -----------------------------------------------------------------------------
+  // ---- sentences and numbers --------------------------------------------------------------------
 
   /** @param {number} query @returns {Float32Array} zeros until it is loaded */
   row(query) {

@@ -44,7 +44,8 @@ class Texts:
         return self.trace.batch_size > 1
 
     def about(self, kind: str) -> dict[str, Any]:
-        """`names` of the texts; `why` there is no average, or ""; texts `held` if not all."""
+        """`names`: of the texts; `why`: why there is no average, or ""; `held`: the texts that a page
+        holds, or None for all."""
         names = names_of(self.trace, kind)
         return dict(names=names, why=self.why, held=None) if self.several else {}
 

@@ -4,7 +4,7 @@ import { IN_PAGE } from "../engine/in_page.js";
 import { element, hearOf } from "../shared/dom.js";
 import { sayShared } from "../shared/messages.js";
 
-/** Type of the message that a page's model then sends to its view. */
+/** Type of the message by which a page's model tells its view that the engine runs in the page. */
 export const RUNS_IN_PAGE = sayShared("in_page");
 
 /** @param {any} model @param {AbortSignal} signal @returns {HTMLElement} */

@@ -24,7 +24,7 @@ BITS = {"float32": 32, "float16": 16, "int8": 8}
 PRECISIONS = ("auto", *BITS)
 SCALE = "/scale"  # after the name of an 8-bit tensor: a 32-bit number for each of its rows
 _LEVELS = 127
-_NARROWEST = 16  # fewest columns of a matrix kept in 8 bits; scales would take too much of less
+_NARROWEST = 16  # fewest columns of a matrix kept in 8 bits; with fewer, scales weigh too much
 _LARGEST_HALF = torch.finfo(torch.float16).max
 _AT_ONCE = 64  # positions whose probabilities are in memory at once
 

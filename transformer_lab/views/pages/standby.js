@@ -10,7 +10,7 @@ import { sayShared } from "../shared/messages.js";
 
 const WAITS = 4000; // ms to wait for Python
 const IDLE = 2000; // ms of idleness before the model is fetched as a precaution
-const CLOSES = 100; // ms after which a reported connection is closed
+const CLOSES = 100; // ms until a connection whose loss was reported is closed
 const MODELS_KEPT = 3; // most models per page
 const BUSY = sayShared("the_kernel_is_busy");
 const GONE = sayShared("the_kernel_is_gone");

@@ -17,7 +17,8 @@ LENS_TOKENS = 12
 
 
 def of_token(x: Tensor, token: int | None) -> Tensor:
-    """The entry of one token on the last axis; None: the median (the lower of two)."""
+    """The entry of one token on the last axis; None: the median (with an even number, the
+    lower of the two in the middle)."""
     return x.median(-1).values if token is None else x[..., token]
 
 

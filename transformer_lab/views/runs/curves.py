@@ -73,7 +73,7 @@ class RunCurves:
         return NAMES.get(self.of, self.of)
 
     def _scene(self) -> Scene:
-        """A thick line per name, the mean of its runs; thin lines for single runs of several."""
+        """A thick line per name, the mean of its runs; thin lines for the runs if there are several."""
         curves = []
         for i, (name, runs) in enumerate(self.seeds.items()):
             for seed, points in enumerate(map(thin, runs if len(runs) > 1 else ())):
@@ -84,7 +84,7 @@ class RunCurves:
         return Scene(self.title, self.sentence, [[Panel("", mark)]])
 
     def figure(self) -> Figure:
-        """Draw a thick line per name, the mean of its runs, and thin lines for single runs."""
+        """Draw a thick line per name, the mean of its runs; thin lines for the runs if several."""
         return figure_of(self._scene())
 
     def to_plotly(self, *, theme: str = "light") -> Plot:

@@ -40,7 +40,8 @@ export function twoLines(context, lines, stroke) {
   }
 }
 
-/** Draw a picture, faded to grey, and weights over it.
+/**
+ * Draw a picture, faded to grey, and weights over it.
  * @param {CanvasRenderingContext2D} context
  * @param {CanvasImageSource} picture
  * @param {CanvasImageSource | null} grey the same in greyscale, if it has colours

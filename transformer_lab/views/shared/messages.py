@@ -38,9 +38,9 @@ _TEXT = re.compile(r"'([{}#])'|([^{}#']+|')")
 
 
 def fixed(x: float, decimals: int = 2) -> str:
-    """Format a number with fixed decimals. Halves are rounded away from 0, as are numbers just
-    below one (by a thousandth of the last digit): the last bits differ between Python and a
-    browser."""
+    """Format a number with fixed decimals. Halves are rounded away from 0, and so are numbers
+    that fall short of a half by up to a thousandth of the last digit: the last bits differ between
+    Python and a browser."""
     if not math.isfinite(x):
         return "NaN" if math.isnan(x) else "∞" if x > 0 else "−∞"
     whole = math.floor(abs(x) * 10**decimals + 0.501)

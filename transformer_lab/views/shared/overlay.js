@@ -20,7 +20,8 @@ const FADES = Array.from({ length: 21 }, (_, i) => i / 20);
  * @typedef {object} OverlayHow
  * @property {{new (buffer: ArrayBufferLike, offset?: number, length?: number): any, BYTES_PER_ELEMENT: number}} type of a weight
  * @property {number[]} heads of each layer
- * @property {number} aspect of a thumbnail @property {number} widest
+ * @property {number} aspect width over height of a thumbnail
+ * @property {number} widest greatest width of a thumbnail
  * @property {number} first the query position if none is chosen
  * @property {string} over label of the opacity slider
  * @property {Record<string, any>} [choosing] further traits to set when a head is chosen

@@ -123,7 +123,7 @@ class SelectionView(View):
         return self.kind, min(self.layer, kind["layers"] - 1), min(self.head, kind["heads"] - 1)
 
     def _look_at(self, heads: Any, place: tuple[str, int, int]) -> None:
-        """Show these `Heads`, and choose one.
+        """Show these `Heads`, and choose the head at `place`.
 
         Raises:
             ValueError: if there is no such head; nothing is changed then.

@@ -11,8 +11,7 @@ import { display, displayBytes } from "./display.js";
 /** @param {Record<string, (value: any) => any>} table @param {any} value */
 const partBy = (table, value) => table[value.type](value);
 
-// ---- normalising a text before it is split
-// --------------------------------------------------------
+// ---- normalising a text before it is split ------------------------------------------------------
 
 const CHINESE =
   /[\u4e00-\u9fff\u3400-\u4dbf\u{20000}-\u{2a6df}\u{2a700}-\u{2b73f}\u{2b740}-\u{2b81f}\u{2b920}-\u{2ceaf}\uf900-\ufaff\u{2f800}-\u{2fa1f}]/gu;
