@@ -81,7 +81,7 @@ def found(path: Path) -> Iterator[str]:
 
 
 def ours() -> list[Path]:
-    """What is checked: documents, English lessons, the views' catalogues, and Python outside tests."""
+    """The files to check: documents, English lessons, views' catalogues, Python outside tests."""
     names = subprocess.run(
         ["git", "ls-files", "*.md", "*.ipynb", "*.py", "transformer_lab/*/messages.json"],
         cwd=ROOT, capture_output=True, text=True, check=True,

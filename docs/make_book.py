@@ -73,8 +73,8 @@ def lessons_in(names: list[str]) -> list[Path]:
     return [path for path in found if not names or number_of(path) in names]
 
 
-# The views of a lesson write their pages in its kernel, while it runs: the text of this module is
-# executed there, and then a call.
+# The views of a lesson write their pages in its kernel, while it runs: the code of save_views.py is
+# executed there, and then a call of it.
 SAVE = (Path(__file__).parent / "save_views.py").read_text("utf-8")
 
 

@@ -116,7 +116,7 @@ SHOWING_ARGUMENTS = {"title", "caption", "alt", "label", "xlabel", "ylabel"}  # 
 
 
 class _Unworded(ast.NodeTransformer):
-    """Drop what a lesson's code only shows: docstrings, strings in such calls, and predictions."""
+    """Drops what a lesson's code only shows: docstrings, strings in such calls, and predictions."""
 
     def __init__(self, showing: set[str]) -> None:
         self.showing = showing

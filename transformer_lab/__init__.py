@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 # loaded, so it only works if this package is imported first, as in the lessons.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# verb -> public name -> the module that defines it, or is it
+# verb -> public name -> the module that defines it, or the module itself
 _API = {
     "train": {
         "ModelConfig": "config",

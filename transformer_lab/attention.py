@@ -66,7 +66,7 @@ class AttentionCall:
 
     query [batch, head, query, d_head]; key, value [batch, kv_head, key, d_head];
     bias broadcasts to [batch, head, query, key]: bool (True: may attend) or additive;
-    causal: query i may attend to keys up to i; the last query is aligned with the last key.
+    causal: no query may attend to a later key; the last query is aligned with the last key.
     cuts: further edges at −inf. They are kept apart from the bias, so that cutting one edge takes
     the memory of a row and not of a pattern per head.
     sinks: broadcasts to [batch, head, query, 1]: see `attend`.
@@ -112,8 +112,8 @@ class AttentionCall:
         rows: Tensor | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """Scores before the softmax, −inf where masked: [batch, head, query, key] without the axes
-        that were indexed by an int; `rows` selects queries."""
+        """Scores before the softmax, in `dtype`, −inf where masked: [batch, head, query, key]
+        without the axes that were indexed by an int; `rows` selects queries."""
         batches, heads = as_slice(batch), as_slice(head)
         query = self.query[batches, heads]
         key = spread_heads(self.key[batches], self.n_heads)[:, heads]
@@ -128,7 +128,7 @@ class AttentionCall:
         for cut in self.cuts:
             hit = self._hits(cut, heads, rows)
             if bias is not None:
-                # If no key is left, those masked by a finite number must not take its weight.
+                # If a cut leaves no key, those masked by a finite number must not get the weight.
                 there = allows(bias)
                 hit = hit | ((hit & there).any(-1, keepdim=True) & ~there)
             scores = scores.masked_fill(hit, float("-inf"))

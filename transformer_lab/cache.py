@@ -12,8 +12,9 @@ class KVCache:
     """Keys and values of the tokens read so far, so that each is computed once.
 
     Every layer has its pair: in `own` those of the decoder's tokens, [batch, kv_head, capacity,
-    d_head], of which `length` are filled; in `cross` those of the encoder's tokens, which stay the
-    same. A recurrent model keeps its state in `own`, [batch, layer, d_model].
+    d_head], of which `length` are filled; in `cross` those of the encoder's tokens, [batch,
+    kv_head, source position, d_head], which stay the same. A recurrent model keeps its state in
+    `own`, [batch, layer, d_model].
     """
 
     capacity: int

@@ -256,7 +256,7 @@ class Transformer(TokenModel):
 
     def places(self, tokens: Tensor, mask: Tensor | None, start: int = 0) -> tuple[Tensor, Tensor]:
         """Positions of the keys and of the queries: [position], or [batch, position] where
-        padding makes them differ between texts (each text's first real token is at 0)."""
+        padding makes them differ between texts (each text's real tokens count from 0)."""
         end = start + tokens.shape[1]
         if end > self.config.n_ctx:
             raise ValueError(

@@ -164,7 +164,7 @@ def orthogonalize(matrices: Tensor, precision: str = "auto") -> Tensor:
     matrices [..., row, column], any number at once -> the same shape and type. In fp32 on a CPU,
     long matrices are iterated by their small Gram matrix.
 
-    precision: of the products: "fp32", "bf16" (on a CPU fp32 below 128 rows and columns, which gain
+    precision: of the products: "fp32", "bf16" (on a CPU fp32 below 128 rows or columns, which gain
         nothing), or "auto": bf16 where `gains_by_bf16` says that it is faster.
 
     Raises:

@@ -179,7 +179,7 @@ def scheme(value: str | dict | Scheme) -> Scheme:
     """Return a scheme from its name or `scheme_to_dict`'s output; a scheme is returned unchanged.
 
     Raises:
-        ValueError: if a name or an option is unknown.
+        ValueError: if a name or an option is unknown; the message lists the known ones.
     """
     if isinstance(value, tuple(SCHEMES.values())):
         return value  # type: ignore[return-value]

@@ -357,7 +357,7 @@ def layer_cost(layer: str, *, length: int, d_model: int, kernel: int = 3) -> Lay
 
 def dependent_steps(config: ModelConfig | RecurrentConfig, length: int) -> int:
     """Layer evaluations that must wait for one another in one pass over `length` tokens (for an
-    encoder-decoder: source and target tokens each).
+    encoder-decoder, over `length` source and `length` target tokens).
 
     A transformer's layers wait only for each other. A recurrent layer also waits for its previous
     position; stacked layers run one position behind the layer below.

@@ -333,7 +333,8 @@ def _german_verb(clause: Clause) -> tuple[str, list[str]]:
 
 
 def _middle(clause: Clause) -> list[str]:
-    """What comes between the finite verb and the end: pronouns, time, dative, accusative, …"""
+    """What comes between the finite verb and the end: pronouns, time, dative, accusative, "nicht",
+    …"""
     before, _, after = clause.verb.takes[1].partition(">")
     accusative, dative = clause.accusative, clause.dative
     denied = clause.negative
@@ -772,7 +773,8 @@ def everyday(
 
 
 def _held_back(rng: random.Random) -> set[tuple[str, str]]:
-    """One in ten pairs of a verb and a thing or place; each keeps at least half of its pairs."""
+    """One in ten pairs of a verb and a thing or place. At least half of each verb's pairs, and of
+    each thing's or place's, are left."""
     every = []
     for verb in _verbs():
         for name in verb.objects:

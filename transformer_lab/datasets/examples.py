@@ -128,7 +128,7 @@ class Dataset(Generic[Example]):
         return rows.batch(np.arange(len(rows.examples)), self.tokenizer.pad_id or 0)
 
     def truth(self, batch: Batch, *, kind: str | None = None) -> Tensor:
-        """The keys that attention would attend to if it followed the rule of the data.
+        """The keys that each query would attend to if attention followed the rule of the data.
 
         Returns:
             bool [batch, query, key]; the queries are the decoder's for an encoder-decoder. A row

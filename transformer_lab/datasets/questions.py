@@ -197,8 +197,9 @@ def stories(
     sentence about a person, or in the one about a thing ("Where is Nora", "Who has the lamp"). With
     two, half of the questions need two sentences: the one that says who has the thing, and the last
     one about that person, before or after taking it ("Where is the lamp"). The other half need one,
-    so that each of the two steps is also taught alone. Six questions per story teach much faster than one. There is
-    no question mark, so attention starts from the very word that the question is about.
+    so that each of the two steps is also taught alone. Six questions per story teach much faster
+    than one. There is no question mark, so attention starts from the very word that the question is
+    about.
 
     Args:
         facts: supporting facts, 1 or 2.
@@ -295,7 +296,8 @@ def questions_file(
     """Your own questions: JSON lines such as {"question": …, "context": …, "answer": …}.
 
     The answer must occur in its context, as whole words. If it is not the first occurrence,
-    ``"answer_start"`` (in characters) says which one it is. Each context makes one story.
+    ``"answer_start"`` (in characters) says which one it is. All questions about a context make one
+    story.
 
     Args:
         path: the file.

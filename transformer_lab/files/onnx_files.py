@@ -1,7 +1,8 @@
 """Read the tensors of an ONNX file, and which operation uses which, without running its graph.
 
-ONNX is a protocol buffer. Only the fields with weights and the names of operations are read, here
-rather than by the package onnx, which is a hundred times as large. Source: onnx.proto of ONNX 1.17.
+ONNX is a protocol buffer, and contains no code. Only the fields with weights and the names of
+operations are read, here rather than by the package onnx, which is a hundred times as large as the
+part of it that is needed. Source: onnx.proto of ONNX 1.17.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ from typing import Any
 
 
 def caution(*sources: Any) -> str:
-    """The warning with which a view of these traces or models begins: weights are random because
-    they were in no file. The loader left their names in `random_weights`; "" if there are none."""
+    """The warning that a view of these traces or models shows first: which weights are random
+    because they were in no file, from the names that the loader left in `random_weights`; "" if
+    there are none."""
     names = [name for source in sources for name in getattr(source, "random_weights", ())]
     first, *more = dict.fromkeys(names) or ("",)
     if not first:

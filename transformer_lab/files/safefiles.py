@@ -60,8 +60,8 @@ class NotReplacedError(OneLine, FileExistsError):
 
 @contextmanager
 def committed(path: str | Path) -> Iterator[Path]:
-    """Write a file whole or not at all: the block writes to a temporary path, which then replaces
-    `path` in one step. An error or a kill leaves the old file.
+    """Write a file whole or not at all: the block writes to the temporary path that it gets, which
+    then replaces `path` in one step. An error or a kill leaves the old file.
 
     Raises:
         NotReplacedError: if `path` is a link, a pipe, a device or a folder.

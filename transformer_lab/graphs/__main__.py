@@ -126,7 +126,7 @@ def _built(structure: dict[str, Any]) -> Any:
 
 
 def _unfilled() -> Any:
-    """Skip random initialisation while open, which takes seconds; weights are filled afterwards.
+    """While open, skip random initialisation, which takes seconds; weights are filled afterwards.
 
     A tensor's own `normal_` fills in the mean: `trunc_normal_` redraws until all is in its
     bounds."""

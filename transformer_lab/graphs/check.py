@@ -24,7 +24,8 @@ def checked_graph(network: Network, inputs: Inputs, written: bool = False) -> Gr
     or else all of them.
 
     Args:
-        written: also the attribution graphs, for a model of texts, which take twice as long.
+        written: also the attribution graphs, for a model of texts; they take twice as long as the
+            rest.
 
     Raises:
         GraphError: as `export_graph` and `check_graph`.

@@ -1,8 +1,8 @@
 """Export the first layers of a deep model, and repeat them for the rest that are built alike.
 
-A layer is repeated if two exported layers of its kind, each after a layer of one kind, have the
-same operations except for their weights' names and their number. `check_graph` of the whole graph
-with the whole model shows whether that was right.
+A layer is repeated if two exported layers of its kind, each after a layer of the same kind, have
+the same operations except for their weights' names and their number. `check_graph` of the whole
+graph with the whole model shows whether that was right.
 """
 
 from __future__ import annotations
@@ -194,7 +194,8 @@ class _Lengthening:
         if -1 in first or first != sorted(first):
             raise NotAlike("a layer has no operations, or they are not in order")
         last = max(p for p, n in enumerate(nodes) if n[1] in owners)
-        # An operation between two layers belongs to the first, and so do those after the last one.
+        # The operations between two layers belong to the first of them; so as many after the last
+        # layer belong to that one.
         within = [p for p in range(first[-2], first[-1]) if owners.get(nodes[p][1]) is not None]
         last += first[-1] - 1 - max(within)
         ends = [*first[1:], last + 1]

@@ -81,8 +81,8 @@ class Growth:
     Args:
         input: the name of the text that grows.
         letters: for each node. "f": it does not depend on that text. "n": it is its length. "l": it
-            depends only on its length. "b": so it does, and is computed both for the whole text and
-            for a text of the new tokens alone. "r": it has rows for the tokens.
+            depends only on its length. "b": the same, but it is computed both for the whole text
+            and for a text of the new tokens alone. "r": it has rows for the tokens.
         axes: for nodes "l" with one axis as long as the text, this axis. Nodes "r" read the last
             rows along it.
     """

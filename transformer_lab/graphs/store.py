@@ -95,7 +95,7 @@ def digest_of(*parts: Any) -> str:
 def _code() -> str:
     """A digest of the code that makes a description: ours by its text, the rest by its version."""
     package = Path(__file__).parents[1]
-    apart = {"views", "lessons"}  # what no graph is made of
+    apart = {"views", "lessons"}  # no graph depends on these
     own = [
         file for file in package.rglob("*.py") if file.relative_to(package).parts[0] not in apart
     ]

@@ -130,8 +130,8 @@ def answers_graph(answers: int, classes: int) -> Graph:
 
 
 class _Drawing(TorchDispatchMode):
-    """Makes every random number this many standard deviations, or half widths, from the middle of
-    its distribution while open."""
+    """While open, replaces every random number by the one that is this many standard deviations, or
+    half widths, from the middle of its distribution."""
 
     def __init__(self, normal: float, uniform: float):
         super().__init__()

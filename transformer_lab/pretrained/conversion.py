@@ -72,8 +72,8 @@ def convert(theirs: nn.Module, families: dict[str, Family]) -> Transformer:
     """Our model with the weights (copied) of a transformers model, in eval mode.
 
     Raises:
-        FileError: for an unknown family or option, or a tensor that is left
-            over, missing or of another shape, naming it.
+        FileError: for an unknown family or option, or a tensor that is left over, missing or of
+            another shape, naming it.
     """
     config: Any = theirs.config
     if config.model_type not in families:

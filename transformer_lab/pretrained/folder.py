@@ -81,7 +81,8 @@ def damaged(why: str) -> FileError:
 
 
 def _check_code(path: Path, values: Mapping[str, Any]) -> None:
-    """Refuse to run code: `auto_map` names files, and an attention "owner/name" is fetched."""
+    """Refuse to run code: `auto_map` names Python files to run, and an attention "owner/name" is
+    fetched and run."""
     asked = [
         key
         for key in ("attn_implementation", "_attn_implementation", "experts_implementation")

@@ -21,7 +21,7 @@ SMALL_STEP = 20e9  # floating-point operations; see `threads_for`
 # (forward and backward, alternating): 93.1 ms as written and 72.2 compiled for the modern block,
 # 78.8 and 77.1 for GPT's; compiling took 34 and 27 CPU seconds.
 COMPILING = 35.0  # CPU seconds
-SAVED = 0.2  # fraction of a step with RMSNorm, ReLU² and the like: many small operations
+SAVED = 0.2  # of a step with many small operations, such as RMSNorm and ReLU²
 OPERATIONS = 30e9  # floating-point operations per second and thread in such a step
 KEPT = 2**25 - 2**16  # bytes; glibc does not adapt to blocks above 32 MiB
 LARGE_PAGE, MADV_HUGEPAGE = 2**21, 14  # bytes; the number of the advice, from Linux's mman.h
@@ -73,7 +73,7 @@ def backend_for(
 ) -> tuple[str | None, str]:
     """The backend of `torch.compile` to train with, or None; and for "auto" one line that says why.
 
-    It depends only on the shapes, so that a resumed run makes the choice of its first part.
+    It depends only on the shapes, so that a resumed run makes the same choice as its first part.
     """
     if wish != "auto":
         return ("inductor" if wish is True else wish or None), ""

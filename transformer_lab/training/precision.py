@@ -153,8 +153,8 @@ def trial(model: Transformer, batches: Any, recipe: Recipe, threads: int, turns:
     """CPU time of a step in bf16 / in fp32: the least of `turns` alternating steps each, after a
     warm-up step.
 
-    They train a copy with random weights and its own optimizers on the first batch: the model, its
-    hooks, the position in the data and the random states stay as they are.
+    These steps train a copy with random weights and its own optimizers on the first batch: the
+    model, its hooks, the position in the data and the random states stay as they are.
     """
     before, least = torch.get_num_threads(), {torch.float32: 1e9, torch.bfloat16: 1e9}
     torch.set_num_threads(threads)

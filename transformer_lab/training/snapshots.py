@@ -34,7 +34,8 @@ def write_snapshot(path: Path, model: nn.Module, probe: Any) -> None:
 
 
 def read_snapshot(path: Path) -> tuple[dict[str, Tensor], tuple[Any, Tensor | None]]:
-    """Read patterns, kind -> float32 [layer, head, query, key], and the probe's source and target.
+    """Read patterns, kind -> float32 [layer, head, query, key], and the probe's token ids: source
+    and target.
 
     Raises:
         FileError: if it is damaged, or from a later version.

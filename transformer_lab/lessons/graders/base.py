@@ -213,7 +213,7 @@ class Grader:
 
     @cached_property
     def suspects(self) -> tuple[Suspect, ...]:
-        """Every single mistake, then every pair of different steps."""
+        """Every single mistake, then every pair of mistakes in different steps."""
         return tuple(self._suspects())
 
     def _suspects(self) -> Iterator[Suspect]:

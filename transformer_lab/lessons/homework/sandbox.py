@@ -31,7 +31,7 @@ from transformer_lab.lessons.homework.group import counted
 
 STEPS = Path(__file__).with_name("steps.py")
 LOOK = 0.2  # seconds between two measurements of what a sandbox uses
-SPARE = 64  # processes and threads over the limit, so that a measurement can exceed it
+SPARE = 64  # processes and threads allowed beyond the limit, so that passing it can be measured
 ERRORS_KEPT = 20_000  # bytes of stderr
 SHARED = 64 << 20  # bytes of /dev/shm
 # Files of a Unix system that programs need to find their libraries. No user names, no secrets.
@@ -184,8 +184,7 @@ class Sandbox:
         return self._answer.line()
 
     def _wait(self) -> str:
-        """Wait for the answer of `serve` or the end of `run`; return why it must be ended, or
-        ""."""
+        """Wait for the answer of `serve` or the end of `run`; return "" or why it must be ended."""
         limits, answer = self.limits, self._answer
         end = time.monotonic() + limits.seconds
         while self._process.poll() is None and (self.step == "run" or answer.lines.empty()):
@@ -377,8 +376,7 @@ def _needed() -> Iterator[Path]:
 
 
 def _links(path: Path) -> Iterator[tuple[Path, str]]:
-    """Yield each symlink on the way to a path with its target, and finally the real path with
-    ""."""
+    """Yield (symlink, target) for each symlink on the way to a path, and last (real path, "")."""
     here, todo = Path("/"), list(path.parts[1:])
     for _ in range(1000):
         if not todo:
