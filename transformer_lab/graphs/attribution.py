@@ -139,10 +139,7 @@ def flow_function(
             row = held.values([logits], {end: row}, short)[logits] if graph.tail else row
             chosen = row.flatten().index_select(0, toward)
             if softcap is not None:
-                x = chosen / softcap  # its clamp's own gradient writes, and would be traced again
-                within = x.detach().clamp(-1 + 1e-7, 1 - 1e-7)
-                x = torch.where(x == within, x, within)
-                chosen = (x.log1p() - (-x).log1p()) * (softcap / 2)  # atanh
+                chosen = _uncapped(chosen, softcap)
             logit = (chosen * by).sum()
             mlps = [held.mlps.get(f"mlp_out/{site}") for site in sites]
             asked = [values[n] for n in (*streams, *heads, *(n for n in mlps if n))]
@@ -172,6 +169,14 @@ def flow_function(
         }
 
     return flow, [names[0], *held.mlps, *(f"pattern/{site}" for site in sites)]
+
+
+def _uncapped(logits: Tensor, softcap: float) -> Tensor:
+    """Logits before a softcap: its inverse, softcap · atanh(logits / softcap)."""
+    x = logits / softcap
+    within = x.detach().clamp(-1 + 1e-7, 1 - 1e-7)
+    x = torch.where(x == within, x, within)  # the gradient of clamp writes, and is traced twice
+    return (x.log1p() - (-x).log1p()) * (softcap / 2)
 
 
 # -- scores by source ------------------------------------------------------------------------------
