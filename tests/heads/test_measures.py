@@ -195,7 +195,7 @@ def test_bad_input(trace):
         ValueError, match=r"wanted must have the shape of the maps, \[48, 48\], got \[2, 2\]"
     ):
         heads.mass_on(trace, torch.ones(2, 2, dtype=torch.bool))
-    with pytest.raises(ValueError, match="no pair \(query, key\) to count"):
+    with pytest.raises(ValueError, match=r"no pair \(query, key\) to count"):
         heads.special_tokens(trace)
 
 
@@ -204,5 +204,5 @@ def test_two_hops_are_not_scored_where_no_token_comes_twice():
     model = tl.Transformer(tl.ModelConfig(vocab_size=9, n_layers=2, n_heads=2, d_model=8, n_ctx=8))
     distinct = tl.trace(model, torch.arange(6))
     for measure in (heads.induction, heads.two_hop_induction):
-        with pytest.raises(ValueError, match="no pair \(query, key\) to count"):
+        with pytest.raises(ValueError, match=r"no pair \(query, key\) to count"):
             measure(distinct)
