@@ -27,15 +27,25 @@ def run(options):
         for name, start in (("pretrained", encoder), ("from scratch", fresh)):
             model, clock = trained(
                 lambda start=start: tl.Classifier(start, 2, pool="mean"),
-                data.labelled.batches(32, seed=seed), seed=seed, steps=100, lr=1e-3,
-            )  # fmt: skip
+                data.labelled.batches(32, seed=seed),
+                seed=seed,
+                steps=100,
+                lr=1e-3,
+            )
             right[name] = tl.accuracy(model, held_out)
             yield at_least(
-                f"agreement with 64 labels, {name}, accuracy", right[name], None,
-                seconds=clock.cpu, seed=seed,
-            )  # fmt: skip
+                f"agreement with 64 labels, {name}, accuracy",
+                right[name],
+                None,
+                seconds=clock.cpu,
+                seed=seed,
+            )
         gain = right["pretrained"] - right["from scratch"]
         yield at_least(
-            "agreement, gain from pretraining", 100 * gain, 15, unit="points", seconds=reading.cpu,
+            "agreement, gain from pretraining",
+            100 * gain,
+            15,
+            unit="points",
+            seconds=reading.cpu,
             seed=seed,
-        )  # fmt: skip
+        )

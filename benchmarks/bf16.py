@@ -107,9 +107,14 @@ def steps(what, name, size, half, options) -> Row:
         exact, faster = times(name, SHAPES[size], half, options.seed)
     least, bar = (BF16_FROM, 0.95) if half is MUON else (TRIED, FASTER)
     row = at_most(
-        f"{what} in bf16 / in fp32, {name}, {size}", faster / exact, bar, unit="×",
-        seconds=clock.cpu, seed=options.seed, note=f"{1e3 * faster:.0f} and {1e3 * exact:.0f} ms",
-    )  # fmt: skip
+        f"{what} in bf16 / in fp32, {name}, {size}",
+        faster / exact,
+        bar,
+        unit="×",
+        seconds=clock.cpu,
+        seed=options.seed,
+        note=f"{1e3 * faster:.0f} and {1e3 * exact:.0f} ms",
+    )
     return row if SHAPES[size][3] >= least else replace(row, bar=None, holds=None)
 
 
@@ -121,6 +126,10 @@ def learning(what, name, size, half, corpus, options) -> Row:
     note = "; ".join(f"{exact:.4f} and {found:.4f}" for exact, found in pairs)
     return at_most(
         f"{what} in bf16 − in fp32, mean of {SEEDS} seeds, {name}, {size}, {STEPS[name]} steps",
-        statistics.mean(found - exact for exact, found in pairs), 0.01, unit="nats",
-        seconds=clock.cpu, seed=options.seed, note=f"fp32 and bf16: {note}",
-    )  # fmt: skip
+        statistics.mean(found - exact for exact, found in pairs),
+        0.01,
+        unit="nats",
+        seconds=clock.cpu,
+        seed=options.seed,
+        note=f"fp32 and bf16: {note}",
+    )

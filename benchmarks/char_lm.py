@@ -44,9 +44,17 @@ def nanogpt(corpus, seed):
     cosine to 1e-4. Yields (iteration, training loss). Source: Karpathy, nanoGPT."""
     torch.manual_seed(seed)
     config = tl.ModelConfig(
-        vocab_size=corpus.vocab_size, n_layers=4, n_heads=4, d_model=128, n_ctx=N_CTX,
-        positions="learned", activation="gelu", bias=False, tie_head=True, dropout=0.0,
-    )  # fmt: skip
+        vocab_size=corpus.vocab_size,
+        n_layers=4,
+        n_heads=4,
+        d_model=128,
+        n_ctx=N_CTX,
+        positions="learned",
+        activation="gelu",
+        bias=False,
+        tie_head=True,
+        dropout=0.0,
+    )
     model = tl.Transformer(config)
     _as_gpt2_starts(model)
     decayed = [p for p in model.parameters() if p.dim() >= 2]
@@ -113,9 +121,13 @@ def modern(corpus, seed):
     (step, model)."""
     torch.manual_seed(seed)
     config = tl.ModelConfig.modern(
-        vocab_size=corpus.vocab_size, n_layers=4, n_heads=4, d_model=128, n_ctx=N_CTX,
+        vocab_size=corpus.vocab_size,
+        n_layers=4,
+        n_heads=4,
+        d_model=128,
+        n_ctx=N_CTX,
         positions=POSITIONS,
-    )  # fmt: skip
+    )
     model = tl.Transformer(config)
     model.embedding = NGramEmbedding(model.embedding)
     stream = corpus.batches(BATCH, N_CTX, seed=seed)
@@ -158,8 +170,10 @@ def began(name, seed, shakespeare) -> subprocess.Popen:
     path = "" if shakespeare is None else os.fspath(shakespeare)
     return subprocess.Popen(
         [sys.executable, "-m", "benchmarks.char_lm", name, str(seed), path],
-        stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
 
 
 def ended(process) -> dict:
@@ -176,18 +190,30 @@ def run(options):
     losses, cpu = [found["loss"] for found in ours], [found["cpu"] for found in ours]
     common = dict(seconds=sum(cpu), seed=SEEDS[0])
     yield at_most(
-        f"char LM, modern recipe, loss on the whole validation split, worst of {len(SEEDS)} seeds", max(losses),
-        NANOGPT_LOSS, unit="nats", note=", ".join(f"{loss:.4f}" for loss in losses), **common,
-    )  # fmt: skip
+        f"char LM, modern recipe, loss on the whole validation split, worst of {len(SEEDS)} seeds",
+        max(losses),
+        NANOGPT_LOSS,
+        unit="nats",
+        note=", ".join(f"{loss:.4f}" for loss in losses),
+        **common,
+    )
     yield Row(
-        "char LM, nanoGPT's recipe reimplemented, loss", round(theirs["loss"], 4), "nats", None,
-        None, round(theirs["cpu"], 1), options.seed,
-    )  # fmt: skip
+        "char LM, nanoGPT's recipe reimplemented, loss",
+        round(theirs["loss"], 4),
+        "nats",
+        None,
+        None,
+        round(theirs["cpu"], 1),
+        options.seed,
+    )
     yield at_most(
         "char LM, CPU time modern / nanoGPT's recipe, whole processes, slowest seed",
-        max(cpu) / theirs["cpu"], 0.17, unit="×",
-        note=f"{max(cpu):.1f} against {theirs['cpu']:.1f} s, median {statistics.median(cpu):.1f}", **common,
-    )  # fmt: skip
+        max(cpu) / theirs["cpu"],
+        0.17,
+        unit="×",
+        note=f"{max(cpu):.1f} against {theirs['cpu']:.1f} s, median {statistics.median(cpu):.1f}",
+        **common,
+    )
     title = "Tiny Shakespeare, 0.8 M parameters: loss against CPU time"
     with plot(
         options.out / "char_lm.png", title=title, x="CPU seconds", y="validation loss"

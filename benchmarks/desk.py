@@ -68,9 +68,14 @@ def beside_transformer_lens(model, seed, turns=TURNS):
         mine, its = (statistics.median(times[who]) for who in ("ours", "theirs"))
         note = f"{mine:.3g} s and {its:.3g} s; {TOKENS} tokens"
         yield at_most(
-            f"{name}, CPU time / TransformerLens'", mine / its, BAR, unit="×", note=note,
-            seconds=whole.cpu, seed=seed,
-        )  # fmt: skip
+            f"{name}, CPU time / TransformerLens'",
+            mine / its,
+            BAR,
+            unit="×",
+            note=note,
+            seconds=whole.cpu,
+            seed=seed,
+        )
         yield at_most(
             f"{name}, largest difference",
             apart,
@@ -111,9 +116,13 @@ def tokenizer():
     model = tokenizers.models.WordLevel({"[E]": 0, "a": 1}, unk_token="[E]")
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizers.Tokenizer(model),
-        bos_token="[E]", eos_token="[E]", pad_token="[E]", unk_token="[E]",
-        add_bos_token=True, name_or_path="none",
-    )  # fmt: skip
+        bos_token="[E]",
+        eos_token="[E]",
+        pad_token="[E]",
+        unk_token="[E]",
+        add_bos_token=True,
+        name_or_path="none",
+    )
 
 
 def difference(logits):
@@ -160,9 +169,14 @@ def shipped(seed):
         found = tl.patching_grid(model, tokens, corrupted, metric=PAIR, sites=STREAM, by="exact")
     cells = sum(grid.exact.numel() for grid in found.values())
     yield at_most(
-        "exact grids of the shipped model", clock.wall, 10, unit="s", note=f"{cells} cells",
-        seconds=clock.cpu, seed=seed,
-    )  # fmt: skip
+        "exact grids of the shipped model",
+        clock.wall,
+        10,
+        unit="s",
+        note=f"{cells} cells",
+        seconds=clock.cpu,
+        seed=seed,
+    )
 
 
 def smol(seed):
@@ -180,6 +194,11 @@ def smol(seed):
         )
     cells = sum(int(grid.there.sum()) for grid in found.values())
     yield at_most(
-        f"attribution patching of SmolLM2-135M, {len(ids)} tokens, every site", clock.wall, 3, unit="s",
-        note=f"{cells} cells, {clock.cpu:.3g} s of CPU time", seconds=clock.cpu, seed=seed,
-    )  # fmt: skip
+        f"attribution patching of SmolLM2-135M, {len(ids)} tokens, every site",
+        clock.wall,
+        3,
+        unit="s",
+        note=f"{cells} cells, {clock.cpu:.3g} s of CPU time",
+        seconds=clock.cpu,
+        seed=seed,
+    )

@@ -22,9 +22,16 @@ class Linear(nn.Module):
 
 def vision_transformer() -> tl.PictureClassifier:
     encoder = tl.ModelConfig(
-        kind="encoder", vocab_size=1, head=False, n_layers=2, n_heads=4, d_model=64, n_ctx=17,
-        positions="learned", dropout=0.1,
-    )  # fmt: skip
+        kind="encoder",
+        vocab_size=1,
+        head=False,
+        n_layers=2,
+        n_heads=4,
+        d_model=64,
+        n_ctx=17,
+        positions="learned",
+        dropout=0.1,
+    )
     return tl.PictureClassifier(tl.Transformer(encoder), 10, size=(8, 8), patch=2, pool="mean")
 
 

@@ -73,8 +73,10 @@ found = {{
 open({file!r}, "w").write(json.dumps(found))
 """
 ALL_BARS = {
-    "labelling all heads": 4.0, "estimates of all heads": 1.0, "exact effects of all heads": 10.0,
-}  # fmt: skip
+    "labelling all heads": 4.0,
+    "estimates of all heads": 1.0,
+    "exact effects of all heads": 10.0,
+}
 
 
 def run(options):
@@ -97,22 +99,37 @@ def run(options):
             answer, text, of_all = (found.pop(name) for name in ("answer", "text", "of all"))
             for what, seconds in of_all.items():
                 yield at_most(
-                    f"{name}, {what}", seconds, ALL_BARS[what], unit="s", seconds=clock.cpu,
-                    seed=options.seed, note=f"one run; load {os.getloadavg()[0]:.1f}",
-                )  # fmt: skip
+                    f"{name}, {what}",
+                    seconds,
+                    ALL_BARS[what],
+                    unit="s",
+                    seconds=clock.cpu,
+                    seed=options.seed,
+                    note=f"one run; load {os.getloadavg()[0]:.1f}",
+                )
             for what, times in found.items():
                 note = (
                     f"largest of {len(times)}, median {statistics.median(times):.3f} s; Python "
                     f"alone {answer:.3f} s; load {os.getloadavg()[0]:.1f}"
                 )
                 yield at_most(
-                    f"{name}, from a click on {what} to the new prediction", max(times), bar,
-                    unit="s", seconds=clock.cpu, seed=options.seed, note=note,
-                )  # fmt: skip
+                    f"{name}, from a click on {what} to the new prediction",
+                    max(times),
+                    bar,
+                    unit="s",
+                    seconds=clock.cpu,
+                    seed=options.seed,
+                    note=note,
+                )
             yield Row(
-                f"{name}, from a newly typed text to its prediction", round(text, 3), "s", None,
-                None, round(clock.cpu, 1), options.seed,
-            )  # fmt: skip
+                f"{name}, from a newly typed text to its prediction",
+                round(text, 3),
+                "s",
+                None,
+                None,
+                round(clock.cpu, 1),
+                options.seed,
+            )
         browser.close()
 
 
@@ -155,9 +172,12 @@ def measure(browser, lab: Lab, name: str) -> dict:
     lab.run(page, ALL_HEADS.format(file=str(lab.folder / "all")))
     page.close()
     return {
-        "a head": heads, "an edge": edges, "text": text, "answer": float(file.read_text()),
+        "a head": heads,
+        "an edge": edges,
+        "text": text,
+        "answer": float(file.read_text()),
         "of all": json.loads((lab.folder / "all").read_text()),
-    }  # fmt: skip
+    }
 
 
 def timed(page, act) -> float:
@@ -188,12 +208,24 @@ class Lab:
         quiet = {"fetchNews": "false", "checkForUpdates": False}
         (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
         self.server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
-             f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}",
-             f"--ServerApp.root_dir={self.folder}", "--expose-app-in-browser"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            [
+                sys.executable,
+                "-m",
+                "jupyterlab",
+                "--no-browser",
+                "--allow-root",
+                "--ip=127.0.0.1",
+                f"--port={port}",
+                "--ServerApp.port_retries=0",
+                f"--IdentityProvider.token={self.token}",
+                f"--ServerApp.root_dir={self.folder}",
+                "--expose-app-in-browser",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
             env=environment,
-        )  # fmt: skip
+        )
         for _ in range(600):
             try:
                 urllib.request.urlopen(f"{self.url}/api/status?token={self.token}", timeout=2)

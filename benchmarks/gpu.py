@@ -34,8 +34,10 @@ def run(options):
     peaks = next((p for name, p in PEAKS.items() if name in card), None)
     torch.set_float32_matmul_precision("high")
     for name, precision, compile in (
-        ("fp32", "fp32", False), ("bf16", "bf16", False), ("bf16 + compile", "bf16", True),
-    ):  # fmt: skip
+        ("fp32", "fp32", False),
+        ("bf16", "bf16", False),
+        ("bf16 + compile", "bf16", True),
+    ):
         torch.manual_seed(options.seed)
         config = tl.ModelConfig(
             vocab_size=32768, n_layers=12, n_heads=12, d_model=768, n_ctx=N_CTX, bias=False
@@ -59,9 +61,15 @@ def run(options):
         if peaks:
             share = f"{flops / 1e12 / peaks[precision == 'fp32']:.0%} of the card's peak"
         yield Row(
-            f"{card}, GPT-2-small shape, {name}", round(rate), "tokens/s", None, None,
-            round(seconds, 1), options.seed, note=share,
-        )  # fmt: skip
+            f"{card}, GPT-2-small shape, {name}",
+            round(rate),
+            "tokens/s",
+            None,
+            None,
+            round(seconds, 1),
+            options.seed,
+            note=share,
+        )
         del model, steps
     yield from _tasks(device, options)
     from . import parallelism
@@ -88,6 +96,12 @@ def _tasks(device, options):
             torch.cuda.synchronize()
         exact = tl.exact_match(model, data.epoch(250, kind=kind))
         yield Row(
-            f"{name} on the GPU, wall time of training", round(clock.wall, 1), "s", None, None,
-            round(clock.wall, 1), options.seed, note=f"exact {exact:.3f}",
-        )  # fmt: skip
+            f"{name} on the GPU, wall time of training",
+            round(clock.wall, 1),
+            "s",
+            None,
+            None,
+            round(clock.wall, 1),
+            options.seed,
+            note=f"exact {exact:.3f}",
+        )

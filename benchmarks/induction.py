@@ -38,9 +38,12 @@ def run(options):
             yield at_least("induction, accuracy at new lags", accuracy, 0.995, **common)
             raw, hops, previous = scores(model, data, held_out[0])
             yield at_least(
-                "induction, layer 1 attends to the token after the earlier occurrence", max(raw, hops), 0.9,
-                note=f"raw {raw:.3f}, two-hop {hops:.3f}", **common,
-            )  # fmt: skip
+                "induction, layer 1 attends to the token after the earlier occurrence",
+                max(raw, hops),
+                0.9,
+                note=f"raw {raw:.3f}, two-hop {hops:.3f}",
+                **common,
+            )
             yield at_least(
                 "induction, layer 0 attends to the previous token", previous, 0.5, **common
             )
@@ -105,10 +108,16 @@ def circuit(model, data, seed, texts=16, again=8):
     edges = f"{len(found.edges)} of {found.n_edges} edges"
     random = sum(found.random_faithfulness) / len(found.controls)
     yield at_least(
-        "induction, what EAP-IG's circuit keeps", found.faithfulness, 0.9,
-        note=f"{edges}; control, as many random edges: {random:.2f}", **common,
-    )  # fmt: skip
+        "induction, what EAP-IG's circuit keeps",
+        found.faithfulness,
+        0.9,
+        note=f"{edges}; control, as many random edges: {random:.2f}",
+        **common,
+    )
     yield at_least(
         "induction, edges of the known construction in that circuit, of three",
-        sum(name in found.edges for name in named), 3, note=", ".join(named), **common,
-    )  # fmt: skip
+        sum(name in found.edges for name in named),
+        3,
+        note=", ".join(named),
+        **common,
+    )

@@ -48,6 +48,10 @@ def run(options):
             options.seed,
         )
         yield at_least(
-            f"{name}, CPU time without / with", without / with_it, bar, unit="×",
-            note=f"{256 / with_it:.0f} against {256 / without:.0f} tokens a CPU second", **common,
-        )  # fmt: skip
+            f"{name}, CPU time without / with",
+            without / with_it,
+            bar,
+            unit="×",
+            note=f"{256 / with_it:.0f} against {256 / without:.0f} tokens a CPU second",
+            **common,
+        )

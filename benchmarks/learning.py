@@ -60,9 +60,13 @@ def run(options):
     )
     late = gaps[int(0.99 * len(gaps))] / 1000
     yield at_most(
-        f"{name}, 99 of 100 frames take at most", late, 0.1, unit="s",
-        note=f"median {gaps[len(gaps) // 2]:.0f} ms, longest {gaps[-1]:.0f} ms", **common,
-    )  # fmt: skip
+        f"{name}, 99 of 100 frames take at most",
+        late,
+        0.1,
+        unit="s",
+        note=f"median {gaps[len(gaps) // 2]:.0f} ms, longest {gaps[-1]:.0f} ms",
+        **common,
+    )
 
 
 def _cpu(browser) -> float:

@@ -130,9 +130,7 @@ def _machine(lines, options):
     target = torch.empty_like(floats)
     with Clock() as clock:
         least = by_turns(
-            wide=products(x, w, 20),
-            narrow=products(x, square, 80),
-            large=products(big, big, 1),
+            wide=products(x, w, 20), narrow=products(x, square, 80), large=products(big, big, 1)
         )
         # Measured separately, because it evicts the small products from the caches.
         least |= by_turns(copy=lambda: target.copy_(floats))
@@ -141,13 +139,16 @@ def _machine(lines, options):
     large = 2 * 1024**3 / least["large"] / 1e9
     memory = 2 * floats.numel() * 4 / least["copy"] / 1e9
     lines += [
-        "## The machine", "",
-        "| | |", "|:--|--:|",
+        "## The machine",
+        "",
+        "| | |",
+        "|:--|--:|",
         f"| a matrix product of 768 × 128 and 128 × 512, as in a feed-forward layer | {wide:.0f} GFLOP/s |",
         f"| a matrix product of 768 × 128 and 128 × 128, as in attention | {narrow:.0f} GFLOP/s |",
         f"| a matrix product of two 1024 × 1024 matrices | {large:.0f} GFLOP/s |",
-        f"| copying 128 MB, counting both reads and writes | {memory:.1f} GB/s |", "",
-    ]  # fmt: skip
+        f"| copying 128 MB, counting both reads and writes | {memory:.1f} GB/s |",
+        "",
+    ]
     common = dict(seconds=clock.cpu, seed=options.seed)
     yield at_least(
         "matrix products with the shapes of a training step", wide, None, unit="GFLOP/s", **common
@@ -163,11 +164,14 @@ def _training(lines, options):
     eager = list(kinds)
     kinds |= {f"{name}, compiled": of for name, of in kinds.items()}
     lines += [
-        "## A training step", "",
+        "## A training step",
+        "",
         "nanoGPT's CPU shape: 4 layers, 4 heads, d 128, batches of 12 × 64 letters. Steps run in fp32; Muon's own products "
-        f"run in {'bf16, which is faster here' if gains_by_bf16(torch.empty(D_MODEL, D_MODEL)) else 'fp32 too'}.", "",
-        "| | step | the optimizer's part | rate | relative to the products' rate |", "|:--|--:|--:|--:|--:|",
-    ]  # fmt: skip
+        f"run in {'bf16, which is faster here' if gains_by_bf16(torch.empty(D_MODEL, D_MODEL)) else 'fp32 too'}.",
+        "",
+        "| | step | the optimizer's part | rate | relative to the products' rate |",
+        "|:--|--:|--:|--:|--:|",
+    ]
     parts = {}
     x, w = torch.randn(BATCH * N_CTX, D_MODEL), torch.randn(D_MODEL, 4 * D_MODEL)
     for name, (make, optimizer, bar) in kinds.items():
@@ -185,10 +189,13 @@ def _training(lines, options):
         if not compiled:
             parts[name] = spent(lambda g=gradient, u=update: (g(), u()))
         yield at_least(
-            f"rate of a training step / of its matrix products, {name}", reached / here, bar,
-            seconds=clock.cpu, seed=options.seed,
+            f"rate of a training step / of its matrix products, {name}",
+            reached / here,
+            bar,
+            seconds=clock.cpu,
+            seed=options.seed,
             note=f"{reached:.1f} of {here:.0f} GFLOP/s, {1e3 * step:.1f} ms a step",
-        )  # fmt: skip
+        )
     lines += ["", "Where the time goes:", "", f"| | {' | '.join(eager)} |", "|:--|--:|--:|"]
     for kind in [*KINDS, REST]:
         lines.append(f"| {kind} | " + " | ".join(f"{parts[n][kind]:.0%}" for n in eager) + " |")
@@ -205,10 +212,13 @@ def _passes(lines, options, rate, memory):
     n = sum(p.numel() for p in model.decoder.parameters())
     n += model.head.weight.numel()
     lines += [
-        "## Traces and sweeps", "",
-        "GPT-2 small's shape with random weights. A forward pass counts as 2 operations per weight and token.", "",
-        "| | CPU time | rate | relative to the rate of large products |", "|:--|--:|--:|--:|",
-    ]  # fmt: skip
+        "## Traces and sweeps",
+        "",
+        "GPT-2 small's shape with random weights. A forward pass counts as 2 operations per weight and token.",
+        "",
+        "| | CPU time | rate | relative to the rate of large products |",
+        "|:--|--:|--:|--:|",
+    ]
     for length in (128, 512):
         text = torch.randint(1, VOCABULARY, (1, length))
         least = by_turns(3, plain=lambda t=text: model(t), trace=lambda t=text: tl.trace(model, t))
@@ -241,10 +251,14 @@ def _views(lines, options):
     config = tl.ModelConfig(vocab_size=VOCABULARY, n_layers=12, n_heads=12, d_model=96, n_ctx=512)
     model = tl.Transformer(config).eval()
     lines += [
-        "## Views", "", "A page with a HeadView of 12 × 12 heads, complete. The size of the maps counts one byte "
-        "for each weight that the causal mask allows.", "",
-        "| tokens | page | maps | page / maps |", "|--:|--:|--:|--:|",
-    ]  # fmt: skip
+        "## Views",
+        "",
+        "A page with a HeadView of 12 × 12 heads, complete. The size of the maps counts one byte "
+        "for each weight that the causal mask allows.",
+        "",
+        "| tokens | page | maps | page / maps |",
+        "|--:|--:|--:|--:|",
+    ]
     for length in (32, 128, 512):
         found = tl.trace(model, torch.randint(VOCABULARY, (1, length)))
         with tempfile.TemporaryDirectory() as folder:

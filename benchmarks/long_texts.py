@@ -47,7 +47,9 @@ def measure(seed: int):
     shape = f"12 × 12 heads, {LENGTH} tokens"
 
     times = [timed(lambda turn=turn: trace.pyramid(3, turn)) for turn in range(TURNS)]
-    yield at_most(f"pyramid of one head, {shape}", statistics.median(times), 4, unit="s", note=note, **common)  # fmt: skip
+    yield at_most(
+        f"pyramid of one head, {shape}", statistics.median(times), 4, unit="s", note=note, **common
+    )
     pyramid = trace.pyramid(5, 5)
     level = pyramid.base - 1
     rows = pyramid.shape(level)[0]
@@ -55,16 +57,27 @@ def measure(seed: int):
     tiles = [timed(lambda at=at: pyramid.tile(level, at, (0, 256))) for at in places]
     yield at_most(
         f"a tile of 256 × 256 cells of {2**level} × {2**level} weights, {shape}",
-        statistics.median(tiles), 0.15, unit="s", **common,
-    )  # fmt: skip
+        statistics.median(tiles),
+        0.15,
+        unit="s",
+        **common,
+    )
     with Clock() as first:
         view = tl.views.HeadView(trace, layer=5, head=5)
     with Clock() as saved:
         html = view.to_html()
     note = f"{first.wall:.1f} s to the view, with small maps of every head; {saved.wall:.1f} s to the page of {len(html) / 1e6:.1f} MB"
     most = (peak() - held + kept) / kept
-    yield at_most(f"memory of the kernel / of the trace, {shape}", most, 1.5, unit="×", note=note, **common)  # fmt: skip
-    yield at_most(f"memory that the page adds to the browser, {shape}", page_memory(html), 400, unit="MB", **common)  # fmt: skip
+    yield at_most(
+        f"memory of the kernel / of the trace, {shape}", most, 1.5, unit="×", note=note, **common
+    )
+    yield at_most(
+        f"memory that the page adds to the browser, {shape}",
+        page_memory(html),
+        400,
+        unit="MB",
+        **common,
+    )
 
 
 def timed(work) -> float:

@@ -110,9 +110,15 @@ def run(options):
         common = dict(seconds=clock.cpu, seed=seed)
         size = path.stat().st_size / 1e6
         yield Row(
-            "a page of MiniLM’s shape", round(size, 1), "MB", None, None, round(clock.cpu, 1), seed,
+            "a page of MiniLM’s shape",
+            round(size, 1),
+            "MB",
+            None,
+            None,
+            round(clock.cpu, 1),
+            seed,
             note=_weights_of(view),
-        )  # fmt: skip
+        )
         yield _seconds(
             f"MiniLM’s shape, {READ} tokens, from a typed text to its maps", times, 1.5, **common
         )
@@ -206,9 +212,16 @@ def like_minilm(seed: int) -> tl.TextModel:
     torch.manual_seed(seed)
     tokenizer = WordTokenizer.train(words(0, WORDS - 6))
     config = tl.ModelConfig(
-        kind="encoder", vocab_size=WORDS, n_layers=6, n_heads=12, d_model=384, d_ff=1536,
-        n_ctx=512, norm_first=False, head=False,
-    )  # fmt: skip
+        kind="encoder",
+        vocab_size=WORDS,
+        n_layers=6,
+        n_heads=12,
+        d_model=384,
+        d_ff=1536,
+        n_ctx=512,
+        norm_first=False,
+        head=False,
+    )
     return tl.TextModel(tl.Transformer(config).eval(), tokenizer, "MiniLM’s shape")
 
 
@@ -219,10 +232,15 @@ def like_smollm2(seed: int) -> tl.TextModel:
     torch.manual_seed(seed)
     tokenizer = WordTokenizer.train(words(0, LARGE_WORDS - 6))
     config = LlamaConfig(
-        vocab_size=LARGE_WORDS, hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
-        num_attention_heads=9, num_key_value_heads=3, max_position_embeddings=2048,
+        vocab_size=LARGE_WORDS,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        max_position_embeddings=2048,
         tie_word_embeddings=True,
-    )  # fmt: skip
+    )
     return tl.TextModel(LlamaForCausalLM(config).eval(), tokenizer, "SmolLM2’s shape")
 
 

@@ -56,10 +56,15 @@ def run(options, device="cpu"):
             for name, model in models.items():
                 curves[name][length] = seconds_a_pass(model.to(device), length, 15)
     yield Row(
-        "parameters, transformer / LSTM", round(sizes["transformer"] / sizes["LSTM"], 4), "×",
-        None, None, round(clock.cpu, 1), options.seed,
+        "parameters, transformer / LSTM",
+        round(sizes["transformer"] / sizes["LSTM"], 4),
+        "×",
+        None,
+        None,
+        round(clock.cpu, 1),
+        options.seed,
         note=f"{sizes['transformer']:,} and {sizes['LSTM']:,}",
-    )  # fmt: skip
+    )
     which = 1 if device == "cuda" else 0
     for length in LENGTHS:
         a, b = (1000 * curves[name][length][which] for name in models)
@@ -67,15 +72,24 @@ def run(options, device="cpu"):
         paths = [path_length(m.config, length) for m in models.values()]
         yield Row(
             f"forward + backward at length {length}, LSTM / transformer ({device})",
-            round(b / a, 3), "× time", None, None, round(clock.cpu, 1), options.seed,
+            round(b / a, 3),
+            "× time",
+            None,
+            None,
+            round(clock.cpu, 1),
+            options.seed,
             note=f"transformer {a:.1f} ms, LSTM {b:.1f} ms; dependent steps {waits[0]} and {waits[1]}; "
             f"path length {paths[0]} and {paths[1]}",
-        )  # fmt: skip
+        )
     yield Row(
         f"the faster of the two by length ({device})",
-        crossover({n: {k: v[which] for k, v in c.items()} for n, c in curves.items()}), "tokens",
-        None, None, round(clock.cpu, 1), options.seed,
-    )  # fmt: skip
+        crossover({n: {k: v[which] for k, v in c.items()} for n, c in curves.items()}),
+        "tokens",
+        None,
+        None,
+        round(clock.cpu, 1),
+        options.seed,
+    )
     picture = options.out / f"parallelism_{device}.png"
     unit = "wall" if device == "cuda" else "CPU"
     title = f"Forward + backward, {sizes['transformer'] / 1e6:.2f} M parameters each"
@@ -96,7 +110,8 @@ def crossover(curves) -> str:
     if len(set(leads)) == 1:
         return f"{leads[0]} from {LENGTHS[0]} to {LENGTHS[-1]}"
     changes = [
-        f"{after} from {n}" for n, before, after in zip(LENGTHS[1:], leads, leads[1:], strict=False)
+        f"{after} from {n}"
+        for n, before, after in zip(LENGTHS[1:], leads, leads[1:], strict=False)
         if before != after
-    ]  # fmt: skip
+    ]
     return f"{leads[0]} at {LENGTHS[0]}, then " + ", then ".join(changes)

@@ -25,14 +25,20 @@ def run(options):
     held_out = data.epoch(250)
     for name, make in models.items():
         model, clock = trained(
-            make, data.batches(64, seed=options.seed), seed=options.seed, steps=600,
+            make,
+            data.batches(64, seed=options.seed),
+            seed=options.seed,
+            steps=600,
             **(MODERN if name == "transformer" else dict(lr=3e-3)),
-        )  # fmt: skip
+        )
         common = dict(seconds=clock.cpu, seed=options.seed)
         note = f"{model.n_parameters():,} parameters"
         if name != "GRU":
             note += f"; best head attends to the source: {tl.grade_heads(model, data, held_out[:1]).best()[2]:.3f}"
         yield at_least(
-            f"reverse 10–20, letters right: {name}", tl.accuracy(model, held_out), None, note=note,
+            f"reverse 10–20, letters right: {name}",
+            tl.accuracy(model, held_out),
+            None,
+            note=note,
             **common,
-        )  # fmt: skip
+        )

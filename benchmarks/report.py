@@ -85,9 +85,7 @@ def machine() -> dict:
         pass
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     load = round(os.getloadavg()[0], 1)  # processes that want a core, at the time of writing
-    return {
-        "cpu": cpu, "cores": os.cpu_count(), "load": load, "gpu": gpu, "versions": versions
-    }  # fmt: skip
+    return {"cpu": cpu, "cores": os.cpu_count(), "load": load, "gpu": gpu, "versions": versions}
 
 
 def load(folder: Path) -> dict[str, list[Row]]:

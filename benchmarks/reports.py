@@ -29,6 +29,9 @@ def run(options):
         yield at_most("reports, CPU time of training", clock.cpu, 180, unit="s", **common)
         layer, head, hit = tl.grade_heads(model, data, held_out).best()
         yield at_least(
-            "reports, copied words that attend to a correct source", hit, None,
-            note=f"layer {layer} head {head}", **common,
-        )  # fmt: skip
+            "reports, copied words that attend to a correct source",
+            hit,
+            None,
+            note=f"layer {layer} head {head}",
+            **common,
+        )

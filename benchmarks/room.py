@@ -37,16 +37,27 @@ def run(options):
     for name, threads in (("one thread (train's choice)", None), (f"{cores} threads", cores)):
         seconds, memory = train_together(CODE.format(steps=STEPS, threads=threads))
         yield Row(
-            f"{KERNELS} kernels at once, {name}: slowest kernel", round(max(seconds), 1), "s", None,
-            len(seconds) == KERNELS, round(sum(seconds), 1), options.seed,
+            f"{KERNELS} kernels at once, {name}: slowest kernel",
+            round(max(seconds), 1),
+            "s",
+            None,
+            len(seconds) == KERNELS,
+            round(sum(seconds), 1),
+            options.seed,
             f"{STEPS} steps each; {len(seconds)} of {KERNELS} finished; fastest {min(seconds):.1f} s",
-        )  # fmt: skip
+        )
         if threads is None:
             yield Row(
-                "peak memory of one such kernel", round(max(memory)), "MiB", None, None, 0.0,
-                options.seed, f"all {KERNELS} together {sum(memory) / 1024:.1f} GiB, shared pages "
+                "peak memory of one such kernel",
+                round(max(memory)),
+                "MiB",
+                None,
+                None,
+                0.0,
+                options.seed,
+                f"all {KERNELS} together {sum(memory) / 1024:.1f} GiB, shared pages "
                 "counted in each",
-            )  # fmt: skip
+            )
 
 
 def train_together(code: str) -> tuple[list[float], list[float]]:

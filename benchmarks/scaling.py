@@ -115,7 +115,7 @@ def tables(rows: list[Row]) -> str:
         "",
         "| H100s, 16,384 tokens each, AdamW | one | memory | 8, NVLink | 64, InfiniBand | 64, 100 Gb Ethernet |",
         "|:--|--:|--:|--:|--:|--:|",
-    ]  # fmt: skip
+    ]
     for name, (weights, _) in MODELS.items():
         seconds = 6 * weights * TOKENS / (USED * PEAK)
         speeds = [
@@ -180,23 +180,36 @@ def measured(options):
         steps = list(steps_here(options.seed))
     for name, n, gradient, update in steps:
         yield Row(
-            f"step of one process, {name}", round(1e3 * (gradient + update), 1), "CPU ms", None,
-            None, round(clock.cpu, 1), options.seed,
+            f"step of one process, {name}",
+            round(1e3 * (gradient + update), 1),
+            "CPU ms",
+            None,
+            None,
+            round(clock.cpu, 1),
+            options.seed,
             f"{n:,} weights, {4 * n / 1e6:.2f} MB of gradients; {1e3 * update:.1f} ms are spent in Muon and AdamW",
-        )  # fmt: skip
+        )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sums.json"
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         subprocess.run(
-            [*launch, "--nproc-per-node=2", "-m", "benchmarks.scaling", str(path)], check=True,
-            timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+            [*launch, "--nproc-per-node=2", "-m", "benchmarks.scaling", str(path)],
+            check=True,
+            timeout=300,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
         found = json.loads(path.read_text())
     for count, seconds in zip(COUNTS, found["seconds"], strict=True):
         yield Row(
-            f"sum over two processes, {4 * count:,} bytes", round(1e3 * seconds, 3), "ms", None,
-            None, round(found["cpu"], 1), options.seed, f"gloo, fastest of {TURNS}",
-        )  # fmt: skip
+            f"sum over two processes, {4 * count:,} bytes",
+            round(1e3 * seconds, 3),
+            "ms",
+            None,
+            None,
+            round(found["cpu"], 1),
+            options.seed,
+            f"gloo, fastest of {TURNS}",
+        )
 
 
 def sums(path: str) -> None:

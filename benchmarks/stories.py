@@ -28,9 +28,16 @@ from .training import config_for, seeds, trained
 # it: a sentence's place belongs to the person named last. The model only has to attend and copy, so it
 # has no feed-forward layers.
 FORM = dict(
-    n_heads=8, d_head=16, positions="alibi", attention_only=True, embedding_norm=False,
-    logit_softcap=None, n_ctx=128, tie_head=True, scale_embedding=True,
-)  # fmt: skip
+    n_heads=8,
+    d_head=16,
+    positions="alibi",
+    attention_only=True,
+    embedding_norm=False,
+    logit_softcap=None,
+    n_ctx=128,
+    tie_head=True,
+    scale_embedding=True,
+)
 RECIPES = {1: dict(bar=0.98, n_layers=2, steps=600), 2: dict(bar=0.90, n_layers=3, steps=1800)}
 
 
@@ -38,9 +45,12 @@ def made(data, seed, facts):
     recipe = RECIPES[facts]
     config = config_for(data, "decoder", n_layers=recipe["n_layers"], **FORM)
     return trained(
-        lambda: tl.Transformer(config), data.batches(32, kind="decoder", seed=seed), seed=seed,
-        steps=recipe["steps"], optimizer=Modern(lr=0.01),
-    )  # fmt: skip
+        lambda: tl.Transformer(config),
+        data.batches(32, kind="decoder", seed=seed),
+        seed=seed,
+        steps=recipe["steps"],
+        optimizer=Modern(lr=0.01),
+    )
 
 
 def run(options):
@@ -58,9 +68,12 @@ def run(options):
                 best = int(hits.argmax())
                 layer, head = divmod(best, hits.shape[1])
                 yield at_least(
-                    f"{name}, answers that attend to {what}", float(hits.flatten()[best]),
-                    None, note=f"layer {layer} head {head}", **common,
-                )  # fmt: skip
+                    f"{name}, answers that attend to {what}",
+                    float(hits.flatten()[best]),
+                    None,
+                    note=f"layer {layer} head {head}",
+                    **common,
+                )
 
 
 def held_out(data: tl.datasets.QuestionData, facts: int) -> list:

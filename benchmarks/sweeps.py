@@ -33,10 +33,13 @@ def run(options):
             one, sweep, n_heads = measure(model, text, passes)
         yield at_most(
             f"sweep over all heads / (heads × one pass), CPU time, {name}",
-            sweep / (n_heads * one), 1.1, unit="×",
+            sweep / (n_heads * one),
+            1.1,
+            unit="×",
             note=f"{sweep:.3g} s for {n_heads} heads, {1e3 * one:.3g} ms a pass",
-            seconds=whole.cpu, seed=options.seed,
-        )  # fmt: skip
+            seconds=whole.cpu,
+            seed=options.seed,
+        )
 
 
 @torch.no_grad()

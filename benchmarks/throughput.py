@@ -47,9 +47,14 @@ class TorchModel(nn.Module):
         self.embedding = nn.Embedding(vocab, d_model)
         self.positions = nn.Embedding(n_ctx, d_model)
         layer = nn.TransformerEncoderLayer(
-            d_model, n_heads, 4 * d_model, dropout=0.0, activation="gelu", batch_first=True,
+            d_model,
+            n_heads,
+            4 * d_model,
+            dropout=0.0,
+            activation="gelu",
+            batch_first=True,
             norm_first=True,
-        )  # fmt: skip
+        )
         self.layers = nn.TransformerEncoder(
             layer, n_layers, norm=nn.LayerNorm(d_model), enable_nested_tensor=False
         )
@@ -65,9 +70,14 @@ class TorchModel(nn.Module):
 def ours(shape, activation):
     _, n_ctx, n_layers, n_heads, d_model, vocab = shape
     config = tl.ModelConfig(
-        vocab_size=vocab, n_layers=n_layers, n_heads=n_heads, d_model=d_model, n_ctx=n_ctx,
-        positions="learned", activation=activation,
-    )  # fmt: skip
+        vocab_size=vocab,
+        n_layers=n_layers,
+        n_heads=n_heads,
+        d_model=d_model,
+        n_ctx=n_ctx,
+        positions="learned",
+        activation=activation,
+    )
     return tl.Transformer(config)
 
 
@@ -78,10 +88,19 @@ def other(who, shape):
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(
-        vocab_size=vocab, n_positions=n_ctx, n_embd=d_model, n_layer=n_layers, n_head=n_heads,
-        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False,
-        attn_implementation="sdpa", bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+        vocab_size=vocab,
+        n_positions=n_ctx,
+        n_embd=d_model,
+        n_layer=n_layers,
+        n_head=n_heads,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        use_cache=False,
+        attn_implementation="sdpa",
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     return GPT2LMHeadModel(config)
 
 
@@ -105,9 +124,15 @@ def begun(which, who, name, how, seed):
     batch = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
     if which == "ours":
         return tl.train(
-            ours(shape, OTHERS[who][0]), [batch], steps=10**6, schedule="constant",
-            clip=math.inf, precision="fp32", compile=how == "compiled", threads=1,
-        )  # fmt: skip
+            ours(shape, OTHERS[who][0]),
+            [batch],
+            steps=10**6,
+            schedule="constant",
+            clip=math.inf,
+            precision="fp32",
+            compile=how == "compiled",
+            threads=1,
+        )
     model = other(who, shape)
     return usual_loop(torch.compile(model) if how == "compiled" else model, *batch)
 
@@ -194,9 +219,14 @@ def row(what, times, bar, name, options, more=""):
     rate = math.prod(SHAPES[name][:2])
     a, b = (rate / statistics.median(column) for column in times)
     return at_least(
-        f"training throughput{what}", ratio, bar, unit="×", seconds=STEPS * (sum(mine) + sum(theirs)),
-        seed=options.seed, note=f"{a:,.0f} against {b:,.0f} tokens a CPU second{more}",
-    )  # fmt: skip
+        f"training throughput{what}",
+        ratio,
+        bar,
+        unit="×",
+        seconds=STEPS * (sum(mine) + sum(theirs)),
+        seed=options.seed,
+        note=f"{a:,.0f} against {b:,.0f} tokens a CPU second{more}",
+    )
 
 
 def by_turns(mine, theirs) -> tuple[list[float], list[float]]:

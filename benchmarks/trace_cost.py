@@ -122,10 +122,15 @@ def many(work: Callable) -> None:
 def our_model():
     return tl.Transformer(
         tl.ModelConfig(
-            vocab_size=VOCABULARY, n_layers=LAYERS, n_heads=HEADS, d_model=D_MODEL, n_ctx=1024,
-            positions="learned", activation="gelu_tanh",
+            vocab_size=VOCABULARY,
+            n_layers=LAYERS,
+            n_heads=HEADS,
+            d_model=D_MODEL,
+            n_ctx=1024,
+            positions="learned",
+            activation="gelu_tanh",
         )
-    ).eval()  # fmt: skip
+    ).eval()
 
 
 def their_model():

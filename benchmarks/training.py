@@ -32,9 +32,16 @@ def config_for(data: Any, kind: str, **fields: Any) -> tl.ModelConfig:
     rotary where distances do.
     """
     small = dict(
-        kind=kind, vocab_size=data.vocab_size, pad_id=data.tokenizer.pad_id, n_layers=1,
-        n_heads=4, d_model=64, n_ctx=128, positions="learned", qk_norm=False,
-    )  # fmt: skip
+        kind=kind,
+        vocab_size=data.vocab_size,
+        pad_id=data.tokenizer.pad_id,
+        n_layers=1,
+        n_heads=4,
+        d_model=64,
+        n_ctx=128,
+        positions="learned",
+        qk_norm=False,
+    )
     return tl.ModelConfig.modern(**{**small, **fields})
 
 

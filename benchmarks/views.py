@@ -145,8 +145,12 @@ def run(options):
     shorter, longer = ALONE[-2:]
     yield at_most(
         f"saved page of {longer} tokens / of {shorter} (4 × as long)",
-        sizes[longer] / sizes[shorter], 4.1, unit="×", seconds=0, seed=options.seed,
-    )  # fmt: skip
+        sizes[longer] / sizes[shorter],
+        4.1,
+        unit="×",
+        seconds=0,
+        seed=options.seed,
+    )
 
 
 def random_trace(length: int, seed: int) -> tl.Trace:

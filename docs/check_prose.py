@@ -29,14 +29,30 @@ FORMS = [
     (r"\bwithout (?:it|that|them):", "control:", "The head's weight (without it: none)."),
     (r"\bmark to beat\b", "baseline", "This is the mark to beat."),
     (r"\bfilled up\b", "padded", "Short texts are filled up."),
-    (r"(?<!here )is no (?!such\b|longer\b|need\b|more\b|better\b|worse\b|different\b|other\b|larger\b|smaller\b)"
-     r"[a-z]+", "is not a", "rate=2 is no share."),
-    (r"\bwhat is (?:said|asked|given|looked at)\b", "the text, the request", "It sees what is given."),
-    (r"\b(?:heads?|tokens?|words?|quer(?:y|ies)|positions?|letters?) (?:that )?looks? (?:most )?"
-     r"(?:at|back)\b", "attends to", "The head looks at the first token."),
-    (r"(?:^|[.:;] )Who [a-z]+ [^.?]*\.", "if you, a model that", "Who pays by the token pays more."),
+    (
+        r"(?<!here )is no (?!such\b|longer\b|need\b|more\b|better\b|worse\b|different\b|other\b|larger\b|smaller\b)"
+        r"[a-z]+",
+        "is not a",
+        "rate=2 is no share.",
+    ),
+    (
+        r"\bwhat is (?:said|asked|given|looked at)\b",
+        "the text, the request",
+        "It sees what is given.",
+    ),
+    (
+        r"\b(?:heads?|tokens?|words?|quer(?:y|ies)|positions?|letters?) (?:that )?looks? (?:most )?"
+        r"(?:at|back)\b",
+        "attends to",
+        "The head looks at the first token.",
+    ),
+    (
+        r"(?:^|[.:;] )Who [a-z]+ [^.?]*\.",
+        "if you, a model that",
+        "Who pays by the token pays more.",
+    ),
     (r"\bdearer\b", "more expensive", "The larger model is dearer."),
-]  # fmt: skip
+]
 PATTERNS = [(re.compile(form, re.MULTILINE | re.IGNORECASE), instead) for form, instead, _ in FORMS]
 
 
@@ -84,8 +100,11 @@ def ours() -> list[Path]:
     """The files to check: documents, English lessons, views' catalogues, Python outside tests."""
     names = subprocess.run(
         ["git", "ls-files", "*.md", "*.ipynb", "*.py", "transformer_lab/*/messages.json"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.split()  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
     skipped = ("tests/", "notebooks/de/", "typings/", "data/")
     left_out = {"CONTRIBUTING.md", "docs/check_prose.py"}  # they quote the forms
     left_out |= {"transformer_lab/datasets/everyday_words.py"}  # the words of a dataset

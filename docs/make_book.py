@@ -158,9 +158,12 @@ def build(names: list[str], preset: str, out: Path) -> Path:
         words = WORDS.format(preset=preset, version=_version())
         lessons = "\n".join(path.stem for path in paths)
         index = INDEX.format(
-            title="Transformer Lab", words=words, front=site_pages.front(), lessons=lessons,
+            title="Transformer Lab",
+            words=words,
+            front=site_pages.front(),
+            lessons=lessons,
             others="\n".join(others),
-        )  # fmt: skip
+        )
         own = {"index.md": index, "playground.md": site_pages.playground(), **reference.pages()}
         for name, text in own.items():
             (source / name).write_text(text, "utf-8")

@@ -22,8 +22,20 @@ HEADER = """\
 
 
 def main() -> None:
-    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal",
-               "--python-version", "3.10", "--no-annotate", "--no-header", "pyproject.toml"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--universal",
+        "--python-version",
+        "3.10",
+        "--no-annotate",
+        "--no-header",
+        "pyproject.toml",
+    ]
     for extra in EXTRAS:
         command += ["--extra", extra]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

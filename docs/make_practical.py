@@ -162,9 +162,13 @@ def write(folder: Path, seed: int, count: int = 5, steps: int = STEPS) -> None:
         loss, right = result_of(cells)
         word = "".join(draw.choices(letters, k=length))
         task = TASK.format(
-            number=number, count=count, word=word, drow=word[::-1],
-            share=f"{right:.0%}", good=f"{good[1]:.0%}",
-        )  # fmt: skip
+            number=number,
+            count=count,
+            word=word,
+            drow=word[::-1],
+            share=f"{right:.0%}",
+            good=f"{good[1]:.0%}",
+        )
         _notebook(task, cells, students / f"{number}.ipynb")
         key += ["", f"## Notebook {number}", ""]
         key += [f"Loss {loss:.3f}, {right:.0%} of the words right.", ""]

@@ -98,9 +98,11 @@ def slides_of(path: Path, preset: str, scratch: Path) -> str:
         elif cell.metadata.get("jupyter", {}).get("source_hidden"):
             cell.metadata["transient"] = {"remove_source": True}
     exporter = SlidesExporter(
-        template_name="slides", extra_template_basedirs=[str(TEMPLATES)],
-        reveal_url_prefix=REVEAL, reveal_theme="white",
-    )  # fmt: skip
+        template_name="slides",
+        extra_template_basedirs=[str(TEMPLATES)],
+        reveal_url_prefix=REVEAL,
+        reveal_theme="white",
+    )
     text, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
     return text
 

@@ -26,13 +26,43 @@ try a text of your own."""
 
 # name -> (title, its task, what to try, the initial text)
 PLAY = {
-    "reverse": ("Reverse", "write the letters backwards", "Type letters; each output letter attends to the same letter of the input, in mirror order.", "t r a n s f o r m"),
-    "sort": ("Sort", "put eight numbers in order", "Choose → and press Continue text: each number attends to the next larger one.", "17 3 42 8 25 11 49 30 →"),
-    "number_words": ("Number words", "translate English numbers into German", "German puts the units before the tens, so the pattern crosses.", "three thousand five hundred and seventy seven"),
-    "induction": ("Induction", "continue numbers as they continued before", "Heads 0 and 1 of layer 0 attend one position back. Switch both off and layer 1 fails; switch off heads 2 and 3 and nothing changes.", ""),
-    "stories": ("Stories", "answer a question about a story", "Which heads attend to the sentence with the answer? Change that sentence, and ask again.", "Listen Chen now holds the violin . Dilek now holds the kettle . Dilek returns to the garden . Chen heads for the studio . Question Who has the kettle"),
-    "reports": ("Match reports", "summarise a report in one line", "Cross-attention copies teams, goals and the first scorer; see which head copies what.", ""),
-}  # fmt: skip
+    "reverse": (
+        "Reverse",
+        "write the letters backwards",
+        "Type letters; each output letter attends to the same letter of the input, in mirror order.",
+        "t r a n s f o r m",
+    ),
+    "sort": (
+        "Sort",
+        "put eight numbers in order",
+        "Choose → and press Continue text: each number attends to the next larger one.",
+        "17 3 42 8 25 11 49 30 →",
+    ),
+    "number_words": (
+        "Number words",
+        "translate English numbers into German",
+        "German puts the units before the tens, so the pattern crosses.",
+        "three thousand five hundred and seventy seven",
+    ),
+    "induction": (
+        "Induction",
+        "continue numbers as they continued before",
+        "Heads 0 and 1 of layer 0 attend one position back. Switch both off and layer 1 fails; switch off heads 2 and 3 and nothing changes.",
+        "",
+    ),
+    "stories": (
+        "Stories",
+        "answer a question about a story",
+        "Which heads attend to the sentence with the answer? Change that sentence, and ask again.",
+        "Listen Chen now holds the violin . Dilek now holds the kettle . Dilek returns to the garden . Chen heads for the studio . Question Who has the kettle",
+    ),
+    "reports": (
+        "Match reports",
+        "summarise a report in one line",
+        "Cross-attention copies teams, goals and the first scorer; see which head copies what.",
+        "",
+    ),
+}
 
 
 def window(src: str, title: str, height: int, name: str = "") -> str:

@@ -10,13 +10,7 @@ from itertools import chain, islice
 import pytest
 import torch
 
-from tests.browser.fixtures import (  # noqa: F401
-    browser,
-    chromium_of_all,
-    lab,
-    tabs,
-    window_of_all,
-)
+from tests.browser.fixtures import browser, chromium_of_all, lab, tabs, window_of_all  # noqa: F401
 from tests.halving import halving  # noqa: F401
 from tests.kernels import exports_are_forks, pytest_configure  # noqa: F401
 from tests.missing import pytest_runtest_setup, pytest_terminal_summary  # noqa: F401

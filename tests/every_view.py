@@ -12,10 +12,8 @@ from transformer_lab import views
 TEXT = "for key in self.keys:\n    if key not in self."
 
 VIEWS = sorted(
-    name
-    for name in views.__all__
-    if isinstance(getattr(views, name), type) and name != "View"
-)  # fmt: skip
+    name for name in views.__all__ if isinstance(getattr(views, name), type) and name != "View"
+)
 
 
 def spectrogram():
@@ -43,8 +41,8 @@ def made(tmp_path_factory):
     probe = torch.arange(6)
     watch = views.TrainingView(probe)
     for _ in tl.train(
-        learner(), Counting(), steps=4, run=folder, snapshot_every=2, probe=probe, watch=watch,
-    ):  # fmt: skip
+        learner(), Counting(), steps=4, run=folder, snapshot_every=2, probe=probe, watch=watch
+    ):
         pass
     model = tl.shipped()
     ids = torch.arange(len(WORDS))

@@ -60,9 +60,13 @@ def maps_only(n_layers=2, n_heads=4, n=6):
     torch.manual_seed(0)
     maps = torch.randn(n_layers, n_heads, n, n).softmax(-1)
     return tl.Trace.of_maps(
-        {"decoder": maps}, tokens=torch.arange(n)[None], target=None, name="kept",
-        labels=[[str(i) for i in range(n)]], target_labels=None,
-    )  # fmt: skip
+        {"decoder": maps},
+        tokens=torch.arange(n)[None],
+        target=None,
+        name="kept",
+        labels=[[str(i) for i in range(n)]],
+        target_labels=None,
+    )
 
 
 def learner(**options):
@@ -152,9 +156,13 @@ def vision(*, head=True, seed=0, **options):
 
     torch.manual_seed(seed)
     sizes = dict(
-        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
-        image_size=16, patch_size=4,
-    )  # fmt: skip
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        image_size=16,
+        patch_size=4,
+    )
     kind = transformers.ViTForImageClassification if head else transformers.ViTModel
     model = kind(transformers.ViTConfig(**sizes | options)).eval()
     with torch.no_grad():
@@ -233,9 +241,12 @@ def talking():
     inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(False), decoders.ByteLevel()
     inner.add_special_tokens(["<s>", "</s>", "<h>", "<t>"])
     tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=inner, bos_token="<s>", eos_token="</s>",
-        additional_special_tokens=["<h>", "<t>"], clean_up_tokenization_spaces=False,
-    )  # fmt: skip
+        tokenizer_object=inner,
+        bos_token="<s>",
+        eos_token="</s>",
+        additional_special_tokens=["<h>", "<t>"],
+        clean_up_tokenization_spaces=False,
+    )
     tokenizer.chat_template = CHATML
     return tokenizer
 

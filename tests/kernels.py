@@ -65,9 +65,11 @@ def _start(folder):
         door.listen()
         server = subprocess.Popen(
             [sys.executable, __file__, str(door.fileno())],
-            stdin=subprocess.PIPE, env=os.environ | SETTINGS, pass_fds=[door.fileno()],
+            stdin=subprocess.PIPE,
+            env=os.environ | SETTINGS,
+            pass_fds=[door.fileno()],
             start_new_session=True,
-        )  # fmt: skip
+        )
 
     def end():
         server.stdin.close()

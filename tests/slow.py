@@ -12,15 +12,31 @@ from tests.flaky import KERNELS, WAITING
 
 PATHS = (
     *KERNELS,
-    "tests/docs/test_research.py", "tests/edits/test_retraced.py", "tests/files/test_models.py",
-    "tests/graphs/", "tests/heads/test_naming.py", "tests/hostile/", "tests/adapters/test_caches.py",
-    "tests/adapters/test_zoo.py", "tests/lessons/test_lesson_", "tests/lessons/test_machinery.py",
-    "tests/reference/", "tests/analysis/reports/", "tests/analysis/studies/test_study.py", "tests/test_doctor.py",
-    "tests/test_memory.py", "tests/test_optim.py", "tests/test_packaging.py",
-    "tests/test_tasks.py", "tests/training/", "tests/views/engine/",
-    "tests/views/explorer/test_cut_rows.py", "tests/views/pages/", "tests/views/positions/",
+    "tests/docs/test_research.py",
+    "tests/edits/test_retraced.py",
+    "tests/files/test_models.py",
+    "tests/graphs/",
+    "tests/heads/test_naming.py",
+    "tests/hostile/",
+    "tests/adapters/test_caches.py",
+    "tests/adapters/test_zoo.py",
+    "tests/lessons/test_lesson_",
+    "tests/lessons/test_machinery.py",
+    "tests/reference/",
+    "tests/analysis/reports/",
+    "tests/analysis/studies/test_study.py",
+    "tests/test_doctor.py",
+    "tests/test_memory.py",
+    "tests/test_optim.py",
+    "tests/test_packaging.py",
+    "tests/test_tasks.py",
+    "tests/training/",
+    "tests/views/engine/",
+    "tests/views/explorer/test_cut_rows.py",
+    "tests/views/pages/",
+    "tests/views/positions/",
     "tests/views/test_",
-)  # fmt: skip
+)
 LEFT_OUT = pytest.StashKey[Counter]()
 SENT = "left out as slow"  # sent by a worker to the main process
 

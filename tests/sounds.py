@@ -20,11 +20,22 @@ def whisper(*, seconds=SECONDS, bins=40, head=True, sharpness=1.0, **options) ->
 
     torch.manual_seed(0)
     sizes = dict(
-        vocab_size=32, num_mel_bins=bins, d_model=16, encoder_layers=2, decoder_layers=2,
-        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=24,
-        decoder_ffn_dim=24, max_source_positions=round(50 * seconds), max_target_positions=16,
-        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
-    )  # fmt: skip
+        vocab_size=32,
+        num_mel_bins=bins,
+        d_model=16,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=24,
+        decoder_ffn_dim=24,
+        max_source_positions=round(50 * seconds),
+        max_target_positions=16,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+    )
     kind = transformers.WhisperForConditionalGeneration if head else transformers.WhisperModel
     model = kind(transformers.WhisperConfig(**sizes | options)).eval()
     with torch.no_grad():
@@ -62,6 +73,9 @@ def tokenizer() -> Any:
         single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
     )
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=found, bos_token="<s>", eos_token="</s>", pad_token="<pad>",
+        tokenizer_object=found,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
         unk_token="<unk>",
-    )  # fmt: skip
+    )

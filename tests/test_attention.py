@@ -213,9 +213,13 @@ def test_attention_is_torchs_multi_head_attention(dtype, tolerance, case):
     mask = torch.ones(6, 6, dtype=torch.bool).triu(1) if case == "causal" else None
     source = memory if case == "cross" else x
     expected, maps = theirs(
-        x, source, source, attn_mask=mask, average_attn_weights=False,
+        x,
+        source,
+        source,
+        attn_mask=mask,
+        average_attn_weights=False,
         key_padding_mask=pad if case == "padded" else None,
-    )  # fmt: skip
+    )
     tap = Record()
     ours.taps = (tap,)
     bias = ~pad[:, None, None] if case == "padded" else None

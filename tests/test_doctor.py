@@ -14,15 +14,27 @@ from transformer_lab.cli import main
 from transformer_lab.doctor import report as doctor
 
 ROOT = Path(__file__).parent.parent
-BASICS = ["Python", "packages", "torch", "a model", "JupyterLab", "widgets", "this folder", "progress"]  # fmt: skip
+BASICS = [
+    "Python",
+    "packages",
+    "torch",
+    "a model",
+    "JupyterLab",
+    "widgets",
+    "this folder",
+    "progress",
+]
 
 
 def report(cwd, **environment):
     """(exit code, {name: (ok, text)}) of the doctor in a separate process."""
     done = subprocess.run(
-        [sys.executable, "-m", "transformer_lab.doctor"], cwd=cwd, capture_output=True, text=True,
+        [sys.executable, "-m", "transformer_lab.doctor"],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
         env=os.environ | environment,
-    )  # fmt: skip
+    )
     assert "Traceback" not in done.stdout + done.stderr and done.stderr == ""
     return done.returncode, parsed(done.stdout)
 
@@ -227,9 +239,12 @@ def test_a_folder_that_was_removed_is_told(tmp_path):
         "runpy.run_module('transformer_lab.doctor', run_name='__main__')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=gone, capture_output=True, text=True,
+        [sys.executable, "-c", code],
+        cwd=gone,
+        capture_output=True,
+        text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert (done.returncode, done.stderr) == (1, "")
     assert not parsed(done.stdout)["this folder"][0]
 
@@ -288,5 +303,7 @@ def test_what_it_says_of_a_gpu(tried, ok, words, monkeypatch):
 def test_a_driver_beside_a_torch_for_cpus_is_told(monkeypatch):
     monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/usr/bin/{name}")
     assert doctor.gpu({"build": None}) == (
-        False, "a driver is installed, but torch is a build for CPUs", "install torch for CUDA",
-    )  # fmt: skip
+        False,
+        "a driver is installed, but torch is a build for CPUs",
+        "install torch for CUDA",
+    )

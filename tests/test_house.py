@@ -399,9 +399,13 @@ def test_what_a_model_is_is_asked_in_adapters_alone():
 
 @pytest.mark.parametrize(
     ("name", "where"),
-    [("register_forward_hook", "hooks.py"), ("register_forward_pre_hook", "hooks.py"),
-     ("torch.no_grad", "interrupts.py"), ("torch.overrides", "interrupts.py")],
-)  # fmt: skip
+    [
+        ("register_forward_hook", "hooks.py"),
+        ("register_forward_pre_hook", "hooks.py"),
+        ("torch.no_grad", "interrupts.py"),
+        ("torch.overrides", "interrupts.py"),
+    ],
+)
 def test_what_ctrl_c_could_leave_behind_is_used_in_one_place(name, where):
     """Torch's own hooks are copied with a model, and its `no_grad` may be interrupted on exit."""
     allowed = {

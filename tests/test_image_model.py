@@ -25,9 +25,15 @@ RED = (200, 30, 10)
 def vit(**options):
     torch.manual_seed(0)
     sizes = dict(
-        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
-        image_size=16, patch_size=4, num_labels=3, id2label={0: "cat", 1: "dog", 2: "house"},
-    )  # fmt: skip
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        image_size=16,
+        patch_size=4,
+        num_labels=3,
+        id2label={0: "cat", 1: "dog", 2: "house"},
+    )
     return T.ViTForImageClassification(T.ViTConfig(**sizes | options)).eval()
 
 
@@ -46,9 +52,16 @@ def test_a_picture_is_the_same_however_it_comes(tmp_path):
     Image.fromarray(array).save(tmp_path / "a.png")
     tensor = torch.from_numpy(array).permute(2, 0, 1)
     for given in (
-        tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(array), array,
-        array / 255, array.astype("int64"), tensor, tensor / 255, tensor.permute(1, 2, 0),
-    ):  # fmt: skip
+        tmp_path / "a.png",
+        str(tmp_path / "a.png"),
+        Image.fromarray(array),
+        array,
+        array / 255,
+        array.astype("int64"),
+        tensor,
+        tensor / 255,
+        tensor.permute(1, 2, 0),
+    ):
         found = read_picture(given)
         assert found.mode == "RGB"
         assert np.array_equal(np.asarray(found), array)
@@ -166,10 +179,13 @@ def test_without_a_processor_it_is_as_transformers_prepares():
     own = Preparing(16, 16)(picture)
     theirs = T.BitImageProcessorPil if hasattr(T, "BitImageProcessorPil") else T.BitImageProcessor
     processor = theirs(
-        size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}, resample=3,
+        size={"shortest_edge": 16},
+        crop_size={"height": 16, "width": 16},
+        resample=3,
         image_mean=list(Preparing(1, 1).image_mean),
-        image_std=list(Preparing(1, 1).image_std), do_convert_rgb=True,
-    )  # fmt: skip
+        image_std=list(Preparing(1, 1).image_std),
+        do_convert_rgb=True,
+    )
     assert_close(
         own, processor(images=picture, return_tensors="pt")["pixel_values"][0], atol=0.03, rtol=0
     )
@@ -242,13 +258,21 @@ def test_saved_and_loaded_with_and_without_a_processor(tmp_path):
 
 def test_of_two_towers_the_one_of_pictures_is_taken(tmp_path):
     text = dict(
-        vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=1,
-        num_attention_heads=2, max_position_embeddings=8,
-    )  # fmt: skip
+        vocab_size=50,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=8,
+    )
     vision = dict(
-        hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
-        image_size=16, patch_size=4,
-    )  # fmt: skip
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=16,
+        patch_size=4,
+    )
     clip = T.CLIPModel(T.CLIPConfig(text_config=text, vision_config=vision, projection_dim=8))
     clip.save_pretrained(tmp_path)
     model = tl.ImageModel.from_pretrained(tmp_path)

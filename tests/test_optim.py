@@ -260,9 +260,15 @@ def test_parameter_kinds_of_our_model():
 def test_every_parameter_is_optimized_once(name):
     for config in (
         tl.ModelConfig.modern(vocab_size=11, n_layers=1, n_heads=2, d_model=8),
-        tl.ModelConfig(vocab_size=11, n_layers=1, n_heads=2, d_model=8, kind="encoder-decoder",
-                       positions="learned"),
-    ):  # fmt: skip
+        tl.ModelConfig(
+            vocab_size=11,
+            n_layers=1,
+            n_heads=2,
+            d_model=8,
+            kind="encoder-decoder",
+            positions="learned",
+        ),
+    ):
         model = tl.Transformer(config)
         built = recipe(name).build(model, 10)
         taken = [id(p) for o in built for g in o.param_groups for p in g["params"]]

@@ -114,9 +114,13 @@ def test_the_documents_show_the_commands_that_exist():
 def make(folder, *arguments):
     """(exit code, the output of `make -n`: the commands that make would run)."""
     done = subprocess.run(
-        ["make", "-n", *arguments], cwd=folder, capture_output=True, text=True, check=False,
+        ["make", "-n", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
         env={k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "VENV")},
-    )  # fmt: skip
+    )
     return done.returncode, done.stdout + done.stderr
 
 
@@ -186,8 +190,10 @@ def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
-        cwd=ROOT, check=True, capture_output=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
     [found] = folder.glob("*.whl")
     return found
 

@@ -9,9 +9,15 @@ from tests.missing import package
 
 def encoder(**options):
     sizes = dict(
-        kind="encoder", vocab_size=1, head=False, n_layers=2, n_heads=2, d_model=16, n_ctx=17,
+        kind="encoder",
+        vocab_size=1,
+        head=False,
+        n_layers=2,
+        n_heads=2,
+        d_model=16,
+        n_ctx=17,
         positions="learned",
-    )  # fmt: skip
+    )
     return tl.Transformer(tl.ModelConfig(**sizes | options))
 
 
@@ -122,8 +128,12 @@ def test_it_reads_pictures_alone():
     with pytest.raises(ValueError, match="reads images: give pixel_values alone"):
         tl.trace(classifier(), torch.arange(4))
     with pytest.raises(ValueError, match="encoder"):
-        tl.PictureClassifier(tl.Transformer(tl.ModelConfig(vocab_size=1, n_layers=1, n_heads=1,
-                                                           d_model=8, n_ctx=17)), 10)  # fmt: skip
+        tl.PictureClassifier(
+            tl.Transformer(
+                tl.ModelConfig(vocab_size=1, n_layers=1, n_heads=1, d_model=8, n_ctx=17)
+            ),
+            10,
+        )
 
 
 @pytest.fixture

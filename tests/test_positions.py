@@ -137,9 +137,13 @@ def test_relative_positions_are_t5s(causal, buckets, most):
     from transformers.models.t5.modeling_t5 import T5Attention
 
     config = T5Config(
-        d_model=32, num_heads=4, d_kv=8, is_decoder=causal,
-        relative_attention_num_buckets=buckets, relative_attention_max_distance=most,
-    )  # fmt: skip
+        d_model=32,
+        num_heads=4,
+        d_kv=8,
+        is_decoder=causal,
+        relative_attention_num_buckets=buckets,
+        relative_attention_max_distance=most,
+    )
     theirs = T5Attention(config, has_relative_attention_bias=True)
     distance = torch.arange(-1500, 1500)
     assert torch.equal(
@@ -151,10 +155,7 @@ def test_relative_positions_are_t5s(causal, buckets, most):
     with torch.no_grad():
         table.weight.copy_(theirs.relative_attention_bias.weight)
     positions = torch.arange(300)
-    assert torch.equal(
-        ours.bias(positions, positions, causal),
-        theirs.compute_bias(300, 300),
-    )
+    assert torch.equal(ours.bias(positions, positions, causal), theirs.compute_bias(300, 300))
     # Later queries with a cache, and a batch whose texts begin at different positions.
     whole = ours.bias(positions, positions, causal)
     assert torch.equal(ours.bias(positions[290:], positions, causal), whole[:, :, 290:])

@@ -106,9 +106,13 @@ def test_position_t_depends_on_no_later_token():
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"cell": "gru", "n_layers": 2}, {"kind": "encoder-decoder"},
-     {"kind": "encoder-decoder", "attention": "none", "cell": "gru"}],
-)  # fmt: skip
+    [
+        {},
+        {"cell": "gru", "n_layers": 2},
+        {"kind": "encoder-decoder"},
+        {"kind": "encoder-decoder", "attention": "none", "cell": "gru"},
+    ],
+)
 def test_generation_with_the_kept_state_equals_reading_anew(fields):
     model, tokens = make(**fields), ids(2, 5)
     options = dict(max_new_tokens=8)
@@ -180,8 +184,10 @@ def test_table_1():
         for layer in ("self-attention", "recurrent", "convolutional")
     }
     assert paths == {
-        "self-attention": 1, "recurrent": n, "convolutional": math.ceil(math.log(n, 3)),
-    }  # fmt: skip
+        "self-attention": 1,
+        "recurrent": n,
+        "convolutional": math.ceil(math.log(n, 3)),
+    }
     steps = layer_cost("recurrent", length=n, d_model=d).dependent_steps
     assert steps == n
     assert layer_cost("self-attention", length=n, d_model=d).dependent_steps == 1
@@ -206,10 +212,14 @@ def test_steps_and_paths_of_whole_models():
 
 @pytest.mark.parametrize(
     ("fields", "says"),
-    [({"cell": "rnn"}, "lstm, gru"), ({"d_model": 0}, "d_model must .* got 0"),
-     ({"attention": "bahdanau"}, "encoder-decoder"), ({"kind": "encoder"}, "kind must be one of .* got 'encoder'"),
-     ({"kind": "encoder-decoder", "d_model": 15}, "d_model must be even.* got 15")],
-)  # fmt: skip
+    [
+        ({"cell": "rnn"}, "lstm, gru"),
+        ({"d_model": 0}, "d_model must .* got 0"),
+        ({"attention": "bahdanau"}, "encoder-decoder"),
+        ({"kind": "encoder"}, "kind must be one of .* got 'encoder'"),
+        ({"kind": "encoder-decoder", "d_model": 15}, "d_model must be even.* got 15"),
+    ],
+)
 def test_a_wrong_configuration_is_named(fields, says):
     with pytest.raises(ValueError, match=says):
         RecurrentConfig(vocab_size=9, **fields)
@@ -227,8 +237,20 @@ def test_a_wrong_input_is_named():
 
 def test_equal_surface():
     """A recurrent model has all that `train`, `trace`, `edit` and `generate` use."""
-    used = ["config", "device", "n_parameters", "n_outputs", "hidden", "encode", "decode", "logits",
-            "tapped", "add_tap", "remove_tap", "embedding"]  # fmt: skip
+    used = [
+        "config",
+        "device",
+        "n_parameters",
+        "n_outputs",
+        "hidden",
+        "encode",
+        "decode",
+        "logits",
+        "tapped",
+        "add_tap",
+        "remove_tap",
+        "embedding",
+    ]
     model = make(kind="encoder-decoder")
     assert all(hasattr(model, name) for name in used)
     assert isinstance(model, nn.Module)

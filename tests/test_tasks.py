@@ -226,9 +226,13 @@ def test_exact_match_is_what_greedy_decoding_gets_right():
     for batch in batches:
         eos = data.tokenizer.eos_id
         written = tl.generate(
-            model, batch.tokens, mask=batch.mask, max_new_tokens=batch.targets.shape[1],
-            bos_id=data.tokenizer.bos_id, eos_id=eos,
-        )  # fmt: skip
+            model,
+            batch.tokens,
+            mask=batch.mask,
+            max_new_tokens=batch.targets.shape[1],
+            bos_id=data.tokenizer.bos_id,
+            eos_id=eos,
+        )
         for row, wanted in zip(written.tolist(), batch.targets.tolist(), strict=True):
             wanted = [t for t in wanted if t != -100]
             right += row[: len(wanted)] == wanted

@@ -153,9 +153,13 @@ def test_tokens_are_drawn_from_that_distribution():
         logits = model(text)[0, -1]
     expected = sampling_distribution(logits, temperature=1.5, top_k=5)
     drawn = tl.generate(
-        model, text.expand(4000, 5), max_new_tokens=1, temperature=1.5, top_k=5,
+        model,
+        text.expand(4000, 5),
+        max_new_tokens=1,
+        temperature=1.5,
+        top_k=5,
         generator=torch.Generator().manual_seed(0),
-    )  # fmt: skip
+    )
     counts = torch.bincount(drawn[:, 0], minlength=VOCAB)
     assert not counts[expected == 0].any()
     kept = expected > 0

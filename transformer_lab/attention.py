@@ -311,18 +311,38 @@ def attend(
     taps = tap if isinstance(tap, tuple) else (tap,)
     make = AttentionCall if windows is None else windows.call
     call = make(
-        query, key, value, bias, causal, scale, softcap, site, module,
-        sinks=sinks, start=start, part=part, windows=windows,
-    )  # fmt: skip
+        query,
+        key,
+        value,
+        bias,
+        causal,
+        scale,
+        softcap,
+        site,
+        module,
+        sinks=sinks,
+        start=start,
+        part=part,
+        windows=windows,
+    )
     for t in taps:
         call = t.on_attention(call)
     if any(t.wants_maps for t in taps):
         z = by_its_map(call, taps, dropout)
     else:
-        z = call.by_position(_compute(
-            call.query, call.key, call.value, call.bias, call.causal, call.scale, dropout,
-            call.softcap, call.sinks,
-        ))  # fmt: skip
+        z = call.by_position(
+            _compute(
+                call.query,
+                call.key,
+                call.value,
+                call.bias,
+                call.causal,
+                call.scale,
+                dropout,
+                call.softcap,
+                call.sinks,
+            )
+        )
         if call.cuts:
             z = _without_cut_edges(call, z, dropout)
     for t in taps:

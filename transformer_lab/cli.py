@@ -231,9 +231,17 @@ def doctor() -> None:
     "them.",
 )
 def explore(
-    model: str, text: str | None, image: Path | None, target: str | None, html: Path | None,
-    effects: bool | None, with_model: bool | None, precision: str, device: str, allow_missing: bool,
-) -> None:  # fmt: skip
+    model: str,
+    text: str | None,
+    image: Path | None,
+    target: str | None,
+    html: Path | None,
+    effects: bool | None,
+    with_model: bool | None,
+    precision: str,
+    device: str,
+    allow_missing: bool,
+) -> None:
     """Type a text, look at the heads, switch them off, see what changes.
 
     \b

@@ -238,9 +238,17 @@ class Transformer(TokenModel):
         return self.embedding_dropout(self.embedding_norm(x))
 
     def _run(
-        self, stack, embedding, tokens, mask, *, token_types=None, memory=None, memory_bias=None,
+        self,
+        stack,
+        embedding,
+        tokens,
+        mask,
+        *,
+        token_types=None,
+        memory=None,
+        memory_bias=None,
         cache: KVCache | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         start = 0 if cache is None else cache.length
         keys, queries = self.places(tokens, mask, start)
         x = self.embed(embedding, tokens, queries, token_types)

@@ -57,10 +57,14 @@ def run(options) -> Iterator[Row]:
         exact = sum(result.verdict == EXACT for result in built)
         yield Row(
             f"{task} architectures that are shown correctly or refused",
-            len(built) - len(wrong), f"of {len(built)}", "none wrong" if task in TEXT else None,
-            not wrong if task in TEXT else None, round(seconds, 1), options.seed,
+            len(built) - len(wrong),
+            f"of {len(built)}",
+            "none wrong" if task in TEXT else None,
+            not wrong if task in TEXT else None,
+            round(seconds, 1),
+            options.seed,
             f"{exact} exact with edits; {len(mine) - len(built)} not built",
-        )  # fmt: skip
+        )
 
 
 def travelling(options, chosen) -> Iterator[Row]:
@@ -90,6 +94,12 @@ def travelling(options, chosen) -> Iterator[Row]:
             length: sum(one.verdict == length for one in mine) for length in (ANY, IMAGES, FIXED)
         }
         yield Row(
-            f"{task} architectures that travel at any length or size", count[ANY] + count[IMAGES], f"of {len(mine)}", None, None,
-            round(seconds, 1), options.seed, f"{count[FIXED]} at one length",
-        )  # fmt: skip
+            f"{task} architectures that travel at any length or size",
+            count[ANY] + count[IMAGES],
+            f"of {len(mine)}",
+            None,
+            None,
+            round(seconds, 1),
+            options.seed,
+            f"{count[FIXED]} at one length",
+        )

@@ -20,17 +20,20 @@ TASKS = {
     "image-text": ("MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES",),
     "vision": ("MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES", "MODEL_FOR_IMAGE_MAPPING_NAMES"),
     "speech": (
-        "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES", "MODEL_FOR_CTC_MAPPING_NAMES",
+        "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES",
+        "MODEL_FOR_CTC_MAPPING_NAMES",
         "MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES",
     ),
-}  # fmt: skip
+}
 TEXT = ("causal", "masked", "seq2seq")
 # Image encoders that are not in these mappings: those of SAM, and one with shifted windows.
 MORE = {
-    "sam_vision_model": "SamVisionModel", "sam_hq_vision_model": "SamHQVisionModel",
-    "sam2_vision_model": "Sam2VisionModel", "sam3_vit_model": "Sam3ViTModel",
+    "sam_vision_model": "SamVisionModel",
+    "sam_hq_vision_model": "SamHQVisionModel",
+    "sam2_vision_model": "Sam2VisionModel",
+    "sam3_vit_model": "Sam3ViTModel",
     "maskformer-swin": "MaskFormerSwinModel",
-}  # fmt: skip
+}
 LARGEST = 6_000_000  # parameters; in a larger model some size was not made small
 SHARP = (
     "q_proj",

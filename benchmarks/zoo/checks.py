@@ -24,7 +24,7 @@ from .measures import (
     said,
     texts,
     typical,
-)  # fmt: skip
+)
 from .reading import Reading
 from .truth import Change, Eager, NoTruth, ablated_by_hook, twins
 
@@ -210,9 +210,13 @@ class Checks(Reading):
             return
         for cache in (None, "static"):
             options: dict[str, Any] = dict(
-                max_new_tokens=4, min_new_tokens=4, do_sample=False, cache_implementation=cache,
-                output_logits=True, return_dict_in_generate=True,
-            )  # fmt: skip
+                max_new_tokens=4,
+                min_new_tokens=4,
+                do_sample=False,
+                cache_implementation=cache,
+                output_logits=True,
+                return_dict_in_generate=True,
+            )
             try:
                 plain = torch.stack(self.model.generate(self.first, **options).logits)
             except Exception:

@@ -29,8 +29,12 @@ HINTS: dict[str, dict[str, Any]] = {
     "bamba": dict(attn_layer_indices=[1, 3], num_hidden_layers=4),
     "lfm2_moe": dict(layer_types=["conv", "full_attention"] * 2, num_hidden_layers=4),
     "qwen4_exp_text": dict(
-        indexer_n_heads=2, indexer_kv_heads=1, indexer_head_dim=8, indexer_budget=4,
-        indexer_compress_ratio=2, layer_types=["linear_attention", "indexed_attention"] * 2,
+        indexer_n_heads=2,
+        indexer_kv_heads=1,
+        indexer_head_dim=8,
+        indexer_budget=4,
+        indexer_compress_ratio=2,
+        layer_types=["linear_attention", "indexed_attention"] * 2,
         num_hidden_layers=4,
     ),
     "dbrx": dict(attn_config=dict(rope_theta=10_000.0, clip_qkv=8.0, kv_n_heads=2)),
@@ -46,8 +50,11 @@ HINTS: dict[str, dict[str, Any]] = {
     "falcon_h1": dict(mamba_d_ssm=64, mamba_n_heads=4, mamba_d_head=16),
     "gpt_neo": dict(attention_types=[[["global", "local"], 1]]),
     "reformer": dict(
-        axial_pos_shape=(4, 16), axial_pos_embds_dim=(16, 16), attn_layers=["local", "lsh"],
-        num_buckets=4, hash_seed=0,
+        axial_pos_shape=(4, 16),
+        axial_pos_embds_dim=(16, 16),
+        attn_layers=["local", "lsh"],
+        num_buckets=4,
+        hash_seed=0,
     ),
     "mpnet": dict(relative_attention_num_buckets=32),  # a number that its code repeats
     "longcat_flash": dict(head_dim=4),
@@ -57,11 +64,17 @@ HINTS: dict[str, dict[str, Any]] = {
     "neomme": dict(head_dim=16),
     # Loops: some layers run several times in a pass.
     "dory": dict(
-        num_hidden_layers=4, n_input_layers=1, n_recurrent_layers=2, n_output_layers=1,
-        n_recurrent_loops=2, layer_types=["sliding_attention", "full_attention"] * 2,
+        num_hidden_layers=4,
+        n_input_layers=1,
+        n_recurrent_layers=2,
+        n_output_layers=1,
+        n_recurrent_loops=2,
+        layer_types=["sliding_attention", "full_attention"] * 2,
     ),
     "inkling2_loop_text": dict(
-        loop_layer_index_start=1, loop_layer_index_end=3, loop_num_passes=2,
+        loop_layer_index_start=1,
+        loop_layer_index_end=3,
+        loop_num_passes=2,
         n_layers_per_attn_res_block=1,
     ),
     # Windows of images, a few patches wide.
@@ -72,7 +85,9 @@ HINTS: dict[str, dict[str, Any]] = {
     "swin": dict(image_size=64, embed_dim=32, depths=[2, 1], num_heads=[2, 4], window_size=4),
     "swinv2": dict(image_size=64, embed_dim=32, depths=[2, 1], num_heads=[2, 4], window_size=4),
     "donut-swin": dict(image_size=64, embed_dim=32, depths=[2, 1], num_heads=[2, 4], window_size=4),
-    "maskformer-swin": dict(image_size=64, embed_dim=32, depths=[2, 1], num_heads=[2, 4], window_size=4),
+    "maskformer-swin": dict(
+        image_size=64, embed_dim=32, depths=[2, 1], num_heads=[2, 4], window_size=4
+    ),
     "sam_vision_model": dict(
         image_size=20, window_size=3, global_attn_indexes=[1], num_hidden_layers=3, mlp_dim=48
     ),
@@ -95,10 +110,16 @@ HINTS: dict[str, dict[str, Any]] = {
     "gemma4_text": dict(global_head_dim=16, num_kv_shared_layers=0),
     "gemma4_unified_text": dict(global_head_dim=16, num_kv_shared_layers=0),
     "dots3_note_text": dict(
-        swa_num_attention_heads=4, swa_num_key_value_heads=4, swa_q_lora_rank=16, swa_kv_lora_rank=16,
-        swa_head_dim=12, swa_qk_nope_head_dim=8, swa_v_head_dim=8, sliding_window=4,
+        swa_num_attention_heads=4,
+        swa_num_key_value_heads=4,
+        swa_q_lora_rank=16,
+        swa_kv_lora_rank=16,
+        swa_head_dim=12,
+        swa_qk_nope_head_dim=8,
+        swa_v_head_dim=8,
+        sliding_window=4,
     ),
-}  # fmt: skip
+}
 
 # class -> why it is not built
 _TARGETS = "it needs the keys and values of another model to read a text"

@@ -147,11 +147,7 @@ def _forms(model: Any) -> Iterator[dict[str, Tensor]]:
     for grid in [n for n in ("image_grid_thw", "grid_thws") if n in named]:
         more = {"image_merge_sizes": torch.tensor([merged])} if "image_merge_sizes" in named else {}
         for shape in shapes:
-            yield {
-                PIXELS: chance(*shape, seed=7),
-                grid: torch.tensor([[1, rows, columns]]),
-                **more,
-            }
+            yield {PIXELS: chance(*shape, seed=7), grid: torch.tensor([[1, rows, columns]]), **more}
     if "spatial_shapes" in named:
         shape = torch.tensor([[rows, columns]])
         found = {PIXELS: chance(1, n, of_patch, seed=7), "spatial_shapes": shape}

@@ -13,12 +13,15 @@ from .measures import LENGTH, LOGITS, MAPS, SHORT, TARGET
 from .sizes import FEWER, HEAD, HEADS, WIDTH
 
 TITLES = {
-    "causal": "Causal language models", "masked": "Masked language models",
-    "seq2seq": "Sequence to sequence", "image-text": "Images and text",
-    "vision": "Images", "speech": "Speech",
-}  # fmt: skip
+    "causal": "Causal language models",
+    "masked": "Masked language models",
+    "seq2seq": "Sequence to sequence",
+    "image-text": "Images and text",
+    "vision": "Images",
+    "speech": "Speech",
+}
 INTROS = {
-    "speech": "The input is audio; `SpectrogramView` draws the cross-attention of `whisper` over the spectrogram.",
+    "speech": "The input is audio; `SpectrogramView` draws the cross-attention of `whisper` over the spectrogram."
 }
 LONGEST = 400  # letters of a reason in the table
 PICTURE = "it reads an image"
@@ -136,10 +139,7 @@ def as_markdown(values: dict[str, Any]) -> str:
 
 def counts(rows: list[dict[str, Any]]) -> list[str]:
     tasks = [task for task in TASKS if any(r["name"].startswith(task + "/") for r in rows)]
-    lines = [
-        f"| | {' | '.join(tasks)} | all |",
-        f"|:--|{'--:|' * (len(tasks) + 1)}",
-    ]
+    lines = [f"| | {' | '.join(tasks)} | all |", f"|:--|{'--:|' * (len(tasks) + 1)}"]
     count = Counter((r["name"].partition("/")[0], r["verdict"]) for r in rows)
     for verdict in VERDICTS:
         each = [count[task, verdict] for task in tasks]
@@ -155,8 +155,11 @@ def section(rows: list[dict[str, Any]]) -> list[str]:
     with_picture = [row for row in exact if row.get("picture")]
     for title, some in (
         ("exact, with an image", with_picture),
-        ("exact, with text only" if with_picture else "exact", [r for r in exact if r not in with_picture]),
-    ):  # fmt: skip
+        (
+            "exact, with text only" if with_picture else "exact",
+            [r for r in exact if r not in with_picture],
+        ),
+    ):
         if some:
             lines += [f"**{title}** ({len(some)}): {', '.join(map(short, some))}.", ""]
     others = [row for row in rows if row["verdict"] != VERDICTS[0]]

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from .building import modeling_modules
 
 NATIVE = {
-    "attentions": None, "encoder_attentions": "encoder", "decoder_attentions": "decoder",
+    "attentions": None,
+    "encoder_attentions": "encoder",
+    "decoder_attentions": "decoder",
     "cross_attentions": "cross",
-}  # fmt: skip
+}
 OUTPUTS = (
     "o_proj",
     "out_proj",
@@ -142,9 +144,10 @@ class Eager:
         """Wrap every eager attention function of the model's modules, and every softmax."""
         softmaxes = (torch.softmax, F.softmax, Tensor.softmax)
         found: list[tuple[Any, str, Any]] = [
-            (torch, "softmax", torch.softmax), (F, "softmax", F.softmax),
+            (torch, "softmax", torch.softmax),
+            (F, "softmax", F.softmax),
             (Tensor, "softmax", Tensor.softmax),
-        ]  # fmt: skip
+        ]
         for module in modeling_modules(self.model):
             for name, function in list(vars(module).items()):
                 if (

@@ -15,22 +15,44 @@ WORDS: dict[str, Any] = dict(
     vocab_size=64, pad_token_id=0, bos_token_id=1, eos_token_id=2, max_position_embeddings=64
 )
 DECODER = dict(
-    hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-    num_key_value_heads=2, head_dim=8, **WORDS,
-)  # fmt: skip
-BOTH = dict(
-    d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
-    decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, decoder_start_token_id=1,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=8,
     **WORDS,
-)  # fmt: skip
+)
+BOTH = dict(
+    d_model=32,
+    encoder_layers=2,
+    decoder_layers=2,
+    encoder_attention_heads=4,
+    decoder_attention_heads=4,
+    encoder_ffn_dim=48,
+    decoder_ffn_dim=48,
+    decoder_start_token_id=1,
+    **WORDS,
+)
 EXPERTS = dict(
-    moe_intermediate_size=16, n_routed_experts=4, n_shared_experts=1, num_experts_per_tok=2,
-    n_group=1, topk_group=1,
-)  # fmt: skip
+    moe_intermediate_size=16,
+    n_routed_experts=4,
+    n_shared_experts=1,
+    num_experts_per_tok=2,
+    n_group=1,
+    topk_group=1,
+)
 LATENT = dict(
-    DECODER, num_key_value_heads=4, head_dim=4, q_lora_rank=16, kv_lora_rank=16, qk_rope_head_dim=4,
-    qk_nope_head_dim=8, v_head_dim=16, **EXPERTS,
-)  # fmt: skip
+    DECODER,
+    num_key_value_heads=4,
+    head_dim=4,
+    q_lora_rank=16,
+    kv_lora_rank=16,
+    qk_rope_head_dim=4,
+    qk_nope_head_dim=8,
+    v_head_dim=16,
+    **EXPERTS,
+)
 SPARSE = dict(LATENT, index_topk=3, index_head_dim=8, index_n_heads=2)
 WINDOWS = dict(sliding_window=4, layer_types=["sliding_attention", "full_attention"])
 
@@ -38,15 +60,18 @@ WINDOWS = dict(sliding_window=4, layer_types=["sliding_attention", "full_attenti
 FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     # masks that are added, or contain causality
     "bigbird_pegasus": (
-        "BigBirdPegasusForConditionalGeneration", "BigBirdPegasusConfig",
+        "BigBirdPegasusForConditionalGeneration",
+        "BigBirdPegasusConfig",
         dict(BOTH, attention_type="original_full"),
     ),
     "pegasus_x": (
-        "PegasusXForConditionalGeneration", "PegasusXConfig",
+        "PegasusXForConditionalGeneration",
+        "PegasusXConfig",
         dict(BOTH, block_size=4, num_global_tokens=2),
     ),
     "nllb_moe": (
-        "NllbMoeForConditionalGeneration", "NllbMoeConfig",
+        "NllbMoeForConditionalGeneration",
+        "NllbMoeConfig",
         dict(BOTH, num_experts=4, encoder_sparse_step=2, decoder_sparse_step=2),
     ),
     # a layer selects its keys
@@ -54,37 +79,62 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "glm_moe_dsa": ("GlmMoeDsaForCausalLM", "GlmMoeDsaConfig", SPARSE),
     "axk2": ("AXK2ForCausalLM", "AXK2Config", SPARSE),
     "minimax_m3": (
-        "MiniMaxM3VLForCausalLM", "MiniMaxM3VLTextConfig",
+        "MiniMaxM3VLForCausalLM",
+        "MiniMaxM3VLTextConfig",
         dict(
-            DECODER, dense_intermediate_size=48, shared_intermediate_size=16, num_local_experts=4,
-            num_experts_per_tok=2, rotary_dim=4, index_n_heads=2, index_head_dim=8,
-            index_block_size=2, index_topk_blocks=2, index_local_blocks=1,
+            DECODER,
+            dense_intermediate_size=48,
+            shared_intermediate_size=16,
+            num_local_experts=4,
+            num_experts_per_tok=2,
+            rotary_dim=4,
+            index_n_heads=2,
+            index_head_dim=8,
+            index_block_size=2,
+            index_topk_blocks=2,
+            index_local_blocks=1,
         ),
     ),
     # sinks
     "gpt_oss": (
-        "GptOssForCausalLM", "GptOssConfig",
+        "GptOssForCausalLM",
+        "GptOssConfig",
         dict(DECODER, num_local_experts=4, num_experts_per_tok=2, **WINDOWS),
     ),
     "granite_swa": ("GraniteSWAForCausalLM", "GraniteSWAConfig", dict(DECODER, **WINDOWS)),
     "mimo_v2_flash": (
-        "MiMoV2FlashForCausalLM", "MiMoV2FlashConfig",
+        "MiMoV2FlashForCausalLM",
+        "MiMoV2FlashConfig",
         dict(DECODER, v_head_dim=4, **EXPERTS, **WINDOWS),
     ),
     "flint": (
-        "FlintForCausalLM", "FlintConfig",
+        "FlintForCausalLM",
+        "FlintConfig",
         dict(
-            DECODER, moe_intermediate_size=16, shared_expert_intermediate_size=16, num_experts=4,
-            num_experts_per_tok=2, **WINDOWS,
+            DECODER,
+            moe_intermediate_size=16,
+            shared_expert_intermediate_size=16,
+            num_experts=4,
+            num_experts_per_tok=2,
+            **WINDOWS,
         ),
     ),
     "hy_v4": ("HYV4ForCausalLM", "HYV4Config", SPARSE),  # and selected keys
     "inkling2": (  # one for each token
-        "Inkling2ForCausalLM", "Inkling2TextConfig",
+        "Inkling2ForCausalLM",
+        "Inkling2TextConfig",
         dict(
-            DECODER, swa_num_attention_heads=4, swa_num_key_value_heads=2, swa_head_dim=8,
-            sliding_window_size=4, d_rel=4, rel_extent=16, unpadded_vocab_size=64,
-            moe_intermediate_size=16, n_routed_experts=4, num_experts_per_tok=2,
+            DECODER,
+            swa_num_attention_heads=4,
+            swa_num_key_value_heads=2,
+            swa_head_dim=8,
+            sliding_window_size=4,
+            d_rel=4,
+            rel_extent=16,
+            unpadded_vocab_size=64,
+            moe_intermediate_size=16,
+            n_routed_experts=4,
+            num_experts_per_tok=2,
         ),
     ),
     # two patterns a head
@@ -93,38 +143,62 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "llama": ("LlamaForCausalLM", "LlamaConfig", DECODER),
     "mistral": ("MistralForCausalLM", "MistralConfig", dict(DECODER, sliding_window=4)),
     "gemma2": (
-        "Gemma2ForCausalLM", "Gemma2Config", dict(DECODER, attn_logit_softcapping=2.0, **WINDOWS)
+        "Gemma2ForCausalLM",
+        "Gemma2Config",
+        dict(DECODER, attn_logit_softcapping=2.0, **WINDOWS),
     ),
     "deepseek_v3": ("DeepseekV3ForCausalLM", "DeepseekV3Config", LATENT),
     "bart": ("BartForConditionalGeneration", "BartConfig", BOTH),
     "t5": (
-        "T5ForConditionalGeneration", "T5Config",
+        "T5ForConditionalGeneration",
+        "T5Config",
         dict(
-            num_layers=2, num_decoder_layers=2, num_heads=4, d_model=32, d_kv=8, d_ff=48,
-            decoder_start_token_id=1, vocab_size=64, pad_token_id=0, eos_token_id=2,
+            num_layers=2,
+            num_decoder_layers=2,
+            num_heads=4,
+            d_model=32,
+            d_kv=8,
+            d_ff=48,
+            decoder_start_token_id=1,
+            vocab_size=64,
+            pad_token_id=0,
+            eos_token_id=2,
         ),
     ),
     # their own attention code
     "falcon": (
-        "FalconForCausalLM", "FalconConfig",
+        "FalconForCausalLM",
+        "FalconConfig",
         dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, **WORDS),
     ),
     "squeezebert": (
-        "SqueezeBertForMaskedLM", "SqueezeBertConfig",
+        "SqueezeBertForMaskedLM",
+        "SqueezeBertConfig",
         dict(
-            hidden_size=32, embedding_size=32, intermediate_size=48, num_hidden_layers=2,
-            num_attention_heads=4, **WORDS,
+            hidden_size=32,
+            embedding_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            **WORDS,
         ),
     ),
     "prophetnet": (
-        "ProphetNetForConditionalGeneration", "ProphetNetConfig",
+        "ProphetNetForConditionalGeneration",
+        "ProphetNetConfig",
         dict(
-            hidden_size=32, encoder_ffn_dim=48, decoder_ffn_dim=48, num_encoder_layers=2,
-            num_decoder_layers=2, num_encoder_attention_heads=4, num_decoder_attention_heads=4,
-            ngram=2, **WORDS,
+            hidden_size=32,
+            encoder_ffn_dim=48,
+            decoder_ffn_dim=48,
+            num_encoder_layers=2,
+            num_decoder_layers=2,
+            num_encoder_attention_heads=4,
+            num_decoder_attention_heads=4,
+            ngram=2,
+            **WORDS,
         ),
     ),
-}  # fmt: skip
+}
 
 
 def tiny(name: str, **more: Any) -> Any:

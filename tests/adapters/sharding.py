@@ -19,9 +19,13 @@ def measured(shard=lambda part: None):
     """name -> numbers."""
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
-        vocab_size=60, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, intermediate_size=48,
-    )  # fmt: skip
+        vocab_size=60,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=48,
+    )
     model = transformers.LlamaForCausalLM(config).eval()
     for part in (*model.model.layers, model):
         shard(part)

@@ -13,25 +13,42 @@ T = package("transformers")
 T.logging.set_verbosity_error()
 
 BERT = dict(
-    vocab_size=60, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
+    vocab_size=60,
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    intermediate_size=48,
     max_position_embeddings=40,
-)  # fmt: skip
+)
 BART = dict(
-    d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
-    decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48,
-)  # fmt: skip
+    d_model=32,
+    encoder_layers=2,
+    decoder_layers=2,
+    encoder_attention_heads=4,
+    decoder_attention_heads=4,
+    encoder_ffn_dim=48,
+    decoder_ffn_dim=48,
+)
 FALCON = dict(
-    vocab_size=60, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+    vocab_size=60,
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=4,
     attn_implementation="sdpa",
-)  # fmt: skip
+)
 # class -> (its config, kinds)
 MODELS = {
     "BloomForCausalLM": (dict(vocab_size=60, hidden_size=32, n_layer=2, n_head=4), "decoder"),
     "FalconForCausalLM": (FALCON, "decoder"),
     "GPTNeoForCausalLM": (
         dict(
-            vocab_size=60, hidden_size=32, num_layers=2, num_heads=4, window_size=3,
-            attention_types=[[["global", "local"], 1]], max_position_embeddings=40,
+            vocab_size=60,
+            hidden_size=32,
+            num_layers=2,
+            num_heads=4,
+            window_size=3,
+            attention_types=[[["global", "local"], 1]],
+            max_position_embeddings=40,
         ),
         "decoder",
     ),
@@ -48,10 +65,18 @@ MODELS = {
     "MPNetForMaskedLM": (BERT, "encoder"),
     "SqueezeBertForMaskedLM": (dict(BERT, embedding_size=32), "encoder"),
     "XLMWithLMHeadModel": (dict(vocab_size=60, emb_dim=32, n_layers=2, n_heads=4), "encoder"),
-    "XLNetLMHeadModel": (dict(vocab_size=60, d_model=32, n_layer=2, n_head=4, d_inner=48), "encoder"),
+    "XLNetLMHeadModel": (
+        dict(vocab_size=60, d_model=32, n_layer=2, n_head=4, d_inner=48),
+        "encoder",
+    ),
     "FunnelForMaskedLM": (
         dict(
-            vocab_size=60, block_sizes=[2], num_decoder_layers=1, d_model=32, n_head=4, d_head=8,
+            vocab_size=60,
+            block_sizes=[2],
+            num_decoder_layers=1,
+            d_model=32,
+            n_head=4,
+            d_head=8,
             d_inner=48,
         ),
         "encoder",
@@ -60,7 +85,7 @@ MODELS = {
         dict(BART, langs=["en", "de"], src_vocab_size=60, tgt_vocab_size=60),
         "encoder decoder cross",
     ),
-}  # fmt: skip
+}
 TEXT = torch.tensor([[30, 31, 32, 33, 34, 35, 36], [40, 41, 42, 43, 44, 45, 46]])
 TARGET = torch.tensor([[33, 34, 35, 36], [43, 44, 45, 46]])
 

@@ -33,9 +33,13 @@ def folder(tmp_path_factory):
     """Write a small Llama as Hugging Face's libraries do."""
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
-        vocab_size=52, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2,
-    )  # fmt: skip
+        vocab_size=52,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
     path = tmp_path_factory.mktemp("hub") / "llama"
     transformers.LlamaForCausalLM(config).save_pretrained(path)
     words().save_pretrained(path)
@@ -211,8 +215,10 @@ def test_maps_edits_sweeps_gradients_and_circuits_are_those_of_eager_attention(
     if both:
         whole = wrapped.merge_and_unload()
     elif way not in ("offloaded", *WRAPS):
-        state = {n: p.dequantize() if way == "int8" and hasattr(p, "scale") else p
-                 for n, p in model.model.named_parameters()}  # fmt: skip
+        state = {
+            n: p.dequantize() if way == "int8" and hasattr(p, "scale") else p
+            for n, p in model.model.named_parameters()
+        }
         whole.load_state_dict({n: p.detach().float() for n, p in state.items()}, strict=False)
     circuits = [
         tl.circuits.ov_circuit(tl.TextModel(m, model.tokenizer), 1, 2) for m in (model.model, whole)
@@ -265,12 +271,27 @@ def test_a_subfolder_is_a_model_of_its_own(folder, tmp_path):
         (None, {"nice": 1}, TypeError, "there is no option 'nice'; there are dtype, device_map"),
         (None, {"dtype": "int8"}, ValueError, "dtype must be one of auto, float32.*, got int8"),
         (None, {"dtype": torch.int8}, ValueError, "dtype must be one of"),
-        (None, {"revision": "main"}, ValueError, "a revision is of a model on the hub, and .* is a folder"),
-        (None, {"subfolder": "x"}, FileNotFoundError, "x does not hold a model: config.json is missing"),
+        (
+            None,
+            {"revision": "main"},
+            ValueError,
+            "a revision is of a model on the hub, and .* is a folder",
+        ),
+        (
+            None,
+            {"subfolder": "x"},
+            FileNotFoundError,
+            "x does not hold a model: config.json is missing",
+        ),
         (None, {"device": "auto", "device_map": "cpu"}, ValueError, "or a device_map, not both"),
-        ("shipped", {"revision": "main"}, ValueError, "revision is for models of Hugging Face's; 'shipped'"),
+        (
+            "shipped",
+            {"revision": "main"},
+            ValueError,
+            "revision is for models of Hugging Face's; 'shipped'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_options_that_do_not_fit_are_refused(folder, name, options, error, why):
     with pytest.raises(error, match=why):
         tl.TextModel.from_pretrained(name or folder, **options)

@@ -377,9 +377,11 @@ class Around(nn.Module):
 def test_its_heads_get_the_labels_and_effects_that_the_same_model_gets_as_ours():
     ours = tl.circuits.induction_by_hand()
     network = tl.NamedNetwork(
-        Around(ours), attention="inner.decoder.blocks.*.attention",
-        after=("inner.decoder.norm", "inner.head"), n_ctx=ours.config.n_ctx,
-    )  # fmt: skip
+        Around(ours),
+        attention="inner.decoder.blocks.*.attention",
+        after=("inner.decoder.norm", "inner.head"),
+        n_ctx=ours.config.n_ctx,
+    )
     for wanted, found in zip(tl.heads.labels(ours), tl.heads.labels(network), strict=True):
         for one, other in zip(wanted, found, strict=True):
             assert (one.name, one.score, one.second) == (other.name, other.score, other.second)

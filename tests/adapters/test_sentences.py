@@ -71,9 +71,14 @@ def test_a_film_has_the_frames_and_pixels_that_its_places_are_for(kind, shape):
         dict(patch_size=4, tubelet_size=2) if kind == "VideoMAE" else dict(tubelet_size=[2, 4, 4])
     )
     config = getattr(T, f"{kind}Config")(
-        image_size=16, num_frames=4, hidden_size=32, num_hidden_layers=1, num_attention_heads=4,
-        intermediate_size=32, **patch,
-    )  # fmt: skip
+        image_size=16,
+        num_frames=4,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=32,
+        **patch,
+    )
     model = getattr(T, f"{kind}Model")(config).eval()
     told = said(lambda: tl.trace(model, pixel_values=torch.zeros(shape)))
     assert told == (

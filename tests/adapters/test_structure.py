@@ -137,8 +137,12 @@ def test_stacks_of_one_kind_are_named_and_patches_left_out():
 
 @pytest.mark.parametrize(
     ("name", "kind", "n"),
-    [("causal/phi4_multimodal", "decoder", 2), ("causal/gemma3", "decoder", 4), ("causal/got_ocr2", "decoder", 2)],
-)  # fmt: skip
+    [
+        ("causal/phi4_multimodal", "decoder", 2),
+        ("causal/gemma3", "decoder", 4),
+        ("causal/got_ocr2", "decoder", 2),
+    ],
+)
 def test_towers_for_other_inputs_are_no_layers_of_the_text(name, kind, n):
     network = network_of(model(name))
     assert network.kinds == (kind,) and len(network.layers(kind)) == n

@@ -26,9 +26,13 @@ TEXT = torch.arange(10, 18)[None]
 def llama():
     torch.manual_seed(0)
     sizes = dict(
-        vocab_size=60, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, intermediate_size=48,
-    )  # fmt: skip
+        vocab_size=60,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=48,
+    )
     return T.LlamaForCausalLM(T.LlamaConfig(**sizes)).eval()
 
 

@@ -26,16 +26,23 @@ from benchmarks.zoo.examine import (  # noqa: E402
     WRONG,
     Result,
     examine,
-)  # fmt: skip
+)
 from benchmarks.zoo.pool import read, sweep  # noqa: E402
 
 DOCS = Path(__file__).parents[2] / "docs"
 TABLE = json.loads((DOCS / "models.json").read_text("utf-8"))
 ROWS = {row["name"]: row for row in TABLE["models"]}
 PINNED = TABLE["versions"]["transformers"]
-RANKS = (
-    {EXACT: 4, IN_PART: 3, READ_ONLY: 3, OWN_MAPS: 2, NO_ATTENTION: 1, REFUSED: 1, NOT_BUILT: 0, WRONG: 0}
-)  # fmt: skip
+RANKS = {
+    EXACT: 4,
+    IN_PART: 3,
+    READ_ONLY: 3,
+    OWN_MAPS: 2,
+    NO_ATTENTION: 1,
+    REFUSED: 1,
+    NOT_BUILT: 0,
+    WRONG: 0,
+}
 
 # Each mechanism once: what computes attention, or replaces it.
 MECHANISMS = {

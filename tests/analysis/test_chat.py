@@ -25,20 +25,43 @@ ASKS = "{% endfor %}{% if add_generation_prompt %}"
 TEMPLATES = {
     "chatml": CHATML,
     "own system": "{% if messages[0].role != 'system' %}<s>system\nYou help.</s>\n{% endif %}"
-    + EACH + "<s>{{ m.role }}\n{{ m.content }}</s>\n" + ASKS + "<s>assistant\n{% endif %}",
+    + EACH
+    + "<s>{{ m.role }}\n{{ m.content }}</s>\n"
+    + ASKS
+    + "<s>assistant\n{% endif %}",
     "instructions": "<s>" + EACH + "{% if m.role == 'assistant' %} {{ m.content }} </s>"
     "{% else %}[INST] {{ m.content }} [/INST]{% endif %}" + ASKS + "{% endif %}",
-    "system in the user's turn": "<s>" + EACH + "{% if m.role == 'system' %}[INST] <<SYS>>{{ m.content }}<</SYS>> "
+    "system in the user's turn": "<s>"
+    + EACH
+    + "{% if m.role == 'system' %}[INST] <<SYS>>{{ m.content }}<</SYS>> "
     "{% elif m.role == 'user' %}{% if loop.index0 != 1 %}[INST] {% endif %}{{ m.content }} [/INST]"
     "{% else %} {{ m.content }} </s>{% endif %}" + ASKS + "{% endif %}",
-    "headers": "<s>" + EACH + "<h>{{ m.role }}<h>\n\n{{ m.content | trim }}</s>" + ASKS + "<h>assistant<h>\n\n{% endif %}",
-    "another name": EACH + "<t>{{ 'model' if m.role == 'assistant' else m.role }}\n{{ m.content | trim }}<t>\n"
-    + ASKS + "<t>model\n{% endif %}",
-    "names with colons": EACH + "{{ m.role | upper }}: {{ m.content }} " + ASKS + "ASSISTANT:{% endif %}",
-    "headings": EACH + "### {{ m.role }}\n{{ m.content }}\n\n" + ASKS + "### assistant\n{% endif %}",
-    "no system": EACH + "{% if m.role != 'system' %}<t>{{ m.role }} {{ m.content }}{% endif %}" + ASKS + "<t>assistant {% endif %}",
-    "only the last mark": EACH + "{{ m.content }}{% if not loop.last %}\n{% endif %}" + ASKS + "</s>{% endif %}",
-}  # fmt: skip
+    "headers": "<s>"
+    + EACH
+    + "<h>{{ m.role }}<h>\n\n{{ m.content | trim }}</s>"
+    + ASKS
+    + "<h>assistant<h>\n\n{% endif %}",
+    "another name": EACH
+    + "<t>{{ 'model' if m.role == 'assistant' else m.role }}\n{{ m.content | trim }}<t>\n"
+    + ASKS
+    + "<t>model\n{% endif %}",
+    "names with colons": EACH
+    + "{{ m.role | upper }}: {{ m.content }} "
+    + ASKS
+    + "ASSISTANT:{% endif %}",
+    "headings": EACH
+    + "### {{ m.role }}\n{{ m.content }}\n\n"
+    + ASKS
+    + "### assistant\n{% endif %}",
+    "no system": EACH
+    + "{% if m.role != 'system' %}<t>{{ m.role }} {{ m.content }}{% endif %}"
+    + ASKS
+    + "<t>assistant {% endif %}",
+    "only the last mark": EACH
+    + "{{ m.content }}{% if not loop.last %}\n{% endif %}"
+    + ASKS
+    + "</s>{% endif %}",
+}
 
 
 @pytest.fixture(scope="module")

@@ -193,8 +193,7 @@ def frame(page, lab):
     module = Path(find_spec("anywidget").origin).with_name("nbextension") / "index.js"
     allowed = {"access-control-allow-origin": "*"}
     page.route(
-        f"{CDN}anywidget@*/dist/index.js",
-        lambda route: route.fulfill(path=module, headers=allowed),
+        f"{CDN}anywidget@*/dist/index.js", lambda route: route.fulfill(path=module, headers=allowed)
     )
     page.goto(f"{lab[0]}/login")
     page.set_content(FRAME)

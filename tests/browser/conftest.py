@@ -8,12 +8,7 @@ import torch
 
 import transformer_lab as tl
 from tests.browser.accessibility import accessible  # noqa: F401
-from tests.browser.fixtures import (  # noqa: F401
-    map_of,
-    notebook,
-    open_page,
-    screenshot,
-)
+from tests.browser.fixtures import map_of, notebook, open_page, screenshot  # noqa: F401
 from tests.every_view import made  # noqa: F401
 from tests.factories import FRENCH, WORDS, small
 

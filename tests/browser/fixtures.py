@@ -312,9 +312,17 @@ def jupyter(root, application):
     }
     environment = {**os.environ, **{name: str(hidden / part) for name, part in folders.items()}}
     environment |= {"OMP_NUM_THREADS": "1", "JUPYTER_PATH": os.environ[FORKED]}
-    command = [application, "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port={port}",
-               "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
-               f"--ServerApp.root_dir={root}", "--expose-app-in-browser"]  # fmt: skip
+    command = [
+        application,
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        "--port={port}",
+        "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={root}",
+        "--expose-app-in-browser",
+    ]
     with server(command, f"/api/status?token={token}", root, environment) as url:
         yield url, token, root
 
@@ -329,8 +337,11 @@ def server(command, status, root, environment):
             run = [part.replace("{port}", str(port)) for part in command]
             process = subprocess.Popen(
                 [sys.executable, "-m", *run],
-                stdout=log, stderr=log, start_new_session=True, env=environment,
-            )  # fmt: skip
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=environment,
+            )
             try:
                 if _answers(f"{url}{status}", process):
                     yield url

@@ -7,14 +7,7 @@ import torch
 import transformer_lab as tl
 from tests.browser.fixtures import Map, choose_head, says
 from tests.browser.test_alive_page import OTHER, WORDS, part, small
-from transformer_lab.views import (
-    BlockView,
-    CompareView,
-    FlowView,
-    HeadView,
-    ResidualView,
-    WhyView,
-)
+from transformer_lab.views import BlockView, CompareView, FlowView, HeadView, ResidualView, WhyView
 from transformer_lab.views.shared.messages import percent
 from transformer_lab.views.why.view import numbers_of
 

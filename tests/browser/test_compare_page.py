@@ -136,7 +136,14 @@ def test_what_goes_to_nothing_stands_apart_from_the_keys(open_page, accessible, 
     says(page, "number-second", four(second))
     view.selected = (2, n)
     says(page, "sentence", view.sentence)
-    page.locator(part("first")).hover(position={**place, "x": place["x"] - 0.5 * float(page.locator(part("first")).get_attribute("data-across")) + 3})  # fmt: skip
+    page.locator(part("first")).hover(
+        position={
+            **place,
+            "x": place["x"]
+            - 0.5 * float(page.locator(part("first")).get_attribute("data-across"))
+            + 3,
+        }
+    )
     view.selected = None
     says(page, "sentence", view.sentence)  # the gap is not a cell
     accessible(page)
@@ -154,10 +161,7 @@ def test_a_weight_has_the_colour_of_a_heads_map(open_page):
     made = small(n_layers=9, n_heads=2, d_model=16, sharpness=4)
     a, b = (tl.trace(made, torch.tensor(ids)) for ids in ([3, 5, 7, 2], [3, 6, 7, 2]))
     view, pixels = CompareView(a, b), {}
-    for name, shown in (
-        ("first", view),
-        ("map", HeadView(a, layer=view.layer, head=view.head)),
-    ):
+    for name, shown in (("first", view), ("map", HeadView(a, layer=view.layer, head=view.head))):
         page = open_page(shown.to_html(), width=1200)
         canvas = page.locator(part(name))
         # beside the number in the cell

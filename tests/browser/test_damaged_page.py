@@ -66,11 +66,7 @@ def test_a_page_that_is_cut_off(open_page, text):
         page = open_page(text[:at], ready="[data-cut]")
         told = page.locator("body").inner_text().strip()
         assert told.startswith(f"{cut}, and without it nothing can be shown."), at
-    for at in (
-        block,
-        text.rindex("<template data-block") + 90,
-        text.index("<template data-end>"),
-    ):
+    for at in (block, text.rindex("<template data-block") + 90, text.index("<template data-end>")):
         page = open_page(text[:at])
         page.locator("[data-cut]", has_text=f"{cut}, and with it a part").wait_for()
         assert page.locator("[data-part=map]").is_visible()

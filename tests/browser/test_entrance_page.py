@@ -231,8 +231,12 @@ def test_undo_says_when_it_brings_a_text_back_and_a_freed_token_has_a_way_back(
 
 
 SPOKEN_OF = [
-    ["text", "strip-text"], ["predictions", "card"], ["map", "effect", "strip-text", "predictions"], ["head-off", "predictions"], ["all-tools"],
-]  # fmt: skip
+    ["text", "strip-text"],
+    ["predictions", "card"],
+    ["map", "effect", "strip-text", "predictions"],
+    ["head-off", "predictions"],
+    ["all-tools"],
+]
 
 
 def test_the_tour_covers_nothing_that_it_speaks_of(entered, shipped_page):
@@ -392,8 +396,10 @@ def test_samples_are_checked_on_the_model(monkeypatch):
 
     model = tl.shipped()
     assert [sample["label"] for sample in samples_of(model)] == [
-        "Copy a word", "Close a quotation", "Finish a line of code",
-    ]  # fmt: skip
+        "Copy a word",
+        "Close a quotation",
+        "Finish a line of code",
+    ]
     with torch.no_grad():
         for parameter in model.model.parameters():
             parameter.mul_(0.01)

@@ -51,9 +51,14 @@ def run(tmp_path_factory):
     folder, probe = tmp_path_factory.mktemp("run") / "run", data.epoch(20)[0].tokens[0]
     watch = views.TrainingView(probe, tokenizer=data.tokenizer)
     for _ in tl.train(
-        model, data.batches(8, seed=0), steps=20, run=folder, snapshot_every=2, probe=probe,
+        model,
+        data.batches(8, seed=0),
+        steps=20,
+        run=folder,
+        snapshot_every=2,
+        probe=probe,
         watch=watch,
-    ):  # fmt: skip
+    ):
         pass
     return views.RunView(folder, tokenizer=data.tokenizer), watch
 

@@ -172,8 +172,7 @@ def test_from_a_click_to_a_new_prediction(notebook, map_of, screenshot, tmp_path
     # While a cell trains this model, the view says so and leaves it alone.
     kernel = f"{book.SESSION}.session.kernel"
     page.evaluate(
-        f"code => {{ {kernel}.requestExecute({{code}}) }}",
-        TRAIN.format(folder=str(tmp_path)),
+        f"code => {{ {kernel}.requestExecute({{code}}) }}", TRAIN.format(folder=str(tmp_path))
     )
     wait_until((tmp_path / "started").exists)
     page.locator("[data-part=head-off]").click()

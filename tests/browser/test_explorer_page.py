@@ -29,9 +29,14 @@ def small(kind, n_layers=2, n_heads=4, **options):
     torch.manual_seed(4)
     tokenizer = WordTokenizer.train(f"{WORDS} {FRENCH}")
     config = tl.ModelConfig(
-        kind=kind, vocab_size=tokenizer.vocab_size, n_layers=n_layers, n_heads=n_heads,
-        d_model=32 if 32 % n_heads == 0 else 4 * n_heads, n_ctx=32, **options,
-    )  # fmt: skip
+        kind=kind,
+        vocab_size=tokenizer.vocab_size,
+        n_layers=n_layers,
+        n_heads=n_heads,
+        d_model=32 if 32 % n_heads == 0 else 4 * n_heads,
+        n_ctx=32,
+        **options,
+    )
     model = tl.Transformer(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -139,8 +139,9 @@ def test_of_many_layers_names_and_legend_stay_in_sight_and_every_mlp_is_listed(o
     trace = tl.trace(small(noise=0.2, n_layers=28, n_heads=2, d_model=16), TOKENS, labels=WORDS)
     page = open_page(views.FlowView(trace).to_html(model=False), height=600)
     legend, names, picture = (
-        page.locator(part).bounding_box() for part in (".tl-legend", ".tl-flow-names", "canvas[data-part=flow]")
-    )  # fmt: skip
+        page.locator(part).bounding_box()
+        for part in (".tl-legend", ".tl-flow-names", "canvas[data-part=flow]")
+    )
     assert legend["y"] < names["y"] < picture["y"] < 600
     page.mouse.move(picture["x"] + 5, picture["y"] + 5)
     page.mouse.wheel(0, picture["y"] + 200)

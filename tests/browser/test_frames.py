@@ -23,9 +23,13 @@ def test_a_frame_grows_and_shrinks_to_its_view(open_page, trace):
         """() => { const [low, high] = document.querySelectorAll("iframe");
         return low.offsetHeight > 300 && low.offsetHeight === high.offsetHeight; }"""
     )
-    assert abs(page.locator("iframe").first.bounding_box()["height"] - low.evaluate(
-        "document.querySelector('#tl-root').offsetHeight"
-    )) < 2  # fmt: skip
+    assert (
+        abs(
+            page.locator("iframe").first.bounding_box()["height"]
+            - low.evaluate("document.querySelector('#tl-root').offsetHeight")
+        )
+        < 2
+    )
     before = page.locator("iframe").first.bounding_box()["height"]
     wide = page.viewport_size
     page.set_viewport_size({**wide, "width": 480})  # one part below the other
@@ -66,13 +70,17 @@ def test_the_heading_of_a_figure_is_read_on_a_phone(open_page):
     [output] = book.cells[0].outputs
     lines = []
     for width in (390, 1300):
-        page = open_page(f"<!DOCTYPE html>{output['data']['text/html']}", ready="iframe", width=width)  # fmt: skip
+        page = open_page(
+            f"<!DOCTYPE html>{output['data']['text/html']}", ready="iframe", width=width
+        )
         inner = page.frames[1]
         inner.wait_for_selector("[data-ready] .gtitle")
         boxes = inner.locator(".gtitle tspan.line").evaluate_all(
             "all => all.map(one => { const box = one.getBoundingClientRect(); return [box.left, box.right, box.bottom]; })"
         )
-        room = inner.evaluate("[innerWidth, document.querySelector('.xy').getBoundingClientRect().top]")  # fmt: skip
+        room = inner.evaluate(
+            "[innerWidth, document.querySelector('.xy').getBoundingClientRect().top]"
+        )
         for left, right, bottom in boxes:
             assert left >= 0 and right <= room[0] and bottom < room[1]
         lines.append(len(boxes))

@@ -31,20 +31,43 @@ from transformer_lab.views.pages.precision import packed, unpacked
 
 T = package("transformers")
 SIZES = dict(
-    hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-    max_position_embeddings=32, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-)  # fmt: skip
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    max_position_embeddings=32,
+    pad_token_id=0,
+    bos_token_id=1,
+    eos_token_id=2,
+)
 MODELS = {
-    "gemma2": ("Gemma2ForCausalLM", "Gemma2Config", dict(
-        SIZES, num_key_value_heads=2, head_dim=8, sliding_window=4,
-        layer_types=["sliding_attention", "full_attention"],
-    )),
+    "gemma2": (
+        "Gemma2ForCausalLM",
+        "Gemma2Config",
+        dict(
+            SIZES,
+            num_key_value_heads=2,
+            head_dim=8,
+            sliding_window=4,
+            layer_types=["sliding_attention", "full_attention"],
+        ),
+    ),
     "bert": ("BertForMaskedLM", "BertConfig", SIZES),
-    "t5": ("T5ForConditionalGeneration", "T5Config", dict(
-        num_layers=2, num_heads=4, d_model=32, d_kv=8, d_ff=48, decoder_start_token_id=1,
-        pad_token_id=0, eos_token_id=2,
-    )),
-}  # fmt: skip
+    "t5": (
+        "T5ForConditionalGeneration",
+        "T5Config",
+        dict(
+            num_layers=2,
+            num_heads=4,
+            d_model=32,
+            d_kv=8,
+            d_ff=48,
+            decoder_start_token_id=1,
+            pad_token_id=0,
+            eos_token_id=2,
+        ),
+    ),
+}
 
 
 def small(name):

@@ -118,8 +118,17 @@ def test_reopened_untrusted_shows_the_picture(notebook, executed, screenshot):
 
 
 def test_stock_nbconvert_with_no_network_shows_live_heads(executed, open_page, map_of, tmp_path):
-    command = [sys.executable, "-m", "jupyter", "nbconvert", "--to", "html", str(executed),
-               "--output-dir", str(tmp_path)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter",
+        "nbconvert",
+        "--to",
+        "html",
+        str(executed),
+        "--output-dir",
+        str(tmp_path),
+    ]
     environment = os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path / "none")}
     unshare = shutil.which("unshare")
     if unshare and subprocess.run([unshare, "-rn", "true"], capture_output=True).returncode == 0:

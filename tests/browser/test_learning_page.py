@@ -23,8 +23,9 @@ def text():
 def reaches(page, step):
     page.wait_for_function(
         "step => Number(document.querySelector('#tl-root').dataset.step) >= step",
-        arg=step, timeout=120_000,
-    )  # fmt: skip
+        arg=step,
+        timeout=120_000,
+    )
 
 
 def losses(page):

@@ -212,7 +212,10 @@ def test_a_map_is_zoomed_moved_and_marked_alike_whatever_its_length(
     # Shift and a drag mark a block, which the map then shows alone; Escape shows all again.
     page.locator(part("zoom-all")).click()
     settled(page, tokens=tokens)
-    box, ends = map_.canvas.bounding_box(), [map_.place(*at) for at in ((tokens // 2, 3), (tokens - 2, tokens // 3))]  # fmt: skip
+    box, ends = (
+        map_.canvas.bounding_box(),
+        [map_.place(*at) for at in ((tokens // 2, 3), (tokens - 2, tokens // 3))],
+    )
     page.keyboard.down("Shift")
     page.mouse.move(box["x"] + ends[0]["x"], box["y"] + ends[0]["y"])
     page.mouse.down()

@@ -119,7 +119,11 @@ def numbers_of(told):
     names = ("kind", "layer", "head", "query", "key")
     carried = [arrays.pop(n) for n in ("carried", "carried_edited") if n in arrays]
     places = zip(*(arrays.pop(n) for n in names), strict=True)
-    edges = {place: row for place, row in zip(places, zip(*carried, strict=True), strict=True) if max(row) > 1e-5}  # fmt: skip
+    edges = {
+        place: row
+        for place, row in zip(places, zip(*carried, strict=True), strict=True)
+        if max(row) > 1e-5
+    }
     return edges, arrays
 
 
@@ -131,13 +135,18 @@ def same_numbers(page, view, tmp_path):
     download.value.save_as(tmp_path / "page.json")
     (edges, others), (wanted, rest) = (
         numbers_of(told)
-        for told in (json.loads((tmp_path / "page.json").read_text()), json.loads(json.dumps(view.to_dict())))
-    )  # fmt: skip
+        for told in (
+            json.loads((tmp_path / "page.json").read_text()),
+            json.loads(json.dumps(view.to_dict())),
+        )
+    )
     assert edges.keys() == wanted.keys() and others.keys() == rest.keys()
     for place, row in wanted.items():
         assert edges[place] == pytest.approx(row, abs=2e-3), place
     for name, values in rest.items():
-        torch.testing.assert_close(torch.tensor(others[name]), torch.tensor(values), atol=2e-3, rtol=1e-3)  # fmt: skip
+        torch.testing.assert_close(
+            torch.tensor(others[name]), torch.tensor(values), atol=2e-3, rtol=1e-3
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -173,7 +182,12 @@ def test_an_edge_is_chosen_and_cut(open_page):
     layer = int(page.locator(f"{part('head')} option:checked").inner_text()[1])
     page.locator(part("cut")).click()
     page.wait_for_selector("#tl-root[data-edits='1']")
-    view = ModelView(model.trace(WORDS, keep="all"), layer=layer, head=head, edits=[tl.knock_out(layer, head, query=query, key=key)])  # fmt: skip
+    view = ModelView(
+        model.trace(WORDS, keep="all"),
+        layer=layer,
+        head=head,
+        edits=[tl.knock_out(layer, head, query=query, key=key)],
+    )
     view.selected = (query, key)
     says(page, view)
     press(page, "c")

@@ -46,9 +46,12 @@ LARGEST = """() => {
 def explorer(name):
     if name == "shipped":
         return Explorer(
-            tl.shipped(), CODE, layer=3, head=1,
+            tl.shipped(),
+            CODE,
+            layer=3,
+            head=1,
             edits=[tl.ablate(2, 2), tl.knock_out(3, 1, query=14, key=5)],
-        )  # fmt: skip
+        )
     if name == "encoder-decoder":
         return Explorer(small(name), WORDS, FRENCH, edits=[tl.ablate(1, 2, kind="cross")])
     if name == "masks":
@@ -132,7 +135,12 @@ DIVERGE = """() => {
 def test_four_edits_what_is_said_of_them_and_their_legend_are_whole(open_page):
     """Half of the third edit and two lines of the note were visible, above free room; numbers of
     the scale of changes overlapped."""
-    edits = [tl.ablate(2, 2), tl.knock_out(3, 1, query=14, key=5), tl.knock_out(2, 2, query=9, key=5), tl.ablate(1, 1)]  # fmt: skip
+    edits = [
+        tl.ablate(2, 2),
+        tl.knock_out(3, 1, query=14, key=5),
+        tl.knock_out(2, 2, query=9, key=5),
+        tl.ablate(1, 1),
+    ]
     view = Explorer(tl.shipped(), CODE, layer=3, head=1, edits=edits)
     page = open_page(view.to_html(effects=False), width=1440, height=900)
     page.locator("[data-part=map-mode] [data-value=difference]").click()

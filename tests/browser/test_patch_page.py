@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 
 import transformer_lab as tl
-from tests.browser.fixtures import (
-    another_head_by_keys,
-    cut_needs_a_notebook,
-    says,
-    without_a_head,
-)
+from tests.browser.fixtures import another_head_by_keys, cut_needs_a_notebook, says, without_a_head
 from tests.factories import picture, vision
 from tests.missing import package
 from transformer_lab.graphs import obtaining

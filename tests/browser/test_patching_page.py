@@ -52,10 +52,15 @@ SCENES = {
         words("encoder"), TEXT, OTHER, metric="cat", position=1, sites=["z", "pattern", *STREAM[2:]]
     ),
     "shared keys, paired by hand": lambda: PatchingView(
-        words(n_kv_heads=2), LONGER, OTHER, metric=tl.Logit("cat"), align=PAIRS, direction="noising",
+        words(n_kv_heads=2),
+        LONGER,
+        OTHER,
+        metric=tl.Logit("cat"),
+        align=PAIRS,
+        direction="noising",
         sites=["v", "z", *STREAM],
     ),
-}  # fmt: skip
+}
 
 
 def numbers(page):
@@ -129,7 +134,7 @@ def test_clicks_and_keys_measure_cells_and_all_gives_way(open_page, accessible, 
     page.wait_for_function(
         "() => document.querySelector('[data-part=sentence]').textContent.includes('head 3 of layer 3 ') "
         "&& document.querySelector('[data-part=sentence]').textContent.includes('(estimate')"
-    )  # fmt: skip
+    )
     assert page.locator(part("stop")).is_visible()
     page.locator(part("stop")).click()
     page.wait_for_selector(part("stop"), state="hidden")

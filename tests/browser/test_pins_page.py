@@ -75,7 +75,10 @@ def test_heads_are_pinned_and_let_go(open_page, accessible, map_of, trace, scree
 def at(page, canvas, query, key):
     data = page.locator(canvas).evaluate("c => ({...c.dataset})")
     cell = float(data["cell"])
-    return {"x": float(data["left"]) + (key + 0.5) * cell, "y": float(data["top"]) + (query + 0.5) * cell}  # fmt: skip
+    return {
+        "x": float(data["left"]) + (key + 0.5) * cell,
+        "y": float(data["top"]) + (query + 0.5) * cell,
+    }
 
 
 def shown(weight):
@@ -98,7 +101,9 @@ def test_a_fifth_is_refused_and_a_page_begins_with_those_of_python(open_page, tr
 def test_a_page_that_keeps_some_layers_says_which_pin_it_has_not(open_page, long_trace):
     view = HeadView(long_trace, layer=2, head=3, pins=[(2, 4), (0, 1)])
     page = open_page(view.to_html(layers=[2]))
-    page.wait_for_function("() => [...document.querySelectorAll('[data-part=pinned-number]')].every((x) => x.textContent !== '…')")  # fmt: skip
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('[data-part=pinned-number]')].every((x) => x.textContent !== '…')"
+    )
     assert told(page, "2/4") == ""
     assert "this page does not hold it" in told(page, "0/1")
 

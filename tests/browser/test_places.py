@@ -242,7 +242,10 @@ def test_colab(cut_off, lab, screenshot):
 def test_a_page_in_the_frame_of_a_learning_platform(open_page):
     view = tl.explore(small("decoder"), WORDS, layer=1, head=1)
     text = html.escape(view.to_html(), quote=True)
-    frames = [f'<iframe sandbox="{allowed}" width=1200 height=900 srcdoc="{text}"></iframe>' for allowed in LMS]  # fmt: skip
+    frames = [
+        f'<iframe sandbox="{allowed}" width=1200 height=900 srcdoc="{text}"></iframe>'
+        for allowed in LMS
+    ]
     page = open_page(f"<!DOCTYPE html><meta charset=utf-8>{''.join(frames)}", ready="iframe")
     off, typed = tl.ablate(1, 1), OTHER
     for frame, allowed in zip(page.frames[1:], LMS, strict=True):

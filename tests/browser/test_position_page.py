@@ -37,8 +37,14 @@ def slide(page, name, key, times=1):
 def model():
     torch.manual_seed(0)
     config = tl.ModelConfig(
-        kind="encoder", vocab_size=12, n_layers=2, n_heads=2, d_model=16, n_ctx=48, positions="learned"
-    )  # fmt: skip
+        kind="encoder",
+        vocab_size=12,
+        n_layers=2,
+        n_heads=2,
+        d_model=16,
+        n_ctx=48,
+        positions="learned",
+    )
     model = tl.Transformer(config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -172,8 +178,14 @@ BUTTONS = "button:visible:enabled:not(:text-is('Copy as Python'))"
 def test_a_page_that_was_used_is_saved_and_used_again(open_page, tmp_path):
     """Whatever was chosen, the page saved from the page shows the same, and works."""
     config = tl.ModelConfig(
-        kind="decoder", vocab_size=12, n_layers=2, n_heads=2, d_model=16, n_ctx=48, positions="sinusoidal"
-    )  # fmt: skip
+        kind="decoder",
+        vocab_size=12,
+        n_layers=2,
+        n_heads=2,
+        d_model=16,
+        n_ctx=48,
+        positions="sinusoidal",
+    )
     view = PositionView(tl.Transformer(config).eval(), text=torch.arange(6), length=24)
     page, dice = open_page(view.to_html()), random.Random(0)
     for turn in range(3):

@@ -86,9 +86,13 @@ def test_keyboard_locks_and_moves(open_page, trace):
     root = page.locator("#tl-root")
     page.locator(part("map")).focus()
     for key, token, layer in (
-        ("ArrowLeft", "12", "0"), ("ArrowLeft", "11", "0"), ("ArrowDown", "11", "1"),
-        ("Home", "0", "1"), ("ArrowUp", "0", "0"), ("Escape", "", "0"),
-    ):  # fmt: skip
+        ("ArrowLeft", "12", "0"),
+        ("ArrowLeft", "11", "0"),
+        ("ArrowDown", "11", "1"),
+        ("Home", "0", "1"),
+        ("ArrowUp", "0", "0"),
+        ("Escape", "", "0"),
+    ):
         page.keyboard.press(key)
         page.wait_for_selector(f"#tl-root[data-selected='{token}'][data-layer='{layer}']")
     cell(page, 3, 7).click()

@@ -23,16 +23,28 @@ def run(tmp_path_factory):
     )
     torch.manual_seed(0)
     config = tl.ModelConfig.modern(
-        vocab_size=data.vocab_size, n_layers=2, n_heads=2, d_model=32, n_ctx=33, qk_norm=False,
+        vocab_size=data.vocab_size,
+        n_layers=2,
+        n_heads=2,
+        d_model=32,
+        n_ctx=33,
+        qk_norm=False,
         attention_only=True,
-    )  # fmt: skip
+    )
     model, probe = tl.Transformer(config), data.epoch(20)[0].tokens[0]
     folder = tmp_path_factory.mktemp("run") / "induction"
     watch = TrainingView(probe, tokenizer=data.tokenizer)
     for _ in tl.train(
-        model, data.batches(64, seed=0), steps=200, optimizer="modern", lr=0.03, run=folder,
-        snapshot_every=10, probe=probe, watch=watch,
-    ):  # fmt: skip
+        model,
+        data.batches(64, seed=0),
+        steps=200,
+        optimizer="modern",
+        lr=0.03,
+        run=folder,
+        snapshot_every=10,
+        probe=probe,
+        watch=watch,
+    ):
         pass
     return folder, data, watch
 

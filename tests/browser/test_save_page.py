@@ -61,8 +61,10 @@ def test_the_head_on_view_by_keyboard(open_page, trace, accessible, screenshot):
     # The rest of a row is scaled up, and with it the page's rounding errors.
     told = same_numbers(page, view, within=2e-3)
     assert {k: told["chosen"][k] for k in ("layer", "head", "hide_first")} == {
-        "layer": 2, "head": 0, "hide_first": True,
-    }  # fmt: skip
+        "layer": 2,
+        "head": 0,
+        "hide_first": True,
+    }
     name, _ = saved(page, "csv")
     assert name.startswith("headview-transformer-layer-2-head-0-the-animal-did")
     assert page.evaluate("document.activeElement.dataset.part") == "save"
@@ -141,8 +143,12 @@ CHOICES = {
 }
 PACKED = 4e-5  # weights in 16 bits, scaled up with the rest of their row
 WITHIN = {
-    "CompareView": 2e-4, "Explorer": PACKED, "HeadView": 2e-3, "RunView": PACKED, "TrainingView": PACKED,
-}  # fmt: skip
+    "CompareView": 2e-4,
+    "Explorer": PACKED,
+    "HeadView": 2e-3,
+    "RunView": PACKED,
+    "TrainingView": PACKED,
+}
 
 
 @contextmanager

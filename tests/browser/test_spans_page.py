@@ -164,8 +164,12 @@ def test_segments_are_in_a_menu(open_page, accessible, paired):
     page.locator(part("spans")).click()
     names = page.locator(f"{part('segments')} option").all_inner_texts()
     assert names == [
-        "segments …", "within segment 1", "segment 1 → segment 2", "segment 2 → segment 1", "within segment 2",
-    ]  # fmt: skip
+        "segments …",
+        "within segment 1",
+        "segment 1 → segment 2",
+        "segment 2 → segment 1",
+        "within segment 2",
+    ]
     page.locator(part("segments")).select_option(label="segment 2 → segment 1")
     page.wait_for_selector("[data-between='4,9,0,4']")
     assert said(page) == sentence(view, *reversed(tl.heads.segments(paired)))
@@ -202,7 +206,9 @@ def test_hidden_keys_are_out_of_sight(open_page, trace):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_an_explorer_marks_them_too_and_lists_what_every_head_carries(open_page, accessible, screenshot, scheme):  # fmt: skip
+def test_an_explorer_marks_them_too_and_lists_what_every_head_carries(
+    open_page, accessible, screenshot, scheme
+):
     view = Explorer(tl.shipped(), CODE, layer=2, head=2, a=(9, 15), b=(0, 5))
     width, height = SIZES[1]
     page = open_page(view.to_html(effects=False), width=width, height=height, scheme=scheme)
@@ -235,7 +241,9 @@ def test_an_explorer_marks_them_too_and_lists_what_every_head_carries(open_page,
             assert heads(page)[:8] == [f"decoder/{at // 4}/{at % 4}" for at in order[:8]]
     assert press.get_attribute("title").startswith("Sort by even: what would go from A to B if")
     page.locator(part("table-query")).fill("from A to B > .3")
-    assert len(heads(page)) == int((tl.heads.share_between(view.trace, (9, 15), (0, 5)) > 0.3).sum())  # fmt: skip
+    assert len(heads(page)) == int(
+        (tl.heads.share_between(view.trace, (9, 15), (0, 5)) > 0.3).sum()
+    )
     screenshot(page, f"spans-table-{scheme}")
     accessible(page)
     # Other spans, which the page computes itself, and refused ones.

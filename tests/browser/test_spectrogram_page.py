@@ -3,12 +3,7 @@
 import pytest
 
 import transformer_lab as tl
-from tests.browser.fixtures import (
-    another_head_by_keys,
-    cut_needs_a_notebook,
-    says,
-    without_a_head,
-)
+from tests.browser.fixtures import another_head_by_keys, cut_needs_a_notebook, says, without_a_head
 from tests.missing import package
 from tests.sounds import RATE, TARGET, WORDS, chirp, whisper
 from transformer_lab.views import SpectrogramView

@@ -36,8 +36,10 @@ def test_a_page_shows_each_text_and_their_average(open_page, map_of, accessible,
     page = open_page(view.to_html())
     root, menu = page.locator("#tl-root"), page.locator(part("text"))
     assert menu.locator("option").all_inner_texts() == [
-        *(f"text {name}" for name in view._texts["names"]), "mean of all 3", "spread of all 3",
-    ]  # fmt: skip
+        *(f"text {name}" for name in view._texts["names"]),
+        "mean of all 3",
+        "spread of all 3",
+    ]
     page.locator(part("text-on")).click()
     page.wait_for_selector("[data-text='1']")
     view.text = 1

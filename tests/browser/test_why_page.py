@@ -44,8 +44,10 @@ def test_numbers_are_pythons(open_page, trace, accessible, screenshot):
     found = score_by_source(trace, 3, 2, 8, 1)
     ledger = {name: number(value) for name, value, _ in rows(page, "ledger")}
     for name, wanted in (
-        ("query · key", found.dot), ("× scale", found.scaled), ("= score", found.score),
-    ):  # fmt: skip
+        ("query · key", found.dot),
+        ("× scale", found.scaled),
+        ("= score", found.score),
+    ):
         assert ledger[name] == pytest.approx(wanted, abs=6e-4)
     assert ledger["softmax"] == pytest.approx(found.weight, abs=6e-5)
     scores, weights = row_scores(trace, 3, 2, 8)
@@ -181,10 +183,19 @@ def test_what_is_masked_and_what_is_not_known(open_page, trace):
     transformers = package("transformers")
     sizes = dict(num_attention_heads=4, num_key_value_heads=2, hidden_size=32, intermediate_size=32)
     config = transformers.Qwen3NextConfig(
-        num_hidden_layers=2, layer_types=["full_attention"] * 2, head_dim=8, vocab_size=100,
-        num_experts=2, num_experts_per_tok=1, moe_intermediate_size=16,
-        shared_expert_intermediate_size=16, pad_token_id=0, bos_token_id=1, eos_token_id=2, **sizes,
-    )  # fmt: skip
+        num_hidden_layers=2,
+        layer_types=["full_attention"] * 2,
+        head_dim=8,
+        vocab_size=100,
+        num_experts=2,
+        num_experts_per_tok=1,
+        moe_intermediate_size=16,
+        shared_expert_intermediate_size=16,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        **sizes,
+    )
     torch.manual_seed(0)
     gated = transformers.Qwen3NextForCausalLM(config).eval()
     other = WhyView(tl.trace(gated, torch.arange(7)), 1, 0)

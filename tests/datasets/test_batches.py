@@ -106,9 +106,12 @@ def test_masking_matches_transformers_collator_in_distribution(words):
     vocabulary = {word: i for i, word in enumerate(words.vocabulary)}
     theirs = transformers.PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(WordLevel(vocabulary, "<unk>")),
-        pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>",
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
         mask_token="<mask>",
-    )  # fmt: skip
+    )
     batch = _batch(words)
     torch.manual_seed(0)
     collate = transformers.DataCollatorForLanguageModeling(theirs)

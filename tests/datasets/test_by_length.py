@@ -88,9 +88,13 @@ def test_a_dataset_gives_the_same_examples_with_less_padding(uneven, kind):
 
 def test_steps_tell_what_was_padding(uneven, capsys):
     config = tl.ModelConfig(
-        kind="encoder-decoder", vocab_size=uneven.vocab_size, n_layers=1, n_heads=2, d_model=16,
+        kind="encoder-decoder",
+        vocab_size=uneven.vocab_size,
+        n_layers=1,
+        n_heads=2,
+        d_model=16,
         n_ctx=64,
-    )  # fmt: skip
+    )
     stream = uneven.batches(8)
     steps = list(tl.train(tl.Transformer(config), stream, steps=3, progress=True))
     for i, step in enumerate(steps):
@@ -108,8 +112,15 @@ def test_steps_tell_what_was_padding(uneven, capsys):
 def test_a_stopped_run_goes_on_with_the_same_batches(uneven, tmp_path):
     def run(folder, resume=False, most=10):
         torch.manual_seed(0)
-        config = tl.ModelConfig(kind="decoder", vocab_size=uneven.vocab_size, n_layers=1,
-                                n_heads=2, d_model=16, n_ctx=128, dropout=0.1)  # fmt: skip
+        config = tl.ModelConfig(
+            kind="decoder",
+            vocab_size=uneven.vocab_size,
+            n_layers=1,
+            n_heads=2,
+            d_model=16,
+            n_ctx=128,
+            dropout=0.1,
+        )
         model = tl.Transformer(config)
         batches = uneven.batches(8, kind="decoder", by_length=True)
         for step in tl.train(model, batches, steps=10, run=tmp_path / folder, resume=resume):

@@ -27,11 +27,7 @@ SAME = set(
     )
 )
 # Articles that a singular noun may have in any case but the genitive, which is not used.
-ARTICLES = {
-    "m": {"der", "den", "dem"},
-    "f": {"die", "der"},
-    "n": {"das", "dem"},
-}
+ARTICLES = {"m": {"der", "den", "dem"}, "f": {"die", "der"}, "n": {"das", "dem"}}
 ENDINGS = {"m": {"", "en", "em"}, "f": {"e", "er"}, "n": {"", "em"}}
 STEMS = ("ein", "kein", "mein", "sein", "ihr", "unser")
 FINITE = re.compile(

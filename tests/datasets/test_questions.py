@@ -163,10 +163,13 @@ def test_a_questions_file(tmp_path, tokenizer):
 def test_the_start_of_an_answer_can_be_given(tmp_path):
     path = tmp_path / "qa.jsonl"
     context = "red or blue, then red again"
-    _write(path, [
-        {"question": "Last?", "context": context, "answer": "red", "answer_start": 18},
-        {"question": "What?", "context": "nothing else", "answer": "else"},
-    ])  # fmt: skip
+    _write(
+        path,
+        [
+            {"question": "Last?", "context": context, "answer": "red", "answer_start": 18},
+            {"question": "What?", "context": "nothing else", "answer": "else"},
+        ],
+    )
     data = questions_file(path, held_out=1, seed=1)
     story = next(s for s in data.train + data.held_out if s.text == context)
     batch = data.collate([story], kind="encoder")

@@ -39,10 +39,7 @@ def _refusal(read, path, *arguments, **options) -> str:
         (b"one\nt\xe9t\tx\n", "line 2: byte 0xe9 at offset 5 is not UTF-8.*LATIN1"),
         (b"one\ntwo\n\xed\xa0\x80", "line 3: byte 0xed at offset 8 is not UTF-8"),
         (b"one\ntwo\0\n", "line 2: holds a NUL byte at offset 7"),
-        (
-            b"one\n" + b"x" * 1_000_000 + b"\n",
-            "line 2: has more than 100,000 characters",
-        ),
+        (b"one\n" + b"x" * 1_000_000 + b"\n", "line 2: has more than 100,000 characters"),
     ],
 )
 def test_bytes_that_are_no_text(tmp_path, reader, content, expected):

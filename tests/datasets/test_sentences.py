@@ -62,8 +62,7 @@ def test_the_nearest_noun_is_a_poor_guide(data):
 
 
 def test_no_test_sentence_was_seen_in_either_form(data):
-    other = dict(zip(["are", "were", "have", "seem"],
-                     ["is", "was", "has", "seems"], strict=True))  # fmt: skip
+    other = dict(zip(["are", "were", "have", "seem"], ["is", "was", "has", "seems"], strict=True))
     other |= {v: k for k, v in other.items()}
     seen = {s.text for s in data.unlabelled.train + data.labelled.train}
     for sentence in data.labelled.held_out:

@@ -299,8 +299,10 @@ def test_a_model_learns_on_the_front_page_and_another_is_at_work(book, open_page
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
     headings = page.locator("h2").all_inner_texts()[:3]
     assert [text.strip("#¶ ") for text in headings] == [
-        "Watch a head form", "Watch a model at work", "Switch a head off",
-    ]  # fmt: skip
+        "Watch a head form",
+        "Watch a model at work",
+        "Switch a head off",
+    ]
     learning = page.frame_locator("iframe[src$='train.html']")
     learning.locator("[data-ready]").wait_for()
     learning.locator("[data-part=go]").click()

@@ -93,8 +93,13 @@ def test_every_public_name_has_its_place():
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("TextModle", "TextModel"), ("abalte", "ablate"), ("Explore", "explore"), ("sweephead", "sweep_heads")],
-)  # fmt: skip
+    [
+        ("TextModle", "TextModel"),
+        ("abalte", "ablate"),
+        ("Explore", "explore"),
+        ("sweephead", "sweep_heads"),
+    ],
+)
 def test_a_misspelled_name_suggests_at_most_three(name, nearest):
     with pytest.raises(AttributeError, match=f"no '{name}'; did you mean {nearest}") as error:
         getattr(tl, name)

@@ -43,10 +43,24 @@ def test_every_lesson_is_in_the_map():
 @pytest.mark.parametrize(
     "subject",
     [
-        "encoder-decoder", "BERT", "GPT", "scaling", "softmax", "multi-head attention",
-        "positions", "feed-forward", "layer norm", "residual", "unsupervised", "semi-supervised",
-        "translation", "summarization", "question answering", "parallel", "attention maps",
+        "encoder-decoder",
+        "BERT",
+        "GPT",
+        "scaling",
+        "softmax",
+        "multi-head attention",
+        "positions",
+        "feed-forward",
+        "layer norm",
+        "residual",
+        "unsupervised",
+        "semi-supervised",
+        "translation",
+        "summarization",
+        "question answering",
+        "parallel",
+        "attention maps",
     ],
-)  # fmt: skip
+)
 def test_every_subject_of_the_course_is_taught_somewhere(subject):
     assert any(subject in row[0] for row in MAP)

@@ -111,9 +111,14 @@ def test_a_damaged_entry_of_the_bank_is_named_and_the_rest_is_written(
     bank = tmp_path / "questions.md"
     answer = "\n\n<details><summary>Answer</summary>\n\nYes.\n\n</details>\n\n"
     entries = (
-        "**01.1** ●○○ Is it?", "**01.2** Is it?", "**01.1** ●●● Again?", "**1** ●○○ Why?", "**O1.6** ●○○ Oh?",
-        "**01.4** ●○○ A <br> tag?", "**01.5** ●○○ Gr\xfc\xdfe?",
-    )  # fmt: skip
+        "**01.1** ●○○ Is it?",
+        "**01.2** Is it?",
+        "**01.1** ●●● Again?",
+        "**1** ●○○ Why?",
+        "**O1.6** ●○○ Oh?",
+        "**01.4** ●○○ A <br> tag?",
+        "**01.5** ●○○ Gr\xfc\xdfe?",
+    )
     text = f"## 01 · A\n\n{answer.join(entries)}{answer}**01.3** ●○○ No answer?\n"
     bank.write_bytes(text.encode().replace("\xfc\xdf".encode(), b"\xfc\xdf"))
     monkeypatch.setattr(make_questions, "BANK", bank)
@@ -271,8 +276,11 @@ def test_each_mistake_of_the_practical_exam_can_be_found_and_only_there():
     good = trained(None)
     assert good["right"] > make_practical.ENOUGH
     for mistake in make_practical.MISTAKES:
-        (shown,) = (shown for part, shown in SHOWN.items() if part in mistake.wrong and (
-            part != ".flatten()" or mistake.wrong.startswith("ids")))  # fmt: skip
+        (shown,) = (
+            shown
+            for part, shown in SHOWN.items()
+            if part in mistake.wrong and (part != ".flatten()" or mistake.wrong.startswith("ids"))
+        )
         bad = trained(mistake)
         assert bad["right"] < 0.8 and shown(bad) and not shown(good), mistake.wrong
 

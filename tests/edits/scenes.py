@@ -13,8 +13,13 @@ ARCHITECTURES = {
         kind="decoder", n_kv_heads=2, norm="rms", activation="swiglu", bias=False
     ),
     "decoder-modern": dict(
-        kind="decoder", qk_norm=True, norm="rms", norm_affine=False, activation="relu2",
-        embedding_norm=True, logit_softcap=15.0,
+        kind="decoder",
+        qk_norm=True,
+        norm="rms",
+        norm_affine=False,
+        activation="relu2",
+        embedding_norm=True,
+        logit_softcap=15.0,
     ),
     "decoder-experts": dict(kind="decoder", n_experts=4, activation="swiglu"),
     "decoder-attention-only": dict(kind="decoder", attention_only=True),
@@ -28,7 +33,7 @@ ARCHITECTURES = {
     "encoder-decoder": dict(kind="encoder-decoder", positions=Sinusoidal(), norm_first=False),
     "encoder-decoder-rotary": dict(kind="encoder-decoder", positions=Rotary()),
     "encoder-decoder-t5": dict(kind="encoder-decoder", positions=Relative()),
-}  # fmt: skip
+}
 EACH_ARCHITECTURE = pytest.mark.parametrize("name", ARCHITECTURES)
 
 

@@ -9,12 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import transformer_lab as tl
 from tests.adapters.families import tiny
-from tests.edits.scenes import (
-    EACH_ARCHITECTURE,
-    build,
-    inputs,
-    kinds,
-)
+from tests.edits.scenes import EACH_ARCHITECTURE, build, inputs, kinds
 from transformer_lab import ModelConfig
 from transformer_lab.attention import add_bias
 from transformer_lab.edits.kinds import EditError

@@ -9,14 +9,7 @@ import torch
 from torch.testing import assert_close
 
 import transformer_lab as tl
-from tests.edits.scenes import (
-    EACH_ARCHITECTURE,
-    build,
-    inputs,
-    kinds,
-    other_run,
-    reference,
-)
+from tests.edits.scenes import EACH_ARCHITECTURE, build, inputs, kinds, other_run, reference
 from transformer_lab.attention import Site
 from transformer_lab.datasets.batches import Batch
 from transformer_lab.edits.kinds import EditError
@@ -261,9 +254,13 @@ def test_edits_hold_while_a_model_writes_with_its_cache(cached):
     model = build()
     text, other = inputs(model)[0], other_run(model)
     for edit in (
-        tl.ablate(1, 2), tl.skip(0), tl.scale(0, 1, by=-1), tl.knock_out(query=3, key=1),
-        tl.knock_out(1, key=2), tl.patch(other, 1, 2, position=4),
-    ):  # fmt: skip
+        tl.ablate(1, 2),
+        tl.skip(0),
+        tl.scale(0, 1, by=-1),
+        tl.knock_out(query=3, key=1),
+        tl.knock_out(1, key=2),
+        tl.patch(other, 1, 2, position=4),
+    ):
         with tl.edit(model, edit):
             written = tl.generate(model, text, max_new_tokens=6, cached=cached)
             by_hand = text

@@ -62,9 +62,11 @@ def test_what_is_put_in_is_what_the_next_site_sees(name):
         with tl.edit(model, *(tl.patch(other, 1, what=w, **at) for w in parts), *crossed):
             found = tl.trace(model, *text, keep="all")
         assert_close(
-            found.activation("resid_post", 1, **at), other.activation("resid_post", 1, **at),
-            rtol=0, atol=2e-6,
-        )  # fmt: skip
+            found.activation("resid_post", 1, **at),
+            other.activation("resid_post", 1, **at),
+            rtol=0,
+            atol=2e-6,
+        )
 
 
 @torch.no_grad()

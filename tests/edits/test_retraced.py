@@ -59,9 +59,10 @@ def same(found, wanted):
                 norms = found.value_norms(layer, **place), wanted.value_norms(layer, **place)
                 assert_close(*norms, **exactly)
             assert_close(
-                found.activation("z", layer, kind=kind), wanted.activation("z", layer, kind=kind),
+                found.activation("z", layer, kind=kind),
+                wanted.activation("z", layer, kind=kind),
                 **exactly,
-            )  # fmt: skip
+            )
         assert_close(told(found.residual, kind), told(wanted.residual, kind), **exactly)
         assert_close(told(found.residual_norms, kind), told(wanted.residual_norms, kind), **exactly)
         for what in ("attn_out", "mlp_out", "cross_out"):
@@ -126,12 +127,24 @@ def test_of_hybrids(name):
 def gemma3n(shared):
     torch.manual_seed(0)
     config = T.Gemma3nTextConfig(
-        vocab_size=64, vocab_size_per_layer_input=64, hidden_size=32, intermediate_size=48,
-        num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
-        hidden_size_per_layer_input=8, laurel_rank=4, num_kv_shared_layers=shared,
-        activation_sparsity_pattern=[0.0] * 4, max_position_embeddings=64, pad_token_id=0,
-        layer_types=["sliding_attention", "full_attention"] * 2, bos_token_id=1, eos_token_id=2,
-    )  # fmt: skip
+        vocab_size=64,
+        vocab_size_per_layer_input=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        hidden_size_per_layer_input=8,
+        laurel_rank=4,
+        num_kv_shared_layers=shared,
+        activation_sparsity_pattern=[0.0] * 4,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
     return T.Gemma3nForCausalLM(config).eval()
 
 
@@ -170,24 +183,42 @@ def test_edits_go_on_from_the_last_ones():
     made = block_calls(model)
     found = {}
     for name, edits in {
-        "one": off[:1], "two": [off[0], off[2]], "three": [off[0], off[2], tl.ablate(3, 1)],
+        "one": off[:1],
+        "two": [off[0], off[2]],
+        "three": [off[0], off[2], tl.ablate(3, 1)],
         "the same anew": [tl.ablate(0, 0), tl.ablate(2, 2), tl.ablate(3, 1)],
-        "less": off[:1], "other": [half, double], "turned": [double, half],
-        "wide": [tl.ablate(head=1)], "wide and one": [tl.ablate(head=1), off[3]],
-        "steered": [steer], "steered and one": [steer, off[3]], "none of it": [off[3]],
+        "less": off[:1],
+        "other": [half, double],
+        "turned": [double, half],
+        "wide": [tl.ablate(head=1)],
+        "wide and one": [tl.ablate(head=1), off[3]],
+        "steered": [steer],
+        "steered and one": [steer, off[3]],
+        "none of it": [off[3]],
         "cut": [tl.knock_out(1, 0, query=4, key=2), off[3]],
         "cut and held": [tl.knock_out(1, 0, query=4, key=2), tl.ablate(2, 3, value="mean"), off[3]],
-    }.items():  # fmt: skip
+    }.items():
         made.clear()
         after = again.under(edits)
         found[name] = min(made, default=None)
         with tl.edit(model, *edits):
             same(after, make())
     assert found == {
-        "one": 0, "two": 2, "three": 3, "the same anew": 3, "less": 2, "other": 2, "turned": 2,
-        "wide": 0, "wide and one": 0, "steered": 1, "steered and one": 1, "none of it": 3,
-        "cut": 1, "cut and held": 2,
-    }  # fmt: skip
+        "one": 0,
+        "two": 2,
+        "three": 3,
+        "the same anew": 3,
+        "less": 2,
+        "other": 2,
+        "turned": 2,
+        "wide": 0,
+        "wide and one": 0,
+        "steered": 1,
+        "steered and one": 1,
+        "none of it": 3,
+        "cut": 1,
+        "cut and held": 2,
+    }
 
 
 class TestWhatIsComputed:

@@ -412,13 +412,19 @@ def test_a_token_may_be_given_as_text():
         (lambda m, t: tl.sweep_edges(m, t, query=3, layer=2), ["layer=2", "0 … 1"]),
         (lambda m, t: tl.sweep_edges(m, t, query=3, head=4), ["head=4", "0 … 3"]),
         (lambda m, t: tl.sweep_groups(m, t, groups=[[]]), ["at least one head", "(layer, head)"]),
-        (lambda m, t: tl.sweep_groups(m, t, groups={"a": [3]}), ["must be a pair (layer, head), got 3"]),
+        (
+            lambda m, t: tl.sweep_groups(m, t, groups={"a": [3]}),
+            ["must be a pair (layer, head), got 3"],
+        ),
         (lambda m, t: tl.sweep_groups(m, t, groups=[[(0, 9)]]), ["head=9", "0 … 3"]),
         (lambda m, t: tl.sweep_heads(build(head=False), t), ["no head", "head=False"]),
         (lambda m, t: tl.sweep_heads(torch.nn.Linear(2, 2), t), ["Linear"]),
-        (lambda m, t: tl.sweep_heads(tl.Recurrent(tl.RecurrentConfig(vocab_size=50)), t), ["no attention"]),
+        (
+            lambda m, t: tl.sweep_heads(tl.Recurrent(tl.RecurrentConfig(vocab_size=50)), t),
+            ["no attention"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_swept_is_named(call, words):
     model = build()
     with pytest.raises((EditError, ValueError)) as error:

@@ -13,7 +13,7 @@ from transformer_lab.edits.kinds import EditError
 # -- how edits are written -------------------------------------------------------------------------
 
 PLAIN = {
-    'tl.ablate(layer=1, head=2)': tl.ablate(1, 2),
+    "tl.ablate(layer=1, head=2)": tl.ablate(1, 2),
     'tl.ablate(layer=1, head=2, value="mean", kind="cross")': tl.ablate(
         1, 2, kind="cross", value="mean"
     ),
@@ -23,7 +23,7 @@ PLAIN = {
     'tl.scale(layer=0, by=0.5, kind="encoder")': tl.scale(0, by=0.5, kind="encoder"),
     'tl.skip(layer=3, part="mlp")': tl.skip(3, "mlp"),
     'tl.skip(layer=3, part="mlp", expert=1)': tl.skip(3, "mlp", expert=1),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("code", PLAIN)

@@ -71,10 +71,15 @@ def others(draw):
         )
     config = ReaderConfig(
         encoder=tl.ModelConfig(
-            vocab_size=draw(st.integers(1, 300)), kind="encoder", n_layers=draw(st.integers(1, 3)),
-            n_heads=2, d_model=16, n_ctx=draw(st.integers(4, 300)), head=False,
-        ),
-    )  # fmt: skip
+            vocab_size=draw(st.integers(1, 300)),
+            kind="encoder",
+            n_layers=draw(st.integers(1, 3)),
+            n_heads=2,
+            d_model=16,
+            n_ctx=draw(st.integers(4, 300)),
+            head=False,
+        )
+    )
     return draw(st.sampled_from([SpanReader, Classifier]))(config)
 
 
@@ -241,11 +246,16 @@ def test_every_truncation_is_refused(saved, data):
 
 def json_values():
     return st.recursive(
-        st.none() | st.booleans() | st.integers(-2, 10**9) | st.floats(allow_nan=False, allow_infinity=False)
+        st.none()
+        | st.booleans()
+        | st.integers(-2, 10**9)
+        | st.floats(allow_nan=False, allow_infinity=False)
         | st.text(max_size=8),
-        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+        lambda inner: (
+            st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2)
+        ),
         max_leaves=4,
-    )  # fmt: skip
+    )
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)

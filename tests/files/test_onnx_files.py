@@ -43,9 +43,10 @@ def file(*graph):
 
 WEIGHT = torch.randn(3, 300)
 GOOD = file(
-    part(1, node("MatMul", ["x", "w"], ["y"])), part(5, tensor("w", WEIGHT)),
+    part(1, node("MatMul", ["x", "w"], ["y"])),
+    part(5, tensor("w", WEIGHT)),
     part(5, tensor("n", torch.tensor([4, 5]), kind=7, packed=True)),
-)  # fmt: skip
+)
 
 
 def test_weights_and_operations_are_read(tmp_path):

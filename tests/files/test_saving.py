@@ -100,8 +100,7 @@ def test_what_cannot_be_saved_or_loaded_is_named(tmp_path):
 def test_another_shape_or_version_is_named(tmp_path):
     save_model(small(), tmp_path / "m")
     with pytest.raises(
-        FileError,
-        match=r"embedding.weight is \[10, 16\] in the file but \[12, 16\] in the model",
+        FileError, match=r"embedding.weight is \[10, 16\] in the file but \[12, 16\] in the model"
     ):
         load_model(tmp_path / "m", model=small(vocab_size=12))
     with pytest.raises(FileError, match=r"decoder.blocks.1.*is missing; and \d+ more"):

@@ -86,11 +86,16 @@ def test_every_report_fits_its_schema(findings, tmp_path):
 
 def test_every_file_of_a_result_fits_its_schema(findings, tmp_path):
     files = {
-        "patching_grid": [findings["one grid"].to_json(tmp_path / "a.json"), findings["paths"].to_json(tmp_path / "b.json")],
+        "patching_grid": [
+            findings["one grid"].to_json(tmp_path / "a.json"),
+            findings["paths"].to_json(tmp_path / "b.json"),
+        ],
         "patching_grids": [findings["grids"].to_json(tmp_path / "c.json")],
-        "circuit": [findings[n].to_json(tmp_path / f"{n}.json") for n in ("circuit", "circuit of ids")],
+        "circuit": [
+            findings[n].to_json(tmp_path / f"{n}.json") for n in ("circuit", "circuit of ids")
+        ],
         "study": [findings[n].save(tmp_path / f"{n}.json") for n in ("study", "study of pairs")],
-    }  # fmt: skip
+    }
     tl.study(tl.shipped(), [TEXT, "def f(x)"], measure=["entropy"], out=tmp_path / "folder")
     files["study_folder"] = [tmp_path / "folder" / "study.json"]
     for kind, paths in files.items():
@@ -133,17 +138,44 @@ def damaged(told, *path, value=None, without=False):
     [
         ("grids", "report", ["model"], dict(value=None), "model must be an object, got None"),
         ("grids", "report", ["function"], dict(value=3), "function must be 'circuit' or .*, got 3"),
-        ("circuit", "report", ["finding", "controls", 0, "alone"], dict(value="x"),
-         r"finding.controls\[0\].alone must be a number, got 'x'"),
-        ("study", "report", ["finding", "measures", "entropy", "mean"], dict(without=True),
-         "finding.measures.entropy has no 'mean'"),
-        ("groups", "report", ["finding", "measures", "kl", 0], dict(value={}),
-         r"finding.measures.kl\[0\] must be a number or null or a list, got {}"),
-        ("circuit", "circuit", ["n_edges"], dict(value=0), r"n_edges must be as its schema says \(minimum 1\), got 0"),
+        (
+            "circuit",
+            "report",
+            ["finding", "controls", 0, "alone"],
+            dict(value="x"),
+            r"finding.controls\[0\].alone must be a number, got 'x'",
+        ),
+        (
+            "study",
+            "report",
+            ["finding", "measures", "entropy", "mean"],
+            dict(without=True),
+            "finding.measures.entropy has no 'mean'",
+        ),
+        (
+            "groups",
+            "report",
+            ["finding", "measures", "kl", 0],
+            dict(value={}),
+            r"finding.measures.kl\[0\] must be a number or null or a list, got {}",
+        ),
+        (
+            "circuit",
+            "circuit",
+            ["n_edges"],
+            dict(value=0),
+            r"n_edges must be as its schema says \(minimum 1\), got 0",
+        ),
         ("circuit", "circuit", ["edges"], dict(without=True), "it has no 'edges'"),
-        ("one grid", "patching_grid", ["direction"], dict(value="up"), "direction must be 'denoising' or 'noising'"),
+        (
+            "one grid",
+            "patching_grid",
+            ["direction"],
+            dict(value="up"),
+            "direction must be 'denoising' or 'noising'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_damaged_file_is_refused_in_a_sentence(
     findings, tmp_path, name, kind, path, change, sentence
 ):

@@ -38,9 +38,17 @@ def random(*shape):
 
 
 CASES = [
-    (shares, dict(stream=random(3, 5, 8), added=random(3, 5, 8)), dict(stream=random(4, 9, 6), added=random(4, 9, 6))),
-    (loss, dict(x=random(6, 8), y=torch.arange(6) % 4, w=random(8, 4)), dict(x=random(9, 8), y=torch.arange(9) % 5, w=random(8, 5))),
-]  # fmt: skip
+    (
+        shares,
+        dict(stream=random(3, 5, 8), added=random(3, 5, 8)),
+        dict(stream=random(4, 9, 6), added=random(4, 9, 6)),
+    ),
+    (
+        loss,
+        dict(x=random(6, 8), y=torch.arange(6) % 4, w=random(8, 4)),
+        dict(x=random(9, 8), y=torch.arange(9) % 5, w=random(8, 5)),
+    ),
+]
 
 
 @pytest.mark.parametrize(("function", "example", "other"), CASES)

@@ -29,12 +29,17 @@ OURS = {
     "an encoder": dict(kind="encoder", positions=tl.ALiBi()),
     "an encoder-decoder": dict(kind="encoder-decoder", positions=tl.Sinusoidal()),
     "a modern decoder": dict(
-        kind="decoder", positions=tl.Rotary(), norm="rms", activation="swiglu", n_kv_heads=2,
-        qk_norm=True, logit_softcap=5.0,
+        kind="decoder",
+        positions=tl.Rotary(),
+        norm="rms",
+        activation="swiglu",
+        n_kv_heads=2,
+        qk_norm=True,
+        logit_softcap=5.0,
     ),
     "a decoder with experts": dict(kind="decoder", n_experts=4, experts_per_token=2),
     "a decoder with a dictionary": dict(kind="decoder"),
-}  # fmt: skip
+}
 # Windows, softcaps, sinks with experts, position biases, two patterns a head, attention code of its
 # own, a convolution instead of a linear layer, a stream that is padded to blocks.
 THEIRS = ["mistral", "gemma2", "gpt_oss", "t5", "diffllama", "falcon", "squeezebert", "pegasus_x"]
@@ -121,13 +126,20 @@ def test_the_engine_gives_what_pytorch_gives(exported, tmp_path, wasm):
         read = texts(network, 1, 5, 30) if graph.any_length else texts(network, 7)
         cases.append(
             dict(
-                name=file, description=graph.description(), wasm=wasm, edits=[js for js, _ in pairs],
+                name=file,
+                description=graph.description(),
+                wasm=wasm,
+                edits=[js for js, _ in pairs],
                 inputs=[
-                    dict(zip(graph.inputs, [x[0].tolist() for x in tensors(graph, text)], strict=True))
+                    dict(
+                        zip(
+                            graph.inputs, [x[0].tolist() for x in tensors(graph, text)], strict=True
+                        )
+                    )
                     for text in read
                 ],
             )
-        )  # fmt: skip
+        )
         wanted[file] = [
             [
                 graph.run(*tensors(graph, text)),

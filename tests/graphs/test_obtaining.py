@@ -109,12 +109,16 @@ def test_a_damaged_file_is_ignored_and_written_again(entry, alone, how):
     (file,) = alone.iterdir()
     whole = file.read_bytes()
     other = {**entry, "nodes": [["from_file", "x", ["/etc/hostname"], {}], *entry["nodes"]]}
-    file.write_bytes({
-        "no gzip": b"x", "cut": whole[: len(whole) // 2], "no JSON": gzip.compress(b"{"),
-        "no graph": gzip.compress(b'{"nodes": 1}'),
-        "an unknown operation": gzip.compress(json.dumps(other).encode()),
-        "a bomb": gzip.compress(bytes(store.LARGEST + 1)),
-    }[how])  # fmt: skip
+    file.write_bytes(
+        {
+            "no gzip": b"x",
+            "cut": whole[: len(whole) // 2],
+            "no JSON": gzip.compress(b"{"),
+            "no graph": gzip.compress(b'{"nodes": 1}'),
+            "an unknown operation": gzip.compress(json.dumps(other).encode()),
+            "a bomb": gzip.compress(bytes(store.LARGEST + 1)),
+        }[how]
+    )
     store._known.clear()
     assert obtaining.known_graph(one, TEXT) is None
     store.keep(structure, entry)

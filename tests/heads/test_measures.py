@@ -76,9 +76,8 @@ def test_two_hops_find_what_one_layer_alone_does_not(trace):
     wanted = heads.induction_pairs(trace)
     rows = wanted.any(-1)
     products = [
-        (trace.pattern(2, h) @ trace.pattern(e, g))
-        for h in [1] for e in (0, 1) for g in range(4)
-    ]  # fmt: skip
+        (trace.pattern(2, h) @ trace.pattern(e, g)) for h in [1] for e in (0, 1) for g in range(4)
+    ]
     best = max(((p * wanted)[rows].sum(-1).mean()).item() for p in products)
     assert heads.two_hop_induction(trace)[2, 1].item() == pytest.approx(best, abs=1e-6)
     assert heads.two_hop_induction(trace)[0].abs().max() == 0
@@ -94,11 +93,26 @@ def test_punctuation_and_special_tokens_are_found():
 
 def test_words_are_put_together_by_how_their_pieces_are_shown():
     assert heads.words(["[CLS]", "photo", "##graph", "##er", "##s", ".", "a"]) == [
-        0, 1, 1, 1, 1, 2, 3,
-    ]  # fmt: skip
+        0,
+        1,
+        1,
+        1,
+        1,
+        2,
+        3,
+    ]
     assert heads.words(["Photo", "graph", "·of", "·a", "·", "cat", ".", "x", "↵", "y"]) == [
-        0, 0, 1, 2, 3, 4, 5, 6, 7, 8,
-    ]  # fmt: skip
+        0,
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+    ]
     assert heads.words(["cat", "sat", "cat"]) == [0, 1, 2], "no marks: every token is a word"
 
 

@@ -84,9 +84,7 @@ def test_random_models_get_no_label(kind, positions):
 def test_a_pattern_that_comes_with_the_architecture_is_no_label():
     """With 64 heads ALiBi's first slope is .92: most of a token's attention is on itself."""
     torch.manual_seed(0)
-    config = tl.ModelConfig(
-        vocab_size=100, n_layers=1, n_heads=64, d_model=128, positions="alibi"
-    )  # fmt: skip
+    config = tl.ModelConfig(vocab_size=100, n_layers=1, n_heads=64, d_model=128, positions="alibi")
     found = heads.labels(tl.Transformer(config), ablation=False)
     first = found[0][0]
     assert first.score > first.bar and first.second > first.bar, "it passes the bar"
@@ -245,13 +243,21 @@ FAMILIES = {
         "MarianMTModel",
         "MarianConfig",
         dict(
-            encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
-            decoder_attention_heads=4, d_model=32, encoder_ffn_dim=64, decoder_ffn_dim=64,
-            decoder_start_token_id=0, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+            encoder_layers=2,
+            decoder_layers=2,
+            encoder_attention_heads=4,
+            decoder_attention_heads=4,
+            d_model=32,
+            encoder_ffn_dim=64,
+            decoder_ffn_dim=64,
+            decoder_start_token_id=0,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
         ),
     ),
     "bloom": ("BloomForCausalLM", "BloomConfig", dict(n_layer=2, n_head=4)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

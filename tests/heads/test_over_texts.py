@@ -21,9 +21,14 @@ def batch(kind="decoder", left=False, lengths=LENGTHS):
 
 
 @pytest.mark.parametrize(
-    ("model", "kind", "left"), [("decoder", "decoder", False), ("decoder", "decoder", True),
-                                  ("encoder", "encoder", False), ("encoder-decoder", "cross", False)],
-)  # fmt: skip
+    ("model", "kind", "left"),
+    [
+        ("decoder", "decoder", False),
+        ("decoder", "decoder", True),
+        ("encoder", "encoder", False),
+        ("encoder-decoder", "cross", False),
+    ],
+)
 def test_averages_are_those_of_a_loop(model, kind, left):
     found, n = batch(model, left), max(LENGTHS)
     average = tl.heads.average_map(found, 1, 2, kind=kind)

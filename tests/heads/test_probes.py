@@ -60,9 +60,13 @@ def test_special_tokens_are_left_out_of_the_middle_and_put_around():
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
-        sep_token="[SEP]", mask_token="[MASK]",
-    )  # fmt: skip
+        tokenizer_object=inner,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )
     model = tl.TextModel(model_of(kind="encoder", vocab_size=30), tokenizer)
     probe = probes.repeated(model, lag=8, slack=4)
     assert (probe.tokens[:, 0] == 2).all() and (probe.tokens[:, -1] == 3).all()

@@ -13,7 +13,10 @@ def parts(tokens, spans):
 @pytest.mark.parametrize(
     ("tokens", "wanted"),
     [
-        (["It", " is", " 3", ".", "14", ".", " So", "?\"", " Yes"], ["It is 3.14.", ' So?"', " Yes"]),
+        (
+            ["It", " is", " 3", ".", "14", ".", " So", '?"', " Yes"],
+            ["It is 3.14.", ' So?"', " Yes"],
+        ),
         (["It·is", ".", "·So", "!", "·e", ".g", ".", "x"], ["It·is.", "·So!", "·e.g.x"]),
         (["One", ".", "ĊĊ", "Two", ".", "Ġthree"], ["One.ĊĊ", "Two.", "Ġthree"]),
         (["One", ".", "Two", ")", ".", "3", ".", "5"], ["One.", "Two).3.5"]),
@@ -21,7 +24,7 @@ def parts(tokens, spans):
         (["a"], ["a"]),
         ([], []),
     ],
-)  # fmt: skip
+)
 def test_sentences(tokens, wanted):
     assert parts(tokens, sentences(tokens)) == wanted
 

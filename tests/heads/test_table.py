@@ -31,13 +31,41 @@ def row(layer, head, label, evidence, score, effect, estimated, *scores):
 NAN = float("nan")
 TABLE = HeadTable(
     (
-        row(0, 0, "previous token", "looks at the token before: .91", 0.91, -0.31, False, 0.1, 0.9, NAN, 1.5),
-        row(0, 1, None, "no label: nearest is “induction”, .31", 0.31, 0.004, True, 0.5, 0.1, NAN, 2.0),
-        row(11, 0, "induction", "looks AFTER; salt and pepper", 0.5, 0.12, True, 0.7, 0.2, 0.6, 0.0),
+        row(
+            0,
+            0,
+            "previous token",
+            "looks at the token before: .91",
+            0.91,
+            -0.31,
+            False,
+            0.1,
+            0.9,
+            NAN,
+            1.5,
+        ),
+        row(
+            0,
+            1,
+            None,
+            "no label: nearest is “induction”, .31",
+            0.31,
+            0.004,
+            True,
+            0.5,
+            0.1,
+            NAN,
+            2.0,
+        ),
+        row(
+            11, 0, "induction", "looks AFTER; salt and pepper", 0.5, 0.12, True, 0.7, 0.2, 0.6, 0.0
+        ),
         row(12, 3, "self token", "looks at its own token", 0.6, None, False, NAN, 0.0, 0.1, 3.0),
     ),
-    ("layer", "head", "label", "score", "effect", "kl", *SCORES), "Effect: made up.", n_heads=4,
-)  # fmt: skip
+    ("layer", "head", "label", "score", "effect", "kl", *SCORES),
+    "Effect: made up.",
+    n_heads=4,
+)
 # query -> the rows it finds, or its error
 CASES = {
     "": [0, 1, 2, 3],
@@ -106,9 +134,12 @@ def test_javascript_finds_the_same(tmp_path):
     (tmp_path / "table.json").write_text(json.dumps(given))
     script = Path(__file__).parent.parent / "views" / "js" / "table.test.mjs"
     run = subprocess.run(
-        ["node", "--test", str(script)], capture_output=True, text=True, timeout=120,
+        ["node", "--test", str(script)],
+        capture_output=True,
+        text=True,
+        timeout=120,
         env=os.environ | {"TL_TABLE": str(tmp_path / "table.json")},
-    )  # fmt: skip
+    )
     assert run.returncode == 0 and "# skipped 0" in run.stdout, run.stdout[-4000:]
 
 

@@ -67,16 +67,25 @@ MODELS: dict[str, Callable[[], Any]] = {
     "ours": _ours,
     "gpt2": lambda: _hugging_face("GPT2LMHeadModel", n_layer=2, n_head=2, n_embd=8, n_positions=24),
     "bert": lambda: _hugging_face(
-        "BertForMaskedLM", num_hidden_layers=2, num_attention_heads=2, hidden_size=8,
-        intermediate_size=16, max_position_embeddings=24,
+        "BertForMaskedLM",
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        hidden_size=8,
+        intermediate_size=16,
+        max_position_embeddings=24,
     ),
     "llama": lambda: _hugging_face(
-        "LlamaForCausalLM", num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
-        hidden_size=8, intermediate_size=16, max_position_embeddings=24,
+        "LlamaForCausalLM",
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        hidden_size=8,
+        intermediate_size=16,
+        max_position_embeddings=24,
     ),
     # has its own attention code
     "bloom": lambda: _hugging_face("BloomForCausalLM", n_layer=2, n_head=2, hidden_size=8),
-}  # fmt: skip
+}
 
 
 class Subject:
@@ -186,10 +195,26 @@ def explore(s: Subject) -> None:
 OPERATIONS: dict[str, Callable[[Subject], None]] = {
     f.__name__: f
     for f in (
-        trace, trace_all, gradients, edit, edits, estimates, sweep, edges_of_map, means, grid, path,
-        edge_scores, table, circuits, scores, lens, write, explore,
+        trace,
+        trace_all,
+        gradients,
+        edit,
+        edits,
+        estimates,
+        sweep,
+        edges_of_map,
+        means,
+        grid,
+        path,
+        edge_scores,
+        table,
+        circuits,
+        scores,
+        lens,
+        write,
+        explore,
     )
-}  # fmt: skip
+}
 
 
 # -- leftovers -----------------------------------------------------------------------------------
@@ -326,9 +351,15 @@ def _counting(number: int) -> Iterator[list[int]]:
 
 
 WATCHED = (
-    PACKAGE, "contextlib.py", "grad_mode.py", "_contextlib.py", "hooks.py", "overrides.py",
-    os.path.join("logging", "__init__.py"), os.path.join("utils", "logging.py"),
-)  # fmt: skip
+    PACKAGE,
+    "contextlib.py",
+    "grad_mode.py",
+    "_contextlib.py",
+    "hooks.py",
+    "overrides.py",
+    os.path.join("logging", "__init__.py"),
+    os.path.join("utils", "logging.py"),
+)
 
 
 def _matters(file: str) -> bool:

@@ -28,9 +28,17 @@ torch.set_num_threads(1)
 def learn(folder, ready=None, until=None, resume=True):
     model = learner(vocab_size=50, n_layers=2, d_model=64, n_ctx=16, dropout=0.1)
     steps = train(
-        model, Rows(50, 16), steps=10**6, schedule="constant", warmup=0, run=Run(folder), resume=resume,
-        checkpoint_every=1, eval_batches=[Rows(50, 16).batch(-1)], eval_every=2,
-    )  # fmt: skip
+        model,
+        Rows(50, 16),
+        steps=10**6,
+        schedule="constant",
+        warmup=0,
+        run=Run(folder),
+        resume=resume,
+        checkpoint_every=1,
+        eval_batches=[Rows(50, 16).batch(-1)],
+        eval_every=2,
+    )
     for step in steps:
         if ready is not None:
             os.write(ready, b"x")

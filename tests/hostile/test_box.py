@@ -21,9 +21,12 @@ pytestmark = [pytest.mark.grading, pytest.mark.timeout(120)]
 def inside(code, python=None, hidden=None, limits=None):
     with sandbox._box([], limits or Limits(), hidden) as (box, files):
         return subprocess.run(
-            [*box, python or sys.executable, "-c", code], capture_output=True, text=True,
-            env=sandbox._environment("/tmp"), pass_fds=files,
-        )  # fmt: skip
+            [*box, python or sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env=sandbox._environment("/tmp"),
+            pass_fds=files,
+        )
 
 
 @pytest.fixture
@@ -196,8 +199,10 @@ def test_grading_starts_without_a_grammar_that_no_notebook_asks_for(what, tmp_pa
         "serve": [sandbox.STEPS, "serve", "hw", *given[1:], limits],
     }
     told = subprocess.run(
-        [sys.executable, "-X", "importtime", *commands[what]], capture_output=True, text=True,
+        [sys.executable, "-X", "importtime", *commands[what]],
+        capture_output=True,
+        text=True,
         stdin=subprocess.DEVNULL,
-    ).stderr  # fmt: skip
+    ).stderr
     assert "| jsonschema" in " ".join(told.split())
     assert "rfc3987_syntax.syntax_helpers" not in told

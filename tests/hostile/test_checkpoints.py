@@ -47,12 +47,17 @@ deep = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 CASES = {
     "empty": (b"", "truncated"),
     "seven bytes": (b"1234567", "truncated"),
-    "header longer than the file": (file_of({"a": entry(0, 4)}, b"1234", length=10**6), "truncated"),
+    "header longer than the file": (
+        file_of({"a": entry(0, 4)}, b"1234", length=10**6),
+        "truncated",
+    ),
     "header length of 2^64 - 1": (b"\xff" * 16, "truncated"),
     "header too long": (file_of(b"{" + b" " * (1 << 20) + b"}"), "header of 1,048,578 bytes"),
     "a million tensors": (None, "header of .* bytes"),
     "many tensors in a short header": (
-        file_of({f"t{i}": entry(0, 0, shape=[0]) for i in range(9000)}), "more than 8192 tensors"),
+        file_of({f"t{i}": entry(0, 0, shape=[0]) for i in range(9000)}),
+        "more than 8192 tensors",
+    ),
     "not JSON": (file_of(b"{nonsense}"), "unreadable header"),
     "not UTF-8": (file_of(b'{"\xff\xfe":1}'), "unreadable header"),
     "deeply nested": (file_of(deep), "unreadable header"),
@@ -60,24 +65,32 @@ CASES = {
     "a key twice": (file_of(two_keys, bytes(8)), "occurs twice"),
     "a path as a name": (file_of({"../x": entry(0, 4)}, bytes(4)), "invalid name '../x'"),
     "an absolute path as a name": (file_of({"/etc/x": entry(0, 4)}, bytes(4)), "invalid name"),
-    "control characters in a name": (file_of({"a\x1b[2J\n": entry(0, 4)}, bytes(4)), "invalid name"),
+    "control characters in a name": (
+        file_of({"a\x1b[2J\n": entry(0, 4)}, bytes(4)),
+        "invalid name",
+    ),
     "overlapping tensors": (
-        file_of({"a": entry(0, 8), "b": entry(4, 12)}, bytes(12)), "at a wrong offset"),
+        file_of({"a": entry(0, 8), "b": entry(4, 12)}, bytes(12)),
+        "at a wrong offset",
+    ),
     "a hole": (file_of({"a": entry(0, 4), "b": entry(8, 12)}, bytes(12)), "at a wrong offset"),
     "more data than tensors": (file_of({"a": entry(0, 4)}, bytes(400)), "but it has 400"),
     "less data than tensors": (file_of({"a": entry(0, 400)}, bytes(4)), "but it has 4"),
     "a negative place": (file_of({"a": entry(-4, 4)}, bytes(4)), "no valid entry"),
-    "a negative size": (
-        file_of({"a": entry(0, 4, shape=[-1])}, bytes(4)), "no valid entry"),
+    "a negative size": (file_of({"a": entry(0, 4, shape=[-1])}, bytes(4)), "no valid entry"),
     "a size that overflows": (
-        file_of({"a": entry(0, 4, shape=[2**40, 2**40])}, bytes(4)), "no valid entry"),
+        file_of({"a": entry(0, 4, shape=[2**40, 2**40])}, bytes(4)),
+        "no valid entry",
+    ),
     "a size as text": (file_of({"a": entry(0, 4, shape=["1"])}, bytes(4)), "no valid entry"),
     "a size as a bool": (file_of({"a": entry(0, 4, shape=[True])}, bytes(4)), "no valid entry"),
     "an unknown type": (file_of({"a": entry(0, 4, dtype="C64")}, bytes(4)), "no valid entry"),
     "an entry without a type": (file_of({"a": {"shape": [1]}}, bytes(4)), "no valid entry"),
     "metadata that is not text": (
-        file_of({"__metadata__": {"a": 1}, "a": entry(0, 4)}, bytes(4)), "not text"),
-}  # fmt: skip
+        file_of({"__metadata__": {"a": 1}, "a": entry(0, 4)}, bytes(4)),
+        "not text",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -220,8 +233,17 @@ def test_a_state_that_points_elsewhere_is_passed_over(tmp_path, name):
         assert Run(tmp_path / "r").newest().step == 1
 
 
-@pytest.mark.parametrize("raw", [b"[]", b"{", b"\xff\xfe", b'{"step":' + b"9" * 5000 + b"}",
-                                 b"[" * 10**5, b'{"transformer_lab_checkpoint": 1}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[]",
+        b"{",
+        b"\xff\xfe",
+        b'{"step":' + b"9" * 5000 + b"}",
+        b"[" * 10**5,
+        b'{"transformer_lab_checkpoint": 1}',
+    ],
+)
 def test_a_nonsense_state_is_passed_over(tmp_path, raw):
     list(train(learner(), Rows(), steps=2, run=tmp_path / "r", checkpoint_every=1))
     (tmp_path / "r" / "checkpoints" / "step-00000002" / "state.json").write_bytes(raw)

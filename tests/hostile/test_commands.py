@@ -15,11 +15,24 @@ from transformer_lab.lessons.progress import Progress
 pytestmark = pytest.mark.badinput
 
 ERRORS = [
-    RuntimeError("CUDA out of\nmemory"), struct.error("unpack"), RecursionError("too deep"), zlib.error("Error -3"),
-    KeyError("name"), IndexError(), TypeError("'int' object"), AttributeError("x"), AssertionError(), ZeroDivisionError(),
-    UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), MemoryError("no room"), torch.OutOfMemoryError("GPU"), StopIteration(),
-    OverflowError("int too large"), ValueError("x" * 10**6), OSError(5, "Input/output error", "a/b"),
-]  # fmt: skip
+    RuntimeError("CUDA out of\nmemory"),
+    struct.error("unpack"),
+    RecursionError("too deep"),
+    zlib.error("Error -3"),
+    KeyError("name"),
+    IndexError(),
+    TypeError("'int' object"),
+    AttributeError("x"),
+    AssertionError(),
+    ZeroDivisionError(),
+    UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"),
+    MemoryError("no room"),
+    torch.OutOfMemoryError("GPU"),
+    StopIteration(),
+    OverflowError("int too large"),
+    ValueError("x" * 10**6),
+    OSError(5, "Input/output error", "a/b"),
+]
 
 
 def failing(error):

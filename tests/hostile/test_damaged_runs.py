@@ -29,9 +29,15 @@ def learn(folder, until=STEPS, **options):
     """Train with a checkpoint and a snapshot at every second step; stop at `until`."""
     model = learner(dropout=0.2)
     steps = train(
-        model, Rows(), steps=STEPS, run=Run(folder, keep=2), checkpoint_every=2, snapshot_every=2,
-        probe=torch.arange(4), **options,
-    )  # fmt: skip
+        model,
+        Rows(),
+        steps=STEPS,
+        run=Run(folder, keep=2),
+        checkpoint_every=2,
+        snapshot_every=2,
+        probe=torch.arange(4),
+        **options,
+    )
     for step in steps:
         if step.index == until:
             break
@@ -168,10 +174,22 @@ def test_a_snapshot_that_does_not_hold_together_is_named(stopped, tmp_path, what
         Run(tmp_path).snapshot(4)
 
 
-@pytest.mark.parametrize("line", [b"[]", b"null", b'{"index": "3"}', b'{"index": true}', b"{" * 10**6,
-                                  b"\xff\xfe", b'{"index": 3.5}', b'{"index": 5}',
-                                  b'{"index": 5, "loss": [1]}', b'{"index": 5, "loss": "x"}',
-                                  b'{"index": 5, "loss": 1, "eval_loss": {}}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[]",
+        b"null",
+        b'{"index": "3"}',
+        b'{"index": true}',
+        b"{" * 10**6,
+        b"\xff\xfe",
+        b'{"index": 3.5}',
+        b'{"index": 5}',
+        b'{"index": 5, "loss": [1]}',
+        b'{"index": 5, "loss": "x"}',
+        b'{"index": 5, "loss": 1, "eval_loss": {}}',
+    ],
+)
 def test_metrics_end_where_they_make_no_sense(stopped, tmp_path, line):
     shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "metrics.jsonl"

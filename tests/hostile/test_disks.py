@@ -40,9 +40,15 @@ def disk(tmp_path):
 def learn(folder, each=None, **options):
     model = learner(d_model=48, dropout=0.2)
     steps = train(
-        model, Rows(), steps=STEPS, run=Run(folder), checkpoint_every=1, snapshot_every=2,
-        probe=torch.arange(8), **options,
-    )  # fmt: skip
+        model,
+        Rows(),
+        steps=STEPS,
+        run=Run(folder),
+        checkpoint_every=1,
+        snapshot_every=2,
+        probe=torch.arange(8),
+        **options,
+    )
     for step in steps:
         if each:
             each(step)

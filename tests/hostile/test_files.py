@@ -59,9 +59,11 @@ def costs(folder):
     small = ["text_file", {"path": str(folder / "small.txt")}]
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(MEASURE), json.dumps([small, *calls])],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True,
+        text=True,
+        timeout=300,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return dict(zip(names, json.loads(done.stdout), strict=True))
 
@@ -137,9 +139,14 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
     read, write = os.pipe()  # a standard input that never ends
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code], stdin=read, capture_output=True, text=True, timeout=90,
-            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )  # fmt: skip
+            [sys.executable, "-c", code],
+            stdin=read,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
     finally:
         os.close(read)
         os.close(write)
@@ -197,9 +204,11 @@ def damaged(draw, good: bytes):
 
 
 QUICK = settings(
-    max_examples=150, derandomize=True, deadline=None,
+    max_examples=150,
+    derandomize=True,
+    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("kind", GOOD)

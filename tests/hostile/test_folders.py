@@ -16,7 +16,7 @@ from tests.factories import Rows, learner
 from tests.missing import lacking, package
 from transformer_lab.files.models import NotReplacedError, load_model, save_model
 from transformer_lab.files.paths import FileError
-from transformer_lab.files.safefiles import (  # fmt: skip
+from transformer_lab.files.safefiles import (
     clean,
     committed,
     committed_folder,
@@ -118,8 +118,11 @@ def test_the_command_line_says_so_in_one_line(tmp_path, what):
     before = snapshot(tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "transformer_lab", "explore", "--html", str(path)],
-        capture_output=True, text=True, cwd=tmp_path, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+    )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "page.html is a" in done.stderr, done.stderr
     assert snapshot(tmp_path) == before
@@ -261,15 +264,27 @@ def test_a_model_is_not_saved_over_a_hugging_face_model(tmp_path):
 
 @pytest.mark.badinput
 @pytest.mark.parametrize(
-    ("name", "why"), [("file", "is a file"), ("file/x", "is a file"), ("x" * 300, "name too long"),
-                      ("\0", "null byte"), ("", "path is empty"), ("link", "broken link")],
-)  # fmt: skip
+    ("name", "why"),
+    [
+        ("file", "is a file"),
+        ("file/x", "is a file"),
+        ("x" * 300, "name too long"),
+        ("\0", "null byte"),
+        ("", "path is empty"),
+        ("link", "broken link"),
+    ],
+)
 def test_what_cannot_be_a_folder_is_said_once_and_for_all(tmp_path, name, why):
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "gone")
     path, model = (tmp_path / name if name else ""), learner()
-    for call in (tl.Run, lambda path: save_model(model, path), tl.shipped().save,
-                 tl.shipped().tokenizer.save, lambda path: learn(path)):  # fmt: skip
+    for call in (
+        tl.Run,
+        lambda path: save_model(model, path),
+        tl.shipped().save,
+        tl.shipped().tokenizer.save,
+        lambda path: learn(path),
+    ):
         with pytest.raises(
             ValueError, match=rf"(folder|run)=.* cannot be a folder: .*{why}; name another"
         ):
@@ -301,9 +316,17 @@ def test_a_model_of_ours_is_renewed(tmp_path):
 
 @pytest.mark.parametrize("resume", [False, True])
 @pytest.mark.parametrize(
-    "name", ["config.json", "model/config.json", "thesis.tex", "metrics.jsonl", "lock",
-             "checkpoints/best.txt", "checkpoints/step-00000003/notes.txt"],
-)  # fmt: skip
+    "name",
+    [
+        "config.json",
+        "model/config.json",
+        "thesis.tex",
+        "metrics.jsonl",
+        "lock",
+        "checkpoints/best.txt",
+        "checkpoints/step-00000003/notes.txt",
+    ],
+)
 def test_a_run_takes_over_no_folder_of_others(tmp_path, name, resume):
     folder = tmp_path / "r"
     path = folder / name

@@ -311,14 +311,23 @@ def broken(notebook):
         return cell
 
     return {
-        "junk": ("hello", whole), "empty": ("", whole), "list": ("[]", whole), "deep": ("[" * 10**5, whole),
+        "junk": ("hello", whole),
+        "empty": ("", whole),
+        "list": ("[]", whole),
+        "deep": ("[" * 10**5, whole),
         "no cells": (json.dumps({**notebook, "cells": 7}), whole),
         "later": (with_cells(nbformat=99), whole),
-        "twice": (with_cells(cells[1]), "contains the graded cell 'graded' 2 times; delete the copies"),
-        "own": (with_cells(marked(grade_id="mine")), "the graded cell 'mine', which does not belong to this"),
+        "twice": (
+            with_cells(cells[1]),
+            "contains the graded cell 'graded' 2 times; delete the copies",
+        ),
+        "own": (
+            with_cells(marked(grade_id="mine")),
+            "the graded cell 'mine', which does not belong to this",
+        ),
         "marks": (with_cells(marked(grade_id=None)), "has a graded cell with damaged metadata"),
         "points": (with_cells(marked(points="many")), "has a graded cell with damaged metadata"),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.needs("box")
@@ -367,8 +376,9 @@ def test_a_plain_submission_is_regular(tmp_path):
 def told(course, *options):
     return subprocess.run(
         [sys.executable, "-m", "transformer_lab", "grade", str(course), "hw", *options],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.mark.needs("box")
@@ -423,11 +433,17 @@ CANVAS = "Student;Login;hw (17);Final\n    Points Possible;;5;\nAnn;ann;;1\nBob;
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        (MOODLE, "\ufeffFirst name,ID number,Email,hw\nAnn,ann,a@x,3.5\n=Bob,bob,b@x,0\nEve,eve,e@x\n"),
-        (CANVAS, "Student;Login;hw (17);Final\n    Points Possible;;5;\nAnn;ann;3.5;1\nBob;bob;0;1\n"),
+        (
+            MOODLE,
+            "\ufeffFirst name,ID number,Email,hw\nAnn,ann,a@x,3.5\n=Bob,bob,b@x,0\nEve,eve,e@x\n",
+        ),
+        (
+            CANVAS,
+            "Student;Login;hw (17);Final\n    Points Possible;;5;\nAnn;ann;3.5;1\nBob;bob;0;1\n",
+        ),
     ],
     ids=["moodle", "canvas"],
-)  # fmt: skip
+)
 def test_scores_go_into_the_gradebook_of_an_lms(tmp_path, text, wanted):
     path = tmp_path / "book.csv"
     path.write_text(text, "utf-8")

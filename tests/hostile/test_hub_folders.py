@@ -15,14 +15,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 import transformer_lab as tl
-from tests.hostile.hub_folders import (
-    FC,
-    SECONDS,
-    change,
-    configure,
-    same_weights,
-    words,
-)
+from tests.hostile.hub_folders import FC, SECONDS, change, configure, same_weights, words
 from tests.missing import package
 from transformer_lab import pretrained
 from transformer_lab.cli import main
@@ -97,7 +90,10 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "config: one layer less": (sizes(n_layer=1), r"h\.1.*do not belong"),
     "config: one layer more": (sizes(n_layer=3), r"h\.2.*missing"),
     "config: 10⁹ layers": (sizes(n_layer=10**9), "n_layer=1000000000, which does not fit"),
-    "config: 10⁹ layers, as a float": (sizes(n_layer=1e9), "n_layer=1000000000.0, which does not fit"),
+    "config: 10⁹ layers, as a float": (
+        sizes(n_layer=1e9),
+        "n_layer=1000000000.0, which does not fit",
+    ),
     "config: 10⁹ words": (sizes(vocab_size=10**9), "vocab_size=1000000000"),
     "config: 10⁶ words": (sizes(vocab_size=10**6), "another shape"),
     "config: 10⁹ places": (sizes(n_positions=10**9), "n_positions=1000000000"),
@@ -159,7 +155,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
         sharded(lambda places: {**places, "other": "model-00001-of-00001.safetensors"}),
         "does not list the tensors",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", FOLDERS)

@@ -41,7 +41,10 @@ TENSORS = {
         lambda t: t.update({"transformer.h.1.mlp.up.bias": t.pop(FC)}),
         rf"{FC} are missing; transformer\.h\.1\.mlp\.up\.bias do not belong",
     ),
-    "many missing": (lambda t: [t.pop(n) for n in list(t) if ".h.1." in n], r"and 8 more are missing"),
+    "many missing": (
+        lambda t: [t.pop(n) for n in list(t) if ".h.1." in n],
+        r"and 8 more are missing",
+    ),
     "left over": (
         lambda t: t.update({"transformer.h.2.mlp.c_fc.bias": torch.zeros(64)}),
         r"transformer\.h\.2\.mlp\.c_fc\.bias do not belong",
@@ -58,7 +61,7 @@ TENSORS = {
     "infinite": (infinite, r"wte\.weight hold numbers that are not finite"),
     "int32": (lambda t: t.update({FC: t[FC].int()}), rf"{FC} are integers"),
     "bool": (lambda t: t.update({FC: t[FC] > 0}), rf"{FC} are integers or booleans"),
-}  # fmt: skip
+}
 
 
 @WAYS
@@ -78,18 +81,29 @@ GOOD = {
     "GPT-2, bare": lambda: gpt2().transformer,
     "ELECTRA's discriminator": lambda: T.ElectraForPreTraining(
         T.ElectraConfig(
-            vocab_size=52, embedding_size=16, hidden_size=16, num_hidden_layers=2,
-            num_attention_heads=2, intermediate_size=32,
+            vocab_size=52,
+            embedding_size=16,
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
         )
     ),
     "BART, bare": lambda: T.BartModel(
         T.BartConfig(
-            vocab_size=52, d_model=16, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=32,
-            decoder_ffn_dim=32, encoder_attention_heads=2, decoder_attention_heads=2,
-            decoder_start_token_id=2, max_position_embeddings=40,
+            vocab_size=52,
+            d_model=16,
+            encoder_layers=1,
+            decoder_layers=1,
+            encoder_ffn_dim=32,
+            decoder_ffn_dim=32,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            decoder_start_token_id=2,
+            max_position_embeddings=40,
         )
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", GOOD)
@@ -142,11 +156,16 @@ def test_every_view_of_random_weights_says_so_first(folder, tmp_path):
     text = "the keys w1 w2"
     trace = model.trace(text)
     views = [
-        tl.explore(model, text), tl.views.HeadView(trace), tl.views.HeadView(trace, title="Mine"),
-        tl.views.ResidualView(trace), tl.views.WhyView(trace),
-        tl.views.CompareView(whole.trace(text), trace), tl.views.HeadView(tl.trace(ours, trace.tokens)),
-        tl.views.PositionView(model), tl.views.PositionView(ours, text=trace.tokens),
-    ]  # fmt: skip
+        tl.explore(model, text),
+        tl.views.HeadView(trace),
+        tl.views.HeadView(trace, title="Mine"),
+        tl.views.ResidualView(trace),
+        tl.views.WhyView(trace),
+        tl.views.CompareView(whole.trace(text), trace),
+        tl.views.HeadView(tl.trace(ours, trace.tokens)),
+        tl.views.PositionView(model),
+        tl.views.PositionView(ours, text=trace.tokens),
+    ]
     training = tl.views.TrainingView(trace.tokens[0])
     training.start(ours, 3)
     for view in [*views, training]:

@@ -133,9 +133,11 @@ def test_a_vocabulary_without_all_bytes_or_with_other_signs_is_refused(tmp_path)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=5,
-)  # fmt: skip
+)
 TOKENIZERS = {"char": CharTokenizer.train("some text"), "word": WORDS, "bpe": BPE}
 
 

@@ -25,11 +25,52 @@ from transformer_lab.training.toml import KEYS, ConfigError, read_config
 pytestmark = pytest.mark.badinput
 
 VALUES = [
-    None, True, False, 0, 1, -1, 2, 10**6, 2**63, 10**400, -(10**400), 10**5000, 0.0, 2.0, -0.5, math.nan, math.inf,
-    -math.inf, 1e308, "", "x", "yes", "1", "\ud800", "\0", "x" * 10**6, [], [1], ["x"], [[]], (), (1, 2),
-    {}, {"x": 1}, {"name": []}, set(), b"x", 1j, object(), int, len, np.int64(3), np.float32(0.5),
-    np.array([1, 2]), torch.tensor(1),
-]  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2,
+    10**6,
+    2**63,
+    10**400,
+    -(10**400),
+    10**5000,
+    0.0,
+    2.0,
+    -0.5,
+    math.nan,
+    math.inf,
+    -math.inf,
+    1e308,
+    "",
+    "x",
+    "yes",
+    "1",
+    "\ud800",
+    "\0",
+    "x" * 10**6,
+    [],
+    [1],
+    ["x"],
+    [[]],
+    (),
+    (1, 2),
+    {},
+    {"x": 1},
+    {"name": []},
+    set(),
+    b"x",
+    1j,
+    object(),
+    int,
+    len,
+    np.int64(3),
+    np.float32(0.5),
+    np.array([1, 2]),
+    torch.tensor(1),
+]
 ids = [f"{i}-{type(v).__name__}" for i, v in enumerate(VALUES)]
 
 MODEL = dict(vocab_size=7, n_layers=1, n_heads=2, d_model=8, n_ctx=8)
@@ -123,8 +164,18 @@ def test_train_takes_an_argument_of_its_type_or_names_it(name, tmp_path, monkeyp
             assert name in said
             continue
         assert wrong(value, hints[name], infinite=name == "clip") is None
-        assert not isinstance(value, bool) or name in ("compile", "resume", "progress", "probe", "eval_batches")  # fmt: skip
-        assert not isinstance(value, float) or not math.isnan(value) or name in ("probe", "eval_batches")  # fmt: skip
+        assert not isinstance(value, bool) or name in (
+            "compile",
+            "resume",
+            "progress",
+            "probe",
+            "eval_batches",
+        )
+        assert (
+            not isinstance(value, float)
+            or not math.isnan(value)
+            or name in ("probe", "eval_batches")
+        )
     assert list(tmp_path.iterdir()) == [], "a refused call wrote something"
 
 
@@ -209,9 +260,27 @@ def test_batches_take_arguments_of_their_type_or_name_them(method):
 
 
 TOML = (
-    "true", "false", "0", "-1", "7", "9223372036854775808", "0.5", "2.0", "nan", "inf", "-inf", "''", "'yes'",
-    "'􏿿'", "[]", "['modern']", "[[1]]", "{ a = 1 }", "2020-01-01", "07:32:00",
-)  # fmt: skip
+    "true",
+    "false",
+    "0",
+    "-1",
+    "7",
+    "9223372036854775808",
+    "0.5",
+    "2.0",
+    "nan",
+    "inf",
+    "-inf",
+    "''",
+    "'yes'",
+    "'􏿿'",
+    "[]",
+    "['modern']",
+    "[[1]]",
+    "{ a = 1 }",
+    "2020-01-01",
+    "07:32:00",
+)
 GOOD = {
     "model": {},
     "data": {"name": "'text_file'", "path": "'x'"},

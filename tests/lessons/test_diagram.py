@@ -71,10 +71,16 @@ def test_the_numbers_are_those_of_the_config():
     drawing = architecture("cache", config=ModelConfig(**sizes, norm="rms", d_ff=200))
     words = words_of(drawing.svg())
     for shape in (
-        "[batch, position, 96]", "[batch, 6, query, key]", "2 × [batch, 2, position, 16]",
-        "[batch, position, 200]", "[batch, position, 90]", "block × 3", "6 heads", "RMSNorm",
+        "[batch, position, 96]",
+        "[batch, 6, query, key]",
+        "2 × [batch, 2, position, 16]",
+        "[batch, position, 200]",
+        "[batch, position, 90]",
+        "block × 3",
+        "6 heads",
+        "RMSNorm",
         "rotary positions",
-    ):  # fmt: skip
+    ):
         assert shape in words
     assert "positions" not in words
     assert "KV cache (2 × batch × 2 × position × 16)" in drawing.alt

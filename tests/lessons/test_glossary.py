@@ -34,10 +34,15 @@ def test_an_entry_has_a_name_two_sentences_and_a_lesson():
 
 
 WORDS = {  # entries that lessons mention by another word
-    "beam-search": "beam", "context-length": "n_ctx", "logit-lens": "logit lens", "rollout": "rollout",
-    "bleu": "bleu", "dropout": "dropout", "value-weighted": "value length",
+    "beam-search": "beam",
+    "context-length": "n_ctx",
+    "logit-lens": "logit lens",
+    "rollout": "rollout",
+    "bleu": "bleu",
+    "dropout": "dropout",
+    "value-weighted": "value length",
     "duplicate-token-head": "duplicate token",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WORDS)

@@ -25,8 +25,15 @@ def test_each_mistake_is_named(name, judged):
         assert suspect.sentence in result.diagnosis, (suspect.mistakes, result.diagnosis)
 
 
-TWICE = ["02/shift_matrix", "05b/numerical_gradient", "09/linear_probe", "13/exact_and_f1",
-         "18/rank_shares", "21/pair_study", "22/jackknife"]  # fmt: skip
+TWICE = [
+    "02/shift_matrix",
+    "05b/numerical_gradient",
+    "09/linear_probe",
+    "13/exact_and_f1",
+    "18/rank_shares",
+    "21/pair_study",
+    "22/jackknife",
+]
 
 
 @pytest.mark.parametrize("name", TWICE)

@@ -127,7 +127,7 @@ WRONG = {
     "TwoLayers": {
         "layers in a list": (InAList, "nn.ModuleList"),
         "no super().__init__()": (Lacking, "__init__() call"),
-    },
+    }
 }
 
 

@@ -61,8 +61,8 @@ RIGHT = {
 }
 WRONG = {
     "shift_matrix": {
-        "one place more": (lambda k, d: shift_with_loops(k + 1, d), "largest difference"),
-    },
+        "one place more": (lambda k, d: shift_with_loops(k + 1, d), "largest difference")
+    }
 }
 
 

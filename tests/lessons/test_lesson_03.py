@@ -88,7 +88,7 @@ def by_einsum(x, in_weight, in_bias, out_weight, out_bias, n_heads, padding):
         scores + torch.zeros_like(padding, dtype=x.dtype).masked_fill(padding, -1e30)[:, None, None]
     )
     mixed = torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), v).flatten(2)
-    return mixed @ out_weight.mT + out_bias  # fmt: skip
+    return mixed @ out_weight.mT + out_bias
 
 
 RIGHT = {

@@ -113,10 +113,10 @@ WRONG = {
                 x.sub_(MEAN(x)).div_((x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt()) * g + b
             ),
             "changes the tensor",
-        ),
+        )
     },
     "block": {
-        "always post": (lambda *a: block_with_loop(*a[:5], False), "With `norm_first=True` you"),
+        "always post": (lambda *a: block_with_loop(*a[:5], False), "With `norm_first=True` you")
     },
 }
 

@@ -227,9 +227,7 @@ WRONG = {
         "a plain list": (PlainList, ["blocks.0.", "plain list", "nn.ModuleList"]),
         "not tied": (Untied, ["Tie it to the embedding"]),
     },
-    "generate": {
-        "gradients on": (with_gradients, "torch.no_grad()"),
-    },
+    "generate": {"gradients on": (with_gradients, "torch.no_grad()")},
 }
 
 

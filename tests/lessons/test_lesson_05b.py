@@ -55,10 +55,18 @@ def never_put_back(loss, weight, eps=1e-3):
 def gpt2_by_replace(theirs, n_layers):
     ours = {}
     renamed = {
-        "transformer.": "", "wte": "embedding", "wpe": "positions", "ln_f": "norm", "h.": "blocks.",
-        "ln_1": "norm1", "ln_2": "norm2", "mlp.c_fc": "up", "mlp.c_proj": "down",
-        "attn.c_proj": "attention.out", "lm_head": "head",
-    }  # fmt: skip
+        "transformer.": "",
+        "wte": "embedding",
+        "wpe": "positions",
+        "ln_f": "norm",
+        "h.": "blocks.",
+        "ln_1": "norm1",
+        "ln_2": "norm2",
+        "mlp.c_fc": "up",
+        "mlp.c_proj": "down",
+        "attn.c_proj": "attention.out",
+        "lm_head": "head",
+    }
     for name, weight in theirs.items():
         for old, new in renamed.items():
             name = name.replace(old, new)
@@ -79,9 +87,7 @@ RIGHT = {
     "from_gpt2": (gpt2_by_replace, lambda t, n: dict(reversed(gpt2_by_replace(t, n).items()))),
 }
 WRONG = {
-    "numerical_gradient": {
-        "a view kept": (never_put_back, ["not what it was", ".clone()"]),
-    },
+    "numerical_gradient": {"a view kept": (never_put_back, ["not what it was", ".clone()"])},
     "from_gpt2": {
         "nothing turned": (
             lambda t, n: {

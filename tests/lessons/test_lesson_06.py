@@ -133,7 +133,7 @@ WRONG = {
             ),
             "counted each word once",
         ),
-    },
+    }
 }
 
 

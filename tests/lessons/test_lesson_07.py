@@ -54,10 +54,15 @@ def gru_one_gate_at_a_time(
     states = torch.empty(*x.shape[:2], d, dtype=x.dtype)
     for t in range(x.shape[1]):
         r, z = (
-            1 / (1 + torch.exp(-(x[:, t] @ w_ih[of[g]].T + h @ w_hh[of[g]].T
-                                 + b_ih[of[g]] + b_hh[of[g]])))
+            1
+            / (
+                1
+                + torch.exp(
+                    -(x[:, t] @ w_ih[of[g]].T + h @ w_hh[of[g]].T + b_ih[of[g]] + b_hh[of[g]])
+                )
+            )
             for g in "rz"
-        )  # fmt: skip
+        )
         at = of["n"]
         n = torch.tanh(x[:, t] @ w_ih[at].T + b_ih[at] + inner(r, w_hh[at], h, b_hh[at]))
         h = n + z * (h - n)
@@ -75,7 +80,7 @@ WRONG = {
         "r on the bias alone": (
             lambda *a: gru_one_gate_at_a_time(*a, lambda r, w, h, b: h @ w.T + r * b),
             "the largest difference is",
-        ),
+        )
     },
     "dependent_steps": {"a single number": (lambda n, layers, r: layers, "")},
 }

@@ -83,8 +83,10 @@ class FusedCross(solutions.CrossAttention):
     """With PyTorch's own kernel."""
 
     def forward(self, x, memory, real):
-        q, k, v = (self.heads(part(t)) for part, t in
-                   ((self.query, x), (self.key, memory), (self.value, memory)))  # fmt: skip
+        q, k, v = (
+            self.heads(part(t))
+            for part, t in ((self.query, x), (self.key, memory), (self.value, memory))
+        )
         z = F.scaled_dot_product_attention(q, k, v, attn_mask=real[:, None, None])
         return self.out(z.transpose(1, 2).flatten(2))
 
@@ -113,8 +115,10 @@ class LoopCross(solutions.CrossAttention):
         size = x.shape[-1] // self.config.n_heads
         bias = torch.zeros(real.shape, dtype=x.dtype).masked_fill(real.logical_not(), -math.inf)
         heads = []
-        for q, k, v in zip(*(t.split(size, -1) for t in
-                             (self.query(x), self.key(memory), self.value(memory))), strict=True):  # fmt: skip
+        for q, k, v in zip(
+            *(t.split(size, -1) for t in (self.query(x), self.key(memory), self.value(memory))),
+            strict=True,
+        ):
             heads.append(torch.softmax(q @ k.mT / size**0.5 + bias[:, None], -1) @ v)
         return self.out(torch.cat(heads, -1))
 
@@ -304,14 +308,10 @@ WRONG = {
         "no batch": (lambda t, p: mask_by_comparing(t, p)[0], "has shape"),
         "numbers": (lambda t, p: mask_by_comparing(t, p).float(), "torch.bool"),
     },
-    "greedy": {
-        "a list": (lambda *a: greedy_with_lists(*a).tolist(), "in a list"),
-    },
-    "translation_table": {
-        "one text": (lambda *a: table_at_once(*a)[0], "has shape"),
-    },
+    "greedy": {"a list": (lambda *a: greedy_with_lists(*a).tolist(), "in a list")},
+    "translation_table": {"one text": (lambda *a: table_at_once(*a)[0], "has shape")},
     "DecoderBlock": {
-        "two arguments": (block(solutions.DecoderBlock, lambda s, x, memory: x), ["TypeError"]),
+        "two arguments": (block(solutions.DecoderBlock, lambda s, x, memory: x), ["TypeError"])
     },
     "EncoderDecoder": {
         "no encode": (block(OneForward, OneForward.forward, encode=None), ["no method `encode`"]),
@@ -326,12 +326,22 @@ test_right, test_odd, test_wrong = checks_of("08", RIGHT, WRONG)
 
 def test_the_encoder_decoder_is_the_package_s():
     """Same logits from the same weights, with padding in both texts."""
-    theirs = tl.Transformer(
-        tl.ModelConfig(
-            kind="encoder-decoder", vocab_size=11, n_layers=2, n_heads=3, d_model=12, n_ctx=9,
-            positions="learned", pad_id=0,
+    theirs = (
+        tl.Transformer(
+            tl.ModelConfig(
+                kind="encoder-decoder",
+                vocab_size=11,
+                n_layers=2,
+                n_heads=3,
+                d_model=12,
+                n_ctx=9,
+                positions="learned",
+                pad_id=0,
+            )
         )
-    ).double().eval()  # fmt: skip
+        .double()
+        .eval()
+    )
     sizes = SimpleNamespace(**vars(find("08", "EncoderDecoder").cases()[0].arguments[0]))
     mine = solutions.EncoderDecoder(sizes).double().eval()
     with torch.no_grad():

@@ -56,10 +56,12 @@ def probe_with_autograd(train, labels, test, steps, lr):
 def probe_with_loops(train, labels, test, steps, lr):
     """Written from scratch, number by number."""
     centre = torch.stack([column.sum() / len(train) for column in train.T])
-    spread = torch.stack([
-        ((column - c).square().sum() / (len(train) - 1)).sqrt()
-        for column, c in zip(train.T, centre, strict=True)
-    ])  # fmt: skip
+    spread = torch.stack(
+        [
+            ((column - c).square().sum() / (len(train) - 1)).sqrt()
+            for column, c in zip(train.T, centre, strict=True)
+        ]
+    )
     weights, bias = [0.0] * train.shape[1], 0.0
     for _ in range(steps):
         steps_w, step_b = [0.0] * len(weights), 0.0
@@ -70,10 +72,12 @@ def probe_with_loops(train, labels, test, steps, lr):
             step_b = step_b + pull
         weights = [w - lr * s for w, s in zip(weights, steps_w, strict=True)]
         bias = bias - lr * step_b
-    return torch.stack([
-        torch.sigmoid(sum(w * x for w, x in zip(weights, row, strict=True)) + bias)
-        for row in (test - centre) / spread
-    ])  # fmt: skip
+    return torch.stack(
+        [
+            torch.sigmoid(sum(w * x for w, x in zip(weights, row, strict=True)) + bias)
+            for row in (test - centre) / spread
+        ]
+    )
 
 
 RIGHT = {
@@ -86,17 +90,13 @@ RIGHT = {
     ),
 }
 WRONG = {
-    "mask_words": {
-        "a tuple": (lambda *a: tuple(solutions.mask_words(*a)), "tuple"),
-    },
-    "sentence_vector": {
-        "over the texts": (lambda s, r: s.mean(0), "has shape"),
-    },
+    "mask_words": {"a tuple": (lambda *a: tuple(solutions.mask_words(*a)), "tuple")},
+    "sentence_vector": {"over the texts": (lambda s, r: s.mean(0), "has shape")},
     "linear_probe": {
         "both classes": (
             lambda *a: torch.stack([1 - probe_with_loops(*a), probe_with_loops(*a)], -1),
             "has shape",
-        ),
+        )
     },
 }
 

@@ -90,14 +90,10 @@ RIGHT = {
     "windowed_loss": (with_labels, token_by_token, with_a_while),
 }
 WRONG = {
-    "causal_mask": {
-        "not a mask": (lambda n, m: torch.ones(n, m).tril(m - n), "torch.bool"),
-    },
-    "influence": {
-        "numbers": (lambda *a: influence_with_loops(*a).float(), "torch.bool"),
-    },
+    "causal_mask": {"not a mask": (lambda n, m: torch.ones(n, m).tril(m - n), "torch.bool")},
+    "influence": {"numbers": (lambda *a: influence_with_loops(*a).float(), "torch.bool")},
     "windowed_loss": {
-        "all at once": (lambda p, t, size, stride: F.cross_entropy(p(t)[:-1], t[1:]), "ValueError"),
+        "all at once": (lambda p, t, size, stride: F.cross_entropy(p(t)[:-1], t[1:]), "ValueError")
     },
 }
 

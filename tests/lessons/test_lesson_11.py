@@ -167,9 +167,7 @@ RIGHT = {
     "cached_decoder": (decoder_by_dict, decoder_by_zip, decoder_by_calls),
 }
 WRONG = {
-    "write": {
-        "a list": (lambda *a: write_by_length(*a).tolist(), ""),
-    },
+    "write": {"a list": (lambda *a: write_by_length(*a).tolist(), "")},
     "cached_attention": {
         "reads all again": (all_again, "It computes 7 keys for 4 tokens"),
         "one result": (lambda a, x, *_: x, "Return two things"),

@@ -49,14 +49,12 @@ def left(model, tokens, lengths, answer, step=lambda n: n, ratio=lambda cut, who
     return ratio(torch.stack(out), value([]))
 
 
-RIGHT = {
-    "left_without": (left_by_starts, left_by_logarithms, left),
-}
+RIGHT = {"left_without": (left_by_starts, left_by_logarithms, left)}
 WRONG = {
     "left_without": {
         "of the largest": (lambda *a: left(*a, ratio=lambda cut, whole: cut / cut.max()), ""),
         "steps of one": (lambda *a: left(*a, step=lambda n: 1), ""),
-    },
+    }
 }
 
 

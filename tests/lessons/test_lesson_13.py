@@ -93,9 +93,14 @@ def marks_by_tables(said, references):
 
 
 def marks(
-    said, references, marks=string.punctuation, drop=("a", "an", "the"), same=lambda a, b: a == b,
-    f1=lambda n, a, b: 2 * n / (a + b), best=max,
-):  # fmt: skip
+    said,
+    references,
+    marks=string.punctuation,
+    drop=("a", "an", "the"),
+    same=lambda a, b: a == b,
+    f1=lambda n, a, b: 2 * n / (a + b),
+    best=max,
+):
     """`exact_and_f1` with replaceable parts."""
 
     def plain(text):
@@ -158,7 +163,7 @@ WRONG = {
         "half": (wrong_marks(f1=lambda n, a, b: n / (a + b)), ""),
         "contained": (wrong_marks(same=lambda a, b: " ".join(a) in " ".join(b)), ""),
         "last reference": (wrong_marks(best=lambda x: x[-1]), ""),
-    },
+    }
 }
 
 

@@ -84,11 +84,7 @@ RIGHT = {
         lambda s, r: rouge_with_counters(s, r).half(),
     ),
 }
-WRONG = {
-    "coverage": {
-        "in place": (lambda c: c.copy_(c.cumsum(-2) - c), "changes the tensor"),
-    },
-}
+WRONG = {"coverage": {"in place": (lambda c: c.copy_(c.cumsum(-2) - c), "changes the tensor")}}
 
 
 test_right, test_odd, test_wrong = checks_of("14", RIGHT, WRONG)

@@ -108,19 +108,15 @@ RIGHT = {
     "cache_bytes": (cache_in_a_loop,),
 }
 WRONG = {
-    "grouped_attention": {
-        "no mask, groups take turns": (unmasked_in_turns, "later words"),
-    },
-    "parameters_of": {
-        "two matrices, head_dim not read": (two_matrices_of_own_width, "has three"),
-    },
+    "grouped_attention": {"no mask, groups take turns": (unmasked_in_turns, "later words")},
+    "parameters_of": {"two matrices, head_dim not read": (two_matrices_of_own_width, "has three")},
     "cache_bytes": {
         "keys only, every head": (
             lambda c, b: (
                 cache_in_a_loop({**c, "num_key_value_heads": c["num_attention_heads"]}, b) // 2
             ),
             "both are kept",
-        ),
+        )
     },
 }
 
@@ -140,9 +136,15 @@ SMALL = {
 def test_the_counts_are_those_of_models_that_hugging_face_builds(kind, tied):
     transformers = pytest.importorskip("transformers")
     config = dict(
-        model_type=kind, vocab_size=90, hidden_size=32, num_hidden_layers=3, intermediate_size=44,
-        num_attention_heads=4, tie_word_embeddings=tied, **SMALL[kind],
-    )  # fmt: skip
+        model_type=kind,
+        vocab_size=90,
+        hidden_size=32,
+        num_hidden_layers=3,
+        intermediate_size=44,
+        num_attention_heads=4,
+        tie_word_embeddings=tied,
+        **SMALL[kind],
+    )
     theirs = transformers.AutoConfig.for_model(**config)
     model = transformers.AutoModelForCausalLM.from_config(theirs).eval()
     counted = solutions.parameters_of(config)
@@ -163,9 +165,17 @@ def test_the_counts_are_those_of_models_that_hugging_face_builds(kind, tied):
 def test_the_solutions_agree_with_the_package():
     torch.manual_seed(0)
     config = tl.ModelConfig(
-        vocab_size=9, n_layers=1, n_heads=6, n_kv_heads=2, d_model=24, n_ctx=16, bias=False,
-        positions="none", norm="rms", activation="swiglu",
-    )  # fmt: skip
+        vocab_size=9,
+        n_layers=1,
+        n_heads=6,
+        n_kv_heads=2,
+        d_model=24,
+        n_ctx=16,
+        bias=False,
+        positions="none",
+        norm="rms",
+        activation="swiglu",
+    )
     block, x = tl.Transformer(config).decoder.blocks[0], torch.randn(2, 5, 24)
     a, f = block.attention, block.feed_forward
     weights = [part.weight for part in (a.query, a.key, a.value, a.out)]

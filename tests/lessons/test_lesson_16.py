@@ -106,9 +106,7 @@ WRONG = {
             "And: You do not penalise",
         ),
     },
-    "beam_search": {
-        "a list": (lambda *a: beams_with_tensors(*a).tolist(), "in a list"),
-    },
+    "beam_search": {"a list": (lambda *a: beams_with_tensors(*a).tolist(), "in a list")},
 }
 
 

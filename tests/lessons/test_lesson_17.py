@@ -94,7 +94,7 @@ WRONG = {
             "changes the tensor",
         ),
         "no list": (lambda predict, x, s, f: predict(x).log_softmax(-1), "ValueError"),
-    },
+    }
 }
 
 
@@ -116,9 +116,15 @@ def test_a_patch_by_a_matrix_is_a_convolution():
 def test_what_is_looked_at_is_the_rollout_of_the_package():
     torch.manual_seed(0)
     encoder = tl.ModelConfig(
-        kind="encoder", vocab_size=1, head=False, n_layers=3, n_heads=2, d_model=16, n_ctx=17,
+        kind="encoder",
+        vocab_size=1,
+        head=False,
+        n_layers=3,
+        n_heads=2,
+        d_model=16,
+        n_ctx=17,
         positions="learned",
-    )  # fmt: skip
+    )
     model = tl.PictureClassifier(tl.Transformer(encoder), 10).eval()
     trace = tl.trace(model, pixel_values=torch.rand(1, 1, 8, 8))
     patterns = torch.stack([trace.pattern(layer) for layer in range(3)])

@@ -128,13 +128,13 @@ WRONG = {
         "shares": (
             lambda right, n, level: torch.tensor([right([h]) for h in range(n)]),
             "whole numbers",
-        ),
+        )
     },
     "without_head": {
         "in place": (
             lambda z, w, h: projected(z.index_fill_(1, torch.tensor([h]), 0), w),
             "changes the tensor",
-        ),
+        )
     },
 }
 

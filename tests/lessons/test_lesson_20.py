@@ -95,14 +95,12 @@ RIGHT = {
 
 
 WRONG = {
-    "ov_circuit": {
-        "unembed @": (lambda r, v, o, u: r @ v @ o @ u, "RuntimeError"),
-    },
+    "ov_circuit": {"unembed @": (lambda r, v, o, u: r @ v @ o @ u, "RuntimeError")},
     "copying_score": {
         "complex": (
             lambda m: torch.linalg.eigvals(m).sum() / torch.linalg.eigvals(m).abs().sum(),
             "torch.complex64",
-        ),
+        )
     },
 }
 
@@ -118,9 +116,19 @@ def model():
     """Attention only, RMSNorm without gains, and no positions: its circuits are its weights."""
     torch.manual_seed(0)
     config = tl.ModelConfig(
-        vocab_size=20, n_layers=2, n_heads=3, d_model=12, d_head=4, n_ctx=16, positions="none",
-        attention_only=True, norm="rms", norm_affine=False, bias=False, tie_head=False,
-    )  # fmt: skip
+        vocab_size=20,
+        n_layers=2,
+        n_heads=3,
+        d_model=12,
+        d_head=4,
+        n_ctx=16,
+        positions="none",
+        attention_only=True,
+        norm="rms",
+        norm_affine=False,
+        bias=False,
+        tie_head=False,
+    )
     return tl.Transformer(config).eval()
 
 

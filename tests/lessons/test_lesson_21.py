@@ -61,11 +61,7 @@ RIGHT = {
         lambda a, b, p: patched_with_cat(a.half(), b.half(), p),
     ),
 }
-WRONG = {
-    "patched": {
-        "in place": (in_place, "changes the tensor"),
-    },
-}
+WRONG = {"patched": {"in place": (in_place, "changes the tensor")}}
 
 
 test_right, test_odd, test_wrong = checks_of("21", RIGHT, WRONG)

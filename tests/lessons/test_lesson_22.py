@@ -25,8 +25,9 @@ def by_matrices(n_layers, d_model, vocab_size, n_ctx, tokens, *, inside=4, pair=
 
 
 def by_passes(n_layers, d_model, vocab_size, n_ctx, tokens):
-    forward = torch.tensor([24 * n_layers * d_model**2, 4 * n_layers * n_ctx * d_model,
-                            2 * d_model * vocab_size])  # fmt: skip
+    forward = torch.tensor(
+        [24 * n_layers * d_model**2, 4 * n_layers * n_ctx * d_model, 2 * d_model * vocab_size]
+    )
     return sum((forward * tokens for _ in range(3)), torch.zeros(3, dtype=torch.long))
 
 
@@ -104,11 +105,7 @@ RIGHT = {
 }
 
 
-WRONG = {
-    "training_flops": {
-        "a sum": (lambda *s: by_matrices(*s).sum(), "three whole numbers"),
-    },
-}
+WRONG = {"training_flops": {"a sum": (lambda *s: by_matrices(*s).sum(), "three whole numbers")}}
 
 
 test_right, test_odd, test_wrong = checks_of(
@@ -175,8 +172,12 @@ def test_each_point_has_its_words_and_lies_in_the_order_of_x():
     assert list(figure.layout.xaxis.ticktext) == ["1 · 10⁹", "2 · 10⁹", "5 · 10⁹"]
     sizes = marks(
         {"a": [Mark(900, 1, ""), Mark(30_000, 2, "")]},
-        title="", sentence="", x_name="", y_name="", theme="light",
-    )  # fmt: skip
+        title="",
+        sentence="",
+        x_name="",
+        y_name="",
+        theme="light",
+    )
     assert list(sizes.layout.xaxis.ticktext) == ["1,000", "2,000", "5,000", "10,000", "20,000"]
     assert drawn(theme="dark").layout.template != figure.layout.template
 

@@ -60,15 +60,19 @@ class PostNormWithFusedAttention(Shared):
         self.table, self.places = nn.Embedding(vocabulary, 48), nn.Embedding(self.n_ctx, 48)
         for table in (self.table, self.places):
             nn.init.normal_(table.weight, std=0.1)
-        self.layers = nn.ModuleDict({
-            f"{part}{i}": made
-            for i in range(2)
-            for part, made in (
-                ("qkv", nn.Linear(48, 144)), ("out", nn.Linear(48, 48)), ("a", nn.LayerNorm(48)),
-                ("mlp", nn.Sequential(nn.Linear(48, 96), nn.ReLU(), nn.Linear(96, 48))),
-                ("b", nn.LayerNorm(48)),
-            )
-        })  # fmt: skip
+        self.layers = nn.ModuleDict(
+            {
+                f"{part}{i}": made
+                for i in range(2)
+                for part, made in (
+                    ("qkv", nn.Linear(48, 144)),
+                    ("out", nn.Linear(48, 48)),
+                    ("a", nn.LayerNorm(48)),
+                    ("mlp", nn.Sequential(nn.Linear(48, 96), nn.ReLU(), nn.Linear(96, 48))),
+                    ("b", nn.LayerNorm(48)),
+                )
+            }
+        )
 
     def forward(self, tokens):
         part = self.layers
@@ -181,7 +185,7 @@ WRONG = {
     ),
     "an error": (spoiled(loss=lambda self, tokens: tokens @ tokens), "RuntimeError"),
     "no text": (spoiled(fit=lambda self, steps: None), SENTENCES["still"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.badinput

@@ -9,14 +9,7 @@ import pytest
 import torch
 
 from tests.cells import told
-from transformer_lab.lessons import (
-    ClaimFailed,
-    check,
-    claim,
-    exercise,
-    presets,
-    progress,
-)
+from transformer_lab.lessons import ClaimFailed, check, claim, exercise, presets, progress
 from transformer_lab.lessons.cards import Card
 from transformer_lab.lessons.claims import CLAIM_MIME, number
 from transformer_lab.lessons.graders import Grader
@@ -217,9 +210,18 @@ def test_a_claim_may_be_left_unjudged():
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [(0, "0"), (0.93, "0.93"), (-0.5, "−0.5"), (6.0, "6"), (2.4e-7, "2.4e−7"), (1e-6, "1e−6"),
-     (12345.6, "12,346"), (4.8283, "4.828"), (3.2e9, "3.2e9")],
-)  # fmt: skip
+    [
+        (0, "0"),
+        (0.93, "0.93"),
+        (-0.5, "−0.5"),
+        (6.0, "6"),
+        (2.4e-7, "2.4e−7"),
+        (1e-6, "1e−6"),
+        (12345.6, "12,346"),
+        (4.8283, "4.828"),
+        (3.2e9, "3.2e9"),
+    ],
+)
 def test_numbers_are_short(value, written):
     assert number(value) == written
 

@@ -280,9 +280,14 @@ def test_numbers_of_captions_are_written_as_those_of_pictures(written, read):
 
 def test_labels_of_lines_stay_above_what_the_other_axis_says():
     figure = curves(
-        [0, 1], {"a": [1, 0], "b": [1, 0], "c": [1, 0.9]}, y_range=(0, 1),
-        title="", x_name="", y_name="", alt="x",
-    ).figure()  # fmt: skip
+        [0, 1],
+        {"a": [1, 0], "b": [1, 0], "c": [1, 0.9]},
+        y_range=(0, 1),
+        title="",
+        x_name="",
+        y_name="",
+        alt="x",
+    ).figure()
     (axes,) = figure.axes
     heights = [text.xyann[1] + end * 216 for text, end in zip(axes.texts, (0, 0, 0.9), strict=True)]
     assert min(heights) >= 6
@@ -304,7 +309,15 @@ def test_misuse_is_explained():
     with pytest.raises(ValueError, match="steps must have 0 entries for 1 grids, got 1"):
         grids(Grid([[1.0]], ["a"], ["b"]), steps=["x"], alt="x")
     with pytest.raises(ValueError, match="values must have 2 columns, got 3"):
-        mixing("abc", torch.rand(3, 3), torch.rand(3, 3), word=0, title="", axes_names=("", ""), alt="x")  # fmt: skip
+        mixing(
+            "abc",
+            torch.rand(3, 3),
+            torch.rand(3, 3),
+            word=0,
+            title="",
+            axes_names=("", ""),
+            alt="x",
+        )
     with pytest.raises(ValueError, match="at least one row with a Tile"):
         tiles({"a": []}, alt="")
     with pytest.raises(ValueError, match="at least one list"):

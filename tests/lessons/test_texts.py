@@ -36,8 +36,10 @@ def test_numbers_in_sentences_have_the_sign_that_those_of_pictures_have():
 def test_weights_become_shades_and_text_stays_text():
     page = lookup().html()
     assert re.findall(r'--w:(\d\.\d\d)" title="(\d\.\d\d)">([^/]*)<', page)[0] == (
-        "0.80", "0.80", "the",
-    )  # fmt: skip
+        "0.80",
+        "0.80",
+        "the",
+    )
     assert "<b>cat" not in page
     assert "<i>what" not in page
     assert "&lt;b&gt;cat" in page

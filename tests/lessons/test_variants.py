@@ -15,12 +15,7 @@ from tests.missing import installed
 from transformer_lab.cli import main
 from transformer_lab.files.resources import resource
 from transformer_lab.lessons import check, exercise, presets
-from transformer_lab.lessons.graders import (
-    exercise_names,
-    exercises_of,
-    find,
-    variable_exercises,
-)
+from transformer_lab.lessons.graders import exercise_names, exercises_of, find, variable_exercises
 from transformer_lab.lessons.grading import grade
 from transformer_lab.lessons.homework.assignment import leaks, make_assignment, source_of
 from transformer_lab.lessons.homework.steps import other_variant

@@ -203,7 +203,7 @@ def test_a_long_exercise_has_pseudocode_between_its_hint_and_its_solution(name):
     steps = re.fullmatch(
         rf"<details><summary><b>Pseudocode</b></summary>\n\n({head}.*)```\n\n</details>",
         texts[rung - 1], re.DOTALL,
-    )  # fmt: skip
+    )
     assert steps, texts[rung - 1]
     lines = [line.strip() for line in steps[1].splitlines()[1:]]
     assert all(re.match(r"#|def |class |$", line) for line in lines)

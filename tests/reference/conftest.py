@@ -23,14 +23,25 @@ _ENCODER = dict(
 )
 _DECODER = dict(_ENCODER, num_key_value_heads=2, **_IDS)
 _BOTH = dict(
-    encoder_layers=3, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4,
-    d_model=32, encoder_ffn_dim=64, decoder_ffn_dim=64, decoder_start_token_id=0,
-    **_VOCAB, **_IDS,
-)  # fmt: skip
+    encoder_layers=3,
+    decoder_layers=2,
+    encoder_attention_heads=4,
+    decoder_attention_heads=4,
+    d_model=32,
+    encoder_ffn_dim=64,
+    decoder_ffn_dim=64,
+    decoder_start_token_id=0,
+    **_VOCAB,
+    **_IDS,
+)
 
 MAKERS: dict[str, Callable[[], Any]] = {
-    "gpt2": lambda: T.GPT2LMHeadModel(T.GPT2Config(n_layer=3, n_head=4, n_embd=32, **_VOCAB, **_IDS)),
-    "gpt2-bare": lambda: T.GPT2Model(T.GPT2Config(n_layer=3, n_head=4, n_embd=32, **_VOCAB, **_IDS)),
+    "gpt2": lambda: T.GPT2LMHeadModel(
+        T.GPT2Config(n_layer=3, n_head=4, n_embd=32, **_VOCAB, **_IDS)
+    ),
+    "gpt2-bare": lambda: T.GPT2Model(
+        T.GPT2Config(n_layer=3, n_head=4, n_embd=32, **_VOCAB, **_IDS)
+    ),
     "bert": lambda: T.BertForMaskedLM(T.BertConfig(**_ENCODER)),
     "bert-bare": lambda: T.BertModel(T.BertConfig(**_ENCODER)),
     "bert-pretraining": lambda: T.BertForPreTraining(T.BertConfig(**_ENCODER)),
@@ -50,8 +61,14 @@ MAKERS: dict[str, Callable[[], Any]] = {
     ),
     "opt": lambda: T.OPTForCausalLM(
         T.OPTConfig(
-            hidden_size=32, num_hidden_layers=3, num_attention_heads=4, ffn_dim=64,
-            word_embed_proj_dim=32, max_position_embeddings=64, **_VOCAB, **_IDS,
+            hidden_size=32,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            ffn_dim=64,
+            word_embed_proj_dim=32,
+            max_position_embeddings=64,
+            **_VOCAB,
+            **_IDS,
         )
     ),
     "marian": lambda: T.MarianMTModel(
@@ -60,15 +77,21 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "bart": lambda: T.BartForConditionalGeneration(T.BartConfig(**_BOTH)),
     "t5": lambda: T.T5ForConditionalGeneration(
         T.T5Config(
-            num_layers=3, num_decoder_layers=2, num_heads=4, d_model=32, d_kv=8, d_ff=64,
-            decoder_start_token_id=0, **_VOCAB,
+            num_layers=3,
+            num_decoder_layers=2,
+            num_heads=4,
+            d_model=32,
+            d_kv=8,
+            d_ff=64,
+            decoder_start_token_id=0,
+            **_VOCAB,
         )
     ),
     "bloom": lambda: T.BloomForCausalLM(
         T.BloomConfig(n_layer=3, n_head=4, hidden_size=32, **_VOCAB, **_IDS)
     ),
     "deberta": lambda: T.DebertaV2ForMaskedLM(T.DebertaV2Config(**_ENCODER)),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)

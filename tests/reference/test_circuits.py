@@ -15,8 +15,20 @@ from transformer_lab.analysis import circuits
 
 T = package("transformers")
 TOKENS = torch.tensor([[5, 6, 7, 8, 9, 5, 6]])
-SCORED = ["llama", "qwen3", "gpt-neox", "gemma2", "phi3", "cohere", "olmo2", "granite", "mixtral",
-          "deepseek-v3", "gpt-neox-sequential", "gemma3"]  # fmt: skip
+SCORED = [
+    "llama",
+    "qwen3",
+    "gpt-neox",
+    "gemma2",
+    "phi3",
+    "cohere",
+    "olmo2",
+    "granite",
+    "mixtral",
+    "deepseek-v3",
+    "gpt-neox-sequential",
+    "gemma3",
+]
 
 
 @pytest.mark.parametrize("name", SCORED)

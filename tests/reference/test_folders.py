@@ -12,10 +12,28 @@ from transformer_lab.files.paths import FileError
 from transformer_lab.pretrained.weights import load_hugging_face
 
 FAMILIES = [
-    "gpt2", "gpt2-bare", "bert", "bert-bare", "bert-pretraining", "roberta", "distilbert", "electra",
-    "albert", "llama", "llama-tied", "qwen3", "mistral", "gpt-neox", "gemma2", "opt", "marian",
-    "bart", "t5", "bloom", "deberta",
-]  # fmt: skip
+    "gpt2",
+    "gpt2-bare",
+    "bert",
+    "bert-bare",
+    "bert-pretraining",
+    "roberta",
+    "distilbert",
+    "electra",
+    "albert",
+    "llama",
+    "llama-tied",
+    "qwen3",
+    "mistral",
+    "gpt-neox",
+    "gemma2",
+    "opt",
+    "marian",
+    "bart",
+    "t5",
+    "bloom",
+    "deberta",
+]
 
 
 @pytest.mark.parametrize("name", FAMILIES)

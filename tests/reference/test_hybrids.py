@@ -20,28 +20,42 @@ from transformer_lab.views.heads.data import HeadData
 T = package("transformers")
 
 _SIZES = dict(
-    vocab_size=100, hidden_size=32, intermediate_size=64, num_hidden_layers=4,
-    num_attention_heads=4, num_key_value_heads=2, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-)  # fmt: skip
+    vocab_size=100,
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    pad_token_id=0,
+    bos_token_id=1,
+    eos_token_id=2,
+)
 _STATES = dict(
     mamba_n_heads=4, mamba_d_head=16, mamba_d_state=8, mamba_n_groups=1, mamba_chunk_size=4
 )
 _LINEAR = dict(
-    layer_types=["linear_attention", "full_attention"] * 2, linear_num_key_heads=2,
-    linear_num_value_heads=2, linear_key_head_dim=8, linear_value_head_dim=8,
-)  # fmt: skip
+    layer_types=["linear_attention", "full_attention"] * 2,
+    linear_num_key_heads=2,
+    linear_num_value_heads=2,
+    linear_key_head_dim=8,
+    linear_value_head_dim=8,
+)
 _FEW_EXPERTS = dict(num_experts=2, num_experts_per_tok=1)
 _MAMBA = dict(use_mamba_kernels=False, mamba_d_state=8, mamba_dt_rank=4)
 
 # name -> (its constructor, the kinds of its layers 0 and 2); layers 1 and 3 have four heads each.
 HYBRIDS = {
     "lfm2": (
-        lambda: T.Lfm2ForCausalLM(T.Lfm2Config(layer_types=["conv", "full_attention"] * 2, **_SIZES)),
+        lambda: T.Lfm2ForCausalLM(
+            T.Lfm2Config(layer_types=["conv", "full_attention"] * 2, **_SIZES)
+        ),
         ("convolution", "convolution"),
     ),
     "jamba": (
         lambda: T.JambaForCausalLM(
-            T.JambaConfig(attn_layer_period=2, attn_layer_offset=1, num_experts=2, **_MAMBA, **_SIZES)
+            T.JambaConfig(
+                attn_layer_period=2, attn_layer_offset=1, num_experts=2, **_MAMBA, **_SIZES
+            )
         ),
         ("state-space layer", "state-space layer"),
     ),
@@ -52,8 +66,13 @@ HYBRIDS = {
     "nemotron-h": (
         lambda: T.NemotronHForCausalLM(
             T.NemotronHConfig(
-                layers_block_type=["mamba", "attention", "mlp", "attention"], head_dim=8,
-                mamba_num_heads=4, mamba_head_dim=16, ssm_state_size=8, n_groups=1, chunk_size=4,
+                layers_block_type=["mamba", "attention", "mlp", "attention"],
+                head_dim=8,
+                mamba_num_heads=4,
+                mamba_head_dim=16,
+                ssm_state_size=8,
+                n_groups=1,
+                chunk_size=4,
                 **{k: v for k, v in _SIZES.items() if k != "num_hidden_layers"},
             )
         ),
@@ -62,7 +81,9 @@ HYBRIDS = {
     "recurrent-gemma": (
         lambda: T.RecurrentGemmaForCausalLM(
             T.RecurrentGemmaConfig(
-                lru_width=32, head_dim=8, block_types=["recurrent", "attention"],
+                lru_width=32,
+                head_dim=8,
+                block_types=["recurrent", "attention"],
                 **{**_SIZES, "num_key_value_heads": 1},
             )
         ),
@@ -71,8 +92,12 @@ HYBRIDS = {
     "qwen3-next": (
         lambda: T.Qwen3NextForCausalLM(
             T.Qwen3NextConfig(
-                head_dim=8, moe_intermediate_size=16, shared_expert_intermediate_size=16,
-                **_LINEAR, **_FEW_EXPERTS, **_SIZES,
+                head_dim=8,
+                moe_intermediate_size=16,
+                shared_expert_intermediate_size=16,
+                **_LINEAR,
+                **_FEW_EXPERTS,
+                **_SIZES,
             )
         ),
         ("linear attention", "linear attention"),
@@ -80,7 +105,10 @@ HYBRIDS = {
     "granite-hybrid": (
         lambda: T.GraniteMoeHybridForCausalLM(
             T.GraniteMoeHybridConfig(
-                layer_types=["mamba", "attention"] * 2, shared_intermediate_size=32, **_STATES, **_SIZES
+                layer_types=["mamba", "attention"] * 2,
+                shared_intermediate_size=32,
+                **_STATES,
+                **_SIZES,
             )
         ),
         ("state-space layer", "state-space layer"),
@@ -88,8 +116,12 @@ HYBRIDS = {
     "zamba": (  # its two attention layers share one module
         lambda: T.ZambaForCausalLM(
             T.ZambaConfig(
-                attn_layer_period=2, attn_layer_offset=1, n_mamba_heads=2, attention_head_dim=16,
-                layers_block_type=["mamba", "hybrid"] * 2, **_MAMBA,
+                attn_layer_period=2,
+                attn_layer_offset=1,
+                n_mamba_heads=2,
+                attention_head_dim=16,
+                layers_block_type=["mamba", "hybrid"] * 2,
+                **_MAMBA,
                 **{**_SIZES, "num_key_value_heads": 4},
             )
         ),
@@ -98,8 +130,12 @@ HYBRIDS = {
     "minimax": (
         lambda: T.MiniMaxForCausalLM(
             T.MiniMaxConfig(
-                head_dim=8, layer_types=["linear_attention", "full_attention"] * 2, block_size=4,
-                num_local_experts=2, num_experts_per_tok=1, **_SIZES,
+                head_dim=8,
+                layer_types=["linear_attention", "full_attention"] * 2,
+                block_size=4,
+                num_local_experts=2,
+                num_experts_per_tok=1,
+                **_SIZES,
             )
         ),
         ("linear attention", "linear attention"),
@@ -108,7 +144,7 @@ HYBRIDS = {
         lambda: T.OlmoHybridForCausalLM(T.OlmoHybridConfig(**_LINEAR, **_SIZES)),
         ("linear attention", "linear attention"),
     ),
-}  # fmt: skip
+}
 EACH = pytest.mark.parametrize("name", HYBRIDS)
 
 
@@ -142,9 +178,11 @@ def test_layers_are_numbered_by_their_modules_and_told_for_what_they_are(hybrid,
     trace = tl.trace(hybrid(name), text(), keep="all")
     first, third = HYBRIDS[name][1]
     assert [layer.label for layer in trace.layers()] == [
-        f"layer 0: {first}, no heads", "layer 1: 4 heads",
-        f"layer 2: {third}, no heads", "layer 3: 4 heads",
-    ]  # fmt: skip
+        f"layer 0: {first}, no heads",
+        "layer 1: 4 heads",
+        f"layer 2: {third}, no heads",
+        "layer 3: 4 heads",
+    ]
     assert trace.n_layers() == 4 and trace.attending() == [1, 3]
     assert [trace.heads_of(i) for i in range(4)] == [0, 4, 0, 4]
     assert trace.residual()["resid_post"].shape[0] == 4 and len(trace.residual_norms()) == 5

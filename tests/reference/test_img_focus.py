@@ -81,13 +81,18 @@ def test_a_wheel_that_is_absent_or_altered_is_told(monkeypatch):
 CLS, PLACES = torch.randn(1, 1, 2), torch.randn(1, 4, 2)
 MATRIX = torch.randn(2, 3)
 TENSORS = {
-    "backbone.a.bias": torch.zeros(3), "onnx::MatMul_1": MATRIX, "onnx::Concat_2": CLS,
-    "onnx::Reshape_3": PLACES, "decoder.x.weight": torch.ones(1),
-}  # fmt: skip
+    "backbone.a.bias": torch.zeros(3),
+    "onnx::MatMul_1": MATRIX,
+    "onnx::Concat_2": CLS,
+    "onnx::Reshape_3": PLACES,
+    "decoder.x.weight": torch.ones(1),
+}
 OPERATIONS = [
-    Operation("Reshape", ["onnx::Reshape_3", "s"], ["p"]), Operation("Concat", ["onnx::Concat_2", "p"], ["q"]),
-    Operation("MatMul", ["x", "onnx::MatMul_1"], ["y"]), Operation("Add", ["backbone.a.bias", "y"], ["z"]),
-]  # fmt: skip
+    Operation("Reshape", ["onnx::Reshape_3", "s"], ["p"]),
+    Operation("Concat", ["onnx::Concat_2", "p"], ["q"]),
+    Operation("MatMul", ["x", "onnx::MatMul_1"], ["y"]),
+    Operation("Add", ["backbone.a.bias", "y"], ["z"]),
+]
 
 
 def test_a_matrix_has_the_name_of_the_bias_that_is_added():

@@ -53,9 +53,12 @@ def kinds(model):
 
 def is_clean(model):
     return not any(
-        m._forward_hooks or m._forward_pre_hooks or attention_interface.SESSION in m.__dict__ or "forward" in m.__dict__
+        m._forward_hooks
+        or m._forward_pre_hooks
+        or attention_interface.SESSION in m.__dict__
+        or "forward" in m.__dict__
         for m in model.modules()
-    )  # fmt: skip
+    )
 
 
 def edits(model, kind, other):

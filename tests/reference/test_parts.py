@@ -32,8 +32,11 @@ MORE = {
     ),
     "granite": lambda: T.GraniteForCausalLM(
         T.GraniteConfig(
-            residual_multiplier=0.3, embedding_multiplier=7.0, logits_scaling=5.0,
-            attention_multiplier=0.4, **_DECODER,
+            residual_multiplier=0.3,
+            embedding_multiplier=7.0,
+            logits_scaling=5.0,
+            attention_multiplier=0.4,
+            **_DECODER,
         )
     ),
     "phi3": lambda: T.Phi3ForCausalLM(T.Phi3Config(**_DECODER)),
@@ -46,16 +49,31 @@ MORE = {
     ),
     "opt-350m": lambda: T.OPTForCausalLM(
         T.OPTConfig(
-            hidden_size=32, num_hidden_layers=3, num_attention_heads=4, ffn_dim=64,
-            word_embed_proj_dim=16, max_position_embeddings=64, do_layer_norm_before=False,
-            **_VOCAB, **_IDS,
+            hidden_size=32,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            ffn_dim=64,
+            word_embed_proj_dim=16,
+            max_position_embeddings=64,
+            do_layer_norm_before=False,
+            **_VOCAB,
+            **_IDS,
         )
     ),
     "deepseek-v3": lambda: T.DeepseekV3ForCausalLM(
         T.DeepseekV3Config(
-            q_lora_rank=12, kv_lora_rank=8, qk_rope_head_dim=4, qk_nope_head_dim=8, v_head_dim=8,
-            n_routed_experts=4, n_group=2, topk_group=1, num_experts_per_tok=2,
-            first_k_dense_replace=1, moe_intermediate_size=16, **{**_DECODER, "num_key_value_heads": 4},
+            q_lora_rank=12,
+            kv_lora_rank=8,
+            qk_rope_head_dim=4,
+            qk_nope_head_dim=8,
+            v_head_dim=8,
+            n_routed_experts=4,
+            n_group=2,
+            topk_group=1,
+            num_experts_per_tok=2,
+            first_k_dense_replace=1,
+            moe_intermediate_size=16,
+            **{**_DECODER, "num_key_value_heads": 4},
         )
     ),
     "lfm2": lambda: T.Lfm2ForCausalLM(
@@ -63,16 +81,29 @@ MORE = {
     ),
     "whisper-decoder": lambda: T.WhisperForCausalLM(
         T.WhisperConfig(
-            d_model=32, encoder_layers=1, encoder_attention_heads=2, decoder_layers=3,
-            decoder_attention_heads=4, decoder_ffn_dim=64, encoder_ffn_dim=64,
-            max_target_positions=64, **_VOCAB, **_IDS,
+            d_model=32,
+            encoder_layers=1,
+            encoder_attention_heads=2,
+            decoder_layers=3,
+            decoder_attention_heads=4,
+            decoder_ffn_dim=64,
+            encoder_ffn_dim=64,
+            max_target_positions=64,
+            **_VOCAB,
+            **_IDS,
         )
     ),
     "modernbert": lambda: T.ModernBertForMaskedLM(
-        T.ModernBertConfig(global_attn_every_n_layers=2, local_attention=4, cls_token_id=1,
-                           sep_token_id=2, **_ENCODER, **_IDS)
+        T.ModernBertConfig(
+            global_attn_every_n_layers=2,
+            local_attention=4,
+            cls_token_id=1,
+            sep_token_id=2,
+            **_ENCODER,
+            **_IDS,
+        )
     ),
-}  # fmt: skip
+}
 BOTH = ("marian", "bart", "t5")
 CAUSAL = ("gpt2", "llama", "qwen3", "mistral", "gpt-neox", "gemma2", "opt")
 SUM = [*CAUSAL, *BOTH, *(name for name in MORE if name != "modernbert")]
@@ -128,7 +159,11 @@ def test_scores_are_sums_of_their_sources(name, tiny):
             )
             row = trace.scores(layer, head, kind=kind, batch=batch)[query]
             reach = row > torch.finfo(row.dtype).min / 2  # transformers masks keys with this number
-            rows = [raw_score(trace, layer, head, kind, batch, query, k)[0] for k in range(len(reach)) if reach[k]]  # fmt: skip
+            rows = [
+                raw_score(trace, layer, head, kind, batch, query, k)[0]
+                for k in range(len(reach))
+                if reach[k]
+            ]
             assert abs(above.total - (raw - sum(rows) / len(rows))) < 2e-3 * size
 
 
@@ -198,7 +233,10 @@ def test_norms_after_adding_rescale_what_was_written_before(tiny):
     for hook in hooks:
         hook.remove()
     wrote = layer.attention.output.dense.weight[:, :8] @ trace.activation("z", 0)[0, 0, 3]
-    for name, norm in (("first", layer.attention.output.LayerNorm), ("second", layer.output.LayerNorm)):  # fmt: skip
+    for name, norm in (
+        ("first", layer.attention.output.LayerNorm),
+        ("second", layer.output.LayerNorm),
+    ):
         scale = (seen[name][0, 3].var(correction=0) + norm.eps).sqrt()
         wrote = (wrote - wrote.mean()) / scale * norm.weight
     k = model.bert.encoder.layer[1].attention.self.key.weight[8:16] @ wrote
@@ -273,9 +311,13 @@ def test_a_network_of_ones_own_whose_blocks_are_known():
     found = logit_attribution(trace, 4)
     assert found.logit == pytest.approx(float(trace.logits[0, -1, 4]), abs=1e-5)
     assert [s.name for s in found.sources] == [
-        "token embedding", "layer 0, head 0", "layer 0, head 1", "layer 1, head 0",
-        "layer 1, head 1", "biases",
-    ]  # fmt: skip
+        "token embedding",
+        "layer 0, head 0",
+        "layer 0, head 1",
+        "layer 1, head 0",
+        "layer 1, head 1",
+        "biases",
+    ]
     score = score_by_source(trace, 1, 1, 2, 1)
     assert score.total == pytest.approx(score.scaled, abs=1e-5)
 
@@ -358,9 +400,13 @@ def test_of_an_adapted_layer_its_effective_weight_counts(tiny):
 
 def test_patches_of_a_picture_are_not_called_biases():
     sizes = dict(
-        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        image_size=16, patch_size=8,
-    )  # fmt: skip
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=16,
+        patch_size=8,
+    )
     torch.manual_seed(0)
     model = T.ViTModel(T.ViTConfig(**sizes)).eval()
     with torch.no_grad():
@@ -372,9 +418,11 @@ def test_patches_of_a_picture_are_not_called_biases():
     for found in (one, two):
         assert found.total == pytest.approx(found.scaled, abs=1e-4)
         assert [s.name for s in found.key_sources] == [
-            "rest of the embedding", *(f"layer 0, head {i}" for i in range(4)), "layer 0, MLP",
+            "rest of the embedding",
+            *(f"layer 0, head {i}" for i in range(4)),
+            "layer 0, MLP",
             "biases",
-        ]  # fmt: skip
+        ]
     of_biases = [float(x.parts[-1, -1]) for x in (one, two)]
     assert abs(of_biases[0]) > 1e-3
 
@@ -387,8 +435,13 @@ def test_biases_are_the_same_whatever_the_text(tiny):
         trace = tl.trace(model, tokens[None])
         first = score_by_source(trace, 0, 1, 4, 3)
         names = [s.name for s in first.key_sources]
-        assert names == ["token embedding", "segment embedding", "position embedding",
-                         "rest of the embedding", "biases"]  # fmt: skip
+        assert names == [
+            "token embedding",
+            "segment embedding",
+            "position embedding",
+            "rest of the embedding",
+            "biases",
+        ]
         seen.append(float(first.parts[-1, -1]))
     assert seen[0] == pytest.approx(seen[1], rel=1e-4)
 

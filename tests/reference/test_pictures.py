@@ -22,16 +22,24 @@ SIZES: dict[str, Any] = dict(
 )
 MLP = dict(SIZES, intermediate_size=48)
 TEXT = dict(
-    vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-    num_attention_heads=4, max_position_embeddings=16, projection_dim=8,
-)  # fmt: skip
+    vocab_size=50,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    max_position_embeddings=16,
+    projection_dim=8,
+)
 MAKERS = {
     "vit": lambda: T.ViTForImageClassification(T.ViTConfig(num_labels=5, **MLP)),
     "vit-bare": lambda: T.ViTModel(T.ViTConfig(**MLP)),
     "deit": lambda: T.DeiTForImageClassificationWithTeacher(T.DeiTConfig(num_labels=5, **MLP)),
     "beit": lambda: T.BeitForImageClassification(
         T.BeitConfig(
-            num_labels=5, use_relative_position_bias=True, use_absolute_position_embeddings=True, **MLP
+            num_labels=5,
+            use_relative_position_bias=True,
+            use_absolute_position_embeddings=True,
+            **MLP,
         )
     ),
     "dinov2": lambda: T.Dinov2ForImageClassification(
@@ -47,12 +55,14 @@ MAKERS = {
         T.YolosConfig(num_detection_tokens=3, **MLP | dict(image_size=[32, 32]))
     ),
     "ijepa": lambda: T.IJepaModel(T.IJepaConfig(**MLP)),
-}  # fmt: skip
+}
 BEFORE = {
-    "deit": ("[CLS]", "[DIST]"), "siglip": (), "ijepa": (),
+    "deit": ("[CLS]", "[DIST]"),
+    "siglip": (),
+    "ijepa": (),
     "dinov2-registers": ("[CLS]", "register 1", "register 2", "register 3"),
     "dinov3": ("[CLS]", "register 1", "register 2", "register 3", "register 4"),
-}  # fmt: skip
+}
 ANY_SIZE = ["dinov2", "dinov2-registers", "dinov3"]
 EACH = pytest.mark.parametrize("name", MAKERS)
 
@@ -234,16 +244,26 @@ WRONG = {
     "channels": (dict(pixel_values=torch.zeros(1, 1, 32, 32)), r"got \[1, 1, 32, 32\], 1 channels"),
     "channels last": (dict(pixel_values=torch.zeros(1, 32, 32, 3)), r"\.permute\(0, 3, 1, 2\)"),
     "size": (dict(pixel_values=torch.zeros(1, 3, 24, 32)), "32 × 32 pixels for .* got 24 × 32"),
-    "bytes": (dict(pixel_values=np.zeros((3, 32, 32), "uint8")), "must be floats, .* got type uint8"),
-    "whole": (dict(pixel_values=torch.zeros(3, 32, 32).long()), "must be floats, .* got type int64"),
-    "NaN": (dict(pixel_values=torch.full((3, 32, 32), torch.nan)), "must be a finite number, got NaN"),
+    "bytes": (
+        dict(pixel_values=np.zeros((3, 32, 32), "uint8")),
+        "must be floats, .* got type uint8",
+    ),
+    "whole": (
+        dict(pixel_values=torch.zeros(3, 32, 32).long()),
+        "must be floats, .* got type int64",
+    ),
+    "NaN": (
+        dict(pixel_values=torch.full((3, 32, 32), torch.nan)),
+        "must be a finite number, got NaN",
+    ),
     "infinite": (dict(pixel_values=torch.full((3, 32, 32), torch.inf)), "not finite"),
     "a file": (dict(pixel_values="cat.jpg"), "got str; .*ImageModel"),
     "a name": (dict(pixel_value=torch.zeros(3, 32, 32)), "reads images: give pixel_values"),
     "one more": (
-        dict(pixel_values=torch.zeros(3, 32, 32), colour=1), "takes no colour; it takes .*pixel_val"
+        dict(pixel_values=torch.zeros(3, 32, 32), colour=1),
+        "takes no colour; it takes .*pixel_val",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.badinput

@@ -57,9 +57,10 @@ def test_logits_maps_and_hidden_states_are_theirs(tiny, eager, name, dtype):
 
     if both:
         maps = dict(
-            encoder=expected.encoder_attentions, decoder=expected.decoder_attentions,
+            encoder=expected.encoder_attentions,
+            decoder=expected.decoder_attentions,
             cross=expected.cross_attentions,
-        )  # fmt: skip
+        )
         hidden = dict(
             encoder=expected.encoder_hidden_states, decoder=expected.decoder_hidden_states
         )
@@ -175,9 +176,14 @@ def test_beams_without_a_length_penalty_are_theirs(tiny):
     theirs = tiny("gpt2")
     text = torch.randint(3, 90, (3, 6))
     expected = theirs.generate(
-        text, max_new_tokens=6, num_beams=4, do_sample=False, length_penalty=0.0,
-        eos_token_id=None, pad_token_id=0,
-    )  # fmt: skip
+        text,
+        max_new_tokens=6,
+        num_beams=4,
+        do_sample=False,
+        length_penalty=0.0,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
     found = tl.generate(
         pretrained.load(theirs), text, max_new_tokens=6, beams=4, length_penalty=0.0
     )

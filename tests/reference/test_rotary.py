@@ -36,12 +36,17 @@ def made(name, tiny):
 @pytest.mark.parametrize(
     ("name", "pairs"),
     [
-        ("llama", HALVES), ("qwen3", HALVES), ("gemma2", HALVES),
+        ("llama", HALVES),
+        ("qwen3", HALVES),
+        ("gemma2", HALVES),
         ("cohere", [0, 0, 1, 1, 2, 2, 3, 3]),
-        ("gptj", [0, 0, 1, 1, 2, 3, 4, 5]), ("glm", [0, 0, 1, 1, 2, 3, 4, 5]),
-        ("gpt-neox", [0, 0, 1, 2, 3, 4, 5, 6]), ("gpt2", None), ("t5", None),
+        ("gptj", [0, 0, 1, 1, 2, 3, 4, 5]),
+        ("glm", [0, 0, 1, 1, 2, 3, 4, 5]),
+        ("gpt-neox", [0, 0, 1, 2, 3, 4, 5, 6]),
+        ("gpt2", None),
+        ("t5", None),
     ],
-)  # fmt: skip
+)
 def test_pairs_are_those_that_turn_together(name, pairs, tiny):
     model = made(name, tiny)
     trace = tl.trace(model, TOKENS, *([TOKENS] if name == "t5" else []))

@@ -15,11 +15,22 @@ T: Any = package("transformers")
 
 BINS, FRAMES = 8, 20
 SIZES: dict[str, Any] = dict(
-    vocab_size=64, num_mel_bins=BINS, d_model=32, encoder_layers=2, decoder_layers=2,
-    encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48,
-    max_source_positions=FRAMES // 2, max_target_positions=16, pad_token_id=0, bos_token_id=1,
-    eos_token_id=2, decoder_start_token_id=1,
-)  # fmt: skip
+    vocab_size=64,
+    num_mel_bins=BINS,
+    d_model=32,
+    encoder_layers=2,
+    decoder_layers=2,
+    encoder_attention_heads=4,
+    decoder_attention_heads=4,
+    encoder_ffn_dim=48,
+    decoder_ffn_dim=48,
+    max_source_positions=FRAMES // 2,
+    max_target_positions=16,
+    pad_token_id=0,
+    bos_token_id=1,
+    eos_token_id=2,
+    decoder_start_token_id=1,
+)
 TIMES = [f"0.{2 * i:02} s" for i in range(10)]
 WRITTEN = torch.tensor([[1, 5, 6, 9], [1, 7, 5, 5]])
 
@@ -209,14 +220,26 @@ WIDE: dict[str, Any] = dict(
     hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48
 )
 WAVE: dict[str, Any] = dict(
-    WIDE, conv_dim=(16, 16), conv_kernel=(8, 4), conv_stride=(4, 4), num_feat_extract_layers=2,
-    num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2, vocab_size=9,
-)  # fmt: skip
+    WIDE,
+    conv_dim=(16, 16),
+    conv_kernel=(8, 4),
+    conv_stride=(4, 4),
+    num_feat_extract_layers=2,
+    num_conv_pos_embeddings=4,
+    num_conv_pos_embedding_groups=2,
+    vocab_size=9,
+)
 WRITES: dict[str, Any] = dict(vocab_size=64, pad_token_id=0, bos_token_id=1, eos_token_id=2)
 TALKING: dict[str, Any] = dict(
-    WRITES, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4,
-    encoder_ffn_dim=48, decoder_ffn_dim=48, decoder_start_token_id=1,
-)  # fmt: skip
+    WRITES,
+    encoder_layers=2,
+    decoder_layers=2,
+    encoder_attention_heads=4,
+    decoder_attention_heads=4,
+    encoder_ffn_dim=48,
+    decoder_ffn_dim=48,
+    decoder_start_token_id=1,
+)
 # name -> (constructor, shape of the input)
 OTHERS: dict[str, Any] = {
     "wav2vec2": (lambda: T.Wav2Vec2ForCTC(T.Wav2Vec2Config(**WAVE)), (2, 200)),
@@ -243,14 +266,19 @@ OTHERS: dict[str, Any] = {
     "moonshine": (
         lambda: T.MoonshineForConditionalGeneration(
             T.MoonshineConfig(
-                hidden_size=32, intermediate_size=48, encoder_num_hidden_layers=2,
-                decoder_num_hidden_layers=2, encoder_num_attention_heads=4,
-                decoder_num_attention_heads=4, decoder_start_token_id=1, **WRITES,
+                hidden_size=32,
+                intermediate_size=48,
+                encoder_num_hidden_layers=2,
+                decoder_num_hidden_layers=2,
+                encoder_num_attention_heads=4,
+                decoder_num_attention_heads=4,
+                decoder_start_token_id=1,
+                **WRITES,
             )
         ),
         (2, 3000),
     ),
-}  # fmt: skip
+}
 
 
 def heard(name):
@@ -319,16 +347,44 @@ def test_a_position_of_a_wave_is_when_it_is_said_to_be():
 
 
 UNHEARD: dict[str, Any] = {
-    "text": ("wav2vec2", dict(tokens=[1, 2]), r"reads audio, not text: give input_values=\[batch, samp"),
+    "text": (
+        "wav2vec2",
+        dict(tokens=[1, 2]),
+        r"reads audio, not text: give input_values=\[batch, samp",
+    ),
     "nothing": ("wav2vec2", {}, "reads audio: give input_values=.*a waveform at 16,000 Hz"),
-    "frames": ("wav2vec2", dict(input_values=torch.zeros(1, 5, 8)), r"Wav2Vec2.* has shape \[1, 5, 8\]"),
-    "bytes": ("wav2vec2", dict(input_values=torch.zeros(200).short()), "reads floats.* has type int16"),
-    "words": ("wav2vec2", dict(input_values="a.wav"), "reads input_values=.* input_values is a str"),
-    "NaN": ("wav2vec2", dict(input_values=torch.full((200,), torch.nan)), "must be finite, got NaN"),
+    "frames": (
+        "wav2vec2",
+        dict(input_values=torch.zeros(1, 5, 8)),
+        r"Wav2Vec2.* has shape \[1, 5, 8\]",
+    ),
+    "bytes": (
+        "wav2vec2",
+        dict(input_values=torch.zeros(200).short()),
+        "reads floats.* has type int16",
+    ),
+    "words": (
+        "wav2vec2",
+        dict(input_values="a.wav"),
+        "reads input_values=.* input_values is a str",
+    ),
+    "NaN": (
+        "wav2vec2",
+        dict(input_values=torch.full((200,), torch.nan)),
+        "must be finite, got NaN",
+    ),
     "short": ("wav2vec2", dict(input_values=torch.zeros(3)), r"cannot read .*shape \[1, 3\] \("),
-    "no target": ("speech2text", dict(input_features=torch.zeros(40, 8)), "needs target besides input_f"),
-    "bins": ("speech2text", dict(input_features=torch.zeros(40, 9), target=[1]), "cannot read input_f"),
-}  # fmt: skip
+    "no target": (
+        "speech2text",
+        dict(input_features=torch.zeros(40, 8)),
+        "needs target besides input_f",
+    ),
+    "bins": (
+        "speech2text",
+        dict(input_features=torch.zeros(40, 9), target=[1]),
+        "cannot read input_f",
+    ),
+}
 
 
 @pytest.mark.badinput

@@ -17,19 +17,36 @@ T: Any = package("transformers")
 
 PLACEHOLDER = 60
 TEXT: dict[str, Any] = dict(
-    vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2, head_dim=8,
-    num_attention_heads=4, num_key_value_heads=2, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    vocab_size=64,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    head_dim=8,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    pad_token_id=0,
+    bos_token_id=1,
+    eos_token_id=2,
     max_position_embeddings=128,
-)  # fmt: skip
+)
 TOWER: dict[str, Any] = dict(
-    hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, image_size=32,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    image_size=32,
     patch_size=8,
-)  # fmt: skip
+)
 MROPE = dict(rope_type="default", mrope_section=[1, 1, 2], rope_theta=1e4)
 QWEN = dict(
-    depth=2, hidden_size=32, num_heads=4, patch_size=8, spatial_merge_size=2, temporal_patch_size=2,
+    depth=2,
+    hidden_size=32,
+    num_heads=4,
+    patch_size=8,
+    spatial_merge_size=2,
+    temporal_patch_size=2,
     in_channels=3,
-)  # fmt: skip
+)
 IDS = dict(
     image_token_id=PLACEHOLDER, video_token_id=61, vision_start_token_id=58, vision_end_token_id=59
 )
@@ -117,10 +134,14 @@ SEQUENCE = dict(  # two frames of 3 · 8 · 8 numbers per patch; four patches ma
 MODELS = {
     "llava": (llava, SQUARE, (4, 4)),
     "llava-full": (
-        lambda: llava(vision_feature_select_strategy="full"), SQUARE | dict(tokens=written(17)), None
+        lambda: llava(vision_feature_select_strategy="full"),
+        SQUARE | dict(tokens=written(17)),
+        None,
     ),
     "paligemma": (
-        paligemma, SQUARE | dict(token_type_ids=torch.tensor([[0] * 20 + [1, 1]])), (4, 4)
+        paligemma,
+        SQUARE | dict(token_type_ids=torch.tensor([[0] * 20 + [1, 1]])),
+        (4, 4),
     ),
     "gemma3": (
         gemma3,
@@ -131,7 +152,8 @@ MODELS = {
     "llava-next": (  # the whole image, a crop, and an end token for each row
         llava_next,
         dict(
-            tokens=written(36), pixel_values=chance(1, 2, 3, 32, 32),
+            tokens=written(36),
+            pixel_values=chance(1, 2, 3, 32, 32),
             image_sizes=torch.tensor([[32, 32]]),
         ),
         None,
@@ -139,7 +161,7 @@ MODELS = {
     "smolvlm": (smolvlm, dict(tokens=written(4), pixel_values=chance(1, 1, 3, 32, 32)), None),
     "qwen2-vl": (qwen2, SEQUENCE, (2, 3)),
     "qwen2.5-vl": (qwen25, SEQUENCE, (2, 3)),
-}  # fmt: skip
+}
 EACH = pytest.mark.parametrize("name", MODELS)
 PLACED = pytest.mark.parametrize("name", [name for name, (*_, grid) in MODELS.items() if grid])
 
@@ -363,18 +385,28 @@ WRONG = {
     "no place": ("llava", dict(tokens=[5, 7]), "needs the placeholder 60 .* there is none"),
     "too few": ("llava", dict(tokens=written(9)), "9 image placeholders .* makes 16 parts"),
     "too few parts": ("qwen2-vl", dict(tokens=written(5)), "5 image placeholders .* makes 6 parts"),
-    "how many is not known": ("gemma3", dict(
-        tokens=written(5), token_type_ids=torch.zeros(1, 11).long()
-    ), "5 image placeholders .* makes another number"),
+    "how many is not known": (
+        "gemma3",
+        dict(tokens=written(5), token_type_ids=torch.zeros(1, 11).long()),
+        "5 image placeholders .* makes another number",
+    ),
     "no text": ("llava", dict(tokens=None), r"give tokens too, .* 60 .* model\.\S*vision_tower"),
     "size": ("llava", dict(pixel_values=chance(1, 3, 32, 24)), "got 32 × 24: resize it$"),
-    "NaN": ("llava", dict(pixel_values=chance(1, 3, 32, 32) * torch.nan), "must be a finite number, got NaN"),
+    "NaN": (
+        "llava",
+        dict(pixel_values=chance(1, 3, 32, 32) * torch.nan),
+        "must be a finite number, got NaN",
+    ),
     "bytes": ("llava", dict(pixel_values=torch.zeros(3, 32, 32).byte()), "type uint8"),
     "which tokens": ("paligemma", dict(token_type_ids=None), "needs token_type_ids besides pixel"),
     "no grid": ("qwen2-vl", dict(image_grid_thw=None), "needs image_grid_thw besides pixel_values"),
     "grid": ("qwen2-vl", dict(image_grid_thw=[1, 4, 6]), r"shape \[image, 3\] .* got \[3\]"),
-    "patches": ("qwen2-vl", dict(pixel_values=chance(20, 384)), "24 patches but pixel_values has 20"),
-}  # fmt: skip
+    "patches": (
+        "qwen2-vl",
+        dict(pixel_values=chance(20, 384)),
+        "24 patches but pixel_values has 20",
+    ),
+}
 
 
 @pytest.mark.badinput

@@ -206,11 +206,19 @@ def gguf(path, *, without=(), extra=(), spoil=None):
         getattr(writer, f"add_{name}_token_id")(1)
     writer.add_chat_template("{{ messages }}")
     shapes = {
-        "token_embd": (16, 8), "output_norm": (8,), "blk.0.attn_norm": (8,), "blk.0.attn_q": (8, 8),
-        "blk.0.attn_k": (4, 8), "blk.0.attn_v": (4, 8), "blk.0.attn_output": (8, 8),
-        "blk.0.ffn_norm": (8,), "blk.0.ffn_gate": (12, 8), "blk.0.ffn_up": (12, 8),
-        "blk.0.ffn_down": (8, 12), **dict(extra),
-    }  # fmt: skip
+        "token_embd": (16, 8),
+        "output_norm": (8,),
+        "blk.0.attn_norm": (8,),
+        "blk.0.attn_q": (8, 8),
+        "blk.0.attn_k": (4, 8),
+        "blk.0.attn_v": (4, 8),
+        "blk.0.attn_output": (8, 8),
+        "blk.0.ffn_norm": (8,),
+        "blk.0.ffn_gate": (12, 8),
+        "blk.0.ffn_up": (12, 8),
+        "blk.0.ffn_down": (8, 12),
+        **dict(extra),
+    }
     for name, shape in shapes.items():
         if name not in without:
             values = torch.randn(shape).numpy()

@@ -18,18 +18,38 @@ from transformer_lab.views import HeadView, PatchView
 T: Any = package("transformers")
 
 SAM: dict[str, Any] = dict(
-    hidden_size=32, num_hidden_layers=3, num_attention_heads=4, image_size=20, patch_size=4,
-    window_size=3, global_attn_indexes=[1], output_channels=8, mlp_dim=48,
-)  # fmt: skip
+    hidden_size=32,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    image_size=20,
+    patch_size=4,
+    window_size=3,
+    global_attn_indexes=[1],
+    output_channels=8,
+    mlp_dim=48,
+)
 SIDE, WINDOW, N = 5, 3, 25  # of the image in patches: two windows a side, the second padded by 1
 VITDET: dict[str, Any] = dict(
-    hidden_size=32, num_hidden_layers=3, num_attention_heads=4, image_size=20, patch_size=4,
-    mlp_ratio=2, window_size=3, window_block_indices=[0, 2], pretrain_image_size=20,
-)  # fmt: skip
+    hidden_size=32,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    image_size=20,
+    patch_size=4,
+    mlp_ratio=2,
+    window_size=3,
+    window_block_indices=[0, 2],
+    pretrain_image_size=20,
+)
 SWIN2SR: dict[str, Any] = dict(
-    image_size=8, patch_size=1, num_channels=3, embed_dim=16, depths=[2, 2], num_heads=[4, 4],
-    window_size=4, mlp_ratio=2.0,
-)  # fmt: skip
+    image_size=8,
+    patch_size=1,
+    num_channels=3,
+    embed_dim=16,
+    depths=[2, 2],
+    num_heads=[4, 4],
+    window_size=4,
+    mlp_ratio=2.0,
+)
 SWIN: dict[str, Any] = dict(
     image_size=24, patch_size=4, embed_dim=16, depths=[3], num_heads=[4], window_size=4
 )

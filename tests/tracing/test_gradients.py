@@ -24,9 +24,15 @@ def theirs(name):
     sizes = dict(num_hidden_layers=2, num_attention_heads=4, hidden_size=32, intermediate_size=64)
     ids = dict(vocab_size=50, bos_token_id=1, eos_token_id=2, pad_token_id=0)
     both = dict(
-        encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4,
-        d_model=32, encoder_ffn_dim=64, decoder_ffn_dim=64, decoder_start_token_id=0,
-    )  # fmt: skip
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        d_model=32,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        decoder_start_token_id=0,
+    )
     torch.manual_seed(0)
     makers = {
         "gpt2": lambda: transformers.GPT2LMHeadModel(
@@ -304,9 +310,14 @@ def test_reentrant_checkpoints_are_refused_and_the_others_are_not():
 def test_a_models_own_maps_have_none():
     transformers = package("transformers")
     config = transformers.LongformerConfig(
-        attention_window=4, num_hidden_layers=2, num_attention_heads=4, hidden_size=32,
-        intermediate_size=32, vocab_size=50, max_position_embeddings=40,
-    )  # fmt: skip
+        attention_window=4,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        hidden_size=32,
+        intermediate_size=32,
+        vocab_size=50,
+        max_position_embeddings=40,
+    )
     model = transformers.LongformerForMaskedLM(config).eval()
     with pytest.raises(ValueError, match="does not go through the attention interface"):
         tl.trace(model, TOKENS, gradients=3)
@@ -316,9 +327,14 @@ def test_of_a_class_of_a_picture():
     transformers = package("transformers")
     torch.manual_seed(0)
     sizes = dict(
-        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
-        image_size=16, patch_size=4, num_labels=3,
-    )  # fmt: skip
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        image_size=16,
+        patch_size=4,
+        num_labels=3,
+    )
     model = transformers.ViTForImageClassification(transformers.ViTConfig(**sizes)).eval()
     trace = tl.trace(model, pixel_values=torch.randn(2, 3, 16, 16), gradients=(2, 0))
     assert trace.answers is not None and not trace.answers.requires_grad

@@ -340,9 +340,7 @@ def test_memory_grows_with_the_length_and_not_with_its_square(kind, keep):
 
 def test_a_gpt2_small_shape_keeps_at_most_a_sixth_of_its_maps():
     """Each layer of GPT-2 small keeps the same amount, so two without feed-forward will do."""
-    model = build(
-        n_heads=12, d_model=768, n_ctx=1024, attention_only=True, positions=Learned()
-    )  # fmt: skip
+    model = build(n_heads=12, d_model=768, n_ctx=1024, attention_only=True, positions=Learned())
     trace = tl.trace(model, tokens(1, 1024), keep="maps")
     maps = 2 * 12 * 1024 * 1024 * 4
     assert trace.kept_bytes() <= maps / 6
@@ -412,9 +410,18 @@ def test_what_a_trace_does_not_hold_is_named(ask, words):
 
 
 NO_IDS = (
-    b"text", object(), (i for i in range(3)), {1: 2}, {1, 2}, [[1, 2], [3]], ["a"], np.array([1, "x"]),
-    np.array([object()]), torch.zeros(1, 4).long().to_sparse(), torch.zeros(1, 4, device="meta").long(),
-)  # fmt: skip
+    b"text",
+    object(),
+    (i for i in range(3)),
+    {1: 2},
+    {1, 2},
+    [[1, 2], [3]],
+    ["a"],
+    np.array([1, "x"]),
+    np.array([object()]),
+    torch.zeros(1, 4).long().to_sparse(),
+    torch.zeros(1, 4, device="meta").long(),
+)
 
 
 @pytest.mark.badinput

@@ -15,12 +15,20 @@ def two(*arguments, seconds):
     with TemporaryFile("w+") as told, TemporaryFile("w+") as errors:
         ranks = [
             subprocess.Popen(
-                [sys.executable, *map(str, arguments)], stdout=told if rank == "0" else errors,
-                stderr=errors, stdin=subprocess.DEVNULL,
-                env={**os.environ, **group, "OMP_NUM_THREADS": "1", "RANK": rank, "LOCAL_RANK": rank},
+                [sys.executable, *map(str, arguments)],
+                stdout=told if rank == "0" else errors,
+                stderr=errors,
+                stdin=subprocess.DEVNULL,
+                env={
+                    **os.environ,
+                    **group,
+                    "OMP_NUM_THREADS": "1",
+                    "RANK": rank,
+                    "LOCAL_RANK": rank,
+                },
             )
             for rank in "01"
-        ]  # fmt: skip
+        ]
         try:
             for one in ranks:
                 if one.wait(seconds):

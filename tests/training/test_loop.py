@@ -27,8 +27,18 @@ from transformer_lab.training.objective import CrossEntropy
 @pytest.mark.parametrize("clip", [0.05, math.inf])
 def test_is_the_loop_that_one_would_write_by_hand(clip):
     ours, theirs = learner(), learner()
-    steps = list(train(ours, Counting(), steps=6, lr=1e-2, schedule="constant", warmup=3,
-                       clip=clip, weight_decay=0.1))  # fmt: skip
+    steps = list(
+        train(
+            ours,
+            Counting(),
+            steps=6,
+            lr=1e-2,
+            schedule="constant",
+            warmup=3,
+            clip=clip,
+            weight_decay=0.1,
+        )
+    )
     matrices = [p for p in theirs.parameters() if p.dim() > 1]
     vectors = [p for p in theirs.parameters() if p.dim() < 2]
     groups = [dict(params=matrices, weight_decay=0.1), dict(params=vectors, weight_decay=0.0)]
@@ -63,9 +73,15 @@ def test_learns_from_masked_pairs():
     data = tl.datasets.reverse(length=(2, 4), vocab=6, size=200, held_out=20)
     torch.manual_seed(0)
     model = tl.Transformer(
-        tl.ModelConfig(kind="encoder-decoder", vocab_size=data.vocab_size, n_layers=1, n_heads=2,
-                       d_model=32, n_ctx=16)
-    )  # fmt: skip
+        tl.ModelConfig(
+            kind="encoder-decoder",
+            vocab_size=data.vocab_size,
+            n_layers=1,
+            n_heads=2,
+            d_model=32,
+            n_ctx=16,
+        )
+    )
     steps = list(train(model, data.batches(32), steps=80, lr=5e-3, eval_batches=data.epoch(20)))
     assert steps[-1].eval_loss < 0.7 * steps[0].loss
 
@@ -89,8 +105,7 @@ def test_noam_multiplies_one():
 def test_label_smoothing_is_that_of_pytorch_and_not_in_evaluation():
     model = learner()
     held_out = [Counting().batch(99)]
-    (step,) = train(model, Counting(), steps=1, label_smoothing=0.1, lr=1e-9,
-                    eval_batches=held_out)  # fmt: skip
+    (step,) = train(model, Counting(), steps=1, label_smoothing=0.1, lr=1e-9, eval_batches=held_out)
     tokens, targets = Counting().batch(0)
     logits = learner()(tokens)
     expected = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), label_smoothing=0.1)
@@ -142,8 +157,9 @@ def test_bf16_and_compile_stay_close(monkeypatch):
     (coarse,) = train(learner(), Counting(), steps=1, precision="bf16")
     (compiled,) = train(learner(), Counting(), steps=1, compile="eager")
     (given,) = train(torch.compile(learner(), backend="eager"), Counting(), steps=1)
-    assert given == replace(compiled, seconds=given.seconds,
-                            tokens_per_second=given.tokens_per_second)  # fmt: skip
+    assert given == replace(
+        compiled, seconds=given.seconds, tokens_per_second=given.tokens_per_second
+    )
     assert 0 < abs(coarse.loss - exact.loss) < 0.05
     assert compiled.loss == pytest.approx(exact.loss, abs=1e-5)
 
@@ -293,8 +309,11 @@ def test_two_processes_learn_what_one_learns(tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
         [*torchrun, str(script), str(files["two"])],
-        capture_output=True, text=True, timeout=100, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     one = run_from_config(files["one"], progress=False).metrics()
     two = [json.loads(line) for line in (tmp_path / "two" / "metrics.jsonl").open()]

@@ -13,12 +13,7 @@ from transformer_lab.files.rng import RandomState
 from transformer_lab.optim import Modern, recipe
 from transformer_lab.training import precision, resume
 from transformer_lab.training.loop import train
-from transformer_lab.training.precision import (
-    is_tried,
-    precision_of,
-    trial,
-    with_muon_precision,
-)
+from transformer_lab.training.precision import is_tried, precision_of, trial, with_muon_precision
 from transformer_lab.training.run import Run
 
 AVX2 = {"avx2": True, "amx_bf16": False, "avx512_bf16": False}

@@ -68,9 +68,10 @@ def test_resume_is_bitwise_with_muon(tmp_path):
     def make():
         torch.manual_seed(0)
         return tl.Transformer(
-            tl.ModelConfig.modern(vocab_size=10, n_layers=1, n_heads=2, d_model=16, n_ctx=8,
-                                  dropout=0.2)
-        )  # fmt: skip
+            tl.ModelConfig.modern(
+                vocab_size=10, n_layers=1, n_heads=2, d_model=16, n_ctx=8, dropout=0.2
+            )
+        )
 
     resumed(tmp_path, 5, make=make, optimizer="modern")
 
@@ -180,8 +181,12 @@ def test_what_differs_on_resume_is_said(tmp_path):
     with pytest.warns(UserWarning, match="not be bitwise") as caught:
         list(train(small(), other, steps=9, lr=1e-4, threads=2, run=tmp_path / "r", resume=True))
     said = " ".join(str(w.message) for w in caught)
-    for part in ("steps was 8 and is now 9", "lr was 0.003 and is now 0.0001", "threads was 1 and is now 2",
-                 "data_seed was 0 and is now 5"):  # fmt: skip
+    for part in (
+        "steps was 8 and is now 9",
+        "lr was 0.003 and is now 0.0001",
+        "threads was 1 and is now 2",
+        "data_seed was 0 and is now 5",
+    ):
         assert part in said
 
 

@@ -105,8 +105,11 @@ def test_snapshots_change_nothing_that_is_learned(tmp_path):
     plain = small()
     list(train(plain, Rows(), steps=4))
     looked_at = small()
-    list(train(looked_at, Rows(), steps=4, run=tmp_path / "r", snapshot_every=1,
-               probe=torch.arange(4)))  # fmt: skip
+    list(
+        train(
+            looked_at, Rows(), steps=4, run=tmp_path / "r", snapshot_every=1, probe=torch.arange(4)
+        )
+    )
     assert same(plain, looked_at)
 
 
@@ -126,7 +129,9 @@ def test_a_torn_checkpoint_is_named_and_passed_over(tmp_path):
     assert not same(whole, run.load_model())
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors", "state.json", "config.json"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "training.safetensors", "state.json", "config.json"]
+)
 @pytest.mark.parametrize("how", ["flipped", "cut", "missing"])
 def test_damage_anywhere_is_seen(tmp_path, name, how):
     run = finished(tmp_path)

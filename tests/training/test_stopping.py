@@ -48,8 +48,12 @@ def test_the_mode_returns_however_training_ends(how):
     assert all(p.grad is None for p in model.parameters())
     kind, reason = watch.events[-1]
     assert kind == "finish"
-    expected = {"finish": "finished", "break": "ended early at step 1", "error": "failed at step 1",
-                "body error": "ended early at step 1"}[how]  # fmt: skip
+    expected = {
+        "finish": "finished",
+        "break": "ended early at step 1",
+        "error": "failed at step 1",
+        "body error": "ended early at step 1",
+    }[how]
     assert reason.startswith(expected)
 
 

@@ -92,35 +92,77 @@ def test_pairs_make_an_encoder_decoder(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (dict(train="stepz = 4"), r"c.toml:15: \[train\] unknown key 'stepz'; did you mean 'steps'\? known: clip"),
-        (dict(model="n_layer = 4"), r"c.toml:6: \[model\] unknown key 'n_layer'; did you mean 'n_layers'\? known: activation"),
-        (dict(data="facts = 1"), r"c.toml:11: \[data\] unknown key 'facts'; known: batch_size, .*path"),
+        (
+            dict(train="stepz = 4"),
+            r"c.toml:15: \[train\] unknown key 'stepz'; did you mean 'steps'\? known: clip",
+        ),
+        (
+            dict(model="n_layer = 4"),
+            r"c.toml:6: \[model\] unknown key 'n_layer'; did you mean 'n_layers'\? known: activation",
+        ),
+        (
+            dict(data="facts = 1"),
+            r"c.toml:11: \[data\] unknown key 'facts'; known: batch_size, .*path",
+        ),
         (dict(run="keeps = 2"), r"c.toml:18: \[run\] unknown key 'keeps'"),
-        (dict(more="[trian]\nsteps = 1"), r"c.toml:\d+: unknown section 'trian'; known: model, data"),
+        (
+            dict(more="[trian]\nsteps = 1"),
+            r"c.toml:\d+: unknown section 'trian'; known: model, data",
+        ),
         (dict(train="lr = 'fast'"), r"c.toml:15: \[train\] lr must be a number, got 'fast'"),
-        (dict(train="warmup = 1.5"), r"c.toml:15: \[train\] warmup must be a whole number, got 1.5"),
+        (
+            dict(train="warmup = 1.5"),
+            r"c.toml:15: \[train\] warmup must be a whole number, got 1.5",
+        ),
         (dict(train="compile = 1"), r"c.toml:15: \[train\] compile must be true or false.*, got 1"),
-        (dict(train="threads = true"), r"c.toml:15: \[train\] threads must be a whole number, got True"),
+        (
+            dict(train="threads = true"),
+            r"c.toml:15: \[train\] threads must be a whole number, got True",
+        ),
         (dict(train="lr = -1"), r"c.toml:15: \[train\] lr must be above 0, got -1"),
-        (dict(train="optimizer = 'sgd'"), r"c.toml:15: \[train\] optimizer must be one of .* got 'sgd'"),
+        (
+            dict(train="optimizer = 'sgd'"),
+            r"c.toml:15: \[train\] optimizer must be one of .* got 'sgd'",
+        ),
         (dict(train="device = 'cuda:7x'"), r"c.toml:13: .*|c.toml:15: \[train\] device must be"),
         (dict(model="preset = 'gpt'"), r"c.toml:6: \[model\] preset must be one of .*, got 'gpt'"),
-        (dict(model="activation = 'tanh'"), r"c.toml:6: \[model\] activation must be one of .* got 'tanh'"),
-        (dict(model="d_ff = 10_000_000"), r"c.toml:6: \[model\] d_ff must be at most .* got 10000000"),
-        (dict(model="d_ff = 0"), r"c.toml:6: \[model\] d_ff must be a whole number of at least 1, got 0"),
+        (
+            dict(model="activation = 'tanh'"),
+            r"c.toml:6: \[model\] activation must be one of .* got 'tanh'",
+        ),
+        (
+            dict(model="d_ff = 10_000_000"),
+            r"c.toml:6: \[model\] d_ff must be at most .* got 10000000",
+        ),
+        (
+            dict(model="d_ff = 0"),
+            r"c.toml:6: \[model\] d_ff must be a whole number of at least 1, got 0",
+        ),
         (dict(model="vocab_size = 2"), r"c.toml:6: \[model\] vocab_size=2 is below the \d+ tokens"),
-        (dict(data="tokenizer = 'bits'"), r"c.toml:11: \[data\] tokenizer must be one of char.*, got 'bits'"),
+        (
+            dict(data="tokenizer = 'bits'"),
+            r"c.toml:11: \[data\] tokenizer must be one of char.*, got 'bits'",
+        ),
         (dict(data="n_ctx = 9999"), r"c.toml:11: \[data\] .*too few for n_ctx=9999"),
         (dict(data="n_ctx = 32"), r"c.toml:\d+: \[model\] the text has 32 tokens but .* n_ctx=16"),
         (dict(run="keep = 0"), r"c.toml:18: \[run\] keep must be at least 1, got 0"),
         (dict(path="nowhere.txt"), r"nowhere.txt"),
-        (dict(folder="c.toml"), r"c.toml:17: \[run\] folder=.* cannot be a folder: .*is a file; name"),
-        (dict(folder="x" * 300), r"c.toml:17: \[run\] .* cannot be a folder: file name too long; name"),
-        (dict(folder="\\u0000"), r"c.toml:17: \[run\] .* cannot be a folder: embedded null byte; name"),
+        (
+            dict(folder="c.toml"),
+            r"c.toml:17: \[run\] folder=.* cannot be a folder: .*is a file; name",
+        ),
+        (
+            dict(folder="x" * 300),
+            r"c.toml:17: \[run\] .* cannot be a folder: file name too long; name",
+        ),
+        (
+            dict(folder="\\u0000"),
+            r"c.toml:17: \[run\] .* cannot be a folder: embedded null byte; name",
+        ),
         (dict(train="steps = 5"), r"c.toml:15: not valid TOML"),
         (dict(more="?"), r"c.toml:\d+: not valid TOML"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_file_gets_one_line_with_path_and_line(tmp_path, lines, message):
     if "device" in lines.get("train", ""):
         file = config(tmp_path, **lines)

@@ -48,8 +48,8 @@ def test_what_bleu_is_made_of():
 
 def test_words_and_signs():
     assert words_13a('Er sagt: "1,5 m, 10-mal!"') == [
-        *('Er', "sagt", ":", '"', "1,5", "m", ",", "10", "-", "mal", "!", '"'),
-    ]  # fmt: skip
+        *("Er", "sagt", ":", '"', "1,5", "m", ",", "10", "-", "mal", "!", '"')
+    ]
     assert words_13a("T-Shirt. &quot;A&amp;B&quot;") == ["T-Shirt", ".", '"', "A", "&", "B", '"']
 
 

@@ -87,8 +87,11 @@ def service(request, monkeypatch):
 
 def test_the_stand_ins_are_called_as_the_libraries_are():
     wandb = package("wandb")
-    for ours, theirs in ((WandBService.init, wandb.init), (WandBRun.log, wandb.Run.log),
-                         (WandBRun.finish, wandb.Run.finish)):  # fmt: skip
+    for ours, theirs in (
+        (WandBService.init, wandb.init),
+        (WandBRun.log, wandb.Run.log),
+        (WandBRun.finish, wandb.Run.finish),
+    ):
         ours, theirs = (list(inspect.signature(one).parameters) for one in (ours, theirs))
         ours = [name for name in ours if name != "self"]
         theirs = [name for name in theirs if name != "self"]
@@ -100,8 +103,11 @@ def test_trackio_itself_holds_what_it_was_given(tmp_path, monkeypatch):
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))  # read when trackio is imported
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     trackio = package("trackio")
-    for ours, theirs in ((TrackioService.init, trackio.init), (TrackioRun.log, trackio.Run.log),
-                         (TrackioRun.finish, trackio.Run.finish)):  # fmt: skip
+    for ours, theirs in (
+        (TrackioService.init, trackio.init),
+        (TrackioRun.log, trackio.Run.log),
+        (TrackioRun.finish, trackio.Run.finish),
+    ):
         ours, theirs = (list(inspect.signature(one).parameters) for one in (ours, theirs))
         assert {*ours} - {"self"} <= {*theirs}
     model, batches = learner(), [Counting().batch(9)]
@@ -122,10 +128,14 @@ def test_a_tracker_gets_the_settings_every_step_and_the_end(service):
     model = learner()
     steps = list(
         tl.train(
-            model, Counting(), steps=4, eval_batches=[Counting().batch(9)], eval_every=2,
+            model,
+            Counting(),
+            steps=4,
+            eval_batches=[Counting().batch(9)],
+            eval_every=2,
             watch=kind("letters", name="first", config={"seed": 3}),
         )
-    )  # fmt: skip
+    )
     config = {"model": model.config.to_dict(), "steps": 4, "seed": 3}
     assert library.inits == [{"project": "letters", "name": "first", "config": config}]
     wanted = [

@@ -49,8 +49,12 @@ def sentences():
     generator = torch.Generator().manual_seed(2)
     maps = []
     for causal, sharpness, value_weighted in (
-        (True, 1, False), (True, 9, False), (False, 0.1, False), (False, 30, False), (True, 3, True),
-    ):  # fmt: skip
+        (True, 1, False),
+        (True, 9, False),
+        (False, 0.1, False),
+        (False, 30, False),
+        (True, 3, True),
+    ):
         scores = torch.randn(14, 14, generator=generator) * sharpness
         if causal:
             scores = scores.masked_fill(torch.ones(14, 14).triu(1).bool(), -torch.inf)
@@ -65,9 +69,17 @@ def sentences():
         n = len(weights)
         tokens = [f"t{i}" for i in range(n)]
         seen = Seen(
-            "decoder", 1, 2, causal, tokens, tokens, causal, True, value_weighted,
+            "decoder",
+            1,
+            2,
+            causal,
+            tokens,
+            tokens,
+            causal,
+            True,
+            value_weighted,
             nothing=(1 - weights.sum(-1)).tolist() if sinks else None,
-        )  # fmt: skip
+        )
         told = told_of(seen)
         spread = dataclasses.replace(seen, over=", spread over 3 texts", spread=True)
         for selected in (None, (0, None), (1, 0)):
@@ -75,10 +87,13 @@ def sentences():
             sentence = spread_sentence(spread, weights, selected)
             cases.append(
                 dict(
-                    seen=told_of(spread), map=elsewhere.tolist(), query=query, key=key,
+                    seen=told_of(spread),
+                    map=elsewhere.tolist(),
+                    query=query,
+                    key=key,
                     sentence=sentence,
                 )
-            )  # fmt: skip
+            )
         places = ((None, None), (0, None), (9, None), (9, 3), (2, 12), (0, 0), (None, 4), (1, 0))
         for query, key in places:
             if max(query or 0, key or 0) >= n:
@@ -109,8 +124,10 @@ def betweens():
             why = why_not_between(a, b, same=same, ahead=0 if causal else None)
             sentence = between_sentence(seen, a, b, share, even)
             cases.append(
-                dict(seen=told_of(seen), a=a, b=b, share=share, even=even, why=why, sentence=sentence)
-            )  # fmt: skip
+                dict(
+                    seen=told_of(seen), a=a, b=b, share=share, even=even, why=why, sentence=sentence
+                )
+            )
     assert {bool(case["why"]) for case in cases} == {True, False}
     return cases
 
@@ -131,10 +148,14 @@ def segments():
         "zzz",
     )
     return [
-        [before, after, [*((name, *span) for name, span in follow_segments(parts, before, after).items())]]
+        [
+            before,
+            after,
+            [*((name, *span) for name, span in follow_segments(parts, before, after).items())],
+        ]
         for before in texts[:1]
         for after in texts
-    ]  # fmt: skip
+    ]
 
 
 def told_of(seen):

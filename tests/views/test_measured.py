@@ -138,11 +138,14 @@ def test_runs_of_different_lengths_have_a_mean_where_both_are(runs):
 
 @pytest.mark.parametrize(
     ("given", "of", "said"),
-    [({}, "loss", "runs is empty; give a name"), ({"a": []}, "loss", "is empty; give a name"),
-     ({"a": 3}, "loss", "run 'a' is a int; give a Run"),
-     ({"a": [{"index": 1, "loss": 2.0}]}, "grad", "of='grad' is not in run 'a'; it has loss"),
-     ({"a": [{"index": 1, "loss": None}]}, "loss", "run 'a' has no loss at any step")],
-)  # fmt: skip
+    [
+        ({}, "loss", "runs is empty; give a name"),
+        ({"a": []}, "loss", "is empty; give a name"),
+        ({"a": 3}, "loss", "run 'a' is a int; give a Run"),
+        ({"a": [{"index": 1, "loss": 2.0}]}, "grad", "of='grad' is not in run 'a'; it has loss"),
+        ({"a": [{"index": 1, "loss": None}]}, "loss", "run 'a' has no loss at any step"),
+    ],
+)
 def test_what_is_no_run_is_refused(given, of, said):
     with pytest.raises(ValueError, match=said):
         tl.compare_runs(given, of)
@@ -150,10 +153,17 @@ def test_what_is_no_run_is_refused(given, of, said):
 
 @pytest.mark.parametrize(
     ("found", "options", "said"),
-    [(object(), {}, "found is a object"), (torch.zeros(2, 2, 2), {}, r"shape \[2, 2, 2\]"),
-     (torch.zeros(0), {}, r"found has shape \[0\]"),
-     (torch.zeros(2, 2), {"labels": {"head": ["a"]}}, r"labels\['head'\] has 1 entries; the axis has 2")],
-)  # fmt: skip
+    [
+        (object(), {}, "found is a object"),
+        (torch.zeros(2, 2, 2), {}, r"shape \[2, 2, 2\]"),
+        (torch.zeros(0), {}, r"found has shape \[0\]"),
+        (
+            torch.zeros(2, 2),
+            {"labels": {"head": ["a"]}},
+            r"labels\['head'\] has 1 entries; the axis has 2",
+        ),
+    ],
+)
 def test_what_is_no_measure_is_refused(found, options, said):
     with pytest.raises(ValueError, match=said):
         tl.to_plotly(found, **options)

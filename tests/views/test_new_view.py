@@ -67,9 +67,13 @@ def test_a_new_view_is_a_folder_and_a_line(tmp_path):
     with open(copy / "views" / "__init__.pyi", "a") as file:
         file.write("from .toy.view import ToyView as ToyView\n")
     run = subprocess.run(
-        [sys.executable, "-c", USED], cwd=tmp_path, env={"PYTHONPATH": str(tmp_path), "PATH": ""},
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        [sys.executable, "-c", USED],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert run.stdout == "<ToyView: The number is 7.>\n", run.stderr[-2000:]
 
 

@@ -195,12 +195,24 @@ def check_embedding(view, figure):
 
 
 CHECKS = {
-    "HeadView": check_head, "Explorer": check_explorer, "ResidualView": check_residual,
-    "FlowView": check_flow, "WhyView": check_why, "BlockView": check_block, "ModelView": check_model, "CompareView": check_compare, "PositionView": check_position,
-    "MixView": check_mix, "CloudView": check_cloud, "PatchView": check_patches, "TrainingView": check_training,
-    "RunView": check_run, "EmbeddingView": check_embedding, "SpectrogramView": check_spectrogram,
+    "HeadView": check_head,
+    "Explorer": check_explorer,
+    "ResidualView": check_residual,
+    "FlowView": check_flow,
+    "WhyView": check_why,
+    "BlockView": check_block,
+    "ModelView": check_model,
+    "CompareView": check_compare,
+    "PositionView": check_position,
+    "MixView": check_mix,
+    "CloudView": check_cloud,
+    "PatchView": check_patches,
+    "TrainingView": check_training,
+    "RunView": check_run,
+    "EmbeddingView": check_embedding,
+    "SpectrogramView": check_spectrogram,
     "PatchingView": check_patching,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -290,9 +302,11 @@ def test_every_token_has_its_own_place(n):
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"theme": "blue"}, "theme='blue' is not known; choose 'light' or 'dark'"),
-     ({"facets": 3}, "facets=3 is not known; choose 'layer', 'all' or None")],
-)  # fmt: skip
+    [
+        ({"theme": "blue"}, "theme='blue' is not known; choose 'light' or 'dark'"),
+        ({"facets": 3}, "facets=3 is not known; choose 'layer', 'all' or None"),
+    ],
+)
 def test_what_is_not_known_is_refused(made, options, said):
     with pytest.raises(ValueError, match=said):
         made("HeadView").to_plotly(**options)

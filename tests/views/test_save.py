@@ -36,16 +36,24 @@ def run(view):
 
 def compare(view):
     a, b = view.maps()
-    return {"a": lowered(a), "b": lowered(b), "difference": lowered(view.difference()),
-            "moved": view.moved()}  # fmt: skip
+    return {
+        "a": lowered(a),
+        "b": lowered(b),
+        "difference": lowered(view.difference()),
+        "moved": view.moved(),
+    }
 
 
 def residual(view):
     shares = tl.circuits.block_share(view.trace)
     lens = tl.circuits.logit_lens(view.trace, positions=range(1, 13))
-    return {"length": tl.circuits.stream_norms(view.trace), "share": shares.share,
-            "cosine": shares.cosine, "answer": lens.answer_probability,
-            "likeliest_probability": lens.probabilities[..., 0]}  # fmt: skip
+    return {
+        "length": tl.circuits.stream_norms(view.trace),
+        "share": shares.share,
+        "cosine": shares.cosine,
+        "answer": lens.answer_probability,
+        "likeliest_probability": lens.probabilities[..., 0],
+    }
 
 
 def flow(view):
@@ -62,8 +70,12 @@ def model(view):
         after = tl.trace(view.trace.network, view.trace.tokens, keep="all")
     rows = [int(name) for name, *_ in view._said["answers"]]
     both = [one.logits[0, -1].softmax(-1)[rows] for one in (view.trace, after)]
-    return {"size": tl.circuits.stream_norms(view.trace), "size_edited": tl.circuits.stream_norms(after),
-            "probability": both[0], "probability_edited": both[1]}  # fmt: skip
+    return {
+        "size": tl.circuits.stream_norms(view.trace),
+        "size_edited": tl.circuits.stream_norms(after),
+        "probability": both[0],
+        "probability_edited": both[1],
+    }
 
 
 def cloud(received):
@@ -81,15 +93,20 @@ def patching(view):
     again = tl.patching_grid(tl.shipped(), *view.prompts, sites=["z", "k"], by="both")
     exact = again["k"].exact.clone()
     exact[view.grids["k"].exact.isnan()] = torch.nan
-    return {"exact": again["z"].exact, "estimate": again["z"].estimate, "exact_k": exact,
-            "estimate_k": again["k"].estimate}  # fmt: skip
+    return {
+        "exact": again["z"].exact,
+        "estimate": again["z"].estimate,
+        "exact_k": exact,
+        "estimate_k": again["k"].estimate,
+    }
 
 
 # Each view's numbers, computed independently of the file.
 WANTED = {
     "HeadView": head,
     "Explorer": lambda view: {
-        **head(view), "before": [row.before for row in view.effect.rows],
+        **head(view),
+        "before": [row.before for row in view.effect.rows],
         "after": [row.after for row in view.effect.rows],
     },
     "ResidualView": residual,
@@ -100,12 +117,12 @@ WANTED = {
     "ModelView": model,
     "CompareView": compare,
     "PositionView": lambda view: {
-        "before": view.weights()[0], "after": view.weights()[1], "by_distance": view.by_distance()[1],
+        "before": view.weights()[0],
+        "after": view.weights()[1],
+        "by_distance": view.by_distance()[1],
     },
     "MixView": lambda view: {"weight": view.weights, "score": view.scores, "mixture": view.mixture},
-    "PatchView": lambda view: {
-        "weight": view.trace.pattern(view.layer, view.head)[view.query],
-    },
+    "PatchView": lambda view: {"weight": view.trace.pattern(view.layer, view.head)[view.query]},
     "SpectrogramView": lambda view: {"weight": view.trace.pattern(1, 0, kind="cross")[1]},
     "PatchingView": patching,
     "TrainingView": lambda view: {
@@ -114,7 +131,7 @@ WANTED = {
     },
     "RunView": run,
     "EmbeddingView": embedding,
-}  # fmt: skip
+}
 
 # Weights stored in a few bits; passes batched with others.
 COARSE = {"PatchView": 2e-3, "PatchingView": 1e-4}
@@ -237,8 +254,11 @@ def test_a_file_says_what_was_chosen_and_how_it_was_computed(tmp_path):
     view.selected, view._options = (3, None), {"hide_first": True, "weights": "value"}
     told = view.to_dict()
     assert {k: told["chosen"][k] for k in ("layer", "head", "selected", "hide_first")} == {
-        "layer": 1, "head": 2, "selected": (3, None), "hide_first": True,
-    }  # fmt: skip
+        "layer": 1,
+        "head": 2,
+        "selected": (3, None),
+        "hide_first": True,
+    }
     computed = told["computed"]
     assert computed["edits"] == ["tl.ablate(layer=0, head=1)"]
     (of,) = computed["of"]
@@ -277,11 +297,17 @@ def test_a_revision_is_told_where_it_is_known():
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("view.xls", r"ends in '\.xls', which is not known; choose \.csv, \.json, \.npz, \.svg, \.png or \.html"),
-     ("view", "has no ending; choose .csv"), ("no/v.csv", "the folder .*no' does not exist"),
-     ("a_file/v.csv", "a_file' is a file, not a folder"),
-     ("folder.json", "is a folder; name a file such as")],
-)  # fmt: skip
+    [
+        (
+            "view.xls",
+            r"ends in '\.xls', which is not known; choose \.csv, \.json, \.npz, \.svg, \.png or \.html",
+        ),
+        ("view", "has no ending; choose .csv"),
+        ("no/v.csv", "the folder .*no' does not exist"),
+        ("a_file/v.csv", "a_file' is a file, not a folder"),
+        ("folder.json", "is a folder; name a file such as"),
+    ],
+)
 def test_what_cannot_be_written_is_said_in_one_sentence(made, tmp_path, name, said):
     (tmp_path / "folder.json").mkdir()
     (tmp_path / "a_file").touch()

@@ -20,11 +20,24 @@ from .structure import over_depth
 NAME = "transformer_lab"
 ADDITIVE = "transformer_lab_additive"  # the same, for models that do arithmetic on their masks
 # Arguments that change no score, or are already part of the mask. Any other raises an error.
-HARMLESS = frozenset((
-    "cache", "cache_position", "deterministic", "grid_thw", "logits_to_keep", "num_items_in_batch",
-    "output_attentions", "output_hidden_states", "output_router_logits", "past_key_values",
-    "position_ids", "return_dict", "sliding_window", "use_cache",
-))  # fmt: skip
+HARMLESS = frozenset(
+    (
+        "cache",
+        "cache_position",
+        "deterministic",
+        "grid_thw",
+        "logits_to_keep",
+        "num_items_in_batch",
+        "output_attentions",
+        "output_hidden_states",
+        "output_router_logits",
+        "past_key_values",
+        "position_ids",
+        "return_dict",
+        "sliding_window",
+        "use_cache",
+    )
+)
 
 
 def attention(
@@ -87,11 +100,22 @@ def attention(
         position_bias = position_bias[..., :n_query, :n_key]
         bias = position_bias if bias is None else add_bias(as_additive(bias), position_bias)
     z = attend(
-        query, key, value, bias=bias, causal=causal, scale=scaling, dropout=dropout,
-        softcap=softcap, sinks=_sinks(module, s_aux if sinks is None else sinks),
-        tap=taps, site=site, module=module, part=part, windows=windows,
+        query,
+        key,
+        value,
+        bias=bias,
+        causal=causal,
+        scale=scaling,
+        dropout=dropout,
+        softcap=softcap,
+        sinks=_sinks(module, s_aux if sinks is None else sinks),
+        tap=taps,
+        site=site,
+        module=module,
+        part=part,
+        windows=windows,
         start=None if end is None else end - n_query,
-    )  # fmt: skip
+    )
     return z.transpose(1, 2).contiguous(), None
 
 

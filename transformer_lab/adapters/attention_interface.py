@@ -33,9 +33,17 @@ TOKENS = {
     "decoder": ("decoder_input_ids", "decoder_inputs_embeds"),
 }
 OUT_NAMES = (
-    "o_proj", "out_proj", "c_proj", "out_lin", "dense", "o", "output.dense", "out",
-    "post_proj", "attention_out",
-)  # fmt: skip
+    "o_proj",
+    "out_proj",
+    "c_proj",
+    "out_lin",
+    "dense",
+    "o",
+    "output.dense",
+    "out",
+    "post_proj",
+    "attention_out",
+)
 CACHES = ("cache", "past_key_values")
 BETWEEN = "lambda_q1"  # marks heads that are subtracted from each other before W_O (DiffLlama)
 _lock = threading.RLock()

@@ -85,10 +85,7 @@ def _order_of(model: Any) -> list[int] | None:
 
         blocks = enumerate(stacks[0].blocks)
         hooks = [partial(hook, b, partial(enter, number=i), before=True) for i, b in blocks]
-        with (
-            suppress(Exception),
-            hooked(*hooks),
-        ):  # a trace reports the error
+        with suppress(Exception), hooked(*hooks):  # a trace reports the error
             _read(model)
         _orders[model] = loops, order
     order = _orders[model][1]

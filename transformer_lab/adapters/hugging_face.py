@@ -305,9 +305,17 @@ class HuggingFaceNetwork(Network):
         self.module.save_pretrained(folder)
 
     def write(
-        self, tokens: Tensor, most: int, *, bos_id: int | None, eos_id: int | None,
-        written: Tensor | None = None, sampling: Any = None, cached: bool = True, **options: Any,
-    ) -> list[int]:  # fmt: skip
+        self,
+        tokens: Tensor,
+        most: int,
+        *,
+        bos_id: int | None,
+        eos_id: int | None,
+        written: Tensor | None = None,
+        sampling: Any = None,
+        cached: bool = True,
+        **options: Any,
+    ) -> list[int]:
         if sampling is not None:
             return go_on(
                 self,

@@ -28,9 +28,19 @@ SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
 PRODUCT = (torch.matmul, torch.bmm, Tensor.matmul, Tensor.bmm, Tensor.__matmul__, torch.einsum)
 # Functions that leave the weights as they are (dropout is recorded).
 SAME = (
-    Tensor.to, Tensor.type, Tensor.type_as, Tensor.float, Tensor.half, Tensor.bfloat16,
-    Tensor.view, Tensor.reshape, Tensor.contiguous, torch.reshape, F.dropout, torch.dropout,
-)  # fmt: skip
+    Tensor.to,
+    Tensor.type,
+    Tensor.type_as,
+    Tensor.float,
+    Tensor.half,
+    Tensor.bfloat16,
+    Tensor.view,
+    Tensor.reshape,
+    Tensor.contiguous,
+    torch.reshape,
+    F.dropout,
+    torch.dropout,
+)
 # Functions that may change them, which is checked.
 MASKING = (torch.masked_fill, Tensor.masked_fill)
 HEADS = ("num_heads", "num_attention_heads", "n_heads", "n_head", "num_attn_heads")
@@ -163,9 +173,19 @@ class Watching(Mode):
         self.sums += 1
         site, start, windows = self.place(query.shape[2])
         z = attend(
-            query, key, value, bias=attn_mask, causal=is_causal, scale=scale, dropout=dropout_p,
-            tap=self.taps, site=site, start=start, module=self.module, windows=windows,
-        )  # fmt: skip
+            query,
+            key,
+            value,
+            bias=attn_mask,
+            causal=is_causal,
+            scale=scale,
+            dropout=dropout_p,
+            tap=self.taps,
+            site=site,
+            start=start,
+            module=self.module,
+            windows=windows,
+        )
         return z.clone()
 
     def _summed(self, func: Any, args: Any, output: Tensor) -> Tensor:

@@ -230,9 +230,17 @@ class NamedNetwork(Network):
     # -- the whole ------------------------------------------------------------------------------
 
     def write(
-        self, tokens: Tensor, most: int, *, bos_id: int | None, eos_id: int | None,
-        written: Tensor | None = None, sampling: Any = None, cached: bool = False, **options: Any,
-    ) -> list[int]:  # fmt: skip
+        self,
+        tokens: Tensor,
+        most: int,
+        *,
+        bos_id: int | None,
+        eos_id: int | None,
+        written: Tensor | None = None,
+        sampling: Any = None,
+        cached: bool = False,
+        **options: Any,
+    ) -> list[int]:
         from ..writing import Sampling
         from .continuation import go_on
 

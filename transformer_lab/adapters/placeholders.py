@@ -21,9 +21,17 @@ from .windows import has_windows
 GRID = "image_grid_thw"  # of every image: frames, rows and columns, before some are merged
 KINDS = "mm_token_type_ids"  # of every token: 0 for text, 1 for a part of an image, 2 of a video
 MIXING = (
-    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d, nn.PixelShuffle,
-    nn.PixelUnshuffle, nn.Unfold, nn.MultiheadAttention,
-)  # fmt: skip
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+    nn.MaxPool2d,
+    nn.PixelShuffle,
+    nn.PixelUnshuffle,
+    nn.Unfold,
+    nn.MultiheadAttention,
+)
 
 
 def read(model: Any, tokens: Any, given: dict[str, Any]) -> dict[str, Any]:

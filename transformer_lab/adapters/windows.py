@@ -28,15 +28,40 @@ from .structure import Structure
 
 # Functions that move numbers, and change none.
 MOVES = (
-    Tensor.reshape, torch.reshape, Tensor.permute, torch.permute, Tensor.transpose, torch.transpose,
-    Tensor.flatten, torch.flatten, Tensor.unflatten, torch.unflatten, Tensor.unsqueeze, torch.unsqueeze,
-    Tensor.squeeze, torch.squeeze, Tensor.contiguous, Tensor.__getitem__, torch.roll, Tensor.roll, F.pad,
-)  # fmt: skip
+    Tensor.reshape,
+    torch.reshape,
+    Tensor.permute,
+    torch.permute,
+    Tensor.transpose,
+    torch.transpose,
+    Tensor.flatten,
+    torch.flatten,
+    Tensor.unflatten,
+    torch.unflatten,
+    Tensor.unsqueeze,
+    torch.unsqueeze,
+    Tensor.squeeze,
+    torch.squeeze,
+    Tensor.contiguous,
+    Tensor.__getitem__,
+    torch.roll,
+    Tensor.roll,
+    F.pad,
+)
 # Functions that leave each patch where it is.
 STAYS = (
-    F.layer_norm, F.rms_norm, F.dropout, torch.dropout, Tensor.to, Tensor.type, Tensor.float,
-    Tensor.half, Tensor.bfloat16, Tensor.clone, torch.clone,
-)  # fmt: skip
+    F.layer_norm,
+    F.rms_norm,
+    F.dropout,
+    torch.dropout,
+    Tensor.to,
+    Tensor.type,
+    Tensor.float,
+    Tensor.half,
+    Tensor.bfloat16,
+    Tensor.clone,
+    torch.clone,
+)
 
 
 def has_windows(module: nn.Module) -> bool:

@@ -65,6 +65,19 @@ __all__ = [
 
 # Those that `transformer-lab train` accepts by name: a model predicts a token at every position.
 IN_TRAINING_FILES = (
-    "python_manual", "python_source", "text_file", "tiny_shakespeare", "number_words", "dates",
-    "copy_task", "reverse", "sort", "induction", "reports", "stories", "everyday", "multi30k", "pairs_file",
-)  # fmt: skip
+    "python_manual",
+    "python_source",
+    "text_file",
+    "tiny_shakespeare",
+    "number_words",
+    "dates",
+    "copy_task",
+    "reverse",
+    "sort",
+    "induction",
+    "reports",
+    "stories",
+    "everyday",
+    "multi30k",
+    "pairs_file",
+)

@@ -32,11 +32,7 @@ PRONOUNS = {
     "p": ("they", "them", "sie sie ihnen", "3p", "their", "ihr"),
 }
 IT = {"m": "er ihn ihm", "f": "sie sie ihr", "n": "es es ihm", "p": "sie sie ihnen"}
-AUXILIARIES = {
-    "h": "habe hat haben",
-    "s": "bin ist sind",
-    "future": "werde wird werden",
-}
+AUXILIARIES = {"h": "habe hat haben", "s": "bin ist sind", "future": "werde wird werden"}
 ROUND = ("on", "off", "up", "away", "back", "along")  # particles that a pronoun comes before
 
 

@@ -103,9 +103,18 @@ def estimate_effects(
     }
     baseline = {"log_prob": float(before.mean()), "probability": float(probability.mean())}
     return Sweep(
-        measures, measure, ("layer", "head"), labels, baseline, chosen.tolist(), places.tolist(),
-        swept.kind, cells, estimated=True, each={name: x.float() for name, x in each.items()},
-    )  # fmt: skip
+        measures,
+        measure,
+        ("layer", "head"),
+        labels,
+        baseline,
+        chosen.tolist(),
+        places.tolist(),
+        swept.kind,
+        cells,
+        estimated=True,
+        each={name: x.float() for name, x in each.items()},
+    )
 
 
 class _Outputs(Tap):

@@ -244,9 +244,17 @@ def foremost(values: Tensor, among: Tensor) -> Tensor:
 
 
 def walk_facts(
-    dots: Tensor, scaled: Tensor, weights: Tensor, scores: Tensor, bias: Tensor, values: Tensor, z: Tensor,
-    stream: Tensor, out: Tensor, hidden: Tensor,
-) -> Results:  # fmt: skip
+    dots: Tensor,
+    scaled: Tensor,
+    weights: Tensor,
+    scores: Tensor,
+    bias: Tensor,
+    values: Tensor,
+    z: Tensor,
+    stream: Tensor,
+    out: Tensor,
+    hidden: Tensor,
+) -> Results:
     """The facts of one token's walk through a block with one head.
 
     `parts` [key, d_value] are weights times values and sum to z [d_value], `shares` [key] of it;

@@ -258,9 +258,17 @@ class _Exporting(Tap):
         if not key.shape[-1]:  # the bias is the whole score, since the model multiplies by itself
             key = key.expand(-1, call.value.shape[1], -1, -1)
         return torch.ops.transformer_lab.attend(
-            call.query, key, call.value, call.bias, call.sinks, call.causal, call.scale,
-            call.softcap, call.site.kind, call.site.layer,
-        )  # fmt: skip
+            call.query,
+            key,
+            call.value,
+            call.bias,
+            call.sinks,
+            call.causal,
+            call.scale,
+            call.softcap,
+            call.site.kind,
+            call.site.layer,
+        )
 
     def on_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
         return torch.ops.transformer_lab.point(x, name, site.kind, site.layer)

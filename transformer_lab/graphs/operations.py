@@ -44,9 +44,17 @@ def attend_in_graph(
 ) -> Tensor:
     """Scaled dot-product attention at a site; see `transformer_lab.attention.attend`."""
     z = _attend(
-        query, key, value, bias=bias, causal=causal, scale=scale, softcap=softcap, sinks=sinks,
-        tap=getattr(_here, "taps", ()), site=Site(kind, layer),
-    )  # fmt: skip
+        query,
+        key,
+        value,
+        bias=bias,
+        causal=causal,
+        scale=scale,
+        softcap=softcap,
+        sinks=sinks,
+        tap=getattr(_here, "taps", ()),
+        site=Site(kind, layer),
+    )
     return z.contiguous() if z.data_ptr() != value.data_ptr() else z.clone()
 
 

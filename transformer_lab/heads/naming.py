@@ -246,10 +246,21 @@ def _decided(
     )
     lags = (None, None) if on_texts else evidence.lags
     return HeadLabel(
-        layer, head, evidence.kind, earned[0] if earned else None, nearest,
-        score=score[nearest], twin=random[nearest], second=second[nearest], bar=bars[nearest],
-        on=inputs[0], second_on=inputs[1], lag=lags[0], second_lag=lags[1], scores=score,
-    )  # fmt: skip
+        layer,
+        head,
+        evidence.kind,
+        earned[0] if earned else None,
+        nearest,
+        score=score[nearest],
+        twin=random[nearest],
+        second=second[nearest],
+        bar=bars[nearest],
+        on=inputs[0],
+        second_on=inputs[1],
+        lag=lags[0],
+        second_lag=lags[1],
+        scores=score,
+    )
 
 
 class _Effects:

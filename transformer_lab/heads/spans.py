@@ -41,9 +41,16 @@ def share_between(
 
 
 def even_between(
-    trace: Trace, a: Span, b: Span, layer: int, head: int, *, kind: str | None = None,
-    batch: int = 0, hidden: Any = (),
-) -> float:  # fmt: skip
+    trace: Trace,
+    a: Span,
+    b: Span,
+    layer: int,
+    head: int,
+    *,
+    kind: str | None = None,
+    batch: int = 0,
+    hidden: Any = (),
+) -> float:
     """Fraction of A's attention that would go to B if every query attended equally to all keys in
     its reach, with this layer's masks, padding and windows. The control of `share_between`, 0 to 1.
 

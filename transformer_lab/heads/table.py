@@ -364,10 +364,17 @@ def _row(
         for name in ("probability", "kl")
     )
     return HeadRow(
-        layer, head, kind, None if label is None else label.name, "; ".join(filter(None, evidence)),
-        None if label is None else label.score, effect,
-        effects is not None and effects.estimated, kl, own,
-    )  # fmt: skip
+        layer,
+        head,
+        kind,
+        None if label is None else label.name,
+        "; ".join(filter(None, evidence)),
+        None if label is None else label.score,
+        effect,
+        effects is not None and effects.estimated,
+        kl,
+        own,
+    )
 
 
 def _is_none(value: Any) -> bool:

@@ -22,13 +22,7 @@ from ..files.safefiles import (
 from .listing import LESSON, TRANSLATED
 
 # The files of notebooks/ that a learner needs.
-PATTERNS = (
-    LESSON,
-    TRANSLATED,
-    "README.md",
-    "glossary.md",
-    "images/*.svg",
-)
+PATTERNS = (LESSON, TRANSLATED, "README.md", "glossary.md", "images/*.svg")
 # Holds the sha256 of every file when copied: a file that differs was changed.
 MANIFEST = ".transformer-lab-lessons.json"
 

@@ -104,9 +104,17 @@ def trace(
     elif inputs.given:
         patches, seen = _pictured(network, inputs, patches, seen)
     return Trace(
-        network, recorder, **vars(inputs), labels=seen, target_labels=written, patches=patches,
-        logits=output.logits, answers=output.answers, name=network.name, **found,
-    )  # fmt: skip
+        network,
+        recorder,
+        **vars(inputs),
+        labels=seen,
+        target_labels=written,
+        patches=patches,
+        logits=output.logits,
+        answers=output.answers,
+        name=network.name,
+        **found,
+    )
 
 
 def _run(

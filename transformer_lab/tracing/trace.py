@@ -41,10 +41,25 @@ class Trace(Calls):
     """
 
     def __init__(
-        self, network: Network | None, recorder: Recorder, *, tokens, target, mask, target_mask, labels,
-        target_labels, logits, name, note=None, given=None, answers=None, patches=None,
-        gradients=None, scalar=None,
-    ):  # fmt: skip
+        self,
+        network: Network | None,
+        recorder: Recorder,
+        *,
+        tokens,
+        target,
+        mask,
+        target_mask,
+        labels,
+        target_labels,
+        logits,
+        name,
+        note=None,
+        given=None,
+        answers=None,
+        patches=None,
+        gradients=None,
+        scalar=None,
+    ):
         if not recorder.calls:
             raise ValueError(f"{name} has no attention to trace")
         self.tokens, self.target, self.logits = tokens, target, logits
@@ -100,9 +115,17 @@ class Trace(Calls):
                 i: GivenMaps(m[None], Site(kind, i)) for i, m in enumerate(found)
             }
         return cls(
-            None, recorder, tokens=tokens, target=target, mask=None, target_mask=None,
-            labels=labels, target_labels=target_labels, logits=None, name=name,
-        )  # fmt: skip
+            None,
+            recorder,
+            tokens=tokens,
+            target=target,
+            mask=None,
+            target_mask=None,
+            labels=labels,
+            target_labels=target_labels,
+            logits=None,
+            name=name,
+        )
 
     def begin_with(self, before: Trace) -> None:
         """Fill in what this trace lacks, its pass having begun in a later block, from one of a

@@ -148,15 +148,34 @@ def train(
     chosen = with_muon_precision(chosen, precision, model, run if resume else None)
     n_threads = threads or threads_for(model, batches)
     plan = Plan(
-        model, forward, feed(batches), steps, chosen, _schedule(chosen, steps, model),
-        loss=loss or CrossEntropy(label_smoothing), eval_loss=loss or CrossEntropy(),
-        eval_batches=eval_batches, eval_every=eval_every or steps,
-        precision=precision_of(precision, model, batches, chosen, steps, n_threads, run if resume else None,
-                               plain=forward is model and not compile and loss is None),
-        compile=compile, threads=n_threads,
-        checkpoint_every=checkpoint_every or max(1, steps // 10), snapshot_every=snapshot_every,
-        probe=probe, watch=Watches(watch), progress=progress,
-    )  # fmt: skip
+        model,
+        forward,
+        feed(batches),
+        steps,
+        chosen,
+        _schedule(chosen, steps, model),
+        loss=loss or CrossEntropy(label_smoothing),
+        eval_loss=loss or CrossEntropy(),
+        eval_batches=eval_batches,
+        eval_every=eval_every or steps,
+        precision=precision_of(
+            precision,
+            model,
+            batches,
+            chosen,
+            steps,
+            n_threads,
+            run if resume else None,
+            plain=forward is model and not compile and loss is None,
+        ),
+        compile=compile,
+        threads=n_threads,
+        checkpoint_every=checkpoint_every or max(1, steps // 10),
+        snapshot_every=snapshot_every,
+        probe=probe,
+        watch=Watches(watch),
+        progress=progress,
+    )
     return _Training(plan, run, resume).iterate()
 
 

@@ -213,9 +213,17 @@ def run_from_config(path: str | Path, resume: bool = False, *, progress: bool = 
         seed_everything(seed + 1 + distributed.rank_and_size()[0])  # each process its own dropout
         with config.blaming("train"):
             steps = train(
-                model, batches, threads=threads, **options, **extra, eval_batches=held_out, probe=probe,
-                run=run, resume=resume, progress=progress,
-            )  # fmt: skip
+                model,
+                batches,
+                threads=threads,
+                **options,
+                **extra,
+                eval_batches=held_out,
+                probe=probe,
+                run=run,
+                resume=resume,
+                progress=progress,
+            )
         for _ in steps:
             pass
         if distributed.rank_and_size()[0] == 0:

@@ -20,7 +20,7 @@ OURS = {
     "attention only, post-norm": dict(attention_only=True, norm_first=False),
     "encoder": dict(kind="encoder", norm_first=False, activation="relu"),
     "biased scores": dict(positions="alibi", qk_norm=True),
-}  # fmt: skip
+}
 
 
 def near(a, b, room=2e-5):

@@ -77,8 +77,22 @@ def test_long_vocabularies_are_read_in_pieces(monkeypatch):
     assert_close(logit_lens(trace).probabilities, whole.probabilities)
 
 
-HUGGING_FACE = ["gpt2", "llama", "gemma2", "opt", "gpt-neox", "bert", "bert-pretraining", "roberta",
-                "distilbert", "electra", "albert", "marian", "bart", "t5"]  # fmt: skip
+HUGGING_FACE = [
+    "gpt2",
+    "llama",
+    "gemma2",
+    "opt",
+    "gpt-neox",
+    "bert",
+    "bert-pretraining",
+    "roberta",
+    "distilbert",
+    "electra",
+    "albert",
+    "marian",
+    "bart",
+    "t5",
+]
 
 
 @pytest.mark.parametrize("name", HUGGING_FACE)

@@ -74,11 +74,13 @@ def test_a_random_cloud_has_the_same_lengths_and_nothing_else():
 
 @pytest.mark.parametrize(
     ("x", "k", "said"),
-    [(torch.ones(3), 3, r"vectors must have shape \[vector, d_model\], got \[3\]"),
-     (torch.ones(0, 3), 3, r"vectors must have shape .* got \[0, 3\]"),
-     (torch.tensor([[1.0], [float("nan")]]), 3, r"finite numbers only; vectors\[1\]"),
-     (torch.ones(3, 3), 0, "k must be at least 1, got 0")],
-)  # fmt: skip
+    [
+        (torch.ones(3), 3, r"vectors must have shape \[vector, d_model\], got \[3\]"),
+        (torch.ones(0, 3), 3, r"vectors must have shape .* got \[0, 3\]"),
+        (torch.tensor([[1.0], [float("nan")]]), 3, r"finite numbers only; vectors\[1\]"),
+        (torch.ones(3, 3), 0, "k must be at least 1, got 0"),
+    ],
+)
 def test_what_is_no_cloud_is_refused(x, k, said):
     with pytest.raises(ValueError, match=said):
         principal_components(x, k)

@@ -187,10 +187,19 @@ def test_what_cannot_be_split_says_why():
 def test_dimensions_of_hugging_face_models():
     transformers = package("transformers")
     config = transformers.Gemma2Config(
-        vocab_size=100, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=8, intermediate_size=64, sliding_window=4,
-        attn_logit_softcapping=2.0, bos_token_id=1, eos_token_id=2, pad_token_id=0,
-    )  # fmt: skip
+        vocab_size=100,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        intermediate_size=64,
+        sliding_window=4,
+        attn_logit_softcapping=2.0,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
     torch.manual_seed(0)
     trace = tl.trace(transformers.Gemma2ForCausalLM(config).eval(), torch.arange(3, 9))
     found = score_by_dimension(trace, 1, 3, 5, 4)

@@ -100,12 +100,17 @@ OPTIONS = {
     "learned": dict(positions=tl.Learned(), token_types=2),
     "sinusoidal-rms": dict(positions=tl.Sinusoidal(), norm="rms", n_kv_heads=2),
     "modern": dict(
-        positions=tl.Rotary(), norm="rms", norm_affine=False, embedding_norm=True, qk_norm=True,
-        activation="relu2", bias=False,
+        positions=tl.Rotary(),
+        norm="rms",
+        norm_affine=False,
+        embedding_norm=True,
+        qk_norm=True,
+        activation="relu2",
+        bias=False,
     ),
     "embedding-norm": dict(positions=tl.Learned(), embedding_norm=True),
     "attention-only": dict(attention_only=True, positions=tl.NoPositions()),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)

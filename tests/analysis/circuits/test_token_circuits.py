@@ -43,9 +43,13 @@ def test_of_a_hugging_face_model_loaded_as_ours(ours):
     transformers = package("transformers")
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
-        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, hidden_size=32,
-        intermediate_size=48, vocab_size=20,
-    )  # fmt: skip
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        hidden_size=32,
+        intermediate_size=48,
+        vocab_size=20,
+    )
     theirs = transformers.LlamaForCausalLM(config).eval()
     for p in theirs.parameters():
         p.data += 0.3 * torch.randn_like(p)

@@ -18,9 +18,16 @@ def gemma():
     T = package("transformers")
     torch.manual_seed(0)
     config = T.Gemma2Config(
-        vocab_size=50, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
-        hidden_size=32, intermediate_size=48, max_position_embeddings=32, sliding_window=4,
-    )  # fmt: skip
+        vocab_size=50,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        hidden_size=32,
+        intermediate_size=48,
+        max_position_embeddings=32,
+        sliding_window=4,
+    )
     return noisy(T.Gemma2ForCausalLM(config))
 
 

@@ -39,7 +39,9 @@ def test_they_sum_to_our_layers_output_less_its_bias(fields):
         norms = torch.stack(vectors).norm(dim=-1).transpose(0, 1)
         found = circuits.value_weighted_norms(trace, layer, batch=1)
         assert_close(found, norms, rtol=1e-4, atol=1e-5)
-        assert_close(circuits.value_weighted_norms(trace, layer, 1, batch=1), norms[1], rtol=1e-4, atol=1e-5)  # fmt: skip
+        assert_close(
+            circuits.value_weighted_norms(trace, layer, 1, batch=1), norms[1], rtol=1e-4, atol=1e-5
+        )
         assert_close(circuits.layer_output(trace, layer, batch=1), expected, rtol=1e-5, atol=1e-5)
         by_head = circuits.layer_output(trace, layer, batch=1, by_head=True)
         assert_close(by_head.sum(0), expected, rtol=1e-5, atol=1e-5)
@@ -61,9 +63,13 @@ def test_they_sum_to_a_hugging_face_layers_output_less_its_bias():
     torch.manual_seed(0)
     gpt2 = transformers.GPT2Config(n_layer=2, n_head=4, n_embd=32, vocab_size=20)
     llama = transformers.LlamaConfig(
-        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, hidden_size=32,
-        intermediate_size=48, vocab_size=20,
-    )  # fmt: skip
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        hidden_size=32,
+        intermediate_size=48,
+        vocab_size=20,
+    )
     for model, path, name in (
         (transformers.GPT2LMHeadModel(gpt2), "transformer.h.1.attn", "c_proj"),
         (transformers.LlamaForCausalLM(llama), "model.layers.1.self_attn", "o_proj"),

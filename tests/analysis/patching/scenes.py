@@ -28,9 +28,14 @@ def llama():
     T = package("transformers")
     torch.manual_seed(0)
     config = T.LlamaConfig(
-        vocab_size=50, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
-        hidden_size=32, intermediate_size=48, max_position_embeddings=16,
-    )  # fmt: skip
+        vocab_size=50,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        hidden_size=32,
+        intermediate_size=48,
+        max_position_embeddings=16,
+    )
     return noisy(T.LlamaForCausalLM(config))
 
 

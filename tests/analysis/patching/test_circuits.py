@@ -26,8 +26,10 @@ def test_the_circuit_that_was_built_by_hand_is_found():
     clean, corrupted, answer = repeated(0, 48)
     found = tl.circuit(model, clean, corrupted, metric=answer, n=4)
     assert {"input->a0.h0<v>", "a0.h0->a1.h0<k>", "a1.h0->logits"} <= set(found.edges) or {
-        "input->a0.h0<v>", "a0.h0->a1.h1<k>", "a1.h1->logits",
-    } <= set(found.edges)  # fmt: skip
+        "input->a0.h0<v>",
+        "a0.h0->a1.h1<k>",
+        "a1.h1->logits",
+    } <= set(found.edges)
     both = [
         "input->a0.h0<v>",
         "a0.h0->a1.h0<k>",
@@ -87,9 +89,10 @@ def test_the_sentence_has_every_number_beside_its_control():
     ):
         mean = f"{sum(values) / len(values):.2f}".replace("-0.00", "0.00").replace("-", "−")
         assert mean in said, (mean, said)
-    assert "random" not in tl.circuit(
-        ours(n_layers=2), CLEAN, CORRUPTED, metric=PAIR, n=25, draws=0
-    ).sentence  # fmt: skip
+    assert (
+        "random"
+        not in tl.circuit(ours(n_layers=2), CLEAN, CORRUPTED, metric=PAIR, n=25, draws=0).sentence
+    )
 
 
 def test_json_and_python_make_the_circuit_again(tmp_path):

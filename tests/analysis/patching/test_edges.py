@@ -32,9 +32,15 @@ def neox():
     T = package("transformers")
     torch.manual_seed(0)
     config = T.GPTNeoXConfig(
-        vocab_size=50, num_hidden_layers=2, num_attention_heads=4, hidden_size=32,
-        intermediate_size=48, max_position_embeddings=16, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+        vocab_size=50,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        hidden_size=32,
+        intermediate_size=48,
+        max_position_embeddings=16,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     return noisy(T.GPTNeoXForCausalLM(config))
 
 
@@ -87,9 +93,14 @@ def test_an_exact_edge_is_a_path_of_length_one(name):
     scores = scores_of(model, by="eap").measure(edges)
     for edge, (sender, receiver) in edges.items():
         path = tl.path_patch(
-            model, CLEAN, CORRUPTED, metric=PAIR, sender=sender, receiver=receiver,
+            model,
+            CLEAN,
+            CORRUPTED,
+            metric=PAIR,
+            sender=sender,
+            receiver=receiver,
             direction="noising",
-        )  # fmt: skip
+        )
         assert scores.edge(edge).exact == pytest.approx(-path.value, abs=1e-5)
 
 
@@ -162,9 +173,9 @@ def test_names_and_counts_of_edges():
     assert graph.n_edges == 6 * 1 + 3 + 6 * 4 + 6 + 7
     names = graph.names(graph.every)
     assert torch.equal(graph.mask(names), graph.every) and len(set(names)) == graph.n_edges
-    assert [graph.layer_of(graph.place(n)[0]) for n in ("input->m0", "m0->a1.h1<v>", "m1->logits")] == [
-        0, 1, 2,
-    ]  # fmt: skip
+    assert [
+        graph.layer_of(graph.place(n)[0]) for n in ("input->m0", "m0->a1.h1<v>", "m1->logits")
+    ] == [0, 1, 2]
 
 
 @pytest.mark.badinput

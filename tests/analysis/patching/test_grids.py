@@ -220,9 +220,15 @@ class TestWords:
             tl.patching_grid(model, longer, self.clean, metric=("key", "item"))
         for direction in ("denoising", "noising"):
             found = tl.patching_grid(
-                model, longer, self.clean, metric=("key", "item"), align="words", by="both",
-                sites=["resid_pre", "z", "v"], direction=direction,
-            )  # fmt: skip
+                model,
+                longer,
+                self.clean,
+                metric=("key", "item"),
+                align="words",
+                by="both",
+                sites=["resid_pre", "z", "v"],
+                direction=direction,
+            )
             assert "word by word" in found["z"].aligned
             assert len(found["resid_pre"].labels["position"]) == 10
             assert found["resid_pre"].recovered[-1, -1] > 0.5
@@ -263,8 +269,9 @@ def test_a_grid_is_written_drawn_and_told(tmp_path):
     assert json.loads(found["z"].to_json(tmp_path / "z.json").read_text("utf-8"))["site"] == "z"
     figure = found.figure()
     assert [a.get_title("left") for a in figure.axes if a.get_title("left")] == [
-        "z by layer and head", "mlp_out by layer and position",
-    ]  # fmt: skip
+        "z by layer and head",
+        "mlp_out by layer and position",
+    ]
     drawn = tl.to_plotly(found["mlp_out"])
     assert drawn.data[0].z.shape == (3, 6) and "mlp_out" in repr(drawn)
     assert "≈" in repr(found["z"]) and "Some of the changes are estimated" in found["z"].sentence
@@ -317,9 +324,11 @@ def test_a_site_or_cell_that_is_not_there_is_named():
         (lambda: found.measure([("z", 3, 0)]), "layer=3 is outside 0 … 2"),
         (lambda: found.measure([("mlp_out", 0, 6)]), "position=6 is outside 0 … 5"),
         (lambda: grid(ours(attention_only=True)), "mlp_out cannot be patched"),
-        (lambda: tl.patching_grid(gpt2(), CLEAN, CORRUPTED, metric=PAIR, sites="resid_mid"),
-         "resid_mid cannot be patched"),
-    ):  # fmt: skip
+        (
+            lambda: tl.patching_grid(gpt2(), CLEAN, CORRUPTED, metric=PAIR, sites="resid_mid"),
+            "resid_mid cannot be patched",
+        ),
+    ):
         with pytest.raises(ValueError, match=words):
             ask()
     two = tl.patching_grid(gpt2(), CLEAN, CLEAN, metric=PAIR, sites="z")["z"]
@@ -373,9 +382,13 @@ def test_two_pictures_are_told_apart_by_their_class():
     torch.nn.init.normal_(eyes.head.weight)
     clean, corrupted = torch.rand(2, 1, 1, 8, 8)
     found = tl.patching_grid(
-        eyes, dict(pixel_values=clean), dict(pixel_values=corrupted), metric=(1, 2), by="both",
+        eyes,
+        dict(pixel_values=clean),
+        dict(pixel_values=corrupted),
+        metric=(1, 2),
+        by="both",
         sites=["z", "resid_pre"],
-    )  # fmt: skip
+    )
     trace = tl.trace(eyes, pixel_values=clean, keep="all")
     base = eyes(pixel_values=corrupted)[0]
     with tl.edit(eyes, tl.patch(trace, 1, 3)):

@@ -47,7 +47,7 @@ FINDINGS = {
     "study of pairs": lambda m: tl.study(
         m, [dict(zip(("clean", "corrupted"), PAIR, strict=True), answer=" in")], sites=["z"]
     ),
-}  # fmt: skip
+}
 
 
 def leaves(value):
@@ -190,16 +190,28 @@ DAMAGED = {
     "no model": (broken("model", None), "is damaged: model must be an object, got None"),
     "half a model": (broken("model", {}), "is damaged: model has no 'name'"),
     "no steps": (broken("steps", {}), "is damaged: steps must be a list, got {}"),
-    "a strange function": (broken("function", "system"), "is damaged: function must be 'circuit' or "),
+    "a strange function": (
+        broken("function", "system"),
+        "is damaged: function must be 'circuit' or ",
+    ),
     "a strange argument": (broken("arguments", {"charm": 1}), "cannot be computed again: "),
-    "a strange value": (broken("arguments", {"clean": {"eval": "1"}}), "not an argument that a report"),
-    "a strange step": (broken("steps", [["__class__", 1]]), "it contains the unknown step '__class__'"),
-    "a step in pieces": (broken("steps", [[1]]), "is damaged: steps[0] must be as its schema says (minItems 2)"),
+    "a strange value": (
+        broken("arguments", {"clean": {"eval": "1"}}),
+        "not an argument that a report",
+    ),
+    "a strange step": (
+        broken("steps", [["__class__", 1]]),
+        "it contains the unknown step '__class__'",
+    ),
+    "a step in pieces": (
+        broken("steps", [[1]]),
+        "is damaged: steps[0] must be as its schema says (minItems 2)",
+    ),
     "a lost model": (
         lambda told: json.dumps({**told, "model": {**told["model"], "loaded_from": "./gone"}}),
         "the folder ./gone does not exist",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.badinput

@@ -18,12 +18,15 @@ WHOLE = Prompt("the cat, sat", "the dog sat", " in", " of", line=2)
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("a.jsonl", '{"clean": "x"}\n{"clean": "the cat, sat", "corrupted": "the dog sat", '
-                    '"answer": " in", "wrong": " of"}\n'),
+        (
+            "a.jsonl",
+            '{"clean": "x"}\n{"clean": "the cat, sat", "corrupted": "the dog sat", '
+            '"answer": " in", "wrong": " of"}\n',
+        ),
         ("a.csv", 'clean,corrupted,answer,wrong\n"the cat, sat",the dog sat, in, of\nx,,,\n'),
         ("a.tsv", "answer\twrong\tclean\tcorrupted\n in\t of\tthe cat, sat\tthe dog sat\n"),
     ],
-)  # fmt: skip
+)
 def test_files_of_prompts(tmp_path, name, text):
     path = tmp_path / name
     path.write_text(text)
@@ -52,7 +55,10 @@ BROKEN = {
         ('{"clean": "x", "corrupted": 3}\n', "line 1: has corrupted=3, which is not a text"),
         ('{"clean": "x", "answer": 1.5}\n', "line 1: has answer=1.5, which is not a token"),
         ('{"clean": "x", "wrong": " a"}\n', "line 1: has 'wrong' but no 'answer'"),
-        ('{"clean": "x", "colour": "red"}\n', "line 1: has 'colour', which is not a known column; columns"),
+        (
+            '{"clean": "x", "colour": "red"}\n',
+            "line 1: has 'colour', which is not a known column; columns",
+        ),
         ('{"clean": "x", "answer": ""}\n', "line 1: has an empty 'answer'"),
     ],
     "a.csv": [
@@ -63,7 +69,7 @@ BROKEN = {
     ],
     "a.txt": [("\n \n", "is empty"), ("a\0b\n", "line 1: holds a NUL byte")],
     "a.docx": [("x", r"ends in '\.docx'; prompts must be in a file ending in \.txt, \.jsonl")],
-}  # fmt: skip
+}
 
 
 @pytest.mark.badinput
@@ -102,17 +108,25 @@ def test_lists_that_are_no_prompts(given, said):
         ([{"clean": [1], "answer": " a"}], {}, "prompt 0: token ' a' needs a TextModel"),
         ([{"clean": [1], "target": "a"}], {}, "prompt 0: target='a' is for an encoder-decoder"),
         ([[1, 2]], {"measure": "patching"}, "a corrupted prompt for every clean one, but prompt 0"),
-        ([{"clean": [1, 2], "corrupted": [1, 3]}], {}, r"patching needs a metric: give an answer .*prompt 0"),
+        (
+            [{"clean": [1, 2], "corrupted": [1, 3]}],
+            {},
+            r"patching needs a metric: give an answer .*prompt 0",
+        ),
         ([[1, 2]], {"measure": "charm"}, "measure must be one of effects.*, got 'charm'"),
         ([[1, 2]], {"measure": []}, "measure is empty"),
         ([[1, 2]], {"by": "magic"}, "by must be attribution or exact, got 'magic'"),
         ([[1, 2]], {"at": "first"}, "at='first' is not a list of positions"),
-        ([[1, 2]], {"metric": "kl", "measure": "entropy"}, "metric='kl' is for patching and effects"),
+        (
+            [[1, 2]],
+            {"metric": "kl", "measure": "entropy"},
+            "metric='kl' is for patching and effects",
+        ),
         ([[1, 2]], {"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ([[1, 2]], {"level": 2.0}, "level between 0 and 1, got 2000 and 2.0"),
         ([[1, 2]], {"seed": "x"}, "seed must be a whole number, got 'x'"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_studied_is_said_before_anything_is_computed(prompts, options, said):
     with pytest.raises(ValueError, match=said):
         tl.study(small(), prompts, **options)

@@ -245,10 +245,12 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
     folder, rows = tmp_path / "model", tmp_path / "pairs.jsonl"
     tl.shipped().save(folder)
     words = ["the list", "the key", "a value", "the long name", "an object of a class"]
-    rows.write_text("".join(
-        json.dumps({"clean": f"{w} is in", "corrupted": f"{w} is of", "answer": " the"}) + "\n"
-        for w in words
-    ))  # fmt: skip
+    rows.write_text(
+        "".join(
+            json.dumps({"clean": f"{w} is in", "corrupted": f"{w} is of", "answer": " the"}) + "\n"
+            for w in words
+        )
+    )
     command = [
         *("-m", "transformer_lab", "study", str(rows), "--model", str(folder), "--last"),
         *("--out", str(tmp_path / "two"), "--save", str(tmp_path / "two.json")),

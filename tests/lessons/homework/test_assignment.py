@@ -91,9 +91,12 @@ def nbgrader(course, *arguments):
     scratch.mkdir(exist_ok=True)
     changed = {"PATH": path, "TMPDIR": str(scratch), "JUPYTER_PATH": os.environ[FORKED]}
     run = subprocess.run(
-        [sys.executable, "-m", "nbgrader", *arguments], cwd=course, capture_output=True, text=True,
+        [sys.executable, "-m", "nbgrader", *arguments],
+        cwd=course,
+        capture_output=True,
+        text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", **changed},
-    )  # fmt: skip
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     assert list(scratch.glob("grading-*")) == []
 
@@ -114,9 +117,13 @@ def test_four_students_get_the_scores_that_they_deserve(course):
     hand_in(course, "half", attention=ATTENTION, causal=CAUSAL.replace("triu(1)", "tril(-1)"))
     hand_in(course, "empty")
     hand_in(
-        course, "hostile", attention=HOSTILE, causal=ENDLESS, causal_check="check(causal, seconds=1)",
+        course,
+        "hostile",
+        attention=HOSTILE,
+        causal=ENDLESS,
+        causal_check="check(causal, seconds=1)",
         parameters='preset = "quick"\ndevice = "cpu"\nseed = 0\nanswers = "solutions"',
-    )  # fmt: skip
+    )
     config = course / "nbgrader_config.py"
     config.write_text(config.read_text("utf-8").replace("timeout = 300", "timeout = 100"), "utf-8")
     nbgrader(course, "autograde", NAME)

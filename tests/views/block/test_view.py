@@ -14,7 +14,21 @@ from transformer_lab.views import BlockView
 from transformer_lab.views.shared.messages import percent
 
 IDS = torch.arange(len(WORDS))
-ALL = ["stream", "norm", "product", "scale", "mask", "softmax", "values", "heads", "add", "norm2", "mlp", "add2", "answer"]  # fmt: skip
+ALL = [
+    "stream",
+    "norm",
+    "product",
+    "scale",
+    "mask",
+    "softmax",
+    "values",
+    "heads",
+    "add",
+    "norm2",
+    "mlp",
+    "add2",
+    "answer",
+]
 
 
 def traced(**options):
@@ -41,11 +55,15 @@ def test_what_travels_is_what_python_computes():
         steps = block_steps(trace, *where)
         found = vectors(info, data)
         for name, wanted in (
-            (("stream", "x"), steps.stream), (("norm", "norm(x)"), steps.reads),
-            (("product", "query"), steps.query), (("values", "z"), steps.z[where[1]]),
-            (("heads", "attention"), steps.attention), (("add", "x + attention"), steps.middle),
-            (("mlp", "hidden"), steps.hidden), (("add2", "out"), steps.out),
-        ):  # fmt: skip
+            (("stream", "x"), steps.stream),
+            (("norm", "norm(x)"), steps.reads),
+            (("product", "query"), steps.query),
+            (("values", "z"), steps.z[where[1]]),
+            (("heads", "attention"), steps.attention),
+            (("add", "x + attention"), steps.middle),
+            (("mlp", "hidden"), steps.hidden),
+            (("add2", "out"), steps.out),
+        ):
             assert_close(found[name], wanted.float())
         tables = {stage["name"]: stage["keys"] for stage in info["stages"] if stage["keys"]}
         weights = tables["softmax"]["numbers"][1]

@@ -61,7 +61,9 @@ def test_three_keys_need_no_more_than_a_plane():
     trace = tl.trace(small(), torch.arange(3)[None], keep="all")
     plane = CloudView(trace).plane
     assert plane.kept == pytest.approx((1, 1))
-    assert_close(plane.queries @ plane.keys.T, above_the_mean(trace, "decoder", 0, 0), atol=1e-5, rtol=0)  # fmt: skip
+    assert_close(
+        plane.queries @ plane.keys.T, above_the_mean(trace, "decoder", 0, 0), atol=1e-5, rtol=0
+    )
     assert "100%" in CloudView(trace).sentence
     alone = CloudView(tl.trace(small(), torch.tensor([[4]]), keep="all"))
     assert alone.plane.queries.tolist() == [[0, 0]] and alone.plane.kept == (None, None)
@@ -70,7 +72,11 @@ def test_three_keys_need_no_more_than_a_plane():
 
 def test_vectors_without_a_pattern_are_no_better_than_chance():
     """The control in the sentence: an untrained model on random tokens."""
-    trace = tl.trace(small(n_ctx=40), torch.randint(20, (1, 40), generator=torch.Generator().manual_seed(1)), keep="all")  # fmt: skip
+    trace = tl.trace(
+        small(n_ctx=40),
+        torch.randint(20, (1, 40), generator=torch.Generator().manual_seed(1)),
+        keep="all",
+    )
     untrained = CloudView(trace).plane
     assert untrained.chance[1] < untrained.kept[1]
     drawn = CloudView(trace, 1, 1).plane

@@ -28,10 +28,11 @@ def test_a_page_aligns_tokens_as_python_does():
     """
     ran = subprocess.run(
         ["node", "--input-type=module", "-e", script],
-        input=json.dumps(pairs), capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        input=json.dumps(pairs),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     for (a, b), found in zip(pairs, json.loads(ran.stdout), strict=True):
         wanted = align(a, b)
-        assert found == {
-            "names": wanted.names, "first": wanted.first, "second": wanted.second,
-        }  # fmt: skip
+        assert found == {"names": wanted.names, "first": wanted.first, "second": wanted.second}

@@ -168,10 +168,18 @@ def test_a_vocabulary_is_shown_by_its_learned_embeddings():
 
 @pytest.mark.parametrize(
     ("token", "kind"),
-    [("<s>", "special"), ("[CLS]", "special"), ("42", "number"), ("·the", "begins a word"),
-     ("ing", "letters"), ("++", "punctuation or space"), ("x1", "mixed"), ("<", "punctuation or space"),
-     ("", "punctuation or space")],
-)  # fmt: skip
+    [
+        ("<s>", "special"),
+        ("[CLS]", "special"),
+        ("42", "number"),
+        ("·the", "begins a word"),
+        ("ing", "letters"),
+        ("++", "punctuation or space"),
+        ("x1", "mixed"),
+        ("<", "punctuation or space"),
+        ("", "punctuation or space"),
+    ],
+)
 def test_kinds_of_tokens(token, kind):
     assert kind_of(token) == kind
 

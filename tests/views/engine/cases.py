@@ -33,7 +33,7 @@ SPECIAL = (
     ("decoder", {}, dict(positions="alibi", n_heads=6, d_model=24, vocab_size=44)),
     ("encoder", {}, dict(norm_eps=1e-2, norm_affine=False, head_transform=True)),
     ("decoder", {}, dict(n_experts=3, experts_per_token=1)),
-)  # fmt: skip
+)
 MODERN = ("norm", "norm_affine", "embedding_norm", "qk_norm", "activation", "bias", "tie_head")
 
 
@@ -99,9 +99,27 @@ def patches_of(turn, model, n_target):
         [dict(layer=0, head=1, position=2, **side), dict(head=0, **side)],
         [dict(layer=0, position=[1, 3], what="resid_post", **stack)],
         [dict(position=0, what="resid_pre", **stack), dict(layer=0, head=2, what="q", **side)],
-        [dict(layer=0, what="k", position=[(0, 2), (3, 1)], **side), dict(layer=0, head=0, what="v", **side)],
-        [cut, dict(layer=0, what="pattern", **side), cut, dict(layer=0, head=1, what="pattern", position=3, **side)],
-        [dict(layer=0, what="attn_out", position=[1], **side), *mlp * [dict(what="mlp_out", position=2, **stack)]],
-        [dict(vector=vector[0], by=-2.0, **stack), dict(vector=vector, layer=0, what="resid_mid", position=[0, 3], **stack)],
-        [dict(layer=0, what="resid_mid", **stack), dict(vector=vector[1], what="attn_out", **side), *mlp * [{"edit": "skip", "part": "mlp", "layer": 0, **stack}]],
-    ][turn % 8]  # fmt: skip
+        [
+            dict(layer=0, what="k", position=[(0, 2), (3, 1)], **side),
+            dict(layer=0, head=0, what="v", **side),
+        ],
+        [
+            cut,
+            dict(layer=0, what="pattern", **side),
+            cut,
+            dict(layer=0, head=1, what="pattern", position=3, **side),
+        ],
+        [
+            dict(layer=0, what="attn_out", position=[1], **side),
+            *mlp * [dict(what="mlp_out", position=2, **stack)],
+        ],
+        [
+            dict(vector=vector[0], by=-2.0, **stack),
+            dict(vector=vector, layer=0, what="resid_mid", position=[0, 3], **stack),
+        ],
+        [
+            dict(layer=0, what="resid_mid", **stack),
+            dict(vector=vector[1], what="attn_out", **side),
+            *mlp * [{"edit": "skip", "part": "mlp", "layer": 0, **stack}],
+        ],
+    ][turn % 8]

@@ -65,7 +65,10 @@ def test_the_engine_predicts_what_pytorch_does_with_these_weights(results):
         torch.testing.assert_close(logits, trace.logits[0], atol=1e-4, rtol=1e-4)
         if precision == "int8":  # they are not the model's own weights
             own = model.trace(TEXT)
-            assert own.logits.shape != trace.logits.shape or (own.logits - trace.logits).abs().max() > 1e-2  # fmt: skip
+            assert (
+                own.logits.shape != trace.logits.shape
+                or (own.logits - trace.logits).abs().max() > 1e-2
+            )
 
 
 def test_whatever_is_not_as_it_was_written_is_refused(results):

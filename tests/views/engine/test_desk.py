@@ -65,10 +65,14 @@ class Asked:
         trace, both = reading.trace, self.model.kind == "encoder-decoder"
         tokens, target = reading.ids.tolist(), reading.target_ids
         told = dict(
-            ids=tokens, text=dict(tokens=self.model.tokenizer.tokens(tokens)),
-            target=None if target is None else dict(tokens=self.model.target_tokenizer.tokens(target)),
-            positions=runs.positions(reading), position=runs.first_position(reading),
-        )  # fmt: skip
+            ids=tokens,
+            text=dict(tokens=self.model.tokenizer.tokens(tokens)),
+            target=None
+            if target is None
+            else dict(tokens=self.model.target_tokenizer.tokens(target)),
+            positions=runs.positions(reading),
+            position=runs.first_position(reading),
+        )
         masked = list(options.pop("masked", ()))
         self.ask(told, ask="read", text=text, masked=masked, **options)
         at = runs.first_position(reading)
@@ -111,19 +115,22 @@ class Asked:
         wanted = [
             [
                 dict(
-                    answer=int(lens.answer[c]), rank=int(lens.answer_rank[row, c]),
+                    answer=int(lens.answer[c]),
+                    rank=int(lens.answer_rank[row, c]),
                     probability=float(lens.answer_probability[row, c]),
                     cells=[
                         dict(id=i, probability=p)
                         for i, p in zip(
-                            lens.tokens[row, c].tolist(), lens.probabilities[row, c].tolist(), strict=True
+                            lens.tokens[row, c].tolist(),
+                            lens.probabilities[row, c].tolist(),
+                            strict=True,
                         )
                     ],
                 )
                 for c in range(len(positions))
             ]
             for row in range(len(lens.tokens))
-        ]  # fmt: skip
+        ]
         self.ask(wanted, ask="lens", positions=positions)
 
     def write(self, reading, n, *edits):
@@ -151,8 +158,10 @@ def asked():
     bytes_.write(reading, 12, OFF, CUT)
     bytes_.ask(
         bytes_.error(lambda: bytes_.runs.write(reading, [edit_from_dict(MEAN)], 5, {})),
-        ask="write", n=5, edits=[MEAN],
-    )  # fmt: skip
+        ask="write",
+        n=5,
+        edits=[MEAN],
+    )
     letters.read("t")  # one token
     reading = letters.read("the mat? ZZ")
     letters.write(reading, 13, OFF)
@@ -166,8 +175,10 @@ def asked():
         names = {"top_k": "topK", "top_p": "topP"}
         letters.ask(
             letters.error(lambda n=n, s=sampling: letters.runs.write(reading, [], n, s)),
-            ask="write", n=n, sampling={names[k]: v for k, v in sampling.items()},
-        )  # fmt: skip
+            ask="write",
+            n=n,
+            sampling={names[k]: v for k, v in sampling.items()},
+        )
     for text in ("", "x" * 25, "é" * 7000, "😀" * 7000):
         letters.ask(letters.error(lambda t=text: letters.runs.read(t)), ask="read", text=text)
     letters.ask(
@@ -179,8 +190,10 @@ def asked():
         told = {k: list(v) for k, v in options.items()}
         masked.ask(
             masked.error(lambda t=text, o=options: masked.runs.read(t, **o)),
-            ask="read", text=text, **told,
-        )  # fmt: skip
+            ask="read",
+            text=text,
+            **told,
+        )
     reading = masked.runs.read(TEXT)
     masked.ask({"position": 0}, ask="read", text=TEXT)
     masked.ask(masked.error(lambda: masked.runs.write(reading, [], 3, {})), ask="write", n=3)
@@ -219,9 +232,14 @@ def edits_at_positions(model):
 def draws():
     generator = torch.Generator().manual_seed(0)
     options = (
-        {}, dict(temperature=0.3), dict(top_k=3), dict(top_p=0.6), dict(top_p=1.0),
-        dict(temperature=2.0, top_k=7, top_p=0.8), dict(top_k=500),
-    )  # fmt: skip
+        {},
+        dict(temperature=0.3),
+        dict(top_k=3),
+        dict(top_p=0.6),
+        dict(top_p=1.0),
+        dict(temperature=2.0, top_k=7, top_p=0.8),
+        dict(top_k=500),
+    )
     return [(torch.randn(40, generator=generator) * 3, one) for one in options]
 
 

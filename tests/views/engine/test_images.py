@@ -27,17 +27,23 @@ def dino():
     sizes = dict(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=16, patch_size=4
     )
-    return transformers.Dinov2Model(transformers.Dinov2Config(**sizes)).eval()  # fmt: skip
+    return transformers.Dinov2Model(transformers.Dinov2Config(**sizes)).eval()
 
 
 def own():
     torch.manual_seed(0)
     encoder = tl.Transformer(
         tl.ModelConfig(
-            kind="encoder", vocab_size=1, head=False, n_layers=2, n_heads=2, d_model=16, n_ctx=17,
+            kind="encoder",
+            vocab_size=1,
+            head=False,
+            n_layers=2,
+            n_heads=2,
+            d_model=16,
+            n_ctx=17,
             positions="learned",
         )
-    )  # fmt: skip
+    )
     model = tl.PictureClassifier(encoder, 4, size=(16, 16), patch=4, channels=3)
     for weight in model.parameters():
         weight.data += 0.2 * torch.randn_like(weight)

@@ -28,12 +28,42 @@ T = package("transformers")
 pytestmark = pytest.mark.needs("node")
 CLASSES = "x{}0 {}_{} "  # between a letter, a number, a space and others, inside a word
 ODD = [
-    "", " ", "\n", "[MASK] a [CLS]x", "a  <mask>  b", "<|im_start|>12 3½<|endoftext|>", "\r\n\t ", "a", "<mask>", "<s></s><pad>", "it's I'll we'Ve they’re x-ray x--y",
-    "  two  spaces ", "tail   ", "1234,567.8 ½ Ⅳ ٣٤ 一二", "snake_case __init__", "(a) [b], {c}; d… “e” ‘f’",
-    "é é ﬁ ǅ İ ß", "नमस्ते दुनिया", "ภาษาไทย", "العربية עברית", "日本語テキスト 한국어", "\u202eabc\u202c\u200b\u200d",
-    "👩‍👩‍👧‍👦 🏳️‍🌈 🇫🇷 👍🏽", "\ud800", "a\udfffb", "\udc00\ud800", "😀\ud83d", "\x00\x1c\x1d\x1e\x1f\x85\xa0\ufeff",
-    "\ufeffstart", "\u180e\u2028\u2029\u3000", "a\x1cb", "'", "''s 's", "e\u0301\u0302 \u0301", "\U0010ffff\U000e0001",
-]  # fmt: skip
+    "",
+    " ",
+    "\n",
+    "[MASK] a [CLS]x",
+    "a  <mask>  b",
+    "<|im_start|>12 3½<|endoftext|>",
+    "\r\n\t ",
+    "a",
+    "<mask>",
+    "<s></s><pad>",
+    "it's I'll we'Ve they’re x-ray x--y",
+    "  two  spaces ",
+    "tail   ",
+    "1234,567.8 ½ Ⅳ ٣٤ 一二",
+    "snake_case __init__",
+    "(a) [b], {c}; d… “e” ‘f’",
+    "é é ﬁ ǅ İ ß",
+    "नमस्ते दुनिया",
+    "ภาษาไทย",
+    "العربية עברית",
+    "日本語テキスト 한국어",
+    "\u202eabc\u202c\u200b\u200d",
+    "👩‍👩‍👧‍👦 🏳️‍🌈 🇫🇷 👍🏽",
+    "\ud800",
+    "a\udfffb",
+    "\udc00\ud800",
+    "😀\ud83d",
+    "\x00\x1c\x1d\x1e\x1f\x85\xa0\ufeff",
+    "\ufeffstart",
+    "\u180e\u2028\u2029\u3000",
+    "a\x1cb",
+    "'",
+    "''s 's",
+    "e\u0301\u0302 \u0301",
+    "\U0010ffff\U000e0001",
+]
 
 
 def characters():
@@ -70,12 +100,15 @@ def newer_forms(every):
     forms = {name: getattr(normalizers, name)() for name in ("NFC", "NFD", "NFKC", "NFKD")}
     frames = [chr(0x334) + "{}", "{}" + chr(0x334), chr(0x345) + "{}", "{}" + chr(0x301)]
     return {
-        c for c in every if unicodedata.category(c) != "Cs" and any(
+        c
+        for c in every
+        if unicodedata.category(c) != "Cs"
+        and any(
             unicodedata.normalize(name, text) != form.normalize_str(text)
             for name, form in forms.items()
             for text in (frame.format(c) for frame in frames)
         )
-    }  # fmt: skip
+    }
 
 
 def texts(every, new):
@@ -147,8 +180,11 @@ LLAMA_3 = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 SUBSTITUTES = [
-    decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0),
-]  # fmt: skip
+    decoders.Replace("▁", " "),
+    decoders.ByteFallback(),
+    decoders.Fuse(),
+    decoders.Strip(" ", 1, 0),
+]
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 
@@ -268,9 +304,12 @@ def both(tmp_path_factory):
     every_sign, for_bert, all_of_them = len(given) - 7, len(given) - 1, range(len(given) - 1)
     which = [*[[*all_of_them]] * 3, short, [*short, for_bert], [*short, every_sign], short]
     told = dict(
-        tokenizers=[packed_tokenizer(t) for t in own], texts=given, lists=lists, characters=every,
+        tokenizers=[packed_tokenizer(t) for t in own],
+        texts=given,
+        lists=lists,
+        characters=every,
         which=which,
-    )  # fmt: skip
+    )
     found = answers("run_tokenizers.mjs", folder, told)
     return own, [[given[i] for i in one] for one in which], lists, (every, new), found
 
@@ -314,16 +353,20 @@ def test_more_parts_of_hugging_faces_are_pythons(tmp_path):
         for t in made.values()
     ]
     told = dict(
-        tokenizers=[packed_tokenizer(t) for t in made.values()], texts=given, lists=lists,
-        characters=[], which=[[*range(len(given))]] * len(made),
-    )  # fmt: skip
+        tokenizers=[packed_tokenizer(t) for t in made.values()],
+        texts=given,
+        lists=lists,
+        characters=[],
+        which=[[*range(len(given))]] * len(made),
+    )
     for (name, tokenizer), some, side in zip(
         made.items(), lists, answers("run_tokenizers.mjs", tmp_path, told)["found"], strict=True
     ):
         wrong = [
-            text for text, ids in zip(given, side["ids"], strict=True)
+            text
+            for text, ids in zip(given, side["ids"], strict=True)
             if ids != tokenizer.encode(text)
-        ]  # fmt: skip
+        ]
         assert not wrong, (name, len(wrong), wrong[:5])
         for ids, text in zip(some, side["decoded"], strict=True):
             assert text == tokenizer.decode(ids), (name, ids)
@@ -362,9 +405,12 @@ def test_an_alphabet_reserves_nothing_and_refuses_what_is_not_in_it(tmp_path):
     given = ["", "ball é", "😀😀<a>", "<mask>", "a c", "a\nb", "e\u0301", "\ud800", "日本"]
     lists = [[], [0, 1, 2], [3, 4, 5, 6, 7], list(range(8))]
     told = dict(
-        tokenizers=[packed_tokenizer(tokenizer)], texts=given, lists=[lists], characters=[],
+        tokenizers=[packed_tokenizer(tokenizer)],
+        texts=given,
+        lists=[lists],
+        characters=[],
         which=[list(range(len(given)))],
-    )  # fmt: skip
+    )
     (side,) = answers("run_tokenizers.mjs", tmp_path, told)["found"]
     for text, ids in zip(given, side["ids"], strict=True):
         if set(text) <= set(tokenizer.vocabulary):

@@ -53,8 +53,13 @@ class Case:
 
     def plain(self, folder):
         """The graph, with its weights in a file, and the questions."""
-        asked = [dict(walk=dict(zip(("kind", "layer", "head", "position"), walk, strict=True)),
-                      around=self._around(walk)) for walk in self.walks]  # fmt: skip
+        asked = [
+            dict(
+                walk=dict(zip(("kind", "layer", "head", "position"), walk, strict=True)),
+                around=self._around(walk),
+            )
+            for walk in self.walks
+        ]
         ids, target = self.trace.tokens, self.trace.target
         return exported(folder, self.name, self.model, ids, target) | dict(asked=asked)
 

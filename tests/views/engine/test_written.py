@@ -65,9 +65,14 @@ class Case:
         """The graphs, with the weights in a file."""
         ids, target = self.trace.tokens, self.trace.target
         flows = [
-            dict(position=at, token=token, against=against, edits=[e.to_dict() for e in edits_of(cuts)])
+            dict(
+                position=at,
+                token=token,
+                against=against,
+                edits=[e.to_dict() for e in edits_of(cuts)],
+            )
             for at, token, against, cuts in self.flows
-        ]  # fmt: skip
+        ]
         graph = exported(folder, self.name, self.model, ids, target, written=True)
         return graph | dict(cells=self.cells, flows=flows)
 

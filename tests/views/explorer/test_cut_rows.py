@@ -15,10 +15,7 @@ JS = Path(__file__).parents[1] / "js" / "explorer_edits.test.mjs"
 
 
 def rows_of(trace):
-    return {
-        "rows": trace.pattern(0, 1).tolist(),
-        "nothing": trace.to_nothing(0, 1).tolist(),
-    }
+    return {"rows": trace.pattern(0, 1).tolist(), "nothing": trace.to_nothing(0, 1).tolist()}
 
 
 @pytest.mark.needs("node")
@@ -42,7 +39,10 @@ def test_cut_rows_are_those_of_the_edit(name, tmp_path):
         cases.append({"cuts": edges, "before": rows_of(before), "after": rows_of(after)})
     (tmp_path / "cuts.json").write_text(json.dumps(cases))
     run = subprocess.run(
-        ["node", "--test", str(JS)], env=os.environ | {"TL_CUTS": str(tmp_path / "cuts.json")},
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        ["node", "--test", str(JS)],
+        env=os.environ | {"TL_CUTS": str(tmp_path / "cuts.json")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]

@@ -36,9 +36,13 @@ def test_a_kind_that_no_script_has_heard_of_has_words_code_and_an_identity(monke
     from transformer_lab.edits import constructors
 
     monkeypatch.setitem(
-        constructors._PLAIN, "toy", (lambda **v: Toy(v.get("layer"), v.get("head"), v.get("kind"), strength=v["strength"]),
-        ("layer", "head", "kind", "strength")),
-    )  # fmt: skip
+        constructors._PLAIN,
+        "toy",
+        (
+            lambda **v: Toy(v.get("layer"), v.get("head"), v.get("kind"), strength=v["strength"]),
+            ("layer", "head", "kind", "strength"),
+        ),
+    )
     changes = Edits()
     values = changes.dicts(
         [Toy(1, 2, strength=2.0), Toy(1, 2, strength=3.0), Toy(1, 2, strength=2.0)]
@@ -95,7 +99,10 @@ def test_edits_made_by_hand_are_those_that_python_would_send(tmp_path):
     (tmp_path / "edits.json").write_text(json.dumps(given))
     script = Path(__file__).parent.parent / "js" / "explorer_edits.test.mjs"
     run = subprocess.run(
-        ["node", "--test", str(script)], capture_output=True, text=True, timeout=120,
+        ["node", "--test", str(script)],
+        capture_output=True,
+        text=True,
+        timeout=120,
         env=os.environ | {"TL_EDITS": str(tmp_path / "edits.json")},
-    )  # fmt: skip
+    )
     assert run.returncode == 0 and "# skipped 0" in run.stdout, run.stdout[-4000:]

@@ -59,9 +59,13 @@ def test_every_head_is_measured_and_told_in_small_messages(kind):
     scores, at = np.frombuffer(view._scores, "<f4"), 0
     for i, each in enumerate(view._kinds):
         exact = tl.estimate_effects(
-            model, view.session.reading.ids, view.session.reading.target_ids, kind=each, position=view.position,
+            model,
+            view.session.reading.ids,
+            view.session.reading.target_ids,
+            kind=each,
+            position=view.position,
             measure="probability",
-        ).values  # fmt: skip
+        ).values
         np.testing.assert_allclose(estimates[i], exact, atol=1e-6)
         expected = all_scores(view.trace, kind=each)
         assert [name for name, *_ in view._score_names[each]] == list(expected)

@@ -73,12 +73,13 @@ def test_what_was_written_and_what_was_not_read(tmp_path):
                 reading = view.session.runs.read(text, target)
                 sides = {
                     name: dict(
-                        tokens=ids.tolist(), unknown=int((ids == tokenizer.unk_id).sum()),
+                        tokens=ids.tolist(),
+                        unknown=int((ids == tokenizer.unk_id).sum()),
                         sign=tokenizer.tokens([tokenizer.unk_id])[0],
                     )
                     for name, ids in (("text", reading.ids), ("target", reading.target_ids))
                     if ids is not None
-                }  # fmt: skip
+                }
                 cases.append(dict(what="unread", given=[text, target, kind, sides]))
                 wanted.append(view.session.runs.unread(reading))
         if kind == "encoder":
@@ -93,17 +94,27 @@ def test_what_was_written_and_what_was_not_read(tmp_path):
                 parts = both.parts
                 rest = [] if parts is None else edited[parts:]
                 names = [
-                    None if parts is None or parts >= len(ids) else view._writing.names(ids[parts:parts + 1])[0]
+                    None
+                    if parts is None or parts >= len(ids)
+                    else view._writing.names(ids[parts : parts + 1])[0]
                     for ids in (plain, edited or [])
-                ]  # fmt: skip
+                ]
                 given = dict(
-                    n=len(plain) - 2, ended=len(plain) - 2 < n, subject=subject, page=False,
-                    edited=edited is not None, seed=3 if temperature else None, parts=parts,
-                    here=names[0], there=names[1], rest=tokenizer.decode(rest) if rest else None,
-                )  # fmt: skip
+                    n=len(plain) - 2,
+                    ended=len(plain) - 2 < n,
+                    subject=subject,
+                    page=False,
+                    edited=edited is not None,
+                    seed=3 if temperature else None,
+                    parts=parts,
+                    here=names[0],
+                    there=names[1],
+                    rest=tokenizer.decode(rest) if rest else None,
+                )
                 cases += [
-                    dict(what="written", given=given), dict(what="parts", given=[plain, edited])
-                ]  # fmt: skip
+                    dict(what="written", given=given),
+                    dict(what="parts", given=[plain, edited]),
+                ]
                 options = dict(temperature=temperature, seed=3)
                 wanted += [view._writing.sentence(both, n, options), parts]
     assert said(tmp_path, cases) == wanted
@@ -114,9 +125,12 @@ def test_the_beginning_of_a_sentence_travels_with_each_edit(tmp_path):
     model = small("encoder-decoder", vocab_size=tokenizer.vocab_size, n_ctx=16)
     view = Explorer(tl.TextModel(model, tokenizer, "m"), "a b c", "d e")
     for edit in (
-        tl.ablate(0, 1), tl.ablate(0, 1, value="mean"), tl.knock_out(0, query=1, key=2, kind="cross"),
-        tl.scale(1, 0, by=0.5), tl.skip(0),
-    ):  # fmt: skip
+        tl.ablate(0, 1),
+        tl.ablate(0, 1, value="mean"),
+        tl.knock_out(0, query=1, key=2, kind="cross"),
+        tl.scale(1, 0, by=0.5),
+        tl.skip(0),
+    ):
         view.edits = [edit]
         assert view._edits[0]["subject"] == view.session.subject
         assert view._outcome["sentence"].startswith(view._edits[0]["subject"])

@@ -56,7 +56,10 @@ def test_every_head_is_told_at_once_as_one_by_one(view):
     sent = []
     view.send = lambda message, buffers=None: sent.append((message, buffers))
     ask = {"request": 1, "type": "block"}
-    for reads, trace in ((f"{view._facts_of} before", view.trace), (f"{view._stamp} after", edited(view))):  # fmt: skip
+    for reads, trace in (
+        (f"{view._facts_of} before", view.trace),
+        (f"{view._stamp} after", edited(view)),
+    ):
         view._on_question(view, {**ask, "name": f"every-between|{reads}|decoder|4,7,0,3|"}, [])
         share, even = np.frombuffer(sent[-1][1][0], "<f4").reshape(2, 2, 4)
         np.testing.assert_allclose(share, tl.heads.share_between(trace, A, B), atol=1e-6)
@@ -106,7 +109,9 @@ def test_files_and_figures_are_of_the_block(view):
 
 
 def test_cross_attention_goes_from_what_is_written_to_what_is_read():
-    view = tl.explore(text_model("encoder-decoder"), TEXT, FRENCH, layer=1, head=0, a=(2, 5), b=(1, 4))  # fmt: skip
+    view = tl.explore(
+        text_model("encoder-decoder"), TEXT, FRENCH, layer=1, head=0, a=(2, 5), b=(1, 4)
+    )
     share = float(tl.heads.share_between(view.trace, (2, 5), (1, 4), kind="cross")[1, 0])
     assert f" give {percent(share)} of their attention" in view.sentence
     view.kind = "encoder"

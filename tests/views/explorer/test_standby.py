@@ -119,8 +119,12 @@ def test_what_a_page_cannot_compute_it_is_not_given():
     bare = tl.trace(model.model, trace.tokens)
     with torch.no_grad():
         next(model.model.parameters()).add_(0.1)
-    whys = {"has learned": HeadView(trace), "was edited then": HeadView(edited),
-            "not read by one TextModel": HeadView(bare), "since the two runs": desk}  # fmt: skip
+    whys = {
+        "has learned": HeadView(trace),
+        "was edited then": HeadView(edited),
+        "not read by one TextModel": HeadView(bare),
+        "since the two runs": desk,
+    }
     for why, view in whys.items():
         about = answer(view)[0]["about"]
         assert set(about) == {"mark", "why"} and about["mark"] == "" and why in about["why"], why

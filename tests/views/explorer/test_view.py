@@ -28,9 +28,14 @@ def text_model(kind="decoder", **options):
     torch.manual_seed(3)
     tokenizer = WordTokenizer.train(f"{TEXT} {FRENCH}")
     config = tl.ModelConfig(
-        kind=kind, vocab_size=tokenizer.vocab_size, n_layers=2, n_heads=4, d_model=32, n_ctx=32,
+        kind=kind,
+        vocab_size=tokenizer.vocab_size,
+        n_layers=2,
+        n_heads=4,
+        d_model=32,
+        n_ctx=32,
         **options,
-    )  # fmt: skip
+    )
     model = tl.Transformer(config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -299,8 +304,9 @@ def test_edits_of_every_kind_and_their_code(decoder):
     assert [e.code() for e in view.edits] == [e.code() for e in edits]
     assert view._edits[3]["words"] == edits[3].describe()
     assert view.code.splitlines()[1:3] == [
-        "    tl.ablate(layer=0, head=1),", "    tl.scale(layer=1, head=2, by=0.5),",
-    ]  # fmt: skip
+        "    tl.ablate(layer=0, head=1),",
+        "    tl.scale(layer=1, head=2, by=0.5),",
+    ]
     assert view.sentence.count("With these 4 edits, “") == 1
     view.edits = [tl.ablate(0, 1)]
     assert "With layer 0, head 1 switched off, “" in view.sentence

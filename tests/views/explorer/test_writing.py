@@ -135,9 +135,15 @@ def test_it_writes_on_without_and_with_edits_and_says_where_they_part(decoder, m
     view.write(12, **sampled)
     generator = torch.Generator().manual_seed(5)
     by_hand = tl.generate(
-        decoder.model, prompt[None], max_new_tokens=12, temperature=1.5, top_k=20, top_p=0.95,
-        eos_id=decoder.tokenizer.eos_id, generator=generator,
-    )[0].tolist()  # fmt: skip
+        decoder.model,
+        prompt[None],
+        max_new_tokens=12,
+        temperature=1.5,
+        top_k=20,
+        top_p=0.95,
+        eos_id=decoder.tokenizer.eos_id,
+        generator=generator,
+    )[0].tolist()
     end = decoder.tokenizer.eos_id
     assert view.ids == [*prompt.tolist(), *by_hand[: by_hand.index(end) if end in by_hand else 12]]
     view.text = "The animal did"

@@ -132,9 +132,24 @@ def test_a_circuit_is_laid_over_with_its_scores(model, trace):
 
 def test_sentences():
     values = dict(
-        token="key", against=None, at=".", position=14, logit=10.25, layer=2, head=2, key=5, query=14,
-        value=-3.484, to=".", itself=False, shown=14, n=1500, rest=-0.001, cuts=0, **{"from": "key"},
-    )  # fmt: skip
+        token="key",
+        against=None,
+        at=".",
+        position=14,
+        logit=10.25,
+        layer=2,
+        head=2,
+        key=5,
+        query=14,
+        value=-3.484,
+        to=".",
+        itself=False,
+        shown=14,
+        n=1500,
+        rest=-0.001,
+        cuts=0,
+        **{"from": "key"},
+    )
     assert messages("flow")("sentence", **values) == (
         "“key” after “.” (14): its logit is +10.25. The largest edge, of layer 2, head 2 from “key” (5) to "
         "“.” (14), carries −3.48, against it. The 14 largest of 1,500 edges are drawn; all smaller ones "

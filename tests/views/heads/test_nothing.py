@@ -27,7 +27,9 @@ def said(row, query=1, **more):
 
 
 def test_a_row_says_what_goes_to_nothing():
-    assert said([0.5, 0.19, 0.0]).endswith("attends mostly to “a” (50%), then “b” (19%). 31% of its attention goes to nothing.")  # fmt: skip
+    assert said([0.5, 0.19, 0.0]).endswith(
+        "attends mostly to “a” (50%), then “b” (19%). 31% of its attention goes to nothing."
+    )
     assert said([0.09, 0.09, 0.0]).endswith(". 82% of its attention goes to nothing.")
     assert said([0.001, 0.0, 0.0]).endswith("“b” attends to nothing.")
     # Then the first token has a choice.
@@ -159,8 +161,12 @@ def test_a_comparison_has_it_as_one_key_more(compared, sunk):
     assert kind["keys"] == n + 1 and kind["key_names"][-1] == "to nothing"
     assert len(view._maps) == 4 * 2 * 4 * 2 * n * (n + 1)
     # Attention moving to or from nothing counts too.
-    both = [torch.cat((m, s[:, None]), -1) for m, s in zip(view.maps(), (first, second), strict=True)]  # fmt: skip
-    assert float(view.moved()[0, 1]) == pytest.approx(float((both[1] - both[0]).abs().sum(-1).mean() / 2), abs=1e-6)  # fmt: skip
+    both = [
+        torch.cat((m, s[:, None]), -1) for m, s in zip(view.maps(), (first, second), strict=True)
+    ]
+    assert float(view.moved()[0, 1]) == pytest.approx(
+        float((both[1] - both[0]).abs().sum(-1).mean() / 2), abs=1e-6
+    )
     view.selected = (2, n)
     query = view._data.queries["decoder"].names[2]
     a, b = (f"{100 * float(side[2]):.0f}%" for side in (first, second))

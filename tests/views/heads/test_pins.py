@@ -45,8 +45,10 @@ def test_the_picture_has_a_map_of_each_in_the_same_colours(trace):
     names = ("layer 0, head 1", "layer 1, head 2", "layer 1, head 0")
     maps = [axes for axes in view.figure().axes if axes.get_title(loc="left") in names]
     assert [axes.get_title(loc="left") for axes in maps] == [
-        "layer 0, head 1", "layer 1, head 2", "layer 1, head 0",
-    ]  # fmt: skip
+        "layer 0, head 1",
+        "layer 1, head 2",
+        "layer 1, head 0",
+    ]
     for axes, (layer, head) in zip(maps, [(0, 1), (1, 2), (1, 0)], strict=True):
         drawn = np.ma.filled(axes.images[0].get_array(), np.nan)
         np.testing.assert_array_equal(

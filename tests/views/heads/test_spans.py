@@ -90,10 +90,7 @@ def test_files_and_pictures_are_of_the_block(trace, tmp_path):
     assert np.shape(heat.z) == (5, 5)
     assert len(view.to_plotly(facets="layer").data) == 4
     assert np.shape(view.to_plotly(facets="layer").data[3].z) == (5, 5)
-    assert np.shape(view.to_plotly(facets="all").data[0].z) == (
-        13,
-        13,
-    )  # thumbnails show the whole
+    assert np.shape(view.to_plotly(facets="all").data[0].z) == (13, 13)  # thumbnails show the whole
     view.selected = (8, 5)
     assert view._shown_head().selected == (4, 1)
     view.selected = (2, 1)

@@ -97,7 +97,9 @@ def lies_on_another(axes):
     axes.figure.canvas.draw()
     names = [label for label in axes.get_yticklabels() if label.get_text()]
     boxes = [label.get_window_extent() for label in names]
-    return [(a, b) for a, b in itertools.pairwise(boxes) if min(a.y1, b.y1) - max(a.y0, b.y0) > 2.5], names  # fmt: skip
+    return [
+        (a, b) for a, b in itertools.pairwise(boxes) if min(a.y1, b.y1) - max(a.y0, b.y0) > 2.5
+    ], names
 
 
 def drawn(*panels):
@@ -106,7 +108,9 @@ def drawn(*panels):
     return figure
 
 
-@pytest.mark.parametrize(("n_query", "n_key", "all_named"), [(9, 9, True), (14, 52, True), (30, 200, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("n_query", "n_key", "all_named"), [(9, 9, True), (14, 52, True), (30, 200, False)]
+)
 def test_names_of_a_flat_map_do_not_lie_on_one_another(n_query, n_key, all_named):
     rows, columns = (
         Axis("", [name] * n, tokens=True) for name, n in (("Oakfield", n_query), ("key", n_key))

@@ -25,11 +25,21 @@ def letters(**changed):
     targets[:, 0] = IGNORED
     config = tl.ModelConfig(kind="decoder", **{**SMALL, **changed.pop("sizes", {})})
     options = dict(
-        name="letters", title="Letters", words="", config=config, text="ababab",
-        tokenizer=CharTokenizer((*SPECIAL, "a", "b")), tokens=tokens, targets=targets,
-        answers=("next",), names=(*SPECIAL, "a", "b"), steps=120, batch=8, held_out=10,
+        name="letters",
+        title="Letters",
+        words="",
+        config=config,
+        text="ababab",
+        tokenizer=CharTokenizer((*SPECIAL, "a", "b")),
+        tokens=tokens,
+        targets=targets,
+        answers=("next",),
+        names=(*SPECIAL, "a", "b"),
+        steps=120,
+        batch=8,
+        held_out=10,
         optimizer=AdamW(lr=0.05),
-    )  # fmt: skip
+    )
     return Course(**{**options, **changed})
 
 
@@ -50,12 +60,15 @@ def test_a_school(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        (dict(sizes=dict(d_model=64, n_layers=2)), "it has .* weights, and a page trains fewer than 50,000"),
+        (
+            dict(sizes=dict(d_model=64, n_layers=2)),
+            "it has .* weights, and a page trains fewer than 50,000",
+        ),
         (dict(sizes=dict(dropout=0.1)), "dropout=0.1 draws random numbers"),
         (dict(sizes=dict(head=False)), "it has no head"),
         (dict(targets=torch.full((40, 6), IGNORED)), "every target of example 0 is -100"),
     ],
-)  # fmt: skip
+)
 def test_a_course_that_no_page_teaches_is_refused(changed, said):
     with pytest.raises(ValueError, match=said):
         letters(**changed)

@@ -107,15 +107,22 @@ def test_each_step_says_what_happens(trace):
 def hybrid():
     transformers = package("transformers")
     config = transformers.Lfm2Config(
-        vocab_size=100, hidden_size=32, intermediate_size=64, num_hidden_layers=4,
-        num_attention_heads=4, num_key_value_heads=2, full_attn_idxs=[1, 3],
-    )  # fmt: skip
+        vocab_size=100,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        full_attn_idxs=[1, 3],
+    )
     return tl.trace(transformers.Lfm2ForCausalLM(config).eval(), torch.arange(9), keep="all")
 
 
 def bare():
     transformers = package("transformers")
-    config = transformers.BertConfig(num_hidden_layers=2, num_attention_heads=4, hidden_size=32, intermediate_size=64)  # fmt: skip
+    config = transformers.BertConfig(
+        num_hidden_layers=2, num_attention_heads=4, hidden_size=32, intermediate_size=64
+    )
     return tl.trace(transformers.BertModel(config).eval(), torch.arange(7))
 
 
@@ -132,17 +139,33 @@ def image():
 
 # (what is traced, its number of steps, words of its sentence or page).
 ODD = {
-    "one layer, one head": (lambda: tl.trace(small(n_layers=1, n_heads=1), torch.arange(5)), 4, "After “4” the model expects"),
-    "60 layers": (lambda: tl.trace(small(n_layers=60, n_heads=1, d_model=8), torch.arange(4)), 122, "After “3”"),
+    "one layer, one head": (
+        lambda: tl.trace(small(n_layers=1, n_heads=1), torch.arange(5)),
+        4,
+        "After “4” the model expects",
+    ),
+    "60 layers": (
+        lambda: tl.trace(small(n_layers=60, n_heads=1, d_model=8), torch.arange(4)),
+        122,
+        "After “3”",
+    ),
     "one token": (lambda: tl.shipped().trace("for"), 10, "After “for” the model expects"),
     "encoder-decoder": (translation, 12, "After “rue” the model expects"),
     "hybrid": (hybrid, 10, "After “8” the model expects"),
     "no head that predicts": (bare, 6, "which predicts no tokens"),
     "an image": (image, 6, "The model’s answer is “LABEL_"),
-    "long": (lambda: tl.trace(small(n_ctx=4000, d_model=16), torch.arange(4000) % 50), 6, "After “49”₈₀ the model expects"),
-    "an encoder": (lambda: tl.trace(small("encoder", n_ctx=200), torch.arange(200) % 50), 6, "At “0”₁ the model expects"),
+    "long": (
+        lambda: tl.trace(small(n_ctx=4000, d_model=16), torch.arange(4000) % 50),
+        6,
+        "After “49”₈₀ the model expects",
+    ),
+    "an encoder": (
+        lambda: tl.trace(small("encoder", n_ctx=200), torch.arange(200) % 50),
+        6,
+        "At “0”₁ the model expects",
+    ),
     "maps alone": (maps_only, 4, "which predicts no tokens"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.badinput
@@ -236,7 +259,9 @@ def test_a_pass_is_kept_and_made_once(trace):
 
 
 def test_in_german_it_names_edits_in_german_too(trace):
-    view = ModelView(trace, edits=[tl.ablate(0, 1), tl.knock_out(1, 2, query=8, key=1)], language="de")  # fmt: skip
+    view = ModelView(
+        trace, edits=[tl.ablate(0, 1), tl.knock_out(1, 2, query=8, key=1)], language="de"
+    )
     english = json.loads((VIEWS / "model" / "messages.json").read_text("utf-8"))
     assert english.keys() <= view._messages.keys()
     start = "Schicht 0, Kopf 1 ausgeschaltet und it → animal durchtrennt in Schicht 1, Kopf 2: „"

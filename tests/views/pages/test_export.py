@@ -118,10 +118,7 @@ def notebook(view, *, state=True, other=True):
         outputs.append(
             nbformat.v4.new_output(
                 "display_data",
-                data={
-                    "text/plain": "slider",
-                    VIEW_MIME: slider._repr_mimebundle_()[VIEW_MIME],
-                },
+                data={"text/plain": "slider", VIEW_MIME: slider._repr_mimebundle_()[VIEW_MIME]},
             )
         )
     cell = nbformat.v4.new_code_cell("view", outputs=outputs)
@@ -221,9 +218,11 @@ def test_a_servers_own_export_shows_pictures_and_words(trace, sanitized):
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2)
+    ),
     max_leaves=4,
-)  # fmt: skip
+)
 
 
 def places(value, here=()):

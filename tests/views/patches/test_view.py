@@ -181,10 +181,16 @@ def test_a_model_whose_patches_are_not_known():
     T = package("transformers")
     video = T.VideoMAEModel(
         T.VideoMAEConfig(
-            image_size=16, patch_size=8, num_frames=2, tubelet_size=2, hidden_size=16,
-            num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+            image_size=16,
+            patch_size=8,
+            num_frames=2,
+            tubelet_size=2,
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=16,
         )
-    ).eval()  # fmt: skip
+    ).eval()
     with pytest.raises(
         ValueError, match="the positions of the patches of VideoMAEModel are unknown"
     ):

@@ -39,9 +39,7 @@ def state(view, **options):
 def test_measured_cells_stand_beside_their_estimates(direction):
     model = words()
     view = desk(model, direction=direction)
-    assert list(view.grids) == [
-        "resid_pre", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern",
-    ]  # fmt: skip
+    assert list(view.grids) == ["resid_pre", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern"]
     asked = dict(metric=("mat", "cat"), direction=direction, sites=["z", "mlp_out", "resid_pre"])
     wanted = tl.patching_grid(model, TEXT, OTHER, by="both", **asked)
     first = wanted["resid_pre"].estimate.abs()
@@ -95,9 +93,12 @@ def test_prompts_of_two_lengths_are_paired_by_words():
     view = desk(clean=LONGER, align=pairs)
     columns = view._pair["columns"]
     assert columns == [
-        (0, 0, False), (1, None, True), (2, None, True), (3, 1, True),
+        (0, 0, False),
+        (1, None, True),
+        (2, None, True),
+        (3, 1, True),
         *((i, i - 2, False) for i in range(4, 8)),
-    ]  # fmt: skip
+    ]
     assert list(view.grids) == ["resid_pre", "attn_out", "mlp_out", "z", "v"]
     assert "No q, k, pattern: the prompts are aligned by pairs of positions" in view._note
     view.site, view.selected = "resid_pre", (3, None)
@@ -108,9 +109,14 @@ def test_prompts_of_two_lengths_are_paired_by_words():
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [({"metric": ["", "cat"]}, "the token to compare 'cat' with is missing"), ({"metric": ["mat on", ""]}, "metric='mat on'"), ({"metric": ["mat", "a cat"]}, "a cat"),
-     ({"clean": LONGER}, "clean has 8 tokens and corrupted has 6"), ({"clean": ""}, "empty|no token")],
-)  # fmt: skip
+    [
+        ({"metric": ["", "cat"]}, "the token to compare 'cat' with is missing"),
+        ({"metric": ["mat on", ""]}, "metric='mat on'"),
+        ({"metric": ["mat", "a cat"]}, "a cat"),
+        ({"clean": LONGER}, "clean has 8 tokens and corrupted has 6"),
+        ({"clean": ""}, "empty|no token"),
+    ],
+)
 def test_what_cannot_be_compared_is_said_in_a_sentence_and_changes_nothing(
     asked, said, monkeypatch
 ):
@@ -172,9 +178,17 @@ def test_a_page_holds_both_directions_and_the_model_that_measures_more():
 
 @pytest.mark.parametrize(
     ("make", "why"),
-    [(lambda: PatchingView(llama(), CLEAN, CORRUPTED, metric=PAIR), "only a TextModel runs in a page"),
-     (lambda: desk(metric=lambda logits: logits[0, -1, 3]), "its metric is a function of Python's")],
-)  # fmt: skip
+    [
+        (
+            lambda: PatchingView(llama(), CLEAN, CORRUPTED, metric=PAIR),
+            "only a TextModel runs in a page",
+        ),
+        (
+            lambda: desk(metric=lambda logits: logits[0, -1, 3]),
+            "its metric is a function of Python's",
+        ),
+    ],
+)
 def test_a_page_says_why_it_cannot_measure(make, why):
     view = make()
     assert state(view)["_note"].startswith(

@@ -224,14 +224,35 @@ def cases():
     views = []
     for name in SCHEMES:
         views.append(PositionView(name))
-        views.append(PositionView(name, d_model=24, n_heads=3, length=90, base=150.0, test="shuffle",
-                                  causal=True, head=2, shift=33))  # fmt: skip
+        views.append(
+            PositionView(
+                name,
+                d_model=24,
+                n_heads=3,
+                length=90,
+                base=150.0,
+                test="shuffle",
+                causal=True,
+                head=2,
+                shift=33,
+            )
+        )
         views.append(PositionView(name, d_model=128, n_heads=12, length=40, shift=0, head=9))
     views[-1].shuffle = 4
-    for kind, positions in (("encoder", "learned"), ("decoder", "rotary"), ("encoder", "relative"),
-                            ("encoder-decoder", "sinusoidal"), ("decoder", "alibi")):  # fmt: skip
-        for test, shown in (("move", positions), ("shuffle", positions), ("shuffle", "none"),
-                            ("move", "none"), ("move", "sinusoidal")):  # fmt: skip
+    for kind, positions in (
+        ("encoder", "learned"),
+        ("decoder", "rotary"),
+        ("encoder", "relative"),
+        ("encoder-decoder", "sinusoidal"),
+        ("decoder", "alibi"),
+    ):
+        for test, shown in (
+            ("move", positions),
+            ("shuffle", positions),
+            ("shuffle", "none"),
+            ("move", "none"),
+            ("move", "sinusoidal"),
+        ):
             view = given(kind, positions, test=test, layer=1, head=1, shift=8)
             view.scheme, view.shuffle = shown, 2
             views.append(view)
@@ -275,21 +296,26 @@ def test_the_browsers_numbers_are_pythons(tmp_path):
     distances = torch.arange(-600, 600)
     buckets = [
         dict(
-            causal=causal, count=count, most=most,
+            causal=causal,
+            count=count,
+            most=most,
             found=relative_buckets(
                 distances, causal=causal, buckets=count, max_distance=most
             ).tolist(),
         )
         for causal in (False, True)
         for count, most in ((32, 128), (16, 40), (32, 500))
-    ]  # fmt: skip
+    ]
     file = tmp_path / "positions.json"
     file.write_text(json.dumps({"buckets": buckets, "cases": cases()}))
     script = Path(__file__).parent.parent / "js" / "positions.test.mjs"
     run = subprocess.run(
         ["node", "--test", str(script)],
-        env=os.environ | {"TL_POSITIONS": str(file)}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        env=os.environ | {"TL_POSITIONS": str(file)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
 
 

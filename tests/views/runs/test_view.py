@@ -24,9 +24,18 @@ def trained(folder, kind="decoder", steps=12, watch=None, probe=PROBE, **options
     both = kind == "encoder-decoder"
     data, probe = CountingBatches(both), (probe, probe[:5]) if both else probe
     for _ in tl.train(
-        model, data, steps=steps, run=folder, snapshot_every=5, probe=probe, watch=watch,
-        eval_batches=[data.batch(99)], eval_every=6, lr=0.02, **options,
-    ):  # fmt: skip
+        model,
+        data,
+        steps=steps,
+        run=folder,
+        snapshot_every=5,
+        probe=probe,
+        watch=watch,
+        eval_batches=[data.batch(99)],
+        eval_every=6,
+        lr=0.02,
+        **options,
+    ):
         pass
     return model.eval()
 
@@ -58,9 +67,11 @@ def test_scores_are_those_of_the_measures(folder):
     view, run = RunView(folder), tl.Run(folder)
     assert view._measures["decoder"][:3] == ["induction", "two-hop induction", "previous token"]
     for name, measure in (
-        ("induction", tl.heads.induction), ("two-hop induction", tl.heads.two_hop_induction),
-        ("previous token", tl.heads.previous_token), ("entropy", tl.heads.entropy),
-    ):  # fmt: skip
+        ("induction", tl.heads.induction),
+        ("two-hop induction", tl.heads.two_hop_induction),
+        ("previous token", tl.heads.previous_token),
+        ("entropy", tl.heads.entropy),
+    ):
         expected = torch.stack([measure(run.trace(step)) for step in run.snapshots])
         assert torch.equal(view.score(name), expected)
     numbers = torch.frombuffer(bytearray(view._scores), dtype=torch.float32)

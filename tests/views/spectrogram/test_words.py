@@ -46,10 +46,14 @@ def sentences():
     for i, weights in enumerate(rows()):
         n = len(weights)
         seen = Listening(
-            who_words(i % 3, i % 2, ("", "layer", "all")[i % 3], [2, 3, 4]), f"w{i}", weights.tolist(), 0.02,
-            (0.02 * n, 0.013 * n, 0.005, 0.0)[i % 4], (None, ("“a”", 0.125, True), ("“b”", 0.004, False))[i % 3],
+            who_words(i % 3, i % 2, ("", "layer", "all")[i % 3], [2, 3, 4]),
+            f"w{i}",
+            weights.tolist(),
+            0.02,
+            (0.02 * n, 0.013 * n, 0.005, 0.0)[i % 4],
+            (None, ("“a”", 0.125, True), ("“b”", 0.004, False))[i % 3],
             (None, (0, n - 1), (n // 3, n // 2))[i % 3 - 1],
-        )  # fmt: skip
+        )
         told = dataclasses.asdict(seen)
         told["weights"] = (weights * (1 + 3e-7 * chance.standard_normal(n))).tolist()
         cases.append([told, listen_sentence(seen)])
@@ -107,14 +111,18 @@ def test_the_browser_says_the_same(tmp_path):
     shown = [(0.3, 7), (0.82, 333), (1.0, 50)]
     weights = chance.random(50)
     told = dict(
-        sentences=sentences(), weights=weights.tolist(),
+        sentences=sentences(),
+        weights=weights.tolist(),
         columns=[[s, w, columns(weights, s, 0.02, w).tolist()] for s, w in shown],
-    )  # fmt: skip
+    )
     (tmp_path / "told.json").write_text(json.dumps(told))
     run = subprocess.run(
-        ["node", "--test", str(TEST)], env=os.environ | {"TL_SOUNDS": str(tmp_path / "told.json")},
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        ["node", "--test", str(TEST)],
+        env=os.environ | {"TL_SOUNDS": str(tmp_path / "told.json")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
     assert "skipped 0" in run.stdout
 

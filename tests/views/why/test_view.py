@@ -21,9 +21,12 @@ def test_what_travels_is_what_python_computes(translation):
         found = score_by_dimension(translation, 1, 2, query, key, **where)
         scores, weights = row_scores(translation, 1, 2, query, **where)
         for name, wanted in (
-            ("products", found.products), ("q", found.q), ("k", found.k), ("scores", scores),
+            ("products", found.products),
+            ("q", found.q),
+            ("k", found.k),
+            ("scores", scores),
             ("weights", weights),
-        ):  # fmt: skip
+        ):
             assert torch.equal(torch.tensor(numbers[name]), wanted)
         assert (info["score"], info["weight"]) == (found.score, found.weight)
         for name, above in (("score", False), ("above", True)):
@@ -82,9 +85,21 @@ def test_sentences_follow_the_selection(trace):
 
 def test_words_of_a_model_whose_sources_are_not_known():
     values = dict(
-        several=False, kind="", layer=0, head=1, query="a", key="b", weight=0.25, scaled=1.5, score=1.0,
-        apart=-0.5, above=False, dimension=7, product=-0.5, key_part=None,
-    )  # fmt: skip
+        several=False,
+        kind="",
+        layer=0,
+        head=1,
+        query="a",
+        key="b",
+        weight=0.25,
+        scaled=1.5,
+        score=1.0,
+        apart=-0.5,
+        above=False,
+        dimension=7,
+        product=-0.5,
+        key_part=None,
+    )
     assert messages("why")("sentence", **values) == (
         "Layer 0, head 1: “a” gives 25% of its attention to “b”. Their score is 1.00; before any bias "
         "it is 0.50 below the row’s mean. Dimension 7 adds −0.50 to it, more than any other."

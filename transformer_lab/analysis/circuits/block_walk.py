@@ -203,11 +203,35 @@ def _steps(
     per_head = precise(weight).unflatten(0, (len(z), -1))
     written = analyses.written(z[[head]], per_head[[head]])["written"][0]
     return BlockSteps(
-        kind, layer, head, position, seen.stream, sums.reads, sums.norm, query, keys, values[head],
-        compared["dots"], float(call.scale), call.softcap, compared["scaled"], compared["bias"], weights,
-        float(call.to_nothing(**row)), z, written, sums.attention, sums.middle,
-        sums.cross, sums.mlp_reads, sums.mlp_norm, sums.hidden, sums.mlp, sums.after, seen.out,
-    )  # fmt: skip
+        kind,
+        layer,
+        head,
+        position,
+        seen.stream,
+        sums.reads,
+        sums.norm,
+        query,
+        keys,
+        values[head],
+        compared["dots"],
+        float(call.scale),
+        call.softcap,
+        compared["scaled"],
+        compared["bias"],
+        weights,
+        float(call.to_nothing(**row)),
+        z,
+        written,
+        sums.attention,
+        sums.middle,
+        sums.cross,
+        sums.mlp_reads,
+        sums.mlp_norm,
+        sums.hidden,
+        sums.mlp,
+        sums.after,
+        seen.out,
+    )
 
 
 def _cross_z(trace: Trace, kind: str, layer: int, batch: int, position: int) -> Tensor | None:

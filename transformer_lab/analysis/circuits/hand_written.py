@@ -52,10 +52,18 @@ def induction_by_hand(
         raise ValueError(f"n_layers must be 1 or 2, got {n_layers}; the circuit has two layers")
     width, d_head = 3 * vocab_size + n_ctx, max(vocab_size, n_ctx) + 1
     config = ModelConfig(
-        vocab_size=vocab_size, n_layers=n_layers, n_heads=2, d_model=width, d_head=d_head,
-        n_ctx=n_ctx, positions=Learned(), norm="rms", norm_affine=False, bias=False,
+        vocab_size=vocab_size,
+        n_layers=n_layers,
+        n_heads=2,
+        d_model=width,
+        d_head=d_head,
+        n_ctx=n_ctx,
+        positions=Learned(),
+        norm="rms",
+        norm_affine=False,
+        bias=False,
         attention_only=True,
-    )  # fmt: skip
+    )
     model: Any = Transformer(config).eval()
     for parameter in model.parameters():
         parameter.zero_()

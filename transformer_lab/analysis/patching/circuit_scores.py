@@ -148,9 +148,17 @@ class Circuit(Table):
         plain = {
             n: getattr(self, n)
             for n in (
-                "model", "metric", "by", "seed", "n_edges", "alone", "without", "faithfulness", "lost",
+                "model",
+                "metric",
+                "by",
+                "seed",
+                "n_edges",
+                "alone",
+                "without",
+                "faithfulness",
+                "lost",
             )
-        }  # fmt: skip
+        }
         edges = [
             {"edge": name, "score": score}
             for name, score in zip(self.edges, self.scores, strict=True)
@@ -258,10 +266,19 @@ def scored(
     pairs = [Control(*found[i : i + 2]) for i in range(0, len(found), 2)]
     names = graph.names(mask)
     return Circuit(
-        tuple(names), tuple(scores or [None] * len(names)), graph.n_edges, passes.clean,
-        passes.corrupted, *pairs[0], tuple(pairs[1:]), by, seed, pair.metric.description, passes.name,
+        tuple(names),
+        tuple(scores or [None] * len(names)),
+        graph.n_edges,
+        passes.clean,
+        passes.corrupted,
+        *pairs[0],
+        tuple(pairs[1:]),
+        by,
+        seed,
+        pair.metric.description,
+        passes.name,
         question,
-    )  # fmt: skip
+    )
 
 
 def _code(metric: Metric) -> str:

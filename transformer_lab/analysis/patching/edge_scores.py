@@ -227,9 +227,18 @@ def edge_scores(
                 tell(i + 1, len(shares))
         estimate = total.masked_fill(~passes.graph.every, float("nan"))
     found = EdgeScores(
-        passes.graph, estimate, unknown, passes.clean, passes.corrupted, by, steps,
-        passes.pair.metric.description, passes.name, question, passes,
-    )  # fmt: skip
+        passes.graph,
+        estimate,
+        unknown,
+        passes.clean,
+        passes.corrupted,
+        by,
+        steps,
+        passes.pair.metric.description,
+        passes.name,
+        question,
+        passes,
+    )
     return found.measure(progress=progress) if by == "exact" else found
 
 

@@ -95,10 +95,20 @@ def patching_grid(
     if by not in WAYS:
         raise EditError(f"by must be one of {', '.join(WAYS)}, got {shown(by)}")
     desk = desk_of(
-        model, clean, corrupted, sites=SITES if sites is None else sites, optional=sites is None,
-        budget_mib=budget_mib, metric=metric, direction=direction, align=align, kind=kind,
-        target=target, position=position, given=given,
-    )  # fmt: skip
+        model,
+        clean,
+        corrupted,
+        sites=SITES if sites is None else sites,
+        optional=sites is None,
+        budget_mib=budget_mib,
+        metric=metric,
+        direction=direction,
+        align=align,
+        kind=kind,
+        target=target,
+        position=position,
+        given=given,
+    )
     grids = desk.grids(estimated=by != "exact")
     return grids if by == "attribution" else grids.measure(progress=progress)
 
@@ -161,10 +171,19 @@ class Desk:
             there = self.there(site)
             unknown = torch.full(there.shape, math.nan)
             found[site] = PatchingGrid(
-                site, axes_of(site), self.labels(site), changes.get(site, unknown), unknown,
-                there, self.into_value, self.pair.source_value, self.pair.metric.description,
-                self.pair.direction, self.pair.aligned, self.pair.source.model_name,
-            )  # fmt: skip
+                site,
+                axes_of(site),
+                self.labels(site),
+                changes.get(site, unknown),
+                unknown,
+                there,
+                self.into_value,
+                self.pair.source_value,
+                self.pair.metric.description,
+                self.pair.direction,
+                self.pair.aligned,
+                self.pair.source.model_name,
+            )
         return PatchingGrids(found, self.missing, self.edit, self.measured)
 
     def edit(self, site: str, layer: int, place: int) -> Edit:

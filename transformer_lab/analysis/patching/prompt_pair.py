@@ -39,10 +39,20 @@ class Pair:
     """
 
     def __init__(
-        self, model: Any, clean: Any, corrupted: Any, *, metric: Any, direction: str, align: Any,
-        target: Any = None, kind: str | None = None, position: int | None = None,
-        given: dict[str, Any], one_length: bool = False,
-    ):  # fmt: skip
+        self,
+        model: Any,
+        clean: Any,
+        corrupted: Any,
+        *,
+        metric: Any,
+        direction: str,
+        align: Any,
+        target: Any = None,
+        kind: str | None = None,
+        position: int | None = None,
+        given: dict[str, Any],
+        one_length: bool = False,
+    ):
         if direction not in DIRECTIONS:
             raise EditError(f"direction must be {' or '.join(DIRECTIONS)}, got {shown(direction)}")
         self.direction = direction

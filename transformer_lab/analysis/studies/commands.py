@@ -56,10 +56,20 @@ from ...files.text_files import check_writable
 @click.option("--batch-size", type=click.IntRange(1), help="The most prompts in one forward pass.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps or auto.")
 def study(
-    prompts: Path, model: str, measures: tuple[str, ...], metric: str | None,
-    sites: tuple[str, ...], exact: bool, noising: bool, last: bool, out: Path | None,
-    save: Path | None, seed: int, batch_size: int | None, device: str,
-) -> None:  # fmt: skip
+    prompts: Path,
+    model: str,
+    measures: tuple[str, ...],
+    metric: str | None,
+    sites: tuple[str, ...],
+    exact: bool,
+    noising: bool,
+    last: bool,
+    out: Path | None,
+    save: Path | None,
+    seed: int,
+    batch_size: int | None,
+    device: str,
+) -> None:
     """Measure every prompt of a file: mean, spread and interval of each head or cell.
 
     PROMPTS is a .txt file with one text a line, or a .jsonl, .csv or .tsv file with the columns
@@ -88,11 +98,19 @@ def study(
         loaded = TextModel.from_pretrained(model, device=str(where))
         more: dict[str, Any] = {"at": "last"} if last else {}
         found = run(
-            loaded, prompts, measure=measures or None, metric=metric, sites=sites or None,
+            loaded,
+            prompts,
+            measure=measures or None,
+            metric=metric,
+            sites=sites or None,
             by="exact" if exact else "attribution",
-            direction="noising" if noising else "denoising", out=out, seed=seed,
-            batch_size=batch_size, progress=True, **more,
-        )  # fmt: skip
+            direction="noising" if noising else "denoising",
+            out=out,
+            seed=seed,
+            batch_size=batch_size,
+            progress=True,
+            **more,
+        )
     finally:
         if joined:
             distributed.leave()

@@ -97,9 +97,18 @@ def study(
     network = evaluated(model)
     read = ready(model, network, given)
     asked = _asked(
-        [one.corrupted is not None for one in given], measure, metric, kind=kind, sites=sites, by=by,
-        direction=direction, align=align, at=at, value=value, budget_mib=budget_mib,
-    )  # fmt: skip
+        [one.corrupted is not None for one in given],
+        measure,
+        metric,
+        kind=kind,
+        sites=sites,
+        by=by,
+        direction=direction,
+        align=align,
+        at=at,
+        value=value,
+        budget_mib=budget_mib,
+    )
     drawn = _drawn(seed, resamples, level)
     asking = Question(model, network, asked, read)
     most = most_together(network, read, budget_mib)

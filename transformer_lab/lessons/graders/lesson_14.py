@@ -66,12 +66,21 @@ def _words(*numbers: int) -> torch.Tensor:
 
 def _rouge_cases() -> list[Case]:
     return [
-        Case("a summary in which three of four words are right", (_words(7, 5, 9, 2), _words(5, 7, 9, 4, 8, 1))),
-        Case("a summary that repeats one word three times", (_words(4, 4, 4, 6), _words(4, 3, 6, 5, 4, 7))),
-        Case("a word that occurs twice in the reference and once in the summary", (_words(3, 8, 1), _words(8, 8, 3, 2, 5))),
+        Case(
+            "a summary in which three of four words are right",
+            (_words(7, 5, 9, 2), _words(5, 7, 9, 4, 8, 1)),
+        ),
+        Case(
+            "a summary that repeats one word three times",
+            (_words(4, 4, 4, 6), _words(4, 3, 6, 5, 4, 7)),
+        ),
+        Case(
+            "a word that occurs twice in the reference and once in the summary",
+            (_words(3, 8, 1), _words(8, 8, 3, 2, 5)),
+        ),
         Case("a summary without a right word", (_words(1, 2, 3), _words(4, 5))),
         Case("a summary equal to the reference", (_words(3, 1, 3), _words(3, 1, 3))),
-    ]  # fmt: skip
+    ]
 
 
 ROUGE_1 = Grader(
@@ -163,16 +172,31 @@ def _rouge_l_cases() -> list[Case]:
                 _words(9, 5, 6, 1, 8, 3, 2, 4, 7, 3, 9, 7, 1, 8, 6, 4, 3, 2, 1, 4),
             ),
         ),
-        Case("a summary that begins with two wrong words", (_words(2, 2, 5, 4, 1), _words(3, 5, 4, 1, 3))),
-        Case("a summary with three right words in order and others between them", (_words(5, 1, 2, 9, 3), _words(1, 2, 7, 4, 3, 8, 6))),
-        Case("a summary whose first word comes last in the reference", (_words(4, 1, 2, 3), _words(1, 2, 3, 4))),
+        Case(
+            "a summary that begins with two wrong words",
+            (_words(2, 2, 5, 4, 1), _words(3, 5, 4, 1, 3)),
+        ),
+        Case(
+            "a summary with three right words in order and others between them",
+            (_words(5, 1, 2, 9, 3), _words(1, 2, 7, 4, 3, 8, 6)),
+        ),
+        Case(
+            "a summary whose first word comes last in the reference",
+            (_words(4, 1, 2, 3), _words(1, 2, 3, 4)),
+        ),
         Case("the right words in another order", (_words(3, 2, 1, 5, 4), _words(1, 2, 3, 4, 5, 6))),
-        Case("a summary that repeats one word three times", (_words(4, 4, 4, 6, 1), _words(4, 3, 6, 4, 1, 5, 7))),
-        Case("a summary that is longer than its reference", (_words(8, 6, 1, 7, 2, 9, 3, 3), _words(6, 7, 9, 3))),
+        Case(
+            "a summary that repeats one word three times",
+            (_words(4, 4, 4, 6, 1), _words(4, 3, 6, 4, 1, 5, 7)),
+        ),
+        Case(
+            "a summary that is longer than its reference",
+            (_words(8, 6, 1, 7, 2, 9, 3, 3), _words(6, 7, 9, 3)),
+        ),
         Case("a single right word, at the end", (_words(1, 2, 9), _words(5, 4, 8, 9))),
         Case("a summary without a right word", (_words(1, 2, 3), _words(4, 5))),
         Case("a summary equal to the reference", (_words(3, 1, 3), _words(3, 1, 3))),
-    ]  # fmt: skip
+    ]
 
 
 ROUGE_L = Grader(

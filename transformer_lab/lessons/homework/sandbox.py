@@ -36,10 +36,23 @@ ERRORS_KEPT = 20_000  # bytes of stderr
 SHARED = 64 << 20  # bytes of /dev/shm
 # Files of a Unix system that programs need to find their libraries. No user names, no secrets.
 SYSTEM = (
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store",
-    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives",
-    "/etc/localtime", "/etc/mime.types", "/sys/devices/system/cpu",
-)  # fmt: skip
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/nix/store",
+    "/gnu/store",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/alternatives",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/sys/devices/system/cpu",
+)
 OF_PREFIX = ("bin", "lib", "lib64", "share", "etc", "pyvenv.cfg")
 STAND_INS = {
     "passwd": "nobody:x:65534:65534:nobody:/tmp:/bin/sh\n",

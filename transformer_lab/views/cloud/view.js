@@ -245,13 +245,8 @@ export class CloudViewer extends BaseViewer {
   #controls() {
     const { model, shell, plane } = this;
     const group = (label, part, choices, chosen) =>
-      radioGroup({
-        label,
-        part,
-        choices,
-        chosen,
-        choose: (value) => shell.set({ [part]: value }),
-      }).root;
+      radioGroup({ label, part, choices, chosen, choose: (value) => shell.set({ [part]: value }) })
+        .root;
     const named = (names) => names.map((value) => ({ value, text: sayCloud(value) }));
     this.choice.show();
     putAnew(this.bar, [

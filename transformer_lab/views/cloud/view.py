@@ -64,10 +64,18 @@ class CloudView(SelectionView):
     colour = t.Enum(COLOURS, "token").tag(sync=True)
 
     def __init__(
-        self, trace: Trace, layer: int | None = None, head: int = 0, *, kind: str | None = None,
-        batch: int = 0, shows: str = "scores", colour: str = "token", title: str | None = None,
+        self,
+        trace: Trace,
+        layer: int | None = None,
+        head: int = 0,
+        *,
+        kind: str | None = None,
+        batch: int = 0,
+        shows: str = "scores",
+        colour: str = "token",
+        title: str | None = None,
         link: str | None = None,
-    ):  # fmt: skip
+    ):
         check_traced(trace, batch)
         kind = kind_of(trace, kind)
         sizes = sizes_of(trace)
@@ -109,15 +117,31 @@ class CloudView(SelectionView):
         if query is not None:
             key = int(plane.pattern[query].argmax())
         return say(
-            "sentence", kind=kind, layer=layer, head=head, several=len(self.kinds) > 1,
-            shows=self.shows, kept=plane.kept[SHOWS.index(self.shows)],
+            "sentence",
+            kind=kind,
+            layer=layer,
+            head=head,
+            several=len(self.kinds) > 1,
+            shows=self.shows,
+            kept=plane.kept[SHOWS.index(self.shows)],
             chance=plane.chance[SHOWS.index(self.shows)],
-            query=None if query is None else size["query_tokens"][query], position=query or 0,
-            key=size["key_tokens"][key], at=key, weight=float(plane.pattern[query or 0, key]),
-        )  # fmt: skip
+            query=None if query is None else size["query_tokens"][query],
+            position=query or 0,
+            key=size["key_tokens"][key],
+            at=key,
+            weight=float(plane.pattern[query or 0, key]),
+        )
 
     def _scene(self) -> Scene:
-        return cloud_scene(self._title, self.sentence, self.plane, self.kinds[self.kind], self.shows, self.colour, self.query)  # fmt: skip
+        return cloud_scene(
+            self._title,
+            self.sentence,
+            self.plane,
+            self.kinds[self.kind],
+            self.shows,
+            self.colour,
+            self.query,
+        )
 
     # -- for the browser ------------------------------------------------------------------------
 

@@ -58,12 +58,20 @@ def compare_scene(
         Panel(
             name,
             Matrix(
-                values, rows, columns, end=most if i == 2 else 1.0, signed=i == 2, power=0.5, chosen=selected,
-                beside=own, beside_name=TO_NOTHING, name=name,
+                values,
+                rows,
+                columns,
+                end=most if i == 2 else 1.0,
+                signed=i == 2,
+                power=0.5,
+                chosen=selected,
+                beside=own,
+                beside_name=TO_NOTHING,
+                name=name,
             ),
         )
         for i, ((name, _, own), values) in enumerate(zip(sides, cells, strict=True))
-    ]  # fmt: skip
+    ]
     found = []
     for name, values, (_, _, own) in zip(("a", "b", "difference"), cells, sides, strict=True):
         of = dict(name=name, a=a, b=b)

@@ -271,10 +271,20 @@ class CompareView(SelectionView):
             key = None  # attention to no key has no column: its row is marked
         selected = None if query is None and key is None else (query, key)
         return compare_scene(
-            self._title, self.sentence, (self._names[0], self._names[1]), self.moved(), self.maps(),
-            self.difference(), self._data.queries[kind].names, self._data.keys[kind].names, layer,
-            head, self.kinds[kind]["causal"], selected, self.to_nothing(),
-        )  # fmt: skip
+            self._title,
+            self.sentence,
+            (self._names[0], self._names[1]),
+            self.moved(),
+            self.maps(),
+            self.difference(),
+            self._data.queries[kind].names,
+            self._data.keys[kind].names,
+            layer,
+            head,
+            self.kinds[kind]["causal"],
+            selected,
+            self.to_nothing(),
+        )
 
     # -- for the browser ----------------------------------------------------------------------------
 

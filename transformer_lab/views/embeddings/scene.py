@@ -16,10 +16,18 @@ say = messages("embeddings")
 
 
 def cloud_scene(
-    title: str, sentence: str, coordinates: Tensor, paths: Tensor | None, shares: Sequence[float],
-    norms: Tensor, kept: Tensor, points: dict[str, Any], by: str, colours: Sequence[Any],
+    title: str,
+    sentence: str,
+    coordinates: Tensor,
+    paths: Tensor | None,
+    shares: Sequence[float],
+    norms: Tensor,
+    kept: Tensor,
+    points: dict[str, Any],
+    by: str,
+    colours: Sequence[Any],
     chosen: int | None,
-) -> Scene:  # fmt: skip
+) -> Scene:
     """Draw points in the first three principal components, and their paths through the layers.
 
     Args:

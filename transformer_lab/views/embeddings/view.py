@@ -190,9 +190,16 @@ class EmbeddingView(SelectionView):
         self._points |= {"sample": points.sample, "stream": kind, "own": kind == "points"}
         self._points["text_names"] = text_names(points.tokens, points.texts)
         super().__init__(
-            title=title, of=of, link=link, _kinds=sizes, _points=self._points, _shares=self._shares,
-            _coordinates=cloud.packed(), _norms=pack_floats(cloud.norms), _needs=["plotly"],
-        )  # fmt: skip
+            title=title,
+            of=of,
+            link=link,
+            _kinds=sizes,
+            _points=self._points,
+            _shares=self._shares,
+            _coordinates=cloud.packed(),
+            _norms=pack_floats(cloud.norms),
+            _needs=["plotly"],
+        )
         self.kind = kind
         self.colour = "label" if points.labels else "token"
         self.row = cloud.rows - 1 if row is None else row
@@ -278,11 +285,18 @@ class EmbeddingView(SelectionView):
             "text": [points["text_names"][i] for i in points["texts"]],
         }
         return cloud_scene(
-            self._title, self.sentence, cloud.coordinates(shows, self.row),
+            self._title,
+            self.sentence,
+            cloud.coordinates(shows, self.row),
             None if paths is None else paths.unflatten(0, (cloud.rows, -1)),
-            chance if shows == "random" else shares, cloud.norms[self.row], cloud.kept(shows, self.row),
-            points, self.colour, colours[self.colour], self.point,
-        )  # fmt: skip
+            chance if shows == "random" else shares,
+            cloud.norms[self.row],
+            cloud.kept(shows, self.row),
+            points,
+            self.colour,
+            colours[self.colour],
+            self.point,
+        )
 
     # -- for the browser ------------------------------------------------------------------------
 

@@ -159,11 +159,7 @@ export class Tools {
           short: sayExplorer("switch_off_short"),
           name: sayExplorer("a_click_switches_a"),
         },
-        {
-          value: "cut",
-          text: sayExplorer("cut"),
-          name: sayExplorer("a_click_cuts_an"),
-        },
+        { value: "cut", text: sayExplorer("cut"), name: sayExplorer("a_click_cuts_an") },
       ],
       chosen: "look",
       choose: (value) => state.option({ tool: value }),

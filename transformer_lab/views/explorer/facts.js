@@ -76,12 +76,7 @@ export class Facts {
           before,
           after,
           estimate: true,
-          if_off: sayExplorer("estimate", {
-            layer,
-            head,
-            token,
-            ...changed(before, after),
-          }),
+          if_off: sayExplorer("estimate", { layer, head, token, ...changed(before, after) }),
         };
       });
     }

@@ -9,11 +9,7 @@ from torch import Tensor
 
 from ..heads.heads import Heads, Place, Shows, Spot, map_sentence
 from ..heads.spans import Spans
-from ..shared.map_sentences import (
-    between_change_sentence,
-    between_sentence,
-    difference_sentence,
-)
+from ..shared.map_sentences import between_change_sentence, between_sentence, difference_sentence
 from .session import Session
 
 MODES = ("before", "after", "difference")

@@ -211,9 +211,18 @@ class Runs:
             retraced = Retraced(model.network, traced)
             seconds = time.perf_counter() - began
         self._reading = Reading(
-            request, text, target, masked, retraced, ids, target_ids, version, seconds, exact_ids,
+            request,
+            text,
+            target,
+            masked,
+            retraced,
+            ids,
+            target_ids,
+            version,
+            seconds,
+            exact_ids,
             tuple(plain),
-        )  # fmt: skip
+        )
         return self._reading
 
     def edited(

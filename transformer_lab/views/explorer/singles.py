@@ -79,9 +79,16 @@ class Singles:
         if cells is None:
             reading = self.reading
             swept = SweepTarget(
-                self.runs.quiet(reading.version), reading.ids, reading.target_ids, None, None, kind,
-                None, self.position, {},
-            )  # fmt: skip
+                self.runs.quiet(reading.version),
+                reading.ids,
+                reading.target_ids,
+                None,
+                None,
+                kind,
+                None,
+                self.position,
+                {},
+            )
             cells = self._running = Cells(swept, between=self._between)
             with cells.passes.open():
                 cells.passes.clean()

@@ -239,9 +239,7 @@ export class HeadTable {
     try {
       matches = searched(rows, this.query, this.columns, shortOf);
     } catch (error) {
-      wrong = sayExplorer("all_heads_are_shown", {
-        why: error.message,
-      });
+      wrong = sayExplorer("all_heads_are_shown", { why: error.message });
     }
     this.found = sorted(matches, this.column, this.falling);
     const query = this.query.trim();

@@ -108,9 +108,16 @@ class FlowData:
         order = flat.abs().argsort(descending=True, stable=True)[: min(SENT, n)]
         places = torch.stack(torch.unravel_index(order, flow.edges.shape), 1)
         return FlowFound(
-            flow, places, flat[order], float(flat.double().sum()), n, float(was[token]),
-            float(now[token]), tuple((i, float(was[i]), float(now[i])) for i in shown), cuts,
-        )  # fmt: skip
+            flow,
+            places,
+            flat[order],
+            float(flat.double().sum()),
+            n,
+            float(was[token]),
+            float(now[token]),
+            tuple((i, float(was[i]), float(now[i])) for i in shown),
+            cuts,
+        )
 
     def block(self, position: int, token: int | None, cuts: tuple[Cut, ...]) -> FlowBytes:
         found = self.found(position, token, cuts)

@@ -36,9 +36,18 @@ def flow_scene(
     flow = found.flow
     places, values = found.places[:shown].tolist(), found.values[:shown].tolist()
     routes = Routes(
-        tokens, flow.stream, flow.stays, flow.mlps, places, values, cuts=found.cuts, heads=heads,
-        n_heads=flow.edges.shape[1], at=flow.position, says=f"{name} {with_sign(flow.logit)}",
-    )  # fmt: skip
+        tokens,
+        flow.stream,
+        flow.stays,
+        flow.mlps,
+        places,
+        values,
+        cuts=found.cuts,
+        heads=heads,
+        n_heads=flow.edges.shape[1],
+        at=flow.position,
+        says=f"{name} {with_sign(flow.logit)}",
+    )
     rows = Axis("after layer", ["start", *range(len(flow.mlps))])
     stream = Matrix(
         flow.stream, rows, Axis("token", tokens, tokens=True), "toward the logit", signed=True

@@ -143,12 +143,7 @@ export class FlowViewer extends BaseViewer {
   }
 
   pictures() {
-    return [
-      {
-        canvas: this.canvas,
-        title: sayFlow("tokens_from_left_to"),
-      },
-    ];
+    return [{ canvas: this.canvas, title: sayFlow("tokens_from_left_to") }];
   }
 
   code() {

@@ -156,13 +156,22 @@ class FlowView(SelectionView):
             best |= dict(**{"from": tokens[key]})
         likeliest = max(found.answers, key=lambda answer: answer[2])
         return say(
-            "sentence", **best, token=name(flow.token), logit=flow.logit,
+            "sentence",
+            **best,
+            token=name(flow.token),
+            logit=flow.logit,
             against=None if flow.against is None else name(flow.against),
-            at=tokens[self.position], position=self.position, shown=shown, n=found.n,
-            rest=found.total - float(found.values[:shown].double().sum()), cuts=len(self.cuts),
-            before=found.before, after=found.after, probability=likeliest[2],
+            at=tokens[self.position],
+            position=self.position,
+            shown=shown,
+            n=found.n,
+            rest=found.total - float(found.values[:shown].double().sum()),
+            cuts=len(self.cuts),
+            before=found.before,
+            after=found.after,
+            probability=likeliest[2],
             answer=None if likeliest[0] == flow.token else name(likeliest[0]),
-        )  # fmt: skip
+        )
 
     def _scene(self) -> Scene:
         over = self._circuit if self._options.get("circuit", True) else {}

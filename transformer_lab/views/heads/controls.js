@@ -32,10 +32,7 @@ export function viewControls(state) {
   const colours = menu(
     sayHeads("colours_of_the_weights"),
     "colours",
-    COLOUR_MAPS.map((name) => ({
-      value: name,
-      text: sayHeads("colours", { name }),
-    })),
+    COLOUR_MAPS.map((name) => ({ value: name, text: sayHeads("colours", { name }) })),
     (value) => state.option({ colours: value }),
   );
   return {

@@ -254,24 +254,42 @@ class Heads:
         return self.data.nothing(kind, layer, head)
 
     def scene(
-        self, place: Place, shows: Shows, selected: Spot | None, title: str, sentence: str,
-        weights: Tensor | None = None, thumbnails: Tensor | None = None,
-        nothing: Tensor | None = None, known: str = "", pins: Sequence[PinnedMap] = (),
-    ) -> ShownHead:  # fmt: skip
+        self,
+        place: Place,
+        shows: Shows,
+        selected: Spot | None,
+        title: str,
+        sentence: str,
+        weights: Tensor | None = None,
+        thumbnails: Tensor | None = None,
+        nothing: Tensor | None = None,
+        known: str = "",
+        pins: Sequence[PinnedMap] = (),
+    ) -> ShownHead:
         """What a picture is drawn from.
 
         `weights` (with `nothing`) and `thumbnails` replace those of these heads.
         """
         kind, layer, head = place
         return ShownHead(
-            title, sentence, self.data.thumbnail(kind) if thumbnails is None else thumbnails,
+            title,
+            sentence,
+            self.data.thumbnail(kind) if thumbnails is None else thumbnails,
             self.map(place, shows) if weights is None else weights,
-            self.data.queries[kind], self.data.keys[kind], layer, head,
-            self.kinds[kind]["causal"], shows.hidden, selected, shows.value_weighted,
+            self.data.queries[kind],
+            self.data.keys[kind],
+            layer,
+            head,
+            self.kinds[kind]["causal"],
+            shows.hidden,
+            selected,
+            shows.value_weighted,
             self.nothing(place, shows) if weights is None else nothing,
-            measure=self.kinds[kind].get("measure", "attention weight"), known=known, pins=pins,
+            measure=self.kinds[kind].get("measure", "attention weight"),
+            known=known,
+            pins=pins,
             parts=self.parts(kind),
-        )  # fmt: skip
+        )
 
     def parts(self, kind: str, size: int = 1) -> tuple[list[Part], list[Part]]:
         """(name, start, end) of the named parts of queries and keys, in cells of `size` tokens."""

@@ -103,10 +103,7 @@ export class HeadsPanel {
   start() {
     const { kinds, kindName, kind } = this.state;
     this.count.textContent = `${kind.layers} × ${kind.heads}`;
-    this.count.title = sayHeads("down_across", {
-      layers: kind.layers,
-      heads: kind.heads,
-    });
+    this.count.title = sayHeads("down_across", { layers: kind.layers, heads: kind.heads });
     putAnew(this.kindBox, [
       kindChoice(kinds, kindName, (kind) => this.state.changeKind(kind)).root,
     ]);

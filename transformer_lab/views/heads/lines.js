@@ -299,11 +299,7 @@ export function strongestScene({ edges, whose, kind, head, block }) {
     .slice(0, Math.max(0, STRONGEST - own.length));
   const drawn = [...own, ...others].map(([query, key, weight]) => ({ query, key, weight, head }));
   const lines = drawn.length
-    ? sayHeads("the_strongest", {
-        every,
-        whose,
-        drawn: drawn.length,
-      })
+    ? sayHeads("the_strongest", { every, whose, drawn: drawn.length })
     : sayHeads("none_lies", { replace: whose.replace(/^of/, "in") });
   return {
     focus: null,
@@ -414,11 +410,6 @@ function strongest(kind, rows, layerMode, there) {
   const share = Math.round(100 * covered);
   return {
     edges,
-    note: sayHeads("lines_each_tokens_strongest", {
-      whose,
-      share,
-      there,
-      drawn: edges.length,
-    }),
+    note: sayHeads("lines_each_tokens_strongest", { whose, share, there, drawn: edges.length }),
   };
 }

@@ -291,10 +291,18 @@ class LongHeads(Heads):
         return _overall(seen, pyramid, self._strongest(place, pyramid))
 
     def scene(
-        self, place: Place, shows: Shows, selected: Spot | None, title: str, sentence: str,
-        weights: Tensor | None = None, thumbnails: Tensor | None = None,
-        nothing: Tensor | None = None, known: str = "", pins: Sequence[PinnedMap] = (),
-    ) -> ShownHead:  # fmt: skip
+        self,
+        place: Place,
+        shows: Shows,
+        selected: Spot | None,
+        title: str,
+        sentence: str,
+        weights: Tensor | None = None,
+        thumbnails: Tensor | None = None,
+        nothing: Tensor | None = None,
+        known: str = "",
+        pins: Sequence[PinnedMap] = (),
+    ) -> ShownHead:
         kind, layer, head = place
         cells = self.map(place, shows)
         level = self.level(self.pyramid(place, shows))
@@ -308,11 +316,25 @@ class LongHeads(Heads):
             cell = query if query is None else query >> level, key if key is None else key >> level
         size = 1 << level
         return ShownHead(
-            title, sentence, self.data.thumbnail(kind), cells, queries, keys, layer, head,
-            self.kinds[kind]["causal"], (), cell, shows.value_weighted,
-            measure=f"largest weight of {size} × {size}", size=size,
-            known=known, pins=pins, tokens=self.data.shown(kind), parts=self.parts(kind, size),
-        )  # fmt: skip
+            title,
+            sentence,
+            self.data.thumbnail(kind),
+            cells,
+            queries,
+            keys,
+            layer,
+            head,
+            self.kinds[kind]["causal"],
+            (),
+            cell,
+            shows.value_weighted,
+            measure=f"largest weight of {size} × {size}",
+            size=size,
+            known=known,
+            pins=pins,
+            tokens=self.data.shown(kind),
+            parts=self.parts(kind, size),
+        )
 
     def pinned(self, place: Place, shows: Shows) -> PinnedMap:
         return PinnedMap(*place[1:], self.map(place, shows), None)

@@ -51,9 +51,7 @@ export function headNumbers(heads) {
       ...Object.fromEntries(pinned),
       ...(nothing ? { nothing: [["query"], nothing, sayShared("is_nothing")] } : {}),
     },
-    {
-      chosen: chosenIn(heads),
-    },
+    { chosen: chosenIn(heads) },
   );
 }
 

@@ -91,14 +91,21 @@ class ShownHead:
         ]
         n_query, n_key = self.weights.shape
         return replace(
-            self, weights=self.weights[slice(*a), slice(*b)], queries=self.queries[slice(*a)],
-            keys=self.keys[slice(*b)], hidden=[i - b[0] for i in self.hidden if b[0] <= i < b[1]],
-            selected=(moved[0], moved[1]) if self.selected and all(inside) else None, nothing=None,
-            block=(a, b), ahead=n_key - n_query + a[0] - b[0],
-            pins=[replace(pin, weights=pin.weights[slice(*a), slice(*b)], nothing=None)
-                  for pin in self.pins],
+            self,
+            weights=self.weights[slice(*a), slice(*b)],
+            queries=self.queries[slice(*a)],
+            keys=self.keys[slice(*b)],
+            hidden=[i - b[0] for i in self.hidden if b[0] <= i < b[1]],
+            selected=(moved[0], moved[1]) if self.selected and all(inside) else None,
+            nothing=None,
+            block=(a, b),
+            ahead=n_key - n_query + a[0] - b[0],
+            pins=[
+                replace(pin, weights=pin.weights[slice(*a), slice(*b)], nothing=None)
+                for pin in self.pins
+            ],
             parts=(parts_within(self.parts[0], *a), parts_within(self.parts[1], *b)),
-        )  # fmt: skip
+        )
 
     def side_by_side(self) -> Sequence[ShownHead]:
         """The chosen map and the pinned ones as separate maps on one scale."""
@@ -169,12 +176,20 @@ def map_of(
     if max(n_query, n_key) <= NUMBERED and shown.end is None and not signed:
         text = [[short(float(x)) if x >= 0.005 else "" for x in line] for line in cells]
     return Matrix(
-        cells, rows, columns, means,
-        largest if signed or not 0.5 < largest <= 1.001 else 1.0, signed=signed, power=0.5,
-        text=text, chosen=shown.selected, square=square, name=f"layer {shown.layer}, head {shown.head}",
+        cells,
+        rows,
+        columns,
+        means,
+        largest if signed or not 0.5 < largest <= 1.001 else 1.0,
+        signed=signed,
+        power=0.5,
+        text=text,
+        chosen=shown.selected,
+        square=square,
+        name=f"layer {shown.layer}, head {shown.head}",
         beside=None if shown.nothing is None else shown.nothing.float().cpu().numpy(),
         beside_name=TO_NOTHING,
-    )  # fmt: skip
+    )
 
 
 def map_panels(shown: ShownHead, means: str, *, signed: bool = False) -> list[Panel]:
@@ -238,13 +253,20 @@ def every_head_scene(shown: ShownHead, *, sinks: bool = False) -> Scene:
         [
             Panel(
                 f"L{layer}H{head}",
-                Matrix(shown.thumbnails[layer, head], rows, columns, end=end, power=0.5, bare=True,
-                       name=f"layer {layer}, head {head}"),
+                Matrix(
+                    shown.thumbnails[layer, head],
+                    rows,
+                    columns,
+                    end=end,
+                    power=0.5,
+                    bare=True,
+                    name=f"layer {layer}, head {head}",
+                ),
             )
             for head in range(heads)
         ]
         for layer in range(layers)
-    ]  # fmt: skip
+    ]
     said = "Row: layer; column: head."
     if pooled:
         said += (

@@ -199,10 +199,18 @@ def _matrix(axes: Axes, mark: Matrix) -> None:
             at = abs(values[row, column]) / end if np.isfinite(values[row, column]) else 0.0
             bold = mark.bold is not None and bool(mark.bold[row][column])
             write(
-                axes, column, row, str(text), size=7.5 if rows <= 16 else 5, ha="center",
-                va="center", family=MONO, clip_on=True, weight="bold" if bold else "normal",
+                axes,
+                column,
+                row,
+                str(text),
+                size=7.5 if rows <= 16 else 5,
+                ha="center",
+                va="center",
+                family=MONO,
+                clip_on=True,
+                weight="bold" if bold else "normal",
                 color=PAPER if at > 0.55 and not mark.signed else INK,
-            )  # fmt: skip
+            )
     if mark.hatched is not None:
         boxes = [Rectangle((x - 0.5, y - 0.5), 1, 1) for y, x in np.argwhere(mark.hatched)]
         style: Any = dict(facecolor="none", edgecolor=QUIET, hatch="////", linewidth=0, alpha=0.45)

@@ -141,17 +141,33 @@ def _matrix(figure: Any, mark: Matrix, theme: str, where: dict[str, int]) -> Non
     )
     figure.add_trace(
         plots.heat(
-            values, x, y, f"{place}: {shown}", mark.name, showscale=bool(mark.means),
-            colorbar=bar if mark.means else None, **colours, **extra,
-        ), **where,
-    )  # fmt: skip
+            values,
+            x,
+            y,
+            f"{place}: {shown}",
+            mark.name,
+            showscale=bool(mark.means),
+            colorbar=bar if mark.means else None,
+            **colours,
+            **extra,
+        ),
+        **where,
+    )
     if mark.beside is not None:
         at = plots.apart(across, columns, mark.beside_name)
         own = np.asarray(mark.beside, dtype=np.float32)[:rows, None]
         figure.add_trace(
-            plots.heat(own, [at], y, f"{names[0]} “%{{y}}”, {mark.beside_name}: %{{z:.4f}}",
-                       mark.name, showscale=False, **colours), **where,
-        )  # fmt: skip
+            plots.heat(
+                own,
+                [at],
+                y,
+                f"{names[0]} “%{{y}}”, {mark.beside_name}: %{{z:.4f}}",
+                mark.name,
+                showscale=False,
+                **colours,
+            ),
+            **where,
+        )
     if mark.bare:
         across["showticklabels"] = down["showticklabels"] = False
         for side in (across, down):
@@ -190,10 +206,17 @@ def _bars(figure: Any, mark: Bars, theme: str, where: dict[str, int]) -> None:
             hover = "%{x:.4f} (%{text})"
         figure.add_trace(
             plots.bars(
-                values[group], mark.rows.names(rows), hover, name=mark.groups[group] or None,
-                marker=marker, showlegend=groups > 1 and mark.shades is None, textposition="none", **extra,
-            ), **where,
-        )  # fmt: skip
+                values[group],
+                mark.rows.names(rows),
+                hover,
+                name=mark.groups[group] or None,
+                marker=marker,
+                showlegend=groups > 1 and mark.shades is None,
+                textposition="none",
+                **extra,
+            ),
+            **where,
+        )
     plots.name_rows(figure, mark.rows.names(rows), **where)
     figure.update_xaxes(title_text=mark.means, **where)
     if mark.rows.title:
@@ -209,20 +232,38 @@ def _curves(figure: Any, mark: Curves, theme: str, where: dict[str, int]) -> Non
         if curve.band is not None:
             for bound, fill in zip(curve.band, (None, "tonexty"), strict=True):
                 figure.add_scatter(
-                    x=x, y=np.asarray(bound).tolist(), mode="lines", line_width=0, fill=fill,
-                    fillcolor=colour, opacity=0.2, hoverinfo="skip", showlegend=False, **where,
-                )  # fmt: skip
+                    x=x,
+                    y=np.asarray(bound).tolist(),
+                    mode="lines",
+                    line_width=0,
+                    fill=fill,
+                    fillcolor=colour,
+                    opacity=0.2,
+                    hoverinfo="skip",
+                    showlegend=False,
+                    **where,
+                )
         names = {} if mark.x_says is None else {"customdata": list(mark.x_says)}
         what = "%{customdata}" if names else f"{mark.x.title} %{{x}}"
         figure.add_scatter(
-            x=x, y=y, mode="lines+markers" if curve.points else "lines", name=plots.said(curve.name) or None,
-            legendgroup=plots.said(curve.group) or None, opacity=0.55 if curve.faint else 1.0,
-            line=dict(color=colour, width=2.8 if curve.strong else 1.0 if curve.faint else 1.4,
-                      shape="hvh" if curve.steps else "linear"),
-            fill="tozeroy" if curve.filled else None, showlegend=mark.legend and not curve.faint,
+            x=x,
+            y=y,
+            mode="lines+markers" if curve.points else "lines",
+            name=plots.said(curve.name) or None,
+            legendgroup=plots.said(curve.group) or None,
+            opacity=0.55 if curve.faint else 1.0,
+            line=dict(
+                color=colour,
+                width=2.8 if curve.strong else 1.0 if curve.faint else 1.4,
+                shape="hvh" if curve.steps else "linear",
+            ),
+            fill="tozeroy" if curve.filled else None,
+            showlegend=mark.legend and not curve.faint,
             visible="legendonly" if curve.hidden else True,
-            hovertemplate=f"{what}: %{{y:.4f}}", **names, **where,
-        )  # fmt: skip
+            hovertemplate=f"{what}: %{{y:.4f}}",
+            **names,
+            **where,
+        )
     if mark.at is not None:
         figure.add_vline(x=mark.at, line=dict(color=plots.ink("accent", theme), width=1), **where)
     figure.update_xaxes(title_text=mark.x.title, **where)
@@ -261,13 +302,20 @@ def _points(figure: Any, mark: Points, theme: str, where: dict[str, int]) -> Non
     symbols = ("diamond", "circle", "triangle-up", "square") if mark.groups else ("circle",)
     for i, (symbol, (name, at)) in enumerate(zip(symbols, mark.parts.items(), strict=False)):
         figure.add_scatter(
-            x=places[at, 0], y=places[at, 1], mode="markers+text", textposition="top center",
-            text=[plots.said(str(mark.names[j])) for j in at], customdata=shades[at], name=name,
+            x=places[at, 0],
+            y=places[at, 1],
+            mode="markers+text",
+            textposition="top center",
+            text=[plots.said(str(mark.names[j])) for j in at],
+            customdata=shades[at],
+            name=name,
             showlegend=bool(name),
-            marker=dict(color=plots.heads_of(theme)[i], size=8 + 26 * np.sqrt(sizes[at]), symbol=symbol),
+            marker=dict(
+                color=plots.heads_of(theme)[i], size=8 + 26 * np.sqrt(sizes[at]), symbol=symbol
+            ),
             hovertemplate=f"%{{text}}: (%{{x}}, %{{y}}), {says} %{{customdata:.4f}}<extra></extra>",
             **where,
-        )  # fmt: skip
+        )
     if mark.special is not None:
         x, y = mark.special
         figure.add_scatter(
@@ -310,11 +358,20 @@ def _overlay(figure: Any, mark: Overlay, theme: str, where: dict[str, int]) -> N
     )
     figure.add_trace(
         plots.heat(
-            weights, _middles(left, right, columns), y, "%{customdata}: %{z:.4f}", mark.name,
-            opacity=OVER * mark.fade, zmin=0, zmax=float(weights.max()) or 1.0, colorscale=colours,
-            colorbar=bar, customdata=says,
-        ), **where,
-    )  # fmt: skip
+            weights,
+            _middles(left, right, columns),
+            y,
+            "%{customdata}: %{z:.4f}",
+            mark.name,
+            opacity=OVER * mark.fade,
+            zmin=0,
+            zmax=float(weights.max()) or 1.0,
+            colorscale=colours,
+            colorbar=bar,
+            customdata=says,
+        ),
+        **where,
+    )
     edges: dict[str, Any] = dict(showgrid=False, zeroline=False)
     names = dict(tickvals=[at for at, _ in mark.y], ticktext=[name for _, name in mark.y])
     figure.update_xaxes(**edges, showticklabels=bool(mark.unit), title_text=mark.unit, **where)
@@ -363,11 +420,20 @@ def _space(figure: Any, mark: Space, theme: str, where: dict[str, int]) -> None:
             marker = dict(color=list(mark.colours), colorbar=bar, colorscale=scale)
         x, y, z = places[members].T.tolist()
         figure.add_scatter3d(
-            x=x, y=y, z=z, mode=mode, name=plots.said(group), text=names[members].tolist(),
-            customdata=says[members].tolist(), marker={"size": 3 if len(places) > 200 else 5, **marker},
-            textfont=dict(size=11), hovertemplate="%{customdata}<extra></extra>",
-            showlegend=bool(group), legendgroup=plots.said(group), **where,
-        )  # fmt: skip
+            x=x,
+            y=y,
+            z=z,
+            mode=mode,
+            name=plots.said(group),
+            text=names[members].tolist(),
+            customdata=says[members].tolist(),
+            marker={"size": 3 if len(places) > 200 else 5, **marker},
+            textfont=dict(size=11),
+            hovertemplate="%{customdata}<extra></extra>",
+            showlegend=bool(group),
+            legendgroup=plots.said(group),
+            **where,
+        )
         for point in members if mark.paths is not None else ():
             x, y, z = np.asarray(mark.paths, dtype=float)[:, point].T.tolist()
             chosen = point == mark.chosen
@@ -375,18 +441,36 @@ def _space(figure: Any, mark: Space, theme: str, where: dict[str, int]) -> None:
                 width=6 if chosen else 2, color=accent if chosen else colour if group else quiet
             )
             figure.add_scatter3d(
-                x=x, y=y, z=z, mode="lines", name=names[point], line=line, showlegend=False,
-                legendgroup=plots.said(group), opacity=1 if chosen else 0.55, customdata=list(mark.steps),
-                hovertemplate="%{fullData.name}, %{customdata}<extra></extra>", **where,
-            )  # fmt: skip
+                x=x,
+                y=y,
+                z=z,
+                mode="lines",
+                name=names[point],
+                line=line,
+                showlegend=False,
+                legendgroup=plots.said(group),
+                opacity=1 if chosen else 0.55,
+                customdata=list(mark.steps),
+                hovertemplate="%{fullData.name}, %{customdata}<extra></extra>",
+                **where,
+            )
     if mark.chosen is not None:
         x, y, z = ([v] for v in places[mark.chosen].tolist())
         ring = dict(size=9, color=accent, symbol="circle-open", line=dict(width=3))
         figure.add_scatter3d(
-            x=x, y=y, z=z, mode="markers+text", name="chosen", showlegend=False, marker=ring,
-            text=[names[mark.chosen]], textposition="top center", customdata=[says[mark.chosen]],
-            hovertemplate="%{customdata}<extra></extra>", **where,
-        )  # fmt: skip
+            x=x,
+            y=y,
+            z=z,
+            mode="markers+text",
+            name="chosen",
+            showlegend=False,
+            marker=ring,
+            text=[names[mark.chosen]],
+            textposition="top center",
+            customdata=[says[mark.chosen]],
+            hovertemplate="%{customdata}<extra></extra>",
+            **where,
+        )
     titles = {f"{axis}axis_title_text": name for axis, name in zip("xyz", mark.axes, strict=True)}
     figure.update_scenes(**titles, aspectmode="cube", **where)
     legend = dict(title=dict(text=plots.said(mark.colours_mean)), itemsizing="constant")

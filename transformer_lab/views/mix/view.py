@@ -127,6 +127,13 @@ class MixView(View):
 
     def _scene(self) -> Scene:
         return mix_scene(
-            self._title, self.sentence, self._words, self.scores, self.d, self.weights, self.hidden,
-            self._values, self.mixture,
-        )  # fmt: skip
+            self._title,
+            self.sentence,
+            self._words,
+            self.scores,
+            self.d,
+            self.weights,
+            self.hidden,
+            self._values,
+            self.mixture,
+        )

@@ -91,9 +91,19 @@ def _routes(
     layers = len(norms) - 1
     added = np.zeros((layers, len(tokens))) if part is None else part[now].numpy()
     return Routes(
-        tokens, sizes, sizes[1:], added / max(float(added.max(initial=0)), 1e-9), places, values,
-        cuts=gone, heads=None, n_heads=n_heads, at=len(tokens) - 1, says="", down=True,
-    )  # fmt: skip
+        tokens,
+        sizes,
+        sizes[1:],
+        added / max(float(added.max(initial=0)), 1e-9),
+        places,
+        values,
+        cuts=gone,
+        heads=None,
+        n_heads=n_heads,
+        at=len(tokens) - 1,
+        says="",
+        down=True,
+    )
 
 
 def _numbers(
@@ -134,7 +144,14 @@ def _numbers(
         arrays.append(Array("carried_edited", rows[4], e, say("is_carried_edited")))
         arrays.append(Array("size_edited", found.norms[main][1], place, say("is_size_edited")))
         if answers:
-            arrays.append(Array("probability_edited", np.array(probability)[:, 1], ("prediction",), say("is_probability_edited")))  # fmt: skip
+            arrays.append(
+                Array(
+                    "probability_edited",
+                    np.array(probability)[:, 1],
+                    ("prediction",),
+                    say("is_probability_edited"),
+                )
+            )
     after = [say("start_row"), *(str(i) for i in range(found.norms[main].shape[1] - 1))]
     axes = {
         "after": after,

@@ -80,10 +80,17 @@ class ModelView(SelectionView):
     _edits = t.List().tag(sync=True)
 
     def __init__(
-        self, trace: Trace, layer: int | None = None, head: int | None = None, *,
-        edits: Sequence[Edit] = (), batch: int = 0, title: str | None = None, link: str | None = None,
+        self,
+        trace: Trace,
+        layer: int | None = None,
+        head: int | None = None,
+        *,
+        edits: Sequence[Edit] = (),
+        batch: int = 0,
+        title: str | None = None,
+        link: str | None = None,
         language: str = "en",
-    ):  # fmt: skip
+    ):
         self._say = messages("model", language)
         check_traced(trace, batch)
         self.trace, self._data = trace, ModelData(trace, batch)
@@ -212,11 +219,22 @@ class ModelView(SelectionView):
             token = min(token, len(self._data.tokens[stack]) - 1)
         names = self._data.tokens[stack]
         values: dict[str, Any] = dict(
-            what=step["what"], stack=stack, several=len(self._data.stacks) > 1, layer=step["layer"],
-            n=self._length, token=numbered(names, token), why=step.get("why"), here=self._about["here"],
-            classes=self._about["classes"], share=None, would=None, head=None, answer=None,
-            edits=self._edits_words() or None, best=None,
-        )  # fmt: skip
+            what=step["what"],
+            stack=stack,
+            several=len(self._data.stacks) > 1,
+            layer=step["layer"],
+            n=self._length,
+            token=numbered(names, token),
+            why=step.get("why"),
+            here=self._about["here"],
+            classes=self._about["classes"],
+            share=None,
+            would=None,
+            head=None,
+            answer=None,
+            edits=self._edits_words() or None,
+            best=None,
+        )
         values["from"] = None
         if at in found.edges:
             values |= self._taken(at, token)
@@ -266,9 +284,16 @@ class ModelView(SelectionView):
             seen = data.window(stack, self._from)
             windows[stack] = (seen.start, data.tokens[stack][seen.start : seen.stop])
         return model_scene(
-            self._say, self._title, self.sentence, self.found, windows, self.answers,
-            data.main, bool(self._edits), self.trace.n_heads(),
-        )  # fmt: skip
+            self._say,
+            self._title,
+            self.sentence,
+            self.found,
+            windows,
+            self.answers,
+            data.main,
+            bool(self._edits),
+            self.trace.n_heads(),
+        )
 
     # -- for the browser ------------------------------------------------------------------------
 

@@ -21,21 +21,51 @@ _WHITE = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u30
 _PARTS = {
     "model": ("BPE", "Unigram", "WordPiece"),
     "normalizer": (
-        None, "BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Prepend", "Replace",
-        "Sequence", "Strip", "StripAccents",
+        None,
+        "BertNormalizer",
+        "Lowercase",
+        "NFC",
+        "NFD",
+        "NFKC",
+        "NFKD",
+        "Prepend",
+        "Replace",
+        "Sequence",
+        "Strip",
+        "StripAccents",
     ),
     "pre_tokenizer": (
-        None, "BertPreTokenizer", "ByteLevel", "Digits", "Metaspace", "Punctuation", "Sequence",
-        "Split", "Whitespace", "WhitespaceSplit",
+        None,
+        "BertPreTokenizer",
+        "ByteLevel",
+        "Digits",
+        "Metaspace",
+        "Punctuation",
+        "Sequence",
+        "Split",
+        "Whitespace",
+        "WhitespaceSplit",
     ),
     "post_processor": (
-        None, "BertProcessing", "ByteLevel", "RobertaProcessing", "Sequence", "TemplateProcessing",
+        None,
+        "BertProcessing",
+        "ByteLevel",
+        "RobertaProcessing",
+        "Sequence",
+        "TemplateProcessing",
     ),
     "decoder": (
-        "BPEDecoder", "ByteFallback", "ByteLevel", "Fuse", "Metaspace", "Replace", "Sequence", "Strip",
+        "BPEDecoder",
+        "ByteFallback",
+        "ByteLevel",
+        "Fuse",
+        "Metaspace",
+        "Replace",
+        "Sequence",
+        "Strip",
         "WordPiece",
     ),
-}  # fmt: skip
+}
 _INSIDE = ("normalizers", "pretokenizers", "processors", "decoders")
 
 

@@ -16,9 +16,17 @@ MOST = 192  # with more heads, only those of the chosen layer are shown
 
 
 def patch_scene(
-    title: str, sentence: str, picture: np.ndarray, patches: Patches, codes: np.ndarray, query: int,
-    layer: int, head: int, heads: list[int], fade: float,
-) -> Scene:  # fmt: skip
+    title: str,
+    sentence: str,
+    picture: np.ndarray,
+    patches: Patches,
+    codes: np.ndarray,
+    query: int,
+    layer: int,
+    head: int,
+    heads: list[int],
+    fade: float,
+) -> Scene:
     """Draw the chosen head's weights over the image and on other positions, and all thumbnails.
 
     Args:

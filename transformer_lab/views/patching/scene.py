@@ -58,11 +58,18 @@ def patching_scene(
         if across == "position":
             columns = Axis("position", tokens, tokens=True)
         matrix = Matrix(
-            values, Axis("layer"), columns, f"toward the {metric.runs[0]} run" if one == site else "",
-            end, signed=True, flipped=metric.sign < 0, says=says, name=say("site", site=one),
+            values,
+            Axis("layer"),
+            columns,
+            f"toward the {metric.runs[0]} run" if one == site else "",
+            end,
+            signed=True,
+            flipped=metric.sign < 0,
+            says=says,
+            name=say("site", site=one),
             hatched=(grid.exact.isnan() & (grid.estimate.abs() >= SEEN * end)).numpy(),
             chosen=chosen if one == site else None,
-        )  # fmt: skip
+        )
         count = f"{int((~grid.exact.isnan()).sum())} of {int(grid.there.sum())} measured"
         return Panel(f"{say('site', site=one)} · {count}", matrix)
 

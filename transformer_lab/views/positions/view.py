@@ -119,10 +119,20 @@ class PositionView(SelectionView):
         if measured:
             shift = max(by for by in measured if by <= shift)
         super().__init__(
-            title=title or name or "Positions", of=(model,), scheme=chosen.name, d_model=d_model,
-            n_heads=n_heads, base=base, length=length, causal=causal, test=test,
-            shift=shift, _words=self._words, _given=self._given, **traits,
-        )  # fmt: skip
+            title=title or name or "Positions",
+            of=(model,),
+            scheme=chosen.name,
+            d_model=d_model,
+            n_heads=n_heads,
+            base=base,
+            length=length,
+            causal=causal,
+            test=test,
+            shift=shift,
+            _words=self._words,
+            _given=self._given,
+            **traits,
+        )
         layers = model.config.n_layers if model is not None and measured else 1
         for place, value, count in (("layer", layer, layers), ("head", head, n_heads)):
             if not 0 <= value < count:
@@ -310,11 +320,19 @@ class PositionView(SelectionView):
     @property
     def sentence(self) -> str:
         return say(
-            "sentence", scheme=self.scheme, own=self.own, width=self.width, pairs=self.width // 2,
-            name=self._given["name"] if self._trial else None, head=self._head, causal=self._causal,
-            slope=float(alibi_slopes(self.heads)[self._head]), test=self.test,
-            shift=self._shown_shift, largest=self.largest,
-        )  # fmt: skip
+            "sentence",
+            scheme=self.scheme,
+            own=self.own,
+            width=self.width,
+            pairs=self.width // 2,
+            name=self._given["name"] if self._trial else None,
+            head=self._head,
+            causal=self._causal,
+            slope=float(alibi_slopes(self.heads)[self._head]),
+            test=self.test,
+            shift=self._shown_shift,
+            largest=self.largest,
+        )
 
     def _scene(self) -> Scene:
         names = self._given["words"] if self._from_model else self._words["names"]
@@ -323,9 +341,17 @@ class PositionView(SelectionView):
         if self.test == "shuffle":
             titles = ("as written", "shuffled, put back")
         return position_scene(
-            self._title, self.sentence, self.scheme, self._head, self._causal, self.encoding(),
-            self.by_distance(), self.weights(), titles, names,
-        )  # fmt: skip
+            self._title,
+            self.sentence,
+            self.scheme,
+            self._head,
+            self._causal,
+            self.encoding(),
+            self.by_distance(),
+            self.weights(),
+            titles,
+            names,
+        )
 
 
 def _check(*, d_model, n_heads, length, shift, base, test) -> None:

@@ -116,9 +116,16 @@ def _lens(
     columns = Axis(say("token"), [tokens[p] for p in found.positions], tokens=True)
     chosen = None if token is None else (None, found.positions.index(token))
     matrix = Matrix(
-        found.answer_probability, rows, columns, say("own_answer"), 1.0,
-        text=cells, bold=(found.answer_rank == 0).tolist(), chosen=chosen, says=hovers,
-    )  # fmt: skip
+        found.answer_probability,
+        rows,
+        columns,
+        say("own_answer"),
+        1.0,
+        text=cells,
+        bold=(found.answer_rank == 0).tolist(),
+        chosen=chosen,
+        says=hovers,
+    )
     where = ("after", "read")
     words = np.array([[name for name, _ in line] for line in best], dtype=object)
     odds = np.array([[p for _, p in line] for line in best])

@@ -37,11 +37,18 @@ def score_values(
     first, last = float(line[0]), float(line[-1])
     grew = unit == "share" and last - first >= 0.1
     return dict(
-        unit=unit, layer=layer, head=head, value=float(now[layer, head]), best=float(now[best]),
-        best_layer=best[0], best_head=best[1],
-        most=None if now.numel() == 1 else best == (layer, head), first=first, last=last,
+        unit=unit,
+        layer=layer,
+        head=head,
+        value=float(now[layer, head]),
+        best=float(now[best]),
+        best_layer=best[0],
+        best_head=best[1],
+        most=None if now.numel() == 1 else best == (layer, head),
+        first=first,
+        last=last,
         half=steps[int((line >= last / 2).nonzero()[0])] if grew else None,
-    )  # fmt: skip
+    )
 
 
 class Replay(SelectionView):
@@ -57,9 +64,20 @@ class Replay(SelectionView):
     _options = t.Dict().tag(sync=True)  # what is hidden, weighted, coloured: see viewer.js
 
     first_results: ClassVar = SelectionView.first_results | dict(
-        _steps=[], _last_step=0, _measures={}, _units={}, _losses=[], _held_step=-1, _first={},
-        _thumbs=b"", _maps=b"", _norms=b"", _scores=b"", _curve=b"", _evals=b"",
-    )  # fmt: skip
+        _steps=[],
+        _last_step=0,
+        _measures={},
+        _units={},
+        _losses=[],
+        _held_step=-1,
+        _first={},
+        _thumbs=b"",
+        _maps=b"",
+        _norms=b"",
+        _scores=b"",
+        _curve=b"",
+        _evals=b"",
+    )
     heads: Heads
     _steps: Sequence[int] = ()
     _measures: Mapping[str, Sequence[str]] = {}

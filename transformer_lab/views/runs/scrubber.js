@@ -315,12 +315,7 @@ export class Scrubber {
   }
 
   #traits(maps, thumbs) {
-    return {
-      _maps: maps,
-      _thumbs: thumbs,
-      _norms: null,
-      _first: {},
-    };
+    return { _maps: maps, _thumbs: thumbs, _norms: null, _first: {} };
   }
 
   async #fetch() {

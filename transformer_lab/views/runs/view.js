@@ -28,11 +28,7 @@ class RunViewer extends BaseViewer {
   draw() {
     const { layers, heads } = this.scrubber.kind;
     const count = this.scrubber.stops.length;
-    this.shell.subtitle.textContent = sayRun("snapshots", {
-      layers,
-      heads,
-      count,
-    });
+    this.shell.subtitle.textContent = sayRun("snapshots", { layers, heads, count });
     this.scrubber.draw();
   }
 

@@ -26,11 +26,7 @@ async function followLink(model, viewer) {
     to.set(chosenHere(model, link.chosen));
     to.save_changes();
   } catch (error) {
-    viewer.shell?.say(
-      sayShared("the_page_is_shown", {
-        why: error.message,
-      }),
-    );
+    viewer.shell?.say(sayShared("the_page_is_shown", { why: error.message }));
   }
 }
 

@@ -236,21 +236,30 @@ def _template(theme: str) -> go.layout.Template:
     solid.pop("automargin")
     solid["title"] = dict(font=dict(color=colours["quiet"]))
     layout = dict(
-        font=dict(family=WORDS, size=13, color=colours["ink"]), paper_bgcolor=colours["paper"],
-        plot_bgcolor=colours["paper"], colorway=list(head_colours()),
+        font=dict(family=WORDS, size=13, color=colours["ink"]),
+        paper_bgcolor=colours["paper"],
+        plot_bgcolor=colours["paper"],
+        colorway=list(head_colours()),
         title=dict(
-            x=0.01, xanchor="left", y=1, yref="container", yanchor="top", pad=dict(t=20),
+            x=0.01,
+            xanchor="left",
+            y=1,
+            yref="container",
+            yanchor="top",
+            pad=dict(t=20),
             font=dict(size=15),
         ),
         colorscale=dict(
             sequential=colour_scale("sequential", theme), diverging=colour_scale("diverging", theme)
         ),
-        xaxis=axis, yaxis=axis, scene=dict(xaxis=solid, yaxis=solid, zaxis=solid),
+        xaxis=axis,
+        yaxis=axis,
+        scene=dict(xaxis=solid, yaxis=solid, zaxis=solid),
         coloraxis=dict(colorbar=dict(outlinewidth=0, thickness=14)),
         hoverlabel=dict(
             bgcolor=colours["panel"], bordercolor=colours["line"], font=dict(color=colours["ink"])
         ),
-    )  # fmt: skip
+    )
     return go.layout.Template(layout=layout)
 
 

@@ -161,12 +161,9 @@ export class Thumbnails {
     });
     listen(this.canvas, "pointerleave", signal, () => (this.point.hidden = true));
     listen(this.canvas, "keydown", signal, (event) => {
-      const step = {
-        ArrowUp: [0, -1],
-        ArrowDown: [0, 1],
-        ArrowLeft: [-1, 0],
-        ArrowRight: [1, 0],
-      }[event.key];
+      const step = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[
+        event.key
+      ];
       if (!step || !this.grid) return;
       taken(event);
       const next = this.#next(step[0], step[1]);

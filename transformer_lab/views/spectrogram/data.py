@@ -36,8 +36,15 @@ class Heard:
 
 
 def hear(
-    source: Any, audio: Any, rate: Any, text: Any, target: Any, labels: Any, features: Any, processor: Any
-) -> Heard:  # fmt: skip
+    source: Any,
+    audio: Any,
+    rate: Any,
+    text: Any,
+    target: Any,
+    labels: Any,
+    features: Any,
+    processor: Any,
+) -> Heard:
     """Take the sound from a trace, or trace a speech model on it.
 
     Raises:

@@ -27,10 +27,19 @@ def columns(weights: np.ndarray, shown: float, step: float, width: int) -> np.nd
 
 
 def sound_scene(
-    title: str, sentence: str, features: np.ndarray, sound: dict[str, Any], weights: np.ndarray,
-    rows: np.ndarray, chosen: Sequence[tuple[int, int]], layer: int, who: str, shown: float,
-    span: tuple[float, float] | None, fade: float,
-) -> Scene:  # fmt: skip
+    title: str,
+    sentence: str,
+    features: np.ndarray,
+    sound: dict[str, Any],
+    weights: np.ndarray,
+    rows: np.ndarray,
+    chosen: Sequence[tuple[int, int]],
+    layer: int,
+    who: str,
+    shown: float,
+    span: tuple[float, float] | None,
+    fade: float,
+) -> Scene:
     """Draw the weights over the spectrogram, their curve over time, and thumbnails of all heads.
 
     Args:
@@ -45,10 +54,19 @@ def sound_scene(
     times = [time_words(i, i, step) for i in range(n)]
     top = bands - 0.5
     over = Overlay(
-        features, weights[None], [times], fade, (-hop / 2, (frames - 0.5) * hop, -0.5, top),
-        (-step / 2, (n - 0.5) * step, -0.5, top), span and (*span, -0.5, top), (0.0, shown),
-        [(place * bands - 0.5, name) for place, name in sound["ticks"]], "seconds", who, "log-mel, light is loud",
-    )  # fmt: skip
+        features,
+        weights[None],
+        [times],
+        fade,
+        (-hop / 2, (frames - 0.5) * hop, -0.5, top),
+        (-step / 2, (n - 0.5) * step, -0.5, top),
+        span and (*span, -0.5, top),
+        (0.0, shown),
+        [(place * bands - 0.5, name) for place, name in sound["ticks"]],
+        "seconds",
+        who,
+        "log-mel, light is loud",
+    )
     seconds = [i * step for i in range(n)]
     curve = Curve(who, seconds, weights, steps=True, filled=True, colour="accent")
     weight = Curves([curve], Axis("seconds"), Axis("weight"), x_range=(0, shown), x_says=times)

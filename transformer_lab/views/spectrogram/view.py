@@ -91,13 +91,21 @@ class SpectrogramView(OverlayView):
         after = [] if self._effects is None else self._effects.next
         low, high = float(heard.features.min()), float(heard.features.max())
         self._sound: dict[str, Any] = dict(
-            words=[shown_token(x) for x in trace.query_tokens(KIND)], positions=n_keys,
-            heads=[trace.heads_of(i, KIND) for i in range(trace.n_layers(KIND))], first=_first(trace),
+            words=[shown_token(x) for x in trace.query_tokens(KIND)],
+            positions=n_keys,
+            heads=[trace.heads_of(i, KIND) for i in range(trace.n_layers(KIND))],
+            first=_first(trace),
             next=[[one.name, one.p, one.given] for one in after],
-            hop=FRAME_SECONDS, step=sound.stride * FRAME_SECONDS, frames=sound.frames, bins=sound.bins,
-            seconds=sound.seconds, end=sound.heard(heard.features), ticks=hertz_ticks(sound.bins),
-            low=low, high=high,
-        )  # fmt: skip
+            hop=FRAME_SECONDS,
+            step=sound.stride * FRAME_SECONDS,
+            frames=sound.frames,
+            bins=sound.bins,
+            seconds=sound.seconds,
+            end=sound.heard(heard.features),
+            ticks=hertz_ticks(sound.bins),
+            low=low,
+            high=high,
+        )
         super().__init__(
             title=title or trace.model_name,
             of=(trace,),

@@ -111,14 +111,27 @@ class WhyData:
                 self.trace, layer, head, query, key, **where, above_mean=True
             )
         info: dict[str, Any] = {
-            "kind": kind, "layer": layer, "head": head, "query": query, "key": key,
-            "dot": found.dot, "scale": found.scale, "scaled": found.scaled,
-            "softcap": found.softcap, "capped": found.capped, "bias": _finite(found.bias),
-            "score": _finite(found.score), "weight": found.weight,
+            "kind": kind,
+            "layer": layer,
+            "head": head,
+            "query": query,
+            "key": key,
+            "dot": found.dot,
+            "scale": found.scale,
+            "scaled": found.scaled,
+            "softcap": found.softcap,
+            "capped": found.capped,
+            "bias": _finite(found.bias),
+            "score": _finite(found.score),
+            "weight": found.weight,
             "mean": None if above is None else found.scaled - float(above.products.double().sum()),
-            "d": len(found.q), "keys": len(scores), "pairs": None if found.pairs is None else found.pairs.tolist(),
-            "splits": {}, "why_no_sources": self.why_no_sources, "why_no_above": "",
-        }  # fmt: skip
+            "d": len(found.q),
+            "keys": len(scores),
+            "pairs": None if found.pairs is None else found.pairs.tolist(),
+            "splits": {},
+            "why_no_sources": self.why_no_sources,
+            "why_no_above": "",
+        }
         parts = [found.q, found.k, found.products, scores, weights]
         if above is not None:
             parts += [above.k, above.products]

@@ -382,10 +382,7 @@ export class WhyViewer extends BaseViewer {
       },
     ];
     if (this.sources.split)
-      parts.push({
-        canvas: this.sources.canvas,
-        title: sayWhy("querys_source_row_keys"),
-      });
+      parts.push({ canvas: this.sources.canvas, title: sayWhy("querys_source_row_keys") });
     return parts;
   }
 }

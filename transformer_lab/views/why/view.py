@@ -120,13 +120,21 @@ class WhyView(SelectionView):
                 sides[f"{side}_value"] = float(split[side][best])
         best = int(np.argmax(np.abs(products)))
         return dict(
-            several=len(self.kinds) > 1, kind=self.kind, layer=info["layer"], head=info["head"],
+            several=len(self.kinds) > 1,
+            kind=self.kind,
+            layer=info["layer"],
+            head=info["head"],
             query=numbered(self._data.queries[self.kind], info["query"]),
             key=numbered(self._data.keys[self.kind], info["key"]),
-            weight=info["weight"], scaled=info["scaled"], score=info["score"],
+            weight=info["weight"],
+            scaled=info["scaled"],
+            score=info["score"],
             apart=None if info["mean"] is None else info["scaled"] - info["mean"],
-            above=above, dimension=best, product=float(products[best]), **sides,
-        )  # fmt: skip
+            above=above,
+            dimension=best,
+            product=float(products[best]),
+            **sides,
+        )
 
     def _scene(self) -> Scene:
         cell = self.cell
